@@ -1,0 +1,1 @@
+//! The door: everything that arrives by HTTP.
