@@ -1,0 +1,382 @@
+//! Every setting, typed and defaulted; all mistakes at once. The only reader of the environment.
+
+mod parse;
+mod source;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Host;
+use url::Url;
+
+use crate::config::parse::Reader;
+use crate::consent::Hook;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::Policy;
+use crate::domain::secret::Secret;
+use crate::refresh::Pace;
+use crate::webex::Integration;
+
+pub use crate::config::source::Source;
+
+/// Every variable that is read, in the order of the README's table.
+pub const VARIABLES: [&str; 26] = [
+    "MY_APP_PORT",
+    "MY_APP_CLIENT_ID",
+    "MY_APP_SECRET_ID",
+    "MY_APP_SECRET_ID_FILE",
+    "MY_APP_REDIRECT_URI",
+    "MY_APP_SCOPES",
+    "MY_USER_AGENT",
+    "EVENT_LOOP_SLEEP_SECONDS",
+    "EVENT_LOOP_DAYS",
+    "EVENT_LOOP_NOOP_WINDOW_SECONDS",
+    "EVENT_LOOP_FLOOR_SECONDS",
+    "EVENT_LOOP_CONCURRENCY",
+    "EVENT_LOOP_MAX_PER_SECOND",
+    "WEBEX_API_BASE_URL",
+    "WEBEX_CA_FILE",
+    "TOKEND_STATE_DIR",
+    "TOKEND_STORE_URL",
+    "TOKEND_KEY_FILE",
+    "TOKEND_BIND",
+    "TOKEND_TLS_CERT",
+    "TOKEND_TLS_KEY",
+    "TEST_PERSON_ID",
+    "TEST_ACCESS_TOKEN",
+    "TEST_REFRESH_TOKEN",
+    "RUST_LOG",
+    "STATE_DIRECTORY",
+];
+
+/// What the daemon runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What was registered at Webex.
+    pub integration: Integration,
+    /// Sent with every call to Webex.
+    pub user_agent: String,
+    /// PEM roots to trust beside the system's, for calls to Webex.
+    pub ca_file: Option<PathBuf>,
+    /// When to refresh.
+    pub policy: Policy,
+    /// How many and how fast.
+    pub pace: Pace,
+    /// Where people come in.
+    pub door: DoorConfig,
+    /// Where grants are kept.
+    pub store: StoreConfig,
+    /// The test hook, if it is set.
+    pub hook: Option<Hook>,
+    /// Things that are allowed and look like mistakes.
+    pub remarks: Vec<String>,
+}
+
+/// Where people come in.
+#[derive(Clone, Debug)]
+pub struct DoorConfig {
+    /// Addresses to listen on.
+    pub addresses: Vec<Listen>,
+    /// TLS, or plain HTTP when the redirect URI says so.
+    pub secure: bool,
+    /// The redirect URI, parsed.
+    pub redirect_uri: Url,
+    /// The operator's certificate and key files.
+    pub pem: Option<(PathBuf, PathBuf)>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether the daemon starts without it where the machine does not have it (::1 without IPv6).
+    pub optional: bool,
+}
+
+/// Where grants are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// A SQLite file and the key that seals it.
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// 32 bytes.
+        key_file: PathBuf,
+    },
+    /// Nothing outlives the process.
+    Memory,
+}
+
+/// One wrong setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its variable.
+    pub variable: &'static str,
+    /// What was found; never a secret.
+    pub found: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: found {}, expected {}", self.variable, self.found, self.expected)
+    }
+}
+
+/// Every mistake there is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl Config {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    /// Every mistake, not only the first.
+    pub fn read(source: &Source) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(source);
+        let read = Self::parts(&mut reader);
+        match (read, reader.mistakes) {
+            (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+            (_, mistakes) => Err(Mistakes(mistakes)),
+        }
+    }
+
+    /// `None` only where a mistake was noted. Every part is read before the first is missed.
+    fn parts(reader: &mut Reader<'_>) -> Option<Self> {
+        let redirect_uri = redirect_uri(reader);
+        let integration = integration(reader);
+        let policy = policy(reader);
+        let pace = pace(reader);
+        let user_agent = user_agent(reader);
+        let ca_file = reader.file("WEBEX_CA_FILE");
+        let store = store(reader);
+        let hook = hook(reader);
+        let door = door(reader, redirect_uri);
+        let mut remarks = Vec::new();
+        if hook.is_none() && HOOK.iter().any(|name| reader.text(name).is_some()) {
+            remarks.push(format!("the test hook is off: it needs all of {}", HOOK.join(", ")));
+        }
+        let (integration, policy, pace) = (integration?, policy?, pace?);
+        Some(Self {
+            integration,
+            user_agent: user_agent?,
+            ca_file,
+            policy,
+            pace,
+            door: door?,
+            store: store?,
+            hook,
+            remarks,
+        })
+    }
+}
+
+const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
+const DEFAULT_REDIRECT_URI: &str = "https://localhost:8000/oauth";
+const DAY: f64 = 86_400.0;
+
+fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
+    let expected = "an http or https URL whose path ends in /oauth, as registered at Webex, such as https://localhost:8000/oauth";
+    let text = reader.text("MY_APP_REDIRECT_URI").unwrap_or(DEFAULT_REDIRECT_URI);
+    let url = Url::parse(text).ok().filter(|url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let bare = url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        web && bare && url.path().ends_with("/oauth")
+    });
+    if url.is_none() {
+        reader.wrong("MY_APP_REDIRECT_URI", expected);
+    }
+    url
+}
+
+fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
+    let client_id =
+        reader.required("MY_APP_CLIENT_ID", "the integration's client id, from developer.webex.com/my-apps");
+    let client_secret = reader.secret("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE");
+    let scopes = parse::scopes(reader.text("MY_APP_SCOPES").unwrap_or("spark:all"));
+    if scopes.is_none() {
+        reader.wrong(
+            "MY_APP_SCOPES",
+            "scopes separated by spaces, plain or percent-encoded, such as spark:all spark:kms",
+        );
+    }
+    let base = base(reader);
+    let redirect_uri = reader.text("MY_APP_REDIRECT_URI").unwrap_or(DEFAULT_REDIRECT_URI).to_owned();
+    Some(Integration {
+        client_id: client_id?,
+        client_secret: client_secret?,
+        redirect_uri,
+        scopes: scopes?,
+        base: base?,
+    })
+}
+
+/// The client secret goes there, so plain HTTP only where nobody can listen.
+fn base(reader: &mut Reader<'_>) -> Option<String> {
+    let text = reader.text("WEBEX_API_BASE_URL").unwrap_or("https://webexapis.com/v1");
+    let fits = Url::parse(text).is_ok_and(|url| {
+        let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+        safe && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+    });
+    if !fits {
+        reader.wrong(
+            "WEBEX_API_BASE_URL",
+            "an https URL (http on loopback only), such as https://webexapis.com/v1",
+        );
+    }
+    fits.then(|| text.trim_end_matches('/').to_owned())
+}
+
+/// Whether only this machine can reach the URL's host.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+fn policy(reader: &mut Reader<'_>) -> Option<Policy> {
+    let sleep = reader.whole("EVENT_LOOP_SLEEP_SECONDS", 3600, 1..=31 * 86_400, "seconds");
+    let days = reader.decimal("EVENT_LOOP_DAYS", 1.0, 0.000_001..=3650.0, "days");
+    let window = reader.whole("EVENT_LOOP_NOOP_WINDOW_SECONDS", 86_400, 0..=365 * 86_400, "seconds");
+    let floor = reader.whole("EVENT_LOOP_FLOOR_SECONDS", 300, 0..=86_400, "seconds");
+    Some(Policy {
+        sleep: Duration::from_secs(sleep?),
+        max_age: Duration::from_secs_f64(days? * DAY),
+        noop_window: Duration::from_secs(window?),
+        floor: Duration::from_secs(floor?),
+    })
+}
+
+fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
+    let at_once = reader.whole("EVENT_LOOP_CONCURRENCY", 16, 1..=1024, "refreshes");
+    let per_second =
+        reader.decimal("EVENT_LOOP_MAX_PER_SECOND", 20.0, 0.0..=10_000.0, "refreshes a second (0: no cap)");
+    Some(Pace { at_once: usize::try_from(at_once?).ok()?, per_second: per_second? })
+}
+
+fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
+    let default = concat!("webex-tokend/", env!("CARGO_PKG_VERSION"));
+    let text = reader.text("MY_USER_AGENT").unwrap_or(default);
+    let fits = text.len() <= 256 && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if !fits {
+        reader.wrong("MY_USER_AGENT", "at most 256 printable ASCII characters");
+    }
+    fits.then(|| text.to_owned())
+}
+
+fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+    let state_dir = source::state_dir(reader.source);
+    let url = reader.text("TOKEND_STORE_URL").unwrap_or("sqlite:");
+    let inside = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
+    let path = match url.split_once(':') {
+        Some(("memory", "")) => return Some(StoreConfig::Memory),
+        Some(("sqlite", "")) => inside(&state_dir, "tokend.db"),
+        Some(("sqlite", path)) => Some(PathBuf::from(path)),
+        _ => {
+            reader.wrong(
+                "TOKEND_STORE_URL",
+                "sqlite:PATH, sqlite: for tokend.db in the state directory, or memory:",
+            );
+            return None;
+        }
+    };
+    let key_file = reader.text("TOKEND_KEY_FILE").map(PathBuf::from).or_else(|| inside(&state_dir, "key"));
+    if path.is_none() || key_file.is_none() {
+        reader.missing(
+            "TOKEND_STATE_DIR",
+            "a directory for the store and its key (there is no HOME to put it under)",
+        );
+    }
+    Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
+}
+
+fn door(reader: &mut Reader<'_>, redirect_uri: Option<Url>) -> Option<DoorConfig> {
+    let port =
+        reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
+    let pem = match (reader.file("TOKEND_TLS_CERT"), reader.file("TOKEND_TLS_KEY")) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (Some(_), None) => {
+            reader.missing_beside("TOKEND_TLS_KEY", "TOKEND_TLS_CERT");
+            None
+        }
+        (None, Some(_)) => {
+            reader.missing_beside("TOKEND_TLS_CERT", "TOKEND_TLS_KEY");
+            None
+        }
+        (None, None) => None,
+    };
+    let loopback = redirect_uri.as_ref().is_none_or(is_loopback);
+    let addresses = addresses(reader, loopback, port.unwrap_or(0));
+    let redirect_uri = redirect_uri?;
+    port?;
+    Some(DoorConfig { addresses: addresses?, secure: redirect_uri.scheme() == "https", redirect_uri, pem })
+}
+
+fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {
+    let Some(text) = reader.text("TOKEND_BIND") else {
+        let (v4, v6) = if loopback {
+            (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
+        } else {
+            (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
+        };
+        let listen = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
+        return Some(vec![listen(v4.into(), false), listen(v6.into(), true)]);
+    };
+    let listen = |word: &str| {
+        let address = word.parse().or_else(|_| word.parse().map(|ip: IpAddr| SocketAddr::new(ip, port)));
+        address.ok().map(|address| Listen { address, optional: false })
+    };
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let addresses: Option<Vec<Listen>> = words.map(listen).collect();
+    let addresses = addresses.filter(|list| !list.is_empty());
+    if addresses.is_none() {
+        reader.wrong(
+            "TOKEND_BIND",
+            "IP addresses separated by commas, such as 127.0.0.1,::1 (with :PORT where it differs)",
+        );
+    }
+    addresses
+}
+
+fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
+    let [person, access_token, refresh_token] = HOOK.map(|name| reader.text(name));
+    let (person, access_token, refresh_token) = (person?, access_token?, refresh_token?);
+    let Ok(person) = PersonId::parse(person) else {
+        reader.wrong("TEST_PERSON_ID", "a Webex person id");
+        return None;
+    };
+    let secret = |text: &str| Secret::new(text.to_owned());
+    Some(Hook { person, access_token: secret(access_token), refresh_token: secret(refresh_token) })
+}
+
+impl StoreConfig {
+    /// The database file, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path, .. } => Some(path),
+            Self::Memory => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

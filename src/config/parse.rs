@@ -1,0 +1,159 @@
+//! Reading one variable at a time, and noting what is wrong with it.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::config::Mistake;
+use crate::config::Source;
+use crate::domain::secret::Secret;
+
+/// Reads variables and collects mistakes.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a Source,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a Source) -> Self {
+        Self { source, mistakes: Vec::new() }
+    }
+
+    pub(super) fn text(&self, variable: &str) -> Option<&'a str> {
+        self.source.get(variable)
+    }
+
+    /// Notes that `variable` has a value that does not fit. Not for secrets: the value is quoted.
+    pub(super) fn wrong(&mut self, variable: &'static str, expected: &str) {
+        let text: String = self.text(variable).unwrap_or_default().chars().take(100).collect();
+        self.note(variable, format!("{text:?}"), expected);
+    }
+
+    pub(super) fn missing(&mut self, variable: &'static str, expected: &str) {
+        self.note(variable, "nothing".to_owned(), expected);
+    }
+
+    pub(super) fn missing_beside(&mut self, variable: &'static str, other: &str) {
+        self.missing(variable, &format!("a PEM file, since {other} is set"));
+    }
+
+    fn note(&mut self, variable: &'static str, found: String, expected: &str) {
+        self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
+    }
+
+    pub(super) fn required(&mut self, variable: &'static str, expected: &str) -> Option<String> {
+        let text = self.text(variable).map(str::to_owned);
+        if text.is_none() {
+            self.missing(variable, expected);
+        }
+        text
+    }
+
+    /// A secret from its variable or from the file that the other one names.
+    pub(super) fn secret(&mut self, variable: &'static str, file_variable: &'static str) -> Option<Secret> {
+        if let Some(text) = self.text(variable) {
+            return Some(Secret::new(text.to_owned()));
+        }
+        let Some(path) = self.text(file_variable) else {
+            self.missing(variable, &format!("the client secret (or {file_variable}, a file that holds it)"));
+            return None;
+        };
+        match fs::read_to_string(path).map(Secret::new) {
+            Ok(text) if !text.expose().trim().is_empty() => {
+                Some(Secret::new(text.expose().trim().to_owned()))
+            }
+            Ok(_) => {
+                self.note(
+                    file_variable,
+                    format!("the empty file {path:?}"),
+                    "a file that holds the client secret",
+                );
+                None
+            }
+            Err(e) => {
+                self.note(
+                    file_variable,
+                    format!("{path:?} ({e})"),
+                    "a readable file that holds the client secret",
+                );
+                None
+            }
+        }
+    }
+
+    /// A file that can be opened, if the variable is set.
+    pub(super) fn file(&mut self, variable: &'static str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(variable)?);
+        match fs::File::open(&path).and_then(|file| file.metadata()) {
+            Ok(found) if !found.is_dir() => Some(path),
+            Ok(_) => {
+                self.note(variable, format!("the directory {}", path.display()), "a PEM file");
+                None
+            }
+            Err(e) => {
+                self.note(variable, format!("{} ({e})", path.display()), "a readable PEM file");
+                None
+            }
+        }
+    }
+
+    pub(super) fn whole(
+        &mut self,
+        variable: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        unit: &str,
+    ) -> Option<u64> {
+        let Some(text) = self.text(variable) else { return Some(default) };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        if value.is_none() {
+            self.wrong(
+                variable,
+                &format!("a whole number from {} to {}: {unit}", range.start(), range.end()),
+            );
+        }
+        value
+    }
+
+    pub(super) fn decimal(
+        &mut self,
+        variable: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        unit: &str,
+    ) -> Option<f64> {
+        let Some(text) = self.text(variable) else { return Some(default) };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        if value.is_none() {
+            self.wrong(
+                variable,
+                &format!("a number from {} to {}, decimals allowed: {unit}", range.start(), range.end()),
+            );
+        }
+        value
+    }
+}
+
+/// Scopes separated by white space, plain or percent-encoded (with `+` or `%20` between them); each of the characters
+/// that RFC 6749, 3.3 allows; each once. `None` if there is none or one is wrong.
+pub(super) fn scopes(text: &str) -> Option<Vec<String>> {
+    let decoded = if text.contains('%') {
+        let pair = format!("s={}", text.replace(' ', "+"));
+        url::form_urlencoded::parse(pair.as_bytes())
+            .next()
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
+    } else {
+        text.to_owned()
+    };
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in decoded.split_whitespace() {
+        if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x24 | 0x26..=0x5b | 0x5d..=0x7e)) {
+            return None;
+        }
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    (!scopes.is_empty()).then_some(scopes)
+}

@@ -1,0 +1,93 @@
+//! The test hook: a person put into the store at start, so old that the first wake refreshes them.
+
+use std::time::Duration;
+
+use crate::consent::Consents;
+use crate::domain::grant::Attempt;
+use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
+use crate::domain::grant::Tokens;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::Next;
+use crate::domain::secret::Secret;
+use crate::domain::verdict::Outcome;
+use crate::store::StoreError;
+
+/// `TEST_PERSON_ID`, `TEST_ACCESS_TOKEN`, `TEST_REFRESH_TOKEN`.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Who.
+    pub person: PersonId,
+    /// A token of theirs, live or not.
+    pub access_token: Secret,
+    /// What the refresh is done with.
+    pub refresh_token: Secret,
+}
+
+/// What the hook did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hooked {
+    /// The person was put into the store with the hook's tokens.
+    Put,
+    /// The person was there, alive: the stored tokens are kept (the hook's may have been refreshed since), and aged.
+    Aged,
+}
+
+/// The least age the hook gives.
+const OLD: Duration = Duration::from_secs(2 * 86_400);
+
+impl Consents {
+    /// Puts the hook's person into the store, or ages the one that is there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn hook(&self, hook: Hook) -> Result<Hooked, StoreError> {
+        let stored = self.store.find(hook.person.clone()).await?;
+        let alive = stored.filter(|grant| grant.standing == Standing::Alive);
+        let did = if alive.is_some() { Hooked::Aged } else { Hooked::Put };
+        let grant = alive.unwrap_or_else(|| self.made_of(hook));
+        self.store.save_consent(self.aged(grant)).await?;
+        self.wake.nudge();
+        Ok(did)
+    }
+
+    /// Nobody knows when the hook's access token dies, so it counts as dead until Webex has said otherwise.
+    fn made_of(&self, hook: Hook) -> Grant {
+        let now = self.clock.now();
+        Grant {
+            person: Person::known_by(hook.person),
+            tokens: Tokens {
+                access_token: hook.access_token,
+                refresh_token: hook.refresh_token,
+                token_type: "Bearer".to_owned(),
+                scope: None,
+                expires_at: now,
+                refresh_token_expires_at: None,
+            },
+            obtained_at: now,
+            renewed_at: now,
+            answered_at: now,
+            standing: Standing::Alive,
+            last: Attempt {
+                at: now,
+                outcome: Outcome::Renewed,
+                detail: "put in by the test hook".to_owned(),
+            },
+            failures: 0,
+            next: Next::NEVER,
+        }
+    }
+
+    fn aged(&self, mut grant: Grant) -> Grant {
+        let now = self.clock.now();
+        let age = OLD.max(self.policy.max_age).max(self.policy.noop_window) + Duration::from_secs(60);
+        grant.obtained_at = grant.obtained_at.min(now - age);
+        grant.renewed_at = now - age;
+        grant.answered_at = now - age;
+        grant.last.at = now;
+        grant.failures = 0;
+        grant.next = Next::at(now);
+        grant
+    }
+}

@@ -1,0 +1,271 @@
+//! A consent, from the first click to the kept grant: begin -> URL; finish(code, state) -> kept grant.
+//!
+//! Nothing is remembered between the two but what the browser brings back, sealed: a restart, or another process with
+//! the same key, can finish what this one began.
+
+mod hook;
+mod redeemed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::domain::grant::Grant;
+use crate::domain::grant::Tokens;
+use crate::domain::person::Email;
+use crate::domain::person::Person;
+use crate::domain::schedule::Policy;
+use crate::domain::secret::Secret;
+use crate::domain::ticket::PATIENCE;
+use crate::domain::ticket::Ticket;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Fact;
+use crate::domain::verdict::Issued;
+use crate::store::Saved;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::seal::Sealer;
+use crate::tasks::Wake;
+use crate::webex::Unknown;
+use crate::webex::Webex;
+
+pub use crate::consent::hook::Hook;
+pub use crate::consent::hook::Hooked;
+use crate::consent::redeemed::Redeemed;
+
+/// Exchanges under way at once. Each comes from a browser that Webex sent back, so more are no honest crowd.
+const EXCHANGES: usize = 64;
+
+/// Binds a sealed ticket to its use.
+const PLACE: &str = "ticket";
+
+/// A code is spent by the time Webex is asked whose it is; a hiccup there must not waste the person's consent.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+
+/// The consents of one integration.
+pub struct Consents {
+    webex: Arc<Webex>,
+    store: Arc<dyn Store>,
+    sealer: Arc<Sealer>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    wake: Wake,
+    redeemed: Redeemed,
+    exchanges: Semaphore,
+}
+
+/// The parts that consents are made of.
+pub struct Parts {
+    /// Who is asked.
+    pub webex: Arc<Webex>,
+    /// Where grants are kept.
+    pub store: Arc<dyn Store>,
+    /// Seals tickets.
+    pub sealer: Arc<Sealer>,
+    /// Plans a grant's first refresh.
+    pub policy: Policy,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Nudged when a grant was kept.
+    pub wake: Wake,
+}
+
+/// A consent that has begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Where the browser goes.
+    pub url: String,
+    /// Names the ticket among those of other tabs; the first characters of its state.
+    pub name: String,
+    /// The ticket, sealed: safe to be carried by the browser.
+    pub sealed: String,
+    /// How long the browser should carry it.
+    pub keep: Duration,
+}
+
+/// A consent that was kept.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Who consented.
+    pub person: Person,
+    /// What was granted, if Webex said so, else what was asked for.
+    pub scopes: Vec<String>,
+    /// Whether the person was known before.
+    pub saved: Saved,
+}
+
+/// Why a consent was not kept. Nothing was changed then.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsentError {
+    /// No ticket, another's, an old one, or one used before.
+    #[error("this consent was not begun here, took too long, or was finished already")]
+    Stale,
+    /// Webex refuses the code, or its answer is of no use.
+    #[error("Webex did not accept it: {why}")]
+    Refused {
+        /// Fit for people.
+        why: String,
+        /// To quote to Webex.
+        tracking_id: Option<String>,
+    },
+    /// Webex cannot be reached, or is in trouble. The same link may work a moment later.
+    #[error("Webex cannot be reached: {why}")]
+    Unreachable {
+        /// Fit for people.
+        why: String,
+        /// To quote to Webex.
+        tracking_id: Option<String>,
+    },
+    /// Too many at once.
+    #[error("too many consents are being finished at this moment")]
+    Crowded,
+    /// The grant could not be kept.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The system has no random bytes, or sealing failed.
+    #[error("no ticket can be made")]
+    NoTicket,
+}
+
+/// How many characters of the state name a ticket: enough to tell a browser's tabs apart.
+const NAME_LEN: usize = 12;
+
+impl Consents {
+    /// Ready to begin.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            webex: parts.webex,
+            store: parts.store,
+            sealer: parts.sealer,
+            policy: parts.policy,
+            clock: parts.clock,
+            wake: parts.wake,
+            redeemed: Redeemed::default(),
+            exchanges: Semaphore::new(EXCHANGES),
+        }
+    }
+
+    /// The scopes that are asked for.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.webex.integration().scopes
+    }
+
+    /// Begins a consent; `hint` preselects the account at Webex.
+    ///
+    /// # Errors
+    /// [`ConsentError::NoTicket`] if the system has no random bytes to give.
+    pub fn begin(&self, hint: Option<&Email>) -> Result<Begun, ConsentError> {
+        let ticket = Ticket::new(random()?, random()?, self.clock.now());
+        let sealed = self.sealer.seal(&ticket.to_text(), PLACE).map_err(|_| ConsentError::NoTicket)?;
+        Ok(Begun {
+            url: self.webex.authorize_url(&ticket, hint),
+            name: name_of(ticket.state()),
+            sealed: URL_SAFE_NO_PAD.encode(sealed),
+            keep: PATIENCE,
+        })
+    }
+
+    /// Finishes a consent with what the browser brought back. Must run to its end even if the browser leaves: a code
+    /// works once.
+    ///
+    /// # Errors
+    /// [`ConsentError`] says what stood in the way; nothing is kept then.
+    pub async fn finish(
+        &self,
+        code: Secret,
+        state: Secret,
+        sealed: Option<&str>,
+    ) -> Result<Granted, ConsentError> {
+        let _exchange = self.exchanges.try_acquire().map_err(|_| ConsentError::Crowded)?;
+        let now = self.clock.now();
+        let ticket = sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(&state, now));
+        let ticket = ticket.ok_or(ConsentError::Stale)?;
+        if !self.redeemed.redeem(&state, ticket.deadline(), now) {
+            return Err(ConsentError::Stale);
+        }
+        let finished = self.exchange(&code, &ticket).await;
+        match &finished {
+            Ok(granted) => log::info!("{}: consent kept ({:?})", granted.person, granted.saved),
+            Err(ConsentError::Unreachable { .. }) => self.redeemed.give_back(&state),
+            Err(_) => {}
+        }
+        finished
+    }
+
+    async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Result<Granted, ConsentError> {
+        let reply = self.webex.exchange(code, ticket.verifier()).await;
+        let tracking_id = reply.tracking_id;
+        let issued = match reply.fact {
+            Fact::Granted(issued) => issued,
+            Fact::Refused { status: 408 | 423 | 429 | 500.., shown: why, .. }
+            | Fact::Unreadable(why)
+            | Fact::Unreachable(why) => {
+                return Err(ConsentError::Unreachable { why, tracking_id });
+            }
+            Fact::Refused { shown: why, .. } => return Err(ConsentError::Refused { why, tracking_id }),
+        };
+        self.keep(issued, reply.sent_at, tracking_id).await
+    }
+
+    /// The code is spent: from here on only a definite no ends it.
+    async fn keep(
+        &self,
+        issued: Issued,
+        sent_at: UnixTime,
+        tracking_id: Option<String>,
+    ) -> Result<Granted, ConsentError> {
+        let person = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
+            why: format!("people/me: {}", unknown.why),
+            tracking_id: unknown.tracking_id,
+        })?;
+        let no_refresh_token =
+            || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
+        let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
+        let granted =
+            tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+        let grant = Grant::consented(person.clone(), tokens, sent_at, &self.policy, self.clock.now());
+        let saved = self.store.save_consent(grant).await?;
+        self.wake.nudge();
+        Ok(Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), saved })
+    }
+
+    async fn whose(&self, access_token: &Secret) -> Result<Person, Unknown> {
+        for pause in ASK_AGAIN {
+            match self.webex.me(access_token).await {
+                Err(unknown) if unknown.transient => sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.webex.me(access_token).await
+    }
+
+    fn open(&self, sealed: &str) -> Option<Ticket> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        Ticket::from_text(&self.sealer.open(&bytes, PLACE).ok()?)
+    }
+}
+
+/// The name of the ticket whose state this is.
+#[must_use]
+pub fn name_of(state: &Secret) -> String {
+    state
+        .expose()
+        .chars()
+        .take(NAME_LEN)
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        .collect()
+}
+
+fn random() -> Result<[u8; 32], ConsentError> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| ConsentError::NoTicket)?;
+    Ok(bytes)
+}

@@ -1,0 +1,220 @@
+//! The brain above the grants: when the trouble is Webex's or the integration's, everybody waits behind one breaker,
+//! one probe finds out whether it is over, and nobody's grant is blamed.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::person::PersonId;
+use crate::domain::schedule::RETRY_AFTER_CAP;
+use crate::domain::schedule::ladder;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Verdict;
+
+/// So many different persons failing in a row are no coincidence.
+const STREAK: usize = 5;
+
+/// Without a readable `Retry-After`; Webex's own SDK takes the same (webex-api, "Retry-After").
+const BUSY_PAUSE: Duration = Duration::from_secs(60);
+
+/// A pause is never longer than this by our own choice.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// A probe that says nothing for this long is given up, so that a lost one cannot hold the door shut.
+const PROBE_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Why the breaker opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// 401, `invalid_client`: the client id or secret is not accepted.
+    ClientRefused,
+    /// 429 or 423.
+    Busy,
+    /// Many different persons failed in a row.
+    ManyFailing,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientRefused => {
+                "Webex refuses the client id or secret; check MY_APP_CLIENT_ID and MY_APP_SECRET_ID and restart"
+            }
+            Self::Busy => "Webex asks to wait",
+            Self::ManyFailing => "many persons failed in a row; Webex or the way to it is in trouble",
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until: UnixTime, cause: Cause },
+    Probing { patience: UnixTime, cause: Cause },
+}
+
+/// May a refresh be sent now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Any number.
+    Go,
+    /// Exactly one, to find out.
+    Probe,
+    /// None before this time.
+    Hold(UnixTime),
+}
+
+/// A change worth one line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Refreshes pause until then.
+    Opened {
+        /// When a probe is sent.
+        until: UnixTime,
+        /// Why.
+        cause: Cause,
+    },
+    /// Refreshes go on.
+    Closed,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    state: State,
+    /// Openings since the last sign of life; the step of the ladder.
+    trips: u32,
+    /// Different persons that failed since the last sign of life; at most [`STREAK`].
+    streak: Vec<PersonId>,
+    /// When Webex last accepted our client, and for whom.
+    accepted: Option<(UnixTime, PersonId)>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: State::Closed, trips: 0, streak: Vec::new(), accepted: None }
+    }
+}
+
+impl Breaker {
+    /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
+    pub fn admit(&mut self, now: UnixTime) -> Admission {
+        let (until, cause) = match self.state {
+            State::Closed => return Admission::Go,
+            State::Open { until, cause } => (until, cause),
+            State::Probing { patience, cause } => (patience, cause),
+        };
+        // A clock set back must not hold the door longer than any pause may be.
+        if now < until && until.since(now) <= RETRY_AFTER_CAP {
+            return Admission::Hold(until);
+        }
+        self.state = State::Probing { patience: now + PROBE_PATIENCE, cause };
+        Admission::Probe
+    }
+
+    /// The admitted probe found nobody to try: the next one may ask at once.
+    pub fn no_probe(&mut self, now: UnixTime) {
+        if let State::Probing { cause, .. } = self.state {
+            self.state = State::Open { until: now, cause };
+        }
+    }
+
+    /// Whether refreshes pause at present, and why.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Cause> {
+        match self.state {
+            State::Closed => None,
+            State::Open { cause, .. } | State::Probing { cause, .. } => Some(cause),
+        }
+    }
+
+    /// Whose fault a refusal of our client is: when it was refused for `person` at `refused_at` already and has been
+    /// accepted for somebody else since, it is this grant's.
+    #[must_use]
+    pub fn blame(&self, verdict: Verdict, person: &PersonId, refused_at: Option<UnixTime>) -> Verdict {
+        let Verdict::ClientRefused(why) = verdict else { return verdict };
+        match (&self.accepted, refused_at) {
+            (Some((at, other)), Some(before)) if *at > before && other != person => {
+                Verdict::ConsentNeeded(why)
+            }
+            _ => Verdict::ClientRefused(why),
+        }
+    }
+
+    /// Learns from a verdict. `retry_after` is Webex's wish.
+    pub fn note(
+        &mut self,
+        person: &PersonId,
+        verdict: &Verdict,
+        retry_after: Option<Duration>,
+        now: UnixTime,
+    ) -> Option<Turn> {
+        match verdict {
+            Verdict::Renewed(_) | Verdict::Unchanged(_) => {
+                self.accepted = Some((now, person.clone()));
+                self.close()
+            }
+            // Webex spoke of one person: it is there, and it knows us.
+            Verdict::ConsentNeeded(_) | Verdict::TokenLimit => self.close(),
+            Verdict::ClientRefused(_) => self.open(Cause::ClientRefused, self.own_pause(), now),
+            Verdict::Busy(_) => {
+                let pause = retry_after.unwrap_or(BUSY_PAUSE).clamp(Duration::from_secs(1), RETRY_AFTER_CAP);
+                self.open(Cause::Busy, pause, now)
+            }
+            Verdict::Transient(_) => self.count(person, now),
+        }
+    }
+
+    fn count(&mut self, person: &PersonId, now: UnixTime) -> Option<Turn> {
+        if !self.streak.contains(person) && self.streak.len() < STREAK {
+            self.streak.push(person.clone());
+        }
+        let probing = matches!(self.state, State::Probing { .. });
+        if probing || self.streak.len() >= STREAK {
+            self.open(Cause::ManyFailing, self.own_pause(), now)
+        } else {
+            None
+        }
+    }
+
+    fn own_pause(&self) -> Duration {
+        ladder(self.trips.saturating_add(1)).min(LONGEST_PAUSE)
+    }
+
+    /// Stragglers of the same trouble change nothing; a probe that failed opens again, for longer.
+    fn open(&mut self, cause: Cause, pause: Duration, now: UnixTime) -> Option<Turn> {
+        let until = now + pause;
+        match self.state {
+            State::Open { until: present, cause: reason }
+                if reason != Cause::ManyFailing || cause == reason =>
+            {
+                // A longer wish of Webex counts even when it comes late.
+                if cause == Cause::Busy && until > present {
+                    self.state = State::Open { until, cause };
+                }
+                None
+            }
+            _ => {
+                self.trips = self.trips.saturating_add(1);
+                self.state = State::Open { until, cause };
+                Some(Turn::Opened { until, cause })
+            }
+        }
+    }
+
+    fn close(&mut self) -> Option<Turn> {
+        self.streak.clear();
+        match self.state {
+            State::Closed => None,
+            // An answer that was under way when Webex asked to wait does not take the wish back.
+            State::Open { cause: Cause::Busy, .. } => None,
+            State::Open { .. } | State::Probing { .. } => {
+                self.state = State::Closed;
+                self.trips = 0;
+                Some(Turn::Closed)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! What a consent gave, its dates, and what a verdict makes of them.
+
+use std::time::Duration;
+
+use crate::domain::person::Person;
+use crate::domain::schedule::Dates;
+use crate::domain::schedule::Next;
+use crate::domain::schedule::Policy;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Issued;
+use crate::domain::verdict::Outcome;
+use crate::domain::verdict::Verdict;
+
+/// The two tokens and what Webex said with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// What consumers get.
+    pub access_token: Secret,
+    /// What only Webex gets.
+    pub refresh_token: Secret,
+    /// As Webex wrote it; `Bearer`.
+    pub token_type: String,
+    /// Scopes granted, separated by spaces, if Webex said so.
+    pub scope: Option<String>,
+    /// When the access token dies.
+    pub expires_at: UnixTime,
+    /// When the refresh token dies, as last reported. Warned about, never obeyed.
+    pub refresh_token_expires_at: Option<UnixTime>,
+}
+
+/// Whether a grant can still be renewed without its person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Webex renews it.
+    Alive,
+    /// Webex said that it will not: the person must consent again.
+    ConsentNeeded,
+}
+
+/// What the last refresh, or consent, came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When its answer was judged.
+    pub at: UnixTime,
+    /// The verdict's word.
+    pub outcome: Outcome,
+    /// What the verdict said beside it; holds no secret.
+    pub detail: String,
+}
+
+/// A person's consent as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose.
+    pub person: Person,
+    /// What it gave.
+    pub tokens: Tokens,
+    /// When the person consented.
+    pub obtained_at: UnixTime,
+    /// When the access token last changed.
+    pub renewed_at: UnixTime,
+    /// When Webex last answered with a live token, changed or not.
+    pub answered_at: UnixTime,
+    /// Whether it can be renewed.
+    pub standing: Standing,
+    /// The last attempt.
+    pub last: Attempt,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the loop has to do with it again.
+    pub next: Next,
+}
+
+impl Tokens {
+    /// What a first answer gave. `None` without a refresh token: nothing could be kept alive with it.
+    #[must_use]
+    pub fn first(issued: Issued, sent_at: UnixTime) -> Option<Self> {
+        let refresh_token = issued.refresh_token.clone()?;
+        Some(Self::from_issued(issued, refresh_token, sent_at))
+    }
+
+    /// What a refresh gave, on top of what was held: what the answer leaves out stays as it was.
+    fn renewed(&self, issued: Issued, sent_at: UnixTime) -> Self {
+        let refresh_token = issued.refresh_token.clone().unwrap_or_else(|| self.refresh_token.clone());
+        let mut tokens = Self::from_issued(issued, refresh_token, sent_at);
+        tokens.scope = tokens.scope.or_else(|| self.scope.clone());
+        tokens.refresh_token_expires_at = tokens.refresh_token_expires_at.or(self.refresh_token_expires_at);
+        tokens
+    }
+
+    fn from_issued(issued: Issued, refresh_token: Secret, sent_at: UnixTime) -> Self {
+        Self {
+            access_token: issued.access_token,
+            refresh_token,
+            token_type: issued.token_type.unwrap_or_else(|| "Bearer".to_owned()),
+            scope: issued.scope,
+            expires_at: sent_at + issued.expires_in,
+            refresh_token_expires_at: issued.refresh_token_expires_in.map(|span| sent_at + span),
+        }
+    }
+}
+
+impl Grant {
+    /// A grant as a consent makes it: obtained and renewed when its exchange was sent, `now` planned.
+    #[must_use]
+    pub fn consented(
+        person: Person,
+        tokens: Tokens,
+        sent_at: UnixTime,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Self {
+        let mut grant = Self {
+            person,
+            tokens,
+            obtained_at: sent_at,
+            renewed_at: sent_at,
+            answered_at: sent_at,
+            standing: Standing::Alive,
+            last: Attempt { at: now, outcome: Outcome::Renewed, detail: String::new() },
+            failures: 0,
+            next: Next::NEVER,
+        };
+        grant.next = policy.after_answer(&grant.dates(), now);
+        grant
+    }
+
+    /// The dates that the schedule looks at.
+    #[must_use]
+    pub fn dates(&self) -> Dates {
+        Dates {
+            renewed_at: self.renewed_at,
+            answered_at: self.answered_at,
+            expires_at: self.tokens.expires_at,
+        }
+    }
+
+    /// How long ago the access token last changed.
+    #[must_use]
+    pub fn age(&self, now: UnixTime) -> Duration {
+        now.since(self.renewed_at)
+    }
+
+    /// How long the access token still lives.
+    #[must_use]
+    pub fn life_left(&self, now: UnixTime) -> Duration {
+        self.tokens.expires_at.until(now)
+    }
+
+    /// What this grant becomes by `verdict` on a refresh sent at `sent_at` and judged at `now`. A failure changes no
+    /// token; only [`Verdict::ConsentNeeded`] changes its standing for the worse.
+    #[must_use]
+    pub fn after(
+        &self,
+        verdict: Verdict,
+        retry_after: Option<Duration>,
+        sent_at: UnixTime,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Self {
+        let mut next = self.clone();
+        next.last = Attempt { at: now, outcome: verdict.outcome(), detail: verdict.detail().to_owned() };
+        next.failures = self.failures.saturating_add(1);
+        let who = &self.person.id;
+        match verdict {
+            Verdict::Renewed(issued) | Verdict::Unchanged(issued) => {
+                if next.last.outcome == Outcome::Renewed {
+                    next.renewed_at = sent_at;
+                }
+                next.tokens = self.tokens.renewed(issued, sent_at);
+                next.answered_at = sent_at;
+                next.standing = Standing::Alive;
+                next.failures = 0;
+                next.next = policy.after_answer(&next.dates(), now);
+            }
+            Verdict::ConsentNeeded(_) => {
+                if self.standing == Standing::Alive {
+                    next.failures = 1;
+                }
+                next.standing = Standing::ConsentNeeded;
+                next.next = Policy::after_refusal(next.failures, who, now);
+            }
+            Verdict::TokenLimit => next.next = Policy::after_token_limit(next.failures, who, now),
+            Verdict::ClientRefused(_) | Verdict::Busy(_) | Verdict::Transient(_) => {
+                next.next = match self.standing {
+                    Standing::Alive => {
+                        Policy::after_failure(&self.dates(), next.failures, retry_after, who, now)
+                    }
+                    Standing::ConsentNeeded => Policy::after_refusal(next.failures, who, now),
+                };
+            }
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests;

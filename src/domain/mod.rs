@@ -1,0 +1,11 @@
+//! What is true: types and rules that touch no clock, no disk, no network and no log. Everything that depends
+//! on the time takes `now`.
+
+pub mod breaker;
+pub mod grant;
+pub mod person;
+pub mod schedule;
+pub mod secret;
+pub mod ticket;
+pub mod time;
+pub mod verdict;

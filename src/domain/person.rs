@@ -1,0 +1,125 @@
+//! Who consented: ids and addresses, parsed once.
+
+use std::fmt;
+
+/// Webex's id of a person, as `people/me` answers it: what a grant is kept under. E-mail addresses change; ids do not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PersonId(String);
+
+/// Why a text is no person id or e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PersonError {
+    /// Not 1 to 256 printable ASCII characters without spaces.
+    #[error("a person id has 1 to 256 printable characters and no spaces")]
+    Id,
+    /// Not of the form `name@host`, or longer than an address may be.
+    #[error("an e-mail address has the form name@host and at most 254 characters")]
+    Email,
+}
+
+impl PersonId {
+    /// Accepts 1 to 256 printable ASCII characters. Webex's ids are base64, but nothing promises it.
+    ///
+    /// # Errors
+    /// [`PersonError::Id`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, PersonError> {
+        let fits = (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if fits { Ok(Self(text.to_owned())) } else { Err(PersonError::Id) }
+    }
+
+    /// The id as Webex writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PersonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An e-mail address, in lower case: how people name each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Email(String);
+
+impl Email {
+    /// Accepts `name@host`, no spaces or control characters, at most 254 characters; lowers its case.
+    ///
+    /// # Errors
+    /// [`PersonError::Email`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, PersonError> {
+        let plain = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        match text.split_once('@') {
+            Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => {
+                Ok(Self(text.to_lowercase()))
+            }
+            _ => Err(PersonError::Email),
+        }
+    }
+
+    /// The address in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What Webex says of a person. Everything but the id may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The key of the grant.
+    pub id: PersonId,
+    /// The first address that parses.
+    pub email: Option<Email>,
+    /// The name to greet with.
+    pub display_name: Option<String>,
+    /// Webex's id of the organisation.
+    pub org_id: Option<String>,
+}
+
+impl Person {
+    /// Somebody of whom only the id is known.
+    #[must_use]
+    pub fn known_by(id: PersonId) -> Self {
+        Self { id, email: None, display_name: None, org_id: None }
+    }
+}
+
+/// For people: the address if there is one, else the id.
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.email {
+            Some(email) => email.fmt(f),
+            None => self.id.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_bounded_and_printable() {
+        assert!(PersonId::parse("Y2lzY29zcGFyazovL3VzL1BFT1BMRS8x").is_ok());
+        for bad in ["", "with space", "line\nbreak", "é", &"x".repeat(257)] {
+            assert_eq!(PersonId::parse(bad), Err(PersonError::Id), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_lowered_and_checked() {
+        assert_eq!(Email::parse("Ada@Example.COM").unwrap().as_str(), "ada@example.com");
+        for bad in ["", "ada", "@host", "ada@", "a@b@c", "a b@c", "a@b\n"] {
+            assert_eq!(Email::parse(bad), Err(PersonError::Email), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! When to refresh, when to retry: pure functions of (dates of a grant, policy, now).
+//!
+//! 1. *Survival*: before the access token would die between two wakes.
+//! 2. *Age*: when it is older than the operator's age.
+//! 3. *No-op window*: the age rule keeps out of the time in which Webex answers with the same token.
+//! 4. *Retry*: a ladder after failures, shortened as the token's life runs out.
+//! 5. The result is stored with the grant, so that what is due is an index look-up.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// No two refreshes of one grant are planned closer than this, whatever the settings and whatever Webex says.
+pub const SPACING: Duration = Duration::from_secs(1);
+
+/// Nothing is planned further away than this from the moment it is planned, so that a clock that was wrong
+/// once cannot put a grant to sleep for years.
+pub const HORIZON: Duration = Duration::from_secs(400 * 86_400);
+
+/// `Retry-After` is obeyed up to this: a longer wish is more likely a mistake than a plan.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(6 * 3600);
+
+/// Steps after the first, second, … failure in a row; the last one repeats. Front-loaded: what a moment does not
+/// mend, minutes seldom do.
+const LADDER: [Duration; 11] = [
+    MINUTE,
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(20 * 60),
+    Duration::from_secs(30 * 60),
+    HOUR,
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(3 * 3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(6 * 3600),
+];
+
+/// A token that is already dead is asked for at least this often: nobody is served meanwhile.
+const DEAD_TOKEN_STEP: Duration = Duration::from_secs(30 * 60);
+
+/// How often, and how many times, a grant that Webex called dead is tried again: Webex's own SDKs have been wrong.
+pub const REPROBE_STEP: Duration = DAY;
+/// See [`REPROBE_STEP`].
+pub const REPROBES: u32 = 5;
+
+/// At the person's limit of access tokens only their expiry helps, so the back-off is long.
+pub const TOKEN_LIMIT_STEP: Duration = Duration::from_secs(6 * 3600);
+
+/// The operator's four numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `EVENT_LOOP_SLEEP_SECONDS`: from wake to wake.
+    pub sleep: Duration,
+    /// `EVENT_LOOP_DAYS`: a token older than this is refreshed.
+    pub max_age: Duration,
+    /// `EVENT_LOOP_NOOP_WINDOW_SECONDS`: the age rule never refreshes sooner than this.
+    pub noop_window: Duration,
+    /// `EVENT_LOOP_FLOOR_SECONDS`: the survival rule and readers keep this distance.
+    pub floor: Duration,
+}
+
+/// The dates that the rules look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dates {
+    /// When the access token last changed.
+    pub renewed_at: UnixTime,
+    /// When Webex last answered with a live token, changed or not; never before `renewed_at`.
+    pub answered_at: UnixTime,
+    /// When the access token dies.
+    pub expires_at: UnixTime,
+}
+
+/// When the loop has to do with a grant again. Stored with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// From here on a wake refreshes it.
+    pub due_at: UnixTime,
+    /// The loop cuts its nap short for it here; never before `due_at`.
+    pub wake_at: UnixTime,
+}
+
+impl Next {
+    /// Not again, unless somebody asks.
+    pub const NEVER: Self = Self { due_at: UnixTime::NEVER, wake_at: UnixTime::NEVER };
+
+    /// Due at `at`, and worth waking for.
+    #[must_use]
+    pub fn at(at: UnixTime) -> Self {
+        Self { due_at: at, wake_at: at }
+    }
+}
+
+/// Why a grant is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Its access token would not outlive the sleep by the margin.
+    Survival,
+    /// It is older than `EVENT_LOOP_DAYS` and outside the no-op window.
+    Age,
+}
+
+impl Dates {
+    /// How long the access token lives in all.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.expires_at.since(self.renewed_at)
+    }
+}
+
+impl Policy {
+    /// How much life a token keeps in reserve: a tenth of its lifetime, at least 5 minutes, at most a day, and never
+    /// more than half of it.
+    #[must_use]
+    pub fn margin(lifetime: Duration) -> Duration {
+        (lifetime / 10).clamp(5 * MINUTE, DAY).min(lifetime / 2)
+    }
+
+    /// How long before its end a token is refreshed by the survival rule: the sleep and the margin, but never more than
+    /// half of its life (or a sleep longer than the life would refresh without pause).
+    #[must_use]
+    pub fn lead(&self, lifetime: Duration) -> Duration {
+        self.sleep.saturating_add(Self::margin(lifetime)).min(lifetime / 2)
+    }
+
+    /// The least distance of two refreshes that the survival rule or readers ask for: `EVENT_LOOP_FLOOR_SECONDS`, never
+    /// more than a quarter of the lifetime. A person may have 750 live tokens (webex-api, "Token limit"); an
+    /// eager refresher would use them up.
+    #[must_use]
+    pub fn floor_for(&self, lifetime: Duration) -> Duration {
+        self.floor.min(lifetime / 4).max(SPACING)
+    }
+
+    /// From when on the survival rule asks for a refresh.
+    #[must_use]
+    pub fn survival_at(&self, dates: &Dates) -> UnixTime {
+        let lifetime = dates.lifetime();
+        (dates.expires_at - self.lead(lifetime)).max(dates.answered_at + self.floor_for(lifetime))
+    }
+
+    /// From when on the age rule asks for a refresh. Counted from Webex's last answer, so that an answer that changed
+    /// nothing is not followed by another question at once.
+    #[must_use]
+    pub fn age_at(&self, dates: &Dates) -> UnixTime {
+        dates.answered_at.max(dates.renewed_at) + self.max_age.max(self.noop_window).max(SPACING)
+    }
+
+    /// The rule by which a grant without failures is due at `now`, if any: survival first.
+    #[must_use]
+    pub fn due_by(&self, dates: &Dates, now: UnixTime) -> Option<Rule> {
+        if now >= self.survival_at(dates) {
+            Some(Rule::Survival)
+        } else if now >= self.age_at(dates) {
+            Some(Rule::Age)
+        } else {
+            None
+        }
+    }
+
+    /// What to plan after Webex gave a live token, changed or not.
+    #[must_use]
+    pub fn after_answer(&self, dates: &Dates, now: UnixTime) -> Next {
+        let lifetime = dates.lifetime();
+        let floor = dates.answered_at + self.floor_for(lifetime);
+        let due_at = self.survival_at(dates).min(self.age_at(dates)).min(now + HORIZON);
+        let wake_at = (dates.expires_at - Self::margin(lifetime)).max(floor).max(due_at);
+        Next { due_at, wake_at: wake_at.min(now + HORIZON) }
+    }
+
+    /// What to plan after the `failures`-th failure in a row that may pass by itself. `retry_after` is Webex's wish.
+    #[must_use]
+    pub fn after_failure(
+        dates: &Dates,
+        failures: u32,
+        retry_after: Option<Duration>,
+        who: &PersonId,
+        now: UnixTime,
+    ) -> Next {
+        let left = dates.expires_at.since(now);
+        let nearer = if left.is_zero() { DEAD_TOKEN_STEP } else { (left / 4).max(MINUTE) };
+        let step = ladder(failures).min(nearer);
+        let wish = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
+        Next::at(now + jittered(step.max(wish), who, failures, now))
+    }
+
+    /// What to plan for a grant that Webex has called dead `failures` times in a row.
+    #[must_use]
+    pub fn after_refusal(failures: u32, who: &PersonId, now: UnixTime) -> Next {
+        if failures > REPROBES {
+            return Next::NEVER;
+        }
+        Next::at(now + jittered(REPROBE_STEP, who, failures, now))
+    }
+
+    /// What to plan at the person's limit of access tokens.
+    #[must_use]
+    pub fn after_token_limit(failures: u32, who: &PersonId, now: UnixTime) -> Next {
+        Next::at(now + jittered(TOKEN_LIMIT_STEP, who, failures, now))
+    }
+}
+
+/// The ladder's step for the `failures`-th failure in a row (1 is the first).
+#[must_use]
+pub fn ladder(failures: u32) -> Duration {
+    let rung = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+    LADDER.get(rung).or(LADDER.last()).copied().unwrap_or(HOUR)
+}
+
+/// Up to a fifth longer, never shorter (a `Retry-After` is a lower bound), drawn from a hash of who and when: the same
+/// inputs give the same step, different persons spread.
+fn jittered(step: Duration, who: &PersonId, failures: u32, now: UnixTime) -> Duration {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(who.as_str().as_bytes());
+    hash.update(&failures.to_be_bytes());
+    hash.update(&now.0.to_be_bytes());
+    let draw = hash.finish().as_ref().iter().take(2).fold(0_u32, |sum, byte| sum * 256 + u32::from(*byte));
+    step + step / 5 * draw / 65_536
+}
+
+#[cfg(test)]
+mod tests;

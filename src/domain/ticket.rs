@@ -1,0 +1,111 @@
+//! A consent in progress: what must come back unchanged from the browser, and until when.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+
+/// How long a person may take at Webex's consent page, password search included.
+pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The `state` (RFC 6749, 10.12) and the PKCE verifier (RFC 7636) of one consent, with its deadline.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    state: Secret,
+    verifier: Secret,
+    deadline: UnixTime,
+}
+
+impl Ticket {
+    /// A ticket from 32 random bytes for each of its two secrets, good for [`PATIENCE`].
+    #[must_use]
+    pub fn new(state: [u8; 32], verifier: [u8; 32], now: UnixTime) -> Self {
+        let text = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+        Self { state: text(state), verifier: text(verifier), deadline: now + PATIENCE }
+    }
+
+    /// The `state` parameter: 43 characters.
+    #[must_use]
+    pub fn state(&self) -> &Secret {
+        &self.state
+    }
+
+    /// The verifier, for the exchange: 43 characters, as many as RFC 7636 asks for at least.
+    #[must_use]
+    pub fn verifier(&self) -> &Secret {
+        &self.verifier
+    }
+
+    /// The `code_challenge` by method `S256`.
+    #[must_use]
+    pub fn challenge(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.verifier.expose().as_bytes()))
+    }
+
+    /// Whether `state` is this ticket's and its deadline has not passed. Compares in constant time.
+    #[must_use]
+    pub fn admits(&self, state: &Secret, now: UnixTime) -> bool {
+        *state == self.state && now <= self.deadline && self.deadline <= now + PATIENCE
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn deadline(&self) -> UnixTime {
+        self.deadline
+    }
+
+    /// As one line of text, to be sealed.
+    #[must_use]
+    pub fn to_text(&self) -> Secret {
+        Secret::new(format!("{} {} {}", self.state.expose(), self.verifier.expose(), self.deadline.0))
+    }
+
+    /// What [`Ticket::to_text`] made; `None` for anything else.
+    #[must_use]
+    pub fn from_text(text: &Secret) -> Option<Self> {
+        let mut parts = text.expose().split(' ');
+        let mut part = || parts.next().map(|p| Secret::new(p.to_owned()));
+        let (state, verifier) = (part()?, part()?);
+        let deadline = UnixTime(parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { state, verifier, deadline })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_700_000_000_000);
+
+    #[test]
+    fn the_challenge_is_the_one_of_rfc_7636() {
+        let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
+        let ticket = Ticket { state: verifier.clone(), verifier, deadline: NOW };
+        assert_eq!(ticket.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn a_ticket_admits_its_own_state_until_its_deadline() {
+        let ticket = Ticket::new([1; 32], [2; 32], NOW);
+        let other = Ticket::new([3; 32], [2; 32], NOW);
+        assert!(ticket.admits(ticket.state(), NOW));
+        assert!(ticket.admits(ticket.state(), NOW + PATIENCE));
+        assert!(!ticket.admits(ticket.state(), NOW + PATIENCE + Duration::from_millis(1)));
+        assert!(!ticket.admits(other.state(), NOW));
+        assert!(!ticket.admits(ticket.state(), NOW - Duration::from_secs(60)), "from a clock that ran ahead");
+    }
+
+    #[test]
+    fn a_ticket_survives_its_text() {
+        let ticket = Ticket::new([1; 32], [2; 32], NOW);
+        let back = Ticket::from_text(&ticket.to_text()).unwrap();
+        assert_eq!(back.to_text(), ticket.to_text());
+        for bad in ["", "a b", "a b c", "a b 1 2"] {
+            assert!(Ticket::from_text(&Secret::new(bad.to_owned())).is_none(), "{bad:?}");
+        }
+    }
+}

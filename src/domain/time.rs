@@ -1,0 +1,86 @@
+//! A point in time as the store keeps it.
+
+use std::fmt;
+use std::ops::Add;
+use std::ops::Sub;
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates: no date, however wrong, overflows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub i64);
+
+impl UnixTime {
+    /// Later than any other time: "not before somebody asks".
+    pub const NEVER: Self = Self(i64::MAX);
+
+    /// From whole seconds since the epoch.
+    #[must_use]
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// How long from `now` until this; zero when it has passed.
+    #[must_use]
+    pub fn until(self, now: Self) -> Duration {
+        self.since(now)
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Add<Duration> for UnixTime {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+}
+
+impl Sub<Duration> for UnixTime {
+    type Output = Self;
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+}
+
+/// RFC 3339 in UTC, whole seconds; `never` for [`UnixTime::NEVER`] and for what no calendar holds.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.seconds()) {
+            Ok(time) => write!(f, "{time}"),
+            Err(_) => f.write_str("never"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_as_rfc_3339() {
+        assert_eq!(UnixTime(1_795_000_000_999).to_string(), "2026-11-18T11:06:40Z");
+        assert_eq!(UnixTime::NEVER.to_string(), "never");
+    }
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(UnixTime::NEVER + Duration::MAX, UnixTime::NEVER);
+        assert_eq!(UnixTime(i64::MIN) - Duration::MAX, UnixTime(i64::MIN));
+        assert_eq!(UnixTime(5).since(UnixTime(9)), Duration::ZERO);
+        assert_eq!(UnixTime::NEVER.since(UnixTime(i64::MIN)), Duration::from_millis(i64::MAX as u64));
+    }
+}

@@ -1,0 +1,166 @@
+//! The event loop: pass, nap, pass. It wakes every `EVENT_LOOP_SLEEP_SECONDS`, from wake to wake, and earlier only
+//! when a retry falls due, a token would not outlive the sleep, or somebody nudges it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::time::UnixTime;
+use crate::refresh::pass::Pass;
+use crate::refresh::pass::Step;
+use crate::refresh::refresher::Refresher;
+use crate::refresh::revise;
+use crate::tasks::Wake;
+
+/// No nap is longer: timers stand still while the machine is suspended, and clocks are set.
+const SLICE: Duration = Duration::from_secs(60);
+
+/// No nap before an early wake is shorter, whatever the store says is due: the loop never spins.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The clock must differ by this much from the time that went by before it counts as set.
+const CLOCK_SET: i64 = 60_000;
+
+/// The loop and its parts.
+pub struct EventLoop {
+    refresher: Arc<Refresher>,
+    wake: Wake,
+    stopping: CancellationToken,
+    pass: Pass,
+    /// When the next regular wake is.
+    regular: UnixTime,
+    /// When the breaker lets the next refresh through.
+    held_until: Option<UnixTime>,
+}
+
+impl EventLoop {
+    /// A loop that has not begun.
+    #[must_use]
+    pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
+        let pass = Pass::new(refresher.clone());
+        Self { refresher, wake, stopping, pass, regular: UnixTime::NEVER, held_until: None }
+    }
+
+    /// Runs until it is told to stop; finishes the refreshes under way then.
+    pub async fn run(mut self) {
+        self.regular = self.now();
+        while !self.stopping.is_cancelled() {
+            self.one_pass().await;
+            self.nap().await;
+        }
+        while !self.pass.idle() {
+            self.pass.ended().await;
+        }
+        if let Some(tally) = self.pass.result() {
+            log::info!("event loop: {tally}");
+        }
+    }
+
+    fn now(&self) -> UnixTime {
+        self.refresher.parts().clock.now()
+    }
+
+    /// Starts everything that is due now. Ends early when the next regular wake comes, which goes on where it stopped:
+    /// a pass may be longer than the sleep, but passes never pile up.
+    async fn one_pass(&mut self) {
+        let began = self.now();
+        while self.regular <= began {
+            self.regular = self.regular.max(began - self.sleep()) + self.sleep();
+        }
+        log::info!("event loop: looking for old tokens");
+        self.held_until = None;
+        let mut started_all = false;
+        while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
+            match self.pass.step(began).await {
+                Step::More => {}
+                Step::Full => self.one_ended().await,
+                Step::Done(held_until) => {
+                    self.held_until = held_until;
+                    started_all = true;
+                }
+            }
+        }
+    }
+
+    async fn one_ended(&mut self) {
+        let left = self.regular.until(self.now()).min(SLICE);
+        tokio::select! {
+            () = self.pass.ended() => {}
+            () = sleep(left) => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        self.refresher.parts().policy.sleep
+    }
+
+    /// Waits for the next wake, in slices, and tells what the refreshes under way came to.
+    async fn nap(&mut self) {
+        let earliest = self.now() + SHORTEST;
+        let mut told = false;
+        loop {
+            let now = self.now();
+            // A clock set back must not stretch the sleep.
+            self.regular = self.regular.min(now + self.sleep());
+            let until = self.until(earliest.min(now + SHORTEST)).await;
+            if !told && self.pass.idle() {
+                self.tell(until.until(now));
+                told = true;
+            }
+            if until <= now || self.stopping.is_cancelled() {
+                return;
+            }
+            self.slice(until.until(now).min(SLICE)).await;
+        }
+    }
+
+    /// The next wake: the regular one, or an early one, but not while the breaker holds.
+    async fn until(&self, earliest: UnixTime) -> UnixTime {
+        let stored = self.refresher.parts().store.next_wake().await.unwrap_or_else(|why| {
+            log::error!("event loop: the next wake is not known: {why}");
+            None
+        });
+        let early = stored.unwrap_or(UnixTime::NEVER).max(earliest).max(self.held_until.unwrap_or(earliest));
+        early.min(self.regular)
+    }
+
+    /// One slice of a nap; shorter when something happens.
+    async fn slice(&mut self, length: Duration) {
+        let (wall, timer) = (self.now(), Instant::now());
+        tokio::select! {
+            () = sleep(length) => {}
+            () = self.wake.nudged() => {}
+            () = self.stopping.cancelled() => {}
+            () = self.pass.ended(), if !self.pass.idle() => {}
+        }
+        let passed = i64::try_from(timer.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let shift = self.now().0.saturating_sub(wall.0).saturating_sub(passed);
+        if shift < -CLOCK_SET {
+            log::warn!(
+                "event loop: the clock was set back by {} s; dates in its future are mended",
+                -shift / 1000
+            );
+            revise::mend_clock(self.refresher.parts()).await;
+        } else if shift > CLOCK_SET {
+            log::warn!(
+                "event loop: the clock went {} s ahead (a suspended machine?); going on from there",
+                shift / 1000
+            );
+        }
+    }
+
+    fn tell(&mut self, nap: Duration) {
+        let found = self.pass.result().map_or_else(|| "nothing is due".to_owned(), |tally| tally.to_string());
+        let held = self
+            .refresher
+            .breaker()
+            .trouble()
+            .map(|cause| format!("; refreshes pause: {cause}"))
+            .unwrap_or_default();
+        log::info!("event loop: {found}{held}; sleeping for {} seconds", nap.as_secs_f64().ceil());
+    }
+}

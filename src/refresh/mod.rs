@@ -1,0 +1,12 @@
+//! Keeping grants alive: the event loop, one pass of it, and one refresh.
+
+mod event_loop;
+mod pace;
+mod pass;
+mod refresher;
+mod revise;
+
+pub use crate::refresh::event_loop::EventLoop;
+pub use crate::refresh::pace::Pace;
+pub use crate::refresh::refresher::Parts;
+pub use crate::refresh::refresher::Refresher;

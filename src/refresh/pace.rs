@@ -1,0 +1,106 @@
+//! How many refreshes run at once, and how many start in a second: Webex publishes no limit for its token endpoint,
+//! so we keep one of our own.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+/// The operator's two numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// `EVENT_LOOP_CONCURRENCY`: refreshes in flight at once; at least 1.
+    pub at_once: usize,
+    /// `EVENT_LOOP_MAX_PER_SECOND`: refreshes started per second; 0 is no cap.
+    pub per_second: f64,
+}
+
+/// Hands out starting times, evenly spaced: a burst would be what the cap is there to prevent.
+#[derive(Debug)]
+pub(super) struct Starts {
+    spacing: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+/// A claim must not wait for its start longer than this, or its lease would run out meanwhile.
+const LONGEST_WAIT: f64 = 5.0;
+
+impl Pace {
+    /// How many may be claimed in one go.
+    pub(super) fn handful(&self) -> usize {
+        if self.per_second <= 0.0 {
+            return self.at_once;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates; never negative"
+        )]
+        let soon = (self.per_second * LONGEST_WAIT) as usize;
+        soon.clamp(1, self.at_once.max(1))
+    }
+
+    pub(super) fn starts(&self) -> Starts {
+        let spacing = if self.per_second > 0.0 {
+            Duration::from_secs_f64(1.0 / self.per_second)
+        } else {
+            Duration::ZERO
+        };
+        Starts { spacing, next: Mutex::new(None) }
+    }
+}
+
+impl Starts {
+    /// Returns when one more refresh may start.
+    pub(super) async fn mine(&self) {
+        if self.spacing.is_zero() {
+            return;
+        }
+        let at = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = next.unwrap_or_else(Instant::now).max(Instant::now());
+            *next = Some(at + self.spacing);
+            at
+        };
+        sleep_until(at).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_are_spaced_evenly_without_a_burst() {
+        let starts = Pace { at_once: 64, per_second: 20.0 }.starts();
+        let begin = Instant::now();
+        for n in 0..100 {
+            starts.mine().await;
+            let earliest = Duration::from_millis(50) * n;
+            assert!(begin.elapsed() >= earliest, "start {n} after {:?}", begin.elapsed());
+        }
+        assert!(begin.elapsed() < Duration::from_millis(5100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_is_not_saved_up_for_a_burst() {
+        let starts = Pace { at_once: 64, per_second: 10.0 }.starts();
+        starts.mine().await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let begin = Instant::now();
+        for _ in 0..11 {
+            starts.mine().await;
+        }
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_slow_pace_claims_few_and_no_pace_as_many_as_may_run() {
+        assert_eq!(Pace { at_once: 16, per_second: 0.1 }.handful(), 1);
+        assert_eq!(Pace { at_once: 16, per_second: 2.0 }.handful(), 10);
+        assert_eq!(Pace { at_once: 16, per_second: 20.0 }.handful(), 16);
+        assert_eq!(Pace { at_once: 64, per_second: 0.0 }.handful(), 64);
+    }
+}

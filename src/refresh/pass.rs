@@ -1,0 +1,142 @@
+//! One pass: everything that was due when it began is claimed and sent, least life left first.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::domain::breaker::Admission;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+use crate::refresh::refresher::Refresher;
+use crate::store::Claim;
+
+/// Refreshes under way, and what became of those that ended.
+pub(super) struct Pass {
+    refresher: Arc<Refresher>,
+    running: JoinSet<Option<Outcome>>,
+    tally: Tally,
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) sent: usize,
+    renewed: usize,
+    unchanged: usize,
+    consent_needed: usize,
+    failed: usize,
+    /// Not sent, overtaken by a consent, or cut short.
+    dropped: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} due: {} renewed, {} unchanged, {} failed, {} in need of consent",
+            self.sent, self.renewed, self.unchanged, self.failed, self.consent_needed
+        )?;
+        if self.dropped > 0 { write!(f, ", {} dropped", self.dropped) } else { Ok(()) }
+    }
+}
+
+/// How one step of a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more to claim now.
+    More,
+    /// All places are taken, or a probe is out: wait for one to end.
+    Full,
+    /// Nothing more is to be claimed before this time, if it is known.
+    Done(Option<UnixTime>),
+}
+
+impl Pass {
+    pub(super) fn new(refresher: Arc<Refresher>) -> Self {
+        Self { refresher, running: JoinSet::new(), tally: Tally::default() }
+    }
+
+    /// Claims and starts as many as may run now, of those due at `due_by`.
+    pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
+        let parts = self.refresher.parts();
+        let free = parts.pace.at_once.saturating_sub(self.running.len());
+        if free == 0 {
+            return Step::Full;
+        }
+        let now = parts.clock.now();
+        let admission = self.refresher.breaker().admit(now);
+        let (limit, probe) = match admission {
+            Admission::Go => (free.min(parts.pace.handful()), false),
+            Admission::Probe => (1, true),
+            Admission::Hold(_) if !self.running.is_empty() => return Step::Full,
+            Admission::Hold(until) => return Step::Done(Some(until)),
+        };
+        let claimed = match self.refresher.claim(due_by, limit, probe).await {
+            Ok(claims) => claims,
+            Err(why) => {
+                log::error!("no refresh is sent, since it could not be kept: {why}");
+                return Step::Done(None);
+            }
+        };
+        for person in &claimed.unreadable {
+            log::error!(
+                "{person}: the stored tokens do not open (changed, or from another store); put off for a day"
+            );
+        }
+        let found = claimed.claims.len();
+        if probe && found == 0 {
+            self.refresher.breaker().no_probe(now);
+        }
+        for claim in claimed.claims {
+            self.start(claim);
+        }
+        match found + claimed.unreadable.len() {
+            n if n < limit => Step::Done(None),
+            _ if probe => Step::Full,
+            _ => Step::More,
+        }
+    }
+
+    fn start(&mut self, claim: Claim) {
+        self.tally.sent += 1;
+        let refresher = self.refresher.clone();
+        self.running.spawn(async move { refresher.refresh(claim).await });
+    }
+
+    pub(super) fn idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Waits for one refresh to end and takes along all others that ended meanwhile. Safe to drop and call again.
+    pub(super) async fn ended(&mut self) {
+        let mut next = self.running.join_next().await;
+        while let Some(joined) = next {
+            // A panic costs nobody a token: the claim's lease ends by itself, and the grant is tried again.
+            let outcome = joined.unwrap_or_else(|e| {
+                log::error!("a refresh broke off: {e}");
+                None
+            });
+            self.tally.count(outcome);
+            next = self.running.try_join_next();
+        }
+    }
+
+    /// What became of those that ended since it was last asked, if nothing runs and something was sent.
+    pub(super) fn result(&mut self) -> Option<Tally> {
+        (self.idle() && self.tally.sent > 0).then(|| std::mem::take(&mut self.tally))
+    }
+}
+
+impl Tally {
+    fn count(&mut self, outcome: Option<Outcome>) {
+        let place = match outcome {
+            Some(Outcome::Renewed) => &mut self.renewed,
+            Some(Outcome::Unchanged) => &mut self.unchanged,
+            Some(Outcome::ConsentNeeded) => &mut self.consent_needed,
+            Some(_) => &mut self.failed,
+            None => &mut self.dropped,
+        };
+        *place += 1;
+    }
+}

@@ -1,0 +1,212 @@
+//! One refresh: claimed grant -> Webex -> verdict -> kept outcome -> one log line.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::breaker::Breaker;
+use crate::domain::breaker::Turn;
+use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::Policy;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+use crate::domain::verdict::Verdict;
+use crate::refresh::pace::Pace;
+use crate::refresh::pace::Starts;
+use crate::store::Ask;
+use crate::store::Claim;
+use crate::store::Claims;
+use crate::store::Committed;
+use crate::store::Fence;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::webex::Webex;
+use crate::webex::transport::WHOLE;
+
+/// How long others keep away from a claimed grant: the wait for its start, the whole call, and time to keep it.
+const LEASE: Duration = Duration::from_secs(180);
+
+/// A refresh is not sent when less than this is left of its lease (after a suspend, say).
+const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
+
+/// Waits between tries to keep an outcome; the last one repeats.
+const KEEP_AGAIN: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+];
+
+/// Refreshes grants of one integration. Shared by everything that may ask for one.
+pub struct Refresher {
+    parts: Parts,
+    starts: Starts,
+    breaker: Mutex<Breaker>,
+    busy: Mutex<BTreeSet<PersonId>>,
+}
+
+/// The parts that a refresher is made of.
+pub struct Parts {
+    /// Who is asked.
+    pub webex: Arc<Webex>,
+    /// Where outcomes are kept.
+    pub store: Arc<dyn Store>,
+    /// Plans the next refresh.
+    pub policy: Policy,
+    /// Bounds how many and how fast.
+    pub pace: Pace,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// One name for each process.
+    pub owner: String,
+    /// Ends the wait for a store that cannot be written.
+    pub stopping: CancellationToken,
+}
+
+/// Takes a person off the list of busy ones, however the work ended.
+struct Busy<'a> {
+    refresher: &'a Refresher,
+    person: PersonId,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.refresher.busy().remove(&self.person);
+    }
+}
+
+impl Refresher {
+    /// Ready to refresh.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let starts = parts.pace.starts();
+        Self { parts, starts, breaker: Mutex::new(Breaker::default()), busy: Mutex::new(BTreeSet::new()) }
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy(&self) -> MutexGuard<'_, BTreeSet<PersonId>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims up to `limit` grants that were due at `due_by`. Nothing may be sent to Webex without a claim.
+    pub(super) async fn claim(
+        &self,
+        due_by: UnixTime,
+        limit: usize,
+        probe: bool,
+    ) -> Result<Claims, StoreError> {
+        let now = self.parts.clock.now();
+        let ask = Ask {
+            now,
+            due_by: due_by.min(now),
+            owner: self.parts.owner.clone(),
+            lease_end: now + LEASE,
+            limit,
+            except: self.busy().iter().cloned().collect(),
+            healthiest_first: probe,
+        };
+        let claims = self.parts.store.claim_due(ask).await?;
+        self.busy().extend(claims.claims.iter().map(|claim| claim.grant.person.id.clone()));
+        Ok(claims)
+    }
+
+    /// Refreshes a claimed grant and keeps what became of it. `None` if it was not sent, or not kept.
+    pub(super) async fn refresh(&self, claim: Claim) -> Option<Outcome> {
+        let person = claim.grant.person.id.clone();
+        let _busy = Busy { refresher: self, person: person.clone() };
+        let lease_end = self.parts.clock.now() + LEASE;
+        self.starts.mine().await;
+        if self.parts.clock.now() + CALL > lease_end {
+            log::info!("{}: not refreshed, its turn came too late; it is due again", claim.grant.person);
+            return None;
+        }
+        let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
+        let now = self.parts.clock.now();
+        let (verdict, turn) = {
+            let mut breaker = self.breaker();
+            let refused_at =
+                (claim.grant.last.outcome == Outcome::ClientRefused).then_some(claim.grant.last.at);
+            let verdict = breaker.blame(Verdict::of(reply.fact, &claim.grant.tokens), &person, refused_at);
+            let turn = breaker.note(&person, &verdict, reply.retry_after, now);
+            (verdict, turn)
+        };
+        let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
+        let kept = self.keep(claim.fence, &next).await;
+        if kept == Some(Committed::Kept) {
+            tell(&next, reply.tracking_id.as_deref(), now);
+        } else if kept == Some(Committed::Superseded) {
+            log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
+        }
+        tell_turn(turn);
+        kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
+    }
+
+    /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
+    /// the daemon stops; the claim is then retried with the stored refresh token.
+    async fn keep(&self, fence: Fence, grant: &Grant) -> Option<Committed> {
+        let mut tries = 0;
+        loop {
+            match self.parts.store.commit(fence, grant.clone()).await {
+                Ok(committed) => return Some(committed),
+                Err(why) => {
+                    log::error!("{}: the refresh is done but cannot be kept yet: {why}", grant.person)
+                }
+            }
+            let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
+            tries += 1;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.parts.stopping.cancelled(), if tries > 3 => return None,
+            }
+        }
+    }
+}
+
+/// The one line of a refresh.
+fn tell(grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
+    let (person, last) = (&grant.person, &grant.last);
+    let id = tracking_id.unwrap_or("none");
+    let hash = grant.tokens.access_token.fingerprint();
+    let expires = grant.tokens.expires_at;
+    match last.outcome {
+        Outcome::Renewed | Outcome::Unchanged => {
+            log::info!("{person}: {}, expires {expires}, token hash {hash}, tracking id {id}", last.outcome);
+        }
+        Outcome::ConsentNeeded => log::error!(
+            "{person}: consent needed, Webex no longer renews this grant ({}); the access token lives until {expires}, \
+             token hash {hash}, tracking id {id}",
+            last.detail
+        ),
+        outcome => log::warn!(
+            "{person}: {outcome} ({}), failure {} in a row, next try in {:.0?}; the access token lives until {expires}, \
+             token hash {hash}, tracking id {id}",
+            last.detail,
+            grant.failures,
+            grant.next.due_at.until(now)
+        ),
+    }
+}
+
+fn tell_turn(turn: Option<Turn>) {
+    match turn {
+        Some(Turn::Opened { until, cause }) => log::error!("refreshes pause until {until}: {cause}"),
+        Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
+        None => {}
+    }
+}

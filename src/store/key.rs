@@ -1,0 +1,98 @@
+//! The key file: 32 bytes, 0600, made once with a new store and never again for an old one.
+
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use aws_lc_rs::rand;
+use zeroize::Zeroizing;
+
+use crate::store::StoreError;
+use crate::store::seal::KEY_LEN;
+
+/// The bytes of a store key; wiped on drop.
+pub type Key = Zeroizing<[u8; KEY_LEN]>;
+
+/// Reads the key at `path`; `None` if there is no such file.
+///
+/// # Errors
+/// [`StoreError::BadKey`] if it cannot be read, is not 32 bytes long, or others may read it.
+pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
+    let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
+    let bytes = match fs::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(bad(e.to_string())),
+    };
+    let mode = fs::metadata(path).map_err(|e| bad(e.to_string()))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(bad(format!("its mode is {mode:04o}, others may use it; expected 0600: chmod 600 it")));
+    }
+    let key = <[u8; KEY_LEN]>::try_from(bytes.as_slice()).map_err(|_| {
+        bad(format!("it has {} bytes, expected {KEY_LEN}; restore it from your backup", bytes.len()))
+    })?;
+    Ok(Some(Zeroizing::new(key)))
+}
+
+/// Makes a new key at `path`, durable before it returns. Never replaces a file.
+///
+/// # Errors
+/// [`StoreError::BadKey`] if it cannot be written, or if there is a file already.
+pub fn make(path: &Path) -> Result<Key, StoreError> {
+    let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    rand::fill(key.as_mut()).map_err(|_| bad("the system has no random bytes to give".to_owned()))?;
+    write_new(path, key.as_ref()).map_err(|e| bad(format!("cannot be made: {e}")))?;
+    Ok(key)
+}
+
+/// Written beside and linked into place, so that a crash leaves a whole key or none.
+fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(key)?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside)?;
+    linked?;
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_private_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        assert!(read(&path).unwrap().is_none());
+        let made = make(&path).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(make(&path).is_err(), "a key is never replaced");
+        assert_eq!(read(&path).unwrap().unwrap(), made);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_that_is_short_or_readable_by_others_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, [1; 31]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("31 bytes"));
+        fs::write(&path, [1; 32]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("0640"));
+    }
+}

@@ -1,0 +1,252 @@
+//! What is kept: grants, sealed, with the time when the loop has to do with them again.
+//!
+//! [`Store`] is the contract; [`sqlite`] and [`memory`] keep it, and one suite of tests holds both to it.
+//! Rows go in, domain types come out; nothing here decides.
+
+pub mod key;
+pub mod memory;
+pub mod seal;
+pub mod sqlite;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+
+/// What a store answers, later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Changes a grant in place; answers whether it did. See [`Store::revise`].
+pub type Revision = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
+
+/// The grants of one integration.
+///
+/// Every verb that changes something has made the change durable before it answers `Ok`; an `Err` means that nothing
+/// of it was kept. Verbs may be called at once from any number of tasks.
+pub trait Store: Send + Sync {
+    /// Keeps a consent: a new grant, or in the place of the person's old one, whose running claim is thereby void.
+    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
+
+    /// Takes up to `limit` grants that are due, least life left first, and keeps everybody else away from them until
+    /// the lease ends. The claim is durable when it is answered: whoever holds it may call Webex.
+    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
+
+    /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
+    /// between: then nothing is changed and the answer is [`Committed::Superseded`].
+    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
+
+    /// One person's grant.
+    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;
+
+    /// The earliest `wake_at` of all grants.
+    fn next_wake(&self) -> Answer<'_, Option<UnixTime>>;
+
+    /// Shows up to `limit` unclaimed grants after the cursor to `revision` and keeps what it changes. Answers where to
+    /// go on; `None` at the end. Long lists are revised in many short steps, so that others get their turn.
+    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>>;
+
+    /// How many grants there are.
+    fn census(&self) -> Answer<'_, Census>;
+
+    /// The latest moment at which anything was kept: a clock that reads less has been set back.
+    fn latest(&self) -> Answer<'_, Option<UnixTime>>;
+
+    /// A short text kept for the loop.
+    fn recall(&self, note: Note) -> Answer<'_, Option<String>>;
+
+    /// Keeps a short text for the loop.
+    fn remember(&self, note: Note, text: String) -> Answer<'_, ()>;
+
+    /// Whether the store can be read.
+    fn check(&self) -> Answer<'_, ()>;
+}
+
+/// What a consent did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// A person who was not there before.
+    New,
+    /// The person's older grant gave way.
+    Replaced,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The outcome is kept.
+    Kept,
+    /// Somebody was quicker: their word stands.
+    Superseded,
+}
+
+/// What a claim is asked for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The present time.
+    pub now: UnixTime,
+    /// Grants due at or before this; not after `now`.
+    pub due_by: UnixTime,
+    /// Who claims: one name for each process.
+    pub owner: String,
+    /// From when on others may claim them again.
+    pub lease_end: UnixTime,
+    /// At most so many.
+    pub limit: usize,
+    /// Persons not to claim: the asker is still at work on them.
+    pub except: Vec<PersonId>,
+    /// For a probe: those without failures first.
+    pub healthiest_first: bool,
+}
+
+/// What a claim gave.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// To be refreshed.
+    pub claims: Vec<Claim>,
+    /// Persons whose record does not open (tampered with, or sealed by another key); put off for a day.
+    pub unreadable: Vec<PersonId>,
+}
+
+/// A durable, leased intent to refresh one grant.
+#[derive(Debug)]
+pub struct Claim {
+    /// The grant as it stood when it was claimed.
+    pub grant: Grant,
+    /// What the commit is checked against.
+    pub fence: Fence,
+}
+
+/// Names one attempt at one version of one row; a commit counts only if all of it still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The row; never given twice, not even after a removal.
+    pub serial: i64,
+    /// Grows whenever tokens are kept.
+    pub version: i64,
+    /// Grows whenever the row is claimed.
+    pub attempt: i64,
+}
+
+/// Where [`Store::revise`] goes on. Starts at the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(pub i64);
+
+/// How many grants there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Of this integration.
+    pub people: u64,
+    /// Of these, in need of consent.
+    pub consent_needed: u64,
+    /// Kept for other client ids in the same store; left alone.
+    pub elsewhere: u64,
+}
+
+/// Names of the texts kept for the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The policy by which all stored times were planned.
+    Policy,
+}
+
+impl Note {
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// Why the store could not do it, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the store open.
+    #[error(
+        "the store {0} is in use by another webex-tokend; stop that one, or set TOKEND_STORE_URL to another file"
+    )]
+    InUse(PathBuf),
+    /// The file is of a later version of this program.
+    #[error(
+        "the store {path} has version {found}, this program knows up to {known}; run a newer webex-tokend"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file is a database, but not one of ours.
+    #[error("{0} is a database of another program; set TOKEND_STORE_URL to a file of its own")]
+    Foreign(PathBuf),
+    /// There is a store, but no key to it.
+    #[error(
+        "the store {store} is sealed, but its key file {key} is missing; restore the key from your backup \
+             (to start anew instead, move the store away: everybody will have to consent again)"
+    )]
+    KeyMissing {
+        /// The store.
+        store: PathBuf,
+        /// Where the key was looked for.
+        key: PathBuf,
+    },
+    /// The key is not the one that sealed the store.
+    #[error(
+        "the key {key} does not open the store {store}; restore the key that belongs to it, nothing was changed"
+    )]
+    WrongKey {
+        /// The store.
+        store: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// The key file cannot be used.
+    #[error("key file {path}: {why}")]
+    BadKey {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        why: String,
+    },
+    /// A directory or file cannot be made or opened.
+    #[error("{path}: {why}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// `TOKEND_STORE_URL` names a kind of store that this build does not have.
+    #[error("TOKEND_STORE_URL is {0:?}; expected sqlite:PATH or memory:")]
+    UnknownUrl(String),
+    /// No room.
+    #[error(
+        "the store cannot be written, its disk is full; free some space (refreshes go on by themselves then)"
+    )]
+    Full,
+    /// No right to write.
+    #[error("the store cannot be written, its file or disk is read-only; make it writable")]
+    ReadOnly,
+    /// Held by another program.
+    #[error("the store is locked by another program (a backup, a shell?); end it")]
+    Locked,
+    /// Damaged.
+    #[error("the store's file is damaged ({0}); stop the daemon, keep a copy, restore your latest backup")]
+    Corrupt(String),
+    /// A record does not open with the key.
+    #[error("a record of {0} does not open with the key: it was changed, or comes from another store")]
+    Unreadable(PersonId),
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closed,
+    /// Anything else.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}

@@ -1,0 +1,136 @@
+//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, on threads of its own.
+//!
+//! One writer commits whatever has queued up in one transaction; a few readers answer look-ups. Async code only
+//! sends them work and waits for the answer.
+
+mod errors;
+mod open;
+mod queries;
+mod rows;
+mod threads;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::Answer;
+use crate::store::Ask;
+use crate::store::Census;
+use crate::store::Claims;
+use crate::store::Committed;
+use crate::store::Cursor;
+use crate::store::Fence;
+use crate::store::Note;
+use crate::store::Revision;
+use crate::store::Saved;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::seal::Sealer;
+use crate::store::sqlite::threads::Threads;
+
+/// One integration's grants in a SQLite file. The file is this process's alone until the value is dropped.
+pub struct SqliteStore {
+    threads: Threads,
+    shelf: Arc<Shelf>,
+    /// Held for its lock; released last.
+    _owner: File,
+}
+
+/// What every query needs beside the connection.
+struct Shelf {
+    integration: String,
+    sealer: Arc<Sealer>,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, making it and its key if neither exists. Claims left open by a process that is gone
+    /// are due again at `now`.
+    ///
+    /// # Errors
+    /// Every refusal is a [`StoreError`] that says what to do; nothing is changed then.
+    pub fn open(
+        path: &Path,
+        key_file: &Path,
+        integration: &str,
+        now: UnixTime,
+    ) -> Result<(Self, Arc<Sealer>), StoreError> {
+        let opened = open::open(path, key_file, now)?;
+        let shelf = Shelf { integration: integration.to_owned(), sealer: opened.sealer.clone() };
+        let threads = Threads::start(opened.writer, opened.readers)?;
+        Ok((Self { threads, shelf: Arc::new(shelf), _owner: opened.owner }, opened.sealer))
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let shelf = self.shelf.clone();
+        Box::pin(self.threads.write(move |db| work(db, &shelf)))
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let shelf = self.shelf.clone();
+        Box::pin(self.threads.read(move |db| work(db, &shelf)))
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("integration", &self.shelf.integration).finish_non_exhaustive()
+    }
+}
+
+impl Store for SqliteStore {
+    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+        self.write(move |db, shelf| queries::save_consent(db, shelf, &grant))
+    }
+
+    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+        self.write(move |db, shelf| queries::claim_due(db, shelf, &ask))
+    }
+
+    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+        self.write(move |db, shelf| queries::commit(db, shelf, fence, &grant))
+    }
+
+    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+        self.read(move |db, shelf| queries::find(db, shelf, &person))
+    }
+
+    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
+        self.read(queries::next_wake)
+    }
+
+    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
+        self.write(move |db, shelf| queries::revise(db, shelf, after, limit, &revision))
+    }
+
+    fn census(&self) -> Answer<'_, Census> {
+        self.read(queries::census)
+    }
+
+    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
+        self.read(|db, _| queries::latest(db))
+    }
+
+    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
+        self.read(move |db, shelf| queries::recall(db, shelf, note))
+    }
+
+    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
+        self.write(move |db, shelf| queries::remember(db, shelf, note, &text))
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        self.read(|db, _| queries::check(db))
+    }
+}

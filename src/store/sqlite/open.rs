@@ -1,0 +1,184 @@
+//! Opening a store: owner's lock, key, migrations, canary. Refuses with a reason; changes nothing then.
+
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::fs::TryLockError;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::OptionalExtension;
+use rusqlite::TransactionBehavior;
+use rusqlite::params;
+
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::key;
+use crate::store::seal::Sealer;
+
+/// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_grants.sql")];
+
+/// "wxtk": marks the file as ours.
+const APPLICATION_ID: i64 = 0x7778_746b;
+
+const CANARY: &str = "webex-tokend canary";
+const READERS: usize = 2;
+
+/// How long to wait for another program's lock before it counts as trouble.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Opened {
+    pub(super) owner: File,
+    pub(super) writer: Connection,
+    pub(super) readers: Vec<Connection>,
+    pub(super) sealer: Arc<Sealer>,
+}
+
+pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened, StoreError> {
+    make_parent(path)?;
+    make_parent(key_file)?;
+    let owner = own(path)?;
+    let fresh = is_fresh(path)?;
+    let sealer = Arc::new(sealer(path, key_file, fresh)?);
+    if fresh {
+        make_private(path)?;
+    }
+    let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    prepare(&mut writer, path, key_file, &sealer, now)?;
+    let readers =
+        (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
+    Ok(Opened { owner, writer, readers, sealer })
+}
+
+/// The lock that keeps two owners off one store; the system releases it when its holder ends, however it ends.
+fn own(path: &Path) -> Result<File, StoreError> {
+    let lock = with_suffix(path, ".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(|e| file_error(&lock, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(e)) => Err(file_error(&lock, &e)),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn file_error(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::File { path: path.to_owned(), why: error.to_string() }
+}
+
+fn make_parent(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| file_error(dir, &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// No file, or the empty one that a start cut short may have left.
+fn is_fresh(path: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.len() == 0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(file_error(path, &e)),
+    }
+}
+
+/// Before SQLite makes it: its journal files take over the mode of the database file.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(drop).map_err(|e| file_error(path, &e))
+}
+
+fn sealer(path: &Path, key_file: &Path, fresh: bool) -> Result<Sealer, StoreError> {
+    let key = match key::read(key_file)? {
+        Some(key) => key,
+        None if fresh => key::make(key_file)?,
+        None => return Err(StoreError::KeyMissing { store: path.to_owned(), key: key_file.to_owned() }),
+    };
+    Sealer::new(&key).map_err(|e| StoreError::BadKey { path: key_file.to_owned(), why: e.to_string() })
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(PATIENCE)?;
+    db.set_prepared_statement_cache_capacity(64);
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    Ok(db)
+}
+
+fn prepare(
+    db: &mut Connection,
+    path: &Path,
+    key_file: &Path,
+    sealer: &Sealer,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let mark: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if mark != APPLICATION_ID && (tables > 0 || version > 0) {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    if version > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
+    }
+    if version > 0 {
+        check_canary(db, path, key_file, sealer)?;
+    }
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    migrate(db, version, sealer)?;
+    let freed =
+        "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
+    db.execute(freed, [now.0])?;
+    Ok(())
+}
+
+/// One transaction, so that a start cut short leaves the old version or the new one.
+fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), StoreError> {
+    let done = usize::try_from(version).unwrap_or(0);
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (number, sql) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", number)?;
+    }
+    if version == 0 {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        let sealed = sealer.seal(&Secret::new(CANARY.to_owned()), CANARY);
+        let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
+        transaction.execute("INSERT INTO meta (name, value) VALUES ('canary', ?1)", params![sealed])?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// A sealed text that every store holds: it opens with the store's own key only.
+fn check_canary(db: &Connection, path: &Path, key_file: &Path, sealer: &Sealer) -> Result<(), StoreError> {
+    let kept: Option<Vec<u8>> =
+        db.query_row("SELECT value FROM meta WHERE name = 'canary'", [], |row| row.get(0)).optional()?;
+    let sealed = kept.ok_or_else(|| StoreError::Corrupt("it has no canary".to_owned()))?;
+    let opened = sealer.open(&sealed, CANARY);
+    let wrong = || StoreError::WrongKey { store: path.to_owned(), key: key_file.to_owned() };
+    opened.map(drop).map_err(|_| wrong())
+}

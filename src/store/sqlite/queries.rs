@@ -1,0 +1,222 @@
+//! The store's verbs in SQL. Each runs inside a transaction of the writer, or on a reader.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::named_params;
+use rusqlite::params;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::Ask;
+use crate::store::Census;
+use crate::store::Claim;
+use crate::store::Claims;
+use crate::store::Committed;
+use crate::store::Cursor;
+use crate::store::Fence;
+use crate::store::Note;
+use crate::store::Revision;
+use crate::store::Saved;
+use crate::store::StoreError;
+use crate::store::sqlite::Shelf;
+use crate::store::sqlite::rows;
+use crate::store::sqlite::rows::COLUMNS;
+use crate::store::sqlite::rows::Read;
+
+/// A record that does not open is looked at again after this; it may be restored by then, and must not be in the way.
+const UNREADABLE_STEP: Duration = Duration::from_secs(86_400);
+
+const SET: &str = "email = :email, display_name = :display_name, org_id = :org_id, access_token = :access_token, \
+     refresh_token = :refresh_token, token_type = :token_type, scope = :scope, obtained_at = :obtained_at, \
+     renewed_at = :renewed_at, answered_at = :answered_at, expires_at = :expires_at, \
+     refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, last_at = :last_at, \
+     last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
+     wake_at = :wake_at, claim_owner = NULL";
+
+pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
+    stamp(db, grant.last.at)?;
+    let replace = format!(
+        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id"
+    );
+    if rows::write(db, &replace, shelf, grant, &[])? > 0 {
+        return Ok(Saved::Replaced);
+    }
+    let insert = "INSERT INTO grants (integration, person_id, email, display_name, org_id, access_token, \
+         refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
+         standing, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
+         VALUES (:integration, :person_id, :email, :display_name, :org_id, :access_token, :refresh_token, \
+         :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
+         :standing, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
+    rows::write(db, insert, shelf, grant, &[])?;
+    Ok(Saved::New)
+}
+
+pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Claims, StoreError> {
+    let mut claims = Claims::default();
+    for found in due(db, shelf, ask)? {
+        let (person, fence) = (found.person, found.fence);
+        match found.grant {
+            Ok(grant) => {
+                claim(db, fence, ask)?;
+                let fence = Fence { attempt: fence.attempt + 1, ..fence };
+                claims.claims.push(Claim { grant, fence });
+            }
+            Err(StoreError::Unreadable(_)) => {
+                put_off(db, fence, ask.now)?;
+                claims.unreadable.push(person);
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if !claims.claims.is_empty() {
+        stamp(db, ask.now)?;
+    }
+    Ok(claims)
+}
+
+/// The rows to claim, least life left first. The asker's own running ones are passed over here, so they are asked for
+/// on top of the limit.
+fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
+    let order = if ask.healthiest_first { "failures > 0, expires_at, serial" } else { "expires_at, serial" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants \
+         WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?3) ORDER BY {order}"
+    );
+    let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query(params![shelf.integration, ask.due_by.0, reach])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let read = rows::read(row, shelf)?;
+        if found.len() < ask.limit && !ask.except.contains(&read.person) {
+            found.push(read);
+        }
+    }
+    Ok(found)
+}
+
+fn claim(db: &Connection, fence: Fence, ask: &Ask) -> Result<(), StoreError> {
+    let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
+    db.prepare_cached(sql)?.execute(params![fence.serial, ask.owner, ask.lease_end.0])?;
+    Ok(())
+}
+
+fn put_off(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreError> {
+    let sql = "UPDATE grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2 WHERE serial = ?1";
+    db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
+    Ok(())
+}
+
+pub(super) fn commit(
+    db: &Connection,
+    shelf: &Shelf,
+    fence: Fence,
+    grant: &Grant,
+) -> Result<Committed, StoreError> {
+    let sql = format!(
+        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id \
+         AND serial = :serial AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
+    );
+    let fenced =
+        named_params! { ":serial": fence.serial, ":version": fence.version, ":attempt": fence.attempt };
+    if rows::write(db, &sql, shelf, grant, fenced)? == 0 {
+        return Ok(Committed::Superseded);
+    }
+    stamp(db, grant.last.at)?;
+    Ok(Committed::Kept)
+}
+
+pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Grant>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2");
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query(params![shelf.integration, person.as_str()])?;
+    rows.next()?.map(|row| rows::read(row, shelf)?.grant).transpose()
+}
+
+pub(super) fn next_wake(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
+    let sql = "SELECT min(wake_at) FROM grants WHERE integration = ?1";
+    let wake: Option<i64> = db.prepare_cached(sql)?.query_row([&shelf.integration], |row| row.get(0))?;
+    Ok(wake.map(UnixTime))
+}
+
+pub(super) fn revise(
+    db: &Connection,
+    shelf: &Shelf,
+    after: Cursor,
+    limit: u32,
+    revision: &Revision,
+) -> Result<Option<Cursor>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND serial > ?2 ORDER BY serial LIMIT ?3"
+    );
+    let mut found = Vec::new();
+    {
+        let mut query = db.prepare_cached(&sql)?;
+        let mut rows = query.query(params![shelf.integration, after.0, limit])?;
+        while let Some(row) = rows.next()? {
+            found.push(rows::read(row, shelf)?);
+        }
+    }
+    let last = found.last().map(|read| Cursor(read.fence.serial));
+    let update =
+        format!("UPDATE grants SET {SET} WHERE integration = :integration AND person_id = :person_id");
+    for read in found.into_iter().filter(|read| !read.claimed) {
+        // One that does not open is the loop's to report when it is due.
+        let Ok(mut grant) = read.grant else { continue };
+        if revision(&mut grant) {
+            rows::write(db, &update, shelf, &grant, &[])?;
+        }
+    }
+    Ok(last)
+}
+
+pub(super) fn census(db: &Connection, shelf: &Shelf) -> Result<Census, StoreError> {
+    let sql = "SELECT count(*) FILTER (WHERE integration = ?1), \
+         count(*) FILTER (WHERE integration = ?1 AND standing = 'consent_needed'), \
+         count(*) FILTER (WHERE integration <> ?1) FROM grants";
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    let counted = db.prepare_cached(sql)?.query_row([&shelf.integration], |row| {
+        Ok(Census {
+            people: count(row.get(0)?),
+            consent_needed: count(row.get(1)?),
+            elsewhere: count(row.get(2)?),
+        })
+    })?;
+    Ok(counted)
+}
+
+/// Keeps the latest moment of a change, in the transaction of that change.
+fn stamp(db: &Connection, at: UnixTime) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('latest', ?1) \
+         ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
+    db.prepare_cached(sql)?.execute([at.0])?;
+    Ok(())
+}
+
+pub(super) fn latest(db: &Connection) -> Result<Option<UnixTime>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = 'latest'";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0).map(UnixTime)).optional()?)
+}
+
+pub(super) fn recall(db: &Connection, shelf: &Shelf, note: Note) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([note_name(shelf, note)], |row| row.get(0)).optional()?)
+}
+
+pub(super) fn remember(db: &Connection, shelf: &Shelf, note: Note, text: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.prepare_cached(sql)?.execute(params![note_name(shelf, note), text])?;
+    Ok(())
+}
+
+fn note_name(shelf: &Shelf, note: Note) -> String {
+    format!("{} {}", note.name(), shelf.integration)
+}
+
+pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
+    db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What Webex says: the only place that knows its addresses, parameters and JSON.
+//!
+//! [`Webex`] speaks in domain types; below it, [`transport`] carries one call and knows nothing of OAuth, and
+//! [`wire`] reads what came back. A simulator can stand in the transport's place.
+
+pub mod transport;
+pub mod wire;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::domain::person::Email;
+use crate::domain::person::Person;
+use crate::domain::secret::Secret;
+use crate::domain::ticket::Ticket;
+use crate::domain::verdict::Fact;
+use crate::domain::verdict::Reply;
+use crate::webex::transport::Call;
+use crate::webex::transport::Payload;
+use crate::webex::transport::Transport;
+
+/// What the operator registered at Webex, and where Webex is.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    /// Public; every URL of a consent carries it.
+    pub client_id: String,
+    /// Goes into request bodies to Webex only.
+    pub client_secret: Secret,
+    /// As registered, to the letter.
+    pub redirect_uri: String,
+    /// Asked for at consent.
+    pub scopes: Vec<String>,
+    /// Without a slash at its end: `https://webexapis.com/v1`.
+    pub base: String,
+}
+
+/// Webex as this integration meets it.
+pub struct Webex {
+    integration: Integration,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why `people/me` gave nobody.
+#[derive(Clone, Debug)]
+pub struct Unknown {
+    /// Fit for people; holds no secret.
+    pub why: String,
+    /// Webex's name for the call.
+    pub tracking_id: Option<String>,
+    /// It may go better at once.
+    pub transient: bool,
+}
+
+impl Webex {
+    /// Speaks for `integration` through `transport`.
+    #[must_use]
+    pub fn new(integration: Integration, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        Self { integration, transport, clock }
+    }
+
+    /// What was registered.
+    #[must_use]
+    pub fn integration(&self) -> &Integration {
+        &self.integration
+    }
+
+    /// Where the browser goes to consent (RFC 6749, 4.1.1, with PKCE by RFC 7636). `hint` preselects the account.
+    #[must_use]
+    pub fn authorize_url(&self, ticket: &Ticket, hint: Option<&Email>) -> String {
+        let scopes = self.integration.scopes.join(" ");
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("client_id", &self.integration.client_id)
+            .append_pair("response_type", "code")
+            .append_pair("redirect_uri", &self.integration.redirect_uri)
+            .append_pair("scope", &scopes)
+            .append_pair("state", ticket.state().expose())
+            .append_pair("code_challenge", &ticket.challenge())
+            .append_pair("code_challenge_method", "S256");
+        if let Some(email) = hint {
+            query.append_pair("login_hint", email.as_str());
+        }
+        // `+` for a space is form encoding; in a URL's query `%20` is the one that everybody reads alike.
+        format!("{}/authorize?{}", self.integration.base, query.finish().replace('+', "%20"))
+    }
+
+    /// Changes a code into tokens (RFC 6749, 4.1.3).
+    pub async fn exchange(&self, code: &Secret, verifier: &Secret) -> Reply {
+        let redirect_uri = Secret::new(self.integration.redirect_uri.clone());
+        let grant = [
+            ("grant_type", Secret::new("authorization_code".to_owned())),
+            ("code", code.clone()),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", verifier.clone()),
+        ];
+        self.ask_for_tokens(grant.to_vec()).await
+    }
+
+    /// Changes a refresh token into a fresh access token (RFC 6749, 6).
+    pub async fn refresh(&self, refresh_token: &Secret) -> Reply {
+        let grant = [
+            ("grant_type", Secret::new("refresh_token".to_owned())),
+            ("refresh_token", refresh_token.clone()),
+        ];
+        self.ask_for_tokens(grant.to_vec()).await
+    }
+
+    /// Client id and secret go into the body: what every public sample does (webex-api, "Endpoints").
+    async fn ask_for_tokens(&self, mut form: Vec<(&'static str, Secret)>) -> Reply {
+        form.push(("client_id", Secret::new(self.integration.client_id.clone())));
+        form.push(("client_secret", self.integration.client_secret.clone()));
+        let sent_at = self.clock.now();
+        let call =
+            Call { url: format!("{}/access_token", self.integration.base), payload: Payload::Form(form) };
+        match self.transport.send(call).await {
+            Ok(raw) => wire::token_reply(&raw, sent_at, self.clock.now()),
+            Err(why) => Reply {
+                sent_at,
+                tracking_id: None,
+                retry_after: None,
+                fact: Fact::Unreachable(why.to_string()),
+            },
+        }
+    }
+
+    /// Who an access token belongs to.
+    ///
+    /// # Errors
+    /// [`Unknown`] when Webex does not say.
+    pub async fn me(&self, access_token: &Secret) -> Result<Person, Unknown> {
+        let call = Call {
+            url: format!("{}/people/me", self.integration.base),
+            payload: Payload::Bearer(access_token.clone()),
+        };
+        match self.transport.send(call).await {
+            Ok(raw) => wire::person(&raw),
+            Err(why) => Err(Unknown { why: why.to_string(), tracking_id: None, transient: true }),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Webex's JSON: token answers, `people/me`, and errors in both shapes (webex-api, "Errors").
+//!
+//! Lenient in what it reads, strict in what it shows: Webex's texts reach people only through [`show`].
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::domain::person::Email;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Fact;
+use crate::domain::verdict::Issued;
+use crate::domain::verdict::Reply;
+use crate::webex::Unknown;
+use crate::webex::transport::Raw;
+
+/// Taken for a life that Webex did not tell, or told as 0: short, so that it is asked again soon.
+const UNTOLD_LIFE: Duration = Duration::from_secs(3600);
+
+/// Lives are believed up to this: a bot's token is said to live a century (webex-api, "Lifetimes").
+const LONGEST_LIFE: u64 = 100 * 366 * 86_400;
+
+/// The longest text of Webex's that is shown.
+const SHOWN_MAX: usize = 200;
+
+/// Longer words are never shown: nothing that people read is so long, but tokens are.
+const WORD_MAX: usize = 30;
+
+/// Reads the token endpoint's answer to a request sent at `sent_at`.
+#[must_use]
+pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
+    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    let fact = match (&json, raw.status) {
+        (Some(json), 200) => match issued(json) {
+            Some(issued) => Fact::Granted(issued),
+            None => Fact::Unreadable(format!("HTTP 200 without a token{}", shown_of(json))),
+        },
+        (None, 200) => Fact::Unreadable("HTTP 200 that is no JSON (a captive portal, a proxy?)".to_owned()),
+        (json, status) => refused(json.as_ref(), status),
+    };
+    let retry_after = raw.retry_after.as_deref().and_then(|text| retry_after(text, now));
+    Reply { sent_at, tracking_id: tracking_id(raw, json.as_ref()), retry_after, fact }
+}
+
+fn refused(json: Option<&Value>, status: u16) -> Fact {
+    let text = json.map(|json| words_of(json).join(" ")).unwrap_or_default();
+    let shown = format!("HTTP {status}{}", json.map(shown_of).unwrap_or_default());
+    Fact::Refused { status, text, shown }
+}
+
+fn issued(json: &Value) -> Option<Issued> {
+    let text = |name: &str| json.get(name)?.as_str().filter(|t| is_token(t)).map(str::to_owned);
+    let plain = |name: &str| json.get(name)?.as_str().map(|t| show(t)).filter(|t| !t.is_empty());
+    let scope = json.get("scope").and_then(Value::as_str).filter(|s| s.len() <= 8192).map(str::to_owned);
+    Some(Issued {
+        access_token: Secret::new(text("access_token")?),
+        refresh_token: text("refresh_token").map(Secret::new),
+        expires_in: span(json, "expires_in").unwrap_or(UNTOLD_LIFE),
+        refresh_token_expires_in: span(json, "refresh_token_expires_in"),
+        token_type: plain("token_type"),
+        scope,
+    })
+}
+
+/// Anything that may stand in an `Authorization` header (RFC 6750, 2.1, and a little more).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Seconds as a number or as text (both are seen in the field); `None` for 0 and for what is neither.
+fn span(json: &Value, name: &str) -> Option<Duration> {
+    let value = json.get(name)?;
+    let told = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()).or_else(|| {
+        let seconds = value.as_f64()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is bounded below"
+        )]
+        (seconds >= 1.0).then_some(seconds as u64)
+    })?;
+    (told > 0).then(|| Duration::from_secs(told.min(LONGEST_LIFE)))
+}
+
+/// Reads `people/me`.
+///
+/// # Errors
+/// [`Unknown`] when it names nobody.
+pub fn person(raw: &Raw) -> Result<Person, Unknown> {
+    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    let unknown = |why: String, transient: bool| Unknown {
+        why,
+        tracking_id: tracking_id(raw, json.as_ref()),
+        transient,
+    };
+    if raw.status != 200 {
+        let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
+        return Err(unknown(why, matches!(raw.status, 408 | 423 | 429 | 500..)));
+    }
+    let Some(json) = &json else { return Err(unknown("HTTP 200 that is no JSON".to_owned(), true)) };
+    let field = |name: &str| json.get(name).and_then(Value::as_str);
+    let Some(id) = field("id").and_then(|id| PersonId::parse(id).ok()) else {
+        return Err(unknown("HTTP 200 without a person id".to_owned(), false));
+    };
+    let emails = json.get("emails").and_then(Value::as_array).into_iter().flatten();
+    Ok(Person {
+        id,
+        email: emails.filter_map(Value::as_str).find_map(|text| Email::parse(text).ok()),
+        display_name: field("displayName").map(one_line).filter(|name| !name.is_empty()),
+        org_id: field("orgId").and_then(|id| PersonId::parse(id).ok()).map(|id| id.as_str().to_owned()),
+    })
+}
+
+/// Printable, in one line, bounded.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect::<String>().trim().to_owned()
+}
+
+/// Every text in an error body of either shape.
+fn words_of(json: &Value) -> Vec<&str> {
+    let top =
+        ["error", "error_description", "message"].into_iter().filter_map(|name| json.get(name)?.as_str());
+    let items = json.get("errors").and_then(Value::as_array).into_iter().flatten();
+    let inner = items.flat_map(|item| {
+        ["description", "errorCode"].into_iter().filter_map(|name| item.get(name)?.as_str())
+    });
+    top.chain(inner).collect()
+}
+
+fn shown_of(json: &Value) -> String {
+    let mut words: Vec<String> =
+        words_of(json).into_iter().map(show).filter(|text| !text.is_empty()).collect();
+    words.dedup();
+    if words.is_empty() { String::new() } else { format!(": {}", one_line(&words.join(": "))) }
+}
+
+/// Makes a text of Webex's fit for logs and pages: one line, bounded, and without long words, since an error body may
+/// echo what was sent.
+#[must_use]
+pub fn show(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.chars().count() > WORD_MAX { "…" } else { word });
+    one_line(&words.collect::<Vec<_>>().join(" "))
+}
+
+/// From the header, else from the body, where both spellings are seen.
+fn tracking_id(raw: &Raw, json: Option<&Value>) -> Option<String> {
+    let body = || ["trackingId", "trackingID"].into_iter().find_map(|name| json?.get(name)?.as_str());
+    let id = raw.tracking_id.as_deref().or_else(body)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
+    (!id.is_empty() && id.len() <= 100 && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+/// Seconds or an HTTP date (RFC 9110, 10.2.3); `None` for anything else: real servers have sent `rand(30),add(30)`.
+#[must_use]
+pub fn retry_after(text: &str, now: UnixTime) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds.min(LONGEST_LIFE)));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(UnixTime::from_seconds(date.timestamp().as_second()).until(now))
+}
+
+#[cfg(test)]
+mod tests;
