@@ -1,1 +1,12 @@
 //! The door: everything that arrives by HTTP.
+//! It owns sockets, TLS and the limits that keep a hostile peer cheap; it knows neither store nor Webex.
+
+mod activity;
+pub mod body;
+pub mod certificate;
+mod connection;
+mod redirect;
+pub mod serve;
+pub mod tls;
+
+pub use redirect::Authority;

@@ -1,0 +1,258 @@
+//! Who we say we are: the self-signed certificate made at start, or the operator's own pair of PEM files.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use rcgen::CertificateParams;
+use rcgen::DistinguishedName;
+use rcgen::DnType;
+use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::IsCa;
+use rcgen::KeyPair;
+use rcgen::KeyUsagePurpose;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// Peers whose clock is slow must not meet a certificate "from the future".
+const BEFORE_SECONDS: i64 = DAY_SECONDS;
+/// The longest life browsers accept is 398 days; a daemon that runs longer must be restarted or given a pair.
+const AFTER_SECONDS: i64 = 397 * DAY_SECONDS;
+
+/// Why there is no certificate to serve. Each names the file, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read ({error}); expected a PEM file", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file holds no usable PEM section of the kind wanted.
+    #[error("{}: found {found}; expected {expected}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The PEM sections in it, or what is wrong with them. Never their content.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// Both files are good, but not for each other.
+    #[error(
+        "{}: found a key that is not the one of the first certificate in {}; \
+         expected the private key of that certificate (the server's own comes first in the chain)",
+        key.display(), certificate.display()
+    )]
+    Strangers {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The self-signed certificate cannot be made.
+    #[error("self-signed certificate: found {found}; expected DNS names or IP addresses, and a sane clock")]
+    SelfSigned {
+        /// What stands in the way.
+        found: String,
+    },
+    /// The reading task was cut off; only at shutdown or by a defect.
+    #[error("certificate files: the reading was cut off ({0}); expected it to end by itself")]
+    CutOff(String),
+}
+
+/// SHA-256 of a public key's DER SubjectPublicKeyInfo (algorithm and key, nothing else of the certificate), printed
+/// as `SHA256:` and base64 without padding. It stays the same when a certificate is renewed with the same key. With
+/// openssl (which adds the padding):
+///
+/// ```text
+/// openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der \
+///   | openssl dgst -sha256 -binary | openssl base64
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A certificate chain and its key, known to belong together.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    certified: Arc<CertifiedKey>,
+    fingerprint: Fingerprint,
+}
+
+impl Pair {
+    /// Reads the operator's files: a PEM chain, the server's own certificate first, and a PEM key (PKCS#8, PKCS#1 or
+    /// SEC1, not encrypted). Other sections in either file are passed over, so one file may be given twice. Blocks.
+    ///
+    /// # Errors
+    /// [`CertificateError`], when a file cannot be used or the two do not belong together.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+        const CHAIN: &str = "a PEM certificate chain (BEGIN CERTIFICATE), the server's own first";
+        const KEY: &str = "a PEM private key without a passphrase (BEGIN PRIVATE KEY, RSA or EC PRIVATE KEY)";
+        let chain_pem = read_file(certificate)?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| unusable(certificate, format!("broken PEM ({error})"), CHAIN))?;
+        if chain.is_empty() {
+            return Err(unusable(certificate, sections(&chain_pem), CHAIN));
+        }
+        let key_pem = read_file(key)?;
+        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
+            rustls::pki_types::pem::Error::NoItemsFound => unusable(key, sections(&key_pem), KEY),
+            error => unusable(key, format!("broken PEM ({error})"), KEY),
+        })?;
+        let signer = default_provider()
+            .key_provider
+            .load_private_key(private)
+            .map_err(|error| unusable(key, format!("a key that cannot be used ({error})"), KEY))?;
+        let certified = CertifiedKey::new(chain, signer);
+        match certified.keys_match() {
+            Ok(()) => Self::of(certified).map_err(|found| unusable(key, found, KEY)),
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                Err(CertificateError::Strangers { certificate: certificate.into(), key: key.into() })
+            }
+            Err(error) => Err(unusable(
+                certificate,
+                format!("a first certificate that cannot be used ({error})"),
+                CHAIN,
+            )),
+        }
+    }
+
+    /// The chain and the key, as rustls wants them.
+    #[must_use]
+    pub fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+
+    /// Of the key. See [`Fingerprint`].
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Whether both serve the very same chain (and so the same key).
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.certified.cert == other.certified.cert
+    }
+
+    fn of(certified: CertifiedKey) -> Result<Self, String> {
+        let public = certified.key.public_key().ok_or("a key that does not tell its public half")?;
+        let hash = digest::digest(&digest::SHA256, public.as_ref());
+        let fingerprint = Fingerprint(format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)));
+        Ok(Self { certified: Arc::new(certified), fingerprint })
+    }
+}
+
+/// A certificate nobody else vouches for, with a key that never leaves memory.
+#[derive(Clone, Debug)]
+pub struct SelfSigned {
+    pair: Pair,
+    pem: String,
+}
+
+impl SelfSigned {
+    /// Makes a P-256 key and a server certificate for `names` (DNS names or IP addresses without brackets; each
+    /// counts once), good from a day before `now_unix_seconds` until 397 days after it.
+    ///
+    /// # Errors
+    /// [`CertificateError::SelfSigned`]: no names, a name that is none, a time out of range, no randomness.
+    pub fn make(names: &[String], now_unix_seconds: i64) -> Result<Self, CertificateError> {
+        Self::try_make(names, now_unix_seconds).map_err(|found| CertificateError::SelfSigned { found })
+    }
+
+    /// Its chain (one certificate) and key.
+    #[must_use]
+    pub fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// The certificate, for people who want to trust it. Not the key.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    fn try_make(names: &[String], now_unix_seconds: i64) -> Result<Self, String> {
+        let text = |error: rcgen::Error| error.to_string();
+        let names = normal(names);
+        if names.is_empty() {
+            return Err("no names".to_owned());
+        }
+        let mut params = CertificateParams::new(names).map_err(text)?;
+        params.not_before = moment(now_unix_seconds, -BEFORE_SECONDS)?;
+        params.not_after = moment(now_unix_seconds, AFTER_SECONDS)?;
+        params.distinguished_name = DistinguishedName::new();
+        // A constant: names may be longer than the 64 characters a CN may have, and nobody matches names by CN.
+        params.distinguished_name.push(DnType::CommonName, "webex-tokend self-signed");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(text)?;
+        let certificate = params.self_signed(&key).map_err(text)?;
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let certified = CertifiedKey::from_der(vec![certificate.der().clone()], private, &default_provider())
+            .map_err(|error| error.to_string())?;
+        Ok(Self { pair: Pair::of(certified)?, pem: certificate.pem() })
+    }
+}
+
+/// Each name once, however it was written.
+fn normal(names: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for name in names {
+        let name =
+            name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string());
+        if !kept.contains(&name) {
+            kept.push(name);
+        }
+    }
+    kept
+}
+
+fn moment(now_unix_seconds: i64, offset_seconds: i64) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::from_unix_timestamp(now_unix_seconds.saturating_add(offset_seconds))
+        .map_err(|_| format!("a clock at {now_unix_seconds} s"))
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|error| CertificateError::Unreadable { path: path.into(), error })
+}
+
+fn unusable(path: &Path, found: String, expected: &'static str) -> CertificateError {
+    CertificateError::Unusable { path: path.into(), found, expected }
+}
+
+/// The labels of the PEM sections, so that swapped files and encrypted keys explain themselves.
+fn sections(pem: &[u8]) -> String {
+    let text = String::from_utf8_lossy(pem);
+    let labels: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+        .take(5)
+        .collect();
+    if labels.is_empty() { "no PEM section".to_owned() } else { format!("only {}", labels.join(", ")) }
+}

@@ -1,0 +1,263 @@
+//! One connection from its first byte to its end, with a limit on every wait.
+//! It never logs URLs or headers: they hold codes and keys.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http1;
+use hyper::server::conn::http2;
+use hyper::service::HttpService;
+use hyper::service::Service;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::http::activity::Activity;
+use crate::http::redirect;
+use crate::http::serve::Answer;
+use crate::http::serve::Body;
+use crate::http::serve::Limits;
+use crate::http::serve::Peer;
+use crate::http::serve::Secure;
+use crate::http::tls::TlsFeed;
+use crate::tasks::Tasks;
+
+/// What every connection of one listener shares.
+pub(super) struct Door {
+    pub(super) tls: Option<Secure>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) tasks: Tasks,
+}
+
+/// A peer that is gone is noticed after interval + time-out, also while its request is in flight.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of request body a peer may send ahead, per stream; our largest body is far smaller.
+const STREAM_WINDOW: u32 = 32 * 1024;
+/// The same for the whole connection: the least that HTTP/2 allows.
+const CONNECTION_WINDOW: u32 = 65_535;
+/// Bytes of answer kept per stream for a peer that reads slowly.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Requests taken back before we saw them, or refused by us, before the connection is ended (rapid reset).
+const RESETS: usize = 16;
+/// hyper accepts no smaller buffer.
+const LEAST_BUFFER: usize = 8192;
+/// The first byte of every TLS connection: a handshake record.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+enum Opened {
+    Tls(Box<TlsStream<TcpStream>>),
+    Plain(TcpStream),
+    Left,
+}
+
+/// Serves one accepted connection to its end.
+pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Door>, service: impl Answer) {
+    // Answers are written whole; waiting for more to send only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        log::debug!("{addr}: no TCP_NODELAY: {error}");
+    }
+    let Some(secure) = &door.tls else {
+        let peer = Peer { addr, secure: false };
+        return door.http1(stream, peer, true, move |request| service.answer(request, peer)).await;
+    };
+    let stopping = door.tasks.stopping();
+    let opening = timeout(door.limits.handshake, open(stream, &secure.feed));
+    match stopping.run_until_cancelled(opening).await {
+        Some(Ok(Ok(Opened::Tls(stream)))) => {
+            let peer = Peer { addr, secure: true };
+            // By ALPN: sniffing the protocol has no time limit.
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                door.http2(*stream, peer, move |request| service.answer(request, peer)).await;
+            } else {
+                door.http1(*stream, peer, true, move |request| service.answer(request, peer)).await;
+            }
+        }
+        Some(Ok(Ok(Opened::Plain(stream)))) => {
+            let fallback = secure.authority.clone();
+            let redirect = move |request| {
+                let answer = redirect::to_https(&request, &fallback);
+                async move { answer }
+            };
+            door.http1(stream, Peer { addr, secure: false }, false, redirect).await;
+        }
+        Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: left without a word"),
+        Some(Ok(Err(error))) => log::debug!("{addr}: no TLS: {error}"),
+        Some(Err(_elapsed)) => log::debug!("{addr}: no TLS within {:?}", door.limits.handshake),
+        None => log::debug!("{addr}: dropped in its handshake by the stop"),
+    }
+}
+
+async fn open(stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(Opened::Left);
+    }
+    if first != [HANDSHAKE_RECORD] {
+        return Ok(Opened::Plain(stream));
+    }
+    let settings = Arc::clone(&feed.borrow());
+    Ok(Opened::Tls(Box::new(TlsAcceptor::from(settings).accept(stream).await?)))
+}
+
+impl Door {
+    async fn http1<T, S, F>(&self, stream: T, peer: Peer, keep_alive: bool, service: S)
+    where
+        TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
+        S: Fn(Request<Incoming>) -> F,
+        F: Future<Output = Response<Body>>,
+    {
+        let limits = &self.limits;
+        let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_BUFFER);
+        let activity = Activity::new();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // hyper counts the idle time before a head as part of it. The watchdog below holds the first head to
+            // `limits.header`; this holds each later one to the idle limit, should the watchdog fail.
+            .header_read_timeout(limits.header.max(limits.idle))
+            .max_header_size(header_bytes)
+            .max_buf_size(header_bytes)
+            .keep_alive(keep_alive)
+            // A peer that has said all it wants may shut its side and still gets its answer.
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), watched(&activity, service));
+        self.drive(connection, peer, &activity).await;
+    }
+
+    async fn http2<S, F>(&self, stream: TlsStream<TcpStream>, peer: Peer, service: S)
+    where
+        S: Fn(Request<Incoming>) -> F + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let activity = Activity::new();
+        let connection = http2::Builder::new(Streams(self.tasks.clone()))
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(self.limits.header_bytes)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(RESETS)
+            .max_local_error_reset_streams(RESETS)
+            .serve_connection(TokioIo::new(stream), watched(&activity, service));
+        self.drive(connection, peer, &activity).await;
+    }
+
+    /// Runs a connection until it ends, has nothing to do for too long, or is told to stop; then sees it out.
+    async fn drive(&self, connection: impl Connection, peer: Peer, activity: &Activity) {
+        let (limits, stopping, addr) = (&self.limits, self.tasks.stopping(), peer.addr);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return note(addr, ended),
+            () = activity.quiet(limits.header, limits.idle) => {
+                if !activity.asked() {
+                    return log::debug!("{addr}: no request within {:?}", limits.header);
+                }
+            }
+            () = stopping.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let drained = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(limits.drain).await;
+        };
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => note(addr, ended),
+            () = activity.still_quiet(limits.closing) => log::debug!("{addr}: idle, and dropped: it did not close"),
+            () = drained => log::debug!("{addr}: cut off by the stop"),
+        }
+    }
+}
+
+/// Peers leave as they like (reset, no close_notify, half a request): nothing an operator could act on.
+fn note(addr: SocketAddr, ended: hyper::Result<()>) {
+    match ended {
+        Ok(()) => log::trace!("{addr}: closed"),
+        Err(error) => log::debug!("{addr}: ended: {error}"),
+    }
+}
+
+/// `service`, with every request counted as long as it is worked on.
+fn watched<S, F>(
+    activity: &Arc<Activity>,
+    service: S,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Body>, Infallible>> + use<S, F>,
+> + use<S, F>
+where
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    let activity = Arc::clone(activity);
+    service_fn(move |request| {
+        let in_flight = activity.begin();
+        let reply = service(request);
+        async move {
+            let answer = reply.await;
+            drop(in_flight);
+            Ok(answer)
+        }
+    })
+}
+
+/// HTTP/2 streams run as tasks of ours, so that the stop waits for them.
+#[derive(Clone)]
+struct Streams(Tasks);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn("http/2 stream", stream);
+    }
+}
+
+/// What hyper's two kinds of connection have in common.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// No further request; ends when those in flight have their answers.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<T, S> Connection for http1::Connection<T, S>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        // hyper's own of the same name.
+        Self::graceful_shutdown(self);
+    }
+}
+
+impl<T, S> Connection for http2::Connection<T, S, Streams>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        // hyper's own of the same name.
+        Self::graceful_shutdown(self);
+    }
+}

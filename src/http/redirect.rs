@@ -1,0 +1,105 @@
+//! Plain HTTP on the TLS port: the way to https, and nothing of what was asked in the answer's text.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::header;
+use hyper::header::HeaderValue;
+
+use crate::http::serve::Body;
+
+/// `host` or `host:port`, safe to be put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority(String);
+
+impl Authority {
+    /// Takes only what needs no interpretation: no user name, no escapes, no zone, port 1 to 65535.
+    /// `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rfind(':') {
+            Some(colon) if !text.ends_with(']') => (text.get(..colon)?, text.get(colon + 1..)),
+            _ => (text, None),
+        };
+        let port_holds = port.is_none_or(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        (port_holds && is_host(host)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    // 253: the longest name DNS can carry; 63: its longest label.
+    host.len() <= 253
+        && host.strip_suffix('.').unwrap_or(host).split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+/// 308 (the method and the body are to be sent again) to the same path and query on https. The host is the one
+/// asked for if it can be trusted to be one, else `fallback`.
+pub(super) fn to_https<B>(request: &Request<B>, fallback: &Authority) -> Response<Body> {
+    let authority = asked_host(request).unwrap_or_else(|| fallback.clone());
+    // `OPTIONS *` and `CONNECT` name no path.
+    let path = request.uri().path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/'));
+    let location = format!("https://{authority}{}", path.unwrap_or("/"));
+    let mut answer = Response::new(Full::new(Bytes::from_static(TEXT)));
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    // No HSTS: on plain HTTP it must not be sent, and with a self-signed certificate it would lock people out.
+    match HeaderValue::from_maybe_shared(Bytes::from(location)) {
+        Ok(location) => _ = headers.insert(header::LOCATION, location),
+        Err(_) => *answer.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    answer
+}
+
+const TEXT: &[u8] = b"This port speaks HTTPS: put https:// in front of the address.\n";
+
+fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next()?;
+    // Two hosts: whichever is taken, somebody between us and the peer may have meant the other.
+    if hosts.next().is_some() {
+        return None;
+    }
+    Authority::parse(host.to_str().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Authority;
+
+    #[test]
+    fn an_authority_is_a_host_with_or_without_a_port_and_nothing_else() {
+        for good in
+            ["localhost", "localhost:8000", "a.example.", "127.0.0.1:1", "[::1]", "[::1]:8443", "a_b-c"]
+        {
+            assert!(Authority::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "", ":8000", "a:", "a:0", "a:65536", "a:+1", "a:1:2", "::1", "[::1", "[::1]x", "[::1]:", "[a]",
+            "[]:1", "user@a", "a/b", "a?b", "a#b", "a b", "a\\b", "a%2eb", "a..b", ".a", "<a>", "a,b", "é",
+        ] {
+            assert!(Authority::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The accept loop and the limits it holds peers to. What a connection does is in `connection`, what a request
+//! gets is the caller's.
+
+use std::future::Future;
+use std::io;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::Authority;
+use crate::http::connection::Door;
+use crate::http::connection::connection;
+use crate::http::tls::TlsFeed;
+use crate::tasks::Tasks;
+
+/// An answer's body: always whole, so that a peer which reads slowly holds memory only, never a handler.
+pub type Body = Full<Bytes>;
+
+/// What a peer may take of us before it is sent away.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From accept to the end of the TLS handshake, the first byte included.
+    pub handshake: Duration,
+    /// From the handshake (or accept, without TLS) to the end of the first request's head.
+    pub header: Duration,
+    /// No request in flight for this long: the connection is closed. Bounds later request heads and the taking of
+    /// an answer, too.
+    pub idle: Duration,
+    /// A connection that was told to close and has nothing in flight is dropped after this.
+    pub closing: Duration,
+    /// Bytes of one request's head, for HTTP/1 and HTTP/2 alike. HTTP/1 counts at least 8192.
+    pub header_bytes: u32,
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: u32,
+    /// Requests in flight at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// From the stop to the moment when requests still in flight are cut off.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A handshake is two round trips and under 1 ms of work: 10 s is a bad mobile link, not more.
+            handshake: Duration::from_secs(10),
+            // A head fits into a few packets; the same link, the same patience.
+            header: Duration::from_secs(10),
+            // Readers that ask every half minute keep their connection; browsers open a new one without noticing.
+            idle: Duration::from_secs(60),
+            // Several round trips: enough for GOAWAY or close_notify to be answered.
+            closing: Duration::from_secs(1),
+            // Our cookie is under 4 KiB, but cookies ignore ports: other services on localhost add theirs.
+            header_bytes: 32 * 1024,
+            // About 26 kB each when idle, so 27 MB at worst. Needs a descriptor each: where the process has fewer,
+            // the accept loop waits earlier, and files and calls of other parts fail, so the caller lowers this.
+            connections: 1024,
+            // Browsers open about ten; an API reader that wants more opens a second connection.
+            streams: 64,
+            // Under the 10 s after which container engines kill, with time left to close the store.
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Of the other end of the TCP connection; an IPv4 address stays one, also on a dual-stack socket.
+    pub addr: SocketAddr,
+    /// Whether the request came through our TLS.
+    pub secure: bool,
+}
+
+/// What makes a port speak TLS.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// The settings for each new connection.
+    pub feed: TlsFeed,
+    /// Where plain HTTP is sent when its `Host` header names no usable host: the registered redirect URI's.
+    pub authority: Authority,
+}
+
+/// A service: a clone of it answers each request. It cannot fail; a panic costs its connection (HTTP/1) or its
+/// stream (HTTP/2), nothing else.
+pub trait Answer: Clone + Send + 'static {
+    /// The work for one request. Dropped when the peer leaves or the drain time is up, so work that must be done once
+    /// begun belongs into a task of its own.
+    type Reply: Future<Output = Response<Body>> + Send + 'static;
+
+    /// Begins the work for `request`. Its body is unbounded: take it with `http::body::read`.
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Self::Reply;
+}
+
+impl<S, F> Answer for S
+where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    type Reply = F;
+
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> F {
+        self(request, peer)
+    }
+}
+
+/// How long to wait when the system has no descriptor or memory for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same trouble is not logged more often than this.
+const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// Serves `listener` until `tasks` stop: with TLS (plain HTTP is then sent to https), or plain HTTP/1. No error of a
+/// peer or of the system ends it. At the stop, no connection is accepted any more, idle ones are closed, and requests
+/// in flight get `limits.drain` to finish. Returns when all connections are gone or that time is up.
+pub async fn serve<S, F>(
+    listener: TcpListener,
+    tls: Option<Secure>,
+    limits: Arc<Limits>,
+    service: S,
+    tasks: Tasks,
+) where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let stopping = tasks.stopping();
+    let slots =
+        Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(Semaphore::MAX_PERMITS)));
+    let door = Arc::new(Door { tls, limits: Arc::clone(&limits), tasks });
+    let mut acceptor = Acceptor { listener, told: None };
+    loop {
+        // The slot comes first: a connection that has none costs no memory here.
+        let Some(Ok(slot)) = stopping.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await else {
+            break;
+        };
+        let Some((stream, addr)) = acceptor.next(&stopping).await else { break };
+        let work = connection(stream, addr, Arc::clone(&door), service.clone());
+        door.tasks.spawn("connection", async move {
+            work.await;
+            drop(slot);
+        });
+    }
+    // New connections are refused while the old ones finish.
+    drop(acceptor);
+    if tokio::time::timeout(limits.drain, slots.acquire_many(limits.connections)).await.is_err() {
+        let left = usize::try_from(limits.connections)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(slots.available_permits());
+        log::warn!("{left} connections were still busy {:?} after the stop and are cut off", limits.drain);
+    }
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    told: Option<Instant>,
+}
+
+impl Acceptor {
+    /// The next connection, whatever goes wrong before it comes; `None` at the stop.
+    async fn next(&mut self, stopping: &CancellationToken) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+        loop {
+            match stopping.run_until_cancelled(self.listener.accept()).await? {
+                Ok((stream, addr)) => {
+                    return Some((stream, SocketAddr::new(addr.ip().to_canonical(), addr.port())));
+                }
+                Err(error) if is_the_peers(&error) => {
+                    log::debug!("a peer left before it was accepted: {error}")
+                }
+                Err(error) => {
+                    self.tell(&error);
+                    stopping.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await?;
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= ACCEPT_LOG_EVERY) {
+            log::error!("cannot accept connections for now, going on trying: {error}");
+            self.told = Some(Instant::now());
+        }
+    }
+}
+
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,225 @@
+//! The TLS settings in force, published to every new connection and replaced when the operator's files change.
+//! It owns no socket: a connection keeps the settings it began with.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::ProducesTickets;
+use rustls::server::ServerSessionMemoryCache;
+use rustls::server::StoresServerSessions;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS12;
+use rustls::version::TLS13;
+use tokio::sync::watch;
+
+use crate::http::certificate::CertificateError;
+use crate::http::certificate::Fingerprint;
+use crate::http::certificate::Pair;
+use crate::tasks::Tasks;
+
+/// Where connections take the present settings from. Stays readable when the writer is gone.
+pub type TlsFeed = watch::Receiver<Arc<ServerConfig>>;
+
+/// How often [`Reloader::watch`] should look: soon enough for a person who waits, rare enough to cost nothing.
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Sessions kept for peers that cannot take tickets (TLS 1.2 without them); a few hundred bytes each.
+const SESSIONS: usize = 1024;
+
+/// HTTP/2 first: one connection then serves a whole page or a busy API reader.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// TLS cannot be set up at all: no randomness for the ticket keys, or the crypto provider lacks a protocol version.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS cannot be set up: {0}")]
+pub struct TlsError(#[from] rustls::Error);
+
+/// Makes settings that share one memory of sessions, whatever certificate they carry.
+///
+/// A resumed session was agreed under a certificate that its peer had checked, and ticket keys owe nothing to the
+/// certificate's key; so the sessions outlive a reload. They end by themselves with the ticket keys, in 12 hours.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    tickets: Arc<dyn ProducesTickets>,
+    memory: Arc<dyn StoresServerSessions>,
+}
+
+impl Sessions {
+    /// With fresh ticket keys, which change every six hours by themselves.
+    ///
+    /// # Errors
+    /// [`TlsError`], when there is no randomness.
+    pub fn new() -> Result<Self, TlsError> {
+        Ok(Self { tickets: aws_lc_rs::Ticketer::new()?, memory: ServerSessionMemoryCache::new(SESSIONS) })
+    }
+
+    /// TLS 1.2 and 1.3 for HTTP/2 and HTTP/1.1, with resumption and without early data (which can be replayed).
+    ///
+    /// # Errors
+    /// [`TlsError`], when the provider does not fit; never because of `pair`.
+    pub fn settings(&self, pair: &Pair) -> Result<Arc<ServerConfig>, TlsError> {
+        // The provider is named: with two in the tree, rustls' own choice panics.
+        let mut settings = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair.certified())));
+        settings.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        settings.ticketer = Arc::clone(&self.tickets);
+        settings.session_storage = Arc::clone(&self.memory);
+        Ok(Arc::new(settings))
+    }
+}
+
+/// Settings that never change: for the self-signed certificate.
+///
+/// # Errors
+/// [`TlsError`], when TLS cannot be set up.
+pub fn fixed(pair: &Pair) -> Result<TlsFeed, TlsError> {
+    Ok(watch::channel(Sessions::new()?.settings(pair)?).1)
+}
+
+/// Why the operator's files cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// The files are not usable.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS is not.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What a look at the files led to.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// Nothing new; or what is wrong with the files has been told already.
+    Unchanged,
+    /// New connections get the new certificate.
+    Reloaded {
+        /// Of the new certificate's key.
+        fingerprint: Fingerprint,
+    },
+    /// The files changed and cannot be used; the old certificate stays.
+    Kept {
+        /// What is wrong with them.
+        error: PairError,
+    },
+}
+
+/// The writer's side of a [`TlsFeed`] that follows the operator's two files.
+#[derive(Debug)]
+pub struct Reloader {
+    certificate: PathBuf,
+    key: PathBuf,
+    sessions: Sessions,
+    served: Pair,
+    seen: Marks,
+    /// The files are read at the next look, changed or not: after a failure, because the other half may be on its
+    /// way; after a change, because a second write within one tick of the file system's clock leaves no mark.
+    read_again: bool,
+    feed: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl Reloader {
+    /// Reads the files for the first time. Blocks; for the start, when nobody waits yet.
+    ///
+    /// # Errors
+    /// [`PairError`]: there is no old certificate to go on with.
+    pub fn open(certificate: PathBuf, key: PathBuf) -> Result<(Self, TlsFeed), PairError> {
+        let seen = Marks::of(&certificate, &key);
+        let served = Pair::read(&certificate, &key)?;
+        let sessions = Sessions::new()?;
+        let (feed, reader) = watch::channel(sessions.settings(&served)?);
+        Ok((Self { certificate, key, sessions, served, seen, read_again: true, feed }, reader))
+    }
+
+    /// Of the certificate served now.
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        self.served.fingerprint()
+    }
+
+    /// Looks at both files once, and publishes what they hold if it is new and good. Open connections go on as they
+    /// are. The same trouble is told once.
+    pub async fn reload_if_changed(&mut self) -> Reloaded {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        let (seen, read_again) = (self.seen, self.read_again);
+        let look = tokio::task::spawn_blocking(move || {
+            // Before reading: what is written from here on shows at the next look.
+            let marks = Marks::of(&certificate, &key);
+            (marks, (read_again || marks != seen).then(|| Pair::read(&certificate, &key)))
+        });
+        let (marks, read) = match look.await {
+            Ok((marks, Some(read))) => (marks, read),
+            Ok((_, None)) => return Reloaded::Unchanged,
+            Err(cut_off) => {
+                return Reloaded::Kept { error: CertificateError::CutOff(cut_off.to_string()).into() };
+            }
+        };
+        let changed = marks != seen;
+        self.seen = marks;
+        self.read_again = changed || read.is_err();
+        match read {
+            Ok(pair) if pair.same_as(&self.served) => Reloaded::Unchanged,
+            Ok(pair) => self.publish(pair),
+            Err(error) if changed => Reloaded::Kept { error: error.into() },
+            Err(_told_already) => Reloaded::Unchanged,
+        }
+    }
+
+    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it.
+    pub async fn watch(mut self, tasks: Tasks, every: Duration) {
+        let stopping = tasks.stopping();
+        while stopping.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            match self.reload_if_changed().await {
+                Reloaded::Unchanged => {}
+                Reloaded::Reloaded { fingerprint } => log::info!("new TLS certificate, key {fingerprint}"),
+                Reloaded::Kept { error } => log::error!("the old TLS certificate is kept: {error}"),
+            }
+        }
+    }
+
+    fn publish(&mut self, pair: Pair) -> Reloaded {
+        match self.sessions.settings(&pair) {
+            Ok(settings) => {
+                self.feed.send_replace(settings);
+                let fingerprint = pair.fingerprint().clone();
+                self.served = pair;
+                Reloaded::Reloaded { fingerprint }
+            }
+            Err(error) => Reloaded::Kept { error: error.into() },
+        }
+    }
+}
+
+/// What changes when a file is written, replaced or made to point elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Marks([Option<Mark>; 2]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    modified: (i64, i64),
+    /// Of the inode: tells a replacement that took the old time stamp along (`cp -p`).
+    changed: (i64, i64),
+    bytes: u64,
+    inode: u64,
+}
+
+impl Marks {
+    fn of(certificate: &Path, key: &Path) -> Self {
+        Self([certificate, key].map(|path| {
+            let file = std::fs::metadata(path).ok()?;
+            Some(Mark {
+                modified: (file.mtime(), file.mtime_nsec()),
+                changed: (file.ctime(), file.ctime_nsec()),
+                bytes: file.len(),
+                inode: file.ino(),
+            })
+        }))
+    }
+}

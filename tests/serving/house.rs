@@ -1,0 +1,256 @@
+//! A running server of our own, and peers that speak byte by byte.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Once;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::SupportedProtocolVersion;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::version::TLS12;
+use rustls::version::TLS13;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use webex_tokend::http::Authority;
+use webex_tokend::http::certificate::SelfSigned;
+use webex_tokend::http::serve::Body;
+use webex_tokend::http::serve::Limits;
+use webex_tokend::http::serve::Peer;
+use webex_tokend::http::serve::Secure;
+use webex_tokend::http::serve::serve;
+use webex_tokend::http::tls;
+use webex_tokend::http::tls::TlsFeed;
+use webex_tokend::tasks::Tasks;
+
+/// The real time: the peers' TLS checks certificates against it.
+pub(super) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Far longer than any limit set here: what takes longer hangs.
+pub(super) const HANGS: Duration = Duration::from_secs(8);
+
+/// Limits that end quickly.
+pub(super) fn quick() -> Limits {
+    Limits {
+        handshake: Duration::from_millis(300),
+        header: Duration::from_millis(300),
+        idle: Duration::from_millis(600),
+        closing: Duration::from_millis(100),
+        drain: Duration::from_millis(500),
+        ..Limits::default()
+    }
+}
+
+pub(super) struct House {
+    pub(super) addr: SocketAddr,
+    pub(super) tasks: Tasks,
+    pub(super) pem: String,
+    serving: JoinHandle<()>,
+}
+
+impl House {
+    /// With a self-signed certificate.
+    pub(super) async fn tls<S, F>(limits: Limits, service: S) -> Self
+    where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+        let made = SelfSigned::make(&names, now()).unwrap();
+        let feed = tls::fixed(made.pair()).unwrap();
+        Self::open(Some(feed), made.pem().to_owned(), limits, service).await
+    }
+
+    pub(super) async fn plain<S, F>(limits: Limits, service: S) -> Self
+    where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::open(None, String::new(), limits, service).await
+    }
+
+    pub(super) async fn open<S, F>(feed: Option<TlsFeed>, pem: String, limits: Limits, service: S) -> Self
+    where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let tasks = Tasks::new();
+        let authority = Authority::parse("tokend.example:8000").unwrap();
+        let secure = feed.map(|feed| Secure { feed, authority });
+        let serving = tasks.spawn("serve", serve(listener, secure, Arc::new(limits), service, tasks.clone()));
+        Self { addr, tasks, pem, serving }
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    /// After a handshake that offers `protocol` (or no ALPN) and trusts the house's certificate.
+    pub(super) async fn connect_tls(&self, protocol: Option<&[u8]>) -> TlsStream<TcpStream> {
+        tls_to(self.addr, "localhost", trusting(&self.pem, protocol)).await.unwrap()
+    }
+
+    /// Stops, and says how long the end took.
+    pub(super) async fn end(self) -> Duration {
+        let begun = Instant::now();
+        self.tasks.stop();
+        timeout(HANGS, self.serving).await.expect("the end hangs").unwrap();
+        let took = begun.elapsed();
+        timeout(HANGS, self.tasks.drained()).await.expect("a connection outlives the end");
+        took
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.addr.port())
+    }
+
+    pub(super) fn client(&self) -> reqwest::ClientBuilder {
+        let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(HANGS)
+    }
+
+    /// What a peer with nothing to hide gets, on a connection of its own.
+    pub(super) async fn honest(&self) -> String {
+        let asked = self.client().build().unwrap().get(self.url("/honest")).send();
+        asked.await.unwrap().text().await.unwrap()
+    }
+}
+
+/// Answers with method, path and whether it came through TLS.
+pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    text(format!("{} {} {}", request.method(), request.uri().path(), peer.secure))
+}
+
+/// What [`House::honest`] gets from [`echo`].
+pub(super) const HONEST: &str = "GET /honest true";
+
+pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
+    Response::new(Full::new(text.into()))
+}
+
+/// A service whose handlers say that they began, and end when they are let go.
+#[derive(Clone, Default)]
+pub(super) struct Gate {
+    pub(super) begun: Arc<Notify>,
+    pub(super) go: Arc<Notify>,
+}
+
+/// Any handler's future.
+type Reply = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl Gate {
+    /// Holds `/gate`, and answers everything else like [`echo`].
+    pub(super) fn service(
+        &self,
+    ) -> impl Fn(Request<Incoming>, Peer) -> Reply + Clone + Send + Sync + 'static + use<> {
+        let gate = self.clone();
+        move |request, peer| -> Reply {
+            if request.uri().path() == "/gate" {
+                Box::pin(gate.clone().hold())
+            } else {
+                Box::pin(echo(request, peer))
+            }
+        }
+    }
+
+    async fn hold(self) -> Response<Body> {
+        self.begun.notify_one();
+        self.go.notified().await;
+        text("let go")
+    }
+}
+
+/// Any version of TLS.
+pub(super) fn trusting(pem: &str, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
+    trusting_in(&[&TLS13, &TLS12], pem, protocol)
+}
+
+pub(super) fn trusting_in(
+    versions: &[&'static SupportedProtocolVersion],
+    pem: &str,
+    protocol: Option<&[u8]>,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocol.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+pub(super) async fn tls_to(
+    addr: SocketAddr,
+    name: &str,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(config).connect(name, TcpStream::connect(addr).await?).await
+}
+
+/// Sends one HTTP/1.1 request and reads its answer, which must tell its length.
+pub(super) async fn ask<T: AsyncRead + AsyncWrite + Unpin>(stream: &mut T, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    answer(stream).await
+}
+
+/// Reads one HTTP/1.1 answer, which must tell its length.
+pub(super) async fn answer<T: AsyncRead + Unpin>(stream: &mut T) -> String {
+    let mut got = Vec::new();
+    let read = async {
+        loop {
+            got.push(stream.read_u8().await.expect("the peer left before the end of its answer"));
+            let text = String::from_utf8_lossy(&got);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.to_lowercase().split_once("content-length: ").unwrap().1.to_owned();
+            if body.len() == length.lines().next().unwrap().parse::<usize>().unwrap() {
+                break;
+            }
+        }
+    };
+    timeout(HANGS, read).await.expect("no answer");
+    String::from_utf8(got).unwrap()
+}
+
+/// Waits for the other side to close or reset, whatever it says before; and says how long that took.
+pub(super) async fn closed<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
+    let begun = Instant::now();
+    let mut rest = [0; 1024];
+    let read = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
+    timeout(HANGS, read).await.expect("the connection stays open");
+    begun.elapsed()
+}
+
+/// reqwest takes its crypto from the process.
+fn install_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| _ = default_provider().install_default());
+}

@@ -1,0 +1,8 @@
+//! The door, over real sockets: what is served, what is refused, and how it ends.
+
+mod certificates;
+mod ending;
+mod house;
+mod limits;
+mod protocols;
+mod reload;
