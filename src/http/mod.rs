@@ -5,7 +5,12 @@ mod activity;
 pub mod body;
 pub mod certificate;
 mod connection;
+mod cookies;
+mod oauth;
+mod pages;
 mod redirect;
+mod respond;
+pub mod router;
 pub mod serve;
 pub mod tls;
 

@@ -1,0 +1,94 @@
+//! Log lines on stderr: time, level, text. One line each, whatever is in the text.
+
+use std::fmt::Write as _;
+use std::io;
+use std::io::Write as _;
+
+use env_logger::Builder;
+use env_logger::Logger;
+use log::LevelFilter;
+use log::Log;
+use log::Metadata;
+use log::Record;
+
+/// These print whole requests and frames below `info`, with codes and tokens in them.
+const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
+
+/// Sends log records to stderr: this program's from `info` on (`debug` with `--debug`), others' from `warn` on, unless
+/// `RUST_LOG` says otherwise.
+pub fn start(debug: bool, rust_log: Option<&str>) {
+    let mut builder = Builder::new();
+    match rust_log {
+        Some(filters) => builder.parse_filters(filters),
+        None => builder.filter_level(LevelFilter::Warn).filter_module("webex_tokend", LevelFilter::Info),
+    };
+    if debug {
+        builder.filter_module("webex_tokend", LevelFilter::Debug);
+    }
+    builder.format(|out, record| {
+        let level = out.default_level_style(record.level());
+        let (time, text) = (out.timestamp_seconds(), printable(&record.args().to_string()));
+        let place = if record.target().starts_with("webex_tokend") {
+            String::new()
+        } else {
+            format!("{}: ", record.target())
+        };
+        writeln!(out, "{time} {level}{:<5}{level:#} {place}{text}", record.level())
+    });
+    let logger = builder.build();
+    let finest = logger.filter();
+    // An error only says that somebody else logs already.
+    if log::set_boxed_logger(Box::new(Guarded(logger))).is_ok() {
+        log::set_max_level(finest);
+    }
+}
+
+/// A logger that does not let the talkative ones speak of what they carry.
+struct Guarded(Logger);
+
+impl Log for Guarded {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let talkative = TALKATIVE.iter().any(|name| metadata.target().starts_with(name));
+        !(talkative && metadata.level() > LevelFilter::Info) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+        let _ = io::stderr().flush();
+    }
+}
+
+/// A text of somebody else's must not end our line, or forge one.
+fn printable(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            let _ = write!(line, "{}", c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(
+            printable("ada\n2026-01-01 ERROR forged\x1b[31m"),
+            "ada\\n2026-01-01 ERROR forged\\u{1b}[31m"
+        );
+        assert_eq!(printable("plain, with ümlaut"), "plain, with ümlaut");
+    }
+}

@@ -1,0 +1,275 @@
+//! Wiring only: open the store, build the parts, start the named tasks, wait, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use tokio::net::TcpListener;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::config::DoorConfig;
+use crate::config::Listen;
+use crate::config::StoreConfig;
+use crate::consent;
+use crate::consent::Consents;
+use crate::consent::Hooked;
+use crate::health::Health;
+use crate::http::Authority;
+use crate::http::certificate::SelfSigned;
+use crate::http::router::Door;
+use crate::http::serve;
+use crate::http::serve::Limits;
+use crate::http::serve::Secure;
+use crate::http::tls;
+use crate::http::tls::Reloader;
+use crate::http::tls::TlsFeed;
+use crate::refresh;
+use crate::refresh::EventLoop;
+use crate::refresh::Refresher;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::memory::MemoryStore;
+use crate::store::seal::Sealer;
+use crate::store::sqlite::SqliteStore;
+use crate::tasks::Tasks;
+use crate::tasks::Wake;
+use crate::webex::Webex;
+use crate::webex::transport::HttpTransport;
+use crate::webex::transport::TransportError;
+
+/// After a signal, what runs (a consent, a refresh) has so long to finish; service managers kill after 90 s.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// Why the daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The store's refusal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {0}: {1}; stop what listens there, or change MY_APP_PORT or TOKEND_BIND")]
+    Listen(SocketAddr, io::Error),
+    /// The certificate cannot be made or read.
+    #[error("no certificate to serve: {0}")]
+    Certificate(String),
+    /// Calls to Webex cannot be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A file named by a setting.
+    #[error("{0}")]
+    File(String),
+    /// The system refuses something basic.
+    #[error("{0}")]
+    System(String),
+    /// A part that must run for ever ended.
+    #[error("the {0} ended by itself; this is a bug, see the log")]
+    Ended(&'static str),
+}
+
+/// Runs the daemon until a signal ends it. `refresh_at_start` makes every stored grant due at once.
+///
+/// # Errors
+/// [`DaemonError`] says why it could not start, or why it had to end.
+pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for remark in &config.remarks {
+        log::warn!("{remark}");
+    }
+    let (store, sealer) = open_store(&config, clock.now())?;
+    let listeners = listen(&config.door.addresses).await?;
+    let feed =
+        if config.door.secure { Some(certificate(&config.door, clock.now().seconds())?) } else { None };
+    let webex = Arc::new(webex(&config, clock.clone())?);
+    let (tasks, wake) = (Tasks::new(), Wake::new());
+
+    let consents = Arc::new(Consents::new(consent::Parts {
+        webex: webex.clone(),
+        store: store.clone(),
+        sealer,
+        policy: config.policy,
+        clock: clock.clone(),
+        wake: wake.clone(),
+    }));
+    let refresher = Arc::new(Refresher::new(refresh::Parts {
+        webex,
+        store: store.clone(),
+        policy: config.policy,
+        pace: config.pace,
+        clock,
+        owner: owner_name()?,
+        stopping: tasks.stopping(),
+    }));
+    if let Some(hook) = config.hook.clone() {
+        let person = hook.person.clone();
+        match consents.hook(hook).await? {
+            Hooked::Put => log::info!("test hook: {person} was put into the store, aged for the first wake"),
+            Hooked::Aged => {
+                log::info!("test hook: {person} is in the store already, its tokens are kept and aged")
+            }
+        }
+    }
+    tell_start(&config, &*store).await?;
+
+    let door =
+        Arc::new(Door::new(consents, Health::new(store.clone()), tasks.clone(), &config.door.redirect_uri));
+    let secure = follow(feed, &config.door, &tasks)?;
+    for listener in listeners {
+        serve_on(listener, secure.clone(), door.clone(), &tasks);
+    }
+    let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
+    let looping = tasks.spawn("event loop", async move {
+        if let Err(why) = refresher.prepare(refresh_at_start).await {
+            log::error!("the stored schedule could not be brought in line with the settings: {why}");
+        }
+        event_loop.run().await;
+    });
+
+    let ended = tokio::select! {
+        _ = looping => Err(DaemonError::Ended("event loop")),
+        name = ended_by_signal() => name.map(|name| log::info!("{name}: finishing what runs, for at most {GRACE:?}")),
+    };
+    tasks.stop();
+    tokio::select! {
+        drained = timeout(GRACE, tasks.drained()) => {
+            if drained.is_err() {
+                log::warn!("not everything was finished in {GRACE:?}; refreshes cut short are sent again at the next start");
+            }
+        }
+        _ = ended_by_signal() => log::warn!("a second signal: leaving at once"),
+    }
+    log::info!("webex-tokend ends");
+    ended
+}
+
+fn open_store(
+    config: &Config,
+    now: crate::domain::time::UnixTime,
+) -> Result<(Arc<dyn Store>, Arc<Sealer>), DaemonError> {
+    match &config.store {
+        StoreConfig::Memory => {
+            log::warn!("the store is in memory: everything is forgotten at the end");
+            let sealer = Sealer::ephemeral().map_err(|e| DaemonError::System(e.to_string()))?;
+            Ok((Arc::new(MemoryStore::new()), Arc::new(sealer)))
+        }
+        StoreConfig::Sqlite { path, key_file } => {
+            let (store, sealer) = SqliteStore::open(path, key_file, &config.integration.client_id, now)?;
+            Ok((Arc::new(store), sealer))
+        }
+    }
+}
+
+async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DaemonError> {
+    let mut listeners = Vec::new();
+    for listen in addresses {
+        match TcpListener::bind(listen.address).await {
+            Ok(listener) => listeners.push(listener),
+            // A dual-stack socket may hold the port for both kinds, and many machines have no IPv6.
+            Err(e) if listen.optional => log::debug!("not listening on {}: {e}", listen.address),
+            Err(e) => return Err(DaemonError::Listen(listen.address, e)),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Which certificate is served, and who follows it.
+struct Certificate {
+    feed: TlsFeed,
+    reloader: Option<Reloader>,
+}
+
+fn certificate(door: &DoorConfig, now_unix_seconds: i64) -> Result<Certificate, DaemonError> {
+    let wrong = |e: &dyn std::fmt::Display| DaemonError::Certificate(e.to_string());
+    if let Some((certificate, key)) = door.pem.clone() {
+        let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
+        log::info!("certificate: the operator's, key fingerprint {}", reloader.fingerprint());
+        return Ok(Certificate { feed, reloader: Some(reloader) });
+    }
+    let host = door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
+    let names = [host, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = SelfSigned::make(&names, now_unix_seconds).map_err(|e| wrong(&e))?;
+    log::info!(
+        "certificate: self-signed, made for this start, key fingerprint {}",
+        made.pair().fingerprint()
+    );
+    Ok(Certificate { feed: tls::fixed(made.pair()).map_err(|e| wrong(&e))?, reloader: None })
+}
+
+fn follow(
+    certificate: Option<Certificate>,
+    door: &DoorConfig,
+    tasks: &Tasks,
+) -> Result<Option<Secure>, DaemonError> {
+    let Some(Certificate { feed, reloader }) = certificate else { return Ok(None) };
+    if let Some(reloader) = reloader {
+        tasks.spawn("certificate", reloader.watch(tasks.clone(), tls::LOOK_EVERY));
+    }
+    let url = &door.redirect_uri;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let authority = format!("{}{port}", url.host_str().unwrap_or("localhost"));
+    let unfit = || DaemonError::System(format!("the redirect URI's host {authority:?} is no host name"));
+    Ok(Some(Secure { feed, authority: Authority::parse(&authority).ok_or_else(unfit)? }))
+}
+
+fn serve_on(listener: TcpListener, secure: Option<Secure>, door: Arc<Door>, tasks: &Tasks) {
+    let service = move |request, _peer| {
+        let door = door.clone();
+        async move { door.answer(request).await }
+    };
+    let serving = serve::serve(listener, secure, Arc::new(Limits::default()), service, tasks.clone());
+    tasks.spawn("door", serving);
+}
+
+fn webex(config: &Config, clock: Arc<dyn Clock>) -> Result<Webex, DaemonError> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|e| DaemonError::File(format!("WEBEX_CA_FILE {}: {e}", path.display())))
+    };
+    let roots = config.ca_file.as_ref().map(read).transpose()?;
+    let plain = config.integration.base.starts_with("http:");
+    let transport = HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?;
+    Ok(Webex::new(config.integration.clone(), Arc::new(transport), clock))
+}
+
+/// One name for each process, so that its claims are told from those of any other.
+fn owner_name() -> Result<String, DaemonError> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes)
+        .map_err(|_| DaemonError::System("the system has no random bytes to give".to_owned()))?;
+    Ok(format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(bytes)))
+}
+
+async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError> {
+    let census = store.census().await?;
+    let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+    log::info!("webex-tokend {}: {} persons in {kept}", env!("CARGO_PKG_VERSION"), census.people);
+    if census.consent_needed > 0 {
+        log::warn!("{} of them must consent again", census.consent_needed);
+    }
+    if census.elsewhere > 0 {
+        log::warn!(
+            "{} grants belong to other client ids than MY_APP_CLIENT_ID; they are left alone",
+            census.elsewhere
+        );
+    }
+    let url = &config.door.redirect_uri;
+    log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
+    for listen in &config.door.addresses {
+        log::info!("listening on {}", listen.address);
+    }
+    Ok(())
+}
+
+async fn ended_by_signal() -> Result<&'static str, DaemonError> {
+    let hear = |kind| signal(kind).map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")));
+    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}

@@ -1,0 +1,98 @@
+//! The ticket's cookie: one for each tab's consent, named after its state.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header;
+use hyper::header::HeaderValue;
+
+/// More than a person has tabs; older ones are taken back, so that the `Cookie` header stays short.
+const MOST: usize = 8;
+
+/// How tickets travel, depending on whether the door is secure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cookies {
+    pub(super) secure: bool,
+}
+
+impl Cookies {
+    /// `__Host-` ties a cookie to this host and to TLS (RFC 6265bis, 4.1.3); browsers refuse it on plain HTTP.
+    fn prefix(self) -> &'static str {
+        if self.secure { "__Host-ticket-" } else { "ticket-" }
+    }
+
+    /// The sealed ticket called `name`.
+    pub(super) fn find<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        self.all(headers).find(|(other, _)| *other == name).map(|(_, sealed)| sealed)
+    }
+
+    /// `Set-Cookie` for a ticket that begins, and for those that are too many.
+    pub(super) fn keep(
+        self,
+        headers: &HeaderMap,
+        name: &str,
+        sealed: &str,
+        keep: Duration,
+    ) -> Vec<HeaderValue> {
+        let begun =
+            format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
+        let surplus = self.all(headers).map(|(old, _)| old).skip(MOST - 1).filter(|old| *old != name);
+        let dropped = surplus.filter_map(|old| self.drop(old));
+        HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
+    }
+
+    /// `Set-Cookie` that takes a ticket back.
+    pub(super) fn drop(self, name: &str) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
+    }
+
+    fn attributes(self) -> &'static str {
+        // Lax, not Strict: the browser comes back from Webex's site.
+        if self.secure {
+            "; Path=/; HttpOnly; SameSite=Lax; Secure"
+        } else {
+            "; Path=/; HttpOnly; SameSite=Lax"
+        }
+    }
+
+    fn all(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+        let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.filter_map(move |(name, sealed)| Some((name.strip_prefix(self.prefix())?, sealed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cookie: &str) -> HeaderMap {
+        [(header::COOKIE, HeaderValue::from_str(cookie).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn tickets_of_several_tabs_are_told_apart() {
+        let cookies = Cookies { secure: true };
+        let headers = headers("other=1; __Host-ticket-aa=first; __Host-ticket-bb=second");
+        assert_eq!(cookies.find(&headers, "bb"), Some("second"));
+        assert_eq!(cookies.find(&headers, "cc"), None);
+        assert_eq!(Cookies { secure: false }.find(&headers, "bb"), None);
+    }
+
+    #[test]
+    fn a_ticket_is_bound_to_the_host_and_hidden_from_scripts() {
+        let set = Cookies { secure: true }.keep(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
+        assert_eq!(set, ["__Host-ticket-aa=sealed; Max-Age=900; Path=/; HttpOnly; SameSite=Lax; Secure"]);
+        let plain =
+            Cookies { secure: false }.keep(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
+        assert_eq!(plain, ["ticket-aa=sealed; Max-Age=900; Path=/; HttpOnly; SameSite=Lax"]);
+    }
+
+    #[test]
+    fn abandoned_tickets_do_not_pile_up() {
+        let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
+        let set =
+            Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
+        assert_eq!(set.len(), 1 + 5, "the new one and five taken back");
+    }
+}

@@ -1,0 +1,146 @@
+//! `GET /oauth`: begins a consent, and finishes it when Webex sends the browser back.
+
+use std::collections::BTreeMap;
+
+use hyper::HeaderMap;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::header;
+use hyper::header::HeaderValue;
+
+use crate::consent;
+use crate::consent::ConsentError;
+use crate::domain::person::Email;
+use crate::domain::secret::Secret;
+use crate::http::pages::Granted;
+use crate::http::pages::Problem;
+use crate::http::respond;
+use crate::http::router::Door;
+use crate::http::serve::Body;
+
+/// Parameters that may stand there once only (RFC 6749, 3.1).
+const ONCE: [&str; 5] = ["code", "state", "error", "error_description", "person"];
+
+impl Door {
+    pub(super) async fn oauth(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
+        let Some(mut asked) = parameters(query) else { return self.stale() };
+        if let Some(error) = asked.remove("error") {
+            return self.refused(&error);
+        }
+        match (asked.remove("code"), asked.remove("state")) {
+            (None, None) => self.begin(asked.get("person").map(String::as_str), headers),
+            (Some(code), Some(state)) if !code.is_empty() => {
+                self.finish(Secret::new(code), Secret::new(state), headers).await
+            }
+            _ => self.stale(),
+        }
+    }
+
+    fn begin(&self, person: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+        let hint = person.and_then(|text| Email::parse(text).ok());
+        let begun = match self.consents.begin(hint.as_ref()) {
+            Ok(begun) => begun,
+            Err(error) => return respond::consent_problem(&self.frame, error),
+        };
+        let mut response = respond::redirect(&begun.url);
+        for cookie in self.cookies.keep(headers, &begun.name, &begun.sealed, begun.keep) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// Runs beside this handler, which ends when the browser leaves: a code works once, and must not be lost with it.
+    async fn finish(&self, code: Secret, state: Secret, headers: &HeaderMap) -> Response<Body> {
+        let name = consent::name_of(&state);
+        let sealed = self.cookies.find(headers, &name).map(str::to_owned);
+        let consents = self.consents.clone();
+        let finish = self.tasks.spawn("consent", async move {
+            let finished = consents.finish(code, state, sealed.as_deref()).await;
+            if let Err(error) = &finished {
+                tell(error);
+            }
+            finished
+        });
+        let finished = finish.await.unwrap_or_else(|broken| {
+            log::error!("a consent broke off: {broken}");
+            Err(ConsentError::NoTicket)
+        });
+        let again = matches!(finished, Err(ConsentError::Unreachable { .. } | ConsentError::Crowded));
+        let mut response = match finished {
+            Ok(granted) => self.granted(&granted),
+            Err(error) => respond::consent_problem(&self.frame, error),
+        };
+        // A page that may be reloaded needs its ticket.
+        if let Some(cookie) = self.cookies.drop(&name).filter(|_| !again) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        if again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+        }
+        response
+    }
+
+    fn granted(&self, granted: &consent::Granted) -> Response<Body> {
+        let email = granted.person.email.as_ref().map(Email::as_str);
+        let name = granted.person.display_name.as_deref().or(email).unwrap_or("whoever you are");
+        respond::page(StatusCode::OK, &Granted { frame: &self.frame, name, scopes: &granted.scopes })
+    }
+
+    fn stale(&self) -> Response<Body> {
+        respond::consent_problem(&self.frame, ConsentError::Stale)
+    }
+
+    /// Webex sent the browser back without a code. What it wrote beside the error is not shown: anybody can make such
+    /// a link.
+    fn refused(&self, error: &str) -> Response<Body> {
+        let (status, heading, text) = match error {
+            "access_denied" => (
+                StatusCode::FORBIDDEN,
+                "You did not consent",
+                "Webex says that you declined. Nothing was changed, and no program acts for you. You may start again \
+                 whenever you like.",
+            ),
+            "invalid_scope" => (
+                StatusCode::BAD_REQUEST,
+                "Webex does not know what is asked for",
+                "The scopes that this service asks for are not those registered with its integration. The people who \
+                 run it must make MY_APP_SCOPES and the integration agree.",
+            ),
+            "server_error" => (
+                StatusCode::BAD_GATEWAY,
+                "Webex has a problem",
+                "Webex could not finish the consent. Nothing was changed. Please start again in a few minutes.",
+            ),
+            _ => (
+                StatusCode::BAD_REQUEST,
+                "Webex ended the consent",
+                "Webex sent you back without a consent. Nothing was changed. Please start again; if it happens again, \
+                 tell the people who run this service.",
+            ),
+        };
+        respond::problem(&self.frame, status, &Problem { heading, text, tracking_id: None, again: true })
+    }
+}
+
+fn tell(error: &ConsentError) {
+    match error {
+        ConsentError::Refused { tracking_id, .. } | ConsentError::Unreachable { tracking_id, .. } => {
+            log::warn!(
+                "a consent was not kept: {error}, tracking id {}",
+                tracking_id.as_deref().unwrap_or("none")
+            );
+        }
+        _ => log::warn!("a consent was not kept: {error}"),
+    }
+}
+
+/// `None` if one of ours stands there twice.
+fn parameters(query: &str) -> Option<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if ONCE.contains(&&*name) && all.insert(name.into_owned(), value.into_owned()).is_some() {
+            return None;
+        }
+    }
+    Some(all)
+}

@@ -1,0 +1,96 @@
+//! The whole surface on one screen.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::header::HeaderValue;
+use url::Url;
+
+use crate::consent::Consents;
+use crate::health::Health;
+use crate::http::cookies::Cookies;
+use crate::http::pages;
+use crate::http::pages::Frame;
+use crate::http::pages::Home;
+use crate::http::pages::Problem;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::tasks::Tasks;
+
+/// Everything a request may need.
+pub struct Door {
+    pub(super) consents: Arc<Consents>,
+    pub(super) tasks: Tasks,
+    pub(super) cookies: Cookies,
+    pub(super) frame: Frame,
+    health: Health,
+    /// What stands before `/oauth` in the redirect URI: a proxy may leave it on, or take it off.
+    prefix: String,
+}
+
+impl Door {
+    /// A door for consents that come back to `redirect_uri`.
+    #[must_use]
+    pub fn new(consents: Arc<Consents>, health: Health, tasks: Tasks, redirect_uri: &Url) -> Self {
+        let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
+        let frame =
+            Frame { style: format!("{prefix}{}", *pages::STYLE_PATH), start: redirect_uri.path().to_owned() };
+        let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
+        Self { consents, tasks, cookies, frame, health, prefix }
+    }
+
+    /// Answers one request; never fails.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let mut response = if head || request.method() == Method::GET {
+            self.get(&request).await
+        } else {
+            respond::not_allowed()
+        };
+        log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
+        if head {
+            let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            *response.body_mut() = Body::default();
+        }
+        response
+    }
+
+    async fn get(&self, request: &Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        match inner {
+            "/" => self.home(),
+            "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
+            "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready().await,
+            path if path == *pages::STYLE_PATH => respond::asset("text/css; charset=utf-8", pages::STYLE),
+            _ => self.not_found(),
+        }
+    }
+
+    fn home(&self) -> Response<Body> {
+        respond::page(StatusCode::OK, &Home { frame: &self.frame, scopes: self.consents.scopes() })
+    }
+
+    async fn ready(&self) -> Response<Body> {
+        match self.health.ready().await {
+            Ok(()) => respond::plain(StatusCode::OK, "ready\n"),
+            Err(why) => {
+                log::error!("not ready: {why}");
+                respond::plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n")
+            }
+        }
+    }
+
+    fn not_found(&self) -> Response<Body> {
+        let text = "There is nothing at this address. A consent starts on the home page.";
+        let problem = Problem { heading: "Nothing here", text, tracking_id: None, again: false };
+        respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem)
+    }
+}
