@@ -109,7 +109,7 @@ pub enum Consent {
     AcceptAs(usize),
     /// The person named by `login_hint` accepts at once; without one, this person.
     AcceptHinted(usize),
-    /// The next person in turn accepts at once: for load.
+    /// The person named by `login_hint` accepts at once; without one, the next person in turn: for load.
     AcceptInTurn,
     /// Redirects back at once with `access_denied`.
     Decline,

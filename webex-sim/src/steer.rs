@@ -135,7 +135,7 @@ fn dead_text(body: &Value) -> Result<DeadText, String> {
 }
 
 fn status(body: &Value, default: u16) -> Result<u16, String> {
-    let status = body.get("status").map_or(Some(u64::from(default)), Value::as_u64);
+    let status = body.get("status").map_or_else(|| Some(u64::from(default)), Value::as_u64);
     let status = status.filter(|status| (200..600).contains(status)).ok_or("status: 200 to 599")?;
     u16::try_from(status).map_err(|error| error.to_string())
 }

@@ -103,6 +103,16 @@ impl Model {
         self.settings.people.iter().position(|person| person.email.eq_ignore_ascii_case(hint))
     }
 
+    /// Who is going to consent, as far as can be seen.
+    pub(super) fn consenting(&self, params: &Params) -> Option<usize> {
+        let set = match self.settings.consent {
+            Consent::AcceptAs(person) => return Some(person),
+            Consent::AcceptHinted(person) => Some(person),
+            _ => params.get("person").and_then(|index| index.parse().ok()),
+        };
+        self.hinted(params).or(set)
+    }
+
     pub(super) fn authorize(&mut self, now_ms: i64, request: &Request, params: &Params) -> Answer {
         if params.get("client_id") != Some(self.settings.client_id.as_str()) {
             return Answer::html(400, pages::error("This client_id is not known here."));
@@ -169,9 +179,9 @@ impl Model {
             Consent::AcceptAs(person) => self.accept(person),
             Consent::AcceptHinted(person) => self.accept(self.hinted(params).unwrap_or(person)),
             Consent::AcceptInTurn => {
-                let person = self.turn % self.settings.people.len().max(1);
+                let next = self.turn % self.settings.people.len().max(1);
                 self.turn += 1;
-                self.accept(person)
+                self.accept(self.hinted(params).unwrap_or(next))
             }
             Consent::Decline => Decision::Refuse("access_denied".to_owned(), DENIED),
             Consent::Refuse(error) => Decision::Refuse(error, "The simulator was told to refuse."),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::Model;
 use super::counters::Outcome;
@@ -111,22 +111,22 @@ impl Model {
         let Grant { access, access_expires_ms, refresh, refresh_expires_ms, scope, .. } =
             self.grants.get(grant)?;
         let seconds_to = |end_ms: &i64| (end_ms - now_ms).max(0) / 1000;
-        let mut body = json!({
-            "access_token": text(access),
-            "expires_in": seconds_to(access_expires_ms),
-            "token_type": "Bearer",
-        });
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        put("access_token", text(access));
+        put("expires_in", seconds_to(access_expires_ms).into());
+        put("token_type", "Bearer".into());
         if is_first || !self.settings.omit_refresh_token {
-            body["refresh_token"] = text(refresh);
-            body["refresh_token_expires_in"] = seconds_to(refresh_expires_ms).into();
+            put("refresh_token", text(refresh));
+            put("refresh_token_expires_in", seconds_to(refresh_expires_ms).into());
         }
         if !self.settings.omit_scope {
-            body["scope"] = text(scope);
+            put("scope", text(scope));
         }
-        Some(Answer::json(200, &body))
+        Some(Answer::json(200, &Value::Object(body)))
     }
 }
 
-fn text(text: &Arc<str>) -> serde_json::Value {
-    serde_json::Value::from(&**text)
+fn text(text: &Arc<str>) -> Value {
+    Value::from(&**text)
 }

@@ -13,7 +13,7 @@ use crate::settings::ErrorBody;
 pub struct Fault {
     /// Which calls.
     pub on: Endpoint,
-    /// Only calls that are about this person: by refresh token, code, access token or `login_hint`.
+    /// Only calls that are about this person: by refresh token, code, access token, or who is going to consent.
     pub person: Option<usize>,
     /// How many calls; `None`: until [`Model::clear_faults`](super::Model::clear_faults).
     pub times: Option<u32>,

@@ -143,15 +143,9 @@ impl Grants {
         purse.access.iter().filter(alive).count() >= limit
     }
 
-    /// A new grant with these tokens, minted now.
-    pub(super) fn open(
-        &mut self,
-        now_ms: i64,
-        person: usize,
-        scope: &str,
-        tokens: &Tokens,
-        lives: Lives,
-    ) -> usize {
+    /// A new grant with these tokens.
+    pub(super) fn open(&mut self, person: usize, scope: &str, tokens: &Tokens, lives: Lives) -> usize {
+        let now_ms = lives.from_ms;
         let index = self.grants.len();
         let refresh: Arc<str> = tokens.refresh_token.as_str().into();
         self.issue(&refresh);
@@ -265,9 +259,10 @@ impl Grants {
     }
 }
 
-/// How long the two tokens of a new grant live.
+/// When a new grant starts, and how long its two tokens live.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lives {
+    pub(super) from_ms: i64,
     pub(super) access_ms: i64,
     pub(super) refresh_ms: i64,
 }

@@ -203,7 +203,7 @@ impl Model {
                 person: self.codes.person(params.get("code").unwrap_or_default()),
                 ..Subject::default()
             },
-            Route::Authorize => Subject { person: self.hinted(params), ..Subject::default() },
+            Route::Authorize => Subject { person: self.consenting(params), ..Subject::default() },
             _ => {
                 let token = bearer(request.authorization.as_deref()).unwrap_or_default();
                 self.grants.of_access_token(token).map(|access| of_grant(access.grant)).unwrap_or_default()
@@ -265,8 +265,9 @@ impl Model {
     fn open(&mut self, now_ms: i64, person: usize, scope: &str, tokens: &Tokens) -> usize {
         let settings = &self.settings;
         let refresh_life = settings.refresh_lifetime.saturating_sub(settings.first_refresh_life_short_by);
-        let lives = Lives { access_ms: millis(settings.access_lifetime), refresh_ms: millis(refresh_life) };
+        let access_ms = millis(settings.access_lifetime);
+        let lives = Lives { from_ms: now_ms, access_ms, refresh_ms: millis(refresh_life) };
         self.tally.token_opened(person);
-        self.grants.open(now_ms, person, scope, tokens, lives)
+        self.grants.open(person, scope, tokens, lives)
     }
 }
