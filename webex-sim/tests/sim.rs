@@ -1,5 +1,7 @@
 //! The simulator over real sockets, as a client sees it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 #[path = "sim/client.rs"]
 mod client;
 #[path = "sim/consent.rs"]

@@ -8,45 +8,45 @@ use url::Url;
 use webex_sim::model::Tokens;
 use webex_sim::{Settings, Sim};
 
-pub const REDIRECT_URI: &str = "http://localhost:8000/oauth";
-pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const REDIRECT_URI: &str = "http://localhost:8000/oauth";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-pub struct Client {
-    pub sim: Sim,
-    pub http: reqwest::Client,
-    pub id: String,
-    pub secret: String,
+pub(crate) struct Client {
+    pub(crate) sim: Sim,
+    pub(crate) http: reqwest::Client,
+    pub(crate) id: String,
+    pub(crate) secret: String,
 }
 
 /// A client that follows no redirects and verifies what its caller says it should.
-pub fn http() -> reqwest::ClientBuilder {
+pub(crate) fn http() -> reqwest::ClientBuilder {
     // Another test may have been faster.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none())
 }
 
-pub async fn client(settings: Settings) -> Client {
+pub(crate) async fn client(settings: Settings) -> Client {
     let (id, secret) = (settings.client_id.clone(), settings.client_secret.clone());
     let sim = Sim::start(settings).await.unwrap();
     Client { sim, http: http().build().unwrap(), id, secret }
 }
 
 impl Client {
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.http.get(format!("{}{path}", self.sim.base_url()))
     }
 
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.sim.base_url()))
     }
 
-    pub fn mint(&self, person: usize) -> Tokens {
+    pub(crate) fn mint(&self, person: usize) -> Tokens {
         let now_ms = self.sim.now_ms();
         self.sim.with(|webex| webex.mint(now_ms, person))
     }
 
-    pub fn refresh_call(&self, refresh_token: &str) -> RequestBuilder {
+    pub(crate) fn refresh_call(&self, refresh_token: &str) -> RequestBuilder {
         self.post("/access_token").form(&[
             ("grant_type", "refresh_token"),
             ("client_id", &self.id),
@@ -55,12 +55,12 @@ impl Client {
         ])
     }
 
-    pub async fn refresh(&self, refresh_token: &str) -> (u16, Value) {
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> (u16, Value) {
         status_and_json(self.refresh_call(refresh_token).send().await.unwrap()).await
     }
 
     /// Goes to `/authorize` with these fields more (or instead); what comes back, and with which fields.
-    pub async fn authorize(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
+    pub(crate) async fn authorize(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
         let mut fields = HashMap::from([
             ("response_type", "code"),
             ("client_id", &self.id),
@@ -78,7 +78,7 @@ impl Client {
         Url::parse(location).unwrap().query_pairs().into_owned().collect()
     }
 
-    pub async fn exchange(&self, code: &str, redirect_uri: &str, verifier: &str) -> (u16, Value) {
+    pub(crate) async fn exchange(&self, code: &str, redirect_uri: &str, verifier: &str) -> (u16, Value) {
         let call = self.post("/access_token").form(&[
             ("grant_type", "authorization_code"),
             ("client_id", &self.id),
@@ -91,10 +91,10 @@ impl Client {
     }
 }
 
-pub async fn status_and_json(answer: Response) -> (u16, Value) {
+pub(crate) async fn status_and_json(answer: Response) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
 }
 
-pub fn text<'a>(json: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(json: &'a Value, name: &str) -> &'a str {
     json[name].as_str().unwrap_or_default()
 }

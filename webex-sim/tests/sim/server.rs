@@ -10,7 +10,7 @@ use crate::client::{Client, client, http, status_and_json, text};
 
 #[tokio::test]
 async fn counters_see_how_many_calls_overlap() {
-    let c = client(Settings { latency: Duration::from_millis(200), ..Settings::default() }).await;
+    let c = client(Settings { latency: Duration::from_millis(500), ..Settings::default() }).await;
     let (ada, grace) = (c.mint(0), c.mint(1));
     tokio::join!(c.refresh(&ada.refresh_token), c.refresh(&grace.refresh_token));
     let counters = c.sim.with(|webex| webex.counters());
@@ -64,13 +64,15 @@ async fn tls_serves_both_protocols_to_who_trusts_its_authority() {
 async fn a_dropped_simulator_is_gone_and_its_port_is_free() {
     let c = client(Settings { latency: Duration::from_secs(60), ..Settings::default() }).await;
     let address = c.sim.address();
-    let token = c.mint(0).refresh_token;
-    let call = tokio::spawn(c.refresh_call(&token).send());
-    while c.sim.with(|webex| webex.counters()).in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
-    c.sim.stop().await;
-    assert!(call.await.unwrap().is_err());
+    let call = c.refresh_call(&c.mint(0).refresh_token).send();
+    let Client { sim, .. } = c;
+    let stop = async {
+        while sim.with(|webex| webex.counters()).in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+        sim.stop().await;
+    };
+    assert!(tokio::join!(call, stop).0.is_err());
     Sim::start_on(address, false, Settings::default()).await.unwrap();
 }
 
