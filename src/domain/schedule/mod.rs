@@ -146,10 +146,11 @@ impl Policy {
     }
 
     /// From when on the age rule asks for a refresh. Counted from Webex's last answer, so that an answer that changed
-    /// nothing is not followed by another question at once.
+    /// nothing is not followed by another question at once. A millisecond later than the age: older, not as old.
     #[must_use]
     pub fn age_at(&self, dates: &Dates) -> UnixTime {
-        dates.answered_at.max(dates.renewed_at) + self.max_age.max(self.noop_window).max(SPACING)
+        let age = self.max_age.max(self.noop_window).max(SPACING);
+        dates.answered_at.max(dates.renewed_at) + age + Duration::from_millis(1)
     }
 
     /// The rule by which a grant without failures is due at `now`, if any: survival first.

@@ -1,0 +1,250 @@
+//! Webex in trouble: nobody's token is lost, nobody is hammered, nobody is blamed for it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_sim::Person;
+use webex_sim::RefreshToken;
+use webex_sim::Settings;
+use webex_sim::model::DeadText;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::verdict::Outcome;
+
+use crate::event_loop::MINUTE;
+use crate::event_loop::world::DAY;
+use crate::event_loop::world::HOUR;
+use crate::event_loop::world::PACE;
+use crate::event_loop::world::POLICY;
+use crate::event_loop::world::World;
+use crate::event_loop::world::lifetimes;
+
+fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
+    Fault { on: Endpoint::AccessToken, person, times: None, kind }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_days_costs_nobody_a_token() {
+    let mut world = World::new(Settings { people: Person::some(20), ..Settings::default() });
+    world.start(false).await;
+    world.consents(20).await;
+    world.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: true }));
+    sleep(5 * DAY).await;
+    let during = world.model().counters().refreshes.attempts;
+    assert!(during < 600, "{during} tries in five days for 20 persons behind one breaker");
+    world.model().clear_faults();
+    sleep(7 * HOUR).await;
+    for person in 0..20 {
+        let grant = world.grant(person).await;
+        assert_eq!(grant.standing, Standing::Alive);
+        assert_eq!(grant.failures, 0, "person {person} is fresh again");
+        assert!(world.is_live(person).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_broken_answer_leaves_the_old_token_in_its_place() {
+    let kinds = [
+        FaultKind::OkHtml,
+        FaultKind::OkNoToken,
+        FaultKind::OkEmpty,
+        FaultKind::OkBrokenJson,
+        FaultKind::OkHuge(100_000),
+        FaultKind::Redirect("https://evil.test/".to_owned()),
+        FaultKind::ResetBefore,
+        FaultKind::CutAfterHeaders,
+        FaultKind::Unavailable { status: 500, html: false },
+        FaultKind::Unavailable { status: 408, html: false },
+        FaultKind::Hang,
+    ];
+    for kind in kinds {
+        let mut world = World::new(Settings::default());
+        world.consent(0).await;
+        let before = world.grant(0).await;
+        sleep(2 * DAY).await;
+        world.model().fault(fault(None, kind.clone()));
+        world.start(false).await;
+        sleep(10 * MINUTE).await;
+        let grant = world.grant(0).await;
+        assert_eq!(grant.tokens, before.tokens, "{kind:?}");
+        assert_eq!(grant.standing, Standing::Alive, "{kind:?}");
+        assert_eq!(grant.last.outcome, Outcome::Transient, "{kind:?}");
+        let tries = world.starts(0).len();
+        assert!((2..=5).contains(&tries), "{kind:?}: {tries} tries in ten minutes");
+        world.model().clear_faults();
+        sleep(HOUR).await;
+        assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_grant_keeps_its_live_token_is_reprobed_a_few_times_and_revived_by_consent() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consents(2).await;
+    world.model().revoke_person(0);
+    sleep(2 * DAY).await;
+    let grant = world.grant(0).await;
+    assert_eq!(grant.standing, Standing::ConsentNeeded);
+    assert!(grant.life_left(world.now()) > DAY, "the access token still lives, and is still there");
+    sleep(60 * DAY).await;
+    let tries = world.starts(0).len();
+    assert!((4..=7).contains(&tries), "{tries} tries in 60 days");
+    assert_eq!(world.grant(1).await.standing, Standing::Alive);
+    world.consent(0).await;
+    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+    sleep(3 * DAY).await;
+    assert!(world.starts(0).len() > tries);
+    assert!(world.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
+    let mut world = World::new(Settings { people: Person::some(50), ..Settings::default() });
+    world.start(false).await;
+    world.consents(50).await;
+    world.model().change_client_secret("another");
+    sleep(3 * DAY).await;
+    let during = world.model().counters().refreshes.attempts;
+    assert!(during < 90, "{during} tries in two days for 50 persons: one probe at a time");
+    for person in 0..50 {
+        assert_eq!(world.grant(person).await.standing, Standing::Alive);
+    }
+    let secret = Settings::default().client_secret;
+    world.model().change_client_secret(&secret);
+    sleep(8 * HOUR).await;
+    for person in 0..50 {
+        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_for_one_person_only_is_this_persons_grant_and_nobody_elses() {
+    let mut world = World::new(Settings { people: Person::some(10), ..Settings::default() });
+    world.start(false).await;
+    world.consents(10).await;
+    world.model().fault(fault(Some(3), FaultKind::Client401));
+    sleep(2 * DAY).await;
+    assert_eq!(world.grant(3).await.standing, Standing::ConsentNeeded);
+    for person in (0..10).filter(|p| *p != 3) {
+        let grant = world.grant(person).await;
+        assert_eq!(grant.last.outcome, Outcome::Renewed, "person {person}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn webexs_wish_to_wait_is_obeyed_by_all() {
+    let mut world = World::new(Settings { people: Person::some(30), ..Settings::default() });
+    world.consents(30).await;
+    sleep(2 * DAY).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("1800".to_owned()) };
+    world.model().fault(Fault { times: Some(1), ..fault(None, kind) });
+    world.model().settings_mut().latency = Duration::from_millis(100);
+    world.start(false).await;
+    sleep(10 * MINUTE).await;
+    let before = world.model().counters().refreshes.attempts;
+    assert!(before <= 16, "only what was under way already: {before}");
+    sleep(19 * MINUTE).await;
+    assert_eq!(
+        world.model().counters().refreshes.attempts,
+        before,
+        "nothing is sent while Webex asks to wait"
+    );
+    sleep(2 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.renewed, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_person_does_not_hold_up_the_others() {
+    let policy = webex_tokend::domain::schedule::Policy {
+        sleep: Duration::from_secs(10),
+        max_age: Duration::from_secs(10),
+        noop_window: Duration::ZERO,
+        ..POLICY
+    };
+    let mut world =
+        World::with(Settings { noop_window: Duration::ZERO, ..Settings::default() }, policy, PACE);
+    world.start(false).await;
+    world.consents(3).await;
+    world.model().fault(fault(Some(0), FaultKind::Hang));
+    sleep(20 * MINUTE).await;
+    for person in 1..3 {
+        let starts = world.starts(person);
+        let longest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest <= Duration::from_secs(21), "person {person} waited {longest:?}");
+    }
+    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_limit_of_tokens_the_person_is_left_in_peace_for_hours() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consents(2).await;
+    world.model().fault(fault(Some(0), FaultKind::TokenLimit));
+    sleep(3 * DAY).await;
+    let tries = world.starts(0).len();
+    assert!((6..=9).contains(&tries), "{tries} tries in two days");
+    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+    assert_eq!(world.grant(1).await.last.outcome, Outcome::Renewed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_names_the_refresh_token_ends_it_in_every_wording() {
+    for text in
+        [DeadText::RefreshToken, DeadText::InvalidGrant, DeadText::InvalidRefreshToken, DeadText::Scope]
+    {
+        let mut world = World::new(Settings::default());
+        world.consent(0).await;
+        sleep(2 * DAY).await;
+        world.model().fault(fault(None, FaultKind::Status400Dead(text)));
+        world.start(false).await;
+        sleep(MINUTE).await;
+        assert_eq!(world.grant(0).await.standing, Standing::ConsentNeeded, "{text:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_refresh_token_is_kept_before_the_old_one_is_let_go() {
+    let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
+    let mut world = World::new(settings);
+    world.start(false).await;
+    world.consents(3).await;
+    sleep(60 * DAY).await;
+    for person in 0..3 {
+        assert_eq!(world.grant(person).await.standing, Standing::Alive);
+        assert!(world.is_live(person).await);
+    }
+    assert_eq!(world.model().counters().refreshes.refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_and_nothing_is_lost() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    world.model().fault(Fault { times: Some(3), ..fault(None, FaultKind::ProcessedButLost) });
+    world.start(false).await;
+    sleep(30 * MINUTE).await;
+    let grant = world.grant(0).await;
+    assert_eq!(grant.failures, 0);
+    assert!(world.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_near_the_end_of_a_tokens_life_is_survived() {
+    let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
+    let mut world = World::new(settings);
+    world.start(false).await;
+    world.consent(0).await;
+    for _ in 0..40 {
+        world.model().fault(fault(None, FaultKind::Unavailable { status: 502, html: false }));
+        sleep(HOUR).await;
+        assert!(world.is_live(0).await, "at {}", world.now());
+        world.model().clear_faults();
+        sleep(20 * MINUTE).await;
+        assert!(world.is_live(0).await, "at {}", world.now());
+    }
+}

@@ -1,0 +1,254 @@
+//! The event loop over days and months, in virtual time, with its own code and an in-process Webex.
+
+mod faults;
+mod time;
+mod world;
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_sim::Settings;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::refresh::Pace;
+
+use crate::event_loop::world::DAY;
+use crate::event_loop::world::HOUR;
+use crate::event_loop::world::PACE;
+use crate::event_loop::world::POLICY;
+use crate::event_loop::world::World;
+use crate::event_loop::world::lifetimes;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    for person in 0..5 {
+        world.consent(person).await;
+        sleep(7 * MINUTE).await;
+    }
+    for _ in 0..120 * 24 {
+        sleep(HOUR).await;
+        for person in 0..5 {
+            assert!(world.is_live(person).await, "person {person} at {}", world.now());
+        }
+    }
+    for person in 0..5 {
+        let starts = world.starts(person);
+        assert!((115..=120).contains(&starts.len()), "{} refreshes in 120 days", starts.len());
+        let mut last = 7 * MINUTE * u32::try_from(person).unwrap();
+        for start in starts {
+            let gap = start - last;
+            assert!(gap > DAY && gap <= DAY + HOUR + MINUTE, "{gap:?} between two refreshes");
+            last = start;
+        }
+    }
+    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+    assert_eq!(world.model().counters().refreshes.unchanged, 0, "each refresh brought a new token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
+    // Contact Center: 12 hours, no no-op window (or every refresh would be one).
+    let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
+    let mut world = World::new(settings);
+    world.start(false).await;
+    world.consents(3).await;
+    for _ in 0..120 * 24 * 4 {
+        sleep(15 * MINUTE).await;
+        for person in 0..3 {
+            assert!(world.is_live(person).await, "person {person} at {}", world.now());
+            let left = world.grant(person).await.life_left(world.now());
+            assert!(left >= Policy::margin(12 * HOUR) - MINUTE, "{left:?} left");
+        }
+    }
+    for person in 0..3 {
+        let starts = world.starts(person).len();
+        assert!((240..=340).contains(&starts), "{starts} refreshes in 120 days: some two or three a day");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_changes_nothing_is_no_failure_and_is_not_asked_again_at_once() {
+    // Webex's window is longer than ours believes.
+    let mut world = World::new(Settings { noop_window: 3 * DAY, ..Settings::default() });
+    world.start(false).await;
+    world.consent(0).await;
+    sleep(30 * DAY).await;
+    let counters = world.model().counters();
+    assert!(counters.refreshes.unchanged > 10, "{:?}", counters.refreshes);
+    assert!(world.starts(0).len() <= 30, "{} refreshes in 30 days", world.starts(0).len());
+    let grant = world.grant(0).await;
+    assert_eq!(grant.failures, 0);
+    assert!(world.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consent_during_a_refresh_wins() {
+    let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
+    let mut world = World::new(settings);
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_secs(20);
+    world.start(false).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.model().counters().in_flight, 1, "the refresh is under way");
+    world.model().settings_mut().latency = Duration::ZERO;
+    world.consent(0).await;
+    let consented = world.grant(0).await;
+    sleep(HOUR / 2).await;
+    assert_eq!(world.grant(0).await, consented, "the refresh's late answer changed nothing");
+    assert!(world.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn least_life_left_goes_first_at_the_pace_that_was_set() {
+    let pace = Pace { at_once: 4, per_second: 2.0 };
+    let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
+    let mut world = World::with(settings, POLICY, pace);
+    for person in 0..40 {
+        let days = if person % 2 == 0 { 14 } else { 10 };
+        world.model().settings_mut().access_lifetime = days * DAY;
+        world.consent(person).await;
+        sleep(MINUTE).await;
+    }
+    sleep(3 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_millis(300);
+    world.start(false).await;
+    sleep(30 * MINUTE).await;
+    let mut order: Vec<(Duration, usize)> = (0..40).map(|p| (world.starts(p)[0], p)).collect();
+    order.sort();
+    let odd_first = order.iter().take(20).all(|(_, person)| person % 2 == 1);
+    assert!(odd_first, "those with ten-day tokens go first: {order:?}");
+    for (earlier, later) in order.iter().zip(order.iter().skip(1)) {
+        assert!(later.0 - earlier.0 >= Duration::from_millis(499), "{earlier:?} {later:?}");
+    }
+    assert!(world.model().counters().most_in_flight <= 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_set_number_run_at_once() {
+    let settings = Settings { people: webex_sim::Person::some(100), ..Settings::default() };
+    let mut world = World::with(settings, POLICY, Pace { at_once: 7, per_second: 0.0 });
+    world.consents(100).await;
+    sleep(2 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_secs(1);
+    world.start(false).await;
+    sleep(MINUTE).await;
+    assert_eq!(world.model().counters().most_in_flight, 7);
+    assert_eq!(world.model().counters().refreshes.renewed, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_longer_than_the_sleep_goes_on_and_does_not_pile_up() {
+    let settings = Settings { people: webex_sim::Person::some(300), ..Settings::default() };
+    let policy = Policy { sleep: MINUTE, ..POLICY };
+    let mut world = World::with(settings, policy, Pace { at_once: 4, per_second: 1.0 });
+    world.consents(300).await;
+    sleep(2 * DAY).await;
+    world.start(false).await;
+    sleep(10 * MINUTE).await;
+    let counters = world.model().counters();
+    assert_eq!(counters.refreshes.attempts, 300, "each once, none twice");
+    assert_eq!(counters.most_in_flight_for_one_token, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_schedule_goes_on_where_it_was() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consents(3).await;
+    sleep(10 * HOUR).await;
+    world.stop().await;
+    sleep(HOUR).await;
+    world.start(false).await;
+    sleep(12 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 0, "a start refreshes nothing young");
+    sleep(3 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.renewed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_at_start_refreshes_everybody_whatever_their_age() {
+    let mut world = World::new(Settings::default());
+    world.consents(3).await;
+    world.start(true).await;
+    sleep(MINUTE).await;
+    let counters = world.model().counters();
+    assert_eq!(counters.refreshes.attempts, 3);
+    assert_eq!(counters.refreshes.unchanged, 3, "inside the window Webex changes nothing");
+    sleep(12 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 3, "once only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_settings_are_in_force_from_the_next_start_on() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consent(0).await;
+    sleep(HOUR).await;
+    world.stop().await;
+    world.policy = Policy { max_age: 5 * DAY, ..POLICY };
+    world.start(false).await;
+    sleep(4 * DAY + 20 * HOUR).await;
+    assert!(world.starts(0).is_empty());
+    sleep(6 * HOUR).await;
+    assert_eq!(world.starts(0).len(), 1);
+    world.stop().await;
+    world.policy = POLICY;
+    world.start(false).await;
+    sleep(26 * HOUR).await;
+    assert_eq!(world.starts(0).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_the_refresh_and_its_commit() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    let before = world.grant(0).await;
+    sleep(2 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_secs(10);
+    world.start(false).await;
+    sleep(Duration::from_secs(1)).await;
+    world.stop().await;
+    let after = world.grant(0).await;
+    assert_ne!(after.tokens.access_token, before.tokens.access_token);
+    assert_eq!(after.last.outcome, Outcome::Renewed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_killed_half_way_is_sent_again_when_its_lease_ends() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_secs(10);
+    world.start(false).await;
+    sleep(Duration::from_secs(1)).await;
+    world.kill().await;
+    world.model().settings_mut().latency = Duration::ZERO;
+    world.start(false).await;
+    sleep(MINUTE).await;
+    assert_eq!(world.starts(0).len(), 1, "nobody else may send it before the lease ends");
+    sleep(4 * MINUTE).await;
+    assert_eq!(world.starts(0).len(), 2);
+    assert!(world.is_live(0).await);
+    assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+    assert_eq!(world.model().counters().refreshes.unchanged, 1, "the first one had reached Webex");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_longer_than_the_tokens_life_neither_starves_nor_storms() {
+    let policy = Policy { sleep: 30 * DAY, ..POLICY };
+    let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
+    let mut world = World::with(settings, policy, PACE);
+    world.start(false).await;
+    world.consent(0).await;
+    for _ in 0..30 * 24 {
+        sleep(HOUR).await;
+        assert!(world.is_live(0).await, "at {}", world.now());
+    }
+    let starts = world.starts(0).len();
+    assert!((60..=130).contains(&starts), "{starts} refreshes in 30 days of 12-hour tokens");
+}

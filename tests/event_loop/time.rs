@@ -1,0 +1,72 @@
+//! Clocks that jump: neither a storm nor starvation.
+
+use tokio::time::sleep;
+use webex_sim::Settings;
+
+use crate::event_loop::MINUTE;
+use crate::event_loop::world::DAY;
+use crate::event_loop::world::HOUR;
+use crate::event_loop::world::World;
+
+const DAY_MS: i64 = 86_400_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_by_days_starves_nobody() {
+    for days in [1, 30, 4000] {
+        let mut world = World::new(Settings::default());
+        world.start(false).await;
+        world.consents(3).await;
+        sleep(5 * HOUR).await;
+        world.clock.set_by(-days * DAY_MS);
+        sleep(5 * MINUTE).await;
+        let soon = world.model().counters().refreshes.attempts;
+        assert!(soon <= 3, "{soon} refreshes after a step of {days} days");
+        for _ in 0..30 * 24 {
+            sleep(HOUR).await;
+            assert!(world.is_live(0).await, "{days} days back, at {}", world.now());
+        }
+        let all = world.model().counters().refreshes.attempts;
+        assert!((80..=100).contains(&all), "{all} refreshes of 3 persons in 30 days");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_ahead_by_days_causes_no_storm() {
+    for days in [1, 30, 4000] {
+        let mut world = World::new(Settings::default());
+        world.start(false).await;
+        world.consents(3).await;
+        sleep(5 * HOUR).await;
+        world.clock.set_by(days * DAY_MS);
+        sleep(2 * HOUR).await;
+        let soon = world.model().counters().refreshes.attempts;
+        assert!((3..=6).contains(&soon), "{soon} refreshes after a step of {days} days");
+        for _ in 0..30 * 24 {
+            sleep(HOUR).await;
+            assert!(world.is_live(0).await, "{days} days ahead, at {}", world.now());
+        }
+        let all = world.model().counters().refreshes.attempts;
+        assert!((80..=100).contains(&all), "{all} refreshes of 3 persons in 30 days");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_years_ahead_at_boot_and_mended_later_starves_nobody() {
+    let mut world = World::new(Settings::default());
+    world.clock.set_by(9 * 365 * DAY_MS);
+    world.start(false).await;
+    world.consents(2).await;
+    sleep(2 * DAY).await;
+    world.stop().await;
+    world.clock.set_by(-9 * 365 * DAY_MS);
+    world.start(false).await;
+    sleep(5 * MINUTE).await;
+    for person in 0..2 {
+        let grant = world.grant(person).await;
+        assert!(grant.renewed_at <= world.now() && grant.tokens.expires_at <= world.now() + 14 * DAY);
+    }
+    for _ in 0..20 * 24 {
+        sleep(HOUR).await;
+        assert!(world.is_live(0).await && world.is_live(1).await, "at {}", world.now());
+    }
+}

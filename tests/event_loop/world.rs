@@ -1,0 +1,280 @@
+//! A world in virtual time: the daemon's own consents, store, refresher and loop, against an in-process Webex.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use webex_sim::Consent;
+use webex_sim::Model;
+use webex_sim::Settings;
+use webex_sim::model::Answer;
+use webex_sim::model::Request;
+use webex_tokend::clock::Clock;
+use webex_tokend::consent;
+use webex_tokend::consent::Consents;
+use webex_tokend::consent::Granted;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::refresh;
+use webex_tokend::refresh::EventLoop;
+use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::Refresher;
+use webex_tokend::store::Store;
+use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::store::seal::Sealer;
+use webex_tokend::tasks::Wake;
+use webex_tokend::webex::Integration;
+use webex_tokend::webex::Webex;
+use webex_tokend::webex::transport::Call;
+use webex_tokend::webex::transport::NoAnswer;
+use webex_tokend::webex::transport::Payload;
+use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::Transport;
+use webex_tokend::webex::transport::WHOLE;
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// Where every world begins.
+pub(crate) const DAWN: UnixTime = UnixTime(1_790_000_000_000);
+
+/// The settings' defaults.
+pub(crate) const POLICY: Policy =
+    Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
+
+pub(crate) const PACE: Pace = Pace { at_once: 16, per_second: 20.0 };
+
+/// The wall clock: moves with virtual time, and can be set. Webex's own clock only moves.
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    begin: Instant,
+    shift_ms: AtomicI64,
+}
+
+impl WallClock {
+    fn true_time(&self) -> UnixTime {
+        DAWN + self.begin.elapsed()
+    }
+
+    pub(crate) fn set_by(&self, ms: i64) {
+        self.shift_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> UnixTime {
+        UnixTime(self.true_time().0 + self.shift_ms.load(Ordering::SeqCst))
+    }
+}
+
+/// Carries calls to the model, with its latency and its faults.
+struct Wire {
+    model: Arc<Mutex<Model>>,
+    clock: Arc<WallClock>,
+}
+
+impl Transport for Wire {
+    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
+        Box::pin(async move {
+            let late = |_| Err(NoAnswer("no answer in time".to_owned()));
+            timeout(WHOLE, self.carry(call)).await.unwrap_or_else(late)
+        })
+    }
+}
+
+impl Wire {
+    async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
+        let path = call.url.split_once("//webex.test").unwrap().1;
+        let request = match &call.payload {
+            Payload::Form(fields) => {
+                let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.expose())).collect();
+                Request::form(path, &fields)
+            }
+            Payload::Bearer(token) => Request::get(path).bearer(token.expose()),
+        };
+        let answer = self.model.lock().unwrap().answer(self.clock.true_time().0, &request);
+        let _leave = Leave { model: &self.model, visit: Some(answer.visit) };
+        sleep(answer.delay).await;
+        match answer.cut {
+            None => Ok(raw(&answer)),
+            Some(webex_sim::model::Cut::Hang) => std::future::pending().await,
+            Some(_) => Err(NoAnswer("the connection broke".to_owned())),
+        }
+    }
+}
+
+struct Leave<'a> {
+    model: &'a Mutex<Model>,
+    visit: Option<webex_sim::model::Visit>,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if let Some(visit) = self.visit.take() {
+            self.model.lock().unwrap().left(visit);
+        }
+    }
+}
+
+fn raw(answer: &Answer) -> Raw {
+    Raw {
+        status: answer.status,
+        retry_after: answer.header("retry-after").map(str::to_owned),
+        tracking_id: answer.header("trackingid").map(str::to_owned),
+        body: answer.body.clone(),
+    }
+}
+
+/// What survives a restart, and what is running.
+pub(crate) struct World {
+    pub(crate) model: Arc<Mutex<Model>>,
+    pub(crate) clock: Arc<WallClock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) policy: Policy,
+    pub(crate) pace: Pace,
+    pub(crate) consents: Arc<Consents>,
+    running: Option<(JoinHandle<()>, CancellationToken)>,
+    wake: Wake,
+    starts: u32,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self::with(settings, POLICY, PACE)
+    }
+
+    pub(crate) fn with(settings: Settings, policy: Policy, pace: Pace) -> Self {
+        let model = Arc::new(Mutex::new(Model::new(settings)));
+        let clock = Arc::new(WallClock { begin: Instant::now(), shift_ms: AtomicI64::new(0) });
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let wake = Wake::new();
+        let consents = Arc::new(Consents::new(consent::Parts {
+            webex: Arc::new(webex(&model, &clock)),
+            store: store.clone(),
+            sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
+            policy,
+            clock: clock.clone(),
+            wake: wake.clone(),
+        }));
+        Self { model, clock, store, policy, pace, consents, running: None, wake, starts: 0 }
+    }
+
+    /// Starts the loop as the daemon does.
+    pub(crate) async fn start(&mut self, refresh_at_start: bool) {
+        self.starts += 1;
+        let stopping = CancellationToken::new();
+        let refresher = Arc::new(Refresher::new(refresh::Parts {
+            webex: Arc::new(webex(&self.model, &self.clock)),
+            store: self.store.clone(),
+            policy: self.policy,
+            pace: self.pace,
+            clock: self.clock.clone(),
+            owner: format!("start {}", self.starts),
+            stopping: stopping.clone(),
+        }));
+        refresher.prepare(refresh_at_start).await.unwrap();
+        let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
+        #[expect(clippy::disallowed_methods, reason = "a test's own task")]
+        let task = tokio::spawn(event_loop.run());
+        self.running = Some((task, stopping));
+    }
+
+    /// Ends the loop as a signal does.
+    pub(crate) async fn stop(&mut self) {
+        let (task, stopping) = self.running.take().unwrap();
+        stopping.cancel();
+        task.await.unwrap();
+    }
+
+    /// Ends the loop as `kill -9` does: nothing is finished.
+    pub(crate) async fn kill(&mut self) {
+        let (task, _) = self.running.take().unwrap();
+        task.abort();
+        let _ = task.await;
+    }
+
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap()
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// A person consents, through the real two steps.
+    pub(crate) async fn consent(&self, person: usize) -> Granted {
+        let begun = self.consents.begin(None).unwrap();
+        let location = {
+            let mut model = self.model();
+            model.settings_mut().consent = Consent::AcceptAs(person);
+            let path = begun.url.split_once("//webex.test").unwrap().1;
+            let answer = model.answer(self.clock.true_time().0, &Request::get(path));
+            let location = answer.header("location").unwrap().to_owned();
+            model.left(answer.visit);
+            location
+        };
+        let query = location.split_once('?').unwrap().1;
+        let find = |name: &str| {
+            let value = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
+            Secret::new(value.unwrap().1.into_owned())
+        };
+        self.consents.finish(find("code"), find("state"), Some(&begun.sealed)).await.unwrap()
+    }
+
+    pub(crate) async fn consents(&self, persons: usize) {
+        for person in 0..persons {
+            self.consent(person).await;
+        }
+    }
+
+    pub(crate) fn id(&self, person: usize) -> PersonId {
+        PersonId::parse(&self.model().settings().people[person].id).unwrap()
+    }
+
+    pub(crate) async fn grant(&self, person: usize) -> Grant {
+        self.store.find(self.id(person)).await.unwrap().unwrap()
+    }
+
+    /// Starts of refreshes of one person, as time since dawn by Webex's clock.
+    pub(crate) fn starts(&self, person: usize) -> Vec<Duration> {
+        let counters = self.model().counters();
+        let starts = counters.people.get(person).map(|p| p.starts_ms.clone()).unwrap_or_default();
+        starts.into_iter().map(|ms| UnixTime(ms).since(DAWN)).collect()
+    }
+
+    /// Whether the stored token is alive by Webex's own word.
+    pub(crate) async fn is_live(&self, person: usize) -> bool {
+        let token = self.grant(person).await.tokens.access_token;
+        self.model().is_live(token.expose(), self.clock.true_time().0)
+    }
+}
+
+fn webex(model: &Arc<Mutex<Model>>, clock: &Arc<WallClock>) -> Webex {
+    let settings = model.lock().unwrap().settings().clone();
+    let integration = Integration {
+        client_id: settings.client_id,
+        client_secret: Secret::new(settings.client_secret),
+        redirect_uri: "https://localhost:8000/oauth".to_owned(),
+        scopes: vec!["spark:all".to_owned()],
+        base: "https://webex.test/v1".to_owned(),
+    };
+    Webex::new(integration, Arc::new(Wire { model: model.clone(), clock: clock.clone() }), clock.clone())
+}
+
+/// Settings of a Webex where nothing is left out.
+pub(crate) fn lifetimes(access: Duration, refresh: Duration) -> Settings {
+    Settings { access_lifetime: access, refresh_lifetime: refresh, ..Settings::default() }
+}
