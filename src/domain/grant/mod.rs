@@ -151,6 +151,7 @@ impl Grant {
     /// What this grant becomes by `verdict` on a refresh sent at `sent_at` and judged at `now`. A failure changes no
     /// token; only [`Verdict::ConsentNeeded`] changes its standing for the worse.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the facts of one judgement")]
     pub fn after(
         &self,
         verdict: Verdict,

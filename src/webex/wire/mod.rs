@@ -53,7 +53,7 @@ fn refused(json: Option<&Value>, status: u16) -> Fact {
 
 fn issued(json: &Value) -> Option<Issued> {
     let text = |name: &str| json.get(name)?.as_str().filter(|t| is_token(t)).map(str::to_owned);
-    let plain = |name: &str| json.get(name)?.as_str().map(|t| show(t)).filter(|t| !t.is_empty());
+    let plain = |name: &str| json.get(name)?.as_str().map(show).filter(|t| !t.is_empty());
     let scope = json.get("scope").and_then(Value::as_str).filter(|s| s.len() <= 8192).map(str::to_owned);
     Some(Issued {
         access_token: Secret::new(text("access_token")?),

@@ -1,0 +1,110 @@
+//! The map of `src/lib.rs` is held: who imports whom, how long files are, who may touch what.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Module, and the modules that it may import beside itself.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("clock", &["domain"]),
+    ("tasks", &[]),
+    ("store", &["domain"]),
+    ("webex", &["domain", "clock"]),
+    ("health", &["store"]),
+    ("consent", &["domain", "clock", "tasks", "store", "webex"]),
+    ("refresh", &["domain", "clock", "tasks", "store", "webex"]),
+    ("http", &["domain", "clock", "tasks", "health", "consent", "refresh"]),
+    ("config", &["domain", "consent", "refresh", "webex"]),
+    ("cli", &["domain", "clock", "config"]),
+    (
+        "daemon",
+        &["domain", "clock", "tasks", "store", "webex", "health", "consent", "refresh", "http", "config"],
+    ),
+];
+
+const LONGEST_FILE: usize = 400;
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let file = source().join(module).with_extension("rs");
+    if file.exists() { vec![file] } else { files_below(&source().join(module)) }
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn text_of(file: &Path) -> String {
+    fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn modules_import_only_what_the_map_allows() {
+    let mut broken = Vec::new();
+    for (module, allowed) in MAY_IMPORT {
+        for file in files_of(module) {
+            let text = text_of(&file);
+            let targets = text.split("crate::").skip(1).filter_map(|rest| rest.split(|c| !is_name(c)).next());
+            let wrong = targets.filter(|target| target != module && !allowed.contains(target));
+            broken.extend(wrong.map(|target| format!("{}: crate::{target}", file.display())));
+        }
+    }
+    assert!(broken.is_empty(), "imports against the map:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_module_stands_in_the_map_and_in_the_rule() {
+    let lib = text_of(&source().join("lib.rs"));
+    let modules: Vec<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    for module in &modules {
+        assert!(lib.contains(&format!("| [`{module}`]")), "{module} is missing in the map of lib.rs");
+        assert!(MAY_IMPORT.iter().any(|(name, _)| name == module), "{module} has no import rule");
+    }
+    assert_eq!(modules.len(), MAY_IMPORT.len());
+}
+
+#[test]
+fn modules_do_not_reach_around_the_rule() {
+    for file in files_below(&source()) {
+        let text = text_of(&file);
+        assert!(!text.contains("super::super::"), "{}: say crate::", file.display());
+        assert!(!text.contains("use crate::{"), "{}: one path for each line", file.display());
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    let sim = Path::new(env!("CARGO_MANIFEST_DIR")).join("webex-sim/src");
+    for file in files_below(&source()).into_iter().chain(files_below(&sim)) {
+        let lines = text_of(&file).lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", file.display());
+    }
+}
+
+#[test]
+fn only_http_knows_statuses_and_only_webex_knows_its_addresses() {
+    for file in files_below(&source()) {
+        let (text, path) = (text_of(&file), file.display().to_string());
+        assert!(path.contains("/http/") || !text.contains("StatusCode"), "{path} speaks of HTTP statuses");
+        let knows = ["/access_token\"", "/people/me\"", "/authorize?"].iter().any(|part| text.contains(part));
+        assert!(path.contains("/webex/") || !knows, "{path} knows Webex's addresses");
+    }
+}
