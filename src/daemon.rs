@@ -5,22 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::DoorConfig;
 use crate::config::Listen;
-use crate::config::StoreConfig;
-use crate::consent;
-use crate::consent::Consents;
 use crate::consent::Hooked;
-use crate::health::Health;
+use crate::house::House;
+use crate::house::HouseError;
 use crate::http::Authority;
 use crate::http::certificate::SelfSigned;
 use crate::http::router::Door;
@@ -30,19 +25,10 @@ use crate::http::serve::Secure;
 use crate::http::tls;
 use crate::http::tls::Reloader;
 use crate::http::tls::TlsFeed;
-use crate::refresh;
 use crate::refresh::EventLoop;
-use crate::refresh::Refresher;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::memory::MemoryStore;
-use crate::store::seal::Sealer;
-use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
-use crate::tasks::Wake;
-use crate::webex::Webex;
-use crate::webex::transport::HttpTransport;
-use crate::webex::transport::TransportError;
 
 /// After a signal, what runs (a consent, a refresh) has so long to finish; service managers kill after 90 s.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -50,6 +36,9 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// Why the daemon did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// The parts cannot be put together.
+    #[error(transparent)]
+    House(#[from] HouseError),
     /// The store's refusal.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,12 +48,6 @@ pub enum DaemonError {
     /// The certificate cannot be made or read.
     #[error("no certificate to serve: {0}")]
     Certificate(String),
-    /// Calls to Webex cannot be made.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// A file named by a setting.
-    #[error("{0}")]
-    File(String),
     /// The system refuses something basic.
     #[error("{0}")]
     System(String),
@@ -78,47 +61,26 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] says why it could not start, or why it had to end.
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     for remark in &config.remarks {
         log::warn!("{remark}");
     }
-    let (store, sealer) = open_store(&config, clock.now())?;
+    let house = House::build(&config).await?;
     let listeners = listen(&config.door.addresses).await?;
     let feed =
-        if config.door.secure { Some(certificate(&config.door, clock.now().seconds())?) } else { None };
-    let webex = Arc::new(webex(&config, clock.clone())?);
-    let (tasks, wake) = (Tasks::new(), Wake::new());
-
-    let consents = Arc::new(Consents::new(consent::Parts {
-        webex: webex.clone(),
-        store: store.clone(),
-        sealer,
-        policy: config.policy,
-        clock: clock.clone(),
-        wake: wake.clone(),
-    }));
-    let refresher = Arc::new(Refresher::new(refresh::Parts {
-        webex,
-        store: store.clone(),
-        policy: config.policy,
-        pace: config.pace,
-        clock,
-        owner: owner_name()?,
-        stopping: tasks.stopping(),
-    }));
+        if config.door.secure { Some(certificate(&config.door, house.clock.now().seconds())?) } else { None };
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
-        match consents.hook(hook).await? {
+        match house.consents.hook(hook).await? {
             Hooked::Put => log::info!("test hook: {person} was put into the store, aged for the first wake"),
             Hooked::Aged => {
                 log::info!("test hook: {person} is in the store already, its tokens are kept and aged")
             }
         }
     }
-    tell_start(&config, &*store).await?;
+    tell_start(&config, &*house.store).await?;
 
-    let door =
-        Arc::new(Door::new(consents, Health::new(store.clone()), tasks.clone(), &config.door.redirect_uri));
+    let House { consents, refresher, health, tasks, wake, .. } = house;
+    let door = Arc::new(Door::new(consents, health, tasks.clone(), &config.door.redirect_uri));
     let secure = follow(feed, &config.door, &tasks)?;
     for listener in listeners {
         serve_on(listener, secure.clone(), door.clone(), &tasks);
@@ -146,23 +108,6 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     log::info!("webex-tokend ends");
     ended
-}
-
-fn open_store(
-    config: &Config,
-    now: crate::domain::time::UnixTime,
-) -> Result<(Arc<dyn Store>, Arc<Sealer>), DaemonError> {
-    match &config.store {
-        StoreConfig::Memory => {
-            log::warn!("the store is in memory: everything is forgotten at the end");
-            let sealer = Sealer::ephemeral().map_err(|e| DaemonError::System(e.to_string()))?;
-            Ok((Arc::new(MemoryStore::new()), Arc::new(sealer)))
-        }
-        StoreConfig::Sqlite { path, key_file } => {
-            let (store, sealer) = SqliteStore::open(path, key_file, &config.integration.client_id, now)?;
-            Ok((Arc::new(store), sealer))
-        }
-    }
 }
 
 async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DaemonError> {
@@ -224,24 +169,6 @@ fn serve_on(listener: TcpListener, secure: Option<Secure>, door: Arc<Door>, task
     };
     let serving = serve::serve(listener, secure, Arc::new(Limits::default()), service, tasks.clone());
     tasks.spawn("door", serving);
-}
-
-fn webex(config: &Config, clock: Arc<dyn Clock>) -> Result<Webex, DaemonError> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|e| DaemonError::File(format!("WEBEX_CA_FILE {}: {e}", path.display())))
-    };
-    let roots = config.ca_file.as_ref().map(read).transpose()?;
-    let plain = config.integration.base.starts_with("http:");
-    let transport = HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?;
-    Ok(Webex::new(config.integration.clone(), Arc::new(transport), clock))
-}
-
-/// One name for each process, so that its claims are told from those of any other.
-fn owner_name() -> Result<String, DaemonError> {
-    let mut bytes = [0; 8];
-    rand::fill(&mut bytes)
-        .map_err(|_| DaemonError::System("the system has no random bytes to give".to_owned()))?;
-    Ok(format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(bytes)))
 }
 
 async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use webex_tokend::config::Config;
 use webex_tokend::config::Source;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
+use webex_tokend::house::HouseError;
 use webex_tokend::store::StoreError;
 
 fn main() -> ExitCode {
@@ -36,7 +37,7 @@ fn serve(serve: Serve) -> ExitCode {
     };
     match runtime.block_on(daemon::run(config, serve.refresh_at_start)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e @ DaemonError::Store(StoreError::InUse(_))) => fail(Exit::Unavailable, &e),
+        Err(e @ DaemonError::House(HouseError::Store(StoreError::InUse(_)))) => fail(Exit::Unavailable, &e),
         Err(e) => fail(Exit::Failed, &e),
     }
 }

@@ -9,17 +9,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
     ("tasks", &[]),
+    ("api_types", &[]),
     ("store", &["domain"]),
     ("webex", &["domain", "clock"]),
+    ("tokens", &["domain", "store"]),
     ("health", &["store"]),
-    ("consent", &["domain", "clock", "tasks", "store", "webex"]),
-    ("refresh", &["domain", "clock", "tasks", "store", "webex"]),
-    ("http", &["domain", "clock", "tasks", "health", "consent", "refresh"]),
+    ("consent", &["domain", "clock", "tasks", "tokens", "store", "webex"]),
+    ("refresh", &["domain", "clock", "tasks", "tokens", "store", "webex"]),
+    ("keys", &["domain", "clock", "store"]),
+    ("http", &["domain", "clock", "tasks", "api_types", "tokens", "keys", "health", "consent", "refresh"]),
     ("config", &["domain", "consent", "refresh", "webex"]),
-    ("cli", &["domain", "clock", "config"]),
+    (
+        "house",
+        &[
+            "domain", "clock", "tasks", "store", "webex", "tokens", "keys", "health", "consent", "refresh",
+            "config",
+        ],
+    ),
+    ("cli", &["domain", "clock", "tasks", "api_types", "config", "house", "http"]),
     (
         "daemon",
-        &["domain", "clock", "tasks", "store", "webex", "health", "consent", "refresh", "http", "config"],
+        &["domain", "clock", "tasks", "store", "health", "consent", "refresh", "http", "config", "house"],
     ),
 ];
 

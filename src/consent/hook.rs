@@ -47,7 +47,9 @@ impl Consents {
         let alive = stored.filter(|grant| grant.standing == Standing::Alive);
         let did = if alive.is_some() { Hooked::Aged } else { Hooked::Put };
         let grant = alive.unwrap_or_else(|| self.made_of(hook));
+        let person = grant.person.id.clone();
         self.store.save_consent(self.aged(grant)).await?;
+        self.view.publish(&person);
         self.wake.nudge();
         Ok(did)
     }

@@ -32,6 +32,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::tasks::Wake;
+use crate::tokens::LiveView;
 use crate::webex::Unknown;
 use crate::webex::Webex;
 
@@ -55,6 +56,7 @@ pub struct Consents {
     sealer: Arc<Sealer>,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    view: Arc<LiveView>,
     wake: Wake,
     redeemed: Redeemed,
     exchanges: Semaphore,
@@ -72,6 +74,8 @@ pub struct Parts {
     pub policy: Policy,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Told when a grant was kept.
+    pub view: Arc<LiveView>,
     /// Nudged when a grant was kept.
     pub wake: Wake,
 }
@@ -146,6 +150,7 @@ impl Consents {
             sealer: parts.sealer,
             policy: parts.policy,
             clock: parts.clock,
+            view: parts.view,
             wake: parts.wake,
             redeemed: Redeemed::default(),
             exchanges: Semaphore::new(EXCHANGES),
@@ -233,6 +238,7 @@ impl Consents {
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let grant = Grant::consented(person.clone(), tokens, sent_at, &self.policy, self.clock.now());
         let saved = self.store.save_consent(grant).await?;
+        self.view.publish(&person.id);
         self.wake.nudge();
         Ok(Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), saved })
     }

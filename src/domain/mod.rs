@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod grant;
+pub mod key;
 pub mod person;
 pub mod schedule;
 pub mod secret;

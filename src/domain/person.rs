@@ -72,6 +72,38 @@ impl fmt::Display for Email {
     }
 }
 
+/// A person as others name them: by id or by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// By Webex's id.
+    Id(PersonId),
+    /// By e-mail address.
+    Email(Email),
+}
+
+impl Who {
+    /// An address if there is an `@` in it, else an id.
+    ///
+    /// # Errors
+    /// [`PersonError`] says what it should look like.
+    pub fn parse(text: &str) -> Result<Self, PersonError> {
+        if text.contains('@') {
+            Email::parse(text).map(Self::Email)
+        } else {
+            PersonId::parse(text).map(Self::Id)
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Email(email) => email.fmt(f),
+        }
+    }
+}
+
 /// What Webex says of a person. Everything but the id may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {

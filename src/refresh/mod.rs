@@ -1,11 +1,17 @@
 //! Keeping grants alive: the event loop, one pass of it, and one refresh.
 
+mod busy;
+mod demand;
 mod event_loop;
 mod pace;
 mod pass;
 mod refresher;
 mod revise;
 
+pub use crate::refresh::demand::Came;
+pub use crate::refresh::demand::Given;
+pub use crate::refresh::demand::NoToken;
+pub use crate::refresh::demand::Report;
 pub use crate::refresh::event_loop::EventLoop;
 pub use crate::refresh::pace::Pace;
 pub use crate::refresh::refresher::Parts;

@@ -9,7 +9,7 @@ use crate::domain::breaker::Admission;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::refresh::refresher::Refresher;
-use crate::store::Claim;
+use crate::refresh::refresher::Taken;
 
 /// Refreshes under way, and what became of those that ended.
 pub(super) struct Pass {
@@ -72,36 +72,36 @@ impl Pass {
             Admission::Hold(_) if !self.running.is_empty() => return Step::Full,
             Admission::Hold(until) => return Step::Done(Some(until)),
         };
-        let claimed = match self.refresher.claim(due_by, limit, probe).await {
-            Ok(claims) => claims,
+        let (taken, unreadable) = match self.refresher.claim(due_by, limit, probe).await {
+            Ok(claimed) => claimed,
             Err(why) => {
                 log::error!("no refresh is sent, since it could not be kept: {why}");
                 return Step::Done(None);
             }
         };
-        for person in &claimed.unreadable {
+        for person in &unreadable {
             log::error!(
                 "{person}: the stored tokens do not open (changed, or from another store); put off for a day"
             );
         }
-        let found = claimed.claims.len();
+        let found = taken.len();
         if probe && found == 0 {
             self.refresher.breaker().no_probe(now);
         }
-        for claim in claimed.claims {
-            self.start(claim);
+        for taken in taken {
+            self.start(taken);
         }
-        match found + claimed.unreadable.len() {
+        match found + unreadable.len() {
             n if n < limit => Step::Done(None),
             _ if probe => Step::Full,
             _ => Step::More,
         }
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, taken: Taken) {
         self.tally.sent += 1;
         let refresher = self.refresher.clone();
-        self.running.spawn(async move { refresher.refresh(claim).await });
+        self.running.spawn(async move { refresher.refresh(taken).await });
     }
 
     pub(super) fn idle(&self) -> bool {

@@ -1,14 +1,13 @@
 //! One refresh: claimed grant -> Webex -> verdict -> kept outcome -> one log line.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
@@ -19,15 +18,19 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
+use crate::refresh::busy::Busy;
+use crate::refresh::busy::BusyList;
 use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
 use crate::store::Ask;
 use crate::store::Claim;
-use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Fence;
+use crate::store::Lease;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::tasks::Tasks;
+use crate::tokens::LiveView;
 use crate::webex::Webex;
 use crate::webex::transport::WHOLE;
 
@@ -51,7 +54,9 @@ pub struct Refresher {
     parts: Parts,
     starts: Starts,
     breaker: Mutex<Breaker>,
-    busy: Mutex<BTreeSet<PersonId>>,
+    busy: BusyList,
+    /// Refreshes that readers and people asked for; as many as the loop may run on its own.
+    asked: Semaphore,
 }
 
 /// The parts that a refresher is made of.
@@ -66,22 +71,18 @@ pub struct Parts {
     pub pace: Pace,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Told of every kept outcome.
+    pub view: Arc<LiveView>,
     /// One name for each process.
     pub owner: String,
-    /// Ends the wait for a store that cannot be written.
-    pub stopping: CancellationToken,
+    /// Runs what readers ask for; its end ends the wait for a store that cannot be written.
+    pub tasks: Tasks,
 }
 
-/// Takes a person off the list of busy ones, however the work ended.
-struct Busy<'a> {
-    refresher: &'a Refresher,
-    person: PersonId,
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.refresher.busy().remove(&self.person);
-    }
+/// A claim, and the mark that keeps this process's other tasks away until it is dropped.
+pub(super) struct Taken {
+    pub(super) claim: Claim,
+    pub(super) busy: Busy,
 }
 
 impl Refresher {
@@ -89,19 +90,24 @@ impl Refresher {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let starts = parts.pace.starts();
-        Self { parts, starts, breaker: Mutex::new(Breaker::default()), busy: Mutex::new(BTreeSet::new()) }
+        let asked = Semaphore::new(parts.pace.at_once);
+        Self { parts, starts, breaker: Mutex::new(Breaker::default()), busy: BusyList::default(), asked }
     }
 
     pub(super) fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn asked(&self) -> &Semaphore {
+        &self.asked
     }
 
-    fn busy(&self) -> MutexGuard<'_, BTreeSet<PersonId>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn busy(&self) -> &BusyList {
+        &self.busy
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims up to `limit` grants that were due at `due_by`. Nothing may be sent to Webex without a claim.
@@ -110,26 +116,35 @@ impl Refresher {
         due_by: UnixTime,
         limit: usize,
         probe: bool,
-    ) -> Result<Claims, StoreError> {
+    ) -> Result<(Vec<Taken>, Vec<PersonId>), StoreError> {
         let now = self.parts.clock.now();
         let ask = Ask {
-            now,
+            lease: self.lease(now),
             due_by: due_by.min(now),
-            owner: self.parts.owner.clone(),
-            lease_end: now + LEASE,
             limit,
-            except: self.busy().iter().cloned().collect(),
+            except: self.busy.persons(),
             healthiest_first: probe,
         };
         let claims = self.parts.store.claim_due(ask).await?;
-        self.busy().extend(claims.claims.iter().map(|claim| claim.grant.person.id.clone()));
-        Ok(claims)
+        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim };
+        Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
+    }
+
+    /// Claims one person's grant, due or not.
+    pub(super) async fn claim_one(&self, busy: Busy) -> Result<Option<Taken>, StoreError> {
+        let lease = self.lease(self.parts.clock.now());
+        let claim = self.parts.store.claim_one(busy.person().clone(), lease).await?;
+        Ok(claim.map(|claim| Taken { claim, busy }))
+    }
+
+    pub(super) fn lease(&self, now: UnixTime) -> Lease {
+        Lease { now, owner: self.parts.owner.clone(), end: now + LEASE }
     }
 
     /// Refreshes a claimed grant and keeps what became of it. `None` if it was not sent, or not kept.
-    pub(super) async fn refresh(&self, claim: Claim) -> Option<Outcome> {
+    pub(super) async fn refresh(&self, taken: Taken) -> Option<Outcome> {
+        let Taken { claim, busy: _busy } = taken;
         let person = claim.grant.person.id.clone();
-        let _busy = Busy { refresher: self, person: person.clone() };
         let lease_end = self.parts.clock.now() + LEASE;
         self.starts.mine().await;
         if self.parts.clock.now() + CALL > lease_end {
@@ -160,10 +175,13 @@ impl Refresher {
     /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
     /// the daemon stops; the claim is then retried with the stored refresh token.
     async fn keep(&self, fence: Fence, grant: &Grant) -> Option<Committed> {
-        let mut tries = 0;
+        let (stopping, mut tries) = (self.parts.tasks.stopping(), 0);
         loop {
             match self.parts.store.commit(fence, grant.clone()).await {
-                Ok(committed) => return Some(committed),
+                Ok(committed) => {
+                    self.parts.view.publish(&grant.person.id);
+                    return Some(committed);
+                }
                 Err(why) => {
                     log::error!("{}: the refresh is done but cannot be kept yet: {why}", grant.person)
                 }
@@ -172,7 +190,7 @@ impl Refresher {
             tries += 1;
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.parts.stopping.cancelled(), if tries > 3 => return None,
+                () = stopping.cancelled(), if tries > 3 => return None,
             }
         }
     }

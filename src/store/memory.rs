@@ -7,6 +7,8 @@ use std::sync::PoisonError;
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
+use crate::domain::key::KeyRecord;
+use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
@@ -18,7 +20,10 @@ use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::KeyStore;
+use crate::store::Lease;
 use crate::store::Note;
+use crate::store::Page;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
@@ -34,6 +39,7 @@ struct Inner {
     serials: i64,
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
+    keys: Vec<KeyRecord>,
 }
 
 #[derive(Debug)]
@@ -90,11 +96,37 @@ impl Inner {
             (sick, row.grant.tokens.expires_at, row.fence.serial)
         });
         due.truncate(ask.limit);
-        let claims: Vec<Claim> = due.into_iter().map(|row| row.claim(ask.lease_end)).collect();
+        let claims: Vec<Claim> = due.into_iter().map(|row| row.claim(ask.lease.end)).collect();
         if !claims.is_empty() {
-            self.stamp(ask.now);
+            self.stamp(ask.lease.now);
         }
         Claims { claims, unreadable: Vec::new() }
+    }
+
+    fn claim_one(&mut self, person: &PersonId, lease: &Lease) -> Option<Claim> {
+        let free = |row: &&mut Row| !row.claimed || row.grant.next.due_at <= lease.now;
+        let claim = self.rows.get_mut(person).filter(free).map(|row| row.claim(lease.end))?;
+        self.stamp(lease.now);
+        Some(claim)
+    }
+
+    fn resolve(&self, email: &Email) -> Option<PersonId> {
+        let theirs = self.rows.values().filter(|row| row.grant.person.email.as_ref() == Some(email));
+        theirs
+            .max_by_key(|row| (row.grant.obtained_at, row.fence.serial))
+            .map(|row| row.grant.person.id.clone())
+    }
+
+    fn list(&self, page: &Page) -> Vec<(Cursor, Grant)> {
+        let fits = |row: &&Row| {
+            let among = page.among.as_ref().is_none_or(|among| among.contains(&row.grant.person.id));
+            let state = page.state.is_none_or(|state| row.grant.state(page.now) == state);
+            row.fence.serial > page.after.0 && among && state
+        };
+        let mut rows: Vec<&Row> = self.rows.values().filter(fits).collect();
+        rows.sort_by_key(|row| row.fence.serial);
+        rows.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
+        rows.into_iter().map(|row| (Cursor(row.fence.serial), row.grant.clone())).collect()
     }
 
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
@@ -143,12 +175,28 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.claim_due(&ask))
     }
 
+    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+        self.answer(|inner| inner.claim_one(&person, &lease))
+    }
+
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         self.answer(|inner| inner.commit(fence, grant))
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
         self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
+    }
+
+    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+        self.answer(|inner| inner.resolve(&email))
+    }
+
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
+        self.answer(|inner| inner.list(&page))
+    }
+
+    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+        self.answer(|inner| inner.rows.remove(&person).is_some())
     }
 
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
@@ -186,5 +234,37 @@ impl Store for MemoryStore {
 
     fn check(&self) -> Answer<'_, ()> {
         self.answer(|_| ())
+    }
+}
+
+impl KeyStore for MemoryStore {
+    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
+        self.answer(|inner| {
+            let free = !inner.keys.iter().any(|other| other.name == key.name);
+            if free {
+                inner.keys.push(key);
+            }
+            free
+        })
+    }
+
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+        self.answer(|inner| inner.keys.clone())
+    }
+
+    fn revoke_key(&self, name: String) -> Answer<'_, bool> {
+        self.answer(|inner| {
+            let before = inner.keys.len();
+            inner.keys.retain(|key| key.name != name);
+            inner.keys.len() < before
+        })
+    }
+
+    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {
+        self.answer(|inner| {
+            for key in inner.keys.iter_mut().filter(|key| key.id == id) {
+                key.last_used_at = Some(at);
+            }
+        })
     }
 }

@@ -14,6 +14,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::domain::grant::Grant;
+use crate::domain::grant::State;
+use crate::domain::key::KeyRecord;
+use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
@@ -35,12 +38,24 @@ pub trait Store: Send + Sync {
     /// the lease ends. The claim is durable when it is answered: whoever holds it may call Webex.
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
 
+    /// Takes one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
+    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>>;
+
     /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
     /// between: then nothing is changed and the answer is [`Committed::Superseded`].
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
 
     /// One person's grant.
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;
+
+    /// The person of this address; of several, the one who consented last.
+    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>>;
+
+    /// Grants after the cursor, in the order in which their persons first consented, and where each stands.
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>>;
+
+    /// Removes a person's grant, tokens and all; answers whether there was one.
+    fn forget(&self, person: PersonId) -> Answer<'_, bool>;
 
     /// The earliest `wake_at` of all grants.
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>>;
@@ -65,6 +80,21 @@ pub trait Store: Send + Sync {
     fn check(&self) -> Answer<'_, ()>;
 }
 
+/// The API keys of a store. Every verb has made its change durable before it answers.
+pub trait KeyStore: Send + Sync {
+    /// Keeps a new key; `false` if its name is taken.
+    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool>;
+
+    /// All keys, oldest first.
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
+
+    /// Removes the key of this name; answers whether there was one.
+    fn revoke_key(&self, name: String) -> Answer<'_, bool>;
+
+    /// Notes that the key with this id was used.
+    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()>;
+}
+
 /// What a consent did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
@@ -83,17 +113,39 @@ pub enum Committed {
     Superseded,
 }
 
+/// Who keeps others away from a grant, and until when.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The present time.
+    pub now: UnixTime,
+    /// Who claims: one name for each process.
+    pub owner: String,
+    /// From when on others may claim.
+    pub end: UnixTime,
+}
+
+/// A part of the list of grants.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Where the last one ended.
+    pub after: Cursor,
+    /// At most so many.
+    pub limit: u32,
+    /// Only those in this state at `now`.
+    pub state: Option<State>,
+    /// Only these persons.
+    pub among: Option<Vec<PersonId>>,
+    /// The present time.
+    pub now: UnixTime,
+}
+
 /// What a claim is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The present time.
-    pub now: UnixTime,
-    /// Grants due at or before this; not after `now`.
+    /// For how long.
+    pub lease: Lease,
+    /// Grants due at or before this; not after the present.
     pub due_by: UnixTime,
-    /// Who claims: one name for each process.
-    pub owner: String,
-    /// From when on others may claim them again.
-    pub lease_end: UnixTime,
     /// At most so many.
     pub limit: usize,
     /// Persons not to claim: the asker is still at work on them.

@@ -35,7 +35,9 @@ use webex_tokend::refresh::Refresher;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
+use webex_tokend::tasks::Tasks;
 use webex_tokend::tasks::Wake;
+use webex_tokend::tokens::LiveView;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::Call;
@@ -143,9 +145,11 @@ pub(crate) struct World {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) view: Arc<LiveView>,
     pub(crate) policy: Policy,
     pub(crate) pace: Pace,
     pub(crate) consents: Arc<Consents>,
+    pub(crate) refresher: Option<Arc<Refresher>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
     wake: Wake,
     starts: u32,
@@ -161,30 +165,47 @@ impl World {
         let clock = Arc::new(WallClock { begin: Instant::now(), shift_ms: AtomicI64::new(0) });
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let wake = Wake::new();
+        let view = Arc::new(LiveView::new(store.clone()));
         let consents = Arc::new(Consents::new(consent::Parts {
             webex: Arc::new(webex(&model, &clock)),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
             policy,
             clock: clock.clone(),
+            view: view.clone(),
             wake: wake.clone(),
         }));
-        Self { model, clock, store, policy, pace, consents, running: None, wake, starts: 0 }
+        Self {
+            view,
+            model,
+            clock,
+            store,
+            policy,
+            pace,
+            consents,
+            refresher: None,
+            running: None,
+            wake,
+            starts: 0,
+        }
     }
 
     /// Starts the loop as the daemon does.
     pub(crate) async fn start(&mut self, refresh_at_start: bool) {
         self.starts += 1;
-        let stopping = CancellationToken::new();
+        let tasks = Tasks::new();
+        let stopping = tasks.stopping();
         let refresher = Arc::new(Refresher::new(refresh::Parts {
             webex: Arc::new(webex(&self.model, &self.clock)),
             store: self.store.clone(),
             policy: self.policy,
             pace: self.pace,
             clock: self.clock.clone(),
+            view: self.view.clone(),
             owner: format!("start {}", self.starts),
-            stopping: stopping.clone(),
+            tasks: tasks.clone(),
         }));
+        self.refresher = Some(refresher.clone());
         refresher.prepare(refresh_at_start).await.unwrap();
         let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
         #[expect(clippy::disallowed_methods, reason = "a test's own task")]

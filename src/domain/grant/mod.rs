@@ -38,6 +38,41 @@ pub enum Standing {
     ConsentNeeded,
 }
 
+/// How a grant is doing, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing to do before its next time.
+    Fresh,
+    /// A wake will refresh it, or does.
+    Due,
+    /// The last refresh failed; it is tried again.
+    Retrying,
+    /// See [`Standing::ConsentNeeded`].
+    ConsentNeeded,
+}
+
+impl State {
+    /// All of them with their words.
+    pub const WORDS: [(Self, &'static str); 4] = [
+        (Self::Fresh, "fresh"),
+        (Self::Due, "due"),
+        (Self::Retrying, "retrying"),
+        (Self::ConsentNeeded, "consent_needed"),
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("due", |(_, word)| word)
+    }
+
+    /// The state that `word` stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
+    }
+}
+
 /// What the last refresh, or consent, came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -133,6 +168,17 @@ impl Grant {
             renewed_at: self.renewed_at,
             answered_at: self.answered_at,
             expires_at: self.tokens.expires_at,
+        }
+    }
+
+    /// How it is doing at `now`.
+    #[must_use]
+    pub fn state(&self, now: UnixTime) -> State {
+        match self.standing {
+            Standing::ConsentNeeded => State::ConsentNeeded,
+            Standing::Alive if self.failures > 0 => State::Retrying,
+            Standing::Alive if self.next.due_at <= now => State::Due,
+            Standing::Alive => State::Fresh,
         }
     }
 

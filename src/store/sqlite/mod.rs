@@ -4,6 +4,7 @@
 //! sends them work and waits for the answer.
 
 mod errors;
+mod keys;
 mod open;
 mod queries;
 mod rows;
@@ -17,16 +18,22 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::domain::grant::Grant;
+use crate::domain::key::KeyRecord;
+use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Answer;
 use crate::store::Ask;
 use crate::store::Census;
+use crate::store::Claim;
 use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::KeyStore;
+use crate::store::Lease;
 use crate::store::Note;
+use crate::store::Page;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
@@ -98,12 +105,28 @@ impl Store for SqliteStore {
         self.write(move |db, shelf| queries::claim_due(db, shelf, &ask))
     }
 
+    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+        self.write(move |db, shelf| queries::claim_one(db, shelf, &person, &lease))
+    }
+
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         self.write(move |db, shelf| queries::commit(db, shelf, fence, &grant))
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
         self.read(move |db, shelf| queries::find(db, shelf, &person))
+    }
+
+    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+        self.read(move |db, shelf| queries::resolve(db, shelf, &email))
+    }
+
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
+        self.read(move |db, shelf| queries::list(db, shelf, &page))
+    }
+
+    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+        self.write(move |db, shelf| queries::forget(db, shelf, &person))
     }
 
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
@@ -132,5 +155,23 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Answer<'_, ()> {
         self.read(|db, _| queries::check(db))
+    }
+}
+
+impl KeyStore for SqliteStore {
+    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
+        self.write(move |db, _| keys::add(db, &key))
+    }
+
+    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+        self.read(|db, _| keys::all(db))
+    }
+
+    fn revoke_key(&self, name: String) -> Answer<'_, bool> {
+        self.write(move |db, _| keys::revoke(db, &name))
+    }
+
+    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {
+        self.write(move |db, _| keys::touch(db, &id, at))
     }
 }

@@ -25,7 +25,7 @@ use crate::store::key;
 use crate::store::seal::Sealer;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_grants.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_grants.sql"), include_str!("schema/0002_keys.sql")];
 
 /// "wxtk": marks the file as ours.
 const APPLICATION_ID: i64 = 0x7778_746b;

@@ -8,6 +8,8 @@ use rusqlite::named_params;
 use rusqlite::params;
 
 use crate::domain::grant::Grant;
+use crate::domain::grant::State;
+use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
@@ -17,7 +19,9 @@ use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::Lease;
 use crate::store::Note;
+use crate::store::Page;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
@@ -60,19 +64,19 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
         let (person, fence) = (found.person, found.fence);
         match found.grant {
             Ok(grant) => {
-                claim(db, fence, ask)?;
+                claim(db, fence, &ask.lease)?;
                 let fence = Fence { attempt: fence.attempt + 1, ..fence };
                 claims.claims.push(Claim { grant, fence });
             }
             Err(StoreError::Unreadable(_)) => {
-                put_off(db, fence, ask.now)?;
+                put_off(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
             Err(other) => return Err(other),
         }
     }
     if !claims.claims.is_empty() {
-        stamp(db, ask.now)?;
+        stamp(db, ask.lease.now)?;
     }
     Ok(claims)
 }
@@ -98,9 +102,9 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
     Ok(found)
 }
 
-fn claim(db: &Connection, fence: Fence, ask: &Ask) -> Result<(), StoreError> {
+fn claim(db: &Connection, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
-    db.prepare_cached(sql)?.execute(params![fence.serial, ask.owner, ask.lease_end.0])?;
+    db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())
 }
 
@@ -108,6 +112,22 @@ fn put_off(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreErro
     let sql = "UPDATE grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
     Ok(())
+}
+
+pub(super) fn claim_one(
+    db: &Connection,
+    shelf: &Shelf,
+    person: &PersonId,
+    lease: &Lease,
+) -> Result<Option<Claim>, StoreError> {
+    let Some(found) = one(db, shelf, person)? else { return Ok(None) };
+    let grant = found.grant?;
+    if found.claimed && grant.next.due_at > lease.now {
+        return Ok(None);
+    }
+    claim(db, found.fence, lease)?;
+    stamp(db, lease.now)?;
+    Ok(Some(Claim { grant, fence: Fence { attempt: found.fence.attempt + 1, ..found.fence } }))
 }
 
 pub(super) fn commit(
@@ -130,10 +150,59 @@ pub(super) fn commit(
 }
 
 pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Grant>, StoreError> {
+    one(db, shelf, person)?.map(|read| read.grant).transpose()
+}
+
+fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2");
     let mut query = db.prepare_cached(&sql)?;
     let mut rows = query.query(params![shelf.integration, person.as_str()])?;
-    rows.next()?.map(|row| rows::read(row, shelf)?.grant).transpose()
+    rows.next()?.map(|row| rows::read(row, shelf)).transpose()
+}
+
+pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Option<PersonId>, StoreError> {
+    let sql = "SELECT person_id FROM grants WHERE integration = ?1 AND email = ?2 ORDER BY obtained_at DESC, serial DESC LIMIT 1";
+    let mut query = db.prepare_cached(sql)?;
+    let id: Option<String> =
+        query.query_row(params![shelf.integration, email.as_str()], |row| row.get(0)).optional()?;
+    id.map(|id| PersonId::parse(&id).map_err(|e| StoreError::Corrupt(e.to_string()))).transpose()
+}
+
+/// The same four words as [`Grant::state`], in SQL; `?4` is the present.
+fn in_state(state: State) -> &'static str {
+    match state {
+        State::ConsentNeeded => "standing = 'consent_needed'",
+        State::Retrying => "standing = 'alive' AND failures > 0",
+        State::Due => "standing = 'alive' AND failures = 0 AND due_at <= ?4",
+        State::Fresh => "standing = 'alive' AND failures = 0 AND due_at > ?4",
+    }
+}
+
+pub(super) fn list(db: &Connection, shelf: &Shelf, page: &Page) -> Result<Vec<(Cursor, Grant)>, StoreError> {
+    let state = page.state.map_or("?4 IS NOT NULL", in_state);
+    let among =
+        if page.among.is_some() { "person_id IN (SELECT value FROM json_each(?5))" } else { "?5 IS NULL" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND serial > ?2 AND {state} AND {among} ORDER BY serial LIMIT ?3"
+    );
+    let ids = |among: &Vec<PersonId>| {
+        serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string()
+    };
+    let among = page.among.as_ref().map(ids);
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query(params![shelf.integration, page.after.0, page.limit, page.now.0, among])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        let read = rows::read(row, shelf)?;
+        // One that does not open is the loop's to report; it must not hide the others.
+        list.extend(read.grant.ok().map(|grant| (Cursor(read.fence.serial), grant)));
+    }
+    Ok(list)
+}
+
+pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM grants WHERE integration = ?1 AND person_id = ?2";
+    Ok(db.prepare_cached(sql)?.execute(params![shelf.integration, person.as_str()])? > 0)
 }
 
 pub(super) fn next_wake(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {

@@ -1,0 +1,300 @@
+//! The JSON that leaves the daemon, shared by the API and the commands. Times are RFC 3339 in UTC; unknown is null.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// A person as the API shows one; no token in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Webex's id.
+    pub person_id: String,
+    /// In lower case.
+    pub email: Option<String>,
+    /// As Webex has it.
+    pub display_name: Option<String>,
+    /// Webex's id of the organisation.
+    pub org_id: Option<String>,
+    /// `fresh`, `due`, `retrying` or `consent_needed`.
+    pub state: String,
+    /// Scopes granted, separated by spaces.
+    pub scope: Option<String>,
+    /// When the person consented.
+    pub obtained_at: String,
+    /// When the access token last changed.
+    pub renewed_at: String,
+    /// When the access token dies.
+    pub expires_at: String,
+    /// When the refresh token dies, as last reported by Webex.
+    pub refresh_token_expires_at: Option<String>,
+    /// When a wake will refresh it; null: not again, unless somebody asks.
+    pub next_refresh_at: Option<String>,
+    /// When it was last refreshed, or tried.
+    pub last_attempt_at: String,
+    /// What came of that, in a word: `renewed`, `unchanged`, `consent_needed`, `client_refused`, `token_limit`, `busy`,
+    /// `transient`.
+    pub last_outcome: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Where the person consents again.
+    pub consent_url: String,
+}
+
+/// A part of the list of persons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    /// In the order in which they first consented.
+    pub people: Vec<Person>,
+    /// Give it as `after` for the next part; null at the end.
+    pub next: Option<String>,
+}
+
+/// A live access token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The whole bearer token.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// Seconds it still lives.
+    pub expires_in: u64,
+    /// When it dies.
+    pub expires_at: String,
+    /// Whose it is.
+    pub person_id: String,
+    /// Whose it is.
+    pub email: Option<String>,
+    /// Scopes granted, separated by spaces.
+    pub scope: Option<String>,
+    /// Says that it lives less long than was asked for; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Tokens are never printed by accident.
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("person_id", &self.person_id).finish_non_exhaustive()
+    }
+}
+
+/// What a refresh is asked with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshAsked {
+    /// Inside the no-op window, too.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What a refresh came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// `renewed`, `unchanged`, `skipped` or `failed`.
+    pub outcome: String,
+    /// Why, where there is something to say.
+    pub detail: Option<String>,
+    /// The person after it.
+    pub person: Person,
+}
+
+/// One rule's word on a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleSays {
+    /// `survival`, `age`, `noop_window`, `floor`, `retry`, `breaker` or `standing`.
+    pub rule: String,
+    /// Whether it asks for a refresh now (`true`), forbids one now (`false`), or has nothing to say (null).
+    pub refresh: Option<bool>,
+    /// When its word changes by itself.
+    pub at: Option<String>,
+    /// In a sentence.
+    pub says: String,
+}
+
+/// Why a person is, or is not, refreshed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Who.
+    pub person: Person,
+    /// Every rule's word.
+    pub rules: Vec<RuleSays>,
+    /// What the last attempt's verdict said beside its word.
+    pub last_detail: Option<String>,
+    /// When the next refresh is; null: not again, unless somebody asks.
+    pub next_refresh_at: Option<String>,
+    /// In a sentence.
+    pub summary: String,
+}
+
+/// What is ahead of one person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Webex's id.
+    pub person_id: String,
+    /// In lower case.
+    pub email: Option<String>,
+    /// See [`Person::state`].
+    pub state: String,
+    /// The next refresh; null: none is planned in this time.
+    pub next_refresh_at: Option<String>,
+    /// About how many refreshes there will be in this time.
+    pub refreshes: u32,
+    /// When the person must consent again, if Webex does not renew the refresh token's life by then; null: not in this
+    /// time.
+    pub consent_by: Option<String>,
+}
+
+/// What is ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// For so many days from now.
+    pub days: u32,
+    /// In the order in which they first consented.
+    pub people: Vec<Planned>,
+    /// Give it as `after` for the next part; null at the end.
+    pub next: Option<String>,
+}
+
+/// What a login is begun with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginAsked {
+    /// Preselects the account at Webex.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// By the device grant (RFC 8628) instead of a browser on this machine.
+    #[serde(default)]
+    pub device: bool,
+}
+
+/// A login that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginBegun {
+    /// Names it.
+    pub id: String,
+    /// Where the person goes.
+    pub url: String,
+    /// What the person types there, with the device grant.
+    pub user_code: Option<String>,
+    /// The same address with the code in it, for a QR code.
+    pub complete_url: Option<String>,
+    /// Seconds until it ends by itself.
+    pub expires_in: u64,
+}
+
+/// How a login is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginStatus {
+    /// `pending`, `granted` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    pub detail: Option<String>,
+    /// Who consented.
+    pub person: Option<Person>,
+}
+
+/// A grant to take over.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportAsked {
+    /// What the refresh is done with; without one nothing can be kept alive.
+    #[serde(default)]
+    pub refresh_token: Option<String>,
+    /// Only to tell what kind of token it is when there is no refresh token.
+    #[serde(default)]
+    pub access_token: Option<String>,
+}
+
+impl std::fmt::Debug for ImportAsked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ImportAsked([redacted])")
+    }
+}
+
+/// What became of a grant to take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// `new`, `replaced`, `refused` (it cannot be kept alive) or `failed` (it may be tried again).
+    pub outcome: String,
+    /// Why, where there is something to say.
+    pub detail: Option<String>,
+    /// Whose it is.
+    pub person: Option<Person>,
+}
+
+/// What a key is asked with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAsked {
+    /// Unique.
+    pub name: String,
+    /// Ids or addresses; empty: everybody.
+    #[serde(default)]
+    pub persons: Vec<String>,
+    /// Of `read`, `refresh`, `admin`.
+    #[serde(default)]
+    pub can: Vec<String>,
+    /// Days until it opens nothing any more.
+    #[serde(default)]
+    pub days: Option<u32>,
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Unique.
+    pub name: String,
+    /// Stands in the key in clear.
+    pub id: String,
+    /// Person ids; null: everybody.
+    pub persons: Option<Vec<String>>,
+    /// Of `read`, `refresh`, `admin`.
+    pub can: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// From when on it opens nothing.
+    pub expires_at: Option<String>,
+    /// To a minute or so.
+    pub last_used_at: Option<String>,
+}
+
+/// A key just made: the only answer that holds it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyMade {
+    /// The whole key. It is shown this once.
+    pub secret: String,
+    /// The rest.
+    pub key: Key,
+}
+
+impl std::fmt::Debug for KeyMade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyMade").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// All keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyList {
+    /// Oldest first.
+    pub keys: Vec<Key>,
+}
+
+/// An error (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`: the title says it all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// In a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was found, what was expected, what to do.
+    pub detail: String,
+    /// For programs: `unauthorized`, `forbidden`, `unknown_person`, `consent_needed`, `bad_request`,
+    /// `too_many_requests`, `webex_unavailable`, `not_found`, `method_not_allowed`, `store_unavailable`.
+    pub code: String,
+    /// Where the person consents again, with `consent_needed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent_url: Option<String>,
+}

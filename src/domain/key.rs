@@ -1,0 +1,205 @@
+//! API keys: what one looks like, what it may do. The key itself is shown once; only its hash is kept.
+
+use std::fmt;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+
+/// Says what it is wherever it turns up: `wtk_ID_SECRET`.
+const PREFIX: &str = "wtk_";
+
+/// Characters of the id: base64url of 6 random bytes.
+const ID_LEN: usize = 8;
+
+/// What a key may do. Each right stands alone; `admin` includes the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// See persons and get their tokens.
+    pub read: bool,
+    /// Ask for a refresh.
+    pub refresh: bool,
+    /// Everything that the control socket may do.
+    pub admin: bool,
+}
+
+impl Rights {
+    const WORDS: [&str; 3] = ["read", "refresh", "admin"];
+
+    /// Reads `read,refresh,admin`, in any order.
+    ///
+    /// # Errors
+    /// The first word that is none of them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut rights = Self::default();
+        for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+            match word {
+                "read" => rights.read = true,
+                "refresh" => rights.refresh = true,
+                "admin" => rights.admin = true,
+                other => return Err(other.to_owned()),
+            }
+        }
+        Ok(rights)
+    }
+
+    /// The words of those it has.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        let has = [self.read, self.refresh, self.admin];
+        Self::WORDS.into_iter().zip(has).filter(|(_, has)| *has).map(|(word, _)| word).collect()
+    }
+
+    /// Whether `right` is among them.
+    #[must_use]
+    pub fn allow(self, right: Right) -> bool {
+        self.admin
+            || match right {
+                Right::Read => self.read,
+                Right::Refresh => self.refresh,
+                Right::Admin => false,
+            }
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words().join(","))
+    }
+}
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// See [`Rights::read`].
+    Read,
+    /// See [`Rights::refresh`].
+    Refresh,
+    /// See [`Rights::admin`].
+    Admin,
+}
+
+/// A key as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Stands in the key in clear; finds the record.
+    pub id: String,
+    /// Given by the operator; unique.
+    pub name: String,
+    /// SHA-256 of the whole key. It holds 256 random bits, so nothing slower is needed.
+    pub hash: [u8; 32],
+    /// The persons it is limited to; `None`: everybody.
+    pub persons: Option<Vec<PersonId>>,
+    /// What it may do.
+    pub rights: Rights,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// From when on it opens nothing.
+    pub expires_at: Option<UnixTime>,
+    /// When it was last used, to a minute or so.
+    pub last_used_at: Option<UnixTime>,
+}
+
+impl KeyRecord {
+    /// Makes a key from random bytes, and the record to keep of it.
+    #[must_use]
+    pub fn make(
+        random: &[u8; 38],
+        name: String,
+        rights: Rights,
+        persons: Option<Vec<PersonId>>,
+        now: UnixTime,
+    ) -> (Secret, Self) {
+        let (id, secret) = random.split_at(6);
+        let id = URL_SAFE_NO_PAD.encode(id);
+        let key = Secret::new(format!("{PREFIX}{id}_{}", URL_SAFE_NO_PAD.encode(secret)));
+        let hash = hash(&key);
+        (key, Self { id, name, hash, persons, rights, created_at: now, expires_at: None, last_used_at: None })
+    }
+
+    /// Whether `key` is this record's, and has not expired. Compares in constant time.
+    #[must_use]
+    pub fn admits(&self, key: &Secret, now: UnixTime) -> bool {
+        let same = verify_slices_are_equal(&self.hash, &hash(key)).is_ok();
+        same && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether it is not kept from this person.
+    #[must_use]
+    pub fn covers(&self, person: &PersonId) -> bool {
+        self.persons.as_ref().is_none_or(|persons| persons.contains(person))
+    }
+}
+
+/// The id in a text that looks like a key.
+#[must_use]
+pub fn id_of(key: &Secret) -> Option<&str> {
+    let rest = key.expose().strip_prefix(PREFIX)?;
+    let (id, secret) = rest.split_at_checked(ID_LEN)?;
+    secret.starts_with('_').then_some(id)
+}
+
+fn hash(key: &Secret) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, key.expose().as_bytes());
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_700_000_000_000);
+
+    fn key() -> (Secret, KeyRecord) {
+        let rights = Rights::parse("read").unwrap();
+        KeyRecord::make(&[0xfb; 38], "flow".to_owned(), rights, None, NOW)
+    }
+
+    #[test]
+    fn a_key_opens_its_own_record_until_it_expires() {
+        let (key, mut record) = key();
+        assert_eq!(id_of(&key), Some(record.id.as_str()));
+        assert!(record.admits(&key, NOW));
+        assert!(!record.admits(&Secret::new(format!("{}x", key.expose())), NOW));
+        record.expires_at = Some(NOW + Duration::from_secs(60));
+        assert!(record.admits(&key, NOW + Duration::from_secs(59)));
+        assert!(!record.admits(&key, NOW + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn only_what_looks_like_a_key_has_an_id() {
+        for text in
+            ["", "wtk_", "wtk_short", "wtk_12345678", "wtk_123456789_x", "xxx_12345678_s", "wtk_1234567é_x"]
+        {
+            assert_eq!(id_of(&Secret::new(text.to_owned())), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rights_are_read_and_written_in_words() {
+        let rights = Rights::parse("refresh, read").unwrap();
+        assert_eq!(rights.to_string(), "read,refresh");
+        assert!(rights.allow(Right::Read) && rights.allow(Right::Refresh) && !rights.allow(Right::Admin));
+        assert!(Rights::parse("admin").unwrap().allow(Right::Read));
+        assert_eq!(Rights::parse("read,write").unwrap_err(), "write");
+        assert!(!Rights::default().allow(Right::Read));
+    }
+
+    #[test]
+    fn a_key_is_limited_to_its_persons() {
+        let (_, mut record) = key();
+        let (ada, eve) = (PersonId::parse("ada").unwrap(), PersonId::parse("eve").unwrap());
+        assert!(record.covers(&eve));
+        record.persons = Some(vec![ada.clone()]);
+        assert!(record.covers(&ada) && !record.covers(&eve));
+    }
+}

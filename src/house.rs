@@ -1,0 +1,152 @@
+//! The parts, put together from the settings: what the daemon serves, and what a command uses when no daemon runs.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+
+use crate::clock::Clock;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::config::StoreConfig;
+use crate::consent;
+use crate::consent::Consents;
+use crate::health::Health;
+use crate::keys::Keys;
+use crate::refresh;
+use crate::refresh::Refresher;
+use crate::store::KeyStore;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::memory::MemoryStore;
+use crate::store::seal::Sealer;
+use crate::store::sqlite::SqliteStore;
+use crate::tasks::Tasks;
+use crate::tasks::Wake;
+use crate::tokens::LiveView;
+use crate::webex::Webex;
+use crate::webex::transport::HttpTransport;
+use crate::webex::transport::TransportError;
+
+/// Everything that does the work, and the handles to run and end it.
+pub struct House {
+    /// Consents, begun and finished.
+    pub consents: Arc<Consents>,
+    /// Refreshes, by the loop and on demand.
+    pub refresher: Arc<Refresher>,
+    /// Grants, as readers see them.
+    pub view: Arc<LiveView>,
+    /// API keys.
+    pub keys: Arc<Keys>,
+    /// Readiness.
+    pub health: Health,
+    /// Grants, as they are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// All tasks.
+    pub tasks: Tasks,
+    /// Nudges the loop.
+    pub wake: Wake,
+}
+
+/// Why the parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum HouseError {
+    /// The store's refusal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Calls to Webex cannot be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A file named by a setting cannot be read.
+    #[error("{0} {path}: {error}", path = .1.display(), error = .2)]
+    File(&'static str, PathBuf, io::Error),
+    /// The system has no random bytes to give.
+    #[error("the system has no random bytes to give")]
+    NoRandom,
+}
+
+impl House {
+    /// Opens the store, which is this process's alone from then on, and builds the parts on it.
+    ///
+    /// # Errors
+    /// [`HouseError`] says what is in the way; nothing was changed then.
+    pub async fn build(config: &Config) -> Result<Self, HouseError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let opened = open_store(config, &*clock)?;
+        let webex = Arc::new(webex(config, clock.clone())?);
+        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(opened.store.clone())));
+        let consents = Consents::new(consent::Parts {
+            webex: webex.clone(),
+            store: opened.store.clone(),
+            sealer: opened.sealer,
+            policy: config.policy,
+            clock: clock.clone(),
+            view: view.clone(),
+            wake: wake.clone(),
+        });
+        let refresher = Refresher::new(refresh::Parts {
+            webex,
+            store: opened.store.clone(),
+            policy: config.policy,
+            pace: config.pace,
+            clock: clock.clone(),
+            view: view.clone(),
+            owner: owner_name()?,
+            tasks: tasks.clone(),
+        });
+        Ok(Self {
+            consents: Arc::new(consents),
+            refresher: Arc::new(refresher),
+            view,
+            keys: Arc::new(Keys::load(opened.keys, clock.clone()).await?),
+            health: Health::new(opened.store.clone()),
+            store: opened.store,
+            clock,
+            tasks,
+            wake,
+        })
+    }
+}
+
+struct Opened {
+    store: Arc<dyn Store>,
+    keys: Arc<dyn KeyStore>,
+    sealer: Arc<Sealer>,
+}
+
+fn open_store(config: &Config, clock: &dyn Clock) -> Result<Opened, HouseError> {
+    match &config.store {
+        StoreConfig::Memory => {
+            log::warn!("the store is in memory: everything is forgotten at the end");
+            let store = Arc::new(MemoryStore::new());
+            let sealer = Sealer::ephemeral().map_err(|_| HouseError::NoRandom)?;
+            Ok(Opened { keys: store.clone(), store, sealer: Arc::new(sealer) })
+        }
+        StoreConfig::Sqlite { path, key_file } => {
+            let (store, sealer) =
+                SqliteStore::open(path, key_file, &config.integration.client_id, clock.now())?;
+            let store = Arc::new(store);
+            Ok(Opened { keys: store.clone(), store, sealer })
+        }
+    }
+}
+
+fn webex(config: &Config, clock: Arc<dyn Clock>) -> Result<Webex, HouseError> {
+    let read =
+        |path: &PathBuf| fs::read(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
+    let roots = config.ca_file.as_ref().map(read).transpose()?;
+    let plain = config.integration.base.starts_with("http:");
+    let transport = HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?;
+    Ok(Webex::new(config.integration.clone(), Arc::new(transport), clock))
+}
+
+/// One name for each process, so that its claims are told from those of any other.
+fn owner_name() -> Result<String, HouseError> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| HouseError::NoRandom)?;
+    Ok(format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(bytes)))
+}

@@ -1,0 +1,228 @@
+//! Refreshes that somebody waits for: a reader whose token is too old, a person who says so. One refresh for any
+//! number of callers; every wait is bounded; the live token is given while Webex is down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::domain::breaker::Admission;
+use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+use crate::refresh::busy::Busy;
+use crate::refresh::refresher::Refresher;
+use crate::store::StoreError;
+
+/// A reader is not kept waiting longer; the refresh goes on without them.
+const READER_WAIT: Duration = Duration::from_secs(20);
+
+/// Whoever asked for the refresh itself waits for its end: the start's turn, the whole call, the commit.
+const ASKER_WAIT: Duration = Duration::from_secs(60);
+
+/// After a failure readers do not cause another try sooner than this; the loop's ladder goes on beside.
+const READER_STEP: Duration = Duration::from_secs(30);
+
+/// A token that may be given away.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// With the token in it.
+    pub grant: Arc<Grant>,
+    /// It lives less long than was asked for: the longest there is.
+    pub short: bool,
+}
+
+/// Why there is no live token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoToken {
+    /// Nobody of this name is kept.
+    #[error("no such person")]
+    UnknownPerson,
+    /// The access token is dead and Webex will not renew it.
+    #[error("the person must consent again")]
+    ConsentNeeded(Arc<Grant>),
+    /// The access token is dead and Webex does not answer well at present.
+    #[error("no live token at present: {why}")]
+    Unavailable {
+        /// Fit for people.
+        why: String,
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
+    /// The store cannot say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What came of a refresh that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A new access token.
+    Renewed,
+    /// Webex answered with the same one.
+    Unchanged,
+    /// It was not sent: the last one is too young.
+    Skipped,
+    /// It was sent and did not work, or could not be sent.
+    Failed,
+}
+
+impl Came {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Unchanged => "unchanged",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a refresh that was asked for came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// In a word.
+    pub came: Came,
+    /// In a sentence; empty when there is nothing to say.
+    pub detail: String,
+    /// The grant after it.
+    pub grant: Arc<Grant>,
+}
+
+impl Refresher {
+    /// A live token of `person` that lives at least `min_ttl`, refreshed first if need be. Where Webex gives none that
+    /// lives so long, the longest there is.
+    ///
+    /// # Errors
+    /// [`NoToken`], only when there is no live token at all.
+    pub async fn token(self: &Arc<Self>, person: &PersonId, min_ttl: Duration) -> Result<Given, NoToken> {
+        let grant = self.known(person).await?;
+        let now = self.parts().clock.now();
+        let enough = min_ttl.min(self.longest(&grant));
+        if grant.life_left(now) >= enough.max(Duration::from_millis(1)) || !self.reader_may_ask(&grant, now) {
+            return self.give(grant, min_ttl);
+        }
+        self.fly(person, READER_WAIT).await;
+        self.give(self.known(person).await?, min_ttl)
+    }
+
+    /// Refreshes `person` now. Without `force` the no-op window is respected.
+    ///
+    /// # Errors
+    /// [`NoToken::UnknownPerson`] and the store's.
+    pub async fn renew(self: &Arc<Self>, person: &PersonId, force: bool) -> Result<Report, NoToken> {
+        let before = self.known(person).await?;
+        let now = self.parts().clock.now();
+        let window = before.answered_at + self.parts().policy.noop_window;
+        if !force && before.standing == Standing::Alive && now < window {
+            let detail = format!(
+                "Webex renews nothing before {window} (the no-op window); force it to ask all the same"
+            );
+            return Ok(Report { came: Came::Skipped, detail, grant: before });
+        }
+        self.fly(person, ASKER_WAIT).await;
+        let grant = self.known(person).await?;
+        if grant.last == before.last {
+            let cause = self.breaker().trouble().map(|cause| format!("refreshes pause: {cause}"));
+            let detail = cause
+                .unwrap_or_else(|| "it could not be sent, or is still under way; see the log".to_owned());
+            return Ok(Report { came: Came::Failed, detail, grant });
+        }
+        let came = match grant.last.outcome {
+            Outcome::Renewed => Came::Renewed,
+            Outcome::Unchanged => Came::Unchanged,
+            _ => Came::Failed,
+        };
+        let detail = if came == Came::Failed {
+            format!("{}: {}", grant.last.outcome, grant.last.detail)
+        } else {
+            String::new()
+        };
+        Ok(Report { came, detail, grant })
+    }
+
+    /// Removes a person's grant, tokens and all; answers whether there was one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forget(&self, person: &PersonId) -> Result<bool, StoreError> {
+        let gone = self.parts().store.forget(person.clone()).await?;
+        self.parts().view.publish(person);
+        if gone {
+            log::info!("{person}: forgotten");
+        }
+        Ok(gone)
+    }
+
+    async fn known(&self, person: &PersonId) -> Result<Arc<Grant>, NoToken> {
+        self.parts().view.look(person).await?.ok_or(NoToken::UnknownPerson)
+    }
+
+    /// The longest life worth a refresh: more cannot be had without asking inside the no-op window, or so often that
+    /// the person's quota of tokens would suffer.
+    fn longest(&self, grant: &Grant) -> Duration {
+        let lifetime = grant.dates().lifetime();
+        lifetime.saturating_sub(self.parts().policy.noop_window).max(lifetime / 2)
+    }
+
+    fn reader_may_ask(&self, grant: &Grant, now: UnixTime) -> bool {
+        let floor = self.parts().policy.floor_for(grant.dates().lifetime());
+        let failing = grant.failures > 0 && now < grant.last.at + READER_STEP;
+        let limited = grant.last.outcome == Outcome::TokenLimit && now < grant.next.due_at;
+        grant.standing == Standing::Alive && now >= grant.answered_at + floor && !failing && !limited
+    }
+
+    fn give(&self, grant: Arc<Grant>, min_ttl: Duration) -> Result<Given, NoToken> {
+        let now = self.parts().clock.now();
+        let left = grant.life_left(now);
+        if !left.is_zero() {
+            return Ok(Given { grant, short: left < min_ttl });
+        }
+        if grant.standing == Standing::ConsentNeeded {
+            return Err(NoToken::ConsentNeeded(grant));
+        }
+        let why = match self.breaker().trouble() {
+            Some(cause) => format!("refreshes pause: {cause}"),
+            None if grant.failures > 0 => format!("the last refresh failed: {}", grant.last.detail),
+            None => "the refresh is still under way".to_owned(),
+        };
+        let retry_after = grant.next.due_at.until(now).clamp(Duration::from_secs(1), READER_STEP);
+        Err(NoToken::Unavailable { why, retry_after })
+    }
+
+    /// Joins the person's flight, or begins it beside the caller, who may leave.
+    async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration) {
+        let (flight, busy) = self.busy().join(person);
+        if let Some(busy) = busy {
+            let refresher = self.clone();
+            self.parts().tasks.spawn("refresh on demand", async move { refresher.fly_one(busy).await });
+        }
+        // Whoever waits in vain is given what there is.
+        let _ = timeout(patience, flight.ended()).await;
+    }
+
+    async fn fly_one(&self, busy: Busy) {
+        let Ok(_place) = self.asked().acquire().await else { return };
+        let now = self.parts().clock.now();
+        let admission = self.breaker().admit(now);
+        if matches!(admission, Admission::Hold(_)) {
+            return;
+        }
+        let person = busy.person().clone();
+        match self.claim_one(busy).await {
+            Ok(Some(taken)) => {
+                self.refresh(taken).await;
+                return;
+            }
+            Ok(None) => {}
+            Err(why) => log::error!("{person}: no refresh is sent, since it could not be kept: {why}"),
+        }
+        if admission == Admission::Probe {
+            self.breaker().no_probe(now);
+        }
+    }
+}

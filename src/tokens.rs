@@ -1,0 +1,131 @@
+//! The live view that readers use: a bounded cache over the store, never a copy of it.
+//!
+//! Whoever makes a change durable *publishes* it here, which only drops what is cached: the next reader sees the
+//! store's truth. So publishing late, twice or out of order does no harm.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::domain::person::Who;
+use crate::store::Store;
+use crate::store::StoreError;
+
+pub use crate::store::Cursor;
+pub use crate::store::Page;
+
+/// Grants in each of the two generations; about a kilobyte each.
+const GENERATION: usize = 4096;
+
+/// Reads grants from memory where it can.
+pub struct LiveView {
+    store: Arc<dyn Store>,
+    cache: Mutex<Cache>,
+}
+
+/// Two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten unless
+/// it was used since.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<PersonId, Arc<Grant>>,
+    old: HashMap<PersonId, Arc<Grant>>,
+    emails: HashMap<Email, PersonId>,
+    /// Grows with every publication: what was read from the store before one must not be cached after it.
+    epoch: u64,
+}
+
+impl LiveView {
+    /// A view of `store` with nothing cached.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, cache: Mutex::new(Cache::default()) }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A person's grant, as last made durable.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn look(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
+        let epoch = {
+            let mut cache = self.cache();
+            if let Some(grant) = cache.find(person) {
+                return Ok(Some(grant));
+            }
+            cache.epoch
+        };
+        let Some(grant) = self.store.find(person.clone()).await?.map(Arc::new) else { return Ok(None) };
+        let mut cache = self.cache();
+        if cache.epoch == epoch {
+            cache.keep(person.clone(), grant.clone());
+        }
+        Ok(Some(grant))
+    }
+
+    /// The id of somebody who is named by id or by address. An id is not checked for being stored.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn resolve(&self, who: &Who) -> Result<Option<PersonId>, StoreError> {
+        let email = match who {
+            Who::Id(id) => return Ok(Some(id.clone())),
+            Who::Email(email) => email,
+        };
+        let epoch = {
+            let cache = self.cache();
+            if let Some(id) = cache.emails.get(email) {
+                return Ok(Some(id.clone()));
+            }
+            cache.epoch
+        };
+        let Some(id) = self.store.resolve(email.clone()).await? else { return Ok(None) };
+        let mut cache = self.cache();
+        if cache.epoch == epoch && cache.emails.len() < GENERATION {
+            cache.emails.insert(email.clone(), id.clone());
+        }
+        Ok(Some(id))
+    }
+
+    /// A part of the list of grants, from the store: a list is no business of the cache.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, page: Page) -> Result<Vec<(Cursor, Grant)>, StoreError> {
+        self.store.list(page).await
+    }
+
+    /// Lets readers see that `person`'s grant changed. Called after the change is durable, never before.
+    pub fn publish(&self, person: &PersonId) {
+        let mut cache = self.cache();
+        cache.epoch += 1;
+        cache.young.remove(person);
+        cache.old.remove(person);
+        cache.emails.clear();
+    }
+}
+
+impl Cache {
+    fn find(&mut self, person: &PersonId) -> Option<Arc<Grant>> {
+        if let Some(grant) = self.young.get(person) {
+            return Some(grant.clone());
+        }
+        let (id, grant) = self.old.remove_entry(person)?;
+        self.keep(id, grant.clone());
+        Some(grant)
+    }
+
+    fn keep(&mut self, person: PersonId, grant: Arc<Grant>) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(person, grant);
+    }
+}
