@@ -82,8 +82,10 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     let House { consents, refresher, health, tasks, wake, .. } = house;
     let door = Arc::new(Door::new(consents, health, tasks.clone(), &config.door.redirect_uri));
     let secure = follow(feed, &config.door, &tasks)?;
+    let doors = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
+    let limits = Arc::new(Limits::within(open_files(), doors));
     for listener in listeners {
-        serve_on(listener, secure.clone(), door.clone(), &tasks);
+        serve_on(listener, secure.clone(), limits.clone(), door.clone(), &tasks);
     }
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
     let looping = tasks.spawn("event loop", async move {
@@ -162,12 +164,25 @@ fn follow(
     Ok(Some(Secure { feed, authority: Authority::parse(&authority).ok_or_else(unfit)? }))
 }
 
-fn serve_on(listener: TcpListener, secure: Option<Secure>, door: Arc<Door>, tasks: &Tasks) {
+/// How many files this process may open (Linux; elsewhere the usual default).
+fn open_files() -> u32 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
+}
+
+fn serve_on(
+    listener: TcpListener,
+    secure: Option<Secure>,
+    limits: Arc<Limits>,
+    door: Arc<Door>,
+    tasks: &Tasks,
+) {
     let service = move |request, _peer| {
         let door = door.clone();
         async move { door.answer(request).await }
     };
-    let serving = serve::serve(listener, secure, Arc::new(Limits::default()), service, tasks.clone());
+    let serving = serve::serve(listener, secure, limits, service, tasks.clone());
     tasks.spawn("door", serving);
 }
 

@@ -73,6 +73,17 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Fewer connections where the process may not open many files: a flood must leave some for the store and for
+    /// calls to Webex. `files` is the process's limit, `doors` how many listeners share it.
+    #[must_use]
+    pub fn within(files: u32, doors: u32) -> Self {
+        let all = Self::default();
+        let share = files.saturating_sub(FILES_ELSEWHERE) / doors.max(1);
+        Self { connections: all.connections.min(share).max(FEWEST), ..all }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -113,6 +124,11 @@ where
         self(request, peer)
     }
 }
+
+/// Files for everything else: the store, 64 exchanges and as many refreshes, standard streams.
+const FILES_ELSEWHERE: u32 = 256;
+/// Below this nobody would be served at all.
+const FEWEST: u32 = 16;
 
 /// How long to wait when the system has no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

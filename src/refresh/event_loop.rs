@@ -111,7 +111,11 @@ impl EventLoop {
                 self.tell(until.until(now));
                 told = true;
             }
-            if until <= now || self.stopping.is_cancelled() {
+            let over = until <= now || self.stopping.is_cancelled();
+            if over && !told {
+                log::info!("event loop: {} refreshes are still under way", self.pass.under_way());
+            }
+            if over {
                 return;
             }
             self.slice(until.until(now).min(SLICE)).await;

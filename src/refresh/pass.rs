@@ -21,7 +21,7 @@ pub(super) struct Pass {
 /// What a pass came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) sent: usize,
+    sent: usize,
     renewed: usize,
     unchanged: usize,
     consent_needed: usize,
@@ -106,6 +106,10 @@ impl Pass {
 
     pub(super) fn idle(&self) -> bool {
         self.running.is_empty()
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.running.len()
     }
 
     /// Waits for one refresh to end and takes along all others that ended meanwhile. Safe to drop and call again.
