@@ -1,11 +1,14 @@
 //! Where settings come from: a `.env` file in the working directory, under the real environment.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::config::Mistake;
 use crate::config::Mistakes;
+use crate::config::VARIABLES;
 
 /// Variables by name. Empty ones count as not set.
 #[derive(Clone, Default)]
@@ -49,22 +52,29 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, Mistakes> {
     let wrong = |found: String| {
         Mistakes(vec![Mistake { variable: ".env", found, expected: "lines of NAME=value".to_owned() }])
     };
-    match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|e| wrong(told(&e))),
-        Err(e) if e.not_found() => Ok(BTreeMap::new()),
-        Err(e) => Err(wrong(told(&e))),
-    }
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(wrong(e.to_string())),
+    };
+    let lines = dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes());
+    lines.collect::<Result<_, _>>().map_err(|e| wrong(told(&text, &e)))
 }
 
-/// The library quotes the line, and the line may be a secret's.
-fn told(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(line, at) => {
-            let name = line.split('=').next().unwrap_or_default().trim();
-            format!("a line that cannot be read, that of {name:?}, wrong near its character {at}")
-        }
-        other => other.to_string(),
-    }
+/// Where the file is wrong. The library quotes the line or only its value, and either may be a secret's, so nothing of
+/// it is shown but its number and a name that we know.
+fn told(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(part, _) = error else { return error.to_string() };
+    let part = part.lines().next().unwrap_or_default().trim();
+    let lines = text.lines().map(|line| line.trim().trim_start_matches('\u{feff}'));
+    let wrong = lines.enumerate().find(|(_, line)| {
+        *line == part || line.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(part))
+    });
+    let Some((index, line)) = wrong else { return "a line that cannot be read".to_owned() };
+    let name = line.trim_start_matches("export").trim_start();
+    let name = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+    let known = VARIABLES.iter().find(|known| **known == name).map(|name| format!(", that of {name}"));
+    format!("a line that cannot be read (line {}{})", index + 1, known.unwrap_or_default())
 }
 
 /// `TOKEND_STATE_DIR`, else systemd's `STATE_DIRECTORY` (the first, of several), else `webex-tokend` under the XDG
