@@ -232,6 +232,7 @@ fn base(reader: &mut Reader<'_>) -> Option<String> {
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
+            && url.password().is_none()
     });
     if !fits {
         reader.wrong(

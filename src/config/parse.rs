@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
 
     /// Notes that `variable` has a value that does not fit. Not for secrets: the value is quoted.
     pub(super) fn wrong(&mut self, variable: &'static str, expected: &str) {
-        let text: String = self.text(variable).unwrap_or_default().chars().take(100).collect();
+        let text: String = without_login(self.text(variable).unwrap_or_default()).chars().take(100).collect();
         self.note(variable, format!("{text:?}"), expected);
     }
 
@@ -33,8 +33,11 @@ impl<'a> Reader<'a> {
         self.note(variable, "nothing".to_owned(), expected);
     }
 
+    /// Notes that `variable` is not set although `other` is; one that is set and wrong has been noted already.
     pub(super) fn missing_beside(&mut self, variable: &'static str, other: &str) {
-        self.missing(variable, &format!("a PEM file, since {other} is set"));
+        if self.text(variable).is_none() {
+            self.missing(variable, &format!("a PEM file, since {other} is set"));
+        }
     }
 
     fn note(&mut self, variable: &'static str, found: String, expected: &str) {
@@ -131,6 +134,14 @@ impl<'a> Reader<'a> {
             );
         }
         value
+    }
+}
+
+/// A URL may carry a password (`postgres://name:password@host`): whatever stands before the host is left out.
+fn without_login(text: &str) -> String {
+    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://…@{host}"),
+        None => text.to_owned(),
     }
 }
 
