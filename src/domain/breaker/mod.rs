@@ -98,6 +98,7 @@ impl Default for Breaker {
 impl Breaker {
     /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
     pub fn admit(&mut self, now: UnixTime) -> Admission {
+        self.forget_future(now);
         let (until, cause) = match self.state {
             State::Closed => return Admission::Go,
             State::Open { until, cause } => (until, cause),
@@ -148,6 +149,7 @@ impl Breaker {
         retry_after: Option<Duration>,
         now: UnixTime,
     ) -> Option<Turn> {
+        self.forget_future(now);
         match verdict {
             Verdict::Renewed(_) | Verdict::Unchanged(_) => {
                 self.accepted = Some((now, person.clone()));
@@ -162,6 +164,12 @@ impl Breaker {
             }
             Verdict::Transient(_) => self.count(person, now),
         }
+    }
+
+    /// An acceptance from the future is of a clock that was set back since: compared with a refusal of now it would
+    /// blame every grant for what is the client's fault.
+    fn forget_future(&mut self, now: UnixTime) {
+        self.accepted.take_if(|(at, _)| *at > now);
     }
 
     fn count(&mut self, person: &PersonId, now: UnixTime) -> Option<Turn> {
