@@ -146,6 +146,8 @@ impl Verdict {
             400 | 403 if says(&["invalid_client", "unauthorized_client", "client id is invalid"]) => {
                 Self::ClientRefused(shown)
             }
+            // It names `refresh_token` as a kind of grant, not as this person's token.
+            400 if says(&["unsupported_grant_type"]) => Self::Transient(shown),
             400 if says(&[
                 "refresh token",
                 "refresh_token",
