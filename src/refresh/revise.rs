@@ -69,7 +69,7 @@ fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
     if grant.standing != Standing::Alive || grant.failures > 0 {
         return false;
     }
-    let next = policy.after_answer(&grant.dates(), now);
+    let next = policy.plan(&grant.dates(), now);
     let changed = next != grant.next;
     grant.next = next;
     changed

@@ -118,7 +118,8 @@ impl Tokens {
     /// What a refresh gave, on top of what was held: what the answer leaves out stays as it was.
     fn renewed(&self, issued: Issued, sent_at: UnixTime) -> Self {
         let refresh_token = issued.refresh_token.clone().unwrap_or_else(|| self.refresh_token.clone());
-        let mut tokens = Self::from_issued(issued, refresh_token, sent_at);
+        let token_type = issued.token_type.clone().unwrap_or_else(|| self.token_type.clone());
+        let mut tokens = Self { token_type, ..Self::from_issued(issued, refresh_token, sent_at) };
         tokens.scope = tokens.scope.or_else(|| self.scope.clone());
         tokens.refresh_token_expires_at = tokens.refresh_token_expires_at.or(self.refresh_token_expires_at);
         tokens
@@ -228,14 +229,16 @@ impl Grant {
                 next.standing = Standing::ConsentNeeded;
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
-            Verdict::TokenLimit => next.next = Policy::after_token_limit(next.failures, who, now),
+            // The few slow probes of a grant that Webex called dead stay few and slow, whatever they meet.
+            _ if self.standing == Standing::ConsentNeeded => {
+                next.next = Policy::after_refusal(next.failures, who, now);
+            }
+            Verdict::TokenLimit => {
+                let long = Policy::after_token_limit(next.failures, who, now);
+                next.next = long.no_later_than(now + Policy::patience(&self.dates(), now));
+            }
             Verdict::ClientRefused(_) | Verdict::Busy(_) | Verdict::Transient(_) => {
-                next.next = match self.standing {
-                    Standing::Alive => {
-                        Policy::after_failure(&self.dates(), next.failures, retry_after, who, now)
-                    }
-                    Standing::ConsentNeeded => Policy::after_refusal(next.failures, who, now),
-                };
+                next.next = Policy::after_failure(&self.dates(), next.failures, retry_after, who, now);
             }
         }
         next

@@ -96,6 +96,12 @@ impl Next {
     pub fn at(at: UnixTime) -> Self {
         Self { due_at: at, wake_at: at }
     }
+
+    /// The same, but due and waking at `at` at the latest.
+    #[must_use]
+    pub fn no_later_than(self, at: UnixTime) -> Self {
+        Self { due_at: self.due_at.min(at), wake_at: self.wake_at.min(at) }
+    }
 }
 
 /// Why a grant is due.
@@ -165,14 +171,29 @@ impl Policy {
         }
     }
 
-    /// What to plan after Webex gave a live token, changed or not.
+    /// What to plan after Webex gave a live token, changed or not. Never at once: a slow answer with a short-lived token,
+    /// or a clock that jumped meanwhile, must not be asked for again in the same moment.
     #[must_use]
     pub fn after_answer(&self, dates: &Dates, now: UnixTime) -> Next {
+        let Next { due_at, wake_at } = self.plan(dates, now);
+        Next { due_at: due_at.max(now + SPACING), wake_at: wake_at.max(now + SPACING) }
+    }
+
+    /// When the rules ask for a grant with these dates; in the past if they do already.
+    #[must_use]
+    pub fn plan(&self, dates: &Dates, now: UnixTime) -> Next {
         let lifetime = dates.lifetime();
         let floor = dates.answered_at + self.floor_for(lifetime);
         let due_at = self.survival_at(dates).min(self.age_at(dates)).min(now + HORIZON);
         let wake_at = (dates.expires_at - Self::margin(lifetime)).max(floor).max(due_at);
         Next { due_at, wake_at: wake_at.min(now + HORIZON) }
+    }
+
+    /// The longest step that the life left bears: a quarter of it, so that several tries fit into any margin.
+    #[must_use]
+    pub fn patience(dates: &Dates, now: UnixTime) -> Duration {
+        let left = dates.expires_at.since(now);
+        if left.is_zero() { DEAD_TOKEN_STEP } else { (left / 4).max(MINUTE) }
     }
 
     /// What to plan after the `failures`-th failure in a row that may pass by itself. `retry_after` is Webex's wish.
@@ -184,9 +205,7 @@ impl Policy {
         who: &PersonId,
         now: UnixTime,
     ) -> Next {
-        let left = dates.expires_at.since(now);
-        let nearer = if left.is_zero() { DEAD_TOKEN_STEP } else { (left / 4).max(MINUTE) };
-        let step = ladder(failures).min(nearer);
+        let step = ladder(failures).min(Self::patience(dates, now));
         let wish = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
         Next::at(now + jittered(step.max(wish), who, failures, now))
     }
