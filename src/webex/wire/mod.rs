@@ -39,10 +39,18 @@ pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
             None => Fact::Unreadable(format!("HTTP 200 without a token{}", shown_of(json))),
         },
         (None, 200) => Fact::Unreadable("HTTP 200 that is no JSON (a captive portal, a proxy?)".to_owned()),
+        // A portal on the way may answer 401 too; that says nothing of our client.
+        (None, 401) if looks_like_html(&raw.body) => {
+            Fact::Unreadable("HTTP 401 with a page (a captive portal, a proxy?)".to_owned())
+        }
         (json, status) => refused(json.as_ref(), status),
     };
     let retry_after = raw.retry_after.as_deref().and_then(|text| retry_after(text, now));
     Reply { sent_at, tracking_id: tracking_id(raw, json.as_ref()), retry_after, fact }
+}
+
+fn looks_like_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 fn refused(json: Option<&Value>, status: u16) -> Fact {
@@ -147,10 +155,10 @@ pub fn show(text: &str) -> String {
 
 /// From the header, else from the body, where both spellings are seen.
 fn tracking_id(raw: &Raw, json: Option<&Value>) -> Option<String> {
-    let body = || ["trackingId", "trackingID"].into_iter().find_map(|name| json?.get(name)?.as_str());
-    let id = raw.tracking_id.as_deref().or_else(body)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
-    (!id.is_empty() && id.len() <= 100 && id.bytes().all(plain)).then(|| id.to_owned())
+    let fit = |id: &&str| (1..=100).contains(&id.len()) && id.bytes().all(plain);
+    let body = || ["trackingId", "trackingID"].into_iter().find_map(|name| json?.get(name)?.as_str());
+    raw.tracking_id.as_deref().filter(fit).or_else(|| body().filter(fit)).map(str::to_owned)
 }
 
 /// Seconds or an HTTP date (RFC 9110, 10.2.3); `None` for anything else: real servers have sent `rand(30),add(30)`.
