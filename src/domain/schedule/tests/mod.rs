@@ -1,0 +1,353 @@
+//! Each rule as properties, then years of faults by hand.
+
+mod simulation;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: UnixTime = UnixTime(1_795_000_000_000);
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn minutes(n: u64) -> Duration {
+    seconds(60 * n)
+}
+
+fn person(n: u32) -> PersonId {
+    PersonId::parse(&format!("person-{n}")).unwrap()
+}
+
+fn ada() -> PersonId {
+    person(1)
+}
+
+fn default_policy() -> Policy {
+    Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: minutes(5) }
+}
+
+/// A token that was issued at [`NOW`].
+fn fresh(lifetime: Duration) -> Dates {
+    Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + lifetime }
+}
+
+/// A token with so much life left at [`NOW`].
+fn with_left(left: Duration) -> Dates {
+    Dates { renewed_at: NOW - DAY, answered_at: NOW - DAY, expires_at: NOW + left }
+}
+
+fn wait_after_failure(dates: &Dates, failures: u32, retry_after: Option<Duration>) -> Duration {
+    Policy::after_failure(dates, failures, retry_after, &ada(), NOW).due_at.since(NOW)
+}
+
+/// At least `step`, and at most a fifth more.
+fn assert_jittered(wait: Duration, step: Duration) {
+    assert!(wait >= step && wait <= step + step / 5, "{wait:?} for a step of {step:?}");
+}
+
+fn span(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(seconds)
+}
+
+/// Everything that the settings allow.
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let days = 1_u64..=3650 * 86_400_000;
+    (span(1..=31 * 86_400), days, span(0..=365 * 86_400), span(0..=86_400)).prop_map(
+        |(sleep, max_age, noop_window, floor)| Policy {
+            sleep,
+            max_age: Duration::from_millis(max_age),
+            noop_window,
+            floor,
+        },
+    )
+}
+
+/// Seconds, hours, days, a century: each as likely.
+fn any_lifetime() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        span(1..=600),
+        span(600..=86_400),
+        span(86_400..=90 * 86_400),
+        span(90 * 86_400..=100 * 366 * 86_400)
+    ]
+}
+
+/// A grant some answers after its last renewal.
+fn any_dates() -> impl Strategy<Value = Dates> {
+    (any_lifetime(), 0.0..=1.0)
+        .prop_map(|(lifetime, share)| Dates { answered_at: NOW + lifetime.mul_f64(share), ..fresh(lifetime) })
+}
+
+fn any_time() -> impl Strategy<Value = UnixTime> {
+    prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), any::<i64>()].prop_map(UnixTime)
+}
+
+fn wild_dates() -> impl Strategy<Value = Dates> {
+    (any_time(), any_time(), any_time()).prop_map(|(renewed_at, answered_at, expires_at)| Dates {
+        renewed_at,
+        answered_at,
+        expires_at,
+    })
+}
+
+proptest! {
+    #[test]
+    fn survival_precedes_death_by_the_margin(policy in any_policy(), lifetime in any_lifetime()) {
+        let dates = fresh(lifetime);
+        let floor_ends = dates.answered_at + policy.floor_for(lifetime);
+        let last_moment = (dates.expires_at - Policy::margin(lifetime)).max(floor_ends);
+        prop_assert!(policy.survival_at(&dates) <= last_moment);
+        let slack = NOW + SPACING;
+        prop_assert!(policy.after_answer(&dates, NOW).wake_at <= last_moment.max(slack), "the loop wakes in time");
+    }
+
+    #[test]
+    fn a_regular_wake_comes_between_survival_and_the_margin(
+        policy in any_policy(),
+        lifetime in any_lifetime(),
+    ) {
+        let dates = fresh(lifetime);
+        let reserve = policy.sleep + Policy::margin(lifetime);
+        prop_assume!(reserve <= lifetime / 2);
+        prop_assert_eq!(policy.survival_at(&dates), dates.expires_at - reserve);
+    }
+
+    #[test]
+    fn no_sleep_however_long_makes_survival_ask_in_the_first_half_of_a_life(
+        policy in any_policy(),
+        lifetime in any_lifetime(),
+    ) {
+        let dates = fresh(lifetime);
+        prop_assert!(policy.survival_at(&dates).since(NOW) >= lifetime / 2);
+    }
+
+    #[test]
+    fn the_age_rule_stays_out_of_the_no_op_window(
+        policy in any_policy(),
+        dates in any_dates(),
+        later in span(0..=400 * 86_400),
+    ) {
+        let now = dates.answered_at + later;
+        let inside = now.since(dates.renewed_at) < policy.noop_window || later < policy.noop_window;
+        if inside {
+            prop_assert_ne!(policy.due_by(&dates, now), Some(Rule::Age));
+        }
+    }
+
+    #[test]
+    fn what_is_planned_inside_the_window_is_planned_by_survival(policy in any_policy(), dates in any_dates()) {
+        let due_at = policy.plan(&dates, dates.answered_at).due_at;
+        if due_at.since(dates.renewed_at) < policy.noop_window {
+            prop_assert_eq!(policy.due_by(&dates, due_at), Some(Rule::Survival));
+        }
+    }
+
+    #[test]
+    fn a_token_older_than_the_age_is_due(policy in any_policy(), dates in any_dates()) {
+        let now = dates.answered_at + policy.max_age.max(policy.noop_window).max(SPACING);
+        prop_assert!(policy.due_by(&dates, now).is_some());
+        prop_assert!(policy.plan(&dates, dates.answered_at).due_at <= now);
+    }
+
+    #[test]
+    fn the_floor_is_kept_and_is_at_most_a_quarter_of_the_life(policy in any_policy(), dates in any_dates()) {
+        let floor = policy.floor_for(dates.lifetime());
+        prop_assert!(floor <= (dates.lifetime() / 4).max(SPACING));
+        prop_assert!(floor <= policy.floor.max(SPACING));
+        prop_assert!(floor >= policy.floor.min(dates.lifetime() / 4));
+        prop_assert!(policy.survival_at(&dates) >= dates.answered_at + floor);
+    }
+
+    #[test]
+    fn the_loop_wakes_for_nothing_that_is_not_due(policy in any_policy(), dates in wild_dates(), now in any_time()) {
+        for next in [policy.plan(&dates, now), policy.after_answer(&dates, now)] {
+            prop_assert!(next.wake_at >= next.due_at);
+        }
+    }
+
+    #[test]
+    fn after_an_answer_nothing_is_planned_for_now_or_for_beyond_the_horizon(
+        policy in any_policy(),
+        dates in wild_dates(),
+    ) {
+        let next = policy.after_answer(&dates, NOW);
+        prop_assert!(next.due_at >= NOW + SPACING);
+        prop_assert!(next.wake_at <= NOW + HORIZON);
+    }
+
+    #[test]
+    fn every_wait_after_a_failure_is_clamped_at_both_ends(
+        dates in wild_dates(),
+        failures in any::<u32>(),
+        wish in proptest::option::of(any::<u64>().prop_map(seconds)),
+    ) {
+        let wait = wait_after_failure(&dates, failures, wish);
+        prop_assert!(wait >= MINUTE);
+        prop_assert!(wait <= RETRY_AFTER_CAP + RETRY_AFTER_CAP / 5);
+    }
+
+    #[test]
+    fn no_clock_and_no_date_makes_the_rules_panic(
+        policy in (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(a, b, c, d)| Policy {
+            sleep: seconds(a), max_age: seconds(b), noop_window: seconds(c), floor: seconds(d),
+        }),
+        dates in wild_dates(),
+        now in any_time(),
+        failures in any::<u32>(),
+    ) {
+        let _ = policy.after_answer(&dates, now);
+        let _ = policy.due_by(&dates, now);
+        let _ = Policy::after_failure(&dates, failures, Some(Duration::MAX), &ada(), now);
+        let _ = Policy::after_refusal(failures, &ada(), now);
+        let _ = Policy::after_token_limit(failures, &ada(), now);
+    }
+
+    #[test]
+    fn jitter_adds_up_to_a_fifth_and_is_the_same_for_the_same_inputs(
+        who in any::<u32>(),
+        failures in 1_u32..50,
+        millis in any::<u32>(),
+    ) {
+        let now = NOW + Duration::from_millis(millis.into());
+        let dates = Dates { expires_at: now + 14 * DAY, ..fresh(DAY) };
+        let next = Policy::after_failure(&dates, failures, None, &person(who), now);
+        let wait = next.due_at.since(now);
+        prop_assert!(wait >= ladder(failures) && wait <= ladder(failures) + ladder(failures) / 5);
+        prop_assert_eq!(next, Policy::after_failure(&dates, failures, None, &person(who), now));
+    }
+
+    #[test]
+    fn less_life_left_never_means_a_longer_wait(failures in 1_u32..20, left in span(1..=30 * 86_400)) {
+        let wait = wait_after_failure(&with_left(left), failures, None);
+        let longest = (left / 4).max(MINUTE);
+        prop_assert!(wait <= longest + longest / 5);
+        prop_assert!(wait >= MINUTE);
+    }
+}
+
+#[test]
+fn the_margin_is_a_tenth_between_five_minutes_and_a_day_and_at_most_half() {
+    for (lifetime, margin) in [
+        (100 * 366 * DAY, DAY),
+        (14 * DAY, DAY),
+        (12 * HOUR, minutes(72)),
+        (minutes(50), minutes(5)),
+        (minutes(20), minutes(5)),
+        (minutes(8), minutes(4)),
+        (Duration::ZERO, Duration::ZERO),
+    ] {
+        assert_eq!(Policy::margin(lifetime), margin, "{lifetime:?}");
+    }
+}
+
+#[test]
+fn a_two_week_token_is_refreshed_daily_and_the_loop_need_not_wake_for_it() {
+    let next = default_policy().after_answer(&fresh(14 * DAY), NOW);
+    assert_eq!(next.due_at, NOW + DAY);
+    assert_eq!(next.wake_at, NOW + 13 * DAY);
+}
+
+#[test]
+fn a_twelve_hour_token_lives_by_survival_inside_the_no_op_window() {
+    let (policy, dates) = (default_policy(), fresh(12 * HOUR));
+    let due_at = policy.after_answer(&dates, NOW).due_at;
+    assert_eq!(due_at, NOW + 12 * HOUR - HOUR - minutes(72));
+    assert_eq!(policy.due_by(&dates, due_at), Some(Rule::Survival));
+    assert_eq!(policy.due_by(&dates, due_at - seconds(1)), None);
+}
+
+#[test]
+fn a_sleep_longer_than_the_life_makes_the_loop_wake_early_and_not_often() {
+    let policy = Policy { sleep: 7 * DAY, ..default_policy() };
+    let (mut now, mut refreshes) = (NOW, 0);
+    while now < NOW + 30 * DAY {
+        let dates = Dates { renewed_at: now, answered_at: now, expires_at: now + 12 * HOUR };
+        now = policy.after_answer(&dates, now).wake_at;
+        assert!(now <= dates.expires_at - minutes(72), "woken before the margin");
+        refreshes += 1;
+    }
+    assert!(refreshes <= 75, "{refreshes} refreshes in 30 days");
+}
+
+#[test]
+fn an_unchanged_dying_token_is_asked_for_at_the_floor_and_no_faster() {
+    let dates = Dates { renewed_at: NOW - 14 * DAY, answered_at: NOW, expires_at: NOW + minutes(30) };
+    let next = default_policy().after_answer(&dates, NOW);
+    assert_eq!(next, Next::at(NOW + minutes(5)));
+}
+
+#[test]
+fn a_slow_answer_with_a_short_life_is_not_due_at_once() {
+    let forty_seconds_later = NOW + seconds(40);
+    let next = default_policy().after_answer(&fresh(seconds(10)), forty_seconds_later);
+    assert_eq!(next, Next::at(forty_seconds_later + SPACING));
+}
+
+#[test]
+fn a_plan_made_late_is_due_already() {
+    let policy = Policy { max_age: HOUR, noop_window: Duration::ZERO, ..default_policy() };
+    let next = policy.plan(&fresh(14 * DAY), NOW + 2 * HOUR);
+    assert_eq!(next.due_at, NOW + HOUR);
+}
+
+#[test]
+fn the_ladder_is_the_documented_one_and_ends_at_six_hours() {
+    let minutes_of_steps: Vec<u64> = (1..=12).map(|failures| ladder(failures).as_secs() / 60).collect();
+    assert_eq!(minutes_of_steps, [1, 2, 5, 10, 20, 30, 60, 120, 180, 360, 360, 360]);
+    assert_eq!(ladder(0), MINUTE);
+    assert_eq!(ladder(u32::MAX), 6 * HOUR);
+    assert!((0..100).all(|failures| ladder(failures) <= ladder(failures + 1)));
+}
+
+#[test]
+fn a_thousand_persons_failing_at_once_do_not_return_at_once() {
+    let dates = fresh(14 * DAY);
+    let mut buckets: BTreeMap<u128, u32> = BTreeMap::new();
+    for n in 0..1000 {
+        let at = Policy::after_failure(&dates, 7, None, &person(n), NOW).due_at;
+        let extra = at.since(NOW + HOUR).as_millis();
+        *buckets.entry(extra * 10 / (HOUR / 5).as_millis()).or_default() += 1;
+    }
+    assert_eq!(buckets.len(), 10);
+    assert!(buckets.values().all(|persons| *persons <= 200), "{buckets:?}");
+}
+
+#[test]
+fn retry_after_wins_if_it_is_longer_and_is_capped() {
+    let dates = fresh(14 * DAY);
+    assert_jittered(wait_after_failure(&dates, 1, Some(minutes(30))), minutes(30));
+    assert_jittered(wait_after_failure(&dates, 6, Some(minutes(1))), minutes(30));
+    assert_jittered(wait_after_failure(&dates, 1, Some(365 * DAY)), RETRY_AFTER_CAP);
+    assert_jittered(wait_after_failure(&dates, 1, Some(Duration::ZERO)), MINUTE);
+}
+
+#[test]
+fn little_life_left_shortens_the_step_down_to_a_minute() {
+    assert_jittered(wait_after_failure(&with_left(minutes(40)), 20, None), minutes(10));
+    assert_jittered(wait_after_failure(&with_left(seconds(90)), 20, None), MINUTE);
+    assert_jittered(wait_after_failure(&with_left(minutes(40)), 1, None), MINUTE);
+}
+
+#[test]
+fn a_dead_token_is_asked_for_every_half_hour() {
+    assert_jittered(wait_after_failure(&with_left(Duration::ZERO), 1, None), MINUTE);
+    assert_jittered(wait_after_failure(&with_left(Duration::ZERO), 1000, None), minutes(30));
+}
+
+#[test]
+fn a_refused_grant_is_probed_daily_five_times_and_then_never() {
+    for failures in 1..=REPROBES {
+        assert_jittered(Policy::after_refusal(failures, &ada(), NOW).due_at.since(NOW), DAY);
+    }
+    assert_eq!(Policy::after_refusal(REPROBES + 1, &ada(), NOW), Next::NEVER);
+    assert_eq!(Policy::after_refusal(u32::MAX, &ada(), NOW), Next::NEVER);
+}
+
+#[test]
+fn the_token_limit_is_waited_out_for_hours() {
+    assert_jittered(Policy::after_token_limit(1, &ada(), NOW).due_at.since(NOW), 6 * HOUR);
+}
