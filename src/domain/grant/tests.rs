@@ -1,1 +1,278 @@
+//! What becomes of a grant: failures take nothing, answers fill in what they bring.
 
+use super::*;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::REPROBES;
+
+const CONSENTED: UnixTime = UnixTime(1_795_000_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const TWO_WEEKS: Duration = Duration::from_secs(14 * 86_400);
+
+const POLICY: Policy =
+    Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+/// A whole answer, with every field that there is.
+fn answer(access_token: &str, refresh_token: &str) -> Issued {
+    Issued {
+        access_token: secret(access_token),
+        refresh_token: Some(secret(refresh_token)),
+        expires_in: TWO_WEEKS,
+        refresh_token_expires_in: Some(90 * DAY),
+        token_type: Some("Bearer".to_owned()),
+        scope: Some("spark:all spark:kms".to_owned()),
+    }
+}
+
+/// The least that Webex may answer.
+fn bare_answer(access_token: &str) -> Issued {
+    Issued {
+        access_token: secret(access_token),
+        refresh_token: None,
+        expires_in: TWO_WEEKS,
+        refresh_token_expires_in: None,
+        token_type: None,
+        scope: None,
+    }
+}
+
+fn consented() -> Grant {
+    let person = Person::known_by(PersonId::parse("ada").unwrap());
+    let tokens = Tokens::first(answer("access-0", "refresh-0"), CONSENTED).unwrap();
+    Grant::consented(person, tokens, CONSENTED, &POLICY, CONSENTED)
+}
+
+/// What becomes of it by a reply to a refresh that was sent at `now`.
+fn after(grant: &Grant, verdict: Verdict, now: UnixTime) -> Grant {
+    grant.after(verdict, None, now, &POLICY, now)
+}
+
+fn refusal() -> Verdict {
+    Verdict::ConsentNeeded("HTTP 400: invalid_grant".to_owned())
+}
+
+fn failures() -> [Verdict; 5] {
+    [
+        refusal(),
+        Verdict::ClientRefused("HTTP 401".to_owned()),
+        Verdict::TokenLimit,
+        Verdict::Busy("HTTP 429".to_owned()),
+        Verdict::Transient("HTTP 500".to_owned()),
+    ]
+}
+
+/// A grant that Webex has called dead, a day after its consent.
+fn refused() -> Grant {
+    after(&consented(), refusal(), CONSENTED + DAY)
+}
+
+fn assert_waits(grant: &Grant, now: UnixTime, step: Duration) {
+    let wait = grant.next.due_at.since(now);
+    assert!(wait >= step && wait <= step + step / 5, "{wait:?} for a step of {step:?}");
+    assert_eq!(grant.next.wake_at, grant.next.due_at);
+}
+
+#[test]
+fn a_consent_is_alive_and_planned_for_the_next_day() {
+    let grant = consented();
+    assert_eq!(grant.standing, Standing::Alive);
+    assert_eq!(grant.last.outcome, Outcome::Renewed);
+    assert_eq!(grant.tokens.expires_at, CONSENTED + TWO_WEEKS);
+    assert_eq!(grant.tokens.refresh_token_expires_at, Some(CONSENTED + 90 * DAY));
+    assert_eq!(grant.next.due_at, CONSENTED + DAY);
+    assert_eq!(grant.age(CONSENTED + HOUR), HOUR);
+    assert_eq!(grant.life_left(CONSENTED + HOUR), TWO_WEEKS - HOUR);
+}
+
+#[test]
+fn a_first_answer_without_a_refresh_token_makes_no_grant() {
+    assert_eq!(Tokens::first(bare_answer("access"), CONSENTED), None);
+}
+
+#[test]
+fn no_failure_changes_a_token_a_date_or_the_person() {
+    let grant = consented();
+    for verdict in failures() {
+        let failed = after(&grant, verdict, CONSENTED + DAY);
+        assert_eq!(failed.tokens, grant.tokens);
+        assert_eq!(failed.dates(), grant.dates());
+        assert_eq!((&failed.person, failed.obtained_at), (&grant.person, grant.obtained_at));
+        assert_eq!(failed.failures, 1);
+        assert_eq!(failed.last.at, CONSENTED + DAY);
+        assert!(failed.next.due_at > CONSENTED + DAY, "never at once");
+    }
+}
+
+#[test]
+fn only_consent_needed_ends_a_grant() {
+    for verdict in failures() {
+        let ends = matches!(verdict, Verdict::ConsentNeeded(_));
+        let standing = after(&consented(), verdict, CONSENTED + DAY).standing;
+        assert_eq!(standing == Standing::ConsentNeeded, ends);
+    }
+}
+
+#[test]
+fn a_failure_tells_its_reason() {
+    let last = refused().last;
+    assert_eq!((last.outcome, last.detail.as_str()), (Outcome::ConsentNeeded, "HTTP 400: invalid_grant"));
+}
+
+#[test]
+fn a_renewal_takes_both_tokens_and_both_dates() {
+    let now = CONSENTED + DAY;
+    let renewed = after(&consented(), Verdict::Renewed(answer("access-1", "refresh-1")), now);
+    assert_eq!(renewed.tokens.access_token, secret("access-1"));
+    assert_eq!(renewed.tokens.refresh_token, secret("refresh-1"), "a rotated one is taken");
+    assert_eq!(renewed.tokens.expires_at, now + TWO_WEEKS);
+    assert_eq!(renewed.tokens.refresh_token_expires_at, Some(now + 90 * DAY));
+    assert_eq!((renewed.renewed_at, renewed.answered_at, renewed.obtained_at), (now, now, CONSENTED));
+    assert_eq!(renewed.next.due_at, now + DAY);
+}
+
+#[test]
+fn what_an_answer_leaves_out_stays_as_it_was() {
+    let mut grant = consented();
+    grant.tokens.token_type = "MAC".to_owned();
+    let renewed = after(&grant, Verdict::Renewed(bare_answer("access-1")), CONSENTED + DAY);
+    let expected = Tokens {
+        access_token: secret("access-1"),
+        expires_at: CONSENTED + DAY + TWO_WEEKS,
+        ..grant.tokens.clone()
+    };
+    assert_eq!(renewed.tokens, expected);
+}
+
+#[test]
+fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
+    let now = CONSENTED + DAY;
+    let left = Issued { expires_in: TWO_WEEKS - DAY, ..answer("access-0", "refresh-0") };
+    let unchanged = after(&consented(), Verdict::Unchanged(left), now);
+    assert_eq!((unchanged.renewed_at, unchanged.answered_at), (CONSENTED, now));
+    assert_eq!(unchanged.tokens.expires_at, CONSENTED + TWO_WEEKS);
+    assert_eq!((unchanged.failures, unchanged.last.outcome), (0, Outcome::Unchanged));
+    assert_eq!(unchanged.next.due_at, now + DAY);
+}
+
+#[test]
+fn an_unchanged_answer_may_rotate_the_refresh_token() {
+    let answer = answer("access-0", "refresh-1");
+    let unchanged = after(&consented(), Verdict::Unchanged(answer), CONSENTED + DAY);
+    assert_eq!(unchanged.tokens.refresh_token, secret("refresh-1"));
+}
+
+#[test]
+fn lives_count_from_when_the_request_was_sent() {
+    let (sent_at, answered) = (CONSENTED + DAY, CONSENTED + DAY + Duration::from_secs(40));
+    let verdict = Verdict::Renewed(answer("access-1", "refresh-1"));
+    let renewed = consented().after(verdict, None, sent_at, &POLICY, answered);
+    assert_eq!(renewed.tokens.expires_at, sent_at + TWO_WEEKS);
+    assert_eq!(renewed.tokens.refresh_token_expires_at, Some(sent_at + 90 * DAY));
+    assert_eq!(renewed.renewed_at, sent_at);
+    assert_eq!(renewed.last.at, answered);
+}
+
+#[test]
+fn failures_in_a_row_climb_the_ladder_and_a_success_comes_down() {
+    let (mut grant, now) = (consented(), CONSENTED + DAY);
+    for minutes in [1, 2, 5, 10] {
+        grant = after(&grant, Verdict::Transient("HTTP 500".to_owned()), now);
+        assert_waits(&grant, now, Duration::from_secs(60 * minutes));
+    }
+    grant = after(&grant, Verdict::Renewed(answer("access-1", "refresh-0")), now);
+    assert_eq!((grant.failures, grant.next.due_at), (0, now + DAY));
+}
+
+#[test]
+fn a_wish_of_webex_puts_off_the_next_try() {
+    let now = CONSENTED + DAY;
+    let busy = consented().after(Verdict::Busy("HTTP 429".to_owned()), Some(HOUR), now, &POLICY, now);
+    assert_waits(&busy, now, HOUR);
+}
+
+#[test]
+fn a_refused_grant_is_probed_daily_five_times_and_then_left_alone() {
+    let (mut grant, mut now) = (refused(), CONSENTED + DAY);
+    for _ in 0..REPROBES {
+        assert_waits(&grant, now, DAY);
+        now = grant.next.due_at;
+        grant = after(&grant, refusal(), now);
+    }
+    assert_eq!(grant.next, Next::NEVER);
+    assert_eq!(grant.tokens, consented().tokens, "its tokens are kept");
+}
+
+#[test]
+fn a_refused_grants_probes_stay_few_and_slow_whatever_they_meet() {
+    for verdict in failures() {
+        let (mut grant, mut now, mut probes) = (refused(), CONSENTED + DAY, 0);
+        while grant.next != Next::NEVER {
+            assert_waits(&grant, now, DAY);
+            now = grant.next.due_at;
+            grant = after(&grant, verdict.clone(), now);
+            probes += 1;
+            assert!(probes <= REPROBES, "{:?} is probed for ever", verdict.outcome());
+        }
+        assert_eq!(grant.standing, Standing::ConsentNeeded);
+    }
+}
+
+#[test]
+fn failures_before_a_refusal_do_not_use_up_its_probes() {
+    let mut grant = consented();
+    for _ in 0..20 {
+        grant = after(&grant, Verdict::Transient("HTTP 500".to_owned()), CONSENTED + DAY);
+    }
+    let refused = after(&grant, refusal(), CONSENTED + 2 * DAY);
+    assert_eq!(refused.failures, 1);
+    assert_waits(&refused, CONSENTED + 2 * DAY, DAY);
+}
+
+#[test]
+fn a_later_success_revives_a_refused_grant() {
+    for verdict in [
+        Verdict::Renewed(answer("access-1", "refresh-0")),
+        Verdict::Unchanged(answer("access-0", "refresh-0")),
+    ] {
+        let revived = after(&refused(), verdict, CONSENTED + 2 * DAY);
+        assert_eq!((revived.standing, revived.failures), (Standing::Alive, 0));
+        assert_eq!(revived.next.due_at, CONSENTED + 3 * DAY);
+    }
+}
+
+#[test]
+fn at_the_token_limit_the_next_try_is_hours_away() {
+    let (mut grant, now) = (consented(), CONSENTED + DAY);
+    for _ in 0..3 {
+        grant = after(&grant, Verdict::TokenLimit, now);
+        assert_waits(&grant, now, 6 * HOUR);
+    }
+}
+
+#[test]
+fn at_the_token_limit_a_dying_token_is_still_tried_for_in_time() {
+    let dying = CONSENTED + TWO_WEEKS - HOUR;
+    let limited = after(&consented(), Verdict::TokenLimit, dying);
+    assert_eq!(limited.next, Next::at(dying + HOUR / 4));
+    let dead = CONSENTED + TWO_WEEKS;
+    assert_eq!(after(&consented(), Verdict::TokenLimit, dead).next, Next::at(dead + HOUR / 2));
+}
+
+#[test]
+fn a_refresh_token_past_its_reported_end_is_still_used() {
+    let mut grant = consented();
+    grant.tokens.refresh_token_expires_at = Some(CONSENTED);
+    let failed = after(&grant, Verdict::Transient("HTTP 500".to_owned()), CONSENTED + DAY);
+    assert_eq!(failed.standing, Standing::Alive);
+    assert_ne!(failed.next, Next::NEVER);
+}
+
+#[test]
+fn a_grant_prints_no_token() {
+    let printed = format!("{:?}", consented());
+    assert!(!printed.contains("access-0") && !printed.contains("refresh-0"), "{printed}");
+}

@@ -1,1 +1,176 @@
+//! The table of replies, row by row, with Webex's exact texts where they are known (webex-api, "Errors").
 
+use super::*;
+
+fn held() -> Tokens {
+    Tokens {
+        access_token: Secret::new("held-access".to_owned()),
+        refresh_token: Secret::new("held-refresh".to_owned()),
+        token_type: "Bearer".to_owned(),
+        scope: None,
+        expires_at: UnixTime::NEVER,
+        refresh_token_expires_at: None,
+    }
+}
+
+fn granted(access_token: &str) -> Verdict {
+    let issued = Issued {
+        access_token: Secret::new(access_token.to_owned()),
+        refresh_token: None,
+        expires_in: Duration::from_secs(60),
+        refresh_token_expires_in: None,
+        token_type: None,
+        scope: None,
+    };
+    Verdict::of(Fact::Granted(issued), &held())
+}
+
+fn refused(status: u16, text: &str) -> Verdict {
+    let fact = Fact::Refused { status, text: text.to_owned(), shown: format!("shown of {status}") };
+    Verdict::of(fact, &held())
+}
+
+/// Checks rows of (status, what the body says) against one outcome.
+fn assert_all(outcome: Outcome, rows: &[(u16, &str)]) {
+    for (status, text) in rows {
+        assert_eq!(refused(*status, text).outcome(), outcome, "{status} {text:?}");
+    }
+}
+
+#[test]
+fn a_new_access_token_is_renewed_and_the_held_one_is_unchanged() {
+    assert_eq!(granted("another").outcome(), Outcome::Renewed);
+    assert_eq!(granted("held-access").outcome(), Outcome::Unchanged);
+    assert_eq!(granted("Held-Access").outcome(), Outcome::Renewed, "tokens have a case");
+}
+
+#[test]
+fn only_a_refused_refresh_token_or_scope_ends_a_consent() {
+    assert_all(
+        Outcome::ConsentNeeded,
+        &[
+            (400, "invalid_request The refresh token provided is expired, revoked, malformed, or invalid."),
+            (400, "The refresh token provided is expired"),
+            (400, "THE REFRESH TOKEN PROVIDED IS EXPIRED"),
+            (400, "The requested scope is invalid"),
+            (400, "invalid_scope"),
+            (400, "invalid_grant"),
+            (400, "Invalid_Grant"),
+            (400, "invalid_refresh_token"),
+            (400, "POST failed: HTTP/1.1 400 Bad Request (url = https://idbroker, error = 'invalid_grant')"),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
+    assert_all(
+        Outcome::ClientRefused,
+        &[
+            (401, ""),
+            (401, "The request requires a valid access token set in the Authorization request header."),
+            (401, "invalid_client"),
+            (401, "invalid_grant The refresh token provided is expired, revoked, malformed, or invalid."),
+            (400, "invalid_client"),
+            (400, "INVALID_CLIENT"),
+            (400, "unauthorized_client"),
+            (403, "unauthorized_client"),
+            (400, "invalid_client while the refresh token was looked up"),
+            (
+                400,
+                "The request could not be understood by the server due to malformed syntax. Client Id is invalid",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_token_limit_has_its_own_verdict_and_its_own_text() {
+    assert_all(
+        Outcome::TokenLimit,
+        &[
+            (400, "tokenlimit_reached"),
+            (400, "TokenLimit_Reached"),
+            (400, "invalid_request tokenlimit_reached for this refresh token"),
+            (403, "tokenlimit_reached"),
+        ],
+    );
+    assert!(refused(400, "tokenlimit_reached").detail().contains("https://idbroker.webex.com/idb/profile"));
+}
+
+#[test]
+fn busy_statuses_ask_everybody_to_wait_whatever_they_say() {
+    assert_all(
+        Outcome::Busy,
+        &[(429, ""), (423, ""), (429, "invalid_grant"), (423, "temporarily unavailable")],
+    );
+}
+
+#[test]
+fn everything_else_may_pass_by_itself() {
+    assert_all(
+        Outcome::Transient,
+        &[
+            (400, ""),
+            (400, "invalid_request"),
+            (400, "Invalid access token"),
+            (400, "unsupported_grant_type"),
+            (400, "unsupported_grant_type: refresh_token is not supported"),
+            (400, "access_denied"),
+            (400, "authorization_pending"),
+            (400, "slow_down"),
+            (400, "something new"),
+            (403, ""),
+            (403, "Failed to get activity."),
+            (403, "invalid_grant"),
+            (404, "invalid_grant"),
+            (405, ""),
+            (407, "proxy authentication required"),
+            (408, ""),
+            (410, "the refresh token is gone"),
+            (302, ""),
+            (201, ""),
+            (304, ""),
+            (500, "invalid_grant"),
+            (502, "invalid response from an upstream"),
+            (503, "overloaded, the refresh token could not be read"),
+            (504, "invalid_client"),
+            (599, ""),
+            (0, ""),
+        ],
+    );
+}
+
+#[test]
+fn no_answer_and_no_readable_answer_cost_nobody_a_token() {
+    for fact in [Fact::Unreadable("invalid_grant".to_owned()), Fact::Unreachable("invalid_client".to_owned())]
+    {
+        assert_eq!(Verdict::of(fact, &held()).outcome(), Outcome::Transient);
+    }
+}
+
+#[test]
+fn only_what_is_fit_for_people_becomes_the_detail() {
+    for (status, text) in [(400, "invalid_grant"), (401, ""), (429, ""), (500, ""), (404, "")] {
+        assert_eq!(refused(status, text).detail(), format!("shown of {status}"));
+    }
+    assert_eq!(granted("another").detail(), "");
+    assert_eq!(granted("held-access").detail(), "");
+}
+
+#[test]
+fn outcomes_have_words_that_lead_back_to_them() {
+    for (outcome, word) in Outcome::WORDS {
+        assert_eq!(outcome.word(), word);
+        assert_eq!(outcome.to_string(), word);
+        assert_eq!(Outcome::from_word(word), Some(outcome));
+    }
+    for unknown in ["", "Renewed", "renewed ", "dead"] {
+        assert_eq!(Outcome::from_word(unknown), None, "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_verdict_prints_no_token() {
+    assert!(!format!("{:?}", granted("s3cr3t-access")).contains("s3cr3t"));
+}
