@@ -150,7 +150,10 @@ impl Inner {
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let last = rows.last().map(|row| Cursor(row.fence.serial));
         for row in rows.into_iter().filter(|row| !row.claimed) {
-            revision(&mut row.grant);
+            let mut revised = row.grant.clone();
+            if revision(&mut revised) {
+                row.grant = revised;
+            }
         }
         last
     }
