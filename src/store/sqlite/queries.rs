@@ -68,11 +68,10 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
                 let fence = Fence { attempt: fence.attempt + 1, ..fence };
                 claims.claims.push(Claim { grant, fence });
             }
-            Err(StoreError::Unreadable(_)) => {
+            Err(_) => {
                 put_off(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
-            Err(other) => return Err(other),
         }
     }
     if !claims.claims.is_empty() {

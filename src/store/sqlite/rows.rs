@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use rusqlite::Row;
 use rusqlite::ToSql;
 use rusqlite::named_params;
+use rusqlite::types::ValueRef;
 
 use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
@@ -28,7 +29,7 @@ pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, di
 const ALIVE: &str = "alive";
 const CONSENT_NEEDED: &str = "consent_needed";
 
-/// A row of which the tokens may not open.
+/// A row that may not open: [`StoreError::Unreadable`] is its only error.
 pub(super) struct Read {
     pub(super) fence: Fence,
     pub(super) person: PersonId,
@@ -54,13 +55,18 @@ impl Shelf {
 }
 
 pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
-    let id: String = row.get("person_id")?;
-    let person = PersonId::parse(&id).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     let fence =
         Fence { serial: row.get("serial")?, version: row.get("version")?, attempt: row.get("attempt")? };
-    let owner: Option<String> = row.get("claim_owner")?;
-    let grant = grant(row, shelf, person.clone());
-    Ok(Read { fence, person, claimed: owner.is_some(), grant })
+    let claimed = row.get_ref("claim_owner")? != ValueRef::Null;
+    let known = row.get::<_, String>("person_id").ok().and_then(|id| PersonId::parse(&id).ok());
+    let Some(person) = known else {
+        let person = PersonId::parse(&format!("row-{}", fence.serial));
+        let person = person.map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        return Ok(Read { fence, grant: Err(StoreError::Unreadable(person.clone())), person, claimed });
+    };
+    // Whatever a column holds that is not ours concerns this row only: it must not stop the others.
+    let grant = grant(row, shelf, person.clone()).map_err(|_| StoreError::Unreadable(person.clone()));
+    Ok(Read { fence, person, claimed, grant })
 }
 
 fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError> {
