@@ -53,7 +53,8 @@ pub fn make(path: &Path) -> Result<Key, StoreError> {
 
 /// Written beside and linked into place, so that a crash leaves a whole key or none.
 fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
     let _ = fs::remove_file(&beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(key)?;
