@@ -159,7 +159,8 @@ pub struct Ask {
 pub struct Claims {
     /// To be refreshed.
     pub claims: Vec<Claim>,
-    /// Persons whose record does not open (tampered with, or sealed by another key); put off for a day.
+    /// Persons whose record does not open (tampered with, or sealed by another key); put off for a day. One whose very
+    /// name is unreadable goes by `row-` and its number.
     pub unreadable: Vec<PersonId>,
 }
 
@@ -268,7 +269,9 @@ pub enum StoreError {
         why: String,
     },
     /// A directory or file cannot be made or opened.
-    #[error("{path}: {why}")]
+    #[error(
+        "{path}: {why}; make it a place where this user may write, or set TOKEND_STATE_DIR or TOKEND_STORE_URL to one"
+    )]
     File {
         /// Which.
         path: PathBuf,
@@ -286,6 +289,27 @@ pub enum StoreError {
     /// No right to write.
     #[error("the store cannot be written, its file or disk is read-only; make it writable")]
     ReadOnly,
+    /// The system refused to read or write: a quota, a limit on the size of files, a failing disk.
+    #[error(
+        "the store's disk cannot be read or written ({0}); look for a used-up quota or a failing disk in the system's log"
+    )]
+    Disk(String),
+    /// The name leads to another file than the one that was opened, or to none.
+    #[error(
+        "the store {0} was moved, replaced or removed while in use, nothing is kept any more; put it back, or restart"
+    )]
+    Moved(PathBuf),
+    /// There is a log of changes, but not the database that they were made to.
+    #[error(
+        "{log} belongs to a store, but {path} is missing or empty; put that back (to start anew instead, move the log \
+             away, too: everybody will have to consent again)"
+    )]
+    LogAlone {
+        /// The store.
+        path: PathBuf,
+        /// Its write-ahead log.
+        log: PathBuf,
+    },
     /// Held by another program.
     #[error("the store is locked by another program (a backup, a shell?); end it")]
     Locked,
@@ -293,7 +317,9 @@ pub enum StoreError {
     #[error("the store's file is damaged ({0}); stop the daemon, keep a copy, restore your latest backup")]
     Corrupt(String),
     /// A record does not open with the key.
-    #[error("a record of {0} does not open with the key: it was changed, or comes from another store")]
+    #[error(
+        "the record of {0} does not open: it was changed, or comes from another store; a new consent replaces it"
+    )]
     Unreadable(PersonId),
     /// The store is closing.
     #[error("the store is closing")]

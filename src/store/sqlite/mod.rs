@@ -6,6 +6,7 @@
 mod errors;
 mod keys;
 mod open;
+mod place;
 mod queries;
 mod rows;
 mod threads;
@@ -39,12 +40,14 @@ use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::place::Place;
 use crate::store::sqlite::threads::Threads;
 
 /// One integration's grants in a SQLite file. The file is this process's alone until the value is dropped.
 pub struct SqliteStore {
     threads: Threads,
     shelf: Arc<Shelf>,
+    place: Place,
     /// Held for its lock; released last.
     _owner: File,
 }
@@ -69,8 +72,9 @@ impl SqliteStore {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = open::open(path, key_file, now)?;
         let shelf = Shelf { integration: integration.to_owned(), sealer: opened.sealer.clone() };
-        let threads = Threads::start(opened.writer, opened.readers)?;
-        Ok((Self { threads, shelf: Arc::new(shelf), _owner: opened.owner }, opened.sealer))
+        let threads = Threads::start(opened.writer, opened.readers, opened.place.clone())?;
+        let store = Self { threads, shelf: Arc::new(shelf), place: opened.place, _owner: opened.owner };
+        Ok((store, opened.sealer))
     }
 
     fn write<T: Send + 'static>(
@@ -154,7 +158,8 @@ impl Store for SqliteStore {
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        self.read(|db, _| queries::check(db))
+        let place = self.place.clone();
+        self.read(move |db, _| place.check().and_then(|()| queries::check(db)))
     }
 }
 

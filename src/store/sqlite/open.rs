@@ -23,6 +23,7 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::key;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::place::Place;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_grants.sql"), include_str!("schema/0002_keys.sql")];
@@ -33,6 +34,9 @@ const APPLICATION_ID: i64 = 0x7778_746b;
 const CANARY: &str = "webex-tokend canary";
 const READERS: usize = 2;
 
+/// Bytes that the log keeps once it has been worked off; a backup that reads for long makes it grow.
+const LOG_LIMIT: i64 = 32 * 1024 * 1024;
+
 /// How long to wait for another program's lock before it counts as trouble.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,23 +44,39 @@ pub(super) struct Opened {
     pub(super) owner: File,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
+    pub(super) place: Place,
     pub(super) sealer: Arc<Sealer>,
 }
 
 pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened, StoreError> {
-    make_parent(path)?;
-    make_parent(key_file)?;
+    let path = &true_path(path)?;
     let owner = own(path)?;
-    let fresh = is_fresh(path)?;
-    let sealer = Arc::new(sealer(path, key_file, fresh)?);
-    if fresh {
+    if is_fresh(path)? {
+        // The key first: a store without a key is one that nobody can open.
+        sealer(path, key_file, true)?;
         make_private(path)?;
     }
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    prepare(&mut writer, path, key_file, &sealer, now)?;
+    let version = version(&writer, path)?;
+    let sealer = Arc::new(sealer(path, key_file, version == 0)?);
+    if version > 0 {
+        check_canary(&writer, path, key_file, &sealer)?;
+    }
+    prepare(&mut writer, version, &sealer, now)?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
-    Ok(Opened { owner, writer, readers, sealer })
+    Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer })
+}
+
+/// One name for one file: the lock is found by it, and a later change of directory does not matter. Makes the directory.
+fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
+    let path = std::path::absolute(path).map_err(|e| file_error(path, &e))?;
+    make_parent(&path)?;
+    match fs::canonicalize(&path) {
+        Ok(true_path) => Ok(true_path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(path),
+        Err(e) => Err(file_error(&path, &e)),
+    }
 }
 
 /// The lock that keeps two owners off one store; the system releases it when its holder ends, however it ends.
@@ -95,11 +115,20 @@ fn make_parent(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// No file, or the empty one that a start cut short may have left.
+/// No file, or the empty one that a start cut short may have left. SQLite would then remove a log that lies beside it,
+/// and with it whatever had not yet found its way into the database: that is refused.
 fn is_fresh(path: &Path) -> Result<bool, StoreError> {
+    if size(path)? > 0 {
+        return Ok(false);
+    }
+    let log = with_suffix(path, "-wal");
+    if size(&log)? > 0 { Err(StoreError::LogAlone { path: path.to_owned(), log }) } else { Ok(true) }
+}
+
+fn size(path: &Path) -> Result<u64, StoreError> {
     match fs::metadata(path) {
-        Ok(found) => Ok(found.len() == 0),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Ok(found) => Ok(found.len()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(e) => Err(file_error(path, &e)),
     }
 }
@@ -113,41 +142,42 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 fn sealer(path: &Path, key_file: &Path, fresh: bool) -> Result<Sealer, StoreError> {
     let key = match key::read(key_file)? {
         Some(key) => key,
-        None if fresh => key::make(key_file)?,
+        None if fresh => {
+            make_parent(key_file)?;
+            key::make(key_file)?
+        }
         None => return Err(StoreError::KeyMissing { store: path.to_owned(), key: key_file.to_owned() }),
     };
     Sealer::new(&key).map_err(|e| StoreError::BadKey { path: key_file.to_owned(), why: e.to_string() })
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
-    let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|e| StoreError::File { path: path.to_owned(), why: e.to_string() })?;
     db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "trusted_schema", false)?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     Ok(db)
 }
 
-fn prepare(
-    db: &mut Connection,
-    path: &Path,
-    key_file: &Path,
-    sealer: &Sealer,
-    now: UnixTime,
-) -> Result<(), StoreError> {
+/// The version of the store's tables, 0 for none; refuses what is not ours to touch.
+fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mark: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if mark != APPLICATION_ID && (tables > 0 || version > 0) {
+    if mark != APPLICATION_ID && (mark != 0 || tables > 0 || version != 0) {
         return Err(StoreError::Foreign(path.to_owned()));
     }
     if version > known {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
     }
-    if version > 0 {
-        check_canary(db, path, key_file, sealer)?;
-    }
+    Ok(version)
+}
+
+fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) -> Result<(), StoreError> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     migrate(db, version, sealer)?;
     let freed =

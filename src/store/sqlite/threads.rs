@@ -1,5 +1,7 @@
 //! The threads that own SQLite's connections, and group commit.
 
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -11,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::store::StoreError;
+use crate::store::sqlite::place::Place;
 
 /// Requests that may wait for a thread; whoever comes then waits to be let in.
 const QUEUE: usize = 1024;
@@ -29,7 +32,7 @@ pub(super) struct Threads {
 /// A piece of work on its way to a connection and back. Two steps, since a write is done only when it is durable.
 trait Work: Send {
     fn run(&mut self, db: &Connection);
-    fn failed(&self) -> bool;
+    fn failure(&self) -> Option<&StoreError>;
     fn settle(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -41,27 +44,37 @@ struct Piece<T, F> {
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Work for Piece<T, F> {
     fn run(&mut self, db: &Connection) {
-        self.done = self.work.take().map(|work| work(db));
+        // A panic costs the piece, not the thread: with the writer gone, nothing could be kept any more.
+        self.done = self.work.take().map(|work| {
+            let done = catch_unwind(AssertUnwindSafe(|| work(db)));
+            done.unwrap_or_else(|_| Err(StoreError::Failed("a piece of work panicked".to_owned())))
+        });
     }
 
-    fn failed(&self) -> bool {
-        matches!(self.done, Some(Err(_)))
+    fn failure(&self) -> Option<&StoreError> {
+        self.done.as_ref().and_then(|done| done.as_ref().err())
     }
 
     fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
-        let done = self.done.unwrap_or(Err(StoreError::Closed));
-        let answer = done.and_then(|value| committed.map(|()| value));
+        let answer = match self.done {
+            Some(done) => done.and_then(|value| committed.map(|()| value)),
+            None => Err(committed.err().unwrap_or(StoreError::Closed)),
+        };
         // The asker may have left; what is written stays written.
         let _ = self.reply.send(answer);
     }
 }
 
 impl Threads {
-    pub(super) fn start(writer: Connection, readers: Vec<Connection>) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        writer: Connection,
+        readers: Vec<Connection>,
+        place: Place,
+    ) -> Result<Self, StoreError> {
         let mut threads =
             Self { writer: None, readers: Vec::new(), turn: AtomicUsize::new(0), running: Vec::new() };
         let (to_writer, work) = mpsc::channel(QUEUE);
-        threads.run("store-writer", move || write_all(writer, work))?;
+        threads.run("store-writer", move || write_all(writer, &place, work))?;
         threads.writer = Some(to_writer);
         for reader in readers {
             let (to_reader, work) = mpsc::channel(QUEUE);
@@ -106,10 +119,16 @@ async fn ask<T: Send + 'static>(
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.writer = None;
         self.readers.clear();
-        for thread in self.running.drain(..) {
-            let _ = thread.join();
+        // The writer was started first and ends last: the last connection tidies the log into the database file,
+        // and a reader's may not.
+        let readers = self.running.split_off(self.running.len().min(1));
+        for reader in readers {
+            let _ = reader.join();
+        }
+        self.writer = None;
+        for writer in self.running.drain(..) {
+            let _ = writer.join();
         }
     }
 }
@@ -121,10 +140,10 @@ fn read_all(db: &Connection, mut queue: mpsc::Receiver<Box<dyn Work>>) {
     }
 }
 
-fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Box<dyn Work>>) {
+fn write_all(mut db: Connection, place: &Place, mut queue: mpsc::Receiver<Box<dyn Work>>) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let committed = write_batch(&mut db, &mut batch);
+        let committed = place.check().and_then(|()| write_batch(&mut db, &mut batch));
         for work in batch.drain(..) {
             work.settle(committed.clone());
         }
@@ -139,13 +158,143 @@ fn write_batch(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(), S
         transaction.prepare_cached("SAVEPOINT piece")?.execute([])?;
         work.run(&transaction);
         if transaction.is_autocommit() {
-            // SQLite gave the whole transaction up (disk full, I/O error).
-            return Err(StoreError::Failed("the transaction was given up".to_owned()));
+            // SQLite gave the whole transaction up (disk full, I/O error): everybody hears why.
+            let why = work.failure().cloned();
+            return Err(why.unwrap_or_else(|| StoreError::Failed("the transaction was given up".to_owned())));
         }
-        if work.failed() {
+        if work.failure().is_some() {
             transaction.prepare_cached("ROLLBACK TO piece")?.execute([])?;
         }
         transaction.prepare_cached("RELEASE piece")?.execute([])?;
     }
     Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA max_page_count = 64; \
+         CREATE TABLE kept (n INTEGER PRIMARY KEY, bulk BLOB, \
+         friend INTEGER REFERENCES kept (n) DEFERRABLE INITIALLY DEFERRED);";
+
+    /// A writer, and what is kept by it.
+    struct House {
+        threads: Threads,
+        path: PathBuf,
+        _dir: TempDir,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("db");
+            let db = Connection::open(&path).unwrap();
+            db.execute_batch(SCHEMA).unwrap();
+            db.busy_timeout(Duration::ZERO).unwrap();
+            let threads = Threads::start(db, Vec::new(), Place::of(&path).unwrap()).unwrap();
+            Self { threads, path, _dir: dir }
+        }
+
+        fn kept(&self) -> Vec<i64> {
+            let db = Connection::open(&self.path).unwrap();
+            let mut query = db.prepare("SELECT n FROM kept ORDER BY n").unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        }
+
+        async fn keep(&self, n: i64, sql: &'static str) -> Result<(), StoreError> {
+            self.threads.write(move |db| Ok(db.execute(sql, [n]).map(drop)?)).await
+        }
+
+        /// Holds the writer busy until the answer is dropped: what is asked for meanwhile is one batch.
+        async fn busy(&self) -> std::sync::mpsc::Sender<()> {
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let (begun, begins) = oneshot::channel();
+            let work = move |_: &Connection| {
+                let _ = begun.send(());
+                let _ = held.recv();
+                Ok(())
+            };
+            let mut piece = Box::pin(self.threads.write(work));
+            tokio::select! {
+                _ = &mut piece => unreachable!("it is held"),
+                begun = begins => begun.unwrap(),
+            }
+            release
+        }
+    }
+
+    const PLAIN: &str = "INSERT INTO kept (n) VALUES (?1)";
+    const BULKY: &str = "INSERT INTO kept (n, bulk) VALUES (?1, zeroblob(1000000))";
+    const LONELY: &str = "INSERT INTO kept (n, friend) VALUES (?1, 4711)";
+
+    #[tokio::test]
+    async fn a_piece_that_fails_or_panics_takes_back_its_own_changes_only() {
+        let house = House::new();
+        let failing = house.threads.write(|db| {
+            db.execute(PLAIN, [2])?;
+            Err::<(), _>(StoreError::ReadOnly)
+        });
+        let panicking = house.threads.write::<()>(|db| {
+            db.execute(PLAIN, [4])?;
+            panic!("as a test wants it");
+        });
+        let release = house.busy().await;
+        let (one, two, three, four, five, ()) = tokio::join!(
+            house.keep(1, PLAIN),
+            failing,
+            house.keep(3, PLAIN),
+            panicking,
+            house.keep(5, PLAIN),
+            async { drop(release) },
+        );
+        assert_eq!([one, three, five], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(two, Err(StoreError::ReadOnly));
+        assert_eq!(four, Err(StoreError::Failed("a piece of work panicked".to_owned())));
+        assert_eq!(house.kept(), [1, 3, 5]);
+        assert_eq!(house.keep(6, PLAIN).await, Ok(()), "the thread lives");
+    }
+
+    #[tokio::test]
+    async fn when_a_transaction_is_given_up_everybody_hears_why() {
+        let house = House::new();
+        let release = house.busy().await;
+        let (one, two, three, ()) =
+            tokio::join!(house.keep(1, PLAIN), house.keep(2, BULKY), house.keep(3, PLAIN), async {
+                drop(release)
+            },);
+        assert_eq!([one, two, three], [Err(StoreError::Full), Err(StoreError::Full), Err(StoreError::Full)]);
+        assert_eq!(house.kept(), [0; 0]);
+        assert_eq!(house.keep(4, PLAIN).await, Ok(()), "the connection is usable");
+        assert_eq!(house.kept(), [4]);
+    }
+
+    #[tokio::test]
+    async fn when_a_transaction_cannot_begin_everybody_hears_why() {
+        let house = House::new();
+        let other = Connection::open(&house.path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (one, two) = tokio::join!(house.keep(1, PLAIN), house.keep(2, PLAIN));
+        assert_eq!([one, two], [Err(StoreError::Locked), Err(StoreError::Locked)]);
+        assert_eq!(house.keep(3, PLAIN).await, Err(StoreError::Locked));
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(house.keep(4, PLAIN).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn when_a_commit_fails_nobody_is_told_that_it_was_kept() {
+        let house = House::new();
+        let release = house.busy().await;
+        let (one, two, ()) =
+            tokio::join!(house.keep(1, PLAIN), house.keep(2, LONELY), async { drop(release) });
+        let why = StoreError::Failed("FOREIGN KEY constraint failed".to_owned());
+        assert_eq!([one, two], [Err(why.clone()), Err(why)]);
+        assert_eq!(house.kept(), [0; 0]);
+        assert_eq!(house.keep(4, PLAIN).await, Ok(()));
+    }
 }

@@ -1,0 +1,33 @@
+//! The file behind the store's name.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::store::StoreError;
+
+/// Which file was opened. SQLite goes on writing to a file that was moved, replaced or removed, and all of it would be
+/// missing at the next start.
+#[derive(Clone)]
+pub(super) struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+        let file = identity(path).ok_or_else(|| StoreError::Moved(path.to_owned()))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Whether the name still leads to that file.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let same = identity(&self.path) == Some(self.file);
+        if same { Ok(()) } else { Err(StoreError::Moved(self.path.clone())) }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
