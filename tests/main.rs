@@ -7,3 +7,5 @@ mod architecture;
 mod event_loop;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod store;

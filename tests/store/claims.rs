@@ -1,0 +1,225 @@
+//! What is promised of claims and commits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Ask;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Fence;
+use webex_tokend::store::Store;
+
+use crate::store::house::LEASE;
+use crate::store::house::ask;
+use crate::store::house::at;
+use crate::store::house::claim;
+use crate::store::house::claim_names;
+use crate::store::house::claim_one;
+use crate::store::house::found;
+use crate::store::house::grant;
+use crate::store::house::keep;
+use crate::store::house::living;
+use crate::store::house::person;
+use crate::store::house::renewed;
+use crate::store::house::unusual;
+
+pub(super) async fn the_least_life_left_is_claimed_first(store: Arc<dyn Store>) {
+    let lives = [("ada", 300), ("eve", 100), ("joe", -20), ("kim", 200)];
+    keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
+    let three = Ask { limit: 3, ..ask(0) };
+    assert_eq!(claim_names(&*store, three.clone()).await, ["joe", "eve", "kim"]);
+    assert_eq!(claim_names(&*store, three.clone()).await, ["ada"]);
+    assert_eq!(claim_names(&*store, three).await, [""; 0]);
+}
+
+pub(super) async fn equal_lives_are_claimed_in_order_of_arrival(store: Arc<dyn Store>) {
+    keep(&*store, ["kim", "ada", "joe"].map(grant)).await;
+    keep(&*store, [grant("kim")]).await;
+    assert_eq!(claim_names(&*store, ask(0)).await, ["kim", "ada", "joe"]);
+}
+
+pub(super) async fn a_probe_takes_those_without_failures_first(store: Arc<dyn Store>) {
+    let mut failing = living("ada", 1);
+    failing.failures = 7;
+    let mut failing_less = living("eve", 2);
+    failing_less.failures = 1;
+    keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
+    let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
+    assert_eq!(claim_names(&*store, probe).await, ["kim", "joe", "ada"]);
+    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"]);
+}
+
+pub(super) async fn those_whom_the_asker_is_still_at_work_on_are_left_out(store: Arc<dyn Store>) {
+    let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
+    keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
+    let at_work = Ask { limit: 2, except: ["ada", "joe", "nobody"].map(person).into(), ..ask(0) };
+    assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve", "kim"], "they do not use up the limit");
+    assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
+    assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
+}
+
+pub(super) async fn nothing_is_claimed_before_it_is_due(store: Arc<dyn Store>) {
+    let mut early = grant("ada");
+    early.next = Next { due_at: at(10), wake_at: at(99) };
+    let mut never = grant("eve");
+    never.next = Next::NEVER;
+    keep(&*store, [early, never]).await;
+    let just_before = Ask { due_by: UnixTime(at(10).0 - 1), ..ask(10) };
+    assert_eq!(claim_names(&*store, just_before).await, [""; 0]);
+    let earlier_than_now = Ask { due_by: at(9), ..ask(1000) };
+    assert_eq!(claim_names(&*store, earlier_than_now).await, [""; 0], "due_by counts, not now");
+    assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
+}
+
+pub(super) async fn a_claimed_grant_is_kept_from_others_until_its_lease_ends(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let first = claim_one(&*store, 0).await;
+    assert_eq!(first.fence.attempt, 1);
+    assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
+    let just_before = Ask { due_by: UnixTime(at(LEASE).0 - 1), ..ask(LEASE) };
+    assert_eq!(claim_names(&*store, just_before).await, [""; 0]);
+
+    let second = claim_one(&*store, LEASE).await;
+    assert_eq!(second.fence, Fence { attempt: 2, ..first.fence });
+    assert_eq!(second.grant.tokens, first.grant.tokens);
+    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease counts");
+}
+
+pub(super) async fn a_claim_of_nobody_answers_nothing(store: Arc<dyn Store>) {
+    assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
+    keep(&*store, [grant("ada")]).await;
+    assert_eq!(claim_names(&*store, Ask { limit: 0, ..ask(0) }).await, [""; 0]);
+    assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
+}
+
+pub(super) async fn a_claim_shows_the_grant_as_it_stood(store: Arc<dyn Store>) {
+    for mut grant in unusual("ada") {
+        grant.next.due_at = at(-1);
+        keep(&*store, [grant.clone()]).await;
+        let claim = claim_one(&*store, 0).await;
+        assert_eq!(claim.grant, grant);
+        let leased = found(&*store, "ada").await;
+        assert_eq!(leased.next, Next::at(at(LEASE)), "readers see when it is looked at again");
+        grant.next = leased.next;
+        assert_eq!(leased, grant);
+    }
+}
+
+pub(super) async fn a_commit_keeps_every_field(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada"), living("eve", 9999)]).await;
+    for (turn, mut outcome) in (0..).zip(unusual("ada")) {
+        let claim = claim(&*store, Ask { limit: 1, ..ask(0) }).await.remove(0);
+        assert_eq!(claim.fence.version, 1 + turn);
+        outcome.next.due_at = at(-turn);
+        outcome.tokens.expires_at = at(turn);
+        assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
+        assert_eq!(found(&*store, "ada").await, outcome);
+    }
+    assert_eq!(found(&*store, "eve").await, living("eve", 9999));
+}
+
+pub(super) async fn a_commit_counts_once(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let claim = claim_one(&*store, 0).await;
+    let outcome = renewed(&claim.grant, 1);
+    assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
+    assert_eq!(store.commit(claim.fence, renewed(&claim.grant, 2)).await, Ok(Committed::Superseded));
+    assert_eq!(found(&*store, "ada").await, outcome);
+}
+
+pub(super) async fn a_commit_needs_a_claim(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let claim = claim_one(&*store, 0).await;
+    let outcome = renewed(&claim.grant, 1);
+    store.commit(claim.fence, outcome.clone()).await.unwrap();
+    let guessed = Fence { version: claim.fence.version + 1, ..claim.fence };
+    assert_eq!(store.commit(guessed, renewed(&outcome, 2)).await, Ok(Committed::Superseded));
+    assert_eq!(found(&*store, "ada").await, outcome);
+    assert_eq!(store.commit(claim.fence, grant("nobody")).await, Ok(Committed::Superseded));
+    assert_eq!(store.find(person("nobody")).await, Ok(None), "a commit makes nobody");
+}
+
+pub(super) async fn a_late_commit_of_an_older_attempt_changes_nothing(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let older = claim_one(&*store, 0).await;
+    let newer = claim_one(&*store, LEASE).await;
+    let late = renewed(&older.grant, 3);
+    assert_eq!(store.commit(older.fence, late.clone()).await, Ok(Committed::Superseded));
+    assert_eq!(found(&*store, "ada").await.tokens, grant("ada").tokens);
+    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "nor does it end the newer claim");
+
+    let outcome = renewed(&newer.grant, 4);
+    assert_eq!(store.commit(newer.fence, outcome.clone()).await, Ok(Committed::Kept));
+    assert_eq!(store.commit(older.fence, late).await, Ok(Committed::Superseded));
+    assert_eq!(found(&*store, "ada").await, outcome);
+}
+
+pub(super) async fn a_fence_that_differs_in_any_part_changes_nothing(store: Arc<dyn Store>) {
+    keep(&*store, [living("ada", 1), living("eve", 2)]).await;
+    let claims = claim(&*store, ask(0)).await;
+    let (ada, eve) = (&claims[0], &claims[1]);
+    assert_ne!(ada.fence.serial, eve.fence.serial);
+    let Fence { serial, version, attempt } = ada.fence;
+    let wrong = [
+        eve.fence,
+        Fence { serial: serial + 100, ..ada.fence },
+        Fence { version: version - 1, ..ada.fence },
+        Fence { version: version + 1, ..ada.fence },
+        Fence { attempt: attempt - 1, ..ada.fence },
+        Fence { attempt: attempt + 1, ..ada.fence },
+    ];
+    for fence in wrong {
+        let outcome = store.commit(fence, renewed(&ada.grant, 1)).await;
+        assert_eq!(outcome, Ok(Committed::Superseded), "{fence:?}");
+    }
+    assert_eq!(found(&*store, "ada").await.tokens, ada.grant.tokens);
+    assert_eq!(store.commit(ada.fence, renewed(&ada.grant, 1)).await, Ok(Committed::Kept));
+    assert_eq!(store.commit(eve.fence, renewed(&eve.grant, 1)).await, Ok(Committed::Kept));
+}
+
+pub(super) async fn many_tasks_never_hold_one_grant_twice(store: Arc<dyn Store>) {
+    const PERSONS: usize = 300;
+    let mut consents = JoinSet::new();
+    for n in 0..PERSONS {
+        let store = store.clone();
+        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
+    }
+    consents.join_all().await;
+
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                let mine = Ask { limit: 7, owner: format!("task {task}"), ..ask(0) };
+                match claim_names(&*store, mine).await {
+                    names if names.is_empty() => return held,
+                    names => held.extend(names),
+                }
+            }
+        });
+    }
+    let mut holders: HashMap<String, usize> = HashMap::new();
+    for name in tasks.join_all().await.into_iter().flatten() {
+        *holders.entry(name).or_default() += 1;
+    }
+    assert_eq!(holders.len(), PERSONS);
+    assert!(holders.values().all(|held| *held == 1));
+}
+
+pub(super) async fn of_many_commits_of_one_claim_one_is_kept(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let claim = claim_one(&*store, 0).await;
+    let mut tasks = JoinSet::new();
+    for second in 1..=16 {
+        let (store, outcome) = (store.clone(), renewed(&claim.grant, second));
+        tasks.spawn(async move { (store.commit(claim.fence, outcome.clone()).await.unwrap(), outcome) });
+    }
+    let answers = tasks.join_all().await;
+    let kept: Vec<_> = answers.iter().filter(|(answer, _)| *answer == Committed::Kept).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(found(&*store, "ada").await, kept[0].1);
+}

@@ -1,0 +1,124 @@
+//! What is promised of a consent, of look-ups, and of the store's few numbers and notes.
+
+use std::sync::Arc;
+
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::store::Census;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Note;
+use webex_tokend::store::Saved;
+use webex_tokend::store::Store;
+
+use crate::store::house::LEASE;
+use crate::store::house::ask;
+use crate::store::house::at;
+use crate::store::house::claim;
+use crate::store::house::claim_one;
+use crate::store::house::found;
+use crate::store::house::grant;
+use crate::store::house::keep;
+use crate::store::house::living;
+use crate::store::house::person;
+use crate::store::house::renewed;
+use crate::store::house::unusual;
+
+pub(super) async fn a_first_consent_is_new_and_the_next_replaces_it(store: Arc<dyn Store>) {
+    assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));
+    assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::New));
+    let second = renewed(&grant("ada"), 5);
+    assert_eq!(store.save_consent(second.clone()).await, Ok(Saved::Replaced));
+    assert_eq!(found(&*store, "ada").await, second);
+    assert_eq!(found(&*store, "eve").await, grant("eve"));
+}
+
+pub(super) async fn a_consent_keeps_every_field(store: Arc<dyn Store>) {
+    for (first, name) in ["ada", "eve", "joe"].into_iter().enumerate() {
+        let mut grants = unusual(name);
+        grants.rotate_left(first);
+        for grant in grants {
+            store.save_consent(grant.clone()).await.unwrap();
+            assert_eq!(found(&*store, name).await, grant);
+        }
+    }
+}
+
+pub(super) async fn a_consent_voids_a_running_claim(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let running = claim_one(&*store, 0).await;
+    let consent = living("ada", 5000);
+    assert_eq!(store.save_consent(consent.clone()).await, Ok(Saved::Replaced));
+
+    let outcome = renewed(&running.grant, 1);
+    assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Superseded));
+    assert_eq!(found(&*store, "ada").await, consent, "the consent's tokens stay");
+
+    let next = claim_one(&*store, 1).await;
+    assert_eq!(next.grant, consent, "the void claim keeps nobody away from it");
+    assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Superseded));
+    assert_eq!(store.commit(next.fence, renewed(&next.grant, 2)).await, Ok(Committed::Kept));
+}
+
+pub(super) async fn a_consent_after_a_lease_has_ended_wins_too(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let older = claim_one(&*store, 0).await;
+    let newer = claim_one(&*store, LEASE).await;
+    let consent = living("ada", 5000);
+    keep(&*store, [consent.clone()]).await;
+    for claim in [older, newer] {
+        let late = renewed(&claim.grant, LEASE + 1);
+        assert_eq!(store.commit(claim.fence, late).await, Ok(Committed::Superseded));
+    }
+    assert_eq!(found(&*store, "ada").await, consent);
+}
+
+pub(super) async fn nobody_is_found_who_was_not_kept(store: Arc<dyn Store>) {
+    assert_eq!(store.find(person("ada")).await, Ok(None));
+    keep(&*store, [grant("ada")]).await;
+    assert_eq!(store.find(person("Ada")).await, Ok(None), "ids are told apart by case");
+    assert_eq!(store.find(person("ad_")).await, Ok(None));
+    assert_eq!(store.find(person("%")).await, Ok(None));
+}
+
+pub(super) async fn latest_only_grows(store: Arc<dyn Store>) {
+    assert_eq!(store.latest().await, Ok(None));
+    keep(&*store, [renewed(&grant("ada"), -50)]).await;
+    assert_eq!(store.latest().await, Ok(Some(at(-50))));
+    keep(&*store, [renewed(&grant("eve"), -70)]).await;
+    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a clock set back does not hide it");
+
+    assert!(claim(&*store, ask(10)).await.is_empty());
+    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a claim of nothing keeps nothing");
+    keep(&*store, [grant("joe")]).await;
+    let claim = claim_one(&*store, 20).await;
+    assert_eq!(store.latest().await, Ok(Some(at(20))));
+    store.commit(claim.fence, renewed(&claim.grant, 30)).await.unwrap();
+    assert_eq!(store.latest().await, Ok(Some(at(30))));
+    let superseded = store.commit(claim.fence, renewed(&claim.grant, 40)).await;
+    assert_eq!(superseded, Ok(Committed::Superseded));
+    assert_eq!(store.latest().await, Ok(Some(at(30))), "nothing was kept at 40");
+}
+
+pub(super) async fn the_census_counts_persons_and_those_in_need(store: Arc<dyn Store>) {
+    assert_eq!(store.census().await, Ok(Census::default()));
+    let mut needy = grant("eve");
+    needy.standing = Standing::ConsentNeeded;
+    keep(&*store, [grant("ada"), needy, grant("joe"), grant("joe")]).await;
+    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+    claim(&*store, ask(0)).await;
+    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+}
+
+pub(super) async fn a_note_is_kept_until_the_next(store: Arc<dyn Store>) {
+    assert_eq!(store.recall(Note::Policy).await, Ok(None));
+    for text in ["one", "", "Zoë \u{1F511}\0"] {
+        store.remember(Note::Policy, text.to_owned()).await.unwrap();
+        assert_eq!(store.recall(Note::Policy).await, Ok(Some(text.to_owned())));
+    }
+    assert_eq!(store.latest().await, Ok(None), "a note is no grant");
+}
+
+pub(super) async fn an_open_store_can_be_read(store: Arc<dyn Store>) {
+    assert_eq!(store.check().await, Ok(()));
+    keep(&*store, [grant("ada")]).await;
+    assert_eq!(store.check().await, Ok(()));
+}

@@ -1,0 +1,240 @@
+//! Grants to keep, and a directory to keep them in.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use webex_tokend::domain::grant::Attempt;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::store::Ask;
+use webex_tokend::store::Claim;
+use webex_tokend::store::Store;
+use webex_tokend::store::StoreError;
+use webex_tokend::store::sqlite::SqliteStore;
+
+pub(super) const INTEGRATION: &str = "C0ffee";
+
+/// How long a claim made by [`ask`] lasts, in seconds.
+pub(super) const LEASE: i64 = 60;
+
+/// So many seconds into the story.
+pub(super) fn at(seconds: i64) -> UnixTime {
+    UnixTime::from_seconds(1_800_000_000 + seconds)
+}
+
+pub(super) fn person(name: &str) -> PersonId {
+    PersonId::parse(name).unwrap()
+}
+
+pub(super) fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+/// Somebody's grant, due at the start of the story.
+pub(super) fn grant(name: &str) -> Grant {
+    Grant {
+        person: Person::known_by(person(name)),
+        tokens: Tokens {
+            access_token: secret(&format!("access of {name}")),
+            refresh_token: secret(&format!("refresh of {name}")),
+            token_type: "Bearer".to_owned(),
+            scope: None,
+            expires_at: at(1000),
+            refresh_token_expires_at: None,
+        },
+        obtained_at: at(-1000),
+        renewed_at: at(-1000),
+        answered_at: at(-1000),
+        standing: Standing::Alive,
+        last: Attempt { at: at(-1000), outcome: Outcome::Renewed, detail: String::new() },
+        failures: 0,
+        next: Next::at(at(0)),
+    }
+}
+
+/// The same, with an access token that lives so many seconds into the story.
+pub(super) fn living(name: &str, seconds: i64) -> Grant {
+    let mut grant = grant(name);
+    grant.tokens.expires_at = at(seconds);
+    grant
+}
+
+/// One person's grant with no field as [`grant`] has it, and one at the edges of what a field may hold.
+pub(super) fn unusual(name: &str) -> [Grant; 3] {
+    let mut full = grant(name);
+    full.person.email = Some(Email::parse("zoë@exämple.com").unwrap());
+    full.person.display_name = Some("Zoë \u{1F511} O'Hara; \"quoted\"\n\0end".to_owned());
+    full.person.org_id = Some("org".to_owned());
+    full.tokens.access_token = secret("\u{fffd}ünicode \u{1F511}\0");
+    full.tokens.refresh_token = secret(&"long ".repeat(4000));
+    full.tokens.token_type = "bearer".to_owned();
+    full.tokens.scope = Some("spark:all spark:kms".to_owned());
+    full.tokens.expires_at = at(7);
+    full.tokens.refresh_token_expires_at = Some(at(8));
+    full.obtained_at = at(1);
+    full.renewed_at = at(2);
+    full.answered_at = at(3);
+    full.standing = Standing::ConsentNeeded;
+    full.last = Attempt { at: at(4), outcome: Outcome::TokenLimit, detail: "détail".to_owned() };
+    full.failures = u32::MAX;
+    full.next = Next { due_at: at(-5), wake_at: at(6) };
+
+    let mut edges = grant(name);
+    edges.person.display_name = Some(String::new());
+    edges.person.org_id = Some(String::new());
+    edges.tokens.access_token = secret("");
+    edges.tokens.scope = Some(String::new());
+    edges.tokens.expires_at = UnixTime::NEVER;
+    edges.tokens.refresh_token_expires_at = Some(UnixTime::NEVER);
+    edges.obtained_at = UnixTime(i64::MIN);
+    edges.renewed_at = UnixTime(-1);
+    edges.answered_at = UnixTime(0);
+    edges.last.outcome = Outcome::ClientRefused;
+    edges.next = Next { due_at: UnixTime(i64::MIN), wake_at: UnixTime::NEVER };
+
+    [full, edges, grant(name)]
+}
+
+/// Asks for everything that is due so many seconds into the story.
+pub(super) fn ask(seconds: i64) -> Ask {
+    Ask {
+        now: at(seconds),
+        due_by: at(seconds),
+        owner: "this process".to_owned(),
+        lease_end: at(seconds + LEASE),
+        limit: 100,
+        except: Vec::new(),
+        healthiest_first: false,
+    }
+}
+
+pub(super) async fn keep(store: &dyn Store, grants: impl IntoIterator<Item = Grant>) {
+    for grant in grants {
+        store.save_consent(grant).await.unwrap();
+    }
+}
+
+pub(super) async fn claim(store: &dyn Store, ask: Ask) -> Vec<Claim> {
+    let claims = store.claim_due(ask).await.unwrap();
+    assert_eq!(claims.unreadable, [], "everything opens");
+    claims.claims
+}
+
+/// The only claim there is to make.
+pub(super) async fn claim_one(store: &dyn Store, seconds: i64) -> Claim {
+    let mut claims = claim(store, ask(seconds)).await;
+    assert_eq!(claims.len(), 1);
+    claims.remove(0)
+}
+
+pub(super) async fn claim_names(store: &dyn Store, ask: Ask) -> Vec<String> {
+    claim(store, ask).await.iter().map(|claim| claim.grant.person.id.to_string()).collect()
+}
+
+pub(super) async fn found(store: &dyn Store, name: &str) -> Grant {
+    store.find(person(name)).await.unwrap().unwrap()
+}
+
+/// What a successful refresh makes of a grant: other tokens, due again in a day.
+pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
+    let mut grant = grant.clone();
+    grant.tokens.access_token = secret(&format!("access of {} at {seconds}", grant.person.id));
+    grant.tokens.expires_at = at(seconds + 100_000);
+    grant.renewed_at = at(seconds);
+    grant.answered_at = at(seconds);
+    grant.last.at = at(seconds);
+    grant.failures = 0;
+    grant.next = Next::at(at(seconds + 86_400));
+    grant
+}
+
+/// A state directory, and the store in it.
+pub(super) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(super) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With a store in it that keeps `names`, and is closed.
+    pub(super) async fn keeping(names: &[&str]) -> Self {
+        let home = Self::new();
+        keep(&home.open(), names.iter().map(|name| grant(name))).await;
+        home
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn db(&self) -> PathBuf {
+        self.dir().join("tokend.db")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.dir().join("key")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.dir().join("tokend.db-wal")
+    }
+
+    pub(super) fn open(&self) -> SqliteStore {
+        self.open_at(0)
+    }
+
+    pub(super) fn open_at(&self, seconds: i64) -> SqliteStore {
+        self.open_for(INTEGRATION, seconds).unwrap()
+    }
+
+    pub(super) fn open_for(&self, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {
+        open_in(self.dir(), integration, seconds)
+    }
+
+    pub(super) fn refusal(&self) -> StoreError {
+        self.open_for(INTEGRATION, 0).unwrap_err()
+    }
+
+    /// Another program's connection to the same file. It never waits.
+    pub(super) fn shell(&self) -> Connection {
+        let shell = Connection::open(self.db()).unwrap();
+        shell.busy_timeout(Duration::ZERO).unwrap();
+        shell
+    }
+
+    pub(super) fn write_key(&self, bytes: &[u8]) {
+        fs::write(self.key(), bytes).unwrap();
+        fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Name and content of every file there is, but for the empty lock.
+    pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let files = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().path());
+        let named = |path: PathBuf| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
+        };
+        let mut contents: Vec<_> = files.map(named).filter(|(name, _)| name != "tokend.db.lock").collect();
+        contents.sort();
+        contents
+    }
+}
+
+pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {
+    let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), integration, at(seconds));
+    opened.map(|(store, _)| store)
+}

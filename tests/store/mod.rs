@@ -1,0 +1,74 @@
+//! The store: one contract, held by every implementation, and what only a file can go through.
+
+mod claims;
+mod consents;
+mod house;
+mod model;
+mod other_process;
+mod sqlite_files;
+mod sqlite_refusals;
+mod sqlite_secrets;
+mod sqlite_trouble;
+mod sweeps;
+
+/// Runs each named function of `$suite` on both stores.
+macro_rules! on_both_stores {
+    ($($suite:ident: $($promise:ident),+ $(,)?;)+) => {
+        mod memory {$(
+            mod $suite {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    let store = std::sync::Arc::new(webex_tokend::store::memory::MemoryStore::new());
+                    crate::store::$suite::$promise(store).await;
+                }
+            )+}
+        )+}
+
+        mod sqlite {$(
+            mod $suite {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    let home = crate::store::house::Home::new();
+                    crate::store::$suite::$promise(std::sync::Arc::new(home.open())).await;
+                }
+            )+}
+        )+}
+    };
+}
+
+on_both_stores! {
+    consents:
+        a_first_consent_is_new_and_the_next_replaces_it,
+        a_consent_keeps_every_field,
+        a_consent_voids_a_running_claim,
+        a_consent_after_a_lease_has_ended_wins_too,
+        nobody_is_found_who_was_not_kept,
+        latest_only_grows,
+        the_census_counts_persons_and_those_in_need,
+        a_note_is_kept_until_the_next,
+        an_open_store_can_be_read;
+    claims:
+        the_least_life_left_is_claimed_first,
+        equal_lives_are_claimed_in_order_of_arrival,
+        a_probe_takes_those_without_failures_first,
+        those_whom_the_asker_is_still_at_work_on_are_left_out,
+        nothing_is_claimed_before_it_is_due,
+        a_claimed_grant_is_kept_from_others_until_its_lease_ends,
+        a_claim_of_nobody_answers_nothing,
+        a_claim_shows_the_grant_as_it_stood,
+        a_commit_keeps_every_field,
+        a_commit_counts_once,
+        a_commit_needs_a_claim,
+        a_late_commit_of_an_older_attempt_changes_nothing,
+        a_fence_that_differs_in_any_part_changes_nothing,
+        many_tasks_never_hold_one_grant_twice,
+        of_many_commits_of_one_claim_one_is_kept;
+    sweeps:
+        the_next_wake_is_the_earliest_of_all,
+        a_long_list_is_revised_in_steps,
+        a_revision_keeps_only_what_it_says_it_changed,
+        a_revision_keeps_every_field,
+        a_revision_leaves_claimed_grants_alone,
+        a_revision_of_nothing_ends_at_once,
+        claims_are_made_between_the_steps_of_a_revision;
+}

@@ -1,0 +1,269 @@
+//! Random stories, told to both stores and to a model of a few lines: all three must answer the same.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tokio::runtime::Builder;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Ask;
+use webex_tokend::store::Census;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Cursor;
+use webex_tokend::store::Fence;
+use webex_tokend::store::Saved;
+use webex_tokend::store::Store;
+use webex_tokend::store::memory::MemoryStore;
+
+use crate::store::house::Home;
+use crate::store::house::ask;
+use crate::store::house::at;
+use crate::store::house::grant;
+use crate::store::house::person;
+use crate::store::house::secret;
+
+const NAMES: [&str; 5] = ["ada", "eve", "joe", "kim", "Zoe"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Consent(Drawn),
+    Claim {
+        now: i64,
+        due_by: i64,
+        lease: i64,
+        limit: usize,
+        healthiest_first: bool,
+        except: Vec<Index>,
+    },
+    /// Of any claim made so far, however old.
+    Commit {
+        claim: Index,
+        outcome: Drawn,
+    },
+    Revise {
+        after: i64,
+        limit: u32,
+        failures: u32,
+        odd_only: bool,
+    },
+}
+
+/// A grant with small numbers, so that dates meet.
+#[derive(Clone, Debug)]
+struct Drawn {
+    who: Index,
+    expires: i64,
+    due: i64,
+    nap: i64,
+    last: i64,
+    failures: u32,
+    needy: bool,
+}
+
+/// What a store is: rows in order of arrival.
+#[derive(Default)]
+struct Model {
+    rows: Vec<Row>,
+    latest: Option<UnixTime>,
+}
+
+struct Row {
+    grant: Grant,
+    fence: Fence,
+    claimed: bool,
+}
+
+type Told = (Grant, Fence);
+
+impl Model {
+    fn consent(&mut self, grant: &Grant) -> Saved {
+        self.latest = self.latest.max(Some(grant.last.at));
+        match self.rows.iter_mut().find(|row| row.grant.person.id == grant.person.id) {
+            Some(row) => {
+                let fence = Fence { version: row.fence.version + 1, ..row.fence };
+                *row = Row { grant: grant.clone(), fence, claimed: false };
+                Saved::Replaced
+            }
+            None => {
+                let serial = i64::try_from(self.rows.len()).unwrap() + 1;
+                let fence = Fence { serial, version: 1, attempt: 0 };
+                self.rows.push(Row { grant: grant.clone(), fence, claimed: false });
+                Saved::New
+            }
+        }
+    }
+
+    fn claim(&mut self, ask: &Ask) -> Vec<Told> {
+        let mut told = Vec::new();
+        while told.len() < ask.limit {
+            let open = |row: &&mut Row| {
+                let id = &row.grant.person.id;
+                let taken = told.iter().any(|(grant, _): &Told| grant.person.id == *id);
+                row.grant.next.due_at <= ask.due_by && !ask.except.contains(id) && !taken
+            };
+            let rank = |row: &&mut Row| {
+                let sick = ask.healthiest_first && row.grant.failures > 0;
+                (sick, row.grant.tokens.expires_at, row.fence.serial)
+            };
+            let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
+            row.fence.attempt += 1;
+            row.claimed = true;
+            told.push((row.grant.clone(), row.fence));
+            row.grant.next = Next::at(ask.lease_end);
+            self.latest = self.latest.max(Some(ask.now));
+        }
+        told
+    }
+
+    fn commit(&mut self, fence: Fence, grant: &Grant) -> Committed {
+        let open = |row: &&mut Row| row.claimed && row.fence == fence && row.grant.person == grant.person;
+        let Some(row) = self.rows.iter_mut().find(open) else { return Committed::Superseded };
+        let fence = Fence { version: fence.version + 1, ..fence };
+        *row = Row { grant: grant.clone(), fence, claimed: false };
+        self.latest = self.latest.max(Some(grant.last.at));
+        Committed::Kept
+    }
+
+    fn revise(&mut self, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
+        let mut last = None;
+        for row in self.rows.iter_mut().filter(|row| row.fence.serial > after).take(limit as usize) {
+            last = Some(Cursor(row.fence.serial));
+            if !row.claimed && (!odd_only || row.grant.failures % 2 == 1) {
+                row.grant.failures = failures;
+            }
+        }
+        last
+    }
+
+    fn census(&self) -> Census {
+        let needy = self.rows.iter().filter(|row| row.grant.standing == Standing::ConsentNeeded).count();
+        Census { people: self.rows.len() as u64, consent_needed: needy as u64, elsewhere: 0 }
+    }
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    let dates = (-10..40_i64, -10..40_i64, 0..20_i64, -10..40_i64);
+    (any::<Index>(), dates, 0..4_u32, any::<bool>()).prop_map(|(who, dates, failures, needy)| {
+        let (expires, due, nap, last) = dates;
+        Drawn { who, expires, due, nap, last, failures, needy }
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let except = vec(any::<Index>(), 0..3);
+    let claim = (0..40_i64, 0..10_i64, 1..20_i64, 0..4_usize, any::<bool>(), except);
+    let claim = claim.prop_map(|(now, back, lease, limit, healthiest_first, except)| Step::Claim {
+        now,
+        due_by: now - back,
+        lease,
+        limit,
+        healthiest_first,
+        except,
+    });
+    let commit = (any::<Index>(), drawn()).prop_map(|(claim, outcome)| Step::Commit { claim, outcome });
+    let revise = (0..6_i64, 0..4_u32, 0..9_u32, any::<bool>())
+        .prop_map(|(after, limit, failures, odd_only)| Step::Revise { after, limit, failures, odd_only });
+    prop_oneof![3 => drawn().prop_map(Step::Consent), 4 => claim, 4 => commit, 1 => revise]
+}
+
+impl Drawn {
+    /// `number` makes its tokens unlike all others.
+    fn grant(&self, number: usize) -> Grant {
+        let mut grant = grant(NAMES[self.who.index(NAMES.len())]);
+        grant.tokens.access_token = secret(&format!("access {number}"));
+        grant.tokens.refresh_token = secret(&format!("refresh {number}"));
+        grant.tokens.expires_at = at(self.expires);
+        grant.last.at = at(self.last);
+        grant.failures = self.failures;
+        grant.next = Next { due_at: at(self.due), wake_at: at(self.due + self.nap) };
+        if self.needy {
+            grant.standing = Standing::ConsentNeeded;
+        }
+        grant
+    }
+}
+
+async fn tell(steps: Vec<Step>) {
+    let home = Home::new();
+    let (memory, sqlite) = (MemoryStore::new(), home.open());
+    let stores: [&dyn Store; 2] = [&memory, &sqlite];
+    let mut model = Model::default();
+    let mut claims: Vec<Told> = Vec::new();
+    for (number, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Consent(drawn) => {
+                let grant = drawn.grant(number);
+                let expected = model.consent(&grant);
+                for store in stores {
+                    assert_eq!(store.save_consent(grant.clone()).await, Ok(expected));
+                }
+            }
+            Step::Claim { now, due_by, lease, limit, healthiest_first, except } => {
+                let except = except.iter().map(|who| person(NAMES[who.index(NAMES.len())])).collect();
+                let (due_by, lease_end) = (at(due_by), at(now + lease));
+                let ask = Ask { due_by, lease_end, limit, except, healthiest_first, ..ask(now) };
+                let expected = model.claim(&ask);
+                for store in stores {
+                    let told = store.claim_due(ask.clone()).await.unwrap().claims;
+                    assert_eq!(told.into_iter().map(|c| (c.grant, c.fence)).collect::<Vec<_>>(), expected);
+                }
+                claims.extend(expected);
+            }
+            Step::Commit { claim, outcome } if !claims.is_empty() => {
+                let (claimed, fence) = claim.get(&claims);
+                let outcome = Grant { person: claimed.person.clone(), ..outcome.grant(number) };
+                let expected = model.commit(*fence, &outcome);
+                for store in stores {
+                    assert_eq!(store.commit(*fence, outcome.clone()).await, Ok(expected));
+                }
+            }
+            Step::Commit { .. } => {}
+            Step::Revise { after, limit, failures, odd_only } => {
+                let expected = model.revise(after, limit, failures, odd_only);
+                for store in stores {
+                    assert_eq!(revise(store, after, limit, failures, odd_only).await, expected);
+                }
+            }
+        }
+        for store in stores {
+            compare(store, &model).await;
+        }
+    }
+    drop(sqlite);
+    for row in model.rows.iter_mut().filter(|row| row.claimed) {
+        row.grant.next = Next::at(at(99));
+    }
+    compare(&home.open_at(99), &model).await;
+}
+
+async fn revise(store: &dyn Store, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
+    let revision = move |grant: &mut Grant| {
+        let changes = !odd_only || grant.failures % 2 == 1;
+        grant.failures = failures;
+        changes
+    };
+    store.revise(Cursor(after), limit, std::sync::Arc::new(revision)).await.unwrap()
+}
+
+async fn compare(store: &dyn Store, model: &Model) {
+    for name in NAMES {
+        let expected = model.rows.iter().find(|row| row.grant.person.id.as_str() == name);
+        let kept = store.find(person(name)).await.unwrap();
+        assert_eq!(kept.as_ref(), expected.map(|row| &row.grant), "{name}");
+    }
+    let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
+    assert_eq!(store.next_wake().await, Ok(wake));
+    assert_eq!(store.census().await, Ok(model.census()));
+    assert_eq!(store.latest().await, Ok(model.latest));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_stores_answer_as_the_model_does(steps in vec(step(), 1..60)) {
+        Builder::new_current_thread().build().unwrap().block_on(tell(steps));
+    }
+}

@@ -1,0 +1,212 @@
+//! The store as files: what a restart finds, whose they are, and how a start that was cut short is completed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::pin;
+use std::task::Context;
+use std::task::Waker;
+
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::store::Census;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Fence;
+use webex_tokend::store::Note;
+use webex_tokend::store::Store;
+use webex_tokend::store::sqlite::SqliteStore;
+
+use crate::store::house::Home;
+use crate::store::house::INTEGRATION;
+use crate::store::house::ask;
+use crate::store::house::at;
+use crate::store::house::claim;
+use crate::store::house::claim_names;
+use crate::store::house::claim_one;
+use crate::store::house::found;
+use crate::store::house::grant;
+use crate::store::house::keep;
+use crate::store::house::renewed;
+use crate::store::house::unusual;
+use crate::store::other_process::playing;
+use crate::store::other_process::plays_well;
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let home = Home::new();
+    let store = home.open();
+    let [full, edges, plain] = unusual("ada");
+    let named = |grant: &webex_tokend::domain::grant::Grant, name: &str| {
+        let mut grant = grant.clone();
+        grant.person.id = crate::store::house::person(name);
+        grant
+    };
+    let grants = [full, named(&edges, "eve"), named(&plain, "joe")];
+    keep(&store, grants.clone()).await;
+    store.remember(Note::Policy, "a policy".to_owned()).await.unwrap();
+    let latest = store.latest().await;
+    drop(store);
+
+    let store = home.open_at(1000);
+    for grant in grants {
+        assert_eq!(found(&store, grant.person.id.as_str()).await, grant);
+    }
+    assert_eq!(store.recall(Note::Policy).await, Ok(Some("a policy".to_owned())));
+    assert_eq!(store.latest().await, latest);
+    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+}
+
+#[tokio::test]
+async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
+    let home = Home::new();
+    let store = home.open();
+    let mut healthy = grant("eve");
+    healthy.next = Next::at(at(5000));
+    keep(&store, [grant("ada"), healthy.clone()]).await;
+    let before = claim_one(&store, 0).await;
+    drop(store);
+
+    let store = home.open_at(7);
+    assert_eq!(found(&store, "ada").await.next, Next::at(at(7)), "not only when its lease ends");
+    assert_eq!(found(&store, "eve").await, healthy);
+    let outcome = renewed(&before.grant, 8);
+    assert_eq!(store.commit(before.fence, outcome.clone()).await, Ok(Committed::Superseded));
+    let after = claim_one(&store, 7).await;
+    assert_eq!(after.fence, Fence { attempt: 2, ..before.fence });
+    assert_eq!(store.commit(before.fence, outcome).await, Ok(Committed::Superseded));
+    assert_eq!(store.commit(after.fence, renewed(&after.grant, 9)).await, Ok(Committed::Kept));
+}
+
+#[tokio::test]
+async fn what_was_answered_outlives_a_process_that_dies() {
+    let home = Home::new();
+    plays_well(playing("dies", home.dir()));
+    assert!(fs::metadata(home.log()).unwrap().len() > 0, "it had no time to tidy up");
+    let store = home.open_at(7);
+    assert_eq!(found(&store, "ada").await, renewed(&grant("ada"), 1));
+    assert_eq!(found(&store, "eve").await.tokens, grant("eve").tokens);
+    assert_eq!(claim_names(&store, ask(7)).await, ["eve"], "the claim it held is due");
+}
+
+#[tokio::test]
+async fn integrations_share_a_file_and_see_nothing_of_each_other() {
+    let home = Home::keeping(&["ada", "eve"]).await;
+    let store = home.open_for("another", 0).unwrap();
+    assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
+    assert_eq!(store.find(crate::store::house::person("ada")).await, Ok(None));
+    assert_eq!(store.next_wake().await, Ok(None));
+    assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
+    store.remember(Note::Policy, "theirs".to_owned()).await.unwrap();
+    let theirs = renewed(&grant("ada"), 9);
+    keep(&store, [theirs.clone()]).await;
+    assert_eq!(store.census().await, Ok(Census { people: 1, consent_needed: 0, elsewhere: 2 }));
+    drop(store);
+
+    let store = home.open();
+    assert_eq!(store.census().await, Ok(Census { people: 2, consent_needed: 0, elsewhere: 1 }));
+    assert_eq!(found(&store, "ada").await, grant("ada"));
+    assert_eq!(store.recall(Note::Policy).await, Ok(None));
+    assert_eq!(claim_names(&store, ask(100_000)).await, ["ada", "eve"]);
+    drop(store);
+    assert_eq!(found(&home.open_for("another", 0).unwrap(), "ada").await, theirs);
+}
+
+#[tokio::test]
+async fn every_file_is_its_owners_alone() {
+    let home = Home::new();
+    let state = home.dir().join("some/state");
+    let store = crate::store::house::open_in(&state, INTEGRATION, 0).unwrap();
+    keep(&store, [grant("ada")]).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for dir in [home.dir().join("some"), state.clone()] {
+        assert_eq!(mode(&dir), 0o700, "{}", dir.display());
+    }
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["key", "tokend.db", "tokend.db-shm", "tokend.db-wal", "tokend.db.lock"]);
+}
+
+#[tokio::test]
+async fn a_stop_leaves_one_tidy_file() {
+    for _ in 0..10 {
+        let home = Home::keeping(&["ada"]).await;
+        let names: Vec<String> = home.contents().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["key", "tokend.db"]);
+    }
+}
+
+#[tokio::test]
+async fn work_that_is_queued_is_done_before_the_store_closes() {
+    let home = Home::new();
+    let store = home.open();
+    for n in 0..100 {
+        let mut asked = store.save_consent(grant(&format!("p{n}")));
+        // The asker leaves as soon as it is in the queue.
+        let _ = pin!(asked.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
+    }
+    drop(store);
+    assert_eq!(home.open().census().await.unwrap().people, 100);
+}
+
+#[tokio::test]
+async fn a_relative_path_is_a_place_and_stays_one() {
+    let home = Home::new();
+    plays_well(playing("goes elsewhere", home.dir()));
+    let (store, _) =
+        SqliteStore::open(&home.dir().join(":memory:"), &home.key(), INTEGRATION, at(0)).unwrap();
+    assert_eq!(found(&store, "ada").await, grant("ada"));
+}
+
+#[tokio::test]
+async fn a_start_cut_short_before_the_tables_is_completed_by_the_next() {
+    type Leave = fn(&Home);
+    let stages: [(&str, Leave); 5] = [
+        ("only the key", |home| home.write_key(&[7; 32])),
+        ("a key that is not yet in place", |home| fs::write(home.dir().join("key.new"), [7; 9]).unwrap()),
+        ("an empty file", |home| fs::write(home.db(), "").unwrap()),
+        ("a key and an empty file", |home| {
+            home.write_key(&[7; 32]);
+            fs::write(home.db(), "").unwrap();
+        }),
+        ("a key and a file without tables", |home| {
+            home.write_key(&[7; 32]);
+            home.shell().pragma_update(None, "journal_mode", "WAL").unwrap();
+            assert!(fs::metadata(home.db()).unwrap().len() > 0);
+        }),
+    ];
+    for (stage, leave) in stages {
+        let home = Home::new();
+        leave(&home);
+        let key = fs::read(home.key()).ok();
+        let store = home.open_for(INTEGRATION, 0).unwrap_or_else(|e| panic!("{stage}: {e}"));
+        keep(&store, [grant("ada")]).await;
+        drop(store);
+        assert!(key.is_none_or(|key| key == fs::read(home.key()).unwrap()), "{stage}: the key is kept");
+        assert_eq!(found(&home.open(), "ada").await, grant("ada"), "{stage}");
+        let mode = fs::metadata(home.key()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{stage}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_shrinks_again_after_a_long_reader_has_left() {
+    let home = Home::new();
+    let store = home.open();
+    let reader = home.shell();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM grants;").unwrap();
+    let size = || fs::metadata(home.log()).unwrap().len();
+    let mut bulky = grant("ada");
+    bulky.last.detail = "long ".repeat(8_000_000);
+    keep(&store, [bulky]).await;
+    assert!(size() > 40_000_000);
+    reader.execute_batch("COMMIT").unwrap();
+    for _ in 0..3 {
+        keep(&store, [grant("ada")]).await;
+    }
+    assert!(size() <= 33 * 1024 * 1024, "{}", size());
+    assert_eq!(claim(&store, ask(0)).await.len(), 1);
+}

@@ -1,0 +1,175 @@
+//! Secrets in the file, and records that somebody laid hands on.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::Connection;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Cursor;
+use webex_tokend::store::Saved;
+use webex_tokend::store::Store;
+use webex_tokend::store::StoreError;
+
+use crate::store::house::Home;
+use crate::store::house::ask;
+use crate::store::house::at;
+use crate::store::house::claim_names;
+use crate::store::house::claim_one;
+use crate::store::house::found;
+use crate::store::house::grant;
+use crate::store::house::keep;
+use crate::store::house::person;
+use crate::store::house::secret;
+
+const DAY: i64 = 86_400;
+
+/// The ways in which a token could be written: as it is, in hex, in base64 at each of its three alignments.
+fn spellings(token: &str) -> Vec<Vec<u8>> {
+    let bytes = token.as_bytes();
+    let mut spellings = vec![bytes.to_vec()];
+    spellings.push(bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect());
+    spellings.push(bytes.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect());
+    for skipped in 0..3 {
+        let whole = &bytes[skipped..bytes.len() - (bytes.len() - skipped) % 3];
+        spellings.push(STANDARD_NO_PAD.encode(whole).into_bytes());
+        spellings.push(URL_SAFE_NO_PAD.encode(whole).into_bytes());
+    }
+    spellings
+}
+
+fn holds(home: &Home, token: &str) -> Option<String> {
+    let spellings = spellings(token);
+    let found = |content: &[u8]| {
+        spellings.iter().any(|spelling| content.windows(spelling.len()).any(|window| window == spelling))
+    };
+    home.contents().into_iter().find(|(_, content)| found(content)).map(|(name, _)| name)
+}
+
+#[tokio::test]
+async fn no_token_is_in_any_byte_of_any_file() {
+    let home = Home::new();
+    let store = home.open();
+    let mut tokens = Vec::new();
+    let mut issue = |kind: &str| {
+        tokens.push(format!("{kind}-s3cr3t/t0ken~{}?>", tokens.len()));
+        secret(tokens.last().unwrap())
+    };
+    let mut consent = grant("ada");
+    consent.person.display_name = Some("Ada, to be found".to_owned());
+    for _ in 0..3 {
+        consent.tokens.access_token = issue("access");
+        consent.tokens.refresh_token = issue("refresh");
+        keep(&store, [consent.clone()]).await;
+        let claim = claim_one(&store, 0).await;
+        let mut outcome = claim.grant.clone();
+        outcome.tokens.access_token = issue("renewed");
+        assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
+        let revised = issue("revised");
+        let revision = move |grant: &mut webex_tokend::domain::grant::Grant| {
+            grant.tokens.access_token = revised.clone();
+            true
+        };
+        store.revise(Cursor::default(), 9, Arc::new(revision)).await.unwrap();
+    }
+    assert_eq!(holds(&home, "Ada, to be found").as_deref(), Some("tokend.db-wal"), "the search works");
+    for token in &tokens {
+        assert_eq!(holds(&home, token), None, "while open");
+        assert!(!format!("{store:?}").contains(token.as_str()));
+    }
+    drop(store);
+    assert_eq!(holds(&home, "Ada, to be found").as_deref(), Some("tokend.db"));
+    for token in &tokens {
+        assert_eq!(holds(&home, token), None, "when closed");
+    }
+}
+
+/// Four persons; `tamper` changes eve's record, by SQL with her name as `?1`.
+async fn tampered(tamper: &str) -> Home {
+    let home = Home::keeping(&["ada", "eve", "joe", "kim"]).await;
+    let shell = home.shell();
+    shell.pragma_update(None, "ignore_check_constraints", true).unwrap();
+    assert_eq!(shell.execute(tamper, ["eve"]).unwrap(), 1, "{tamper}");
+    home
+}
+
+const TAMPERINGS: [&str; 9] = [
+    "UPDATE grants SET access_token = (SELECT access_token FROM grants WHERE person_id = 'ada') WHERE person_id = ?1",
+    "UPDATE grants SET refresh_token = (SELECT refresh_token FROM grants WHERE person_id = 'ada') WHERE person_id = ?1",
+    "UPDATE grants SET access_token = refresh_token WHERE person_id = ?1",
+    "UPDATE grants SET refresh_token = access_token WHERE person_id = ?1",
+    "UPDATE grants SET access_token = refresh_token, refresh_token = access_token WHERE person_id = ?1",
+    "UPDATE grants SET access_token = x'' WHERE person_id = ?1",
+    "UPDATE grants SET access_token = substr(access_token, 1, 30) WHERE person_id = ?1",
+    "UPDATE grants SET failures = -1 WHERE person_id = ?1",
+    "UPDATE grants SET display_name = CAST(x'ff' AS TEXT) WHERE person_id = ?1",
+];
+
+#[tokio::test]
+async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
+    for tampering in TAMPERINGS {
+        let home = tampered(tampering).await;
+        let store = home.open();
+        let unreadable = StoreError::Unreadable(person("eve"));
+        assert_eq!(store.find(person("eve")).await, Err(unreadable.clone()), "{tampering}");
+        let text = unreadable.to_string();
+        assert!(text.contains("eve") && text.contains("a new consent replaces it"), "{text}");
+
+        let claims = store.claim_due(ask(0)).await.unwrap();
+        let names: Vec<_> = claims.claims.iter().map(|claim| claim.grant.person.id.as_str()).collect();
+        assert_eq!(names, ["ada", "joe", "kim"], "{tampering}");
+        assert_eq!(claims.unreadable, [person("eve")], "{tampering}");
+        for claim in claims.claims {
+            let mut outcome = claim.grant;
+            outcome.next.due_at = at(10 * DAY);
+            outcome.next.wake_at = at(10 * DAY);
+            assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
+        }
+        assert_eq!(store.next_wake().await, Ok(Some(at(DAY))), "put off for a day");
+        assert!(store.claim_due(ask(DAY - 1)).await.unwrap().unreadable.is_empty());
+        assert_eq!(store.claim_due(ask(DAY)).await.unwrap().unreadable, [person("eve")], "and told again");
+
+        store.revise(Cursor::default(), 10, Arc::new(|_| true)).await.unwrap();
+        assert_eq!(store.census().await.unwrap().people, 4, "nothing is thrown away");
+        assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::Replaced));
+        assert_eq!(found(&store, "eve").await, grant("eve"), "a new consent replaces it");
+        assert_eq!(claim_names(&store, ask(0)).await, ["eve"]);
+    }
+}
+
+#[tokio::test]
+async fn a_record_under_another_name_opens_for_nobody() {
+    let renamed = "UPDATE grants SET person_id = 'mallory' WHERE person_id = ?1";
+    let moved = "UPDATE grants SET integration = 'another' WHERE person_id = ?1";
+    let store = tampered(renamed).await;
+    let store = store.open();
+    assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable, [person("mallory")]);
+    let home = tampered(moved).await;
+    let store = home.open_for("another", 0).unwrap();
+    assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable, [person("eve")]);
+}
+
+#[tokio::test]
+async fn a_record_whose_name_is_unreadable_goes_by_its_number() {
+    let home = tampered("UPDATE grants SET person_id = 'two words' WHERE person_id = ?1").await;
+    let store = home.open();
+    let claims = store.claim_due(ask(0)).await.unwrap();
+    assert_eq!(claims.claims.len(), 3);
+    assert_eq!(claims.unreadable, [person("row-2")]);
+    assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_older_token_put_back_into_its_own_place_still_opens() {
+    // Said here so that nobody expects more: the seal binds a token to its place, not to a moment.
+    let home = Home::keeping(&["ada"]).await;
+    let read = |shell: &Connection| {
+        shell.query_row("SELECT access_token FROM grants", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+    };
+    let older = read(&home.shell());
+    keep(&home.open(), [crate::store::house::renewed(&grant("ada"), 1)]).await;
+    assert_ne!(read(&home.shell()), older);
+    home.shell().execute("UPDATE grants SET access_token = ?1", [older]).unwrap();
+    assert_eq!(found(&home.open(), "ada").await.tokens.access_token, grant("ada").tokens.access_token);
+}
