@@ -9,6 +9,7 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
+use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 
 use crate::store::house::LEASE;
@@ -194,7 +195,8 @@ pub(super) async fn many_tasks_never_hold_one_grant_twice(store: Arc<dyn Store>)
         tasks.spawn(async move {
             let mut held = Vec::new();
             loop {
-                let mine = Ask { limit: 7, owner: format!("task {task}"), ..ask(0) };
+                let lease = Lease { owner: format!("task {task}"), ..ask(0).lease };
+                let mine = Ask { limit: 7, lease, ..ask(0) };
                 match claim_names(&*store, mine).await {
                     names if names.is_empty() => return held,
                     names => held.extend(names),

@@ -21,6 +21,7 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
+use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -111,10 +112,8 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
 /// Asks for everything that is due so many seconds into the story.
 pub(super) fn ask(seconds: i64) -> Ask {
     Ask {
-        now: at(seconds),
+        lease: Lease { now: at(seconds), owner: "this process".to_owned(), end: at(seconds + LEASE) },
         due_by: at(seconds),
-        owner: "this process".to_owned(),
-        lease_end: at(seconds + LEASE),
         limit: 100,
         except: Vec::new(),
         healthiest_first: false,

@@ -13,6 +13,7 @@ use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
 use webex_tokend::store::Fence;
+use webex_tokend::store::Lease;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
@@ -111,8 +112,8 @@ impl Model {
             row.fence.attempt += 1;
             row.claimed = true;
             told.push((row.grant.clone(), row.fence));
-            row.grant.next = Next::at(ask.lease_end);
-            self.latest = self.latest.max(Some(ask.now));
+            row.grant.next = Next::at(ask.lease.end);
+            self.latest = self.latest.max(Some(ask.lease.now));
         }
         told
     }
@@ -203,7 +204,8 @@ async fn tell(steps: Vec<Step>) {
             Step::Claim { now, due_by, lease, limit, healthiest_first, except } => {
                 let except = except.iter().map(|who| person(NAMES[who.index(NAMES.len())])).collect();
                 let (due_by, lease_end) = (at(due_by), at(now + lease));
-                let ask = Ask { due_by, lease_end, limit, except, healthiest_first, ..ask(now) };
+                let lease = Lease { end: lease_end, ..ask(now).lease };
+                let ask = Ask { lease, due_by, limit, except, healthiest_first };
                 let expected = model.claim(&ask);
                 for store in stores {
                     let told = store.claim_due(ask.clone()).await.unwrap().claims;
