@@ -1,11 +1,15 @@
-//! tests
+//! Every test that runs more than one module, in one binary.
 
 // `cfg(test)` says so to clippy: helpers in these modules are test code, too.
 #[cfg(test)]
 mod architecture;
+#[cfg(test)]
+mod consent;
 #[cfg(test)]
 mod event_loop;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod support;

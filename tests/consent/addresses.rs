@@ -1,0 +1,87 @@
+//! Where a daemon can be reached: over TLS, without it, and behind proxies that leave a path's front on or take it off.
+
+use url::Url;
+
+use super::GRANTED;
+use super::page;
+use crate::support::Daemon;
+use crate::support::PLAIN;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::sim;
+
+#[tokio::test]
+async fn plain_http_on_the_tls_port_is_shown_the_way() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let port = daemon.port();
+    for path in ["/", "/oauth", "/oauth?person=ada%40example.com"] {
+        let answered = visitor.get(Url::parse(&format!("http://localhost:{port}{path}")).unwrap()).await;
+        let there = format!("https://localhost:{port}{path}");
+        assert_eq!((answered.status, answered.header("location")), (308, Some(there.as_str())));
+        assert_eq!(answered.header("cache-control"), Some("no-store"));
+        assert_eq!(answered.all("set-cookie").count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_http_redirect_uri_is_served_without_tls() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
+    let answered = visitor.get(daemon.redirect_uri()).await;
+    let cookie = answered.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("ticket-"), "browsers refuse __Host- on plain HTTP: {cookie}");
+    assert!(cookie.ends_with("; Max-Age=900; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
+    let granted = Visitor::new().consent(&daemon, 3).await;
+    page(&granted, 200, GRANTED);
+    assert!(granted.says("Mary Jackson"));
+    daemon.wait_until_kept(&["mary"]).await;
+}
+
+const UNDER_A_PREFIX: (&str, &str) = ("MY_APP_REDIRECT_URI", "https://localhost:{port}/webex/oauth");
+
+#[tokio::test]
+async fn a_prefix_that_the_proxy_leaves_on_is_understood() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, Visitor::new());
+    let home = visitor.get(daemon.url("/webex/")).await;
+    assert_eq!(home.status, 200);
+    assert!(
+        home.says(r#"href="/webex/oauth""#) && home.says(r#"href="/webex/assets/style."#),
+        "{}",
+        home.body
+    );
+    let style = home.body.split_once(r#"stylesheet" href=""#).unwrap().1.split('"').next().unwrap();
+    assert_eq!(visitor.get(daemon.url(style)).await.status, 200);
+    for path in ["/webex/healthz", "/webex/readyz", "/healthz"] {
+        assert_eq!(visitor.get(daemon.url(path)).await.status, 200, "{path}");
+    }
+    for path in ["/webexoauth", "/other/oauth", "/webex/webex/oauth"] {
+        assert_eq!(visitor.get(daemon.url(path)).await.status, 404, "{path}");
+    }
+    let back = visitor.come_back(&daemon, 0).await;
+    assert_eq!(back.path(), "/webex/oauth");
+    page(&visitor.get(back).await, 200, GRANTED);
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn a_prefix_that_the_proxy_takes_off_is_understood() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, Visitor::new());
+    let stripped = |url: &Url| {
+        let mut url = url.clone();
+        let path = url.path().strip_prefix("/webex").unwrap().to_owned();
+        url.set_path(&path);
+        url
+    };
+    let home = visitor.get(stripped(&daemon.url("/webex/"))).await;
+    assert!(home.says(r#"href="/webex/oauth""#), "links are as the browser sees them: {}", home.body);
+    let begun = visitor.get(stripped(&daemon.redirect_uri())).await;
+    let webex = begun.header("location").unwrap();
+    let back = visitor.get(Url::parse(&format!("{webex}&decision=accept&person=1")).unwrap()).await;
+    let back = Url::parse(back.header("location").unwrap()).unwrap();
+    page(&visitor.get(stripped(&back)).await, 200, GRANTED);
+    daemon.wait_until_kept(&["grace"]).await;
+    assert_eq!(counters(&sim).codes_exchanged, 1);
+}

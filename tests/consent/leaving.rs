@@ -1,0 +1,146 @@
+//! Browsers, and the daemon itself, that leave in the middle of a consent.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use url::Url;
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use super::GRANTED;
+use super::page;
+use crate::support::Daemon;
+use crate::support::PLAIN;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+use crate::support::spoil;
+
+/// Long enough to leave meanwhile.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Returns while Webex thinks about the code.
+async fn asked(sim: &Sim, codes: u64) {
+    eventually("Webex is asked", || counters(sim).calls.access_token == codes).await;
+}
+
+async fn still_unanswered(daemon: &Daemon) {
+    assert!(
+        !daemon.log().iter().any(|line| line.contains("consent kept")),
+        "Webex was too fast for this test"
+    );
+}
+
+#[tokio::test]
+async fn the_browser_may_leave_before_the_exchange_ends() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let back = visitor.come_back(&daemon, 0).await;
+    tokio::select! {
+        _ = visitor.get(back) => panic!("Webex was too fast for this test"),
+        () = asked(&sim, 1) => {}
+    }
+    still_unanswered(&daemon).await;
+    drop(visitor);
+    daemon.wait_for_line("consent kept (New)").await;
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn a_connection_may_break_before_the_exchange_ends() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let back = visitor.come_back(&daemon, 0).await;
+    let mut connection = raw(&daemon, &back, &visitor).await;
+    asked(&sim, 1).await;
+    still_unanswered(&daemon).await;
+    connection.shutdown().await.unwrap();
+    drop(connection);
+    daemon.wait_for_line("consent kept (New)").await;
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+/// Asks over a socket of its own and reads nothing.
+async fn raw(daemon: &Daemon, back: &Url, visitor: &Visitor) -> TcpStream {
+    let mut connection = TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap();
+    let (query, cookie) = (back.query().unwrap(), visitor.cookie_header().unwrap());
+    let request = format!("GET /oauth?{query} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let back = visitor.come_back(&daemon, 0).await;
+    let (answered, ended) = tokio::join!(visitor.get(back), async {
+        asked(&sim, 1).await;
+        still_unanswered(&daemon).await;
+        daemon.terminate().await
+    });
+    page(&answered, 200, GRANTED);
+    assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
+    assert!(ended.took < Duration::from_secs(10), "{ended:?}");
+    assert_eq!(daemon.kept().len(), 1);
+    daemon.restart(&[]).await;
+    daemon.wait_for_line("1 persons in").await;
+}
+
+#[tokio::test]
+async fn a_consent_whose_browser_left_is_finished_before_the_end() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let back = visitor.come_back(&daemon, 0).await;
+    let connection = raw(&daemon, &back, &visitor).await;
+    asked(&sim, 1).await;
+    drop(connection);
+    still_unanswered(&daemon).await;
+    let ended = daemon.terminate().await;
+    assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
+    assert_eq!(daemon.kept().len(), 1);
+}
+
+#[tokio::test]
+async fn with_nothing_to_finish_the_end_comes_at_once() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    let ended = daemon.terminate().await;
+    assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
+    assert!(ended.took < Duration::from_secs(5), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_consent_begun_before_a_restart_is_finished_after_it() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let begun = visitor.begin(&daemon).await;
+    daemon.terminate().await;
+    daemon.restart(&[]).await;
+    let back = visitor.accept(&begun, 0).await;
+    daemon.kill9();
+    daemon.restart(&[]).await;
+    page(&visitor.get(back).await, 200, GRANTED);
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn what_was_shown_as_granted_survives_a_crash() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for person in [0, 1] {
+        page(&visitor.consent(&daemon, person).await, 200, GRANTED);
+        daemon.kill9();
+        daemon.restart(&[]).await;
+    }
+    daemon.wait_for_line("2 persons in").await;
+    daemon.wait_until_kept(&["ada", "grace"]).await;
+}

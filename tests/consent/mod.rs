@@ -1,0 +1,39 @@
+//! A consent from outside: the real daemon, a simulated Webex, and visitors without a browser.
+
+mod addresses;
+mod begin;
+mod finish;
+mod leaving;
+mod pages;
+mod secrets;
+mod stale;
+mod trouble;
+
+use crate::support::Answered;
+
+/// Every answer of the daemon carries these, whatever it says.
+pub(super) fn guarded(answered: &Answered, what: &str) {
+    let csp = answered.header("content-security-policy").unwrap_or_else(|| panic!("{what}: no policy"));
+    assert!(csp.starts_with("default-src 'none'"), "{what}: {csp}");
+    for needed in ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"] {
+        assert!(csp.contains(needed), "{what}: {csp}");
+    }
+    assert!(!csp.contains("unsafe"), "{what}: {csp}");
+    assert_eq!(answered.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(answered.header("referrer-policy"), Some("no-referrer"), "{what}");
+}
+
+/// A page for people, never kept by anything on the way.
+pub(super) fn page(answered: &Answered, status: u16, heading: &str) {
+    assert_eq!(answered.status, status, "{heading}: {}", answered.body);
+    guarded(answered, heading);
+    assert_eq!(answered.header("cache-control"), Some("no-store"), "{heading}");
+    assert_eq!(answered.header("content-type"), Some("text/html; charset=utf-8"), "{heading}");
+    assert!(answered.says(&format!(">{heading}</h1>")), "{heading}: {}", answered.body);
+    assert!(!answered.says("<script"), "{heading}: {}", answered.body);
+}
+
+pub(super) const GRANTED: &str = "Access Granted";
+pub(super) const STALE: &str = "This link is no longer good";
+pub(super) const REFUSED: &str = "Webex did not accept it";
+pub(super) const UNREACHABLE: &str = "Webex cannot be reached";

@@ -1,0 +1,100 @@
+//! What is there beside consents.
+
+use reqwest::Method;
+
+use super::guarded;
+use super::page;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::sim;
+
+#[tokio::test]
+async fn the_home_page_says_what_is_asked_for_and_where_to_start() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let home = visitor.get(daemon.url("/")).await;
+    page(&home, 200, "Let your programs use Webex for you");
+    for scope in ["spark:all", "spark:kms"] {
+        assert!(home.says(&format!("<code>{scope}</code>")), "{}", home.body);
+    }
+    assert!(home.says(r#"id="start" href="/oauth""#), "{}", home.body);
+    assert!(visitor.cookie_names().is_empty(), "a look at the home page begins nothing");
+
+    let style = home.body.split_once(r#"stylesheet" href=""#).unwrap().1.split('"').next().unwrap();
+    let style = visitor.get(daemon.url(style)).await;
+    guarded(&style, "style sheet");
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    assert_eq!(style.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    daemon.wait_for_line(&format!("open https://localhost:{}/ to consent", daemon.port())).await;
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_plain_text() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let answered = visitor.get(daemon.url(path)).await;
+        guarded(&answered, path);
+        assert_eq!((answered.status, answered.body.as_str()), (200, text));
+        assert_eq!(answered.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(answered.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_whose_store_cannot_be_read_is_healthy_and_not_ready() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    // Longer than the store was, so that no page of it is left as it was.
+    for file in ["tokend.db", "tokend.db-wal"] {
+        std::fs::write(daemon.state_dir().join(file), [0x5a; 256 * 1024]).unwrap();
+    }
+    let ready = visitor.get(daemon.url("/readyz")).await;
+    assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: the store cannot be read\n"));
+    daemon.wait_for_line("not ready: ").await;
+    assert_eq!(visitor.get(daemon.url("/healthz")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_kindly() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let mut url = daemon.url("/");
+    for path in ["/nothing", "/oauth/", "/OAUTH", "//oauth", "/oauth%2f", "/assets/style.css", "/favicon.ico"]
+    {
+        url.set_path(path);
+        page(&visitor.get(url.clone()).await, 404, "Nothing here");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        for path in ["/", "/oauth", "/oauth?code=a&state=b", "/healthz"] {
+            let answered = visitor.ask(method.clone(), daemon.url(path)).await;
+            guarded(&answered, path);
+            assert_eq!(
+                (answered.status, answered.header("allow")),
+                (405, Some("GET, HEAD")),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_tells_what_get_would_say() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for path in ["/", "/healthz", "/readyz", "/nothing", "/oauth?code=a&state=b"] {
+        let (get, head) =
+            (visitor.get(daemon.url(path)).await, visitor.ask(Method::HEAD, daemon.url(path)).await);
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        guarded(&head, path);
+        let length = get.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(length.as_str()), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What must stay between the daemon, the browser's address bar and Webex.
+
+use std::time::Duration;
+
+use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use crate::support::BUSY_LOOP;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim_with;
+use crate::support::spoil;
+
+#[tokio::test]
+async fn no_secret_reaches_a_log_line_or_a_page() {
+    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let mut settings = vec![("RUST_LOG", "trace")];
+    settings.extend(BUSY_LOOP);
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    let mut secrets = vec![sim.with(|webex| webex.settings().client_secret.clone())];
+    let mut pages = vec![visitor.get(daemon.url("/")).await];
+    for fault in [None, Some(FaultKind::Client401), Some(FaultKind::OkHtml), Some(FaultKind::ResetBefore)] {
+        if let Some(kind) = fault {
+            spoil(&sim, Endpoint::AccessToken, 1, kind);
+        }
+        let begun = visitor.begin(&daemon).await;
+        secrets.push(begun.query["state"].clone());
+        let tickets = visitor.cookie_header().unwrap();
+        secrets.extend(tickets.split("; ").map(|pair| pair.split_once('=').unwrap().1.to_owned()));
+        let back = visitor.accept(&begun, 0).await;
+        pages.push(visitor.get(back.clone()).await);
+        pages.push(visitor.get(back).await);
+    }
+    eventually("a refresh has been done", || counters(&sim).refreshes.renewed > 1).await;
+    secrets.extend(sim.with(|webex| webex.secrets_issued()));
+    assert!(secrets.len() > 12, "{}", secrets.len());
+
+    let log = daemon.log();
+    assert!(log.iter().any(|line| line.contains("TRACE")), "the log is not as fine as it gets");
+    for secret in &secrets {
+        let leak = log.iter().find(|line| line.contains(secret.as_str()));
+        assert!(leak.is_none(), "{secret} is in: {leak:?}");
+        let leak = pages.iter().find(|page| page.says(secret));
+        assert!(leak.is_none(), "{secret} is in: {leak:?}");
+    }
+    let key = std::fs::read_to_string(daemon.state_dir().join("key")).unwrap_or_default();
+    assert!(key.is_empty() || !log.iter().any(|line| line.contains(key.trim())), "the key is in the log");
+}

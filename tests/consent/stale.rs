@@ -1,0 +1,144 @@
+//! Tickets that are not, or not any longer, good: a page, and nothing is changed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use url::Url;
+use webex_tokend::consent::name_of;
+use webex_tokend::domain::ticket::PATIENCE;
+use webex_tokend::domain::ticket::Ticket;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::key;
+use webex_tokend::store::seal::Sealer;
+
+use super::GRANTED;
+use super::REFUSED;
+use super::STALE;
+use super::page;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::sim;
+
+/// `back` with its query replaced.
+fn asking(back: &Url, query: &str) -> Url {
+    let mut url = back.clone();
+    url.set_query(Some(query));
+    url
+}
+
+#[tokio::test]
+async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let back = visitor.come_back(&daemon, 0).await;
+    let good = back.query().unwrap();
+    let (code, state) = good.split_once('&').unwrap();
+    let wrong_state = format!("state={}", "A".repeat(43));
+    let other_end = format!("{}{}", &state[..state.len() - 1], if state.ends_with('A') { 'B' } else { 'A' });
+    for query in [
+        format!("{code}&{wrong_state}"),
+        format!("{code}&{other_end}"),
+        format!("{code}&{}", &state[..state.len() - 20]),
+        format!("{code}&{state}x"),
+        format!("{code}&state="),
+        format!("code=&{state}"),
+        code.to_owned(),
+        state.to_owned(),
+        format!("{good}&{code}"),
+        format!("{good}&{state}"),
+        format!("{good}&code=another"),
+        format!("{wrong_state}&{good}"),
+        format!("{good}&error=a&error=b"),
+        format!("{code}&state=%00%0d%0aSet-Cookie:x"),
+    ] {
+        // The visitor's own jar must stay as it is, so somebody with a copy of it asks.
+        let copy = Visitor::new();
+        for pair in visitor.cookie_header().unwrap().split("; ") {
+            let (name, value) = pair.split_once('=').unwrap();
+            copy.plant(name, value);
+        }
+        page(&copy.get(asking(&back, &query)).await, 400, STALE);
+    }
+    assert_eq!(counters(&sim).calls.access_token, 0, "Webex was asked");
+    assert!(daemon.kept().is_empty());
+    page(&visitor.get(back).await, 200, GRANTED);
+}
+
+#[tokio::test]
+async fn a_link_is_good_in_the_browser_that_began_it_only() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let elsewhere = Daemon::start(&sim, &[]).await;
+    let (visitor, other, stranger) = (Visitor::new(), Visitor::new(), Visitor::new());
+    let back = visitor.come_back(&daemon, 0).await;
+    let (name, sealed) = visitor.cookie_header().unwrap().split_once('=').map(own).unwrap();
+
+    page(&stranger.get(back.clone()).await, 400, STALE);
+    other.begin(&daemon).await;
+    let (_, foreign) = other.cookie_header().unwrap().split_once('=').map(own).unwrap();
+    page(&other.get(back.clone()).await, 400, STALE);
+    other.begin(&elsewhere).await;
+    let cut = sealed[..sealed.len() - 4].to_owned();
+    let flipped = format!("{}{}", if sealed.starts_with('A') { 'B' } else { 'A' }, &sealed[1..]);
+    for wrong in [foreign.as_str(), &cut, &flipped, "", "%%%", "AAAA", &sealed.repeat(2)] {
+        stranger.plant(&name, wrong);
+        page(&stranger.get(back.clone()).await, 400, STALE);
+    }
+    // The plain name is for plain HTTP only: over TLS, anybody near could have planted it.
+    let planted = Visitor::new();
+    planted.plant(name.strip_prefix("__Host-").unwrap(), &sealed);
+    page(&planted.get(back.clone()).await, 400, STALE);
+
+    assert_eq!(counters(&sim).calls.access_token, 0, "Webex was asked");
+    page(&visitor.get(back).await, 200, GRANTED);
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[tokio::test]
+async fn a_state_is_redeemed_once() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let back = visitor.come_back(&daemon, 0).await;
+    let thief = Visitor::new();
+    let (name, sealed) = visitor.cookie_header().unwrap().split_once('=').map(own).unwrap();
+    thief.plant(&name, &sealed);
+    page(&visitor.get(back.clone()).await, 200, GRANTED);
+    let kept = daemon.kept();
+
+    page(&visitor.get(back.clone()).await, 400, STALE);
+    page(&thief.get(back.clone()).await, 400, STALE);
+    assert_eq!(counters(&sim).calls.access_token, 1, "Webex was asked again");
+
+    // What was redeemed is forgotten at a restart; the code itself works once.
+    daemon.restart(&[]).await;
+    thief.plant(&name, &sealed);
+    page(&thief.get(back).await, 502, REFUSED);
+    assert_eq!(daemon.kept(), kept);
+}
+
+#[tokio::test]
+async fn a_ticket_ends_at_its_deadline() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let key = key::read(&daemon.state_dir().join("key")).unwrap().unwrap();
+    let sealer = Sealer::new(&key).unwrap();
+    let now = UnixTime(jiff::Timestamp::now().as_millisecond());
+    let minute = std::time::Duration::from_secs(60);
+    // Sealed as the daemon seals them, but begun at another time. A code that Webex does not know tells apart
+    // whether Webex was asked.
+    for (number, begun, status, heading) in [
+        (1, now - PATIENCE - minute, 400, STALE),
+        (2, now - PATIENCE + minute, 502, REFUSED),
+        (3, now + minute, 400, STALE),
+    ] {
+        let ticket = Ticket::new([number; 32], [9; 32], begun);
+        let sealed = URL_SAFE_NO_PAD.encode(sealer.seal(&ticket.to_text(), "ticket").unwrap());
+        visitor.plant(&format!("__Host-ticket-{}", name_of(ticket.state())), &sealed);
+        let url = daemon.url(&format!("/oauth?code=unknown&state={}", ticket.state().expose()));
+        page(&visitor.get(url).await, status, heading);
+    }
+    assert_eq!(counters(&sim).calls.access_token, 1);
+}

@@ -1,0 +1,164 @@
+//! Webex says no, says nothing, or says nonsense while a consent is being finished.
+
+use std::time::Duration;
+
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use super::GRANTED;
+use super::REFUSED;
+use super::UNREACHABLE;
+use super::page;
+use crate::support::Answered;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::sim;
+use crate::support::spoil;
+
+/// What Webex calls the answer, as the page shows it.
+fn tracking_id(answered: &Answered) -> Option<&str> {
+    answered.body.split_once(r#"id="tracking-id">"#)?.1.split('<').next()
+}
+
+fn html(status: u16) -> FaultKind {
+    FaultKind::Unavailable { status, html: true }
+}
+
+fn json(status: u16) -> FaultKind {
+    FaultKind::Unavailable { status, html: false }
+}
+
+fn raw(body: &str) -> FaultKind {
+    let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+    FaultKind::Raw { status: 200, headers, body: body.as_bytes().to_vec() }
+}
+
+#[tokio::test]
+async fn a_no_of_webex_to_a_code_ends_the_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for kind in [
+        FaultKind::Client401,
+        FaultKind::TokenLimit,
+        json(400),
+        json(403),
+        raw(r#"{"access_token":"AAAA","expires_in":1209600,"token_type":"Bearer"}"#),
+    ] {
+        spoil(&sim, Endpoint::AccessToken, 1, kind.clone());
+        // The access token of an answer without a refresh token is the simulator's to know.
+        spoil(&sim, Endpoint::PeopleMe, 1, raw(r#"{"id":"Y2lzY29zcGFyazovL3VzL1BFT1BMRS8x","emails":[]}"#));
+        let answered = visitor.consent(&daemon, 0).await;
+        page(&answered, 502, REFUSED);
+        let id = tracking_id(&answered).unwrap_or_else(|| panic!("{kind:?}: no tracking id"));
+        daemon.wait_for_line("a consent was not kept: Webex did not accept it: ").await;
+        daemon.wait_for_line(&format!("tracking id {id}")).await;
+        assert!(daemon.kept().is_empty(), "{kind:?}");
+        assert!(visitor.cookie_names().is_empty(), "{kind:?}: the ticket is of no more use");
+        sim.with(|webex| webex.clear_faults());
+    }
+    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+}
+
+/// The consent survives the trouble: the same link works when it is over.
+async fn survives(daemon: &Daemon, sim: &Sim, visitor: &Visitor, kind: FaultKind, told: bool) {
+    spoil(sim, Endpoint::AccessToken, 1, kind.clone());
+    let kept = daemon.kept();
+    let back = visitor.come_back(daemon, 0).await;
+    let answered = visitor.get(back.clone()).await;
+    page(&answered, 502, UNREACHABLE);
+    assert_eq!(tracking_id(&answered).is_some(), told, "{kind:?}: {}", answered.body);
+    assert_eq!(answered.header("retry-after"), Some("30"), "{kind:?}");
+    assert_eq!(daemon.kept(), kept, "{kind:?}");
+    page(&visitor.get(back).await, 200, GRANTED);
+}
+
+#[tokio::test]
+async fn trouble_at_webex_costs_nobody_a_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for kind in [
+        json(500),
+        html(502),
+        html(503),
+        json(408),
+        FaultKind::TooMany429 { retry_after: Some("1".to_owned()) },
+        FaultKind::Locked423 { retry_after: None },
+        FaultKind::OkHtml,
+        FaultKind::OkEmpty,
+        FaultKind::OkNoToken,
+        FaultKind::OkBrokenJson,
+    ] {
+        survives(&daemon, &sim, &visitor, kind, true).await;
+    }
+    survives(&daemon, &sim, &visitor, FaultKind::ResetBefore, false).await;
+    survives(&daemon, &sim, &visitor, FaultKind::OkHuge(2 * 1024 * 1024), false).await;
+    assert_eq!(daemon.kept().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_on_to_where_a_portal_points() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Redirect(format!("{}/people/me", sim.base_url())));
+    let answered = visitor.consent(&daemon, 0).await;
+    assert_eq!(answered.status, 502, "{}", answered.body);
+    assert_eq!(counters(&sim).calls.people_me, 0, "the redirect was followed");
+    assert!(daemon.kept().is_empty());
+}
+
+#[tokio::test]
+async fn a_webex_that_is_not_there_is_told_as_such_and_a_reload_goes_on_when_it_is_back() {
+    let sim = sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let back = visitor.come_back(&daemon, 0).await;
+    // Nobody listens on port 1 of loopback.
+    daemon.restart(&[("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1")]).await;
+    let answered = visitor.get(back.clone()).await;
+    page(&answered, 502, UNREACHABLE);
+    assert!(daemon.kept().is_empty());
+    daemon.restart(&[("WEBEX_API_BASE_URL", &sim.base_url())]).await;
+    page(&visitor.get(back).await, 200, GRANTED);
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn a_hiccup_at_people_me_costs_nobody_a_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for kind in [json(500), html(200), FaultKind::ResetBefore] {
+        spoil(&sim, Endpoint::PeopleMe, 1, kind);
+        let answered = visitor.consent(&daemon, 0).await;
+        page(&answered, 200, GRANTED);
+        assert!(answered.says("Ada Lovelace"), "{}", answered.body);
+    }
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn a_token_of_nobody_is_not_kept() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for (times, kind) in [
+        (1, FaultKind::Client401),
+        (1, raw(r#"{"displayName":"Nobody"}"#)),
+        (1, raw("{\"id\":\"\"}")),
+        (3, json(503)),
+    ] {
+        spoil(&sim, Endpoint::PeopleMe, times, kind.clone());
+        let answered = visitor.consent(&daemon, 0).await;
+        page(&answered, 502, REFUSED);
+        assert!(tracking_id(&answered).is_some(), "{kind:?}: {}", answered.body);
+        assert!(daemon.kept().is_empty(), "{kind:?}");
+    }
+    daemon.wait_for_line("a consent was not kept: Webex did not accept it: people/me: HTTP 401").await;
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_waited_for() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Drip(Duration::from_millis(2)));
+    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+}

@@ -1,0 +1,221 @@
+//! The real binary, in a directory and with an environment of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+use url::Url;
+use webex_sim::Sim;
+
+use super::HANGS;
+use super::eventually;
+use super::free_port;
+use super::log::Log;
+use super::store;
+use super::store::Kept;
+use super::visitor::http;
+
+/// Makes a daemon speak plain HTTP: a setting for [`Daemon::start`].
+pub(crate) const PLAIN: (&str, &str) = ("MY_APP_REDIRECT_URI", "http://localhost:{port}/oauth");
+
+/// Another process may take a port between our look at it and the daemon's.
+const TRIES: usize = 5;
+
+/// A daemon that answers. It is killed when this is dropped; a failing test then shows its log.
+pub(crate) struct Daemon {
+    home: TempDir,
+    port: u16,
+    settings: BTreeMap<String, String>,
+    run: Run,
+}
+
+/// How a daemon ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// From the signal to the end.
+    pub(crate) took: Duration,
+}
+
+struct Run {
+    child: Child,
+    log: Log,
+}
+
+impl Daemon {
+    /// Starts a daemon that knows `sim` as Webex and serves `https://localhost:PORT/oauth`; returns when it answers.
+    /// `settings` come on top; `{port}` and `{home}` (its working directory) in their values are filled in.
+    pub(crate) async fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut all = of_sim(sim, home.path());
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        for _ in 0..TRIES {
+            let port = free_port();
+            let run = Run::start(home.path(), port, &all);
+            if run.log.line("listening on").await.is_some() {
+                let daemon = Self { home, port, settings: all, run };
+                daemon.until_healthy().await;
+                return daemon;
+            }
+            assert!(
+                run.log.lines().iter().any(|line| line.contains("cannot listen")),
+                "the daemon did not start:\n{}",
+                run.log.lines().join("\n")
+            );
+        }
+        panic!("in {TRIES} tries no port was free for long enough")
+    }
+
+    /// Only now its certificate, its store and its answers are known to be there.
+    async fn until_healthy(&self) {
+        let (http, url) = (http(), self.url("/healthz"));
+        let healthy = async {
+            while !http.get(url.clone()).send().await.is_ok_and(|answer| answer.status() == 200) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, healthy).await.expect("the daemon is not healthy");
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As registered.
+    pub(crate) fn redirect_uri(&self) -> Url {
+        let text = self.settings.get("MY_APP_REDIRECT_URI").unwrap();
+        Url::parse(&filled(text, self.port, self.home.path())).unwrap()
+    }
+
+    /// Of `path` (and query) at this daemon.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        self.redirect_uri().join(path).unwrap()
+    }
+
+    /// Its working directory; `state` in it has the store and the key.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// Everything it has written since its last start.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.run.log.lines()
+    }
+
+    /// The first line with `text` since its last start. Waits for it.
+    pub(crate) async fn wait_for_line(&self, text: &str) -> String {
+        let found = self.run.log.line(text).await;
+        found.unwrap_or_else(|| panic!("the daemon ended without a line with {text:?}"))
+    }
+
+    /// Whose grants its store holds now, by address.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        store::kept(&self.state_dir())
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) async fn terminate(&mut self) -> Ended {
+        self.signal("TERM");
+        let begun = Instant::now();
+        self.run.log.end().await;
+        let code = self.run.child.wait().unwrap().code();
+        Ended { code, took: begun.elapsed() }
+    }
+
+    /// Sends a signal and does not wait.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.run.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it without a chance to finish anything.
+    pub(crate) fn kill9(&mut self) {
+        self.run.kill();
+    }
+
+    /// Starts it again, ended or not, on the same store and port. `settings` come on top of those it had.
+    pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.kill9();
+        self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.run = Run::start(self.home.path(), self.port, &self.settings);
+        self.wait_for_line("listening on").await;
+        self.until_healthy().await;
+    }
+
+    /// Waits until its store holds the grants of exactly these people (addresses before the `@`).
+    pub(crate) async fn wait_until_kept(&self, people: &[&str]) {
+        let kept = || self.kept();
+        eventually(&format!("{people:?} are kept"), || {
+            kept().iter().map(Kept::name).eq(people.iter().copied())
+        })
+        .await;
+    }
+}
+
+impl Run {
+    fn start(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_webex-tokend"))
+            .arg("--debug")
+            .current_dir(home)
+            .env_clear()
+            .env("MY_APP_PORT", port.to_string())
+            .envs(settings.iter().map(|(name, value)| (name, filled(value, port, home))))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Log::of(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    fn kill(&mut self) {
+        // Errors only say that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log.lines().join("\n"));
+        }
+    }
+}
+
+fn of_sim(sim: &Sim, home: &Path) -> BTreeMap<String, String> {
+    let (id, secret) = sim.with(|webex| {
+        let settings = webex.settings();
+        (settings.client_id.clone(), settings.client_secret.clone())
+    });
+    let mut all = BTreeMap::from(
+        [
+            ("MY_APP_CLIENT_ID", id.as_str()),
+            ("MY_APP_SECRET_ID", secret.as_str()),
+            ("MY_APP_REDIRECT_URI", "https://localhost:{port}/oauth"),
+            ("MY_APP_SCOPES", "spark:all spark:kms"),
+            ("WEBEX_API_BASE_URL", sim.base_url().as_str()),
+            ("TOKEND_STATE_DIR", "{home}/state"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    if let Some(pem) = sim.ca_pem() {
+        let file = home.join("webex-ca.pem");
+        std::fs::write(&file, pem).unwrap();
+        all.insert("WEBEX_CA_FILE".to_owned(), file.to_str().unwrap().to_owned());
+    }
+    all
+}
+
+fn filled(text: &str, port: u16, home: &Path) -> String {
+    text.replace("{port}", &port.to_string()).replace("{home}", home.to_str().unwrap())
+}

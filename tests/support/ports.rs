@@ -1,0 +1,26 @@
+//! Ports that a daemon can have again after a restart.
+
+use std::net::Ipv4Addr;
+use std::net::TcpListener;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
+/// Below the ports that the system gives to outgoing connections, which could take one while a daemon restarts, and
+/// without any that browsers refuse to go to.
+const FIRST: u32 = 20_000;
+const COUNT: u32 = 12_000;
+
+/// A port that nobody listens on. Another process may be faster, so the caller must be ready to ask again.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test processes that run at once begin at different places.
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {FIRST} on is free")
+}

@@ -1,0 +1,37 @@
+//! What the daemon's store holds, read beside it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+
+/// One kept grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) email: String,
+    /// When the consent was given, in milliseconds since 1970.
+    pub(crate) obtained_at: i64,
+    /// Sealed, each time differently.
+    pub(crate) access_token: Vec<u8>,
+}
+
+impl Kept {
+    /// The part before the `@`.
+    pub(crate) fn name(&self) -> &str {
+        self.email.split('@').next().unwrap()
+    }
+}
+
+/// All grants, by address.
+pub(super) fn kept(state_dir: &Path) -> Vec<Kept> {
+    let db =
+        Connection::open_with_flags(state_dir.join("tokend.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    db.busy_timeout(super::HANGS).unwrap();
+    let mut select = db
+        .prepare("SELECT coalesce(email, ''), obtained_at, access_token FROM grants ORDER BY email")
+        .unwrap();
+    let rows = select.query_map([], |row| {
+        Ok(Kept { email: row.get(0)?, obtained_at: row.get(1)?, access_token: row.get(2)? })
+    });
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}

@@ -1,0 +1,168 @@
+//! A browser's part of a consent, without a browser: it keeps cookies, and follows no redirect by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::Method;
+use reqwest::header::COOKIE;
+use reqwest::header::HeaderMap;
+use reqwest::header::LOCATION;
+use reqwest::header::SET_COOKIE;
+use reqwest::redirect::Policy;
+use rustls::crypto::aws_lc_rs::default_provider;
+use url::Url;
+
+use super::Daemon;
+
+/// Longer than any answer takes, and longer than the daemon waits for Webex (40 s).
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A person's browser, with its cookies for `localhost`.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    http: Client,
+    cookies: Mutex<BTreeMap<String, String>>,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// A consent that the daemon has begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    /// Where it sends the browser.
+    pub(crate) webex: Url,
+    /// The parameters there.
+    pub(crate) query: BTreeMap<String, String>,
+}
+
+/// Trusts every certificate, as people do who click the warning away, and follows no redirect.
+pub(crate) fn http() -> Client {
+    // Another test may have been faster.
+    let _ = default_provider().install_default();
+    let client = Client::builder().tls_danger_accept_invalid_certs(true).redirect(Policy::none());
+    client.no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
+impl Visitor {
+    /// Somebody with an empty jar.
+    pub(crate) fn new() -> Self {
+        Self { http: http(), cookies: Mutex::default() }
+    }
+
+    /// Asks for `url`, shows the cookies that a browser would show, and keeps those that it would keep.
+    pub(crate) async fn get(&self, url: Url) -> Answered {
+        self.ask(Method::GET, url).await
+    }
+
+    pub(crate) async fn ask(&self, method: Method, url: Url) -> Answered {
+        let ours = url.host_str() == Some("localhost");
+        let mut request = self.http.request(method, url);
+        if let Some(cookies) = self.cookie_header().filter(|_| ours) {
+            request = request.header(COOKIE, cookies);
+        }
+        let answer = request.send().await.unwrap();
+        let answered = Answered {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: answer.text().await.unwrap(),
+        };
+        if ours {
+            answered.all(SET_COOKIE.as_str()).for_each(|line| self.keep(line));
+        }
+        answered
+    }
+
+    /// What its next request to the daemon would show.
+    pub(crate) fn cookie_header(&self) -> Option<String> {
+        let jar = self.cookies.lock().unwrap();
+        let pairs: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+
+    pub(crate) fn cookie_names(&self) -> Vec<String> {
+        self.cookies.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Puts a cookie into the jar that the daemon never set.
+    pub(crate) fn plant(&self, name: &str, value: &str) {
+        self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+    }
+
+    fn keep(&self, line: &str) {
+        let mut parts = line.split("; ");
+        let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+        let attributes: Vec<_> = parts.collect();
+        let bound = ["Path=/", "Secure"].iter().all(|needed| attributes.contains(needed));
+        assert!(!name.starts_with("__Host-") || bound, "browsers refuse {line}");
+        let mut jar = self.cookies.lock().unwrap();
+        if attributes.contains(&"Max-Age=0") {
+            jar.remove(name);
+        } else {
+            jar.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Presses Start.
+    pub(crate) async fn begin(&self, daemon: &Daemon) -> Begun {
+        let answered = self.get(daemon.redirect_uri()).await;
+        assert_eq!(answered.status, 302, "{}", answered.body);
+        answered.begun()
+    }
+
+    /// Says yes at Webex, as the person of this index. Where Webex sends the browser then.
+    pub(crate) async fn accept(&self, begun: &Begun, person: usize) -> Url {
+        self.decide(begun, &format!("decision=accept&person={person}")).await
+    }
+
+    /// Says no at Webex.
+    pub(crate) async fn decline(&self, begun: &Begun) -> Url {
+        self.decide(begun, "decision=decline").await
+    }
+
+    async fn decide(&self, begun: &Begun, decision: &str) -> Url {
+        let answered = self.get(Url::parse(&format!("{}&{decision}", begun.webex)).unwrap()).await;
+        assert_eq!(answered.status, 302, "{}", answered.body);
+        Url::parse(answered.header("location").unwrap()).unwrap()
+    }
+
+    /// From Start to the moment when the browser is about to come back.
+    pub(crate) async fn come_back(&self, daemon: &Daemon, person: usize) -> Url {
+        let begun = self.begin(daemon).await;
+        self.accept(&begun, person).await
+    }
+
+    /// The whole consent; the last page of it.
+    pub(crate) async fn consent(&self, daemon: &Daemon, person: usize) -> Answered {
+        let back = self.come_back(daemon, person).await;
+        self.get(back).await
+    }
+}
+
+impl Answered {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Every value of a header that may come more than once.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.body.contains(text)
+    }
+
+    fn begun(&self) -> Begun {
+        let webex = Url::parse(self.header(LOCATION.as_str()).unwrap()).unwrap();
+        let query = webex.query_pairs().into_owned().collect();
+        Begun { webex, query }
+    }
+}
