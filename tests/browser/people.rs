@@ -1,0 +1,122 @@
+//! What people do, in the order in which they do it.
+
+use std::time::Duration;
+
+use webex_sim::Settings;
+
+use super::accept;
+use super::granted;
+use super::start;
+use super::webdriver::Browser;
+use crate::support::BUSY_LOOP;
+use crate::support::Daemon;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+use crate::support::sim_with;
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn two_people_consent_in_their_browsers_and_stay_fresh() {
+    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let daemon = Daemon::start(&sim, &BUSY_LOOP).await;
+    let (ada, grace) = (Browser::start().await, Browser::start().await);
+    start(&ada, &daemon).await;
+    start(&grace, &daemon).await;
+    accept(&ada, 0).await;
+    accept(&grace, 1).await;
+    assert_eq!(granted(&ada).await, "Ada Lovelace");
+    assert_eq!(granted(&grace).await, "Grace Hopper");
+    daemon.wait_until_kept(&["ada", "grace"]).await;
+    let renewed = || counters(&sim).people.iter().filter(|person| person.refreshes.renewed > 1).count();
+    eventually("both are refreshed twice", || renewed() == 2).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_decline_is_understood_and_may_be_taken_back() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    start(&browser, &daemon).await;
+    browser.click("#decline").await;
+    assert_eq!(browser.text("#problem").await, "You did not consent");
+    assert!(daemon.kept().is_empty());
+    browser.click("#start").await;
+    accept(&browser, 2).await;
+    assert_eq!(granted(&browser).await, "Katherine Johnson");
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    start(&browser, &daemon).await;
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    let kept = daemon.kept();
+
+    browser.reload().await;
+    assert_eq!(browser.text("#problem").await, "This link is no longer good");
+    assert!(browser.text("main").await.contains("all is well"));
+    assert_eq!(daemon.kept(), kept);
+    assert_eq!(counters(&sim).calls.access_token, 1);
+
+    // Back at the question: the old consent is used up there, so the answer to it is, too.
+    browser.back().await;
+    accept(&browser, 0).await;
+    assert_eq!(browser.text("#problem").await, "This link is no longer good");
+    assert_eq!(daemon.kept(), kept);
+
+    browser.click("#start").await;
+    accept(&browser, 1).await;
+    assert_eq!(granted(&browser).await, "Grace Hopper");
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn two_tabs_do_not_get_into_each_others_way() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    let one = browser.tab().await;
+    start(&browser, &daemon).await;
+    let two = browser.new_tab().await;
+    start(&browser, &daemon).await;
+    browser.switch_to(&one).await;
+    accept(&browser, 0).await;
+    browser.switch_to(&two).await;
+    accept(&browser, 1).await;
+    assert_eq!(granted(&browser).await, "Grace Hopper");
+    browser.switch_to(&one).await;
+    assert_eq!(granted(&browser).await, "Ada Lovelace");
+    daemon.wait_until_kept(&["ada", "grace"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_restart_while_somebody_reads_webexs_page_is_not_noticed() {
+    let sim = sim().await;
+    let (mut daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    start(&browser, &daemon).await;
+    assert_eq!(daemon.terminate().await.code, Some(0));
+    daemon.restart(&[]).await;
+    accept(&browser, 4).await;
+    assert_eq!(granted(&browser).await, "Dorothy Vaughan");
+    daemon.wait_until_kept(&["dorothy"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn nobody_else_is_told_of_a_consent() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    start(&browser, &daemon).await;
+    assert_eq!(browser.evaluate("document.referrer").await, "", "Webex is told where the browser was");
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the ticket");
+    // Our one style sheet passes the strict policy, and there is nothing else.
+    assert_eq!(browser.evaluate("document.styleSheets.length").await, 1);
+    assert_eq!(browser.evaluate("document.scripts.length").await, 0);
+    assert_eq!(browser.url().await.path(), "/oauth");
+}

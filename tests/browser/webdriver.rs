@@ -1,0 +1,212 @@
+//! A browser, driven by W3C WebDriver: the dozen calls of it that these tests need.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Client;
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::support::HANGS;
+use crate::support::http;
+
+/// Headless, as root in a container too, and calling nobody but the pages under test.
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+
+/// A key of an element in WebDriver's JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Chromium with an empty profile. It ends, whatever the test does, when this is dropped.
+pub(super) struct Browser {
+    http: Client,
+    session: String,
+    _driver: Driver,
+    _profile: TempDir,
+}
+
+/// chromedriver and the browser it starts, which are one process group.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Errors only say that it has ended already.
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// A tab of the browser.
+#[derive(Clone, Debug)]
+pub(super) struct Tab(String);
+
+impl Browser {
+    pub(super) async fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let (driver, port) = Driver::start(profile.path());
+        let mut args: Vec<String> = FLAGS.map(str::to_owned).into();
+        args.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
+        // Elements are waited for, so that no test has to guess how long a page takes.
+        let patience = u64::try_from(HANGS.as_millis()).unwrap();
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "acceptInsecureCerts": true,
+            "timeouts": { "implicit": patience, "pageLoad": patience },
+            "goog:chromeOptions": { "args": args },
+        } } });
+        let (http, driver_url) = (http(), format!("http://127.0.0.1:{port}/session"));
+        let begun = call(&http, Method::POST, &driver_url, Some(capabilities)).await;
+        let session = format!("{driver_url}/{}", begun["sessionId"].as_str().unwrap());
+        Self { http, session, _driver: driver, _profile: profile }
+    }
+
+    async fn get(&self, word: &str) -> Value {
+        call(&self.http, Method::GET, &format!("{}/{word}", self.session), None).await
+    }
+
+    async fn post(&self, word: &str, body: Value) -> Value {
+        call(&self.http, Method::POST, &format!("{}/{word}", self.session), Some(body)).await
+    }
+
+    /// Returns when the page is loaded.
+    pub(super) async fn open(&self, url: &Url) {
+        self.post("url", json!({ "url": url.as_str() })).await;
+    }
+
+    pub(super) async fn back(&self) {
+        self.post("back", json!({})).await;
+    }
+
+    pub(super) async fn reload(&self) {
+        self.post("refresh", json!({})).await;
+    }
+
+    pub(super) async fn url(&self) -> Url {
+        Url::parse(self.get("url").await.as_str().unwrap()).unwrap()
+    }
+
+    /// The id of the element that this selector finds first; waits until there is one.
+    async fn find(&self, css: &str) -> String {
+        let found = self.post("element", json!({ "using": "css selector", "value": css })).await;
+        found[ELEMENT].as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn click(&self, css: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("element/{element}/click"), json!({})).await;
+    }
+
+    /// What a person reads there.
+    pub(super) async fn text(&self, css: &str) -> String {
+        let element = self.find(css).await;
+        self.get(&format!("element/{element}/text")).await.as_str().unwrap().to_owned()
+    }
+
+    /// What a script in the page would get. The console's rights: the page's own policy does not hold it.
+    pub(super) async fn evaluate(&self, script: &str) -> Value {
+        self.post("execute/sync", json!({ "script": format!("return {script}"), "args": [] })).await
+    }
+
+    pub(super) async fn tab(&self) -> Tab {
+        Tab(self.get("window").await.as_str().unwrap().to_owned())
+    }
+
+    /// Opens another tab and goes there.
+    pub(super) async fn new_tab(&self) -> Tab {
+        let opened = self.post("window/new", json!({ "type": "tab" })).await;
+        let tab = Tab(opened["handle"].as_str().unwrap().to_owned());
+        self.switch_to(&tab).await;
+        tab
+    }
+
+    pub(super) async fn switch_to(&self, tab: &Tab) {
+        self.post("window", json!({ "handle": tab.0 })).await;
+    }
+
+    /// A screen of another size, dark or light, from the next page on.
+    pub(super) async fn look_like(&self, width: u32, height: u32, scheme: &str) {
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) {
+        self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+    }
+
+    /// Writes what is seen into `target/screenshots/NAME.png`.
+    pub(super) async fn screenshot(&self, name: &str) -> PathBuf {
+        let png = STANDARD.decode(self.get("screenshot").await.as_str().unwrap()).unwrap();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join(format!("{name}.png"));
+        std::fs::write(&file, png).unwrap();
+        file
+    }
+}
+
+impl Driver {
+    /// Starts chromedriver on a free port and says which it is.
+    fn start(home: &Path) -> (Self, u16) {
+        let child = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            // Crash reports and the like go there.
+            .env("HOME", home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver must be installed; bash tests/run.sh does that");
+        let mut driver = Self(child);
+        let mut lines = BufReader::new(driver.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let told = lines.find_map(|line| {
+            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        let port = told.expect("chromedriver tells its port");
+        // Somebody must read what it writes, or it waits for that.
+        std::thread::spawn(move || lines.for_each(drop));
+        (driver, port)
+    }
+}
+
+async fn call(http: &Client, method: Method, url: &str, body: Option<Value>) -> Value {
+    let mut request = http.request(method, url);
+    if let Some(body) = &body {
+        request = request.json(body);
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    let mut json: Value = answer.json().await.unwrap();
+    let value = json["value"].take();
+    assert!(
+        status.is_success(),
+        "{url} {}: {} {}",
+        body.unwrap_or_default(),
+        value["error"],
+        value["message"]
+    );
+    value
+}
