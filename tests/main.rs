@@ -10,6 +10,8 @@ mod consent;
 #[cfg(test)]
 mod event_loop;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod store;

@@ -90,10 +90,11 @@ async fn a_key_that_cannot_be_one_is_refused() {
 #[tokio::test]
 async fn a_store_of_a_later_version_is_refused() {
     let home = Home::keeping(&["ada"]).await;
-    home.shell().pragma_update(None, "user_version", 2).unwrap();
-    let text = refused(&home, |e| matches!(e, StoreError::Newer { found: 2, known: 1, .. }));
-    says(&text, &["tokend.db", "version 2", "up to 1", "newer webex-tokend"]);
-    home.shell().pragma_update(None, "user_version", 1).unwrap();
+    let known: i64 = home.shell().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    home.shell().pragma_update(None, "user_version", 4711).unwrap();
+    let text = refused(&home, |e| matches!(e, StoreError::Newer { found: 4711, .. }));
+    says(&text, &["tokend.db", "version 4711", &format!("up to {known}"), "newer webex-tokend"]);
+    home.shell().pragma_update(None, "user_version", known).unwrap();
     assert_eq!(found(&home.open(), "ada").await, grant("ada"));
 }
 

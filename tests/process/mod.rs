@@ -1,0 +1,120 @@
+//! The real binary over its life: the loop on the clock on the wall, restarts, the test hook, secrets, wrong settings.
+
+mod secrets;
+mod settings;
+
+use std::time::Duration;
+
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+use crate::support::sim_with;
+
+/// Every grant is older than this at every other wake.
+const SHORT_LOOP: [(&str, &str); 3] = [
+    ("EVENT_LOOP_SLEEP_SECONDS", "1"),
+    ("EVENT_LOOP_DAYS", "0.00002"),
+    ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
+];
+
+const KILLS: usize = 3;
+
+fn renewing() -> Settings {
+    Settings { noop_window: Duration::ZERO, ..Settings::default() }
+}
+
+fn renewed(sim: &Sim, person: usize) -> u64 {
+    counters(sim).people.get(person).map_or(0, |person| person.refreshes.renewed)
+}
+
+async fn all_renewed(sim: &Sim, persons: usize, times: u64) {
+    let before: Vec<u64> = (0..persons).map(|person| renewed(sim, person)).collect();
+    eventually("each is renewed so many times more", || {
+        (0..persons).all(|person| renewed(sim, person) >= before[person] + times)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills() {
+    let sim = sim_with(renewing()).await;
+    let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;
+    for person in 0..4 {
+        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+    }
+    all_renewed(&sim, 4, 3).await;
+
+    let ended = daemon.terminate().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    daemon.restart(&[]).await;
+    daemon.wait_for_line("4 persons in").await;
+    all_renewed(&sim, 4, 2).await;
+
+    for _ in 0..KILLS {
+        daemon.kill9();
+        daemon.restart(&[]).await;
+        daemon.wait_for_line("4 persons in").await;
+        all_renewed(&sim, 4, 1).await;
+    }
+
+    assert_eq!(counters(&sim).most_in_flight_for_one_token, 1);
+    assert_eq!(counters(&sim).refreshes.refused, 0);
+    for person in 0..4 {
+        let starts = counters(&sim).people[person].starts_ms.clone();
+        let gaps: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        // A refresh that a kill cut short is sent again at the next start.
+        let early = gaps.iter().filter(|gap| **gap <= 1_700).count();
+        assert!(early <= KILLS, "older than 1.728 s each time but after a kill: {gaps:?}");
+        let usual = gaps.iter().filter(|gap| (1_700..=3_200).contains(*gap)).count();
+        assert!(usual * 2 > gaps.len(), "at every other wake, mostly: {gaps:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_test_hook_refreshes_its_person_at_the_first_wake() {
+    let sim = sim().await;
+    let two_days_ago = sim.now_ms() - 2 * 86_400_000;
+    let tokens = sim.with(|webex| webex.mint(two_days_ago, 0));
+    let id = sim.with(|webex| webex.settings().people[0].id.clone());
+    let hook = [
+        ("TEST_PERSON_ID", id.as_str()),
+        ("TEST_ACCESS_TOKEN", tokens.access_token.as_str()),
+        ("TEST_REFRESH_TOKEN", tokens.refresh_token.as_str()),
+    ];
+    let mut daemon = Daemon::start(&sim, &hook).await;
+    daemon.wait_for_line("aged for the first wake").await;
+    daemon.wait_for_line(&format!("{id}: renewed")).await;
+    assert_eq!(counters(&sim).refreshes.attempts, 1);
+
+    daemon.restart(&[]).await;
+    daemon.wait_for_line("its tokens are kept and aged").await;
+    daemon.wait_for_line(&format!("{id}: unchanged")).await;
+    assert_eq!(counters(&sim).refreshes.attempts, 2);
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_store_is_refused_and_the_first_goes_on() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let state = daemon.state_dir();
+    let second = settings::run(&sim, &[("TOKEND_STATE_DIR", state.to_str().unwrap())]);
+    assert_eq!(second.code, 5, "{}", second.stderr);
+    assert!(second.stderr.contains("is in use by another webex-tokend"), "{}", second.stderr);
+    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let port = daemon.port().to_string();
+    let second = settings::run(&sim, &[("MY_APP_PORT", &port)]);
+    assert_eq!(second.code, 1, "{}", second.stderr);
+    assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
+}

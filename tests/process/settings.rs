@@ -1,0 +1,101 @@
+//! Wrong settings: all mistakes at once, by name, exit code 2, nothing opened.
+
+use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
+
+use webex_sim::Sim;
+
+/// How a run ended that was not meant to serve.
+pub(super) struct Run {
+    pub(super) code: i32,
+    pub(super) stderr: String,
+}
+
+fn command(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.current_dir(home).env_clear().env("HOME", home).stdin(Stdio::null());
+    command
+}
+
+fn ended(mut command: Command) -> Run {
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty(), "only results go to stdout");
+    Run { code: output.status.code().unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+/// Starts a daemon with good settings but these, and waits for its end.
+pub(super) fn run(sim: &Sim, settings: &[(&str, &str)]) -> Run {
+    let home = tempfile::tempdir().unwrap();
+    let (id, secret) = sim.with(|webex| {
+        let settings = webex.settings();
+        (settings.client_id.clone(), settings.client_secret.clone())
+    });
+    let mut command = command(home.path());
+    command
+        .env("MY_APP_CLIENT_ID", id)
+        .env("MY_APP_SECRET_ID", secret)
+        .env("WEBEX_API_BASE_URL", sim.base_url());
+    ended({
+        command.envs(settings.iter().copied());
+        command
+    })
+}
+
+#[test]
+fn every_kind_of_wrong_setting_is_reported_at_once_and_nothing_is_opened() {
+    let home = tempfile::tempdir().unwrap();
+    let wrong = [
+        ("MY_APP_PORT", "http"),
+        ("MY_APP_REDIRECT_URI", "https://localhost:8000/callback"),
+        ("MY_APP_SCOPES", "\"quoted\""),
+        ("EVENT_LOOP_SLEEP_SECONDS", "0"),
+        ("EVENT_LOOP_DAYS", "a day"),
+        ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "-1"),
+        ("EVENT_LOOP_FLOOR_SECONDS", "1.5"),
+        ("EVENT_LOOP_CONCURRENCY", "0"),
+        ("EVENT_LOOP_MAX_PER_SECOND", "NaN"),
+        ("WEBEX_API_BASE_URL", "http://webexapis.com/v1"),
+        ("WEBEX_CA_FILE", "/nowhere/roots.pem"),
+        ("TOKEND_STORE_URL", "mysql:tokend"),
+        ("TOKEND_BIND", "localhost"),
+        ("TOKEND_TLS_CERT", "/nowhere/cert.pem"),
+    ];
+    let mut command = command(home.path());
+    command.envs(wrong).env("MY_APP_SECRET_ID_FILE", "/nowhere/secret");
+    let run = ended(command);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    for (variable, _) in wrong {
+        assert!(
+            run.stderr.contains(&format!("{variable}: found ")),
+            "{variable} is missing in:\n{}",
+            run.stderr
+        );
+    }
+    for variable in ["MY_APP_CLIENT_ID: found nothing", "MY_APP_SECRET_ID_FILE: found "] {
+        assert!(run.stderr.contains(variable), "{variable} is missing in:\n{}", run.stderr);
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_right() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = command(home.path());
+    command.arg("--frobnicate");
+    let run = ended(command);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("--frobnicate") && run.stderr.contains("--help"), "{}", run.stderr);
+}
+
+#[test]
+fn a_dotenv_file_is_read_and_a_broken_one_is_told_without_its_values() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".env"), "EVENT_LOOP_DAYS=soon\n").unwrap();
+    let run_it = || ended(command(home.path()));
+    assert!(run_it().stderr.contains("EVENT_LOOP_DAYS: found \"soon\""));
+    std::fs::write(home.path().join(".env"), "MY_APP_SECRET_ID='s3cr3t\n").unwrap();
+    let run = run_it();
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains(".env: found") && !run.stderr.contains("s3cr3t"), "{}", run.stderr);
+}
