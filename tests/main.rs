@@ -8,6 +8,8 @@ mod browser;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod event_loop;
 #[cfg(test)]
 mod process;
