@@ -61,6 +61,7 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] says why it could not start, or why it had to end.
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
+    log::info!("webex-tokend {}", env!("CARGO_PKG_VERSION"));
     for remark in &config.remarks {
         log::warn!("{remark}");
     }
@@ -71,9 +72,9 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
         match house.consents.hook(hook).await? {
-            Hooked::Put => log::info!("test hook: {person} was put into the store, aged for the first wake"),
+            Hooked::Put => log::warn!("test hook: {person} was put into the store, aged for the first wake"),
             Hooked::Aged => {
-                log::info!("test hook: {person} is in the store already, its tokens are kept and aged")
+                log::warn!("test hook: {person} is in the store already, its tokens are kept and aged")
             }
         }
     }
@@ -189,21 +190,18 @@ fn serve_on(
 async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError> {
     let census = store.census().await?;
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
-    log::info!("webex-tokend {}: {} persons in {kept}", env!("CARGO_PKG_VERSION"), census.people);
+    log::info!("persons kept: {}, in {kept}", census.people);
     if census.consent_needed > 0 {
-        log::warn!("{} of them must consent again", census.consent_needed);
+        log::warn!("in need of consent: {}", census.consent_needed);
     }
     if census.elsewhere > 0 {
-        log::warn!(
-            "{} grants belong to other client ids than MY_APP_CLIENT_ID; they are left alone",
-            census.elsewhere
-        );
+        log::warn!("kept for other client ids than MY_APP_CLIENT_ID, and left alone: {}", census.elsewhere);
     }
-    let url = &config.door.redirect_uri;
-    log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
     for listen in &config.door.addresses {
         log::info!("listening on {}", listen.address);
     }
+    let url = &config.door.redirect_uri;
+    log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
     Ok(())
 }
 

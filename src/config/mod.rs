@@ -26,7 +26,7 @@ use crate::webex::Integration;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 26] = [
+pub const VARIABLES: [&str; 28] = [
     "MY_APP_PORT",
     "MY_APP_CLIENT_ID",
     "MY_APP_SECRET_ID",
@@ -53,6 +53,8 @@ pub const VARIABLES: [&str; 26] = [
     "TEST_REFRESH_TOKEN",
     "RUST_LOG",
     "STATE_DIRECTORY",
+    "XDG_STATE_HOME",
+    "HOME",
 ];
 
 /// What the daemon runs with.
@@ -161,10 +163,7 @@ impl Config {
         let store = store(reader);
         let hook = hook(reader);
         let door = door(reader, redirect_uri);
-        let mut remarks = Vec::new();
-        if hook.is_none() && HOOK.iter().any(|name| reader.text(name).is_some()) {
-            remarks.push(format!("the test hook is off: it needs all of {}", HOOK.join(", ")));
-        }
+        let remarks = remarks(reader, hook.is_some(), door.as_ref());
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
             integration,
@@ -178,6 +177,33 @@ impl Config {
             remarks,
         })
     }
+}
+
+/// Things that are allowed and look like mistakes.
+fn remarks(reader: &Reader<'_>, hook: bool, door: Option<&DoorConfig>) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if !hook && HOOK.iter().any(|name| reader.text(name).is_some()) {
+        remarks.push(format!("the test hook is off: it needs all of {}", HOOK.join(", ")));
+    }
+    let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
+    for name in
+        placeholders.filter(|name| reader.text(name).is_some_and(|text| text.starts_with("your-client-")))
+    {
+        remarks.push(format!(
+            "{name} is the sample's placeholder; Webex will refuse it until yours stands there"
+        ));
+    }
+    let Some(door) = door else { return remarks };
+    let (url, port) = (&door.redirect_uri, door.addresses.first().map(|listen| listen.address.port()));
+    if is_loopback(url) && url.port_or_known_default() != port {
+        remarks.push(format!("browsers come back to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
+    }
+    if !door.secure && door.pem.is_some() {
+        remarks.push(
+            "TOKEND_TLS_CERT and TOKEND_TLS_KEY are not used: MY_APP_REDIRECT_URI is plain http".to_owned(),
+        );
+    }
+    remarks
 }
 
 const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];

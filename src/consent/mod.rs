@@ -100,6 +100,8 @@ pub struct Granted {
     pub person: Person,
     /// What was granted, if Webex said so, else what was asked for.
     pub scopes: Vec<String>,
+    /// When the access token dies, if nobody renews it.
+    pub expires_at: UnixTime,
     /// Whether the person was known before.
     pub saved: Saved,
 }
@@ -198,11 +200,29 @@ impl Consents {
         }
         let finished = self.exchange(&code, &ticket).await;
         match &finished {
-            Ok(granted) => log::info!("{}: consent kept ({:?})", granted.person, granted.saved),
+            Ok(granted) => self.tell(granted),
             Err(ConsentError::Unreachable { .. }) => self.redeemed.give_back(&state),
             Err(_) => {}
         }
         finished
+    }
+
+    fn tell(&self, granted: &Granted) {
+        let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
+        let whose = match granted.saved {
+            Saved::New => "a new person",
+            Saved::Replaced => "in the place of an older one",
+        };
+        log::info!("{person}: consent kept, {whose}, id {id}, expires {until}");
+        let missing: Vec<&str> = self
+            .scopes()
+            .iter()
+            .filter(|scope| !granted.scopes.contains(scope))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            log::warn!("{person}: asked for but not granted: {}", missing.join(" "));
+        }
     }
 
     async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Result<Granted, ConsentError> {
@@ -234,13 +254,14 @@ impl Consents {
         let no_refresh_token =
             || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
         let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
+        let expires_at = tokens.expires_at;
         let granted =
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let grant = Grant::consented(person.clone(), tokens, sent_at, &self.policy, self.clock.now());
         let saved = self.store.save_consent(grant).await?;
         self.view.publish(&person.id);
         self.wake.nudge();
-        Ok(Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), saved })
+        Ok(Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), expires_at, saved })
     }
 
     async fn whose(&self, access_token: &Secret) -> Result<Person, Unknown> {

@@ -38,6 +38,22 @@ impl UnixTime {
     }
 }
 
+/// A span of time as people say it: its two largest units, `14 d`, `6 h 43 min`, `9 s`.
+#[must_use]
+pub fn spoken(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let said = parts.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
+    let text = said.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "0 s".to_owned() } else { text }
+}
+
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
@@ -74,6 +90,17 @@ mod tests {
     fn times_are_printed_as_rfc_3339() {
         assert_eq!(UnixTime(1_795_000_000_999).to_string(), "2026-11-18T11:06:40Z");
         assert_eq!(UnixTime::NEVER.to_string(), "never");
+    }
+
+    #[test]
+    fn spans_are_said_in_their_two_largest_units() {
+        let said = |seconds| spoken(Duration::from_secs(seconds));
+        assert_eq!(said(0), "0 s");
+        assert_eq!(said(59), "59 s");
+        assert_eq!(said(60), "1 min");
+        assert_eq!(said(24_188), "6 h 43 min");
+        assert_eq!(said(86_400 + 59), "1 d");
+        assert_eq!(said(14 * 86_400 + 3600), "14 d 1 h");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
+use crate::domain::time::spoken;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::busy::Busy;
@@ -164,12 +165,41 @@ impl Refresher {
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next).await;
         if kept == Some(Committed::Kept) {
-            tell(&next, reply.tracking_id.as_deref(), now);
+            self.tell(&next, reply.tracking_id.as_deref(), now);
         } else if kept == Some(Committed::Superseded) {
             log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
         }
         tell_turn(turn);
         kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
+    }
+
+    /// The one line of a refresh.
+    fn tell(&self, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
+        let (person, last) = (&grant.person, &grant.last);
+        let id = tracking_id.unwrap_or("none");
+        let hash = grant.tokens.access_token.fingerprint();
+        let expires = grant.tokens.expires_at;
+        match last.outcome {
+            Outcome::Renewed | Outcome::Unchanged => {
+                log::info!(
+                    "{person}: {}, expires {expires}, token hash {hash}, tracking id {id}",
+                    last.outcome
+                );
+            }
+            Outcome::ConsentNeeded => log::error!(
+                "{person}: consent needed at {}, Webex no longer renews this grant ({}); the access token lives until \
+                 {expires}, token hash {hash}, tracking id {id}",
+                self.parts.webex.consent_url(&grant.person),
+                last.detail
+            ),
+            outcome => log::warn!(
+                "{person}: {outcome} ({}), failure {} in a row, next try in {}; the access token lives until {expires}, \
+                 token hash {hash}, tracking id {id}",
+                last.detail,
+                grant.failures,
+                spoken(grant.next.due_at.until(now))
+            ),
+        }
     }
 
     /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
@@ -193,31 +223,6 @@ impl Refresher {
                 () = stopping.cancelled(), if tries > 3 => return None,
             }
         }
-    }
-}
-
-/// The one line of a refresh.
-fn tell(grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
-    let (person, last) = (&grant.person, &grant.last);
-    let id = tracking_id.unwrap_or("none");
-    let hash = grant.tokens.access_token.fingerprint();
-    let expires = grant.tokens.expires_at;
-    match last.outcome {
-        Outcome::Renewed | Outcome::Unchanged => {
-            log::info!("{person}: {}, expires {expires}, token hash {hash}, tracking id {id}", last.outcome);
-        }
-        Outcome::ConsentNeeded => log::error!(
-            "{person}: consent needed, Webex no longer renews this grant ({}); the access token lives until {expires}, \
-             token hash {hash}, tracking id {id}",
-            last.detail
-        ),
-        outcome => log::warn!(
-            "{person}: {outcome} ({}), failure {} in a row, next try in {:.0?}; the access token lives until {expires}, \
-             token hash {hash}, tracking id {id}",
-            last.detail,
-            grant.failures,
-            grant.next.due_at.until(now)
-        ),
     }
 }
 

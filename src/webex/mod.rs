@@ -65,6 +65,20 @@ impl Webex {
         &self.integration
     }
 
+    /// Where a person consents again: our own address, which asks Webex for this account.
+    #[must_use]
+    pub fn consent_url(&self, person: &Person) -> String {
+        let base = &self.integration.redirect_uri;
+        person.email.as_ref().map_or_else(
+            || base.clone(),
+            |email| {
+                let encoded: String =
+                    url::form_urlencoded::byte_serialize(email.as_str().as_bytes()).collect();
+                format!("{base}?person={encoded}")
+            },
+        )
+    }
+
     /// Where the browser goes to consent (RFC 6749, 4.1.1, with PKCE by RFC 7636). `hint` preselects the account.
     #[must_use]
     pub fn authorize_url(&self, ticket: &Ticket, hint: Option<&Email>) -> String {

@@ -96,6 +96,9 @@ impl HttpTransport {
             .retry(reqwest::retry::never());
         if let Some(pem) = extra_roots {
             let roots = Certificate::from_pem_bundle(pem).map_err(|e| TransportError::Roots(chain(&e)))?;
+            if roots.is_empty() {
+                return Err(TransportError::Roots("there is no certificate in it".to_owned()));
+            }
             client = client.tls_certs_merge(roots);
         } else if plain {
             client = client.tls_certs_only([]);

@@ -53,13 +53,13 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
     assert_eq!(ended.code, Some(0));
     assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
     daemon.restart(&[]).await;
-    daemon.wait_for_line("4 persons in").await;
+    daemon.wait_for_line("persons kept: 4").await;
     all_renewed(&sim, 4, 2).await;
 
     for _ in 0..KILLS {
         daemon.kill9();
         daemon.restart(&[]).await;
-        daemon.wait_for_line("4 persons in").await;
+        daemon.wait_for_line("persons kept: 4").await;
         all_renewed(&sim, 4, 1).await;
     }
 

@@ -183,7 +183,7 @@ impl Verdict {
         match self {
             Self::Renewed(_) | Self::Unchanged(_) => "",
             Self::TokenLimit => {
-                "the person has as many live tokens as Webex allows; end some at https://idbroker.webex.com/idb/profile"
+                "the person has as many live tokens as Webex allows and can end some at https://idbroker.webex.com/idb/profile"
             }
             Self::ConsentNeeded(why) | Self::ClientRefused(why) | Self::Busy(why) | Self::Transient(why) => {
                 why
