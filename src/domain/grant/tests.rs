@@ -139,11 +139,8 @@ fn what_an_answer_leaves_out_stays_as_it_was() {
     let mut grant = consented();
     grant.tokens.token_type = "MAC".to_owned();
     let renewed = after(&grant, Verdict::Renewed(bare_answer("access-1")), CONSENTED + DAY);
-    let expected = Tokens {
-        access_token: secret("access-1"),
-        expires_at: CONSENTED + DAY + TWO_WEEKS,
-        ..grant.tokens.clone()
-    };
+    let expected =
+        Tokens { access_token: secret("access-1"), expires_at: CONSENTED + DAY + TWO_WEEKS, ..grant.tokens };
     assert_eq!(renewed.tokens, expected);
 }
 

@@ -18,7 +18,7 @@ struct Luck {
     lateness: f64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     Transient,
     ClientRefused,
