@@ -1,0 +1,64 @@
+//! Who `people/me` says somebody is.
+
+use super::*;
+
+fn met(body: &str) -> Person {
+    person(&raw(200, body)).unwrap()
+}
+
+fn unknown(status: u16, body: &str) -> Unknown {
+    person(&raw(status, body)).unwrap_err()
+}
+
+#[test]
+fn a_person_is_read() {
+    let ada = met(r#"{"id":"Y2lz1","emails":["Ada@Example.com","b@example.com"],"displayName":" Ada L. ",
+            "orgId":"Y2lzORG","created":"2015","status":"active","type":"person"}"#);
+    assert_eq!(ada.id.as_str(), "Y2lz1");
+    assert_eq!(ada.email.unwrap().as_str(), "ada@example.com");
+    assert_eq!(ada.display_name.as_deref(), Some("Ada L."));
+    assert_eq!(ada.org_id.as_deref(), Some("Y2lzORG"));
+}
+
+#[test]
+fn everything_but_the_id_may_be_missing_or_unfit() {
+    for body in [
+        r#"{"id":"Y2lz1"}"#,
+        r#"{"id":"Y2lz1","emails":[],"displayName":"","orgId":""}"#,
+        r#"{"id":"Y2lz1","emails":"a@b","displayName":7,"orgId":null}"#,
+        r#"{"id":"Y2lz1","emails":[null,"no address"],"displayName":"\n\t"}"#,
+    ] {
+        assert_eq!(met(body), Person::known_by(PersonId::parse("Y2lz1").unwrap()), "{body}");
+    }
+}
+
+#[test]
+fn the_first_address_that_parses_is_taken_and_a_name_is_one_line() {
+    let odd = met(r#"{"id":"1","emails":[7,"nobody","c@d"],"displayName":"A\nB\u0000"}"#);
+    assert_eq!(odd.email.unwrap().as_str(), "c@d");
+    assert_eq!(odd.display_name.as_deref(), Some("AB"));
+    let long = met(&format!(r#"{{"id":"1","displayName":"{}"}}"#, "é".repeat(1000)));
+    assert_eq!(long.display_name.unwrap().chars().count(), SHOWN_MAX);
+}
+
+#[test]
+fn an_answer_that_names_nobody_is_final_and_a_broken_one_is_not() {
+    for body in ["{}", "[]", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":"two words"}"#] {
+        assert!(!unknown(200, body).transient, "{body}");
+    }
+    assert!(unknown(200, "<html>").transient);
+    assert!(unknown(200, r#"{"id":"Y2l"#).transient);
+}
+
+#[test]
+fn a_refusal_tells_its_text_and_whether_to_try_again() {
+    for status in [408, 423, 429, 500, 502, 503, 504] {
+        assert!(unknown(status, "").transient, "{status}");
+    }
+    for status in [204, 302, 400, 401, 403, 404] {
+        assert!(!unknown(status, "").transient, "{status}");
+    }
+    let forbidden = unknown(403, r#"{"message":"Invalid access token","trackingId":"ROUTER_9"}"#);
+    assert_eq!(forbidden.why, "HTTP 403: Invalid access token");
+    assert_eq!(forbidden.tracking_id.as_deref(), Some("ROUTER_9"));
+}
