@@ -1,0 +1,312 @@
+//! Defaults to the letter, every mistake by name, and no secret in either.
+
+mod files;
+mod places;
+
+use super::*;
+
+const SECRET: &str = "s3cr3t-of-the-client";
+
+/// What has no default.
+fn required() -> Source {
+    Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET), ("HOME", "/home/ada")])
+}
+
+/// The required settings and these.
+fn with<const N: usize>(pairs: [(&str, &str); N]) -> Source {
+    let mut source = required();
+    source.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    source
+}
+
+fn read<const N: usize>(pairs: [(&str, &str); N]) -> Config {
+    Config::read(&with(pairs)).unwrap()
+}
+
+fn mistakes(source: &Source) -> Vec<Mistake> {
+    Config::read(source).map(|_| ()).unwrap_err().0
+}
+
+/// The names of the variables that are wrong, in order.
+fn wrong<const N: usize>(pairs: [(&str, &str); N]) -> Vec<&'static str> {
+    mistakes(&with(pairs)).iter().map(|mistake| mistake.variable).collect()
+}
+
+fn addresses(config: &Config) -> Vec<String> {
+    config.door.addresses.iter().map(|listen| listen.address.to_string()).collect()
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = read([]);
+    let integration = &config.integration;
+    assert_eq!(integration.client_id, "C0ffee");
+    assert_eq!(integration.client_secret.expose(), SECRET);
+    assert_eq!(integration.redirect_uri, "https://localhost:8000/oauth");
+    assert_eq!(integration.scopes, ["spark:all"]);
+    assert_eq!(integration.base, "https://webexapis.com/v1");
+    assert_eq!(config.user_agent, format!("webex-tokend/{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(config.policy.sleep, Duration::from_secs(3600));
+    assert_eq!(config.policy.max_age, Duration::from_secs(86_400));
+    assert_eq!(config.policy.noop_window, Duration::from_secs(86_400));
+    assert_eq!(config.policy.floor, Duration::from_secs(300));
+    assert_eq!(config.pace, Pace { at_once: 16, per_second: 20.0 });
+    assert_eq!(config.ca_file, None);
+    assert_eq!(config.door.pem, None);
+    assert!(config.door.secure);
+    assert_eq!(addresses(&config), ["127.0.0.1:8000", "[::1]:8000"]);
+    assert!(config.hook.is_none());
+    assert!(config.remarks.is_empty());
+    let dir = Path::new("/home/ada/.local/state/webex-tokend");
+    let store = StoreConfig::Sqlite { path: dir.join("tokend.db"), key_file: dir.join("key") };
+    assert_eq!(config.store, store);
+}
+
+#[test]
+fn every_setting_is_taken() {
+    let config = read([
+        ("MY_APP_PORT", "8443"),
+        ("MY_USER_AGENT", "ada's agent"),
+        ("EVENT_LOOP_SLEEP_SECONDS", "1"),
+        ("EVENT_LOOP_DAYS", "0.0001"),
+        ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
+        ("EVENT_LOOP_FLOOR_SECONDS", "0"),
+        ("EVENT_LOOP_CONCURRENCY", "64"),
+        ("EVENT_LOOP_MAX_PER_SECOND", "0"),
+    ]);
+    assert_eq!(addresses(&config), ["127.0.0.1:8443", "[::1]:8443"]);
+    assert_eq!(config.user_agent, "ada's agent");
+    assert_eq!(config.policy.sleep, Duration::from_secs(1));
+    assert_eq!(config.policy.max_age, Duration::from_millis(8640));
+    assert_eq!((config.policy.noop_window, config.policy.floor), (Duration::ZERO, Duration::ZERO));
+    assert_eq!(config.pace, Pace { at_once: 64, per_second: 0.0 });
+}
+
+#[test]
+fn empty_settings_are_not_set_and_white_space_is_nobodys_intention() {
+    let config = read([("MY_APP_PORT", ""), ("EVENT_LOOP_DAYS", "  "), ("MY_APP_CLIENT_ID", " C0ffee\n")]);
+    assert_eq!(config.policy.max_age, Duration::from_secs(86_400));
+    assert_eq!(addresses(&config)[0], "127.0.0.1:8000");
+    assert_eq!(config.integration.client_id, "C0ffee");
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    let missing = mistakes(&Source::from([("HOME", "/home/ada")]));
+    let names: Vec<_> = missing.iter().map(|mistake| mistake.variable).collect();
+    assert_eq!(names, ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"]);
+    assert!(missing.iter().all(|mistake| mistake.found == "nothing"));
+    assert!(missing[1].expected.contains("MY_APP_SECRET_ID_FILE"));
+}
+
+#[test]
+fn numbers_out_of_range_or_no_numbers_are_told_by_name() {
+    for (name, values) in [
+        ("MY_APP_PORT", &["0", "65536", "-1", "http", "80.5"][..]),
+        ("EVENT_LOOP_SLEEP_SECONDS", &["0", "-1", "1.5", "2678401", "1h"]),
+        ("EVENT_LOOP_DAYS", &["0", "-1", "NaN", "inf", "3651", "a day"]),
+        ("EVENT_LOOP_NOOP_WINDOW_SECONDS", &["-1", "31536001", "x"]),
+        ("EVENT_LOOP_FLOOR_SECONDS", &["-1", "86401", "x"]),
+        ("EVENT_LOOP_CONCURRENCY", &["0", "1025", "x"]),
+        ("EVENT_LOOP_MAX_PER_SECOND", &["-1", "NaN", "10001", "x"]),
+    ] {
+        for value in values {
+            let found = mistakes(&with([(name, value)]));
+            assert_eq!(found.len(), 1, "{name}={value}");
+            assert_eq!((found[0].variable, found[0].found.as_str()), (name, &*format!("{value:?}")));
+            assert!(!found[0].expected.is_empty());
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_what_was_found_and_expected() {
+    let source = Source::from([
+        ("MY_APP_PORT", "eighty"),
+        ("MY_APP_REDIRECT_URI", "ftp://x"),
+        ("MY_APP_SCOPES", "\"all\""),
+        ("MY_USER_AGENT", "zwei\u{e4}"),
+        ("EVENT_LOOP_SLEEP_SECONDS", "0"),
+        ("EVENT_LOOP_DAYS", "0"),
+        ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "x"),
+        ("EVENT_LOOP_FLOOR_SECONDS", "x"),
+        ("EVENT_LOOP_CONCURRENCY", "0"),
+        ("EVENT_LOOP_MAX_PER_SECOND", "x"),
+        ("WEBEX_API_BASE_URL", "webexapis.com"),
+        ("WEBEX_CA_FILE", "/nowhere/ca.pem"),
+        ("TOKEND_STORE_URL", "mysql:x"),
+        ("TOKEND_BIND", "everywhere"),
+        ("TOKEND_TLS_CERT", "/nowhere/cert.pem"),
+        ("TOKEND_TLS_KEY", "/nowhere/key.pem"),
+        ("TEST_PERSON_ID", "two words"),
+        ("TEST_ACCESS_TOKEN", "a"),
+        ("TEST_REFRESH_TOKEN", "r"),
+    ]);
+    let told = Config::read(&source).unwrap_err().to_string();
+    let also = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"];
+    for name in source_names(&source).iter().copied().chain(also) {
+        let lines = told.lines().filter(|line| line.starts_with(&format!("{name}: found "))).count();
+        let expected = usize::from(!matches!(name, "TEST_ACCESS_TOKEN" | "TEST_REFRESH_TOKEN"));
+        assert_eq!(lines, expected, "{name} in:\n{told}");
+    }
+    assert!(told.lines().all(|line| line.contains(", expected ")), "{told}");
+}
+
+fn source_names(source: &Source) -> Vec<&'static str> {
+    VARIABLES.into_iter().filter(|name| source.get(name).is_some()).collect()
+}
+
+#[test]
+fn no_secret_is_in_a_mistake_or_in_the_printed_settings() {
+    let hook = [
+        ("TEST_PERSON_ID", "ada"),
+        ("TEST_ACCESS_TOKEN", "s3cr3t-access"),
+        ("TEST_REFRESH_TOKEN", "s3cr3t-refresh"),
+    ];
+    let config = read(hook);
+    assert!(config.hook.is_some());
+    assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
+    let mut source = with(hook);
+    source.extend([
+        ("MY_APP_PORT".to_owned(), "x".to_owned()),
+        ("TEST_PERSON_ID".to_owned(), "two words".to_owned()),
+        ("TOKEND_STORE_URL".to_owned(), "postgres://tokend:s3cr3t@db/tokend".to_owned()),
+        ("WEBEX_API_BASE_URL".to_owned(), "https://:s3cr3t@webexapis.com/v1".to_owned()),
+        ("MY_APP_REDIRECT_URI".to_owned(), "https://ada:s3cr3t@localhost/oauth".to_owned()),
+    ]);
+    let told = mistakes(&source);
+    assert_eq!(told.len(), 5);
+    assert!(!format!("{told:?}").contains("s3cr3t"), "{told:?}");
+    assert!(!Mistakes(told).to_string().contains("s3cr3t"));
+}
+
+#[test]
+fn scopes_are_read_plain_and_percent_encoded() {
+    for text in [
+        "spark:all spark:kms",
+        "  spark:all \t spark:kms ",
+        "spark:all spark:kms spark:all",
+        "spark%3Aall%20spark%3Akms",
+        "spark%3Aall+spark%3Akms",
+        "spark%3Aall spark%3akms",
+    ] {
+        assert_eq!(read([("MY_APP_SCOPES", text)]).integration.scopes, ["spark:all", "spark:kms"], "{text}");
+    }
+    for text in ["\"spark:all\"", "spark:\u{fc}", "back\\slash", "%20", "%22", "spark%00all"] {
+        assert_eq!(wrong([("MY_APP_SCOPES", text)]), ["MY_APP_SCOPES"], "{text}");
+    }
+}
+
+#[test]
+fn the_redirect_uri_is_kept_to_the_letter() {
+    for text in [
+        "https://localhost:443/oauth",
+        "https://LocalHost:8000/oauth",
+        "https://example.com/webex/oauth",
+        "http://127.0.0.1:8000/oauth",
+        "https://b\u{fc}cher.example/oauth",
+    ] {
+        assert_eq!(read([("MY_APP_REDIRECT_URI", text)]).integration.redirect_uri, text);
+    }
+}
+
+#[test]
+fn a_redirect_uri_of_another_form_is_refused() {
+    for text in [
+        "localhost:8000/oauth",
+        "/oauth",
+        "ftp://localhost/oauth",
+        "https://localhost",
+        "https://localhost/oauth/",
+        "https://localhost/callback",
+        "https://localhost/oauth?x=1",
+        "https://localhost/oauth#x",
+        "https://ada@localhost/oauth",
+        "https://:pw@localhost/oauth",
+        "https:///oauth?",
+    ] {
+        assert_eq!(wrong([("MY_APP_REDIRECT_URI", text)]), ["MY_APP_REDIRECT_URI"], "{text}");
+    }
+}
+
+#[test]
+fn the_redirect_uri_decides_on_tls_and_on_who_may_come_in() {
+    let loopback = ["127.0.0.1:8000", "[::1]:8000"];
+    let everywhere = ["0.0.0.0:8000", "[::]:8000"];
+    for (text, secure, expected) in [
+        ("https://localhost:8000/oauth", true, loopback),
+        ("http://localhost:8000/oauth", false, loopback),
+        ("https://127.0.0.7/oauth", true, loopback),
+        ("https://[::1]:8000/oauth", true, loopback),
+        ("https://tokend.localhost/oauth", true, loopback),
+        ("https://example.com/oauth", true, everywhere),
+        ("http://10.0.0.1/oauth", false, everywhere),
+        ("https://localhost.example.com/oauth", true, everywhere),
+        ("https://notlocalhost/oauth", true, everywhere),
+    ] {
+        let config = read([("MY_APP_REDIRECT_URI", text)]);
+        assert_eq!(config.door.secure, secure, "{text}");
+        assert_eq!(addresses(&config), expected, "{text}");
+        let optional: Vec<_> = config.door.addresses.iter().map(|listen| listen.optional).collect();
+        assert_eq!(optional, [false, true], "a machine may be without IPv6");
+    }
+}
+
+#[test]
+fn addresses_are_bound_as_they_are_set() {
+    for (text, expected) in [
+        ("127.0.0.1", &["127.0.0.1:8000"][..]),
+        ("127.0.0.1,::1", &["127.0.0.1:8000", "[::1]:8000"]),
+        ("0.0.0.0:443, [::]:8443", &["0.0.0.0:443", "[::]:8443"]),
+        ("10.0.0.1 10.0.0.2,", &["10.0.0.1:8000", "10.0.0.2:8000"]),
+    ] {
+        let config = read([("TOKEND_BIND", text)]);
+        assert_eq!(addresses(&config), expected, "{text}");
+        assert!(config.door.addresses.iter().all(|listen| !listen.optional), "who names it wants it");
+    }
+    for text in ["localhost", "127.0.0.1,x", "::1:x", "127.0.0.1:99999", ",", "127.0.0.1/8"] {
+        assert_eq!(wrong([("TOKEND_BIND", text)]), ["TOKEND_BIND"], "{text}");
+    }
+}
+
+#[test]
+fn the_client_secret_goes_to_https_or_to_this_machine_only() {
+    for (text, base) in [
+        ("https://webexapis.com/v1/", "https://webexapis.com/v1"),
+        ("https://api-usgov.webex.com/v1", "https://api-usgov.webex.com/v1"),
+        ("http://127.0.0.1:9000/v1", "http://127.0.0.1:9000/v1"),
+        ("http://localhost:9000", "http://localhost:9000"),
+        ("http://[::1]:9000/v1", "http://[::1]:9000/v1"),
+    ] {
+        assert_eq!(read([("WEBEX_API_BASE_URL", text)]).integration.base, base);
+    }
+    for text in [
+        "http://webexapis.com/v1",
+        "http://localhost.example.com/v1",
+        "http://10.0.0.1/v1",
+        "webexapis.com/v1",
+        "file:///v1",
+        "https://webexapis.com/v1?x",
+        "https://webexapis.com/v1#x",
+        "https://ada@webexapis.com/v1",
+        "https://:pw@webexapis.com/v1",
+    ] {
+        assert_eq!(wrong([("WEBEX_API_BASE_URL", text)]), ["WEBEX_API_BASE_URL"], "{text}");
+    }
+}
+
+#[test]
+fn the_test_hook_needs_all_three() {
+    let all = [("TEST_PERSON_ID", "ada"), ("TEST_ACCESS_TOKEN", "a"), ("TEST_REFRESH_TOKEN", "r")];
+    let hook = read(all).hook.unwrap();
+    assert_eq!(hook.person.as_str(), "ada");
+    assert_eq!((hook.access_token.expose(), hook.refresh_token.expose()), ("a", "r"));
+    for missing in 0..3 {
+        let mut some = all;
+        some[missing].1 = "";
+        let config = read(some);
+        assert!(config.hook.is_none());
+        assert_eq!(config.remarks.len(), 1);
+        assert!(all.iter().all(|(name, _)| config.remarks[0].contains(name)));
+    }
+}
