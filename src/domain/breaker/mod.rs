@@ -149,7 +149,6 @@ impl Breaker {
         retry_after: Option<Duration>,
         now: UnixTime,
     ) -> Option<Turn> {
-        self.forget_future(now);
         match verdict {
             Verdict::Renewed(_) | Verdict::Unchanged(_) => {
                 self.accepted = Some((now, person.clone()));
