@@ -1,20 +1,18 @@
 //! Every setting, typed and defaulted; all mistakes at once. The only reader of the environment.
 
+mod door;
 mod parse;
 mod source;
 
 use std::fmt;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Host;
 use url::Url;
 
+use crate::config::door::door;
+use crate::config::door::is_loopback;
 use crate::config::parse::Reader;
 use crate::consent::Hook;
 use crate::domain::person::PersonId;
@@ -23,6 +21,8 @@ use crate::domain::secret::Secret;
 use crate::refresh::Pace;
 use crate::webex::Integration;
 
+pub use crate::config::door::DoorConfig;
+pub use crate::config::door::Listen;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
@@ -78,28 +78,6 @@ pub struct Config {
     pub hook: Option<Hook>,
     /// Things that are allowed and look like mistakes.
     pub remarks: Vec<String>,
-}
-
-/// Where people come in.
-#[derive(Clone, Debug)]
-pub struct DoorConfig {
-    /// Addresses to listen on.
-    pub addresses: Vec<Listen>,
-    /// TLS, or plain HTTP when the redirect URI says so.
-    pub secure: bool,
-    /// The redirect URI, parsed.
-    pub redirect_uri: Url,
-    /// The operator's certificate and key files.
-    pub pem: Option<(PathBuf, PathBuf)>,
-}
-
-/// An address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Where.
-    pub address: SocketAddr,
-    /// Whether the daemon starts without it where the machine does not have it (::1 without IPv6).
-    pub optional: bool,
 }
 
 /// Where grants are kept.
@@ -269,16 +247,6 @@ fn base(reader: &mut Reader<'_>) -> Option<String> {
     fits.then(|| text.trim_end_matches('/').to_owned())
 }
 
-/// Whether only this machine can reach the URL's host.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
 fn policy(reader: &mut Reader<'_>) -> Option<Policy> {
     let sleep = reader.whole("EVENT_LOOP_SLEEP_SECONDS", 3600, 1..=31 * 86_400, "seconds");
     let days = reader.decimal("EVENT_LOOP_DAYS", 1.0, 0.000_001..=3650.0, "days");
@@ -333,54 +301,6 @@ fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
         );
     }
     Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
-}
-
-fn door(reader: &mut Reader<'_>, redirect_uri: Option<Url>) -> Option<DoorConfig> {
-    let port =
-        reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
-    let pem = match (reader.file("TOKEND_TLS_CERT"), reader.file("TOKEND_TLS_KEY")) {
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (Some(_), None) => {
-            reader.missing_beside("TOKEND_TLS_KEY", "TOKEND_TLS_CERT");
-            None
-        }
-        (None, Some(_)) => {
-            reader.missing_beside("TOKEND_TLS_CERT", "TOKEND_TLS_KEY");
-            None
-        }
-        (None, None) => None,
-    };
-    let loopback = redirect_uri.as_ref().is_none_or(is_loopback);
-    let addresses = addresses(reader, loopback, port.unwrap_or(0));
-    let redirect_uri = redirect_uri?;
-    port?;
-    Some(DoorConfig { addresses: addresses?, secure: redirect_uri.scheme() == "https", redirect_uri, pem })
-}
-
-fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {
-    let Some(text) = reader.text("TOKEND_BIND") else {
-        let (v4, v6) = if loopback {
-            (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
-        } else {
-            (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
-        };
-        let listen = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
-        return Some(vec![listen(v4.into(), false), listen(v6.into(), true)]);
-    };
-    let listen = |word: &str| {
-        let address = word.parse().or_else(|_| word.parse().map(|ip: IpAddr| SocketAddr::new(ip, port)));
-        address.ok().map(|address| Listen { address, optional: false })
-    };
-    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
-    let addresses: Option<Vec<Listen>> = words.map(listen).collect();
-    let addresses = addresses.filter(|list| !list.is_empty());
-    if addresses.is_none() {
-        reader.wrong(
-            "TOKEND_BIND",
-            "IP addresses separated by commas, such as 127.0.0.1,::1 (with :PORT where it differs)",
-        );
-    }
-    addresses
 }
 
 fn hook(reader: &mut Reader<'_>) -> Option<Hook> {

@@ -1,0 +1,92 @@
+//! Where people come in: port, addresses, certificate.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use url::Host;
+use url::Url;
+
+use crate::config::parse::Reader;
+
+/// Where people come in.
+#[derive(Clone, Debug)]
+pub struct DoorConfig {
+    /// Addresses to listen on.
+    pub addresses: Vec<Listen>,
+    /// TLS, or plain HTTP when the redirect URI says so.
+    pub secure: bool,
+    /// The redirect URI, parsed.
+    pub redirect_uri: Url,
+    /// The operator's certificate and key files.
+    pub pem: Option<(PathBuf, PathBuf)>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether the daemon starts without it where the machine does not have it (::1 without IPv6).
+    pub optional: bool,
+}
+
+/// Whether only this machine can reach the URL's host.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+pub(super) fn door(reader: &mut Reader<'_>, redirect_uri: Option<Url>) -> Option<DoorConfig> {
+    let port =
+        reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
+    let pem = match (reader.file("TOKEND_TLS_CERT"), reader.file("TOKEND_TLS_KEY")) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (Some(_), None) => {
+            reader.missing_beside("TOKEND_TLS_KEY", "TOKEND_TLS_CERT");
+            None
+        }
+        (None, Some(_)) => {
+            reader.missing_beside("TOKEND_TLS_CERT", "TOKEND_TLS_KEY");
+            None
+        }
+        (None, None) => None,
+    };
+    let loopback = redirect_uri.as_ref().is_none_or(is_loopback);
+    let addresses = addresses(reader, loopback, port.unwrap_or(0));
+    let redirect_uri = redirect_uri?;
+    port?;
+    Some(DoorConfig { addresses: addresses?, secure: redirect_uri.scheme() == "https", redirect_uri, pem })
+}
+
+fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {
+    let Some(text) = reader.text("TOKEND_BIND") else {
+        let (v4, v6) = if loopback {
+            (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
+        } else {
+            (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
+        };
+        let listen = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
+        return Some(vec![listen(v4.into(), false), listen(v6.into(), true)]);
+    };
+    let listen = |word: &str| {
+        let address = word.parse().or_else(|_| word.parse().map(|ip: IpAddr| SocketAddr::new(ip, port)));
+        address.ok().map(|address| Listen { address, optional: false })
+    };
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let addresses: Option<Vec<Listen>> = words.map(listen).collect();
+    let addresses = addresses.filter(|list| !list.is_empty());
+    if addresses.is_none() {
+        reader.wrong(
+            "TOKEND_BIND",
+            "IP addresses separated by commas, such as 127.0.0.1,::1 (with :PORT where it differs)",
+        );
+    }
+    addresses
+}
