@@ -9,6 +9,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const TWO_WEEKS: Duration = Duration::from_secs(14 * 86_400);
 
+/// Just past the age of a day by which [`POLICY`] refreshes.
+const OLDER_THAN_A_DAY: Duration = Duration::from_millis(86_400_001);
+
 const POLICY: Policy =
     Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
 
@@ -83,7 +86,7 @@ fn a_consent_is_alive_and_planned_for_the_next_day() {
     assert_eq!(grant.last.outcome, Outcome::Renewed);
     assert_eq!(grant.tokens.expires_at, CONSENTED + TWO_WEEKS);
     assert_eq!(grant.tokens.refresh_token_expires_at, Some(CONSENTED + 90 * DAY));
-    assert_eq!(grant.next.due_at, CONSENTED + DAY);
+    assert_eq!(grant.next.due_at, CONSENTED + OLDER_THAN_A_DAY);
     assert_eq!(grant.age(CONSENTED + HOUR), HOUR);
     assert_eq!(grant.life_left(CONSENTED + HOUR), TWO_WEEKS - HOUR);
 }
@@ -131,7 +134,7 @@ fn a_renewal_takes_both_tokens_and_both_dates() {
     assert_eq!(renewed.tokens.expires_at, now + TWO_WEEKS);
     assert_eq!(renewed.tokens.refresh_token_expires_at, Some(now + 90 * DAY));
     assert_eq!((renewed.renewed_at, renewed.answered_at, renewed.obtained_at), (now, now, CONSENTED));
-    assert_eq!(renewed.next.due_at, now + DAY);
+    assert_eq!(renewed.next.due_at, now + OLDER_THAN_A_DAY);
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
     assert_eq!((unchanged.renewed_at, unchanged.answered_at), (CONSENTED, now));
     assert_eq!(unchanged.tokens.expires_at, CONSENTED + TWO_WEEKS);
     assert_eq!((unchanged.failures, unchanged.last.outcome), (0, Outcome::Unchanged));
-    assert_eq!(unchanged.next.due_at, now + DAY);
+    assert_eq!(unchanged.next.due_at, now + OLDER_THAN_A_DAY);
 }
 
 #[test]
@@ -181,7 +184,7 @@ fn failures_in_a_row_climb_the_ladder_and_a_success_comes_down() {
         assert_waits(&grant, now, Duration::from_secs(60 * minutes));
     }
     grant = after(&grant, Verdict::Renewed(answer("access-1", "refresh-0")), now);
-    assert_eq!((grant.failures, grant.next.due_at), (0, now + DAY));
+    assert_eq!((grant.failures, grant.next.due_at), (0, now + OLDER_THAN_A_DAY));
 }
 
 #[test]
@@ -237,7 +240,7 @@ fn a_later_success_revives_a_refused_grant() {
     ] {
         let revived = after(&refused(), verdict, CONSENTED + 2 * DAY);
         assert_eq!((revived.standing, revived.failures), (Standing::Alive, 0));
-        assert_eq!(revived.next.due_at, CONSENTED + 3 * DAY);
+        assert_eq!(revived.next.due_at, CONSENTED + 2 * DAY + OLDER_THAN_A_DAY);
     }
 }
 

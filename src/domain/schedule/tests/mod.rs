@@ -10,6 +10,9 @@ use super::*;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
 
+/// A token that is as old as the age is not yet older.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -147,7 +150,7 @@ proptest! {
 
     #[test]
     fn a_token_older_than_the_age_is_due(policy in any_policy(), dates in any_dates()) {
-        let now = dates.answered_at + policy.max_age.max(policy.noop_window).max(SPACING);
+        let now = dates.answered_at + policy.max_age.max(policy.noop_window).max(SPACING) + A_MOMENT;
         prop_assert!(policy.due_by(&dates, now).is_some());
         prop_assert!(policy.plan(&dates, dates.answered_at).due_at <= now);
     }
@@ -246,17 +249,17 @@ fn the_margin_is_a_tenth_between_five_minutes_and_a_day_and_at_most_half() {
 #[test]
 fn a_two_week_token_is_refreshed_daily_and_the_loop_need_not_wake_for_it() {
     let next = default_policy().after_answer(&fresh(14 * DAY), NOW);
-    assert_eq!(next.due_at, NOW + DAY);
+    assert_eq!(next.due_at, NOW + DAY + A_MOMENT);
     assert_eq!(next.wake_at, NOW + 13 * DAY);
 }
 
 #[test]
 fn an_age_shorter_than_the_window_waits_for_the_window() {
     let policy = Policy { max_age: HOUR, ..default_policy() };
-    assert_eq!(policy.after_answer(&fresh(14 * DAY), NOW).due_at, NOW + DAY);
-    assert_eq!(policy.due_by(&fresh(14 * DAY), NOW + DAY - seconds(1)), None);
+    assert_eq!(policy.after_answer(&fresh(14 * DAY), NOW).due_at, NOW + DAY + A_MOMENT);
+    assert_eq!(policy.due_by(&fresh(14 * DAY), NOW + DAY), None);
     let no_window = Policy { noop_window: Duration::ZERO, ..policy };
-    assert_eq!(no_window.after_answer(&fresh(14 * DAY), NOW).due_at, NOW + HOUR);
+    assert_eq!(no_window.after_answer(&fresh(14 * DAY), NOW).due_at, NOW + HOUR + A_MOMENT);
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn a_slow_answer_with_a_short_life_is_not_due_at_once() {
 fn a_plan_made_late_is_due_already() {
     let policy = Policy { max_age: HOUR, noop_window: Duration::ZERO, ..default_policy() };
     let next = policy.plan(&fresh(14 * DAY), NOW + 2 * HOUR);
-    assert_eq!(next.due_at, NOW + HOUR);
+    assert_eq!(next.due_at, NOW + HOUR + A_MOMENT);
 }
 
 #[test]
