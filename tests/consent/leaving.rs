@@ -46,7 +46,7 @@ async fn the_browser_may_leave_before_the_exchange_ends() {
     }
     still_unanswered(&daemon).await;
     drop(visitor);
-    daemon.wait_for_line("consent kept (New)").await;
+    daemon.wait_for_line("consent kept, a new person").await;
     daemon.wait_until_kept(&["ada"]).await;
 }
 
@@ -61,7 +61,7 @@ async fn a_connection_may_break_before_the_exchange_ends() {
     still_unanswered(&daemon).await;
     connection.shutdown().await.unwrap();
     drop(connection);
-    daemon.wait_for_line("consent kept (New)").await;
+    daemon.wait_for_line("consent kept, a new person").await;
     daemon.wait_until_kept(&["ada"]).await;
 }
 
@@ -90,7 +90,7 @@ async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
     assert!(ended.took < Duration::from_secs(10), "{ended:?}");
     assert_eq!(daemon.kept().len(), 1);
     daemon.restart(&[]).await;
-    daemon.wait_for_line("1 persons in").await;
+    daemon.wait_for_line("persons kept: 1").await;
 }
 
 #[tokio::test]
@@ -141,6 +141,6 @@ async fn what_was_shown_as_granted_survives_a_crash() {
         daemon.kill9();
         daemon.restart(&[]).await;
     }
-    daemon.wait_for_line("2 persons in").await;
+    daemon.wait_for_line("persons kept: 2").await;
     daemon.wait_until_kept(&["ada", "grace"]).await;
 }
