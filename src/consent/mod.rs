@@ -1,10 +1,14 @@
 //! A consent, from the first click to the kept grant: begin -> URL; finish(code, state) -> kept grant.
+//! Beside it the other ways in: logins that somebody waits for, the device grant, and grants taken over.
 //!
 //! Nothing is remembered between the two but what the browser brings back, sealed: a restart, or another process with
 //! the same key, can finish what this one began.
 
+mod device;
 mod hook;
+mod logins;
 mod redeemed;
+mod takeover;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +26,7 @@ use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
+use crate::domain::ticket::LoginId;
 use crate::domain::ticket::PATIENCE;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
@@ -33,12 +38,22 @@ use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::tasks::Wake;
 use crate::tokens::LiveView;
+use crate::webex::Owner;
 use crate::webex::Unknown;
 use crate::webex::Webex;
 
+use crate::consent::device::DEVICES;
+pub use crate::consent::device::DeviceLogin;
 pub use crate::consent::hook::Hook;
 pub use crate::consent::hook::Hooked;
+pub use crate::consent::logins::Login;
+pub use crate::consent::logins::LoginState;
+use crate::consent::logins::Logins;
 use crate::consent::redeemed::Redeemed;
+use crate::consent::takeover::Held;
+pub use crate::consent::takeover::Offered;
+pub use crate::consent::takeover::TakeOverError;
+pub use crate::consent::takeover::Taken;
 
 /// Exchanges under way at once. Each comes from a browser that Webex sent back, so more are no honest crowd.
 const EXCHANGES: usize = 64;
@@ -60,6 +75,9 @@ pub struct Consents {
     wake: Wake,
     redeemed: Redeemed,
     exchanges: Semaphore,
+    logins: Logins,
+    devices: Arc<Semaphore>,
+    held: Held,
 }
 
 /// The parts that consents are made of.
@@ -156,6 +174,9 @@ impl Consents {
             wake: parts.wake,
             redeemed: Redeemed::default(),
             exchanges: Semaphore::new(EXCHANGES),
+            logins: Logins::default(),
+            devices: Arc::new(Semaphore::new(DEVICES)),
+            held: Held::default(),
         }
     }
 
@@ -170,7 +191,15 @@ impl Consents {
     /// # Errors
     /// [`ConsentError::NoTicket`] if the system has no random bytes to give.
     pub fn begin(&self, hint: Option<&Email>) -> Result<Begun, ConsentError> {
+        self.begin_with(hint, None)
+    }
+
+    fn begin_with(&self, hint: Option<&Email>, login: Option<LoginId>) -> Result<Begun, ConsentError> {
         let ticket = Ticket::new(random()?, random()?, self.clock.now());
+        let ticket = match login {
+            Some(login) => ticket.for_login(login),
+            None => ticket,
+        };
         let sealed = self.sealer.seal(&ticket.to_text(), PLACE).map_err(|_| ConsentError::NoTicket)?;
         Ok(Begun {
             url: self.webex.authorize_url(&ticket, hint),
@@ -199,15 +228,16 @@ impl Consents {
             return Err(ConsentError::Stale);
         }
         let finished = self.exchange(&code, &ticket).await;
-        match &finished {
-            Ok(granted) => self.tell(granted),
-            Err(ConsentError::Unreachable { .. }) => self.redeemed.give_back(&state),
-            Err(_) => {}
+        if matches!(finished, Err(ConsentError::Unreachable { .. })) {
+            self.redeemed.give_back(&state);
+        }
+        if let Some(login) = ticket.login() {
+            self.tell(login, &finished);
         }
         finished
     }
 
-    fn tell(&self, granted: &Granted) {
+    fn announce(&self, granted: &Granted) {
         let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
         let whose = match granted.saved {
             Saved::New => "a new person",
@@ -247,24 +277,35 @@ impl Consents {
         sent_at: UnixTime,
         tracking_id: Option<String>,
     ) -> Result<Granted, ConsentError> {
-        let person = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
+        let owner = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
             why: format!("people/me: {}", unknown.why),
             tracking_id: unknown.tracking_id,
         })?;
+        let person = owner.person;
         let no_refresh_token =
             || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
         let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
         let expires_at = tokens.expires_at;
         let granted =
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
-        let grant = Grant::consented(person.clone(), tokens, sent_at, &self.policy, self.clock.now());
-        let saved = self.store.save_consent(grant).await?;
-        self.view.publish(&person.id);
-        self.wake.nudge();
-        Ok(Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), expires_at, saved })
+        let saved = self.save(person.clone(), tokens, sent_at).await?;
+        let granted =
+            Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), expires_at, saved };
+        self.announce(&granted);
+        Ok(granted)
     }
 
-    async fn whose(&self, access_token: &Secret) -> Result<Person, Unknown> {
+    /// The newest grant of a person wins.
+    async fn save(&self, person: Person, tokens: Tokens, sent_at: UnixTime) -> Result<Saved, StoreError> {
+        let id = person.id.clone();
+        let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
+        let saved = self.store.save_consent(grant).await?;
+        self.view.publish(&id);
+        self.wake.nudge();
+        Ok(saved)
+    }
+
+    async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         for pause in ASK_AGAIN {
             match self.webex.me(access_token).await {
                 Err(unknown) if unknown.transient => sleep(pause).await,
@@ -291,8 +332,8 @@ pub fn name_of(state: &Secret) -> String {
         .collect()
 }
 
-fn random() -> Result<[u8; 32], ConsentError> {
-    let mut bytes = [0; 32];
+fn random<const N: usize>() -> Result<[u8; N], ConsentError> {
+    let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| ConsentError::NoTicket)?;
     Ok(bytes)
 }

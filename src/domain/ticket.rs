@@ -1,5 +1,6 @@
 //! A consent in progress: what must come back unchanged from the browser, and until when.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -12,12 +13,45 @@ use crate::domain::time::UnixTime;
 /// How long a person may take at Webex's consent page, password search included.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// The `state` (RFC 6749, 10.12) and the PKCE verifier (RFC 7636) of one consent, with its deadline.
+/// Names a login that somebody waits for. Whoever knows it may consent into it, so it cannot be guessed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoginId(String);
+
+impl LoginId {
+    /// From 16 random bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// What [`LoginId::new`] made; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == 16).then(|| Self(text.to_owned()))
+    }
+
+    /// 22 characters, fit for a URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LoginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The `state` (RFC 6749, 10.12) and the PKCE verifier (RFC 7636) of one consent, with its deadline, and the
+/// login that waits for it, if one does.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     state: Secret,
     verifier: Secret,
     deadline: UnixTime,
+    login: Option<LoginId>,
 }
 
 impl Ticket {
@@ -25,7 +59,19 @@ impl Ticket {
     #[must_use]
     pub fn new(state: [u8; 32], verifier: [u8; 32], now: UnixTime) -> Self {
         let text = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
-        Self { state: text(state), verifier: text(verifier), deadline: now + PATIENCE }
+        Self { state: text(state), verifier: text(verifier), deadline: now + PATIENCE, login: None }
+    }
+
+    /// The same ticket, for a login.
+    #[must_use]
+    pub fn for_login(self, login: LoginId) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    /// The login that waits for it.
+    #[must_use]
+    pub fn login(&self) -> Option<&LoginId> {
+        self.login.as_ref()
     }
 
     /// The `state` parameter: 43 characters.
@@ -61,7 +107,9 @@ impl Ticket {
     /// As one line of text, to be sealed.
     #[must_use]
     pub fn to_text(&self) -> Secret {
-        Secret::new(format!("{} {} {}", self.state.expose(), self.verifier.expose(), self.deadline.0))
+        let (state, verifier) = (self.state.expose(), self.verifier.expose());
+        let login = self.login.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        Secret::new(format!("{state} {verifier} {}{login}", self.deadline.0))
     }
 
     /// What [`Ticket::to_text`] made; `None` for anything else.
@@ -71,7 +119,11 @@ impl Ticket {
         let mut part = || parts.next().map(|p| Secret::new(p.to_owned()));
         let (state, verifier) = (part()?, part()?);
         let deadline = UnixTime(parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(Self { state, verifier, deadline })
+        let login = match parts.next() {
+            Some(text) => Some(LoginId::parse(text)?),
+            None => None,
+        };
+        parts.next().is_none().then_some(Self { state, verifier, deadline, login })
     }
 }
 
@@ -84,7 +136,7 @@ mod tests {
     #[test]
     fn the_challenge_is_the_one_of_rfc_7636() {
         let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
-        let ticket = Ticket { state: verifier.clone(), verifier, deadline: NOW };
+        let ticket = Ticket { state: verifier.clone(), verifier, deadline: NOW, login: None };
         assert_eq!(ticket.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     }
 
@@ -104,7 +156,11 @@ mod tests {
         let ticket = Ticket::new([1; 32], [2; 32], NOW);
         let back = Ticket::from_text(&ticket.to_text()).unwrap();
         assert_eq!(back.to_text(), ticket.to_text());
-        for bad in ["", "a b", "a b c", "a b 1 2"] {
+        let login = LoginId::new([4; 16]);
+        let for_login = Ticket::new([1; 32], [2; 32], NOW).for_login(login.clone());
+        assert_eq!(Ticket::from_text(&for_login.to_text()).unwrap().login(), Some(&login));
+        let twice = format!("a b 1 {login} {login}");
+        for bad in ["", "a b", "a b c", "a b 1 2", "a b 1 ", "a b 1 BAQEBAQEBAQEBAQEBAQEBAQ", &twice] {
             assert!(Ticket::from_text(&Secret::new(bad.to_owned())).is_none(), "{bad:?}");
         }
     }

@@ -19,16 +19,20 @@ use crate::http::router::Door;
 use crate::http::serve::Body;
 
 /// Parameters that may stand there once only (RFC 6749, 3.1).
-const ONCE: [&str; 5] = ["code", "state", "error", "error_description", "person"];
+const ONCE: [&str; 6] = ["code", "state", "error", "error_description", "person", "login"];
 
 impl Door {
     pub(super) async fn oauth(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
         let Some(mut asked) = parameters(query) else { return self.stale() };
         if let Some(error) = asked.remove("error") {
+            if let Some(state) = asked.remove("state").map(Secret::new) {
+                let sealed = self.cookies.find(headers, &consent::name_of(&state));
+                self.consents.declined(&error, &state, sealed);
+            }
             return self.refused(&error);
         }
         match (asked.remove("code"), asked.remove("state")) {
-            (None, None) => self.begin(asked.get("person").map(String::as_str), headers),
+            (None, None) => self.begin(&asked, headers),
             (Some(code), Some(state)) if !code.is_empty() => {
                 self.finish(Secret::new(code), Secret::new(state), headers).await
             }
@@ -36,9 +40,13 @@ impl Door {
         }
     }
 
-    fn begin(&self, person: Option<&str>, headers: &HeaderMap) -> Response<Body> {
-        let hint = person.and_then(|text| Email::parse(text).ok());
-        let begun = match self.consents.begin(hint.as_ref()) {
+    fn begin(&self, asked: &BTreeMap<String, String>, headers: &HeaderMap) -> Response<Body> {
+        let hint = asked.get("person").and_then(|text| Email::parse(text).ok());
+        let begun = match asked.get("login") {
+            Some(login) => self.consents.begin_for(login, hint.as_ref()),
+            None => self.consents.begin(hint.as_ref()),
+        };
+        let begun = match begun {
             Ok(begun) => begun,
             Err(error) => return respond::consent_problem(&self.frame, error),
         };

@@ -3,6 +3,7 @@
 //! [`Webex`] speaks in domain types; below it, [`transport`] carries one call and knows nothing of OAuth, and
 //! [`wire`] reads what came back. A simulator can stand in the transport's place.
 
+mod device;
 pub mod transport;
 pub mod wire;
 
@@ -15,8 +16,13 @@ use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::verdict::Fact;
 use crate::domain::verdict::Reply;
+pub use crate::webex::device::DeviceCode;
+pub use crate::webex::device::Poll;
+pub use crate::webex::device::Polled;
 use crate::webex::transport::Call;
+use crate::webex::transport::NoAnswer;
 use crate::webex::transport::Payload;
+use crate::webex::transport::Raw;
 use crate::webex::transport::Transport;
 
 /// What the operator registered at Webex, and where Webex is.
@@ -41,7 +47,27 @@ pub struct Webex {
     clock: Arc<dyn Clock>,
 }
 
-/// Why `people/me` gave nobody.
+/// What `people/me` says of the owner of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Who.
+    pub person: Person,
+    /// What kind of account it is.
+    pub kind: Kind,
+}
+
+/// The kinds of account that own tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A human being, or whatever else can consent.
+    Person,
+    /// A bot: its token lives for ever, and cannot be refreshed.
+    Bot,
+    /// A guest (`appuser`): its token is made by an application and cannot be refreshed.
+    Guest,
+}
+
+/// Why `people/me` gave nobody, or a device grant did not begin.
 #[derive(Clone, Debug)]
 pub struct Unknown {
     /// Fit for people; holds no secret.
@@ -50,6 +76,8 @@ pub struct Unknown {
     pub tracking_id: Option<String>,
     /// It may go better at once.
     pub transient: bool,
+    /// Webex does not take the access token.
+    pub dead: bool,
 }
 
 impl Webex {
@@ -124,10 +152,16 @@ impl Webex {
     async fn ask_for_tokens(&self, mut form: Vec<(&'static str, Secret)>) -> Reply {
         form.push(("client_id", Secret::new(self.integration.client_id.clone())));
         form.push(("client_secret", self.integration.client_secret.clone()));
+        self.token_call("/access_token", Payload::Form(form)).await
+    }
+
+    async fn call(&self, path: &str, payload: Payload) -> Result<Raw, NoAnswer> {
+        self.transport.send(Call { url: format!("{}{path}", self.integration.base), payload }).await
+    }
+
+    async fn token_call(&self, path: &str, payload: Payload) -> Reply {
         let sent_at = self.clock.now();
-        let call =
-            Call { url: format!("{}/access_token", self.integration.base), payload: Payload::Form(form) };
-        match self.transport.send(call).await {
+        match self.call(path, payload).await {
             Ok(raw) => wire::token_reply(&raw, sent_at, self.clock.now()),
             Err(why) => Reply {
                 sent_at,
@@ -142,14 +176,12 @@ impl Webex {
     ///
     /// # Errors
     /// [`Unknown`] when Webex does not say.
-    pub async fn me(&self, access_token: &Secret) -> Result<Person, Unknown> {
-        let call = Call {
-            url: format!("{}/people/me", self.integration.base),
-            payload: Payload::Bearer(access_token.clone()),
-        };
-        match self.transport.send(call).await {
-            Ok(raw) => wire::person(&raw),
-            Err(why) => Err(Unknown { why: why.to_string(), tracking_id: None, transient: true }),
+    pub async fn me(&self, access_token: &Secret) -> Result<Owner, Unknown> {
+        match self.call("/people/me", Payload::Bearer(access_token.clone())).await {
+            Ok(raw) => wire::owner(&raw),
+            Err(why) => {
+                Err(Unknown { why: why.to_string(), tracking_id: None, transient: true, dead: false })
+            }
         }
     }
 }

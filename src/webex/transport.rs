@@ -34,6 +34,15 @@ pub struct Call {
 pub enum Payload {
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(&'static str, Secret)>),
+    /// The same with HTTP Basic authentication (RFC 7617), which the device grant insists on.
+    BasicForm {
+        /// The client id.
+        user: String,
+        /// The client secret.
+        password: Secret,
+        /// The form.
+        fields: Vec<(&'static str, Secret)>,
+    },
     /// An `Authorization: Bearer` header.
     Bearer(Secret),
 }
@@ -108,10 +117,10 @@ impl HttpTransport {
 
     async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
         let request = match &call.payload {
-            Payload::Form(fields) => {
-                let pairs: Vec<(&str, &str)> =
-                    fields.iter().map(|(name, value)| (*name, value.expose())).collect();
-                self.0.post(&call.url).form(&pairs)
+            Payload::Form(fields) => self.0.post(&call.url).form(&pairs(fields)),
+            // reqwest marks the header sensitive, as it does the bearer's: it is neither printed nor indexed.
+            Payload::BasicForm { user, password, fields } => {
+                self.0.post(&call.url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
             }
             Payload::Bearer(token) => self.0.get(&call.url).bearer_auth(token.expose()),
         };
@@ -137,6 +146,10 @@ impl Transport for HttpTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
         Box::pin(self.carry(call))
     }
+}
+
+fn pairs<'a>(fields: &'a [(&'static str, Secret)]) -> Vec<(&'static str, &'a str)> {
+    fields.iter().map(|(name, value)| (*name, value.expose())).collect()
 }
 
 fn no_answer(error: reqwest::Error) -> NoAnswer {

@@ -128,7 +128,8 @@ fn every_known_variable_is_read_somewhere() {
 
 #[test]
 fn every_variable_that_is_read_is_known() {
-    let readers = [include_str!("../mod.rs"), include_str!("../door.rs"), include_str!("../source.rs")].concat();
+    let readers =
+        [include_str!("../mod.rs"), include_str!("../door.rs"), include_str!("../source.rs")].concat();
     let basis = ["CARGO_PKG_VERSION"];
     let is_name = |word: &&str| {
         word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') && !basis.contains(word)

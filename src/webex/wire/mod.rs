@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Host;
+use url::Url;
 
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -14,6 +16,9 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::Fact;
 use crate::domain::verdict::Issued;
 use crate::domain::verdict::Reply;
+use crate::webex::DeviceCode;
+use crate::webex::Kind;
+use crate::webex::Owner;
 use crate::webex::Unknown;
 use crate::webex::transport::Raw;
 
@@ -97,12 +102,13 @@ fn span(json: &Value, name: &str) -> Option<Duration> {
 ///
 /// # Errors
 /// [`Unknown`] when it names nobody.
-pub fn person(raw: &Raw) -> Result<Person, Unknown> {
+pub fn owner(raw: &Raw) -> Result<Owner, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
         why,
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
+        dead: raw.status == 401,
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
@@ -114,12 +120,72 @@ pub fn person(raw: &Raw) -> Result<Person, Unknown> {
         return Err(unknown("HTTP 200 without a person id".to_owned(), false));
     };
     let emails = json.get("emails").and_then(Value::as_array).into_iter().flatten();
-    Ok(Person {
+    let kind = match field("type") {
+        Some("bot") => Kind::Bot,
+        Some("appuser") => Kind::Guest,
+        _ => Kind::Person,
+    };
+    let person = Person {
         id,
         email: emails.filter_map(Value::as_str).find_map(|text| Email::parse(text).ok()),
         display_name: field("displayName").map(one_line).filter(|name| !name.is_empty()),
         org_id: field("orgId").and_then(|id| PersonId::parse(id).ok()).map(|id| id.as_str().to_owned()),
+    };
+    Ok(Owner { person, kind })
+}
+
+/// Taken for the life of a device code that Webex did not tell; and how long one is believed to live at most.
+const DEVICE_LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(1800));
+
+/// Taken for the interval between two polls (RFC 8628, 3.2), and its limits.
+const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Reads the answer of `device/authorize`.
+///
+/// # Errors
+/// [`Unknown`] when no device grant can begin with it.
+pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
+    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    let unknown = |why: String, transient: bool| Unknown {
+        why,
+        tracking_id: tracking_id(raw, json.as_ref()),
+        transient,
+        dead: false,
+    };
+    if raw.status != 200 {
+        let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
+        return Err(unknown(why, json.is_none() || matches!(raw.status, 408 | 423 | 429 | 500..)));
+    }
+    let Some(json) = &json else { return Err(unknown("HTTP 200 that is no JSON".to_owned(), true)) };
+    let field = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let wrong = |name: &str| unknown(format!("HTTP 200 with a {name} that is missing or unfit"), false);
+    let place = |name: &str| field(name).map(|text| safe_place(text).ok_or_else(|| wrong(name))).transpose();
+    let device_code = field("device_code").filter(|t| is_token(t)).ok_or_else(|| wrong("device_code"))?;
+    let typed = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
+    let user_code = field("user_code").filter(typed).ok_or_else(|| wrong("user_code"))?;
+    let verification_uri = place("verification_uri")?.ok_or_else(|| wrong("verification_uri"))?;
+    Ok(DeviceCode {
+        device_code: Secret::new(device_code.to_owned()),
+        user_code: user_code.to_owned(),
+        verification_uri,
+        verification_uri_complete: place("verification_uri_complete")?,
+        expires_in: span(json, "expires_in").unwrap_or(DEVICE_LIFE.0).min(DEVICE_LIFE.1),
+        interval: span(json, "interval").unwrap_or(INTERVAL).clamp(INTERVALS.0, INTERVALS.1),
     })
+}
+
+/// An address that people may be sent to: https, or http on this machine, and nothing before the host that could be
+/// taken for it.
+fn safe_place(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok().filter(|_| text.len() <= 2048)?;
+    let here = match url.host()? {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+    };
+    let plain = url.username().is_empty() && url.password().is_none();
+    (plain && (url.scheme() == "https" || (url.scheme() == "http" && here))).then(|| url.to_string())
 }
 
 /// Printable, in one line, bounded.

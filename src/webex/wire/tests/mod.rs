@@ -267,7 +267,7 @@ proptest! {
     fn no_bytes_make_it_panic(status in any::<u16>(), body in any::<Vec<u8>>(), header in any::<Option<String>>()) {
         let raw = Raw { status, body, retry_after: header.clone(), tracking_id: header };
         let _ = read(&raw);
-        let _ = person(&Raw { status: 200, ..raw });
+        let _ = owner(&Raw { status: 200, ..raw });
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::*;
 
 fn met(body: &str) -> Person {
-    person(&raw(200, body)).unwrap()
+    owner(&raw(200, body)).unwrap().person
 }
 
 fn unknown(status: u16, body: &str) -> Unknown {
-    person(&raw(status, body)).unwrap_err()
+    owner(&raw(status, body)).unwrap_err()
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! The device grant (RFC 8628): a code shown here is typed into a browser anywhere.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Fact;
+use crate::domain::verdict::Issued;
+use crate::domain::verdict::Reply;
+use crate::domain::verdict::Verdict;
+use crate::webex::Unknown;
+use crate::webex::Webex;
+use crate::webex::transport::Payload;
+use crate::webex::wire;
+
+/// The grant's name.
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// What an operator must have registered; without one of these people get "We've encountered an error" from Webex, and
+/// the device hears nothing (webex-api, "Device grant").
+const HELPERS: &str = "the integration must have all four redirect URIs \
+    https://oauth-helper-{a,r,k,d}.wbx2.com/helperservice/v1/actions/device/callback registered";
+
+/// A device grant that has begun.
+#[derive(Clone, Debug)]
+pub struct DeviceCode {
+    /// What is polled with.
+    pub device_code: Secret,
+    /// What the person types.
+    pub user_code: String,
+    /// Where the person types it: https, or on this machine.
+    pub verification_uri: String,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+    /// Its life from the moment it was asked for.
+    pub expires_in: Duration,
+    /// Polls are at least this far apart.
+    pub interval: Duration,
+}
+
+/// The answer to one poll.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// When it was asked: lifetimes count from here.
+    pub sent_at: UnixTime,
+    /// Webex's name for the call.
+    pub tracking_id: Option<String>,
+    /// `Retry-After`, if it was readable.
+    pub retry_after: Option<Duration>,
+    /// The rest.
+    pub polled: Polled,
+}
+
+/// What the answer to a poll means.
+#[derive(Clone, Debug)]
+pub enum Polled {
+    /// The person consented.
+    Issued(Issued),
+    /// Not yet.
+    Pending,
+    /// Not yet, and this was asked too soon.
+    SlowDown,
+    /// It may pass by itself.
+    Trouble(String),
+    /// Nothing will come of it; the text says what to do.
+    Ended(String),
+}
+
+impl Webex {
+    /// Begins a device grant (RFC 8628, 3.1).
+    ///
+    /// # Errors
+    /// [`Unknown`] says why none began.
+    pub async fn device_authorize(&self) -> Result<DeviceCode, Unknown> {
+        let form = vec![
+            ("client_id", Secret::new(self.integration.client_id.clone())),
+            ("scope", Secret::new(self.integration.scopes.join(" "))),
+        ];
+        let raw = self.call("/device/authorize", Payload::Form(form)).await.map_err(|why| Unknown {
+            why: why.to_string(),
+            tracking_id: None,
+            transient: true,
+            dead: false,
+        })?;
+        wire::device_code(&raw).map_err(|unknown| {
+            if unknown.transient {
+                return unknown;
+            }
+            let why = format!("{}; check MY_APP_CLIENT_ID and MY_APP_SCOPES; {HELPERS}", unknown.why);
+            Unknown { why, ..unknown }
+        })
+    }
+
+    /// Asks whether the person has consented (RFC 8628, 3.4).
+    pub async fn device_token(&self, device_code: &Secret) -> Poll {
+        let payload = Payload::BasicForm {
+            user: self.integration.client_id.clone(),
+            password: self.integration.client_secret.clone(),
+            fields: vec![
+                ("grant_type", Secret::new(GRANT.to_owned())),
+                ("device_code", device_code.clone()),
+                ("client_id", Secret::new(self.integration.client_id.clone())),
+            ],
+        };
+        let Reply { sent_at, tracking_id, retry_after, fact } =
+            self.token_call("/device/token", payload).await;
+        Poll { sent_at, tracking_id, retry_after, polled: Polled::of(fact) }
+    }
+}
+
+impl Polled {
+    fn of(fact: Fact) -> Self {
+        match fact {
+            Fact::Granted(issued) => Self::Issued(issued),
+            Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
+            Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Trouble(why),
+        }
+    }
+
+    /// Statuses where Webex has its own (428), then OAuth's words, then the rest. What says nothing may come from a
+    /// proxy, and ends nothing.
+    fn of_refusal(status: u16, text: &str, shown: String) -> Self {
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        match status {
+            428 => Self::Pending,
+            429 => Self::SlowDown,
+            408 | 423 | 500.. => Self::Trouble(shown),
+            401 => Self::Ended(unknown_client(&shown)),
+            400 | 403 if says(&["slow_down"]) => Self::SlowDown,
+            400 | 403 if says(&["authorization_pending"]) => Self::Pending,
+            400 | 403 if says(&["access_denied"]) => Self::Ended("the person declined at Webex".to_owned()),
+            400 | 403 if says(&["tokenlimit_reached"]) => {
+                Self::Ended(Verdict::TokenLimit.detail().to_owned())
+            }
+            400 | 403 if says(&["expired_token", "invalid_grant"]) => Self::Ended(Self::expired()),
+            400 | 403 if says(&["invalid_client", "unauthorized_client", "client id is invalid"]) => {
+                Self::Ended(unknown_client(&shown))
+            }
+            400..=499 if !text.is_empty() => {
+                Self::Ended(format!("Webex refuses the device grant: {shown}; {HELPERS}"))
+            }
+            _ => Self::Trouble(shown),
+        }
+    }
+
+    /// What to say of a device code that has come to its end.
+    #[must_use]
+    pub fn expired() -> String {
+        format!(
+            "the code was not confirmed in time, or was used before: begin again; if Webex showed an error to the \
+             person, {HELPERS}"
+        )
+    }
+}
+
+fn unknown_client(shown: &impl fmt::Display) -> String {
+    format!("Webex does not accept this integration: {shown}; check MY_APP_CLIENT_ID and MY_APP_SECRET_ID")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kind of verdict, and a word of its text.
+    fn read(status: u16, text: &str) -> (&'static str, String) {
+        match Polled::of_refusal(status, text, format!("HTTP {status}: {text}")) {
+            Polled::Issued(_) => ("issued", String::new()),
+            Polled::Pending => ("pending", String::new()),
+            Polled::SlowDown => ("slow down", String::new()),
+            Polled::Trouble(why) => ("trouble", why),
+            Polled::Ended(why) => ("ended", why),
+        }
+    }
+
+    #[test]
+    fn a_poll_ends_only_by_a_definite_word() {
+        let table = [
+            (428, "", "pending"),
+            (428, "authorization_pending", "pending"),
+            (400, "post failed: http/1.1 400 (error = 'authorization_pending')", "pending"),
+            (400, "slow_down", "slow down"),
+            (429, "", "slow down"),
+            (423, "", "trouble"),
+            (502, "bad gateway", "trouble"),
+            (302, "", "trouble"),
+            (403, "", "trouble"),
+            (400, "access_denied", "ended"),
+            (400, "expired_token", "ended"),
+            (400, "invalid_grant", "ended"),
+            (400, "invalid_client", "ended"),
+            (401, "", "ended"),
+            (400, "tokenlimit_reached", "ended"),
+            (400, "unsupported_grant_type", "ended"),
+            (400, "invalid_request", "ended"),
+        ];
+        for (status, text, kind) in table {
+            assert_eq!(read(status, text).0, kind, "{status} {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_texts_say_what_to_do() {
+        assert!(read(401, "").1.contains("MY_APP_SECRET_ID"));
+        assert!(read(400, "invalid_request").1.contains("oauth-helper-{a,r,k,d}.wbx2.com"));
+        assert!(read(400, "invalid_grant").1.contains("oauth-helper-{a,r,k,d}.wbx2.com"));
+        assert!(read(400, "access_denied").1.contains("declined"));
+    }
+}
