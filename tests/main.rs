@@ -12,6 +12,8 @@ mod documents;
 #[cfg(test)]
 mod event_loop;
 #[cfg(test)]
+mod intake;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod serving;

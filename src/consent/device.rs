@@ -108,10 +108,8 @@ impl Consents {
             pause = match answer.polled {
                 Polled::Issued(issued) => {
                     let kept = self.keep(issued, answer.sent_at, answer.tracking_id).await;
-                    if let Err(error) = &kept {
-                        log::warn!("a device login was not kept: {error}");
-                    }
-                    return Ok(kept);
+                    let tell = |error: &ConsentError| log::warn!("a device login was not kept: {error}");
+                    return Ok(kept.inspect_err(tell));
                 }
                 Polled::Ended(why) => return Err(why),
                 Polled::Pending => interval,

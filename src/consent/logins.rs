@@ -157,14 +157,10 @@ impl Logins {
 
     /// The first end counts: whoever waited has left with it.
     pub(super) fn tell(&self, id: &LoginId, end: LoginState) {
-        if let Some(entry) = self.all().get(id) {
-            entry.state.send_if_modified(|state| {
-                let first = *state == LoginState::Pending;
-                if first {
-                    *state = end;
-                }
-                first
-            });
+        let all = self.all();
+        let Some(entry) = all.get(id) else { return };
+        if *entry.state.borrow() == LoginState::Pending {
+            entry.state.send_replace(end);
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod faults;
 mod time;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 

@@ -101,9 +101,9 @@ impl Wire {
     async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
         let path = call.url.split_once("//webex.test").unwrap().1;
         let request = match &call.payload {
-            Payload::Form(fields) => {
-                let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.expose())).collect();
-                Request::form(path, &fields)
+            Payload::Form(fields) => form(path, fields),
+            Payload::BasicForm { user, password, fields } => {
+                form(path, fields).basic(user, password.expose())
             }
             Payload::Bearer(token) => Request::get(path).bearer(token.expose()),
         };
@@ -116,6 +116,11 @@ impl Wire {
             Some(_) => Err(NoAnswer("the connection broke".to_owned())),
         }
     }
+}
+
+fn form(path: &str, fields: &[(&'static str, Secret)]) -> Request {
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.expose())).collect();
+    Request::form(path, &fields)
 }
 
 struct Leave<'a> {
@@ -238,21 +243,26 @@ impl World {
     /// A person consents, through the real two steps.
     pub(crate) async fn consent(&self, person: usize) -> Granted {
         let begun = self.consents.begin(None).unwrap();
+        let back = self.browse(&begun.url, Consent::AcceptAs(person));
+        self.consents.finish(back("code"), back("state"), Some(&begun.sealed)).await.unwrap()
+    }
+
+    /// What Webex sends the browser back with, by name, after the person decided at `url`.
+    pub(crate) fn browse(&self, url: &str, decision: Consent) -> impl Fn(&str) -> Secret + use<> {
         let location = {
             let mut model = self.model();
-            model.settings_mut().consent = Consent::AcceptAs(person);
-            let path = begun.url.split_once("//webex.test").unwrap().1;
+            model.settings_mut().consent = decision;
+            let path = url.split_once("//webex.test").unwrap().1;
             let answer = model.answer(self.clock.true_time().0, &Request::get(path));
             let location = answer.header("location").unwrap().to_owned();
             model.left(answer.visit);
             location
         };
-        let query = location.split_once('?').unwrap().1;
-        let find = |name: &str| {
+        let query = location.split_once('?').unwrap().1.to_owned();
+        move |name| {
             let value = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
             Secret::new(value.unwrap().1.into_owned())
-        };
-        self.consents.finish(find("code"), find("state"), Some(&begun.sealed)).await.unwrap()
+        }
     }
 
     pub(crate) async fn consents(&self, persons: usize) {

@@ -50,7 +50,7 @@ pub(super) fn now() -> i64 {
 }
 
 /// Far longer than any limit set here: what takes longer hangs.
-pub(super) const HANGS: Duration = Duration::from_secs(8);
+pub(crate) const HANGS: Duration = Duration::from_secs(8);
 
 /// Limits that end quickly.
 pub(super) fn quick() -> Limits {
@@ -64,8 +64,8 @@ pub(super) fn quick() -> Limits {
     }
 }
 
-pub(super) struct House {
-    pub(super) addr: SocketAddr,
+pub(crate) struct House {
+    pub(crate) addr: SocketAddr,
     pub(super) tasks: Tasks,
     pub(super) pem: String,
     serving: JoinHandle<()>,
@@ -84,7 +84,7 @@ impl House {
         Self::open(Some(feed), made.pem().to_owned(), limits, service).await
     }
 
-    pub(super) async fn plain<S, F>(limits: Limits, service: S) -> Self
+    pub(crate) async fn plain<S, F>(limits: Limits, service: S) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -117,7 +117,7 @@ impl House {
     }
 
     /// Stops, and says how long the end took.
-    pub(super) async fn end(self) -> Duration {
+    pub(crate) async fn end(self) -> Duration {
         let begun = Instant::now();
         self.tasks.stop();
         timeout(HANGS, self.serving).await.expect("the end hangs").unwrap();
@@ -250,7 +250,7 @@ pub(super) async fn closed<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
 }
 
 /// reqwest takes its crypto from the process.
-fn install_provider() {
+pub(crate) fn install_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| _ = default_provider().install_default());
 }

@@ -2,7 +2,7 @@
 
 mod certificates;
 mod ending;
-mod house;
+pub(crate) mod house;
 mod limits;
 mod protocols;
 mod reload;

@@ -18,6 +18,8 @@ pub struct Person {
     pub email: String,
     /// Full name.
     pub display_name: String,
+    /// The `type` of `/people/me`: `person`, `bot` or `appuser`.
+    pub kind: &'static str,
 }
 
 const NAMES: [(&str, &str); 6] = [
@@ -43,6 +45,7 @@ impl Person {
             org_uuid: ORG_UUID.to_owned(),
             email: email.to_owned(),
             display_name: display_name.to_owned(),
+            kind: "person",
         }
     }
 

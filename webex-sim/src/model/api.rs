@@ -158,6 +158,6 @@ fn profile(person: &Person) -> Value {
         "status": "active",
         "invitePending": false,
         "loginEnabled": true,
-        "type": "person",
+        "type": person.kind,
     })
 }

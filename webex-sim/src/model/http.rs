@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 /// One HTTP request, whole.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -47,6 +49,13 @@ impl Request {
     #[must_use]
     pub fn bearer(mut self, access_token: &str) -> Self {
         self.authorization = Some(format!("Bearer {access_token}"));
+        self
+    }
+
+    /// The same call with `Authorization: Basic …`.
+    #[must_use]
+    pub fn basic(mut self, user: &str, password: &str) -> Self {
+        self.authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))));
         self
     }
 }

@@ -277,7 +277,7 @@ proptest! {
             "expires_in": other, "access_token": message, "emails": [other], "id": message,
         });
         let raw = raw(status, &body.to_string());
-        let _ = person(&raw);
+        let _ = owner(&raw);
         if let Fact::Refused { shown, .. } = read(&raw).fact {
             prop_assert!(shown.chars().count() <= SHOWN_MAX + "HTTP 400: ".len());
             prop_assert!(shown.split_whitespace().all(|word| word.chars().count() <= WORD_MAX + 1));

@@ -1,0 +1,144 @@
+//! Logins that somebody waits for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::sleep;
+use webex_sim::Consent;
+use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::consent::Begun;
+use webex_tokend::consent::ConsentError;
+use webex_tokend::consent::LoginState;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::ticket::PATIENCE;
+
+use crate::event_loop::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The browser opens the login's address.
+fn open(world: &World, url: &str) -> Begun {
+    let login = url.split_once("?login=").unwrap().1.split('&').next().unwrap();
+    world.consents.begin_for(login, None).unwrap()
+}
+
+async fn accept(world: &World, begun: &Begun, person: usize) -> Result<(), ConsentError> {
+    let back = world.browse(&begun.url, Consent::AcceptAs(person));
+    world.consents.finish(back("code"), back("state"), Some(&begun.sealed)).await.map(|_| ())
+}
+
+async fn state(world: &World, id: &str) -> LoginState {
+    world.consents.login_status(id, Duration::ZERO).await.unwrap()
+}
+
+fn failed(state: &LoginState) -> &str {
+    match state {
+        LoginState::Failed(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_hears_of_the_consent_at_once() {
+    let world = World::new(Settings::default());
+    let login = world.consents.begin_login(Some(Email::parse("ada@example.com").unwrap())).unwrap();
+    assert_eq!(
+        login.url,
+        format!("https://localhost:8000/oauth?login={}&person=ada%40example.com", login.id)
+    );
+    let begun = open(&world, &login.url);
+    let browser = async {
+        sleep(7 * SECOND).await;
+        accept(&world, &begun, 0).await.unwrap();
+    };
+    let since = Instant::now();
+    let waiting = world.consents.login_status(&login.id, 20 * SECOND);
+    let (state, ()) = tokio::join!(waiting, browser);
+    assert_eq!(state, Some(LoginState::Granted(world.id(0))));
+    assert_eq!(since.elapsed(), 7 * SECOND);
+    assert_eq!(world.grant(0).await.person.id, world.id(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_with_what_is_known() {
+    let world = World::new(Settings::default());
+    let login = world.consents.begin_login(None).unwrap();
+    let since = Instant::now();
+    let wait = |time| world.consents.login_status(&login.id, time);
+    assert_eq!(wait(3 * SECOND).await, Some(LoginState::Pending));
+    assert_eq!(since.elapsed().as_secs(), 3);
+    assert_eq!(wait(Duration::MAX).await, Some(LoginState::Pending));
+    assert_eq!(since.elapsed().as_secs(), 33, "a wait is bounded");
+    sleep(PATIENCE - 43 * SECOND).await;
+    assert!(failed(&wait(30 * SECOND).await.unwrap()).contains("in time"));
+    assert_eq!(since.elapsed().as_secs(), PATIENCE.as_secs(), "it ends with its patience");
+    sleep(301 * SECOND).await;
+    assert_eq!(wait(SECOND).await, None, "and is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_or_finished_login_begins_nothing() {
+    let world = World::new(Settings::default());
+    for unknown in ["", "x", "AAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd"] {
+        assert_eq!(world.consents.login_status(unknown, SECOND).await, None);
+        assert!(matches!(world.consents.begin_for(unknown, None), Err(ConsentError::Stale)));
+    }
+    let login = world.consents.begin_login(None).unwrap();
+    accept(&world, &open(&world, &login.url), 0).await.unwrap();
+    assert!(matches!(world.consents.begin_for(&login.id, None), Err(ConsentError::Stale)));
+    let late = world.consents.begin_login(None).unwrap();
+    sleep(PATIENCE).await;
+    assert!(matches!(world.consents.begin_for(&late.id, None), Err(ConsentError::Stale)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_logins_at_once_hear_of_their_own_persons() {
+    let world = World::new(Settings::default());
+    let (one, two) = (world.consents.begin_login(None).unwrap(), world.consents.begin_login(None).unwrap());
+    let (first, second) = (open(&world, &one.url), open(&world, &two.url));
+    world.consent(2).await;
+    assert_eq!(state(&world, &one.id).await, LoginState::Pending, "a consent of nobody's login");
+    accept(&world, &second, 1).await.unwrap();
+    assert_eq!(state(&world, &one.id).await, LoginState::Pending);
+    accept(&world, &first, 0).await.unwrap();
+    assert_eq!(state(&world, &one.id).await, LoginState::Granted(world.id(0)));
+    assert_eq!(state(&world, &two.id).await, LoginState::Granted(world.id(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decline_is_told_and_only_by_the_ticket_it_belongs_to() {
+    let world = World::new(Settings::default());
+    let login = world.consents.begin_login(None).unwrap();
+    let begun = open(&world, &login.url);
+    let other = world.consents.begin(None).unwrap();
+    let back = world.browse(&begun.url, Consent::Decline);
+    assert_eq!(back("error").expose(), "access_denied");
+    for sealed in [None, Some("rubbish"), Some(&*other.sealed)] {
+        world.consents.declined("access_denied", &back("state"), sealed);
+    }
+    world.consents.declined("server_error", &back("state"), Some(&begun.sealed));
+    assert_eq!(state(&world, &login.id).await, LoginState::Pending);
+    world.consents.declined("access_denied", &back("state"), Some(&begun.sealed));
+    assert!(failed(&state(&world, &login.id).await).contains("declined"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_and_trouble_that_may_pass_is_not() {
+    let world = World::new(Settings::default());
+    let login = world.consents.begin_login(None).unwrap();
+    let begun = open(&world, &login.url);
+    let back = world.browse(&begun.url, Consent::AcceptAs(0));
+    let kind = FaultKind::Unavailable { status: 503, html: false };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed));
+    assert!(matches!(finish().await, Err(ConsentError::Unreachable { .. })));
+    assert_eq!(state(&world, &login.id).await, LoginState::Pending, "the page may be reloaded");
+    let kind = FaultKind::Client401;
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    assert!(matches!(finish().await, Err(ConsentError::Refused { .. })));
+    assert!(failed(&state(&world, &login.id).await).contains("HTTP 401"));
+    assert!(matches!(finish().await, Err(ConsentError::Stale)));
+}
