@@ -113,13 +113,15 @@ async fn a_decline_is_told_and_only_by_the_ticket_it_belongs_to() {
     let world = World::new(Settings::default());
     let login = world.consents.begin_login(None).unwrap();
     let begun = open(&world, &login.url);
-    let other = world.consents.begin(None).unwrap();
+    let another = world.consents.begin_login(None).unwrap();
+    let other = open(&world, &another.url);
     let back = world.browse(&begun.url, Consent::Decline);
     assert_eq!(back("error").expose(), "access_denied");
     for sealed in [None, Some("rubbish"), Some(&*other.sealed)] {
         world.consents.declined("access_denied", &back("state"), sealed);
     }
     world.consents.declined("server_error", &back("state"), Some(&begun.sealed));
+    assert_eq!(state(&world, &another.id).await, LoginState::Pending, "its ticket, but not its state");
     assert_eq!(state(&world, &login.id).await, LoginState::Pending);
     world.consents.declined("access_denied", &back("state"), Some(&begun.sealed));
     assert!(failed(&state(&world, &login.id).await).contains("declined"));
