@@ -12,7 +12,6 @@ mod rows;
 mod threads;
 
 use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,6 +39,7 @@ use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::threads::Threads;
 
@@ -49,7 +49,7 @@ pub struct SqliteStore {
     shelf: Arc<Shelf>,
     place: Place,
     /// Held for its lock; released last.
-    _owner: File,
+    _owner: Owner,
 }
 
 /// What every query needs beside the connection.

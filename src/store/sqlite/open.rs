@@ -41,7 +41,7 @@ const LOG_LIMIT: i64 = 32 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Opened {
-    pub(super) owner: File,
+    pub(super) owner: Owner,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
     pub(super) place: Place,
@@ -80,7 +80,16 @@ fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// The lock that keeps two owners off one store; the system releases it when its holder ends, however it ends.
-fn own(path: &Path) -> Result<File, StoreError> {
+pub(super) struct Owner(File);
+
+/// Said aloud: a process that is just being started holds a copy of every open file for a moment, and the lock with it.
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+fn own(path: &Path) -> Result<Owner, StoreError> {
     let lock = with_suffix(path, ".lock");
     let file = OpenOptions::new()
         .write(true)
@@ -90,7 +99,7 @@ fn own(path: &Path) -> Result<File, StoreError> {
         .open(&lock)
         .map_err(|e| file_error(&lock, &e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Owner(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(e)) => Err(file_error(&lock, &e)),
     }
