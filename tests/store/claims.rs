@@ -21,6 +21,7 @@ use crate::store::house::claim_one;
 use crate::store::house::found;
 use crate::store::house::grant;
 use crate::store::house::keep;
+use crate::store::house::lease;
 use crate::store::house::living;
 use crate::store::house::person;
 use crate::store::house::renewed;
@@ -106,6 +107,33 @@ pub(super) async fn a_claim_shows_the_grant_as_it_stood(store: Arc<dyn Store>) {
         grant.next = leased.next;
         assert_eq!(leased, grant);
     }
+}
+
+pub(super) async fn one_person_is_claimed_due_or_not(store: Arc<dyn Store>) {
+    assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "nobody there");
+    let mut never = grant("ada");
+    never.next = Next::NEVER;
+    keep(&*store, [never.clone(), grant("eve")]).await;
+    let first = store.claim_one(person("ada"), lease(5)).await.unwrap().unwrap();
+    assert_eq!(first.grant, never);
+    assert_eq!(found(&*store, "ada").await.next, Next::at(at(5 + LEASE)));
+    assert_eq!(store.latest().await, Ok(Some(at(5))));
+    let outcome = renewed(&first.grant, 6);
+    assert_eq!(store.commit(first.fence, outcome.clone()).await, Ok(Committed::Kept));
+    assert_eq!(found(&*store, "ada").await, outcome);
+    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"], "nobody else was claimed");
+}
+
+pub(super) async fn one_person_is_not_claimed_before_a_lease_has_ended(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let older = claim_one(&*store, 0).await;
+    assert!(store.claim_one(person("ada"), lease(LEASE - 1)).await.unwrap().is_none());
+    let newer = store.claim_one(person("ada"), lease(LEASE)).await.unwrap().unwrap();
+    assert_eq!(newer.fence, Fence { attempt: 2, ..older.fence });
+    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "claims of both kinds keep each other out");
+    let late = renewed(&older.grant, 1);
+    assert_eq!(store.commit(older.fence, late).await, Ok(Committed::Superseded));
+    assert_eq!(store.commit(newer.fence, renewed(&newer.grant, 2)).await, Ok(Committed::Kept));
 }
 
 pub(super) async fn a_commit_keeps_every_field(store: Arc<dyn Store>) {
@@ -195,8 +223,8 @@ pub(super) async fn many_tasks_never_hold_one_grant_twice(store: Arc<dyn Store>)
         tasks.spawn(async move {
             let mut held = Vec::new();
             loop {
-                let lease = Lease { owner: format!("task {task}"), ..ask(0).lease };
-                let mine = Ask { limit: 7, lease, ..ask(0) };
+                let mine = Lease { owner: format!("task {task}"), ..lease(0) };
+                let mine = Ask { limit: 7, lease: mine, ..ask(0) };
                 match claim_names(&*store, mine).await {
                     names if names.is_empty() => return held,
                     names => held.extend(names),

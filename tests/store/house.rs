@@ -112,12 +112,16 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
 /// Asks for everything that is due so many seconds into the story.
 pub(super) fn ask(seconds: i64) -> Ask {
     Ask {
-        lease: Lease { now: at(seconds), owner: "this process".to_owned(), end: at(seconds + LEASE) },
+        lease: lease(seconds),
         due_by: at(seconds),
         limit: 100,
         except: Vec::new(),
         healthiest_first: false,
     }
+}
+
+pub(super) fn lease(seconds: i64) -> Lease {
+    Lease { now: at(seconds), owner: "this process".to_owned(), end: at(seconds + LEASE) }
 }
 
 pub(super) async fn keep(store: &dyn Store, grants: impl IntoIterator<Item = Grant>) {

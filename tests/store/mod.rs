@@ -3,8 +3,10 @@
 mod claims;
 mod consents;
 mod house;
+mod keys;
 mod model;
 mod other_process;
+mod people;
 mod sqlite_files;
 mod sqlite_refusals;
 mod sqlite_secrets;
@@ -56,6 +58,8 @@ on_both_stores! {
         a_claimed_grant_is_kept_from_others_until_its_lease_ends,
         a_claim_of_nobody_answers_nothing,
         a_claim_shows_the_grant_as_it_stood,
+        one_person_is_claimed_due_or_not,
+        one_person_is_not_claimed_before_a_lease_has_ended,
         a_commit_keeps_every_field,
         a_commit_counts_once,
         a_commit_needs_a_claim,
@@ -63,6 +67,18 @@ on_both_stores! {
         a_fence_that_differs_in_any_part_changes_nothing,
         many_tasks_never_hold_one_grant_twice,
         of_many_commits_of_one_claim_one_is_kept;
+    people:
+        an_address_leads_to_who_consented_last,
+        the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor,
+        the_list_is_narrowed_by_state_and_by_person,
+        whom_the_store_forgets_is_gone,
+        a_commit_after_a_removal_changes_nothing,
+        a_number_is_never_given_twice;
+    keys:
+        a_key_is_kept_whole,
+        a_name_is_given_once,
+        a_revoked_key_is_gone_and_its_name_is_free,
+        a_use_is_noted_with_its_key;
     sweeps:
         the_next_wake_is_the_earliest_of_all,
         a_long_list_is_revised_in_steps,

@@ -18,8 +18,8 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 
+use crate::store::house;
 use crate::store::house::Home;
-use crate::store::house::ask;
 use crate::store::house::at;
 use crate::store::house::grant;
 use crate::store::house::person;
@@ -203,9 +203,8 @@ async fn tell(steps: Vec<Step>) {
             }
             Step::Claim { now, due_by, lease, limit, healthiest_first, except } => {
                 let except = except.iter().map(|who| person(NAMES[who.index(NAMES.len())])).collect();
-                let (due_by, lease_end) = (at(due_by), at(now + lease));
-                let lease = Lease { end: lease_end, ..ask(now).lease };
-                let ask = Ask { lease, due_by, limit, except, healthiest_first };
+                let lease = Lease { end: at(now + lease), ..house::lease(now) };
+                let ask = Ask { lease, due_by: at(due_by), limit, except, healthiest_first };
                 let expected = model.claim(&ask);
                 for store in stores {
                     let told = store.claim_due(ask.clone()).await.unwrap().claims;

@@ -11,6 +11,7 @@ use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
+use webex_tokend::store::KeyStore;
 use webex_tokend::store::Note;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -108,6 +109,18 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
     assert_eq!(claim_names(&store, ask(100_000)).await, ["ada", "eve"]);
     drop(store);
     assert_eq!(found(&home.open_for("another", 0).unwrap(), "ada").await, theirs);
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
+    let home = Home::keeping(&["ada"]).await;
+    let first = "DROP TABLE keys; DROP INDEX grants_email; PRAGMA user_version = 1;";
+    home.shell().execute_batch(first).unwrap();
+    for _ in 0..2 {
+        let store = home.open();
+        assert_eq!(found(&store, "ada").await, grant("ada"));
+        assert_eq!(store.keys().await, Ok(Vec::new()));
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
+use webex_tokend::store::Page;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -20,6 +21,7 @@ use crate::store::house::claim_one;
 use crate::store::house::found;
 use crate::store::house::grant;
 use crate::store::house::keep;
+use crate::store::house::lease;
 use crate::store::house::person;
 use crate::store::house::secret;
 
@@ -115,6 +117,11 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
         assert_eq!(store.find(person("eve")).await, Err(unreadable.clone()), "{tampering}");
         let text = unreadable.to_string();
         assert!(text.contains("eve") && text.contains("a new consent replaces it"), "{text}");
+
+        let alone = store.claim_one(person("eve"), lease(0)).await;
+        assert_eq!(alone.unwrap_err(), unreadable, "{tampering}");
+        let page = Page { after: Cursor::default(), limit: 9, state: None, among: None, now: at(0) };
+        assert_eq!(store.list(page).await.unwrap().len(), 3, "{tampering}");
 
         let claims = store.claim_due(ask(0)).await.unwrap();
         let names: Vec<_> = claims.claims.iter().map(|claim| claim.grant.person.id.as_str()).collect();

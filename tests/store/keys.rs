@@ -1,0 +1,58 @@
+//! What is promised of API keys.
+
+use std::sync::Arc;
+
+use webex_tokend::domain::key::KeyRecord;
+use webex_tokend::domain::key::Rights;
+use webex_tokend::store::KeyStore;
+
+use crate::store::house::at;
+use crate::store::house::person;
+
+fn key(name: &str, number: u8) -> KeyRecord {
+    let rights = Rights { read: true, ..Rights::default() };
+    let (_, record) = KeyRecord::make(&[number; 38], name.to_owned(), rights, None, at(0));
+    record
+}
+
+pub(super) async fn a_key_is_kept_whole(store: Arc<dyn KeyStore>) {
+    assert_eq!(store.keys().await, Ok(Vec::new()));
+    let mut limited = key("Zoë's \u{1F511}", 2);
+    limited.persons = Some(vec![person("ada"), person("eve")]);
+    limited.rights = Rights { read: true, refresh: true, admin: true };
+    limited.expires_at = Some(at(9));
+    limited.last_used_at = Some(at(8));
+    let mut useless = key("", 3);
+    useless.persons = Some(Vec::new());
+    useless.rights = Rights::default();
+    let keys = [key("z", 1), limited, useless];
+    for key in keys.clone() {
+        assert_eq!(store.add_key(key).await, Ok(true));
+    }
+    assert_eq!(store.keys().await.unwrap(), keys, "oldest first");
+}
+
+pub(super) async fn a_name_is_given_once(store: Arc<dyn KeyStore>) {
+    assert_eq!(store.add_key(key("ci", 1)).await, Ok(true));
+    assert_eq!(store.add_key(key("ci", 2)).await, Ok(false));
+    assert_eq!(store.keys().await.unwrap(), [key("ci", 1)], "the older one stays");
+}
+
+pub(super) async fn a_revoked_key_is_gone_and_its_name_is_free(store: Arc<dyn KeyStore>) {
+    store.add_key(key("ci", 1)).await.unwrap();
+    store.add_key(key("cd", 2)).await.unwrap();
+    assert_eq!(store.revoke_key("CI".to_owned()).await, Ok(false));
+    assert_eq!(store.revoke_key("ci".to_owned()).await, Ok(true));
+    assert_eq!(store.revoke_key("ci".to_owned()).await, Ok(false));
+    assert_eq!(store.add_key(key("ci", 3)).await, Ok(true));
+    assert_eq!(store.keys().await.unwrap(), [key("cd", 2), key("ci", 3)]);
+}
+
+pub(super) async fn a_use_is_noted_with_its_key(store: Arc<dyn KeyStore>) {
+    store.add_key(key("ci", 1)).await.unwrap();
+    store.add_key(key("cd", 2)).await.unwrap();
+    store.touch_key(key("cd", 2).id, at(5)).await.unwrap();
+    store.touch_key("nobody's".to_owned(), at(6)).await.unwrap();
+    let used: Vec<_> = store.keys().await.unwrap().into_iter().map(|key| key.last_used_at).collect();
+    assert_eq!(used, [None, Some(at(5))]);
+}
