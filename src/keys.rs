@@ -91,14 +91,19 @@ impl Keys {
     /// The store's; the use is noted in memory all the same.
     pub async fn touch(&self, record: &KeyRecord) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if record.last_used_at.is_some_and(|last| last <= now && now < last + TOUCH_STEP) {
-            return Ok(());
-        }
-        let known = {
+        let noted = {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            table.get_mut(&record.id).map(|kept| kept.last_used_at = Some(now)).is_some()
+            // The table's word, not the record's: of many readers at once, the first writes.
+            let kept = table.get_mut(&record.id).filter(|kept| is_worth_noting(kept, now));
+            kept.map(|kept| kept.last_used_at = Some(now)).is_some()
         };
-        if known { self.store.touch_key(record.id.clone(), now).await } else { Ok(()) }
+        if noted { self.store.touch_key(record.id.clone(), now).await } else { Ok(()) }
+    }
+
+    /// Whether [`Keys::touch`] would note anything; costs nothing to ask.
+    #[must_use]
+    pub fn is_untouched(&self, record: &KeyRecord) -> bool {
+        is_worth_noting(record, self.clock.now())
     }
 
     /// Makes a key. The answer is the only place where it stands.
@@ -149,4 +154,8 @@ impl Keys {
     pub fn now(&self) -> UnixTime {
         self.clock.now()
     }
+}
+
+fn is_worth_noting(record: &KeyRecord, now: UnixTime) -> bool {
+    record.last_used_at.is_none_or(|last| now < last || now >= last + TOUCH_STEP)
 }

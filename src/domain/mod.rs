@@ -2,9 +2,11 @@
 //! on the time takes `now`.
 
 pub mod breaker;
+pub mod explain;
 pub mod grant;
 pub mod key;
 pub mod person;
+pub mod plan;
 pub mod schedule;
 pub mod secret;
 pub mod ticket;

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
+use crate::domain::breaker::Cause;
 use crate::domain::breaker::Turn;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
@@ -93,6 +94,12 @@ impl Refresher {
         let starts = parts.pace.starts();
         let asked = Semaphore::new(parts.pace.at_once);
         Self { parts, starts, breaker: Mutex::new(Breaker::default()), busy: BusyList::default(), asked }
+    }
+
+    /// Why refreshes pause at present, and until when.
+    #[must_use]
+    pub fn pause(&self) -> Option<(Cause, UnixTime)> {
+        self.breaker().pause()
     }
 
     pub(super) fn parts(&self) -> &Parts {

@@ -128,6 +128,16 @@ impl Breaker {
         }
     }
 
+    /// Why refreshes pause at present, and until when.
+    #[must_use]
+    pub fn pause(&self) -> Option<(Cause, UnixTime)> {
+        match self.state {
+            State::Closed => None,
+            State::Open { cause, until } => Some((cause, until)),
+            State::Probing { cause, patience } => Some((cause, patience)),
+        }
+    }
+
     /// Whose fault a refusal of our client is: when it was refused for `person` at `refused_at` already and has been
     /// accepted for somebody else since, it is this grant's.
     #[must_use]

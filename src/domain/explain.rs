@@ -1,0 +1,300 @@
+//! Why a grant is, or is not, refreshed: every rule's word on it, and a sentence about all of them.
+
+use crate::domain::breaker::Cause;
+use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
+use crate::domain::schedule::Policy;
+use crate::domain::time::UnixTime;
+
+/// One rule's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Its name.
+    pub rule: &'static str,
+    /// `true`: it asks for a refresh now; `false`: it forbids one now; `None`: it has nothing to say.
+    pub refresh: Option<bool>,
+    /// When its word changes by itself.
+    pub at: Option<UnixTime>,
+    /// In a sentence.
+    pub says: String,
+}
+
+/// Why refreshes of everybody pause, and until when.
+pub type Pause = Option<(Cause, UnixTime)>;
+
+/// Every rule's word on `grant` at `now`.
+#[must_use]
+pub fn words(grant: &Grant, policy: &Policy, pause: Pause, now: UnixTime) -> [Word; 7] {
+    [
+        survival(grant, policy, now),
+        age(grant, policy, now),
+        noop_window(grant, policy, now),
+        floor(grant, policy, now),
+        retry(grant, now),
+        breaker(pause),
+        standing(grant),
+    ]
+}
+
+/// The whole in a sentence.
+#[must_use]
+pub fn summary(grant: &Grant, pause: Pause, now: UnixTime) -> String {
+    let (due_at, ends) = (grant.next.due_at, grant.tokens.expires_at);
+    let token = if ends <= now {
+        format!("the access token is dead since {ends}")
+    } else {
+        format!("the access token lives until {ends}")
+    };
+    if grant.standing == Standing::ConsentNeeded {
+        let again = if due_at == UnixTime::NEVER {
+            "it is not tried again by itself".to_owned()
+        } else {
+            format!("it is tried once more at {due_at}, in case Webex was wrong")
+        };
+        return format!(
+            "The person must consent again: Webex no longer renews this grant; {again}; {token}."
+        );
+    }
+    if let Some((cause, until)) = pause {
+        return format!("Refreshes of everybody pause until {until}: {cause}; {token}.");
+    }
+    let failures = grant.failures;
+    if failures > 0 {
+        let times = if failures == 1 {
+            "The last refresh".to_owned()
+        } else {
+            format!("The last {failures} refreshes")
+        };
+        return format!("{times} failed ({}); the next try is at {due_at}; {token}.", grant.last.outcome);
+    }
+    if due_at <= now {
+        return format!("A refresh is due since {due_at} and comes with the next wake; {token}.");
+    }
+    format!("All is well: the next refresh is at {due_at}; {token}.")
+}
+
+/// A rule that asks from `at` on.
+fn asks(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
+    let asks = now >= at;
+    Word { rule, refresh: asks.then_some(true), at: (!asks).then_some(at), says }
+}
+
+/// A rule that forbids until `at`.
+fn forbids(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
+    let forbids = now < at;
+    Word { rule, refresh: forbids.then_some(false), at: forbids.then_some(at), says }
+}
+
+fn survival(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+    let at = policy.survival_at(&grant.dates());
+    let ends = grant.tokens.expires_at;
+    asks(
+        "survival",
+        at,
+        now,
+        format!("the access token ends at {ends}; from {at} on it would not safely outlive the loop's sleep"),
+    )
+}
+
+fn age(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+    let at = policy.age_at(&grant.dates());
+    let renewed = grant.renewed_at;
+    asks(
+        "age",
+        at,
+        now,
+        format!(
+            "the access token is from {renewed}; from {at} on it is older than EVENT_LOOP_DAYS and outside the no-op window"
+        ),
+    )
+}
+
+fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+    let (answered, at) = (grant.answered_at, grant.answered_at + policy.noop_window);
+    forbids(
+        "noop_window",
+        at,
+        now,
+        format!(
+            "Webex last answered at {answered} and renews nothing before {at}; only survival and force go past this"
+        ),
+    )
+}
+
+fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+    let floor = policy.floor_for(grant.dates().lifetime());
+    let at = grant.answered_at + floor;
+    forbids(
+        "floor",
+        at,
+        now,
+        format!(
+            "survival and readers refresh at most once in {} seconds; age and force are not bound by it",
+            floor.as_secs()
+        ),
+    )
+}
+
+fn retry(grant: &Grant, now: UnixTime) -> Word {
+    let (failures, at) = (grant.failures, grant.next.due_at);
+    if failures == 0 || grant.standing == Standing::ConsentNeeded {
+        return Word {
+            rule: "retry",
+            refresh: None,
+            at: None,
+            says: "the last refresh did not fail".to_owned(),
+        };
+    }
+    let says = format!("{failures} failures in a row, the last at {}; tried again at {at}", grant.last.at);
+    let wait = now < at;
+    Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
+}
+
+fn breaker(pause: Pause) -> Word {
+    match pause {
+        Some((cause, until)) => Word {
+            rule: "breaker",
+            refresh: Some(false),
+            at: Some(until),
+            says: format!("refreshes of everybody pause: {cause}"),
+        },
+        None => Word {
+            rule: "breaker",
+            refresh: None,
+            at: None,
+            says: "nothing holds up the refreshes of everybody".to_owned(),
+        },
+    }
+}
+
+fn standing(grant: &Grant) -> Word {
+    let at = Some(grant.next.due_at).filter(|at| *at != UnixTime::NEVER);
+    match grant.standing {
+        Standing::Alive => {
+            Word { rule: "standing", refresh: None, at: None, says: "Webex renews this grant".to_owned() }
+        }
+        Standing::ConsentNeeded => Word {
+            rule: "standing",
+            refresh: Some(false),
+            at,
+            says: "Webex no longer renews this grant: the person must consent again".to_owned(),
+        },
+    }
+}
+
+/// A grant for tests of what is said about grants.
+#[cfg(test)]
+pub(super) mod sample {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::grant::Tokens;
+    use crate::domain::person::Person;
+    use crate::domain::person::PersonId;
+    use crate::domain::secret::Secret;
+
+    pub(in crate::domain) const T0: UnixTime = UnixTime(1_700_000_000_000);
+
+    pub(in crate::domain) const POLICY: Policy = Policy {
+        sleep: Duration::from_secs(3600),
+        max_age: Duration::from_secs(86_400),
+        noop_window: Duration::from_secs(86_400),
+        floor: Duration::from_secs(300),
+    };
+
+    pub(in crate::domain) fn days(days: u64) -> Duration {
+        Duration::from_secs(days * 86_400)
+    }
+
+    /// Consented at [`T0`]: 14 days for the access token, 90 for the refresh token.
+    pub(in crate::domain) fn grant() -> Grant {
+        let tokens = Tokens {
+            access_token: Secret::new("access".to_owned()),
+            refresh_token: Secret::new("refresh".to_owned()),
+            token_type: "Bearer".to_owned(),
+            scope: None,
+            expires_at: T0 + days(14),
+            refresh_token_expires_at: Some(T0 + days(90)),
+        };
+        Grant::consented(Person::known_by(PersonId::parse("ada").unwrap()), tokens, T0, &POLICY, T0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::sample::POLICY;
+    use super::sample::T0;
+    use super::sample::days;
+    use super::sample::grant;
+    use super::*;
+    use crate::domain::schedule::Next;
+
+    fn said(
+        grant: &Grant,
+        pause: Pause,
+        now: UnixTime,
+    ) -> Vec<(&'static str, Option<bool>, Option<UnixTime>)> {
+        words(grant, &POLICY, pause, now).into_iter().map(|word| (word.rule, word.refresh, word.at)).collect()
+    }
+
+    #[test]
+    fn a_young_token_is_left_alone_and_each_rule_says_until_when() {
+        let now = T0 + Duration::from_secs(60);
+        let dates = grant().dates();
+        assert_eq!(
+            said(&grant(), None, now),
+            [
+                ("survival", None, Some(POLICY.survival_at(&dates))),
+                ("age", None, Some(POLICY.age_at(&dates))),
+                ("noop_window", Some(false), Some(T0 + days(1))),
+                ("floor", Some(false), Some(T0 + Duration::from_secs(300))),
+                ("retry", None, None),
+                ("breaker", None, None),
+                ("standing", None, None),
+            ]
+        );
+        assert!(summary(&grant(), None, now).starts_with("All is well"));
+    }
+
+    #[test]
+    fn an_old_token_is_asked_for_by_age_then_by_survival() {
+        let words = said(&grant(), None, T0 + days(2));
+        assert_eq!((words[0].1, words[1].1, words[2].1, words[3].1), (None, Some(true), None, None));
+        assert_eq!(said(&grant(), None, T0 + days(13))[0], ("survival", Some(true), None));
+        assert!(summary(&grant(), None, T0 + days(2)).contains("is due since"));
+    }
+
+    #[test]
+    fn after_a_failure_the_retry_says_when() {
+        let mut failed = grant();
+        failed.failures = 2;
+        failed.next = Next::at(T0 + days(2));
+        assert_eq!(said(&failed, None, T0 + days(1))[4], ("retry", Some(false), Some(T0 + days(2))));
+        assert_eq!(said(&failed, None, T0 + days(2))[4], ("retry", Some(true), None));
+        assert!(summary(&failed, None, T0).starts_with("The last 2 refreshes failed"));
+    }
+
+    #[test]
+    fn the_pause_of_everybody_is_told_with_its_cause() {
+        let until = T0 + Duration::from_secs(30);
+        let pause = Some((Cause::Busy, until));
+        assert_eq!(said(&grant(), pause, T0)[5], ("breaker", Some(false), Some(until)));
+        assert!(summary(&grant(), pause, T0).contains("Webex asks to wait"));
+    }
+
+    #[test]
+    fn a_dead_grant_says_so_before_anything_else() {
+        let mut dead = grant();
+        dead.standing = Standing::ConsentNeeded;
+        dead.failures = 1;
+        dead.next = Next::at(T0 + days(1));
+        assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), Some(T0 + days(1))));
+        let sentence = summary(&dead, Some((Cause::Busy, T0)), T0 + days(20));
+        assert!(sentence.starts_with("The person must consent again") && sentence.contains("is dead since"));
+        dead.next = Next::NEVER;
+        assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), None));
+        assert!(summary(&dead, None, T0).contains("not tried again"));
+    }
+}

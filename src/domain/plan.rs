@@ -1,0 +1,119 @@
+//! What is ahead of a grant: a forecast from its dates and the policy, never a promise.
+
+use std::time::Duration;
+
+use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
+use crate::domain::schedule::Dates;
+use crate::domain::schedule::Policy;
+use crate::domain::schedule::REPROBE_STEP;
+use crate::domain::schedule::REPROBES;
+use crate::domain::schedule::SPACING;
+use crate::domain::time::UnixTime;
+
+/// A grant's future, up to some day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// The next refresh, if it comes by then.
+    pub next_refresh_at: Option<UnixTime>,
+    /// About how many refreshes there will be.
+    pub refreshes: u32,
+    /// When the person must consent again, if it comes by then: the end of the refresh token as last reported; for a
+    /// grant that Webex no longer renews, the end of the access token, which may have passed.
+    pub consent_by: Option<UnixTime>,
+}
+
+/// What is ahead of `grant` between `now` and `end`, if every refresh works as the last one did.
+#[must_use]
+pub fn ahead(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Ahead {
+    let first = grant.next.due_at.max(now);
+    let next_refresh_at = (grant.next.due_at != UnixTime::NEVER && first <= end).then_some(first);
+    let left = next_refresh_at.map(|first| end.since(first));
+    let (refreshes, consent_by) = match grant.standing {
+        Standing::Alive => {
+            let count = left.map_or(0, |left| fitting(left, step(grant.dates().lifetime(), policy, now)));
+            (count, grant.tokens.refresh_token_expires_at)
+        }
+        Standing::ConsentNeeded => {
+            let probes_left = REPROBES.saturating_add(1).saturating_sub(grant.failures);
+            let count = left.map_or(0, |left| fitting(left, REPROBE_STEP).min(probes_left));
+            (count, Some(grant.tokens.expires_at))
+        }
+    };
+    Ahead { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
+}
+
+/// From one refresh to the next, in steady state. The loop refreshes when it is awake: at the next multiple of its
+/// sleep, unless it wakes for this grant.
+fn step(lifetime: Duration, policy: &Policy, now: UnixTime) -> Duration {
+    let renewed = Dates { renewed_at: now, answered_at: now, expires_at: now + lifetime };
+    let next = policy.after_answer(&renewed, now);
+    let (due, woken) = (next.due_at.since(now), next.wake_at.since(now));
+    let sleep = policy.sleep.max(SPACING).as_millis();
+    let wake = due.as_millis().div_ceil(sleep).saturating_mul(sleep);
+    let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(u64::MAX));
+    wake.min(woken).max(due).max(SPACING)
+}
+
+/// One at once, and one more for each `step` in `left`.
+fn fitting(left: Duration, step: Duration) -> u32 {
+    u32::try_from(left.as_millis() / step.as_millis().max(1)).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::explain::sample::POLICY;
+    use crate::domain::explain::sample::T0;
+    use crate::domain::explain::sample::days;
+    use crate::domain::explain::sample::grant;
+    use crate::domain::schedule::Next;
+
+    #[test]
+    fn a_two_week_token_is_refreshed_daily_as_the_loop_wakes() {
+        let ahead = ahead(&grant(), &POLICY, T0, T0 + days(90));
+        assert_eq!(ahead.next_refresh_at, Some(grant().next.due_at));
+        // Due a moment after a day, so at the 25th wake: every 25 hours.
+        assert_eq!(ahead.refreshes, 86);
+        assert_eq!(ahead.consent_by, Some(T0 + days(90)));
+    }
+
+    #[test]
+    fn nothing_is_ahead_of_what_ends_later() {
+        let ahead = ahead(&grant(), &POLICY, T0, T0 + Duration::from_secs(3600));
+        assert_eq!(ahead, Ahead { next_refresh_at: None, refreshes: 0, consent_by: None });
+    }
+
+    #[test]
+    fn an_overdue_refresh_counts_as_due_now() {
+        let ahead = ahead(&grant(), &POLICY, T0 + days(3), T0 + days(4));
+        assert_eq!(ahead.next_refresh_at, Some(T0 + days(3)));
+        assert_eq!(ahead.refreshes, 1);
+    }
+
+    #[test]
+    fn a_dead_grant_is_only_probed_and_wants_consent_before_its_token_ends() {
+        let mut dead = grant();
+        dead.standing = Standing::ConsentNeeded;
+        dead.failures = 2;
+        dead.next = Next::at(T0 + days(1));
+        let ahead_of_it = ahead(&dead, &POLICY, T0, T0 + days(90));
+        assert_eq!(ahead_of_it.refreshes, 4);
+        assert_eq!(ahead_of_it.consent_by, Some(dead.tokens.expires_at));
+        dead.next = Next::NEVER;
+        let ahead_of_it = ahead(&dead, &POLICY, T0, UnixTime::NEVER);
+        assert_eq!((ahead_of_it.refreshes, ahead_of_it.next_refresh_at), (0, None));
+    }
+
+    #[test]
+    fn no_dates_and_no_policy_make_the_forecast_overflow() {
+        let mut odd = grant();
+        odd.tokens.expires_at = odd.renewed_at;
+        odd.next = Next::at(UnixTime(i64::MIN));
+        let mut policy = POLICY;
+        policy.sleep = Duration::ZERO;
+        policy.max_age = Duration::ZERO;
+        policy.noop_window = Duration::ZERO;
+        assert!(ahead(&odd, &policy, T0, UnixTime::NEVER).refreshes > 0);
+    }
+}
