@@ -17,7 +17,11 @@ use crate::consent::Hooked;
 use crate::house::House;
 use crate::house::HouseError;
 use crate::http::Authority;
+use crate::http::api;
+use crate::http::api::Api;
 use crate::http::certificate::SelfSigned;
+use crate::http::control::ControlError;
+use crate::http::control::ControlSocket;
 use crate::http::router::Door;
 use crate::http::serve;
 use crate::http::serve::Limits;
@@ -45,6 +49,9 @@ pub enum DaemonError {
     /// An address is taken, or not this machine's.
     #[error("cannot listen on {0}: {1}; stop what listens there, or change MY_APP_PORT or TOKEND_BIND")]
     Listen(SocketAddr, io::Error),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The certificate cannot be made or read.
     #[error("no certificate to serve: {0}")]
     Certificate(String),
@@ -66,6 +73,10 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
         log::warn!("{remark}");
     }
     let house = House::build(&config).await?;
+    let control = match &config.control_socket {
+        Some(path) => Some(ControlSocket::open(path).await?),
+        None => None,
+    };
     let listeners = listen(&config.door.addresses).await?;
     let feed =
         if config.door.secure { Some(certificate(&config.door, house.clock.now().seconds())?) } else { None };
@@ -80,9 +91,13 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     tell_start(&config, &*house.store).await?;
 
-    let House { consents, refresher, health, tasks, wake, .. } = house;
-    let door = Arc::new(Door::new(consents, health, tasks.clone(), &config.door.redirect_uri));
+    let api = api(&house, &config);
+    let House { refresher, tasks, wake, .. } = house;
     let secure = follow(feed, &config.door, &tasks)?;
+    if let Some(control) = control {
+        tasks.spawn("control socket", control.serve(api.clone(), tasks.clone()));
+    }
+    let door = Arc::new(Door::new(api, &config.door.redirect_uri));
     let doors = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
     let limits = Arc::new(Limits::within(open_files(), doors));
     for listener in listeners {
@@ -111,6 +126,21 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     log::info!("webex-tokend ends");
     ended
+}
+
+/// The API on the parts of `house`.
+fn api(house: &House, config: &Config) -> Api {
+    Api::new(api::Parts {
+        consents: house.consents.clone(),
+        refresher: house.refresher.clone(),
+        view: house.view.clone(),
+        keys: house.keys.clone(),
+        clock: house.clock.clone(),
+        policy: config.policy,
+        health: house.health.clone(),
+        tasks: house.tasks.clone(),
+        redirect_uri: config.integration.redirect_uri.clone(),
+    })
 }
 
 async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DaemonError> {
@@ -179,9 +209,9 @@ fn serve_on(
     door: Arc<Door>,
     tasks: &Tasks,
 ) {
-    let service = move |request, _peer| {
+    let service = move |request, peer| {
         let door = door.clone();
-        async move { door.answer(request).await }
+        async move { door.answer(request, peer).await }
     };
     let serving = serve::serve(listener, secure, limits, service, tasks.clone());
     tasks.spawn("door", serving);

@@ -14,6 +14,7 @@ use webex_tokend::config::Source;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
 use webex_tokend::house::HouseError;
+use webex_tokend::http::control::ControlError;
 use webex_tokend::store::StoreError;
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn serve(serve: Serve) -> ExitCode {
     match runtime.block_on(daemon::run(config, serve.refresh_at_start)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e @ DaemonError::House(HouseError::Store(StoreError::InUse(_)))) => fail(Exit::Unavailable, &e),
+        Err(e @ DaemonError::Control(ControlError::Live(_))) => fail(Exit::Unavailable, &e),
         Err(e) => fail(Exit::Failed, &e),
     }
 }

@@ -2,6 +2,8 @@
 
 // `cfg(test)` says so to clippy: helpers in these modules are test code, too.
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod browser;

@@ -2,6 +2,7 @@
 
 mod door;
 mod parse;
+mod places;
 mod source;
 
 use std::fmt;
@@ -26,7 +27,7 @@ pub use crate::config::door::Listen;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 28] = [
+pub const VARIABLES: [&str; 29] = [
     "MY_APP_PORT",
     "MY_APP_CLIENT_ID",
     "MY_APP_SECRET_ID",
@@ -48,6 +49,7 @@ pub const VARIABLES: [&str; 28] = [
     "TOKEND_BIND",
     "TOKEND_TLS_CERT",
     "TOKEND_TLS_KEY",
+    "TOKEND_CONTROL_SOCKET",
     "TEST_PERSON_ID",
     "TEST_ACCESS_TOKEN",
     "TEST_REFRESH_TOKEN",
@@ -72,6 +74,8 @@ pub struct Config {
     pub pace: Pace,
     /// Where people come in.
     pub door: DoorConfig,
+    /// Where commands come in; `None` where no place for it is known.
+    pub control_socket: Option<PathBuf>,
     /// Where grants are kept.
     pub store: StoreConfig,
     /// The test hook, if it is set.
@@ -138,10 +142,11 @@ impl Config {
         let pace = pace(reader);
         let user_agent = user_agent(reader);
         let ca_file = reader.file("WEBEX_CA_FILE");
-        let store = store(reader);
+        let store = places::store(reader);
+        let control_socket = places::control_socket(reader);
         let hook = hook(reader);
         let door = door(reader, redirect_uri);
-        let remarks = remarks(reader, hook.is_some(), door.as_ref());
+        let remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
             integration,
@@ -150,6 +155,7 @@ impl Config {
             policy,
             pace,
             door: door?,
+            control_socket,
             store: store?,
             hook,
             remarks,
@@ -158,10 +164,13 @@ impl Config {
 }
 
 /// Things that are allowed and look like mistakes.
-fn remarks(reader: &Reader<'_>, hook: bool, door: Option<&DoorConfig>) -> Vec<String> {
+fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorConfig>) -> Vec<String> {
     let mut remarks = Vec::new();
     if !hook && HOOK.iter().any(|name| reader.text(name).is_some()) {
         remarks.push(format!("the test hook is off: it needs all of {}", HOOK.join(", ")));
+    }
+    if !control {
+        remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
     }
     let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
     for name in
@@ -275,32 +284,6 @@ fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
         reader.wrong("MY_USER_AGENT", "at most 256 printable ASCII characters");
     }
     fits.then(|| text.to_owned())
-}
-
-fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
-    let state_dir = source::state_dir(reader.source);
-    let url = reader.text("TOKEND_STORE_URL").unwrap_or("sqlite:");
-    let inside = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
-    let path = match url.split_once(':') {
-        Some(("memory", "")) => return Some(StoreConfig::Memory),
-        Some(("sqlite", "")) => inside(&state_dir, "tokend.db"),
-        Some(("sqlite", path)) => Some(PathBuf::from(path)),
-        _ => {
-            reader.wrong(
-                "TOKEND_STORE_URL",
-                "sqlite:PATH, sqlite: for tokend.db in the state directory, or memory:",
-            );
-            return None;
-        }
-    };
-    let key_file = reader.text("TOKEND_KEY_FILE").map(PathBuf::from).or_else(|| inside(&state_dir, "key"));
-    if path.is_none() || key_file.is_none() {
-        reader.missing(
-            "TOKEND_STATE_DIR",
-            "a directory for the store and its key (there is no HOME to put it under)",
-        );
-    }
-    Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
 }
 
 fn hook(reader: &mut Reader<'_>) -> Option<Hook> {

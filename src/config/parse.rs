@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn note(&mut self, variable: &'static str, found: String, expected: &str) {
+    pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
         self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
     }
 

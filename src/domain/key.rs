@@ -84,6 +84,18 @@ pub enum Right {
     Admin,
 }
 
+impl Right {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Refresh => "refresh",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A key as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {

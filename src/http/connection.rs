@@ -2,6 +2,7 @@
 //! It never logs URLs or headers: they hold codes and keys.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -73,7 +75,7 @@ pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Do
     }
     let Some(secure) = &door.tls else {
         let peer = Peer { addr, secure: false };
-        return door.http1(stream, peer, true, move |request| service.answer(request, peer)).await;
+        return door.http1(stream, addr, true, move |request| service.answer(request, peer)).await;
     };
     let stopping = door.tasks.stopping();
     let opening = timeout(door.limits.handshake, open(stream, &secure.feed));
@@ -82,9 +84,9 @@ pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Do
             let peer = Peer { addr, secure: true };
             // By ALPN: sniffing the protocol has no time limit.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                door.http2(*stream, peer, move |request| service.answer(request, peer)).await;
+                door.http2(*stream, addr, move |request| service.answer(request, peer)).await;
             } else {
-                door.http1(*stream, peer, true, move |request| service.answer(request, peer)).await;
+                door.http1(*stream, addr, true, move |request| service.answer(request, peer)).await;
             }
         }
         Some(Ok(Ok(Opened::Plain(stream)))) => {
@@ -93,13 +95,28 @@ pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Do
                 let answer = redirect::to_https(&request, &fallback);
                 async move { answer }
             };
-            door.http1(stream, Peer { addr, secure: false }, false, redirect).await;
+            door.http1(stream, addr, false, redirect).await;
         }
         Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: left without a word"),
         Some(Ok(Err(error))) => log::debug!("{addr}: no TLS: {error}"),
         Some(Err(_elapsed)) => log::debug!("{addr}: no TLS within {:?}", door.limits.handshake),
         None => log::debug!("{addr}: dropped in its handshake by the stop"),
     }
+}
+
+/// Serves one accepted connection of the control socket to its end: HTTP/1 only, and no address to speak of.
+pub(super) async fn local_connection<S, F>(stream: UnixStream, door: Arc<Door>, service: S)
+where
+    S: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let peer = stream.peer_cred();
+    let who = peer.map_or_else(
+        |error| format!("control ({error})"),
+        |peer| format!("control, uid {} pid {}", peer.uid(), peer.pid().unwrap_or_default()),
+    );
+    log::debug!("{who}: connected");
+    door.http1(stream, who, true, service).await;
 }
 
 async fn open(stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
@@ -115,7 +132,7 @@ async fn open(stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
 }
 
 impl Door {
-    async fn http1<T, S, F>(&self, stream: T, peer: Peer, keep_alive: bool, service: S)
+    async fn http1<T, S, F>(&self, stream: T, who: impl Display, keep_alive: bool, service: S)
     where
         TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
         S: Fn(Request<Incoming>) -> F,
@@ -135,10 +152,10 @@ impl Door {
             // A peer that has said all it wants may shut its side and still gets its answer.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), watched(&activity, service));
-        self.drive(connection, peer, &activity).await;
+        self.drive(connection, &who, &activity).await;
     }
 
-    async fn http2<S, F>(&self, stream: TlsStream<TcpStream>, peer: Peer, service: S)
+    async fn http2<S, F>(&self, stream: TlsStream<TcpStream>, who: impl Display, service: S)
     where
         S: Fn(Request<Incoming>) -> F + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -156,19 +173,19 @@ impl Door {
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS)
             .serve_connection(TokioIo::new(stream), watched(&activity, service));
-        self.drive(connection, peer, &activity).await;
+        self.drive(connection, &who, &activity).await;
     }
 
     /// Runs a connection until it ends, has nothing to do for too long, or is told to stop; then sees it out.
-    async fn drive(&self, connection: impl Connection, peer: Peer, activity: &Activity) {
-        let (limits, stopping, addr) = (&self.limits, self.tasks.stopping(), peer.addr);
+    async fn drive(&self, connection: impl Connection, who: &impl Display, activity: &Activity) {
+        let (limits, stopping) = (&self.limits, self.tasks.stopping());
         let mut connection = pin!(connection);
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return note(addr, ended),
+            ended = connection.as_mut() => return note(who, ended),
             () = activity.quiet(limits.header, limits.idle) => {
                 if !activity.asked() {
-                    return log::debug!("{addr}: no request within {:?}", limits.header);
+                    return log::debug!("{who}: no request within {:?}", limits.header);
                 }
             }
             () = stopping.cancelled() => {}
@@ -180,18 +197,18 @@ impl Door {
         };
         tokio::select! {
             biased;
-            ended = connection.as_mut() => note(addr, ended),
-            () = activity.still_quiet(limits.closing) => log::debug!("{addr}: idle, and dropped: it did not close"),
-            () = drained => log::debug!("{addr}: cut off by the stop"),
+            ended = connection.as_mut() => note(who, ended),
+            () = activity.still_quiet(limits.closing) => log::debug!("{who}: idle, and dropped: it did not close"),
+            () = drained => log::debug!("{who}: cut off by the stop"),
         }
     }
 }
 
 /// Peers leave as they like (reset, no close_notify, half a request): nothing an operator could act on.
-fn note(addr: SocketAddr, ended: hyper::Result<()>) {
+fn note(who: &impl Display, ended: hyper::Result<()>) {
     match ended {
-        Ok(()) => log::trace!("{addr}: closed"),
-        Err(error) => log::debug!("{addr}: ended: {error}"),
+        Ok(()) => log::trace!("{who}: closed"),
+        Err(error) => log::debug!("{who}: ended: {error}"),
     }
 }
 

@@ -2,13 +2,17 @@
 //! It owns sockets, TLS and the limits that keep a hostile peer cheap; it knows neither store nor Webex.
 
 mod activity;
+pub mod api;
+mod auth;
 pub mod body;
 pub mod certificate;
 mod connection;
+pub mod control;
 mod cookies;
 mod oauth;
 mod pages;
 mod redirect;
+mod refusal;
 mod respond;
 pub mod router;
 pub mod serve;

@@ -1,5 +1,7 @@
 //! Answers: the headers that all of them carry, and the only map from errors to statuses.
 
+use std::time::Duration;
+
 use askama::Template;
 use hyper::Response;
 use hyper::StatusCode;
@@ -7,11 +9,15 @@ use hyper::body::Bytes;
 use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
+use serde::Serialize;
 
+use crate::api_types;
 use crate::consent::ConsentError;
+use crate::http::body::BodyError;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::ProblemPage;
+use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 
 /// Nothing but our own style sheet; no frames around us, no forms, no scripts.
@@ -28,6 +34,11 @@ const ALWAYS: [(HeaderName, &str); 4] = [
 
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+/// When a store in trouble is worth asking again.
+const STORE_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let body = body.into();
@@ -82,6 +93,152 @@ pub(super) fn not_allowed() -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+/// The same answer without its body, as HEAD wants it.
+pub(super) fn head_of(mut response: Response<Body>) -> Response<Body> {
+    let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *response.body_mut() = Body::default();
+    response
+}
+
+/// An answer of the API.
+pub(super) fn json(status: StatusCode, what: &impl Serialize) -> Response<Body> {
+    typed(status, JSON, what)
+}
+
+/// An answer of the API that says all by its status.
+pub(super) fn nothing() -> Response<Body> {
+    let mut response = with(StatusCode::NO_CONTENT, PLAIN, "");
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
+/// JSON that is there already.
+pub(super) fn json_text(text: &'static str) -> Response<Body> {
+    with(StatusCode::OK, JSON, text)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, what: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(what) {
+        Ok(body) => with(status, content_type, body),
+        Err(e) => {
+            log::error!("an answer could not be made: {e}");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made.\n")
+        }
+    }
+}
+
+/// What the API says to a request that it refuses.
+pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
+    let (status, title, detail) = said(refusal);
+    let consent_url = match refusal {
+        Refusal::ConsentNeeded { consent_url } => Some(consent_url.clone()),
+        _ => None,
+    };
+    let problem = api_types::Problem {
+        kind: "about:blank".to_owned(),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        detail,
+        code: code_of(refusal).to_owned(),
+        consent_url,
+    };
+    let mut response = typed(status, PROBLEM, &problem);
+    if let Some((name, value)) = header_of(refusal) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The map from refusals to statuses, and what people read with them.
+fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
+    match refusal {
+        Refusal::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "No key that opens this", (*why).into()),
+        Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "The key may not do this", why.clone()),
+        Refusal::UnknownPerson => (
+            StatusCode::NOT_FOUND,
+            "No such person",
+            "Nobody of this id or address has consented here; ask for the list of people.".into(),
+        ),
+        Refusal::NotFound(what) => (StatusCode::NOT_FOUND, "Nothing here", what.clone()),
+        Refusal::MethodNotAllowed(allow) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "Not by this method", format!("Answered here: {allow}."))
+        }
+        Refusal::ConsentNeeded { consent_url } => (
+            StatusCode::CONFLICT,
+            "The person must consent again",
+            format!("Webex no longer renews this grant. The person must open {consent_url} and consent."),
+        ),
+        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "The request does not fit", why.clone()),
+        Refusal::NotJson => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body is not JSON",
+            "Send the body with Content-Type: application/json.".into(),
+        ),
+        Refusal::Taken(why) => (StatusCode::CONFLICT, "It is there already", why.clone()),
+        Refusal::Body(why @ BodyError::TooLarge(_)) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", why.to_string())
+        }
+        Refusal::Body(why @ BodyError::TooSlow(_)) => {
+            (StatusCode::REQUEST_TIMEOUT, "The body came too slowly", why.to_string())
+        }
+        Refusal::Body(why @ BodyError::Broken(_)) => {
+            (StatusCode::BAD_REQUEST, "The body broke off", why.to_string())
+        }
+        Refusal::TooMany { .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many wrong keys",
+            "Too many wrong keys came from this address. A right one is always let in.".into(),
+        ),
+        Refusal::WebexUnavailable { why, .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "No live token at present", why.clone())
+        }
+        Refusal::StoreUnavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The store does not work",
+            "The store cannot be read or written at present; the log says why.".into(),
+        ),
+        Refusal::Broken => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "A mistake in webex-tokend",
+            "The request could not be finished; the log says more.".into(),
+        ),
+    }
+}
+
+/// The API's word for it.
+fn code_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Unauthorized(_) => "unauthorized",
+        Refusal::Forbidden(_) => "forbidden",
+        Refusal::UnknownPerson => "unknown_person",
+        Refusal::NotFound(_) => "not_found",
+        Refusal::MethodNotAllowed(_) => "method_not_allowed",
+        Refusal::ConsentNeeded { .. } => "consent_needed",
+        Refusal::BadRequest(_) | Refusal::NotJson | Refusal::Body(_) => "bad_request",
+        Refusal::Taken(_) => "taken",
+        Refusal::TooMany { .. } => "too_many_requests",
+        Refusal::WebexUnavailable { .. } => "webex_unavailable",
+        Refusal::StoreUnavailable => "store_unavailable",
+        Refusal::Broken => "internal",
+    }
+}
+
+/// The header that tells a program what to do.
+fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
+    let seconds = |span: Duration| HeaderValue::from(span.as_millis().div_ceil(1000).max(1) as u64);
+    Some(match refusal {
+        Refusal::Unauthorized(_) => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+        Refusal::MethodNotAllowed(allow) => (header::ALLOW, HeaderValue::from_str(allow).ok()?),
+        Refusal::TooMany { retry_after } | Refusal::WebexUnavailable { retry_after, .. } => {
+            (header::RETRY_AFTER, seconds(*retry_after))
+        }
+        Refusal::StoreUnavailable => (header::RETRY_AFTER, seconds(STORE_RETRY)),
+        Refusal::Body(_) => (header::CONNECTION, HeaderValue::from_static("close")),
+        _ => return None,
+    })
 }
 
 /// What a failed consent looks like.

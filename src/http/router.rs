@@ -7,12 +7,15 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header;
-use hyper::header::HeaderValue;
 use url::Url;
 
 use crate::consent::Consents;
 use crate::health::Health;
+use crate::http::api::Api;
+use crate::http::api::Caller;
+use crate::http::api::PREFIX;
+use crate::http::api::Parts;
+use crate::http::auth::Auth;
 use crate::http::cookies::Cookies;
 use crate::http::pages;
 use crate::http::pages::Frame;
@@ -20,6 +23,7 @@ use crate::http::pages::Home;
 use crate::http::pages::Problem;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::http::serve::Peer;
 use crate::tasks::Tasks;
 
 /// Everything a request may need.
@@ -29,36 +33,62 @@ pub struct Door {
     pub(super) cookies: Cookies,
     pub(super) frame: Frame,
     health: Health,
+    api: Api,
+    auth: Auth,
     /// What stands before `/oauth` in the redirect URI: a proxy may leave it on, or take it off.
     prefix: String,
 }
 
 impl Door {
-    /// A door for consents that come back to `redirect_uri`.
+    /// A door for consents that come back to `redirect_uri`, and for readers with keys.
     #[must_use]
-    pub fn new(consents: Arc<Consents>, health: Health, tasks: Tasks, redirect_uri: &Url) -> Self {
+    pub fn new(api: Api, redirect_uri: &Url) -> Self {
+        let Parts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
         let frame =
             Frame { style: format!("{prefix}{}", *pages::STYLE_PATH), start: redirect_uri.path().to_owned() };
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
-        Self { consents, tasks, cookies, frame, health, prefix }
+        Self {
+            consents: consents.clone(),
+            tasks: tasks.clone(),
+            cookies,
+            frame,
+            health: health.clone(),
+            auth: Auth::new(keys.clone(), tasks.clone()),
+            api,
+            prefix,
+        }
     }
 
     /// Answers one request; never fails.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let path = request.uri().path();
+        let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        if !is_api(inner) {
+            return self.page(&request).await;
+        }
+        let caller = match self.auth.admit(request.headers(), peer.addr.ip()) {
+            Ok(key) => Caller::Key(key),
+            Err(why) => return respond::refusal(&why),
+        };
+        if inner != path {
+            let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            if let Ok(uri) = format!("{inner}{query}").parse() {
+                *request.uri_mut() = uri;
+            }
+        }
+        self.api.answer_incoming(request, caller).await
+    }
+
+    async fn page(&self, request: &Request<Incoming>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
-        let mut response = if head || request.method() == Method::GET {
-            self.get(&request).await
+        let response = if head || request.method() == Method::GET {
+            self.get(request).await
         } else {
             respond::not_allowed()
         };
         log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
-        if head {
-            let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            *response.body_mut() = Body::default();
-        }
-        response
+        if head { respond::head_of(response) } else { response }
     }
 
     async fn get(&self, request: &Request<Incoming>) -> Response<Body> {
@@ -93,4 +123,8 @@ impl Door {
         let problem = Problem { heading: "Nothing here", text, tracking_id: None, again: false };
         respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem)
     }
+}
+
+fn is_api(path: &str) -> bool {
+    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

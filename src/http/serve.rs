@@ -14,6 +14,9 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::Authority;
 use crate::http::connection::Door;
 use crate::http::connection::connection;
+use crate::http::connection::local_connection;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
@@ -148,18 +152,73 @@ pub async fn serve<S, F>(
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let stopping = tasks.stopping();
+    let door = Arc::new(Door { tls, limits, tasks });
+    let shared = door.clone();
+    let work = move |stream: TcpStream, addr: SocketAddr| {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        connection(stream, addr, shared.clone(), service.clone())
+    };
+    accept(listener, &door, work).await;
+}
+
+/// Serves the control socket until `tasks` stop, as [`serve`] does a port: HTTP/1, no TLS.
+pub(super) async fn serve_local<S, F>(listener: UnixListener, limits: Arc<Limits>, service: S, tasks: Tasks)
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let door = Arc::new(Door { tls: None, limits, tasks });
+    let shared = door.clone();
+    let work = move |stream: UnixStream, _addr| local_connection(stream, shared.clone(), service.clone());
+    accept(listener, &door, work).await;
+}
+
+/// What connections come from.
+trait Listen {
+    type Stream;
+    type From;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Self::From)>;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+    type From = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        // tokio's own of the same name.
+        Self::accept(self).await
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+    type From = tokio::net::unix::SocketAddr;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Self::From)> {
+        // tokio's own of the same name.
+        Self::accept(self).await
+    }
+}
+
+/// Accepts until the stop, and runs `work` on each connection; then waits for those that run.
+async fn accept<L, W, F>(listener: L, door: &Door, work: W)
+where
+    L: Listen,
+    W: Fn(L::Stream, L::From) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stopping, limits) = (door.tasks.stopping(), &door.limits);
     let slots =
         Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let door = Arc::new(Door { tls, limits: Arc::clone(&limits), tasks });
     let mut acceptor = Acceptor { listener, told: None };
     loop {
         // The slot comes first: a connection that has none costs no memory here.
         let Some(Ok(slot)) = stopping.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await else {
             break;
         };
-        let Some((stream, addr)) = acceptor.next(&stopping).await else { break };
-        let work = connection(stream, addr, Arc::clone(&door), service.clone());
+        let Some((stream, from)) = acceptor.next(&stopping).await else { break };
+        let work = work(stream, from);
         door.tasks.spawn("connection", async move {
             work.await;
             drop(slot);
@@ -175,19 +234,17 @@ pub async fn serve<S, F>(
     }
 }
 
-struct Acceptor {
-    listener: TcpListener,
+struct Acceptor<L> {
+    listener: L,
     told: Option<Instant>,
 }
 
-impl Acceptor {
+impl<L: Listen> Acceptor<L> {
     /// The next connection, whatever goes wrong before it comes; `None` at the stop.
-    async fn next(&mut self, stopping: &CancellationToken) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+    async fn next(&mut self, stopping: &CancellationToken) -> Option<(L::Stream, L::From)> {
         loop {
             match stopping.run_until_cancelled(self.listener.accept()).await? {
-                Ok((stream, addr)) => {
-                    return Some((stream, SocketAddr::new(addr.ip().to_canonical(), addr.port())));
-                }
+                Ok(accepted) => return Some(accepted),
                 Err(error) if is_the_peers(&error) => {
                     log::debug!("a peer left before it was accepted: {error}")
                 }

@@ -28,6 +28,10 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
+use webex_tokend::health::Health;
+use webex_tokend::http::api;
+use webex_tokend::http::api::Api;
+use webex_tokend::keys::Keys;
 use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
 use webex_tokend::refresh::Pace;
@@ -200,22 +204,42 @@ impl World {
         self.starts += 1;
         let tasks = Tasks::new();
         let stopping = tasks.stopping();
-        let refresher = Arc::new(Refresher::new(refresh::Parts {
-            webex: Arc::new(webex(&self.model, &self.clock)),
-            store: self.store.clone(),
-            policy: self.policy,
-            pace: self.pace,
-            clock: self.clock.clone(),
-            view: self.view.clone(),
-            owner: format!("start {}", self.starts),
-            tasks: tasks.clone(),
-        }));
+        let refresher = self.refresher_of(format!("start {}", self.starts), &tasks);
         self.refresher = Some(refresher.clone());
         refresher.prepare(refresh_at_start).await.unwrap();
         let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
         #[expect(clippy::disallowed_methods, reason = "a test's own task")]
         let task = tokio::spawn(event_loop.run());
         self.running = Some((task, stopping));
+    }
+
+    fn refresher_of(&self, owner: String, tasks: &Tasks) -> Arc<Refresher> {
+        Arc::new(Refresher::new(refresh::Parts {
+            webex: Arc::new(webex(&self.model, &self.clock)),
+            store: self.store.clone(),
+            policy: self.policy,
+            pace: self.pace,
+            clock: self.clock.clone(),
+            view: self.view.clone(),
+            owner,
+            tasks: tasks.clone(),
+        }))
+    }
+
+    /// The API of this world, for its door.
+    pub(crate) async fn api(&self) -> Api {
+        let tasks = Tasks::new();
+        Api::new(api::Parts {
+            consents: self.consents.clone(),
+            refresher: self.refresher_of("api".to_owned(), &tasks),
+            view: self.view.clone(),
+            keys: Arc::new(Keys::load(Arc::new(MemoryStore::new()), self.clock.clone()).await.unwrap()),
+            clock: self.clock.clone(),
+            policy: self.policy,
+            health: Health::new(self.store.clone()),
+            tasks,
+            redirect_uri: "http://localhost:8000/oauth".to_owned(),
+        })
     }
 
     /// Ends the loop as a signal does.

@@ -12,10 +12,8 @@ use webex_sim::Sim;
 use webex_tokend::clock::SystemClock;
 use webex_tokend::consent::LoginState;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::health::Health;
 use webex_tokend::http::router::Door;
 use webex_tokend::http::serve::Limits;
-use webex_tokend::tasks::Tasks;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Polled;
 use webex_tokend::webex::Webex;
@@ -27,11 +25,10 @@ use crate::serving::house::House;
 
 async fn open(world: &World) -> House {
     let uri = Url::parse("http://localhost:8000/oauth").unwrap();
-    let health = Health::new(world.store.clone());
-    let door = Arc::new(Door::new(world.consents.clone(), health, Tasks::new(), &uri));
-    let service = move |request, _peer| {
+    let door = Arc::new(Door::new(world.api().await, &uri));
+    let service = move |request, peer| {
         let door = door.clone();
-        async move { door.answer(request).await }
+        async move { door.answer(request, peer).await }
     };
     House::plain(Limits::default(), service).await
 }

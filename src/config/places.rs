@@ -1,0 +1,54 @@
+//! Where things are kept on this machine: the store, its key, the control socket.
+
+use std::path::PathBuf;
+
+use crate::config::StoreConfig;
+use crate::config::parse::Reader;
+use crate::config::source;
+
+/// `sun_path` has 108 bytes, the last one a zero; the socket is made in a directory of its own beside its place
+/// first, which needs some of them.
+const SOCKET_PATH_MAX: usize = 90;
+
+pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+    let state_dir = source::state_dir(reader.source);
+    let url = reader.text("TOKEND_STORE_URL").unwrap_or("sqlite:");
+    let inside = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
+    let path = match url.split_once(':') {
+        Some(("memory", "")) => return Some(StoreConfig::Memory),
+        Some(("sqlite", "")) => inside(&state_dir, "tokend.db"),
+        Some(("sqlite", path)) => Some(PathBuf::from(path)),
+        _ => {
+            reader.wrong(
+                "TOKEND_STORE_URL",
+                "sqlite:PATH, sqlite: for tokend.db in the state directory, or memory:",
+            );
+            return None;
+        }
+    };
+    let key_file = reader.text("TOKEND_KEY_FILE").map(PathBuf::from).or_else(|| inside(&state_dir, "key"));
+    if path.is_none() || key_file.is_none() {
+        reader.missing(
+            "TOKEND_STATE_DIR",
+            "a directory for the store and its key (there is no HOME to put it under)",
+        );
+    }
+    Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
+}
+
+pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let own = reader.text("TOKEND_CONTROL_SOCKET").map(PathBuf::from);
+    let path = own.clone().or_else(|| Some(source::state_dir(reader.source)?.join("control.sock")))?;
+    let found = path.as_os_str().len();
+    if found > SOCKET_PATH_MAX || path.file_name().is_none() {
+        let (variable, change) = match own {
+            Some(_) => ("TOKEND_CONTROL_SOCKET", ""),
+            None => ("TOKEND_STATE_DIR", " (or set TOKEND_CONTROL_SOCKET)"),
+        };
+        let expected = format!(
+            "a path for the control socket of at most {SOCKET_PATH_MAX} bytes, the system takes no longer one{change}"
+        );
+        reader.note(variable, format!("{} ({found} bytes)", path.display()), &expected);
+    }
+    Some(path)
+}

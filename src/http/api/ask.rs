@@ -1,0 +1,192 @@
+//! A request as handlers see it: checked, bounded, nothing unknown in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header;
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+
+use crate::domain::person::PersonId;
+use crate::domain::person::Who;
+use crate::http::api::Api;
+use crate::http::api::Caller;
+use crate::http::refusal::Refusal;
+use crate::tokens::Cursor;
+
+/// What is asked, and by whom.
+pub(super) struct Ask {
+    /// The path's `{…}`, decoded; empty if there is none.
+    pub(super) named: String,
+    pub(super) caller: Caller,
+    query: String,
+    body: Bytes,
+}
+
+/// The parameters of a query, each there at most once, all of them known.
+pub(super) struct Query(BTreeMap<&'static str, String>);
+
+impl Ask {
+    pub(super) fn new(named: &str, request: &Request<Bytes>, caller: Caller) -> Result<Self, Refusal> {
+        let body = request.body().clone();
+        let kinds: Vec<_> = request.headers().get_all(header::CONTENT_TYPE).iter().collect();
+        let is_json = matches!(kinds.as_slice(), [kind] if kind.to_str().is_ok_and(is_json));
+        if !body.is_empty() && !is_json {
+            return Err(Refusal::NotJson);
+        }
+        let named = decoded(named)
+            .ok_or_else(|| Refusal::BadRequest("The path is not percent-encoded UTF-8.".to_owned()))?;
+        Ok(Self { named, caller, query: request.uri().query().unwrap_or_default().to_owned(), body })
+    }
+
+    /// The query, if nothing but `known` stands in it.
+    pub(super) fn query<const N: usize>(&self, known: [&'static str; N]) -> Result<Query, Refusal> {
+        let mut found = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
+            let Some(known) = known.iter().find(|known| **known == name) else {
+                return Err(Refusal::BadRequest(format!(
+                    "{}: no such parameter here; known: {}.",
+                    shown(&name),
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                )));
+            };
+            if found.insert(*known, value.into_owned()).is_some() {
+                return Err(Refusal::BadRequest(format!("{known}: stands there twice.")));
+            }
+        }
+        Ok(Query(found))
+    }
+
+    /// The body, an object without unknown fields; an empty body counts as `{}`.
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let bytes: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        // serde would take an array for a struct, too.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Refusal::BadRequest("The body must be a JSON object.".to_owned()));
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|why| Refusal::BadRequest(format!("The body: {}.", shown(&why.to_string()))))
+    }
+
+    /// For a request that has none.
+    pub(super) fn no_body(&self) -> Result<(), Refusal> {
+        if self.body.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::BadRequest("No body is expected here.".to_owned()))
+        }
+    }
+
+    /// The person that the path names, whether kept or not. A key that is limited to others learns nothing.
+    pub(super) async fn person(&self, api: &Api) -> Result<PersonId, Refusal> {
+        let who =
+            Who::parse(&self.named).map_err(|why| Refusal::BadRequest(format!("The person: {why}.")))?;
+        let found = api.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
+        match self.caller.among() {
+            Some(among) => found
+                .filter(|id| among.contains(id))
+                .ok_or_else(|| Refusal::Forbidden("The key is limited to other persons.".to_owned())),
+            None => found.ok_or(Refusal::UnknownPerson),
+        }
+    }
+}
+
+impl Query {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A whole number, written in digits only.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, Refusal> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && range.contains(number));
+        number.ok_or_else(|| {
+            let (from, to) = (range.start(), range.end());
+            Refusal::BadRequest(format!(
+                "{name}: expected a whole number from {from} to {to}, found {}.",
+                shown(text)
+            ))
+        })
+    }
+
+    /// Where a list goes on.
+    pub(super) fn after(&self) -> Result<Cursor, Refusal> {
+        let Some(text) = self.text("after") else { return Ok(Cursor::default()) };
+        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let cursor = i64::from_str_radix(text, 16).ok().filter(|_| digits).map(Cursor);
+        cursor.ok_or_else(|| Refusal::BadRequest("after: expected what an answer had as `next`.".to_owned()))
+    }
+}
+
+/// The cursor as it is given out. Nothing in it is meant to be understood.
+pub(super) fn cursor(cursor: Cursor) -> String {
+    format!("{:016x}", cursor.0.max(0))
+}
+
+fn is_json(kind: &str) -> bool {
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// What came in, made fit to be said back: short and printable.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(100) {
+        let _ = if c.is_control() { write!(shown, "{}", c.escape_default()) } else { write!(shown, "{c}") };
+    }
+    shown
+}
+
+/// Percent-decoded; `None` if it is not well-formed or not UTF-8. Unlike in a query, `+` stands for itself.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    while let Some(byte) = bytes.next() {
+        plain.push(if byte == b'%' { digit(bytes.next())? * 16 + digit(bytes.next())? } else { byte });
+    }
+    String::from_utf8(plain).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths_are_decoded_strictly() {
+        assert_eq!(decoded("ada%40example.com").unwrap(), "ada@example.com");
+        assert_eq!(decoded("a+b%2Fc").unwrap(), "a+b/c");
+        for bad in ["%", "%4", "%zz", "%ff", "%+1"] {
+            assert_eq!(decoded(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn cursors_come_back_as_they_went() {
+        for number in [0, 1, 255, i64::MAX] {
+            let query = Query(BTreeMap::from([("after", cursor(Cursor(number)))]));
+            assert_eq!(query.after().unwrap(), Cursor(number));
+        }
+        for bad in ["", "1", "ffffffffffffffff", "000000000000000G", "+00000000000000f", "00000000000000001"]
+        {
+            assert!(Query(BTreeMap::from([("after", bad.to_owned())])).after().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_digits_in_their_range() {
+        let of = |text: &str| Query(BTreeMap::from([("n", text.to_owned())])).number("n", 5, 1..=10);
+        assert_eq!(of("10").unwrap(), 10);
+        for bad in ["", "0", "11", "+1", "-1", "1.0", " 1", "99999999999999999999", "x"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

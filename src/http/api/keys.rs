@@ -1,0 +1,123 @@
+//! API keys: made, listed, revoked. For the operator only.
+
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::domain::key::Rights;
+use crate::domain::key::id_of;
+use crate::domain::person::PersonId;
+use crate::domain::person::Who;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::api::ask::shown;
+use crate::http::api::show;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::keys::KeyError;
+use crate::keys::NewKey;
+
+type Answered = Result<Response<Body>, Refusal>;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Ten years: who wants longer wants no end.
+const MOST_DAYS: u32 = 3650;
+
+/// A key for more is better a key for everybody.
+const MOST_PERSONS: usize = 1000;
+
+/// `GET /keys`
+pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    let keys = api.0.keys.list().iter().map(show::key).collect();
+    Ok(respond::json(StatusCode::OK, &api_types::KeyList { keys }))
+}
+
+/// `POST /keys`
+pub(super) async fn make(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    let asked: api_types::KeyAsked = ask.body()?;
+    let new = NewKey {
+        rights: rights(&asked.can)?,
+        persons: api.ids(&asked.persons).await?,
+        life: days(asked.days)?,
+        name: named(asked.name)?,
+    };
+    let keys = api.0.keys.clone();
+    let secret =
+        api.finish("key", async move { keys.make(new).await }).await?.map_err(|why| refused(&why))?;
+    let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
+    let key = show::key(&made.ok_or(Refusal::Broken)?);
+    log::info!("key {:?} was made: {}", key.name, key.can.join(", "));
+    Ok(respond::json(StatusCode::CREATED, &api_types::KeyMade { secret: secret.expose().to_owned(), key }))
+}
+
+/// `DELETE /keys/{name}`
+pub(super) async fn revoke(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    ask.no_body()?;
+    let (name, keys) = (ask.named.clone(), api.0.keys.clone());
+    let gone = api.finish("revoke", async move { keys.revoke(&name).await }).await?;
+    if !gone.map_err(|why| Refusal::store(&why))? {
+        return Err(Refusal::NotFound("There is no key of this name.".to_owned()));
+    }
+    log::info!("key {:?} was revoked", ask.named);
+    Ok(respond::nothing())
+}
+
+impl Api {
+    async fn ids(&self, persons: &[String]) -> Result<Option<Vec<PersonId>>, Refusal> {
+        if persons.len() > MOST_PERSONS {
+            return Err(Refusal::BadRequest(format!("persons: at most {MOST_PERSONS} of them.")));
+        }
+        let mut ids = Vec::new();
+        for text in persons {
+            let who = Who::parse(text)
+                .map_err(|why| Refusal::BadRequest(format!("persons: {}: {why}.", shown(text))))?;
+            let id = self.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
+            ids.push(id.ok_or(Refusal::UnknownPerson)?);
+        }
+        Ok((!ids.is_empty()).then_some(ids))
+    }
+}
+
+/// Fit for a path, a shell and a table. One that is not is never made.
+fn named(name: String) -> Result<String, Refusal> {
+    let fits = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        && !name.ends_with(' ');
+    let expected =
+        "name: expected 1 to 64 printable ASCII characters, the first a letter or digit, the last no space.";
+    if fits { Ok(name) } else { Err(Refusal::BadRequest(expected.to_owned())) }
+}
+
+fn rights(can: &[String]) -> Result<Rights, Refusal> {
+    if can.is_empty() {
+        return Ok(Rights { read: true, ..Rights::default() });
+    }
+    let known = can.iter().all(|word| matches!(word.as_str(), "read" | "refresh" | "admin"));
+    let rights = Rights::parse(&can.join(",")).ok().filter(|_| known);
+    rights.ok_or_else(|| Refusal::BadRequest("can: expected some of read, refresh, admin.".to_owned()))
+}
+
+fn days(days: Option<u32>) -> Result<Option<Duration>, Refusal> {
+    match days {
+        Some(days) if !(1..=MOST_DAYS).contains(&days) => {
+            Err(Refusal::BadRequest(format!("days: expected 1 to {MOST_DAYS}, or none for no end.")))
+        }
+        days => Ok(days.map(|days| DAY * days)),
+    }
+}
+
+fn refused(why: &KeyError) -> Refusal {
+    match why {
+        KeyError::Taken | KeyError::TooMany => Refusal::Taken(format!("{why}.")),
+        KeyError::Name => Refusal::BadRequest(format!("{why}.")),
+        KeyError::NoRandom | KeyError::Store(_) => Refusal::store(why),
+    }
+}

@@ -1,0 +1,169 @@
+//! The API: JSON about persons, tokens and keys. The same handlers answer TLS, the control socket and commands that
+//! run in a process of their own; who asks decides what they may.
+
+mod ask;
+mod keys;
+mod outlook;
+mod people;
+mod routes;
+mod show;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::body::Incoming;
+use url::form_urlencoded::byte_serialize;
+
+use crate::clock::Clock;
+use crate::consent::Consents;
+use crate::domain::grant::Grant;
+use crate::domain::key::KeyRecord;
+use crate::domain::key::Right;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::Policy;
+use crate::health::Health;
+use crate::http::api::ask::Ask;
+use crate::http::body;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::keys::Keys;
+use crate::refresh::Refresher;
+use crate::tasks::Tasks;
+use crate::tokens::LiveView;
+
+pub use crate::http::api::routes::OPENAPI;
+pub use crate::http::api::routes::PREFIX;
+pub use crate::http::api::routes::surface;
+
+/// The longest body; the longest honest one is a key for a few hundred persons.
+pub const BODY_BYTES: usize = 64 * 1024;
+
+/// A body has so long to arrive.
+pub const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What the API is made of.
+pub struct Parts {
+    /// Consents, begun and finished.
+    pub consents: Arc<Consents>,
+    /// Refreshes on demand.
+    pub refresher: Arc<Refresher>,
+    /// Grants, as readers see them.
+    pub view: Arc<LiveView>,
+    /// API keys.
+    pub keys: Arc<Keys>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When refreshes are due.
+    pub policy: Policy,
+    /// Readiness.
+    pub health: Health,
+    /// Runs what must be finished even if the asker leaves.
+    pub tasks: Tasks,
+    /// The redirect URI: consents begin there, too.
+    pub redirect_uri: String,
+}
+
+/// The API. Clones share it.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Whoever may open the control socket, or runs on the store: the operator.
+    Control,
+    /// The holder of a key.
+    Key(KeyRecord),
+}
+
+impl Caller {
+    fn may(&self, right: Right) -> Result<(), Refusal> {
+        match self {
+            Self::Key(key) if !key.rights.allow(right) => Err(Refusal::Forbidden(format!(
+                "This needs the right {}; the key has: {}.",
+                right.word(),
+                key.rights
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What concerns the whole house is not for a key limited to some persons.
+    fn may_all(&self) -> Result<(), Refusal> {
+        match self.among() {
+            Some(_) => Err(Refusal::Forbidden(
+                "The key is limited to some persons; this concerns all of them.".to_owned(),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The persons that it is limited to.
+    fn among(&self) -> Option<&Vec<PersonId>> {
+        match self {
+            Self::Key(key) => key.persons.as_ref(),
+            Self::Control => None,
+        }
+    }
+}
+
+impl Api {
+    /// An API for these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Answers one request to `/api/v1/…`; never fails.
+    pub async fn answer(&self, request: Request<Bytes>, caller: Caller) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        log::debug!("{} {}", request.method(), request.uri().path());
+        let answered = routes::answer(self, request, caller).await;
+        let response = answered.unwrap_or_else(|why| respond::refusal(&why));
+        if head { respond::head_of(response) } else { response }
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// Takes the body first, within its limits.
+    pub(super) async fn answer_incoming(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+        let (head, incoming) = request.into_parts();
+        match body::read(incoming, BODY_BYTES, BODY_TIME).await {
+            Ok(body) => self.answer(Request::from_parts(head, body), caller).await,
+            Err(why) => respond::refusal(&Refusal::Body(why)),
+        }
+    }
+
+    /// Where this person consents again.
+    fn consent_url(&self, grant: &Grant) -> String {
+        let uri = &self.0.redirect_uri;
+        match &grant.person.email {
+            Some(email) => format!("{uri}?person={}", encoded(email)),
+            None => uri.clone(),
+        }
+    }
+
+    /// Does `work` to its end, even if the asker leaves: a change that is durable must be seen by readers, too.
+    async fn finish<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.0.tasks.spawn(name, work).await.map_err(|broken| {
+            log::error!("{name}: {broken}");
+            Refusal::Broken
+        })
+    }
+}
+
+fn encoded(email: &Email) -> String {
+    byte_serialize(email.as_str().as_bytes()).collect()
+}

@@ -1,0 +1,63 @@
+//! Why a person is refreshed or not, and what is ahead of everybody.
+
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::domain::explain;
+use crate::domain::explain::Word;
+use crate::domain::person::Email;
+use crate::domain::plan;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::api::show::time;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// `GET /people/{person}/why`
+pub(super) async fn why(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+    ask.query([])?;
+    let grant = api.grant(&ask.person(api).await?).await?;
+    let (pause, now) = (api.0.refresher.pause(), api.0.clock.now());
+    let said = |word: Word| api_types::RuleSays {
+        rule: word.rule.to_owned(),
+        refresh: word.refresh,
+        at: word.at.and_then(time),
+        says: word.says,
+    };
+    let why = api_types::Why {
+        person: api.shown(&grant),
+        rules: explain::words(&grant, &api.0.policy, pause, now).into_iter().map(said).collect(),
+        last_detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
+        next_refresh_at: time(grant.next.due_at),
+        summary: explain::summary(&grant, pause, now),
+    };
+    Ok(respond::json(StatusCode::OK, &why))
+}
+
+/// `GET /plan?days=90&limit=&after=`
+pub(super) async fn plan(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+    let query = ask.query(["days", "limit", "after"])?;
+    let days = query.number("days", 90, 1..=3650)?;
+    let (grants, next) = api.part(ask, &query, None).await?;
+    let now = api.0.clock.now();
+    let end = now + DAY * days;
+    let planned = |grant| {
+        let ahead = plan::ahead(grant, &api.0.policy, now, end);
+        api_types::Planned {
+            person_id: grant.person.id.to_string(),
+            email: grant.person.email.as_ref().map(Email::to_string),
+            state: grant.state(now).word().to_owned(),
+            next_refresh_at: ahead.next_refresh_at.and_then(time),
+            refreshes: ahead.refreshes,
+            consent_by: ahead.consent_by.and_then(time),
+        }
+    };
+    let people = grants.iter().map(planned).collect();
+    Ok(respond::json(StatusCode::OK, &api_types::Plan { days, people, next }))
+}

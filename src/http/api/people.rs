@@ -1,0 +1,144 @@
+//! Persons and their tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::domain::grant::Grant;
+use crate::domain::grant::State;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::api::ask;
+use crate::http::api::ask::Query;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::refresh::NoToken;
+use crate::tokens::Page;
+
+type Answered = Result<Response<Body>, Refusal>;
+
+/// A token that lives less long than this is seldom of use; what `min_ttl` is without a word.
+const MIN_TTL: u32 = 60;
+
+/// The longest `min_ttl`, a year: no token of Webex's lives longer.
+const MAX_TTL: u32 = 31_536_000;
+
+/// `GET /people?state=&limit=&after=`
+pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
+    let query = ask.query(["state", "limit", "after"])?;
+    let state =
+        query.text("state").map(|word| State::from_word(word).ok_or_else(unknown_state)).transpose()?;
+    let (grants, next) = api.part(ask, &query, state).await?;
+    let people = grants.iter().map(|grant| api.shown(grant)).collect();
+    Ok(respond::json(StatusCode::OK, &api_types::People { people, next }))
+}
+
+fn unknown_state() -> Refusal {
+    let words: Vec<&str> = State::WORDS.iter().map(|(_, word)| *word).collect();
+    Refusal::BadRequest(format!("state: expected one of {}.", words.join(", ")))
+}
+
+/// `GET /people/{person}`
+pub(super) async fn one(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    let grant = api.grant(&ask.person(api).await?).await?;
+    Ok(respond::json(StatusCode::OK, &api.shown(&grant)))
+}
+
+/// `DELETE /people/{person}`
+pub(super) async fn forget(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    ask.no_body()?;
+    let (person, refresher) = (ask.person(api).await?, api.0.refresher.clone());
+    let gone = api.finish("forget", async move { refresher.forget(&person).await }).await?;
+    if gone.map_err(|why| Refusal::store(&why))? {
+        Ok(respond::nothing())
+    } else {
+        Err(Refusal::UnknownPerson)
+    }
+}
+
+/// `GET /people/{person}/token?min_ttl=`
+pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
+    let min_ttl = ask.query(["min_ttl"])?.number("min_ttl", MIN_TTL, 0..=MAX_TTL)?;
+    let person = ask.person(api).await?;
+    let given = match api.0.refresher.token(&person, Duration::from_secs(min_ttl.into())).await {
+        Ok(given) => given,
+        Err(why) => return Err(api.no_token(why)),
+    };
+    let (grant, now) = (&given.grant, api.0.clock.now());
+    let note = || {
+        format!("This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for.")
+    };
+    // `no-store` is on every answer.
+    let token = api_types::Token {
+        access_token: grant.tokens.access_token.expose().to_owned(),
+        token_type: grant.tokens.token_type.clone(),
+        expires_in: grant.life_left(now).as_secs(),
+        expires_at: grant.tokens.expires_at.to_string(),
+        person_id: grant.person.id.to_string(),
+        email: grant.person.email.as_ref().map(Email::to_string),
+        scope: grant.tokens.scope.clone(),
+        note: given.short.then(note),
+    };
+    Ok(respond::json(StatusCode::OK, &token))
+}
+
+/// `POST /people/{person}/refresh`
+pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
+    ask.query([])?;
+    let asked: api_types::RefreshAsked = ask.body()?;
+    let person = ask.person(api).await?;
+    // The refresh itself runs beside this and outlives its asker.
+    let report = match api.0.refresher.renew(&person, asked.force).await {
+        Ok(report) => report,
+        Err(why) => return Err(api.no_token(why)),
+    };
+    let refreshed = api_types::Refreshed {
+        outcome: report.came.word().to_owned(),
+        detail: Some(report.detail).filter(|detail| !detail.is_empty()),
+        person: api.shown(&report.grant),
+    };
+    Ok(respond::json(StatusCode::OK, &refreshed))
+}
+
+impl Api {
+    fn no_token(&self, why: NoToken) -> Refusal {
+        Refusal::no_token(why, |grant| self.consent_url(grant))
+    }
+
+    pub(super) async fn grant(&self, person: &PersonId) -> Result<Arc<Grant>, Refusal> {
+        let found = self.0.view.look(person).await.map_err(|why| Refusal::store(&why))?;
+        found.ok_or(Refusal::UnknownPerson)
+    }
+
+    /// A part of the list that the caller may see, as `limit` and `after` say, and where it goes on.
+    pub(super) async fn part(
+        &self,
+        ask: &Ask,
+        query: &Query,
+        state: Option<State>,
+    ) -> Result<(Vec<Grant>, Option<String>), Refusal> {
+        let limit = query.number("limit", 100, 1..=1000)?;
+        let page = Page {
+            after: query.after()?,
+            // One more tells whether the list goes on.
+            limit: limit + 1,
+            state,
+            among: ask.caller.among().cloned(),
+            now: self.0.clock.now(),
+        };
+        let mut found = self.0.view.list(page).await.map_err(|why| Refusal::store(&why))?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(cursor, _)| ask::cursor(*cursor));
+        Ok((found.into_iter().map(|(_, grant)| grant).collect(), next))
+    }
+}

@@ -1,0 +1,161 @@
+//! The whole API on one screen.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Bytes;
+
+use crate::domain::key::Right;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::api::Caller;
+use crate::http::api::keys;
+use crate::http::api::outlook;
+use crate::http::api::people;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+
+/// Stands before every path of the API.
+pub const PREFIX: &str = "/api/v1";
+
+/// The API, described (OpenAPI 3.1). A test holds it to the routes and the types.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+type Reply<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Refusal>> + Send + 'a>>;
+
+/// What a caller needs.
+enum Needs {
+    /// Any key.
+    Nothing,
+    /// This right; for one person if the path names one, else for those that the key is limited to.
+    Right(Right),
+    /// The right `admin`, and a key that is not limited to some persons.
+    WholeHouse,
+}
+
+struct Route {
+    method: Method,
+    /// `{…}` stands for one segment, which the handler finds in [`Ask::named`].
+    path: &'static str,
+    needs: Needs,
+    handler: for<'a> fn(&'a Api, &'a Ask) -> Reply<'a>,
+}
+
+const READ: Needs = Needs::Right(Right::Read);
+const REFRESH: Needs = Needs::Right(Right::Refresh);
+const NOTHING: Needs = Needs::Nothing;
+const HOUSE: Needs = Needs::WholeHouse;
+const ADMIN: Needs = Needs::Right(Right::Admin);
+
+#[rustfmt::skip]
+static ROUTES: [Route; 11] = [
+    route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
+    route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
+    route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
+    route(Method::GET,    "/people/{person}/token",   READ,       |api, ask| Box::pin(people::token(api, ask))),
+    route(Method::POST,   "/people/{person}/refresh", REFRESH,    |api, ask| Box::pin(people::refresh(api, ask))),
+    route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(outlook::why(api, ask))),
+    route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(outlook::plan(api, ask))),
+    route(Method::GET,    "/keys",                    HOUSE,      |api, ask| Box::pin(keys::list(api, ask))),
+    route(Method::POST,   "/keys",                    HOUSE,      |api, ask| Box::pin(keys::make(api, ask))),
+    route(Method::DELETE, "/keys/{name}",             HOUSE,      |api, ask| Box::pin(keys::revoke(api, ask))),
+    route(Method::GET,    "/openapi.json",            NOTHING,    |_, ask| Box::pin(describe(ask))),
+];
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    needs: Needs,
+    handler: for<'a> fn(&'a Api, &'a Ask) -> Reply<'a>,
+) -> Route {
+    Route { method, path, needs, handler }
+}
+
+/// Method and path of every route.
+pub fn surface() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    ROUTES.iter().map(|route| (&route.method, route.path))
+}
+
+pub(super) async fn answer(
+    api: &Api,
+    request: Request<Bytes>,
+    caller: Caller,
+) -> Result<Response<Body>, Refusal> {
+    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+    let here: Vec<(&Route, &str)> =
+        ROUTES.iter().filter_map(|route| Some((route, matched(route.path, path)?))).collect();
+    if here.is_empty() {
+        return Err(Refusal::NotFound(
+            "There is nothing at this address; /api/v1/openapi.json says what there is.".to_owned(),
+        ));
+    }
+    // HEAD is GET without a body.
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let Some((route, named)) = here.iter().find(|(route, _)| route.method == *method) else {
+        return Err(Refusal::MethodNotAllowed(allow(&here)));
+    };
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Right(right) => caller.may(right)?,
+        Needs::WholeHouse => {
+            caller.may(Right::Admin)?;
+            caller.may_all()?;
+        }
+    }
+    let ask = Ask::new(named, &request, caller)?;
+    (route.handler)(api, &ask).await
+}
+
+fn allow(here: &[(&Route, &str)]) -> String {
+    let mut methods: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
+}
+
+/// The segment that `{…}` in `pattern` stands for, as it is written; empty if there is none in it.
+fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
+    let mut named = "";
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return Some(named),
+            (Some(want), Some(have)) if want.starts_with('{') && !have.is_empty() => named = have,
+            (Some(want), Some(have)) if want == have => {}
+            _ => return None,
+        }
+    }
+}
+
+async fn describe(ask: &Ask) -> Result<Response<Body>, Refusal> {
+    ask.query([])?;
+    Ok(respond::json_text(OPENAPI))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_whole_or_not_at_all() {
+        assert_eq!(matched("/people", "/people"), Some(""));
+        assert_eq!(matched("/people/{person}", "/people/a%2Fb"), Some("a%2Fb"));
+        assert_eq!(matched("/people/{person}/why", "/people/x/why"), Some("x"));
+        for (pattern, path) in [
+            ("/people", "/people/"),
+            ("/people/{person}", "/people/"),
+            ("/people/{person}", "/people"),
+            ("/people/{person}", "/people/a/b"),
+            ("/people", "people"),
+            ("/people", ""),
+            ("/people", "/People"),
+        ] {
+            assert_eq!(matched(pattern, path), None, "{pattern} {path}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The control socket: the same API for whoever may open a file of ours, without a key.
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::Permissions;
+use std::io;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::http::api::Api;
+use crate::http::api::Caller;
+use crate::http::serve::Limits;
+use crate::http::serve::serve_local;
+use crate::tasks::Tasks;
+
+/// Commands come one at a time and leave at once; more at once are a script gone wild.
+const CONNECTIONS: u32 = 256;
+
+/// A daemon that does not even accept in this time is alive all the same, if busy.
+const KNOCK: Duration = Duration::from_secs(1);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Somebody listens there.
+    #[error("another webex-tokend answers at {}; stop that one, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
+    Live(PathBuf),
+    /// Something else has the name.
+    #[error("{} is not a socket; move it away, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("the control socket {} cannot be made: {}; see TOKEND_CONTROL_SOCKET", .0.display(), .1)]
+    System(PathBuf, io::Error),
+}
+
+/// A control socket in its place. Its file goes away with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    place: Place,
+}
+
+/// The socket's file, which another daemon may have replaced since.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl ControlSocket {
+    /// Puts a socket at `path`, for its owner only, in a directory for its owner only (if it is made for it). A socket
+    /// that nobody listens at is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError`] says what is in the way; nothing was changed then.
+    pub async fn open(path: &Path) -> Result<Self, ControlError> {
+        let refused = |error| ControlError::System(path.to_owned(), error);
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
+        if is_live(path).await? {
+            return Err(ControlError::Live(path.to_owned()));
+        }
+        // Bound where nobody else can reach it, and moved into place when its mode is set: never open to others, never
+        // half there.
+        let room = dir.join(format!(".{}", std::process::id()));
+        let _ = fs::remove_dir_all(&room);
+        DirBuilder::new().mode(0o700).create(&room).map_err(refused)?;
+        let placed = place(&room.join("s"), path);
+        let _ = fs::remove_dir_all(&room);
+        placed.map_err(refused)
+    }
+
+    /// Answers until `tasks` stop; then removes the file.
+    pub async fn serve(self, api: Api, tasks: Tasks) {
+        let Self { listener, place } = self;
+        let limits = Arc::new(Limits { connections: CONNECTIONS, ..Limits::default() });
+        let service = move |request| {
+            let api = api.clone();
+            async move { api.answer_incoming(request, Caller::Control).await }
+        };
+        log::info!("control socket: {}", place.path.display());
+        let stopping = tasks.stopping();
+        let serving = serve_local(listener, limits, service, tasks);
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            // Commands that come now find no daemon, rather than one that is leaving.
+            () = stopping.cancelled() => {
+                drop(place);
+                serving.await;
+            }
+        }
+    }
+}
+
+fn place(made: &Path, path: &Path) -> io::Result<ControlSocket> {
+    let listener = UnixListener::bind(made)?;
+    fs::set_permissions(made, Permissions::from_mode(0o600))?;
+    let found = fs::symlink_metadata(made)?;
+    fs::rename(made, path)?;
+    let place = Place { path: path.to_owned(), inode: (found.dev(), found.ino()) };
+    Ok(ControlSocket { listener, place })
+}
+
+/// Whether somebody listens at `path`.
+async fn is_live(path: &Path) -> Result<bool, ControlError> {
+    let refused = |error| ControlError::System(path.to_owned(), error);
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        Ok(_) => return Err(ControlError::NotASocket(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(refused(error)),
+    }
+    match timeout(KNOCK, UnixStream::connect(path)).await {
+        Ok(Ok(_)) | Err(_) => Ok(true),
+        Ok(Err(error)) => match error.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Ok(false),
+            // Its queue is full.
+            ErrorKind::WouldBlock => Ok(true),
+            _ => Err(refused(error)),
+        },
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("the control socket {} stays behind: {error}", self.path.display());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a request of the API is refused, in the API's words. The statuses are in `respond`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::grant::Grant;
+use crate::http::body::BodyError;
+use crate::refresh::NoToken;
+
+/// A refusal, with what a person needs to know to do better.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// No key, or one that opens nothing.
+    Unauthorized(&'static str),
+    /// The key is good, but not for this.
+    Forbidden(String),
+    /// Nobody of this name is kept.
+    UnknownPerson,
+    /// There is nothing at this address.
+    NotFound(String),
+    /// There is something, but it does not do that; the methods it does.
+    MethodNotAllowed(String),
+    /// Only the person can help.
+    ConsentNeeded {
+        /// Where.
+        consent_url: String,
+    },
+    /// Something of the request does not fit.
+    BadRequest(String),
+    /// A body that is not JSON.
+    NotJson,
+    /// What is to be made is there already.
+    Taken(String),
+    /// The body could not be taken.
+    Body(BodyError),
+    /// Too many wrong keys from one address.
+    TooMany {
+        /// When the next one is looked at.
+        retry_after: Duration,
+    },
+    /// No live token, and Webex gives none at present.
+    WebexUnavailable {
+        /// Fit for people.
+        why: String,
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
+    /// The store cannot say or keep it. The log says why.
+    StoreUnavailable,
+    /// A mistake of ours.
+    Broken,
+}
+
+impl Refusal {
+    /// The store's trouble: its words name files, which are the operator's business.
+    pub(super) fn store(why: &dyn fmt::Display) -> Self {
+        log::error!("a request could not be answered: {why}");
+        Self::StoreUnavailable
+    }
+
+    /// `consent_url` is asked for only when it is needed.
+    pub(super) fn no_token(why: NoToken, consent_url: impl FnOnce(&Grant) -> String) -> Self {
+        match why {
+            NoToken::UnknownPerson => Self::UnknownPerson,
+            NoToken::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
+            NoToken::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
+            NoToken::Store(why) => Self::store(&why),
+        }
+    }
+}

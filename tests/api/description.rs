@@ -1,0 +1,177 @@
+//! The OpenAPI document, held to the routes, to the types, and to a program that tries to prove it wrong.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+use webex_tokend::api_types;
+use webex_tokend::http::api::OPENAPI;
+use webex_tokend::http::api::surface;
+
+use super::world::World;
+
+fn document() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let document = document();
+    let described: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let routes = surface().map(|(method, path)| (method.to_string(), path.to_owned())).collect();
+    assert_eq!(described, routes);
+}
+
+/// Every field of a sample that has them all is in the schema, and the other way round.
+fn agrees(name: &str, sample: &impl Serialize, reads: impl Fn(&Value) -> bool) {
+    let (document, sample) = (document(), serde_json::to_value(sample).unwrap());
+    let schema = &document["components"]["schemas"][name];
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&schema["properties"]), keys(&sample), "{name}");
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for field in keys(&sample) {
+        let mut without = sample.clone();
+        without.as_object_mut().unwrap().remove(&field);
+        let optional = reads(&without);
+        let nullable = schema["properties"][&field]["type"].as_array().is_some();
+        let is_required = required.contains(&json!(field));
+        // serde reads a missing Option; what we write has it all the same.
+        assert!(is_required || optional, "{name}.{field} is optional in the document only");
+        assert!(!is_required || !optional || nullable, "{name}.{field} is required in the document only");
+    }
+}
+
+fn reads<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
+    serde_json::from_value::<T>(value.clone()).is_ok()
+}
+
+macro_rules! agree {
+    ($($sample:expr => $type:ident),* $(,)?) => {{
+        $(agrees(stringify!($type), &$sample, reads::<api_types::$type>);)*
+        BTreeSet::from([$(stringify!($type)),*])
+    }};
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one sample of each type")]
+fn every_field_of_every_type_is_described() {
+    let text = || "x".to_owned();
+    let some = || Some(text());
+    let person = api_types::Person {
+        person_id: text(),
+        email: some(),
+        display_name: some(),
+        org_id: some(),
+        state: text(),
+        scope: some(),
+        obtained_at: text(),
+        renewed_at: text(),
+        expires_at: text(),
+        refresh_token_expires_at: some(),
+        next_refresh_at: some(),
+        last_attempt_at: text(),
+        last_outcome: text(),
+        failures: 0,
+        consent_url: text(),
+    };
+    let token = api_types::Token {
+        access_token: text(),
+        token_type: text(),
+        expires_in: 1,
+        expires_at: text(),
+        person_id: text(),
+        email: some(),
+        scope: some(),
+        note: some(),
+    };
+    let rule = api_types::RuleSays { rule: text(), refresh: Some(true), at: some(), says: text() };
+    let why = api_types::Why {
+        person: person.clone(),
+        rules: vec![rule.clone()],
+        last_detail: some(),
+        next_refresh_at: some(),
+        summary: text(),
+    };
+    let planned = api_types::Planned {
+        person_id: text(),
+        email: some(),
+        state: text(),
+        next_refresh_at: some(),
+        refreshes: 1,
+        consent_by: some(),
+    };
+    let key = api_types::Key {
+        name: text(),
+        id: text(),
+        persons: Some(vec![]),
+        can: vec![],
+        created_at: text(),
+        expires_at: some(),
+        last_used_at: some(),
+    };
+    let problem = api_types::Problem {
+        kind: text(),
+        title: text(),
+        status: 400,
+        detail: text(),
+        code: text(),
+        consent_url: some(),
+    };
+    let checked = agree! {
+        api_types::People { people: vec![person.clone()], next: some() } => People,
+        api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
+        person => Person,
+        token => Token,
+        api_types::RefreshAsked { force: true } => RefreshAsked,
+        rule => RuleSays,
+        why => Why,
+        planned => Planned,
+        api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
+        api_types::KeyAsked { name: text(), persons: vec![], can: vec![], days: Some(1) } => KeyAsked,
+        api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
+        key => Key,
+        api_types::KeyList { keys: vec![] } => KeyList,
+        problem => Problem,
+    };
+    let document = document();
+    let described = document["components"]["schemas"].as_object().unwrap();
+    assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), checked);
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is() {
+    let world = World::new().await;
+    assert_eq!(world.get("/openapi.json").await.text, OPENAPI);
+}
+
+/// Needs `python3 -m venv target/venv && target/venv/bin/pip install schemathesis==4.32.5`.
+#[tokio::test]
+#[ignore = "needs schemathesis"]
+async fn schemathesis_finds_no_violation() {
+    let world = World::new().await;
+    for index in 0..6 {
+        world.fresh(index).await;
+    }
+    let key = world.key_that_can("admin").await;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/schemathesis");
+    let ended = tokio::process::Command::new(program)
+        .args(["run", &world.url("/openapi.json"), "--tls-verify", "false", "--seed", "1", "--checks", "all"])
+        .args(["--max-examples", "40", "--max-time", "60", "--continue-on-failure", "--warnings", "off"])
+        .args(["-H", &format!("Authorization: Bearer {key}")])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
+}

@@ -1,0 +1,46 @@
+//! Keys, made and revoked by the API.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+
+use super::world::Way;
+use super::world::World;
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_listed_without_its_secret() {
+    let world = World::new().await;
+    let id = world.fresh(0).await;
+    let asked =
+        json!({"name": "flow", "can": ["refresh", "read"], "persons": ["ada@example.com"], "days": 30});
+    let made = world.ask(Way::Control, Method::POST, "/keys", Some(asked.clone())).await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    assert!(made["secret"].as_str().unwrap().starts_with("wtk_"));
+    assert_eq!(made["key"]["persons"], json!([id.as_str()]));
+    assert_eq!(made["key"]["can"], json!(["read", "refresh"]));
+    assert!(made["key"]["expires_at"].is_string());
+    let list = world.get("/keys").await;
+    assert_eq!(list.json()["keys"], json!([made["key"]]));
+    assert!(!list.text.contains(made["secret"].as_str().unwrap()));
+    let again = world.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+    assert_eq!((again.status, again.code().as_str()), (409, "taken"));
+    let least = world.ask(Way::Control, Method::POST, "/keys", Some(json!({"name": "least"}))).await.json();
+    assert_eq!((&least["key"]["can"], &least["key"]["persons"]), (&json!(["read"]), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_use_of_a_key_is_noted() {
+    let world = World::new().await;
+    let key = world.key_that_can("read").await;
+    assert_eq!(world.get("/keys").await.json()["keys"][0]["last_used_at"], Value::Null);
+    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/people", None).await.status, 200);
+    let noted = async {
+        while world.get("/keys").await.json()["keys"][0]["last_used_at"].is_null() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), noted).await.expect("the use is not noted");
+}

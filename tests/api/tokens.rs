@@ -1,0 +1,171 @@
+//! Live tokens: one refresh for all, the longest there is, and nothing of them anywhere else.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+use tokio::task::JoinSet;
+use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+
+use super::world::Answer;
+use super::world::DAY;
+use super::world::Way;
+use super::world::World;
+use super::world::heard;
+
+const ADA: &str = "/people/ada@example.com/token";
+
+async fn world() -> World {
+    let latency = Duration::from_millis(300);
+    World::with(Settings { noop_window: Duration::ZERO, latency, ..Settings::default() }).await
+}
+
+fn fault(world: &World, kind: FaultKind) {
+    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+}
+
+/// Lives on for less than anybody wants.
+fn dying(grant: &mut Grant) {
+    grant.tokens.expires_at = grant.obtained_at + DAY * 13 + Duration::from_secs(30);
+}
+
+fn dead(grant: &mut Grant) {
+    grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
+}
+
+/// A thousand readers over twenty connections, all at once.
+async fn a_thousand(world: &World) -> Vec<Answer> {
+    let key = world.key_that_can("read").await;
+    let mut readers = JoinSet::new();
+    for _ in 0..20 {
+        let client = world.client().build().unwrap();
+        for _ in 0..50 {
+            let request = client.get(world.url(ADA)).bearer_auth(&key);
+            readers.spawn(async move { Answer::of(request.send().await.unwrap()).await });
+        }
+    }
+    readers.join_all().await
+}
+
+#[tokio::test]
+async fn a_thousand_readers_cause_one_refresh() {
+    let world = world().await;
+    world.keep(0, DAY * 13, dying).await;
+    let answers = a_thousand(&world).await;
+    assert_eq!(world.refreshes(), 1);
+    let first = answers[0].json();
+    assert!(first["expires_in"].as_u64().unwrap() > 13 * 86_400);
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.json()["access_token"]), (200, &first["access_token"]));
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+}
+
+#[tokio::test]
+async fn while_webex_fails_a_thousand_readers_get_the_live_token_with_a_note() {
+    let world = world().await;
+    world.keep(0, DAY * 13, dying).await;
+    fault(&world, FaultKind::Unavailable { status: 503, html: true });
+    for answer in a_thousand(&world).await {
+        let token = answer.json();
+        assert_eq!(answer.status, 200);
+        assert!(token["expires_in"].as_u64().unwrap() <= 30 && token["note"].is_string(), "{token}");
+    }
+    assert_eq!(world.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn while_webex_fails_and_the_token_is_dead_a_thousand_readers_are_told_when_to_come_again() {
+    let world = world().await;
+    world.keep(0, DAY * 13, dead).await;
+    fault(&world, FaultKind::Unavailable { status: 503, html: true });
+    for answer in a_thousand(&world).await {
+        assert_eq!((answer.status, answer.code().as_str()), (503, "webex_unavailable"));
+        assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+    }
+    assert_eq!(world.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn more_life_than_webex_gives_is_the_longest_there_is_and_costs_one_refresh() {
+    let world = world().await;
+    world.keep(0, DAY * 3, |_| {}).await;
+    let path = format!("{ADA}?min_ttl=31536000");
+    let token = world.get(&path).await.json();
+    assert!(token["expires_in"].as_u64().unwrap() > 13 * 86_400, "{token}");
+    assert!(token["note"].as_str().unwrap().contains("31536000"));
+    assert_eq!(world.refreshes(), 1);
+    for _ in 0..100 {
+        assert_eq!(world.in_process(&path).await["access_token"], token["access_token"]);
+    }
+    assert_eq!(world.refreshes(), 1);
+    let plain = world.get(ADA).await.json();
+    assert_eq!((plain.get("note"), &plain["token_type"]), (None, &json!("Bearer")));
+}
+
+#[tokio::test]
+async fn a_dead_grant_is_answered_with_the_way_to_consent() {
+    let world = world().await;
+    world.keep(0, DAY * 13, dead).await;
+    world.sim.with(|webex| webex.revoke_person(0));
+    let answer = world.get(ADA).await;
+    assert_eq!((answer.status, answer.code().as_str()), (409, "consent_needed"));
+    assert_eq!(answer.json()["consent_url"], "https://localhost:8000/oauth?person=ada%40example.com");
+    assert_eq!(world.get("/people/ada@example.com").await.json()["state"], "consent_needed");
+    let nameless = |grant: &mut Grant| {
+        dead(grant);
+        grant.person.email = None;
+        grant.standing = Standing::ConsentNeeded;
+    };
+    let id = world.keep(1, DAY * 13, nameless).await;
+    let answer = world.get(&format!("/people/{id}/token")).await;
+    assert_eq!(answer.json()["consent_url"], "https://localhost:8000/oauth");
+}
+
+#[tokio::test]
+async fn a_person_may_ask_for_a_refresh_and_force_it() {
+    let world = world().await;
+    world.fresh(0).await;
+    let path = "/people/ada@example.com/refresh";
+    let skipped = world.ask(Way::Control, Method::POST, path, None).await.json();
+    assert_eq!((&skipped["outcome"], world.refreshes()), (&json!("skipped"), 0));
+    assert!(skipped["detail"].as_str().unwrap().contains("no-op window"));
+    let forced = world.ask(Way::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
+    assert_eq!((&forced["outcome"], &forced["detail"]), (&json!("renewed"), &Value::Null));
+    assert_eq!((&forced["person"]["last_outcome"], world.refreshes()), (&json!("renewed"), 1));
+    fault(&world, FaultKind::Unavailable { status: 500, html: false });
+    let failed = world.ask(Way::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
+    assert_eq!((&failed["outcome"], &failed["person"]["state"]), (&json!("failed"), &json!("retrying")));
+}
+
+#[tokio::test]
+async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
+    let world = world().await;
+    world.keep(0, DAY * 3, |_| {}).await;
+    let key = world.key_that_can("admin").await;
+    let way = Way::Key(&key);
+    let mut answers = Vec::new();
+    let force = Some(json!({"force": true}));
+    answers.push(world.ask(way, Method::POST, "/people/ada@example.com/refresh", force).await);
+    let token =
+        world.ask(way, Method::GET, ADA, None).await.json()["access_token"].as_str().unwrap().to_owned();
+    for path in ["/people", "/people/ada@example.com", "/people/ada@example.com/why", "/plan", "/keys"] {
+        answers.push(world.ask(way, Method::GET, path, None).await);
+    }
+    answers.push(world.ask(Way::Key(&format!("{key}x")), Method::GET, "/people", None).await);
+    answers.push(world.ask(way, Method::DELETE, "/people/ada@example.com", None).await);
+    let grant_secrets = world.sim.with(|webex| webex.secrets_issued());
+    assert!(grant_secrets.contains(&token));
+    let log = heard();
+    assert!(log.contains("GET /api/v1/people"), "the log is not heard");
+    for secret in grant_secrets.iter().chain([&key]) {
+        assert!(answers.iter().all(|answer| !answer.text.contains(secret.as_str())));
+        assert!(!log.contains(secret.as_str()));
+    }
+}

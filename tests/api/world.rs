@@ -1,0 +1,296 @@
+//! A daemon's parts behind real sockets, a simulated Webex, and clients of both.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::Once;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use reqwest::Method;
+use reqwest::Response;
+use rustls::crypto::aws_lc_rs::default_provider;
+use serde_json::Value;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use webex_sim::Settings;
+use webex_sim::Sim;
+use webex_tokend::config::Config;
+use webex_tokend::config::Source;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Issued;
+use webex_tokend::house::House;
+use webex_tokend::http::Authority;
+use webex_tokend::http::api;
+use webex_tokend::http::api::Api;
+use webex_tokend::http::api::Caller;
+use webex_tokend::http::certificate::SelfSigned;
+use webex_tokend::http::control::ControlSocket;
+use webex_tokend::http::router::Door;
+use webex_tokend::http::serve;
+use webex_tokend::http::serve::Limits;
+use webex_tokend::http::serve::Secure;
+use webex_tokend::http::tls;
+use webex_tokend::tasks::Tasks;
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// What takes longer hangs.
+const HANGS: Duration = Duration::from_secs(30);
+
+pub(super) struct World {
+    pub(super) sim: Sim,
+    pub(super) house: House,
+    pub(super) config: Config,
+    pub(super) api: Api,
+    pub(super) socket: PathBuf,
+    base: String,
+    pem: String,
+    _dir: TempDir,
+}
+
+/// Which way in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way<'a> {
+    Control,
+    Key(&'a str),
+    NoKey,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: reqwest::header::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The problem's code; its form is checked on the way.
+    pub(super) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.house.tasks.stop();
+    }
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(super) async fn with(settings: Settings) -> Self {
+        heard();
+        install_provider();
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("state").join("control.sock");
+        let (id, secret) = (settings.client_id.clone(), settings.client_secret.clone());
+        let sim = Sim::start(settings).await.unwrap();
+        let base = sim.base_url();
+        let config = Config::read(&Source::from([
+            ("MY_APP_CLIENT_ID", id.as_str()),
+            ("MY_APP_SECRET_ID", &secret),
+            ("WEBEX_API_BASE_URL", &base),
+            ("TOKEND_STORE_URL", "memory:"),
+            ("TOKEND_CONTROL_SOCKET", socket.to_str().unwrap()),
+        ]))
+        .unwrap();
+        let house = House::build(&config).await.unwrap();
+        let api = Api::new(api::Parts {
+            consents: house.consents.clone(),
+            refresher: house.refresher.clone(),
+            view: house.view.clone(),
+            keys: house.keys.clone(),
+            clock: house.clock.clone(),
+            policy: config.policy,
+            health: house.health.clone(),
+            tasks: house.tasks.clone(),
+            redirect_uri: config.integration.redirect_uri.clone(),
+        });
+        let (base, pem) = open_door(&config, api.clone(), &house.tasks).await;
+        let control = ControlSocket::open(&socket).await.unwrap();
+        house.tasks.spawn("control socket", control.serve(api.clone(), house.tasks.clone()));
+        Self { sim, house, config, api, socket, base, pem, _dir: dir }
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
+        self.house.clock.now()
+    }
+
+    /// Puts the simulator's person of this index into the store, consented `age` ago, and what `change` makes of it.
+    pub(super) async fn keep(
+        &self,
+        index: usize,
+        age: Duration,
+        change: impl FnOnce(&mut Grant),
+    ) -> PersonId {
+        let now_ms = self.sim.now_ms();
+        let minted = self.sim.with(|webex| webex.mint(now_ms, index));
+        let person = self.sim.with(|webex| webex.settings().people[index].clone());
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let issued = Issued {
+            access_token: secret(&minted.access_token),
+            refresh_token: Some(secret(&minted.refresh_token)),
+            expires_in: DAY * 14,
+            refresh_token_expires_in: Some(DAY * 90),
+            token_type: None,
+            scope: Some("spark:all".to_owned()),
+        };
+        let id = PersonId::parse(&person.id).unwrap();
+        let whose = Person {
+            id: id.clone(),
+            email: Email::parse(&person.email).ok(),
+            display_name: Some(person.display_name),
+            org_id: Some(person.org_id),
+        };
+        let at = self.now() - age;
+        let tokens = Tokens::first(issued, at).unwrap();
+        let mut grant = Grant::consented(whose, tokens, at, &self.config.policy, at);
+        change(&mut grant);
+        self.house.store.save_consent(grant).await.unwrap();
+        self.house.view.publish(&id);
+        id
+    }
+
+    /// Somebody with a fresh token.
+    pub(super) async fn fresh(&self, index: usize) -> PersonId {
+        self.keep(index, Duration::from_secs(60), |_| {}).await
+    }
+
+    /// A new key, made as an operator does.
+    pub(super) async fn key(&self, asked: Value) -> String {
+        let made = self.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["secret"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn key_that_can(&self, can: &str) -> String {
+        self.key(json!({"name": format!("can {can}"), "can": [can]})).await
+    }
+
+    pub(super) fn client(&self) -> reqwest::ClientBuilder {
+        let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(HANGS)
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.base)
+    }
+
+    pub(super) fn request(&self, way: Way<'_>, method: Method, path: &str) -> reqwest::RequestBuilder {
+        match way {
+            Way::Control => {
+                let client = self.client().unix_socket(self.socket.as_path()).build().unwrap();
+                client.request(method, format!("http://localhost/api/v1{path}"))
+            }
+            Way::Key(key) => self.client().build().unwrap().request(method, self.url(path)).bearer_auth(key),
+            Way::NoKey => self.client().build().unwrap().request(method, self.url(path)),
+        }
+    }
+
+    pub(super) async fn ask(&self, way: Way<'_>, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let request = self.request(way, method, path);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Over the control socket.
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.ask(Way::Control, Method::GET, path, None).await
+    }
+
+    /// Refreshes that have arrived at Webex.
+    pub(super) fn refreshes(&self) -> u64 {
+        self.sim.with(|webex| webex.counters().refreshes.attempts)
+    }
+
+    /// Without any socket, as commands do it.
+    pub(super) async fn in_process(&self, path: &str) -> Value {
+        let request = hyper::Request::get(format!("/api/v1{path}")).body(Bytes::new()).unwrap();
+        let response = self.api.answer(request, Caller::Control).await;
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+}
+
+async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String) {
+    let names = ["localhost", "127.0.0.1"].map(String::from);
+    let made = SelfSigned::make(&names, jiff::Timestamp::now().as_second()).unwrap();
+    let authority = Authority::parse("localhost:8000").unwrap();
+    let secure = Secure { feed: tls::fixed(made.pair()).unwrap(), authority };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let door = Arc::new(Door::new(api, &config.door.redirect_uri));
+    let service = move |request, peer| {
+        let door = door.clone();
+        async move { door.answer(request, peer).await }
+    };
+    let serving = serve::serve(listener, Some(secure), Arc::new(Limits::default()), service, tasks.clone());
+    tasks.spawn("door", serving);
+    (format!("https://localhost:{port}"), made.pem().to_owned())
+}
+
+fn install_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| _ = default_provider().install_default());
+}
+
+static HEARD: Mutex<String> = Mutex::new(String::new());
+
+struct Ear;
+
+impl log::Log for Ear {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("webex_tokend")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let mut heard = HEARD.lock().unwrap();
+            heard.push_str(&record.args().to_string());
+            heard.push('\n');
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// All that this process has logged since the first call, at every level.
+pub(super) fn heard() -> String {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Ear).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    HEARD.lock().unwrap().clone()
+}
