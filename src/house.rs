@@ -26,8 +26,11 @@ use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 use crate::tokens::LiveView;
+use crate::webex;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
+use crate::webex::transport::Knocked;
+use crate::webex::transport::NoAnswer;
 use crate::webex::transport::TransportError;
 
 /// Everything that does the work, and the handles to run and end it.
@@ -69,6 +72,22 @@ pub enum HouseError {
     NoRandom,
 }
 
+impl HouseError {
+    /// Another process holds the store's lock.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(StoreError::InUse(_)))
+    }
+}
+
+/// Whether Webex answers: its status (401 is right) and `Date`, with a client like the daemon's own.
+///
+/// # Errors
+/// `Ok(Err(…))` when nobody answers; [`HouseError`] when no call can be made.
+pub async fn knock(config: &Config) -> Result<Result<Knocked, NoAnswer>, HouseError> {
+    Ok(webex::knock(&config.integration.base, &transport(config)?).await)
+}
+
 impl House {
     /// Opens the store, which is this process's alone from then on, and builds the parts on it.
     ///
@@ -77,7 +96,8 @@ impl House {
     pub async fn build(config: &Config) -> Result<Self, HouseError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = open_store(config, &*clock)?;
-        let webex = Arc::new(webex(config, clock.clone())?);
+        let webex =
+            Arc::new(Webex::new(config.integration.clone(), Arc::new(transport(config)?), clock.clone()));
         let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(opened.store.clone())));
         let consents = Consents::new(consent::Parts {
             webex: webex.clone(),
@@ -135,13 +155,12 @@ fn open_store(config: &Config, clock: &dyn Clock) -> Result<Opened, HouseError> 
     }
 }
 
-fn webex(config: &Config, clock: Arc<dyn Clock>) -> Result<Webex, HouseError> {
+fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
     let read =
         |path: &PathBuf| fs::read(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
     let roots = config.ca_file.as_ref().map(read).transpose()?;
     let plain = config.integration.base.starts_with("http:");
-    let transport = HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?;
-    Ok(Webex::new(config.integration.clone(), Arc::new(transport), clock))
+    Ok(HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?)
 }
 
 /// One name for each process, so that its claims are told from those of any other.

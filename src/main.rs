@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use webex_tokend::cli;
 use webex_tokend::cli::arguments::Arguments;
+use webex_tokend::cli::arguments::Command;
 use webex_tokend::cli::arguments::Serve;
 use webex_tokend::cli::exit::Exit;
 use webex_tokend::cli::exit::fail;
@@ -13,12 +15,15 @@ use webex_tokend::config::Config;
 use webex_tokend::config::Source;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
-use webex_tokend::house::HouseError;
 use webex_tokend::http::control::ControlError;
-use webex_tokend::store::StoreError;
 
 fn main() -> ExitCode {
-    serve(Arguments::parse().serve())
+    let Arguments { command, serve: flags } = Arguments::parse();
+    match command {
+        None => serve(flags),
+        Some(Command::Serve(flags)) => serve(flags),
+        Some(command) => cli::run(command),
+    }
 }
 
 fn serve(serve: Serve) -> ExitCode {
@@ -38,7 +43,7 @@ fn serve(serve: Serve) -> ExitCode {
     };
     match runtime.block_on(daemon::run(config, serve.refresh_at_start)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e @ DaemonError::House(HouseError::Store(StoreError::InUse(_)))) => fail(Exit::Unavailable, &e),
+        Err(DaemonError::House(e)) if e.is_in_use() => fail(Exit::Unavailable, &e),
         Err(e @ DaemonError::Control(ControlError::Live(_))) => fail(Exit::Unavailable, &e),
         Err(e) => fail(Exit::Failed, &e),
     }

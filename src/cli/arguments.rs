@@ -1,14 +1,19 @@
 //! What may be typed.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
+use clap_complete::Shell;
 
 /// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
 ///
 /// Without a command it serves. Settings come from the environment, see the README.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(version, about, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do; `serve` if it is left out.
     #[command(subcommand)]
@@ -18,11 +23,54 @@ pub struct Arguments {
     pub serve: Serve,
 }
 
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no such person, \
+    4 consent needed, 5 daemon not reachable or store in use, 6 Webex not reachable.";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: the consent pages and the event loop that keeps tokens fresh
     Serve(Serve),
+    /// A command that needs the daemon's API, or the store.
+    #[command(flatten)]
+    Ask(Ask),
+    /// Check the settings, the key, the store, the clock, the certificate, the daemon and Webex
+    Doctor(Daemon),
+    /// Print a completion script for a shell
+    Completions {
+        /// Whose
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// What the API answers.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// Get a person's consent from the terminal, by a browser or by another device
+    #[command(alias = "retrieve")]
+    Login(Login),
+    /// Refresh tokens now, outside the no-op window or with --force
+    Refresh(Refresh),
+    /// Print a live access token and nothing else
+    Token(TokenAsked),
+    /// Run a command with a live access token in WEBEX_ACCESS_TOKEN and WEBEX_TEAMS_ACCESS_TOKEN
+    Exec(Exec),
+    /// List the persons stored, and how their tokens are
+    #[command(alias = "status")]
+    People(Listed),
+    /// Say what every rule makes of a person, and when the next refresh is
+    Why(WhyAsked),
+    /// Say who will be refreshed, and who must consent again, in the time ahead
+    Plan(PlanAsked),
+    /// Remove a person's grant from the store
+    Forget(Forget),
+    /// Take grants over from a file
+    Import(Import),
+    /// API keys
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// How to serve.
@@ -36,13 +84,282 @@ pub struct Serve {
     pub refresh_at_start: bool,
 }
 
-impl Arguments {
-    /// How to serve, wherever it was typed.
+/// How to speak with the daemon.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Daemon {
+    /// How long to wait for an answer of the daemon
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=86_400), hide_short_help = true)]
+    pub daemon_timeout: u64,
+    /// Log what this command does
+    #[arg(short = 'd', long)]
+    pub debug: bool,
+}
+
+/// Who.
+#[derive(Clone, Debug, Args)]
+pub struct Whom {
+    /// Webex person id or e-mail address; may be left out where exactly one person is stored
+    pub person: Option<String>,
+}
+
+/// Output for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct AsJson {
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+}
+
+/// `login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Consent on another device: shows an address, a code and a QR code
+    #[arg(long)]
+    pub device: bool,
+    /// Only print the address to open
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Preselect this account at Webex
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// How long to wait for the consent [default: 60, with --device 300]
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: Option<u64>,
+    /// What is printed.
+    #[command(flatten)]
+    pub output: TokenOutput,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// The token itself, once the work is done.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TokenOutput {
+    /// Print the token as a block of text
+    #[arg(short, long)]
+    pub output: bool,
+    /// Print the token as JSON
+    #[arg(short, long, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// `refresh`
+#[derive(Debug, Args)]
+pub struct Refresh {
+    /// Who.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// Everybody; -j prints every outcome then
+    #[arg(long, conflicts_with_all = ["person", "output"])]
+    pub all: bool,
+    /// Inside the no-op window, too
+    #[arg(long)]
+    pub force: bool,
+    /// What is printed.
+    #[command(flatten)]
+    pub output: TokenOutput,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// How a token is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The token alone
+    Raw,
+    /// With its dates
+    Json,
+    /// WEBEX_ACCESS_TOKEN=…
+    Env,
+    /// Authorization: Bearer …, for `curl -H @-`
+    Header,
+}
+
+/// `token`
+#[derive(Debug, Args)]
+pub struct TokenAsked {
+    /// Who.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// How long it must live.
+    #[command(flatten)]
+    pub life: Life,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "raw")]
+    pub format: Format,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// How long a token must live.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Life {
+    /// The token lives at least so long; it is refreshed first if need be [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub min_ttl: Option<u64>,
+}
+
+/// `exec`
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Who.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// One more variable to set
+    #[arg(long, value_name = "NAME")]
+    pub env: Vec<String>,
+    /// How long it must live.
+    #[command(flatten)]
+    pub life: Life,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// What to run
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// A list.
+#[derive(Debug, Args)]
+pub struct Listed {
+    /// What is printed.
+    #[command(flatten)]
+    pub json: AsJson,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct WhyAsked {
+    /// Who.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// What is printed.
+    #[command(flatten)]
+    pub json: AsJson,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanAsked {
+    /// How far ahead
+    #[arg(long, default_value_t = 90)]
+    pub days: u32,
+    /// What is printed.
+    #[command(flatten)]
+    pub json: AsJson,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// `forget`
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// Who.
+    #[command(flatten)]
+    pub whom: Whom,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// What a file to import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Origin {
+    /// Lines of JSON with refresh_token, access_token or both
+    Jsonl,
+    /// The configuration of wtr, .wtr-cli.json
+    Wtr,
+    /// The SQLite file of the token management service sample
+    TokenApp,
+    /// A .env file with REFRESH_TOKEN, ACCESS_TOKEN or both
+    Env,
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// What the file is; found out from its content if left out
+    #[arg(long, value_enum)]
+    pub from: Option<Origin>,
+    /// The file; `-` reads JSON lines from stdin
+    pub file: PathBuf,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// `key`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it, this once
+    Create(KeyCreate),
+    /// List the keys, without their secrets
+    List(Listed),
+    /// Make a key useless from now on
+    Revoke(KeyRevoke),
+}
+
+/// `key create`
+#[derive(Debug, Args)]
+pub struct KeyCreate {
+    /// What to call it
+    pub name: String,
+    /// Only for this person (id or e-mail address); may be given several times; everybody if left out
+    #[arg(long = "person", value_name = "PERSON")]
+    pub persons: Vec<String>,
+    /// What it may do: read, refresh, admin
+    #[arg(long, value_delimiter = ',', default_value = "read", value_parser = ["read", "refresh", "admin"])]
+    pub can: Vec<String>,
+    /// It opens nothing after so many days
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: Option<u32>,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+/// `key revoke`
+#[derive(Debug, Args)]
+pub struct KeyRevoke {
+    /// Its name
+    pub name: String,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+impl Ask {
+    /// How to speak with the daemon, wherever it was typed.
     #[must_use]
-    pub fn serve(&self) -> Serve {
-        match self.command {
-            Some(Command::Serve(serve)) => serve,
-            None => self.serve,
+    pub fn daemon(&self) -> Daemon {
+        match self {
+            Self::Login(Login { daemon, .. })
+            | Self::Refresh(Refresh { daemon, .. })
+            | Self::Token(TokenAsked { daemon, .. })
+            | Self::Exec(Exec { daemon, .. })
+            | Self::People(Listed { daemon, .. })
+            | Self::Why(WhyAsked { daemon, .. })
+            | Self::Plan(PlanAsked { daemon, .. })
+            | Self::Forget(Forget { daemon, .. })
+            | Self::Import(Import { daemon, .. })
+            | Self::Key(
+                KeyCommand::Create(KeyCreate { daemon, .. })
+                | KeyCommand::List(Listed { daemon, .. })
+                | KeyCommand::Revoke(KeyRevoke { daemon, .. }),
+            ) => *daemon,
         }
     }
 }
@@ -60,9 +377,46 @@ mod tests {
 
     #[test]
     fn serving_is_what_happens_without_a_command() {
-        for typed in [&["webex-tokend", "--debug"][..], &["webex-tokend", "serve", "--debug"]] {
-            let serve = Arguments::try_parse_from(typed).unwrap().serve();
-            assert!(serve.debug && !serve.refresh_at_start, "{typed:?}");
+        let typed = Arguments::try_parse_from(["webex-tokend", "--debug"]).unwrap();
+        assert!(typed.command.is_none() && typed.serve.debug && !typed.serve.refresh_at_start);
+        let typed = Arguments::try_parse_from(["webex-tokend", "serve", "--refresh-at-start"]).unwrap();
+        let Some(Command::Serve(serve)) = typed.command else { panic!("not serve") };
+        assert!(!serve.debug && serve.refresh_at_start);
+    }
+
+    #[test]
+    fn what_the_contract_promises_is_understood() {
+        for typed in [
+            "login --device --no-browser -t 5 -o",
+            "retrieve -j -d",
+            "refresh --all --force",
+            "refresh ada@example.com -o",
+            "token ada@example.com --min-ttl 600 --format header",
+            "token",
+            "exec ada@example.com --env MY_TOKEN -- curl -s x",
+            "exec -- true",
+            "people -j",
+            "status",
+            "why x",
+            "plan --days 30 -j",
+            "forget x --yes",
+            "import --from token-app db.sqlite",
+            "import -",
+            "key create ci --person a@b.c --person d --can read,refresh --days 3",
+            "key list",
+            "key revoke ci",
+            "doctor",
+            "completions bash",
+            "man",
+        ] {
+            let words = std::iter::once("webex-tokend").chain(typed.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{typed}");
+        }
+        for typed in
+            ["exec x", "refresh x --all", "key create x --can write", "login -t 0", "import --from csv x"]
+        {
+            let words = std::iter::once("webex-tokend").chain(typed.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{typed}");
         }
     }
 }

@@ -1,7 +1,13 @@
-//! Exit codes, and the one line on stderr that goes with them.
+//! Exit codes, the failures that end with them, and the one line on stderr that goes along.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
+
+use crate::api_types::Problem;
+use crate::cli::client::CallError;
+use crate::cli::print::note;
+use crate::cli::print::printable;
 
 /// How a command can end other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +16,18 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage or settings; nothing was opened.
     Usage = 2,
+    /// Nobody of this name is kept.
+    UnknownPerson = 3,
+    /// Only the person can help, by a consent.
+    ConsentNeeded = 4,
     /// The daemon cannot be reached, or the store is in use.
     Unavailable = 5,
+    /// Webex cannot be reached.
+    WebexUnreachable = 6,
+    /// `exec`: the command is there and cannot be run; as shells have it.
+    NotExecutable = 126,
+    /// `exec`: there is no such command; as shells have it.
+    NoSuchCommand = 127,
 }
 
 impl From<Exit> for ExitCode {
@@ -20,9 +36,115 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Why a command ends other than well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// With a line on stderr: what is wrong and what to do.
+    Told(Exit, String),
+    /// Everything was said already.
+    Silent(Exit),
+    /// Whoever read our output has had enough of it, which is fine.
+    OutputClosed,
+}
+
+impl Failure {
+    /// A failure with its line.
+    pub fn new(exit: Exit, line: impl Into<String>) -> Self {
+        Self::Told(exit, line.into())
+    }
+
+    /// Says what is to be said, and gives the exit code.
+    #[must_use]
+    pub fn end(&self) -> ExitCode {
+        match self {
+            Self::Told(exit, line) => fail(*exit, &printable(line)),
+            Self::Silent(exit) => (*exit).into(),
+            Self::OutputClosed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::new(Exit::Failed, format!("the output cannot be written: {error}")),
+        }
+    }
+}
+
+/// The one map from the API's codes to exit codes.
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let exit = match problem.code.as_str() {
+            "unknown_person" => Exit::UnknownPerson,
+            "consent_needed" => Exit::ConsentNeeded,
+            "bad_request" => Exit::Usage,
+            "webex_unavailable" => Exit::WebexUnreachable,
+            _ => Exit::Failed,
+        };
+        let mut line = match problem.detail.trim() {
+            "" => problem.title,
+            detail => detail.to_owned(),
+        };
+        // The detail may name the address already.
+        if let Some(url) = problem.consent_url.filter(|url| !line.contains(url.as_str())) {
+            line = format!("{}; the person consents at {url}", line.trim_end_matches('.'));
+        }
+        if exit == Exit::UnknownPerson {
+            line = format!("{}; `webex-tokend people` lists who is stored", line.trim_end_matches('.'));
+        }
+        Self::new(exit, line)
+    }
+}
+
+/// The same for calls that brought no answer of the API.
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let exit = match &error {
+            CallError::Settings(_) => Exit::Usage,
+            CallError::Local(_) => Exit::Failed,
+            _ => Exit::Unavailable,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 /// Tells people what went wrong, on stderr, and gives the exit code.
-#[expect(clippy::print_stderr, reason = "the one place that writes errors")]
 pub fn fail(exit: Exit, why: &dyn fmt::Display) -> ExitCode {
-    eprintln!("webex-tokend: {why}");
+    note(&format!("webex-tokend: {why}"));
     exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_api_has_its_exit_code() {
+        let table = [
+            ("unauthorized", 1),
+            ("forbidden", 1),
+            ("unknown_person", 3),
+            ("consent_needed", 4),
+            ("bad_request", 2),
+            ("too_many_requests", 1),
+            ("webex_unavailable", 6),
+            ("not_found", 1),
+            ("store_unavailable", 1),
+            ("what nobody knows yet", 1),
+        ];
+        for (code, expected) in table {
+            let problem = Problem {
+                kind: "about:blank".into(),
+                title: "No".into(),
+                status: 400,
+                detail: "no".into(),
+                code: code.into(),
+                consent_url: None,
+            };
+            let Failure::Told(exit, _) = problem.into() else { panic!("{code} says nothing") };
+            assert_eq!(exit as u8, expected, "{code}");
+        }
+    }
 }

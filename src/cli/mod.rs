@@ -1,5 +1,16 @@
-//! The handle: what was typed, and the exit code that it ends with.
+//! The handle: what was typed, the commands, and the exit code that each ends with.
 
 pub mod arguments;
+mod client;
+mod commands;
 pub mod exit;
+mod import;
+mod local;
 pub mod logging;
+mod print;
+mod progress;
+mod show;
+mod socket;
+mod table;
+
+pub use commands::run;

@@ -34,6 +34,13 @@ impl Source {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
+
+    /// Where the daemon's control socket is: all that a command needs to know to speak with it.
+    #[must_use]
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        let inside = || Some(state_dir(self)?.join("control.sock"));
+        self.get("TOKEND_CONTROL_SOCKET").map(PathBuf::from).or_else(inside)
+    }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Source {

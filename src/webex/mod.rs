@@ -20,6 +20,8 @@ pub use crate::webex::device::DeviceCode;
 pub use crate::webex::device::Poll;
 pub use crate::webex::device::Polled;
 use crate::webex::transport::Call;
+use crate::webex::transport::HttpTransport;
+use crate::webex::transport::Knocked;
 use crate::webex::transport::NoAnswer;
 use crate::webex::transport::Payload;
 use crate::webex::transport::Raw;
@@ -78,6 +80,14 @@ pub struct Unknown {
     pub transient: bool,
     /// Webex does not take the access token.
     pub dead: bool,
+}
+
+/// Asks Webex at `base` for `people/me` without a token: a 401 says that it is there.
+///
+/// # Errors
+/// [`NoAnswer`] when nobody answers.
+pub async fn knock(base: &str, transport: &HttpTransport) -> Result<Knocked, NoAnswer> {
+    transport.knock(&format!("{base}/people/me")).await
 }
 
 impl Webex {

@@ -60,6 +60,15 @@ pub struct Raw {
     pub body: Vec<u8>,
 }
 
+/// What came back to a call without a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knocked {
+    /// 401 from Webex: it wants a token.
+    pub status: u16,
+    /// `Date` as sent.
+    pub date: Option<String>,
+}
+
 /// No whole answer came back. The text is fit for people: it holds no URL and no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -113,6 +122,13 @@ impl HttpTransport {
             client = client.tls_certs_only([]);
         }
         Ok(Self(client.build().map_err(|e| TransportError::Client(chain(&e)))?))
+    }
+
+    /// Asks without a token, only to see whether somebody answers.
+    pub(super) async fn knock(&self, url: &str) -> Result<Knocked, NoAnswer> {
+        let response = self.0.get(url).send().await.map_err(no_answer)?;
+        let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
+        Ok(Knocked { status: response.status().as_u16(), date })
     }
 
     async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {

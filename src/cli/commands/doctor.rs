@@ -1,0 +1,310 @@
+//! `doctor`: one line for everything that must be right, and what to do where it is not. Prints no secret.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::api_types::People;
+use crate::cli::client::CallError;
+use crate::cli::client::Handle;
+use crate::cli::client::Surroundings;
+use crate::cli::commands::API;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::Paper;
+use crate::cli::print::printable;
+use crate::cli::show;
+use crate::cli::socket::Socket;
+use crate::cli::table::Ink;
+use crate::config::Config;
+use crate::config::DoorConfig;
+use crate::config::StoreConfig;
+use crate::house;
+use crate::house::House;
+use crate::http::certificate::Pair;
+
+/// Any of these lets Webex say who consented.
+const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
+
+/// Less is a matter of the way the answer takes.
+const CLOCK_WARN_SECONDS: i64 = 60;
+
+/// From here on tokens are thought alive or dead that are not.
+const CLOCK_BAD_SECONDS: i64 = 600;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Warn,
+    Bad,
+    /// Bad, and by Webex's absence alone.
+    Unreachable,
+}
+
+struct Finding {
+    mark: Mark,
+    what: &'static str,
+    says: String,
+}
+
+impl Finding {
+    fn new(mark: Mark, what: &'static str, says: impl Into<String>) -> Self {
+        Self { mark, what, says: says.into() }
+    }
+
+    fn line(&self, paper: Paper) -> String {
+        let (word, ink) = match self.mark {
+            Mark::Ok => ("ok", Ink::Good),
+            Mark::Warn => ("warn", Ink::Attention),
+            Mark::Bad | Mark::Unreachable => ("bad", Ink::Bad),
+        };
+        format!("{}  {:<12}  {}", ink.paint(&format!("{word:<4}"), paper), self.what, printable(&self.says))
+    }
+}
+
+pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
+    let (daemon, daemon_runs) = daemon(surroundings);
+    let mut findings = Vec::new();
+    match Config::read(&surroundings.source) {
+        Err(mistakes) => {
+            findings.extend(
+                mistakes.0.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())),
+            );
+            findings.push(daemon);
+            let says = "not asked: put the settings right first";
+            findings.push(Finding::new(Mark::Warn, "webex", says));
+        }
+        Ok(config) => {
+            findings.push(Finding::new(Mark::Ok, "settings", "all are understood"));
+            findings.extend(config.remarks.iter().map(|remark| Finding::new(Mark::Warn, "settings", remark)));
+            findings.push(redirect_uri(&config.door));
+            findings.push(scopes(&config.integration.scopes));
+            findings.push(certificate(&config.door));
+            findings.extend(key(&config.store));
+            findings.push(daemon);
+            findings.extend(with_runtime(&config, daemon_runs)?);
+        }
+    }
+    let paper = Paper::of_stdout(&surroundings.source);
+    let lines: Vec<String> = findings.iter().map(|finding| finding.line(paper)).collect();
+    print::line(&lines.join("\n"))?;
+    let any = |mark| findings.iter().any(|finding| finding.mark == mark);
+    match (any(Mark::Bad), any(Mark::Unreachable)) {
+        (true, _) => Err(Failure::Silent(Exit::Failed)),
+        (false, true) => Err(Failure::Silent(Exit::WebexUnreachable)),
+        (false, false) => Ok(()),
+    }
+}
+
+/// Also says whether one runs.
+fn daemon(surroundings: &Surroundings) -> (Finding, bool) {
+    let place = surroundings.socket.display();
+    let finding = |mark, says: String| Finding::new(mark, "daemon", says);
+    let socket = Socket::new(&surroundings.socket, surroundings.patience);
+    let stream = match socket.connect() {
+        Ok(Some(stream)) => stream,
+        Ok(None) => {
+            let says = format!(
+                "none answers at {place}; commands work on the store themselves until one is started"
+            );
+            return (finding(Mark::Warn, says), false);
+        }
+        Err(e) => return (finding(Mark::Bad, e.to_string()), false),
+    };
+    let mut handle = Handle::Daemon(socket, Some(stream), surroundings.socket.clone());
+    match handle.get::<People>(&format!("{API}/people?limit=1")) {
+        Ok(_) => (finding(Mark::Ok, format!("answers at {place}")), true),
+        Err(Failure::Told(_, why)) => (finding(Mark::Bad, why), true),
+        Err(_) => (finding(Mark::Bad, format!("does not answer well at {place}")), true),
+    }
+}
+
+fn redirect_uri(door: &DoorConfig) -> Finding {
+    let finding = |mark, says| Finding::new(mark, "redirect URI", says);
+    let url = &door.redirect_uri;
+    let port = url.port_or_known_default().unwrap_or(0);
+    let ours: Vec<u16> = door.addresses.iter().map(|listen| listen.address.port()).collect();
+    if !ours.contains(&port) {
+        let says = format!(
+            "people come back to port {port} of {url}, the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy stands between",
+            ours.first().copied().unwrap_or(0)
+        );
+        return finding(Mark::Warn, says);
+    }
+    let host = url.host_str().unwrap_or_default();
+    let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    if !door.secure && !loopback {
+        let says =
+            format!("{url} is plain HTTP: consents can be read on the way; use https, or TLS in a proxy");
+        return finding(Mark::Warn, says);
+    }
+    finding(Mark::Ok, format!("{url}; it must be registered at Webex to the letter"))
+}
+
+fn scopes(scopes: &[String]) -> Finding {
+    if scopes.iter().any(|scope| IDENTIFYING.contains(&scope.as_str())) {
+        return Finding::new(Mark::Ok, "scopes", scopes.join(" "));
+    }
+    let says = format!(
+        "Webex will not say who consented; add spark:people_read to MY_APP_SCOPES ({})",
+        scopes.join(" ")
+    );
+    Finding::new(Mark::Bad, "scopes", says)
+}
+
+fn certificate(door: &DoorConfig) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "certificate", says);
+    match &door.pem {
+        Some((certificate, key)) => match Pair::read(certificate, key) {
+            Ok(pair) => finding(
+                Mark::Ok,
+                format!("{}, key fingerprint {}", certificate.display(), pair.fingerprint()),
+            ),
+            Err(e) => finding(Mark::Bad, e.to_string()),
+        },
+        None if door.secure => {
+            let says = "self-signed, made at each start: browsers ask once; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
+            finding(Mark::Ok, says.to_owned())
+        }
+        None => finding(Mark::Ok, "none: the port speaks plain HTTP".to_owned()),
+    }
+}
+
+fn key(store: &StoreConfig) -> Option<Finding> {
+    let StoreConfig::Sqlite { path, key_file } = store else { return None };
+    let (mark, says) = match fs::metadata(key_file) {
+        Ok(found) => key_found(key_file, found.len(), found.permissions().mode() & 0o777),
+        Err(_) if !has_store(path) => {
+            (Mark::Ok, format!("{} will be made with the store", key_file.display()))
+        }
+        Err(e) => {
+            let says = format!(
+                "{}: {e}; the store cannot be opened without it, restore it from your backup",
+                key_file.display()
+            );
+            (Mark::Bad, says)
+        }
+    };
+    Some(Finding::new(mark, "key file", says))
+}
+
+fn key_found(path: &Path, length: u64, mode: u32) -> (Mark, String) {
+    let name = path.display();
+    if length != 32 {
+        return (Mark::Bad, format!("{name} has {length} bytes, not 32; restore it from your backup"));
+    }
+    if mode & 0o077 != 0 {
+        return (Mark::Bad, format!("{name} has mode {mode:04o}, others may use it; chmod 600 it"));
+    }
+    (Mark::Ok, format!("{name}; back it up apart from the store"))
+}
+
+fn has_store(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() > 0)
+}
+
+/// The store and Webex: what needs the daemon's own parts.
+fn with_runtime(config: &Config, daemon_runs: bool) -> Result<Vec<Finding>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("no runtime: {e}")))?;
+    Ok(runtime.block_on(async {
+        let mut findings = vec![store(config, daemon_runs).await];
+        findings.extend(webex(config).await);
+        findings
+    }))
+}
+
+async fn store(config: &Config, daemon_runs: bool) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "store", says);
+    let StoreConfig::Sqlite { path, .. } = &config.store else {
+        return finding(Mark::Warn, "in memory: everything is forgotten when the daemon ends".to_owned());
+    };
+    let name = path.display();
+    if !has_store(path) {
+        return finding(Mark::Ok, format!("{name} will be made at the first start"));
+    }
+    match House::build(config).await {
+        Ok(_) => finding(Mark::Ok, format!("{name} opens")),
+        Err(e) if e.is_in_use() && daemon_runs => {
+            finding(Mark::Ok, format!("{name} is in use by the daemon"))
+        }
+        Err(e) if e.is_in_use() => {
+            let says = CallError::InUse(path.clone()).to_string();
+            finding(Mark::Bad, says)
+        }
+        Err(e) => finding(Mark::Bad, e.to_string()),
+    }
+}
+
+async fn webex(config: &Config) -> Vec<Finding> {
+    let base = &config.integration.base;
+    let finding = |mark, says: String| Finding::new(mark, "webex", says);
+    let knocked = match house::knock(config).await {
+        Ok(Ok(knocked)) => knocked,
+        Ok(Err(e)) => {
+            let says = format!("{base} cannot be reached: {e}; check the network, proxies and WEBEX_CA_FILE");
+            return vec![finding(Mark::Unreachable, says)];
+        }
+        Err(e) => return vec![finding(Mark::Bad, e.to_string())],
+    };
+    let answers = match knocked.status {
+        401 => finding(Mark::Ok, format!("{base} answers")),
+        status => {
+            let says = format!(
+                "{base} answers with status {status} where 401 was expected; is it Webex (WEBEX_API_BASE_URL, a proxy)?"
+            );
+            finding(Mark::Warn, says)
+        }
+    };
+    vec![answers, clock(knocked.date.as_deref(), show::now())]
+}
+
+fn clock(date: Option<&str>, now: i64) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "clock", says);
+    let theirs = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let Some(theirs) = theirs else {
+        return finding(Mark::Warn, "Webex did not say what time it is".to_owned());
+    };
+    let off = now - theirs.timestamp().as_second();
+    let direction = if off > 0 { "ahead of" } else { "behind" };
+    let says = format!("{} {direction} Webex's", show::span(off.abs()));
+    match off.abs() {
+        0..=CLOCK_WARN_SECONDS => finding(Mark::Ok, says),
+        ..=CLOCK_BAD_SECONDS => finding(Mark::Warn, format!("{says}; set it by NTP")),
+        _ => finding(
+            Mark::Bad,
+            format!("{says}; tokens are taken for alive or dead that are not: set it by NTP"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_judged_by_the_size_of_its_error() {
+        let at = |now| clock(Some("Sun, 06 Nov 1994 08:49:37 GMT"), now).mark;
+        let right = 784_111_777;
+        assert_eq!([at(right), at(right - 61), at(right + 601)], [Mark::Ok, Mark::Warn, Mark::Bad]);
+        assert_eq!(clock(Some("yesterday"), right).mark, Mark::Warn);
+        assert_eq!(clock(None, right).mark, Mark::Warn);
+    }
+
+    #[test]
+    fn scopes_must_let_webex_say_who_consented() {
+        let mark = |text: &str| scopes(&text.split(' ').map(str::to_owned).collect::<Vec<_>>()).mark;
+        assert_eq!(mark("spark:kms spark:people_read"), Mark::Ok);
+        assert_eq!(mark("spark:all"), Mark::Ok);
+        assert_eq!(mark("spark:kms"), Mark::Bad);
+    }
+
+    #[test]
+    fn keys_that_others_can_read_are_bad() {
+        let mark = |length, mode| key_found(Path::new("key"), length, mode).0;
+        assert_eq!([mark(32, 0o600), mark(32, 0o640), mark(31, 0o600)], [Mark::Ok, Mark::Bad, Mark::Bad]);
+    }
+}

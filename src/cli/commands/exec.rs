@@ -1,0 +1,55 @@
+//! `exec`: becomes the command, with a live token in its environment and none in its arguments.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use crate::cli::arguments::Exec;
+use crate::cli::client::Handle;
+use crate::cli::commands::token;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+
+const VARIABLES: [&str; 2] = ["WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
+
+/// Does not return where all goes well: signals and the exit code are the command's own from then on.
+pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
+    if let Some(name) = asked.env.iter().find(|name| !is_variable(name)) {
+        let line =
+            format!("--env {name:?}: the name of a variable has letters, digits and _, no digit first");
+        return Err(Failure::new(Exit::Usage, line));
+    }
+    let Some((program, arguments)) = asked.command.split_first() else {
+        return Err(Failure::new(Exit::Usage, "there is no command to run after --"));
+    };
+    let token = token::get(&mut handle, &asked.whom, asked.life)?;
+    // A store opened here is let go: the command may run for days.
+    drop(handle);
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for name in VARIABLES.into_iter().chain(asked.env.iter().map(String::as_str)) {
+        command.env(name, &token.access_token);
+    }
+    let error = command.exec();
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::NoSuchCommand,
+        _ => Exit::NotExecutable,
+    };
+    Err(Failure::new(exit, format!("{} cannot be run: {error}", program.to_string_lossy())))
+}
+
+fn is_variable(name: &str) -> bool {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    letters && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_variables_are_taken() {
+        assert!(is_variable("MY_TOKEN") && is_variable("_x1"));
+        assert!(["", "1A", "A=B", "A B", "Ä"].into_iter().all(|name| !is_variable(name)));
+    }
+}

@@ -1,0 +1,173 @@
+//! `login`: a consent from the terminal, in a browser here or on another device.
+
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+
+use crate::api_types::LoginAsked;
+use crate::api_types::LoginBegun;
+use crate::api_types::LoginStatus;
+use crate::api_types::Person;
+use crate::cli::arguments::Life;
+use crate::cli::arguments::Login;
+use crate::cli::client::Handle;
+use crate::cli::client::Surroundings;
+use crate::cli::client::segment;
+use crate::cli::commands::API;
+use crate::cli::commands::token;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::local::Needs;
+use crate::cli::print;
+use crate::cli::print::Paper;
+use crate::cli::print::note;
+use crate::cli::print::printable;
+use crate::cli::show;
+use crate::clock::Clock as _;
+use crate::clock::SystemClock;
+use crate::config::Source;
+
+const BROWSER_SECONDS: u64 = 60;
+
+/// People look for their telephone first.
+const DEVICE_SECONDS: u64 = 300;
+
+/// One call waits at most so long: a daemon that ends meanwhile is noticed.
+const TURN: Duration = Duration::from_secs(25);
+
+/// Between turns, should the daemon not wait by itself.
+const STEP: Duration = Duration::from_millis(200);
+
+pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> Result<(), Failure> {
+    let needs = if asked.device { Needs::Store } else { Needs::Door };
+    let mut handle = Handle::open(surroundings, needs)?;
+    let begin = LoginAsked { email: asked.email.clone(), device: asked.device };
+    let begun: LoginBegun = handle.post(&format!("{API}/logins"), &begin)?;
+    if asked.device {
+        show_device(&begun);
+    } else {
+        show_address(&begun, asked.no_browser, &surroundings.source);
+    }
+    let usual = if asked.device { DEVICE_SECONDS } else { BROWSER_SECONDS };
+    let patience = asked.timeout.unwrap_or(usual).min(begun.expires_in.max(1));
+    let person = wait(&mut handle, &begun, Duration::from_secs(patience))?;
+    if !asked.output.output && !asked.output.json {
+        let left = show::left(Some(&person.expires_at), show::now(), "expired");
+        let state = show::ink(&person.state).paint(&printable(&person.state), paper);
+        return print::line(&format!("{}: {state}, expires in {left}", show::who_line(&person)));
+    }
+    let path = format!("{API}/people/{}", segment(&person.person_id));
+    let token = token::of(&mut handle, &path, Life { min_ttl: Some(0) })?;
+    if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
+fn wait(handle: &mut Handle, begun: &LoginBegun, patience: Duration) -> Result<Person, Failure> {
+    let deadline = SystemClock.now() + patience;
+    loop {
+        let left = deadline.until(SystemClock.now());
+        let turn = left.min(TURN);
+        let seconds = turn.as_secs().max(u64::from(turn.subsec_millis() > 0));
+        let path = format!("{API}/logins/{}?wait={seconds}", segment(&begun.id));
+        let status: LoginStatus = handle.wait(&path, turn)?;
+        match (status.state.as_str(), status.person) {
+            ("granted", Some(person)) => return Ok(person),
+            ("pending", _) if !left.is_zero() => std::thread::sleep(STEP.min(left)),
+            ("pending", _) => {
+                let line = format!(
+                    "no consent in {} s; a consent given later still counts, or start again with a longer -t",
+                    patience.as_secs()
+                );
+                return Err(Failure::new(Exit::Failed, line));
+            }
+            (_, _) => {
+                let why = status.detail.unwrap_or_else(|| "Webex gave no reason".to_owned());
+                let line = format!("no consent: {why}; start again with `webex-tokend login`");
+                return Err(Failure::new(Exit::ConsentNeeded, line));
+            }
+        }
+    }
+}
+
+fn show_address(begun: &LoginBegun, no_browser: bool, source: &Source) {
+    let url = printable(&begun.url);
+    let text = if no_browser {
+        format!("Open this address to consent:\n{url}")
+    } else if open_browser(&begun.url, source) {
+        format!("A browser opens for the consent. If none does, open this address:\n{url}")
+    } else {
+        format!("There is no browser to open here. Open this address to consent:\n{url}")
+    };
+    note(&text);
+}
+
+/// `$BROWSER` (several, separated by colons; `%s` is the address), else what the system opens addresses with. Never
+/// through a shell: an address is no command.
+fn open_browser(url: &str, source: &Source) -> bool {
+    // Only what is surely an address is handed to another program.
+    if !(url.starts_with("https://") || url.starts_with("http://")) {
+        return false;
+    }
+    let own = source.get("BROWSER").unwrap_or_default();
+    let system = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    own.split(':').chain([system]).any(|command| start(command, url))
+}
+
+fn start(command: &str, url: &str) -> bool {
+    let mut words = command.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url)).collect();
+    if !command.contains("%s") {
+        arguments.push(url.to_owned());
+    }
+    let quiet = || Stdio::null();
+    Command::new(program).args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+}
+
+fn show_device(begun: &LoginBegun) {
+    let code = begun.user_code.as_deref().map(printable).unwrap_or_default();
+    note(&format!("On any device, open\n  {}\nand type the code\n  {code}", printable(&begun.url)));
+    let address = begun.complete_url.as_deref().unwrap_or(&begun.url);
+    let Some(width) = Paper::notes_width() else { return };
+    if let Some(picture) = picture(address, width) {
+        note(&format!("or read this with its camera:\n{picture}"));
+    }
+}
+
+/// A QR code, where the terminal is wide enough for all of it.
+fn picture(address: &str, width: usize) -> Option<String> {
+    let code = QrCode::new(address).ok()?;
+    // Light on dark, as most terminals are; the quiet zone takes 4 modules at each side.
+    let fits = code.width() + 8 <= width;
+    let draw = || {
+        let mut renderer = code.render::<Dense1x2>();
+        renderer.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
+    };
+    fits.then(draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_drawn_where_there_is_room() {
+        let address = "https://login.webex.com/verify?userCode=a01284929c8b3d40f0d3f1f5e3a9b0c2";
+        let picture_at = |width| picture(address, width);
+        assert!(picture_at(20).is_none());
+        let lines = picture_at(80).unwrap();
+        assert!(lines.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn only_addresses_are_opened() {
+        let source = Source::from([("BROWSER", "true")]);
+        for odd in ["file:///etc/passwd", "-version", "javascript:1", ""] {
+            assert!(!open_browser(odd, &source), "{odd}");
+        }
+        assert!(open_browser("https://webexapis.com/v1/authorize", &source));
+    }
+}

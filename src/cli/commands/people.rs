@@ -1,0 +1,71 @@
+//! `people`: everybody, in a table or as JSON.
+
+use crate::api_types::People;
+use crate::api_types::Person;
+use crate::cli::client::Handle;
+use crate::cli::commands::person;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::Paper;
+use crate::cli::print::note;
+use crate::cli::print::printable;
+use crate::cli::show;
+use crate::cli::table;
+use crate::cli::table::Cell;
+use crate::cli::table::Column;
+use crate::cli::table::Ink;
+
+const COLUMNS: [Column; 7] = [
+    ("who", 0),
+    ("state", 0),
+    ("age", 5),
+    ("expires in", 0),
+    ("refresh token", 3),
+    ("next refresh", 2),
+    ("last outcome", 4),
+];
+
+pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
+    let mut people = Vec::new();
+    person::everybody(handle, |_, person| {
+        people.push(person);
+        Ok(())
+    })?;
+    if json {
+        return print::json(&People { people, next: None });
+    }
+    if people.is_empty() {
+        note("nobody is stored; `webex-tokend login` gets a consent");
+        return Ok(());
+    }
+    let now = show::now();
+    let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
+    print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
+    let mut consent = people.iter().filter(|person| person.state == "consent_needed");
+    if let Some(first) = consent.next() {
+        let url = printable(&first.consent_url);
+        note(&format!("{} must consent again, at {url}", 1 + consent.count()));
+    }
+    Ok(())
+}
+
+fn row(person: &Person, now: i64) -> Vec<Cell> {
+    let next = match person.next_refresh_at.as_deref() {
+        None => "-".to_owned(),
+        at => show::left(at, now, "now"),
+    };
+    let outcome = match person.failures {
+        0 => person.last_outcome.clone(),
+        failures => format!("{} ({failures}x)", person.last_outcome),
+    };
+    let ink = if person.failures > 0 { Ink::Attention } else { Ink::Plain };
+    vec![
+        show::who(person).as_str().into(),
+        Cell::new(&person.state, show::ink(&person.state)),
+        show::age(&person.renewed_at, now).into(),
+        show::left(Some(&person.expires_at), now, "expired").into(),
+        show::left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
+        next.into(),
+        Cell::new(&outcome, ink),
+    ]
+}

@@ -1,0 +1,70 @@
+//! Whom a command is about.
+
+use crate::api_types::People;
+use crate::api_types::Person;
+use crate::cli::arguments::Whom;
+use crate::cli::client::Handle;
+use crate::cli::client::segment;
+use crate::cli::commands::API;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::show;
+use crate::domain::person::Who;
+
+/// So many are named where one must be chosen.
+const NAMED: usize = 5;
+
+/// A part of a long list.
+const PART: usize = 200;
+
+/// The person's address in the API. Somebody left out is the only one there is.
+pub(super) fn path(handle: &mut Handle, whom: &Whom) -> Result<String, Failure> {
+    let name = match &whom.person {
+        Some(text) => Who::parse(text.trim())
+            .map_err(|e| Failure::new(Exit::Usage, format!("{text:?} is no PERSON: {e}")))?
+            .to_string(),
+        None => only(handle)?,
+    };
+    Ok(format!("{API}/people/{}", segment(&name)))
+}
+
+fn only(handle: &mut Handle) -> Result<String, Failure> {
+    let list: People = handle.get(&format!("{API}/people?limit={}", NAMED + 1))?;
+    match list.people.as_slice() {
+        [] => Err(Failure::new(Exit::Usage, "nobody is stored; `webex-tokend login` gets a consent")),
+        [person] if list.next.is_none() => Ok(person.person_id.clone()),
+        several => {
+            let names: Vec<String> = several.iter().take(NAMED).map(show::who).collect();
+            let more = if several.len() > NAMED || list.next.is_some() { ", …" } else { "" };
+            let line = format!("several persons are stored, name one: {}{more}", names.join(", "));
+            Err(Failure::new(Exit::Usage, line))
+        }
+    }
+}
+
+/// Everybody, part by part.
+pub(super) fn everybody(
+    handle: &mut Handle,
+    mut each: impl FnMut(&mut Handle, Person) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
+        let part: People = handle.get(&format!("{API}/people?limit={PART}{from}"))?;
+        for person in part.people {
+            each(handle, person)?;
+        }
+        match part.next {
+            None => return Ok(()),
+            Some(next) => after = Some(forward(after, next)?),
+        }
+    }
+}
+
+/// A cursor that stands still would lead round for ever.
+pub(super) fn forward(before: Option<String>, next: String) -> Result<String, Failure> {
+    if before.as_deref() == Some(next.as_str()) {
+        return Err(Failure::new(Exit::Failed, "the daemon's list does not end; look at its log"));
+    }
+    Ok(next)
+}

@@ -1,0 +1,107 @@
+//! `why` and `plan`: what the rules say, and what is ahead.
+
+use crate::api_types::Plan;
+use crate::api_types::RuleSays;
+use crate::api_types::Why;
+use crate::cli::arguments::PlanAsked;
+use crate::cli::arguments::WhyAsked;
+use crate::cli::client::Handle;
+use crate::cli::client::segment;
+use crate::cli::commands::API;
+use crate::cli::commands::person;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::Paper;
+use crate::cli::print::printable;
+use crate::cli::show;
+use crate::cli::table;
+use crate::cli::table::Cell;
+use crate::cli::table::Column;
+use crate::cli::table::Ink;
+
+pub(super) fn why(handle: &mut Handle, asked: WhyAsked, paper: Paper) -> Result<(), Failure> {
+    let path = person::path(handle, &asked.whom)?;
+    let why: Why = handle.get(&format!("{path}/why"))?;
+    if asked.json.json {
+        return print::json(&why);
+    }
+    let person = &why.person;
+    let state = show::ink(&person.state).paint(&printable(&person.state), paper);
+    let mut lines =
+        vec![format!("{}: {state}", show::who_line(person)), printable(&why.summary), String::new()];
+    let widest = why.rules.iter().map(|rule| rule.rule.len()).max().unwrap_or(0);
+    lines.extend(why.rules.iter().map(|rule| rule_line(rule, widest, paper)));
+    lines.push(String::new());
+    let detail = why.last_detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
+    let tried = show::age(&person.last_attempt_at, show::now());
+    lines.push(format!("last attempt   {tried} ago: {}{detail}", printable(&person.last_outcome)));
+    lines.push(match why.next_refresh_at.as_deref() {
+        Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
+        None => "next refresh   none, unless somebody asks for it".to_owned(),
+    });
+    print::line(&lines.join("\n"))
+}
+
+fn left(at: &str) -> String {
+    match show::left(Some(at), show::now(), "now").as_str() {
+        "now" => "now".to_owned(),
+        span => format!("in {span}"),
+    }
+}
+
+fn rule_line(rule: &RuleSays, widest: usize, paper: Paper) -> String {
+    let (word, ink) = match rule.refresh {
+        Some(true) => ("refresh", Ink::Good),
+        Some(false) => ("wait", Ink::Attention),
+        None => ("-", Ink::Plain),
+    };
+    let at = rule.at.as_deref().map(|at| format!(" [until {}]", printable(at))).unwrap_or_default();
+    let word = ink.paint(&format!("{word:<7}"), paper);
+    format!("  {:<widest$}  {word}  {}{at}", printable(&rule.rule), printable(&rule.says))
+}
+
+const COLUMNS: [Column; 5] =
+    [("who", 0), ("state", 1), ("next refresh", 0), ("refreshes", 2), ("consent again by", 0)];
+
+pub(super) fn plan(handle: &mut Handle, asked: &PlanAsked, paper: Paper) -> Result<(), Failure> {
+    let plan = whole(handle, asked.days)?;
+    if asked.json.json {
+        return print::json(&plan);
+    }
+    let now = show::now();
+    let rows: Vec<Vec<Cell>> = plan
+        .people
+        .iter()
+        .map(|planned| {
+            let consent = planned.consent_by.as_deref().unwrap_or("-");
+            let ink = if planned.consent_by.is_some() { Ink::Attention } else { Ink::Plain };
+            vec![
+                planned.email.as_deref().unwrap_or(&planned.person_id).into(),
+                Cell::new(&planned.state, show::ink(&planned.state)),
+                show::left(planned.next_refresh_at.as_deref(), now, "now").into(),
+                planned.refreshes.to_string().into(),
+                Cell::new(consent, ink),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        print::note("nobody is stored; `webex-tokend login` gets a consent");
+        return Ok(());
+    }
+    print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+}
+
+/// All parts as one.
+fn whole(handle: &mut Handle, days: u32) -> Result<Plan, Failure> {
+    let first = format!("{API}/plan?days={days}");
+    let mut plan: Plan = handle.get(&first)?;
+    let mut before = None;
+    while let Some(next) = plan.next.take() {
+        let next = person::forward(before, next)?;
+        let part: Plan = handle.get(&format!("{first}&after={}", segment(&next)))?;
+        plan.people.extend(part.people);
+        plan.next = part.next;
+        before = Some(next);
+    }
+    Ok(plan)
+}

@@ -1,0 +1,108 @@
+//! `refresh`: one person or everybody, now.
+
+use crate::api_types::Person;
+use crate::api_types::RefreshAsked;
+use crate::api_types::Refreshed;
+use crate::cli::arguments::Life;
+use crate::cli::arguments::Refresh;
+use crate::cli::client::Handle;
+use crate::cli::client::segment;
+use crate::cli::commands::API;
+use crate::cli::commands::person;
+use crate::cli::commands::token;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::note;
+use crate::cli::print::printable;
+use crate::cli::progress::Progress;
+use crate::cli::show;
+
+pub(super) fn run(handle: &mut Handle, asked: Refresh) -> Result<(), Failure> {
+    let how = RefreshAsked { force: asked.force };
+    if asked.all {
+        return all(handle, how, asked.output.json);
+    }
+    let path = person::path(handle, &asked.whom)?;
+    let refreshed: Refreshed = handle.post(&format!("{path}/refresh"), &how)?;
+    if refreshed.outcome == "failed" {
+        return Err(failed(&refreshed));
+    }
+    if !asked.output.output && !asked.output.json {
+        return print::line(&line(&refreshed));
+    }
+    note(&line(&refreshed));
+    let token = token::of(handle, &path, Life { min_ttl: Some(0) })?;
+    if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
+}
+
+/// One after another: the daemon has its own pace, and every line is true when it is printed.
+fn all(handle: &mut Handle, how: RefreshAsked, json: bool) -> Result<(), Failure> {
+    let mut progress = Progress::new("refreshed", None);
+    let mut everything = Vec::new();
+    let mut worst: Option<Exit> = None;
+    person::everybody(handle, |handle, person| {
+        let path = format!("{API}/people/{}/refresh", segment(&person.person_id));
+        let refreshed = match handle.post(&path, &how) {
+            Ok(refreshed) => refreshed,
+            Err(failure) => instead(failure, person)?,
+        };
+        if refreshed.outcome == "failed" {
+            // Several kinds of failure are one: it was tried and did not work.
+            let exit = exit_of(&refreshed.person);
+            worst = Some(worst.filter(|before| *before != exit).map_or(exit, |_| Exit::Failed));
+        }
+        progress.step();
+        if json {
+            everything.push(refreshed);
+            return Ok(());
+        }
+        progress.clear();
+        print::line(&line(&refreshed))
+    })?;
+    drop(progress);
+    if json {
+        print::json(&everything)?;
+    }
+    worst.map_or(Ok(()), |exit| Err(Failure::Silent(exit)))
+}
+
+/// A refusal is this person's outcome; that nobody answers any more is everybody's.
+fn instead(failure: Failure, person: Person) -> Result<Refreshed, Failure> {
+    match failure {
+        Failure::Told(Exit::Unavailable, _) | Failure::OutputClosed => Err(failure),
+        Failure::Told(_, detail) => {
+            Ok(Refreshed { outcome: "failed".to_owned(), detail: Some(detail), person })
+        }
+        Failure::Silent(_) => Ok(Refreshed { outcome: "failed".to_owned(), detail: None, person }),
+    }
+}
+
+fn line(refreshed: &Refreshed) -> String {
+    let person = &refreshed.person;
+    let left = match show::left(Some(&person.expires_at), show::now(), "expired").as_str() {
+        "expired" => "its access token is expired".to_owned(),
+        left => format!("expires in {left}"),
+    };
+    let detail =
+        refreshed.detail.as_deref().map(|detail| format!(" ({})", printable(detail))).unwrap_or_default();
+    format!("{}: {}{detail}, {left}", show::who_line(person), printable(&refreshed.outcome))
+}
+
+fn failed(refreshed: &Refreshed) -> Failure {
+    let person = &refreshed.person;
+    let exit = exit_of(person);
+    let advice = match exit {
+        Exit::ConsentNeeded => format!("; the person consents at {}", person.consent_url),
+        _ => format!("; `webex-tokend why {}` says when it is tried again", person.person_id),
+    };
+    Failure::new(exit, format!("{}{advice}", line(refreshed)))
+}
+
+fn exit_of(person: &Person) -> Exit {
+    match (person.state.as_str(), person.last_outcome.as_str()) {
+        ("consent_needed", _) => Exit::ConsentNeeded,
+        (_, "transient" | "busy") => Exit::WebexUnreachable,
+        _ => Exit::Failed,
+    }
+}

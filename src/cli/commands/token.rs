@@ -1,0 +1,66 @@
+//! `token`: a live access token and nothing else.
+
+use crate::api_types::Token;
+use crate::cli::arguments::Format;
+use crate::cli::arguments::Life;
+use crate::cli::arguments::TokenAsked;
+use crate::cli::arguments::Whom;
+use crate::cli::client::Handle;
+use crate::cli::commands::person;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::note;
+use crate::cli::print::printable;
+
+pub(super) fn run(handle: &mut Handle, asked: TokenAsked) -> Result<(), Failure> {
+    let token = get(handle, &asked.whom, asked.life)?;
+    match asked.format {
+        Format::Raw => print::line(&token.access_token),
+        Format::Json => print::json(&token),
+        Format::Env => print::line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token))),
+        Format::Header => print::line(&format!("Authorization: Bearer {}", token.access_token)),
+    }
+}
+
+/// The token; that it lives less long than was asked for goes to stderr.
+pub(super) fn get(handle: &mut Handle, whom: &Whom, life: Life) -> Result<Token, Failure> {
+    let path = person::path(handle, whom)?;
+    of(handle, &path, life)
+}
+
+/// The token of the person at `path`.
+pub(super) fn of(handle: &mut Handle, path: &str, life: Life) -> Result<Token, Failure> {
+    let asked = life.min_ttl.map(|seconds| format!("?min_ttl={seconds}")).unwrap_or_default();
+    let token: Token = handle.get(&format!("{path}/token{asked}"))?;
+    // Nothing may follow it into a header, a variable or a line.
+    if token.access_token.is_empty() || !token.access_token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Failure::new(Exit::Failed, "the daemon gave a token that is none; look at its log"));
+    }
+    if let Some(text) = &token.note {
+        note(&format!("webex-tokend: {}", printable(text)));
+    }
+    Ok(token)
+}
+
+/// For shells and `.env` files: quoted only where it must be.
+fn quoted(text: &str) -> String {
+    if text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='))
+    {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_odd_tokens_are_quoted() {
+        assert_eq!(quoted("NmNm-x_PF84_1eb6.a+/="), "NmNm-x_PF84_1eb6.a+/=");
+        assert_eq!(quoted("a$b'c"), r"'a$b'\''c'");
+    }
+}

@@ -1,0 +1,251 @@
+//! `import`: takes grants over from what people used before. A file is read and understood as a whole before the first
+//! grant is sent; the same file may be imported again.
+
+mod env;
+mod jsonl;
+mod token_app;
+mod wtr;
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::api_types::ImportAsked;
+use crate::api_types::Imported;
+use crate::cli::arguments::Import;
+use crate::cli::arguments::Origin;
+use crate::cli::client::Handle;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::print;
+use crate::cli::print::note;
+use crate::cli::print::printable;
+use crate::cli::progress::Progress;
+use crate::cli::show;
+use crate::config::Source;
+
+/// A hundred thousand grants with long tokens take half of it.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+const RECORDS_MAX: usize = 100_000;
+
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+/// A grant as a file has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Where in the file: "line 3".
+    place: String,
+    asked: ImportAsked,
+}
+
+/// What a file came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Parsed {
+    records: Vec<Record>,
+    /// Whose integration the tokens belong to, where the file says it.
+    client_id: Option<String>,
+    /// Worth telling.
+    remarks: Vec<String>,
+}
+
+/// What is wrong with a file, and where. Never quotes it: it is full of secrets.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Broken(String);
+
+impl Broken {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Record {
+    /// Blank tokens are none; a record without any is none, either.
+    fn new(
+        place: String,
+        refresh_token: Option<String>,
+        access_token: Option<String>,
+    ) -> Result<Self, Broken> {
+        let clean =
+            |token: Option<String>| token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let asked = ImportAsked { refresh_token: clean(refresh_token), access_token: clean(access_token) };
+        if asked.refresh_token.is_none() && asked.access_token.is_none() {
+            return Err(Broken(format!("{place} has neither a refresh_token nor an access_token")));
+        }
+        let tokens = [&asked.refresh_token, &asked.access_token];
+        if tokens.into_iter().flatten().any(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(Broken(format!(
+                "{place} has a token with spaces or other characters that no token has"
+            )));
+        }
+        Ok(Self { place, asked })
+    }
+}
+
+/// Reads and understands the whole file; nothing is sent.
+pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
+    let name = asked.file.display();
+    let broken = |why: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("{name}: {why}; nothing was imported"))
+    };
+    let bytes = load(&asked.file).map_err(|e| broken(&e))?;
+    let Some(origin) = asked.from.or_else(|| guess(&bytes)) else {
+        let line = format!(
+            "{name}: it does not look like anything that can be imported; say --from jsonl|wtr|token-app|env"
+        );
+        return Err(Failure::new(Exit::Usage, line));
+    };
+    let parsed = match origin {
+        Origin::Jsonl => jsonl::parse(&bytes),
+        Origin::Wtr => wtr::parse(&bytes, show::now()),
+        Origin::Env => env::parse(&bytes),
+        Origin::TokenApp => token_app::parse(&asked.file, &bytes),
+    };
+    let parsed = parsed.map_err(|e| broken(&e))?;
+    if parsed.records.is_empty() {
+        return Err(broken(&"there is no grant in it"));
+    }
+    for remark in &parsed.remarks {
+        note(&format!("{name}: {}", printable(remark)));
+    }
+    if let Some(theirs) = &parsed.client_id
+        && source.get("MY_APP_CLIENT_ID").is_some_and(|ours| ours != theirs)
+    {
+        let theirs = printable(theirs);
+        note(&format!(
+            "{name}: its tokens belong to the client id {theirs}, not to MY_APP_CLIENT_ID; Webex refuses them here"
+        ));
+    }
+    Ok(parsed)
+}
+
+/// Sends one grant after another and tells what became of each.
+pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
+    let mut progress = Progress::new("imported", Some(parsed.records.len()));
+    let mut failed = 0;
+    for record in &parsed.records {
+        let imported = match handle.post::<Imported>("/api/v1/import", &record.asked) {
+            Ok(imported) => imported,
+            Err(Failure::Told(exit, why)) if exit != Exit::Unavailable => {
+                Imported { outcome: "failed".to_owned(), detail: Some(why), person: None }
+            }
+            Err(Failure::Told(exit, why)) => {
+                return Err(Failure::new(
+                    exit,
+                    format!("at {}: {why}; then import the file again", record.place),
+                ));
+            }
+            Err(failure) => return Err(failure),
+        };
+        failed += usize::from(!matches!(imported.outcome.as_str(), "new" | "replaced"));
+        progress.clear();
+        print::line(&line(&record.place, &imported))?;
+        progress.step();
+    }
+    drop(progress);
+    if failed == 0 {
+        return Ok(());
+    }
+    let line =
+        format!("{failed} of {} were not imported; the file may be imported again", parsed.records.len());
+    Err(Failure::new(Exit::Failed, line))
+}
+
+fn line(place: &str, imported: &Imported) -> String {
+    let who =
+        imported.person.as_ref().map(|person| format!(" {}", show::who_line(person))).unwrap_or_default();
+    let detail = imported.detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
+    format!("{place}: {}{who}{detail}", printable(&imported.outcome))
+}
+
+fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let unreadable = |e: io::Error| Broken(format!("it cannot be read: {e}"));
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).map_err(unreadable)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)
+    };
+    let read = read.map_err(unreadable)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > BYTES_MAX {
+        return Err(Broken(format!("it is longer than {} MiB; split it", BYTES_MAX >> 20)));
+    }
+    Ok(bytes)
+}
+
+fn guess(bytes: &[u8]) -> Option<Origin> {
+    if bytes.starts_with(SQLITE) {
+        return Some(Origin::TokenApp);
+    }
+    let text = text(bytes).ok()?;
+    if text.trim_start().starts_with('{') {
+        let whole: Option<Value> = serde_json::from_str(text).ok();
+        let is_wtr = |value: Value| {
+            let names = ["token", "clientid", "expiration", "refresh_expiration", "redirectport"];
+            value
+                .as_object()
+                .is_some_and(|keys| keys.keys().any(|key| names.contains(&key.to_lowercase().as_str())))
+        };
+        return Some(if whole.is_some_and(is_wtr) { Origin::Wtr } else { Origin::Jsonl });
+    }
+    let assigns = |line: &str| {
+        let line = line.trim_start().trim_start_matches("export ");
+        env::NAMES
+            .iter()
+            .any(|name| line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')))
+    };
+    text.lines().any(assigns).then_some(Origin::Env)
+}
+
+/// UTF-8, with or without the mark that some editors put first.
+fn text(bytes: &[u8]) -> Result<&str, Broken> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Broken(format!("line {line} is no UTF-8 text"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The library's own text quotes what it found.
+fn json_error(place: &str, error: &serde_json::Error) -> Broken {
+    let what = if error.is_data() { "is no object with tokens as strings" } else { "is no JSON" };
+    Broken(format!("{place} {what}, near column {}", error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_file_is_seen() {
+        let table: [(&[u8], Option<Origin>); 8] = [
+            (b"SQLite format 3\0rest", Some(Origin::TokenApp)),
+            (b"{\"refresh_token\":\"r\"}", Some(Origin::Jsonl)),
+            (b"\n{\"refresh_token\":\"r\"}\n{broken", Some(Origin::Jsonl)),
+            (b"{\n  \"clientID\": \"C\", \"refresh_token\": \"r\"\n}", Some(Origin::Wtr)),
+            (b"\xef\xbb\xbf{\"token\":\"t\"}", Some(Origin::Wtr)),
+            (b"# mine\nPORT=1\nexport REFRESH_TOKEN = x\n", Some(Origin::Env)),
+            (b"PORT=1\nMY_REFRESH_TOKEN=x", None),
+            (b"\xff\xfe", None),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(guess(bytes), expected, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn records_need_a_token_that_looks_like_one() {
+        let record = |refresh: &str, access: &str| {
+            Record::new("line 1".to_owned(), Some(refresh.to_owned()), Some(access.to_owned()))
+        };
+        assert_eq!(record(" r ", " ").unwrap().asked.access_token, None);
+        assert!(record("", "").unwrap_err().to_string().contains("neither"));
+        let odd = record("a secret", "").unwrap_err().to_string();
+        assert!(odd.contains("line 1") && !odd.contains("a secret"));
+    }
+}

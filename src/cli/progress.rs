@@ -1,0 +1,57 @@
+//! How far it is, on stderr: only on a terminal, and only when it takes longer than a second.
+
+use std::io;
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use crate::clock::Clock as _;
+use crate::clock::SystemClock;
+use crate::domain::time::UnixTime;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(200);
+
+/// A line that is written over and over, and wiped at the end.
+#[derive(Debug)]
+pub(super) struct Progress {
+    what: &'static str,
+    total: Option<usize>,
+    done: usize,
+    next: UnixTime,
+    terminal: bool,
+    shown: bool,
+}
+
+impl Progress {
+    pub(super) fn new(what: &'static str, total: Option<usize>) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self { what, total, done: 0, next: SystemClock.now() + PATIENCE, terminal, shown: false }
+    }
+
+    /// One more is done.
+    pub(super) fn step(&mut self) {
+        self.done += 1;
+        let now = SystemClock.now();
+        if !self.terminal || now < self.next {
+            return;
+        }
+        self.next = now + STEP;
+        self.shown = true;
+        let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let _ = write!(io::stderr().lock(), "\r\x1b[K{} {}{of}", self.what, self.done);
+    }
+
+    /// Makes room for other lines.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

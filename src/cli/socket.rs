@@ -1,0 +1,260 @@
+//! One HTTP/1.1 exchange over the control socket, by hand: no runtime, no client stack, so that a script can ask for
+//! a token a thousand times a second. Every size and every wait is bounded.
+
+use std::io;
+use std::io::Read;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::cli::client::Answer;
+use crate::cli::client::CallError;
+use crate::cli::client::Method;
+use crate::clock::Clock as _;
+use crate::clock::SystemClock;
+
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A part of the list of persons takes about 1 KiB for each.
+const BODY_MAX: usize = 32 * 1024 * 1024;
+
+const HEADERS_MAX: usize = 64;
+
+/// Connecting and sending take no time where somebody is there.
+const SEND: Duration = Duration::from_secs(10);
+
+/// The daemon's socket, as it was found.
+#[derive(Clone, Debug)]
+pub(super) struct Socket {
+    path: PathBuf,
+    patience: Duration,
+}
+
+impl Socket {
+    pub(super) fn new(path: &Path, patience: Duration) -> Self {
+        Self { path: path.to_owned(), patience }
+    }
+
+    /// `None`: nobody listens there.
+    pub(super) fn connect(&self) -> Result<Option<UnixStream>, CallError> {
+        match UnixStream::connect(&self.path) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(e) if absent(&e) => Ok(None),
+            Err(e) => Err(CallError::Refused(self.path.clone(), e.to_string())),
+        }
+    }
+
+    /// One exchange, with `extra` time beyond the usual for calls that wait by design.
+    pub(super) fn exchange(
+        &self,
+        mut stream: UnixStream,
+        request: &Request<'_>,
+        extra: Duration,
+    ) -> Result<Answer, CallError> {
+        let patience = self.patience + extra;
+        let broken = |e: io::Error| self.broken(&e, patience);
+        stream.set_write_timeout(Some(SEND.min(patience))).map_err(broken)?;
+        let sent = stream.write_all(&request.bytes());
+        // A server may answer before it has read everything; its answer says more than our broken pipe.
+        if let Err(e) = sent
+            && e.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(broken(e));
+        }
+        let deadline = SystemClock.now() + patience;
+        let mut incoming = Incoming::default();
+        let mut chunk = Zeroizing::new(vec![0; 16 * 1024]);
+        loop {
+            if let Some(answer) = incoming.whole(false).map_err(|why| self.garbage(why))? {
+                return Ok(answer);
+            }
+            let left = deadline.until(SystemClock.now()).min(patience);
+            if left.is_zero() {
+                return Err(CallError::Stuck(self.path.clone(), patience));
+            }
+            stream.set_read_timeout(Some(left)).map_err(broken)?;
+            let read = match stream.read(&mut chunk) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(broken)?,
+            };
+            if read == 0 {
+                let rest = incoming.whole(true).map_err(|why| self.garbage(why))?;
+                return rest.ok_or_else(|| self.garbage("it ended before its end"));
+            }
+            incoming.0.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        }
+    }
+
+    fn broken(&self, error: &io::Error, patience: Duration) -> CallError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                CallError::Stuck(self.path.clone(), patience)
+            }
+            _ => CallError::Broken(self.path.clone(), error.to_string()),
+        }
+    }
+
+    fn garbage(&self, why: &str) -> CallError {
+        CallError::Garbage(self.path.clone(), why.to_owned())
+    }
+}
+
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// What is sent.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) body: Option<&'a [u8]>,
+}
+
+impl Request<'_> {
+    fn bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(256 + self.body.map_or(0, <[u8]>::len)));
+        let head = format!(
+            "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n",
+            self.method.word(),
+            self.path
+        );
+        bytes.extend_from_slice(head.as_bytes());
+        if let Some(body) = self.body {
+            let length = body.len();
+            let head = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+            bytes.extend_from_slice(head.as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(self.body.unwrap_or_default());
+        bytes
+    }
+}
+
+/// Where the body ends.
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilClose,
+}
+
+/// What has arrived; it may hold a token.
+#[derive(Default)]
+struct Incoming(Zeroizing<Vec<u8>>);
+
+impl Incoming {
+    /// The answer, once all of it is there.
+    fn whole(&self, ended: bool) -> Result<Option<Answer>, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(&self.0).map_err(|_| "it is no HTTP")?;
+        let httparse::Status::Complete(head) = parsed else {
+            return if self.0.len() > HEAD_MAX { Err("its head has no end") } else { Ok(None) };
+        };
+        let status = response.code.ok_or("it has no status")?;
+        let framing =
+            if matches!(status, 204 | 304) { Framing::Length(0) } else { framing(response.headers)? };
+        let rest = self.0.get(head..).unwrap_or_default();
+        let body = match framing {
+            Framing::Length(length) if length > BODY_MAX => return Err("it is too long"),
+            Framing::Length(length) => rest.get(..length).map(<[u8]>::to_vec),
+            Framing::Chunked => unchunked(rest)?,
+            Framing::UntilClose => ended.then(|| rest.to_vec()),
+        };
+        if body.is_none() && rest.len() > 2 * BODY_MAX {
+            return Err("it is too long");
+        }
+        Ok(body.map(|body| Answer { status, body: Zeroizing::new(body) }))
+    }
+}
+
+fn framing(headers: &[httparse::Header<'_>]) -> Result<Framing, &'static str> {
+    let named =
+        |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+    if let Some(coding) = named("transfer-encoding").next() {
+        let chunked = coding.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        return if chunked { Ok(Framing::Chunked) } else { Err("it is coded in an unknown way") };
+    }
+    let mut lengths = named("content-length").map(|header| {
+        let digits = std::str::from_utf8(header.value).ok()?.trim();
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<usize>().ok())?
+    });
+    let Some(first) = lengths.next() else { return Ok(Framing::UntilClose) };
+    let first = first.ok_or("its length is no number")?;
+    if lengths.any(|other| other != Some(first)) {
+        return Err("it has two lengths");
+    }
+    Ok(Framing::Length(first))
+}
+
+/// The body, once its last chunk is there; trailers are not waited for.
+fn unchunked(mut rest: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+    let mut body = Vec::new();
+    loop {
+        let size = httparse::parse_chunk_size(rest).map_err(|_| "its chunks are broken")?;
+        let httparse::Status::Complete((head, size)) = size else { return Ok(None) };
+        let size = usize::try_from(size).map_err(|_| "it is too long")?;
+        if size == 0 {
+            return Ok(Some(body));
+        }
+        if body.len().saturating_add(size) > BODY_MAX {
+            return Err("it is too long");
+        }
+        let Some(chunk) = rest.get(head..head + size) else { return Ok(None) };
+        body.extend_from_slice(chunk);
+        let Some(end) = rest.get(head + size..head + size + 2) else { return Ok(None) };
+        if end != b"\r\n" {
+            return Err("its chunks are broken");
+        }
+        rest = rest.get(head + size + 2..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], ended: bool) -> Result<Option<(u16, Vec<u8>)>, &'static str> {
+        let incoming = Incoming(Zeroizing::new(bytes.to_vec()));
+        Ok(incoming.whole(ended)?.map(|answer| (answer.status, answer.body.to_vec())))
+    }
+
+    #[test]
+    fn answers_are_whole_when_their_framing_says_so() {
+        let sized = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbodymore";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n0\r\n\r\n";
+        let closed = b"HTTP/1.0 200 OK\r\n\r\nbody";
+        for whole in [&sized[..], chunked, closed] {
+            assert_eq!(read(whole, true), Ok(Some((200, b"body".to_vec()))));
+        }
+        assert_eq!(read(b"HTTP/1.1 204 No Content\r\n\r\n", false), Ok(Some((204, vec![]))));
+        assert_eq!(read(closed, false), Ok(None));
+        for cut in 0..sized.len() - 4 {
+            assert_eq!(read(&sized[..cut], false), Ok(None), "cut at {cut}");
+        }
+        for cut in 0..chunked.len() - 2 {
+            assert_eq!(read(&chunked[..cut], false), Ok(None), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn broken_answers_are_refused() {
+        for bad in [
+            &b"SSH-2.0-OpenSSH\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ncontent-length: -4\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nbody",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nbodyXX",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        ] {
+            assert!(read(bad, true).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Tables that fit the terminal: the widest column gives way first, then the least important ones are left out.
+
+use unicode_width::UnicodeWidthChar;
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::print::Paper;
+use crate::cli::print::printable;
+
+const GAP: usize = 2;
+
+/// Names are still told apart in so many cells.
+const NAME_MIN: usize = 22;
+
+/// Below this a column says nothing.
+const LAST_MIN: usize = 6;
+
+/// What a cell wants to look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ink {
+    #[default]
+    Plain,
+    Good,
+    Attention,
+    Bad,
+}
+
+impl Ink {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Attention => Some("33"),
+            Self::Bad => Some("31"),
+        }
+    }
+
+    /// `text` in this ink, where the paper takes it.
+    pub(super) fn paint(self, text: &str, paper: Paper) -> String {
+        match self.code() {
+            Some(code) if paper.colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// One cell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cell {
+    text: String,
+    ink: Ink,
+}
+
+impl Cell {
+    pub(super) fn new(text: &str, ink: Ink) -> Self {
+        Self { text: printable(text), ink }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::new(&text, Ink::Plain)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::new(text, Ink::Plain)
+    }
+}
+
+/// A column: its title, and how soon it is left out where there is no room (0: never).
+pub(super) type Column = (&'static str, u8);
+
+/// The lines of a table; the first column is the one that gives way.
+pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Paper) -> Vec<String> {
+    let mut widths: Vec<usize> = columns.iter().map(|(title, _)| title.width()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.text.width());
+        }
+    }
+    let shown = fit(columns, &mut widths, paper.width);
+    let header: Vec<Cell> = columns.iter().map(|(title, _)| Cell::from(title.to_uppercase())).collect();
+    let line = |row: &Vec<Cell>| {
+        let mut line = String::new();
+        let mut room = 0;
+        for ((cell, width), _) in row.iter().zip(&widths).zip(&shown).filter(|(_, shown)| **shown) {
+            line.extend(std::iter::repeat_n(' ', room));
+            let text = cut(&cell.text, *width);
+            room = width.saturating_sub(text.width()) + GAP;
+            line.push_str(&cell.ink.paint(&text, paper));
+        }
+        line
+    };
+    std::iter::once(&header).chain(rows).map(line).collect()
+}
+
+/// Takes from the first column down to what tells names apart, then leaves columns out, then takes the rest.
+fn fit(columns: &[Column], widths: &mut [usize], room: usize) -> Vec<bool> {
+    let mut shown = vec![true; columns.len()];
+    loop {
+        let used: usize =
+            widths.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(width, _)| width + GAP).sum();
+        let over = used.saturating_sub(GAP).saturating_sub(room);
+        let Some(first) = widths.first_mut().filter(|_| over > 0) else { return shown };
+        if *first > NAME_MIN {
+            *first = first.saturating_sub(over).max(NAME_MIN);
+            continue;
+        }
+        let soonest = columns.iter().zip(&mut shown).filter(|((_, order), shown)| **shown && *order > 0);
+        match soonest.max_by_key(|((_, order), _)| *order) {
+            Some((_, shown)) => *shown = false,
+            None => {
+                *first = first.saturating_sub(over).max(LAST_MIN.min(*first));
+                return shown;
+            }
+        }
+    }
+}
+
+/// `text` in at most `width` cells, with a mark where something was cut off.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [("who", 0), ("state", 0), ("age", 2), ("next", 1)];
+
+    fn rows() -> Vec<Vec<Cell>> {
+        let row = |who: &str| vec![who.into(), "fresh".into(), "2h 1m".into(), "in 3h".into()];
+        vec![row("ada@example.com (Ada Lovelace, Countess)"), row("李雷李雷李雷李雷李雷李雷李雷 (عمر)")]
+    }
+
+    fn at(width: usize) -> Vec<String> {
+        lines(&COLUMNS, &rows(), Paper { width, colour: false })
+    }
+
+    #[test]
+    fn a_table_fits_whatever_the_width() {
+        for width in 20..100 {
+            assert!(at(width).iter().all(|line| line.width() <= width), "{width}: {:#?}", at(width));
+        }
+    }
+
+    #[test]
+    fn the_name_gives_way_first_then_the_least_important() {
+        let [wide, narrow, slim] = [80, 45, 40].map(|width| at(width).join("\n"));
+        assert!(wide.contains("Countess)") && wide.contains("AGE"));
+        assert!(narrow.contains("ada@example.com (Ada") && narrow.contains('…') && narrow.contains("AGE"));
+        assert!(!slim.contains("AGE") && slim.contains("NEXT"), "{slim}");
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_in_any_script() {
+        let column = |line: &str| line.split("fresh").next().map(UnicodeWidthStr::width);
+        let lines = at(80);
+        assert_eq!(column(&lines[1]), column(&lines[2]));
+    }
+
+    #[test]
+    fn colours_only_where_they_are_welcome() {
+        let row = vec![vec![Cell::new("no", Ink::Bad)]];
+        assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: true })[1], "\x1b[31mno\x1b[0m");
+        assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: false })[1], "no");
+    }
+}
