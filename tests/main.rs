@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod consent;
 #[cfg(test)]
 mod documents;

@@ -9,7 +9,7 @@ use crate::cli::exit::Failure;
 use crate::cli::print;
 use crate::cli::show;
 
-pub(super) fn run(handle: &mut Handle, asked: Forget) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut Handle, asked: &Forget) -> Result<(), Failure> {
     let path = person::path(handle, &asked.whom)?;
     // Also says whose grant it is where an id was given.
     let person: Person = handle.get(&path)?;

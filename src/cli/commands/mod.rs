@@ -65,13 +65,13 @@ fn answer(ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
     let paper = Paper::of_stdout(&surroundings.source);
     let open = || Handle::open(surroundings, Needs::Store);
     match ask {
-        Ask::Token(asked) => token::run(&mut open()?, asked),
+        Ask::Token(asked) => token::run(&mut open()?, &asked),
         Ask::Exec(asked) => exec::run(open()?, &asked),
         Ask::People(asked) => people::run(&mut open()?, asked.json.json, paper),
-        Ask::Refresh(asked) => refresh::run(&mut open()?, asked),
-        Ask::Why(asked) => plan::why(&mut open()?, asked, paper),
+        Ask::Refresh(asked) => refresh::run(&mut open()?, &asked),
+        Ask::Why(asked) => plan::why(&mut open()?, &asked, paper),
         Ask::Plan(asked) => plan::plan(&mut open()?, &asked, paper),
-        Ask::Forget(asked) => forget::run(&mut open()?, asked),
+        Ask::Forget(asked) => forget::run(&mut open()?, &asked),
         Ask::Login(asked) => login::run(surroundings, &asked, paper),
         Ask::Import(asked) => {
             let file = import::read(&asked, &surroundings.source)?;

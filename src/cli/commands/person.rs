@@ -56,14 +56,14 @@ pub(super) fn everybody(
         }
         match part.next {
             None => return Ok(()),
-            Some(next) => after = Some(forward(after, next)?),
+            Some(next) => after = Some(forward(after.as_deref(), next)?),
         }
     }
 }
 
 /// A cursor that stands still would lead round for ever.
-pub(super) fn forward(before: Option<String>, next: String) -> Result<String, Failure> {
-    if before.as_deref() == Some(next.as_str()) {
+pub(super) fn forward(before: Option<&str>, next: String) -> Result<String, Failure> {
+    if before == Some(next.as_str()) {
         return Err(Failure::new(Exit::Failed, "the daemon's list does not end; look at its log"));
     }
     Ok(next)

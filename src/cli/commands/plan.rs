@@ -19,7 +19,7 @@ use crate::cli::table::Cell;
 use crate::cli::table::Column;
 use crate::cli::table::Ink;
 
-pub(super) fn why(handle: &mut Handle, asked: WhyAsked, paper: Paper) -> Result<(), Failure> {
+pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result<(), Failure> {
     let path = person::path(handle, &asked.whom)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.json.json {
@@ -95,9 +95,9 @@ pub(super) fn plan(handle: &mut Handle, asked: &PlanAsked, paper: Paper) -> Resu
 fn whole(handle: &mut Handle, days: u32) -> Result<Plan, Failure> {
     let first = format!("{API}/plan?days={days}");
     let mut plan: Plan = handle.get(&first)?;
-    let mut before = None;
+    let mut before: Option<String> = None;
     while let Some(next) = plan.next.take() {
-        let next = person::forward(before, next)?;
+        let next = person::forward(before.as_deref(), next)?;
         let part: Plan = handle.get(&format!("{first}&after={}", segment(&next)))?;
         plan.people.extend(part.people);
         plan.next = part.next;

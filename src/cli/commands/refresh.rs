@@ -18,7 +18,7 @@ use crate::cli::print::printable;
 use crate::cli::progress::Progress;
 use crate::cli::show;
 
-pub(super) fn run(handle: &mut Handle, asked: Refresh) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut Handle, asked: &Refresh) -> Result<(), Failure> {
     let how = RefreshAsked { force: asked.force };
     if asked.all {
         return all(handle, how, asked.output.json);

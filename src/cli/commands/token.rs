@@ -13,7 +13,7 @@ use crate::cli::print;
 use crate::cli::print::note;
 use crate::cli::print::printable;
 
-pub(super) fn run(handle: &mut Handle, asked: TokenAsked) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut Handle, asked: &TokenAsked) -> Result<(), Failure> {
     let token = get(handle, &asked.whom, asked.life)?;
     match asked.format {
         Format::Raw => print::line(&token.access_token),

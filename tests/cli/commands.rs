@@ -1,0 +1,223 @@
+//! Commands that change something.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Desk;
+use super::TOKEN;
+use super::json_of;
+use super::nothing;
+use super::person;
+use super::problem;
+use super::token;
+
+fn refreshed(outcome: &str, email: &str, state: &str) -> (u16, Value) {
+    (200, json!({ "outcome": outcome, "detail": "because", "person": person(email, state) }))
+}
+
+#[test]
+fn a_refresh_says_what_came_of_it() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, _| match request {
+        "POST /api/v1/people/ada%40example.com/refresh" => refreshed("renewed", "ada@example.com", "fresh"),
+        "GET /api/v1/people/ada%40example.com/token?min_ttl=0" => (200, token("ada@example.com")),
+        _ => nothing(),
+    });
+    let out = desk.run("refresh ada@example.com --force").good();
+    assert_eq!(out, "ada@example.com (Ada Lovelace): renewed (because), expires in 2d 4h\n");
+    assert_eq!(daemon.asked()[0], "POST /api/v1/people/ada%40example.com/refresh {\"force\":true}");
+    let block = desk.run("refresh ada@example.com -o").good();
+    assert!(block.contains(TOKEN) && block.contains("Expires:") && block.contains("in 2h 1m"), "{block}");
+    assert_eq!(json_of(&desk.run("refresh ada@example.com -j").good())["access_token"], TOKEN);
+}
+
+#[test]
+fn a_failed_refresh_ends_by_what_it_needs() {
+    for (state, outcome, code, told) in [
+        ("consent_needed", "consent_needed", 4, "consents at https://localhost:8000/oauth"),
+        ("retrying", "transient", 6, "webex-tokend why"),
+        ("retrying", "client_refused", 1, "webex-tokend why"),
+    ] {
+        let desk = Desk::new();
+        let _daemon = desk.daemon(move |_, _| {
+            let (status, mut body) = refreshed("failed", "ada@example.com", state);
+            body["person"]["last_outcome"] = outcome.into();
+            (status, body)
+        });
+        desk.run("refresh ada@example.com").failed(code, told);
+    }
+}
+
+#[test]
+fn everybody_is_refreshed_whatever_becomes_of_one() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, _| match request {
+        "GET /api/v1/people?limit=200" => {
+            let people: Vec<Value> = ["a@x.y", "b@x.y", "c@x.y"].map(|email| person(email, "fresh")).into();
+            (200, json!({ "people": people, "next": null }))
+        }
+        "POST /api/v1/people/id-of-b%40x%2Ey/refresh" | "POST /api/v1/people/id-of-b%40x.y/refresh" => {
+            problem(503, "webex_unavailable", "Webex is away.")
+        }
+        "POST /api/v1/people/id-of-a%40x.y/refresh" => refreshed("renewed", "a@x.y", "fresh"),
+        _ => refreshed("skipped", "c@x.y", "fresh"),
+    });
+    let ended = desk.run("refresh --all");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let words: Vec<&str> =
+        ended.out.lines().filter_map(|line| line.split(": ").nth(1)?.split(' ').next()).collect();
+    assert_eq!(words, ["renewed", "failed", "skipped"], "{ended:?}");
+    assert_eq!(daemon.asked().len(), 4);
+    let ended = desk.run("refresh --all -j");
+    assert_eq!(json_of(&ended.out)[1]["outcome"], "failed");
+}
+
+#[test]
+fn nobody_is_forgotten_unasked() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, _| match request {
+        "GET /api/v1/people/ada%40example.com" => (200, person("ada@example.com", "fresh")),
+        "DELETE /api/v1/people/ada%40example.com" => (204, Value::Null),
+        _ => problem(404, "unknown_person", "Nobody of this name is stored."),
+    });
+    desk.run("forget ada@example.com").failed(2, "--yes");
+    assert!(!daemon.asked().iter().any(|asked| asked.starts_with("DELETE")));
+    assert_eq!(
+        desk.run("forget ada@example.com --yes").good(),
+        "ada@example.com (Ada Lovelace): forgotten\n"
+    );
+    desk.run("forget eve@example.com --yes").failed(3, "Nobody of this name");
+}
+
+#[test]
+fn a_key_is_printed_alone() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, _| match request {
+        "POST /api/v1/keys" => {
+            let key = json!({ "name": "ci", "id": "abcd1234", "persons": ["x"], "can": ["read"], "created_at": "",
+                "expires_at": null, "last_used_at": null });
+            (201, json!({ "secret": "wtk_abcd1234_secret", "key": key }))
+        }
+        "DELETE /api/v1/keys/c%20i" => (204, Value::Null),
+        _ => nothing(),
+    });
+    let ended = desk.run("key create ci --person ada@example.com --person x --can read,refresh --days 3");
+    assert!(ended.err.contains("shown this once"), "{ended:?}");
+    assert_eq!(ended.good(), "wtk_abcd1234_secret\n");
+    let body = json_of(daemon.asked()[0].splitn(3, ' ').nth(2).unwrap());
+    let expected =
+        json!({ "name": "ci", "persons": ["ada@example.com", "x"], "can": ["read", "refresh"], "days": 3 });
+    assert_eq!(body, expected);
+    let output = desk.command(&["key", "revoke", "c i"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "c i: revoked\n");
+}
+
+fn login(turns: u32, last: Value) -> impl Fn(&str, &str) -> (u16, Value) + Send + 'static {
+    let turn = AtomicU32::new(0);
+    move |request, body| match request.split('?').next().unwrap() {
+        "POST /api/v1/logins" => {
+            let device = body.contains("\"device\":true");
+            let url = "https://webexapis.com/v1/authorize?state=s";
+            let code = if device { json!("AB-CD") } else { Value::Null };
+            (
+                201,
+                json!({ "id": "l1", "url": url, "user_code": code, "complete_url": null, "expires_in": 300 }),
+            )
+        }
+        "GET /api/v1/logins/l1" if turn.fetch_add(1, Ordering::Relaxed) < turns => {
+            (200, json!({ "state": "pending", "detail": null, "person": null }))
+        }
+        "GET /api/v1/logins/l1" => (200, last.clone()),
+        "GET /api/v1/people/id-of-ada%40example.com/token" => (200, token("ada@example.com")),
+        _ => nothing(),
+    }
+}
+
+fn granted() -> Value {
+    json!({ "state": "granted", "detail": null, "person": person("ada@example.com", "fresh") })
+}
+
+#[test]
+fn a_login_waits_for_the_consent() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(login(2, granted()));
+    let ended = desk.run("login --no-browser");
+    assert!(ended.err.contains("https://webexapis.com/v1/authorize?state=s"), "{ended:?}");
+    assert_eq!(ended.good(), "ada@example.com (Ada Lovelace): fresh, expires in 2d 4h\n");
+    assert!(desk.run("retrieve --no-browser -o").good().contains(TOKEN));
+    assert_eq!(json_of(&desk.run("retrieve --no-browser -j").good())["access_token"], TOKEN);
+}
+
+#[test]
+fn a_login_opens_the_browser_that_the_person_chose() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(login(5, granted()));
+    desk.write("browser", "#!/bin/sh\nprintf %s \"$2\" > opened.part && mv opened.part opened\n");
+    std::fs::set_permissions(desk.path("browser"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let mut command = desk.command(&["login"]);
+    let output = command.env("BROWSER", "./nowhere:./browser --new %s").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let opened = std::fs::read_to_string(desk.path("opened")).unwrap();
+    assert_eq!(opened, "https://webexapis.com/v1/authorize?state=s");
+}
+
+#[test]
+fn a_login_ends_when_nobody_or_nothing_comes_of_it() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(login(u32::MAX, granted()));
+    let ended = desk.run("login --no-browser -t 1");
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("no consent in 1 s") && ended.err.contains("-t"), "{ended:?}");
+
+    let desk = Desk::new();
+    let _daemon =
+        desk.daemon(login(0, json!({ "state": "failed", "detail": "access_denied", "person": null })));
+    let ended = desk.run("login --device");
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains("AB-CD") && ended.err.contains("no consent: access_denied"), "{ended:?}");
+}
+
+#[test]
+fn completions_and_the_manual_need_nobody() {
+    let desk = Desk::new();
+    assert!(desk.run("completions bash").good().contains("webex-tokend"));
+    assert!(desk.run("man").good().contains(".TH webex-tokend"));
+    assert_eq!(desk.run("frobnicate").code, 2);
+}
+
+#[test]
+fn the_doctor_names_every_trouble_and_no_secret() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|_, _| (200, json!({ "people": [], "next": null })));
+    let mut command = desk.command(&["doctor"]);
+    command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cret");
+    // Nobody listens on port 1.
+    command.env("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1");
+    let ended: super::Ended = command.output().unwrap().into();
+    assert_eq!(ended.code, 6, "{ended:?}");
+    for shown in [
+        "ok    settings",
+        "ok    redirect URI",
+        "ok    daemon",
+        "ok    store",
+        "bad   webex",
+        "cannot be reached",
+    ] {
+        assert!(ended.out.contains(shown), "{shown}: {ended:?}");
+    }
+    command.env("MY_APP_SCOPES", "spark:kms").env("MY_APP_PORT", "9000");
+    let ended: super::Ended = command.output().unwrap().into();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for shown in ["bad   scopes", "warn  redirect URI"] {
+        assert!(ended.out.contains(shown), "{shown}: {ended:?}");
+    }
+    command.env("MY_APP_PORT", "none");
+    let ended: super::Ended = command.output().unwrap().into();
+    assert!(ended.code == 1 && ended.out.contains("bad   settings      MY_APP_PORT"), "{ended:?}");
+    assert!(!ended.out.contains("s3cret") && !ended.err.contains("s3cret"));
+    assert!(!super::exists(&desk.path("tokend.db")), "a look changes nothing");
+}

@@ -1,0 +1,110 @@
+//! `import`, from files as the samples leave them.
+
+use rusqlite::Connection;
+use serde_json::Value;
+use serde_json::json;
+
+use super::Desk;
+use super::person;
+use super::problem;
+
+fn importing(request: &str, body: &str) -> (u16, Value) {
+    assert_eq!(request, "POST /api/v1/import");
+    match body {
+        body if body.contains("busy") => problem(503, "webex_unavailable", "Webex is away."),
+        body if !body.contains("refresh_token\":\"") => {
+            (200, json!({ "outcome": "refused", "detail": "no refresh token", "person": null }))
+        }
+        _ => (200, json!({ "outcome": "new", "detail": null, "person": person("ada@example.com", "fresh") })),
+    }
+}
+
+#[test]
+fn lines_are_imported_one_by_one() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(importing);
+    desk.write(
+        "grants.jsonl",
+        "{\"refresh_token\":\"r1\"}\n\n{\"refresh_token\":\"r2\",\"access_token\":\"a2\"}\n",
+    );
+    let out = desk.run("import grants.jsonl").good();
+    assert_eq!(
+        out,
+        "line 1: new ada@example.com (Ada Lovelace)\nline 3: new ada@example.com (Ada Lovelace)\n"
+    );
+    assert_eq!(
+        daemon.asked(),
+        [
+            "POST /api/v1/import {\"refresh_token\":\"r1\",\"access_token\":null}",
+            "POST /api/v1/import {\"refresh_token\":\"r2\",\"access_token\":\"a2\"}"
+        ]
+    );
+}
+
+#[test]
+fn one_failure_does_not_keep_the_others_out() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(importing);
+    desk.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
+    let ended = desk.run("import --from jsonl g");
+    assert_eq!(ended.code, 1);
+    let outcomes: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(outcomes, ["failed", "refused", "new"], "{ended:?}");
+    assert!(ended.err.contains("2 of 3 were not imported"), "{ended:?}");
+}
+
+#[test]
+fn a_broken_file_imports_nothing() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(importing);
+    desk.write("g.jsonl", "{\"refresh_token\":\"r1\"}\n{\"refresh_token\":\"s3cret\n");
+    let ended = desk.run("import g.jsonl");
+    assert!(!ended.err.contains("s3cret"), "{ended:?}");
+    ended.failed(1, "line 2 is no JSON");
+    desk.run("import nowhere.json").failed(1, "cannot be read");
+    desk.write("odd", "hello");
+    desk.run("import odd").failed(2, "--from");
+    desk.write("empty", "");
+    desk.run("import --from jsonl empty").failed(1, "no grant");
+    assert!(daemon.asked().is_empty());
+}
+
+#[test]
+fn stdin_is_read_as_lines() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(importing);
+    desk.write("g", "{\"refresh_token\":\"r1\"}\n");
+    let mut command = desk.command(&["import", "-"]);
+    let output = command.stdin(std::fs::File::open(desk.path("g")).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(daemon.asked().len(), 1);
+}
+
+#[test]
+fn the_samples_own_files_are_known_by_their_look() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(importing);
+    desk.write(
+        ".wtr-cli.json",
+        r#"{"clientid":"C-theirs","expiration":1795000000,"redirectport":"6855","refresh_token":"r-wtr","token":"t"}"#,
+    );
+    desk.write("old.env", "PORT=5000\nREFRESH_TOKEN=r-env\nACCESS_TOKEN=<your-access-token-here>\n");
+    let db = Connection::open(desk.path("db.sqlite")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, org_id VARCHAR(255), cluster_id VARCHAR(255), \
+         access_token VARCHAR(255), expires_in INTEGER, refresh_token VARCHAR(255), refresh_token_expires_in INTEGER, \
+         token_type VARCHAR(255), created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL); \
+         INSERT INTO tokens VALUES (1, 'org', 'PF84', 'a', 43199, 'r-app', 5086614, 'Bearer', '2022', '2022')",
+    )
+    .unwrap();
+    drop(db);
+    let mut command = desk.command(&["import", ".wtr-cli.json"]);
+    let output = command.env("MY_APP_CLIENT_ID", "C-ours").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("client id C-theirs"));
+    desk.run("import old.env").good();
+    desk.run("import db.sqlite").good();
+    let asked = daemon.asked();
+    assert!(asked[0].contains("r-wtr") && asked[1].contains("r-env"), "{asked:?}");
+    assert_eq!(asked[2], "POST /api/v1/import {\"refresh_token\":\"r-app\",\"access_token\":\"a_PF84_org\"}");
+}

@@ -1,0 +1,153 @@
+//! `people`, `plan`, `why` and `key list`, as people and programs read them.
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Desk;
+use super::Ended;
+use super::at;
+use super::json_of;
+use super::nothing;
+use super::person;
+
+/// In two parts; one person per state, names in several scripts, one with a trick in it.
+fn list(request: &str, _body: &str) -> (u16, Value) {
+    let mut greek = person("ypatia@example.com", "consent_needed");
+    greek["display_name"] = "Ὑπατία \u{1b}[31m\nforged".into();
+    greek["failures"] = 2.into();
+    greek["last_outcome"] = "consent_needed".into();
+    greek["next_refresh_at"] = Value::Null;
+    let mut chinese = person("li@example.com", "retrying");
+    chinese["display_name"] = "李雷".into();
+    match request {
+        "GET /api/v1/people?limit=200" => {
+            (200, json!({ "people": [person("ada@example.com", "fresh"), greek], "next": "2/a" }))
+        }
+        "GET /api/v1/people?limit=200&after=2%2Fa" => (200, json!({ "people": [chinese], "next": null })),
+        _ => nothing(),
+    }
+}
+
+fn wide(desk: &Desk, words: &[&str], columns: &str) -> Ended {
+    desk.command(words).env("COLUMNS", columns).output().unwrap().into()
+}
+
+#[test]
+fn people_are_a_table_that_fits() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(list);
+    for columns in [60, 80, 200] {
+        let ended = wide(&desk, &["people"], &columns.to_string());
+        assert!(ended.err.contains("1 must consent again, at https://localhost:8000/oauth"), "{ended:?}");
+        let out = ended.good();
+        assert_eq!(out.lines().count(), 4, "{out}");
+        // Chinese characters take two cells, so fewer characters than cells.
+        assert!(out.lines().all(|line| line.chars().count() <= columns), "{columns}: {out}");
+        assert!(!out.contains('\u{1b}'), "{out}");
+        for shown in ["STATE", "EXPIRES IN", "fresh", "consent_needed", "2d 4h", "ada@example.com"] {
+            assert!(out.contains(shown), "{shown} at {columns}: {out}");
+        }
+    }
+    let out = wide(&desk, &["status"], "200").good();
+    for shown in [
+        "li@example.com (李雷)",
+        "Ὑπατία \\u{1b}[31m\\nforged",
+        "89d",
+        "3h 5m",
+        "2h 1m",
+        "consent_needed (2x)",
+    ] {
+        assert!(out.contains(shown), "{shown}: {out}");
+    }
+}
+
+#[test]
+fn people_as_json_are_all_of_them() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(list);
+    let json = json_of(&desk.run("people -j").good());
+    assert_eq!(json["people"].as_array().unwrap().len(), 3);
+    assert_eq!(json["people"][2]["display_name"], "李雷");
+    assert_eq!(json["next"], Value::Null);
+}
+
+#[test]
+fn nobody_is_no_failure() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|_, _| (200, json!({ "people": [], "next": null, "days": 90, "keys": [] })));
+    for words in ["people", "plan", "key list"] {
+        let ended = desk.run(words);
+        assert!(!ended.err.is_empty());
+        assert_eq!(ended.good(), "");
+    }
+}
+
+#[test]
+fn why_tells_every_rule() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|request, _| {
+        assert_eq!(request, "GET /api/v1/people/ada%40example.com/why");
+        let rules = json!([
+            { "rule": "survival", "refresh": null, "at": null, "says": "It outlives the next wake." },
+            { "rule": "noop_window", "refresh": false, "at": at(100), "says": "Renewed two hours ago." },
+        ]);
+        let why = json!({
+            "person": person("ada@example.com", "fresh"), "rules": rules, "last_detail": null,
+            "next_refresh_at": at(3 * 3600 + 330), "summary": "Nothing to do before three hours are over."
+        });
+        (200, why)
+    });
+    let out = desk.run("why ada@example.com").good();
+    for shown in [
+        "ada@example.com (Ada Lovelace): fresh",
+        "Nothing to do",
+        "noop_window  wait",
+        "in 3h 5m",
+        "2h 1m ago: renewed",
+    ] {
+        assert!(out.contains(shown), "{shown}: {out}");
+    }
+    assert_eq!(json_of(&desk.run("why ada@example.com -j").good())["rules"][1]["refresh"], false);
+}
+
+#[test]
+fn a_plan_is_one_table_whatever_its_parts() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|request, _| {
+        let planned = |email: &str, consent: Value| {
+            json!({ "person_id": "i", "email": email, "state": "fresh", "next_refresh_at": at(330), "refreshes": 30,
+                "consent_by": consent })
+        };
+        match request {
+            "GET /api/v1/plan?days=30" => {
+                (200, json!({ "days": 30, "people": [planned("ada@example.com", Value::Null)], "next": "x" }))
+            }
+            "GET /api/v1/plan?days=30&after=x" => {
+                let late = planned("late@example.com", "2027-01-01T00:00:00Z".into());
+                (200, json!({ "days": 30, "people": [late], "next": null }))
+            }
+            _ => nothing(),
+        }
+    });
+    let out = desk.run("plan --days 30").good();
+    for shown in ["ada@example.com", "5m", "30", "late@example.com", "2027-01-01T00:00:00Z"] {
+        assert!(out.contains(shown), "{shown}: {out}");
+    }
+    let json = json_of(&desk.run("plan --days 30 -j").good());
+    assert_eq!(json["people"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn keys_are_a_table_without_secrets() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|_, _| {
+        let key = json!({ "name": "ci", "id": "abcd1234", "persons": null, "can": ["read", "refresh"],
+            "created_at": at(-7_290), "expires_at": null, "last_used_at": null });
+        (200, json!({ "keys": [key] }))
+    });
+    let out = desk.run("key list").good();
+    for shown in ["ci", "abcd1234", "read,refresh", "everybody", "never"] {
+        assert!(out.contains(shown), "{shown}: {out}");
+    }
+    assert_eq!(json_of(&desk.run("key list -j").good())["keys"][0]["name"], "ci");
+}

@@ -1,0 +1,168 @@
+//! `token` and `exec`: what scripts live on.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Desk;
+use super::TOKEN;
+use super::exists;
+use super::json_of;
+use super::nothing;
+use super::person;
+use super::problem;
+use super::token;
+
+const ADA: &str = "GET /api/v1/people/ada%40example.com/token";
+
+fn with_ada(request: &str, _body: &str) -> (u16, Value) {
+    match request.split('?').next().unwrap() {
+        ADA | "GET /api/v1/people/id-of-ada%40example.com/token" => (200, token("ada@example.com")),
+        "GET /api/v1/people" => {
+            (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null }))
+        }
+        _ => nothing(),
+    }
+}
+
+#[test]
+fn a_token_is_printed_and_nothing_else() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(with_ada);
+    let ended = desk.run("token Ada@Example.com");
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, format!("{TOKEN}\n").as_str(), ""));
+    assert_eq!(daemon.asked(), [ADA]);
+    desk.run("token ada@example.com --min-ttl 600").good();
+    assert_eq!(daemon.asked()[1], format!("{ADA}?min_ttl=600"));
+}
+
+#[test]
+fn a_token_comes_in_the_form_that_is_asked_for() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(with_ada);
+    let out = |format: &str| desk.run(&format!("token ada@example.com --format {format}")).good();
+    assert_eq!(out("raw"), format!("{TOKEN}\n"));
+    assert_eq!(out("env"), format!("WEBEX_ACCESS_TOKEN={TOKEN}\n"));
+    assert_eq!(out("header"), format!("Authorization: Bearer {TOKEN}\n"));
+    assert_eq!(json_of(&out("json"))["access_token"], TOKEN);
+}
+
+#[test]
+fn a_shorter_life_is_told_beside_the_token() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|_, _| {
+        let mut token = token("ada@example.com");
+        token["note"] = "lives 30 s only".into();
+        (200, token)
+    });
+    let ended = desk.run("token ada@example.com --min-ttl 900");
+    assert_eq!(ended.out, format!("{TOKEN}\n"));
+    assert!(ended.err.contains("lives 30 s only"), "{ended:?}");
+}
+
+#[test]
+fn the_only_person_may_be_left_out() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(with_ada);
+    assert_eq!(desk.run("token").good(), format!("{TOKEN}\n"));
+}
+
+#[test]
+fn of_several_persons_one_must_be_named() {
+    for (count, told) in [(0, "nobody is stored"), (2, "p1@x.y (Ada Lovelace)"), (6, ", …")] {
+        let desk = Desk::new();
+        let _daemon = desk.daemon(move |_, _| {
+            let people: Vec<Value> = (0..count).map(|n| person(&format!("p{n}@x.y"), "fresh")).collect();
+            (200, json!({ "people": people, "next": null }))
+        });
+        let ended = desk.run("token");
+        assert!(!ended.err.contains("p5@x.y"), "at most five: {ended:?}");
+        ended.failed(2, told);
+    }
+}
+
+#[test]
+fn every_refusal_has_its_exit_code_and_says_what_to_do() {
+    let table = [
+        (404, "unknown_person", 3, "webex-tokend people"),
+        (409, "consent_needed", 4, "https://localhost:8000/oauth"),
+        (400, "bad_request", 2, "detail"),
+        (503, "webex_unavailable", 6, "detail"),
+        (503, "store_unavailable", 1, "detail"),
+        (403, "forbidden", 1, "detail"),
+    ];
+    for (status, code, exit, told) in table {
+        let desk = Desk::new();
+        let _daemon = desk.daemon(move |_, _| {
+            let (status, mut body) = problem(status, code, "The detail.");
+            if code == "consent_needed" {
+                body["consent_url"] = "https://localhost:8000/oauth".into();
+            }
+            (status, body)
+        });
+        desk.run("token ada@example.com").failed(exit, told);
+    }
+}
+
+#[test]
+fn what_names_nobody_is_refused_before_anybody_is_asked() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(with_ada);
+    desk.run("token a@b@c").failed(2, "name@host");
+    assert!(daemon.asked().is_empty());
+}
+
+#[test]
+fn a_token_that_is_none_goes_nowhere() {
+    for odd in ["", "two\nlines", "sp ace", "naïve"] {
+        let desk = Desk::new();
+        let _daemon = desk.daemon(move |_, _| {
+            let mut token = token("ada@example.com");
+            token["access_token"] = odd.into();
+            (200, token)
+        });
+        desk.run("token ada@example.com --format header").failed(1, "token that is none");
+    }
+}
+
+#[test]
+fn a_command_gets_the_token_in_its_environment() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(with_ada);
+    let script = "echo $WEBEX_ACCESS_TOKEN $WEBEX_TEAMS_ACCESS_TOKEN $MINE; exit 42";
+    let words = ["exec", "ada@example.com", "--env", "MINE", "--", "sh", "-c", script];
+    let output = desk.command(&words).output().unwrap();
+    assert_eq!(output.status.code(), Some(42));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{TOKEN} {TOKEN} {TOKEN}\n"));
+}
+
+#[test]
+fn a_command_is_the_process_itself_and_no_argument_holds_the_token() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(with_ada);
+    let mut command = desk.command(&["exec", "--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    let seen = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(!seen.contains(TOKEN) && !seen.contains("webex-tokend"), "{seen}");
+    // SIGKILL reaches the command, not a parent that outlives it.
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn commands_that_cannot_be_run_end_as_in_a_shell() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(with_ada);
+    desk.write("plain", "no program");
+    desk.run("exec ada@example.com -- ./nowhere").failed(127, "./nowhere");
+    desk.run("exec ada@example.com -- ./plain").failed(126, "./plain");
+    desk.run("exec ada@example.com --env 1X -- true").failed(2, "1X");
+    assert!(!exists(&desk.path("tokend.db")), "a daemon runs: the store is its own");
+}
