@@ -49,7 +49,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Ask {
     /// Get a person's consent from the terminal, by a browser or by another device
-    #[command(alias = "retrieve")]
+    #[command(visible_alias = "retrieve")]
     Login(Login),
     /// Refresh tokens now, outside the no-op window or with --force
     Refresh(Refresh),
@@ -58,7 +58,7 @@ pub enum Ask {
     /// Run a command with a live access token in WEBEX_ACCESS_TOKEN and WEBEX_TEAMS_ACCESS_TOKEN
     Exec(Exec),
     /// List the persons stored, and how their tokens are
-    #[command(alias = "status")]
+    #[command(visible_alias = "status")]
     People(Listed),
     /// Say what every rule makes of a person, and when the next refresh is
     Why(WhyAsked),

@@ -36,27 +36,29 @@ impl Daemon {
         let listener = UnixListener::bind(path).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let notes = asked.clone();
-        std::thread::spawn(move || {
-            let mut held = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                // One that connects and asks nothing only looked.
-                let Some((request, body)) = read(&stream) else { continue };
-                notes.lock().unwrap().push(format!("{request} {body}").trim_end().to_owned());
-                let answer = answers(&request, &body);
-                if answer.is_empty() {
-                    held.push(stream);
-                } else {
-                    let _ = stream.write_all(&answer);
-                }
-            }
-        });
+        std::thread::spawn(move || serve(&listener, &notes, answers));
         Self { asked }
     }
 
     /// Everything it was asked, in order: method, path, body.
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(listener: &UnixListener, notes: &Mutex<Vec<String>>, answers: impl Fn(&str, &str) -> Vec<u8>) {
+    let mut held = Vec::new();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        // One that connects and asks nothing only looked.
+        let Some((request, body)) = read(&stream) else { continue };
+        notes.lock().unwrap().push(format!("{request} {body}").trim_end().to_owned());
+        let answer = answers(&request, &body);
+        if answer.is_empty() {
+            held.push(stream);
+            continue;
+        }
+        let _ = stream.write_all(&answer);
     }
 }
 
