@@ -91,9 +91,12 @@ impl From<Problem> for Failure {
         if let Some(url) = problem.consent_url.filter(|url| !line.contains(url.as_str())) {
             line = format!("{}; the person consents at {url}", line.trim_end_matches('.'));
         }
-        if exit == Exit::UnknownPerson {
-            line = format!("{}; `webex-tokend people` lists who is stored", line.trim_end_matches('.'));
-        }
+        let advice = match exit {
+            Exit::UnknownPerson => "; `webex-tokend people` lists who is stored",
+            Exit::WebexUnreachable => "; try again later, `webex-tokend doctor` looks for the reason",
+            _ => "",
+        };
+        line = format!("{}{advice}", line.trim_end_matches('.'));
         Self::new(exit, line)
     }
 }
