@@ -3,11 +3,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// After a signal, what runs (a consent, a refresh) has so long to finish; service managers kill after 90 s.
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// A set of tasks that are told to stop together and waited for together. Clones share the set.
 #[derive(Clone, Debug, Default)]

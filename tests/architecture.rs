@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "house",
         &[
             "domain", "clock", "tasks", "store", "webex", "tokens", "keys", "health", "consent", "refresh",
-            "config",
+            "config", "http",
         ],
     ),
     ("cli", &["domain", "clock", "tasks", "api_types", "config", "house", "http"]),

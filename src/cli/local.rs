@@ -1,8 +1,12 @@
 //! The API in this process, for when no daemon runs: the same code, on the store under its lock.
 
-use std::sync::Arc;
-
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::CONTENT_TYPE;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::cli::client::Answer;
 use crate::cli::client::CallError;
@@ -12,6 +16,11 @@ use crate::cli::logging;
 use crate::config::Config;
 use crate::config::StoreConfig;
 use crate::house::House;
+use crate::house::door::FrontDoor;
+use crate::http::api::Api;
+use crate::http::api::Caller;
+use crate::tasks::GRACE;
+use crate::tasks::Tasks;
 
 /// What a command needs beside the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +34,8 @@ pub(super) enum Needs {
 /// The house, and the one thread that it runs on.
 pub(super) struct Local {
     runtime: Runtime,
-    house: Arc<House>,
+    api: Api,
+    tasks: Tasks,
 }
 
 impl Local {
@@ -52,40 +62,39 @@ impl Local {
             e if e.is_in_use() => CallError::InUse(socket.clone()),
             e => CallError::Local(e.to_string()),
         })?;
-        let house = Arc::new(house);
+        let (api, tasks) = (house.api(&config), house.tasks.clone());
         if needs == Needs::Door {
-            let opened = runtime.block_on(open_door(&config, &house));
-            opened.map_err(CallError::Local)?;
+            let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.now()));
+            let door = door.map_err(|e| CallError::Local(e.to_string()))?;
+            let _runtime = runtime.enter();
+            door.serve(api.clone(), &tasks);
         }
-        Ok(Self { runtime, house })
+        Ok(Self { runtime, api, tasks })
     }
 
     pub(super) fn call(&self, method: Method, path: &str, body: Option<&[u8]>) -> Result<Answer, CallError> {
-        self.runtime.block_on(answer(&self.house, method, path, body))
+        self.runtime.block_on(answer(&self.api, method, path, body))
     }
 }
 
 /// What runs (a refresh whose reader went away) is finished: its answer may be the only copy of a token.
 impl Drop for Local {
     fn drop(&mut self) {
-        self.house.tasks.stop();
-        self.runtime.block_on(self.house.tasks.drained());
+        self.tasks.stop();
+        let drained = self.runtime.block_on(async { timeout(GRACE, self.tasks.drained()).await });
+        if drained.is_err() {
+            log::warn!("not everything was finished in {GRACE:?}");
+        }
     }
 }
 
-// INTEGRATION: with http::api, this is `api.answer(request, Caller::Control).await`, its body collected.
-#[expect(clippy::unused_async, reason = "the API's answer is awaited here once it is merged")]
-async fn answer(
-    _house: &House,
-    _method: Method,
-    _path: &str,
-    _body: Option<&[u8]>,
-) -> Result<Answer, CallError> {
-    Err(CallError::Local("no daemon runs; start it with `webex-tokend serve`".to_owned()))
-}
-
-// INTEGRATION: listen and serve the pages as the daemon does (daemon::open_door), without the event loop.
-#[expect(clippy::unused_async, reason = "listening is awaited here once the door can be opened alone")]
-async fn open_door(_config: &Config, _house: &House) -> Result<(), String> {
-    Ok(())
+async fn answer(api: &Api, method: Method, path: &str, body: Option<&[u8]>) -> Result<Answer, CallError> {
+    let local = |e: &dyn std::fmt::Display| CallError::Local(e.to_string());
+    let body = Bytes::copy_from_slice(body.unwrap_or_default());
+    let request = Request::builder().method(method.word()).uri(path).header(CONTENT_TYPE, "application/json");
+    let request = request.body(body).map_err(|e| local(&e))?;
+    let response = api.answer(request, Caller::Control).await;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.map_err(|e| local(&e))?;
+    Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
 }

@@ -37,11 +37,10 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
 }
 
 pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let own = reader.text("TOKEND_CONTROL_SOCKET").map(PathBuf::from);
-    let path = own.clone().or_else(|| Some(source::state_dir(reader.source)?.join("control.sock")))?;
+    let path = reader.source.control_socket()?;
     let found = path.as_os_str().len();
     if found > SOCKET_PATH_MAX || path.file_name().is_none() {
-        let (variable, change) = match own {
+        let (variable, change) = match reader.text("TOKEND_CONTROL_SOCKET") {
             Some(_) => ("TOKEND_CONTROL_SOCKET", ""),
             None => ("TOKEND_STATE_DIR", " (or set TOKEND_CONTROL_SOCKET)"),
         };

@@ -1,5 +1,7 @@
 //! The parts, put together from the settings: what the daemon serves, and what a command uses when no daemon runs.
 
+pub mod door;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use crate::config::StoreConfig;
 use crate::consent;
 use crate::consent::Consents;
 use crate::health::Health;
+use crate::http::api;
+use crate::http::api::Api;
 use crate::keys::Keys;
 use crate::refresh;
 use crate::refresh::Refresher;
@@ -89,6 +93,22 @@ pub async fn knock(config: &Config) -> Result<Result<Knocked, NoAnswer>, HouseEr
 }
 
 impl House {
+    /// The API on these parts.
+    #[must_use]
+    pub fn api(&self, config: &Config) -> Api {
+        Api::new(api::Parts {
+            consents: self.consents.clone(),
+            refresher: self.refresher.clone(),
+            view: self.view.clone(),
+            keys: self.keys.clone(),
+            clock: self.clock.clone(),
+            policy: config.policy,
+            health: self.health.clone(),
+            tasks: self.tasks.clone(),
+            redirect_uri: config.integration.redirect_uri.clone(),
+        })
+    }
+
     /// Opens the store, which is this process's alone from then on, and builds the parts on it.
     ///
     /// # Errors
