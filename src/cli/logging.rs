@@ -1,6 +1,5 @@
 //! Log lines on stderr: time, level, text. One line each, whatever is in the text.
 
-use std::fmt::Write as _;
 use std::io;
 use std::io::Write as _;
 
@@ -10,6 +9,8 @@ use log::LevelFilter;
 use log::Log;
 use log::Metadata;
 use log::Record;
+
+use crate::cli::print::printable;
 
 /// These print whole requests and frames below `info`, with codes and tokens in them.
 const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
@@ -62,21 +63,6 @@ impl Log for Guarded {
         self.0.flush();
         let _ = io::stderr().flush();
     }
-}
-
-/// A text of somebody else's must not end our line, or forge one.
-fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-        line
-    })
 }
 
 #[cfg(test)]

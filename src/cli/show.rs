@@ -1,18 +1,14 @@
 //! Persons and times as people read them.
 
+use std::time::Duration;
+
 use crate::api_types::Person;
 use crate::api_types::Token;
 use crate::cli::print::printable;
 use crate::cli::table::Ink;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-
-/// From this many days on, hours say nothing.
-const LONG: i64 = 10 * DAY;
+use crate::domain::time::spoken;
 
 /// The present, in Unix seconds.
 pub(super) fn now() -> i64 {
@@ -33,23 +29,9 @@ pub(super) fn who_line(person: &Person) -> String {
     printable(&who(person))
 }
 
-/// A span as two units at most.
+/// A span of so many seconds; none is shorter than nothing.
 pub(super) fn span(seconds: i64) -> String {
-    match seconds.max(0) {
-        s if s < MINUTE => format!("{s}s"),
-        s if s < HOUR => format!("{}m", s / MINUTE),
-        s if s < DAY => two(s / HOUR, 'h', s % HOUR / MINUTE, 'm'),
-        s if s < LONG => two(s / DAY, 'd', s % DAY / HOUR, 'h'),
-        s => format!("{}d", s / DAY),
-    }
-}
-
-fn two(large: i64, large_unit: char, small: i64, small_unit: char) -> String {
-    if small == 0 {
-        format!("{large}{large_unit}")
-    } else {
-        format!("{large}{large_unit} {small}{small_unit}")
-    }
+    spoken(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// Unix seconds of an RFC 3339 time.
@@ -100,22 +82,6 @@ pub(super) fn token_block(token: &Token) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_have_two_units_at_most() {
-        let table = [
-            (-5, "0s"),
-            (59, "59s"),
-            (61, "1m"),
-            (3600, "1h"),
-            (3 * HOUR + 5 * MINUTE + 9, "3h 5m"),
-            (2 * DAY + 4 * HOUR, "2d 4h"),
-            (89 * DAY + HOUR, "89d"),
-        ];
-        for (seconds, expected) in table {
-            assert_eq!(span(seconds), expected);
-        }
-    }
 
     #[test]
     fn unknown_and_broken_times_are_no_times() {

@@ -38,20 +38,22 @@ impl UnixTime {
     }
 }
 
-/// A span of time as people say it: its two largest units, `14 d`, `6 h 43 min`, `9 s`.
+/// A span of time as people say it: two units at most, `9s`, `6h 43m`, `2d 4h`, `90d`.
 #[must_use]
 pub fn spoken(span: Duration) -> String {
+    const LONG: u64 = 10 * 86_400;
     let seconds = span.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
-    let said = parts.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
-    let text = said.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ");
-    if text.is_empty() { "0 s".to_owned() } else { text }
+    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large}{large_unit}"),
+        _ => format!("{large}{large_unit} {small}{small_unit}"),
+    };
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        86_400..LONG => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 fn millis(span: Duration) -> i64 {
@@ -93,14 +95,20 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_said_in_their_two_largest_units() {
-        let said = |seconds| spoken(Duration::from_secs(seconds));
-        assert_eq!(said(0), "0 s");
-        assert_eq!(said(59), "59 s");
-        assert_eq!(said(60), "1 min");
-        assert_eq!(said(24_188), "6 h 43 min");
-        assert_eq!(said(86_400 + 59), "1 d");
-        assert_eq!(said(14 * 86_400 + 3600), "14 d 1 h");
+    fn spans_have_two_units_at_most() {
+        let table = [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m"),
+            (3600, "1h"),
+            (24_188, "6h 43m"),
+            (86_400 + 59, "1d"),
+            (2 * 86_400 + 4 * 3600, "2d 4h"),
+            (89 * 86_400 + 3600, "89d"),
+        ];
+        for (seconds, said) in table {
+            assert_eq!(spoken(Duration::from_secs(seconds)), said);
+        }
     }
 
     #[test]
