@@ -1,5 +1,6 @@
 //! Wiring only: open the store, build the parts, start the named tasks, wait, drain.
 
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::time::timeout;
@@ -45,6 +46,7 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] says why it could not start, or why it had to end.
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
+    let mut signals = Signals::hear()?;
     log::info!("webex-tokend {}", env!("CARGO_PKG_VERSION"));
     for remark in &config.remarks {
         log::warn!("{remark}");
@@ -82,7 +84,10 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
     let ended = tokio::select! {
         _ = looping => Err(DaemonError::Ended("event loop")),
-        name = ended_by_signal() => name.map(|name| log::info!("{name}: finishing what runs, for at most {GRACE:?}")),
+        name = signals.next() => {
+            log::info!("{name}: finishing what runs, for at most {GRACE:?}");
+            Ok(())
+        }
     };
     tasks.stop();
     tokio::select! {
@@ -91,7 +96,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
                 log::warn!("not everything was finished in {GRACE:?}; refreshes cut short are sent again at the next start");
             }
         }
-        _ = ended_by_signal() => log::warn!("a second signal: leaving at once"),
+        _ = signals.next() => log::warn!("a second signal: leaving at once"),
     }
     log::info!("webex-tokend ends");
     ended
@@ -115,11 +120,24 @@ async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError
     Ok(())
 }
 
-async fn ended_by_signal() -> Result<&'static str, DaemonError> {
-    let hear = |kind| signal(kind).map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")));
-    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+/// The signals that end the daemon, heard from when this is made: until then, they kill.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn hear() -> Result<Self, DaemonError> {
+        let hear =
+            |kind| signal(kind).map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")));
+        Ok(Self { terminate: hear(SignalKind::terminate())?, interrupt: hear(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }

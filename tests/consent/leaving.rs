@@ -120,6 +120,18 @@ async fn with_nothing_to_finish_the_end_comes_at_once() {
 }
 
 #[tokio::test]
+async fn a_signal_during_the_start_is_an_orderly_end() {
+    let sim = sim().await;
+    let mut daemon = Daemon::start(&sim, &[]).await;
+    for _ in 0..10 {
+        daemon.begin_restart(&[]);
+        daemon.wait_for_line("certificate: ").await;
+        let ended = daemon.terminate().await;
+        assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
+    }
+}
+
+#[tokio::test]
 async fn a_consent_begun_before_a_restart_is_finished_after_it() {
     let sim = sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());

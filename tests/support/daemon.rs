@@ -142,11 +142,16 @@ impl Daemon {
 
     /// Starts it again, ended or not, on the same store and port. `settings` come on top of those it had.
     pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.begin_restart(settings);
+        self.wait_for_line("listening on").await;
+        self.until_healthy().await;
+    }
+
+    /// Like [`Daemon::restart`], but does not wait until it answers.
+    pub(crate) fn begin_restart(&mut self, settings: &[(&str, &str)]) {
         self.kill9();
         self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.run = Run::start(self.home.path(), self.port, &self.settings);
-        self.wait_for_line("listening on").await;
-        self.until_healthy().await;
     }
 
     /// Waits until its store holds the grants of exactly these people (addresses before the `@`).
