@@ -54,7 +54,7 @@ set_up chromium=chromium chromedriver=chromium-driver
 section "format" cargo fmt --all --check
 section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 section "tests" cargo test --workspace --locked --quiet
-section "tests in a browser" cargo test --locked --quiet --test main -- --ignored browser::
+section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser::
 section "documentation" documentation
 
 printf '\n== all passed in %d s\n' $((SECONDS - begun))
