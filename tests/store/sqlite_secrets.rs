@@ -146,6 +146,24 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
 }
 
 #[tokio::test]
+async fn a_part_of_the_list_is_full_whoever_does_not_open() {
+    for tampering in TAMPERINGS {
+        let home = tampered(tampering).await;
+        let store = home.open();
+        let part = async |after: Cursor, limit: u32| {
+            let page = Page { after, limit, state: None, among: None, now: at(0) };
+            let part = store.list(page).await.unwrap();
+            let names: Vec<String> = part.iter().map(|(_, grant)| grant.person.id.to_string()).collect();
+            (names, part.last().map(|(cursor, _)| *cursor))
+        };
+        let (names, last) = part(Cursor::default(), 2).await;
+        assert_eq!(names, ["ada", "joe"], "eve stands between them: {tampering}");
+        assert_eq!(part(last.unwrap(), 2).await.0, ["kim"], "{tampering}");
+        assert_eq!(part(Cursor::default(), 0).await.0, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn a_record_under_another_name_opens_for_nobody() {
     let renamed = "UPDATE grants SET person_id = 'mallory' WHERE person_id = ?1";
     let moved = "UPDATE grants SET integration = 'another' WHERE person_id = ?1";

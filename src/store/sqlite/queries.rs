@@ -167,31 +167,34 @@ pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<O
     id.map(|id| PersonId::parse(&id).map_err(|e| StoreError::Corrupt(e.to_string()))).transpose()
 }
 
-/// The same four words as [`Grant::state`], in SQL; `?4` is the present.
+/// The same four words as [`Grant::state`], in SQL; `?3` is the present.
 fn in_state(state: State) -> &'static str {
     match state {
         State::ConsentNeeded => "standing = 'consent_needed'",
         State::Retrying => "standing = 'alive' AND failures > 0",
-        State::Due => "standing = 'alive' AND failures = 0 AND due_at <= ?4",
-        State::Fresh => "standing = 'alive' AND failures = 0 AND due_at > ?4",
+        State::Due => "standing = 'alive' AND failures = 0 AND due_at <= ?3",
+        State::Fresh => "standing = 'alive' AND failures = 0 AND due_at > ?3",
     }
 }
 
 pub(super) fn list(db: &Connection, shelf: &Shelf, page: &Page) -> Result<Vec<(Cursor, Grant)>, StoreError> {
-    let state = page.state.map_or("?4 IS NOT NULL", in_state);
+    let state = page.state.map_or("?3 IS NOT NULL", in_state);
     let among =
-        if page.among.is_some() { "person_id IN (SELECT value FROM json_each(?5))" } else { "?5 IS NULL" };
+        if page.among.is_some() { "person_id IN (SELECT value FROM json_each(?4))" } else { "?4 IS NULL" };
     let sql = format!(
-        "SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND serial > ?2 AND {state} AND {among} ORDER BY serial LIMIT ?3"
+        "SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND serial > ?2 AND {state} AND {among} ORDER BY serial"
     );
     let ids = |among: &Vec<PersonId>| {
         serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string()
     };
     let among = page.among.as_ref().map(ids);
     let mut query = db.prepare_cached(&sql)?;
-    let mut rows = query.query(params![shelf.integration, page.after.0, page.limit, page.now.0, among])?;
-    let mut list = Vec::new();
-    while let Some(row) = rows.next()? {
+    let mut rows = query.query(params![shelf.integration, page.after.0, page.now.0, among])?;
+    let (mut list, limit) = (Vec::new(), usize::try_from(page.limit).unwrap_or(usize::MAX));
+    // The limit counts those who open: a part that is not full is the last one.
+    while list.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let read = rows::read(row, shelf)?;
         // One that does not open is the loop's to report; it must not hide the others.
         list.extend(read.grant.ok().map(|grant| (Cursor(read.fence.serial), grant)));
