@@ -77,6 +77,37 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// A live access token, as the token service sample shows its one record; without the refresh token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// Always 1.
+    pub id: u32,
+    /// The organisation, from the end of the token if it is there.
+    pub org_id: String,
+    /// The cluster, from the end of the token.
+    pub cluster_id: Option<String>,
+    /// The whole bearer token.
+    pub access_token: String,
+    /// Seconds it still lives.
+    pub expires_in: u64,
+    /// Seconds the refresh token still lives.
+    pub refresh_token_expires_in: Option<u64>,
+    /// `Bearer`.
+    pub token_type: String,
+    /// When the person consented.
+    #[serde(rename = "createdAt")]
+    pub created_at: String,
+    /// When the access token last changed.
+    #[serde(rename = "updatedAt")]
+    pub updated_at: String,
+}
+
+impl std::fmt::Debug for TokenRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRecord").field("org_id", &self.org_id).finish_non_exhaustive()
+    }
+}
+
 /// What a refresh is asked with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -292,7 +323,8 @@ pub struct Problem {
     /// What was found, what was expected, what to do.
     pub detail: String,
     /// For programs: `unauthorized`, `forbidden`, `unknown_person`, `consent_needed`, `bad_request`,
-    /// `too_many_requests`, `webex_unavailable`, `not_found`, `method_not_allowed`, `store_unavailable`.
+    /// `too_many_requests`, `webex_unavailable`, `webex_refused`, `not_found`, `method_not_allowed`, `taken`,
+    /// `store_unavailable`, `internal`.
     pub code: String,
     /// Where the person consents again, with `consent_needed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -73,7 +73,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     if let Some(control) = control {
         tasks.spawn("control socket", control.serve(api.clone(), tasks.clone()));
     }
-    door.serve(api, &tasks);
+    door.serve(api, config.token_service.clone(), &tasks);
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
     let looping = tasks.spawn("event loop", async move {
         if let Err(why) = refresher.prepare(refresh_at_start).await {

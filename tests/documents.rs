@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use webex_tokend::config::ALIASES;
 use webex_tokend::config::VARIABLES;
 
 const START: &str = "source sample_environ_vars.sh && cargo run -- --debug";
@@ -40,6 +41,20 @@ fn exported(script: &str) -> BTreeSet<&str> {
 #[test]
 fn the_settings_table_names_every_variable_that_is_read_and_no_other() {
     assert_eq!(first_column(&section("Settings")), VARIABLES);
+}
+
+#[test]
+fn the_table_of_other_samples_names_has_every_alias_and_no_other() {
+    let section = section("Names of other samples");
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let told: Vec<(String, String)> = rows
+        .flat_map(|row| {
+            let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', ""));
+            let (ours, others) = (cells.next().unwrap(), cells.next().unwrap());
+            others.split(", ").map(|other| (ours.clone(), other.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(told, ALIASES.map(|(ours, other)| (ours.to_owned(), other.to_owned())));
 }
 
 #[test]

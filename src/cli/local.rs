@@ -42,7 +42,7 @@ impl Local {
     /// Opens the store, which is this process's alone until the end.
     pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
         let Surroundings { source, socket, .. } = surroundings;
-        if source.get("MY_APP_CLIENT_ID").is_none() {
+        if source.setting("MY_APP_CLIENT_ID").is_none() {
             return Err(CallError::NotRunning(
                 socket.clone(),
                 "MY_APP_CLIENT_ID, to work without it, is not set",
@@ -67,7 +67,7 @@ impl Local {
             let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.now()));
             let door = door.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
-            door.serve(api.clone(), &tasks);
+            door.serve(api.clone(), None, &tasks);
         }
         Ok(Self { runtime, api, tasks })
     }

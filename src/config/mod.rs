@@ -1,9 +1,11 @@
 //! Every setting, typed and defaulted; all mistakes at once. The only reader of the environment.
 
+mod aliases;
 mod door;
 mod parse;
 mod places;
 mod source;
+mod token_service;
 
 use std::fmt;
 use std::path::Path;
@@ -19,15 +21,17 @@ use crate::consent::Hook;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
+use crate::domain::token_service::TokenService;
 use crate::refresh::Pace;
 use crate::webex::Integration;
 
+pub use crate::config::aliases::ALIASES;
 pub use crate::config::door::DoorConfig;
 pub use crate::config::door::Listen;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 29] = [
+pub const VARIABLES: [&str; 33] = [
     "MY_APP_PORT",
     "MY_APP_CLIENT_ID",
     "MY_APP_SECRET_ID",
@@ -50,6 +54,10 @@ pub const VARIABLES: [&str; 29] = [
     "TOKEND_TLS_CERT",
     "TOKEND_TLS_KEY",
     "TOKEND_CONTROL_SOCKET",
+    "PASSPHRASE",
+    "ORG_ID",
+    "FROM",
+    "SOURCE_IP",
     "TEST_PERSON_ID",
     "TEST_ACCESS_TOKEN",
     "TEST_REFRESH_TOKEN",
@@ -78,6 +86,8 @@ pub struct Config {
     pub control_socket: Option<PathBuf>,
     /// Where grants are kept.
     pub store: StoreConfig,
+    /// The token service sample's own endpoint, if it is on.
+    pub token_service: Option<TokenService>,
     /// The test hook, if it is set.
     pub hook: Option<Hook>,
     /// Things that are allowed and look like mistakes.
@@ -146,7 +156,9 @@ impl Config {
         let control_socket = places::control_socket(reader);
         let hook = hook(reader);
         let door = door(reader, redirect_uri);
-        let remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
+        let token_service = token_service::token_service(reader);
+        let mut remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
+        remarks.extend(token_service.as_ref().and_then(token_service::remark));
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
             integration,
@@ -157,6 +169,7 @@ impl Config {
             door: door?,
             control_socket,
             store: store?,
+            token_service,
             hook,
             remarks,
         })
@@ -172,10 +185,12 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
     if !control {
         remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
     }
+    remarks.extend(foreign(reader));
     let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
     for name in
         placeholders.filter(|name| reader.text(name).is_some_and(|text| text.starts_with("your-client-")))
     {
+        let name = reader.set_as(name);
         remarks.push(format!(
             "{name} is the sample's placeholder; Webex will refuse it until yours stands there"
         ));
@@ -191,6 +206,16 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
         );
     }
     remarks
+}
+
+/// Which names of other samples are used.
+fn foreign(reader: &Reader<'_>) -> Vec<String> {
+    let mut ours: Vec<&str> = ALIASES.iter().map(|(ours, _)| *ours).collect();
+    ours.dedup();
+    let used = ours.into_iter().map(|ours| (ours, reader.set_as(ours)));
+    let used = used.filter(|(ours, name)| name != ours && !reader.is_in_file(ours));
+    used.map(|(ours, name)| format!("{name} is used, another sample's name, since {ours} is not set"))
+        .collect()
 }
 
 const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::Mistake;
 use crate::config::Source;
+use crate::config::aliases::others;
 use crate::domain::secret::Secret;
 
 /// Reads variables and collects mistakes.
@@ -19,8 +20,20 @@ impl<'a> Reader<'a> {
         Self { source, mistakes: Vec::new() }
     }
 
+    /// What is set under this name of ours, or else under another sample's.
     pub(super) fn text(&self, variable: &str) -> Option<&'a str> {
-        self.source.get(variable)
+        self.source.setting(variable)
+    }
+
+    /// The name under which `variable` is really set; its own if it is not set at all.
+    pub(super) fn set_as(&self, variable: &'static str) -> &'static str {
+        let is_set = |name: &&str| self.source.get(name).is_some();
+        if is_set(&variable) { variable } else { others(variable).find(is_set).unwrap_or(variable) }
+    }
+
+    /// Whether a file of ours takes the place of the secret.
+    pub(super) fn is_in_file(&self, variable: &str) -> bool {
+        variable == "MY_APP_SECRET_ID" && self.source.get("MY_APP_SECRET_ID_FILE").is_some()
     }
 
     /// Notes that `variable` has a value that does not fit. Not for secrets: the value is quoted.
@@ -41,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
-        self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
+        self.mistakes.push(Mistake { variable: self.set_as(variable), found, expected: expected.to_owned() });
     }
 
     pub(super) fn required(&mut self, variable: &'static str, expected: &str) -> Option<String> {
@@ -54,10 +67,13 @@ impl<'a> Reader<'a> {
 
     /// A secret from its variable or from the file that the other one names.
     pub(super) fn secret(&mut self, variable: &'static str, file_variable: &'static str) -> Option<Secret> {
-        if let Some(text) = self.text(variable) {
+        // A file of ours goes before another sample's variable.
+        let file = self.source.get(file_variable);
+        let text = self.source.get(variable).or_else(|| self.text(variable).filter(|_| file.is_none()));
+        if let Some(text) = text {
             return Some(Secret::new(text.to_owned()));
         }
-        let Some(path) = self.text(file_variable) else {
+        let Some(path) = file else {
             self.missing(variable, &format!("the client secret (or {file_variable}, a file that holds it)"));
             return None;
         };

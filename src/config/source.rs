@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use crate::config::Mistake;
 use crate::config::Mistakes;
 use crate::config::VARIABLES;
+use crate::config::aliases::ALIASES;
+use crate::config::aliases::others;
 
 /// Variables by name. Empty ones count as not set.
 #[derive(Clone, Default)]
@@ -33,6 +35,12 @@ impl Source {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// What is set under this name of ours, or else under another sample's.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.get(name).or_else(|| others(name).find_map(|other| self.get(other)))
     }
 
     /// Where the daemon's control socket is: all that a command needs to know to speak with it.
@@ -80,7 +88,8 @@ fn told(text: &str, error: &dotenvy::Error) -> String {
     let Some((index, line)) = wrong else { return "a line that cannot be read".to_owned() };
     let name = line.trim_start_matches("export").trim_start();
     let name = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
-    let known = VARIABLES.iter().find(|known| **known == name).map(|name| format!(", that of {name}"));
+    let all = VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other));
+    let known = all.into_iter().find(|known| *known == name).map(|name| format!(", that of {name}"));
     format!("a line that cannot be read (line {}{})", index + 1, known.unwrap_or_default())
 }
 

@@ -43,6 +43,14 @@ pub struct Taken {
     pub saved: Saved,
 }
 
+impl Taken {
+    /// Whether it is of somebody who was not kept before.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.saved == Saved::New
+    }
+}
+
 /// Why a grant was not taken over. Nothing was changed in the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TakeOverError {

@@ -11,4 +11,5 @@ pub mod schedule;
 pub mod secret;
 pub mod ticket;
 pub mod time;
+pub mod token_service;
 pub mod verdict;

@@ -36,6 +36,15 @@ impl UnixTime {
     pub fn until(self, now: Self) -> Duration {
         self.since(now)
     }
+
+    /// RFC 3339 in UTC with three decimals, as JavaScript writes dates; `never` as in `Display`.
+    #[must_use]
+    pub fn to_the_millisecond(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => format!("{time:.3}"),
+            Err(_) => "never".to_owned(),
+        }
+    }
 }
 
 /// A span of time as people say it: two units at most, `9s`, `6h 43m`, `2d 4h`, `90d`.
@@ -92,6 +101,8 @@ mod tests {
     fn times_are_printed_as_rfc_3339() {
         assert_eq!(UnixTime(1_795_000_000_999).to_string(), "2026-11-18T11:06:40Z");
         assert_eq!(UnixTime::NEVER.to_string(), "never");
+        assert_eq!(UnixTime(1_795_000_000_050).to_the_millisecond(), "2026-11-18T11:06:40.050Z");
+        assert_eq!(UnixTime::NEVER.to_the_millisecond(), "never");
     }
 
     #[test]

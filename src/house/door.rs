@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use crate::config::DoorConfig;
 use crate::config::Listen;
 use crate::domain::time::UnixTime;
+use crate::domain::token_service::TokenService;
 use crate::http::Authority;
 use crate::http::api::Api;
 use crate::http::certificate::SelfSigned;
@@ -56,12 +57,13 @@ impl FrontDoor {
         Ok(Self { config: config.clone(), listeners, secure, reloader })
     }
 
-    /// Lets people in until `tasks` stop.
-    pub fn serve(self, api: Api, tasks: &Tasks) {
+    /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one.
+    pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks) {
         if let Some(reloader) = self.reloader {
             tasks.spawn("certificate", reloader.watch(tasks.clone(), tls::LOOK_EVERY));
         }
-        let door = Arc::new(Door::new(api, &self.config.redirect_uri));
+        let door = Door::new(api, &self.config.redirect_uri).with_token_service(token_service);
+        let door = Arc::new(door);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let limits = Arc::new(Limits::within(open_files(), doors));
         for listener in self.listeners {

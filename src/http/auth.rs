@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -50,12 +51,24 @@ impl Auth {
             self.note_use(&record);
             return Ok(record);
         }
-        let now = Instant::now();
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong.one_more(network(from), now) {
+        match self.one_more_wrong(from) {
             Ok(()) => Err(Refusal::Unauthorized("This key opens nothing: it is wrong, revoked or expired.")),
             Err(retry_after) => Err(Refusal::TooMany { retry_after }),
         }
+    }
+
+    /// How long `from` has to wait until it is listened to, where what is shown could be guessed.
+    pub(super) fn patience(&self, from: IpAddr) -> Result<(), Duration> {
+        self.wrong().wait(network(from), Instant::now())
+    }
+
+    /// Takes note of something wrong that is no key, on the same account.
+    pub(super) fn one_more_wrong(&self, from: IpAddr) -> Result<(), Duration> {
+        self.wrong().one_more(network(from), Instant::now())
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, Wrong> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Beside the answer: nobody waits for a date.
@@ -95,6 +108,14 @@ struct Wrong {
 }
 
 impl Wrong {
+    /// `Err` says how long the address has to wait before it may be wrong again.
+    fn wait(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        let known = self.young.get(&from).or_else(|| self.old.get(&from));
+        let forgotten_at = known.copied().unwrap_or(now).max(now) + STEP;
+        let wait = forgotten_at.saturating_duration_since(now).saturating_sub(STEP * BURST);
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
+    }
+
     /// Takes note of a wrong key; `Err` says how long the address has to wait for its next one.
     fn one_more(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let known = self.young.get(&from).copied().or_else(|| self.old.remove(&from));
@@ -124,6 +145,8 @@ mod tests {
         for _ in 0..BURST {
             assert_eq!(wrong.one_more(ip("192.0.2.1"), Instant::now()), Ok(()));
         }
+        assert_eq!(wrong.wait(ip("192.0.2.1"), Instant::now()), Err(STEP));
+        assert_eq!(wrong.wait(ip("192.0.2.2"), Instant::now()), Ok(()));
         assert_eq!(wrong.one_more(ip("192.0.2.1"), Instant::now()), Err(STEP));
         assert_eq!(wrong.one_more(ip("192.0.2.1"), Instant::now()), Err(STEP));
         assert_eq!(wrong.one_more(ip("192.0.2.2"), Instant::now()), Ok(()));

@@ -17,5 +17,6 @@ mod respond;
 pub mod router;
 pub mod serve;
 pub mod tls;
+mod token_service;
 
 pub use redirect::Authority;

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::consent::ConsentError;
 use crate::domain::grant::Grant;
 use crate::http::body::BodyError;
 use crate::refresh::NoToken;
+
+/// When Webex is worth asking again, if it does not say.
+const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
 /// A refusal, with what a person needs to know to do better.
 #[derive(Debug)]
@@ -45,6 +49,10 @@ pub(super) enum Refusal {
         /// When it is worth asking again.
         retry_after: Duration,
     },
+    /// Webex says no to us, not to the asker.
+    WebexRefused(String),
+    /// Too much is under way already.
+    Crowded(&'static str),
     /// The store cannot say or keep it. The log says why.
     StoreUnavailable,
     /// A mistake of ours.
@@ -65,6 +73,22 @@ impl Refusal {
             NoToken::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
             NoToken::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
             NoToken::Store(why) => Self::store(&why),
+        }
+    }
+
+    /// Why a consent could not even begin.
+    pub(super) fn no_consent(why: ConsentError) -> Self {
+        match why {
+            ConsentError::Unreachable { .. } => {
+                Self::WebexUnavailable { why: format!("{why}."), retry_after: WEBEX_RETRY }
+            }
+            ConsentError::Refused { .. } => Self::WebexRefused(format!("{why}.")),
+            ConsentError::Crowded => Self::Crowded("Too many logins wait for their end."),
+            ConsentError::Store(why) => Self::store(&why),
+            ConsentError::Stale | ConsentError::NoTicket => {
+                log::error!("a login cannot begin: {why}");
+                Self::Broken
+            }
         }
     }
 }

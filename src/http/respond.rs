@@ -19,6 +19,7 @@ use crate::http::pages::Problem;
 use crate::http::pages::ProblemPage;
 use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
+use crate::http::token_service::NoRecord;
 
 /// Nothing but our own style sheet; no frames around us, no forms, no scripts.
 const CSP: &str =
@@ -37,7 +38,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-/// When a store in trouble is worth asking again.
+/// When a store in trouble, or a place among too many, is worth asking for again.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
@@ -113,6 +114,29 @@ pub(super) fn nothing() -> Response<Body> {
     let mut response = with(StatusCode::NO_CONTENT, PLAIN, "");
     response.headers_mut().remove(header::CONTENT_TYPE);
     response
+}
+
+/// The token service sample's answer.
+pub(super) fn record(record: &api_types::TokenRecord) -> Response<Body> {
+    json(StatusCode::OK, record)
+}
+
+/// The token service sample's one refusal, and those that it does not know.
+pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
+    let said = |status, error: &str| json(status, &serde_json::json!({ "error": error }));
+    let later = |mut response: Response<Body>, after: Duration| {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
+        response
+    };
+    match why {
+        NoRecord::Malformed => said(StatusCode::BAD_REQUEST, "Malformed Request"),
+        NoRecord::TooMany(wait) => later(said(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"), *wait),
+        NoRecord::NoToken(Refusal::ConsentNeeded { .. }) => said(StatusCode::CONFLICT, "Consent Needed"),
+        NoRecord::NoToken(Refusal::WebexUnavailable { retry_after, .. }) => {
+            later(said(StatusCode::SERVICE_UNAVAILABLE, "No Live Token"), *retry_after)
+        }
+        NoRecord::NoToken(_) => later(said(StatusCode::SERVICE_UNAVAILABLE, "No Store"), STORE_RETRY),
+    }
 }
 
 /// JSON that is there already.
@@ -193,8 +217,10 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
             "Too many wrong keys came from this address. A right one is always let in.".into(),
         ),
         Refusal::WebexUnavailable { why, .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "No live token at present", why.clone())
+            (StatusCode::SERVICE_UNAVAILABLE, "Webex gives nothing at present", why.clone())
         }
+        Refusal::WebexRefused(why) => (StatusCode::BAD_GATEWAY, "Webex says no", why.clone()),
+        Refusal::Crowded(why) => (StatusCode::TOO_MANY_REQUESTS, "Too much is under way", (*why).into()),
         Refusal::StoreUnavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "The store does not work",
@@ -219,8 +245,9 @@ fn code_of(refusal: &Refusal) -> &'static str {
         Refusal::ConsentNeeded { .. } => "consent_needed",
         Refusal::BadRequest(_) | Refusal::NotJson | Refusal::Body(_) => "bad_request",
         Refusal::Taken(_) => "taken",
-        Refusal::TooMany { .. } => "too_many_requests",
+        Refusal::TooMany { .. } | Refusal::Crowded(_) => "too_many_requests",
         Refusal::WebexUnavailable { .. } => "webex_unavailable",
+        Refusal::WebexRefused(_) => "webex_refused",
         Refusal::StoreUnavailable => "store_unavailable",
         Refusal::Broken => "internal",
     }
@@ -228,17 +255,21 @@ fn code_of(refusal: &Refusal) -> &'static str {
 
 /// The header that tells a program what to do.
 fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
-    let seconds = |span: Duration| HeaderValue::from(span.as_millis().div_ceil(1000).max(1) as u64);
     Some(match refusal {
         Refusal::Unauthorized(_) => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
         Refusal::MethodNotAllowed(allow) => (header::ALLOW, HeaderValue::from_str(allow).ok()?),
         Refusal::TooMany { retry_after } | Refusal::WebexUnavailable { retry_after, .. } => {
             (header::RETRY_AFTER, seconds(*retry_after))
         }
-        Refusal::StoreUnavailable => (header::RETRY_AFTER, seconds(STORE_RETRY)),
+        Refusal::StoreUnavailable | Refusal::Crowded(_) => (header::RETRY_AFTER, seconds(STORE_RETRY)),
         Refusal::Body(_) => (header::CONNECTION, HeaderValue::from_static("close")),
         _ => return None,
     })
+}
+
+/// At least one, rounded up.
+fn seconds(span: Duration) -> HeaderValue {
+    HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX))
 }
 
 /// What a failed consent looks like.

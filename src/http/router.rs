@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use url::Url;
 
 use crate::consent::Consents;
+use crate::domain::token_service::TokenService;
 use crate::health::Health;
 use crate::http::api::Api;
 use crate::http::api::Caller;
@@ -24,6 +25,8 @@ use crate::http::pages::Problem;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
+use crate::http::token_service;
+use crate::http::token_service::Desk;
 use crate::tasks::Tasks;
 
 /// Everything a request may need.
@@ -35,6 +38,7 @@ pub struct Door {
     health: Health,
     api: Api,
     auth: Auth,
+    desk: Option<Desk>,
     /// What stands before `/oauth` in the redirect URI: a proxy may leave it on, or take it off.
     prefix: String,
 }
@@ -55,15 +59,26 @@ impl Door {
             frame,
             health: health.clone(),
             auth: Auth::new(keys.clone(), tasks.clone()),
+            desk: None,
             api,
             prefix,
         }
+    }
+
+    /// The same, with the token service sample's own endpoint if it is set.
+    #[must_use]
+    pub fn with_token_service(mut self, service: Option<TokenService>) -> Self {
+        self.desk = service.map(Desk::new);
+        self
     }
 
     /// Answers one request; never fails.
     pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
+            return desk.answer(&self.api, &self.auth, &request, peer).await;
+        }
         if !is_api(inner) {
             return self.page(&request).await;
         }

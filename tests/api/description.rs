@@ -131,6 +131,13 @@ fn every_field_of_every_type_is_described() {
     let checked = agree! {
         api_types::People { people: vec![person.clone()], next: some() } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
+        api_types::LoginAsked { email: some(), device: true } => LoginAsked,
+        api_types::LoginBegun {
+            id: text(), url: text(), user_code: some(), complete_url: some(), expires_in: 1,
+        } => LoginBegun,
+        api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
+        api_types::ImportAsked { refresh_token: some(), access_token: some() } => ImportAsked,
+        api_types::Imported { outcome: text(), detail: some(), person: Some(person.clone()) } => Imported,
         person => Person,
         token => Token,
         api_types::RefreshAsked { force: true } => RefreshAsked,

@@ -1,9 +1,11 @@
 //! The API, over real TLS and a real Unix socket, in front of a simulated Webex.
 
 mod description;
+mod intake;
 mod keys;
 mod requests;
 mod rights;
 mod sockets;
+mod token_service;
 mod tokens;
 mod world;

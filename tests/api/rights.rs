@@ -15,15 +15,20 @@ use super::world::World;
 /// A request that does no harm to the next ones, for every route.
 fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
     let person = if method == Method::DELETE { "nobody" } else { "ada@example.com" };
-    let body = (method == Method::POST && pattern == "/keys").then(|| json!({"name": ""}));
-    (pattern.replace("{person}", person).replace("{name}", "nothing"), body)
+    let body = match pattern {
+        "/keys" => Some(json!({"name": ""})),
+        "/logins" => Some(json!({"email": ""})),
+        _ => None,
+    };
+    let body = body.filter(|_| method == Method::POST);
+    (pattern.replace("{person}", person).replace("{name}", "nothing").replace("{id}", "nothing"), body)
 }
 
 /// The right that a route needs; none: any key will do.
 fn right(method: &Method, pattern: &str) -> Option<&'static str> {
     match (method.as_str(), pattern) {
         (_, "/openapi.json") => None,
-        ("DELETE", _) | (_, "/keys") => Some("admin"),
+        ("DELETE", _) | (_, "/keys" | "/logins" | "/logins/{id}" | "/import") => Some("admin"),
         ("POST", _) => Some("refresh"),
         _ => Some("read"),
     }
@@ -112,6 +117,9 @@ async fn a_key_for_one_person_sees_no_other_stored_or_not() {
     assert_eq!(world.ask(way, Method::POST, "/keys", Some(all)).await.code(), "forbidden");
     assert_eq!(world.ask(way, Method::GET, "/keys", None).await.code(), "forbidden");
     assert_eq!(world.ask(way, Method::DELETE, "/keys/graces", None).await.code(), "forbidden");
+    for path in ["/logins", "/import"] {
+        assert_eq!(world.ask(way, Method::POST, path, None).await.code(), "forbidden", "{path}");
+    }
 }
 
 #[tokio::test]

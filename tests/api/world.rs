@@ -108,6 +108,11 @@ impl World {
     }
 
     pub(super) async fn with(settings: Settings) -> Self {
+        Self::set(settings, &[]).await
+    }
+
+    /// With these variables beside the usual ones.
+    pub(super) async fn set(settings: Settings, variables: &[(&str, &str)]) -> Self {
         heard();
         install_provider();
         let dir = TempDir::new().unwrap();
@@ -115,14 +120,15 @@ impl World {
         let (id, secret) = (settings.client_id.clone(), settings.client_secret.clone());
         let sim = Sim::start(settings).await.unwrap();
         let base = sim.base_url();
-        let config = Config::read(&Source::from([
+        let mut source = Source::from([
             ("MY_APP_CLIENT_ID", id.as_str()),
             ("MY_APP_SECRET_ID", &secret),
             ("WEBEX_API_BASE_URL", &base),
             ("TOKEND_STORE_URL", "memory:"),
             ("TOKEND_CONTROL_SOCKET", socket.to_str().unwrap()),
-        ]))
-        .unwrap();
+        ]);
+        source.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let config = Config::read(&source).unwrap();
         let house = House::build(&config).await.unwrap();
         let api = Api::new(api::Parts {
             consents: house.consents.clone(),
@@ -201,6 +207,11 @@ impl World {
         reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(HANGS)
     }
 
+    /// A page's address.
+    pub(super) fn door_url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.base)
     }
@@ -250,7 +261,8 @@ async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String)
     let secure = Secure { feed: tls::fixed(made.pair()).unwrap(), authority };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let door = Arc::new(Door::new(api, &config.door.redirect_uri));
+    let door = Door::new(api, &config.door.redirect_uri);
+    let door = Arc::new(door.with_token_service(config.token_service.clone()));
     let service = move |request, peer| {
         let door = door.clone();
         async move { door.answer(request, peer).await }

@@ -113,7 +113,7 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
         note(&format!("{name}: {}", printable(remark)));
     }
     if let Some(theirs) = &parsed.client_id
-        && source.get("MY_APP_CLIENT_ID").is_some_and(|ours| ours != theirs)
+        && source.setting("MY_APP_CLIENT_ID").is_some_and(|ours| ours != theirs)
     {
         let theirs = printable(theirs);
         note(&format!(

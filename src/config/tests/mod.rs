@@ -1,5 +1,6 @@
 //! Defaults to the letter, every mistake by name, and no secret in either.
 
+mod aliases;
 mod files;
 mod places;
 

@@ -2,6 +2,7 @@
 //! run in a process of their own; who asks decides what they may.
 
 mod ask;
+mod intake;
 mod keys;
 mod outlook;
 mod people;

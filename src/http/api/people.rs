@@ -18,6 +18,7 @@ use crate::http::api::ask::Query;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::refresh::Given;
 use crate::refresh::NoToken;
 use crate::tokens::Page;
 
@@ -68,10 +69,7 @@ pub(super) async fn forget(api: &Api, ask: &Ask) -> Answered {
 pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
     let min_ttl = ask.query(["min_ttl"])?.number("min_ttl", MIN_TTL, 0..=MAX_TTL)?;
     let person = ask.person(api).await?;
-    let given = match api.0.refresher.token(&person, Duration::from_secs(min_ttl.into())).await {
-        Ok(given) => given,
-        Err(why) => return Err(api.no_token(why)),
-    };
+    let given = api.live(&person, Duration::from_secs(min_ttl.into())).await?;
     let (grant, now) = (&given.grant, api.0.clock.now());
     let note = || {
         format!("This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for.")
@@ -109,6 +107,11 @@ pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
 }
 
 impl Api {
+    /// A live token, refreshed first if need be.
+    pub(in crate::http) async fn live(&self, person: &PersonId, min_ttl: Duration) -> Result<Given, Refusal> {
+        self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(why))
+    }
+
     fn no_token(&self, why: NoToken) -> Refusal {
         Refusal::no_token(why, |grant| self.consent_url(grant))
     }

@@ -12,6 +12,7 @@ use crate::domain::key::Right;
 use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::Caller;
+use crate::http::api::intake;
 use crate::http::api::keys;
 use crate::http::api::outlook;
 use crate::http::api::people;
@@ -52,7 +53,7 @@ const HOUSE: Needs = Needs::WholeHouse;
 const ADMIN: Needs = Needs::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 11] = [
+static ROUTES: [Route; 14] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
@@ -60,6 +61,9 @@ static ROUTES: [Route; 11] = [
     route(Method::POST,   "/people/{person}/refresh", REFRESH,    |api, ask| Box::pin(people::refresh(api, ask))),
     route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(outlook::why(api, ask))),
     route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(outlook::plan(api, ask))),
+    route(Method::POST,   "/logins",                  HOUSE,      |api, ask| Box::pin(intake::begin(api, ask))),
+    route(Method::GET,    "/logins/{id}",             HOUSE,      |api, ask| Box::pin(intake::status(api, ask))),
+    route(Method::POST,   "/import",                  HOUSE,      |api, ask| Box::pin(intake::import(api, ask))),
     route(Method::GET,    "/keys",                    HOUSE,      |api, ask| Box::pin(keys::list(api, ask))),
     route(Method::POST,   "/keys",                    HOUSE,      |api, ask| Box::pin(keys::make(api, ask))),
     route(Method::DELETE, "/keys/{name}",             HOUSE,      |api, ask| Box::pin(keys::revoke(api, ask))),

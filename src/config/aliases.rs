@@ -1,0 +1,20 @@
+//! The names under which other samples keep what we call otherwise. Ours win.
+
+/// Our name, and another sample's for the same thing. Of several that are set the first counts.
+pub const ALIASES: [(&str, &str); 10] = [
+    ("MY_APP_CLIENT_ID", "CLIENT_ID"),
+    ("MY_APP_CLIENT_ID", "WEBEX_CLIENTID"),
+    ("MY_APP_SECRET_ID", "CLIENT_SECRET"),
+    ("MY_APP_SECRET_ID", "WEBEX_SECRET"),
+    ("MY_APP_REDIRECT_URI", "REDIRECT_URI"),
+    ("MY_APP_REDIRECT_URI", "REDIRECT_URL"),
+    ("MY_APP_SCOPES", "SCOPES"),
+    ("MY_APP_SCOPES", "WEBEX_SCOPES"),
+    ("MY_APP_PORT", "PORT"),
+    ("MY_APP_PORT", "WEBEX_REDIRECTPORT"),
+];
+
+/// The other names of `variable`, in the order in which they count.
+pub(super) fn others(variable: &str) -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().filter(move |(ours, _)| *ours == variable).map(|(_, other)| *other)
+}

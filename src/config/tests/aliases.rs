@@ -1,0 +1,115 @@
+//! The names of other samples, and the settings of the token service sample.
+
+use super::*;
+
+/// What each sample would set.
+fn value_of(ours: &str) -> &'static str {
+    match ours {
+        "MY_APP_CLIENT_ID" => "C1234",
+        "MY_APP_SECRET_ID" => "s3cr3t-of-another-sample",
+        "MY_APP_REDIRECT_URI" => "https://localhost:5000/oauth",
+        "MY_APP_SCOPES" => "spark:people_read",
+        "MY_APP_PORT" => "5000",
+        _ => panic!("{ours} has no value here"),
+    }
+}
+
+fn told(config: &Config) -> [String; 5] {
+    let integration = &config.integration;
+    [
+        integration.client_id.clone(),
+        integration.client_secret.expose().to_owned(),
+        integration.redirect_uri.clone(),
+        integration.scopes.join(" "),
+        config.door.addresses[0].address.port().to_string(),
+    ]
+}
+
+#[test]
+fn names_of_other_samples_count_where_ours_are_not_set() {
+    for (ours, other) in ALIASES {
+        let mut bare = required();
+        bare.extend([(ours.to_owned(), String::new()), (other.to_owned(), value_of(ours).to_owned())]);
+        let config = Config::read(&bare).unwrap();
+        assert!(told(&config).contains(&value_of(ours).to_owned()), "{other}");
+        let remark = format!("{other} is used, another sample's name, since {ours} is not set");
+        assert!(config.remarks.contains(&remark), "{other}: {:?}", config.remarks);
+        assert!(!config.remarks.concat().contains("s3cr3t"), "{:?}", config.remarks);
+
+        let mut both = bare.clone();
+        both.extend([(ours.to_owned(), told(&read([]))[index(ours)].clone())]);
+        let config = Config::read(&both).unwrap();
+        assert_eq!(told(&config), told(&read([])), "{other}");
+        assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+    }
+}
+
+fn index(ours: &str) -> usize {
+    let order =
+        ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID", "MY_APP_REDIRECT_URI", "MY_APP_SCOPES", "MY_APP_PORT"];
+    order.iter().position(|name| *name == ours).unwrap()
+}
+
+#[test]
+fn of_two_names_of_other_samples_the_first_counts() {
+    let config = read([("PORT", "5000"), ("WEBEX_REDIRECTPORT", "6855")]);
+    assert_eq!(addresses(&config)[0], "127.0.0.1:5000");
+}
+
+#[test]
+fn a_mistake_names_the_variable_that_was_set() {
+    assert_eq!(wrong([("PORT", "http")]), ["PORT"]);
+    assert_eq!(wrong([("PORT", "http"), ("MY_APP_PORT", "x")]), ["MY_APP_PORT"]);
+    assert_eq!(wrong([("WEBEX_SCOPES", "%22")]), ["WEBEX_SCOPES"]);
+    let callback = "http://localhost:5000/auth/webex/callback";
+    assert_eq!(wrong([("REDIRECT_URI", callback)]), ["REDIRECT_URI"]);
+    assert_eq!(wrong([("REDIRECT_URI", callback), ("MY_APP_REDIRECT_URI", DEFAULT_REDIRECT_URI)]), [""; 0]);
+}
+
+#[test]
+fn a_file_of_ours_goes_before_the_secret_of_another_sample() {
+    let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("HOME", "/home/ada")]);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/rustfmt.toml");
+    source.extend(
+        [("CLIENT_SECRET", "another"), ("MY_APP_SECRET_ID_FILE", file)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let config = Config::read(&source).unwrap();
+    assert!(config.integration.client_secret.expose().contains("max_width"));
+    assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+}
+
+const SERVICE: [(&str, &str); 4] = [
+    ("PASSPHRASE", "s3cr3t-and-long-enough"),
+    ("ORG_ID", "org"),
+    ("FROM", "admin@webexcc.com"),
+    ("SOURCE_IP", "127.0.0.1, 10.0.0.0/8"),
+];
+
+#[test]
+fn the_token_service_is_on_with_its_phrase_and_needs_the_rest() {
+    assert!(read([]).token_service.is_none());
+    let [_, org, from, source] = SERVICE;
+    assert!(read([org, from, source]).token_service.is_none());
+    let config = read(SERVICE);
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    assert!(config.remarks.is_empty());
+    let service = config.token_service.unwrap();
+    assert_eq!((service.org_id.as_str(), service.from.as_str()), ("org", "admin@webexcc.com"));
+    assert_eq!((service.passphrase.expose(), service.sources.len()), ("s3cr3t-and-long-enough", 2));
+    assert_eq!(wrong([SERVICE[0]]), ["ORG_ID", "FROM", "SOURCE_IP"]);
+    for missing in 1..4 {
+        let mut some = SERVICE;
+        some[missing].1 = "";
+        assert_eq!(wrong(some), [SERVICE[missing].0]);
+    }
+    for source in ["localhost", "10.0.0.0/33", "10.0.0.1/8", ",", "127.0.0.1;10.0.0.1"] {
+        let mut some = SERVICE;
+        some[3].1 = source;
+        assert_eq!(wrong(some), ["SOURCE_IP"], "{source}");
+    }
+    let mut short = SERVICE;
+    short[0].1 = "s3cr3t";
+    let remarks = read(short).remarks.concat();
+    assert!(remarks.contains("PASSPHRASE") && !remarks.contains("s3cr3t"), "{remarks}");
+}

@@ -1,0 +1,222 @@
+//! Who may ask for a token as the token service sample's users do, whose token it is, and how that sample splits it.
+
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::SHA256;
+use aws_lc_rs::digest::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::domain::grant::Grant;
+use crate::domain::secret::Secret;
+
+/// What a request must show.
+#[derive(Clone, Debug)]
+pub struct TokenService {
+    /// The organisation: as a UUID, or as Webex's API writes it.
+    pub org_id: String,
+    /// Whatever was agreed on; an address of somebody who consented says whose token it is.
+    pub from: String,
+    /// The phrase.
+    pub passphrase: Secret,
+    /// Where requests may come from.
+    pub sources: Vec<Network>,
+}
+
+/// The three headers of a request, as they came.
+#[derive(Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// `X-Organization-Id`
+    pub org_id: &'a [u8],
+    /// `X-From`
+    pub from: &'a [u8],
+    /// `X-Api-Phrase`
+    pub phrase: &'a [u8],
+}
+
+/// An address, or all that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl TokenService {
+    /// Whether the request is let in. How long it takes says nothing about what is right.
+    #[must_use]
+    pub fn admits(&self, shown: Shown<'_>, from: IpAddr) -> bool {
+        let org_id = same(shown.org_id, &self.org_id);
+        let sender = same(shown.from, &self.from);
+        let phrase = same(shown.phrase, self.passphrase.expose());
+        let source = self.sources.iter().any(|network| network.holds(from));
+        org_id & sender & phrase & source
+    }
+
+    /// Whether the grant is of somebody of the organisation.
+    #[must_use]
+    pub fn is_for(&self, grant: &Grant) -> bool {
+        let wanted = organisation(&self.org_id);
+        let theirs = grant.person.org_id.as_deref().map(organisation);
+        let tail = tail(grant.tokens.access_token.expose()).map(|(_, org)| org);
+        theirs.is_some_and(|theirs| theirs.eq_ignore_ascii_case(&wanted))
+            || tail.is_some_and(|org| org.eq_ignore_ascii_case(&wanted))
+    }
+}
+
+/// Hashes of one length are compared, so that not even the length of what is right can be measured.
+fn same(shown: &[u8], right: &str) -> bool {
+    let (shown, right) = (digest(&SHA256, shown), digest(&SHA256, right.as_bytes()));
+    verify_slices_are_equal(shown.as_ref(), right.as_ref()).is_ok()
+}
+
+/// The UUID inside `base64(ciscospark://us/ORGANIZATION/UUID)`; of anything else, the text itself.
+fn organisation(text: &str) -> String {
+    let plain = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok();
+    let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
+    let uuid = plain.as_deref().and_then(|uri| {
+        let (_, uuid) = uri.strip_prefix("ciscospark://")?.split_once("/ORGANIZATION/")?;
+        Some(uuid.to_owned())
+    });
+    uuid.unwrap_or_else(|| text.to_owned())
+}
+
+/// Cluster and organisation of an opaque token, `…_PF84_UUID`; `None` for one of another shape.
+#[must_use]
+pub fn tail(token: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = token.split('_').collect();
+    match parts.as_slice() {
+        [_, cluster, org] if !cluster.is_empty() && !org.is_empty() => Some((cluster, org)),
+        _ => None,
+    }
+}
+
+impl Network {
+    /// `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`; an IPv4 address in IPv6's clothes counts as itself. `None` for
+    /// anything else, and where bits behind the prefix are set: one of the two is a slip.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix: u8 = match prefix {
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+            Some(_) => return None,
+            None => width,
+        };
+        if prefix > width {
+            return None;
+        }
+        let network = match address.to_canonical() {
+            canonical if canonical != address => Self { address: canonical, prefix: prefix.checked_sub(96)? },
+            _ => Self { address, prefix },
+        };
+        let inverse = !mask(network.bits(), network.prefix);
+        (network.value() & inverse == 0).then_some(network)
+    }
+
+    /// Whether the address is one of these.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let other = Self { address: address.to_canonical(), prefix: self.prefix };
+        let mask = mask(self.bits(), self.prefix);
+        self.bits() == other.bits() && self.value() & mask == other.value() & mask
+    }
+
+    fn bits(&self) -> u8 {
+        if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    fn value(&self) -> u128 {
+        match self.address {
+            IpAddr::V4(ip) => ip.to_bits().into(),
+            IpAddr::V6(ip) => Ipv6Addr::to_bits(ip),
+        }
+    }
+}
+
+/// The first `prefix` of `bits` bits.
+fn mask(bits: u8, prefix: u8) -> u128 {
+    let all = u128::MAX >> (128 - u32::from(bits));
+    let behind = all.checked_shr(prefix.into()).unwrap_or(0);
+    all & !behind | !all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn networks_hold_what_begins_alike() {
+        for (network, inside, outside) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "::192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "::1"),
+            ("::ffff:192.0.2.0/120", "192.0.2.255", "192.0.3.0"),
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("0.0.0.0/0", "255.1.2.3", "2001:db8::1"),
+            ("10.0.0.0/9", "10.127.0.1", "10.128.0.1"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
+            ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
+            ("::/0", "2001:db8::1", "192.0.2.7"),
+        ] {
+            let network = Network::parse(network).unwrap();
+            assert!(network.holds(ip(inside)), "{network:?} {inside}");
+            assert!(!network.holds(ip(outside)), "{network:?} {outside}");
+        }
+        for bad in ["", "localhost", "192.0.2.1/24", "192.0.2.0/33", "::/129", "1.2.3.4/", "1.2.3.4/+8", "/8"]
+        {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_organisation_is_one_in_all_its_spellings() {
+        let uuid = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
+        let plain = format!("ciscospark://us/ORGANIZATION/{uuid}");
+        let padded = base64::engine::general_purpose::STANDARD.encode(&plain);
+        for text in [uuid, &STANDARD_NO_PAD.encode(&plain), &padded] {
+            assert_eq!(organisation(text), uuid);
+        }
+        for other in ["", "x", "Y2lzY28", "ciscospark://us/ORGANIZATION/x"] {
+            assert_eq!(organisation(other), other);
+        }
+    }
+
+    #[test]
+    fn a_token_is_split_into_three_or_not_at_all() {
+        assert_eq!(tail("abc_PF84_org"), Some(("PF84", "org")));
+        for token in ["abc", "abc_PF84", "a_b_c_d", "abc__org", "abc_PF84_", ""] {
+            assert_eq!(tail(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn all_of_it_must_be_right() {
+        let service = TokenService {
+            org_id: "org".to_owned(),
+            from: "ada".to_owned(),
+            passphrase: Secret::new("phrase".to_owned()),
+            sources: vec![Network::parse("127.0.0.1").unwrap()],
+        };
+        let right = Shown { org_id: b"org", from: b"ada", phrase: b"phrase" };
+        assert!(service.admits(right, ip("127.0.0.1")));
+        assert!(!service.admits(right, ip("127.0.0.2")));
+        let wrong = [
+            Shown { org_id: b"", ..right },
+            Shown { from: b"Ada", ..right },
+            Shown { phrase: b"phrasE", ..right },
+            Shown { phrase: b"phrase ", ..right },
+            Shown::default(),
+        ];
+        assert!(wrong.iter().all(|wrong| !service.admits(*wrong, ip("127.0.0.1"))));
+    }
+}

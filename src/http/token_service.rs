@@ -1,0 +1,178 @@
+//! `GET /api/token`: the token service sample's own endpoint, for programs that were written for it. Off unless set.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::Method;
+use hyper::Response;
+use hyper::body::Incoming;
+
+use crate::api_types;
+use crate::domain::grant::Grant;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::domain::person::Who;
+use crate::domain::token_service::Shown;
+use crate::domain::token_service::TokenService;
+use crate::domain::token_service::tail;
+use crate::http::api::Api;
+use crate::http::auth::Auth;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::http::serve::Peer;
+use crate::tokens::Cursor;
+use crate::tokens::Page;
+
+/// The sample's framework does not look at case, nor at a slash at the end.
+const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
+
+/// As with the API: a token that lives less long is seldom of use.
+const MIN_TTL: Duration = Duration::from_secs(60);
+
+/// Persons looked through at once for one of the organisation.
+const STEP: u32 = 500;
+
+/// Why there is no record.
+pub(super) enum NoRecord {
+    /// Something of the request is wrong, or nobody of the organisation is kept. The sample says no more.
+    Malformed,
+    /// Too much was wrong from this address.
+    TooMany(Duration),
+    /// There is somebody, but no live token.
+    NoToken(Refusal),
+}
+
+/// The endpoint, if it is on.
+pub(super) struct Desk {
+    service: TokenService,
+    /// The longest-standing person of the organisation, once found: nobody who comes later stands longer.
+    found: Mutex<Option<PersonId>>,
+}
+
+pub(super) fn is_here(path: &str) -> bool {
+    PATHS.iter().any(|here| path.eq_ignore_ascii_case(here))
+}
+
+impl Desk {
+    pub(super) fn new(service: TokenService) -> Self {
+        Self { service, found: Mutex::new(None) }
+    }
+
+    /// Answers a request that came from `peer`; whatever a proxy says about where it came from is not believed.
+    pub(super) async fn answer(
+        &self,
+        api: &Api,
+        auth: &Auth,
+        request: &hyper::Request<Incoming>,
+        peer: Peer,
+    ) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return respond::not_allowed();
+        }
+        let response = match self.record(api, auth, request.headers(), peer).await {
+            Ok(record) => respond::record(&record),
+            Err(why) => respond::no_record(&why),
+        };
+        log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
+        if request.method() == Method::HEAD { respond::head_of(response) } else { response }
+    }
+
+    async fn record(
+        &self,
+        api: &Api,
+        auth: &Auth,
+        headers: &HeaderMap,
+        peer: Peer,
+    ) -> Result<api_types::TokenRecord, NoRecord> {
+        let from = peer.addr.ip();
+        // A phrase that a person chose can be guessed: whoever was wrong too often is not even listened to.
+        auth.patience(from).map_err(NoRecord::TooMany)?;
+        let shown = shown(headers);
+        if !shown.is_some_and(|shown| self.service.admits(shown, from)) {
+            if headers.contains_key(PHRASE) {
+                auth.one_more_wrong(from).map_err(NoRecord::TooMany)?;
+            }
+            return Err(NoRecord::Malformed);
+        }
+        let refused = |why| NoRecord::NoToken(why);
+        let person = self.person(api).await.map_err(refused)?.ok_or(NoRecord::Malformed)?;
+        let given = api.live(&person, MIN_TTL).await.map_err(refused)?;
+        Ok(self.shown(&given.grant, api))
+    }
+
+    fn shown(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
+        let (tokens, now) = (&grant.tokens, api.parts().clock.now());
+        let (cluster_id, org_id) = match tail(tokens.access_token.expose()) {
+            Some((cluster, org)) => (Some(cluster.to_owned()), org.to_owned()),
+            None => (None, self.service.org_id.clone()),
+        };
+        api_types::TokenRecord {
+            id: 1,
+            org_id,
+            cluster_id,
+            access_token: tokens.access_token.expose().to_owned(),
+            expires_in: grant.life_left(now).as_secs(),
+            refresh_token_expires_in: tokens.refresh_token_expires_at.map(|at| at.until(now).as_secs()),
+            token_type: tokens.token_type.clone(),
+            created_at: grant.obtained_at.to_the_millisecond(),
+            updated_at: grant.renewed_at.to_the_millisecond(),
+        }
+    }
+
+    /// Whose token it is: whom `FROM` names, else whoever of the organisation consented first.
+    async fn person(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
+        if let Ok(email) = Email::parse(&self.service.from) {
+            let view = &api.parts().view;
+            let named = view.resolve(&Who::Email(email)).await.map_err(|why| Refusal::store(&why))?;
+            if let Some(named) = named
+                && self.is_for(api, &named).await?
+            {
+                return Ok(Some(named));
+            }
+        }
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known
+            && self.is_for(api, &known).await?
+        {
+            return Ok(Some(known));
+        }
+        let found = self.look(api).await?;
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        Ok(found)
+    }
+
+    async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, Refusal> {
+        let grant: Option<Arc<Grant>> =
+            api.parts().view.look(person).await.map_err(|why| Refusal::store(&why))?;
+        Ok(grant.is_some_and(|grant| self.service.is_for(&grant)))
+    }
+
+    async fn look(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
+        let mut after = Cursor::default();
+        loop {
+            let now = api.parts().clock.now();
+            let page = Page { after, limit: STEP, state: None, among: None, now };
+            let part = api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
+            if let Some((_, grant)) = part.iter().find(|(_, grant)| self.service.is_for(grant)) {
+                return Ok(Some(grant.person.id.clone()));
+            }
+            let Some((last, _)) = part.last() else { return Ok(None) };
+            after = *last;
+        }
+    }
+}
+
+const PHRASE: &str = "x-api-phrase";
+
+/// Each of the three headers, if each is there once.
+fn shown(headers: &HeaderMap) -> Option<Shown<'_>> {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
+    };
+    Some(Shown { org_id: one("x-organization-id")?, from: one("x-from")?, phrase: one(PHRASE)? })
+}

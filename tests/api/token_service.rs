@@ -1,0 +1,250 @@
+//! `GET /api/token`: what programs of the token service sample get, and what everybody else gets.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+use webex_sim::Person;
+use webex_sim::Settings;
+use webex_sim::TokenShape;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::grant::Grant;
+
+use super::world::Answer;
+use super::world::DAY;
+use super::world::World;
+use super::world::heard;
+
+const PHRASE: &str = "a phrase that is long enough";
+const ORG: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
+const FROM: &str = "admin@webexcc.com";
+
+async fn world_of(settings: Settings, org: &str, from: &str, source: &str) -> World {
+    let variables = [("PASSPHRASE", PHRASE), ("ORG_ID", org), ("FROM", from), ("SOURCE_IP", source)];
+    World::set(settings, &variables).await
+}
+
+async fn world() -> World {
+    world_of(Settings::default(), ORG, FROM, "127.0.0.0/8").await
+}
+
+type Headers<'a> = [(&'a str, &'a str)];
+
+const RIGHT: [(&str, &str); 3] = [("X-Organization-Id", ORG), ("X-From", FROM), ("X-Api-Phrase", PHRASE)];
+
+async fn ask(world: &World, method: Method, path: &str, headers: &Headers<'_>) -> Answer {
+    let request = world.client().build().unwrap().request(method, world.door_url(path));
+    let with = |request: reqwest::RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
+    Answer::of(headers.iter().fold(request, with).send().await.unwrap()).await
+}
+
+async fn get(world: &World, headers: &Headers<'_>) -> Answer {
+    ask(world, Method::GET, "/api/token", headers).await
+}
+
+/// The id of the person whose token it is.
+async fn whose(world: &World, headers: &Headers<'_>) -> String {
+    let token = get(world, headers).await.json()["access_token"].as_str().unwrap().to_owned();
+    for person in world.get("/people").await.json()["people"].as_array().unwrap() {
+        let id = person["person_id"].as_str().unwrap();
+        let theirs = world.get(&format!("/people/{id}/token")).await.json();
+        if theirs["access_token"] == token.as_str() {
+            return id.to_owned();
+        }
+    }
+    panic!("nobody's token");
+}
+
+fn malformed(answer: &Answer) {
+    assert_eq!((answer.status, answer.text.as_str()), (400, r#"{"error":"Malformed Request"}"#));
+    assert_eq!(answer.header("content-type"), "application/json");
+}
+
+#[tokio::test]
+async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_token() {
+    let world = world().await;
+    world.keep(0, Duration::from_secs(3600), |_| {}).await;
+    let answer = get(&world, &RIGHT).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"));
+    let record = answer.json();
+    let fields: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "id",
+        "org_id",
+        "cluster_id",
+        "access_token",
+        "expires_in",
+        "refresh_token_expires_in",
+        "token_type",
+        "createdAt",
+        "updatedAt",
+    ];
+    expected.sort_unstable();
+    let mut fields = fields;
+    fields.sort_unstable();
+    assert_eq!(fields, expected);
+    let token = world.get("/people/ada@example.com/token").await.json();
+    assert_eq!((&record["id"], &record["access_token"]), (&json!(1), &token["access_token"]));
+    assert_eq!((&record["org_id"], &record["cluster_id"]), (&json!(ORG), &json!("PF84")));
+    let left = |name: &str| record[name].as_u64().unwrap();
+    assert!((14 * 86_400 - 3700..=14 * 86_400 - 3600).contains(&left("expires_in")));
+    assert!((90 * 86_400 - 3700..=90 * 86_400 - 3600).contains(&left("refresh_token_expires_in")));
+    assert_eq!(record["token_type"], "Bearer");
+    for name in ["createdAt", "updatedAt"] {
+        let date = record[name].as_str().unwrap();
+        assert!(date.len() == 24 && date.ends_with('Z') && date.as_bytes()[19] == b'.', "{date}");
+    }
+    assert!(!world.sim.with(|webex| webex.secrets_issued()).iter().any(|secret| {
+        *secret != token["access_token"].as_str().unwrap() && answer.text.contains(secret.as_str())
+    }));
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_the_answer_is_the_same() {
+    let world = world().await;
+    world.fresh(0).await;
+    malformed(&get(&world, &[]).await);
+    for at in 0..3 {
+        let mut wrong = RIGHT;
+        wrong[at].1 = "wrong";
+        malformed(&get(&world, &wrong).await);
+        let missing: Vec<_> = RIGHT.into_iter().filter(|header| *header != RIGHT[at]).collect();
+        malformed(&get(&world, &missing).await);
+        let twice: Vec<_> = RIGHT.into_iter().chain([RIGHT[at]]).collect();
+        malformed(&get(&world, &twice).await);
+    }
+    assert_eq!(get(&world, &RIGHT).await.status, 200);
+    let log = heard();
+    assert!(log.contains("GET /api/token 400"));
+    assert!(!log.contains(PHRASE));
+}
+
+#[tokio::test]
+async fn only_the_address_of_the_connection_counts() {
+    let world = world_of(Settings::default(), ORG, FROM, "10.0.0.0/8,::1").await;
+    world.fresh(0).await;
+    let forwarded = [&RIGHT[..], &[("X-Forwarded-For", "10.0.0.1"), ("Forwarded", "for=10.0.0.1")]].concat();
+    malformed(&get(&world, &RIGHT).await);
+    malformed(&get(&world, &forwarded).await);
+}
+
+#[tokio::test]
+async fn without_a_phrase_there_is_nothing_here() {
+    let world = World::new().await;
+    world.fresh(0).await;
+    assert_eq!(get(&world, &RIGHT).await.status, 404);
+    assert_eq!(get(&world, &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_path_and_the_method_are_as_lenient_as_the_samples() {
+    let world = world().await;
+    world.fresh(0).await;
+    let accept = [&RIGHT[..], &[("Accept", "text/html"), ("Content-Type", "text/plain")]].concat();
+    let length = get(&world, &accept).await.header("content-length").to_owned();
+    for path in ["/api/token", "/api/token/", "/API/TOKEN", "/api/token?x=1"] {
+        assert_eq!(ask(&world, Method::GET, path, &RIGHT).await.status, 200, "{path}");
+        let head = ask(&world, Method::HEAD, path, &RIGHT).await;
+        assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("content-length").len(), length.len(), "{path}");
+    }
+    assert_eq!(ask(&world, Method::POST, "/api/token", &RIGHT).await.status, 405);
+    for path in ["/api/tokens", "/api/token/x", "/api"] {
+        assert_eq!(ask(&world, Method::GET, path, &RIGHT).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_the_token_of_whom_from_names_else_of_whoever_came_first() {
+    let mut people = Person::some(3);
+    people[0].org_id = Person::numbered(0).org_id.replace('a', "b");
+    people[0].org_uuid = "00000000-0000-0000-0000-000000000000".to_owned();
+    let settings = || Settings { people: people.clone(), ..Settings::default() };
+    for org in [ORG, &people[1].org_id] {
+        for (from, expected) in
+            [(FROM, 1), ("not an address", 1), ("Katherine@example.com", 2), ("ada@example.com", 1)]
+        {
+            let world = world_of(settings(), org, from, "127.0.0.1").await;
+            let headers = [("X-Organization-Id", org), ("X-From", from), ("X-Api-Phrase", PHRASE)];
+            world.fresh(0).await;
+            malformed(&get(&world, &headers).await);
+            for index in [1, 2] {
+                world.fresh(index).await;
+            }
+            for _ in 0..2 {
+                assert_eq!(whose(&world, &headers).await, people[expected].id, "{org} {from}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_forgotten_gives_way_to_the_next() {
+    let world = world().await;
+    let first = world.fresh(0).await;
+    let second = world.fresh(1).await;
+    assert_eq!(whose(&world, &RIGHT).await, first.as_str());
+    world.house.refresher.forget(&first).await.unwrap();
+    assert_eq!(whose(&world, &RIGHT).await, second.as_str());
+    world.house.refresher.forget(&second).await.unwrap();
+    malformed(&get(&world, &RIGHT).await);
+}
+
+#[tokio::test]
+async fn a_token_of_another_shape_is_not_split() {
+    let settings = Settings { token_shape: TokenShape::Jwt, ..Settings::default() };
+    let world = world_of(settings, ORG, FROM, "127.0.0.1").await;
+    world.fresh(0).await;
+    let record = get(&world, &RIGHT).await.json();
+    assert_eq!((&record["org_id"], &record["cluster_id"]), (&json!(ORG), &Value::Null));
+    assert!(record["access_token"].as_str().unwrap().len() > 2000);
+}
+
+fn dead(grant: &mut Grant) {
+    grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
+}
+
+#[tokio::test]
+async fn a_dead_token_is_refreshed_and_trouble_is_told_apart() {
+    let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
+    let world = world_of(settings, ORG, FROM, "127.0.0.1").await;
+    world.keep(0, DAY * 13, dead).await;
+    let record = get(&world, &RIGHT).await.json();
+    assert!(record["expires_in"].as_u64().unwrap() > 13 * 86_400, "{record}");
+    assert_eq!(world.refreshes(), 1);
+    world.keep(0, DAY * 13, dead).await;
+    let kind = FaultKind::Unavailable { status: 503, html: true };
+    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+    let answer = get(&world, &RIGHT).await;
+    assert_eq!((answer.status, answer.text.as_str()), (503, r#"{"error":"No Live Token"}"#));
+    assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+    world.keep(0, DAY * 13, dead).await;
+    world.sim.with(|webex| {
+        webex.clear_faults();
+        webex.revoke_person(0);
+    });
+    let answer = get(&world, &RIGHT).await;
+    assert_eq!((answer.status, answer.text.as_str()), (409, r#"{"error":"Consent Needed"}"#));
+}
+
+#[tokio::test]
+async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
+    let world = world().await;
+    world.fresh(0).await;
+    for _ in 0..20 {
+        malformed(&get(&world, &[]).await);
+    }
+    let mut wrong = RIGHT;
+    wrong[2].1 = "wrong";
+    for _ in 0..10 {
+        malformed(&get(&world, &wrong).await);
+    }
+    for headers in [wrong, RIGHT] {
+        let answer = get(&world, &headers).await;
+        assert_eq!((answer.status, answer.text.as_str()), (429, r#"{"error":"Too Many Requests"}"#));
+        assert!((1..=6).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+    }
+}
