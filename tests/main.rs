@@ -14,6 +14,8 @@ mod consent;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod end_to_end;
+#[cfg(test)]
 mod event_loop;
 #[cfg(test)]
 mod intake;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: format, lints, tests (those in a real browser, too), documentation.
-# Installs the Debian packages that the browser tests need, where they are missing and it may.
+# Everything that must hold before a change goes in: format, lints, tests (also those with a real browser and with programs
+# written in Python), documentation.
+# Installs what these tests need and is missing: Debian packages, where it may, and Python packages below target/venv.
 # Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,24 +27,47 @@ section() {
 
 # set_up COMMAND=PACKAGE...: installs the packages whose commands are not there.
 set_up() {
-    local pair missing=() as_root=()
+    local pair missing=()
     for pair in "$@"; do
         command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     done
-    [ ${#missing[@]} -gt 0 ] || return 0
+    [ ${#missing[@]} -eq 0 ] || debian_packages "${missing[@]}"
+}
+
+# debian_packages PACKAGE...: installs them, or says who may and ends.
+debian_packages() {
+    local as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
     if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
-        printf 'The browser tests need packages that may not be installed from here. Please run, then try again:\n' >&2
-        printf '    sudo apt-get install %s\n' "${missing[*]}" >&2
+        printf 'The tests need packages that may not be installed from here. Please run, then try again:\n' >&2
+        printf '    sudo apt-get install %s\n' "$*" >&2
         exit 2
     fi
-    printf '\n== installing %s\n' "${missing[*]}"
-    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}")
+    printf '\n== installing %s\n' "$*"
+    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@")
     # The package lists may be missing or old: only then they are fetched.
     "${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; } || {
-        printf 'These packages cannot be installed: %s\n' "${missing[*]}" >&2
+        printf 'These packages cannot be installed: %s\n' "$*" >&2
         exit 2
     }
+}
+
+# python_packages PACKAGE==VERSION...: has exactly these in target/venv. Nothing is fetched where they are there already.
+python_packages() {
+    local venv=target/venv list
+    list=$(printf '%s\n' "$@")
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/packages" 2>/dev/null)" = "$list" ]; then
+        return 0
+    fi
+    # Debian's python3 comes without the part that makes environments.
+    command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || debian_packages python3-venv
+    printf '\n== installing %s\n' "$*"
+    rm -rf "$venv"
+    python3 -m venv "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || {
+        printf 'These Python packages cannot be installed into %s: %s\n' "$venv" "$*" >&2
+        exit 2
+    }
+    printf '%s\n' "$list" >"$venv/packages"
 }
 
 documentation() {
@@ -51,10 +75,13 @@ documentation() {
 }
 
 set_up chromium=chromium chromedriver=chromium-driver
+python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5
 section "format" cargo fmt --all --check
 section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 section "tests" cargo test --workspace --locked --quiet
 section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser::
+section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis
+section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python
 section "documentation" documentation
 
 printf '\n== all passed in %d s\n' $((SECONDS - begun))

@@ -1,0 +1,133 @@
+//! People, the real daemon and the real commands: what one of them does, the other two see.
+
+mod commands;
+mod python;
+mod refusals;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use crate::support::Daemon;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::sim_with;
+
+/// The first two people of the simulator.
+const ADA: &str = "ada@example.com";
+const GRACE: &str = "grace@example.com";
+
+/// A simulated Webex, a daemon, and a shell beside them.
+struct Town {
+    sim: Sim,
+    daemon: Daemon,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Town {
+    /// The first two people have consented.
+    async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let sim = sim_with(settings).await;
+        let daemon = Daemon::start(&sim, &[("RUST_LOG", "trace")]).await;
+        let town = Self { sim, daemon };
+        for person in [0, 1] {
+            assert_eq!(Visitor::new().consent(&town.daemon, person).await.status, 200);
+        }
+        town
+    }
+
+    /// The program with nothing in its environment but where the daemon is.
+    async fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Ended {
+        run(&self.daemon.state_dir(), words).await
+    }
+
+    /// Words are separated by spaces.
+    async fn run(&self, words: &str) -> Ended {
+        self.command(&words.split(' ').collect::<Vec<_>>()).await
+    }
+
+    async fn json(&self, words: &str) -> Value {
+        let out = self.run(words).await.good();
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{words}: {e}: {out}"))
+    }
+
+    /// The live token as the command prints it.
+    async fn token(&self, person: &str) -> String {
+        self.run(&format!("token {person}")).await.good().trim_end().to_owned()
+    }
+
+    /// Whether Webex takes this token now.
+    fn is_live(&self, token: &str) -> bool {
+        let now_ms = self.sim.now_ms();
+        self.sim.with(|webex| webex.is_live(token, now_ms))
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    fn good(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// It failed with this code, one line on stderr, and nothing on stdout.
+    #[track_caller]
+    fn failed(self, code: i32, told: &str) {
+        assert_eq!((self.code, self.out.as_str()), (code, ""), "{self:?}");
+        assert!(self.err.contains(told) && self.err.lines().count() == 1, "{self:?}");
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
+async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> Ended {
+    let run = Command::new(env!("CARGO_BIN_EXE_webex-tokend"))
+        .args(words)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TOKEND_STATE_DIR", state_dir)
+        .current_dir(state_dir.parent().unwrap())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    timeout(HANGS, run).await.expect("the command hangs").unwrap().into()
+}
+
+/// A Webex that gives a new token at every refresh.
+fn always_new() -> Settings {
+    Settings { noop_window: Duration::ZERO, ..Settings::default() }
+}
+
+/// Below the repository, where nothing of it is kept.
+fn in_target(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name)
+}

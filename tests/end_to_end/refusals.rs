@@ -1,0 +1,75 @@
+//! Commands that cannot do what they were asked for, and the exit code that says why.
+
+use std::time::Duration;
+
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use super::ADA;
+use super::GRACE;
+use super::Town;
+use super::run;
+use crate::support::spoil;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn nobody_of_this_name_is_code_3() {
+    let town = Town::new().await;
+    for words in ["token", "refresh", "why", "exec", "forget --yes"] {
+        let rest = if words == "exec" { " -- true" } else { "" };
+        town.run(&format!("{words} eve@example.com{rest}")).await.failed(3, "webex-tokend people");
+    }
+    town.run("key create k --person eve@example.com").await.failed(3, "webex-tokend people");
+}
+
+#[tokio::test]
+async fn somebody_who_must_be_named_and_is_not_is_code_2() {
+    let town = Town::new().await;
+    town.run("token").await.failed(2, "several persons");
+    town.run("token a@b@c").await.failed(2, "PERSON");
+    town.run("token ada@example.com --min-ttl 99999999999").await.failed(2, "min_ttl");
+}
+
+#[tokio::test]
+async fn a_grant_that_webex_took_back_is_code_4_and_the_token_is_given_while_it_lives() {
+    let town = Town::new().await;
+    town.sim.with(|webex| webex.revoke_person(0));
+    town.run(&format!("refresh {ADA} --force")).await.failed(4, "/oauth?person=ada%40example.com");
+    assert!(town.is_live(&town.token(ADA).await));
+    let ended = town.run("people").await;
+    assert!(ended.out.contains("consent_needed") && ended.err.contains("1 must consent again"), "{ended:?}");
+    // More than Webex will ever give again.
+    town.run(&format!("token {ADA} --min-ttl {}", DAY.as_secs() * 30)).await.good();
+    let everybody = town.run("refresh --all --force").await;
+    assert_eq!((everybody.code, everybody.out.lines().count()), (4, 2), "{everybody:?}");
+    assert_eq!(town.run(&format!("token {GRACE}")).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_webex_that_is_away_is_code_6() {
+    let town = Town::new().await;
+    spoil(&town.sim, Endpoint::AccessToken, 1, FaultKind::ResetBefore);
+    town.run(&format!("refresh {ADA} --force")).await.failed(6, "webex-tokend why");
+    assert!(town.is_live(&town.token(ADA).await), "its token is still good");
+}
+
+#[tokio::test]
+async fn no_daemon_and_no_settings_is_code_5() {
+    let home = tempfile::tempdir().unwrap();
+    let state_dir = home.path().join("state");
+    for words in ["token", "people -j", "refresh --all", "key list", "plan", "why", "exec -- true"] {
+        let words: Vec<&str> = words.split(' ').collect();
+        run(&state_dir, &words).await.failed(5, "webex-tokend serve");
+    }
+    assert!(!state_dir.exists(), "a command that does nothing makes nothing");
+}
+
+#[tokio::test]
+async fn a_daemon_that_ended_is_code_5() {
+    let mut town = Town::new().await;
+    assert_eq!(town.daemon.terminate().await.code, Some(0));
+    town.run("people").await.failed(5, "no daemon answers");
+    town.daemon.restart(&[]).await;
+    assert!(town.is_live(&town.token(ADA).await));
+}
