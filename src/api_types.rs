@@ -1,7 +1,9 @@
 //! The JSON that leaves the daemon, shared by the API and the commands. Times are RFC 3339 in UTC; unknown is null.
 
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
+use serde::de::Error as _;
 
 /// A person as the API shows one; no token in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,8 +267,16 @@ pub struct KeyAsked {
     #[serde(default)]
     pub can: Vec<String>,
     /// Days until it opens nothing any more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number")]
     pub days: Option<u32>,
+}
+
+/// JSON has numbers of one kind only: 30.0 is 30.
+fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(from)? else { return Ok(None) };
+    let fits = |n: &f64| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n);
+    let whole = number.as_f64().filter(fits).map(|n| n as u32);
+    whole.map(Some).ok_or_else(|| D::Error::custom("expected a whole number"))
 }
 
 /// A key, without its secret.

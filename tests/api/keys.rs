@@ -44,3 +44,13 @@ async fn the_use_of_a_key_is_noted() {
     };
     tokio::time::timeout(Duration::from_secs(10), noted).await.expect("the use is not noted");
 }
+
+#[tokio::test]
+async fn days_are_a_whole_number_however_json_writes_it() {
+    let world = World::new().await;
+    for (name, days) in [("a", "9"), ("b", "9.0"), ("c", "0.9e1")] {
+        let asked: Value = serde_json::from_str(&format!(r#"{{"name":"{name}","days":{days}}}"#)).unwrap();
+        let made = world.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+        assert!(made.status == 201 && made.json()["key"]["expires_at"].is_string(), "{days}: {made:?}");
+    }
+}

@@ -162,6 +162,10 @@ async fn bodies_are_json_objects_without_surprises() {
         ("/keys", "application/json", r#"{"name":"x","can":["write"]}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","can":["read,admin"]}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","days":0}"#, 400),
+        ("/keys", "application/json", r#"{"name":"x","days":1.5}"#, 400),
+        ("/keys", "application/json", r#"{"name":"x","days":-1}"#, 400),
+        ("/keys", "application/json", r#"{"name":"x","days":1e99}"#, 400),
+        ("/keys", "application/json", r#"{"name":"x","days":"9"}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","persons":["a b"]}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","persons":["nobody@example.com"]}"#, 404),
     ] {

@@ -109,17 +109,20 @@ impl From<Output> for Ended {
     }
 }
 
+/// In an environment that says nothing but where the daemon is.
+fn program(state_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("TOKEND_STATE_DIR", state_dir);
+    command.current_dir(state_dir.parent().unwrap()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn end(command: &mut Command) -> Ended {
+    timeout(HANGS, command.output()).await.expect("the command hangs").unwrap().into()
+}
+
 async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> Ended {
-    let run = Command::new(env!("CARGO_BIN_EXE_webex-tokend"))
-        .args(words)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("TOKEND_STATE_DIR", state_dir)
-        .current_dir(state_dir.parent().unwrap())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    timeout(HANGS, run).await.expect("the command hangs").unwrap().into()
+    end(program(state_dir).args(words)).await
 }
 
 /// A Webex that gives a new token at every refresh.

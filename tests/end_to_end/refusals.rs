@@ -8,6 +8,8 @@ use webex_sim::model::FaultKind;
 use super::ADA;
 use super::GRACE;
 use super::Town;
+use super::end;
+use super::program;
 use super::run;
 use crate::support::spoil;
 
@@ -72,4 +74,13 @@ async fn a_daemon_that_ended_is_code_5() {
     town.run("people").await.failed(5, "no daemon answers");
     town.daemon.restart(&[]).await;
     assert!(town.is_live(&town.token(ADA).await));
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_store_is_code_5() {
+    let town = Town::new().await;
+    let settings = [("MY_APP_CLIENT_ID", "C1"), ("MY_APP_SECRET_ID", "s")];
+    let ended = end(program(&town.daemon.state_dir()).arg("serve").envs(settings)).await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.err.contains("in use by another webex-tokend"), "{ended:?}");
 }
