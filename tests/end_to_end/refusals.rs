@@ -2,18 +2,28 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+use tokio::time::timeout;
+use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
 use super::ADA;
 use super::GRACE;
 use super::Town;
+use super::always_new;
 use super::end;
 use super::program;
 use super::run;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::http;
 use crate::support::spoil;
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// Of an access token: long enough for what comes before its end.
+const LIFE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn nobody_of_this_name_is_code_3() {
@@ -83,4 +93,46 @@ async fn a_second_daemon_on_the_same_store_is_code_5() {
     let ended = end(program(&town.daemon.state_dir()).arg("serve").envs(settings)).await;
     assert_eq!(ended.code, 5, "{ended:?}");
     assert!(ended.err.contains("in use by another webex-tokend"), "{ended:?}");
+}
+
+/// A daemon and people whose tokens are dead by now. What Webex is to do from then on is `then`'s.
+async fn with_dead_tokens(then: impl FnOnce(&Town)) -> Town {
+    let town = Town::with(Settings { access_lifetime: LIFE, ..always_new() }).await;
+    assert!(town.is_live(&town.token(ADA).await));
+    then(&town);
+    let ended = async {
+        while town.run(&format!("token {ADA}")).await.code == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(HANGS, ended).await.expect("the token does not end");
+    town
+}
+
+#[tokio::test]
+async fn a_dead_token_and_no_grant_is_code_4_for_everybody_who_asks() {
+    let town = with_dead_tokens(|town| town.sim.with(|webex| webex.revoke_person(0))).await;
+    town.run(&format!("token {ADA}")).await.failed(4, "/oauth?person=ada%40example.com");
+    town.run(&format!("exec {ADA} -- true")).await.failed(4, "/oauth?person=ada%40example.com");
+    let key = town.run("key create any").await.good();
+    let url = town.daemon.url(&format!("/api/v1/people/{ADA}/token"));
+    let answer = http().get(url).bearer_auth(key.trim_end()).send().await.unwrap();
+    assert_eq!(answer.status(), 409);
+    let problem: Value = answer.json().await.unwrap();
+    assert!(problem["consent_url"].as_str().unwrap().ends_with("/oauth?person=ada%40example.com"));
+    // The way out.
+    Visitor::new().consent(&town.daemon, 0).await;
+    assert!(town.is_live(&town.token(ADA).await));
+}
+
+#[tokio::test]
+async fn a_dead_token_and_no_webex_is_code_6_and_says_when_to_ask_again() {
+    let away = |town: &Town| spoil(&town.sim, Endpoint::AccessToken, u32::MAX, FaultKind::ResetBefore);
+    let town = with_dead_tokens(away).await;
+    town.run(&format!("token {ADA}")).await.failed(6, "try again later");
+    let key = town.run("key create any").await.good();
+    let url = town.daemon.url(&format!("/api/v1/people/{ADA}/token"));
+    let answer = http().get(url).bearer_auth(key.trim_end()).send().await.unwrap();
+    let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!(answer.status() == 503 && wait > 0, "{wait}");
 }
