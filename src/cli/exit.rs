@@ -92,7 +92,6 @@ impl From<Problem> for Failure {
             line = format!("{}; the person consents at {url}", line.trim_end_matches('.'));
         }
         let advice = match exit {
-            Exit::UnknownPerson => "; `webex-tokend people` lists who is stored",
             Exit::WebexUnreachable => "; try again later, `webex-tokend doctor` looks for the reason",
             _ => "",
         };

@@ -137,15 +137,18 @@ fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
 
 fn retry(grant: &Grant, now: UnixTime) -> Word {
     let (failures, at) = (grant.failures, grant.next.due_at);
-    if failures == 0 || grant.standing == Standing::ConsentNeeded {
-        return Word {
-            rule: "retry",
-            refresh: None,
-            at: None,
-            says: "the last refresh did not fail".to_owned(),
-        };
+    let silent = match grant.standing {
+        Standing::ConsentNeeded => {
+            Some("a retry would not help, only the person can; now and then one is sent all the same")
+        }
+        Standing::Alive if failures == 0 => Some("the last refresh did not fail"),
+        Standing::Alive => None,
+    };
+    if let Some(says) = silent {
+        return Word { rule: "retry", refresh: None, at: None, says: says.to_owned() };
     }
-    let says = format!("{failures} failures in a row, the last at {}; tried again at {at}", grant.last.at);
+    let says =
+        format!("failed in a row: {failures}, the last time at {}; tried again at {at}", grant.last.at);
     let wait = now < at;
     Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
 }

@@ -19,7 +19,7 @@ pub struct Ahead {
     /// About how many refreshes there will be.
     pub refreshes: u32,
     /// When the person must consent again, if it comes by then: the end of the refresh token as last reported; for a
-    /// grant that Webex no longer renews, the end of the access token, which may have passed.
+    /// grant that Webex no longer renews, now.
     pub consent_by: Option<UnixTime>,
 }
 
@@ -37,7 +37,7 @@ pub fn ahead(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Ah
         Standing::ConsentNeeded => {
             let probes_left = REPROBES.saturating_add(1).saturating_sub(grant.failures);
             let count = left.map_or(0, |left| fitting(left, REPROBE_STEP).min(probes_left));
-            (count, Some(grant.tokens.expires_at))
+            (count, Some(now))
         }
     };
     Ahead { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_grant_is_only_probed_and_wants_consent_before_its_token_ends() {
+    fn a_dead_grant_is_only_probed_and_wants_consent_now() {
         let mut dead = grant();
         dead.standing = Standing::ConsentNeeded;
         dead.failures = 2;
         dead.next = Next::at(T0 + days(1));
         let ahead_of_it = ahead(&dead, &POLICY, T0, T0 + days(90));
         assert_eq!(ahead_of_it.refreshes, 4);
-        assert_eq!(ahead_of_it.consent_by, Some(dead.tokens.expires_at));
+        assert_eq!(ahead_of_it.consent_by, Some(T0));
         dead.next = Next::NEVER;
         let ahead_of_it = ahead(&dead, &POLICY, T0, UnixTime::NEVER);
         assert_eq!((ahead_of_it.refreshes, ahead_of_it.next_refresh_at), (0, None));

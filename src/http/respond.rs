@@ -184,7 +184,7 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::UnknownPerson => (
             StatusCode::NOT_FOUND,
             "No such person",
-            "Nobody of this id or address has consented here; ask for the list of people.".into(),
+            "Nobody of this id or address has consented here; the list of people (`webex-tokend people`) says who has.".into(),
         ),
         Refusal::NotFound(what) => (StatusCode::NOT_FOUND, "Nothing here", what.clone()),
         Refusal::MethodNotAllowed(allow) => {

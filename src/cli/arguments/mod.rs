@@ -324,7 +324,7 @@ pub struct KeyCreate {
     #[arg(long, value_delimiter = ',', default_value = "read", value_parser = ["read", "refresh", "admin"])]
     pub can: Vec<String>,
     /// It opens nothing after so many days
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: Option<u32>,
     /// The way to the daemon.
     #[command(flatten)]

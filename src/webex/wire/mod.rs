@@ -204,9 +204,14 @@ fn words_of(json: &Value) -> Vec<&str> {
     top.chain(inner).collect()
 }
 
+/// What an error body says, for people. A message that only wraps one of the other texts says nothing more (webex-api,
+/// "Errors": `POST failed: HTTP/1.1 400 Bad Request (… error = '…')`).
 fn shown_of(json: &Value) -> String {
-    let mut words: Vec<String> =
-        words_of(json).into_iter().map(show).filter(|text| !text.is_empty()).collect();
+    let all = words_of(json);
+    let wraps =
+        |text: &str| all.iter().any(|other| other.contains(' ') && *other != text && text.contains(other));
+    let said = all.iter().filter(|text| !wraps(text)).map(|text| show(text)).filter(|text| !text.is_empty());
+    let mut words: Vec<String> = said.collect();
     words.dedup();
     if words.is_empty() { String::new() } else { format!(": {}", one_line(&words.join(": "))) }
 }
