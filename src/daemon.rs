@@ -6,6 +6,7 @@ use tokio::signal::unix::signal;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::config::WEBEX_BASE;
 use crate::consent::Hooked;
 use crate::house::House;
 use crate::house::HouseError;
@@ -111,6 +112,9 @@ async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError
     }
     if census.elsewhere > 0 {
         log::warn!("kept for other client ids than MY_APP_CLIENT_ID, and left alone: {}", census.elsewhere);
+    }
+    if config.integration.base != WEBEX_BASE {
+        log::warn!("Webex is looked for at {} (WEBEX_API_BASE_URL)", config.integration.base);
     }
     for listen in &config.door.addresses {
         log::info!("listening on {}", listen.address);

@@ -7,6 +7,7 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::domain::key::KeyRecord;
@@ -32,6 +33,8 @@ pub struct Keys {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     table: RwLock<BTreeMap<String, KeyRecord>>,
+    /// One change at a time: a key that is revoked while it is made must not live on in memory.
+    changes: Semaphore,
 }
 
 /// What a new key should be.
@@ -74,7 +77,7 @@ impl Keys {
     /// The store's.
     pub async fn load(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let table = store.keys().await?.into_iter().map(|key| (key.id.clone(), key)).collect();
-        Ok(Self { store, clock, table: RwLock::new(table) })
+        Ok(Self { store, clock, table: RwLock::new(table), changes: Semaphore::new(1) })
     }
 
     /// The record of a key that opens something at present.
@@ -115,6 +118,8 @@ impl Keys {
         if !printable || new.name.chars().count() > NAME_MAX {
             return Err(KeyError::Name);
         }
+        // It is never closed.
+        let _change = self.changes.acquire().await;
         if self.table.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return Err(KeyError::TooMany);
         }
@@ -135,6 +140,7 @@ impl Keys {
     /// # Errors
     /// The store's; the key then still opens what it did.
     pub async fn revoke(&self, name: &str) -> Result<bool, StoreError> {
+        let _change = self.changes.acquire().await;
         let gone = self.store.revoke_key(name.to_owned()).await?;
         self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, key| key.name != name);
         Ok(gone)
@@ -147,12 +153,6 @@ impl Keys {
         let mut keys: Vec<KeyRecord> = table.values().cloned().collect();
         keys.sort_by_key(|key| (key.created_at, key.name.clone()));
         keys
-    }
-
-    /// The present, as the keys see it.
-    #[must_use]
-    pub fn now(&self) -> UnixTime {
-        self.clock.now()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// After a signal, what runs (a consent, a refresh) has so long to finish; service managers kill after 90 s.
-pub const GRACE: Duration = Duration::from_secs(30);
+pub const GRACE: Duration = Duration::from_secs(75);
 
 /// A set of tasks that are told to stop together and waited for together. Clones share the set.
 #[derive(Clone, Debug, Default)]

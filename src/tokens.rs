@@ -110,6 +110,12 @@ impl LiveView {
         cache.old.remove(person);
         cache.emails.clear();
     }
+
+    /// Lets readers see that many grants changed at once.
+    pub fn publish_all(&self) {
+        let mut cache = self.cache();
+        *cache = Cache { epoch: cache.epoch + 1, ..Cache::default() };
+    }
 }
 
 impl Cache {

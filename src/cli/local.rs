@@ -25,7 +25,9 @@ use crate::tasks::Tasks;
 /// What a command needs beside the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Nothing.
+    /// A store that is there: looking must not make one, or a mistyped directory would look like lost people.
+    Kept,
+    /// A store, which is made if there is none.
     Store,
     /// A consent by browser ends at the redirect URI: somebody must listen there.
     Door,
@@ -52,6 +54,10 @@ impl Local {
             .map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
             return Err(CallError::NotRunning(socket.clone(), "its store is in its memory only"));
+        }
+        let missing = config.store.path().is_some_and(|path| !path.exists());
+        if needs == Needs::Kept && missing {
+            return Err(CallError::NotRunning(socket.clone(), "there is no store to work on without it"));
         }
         logging::start(false, Some(source.get("RUST_LOG").unwrap_or("warn")));
         let runtime = tokio::runtime::Builder::new_current_thread()

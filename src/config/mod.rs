@@ -219,6 +219,9 @@ fn foreign(reader: &Reader<'_>) -> Vec<String> {
 }
 
 const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
+/// Where Webex is, unless a setting says otherwise (webex-api, "Endpoints").
+pub const WEBEX_BASE: &str = "https://webexapis.com/v1";
+
 const DEFAULT_REDIRECT_URI: &str = "https://localhost:8000/oauth";
 const DAY: f64 = 86_400.0;
 
@@ -263,7 +266,7 @@ fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
 
 /// The client secret goes there, so plain HTTP only where nobody can listen.
 fn base(reader: &mut Reader<'_>) -> Option<String> {
-    let text = reader.text("WEBEX_API_BASE_URL").unwrap_or("https://webexapis.com/v1");
+    let text = reader.text("WEBEX_API_BASE_URL").unwrap_or(WEBEX_BASE);
     let fits = Url::parse(text).is_ok_and(|url| {
         let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
         safe && url.has_host()
@@ -294,10 +297,17 @@ fn policy(reader: &mut Reader<'_>) -> Option<Policy> {
     })
 }
 
+const SLOWEST: f64 = 0.01;
+
 fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
     let at_once = reader.whole("EVENT_LOOP_CONCURRENCY", 16, 1..=1024, "refreshes");
     let per_second =
         reader.decimal("EVENT_LOOP_MAX_PER_SECOND", 20.0, 0.0..=10_000.0, "refreshes a second (0: no cap)");
+    // Slower than one in a minute and a half, and a refresh on demand would never see its turn.
+    if per_second.is_some_and(|rate| rate > 0.0 && rate < SLOWEST) {
+        reader.wrong("EVENT_LOOP_MAX_PER_SECOND", &format!("0 for no cap, or at least {SLOWEST}"));
+        return None;
+    }
     Some(Pace { at_once: usize::try_from(at_once?).ok()?, per_second: per_second? })
 }
 

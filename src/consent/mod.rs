@@ -62,7 +62,12 @@ const EXCHANGES: usize = 64;
 const PLACE: &str = "ticket";
 
 /// A code is spent by the time Webex is asked whose it is; a hiccup there must not waste the person's consent.
-const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+const ASK_AGAIN: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
+
+/// Nor must a hiccup of the store.
+const KEEP_AGAIN: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// The consents of one integration.
 pub struct Consents {
@@ -299,10 +304,16 @@ impl Consents {
     async fn save(&self, person: Person, tokens: Tokens, sent_at: UnixTime) -> Result<Saved, StoreError> {
         let id = person.id.clone();
         let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
-        let saved = self.store.save_consent(grant).await?;
+        let mut saved = self.store.save_consent(grant.clone()).await;
+        for pause in KEEP_AGAIN {
+            let Err(why) = &saved else { break };
+            log::error!("{id}: the consent cannot be kept yet: {why}");
+            sleep(pause).await;
+            saved = self.store.save_consent(grant.clone()).await;
+        }
         self.view.publish(&id);
         self.wake.nudge();
-        Ok(saved)
+        saved
     }
 
     async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {

@@ -140,12 +140,6 @@ impl KeyRecord {
         let same = verify_slices_are_equal(&self.hash, &hash(key)).is_ok();
         same && self.expires_at.is_none_or(|end| now < end)
     }
-
-    /// Whether it is not kept from this person.
-    #[must_use]
-    pub fn covers(&self, person: &PersonId) -> bool {
-        self.persons.as_ref().is_none_or(|persons| persons.contains(person))
-    }
 }
 
 /// The id in a text that looks like a key.
@@ -204,14 +198,5 @@ mod tests {
         assert!(Rights::parse("admin").unwrap().allow(Right::Read));
         assert_eq!(Rights::parse("read,write").unwrap_err(), "write");
         assert!(!Rights::default().allow(Right::Read));
-    }
-
-    #[test]
-    fn a_key_is_limited_to_its_persons() {
-        let (_, mut record) = key();
-        let (ada, eve) = (PersonId::parse("ada").unwrap(), PersonId::parse("eve").unwrap());
-        assert!(record.covers(&eve));
-        record.persons = Some(vec![ada.clone()]);
-        assert!(record.covers(&ada) && !record.covers(&eve));
     }
 }

@@ -14,6 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -73,11 +76,15 @@ impl ControlSocket {
         }
         // Bound where nobody else can reach it, and moved into place when its mode is set: never open to others, never
         // half there.
-        let room = dir.join(format!(".{}", std::process::id()));
-        let _ = fs::remove_dir_all(&room);
+        let mut name = [0; 6];
+        rand::fill(&mut name)
+            .map_err(|_| refused(io::Error::other("the system has no random bytes to give")))?;
+        let room = dir.join(format!(".{}", URL_SAFE_NO_PAD.encode(name)));
         DirBuilder::new().mode(0o700).create(&room).map_err(refused)?;
-        let placed = place(&room.join("s"), path);
-        let _ = fs::remove_dir_all(&room);
+        let made = room.join("s");
+        let placed = place(&made, path);
+        let _ = fs::remove_file(&made);
+        let _ = fs::remove_dir(&room);
         placed.map_err(refused)
     }
 

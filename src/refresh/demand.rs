@@ -124,6 +124,13 @@ impl Refresher {
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
+        if !force && self.backs_off(&before, now) {
+            let detail = format!(
+                "the last refresh failed a moment ago ({}); force it to ask all the same",
+                before.last.detail
+            );
+            return Ok(Report { came: Came::Skipped, detail, grant: before });
+        }
         self.fly(person, ASKER_WAIT).await;
         let grant = self.known(person).await?;
         if grant.last == before.last {
@@ -171,9 +178,14 @@ impl Refresher {
 
     fn reader_may_ask(&self, grant: &Grant, now: UnixTime) -> bool {
         let floor = self.parts().policy.floor_for(grant.dates().lifetime());
+        grant.standing == Standing::Alive && now >= grant.answered_at + floor && !self.backs_off(grant, now)
+    }
+
+    /// Whether it failed so lately, or in such a way, that asking again would only do harm.
+    fn backs_off(&self, grant: &Grant, now: UnixTime) -> bool {
         let failing = grant.failures > 0 && now < grant.last.at + READER_STEP;
         let limited = grant.last.outcome == Outcome::TokenLimit && now < grant.next.due_at;
-        grant.standing == Standing::Alive && now >= grant.answered_at + floor && !failing && !limited
+        failing || limited
     }
 
     fn give(&self, grant: Arc<Grant>, min_ttl: Duration) -> Result<Given, NoToken> {
@@ -207,6 +219,8 @@ impl Refresher {
 
     async fn fly_one(&self, busy: Busy) {
         let Ok(_place) = self.asked().acquire().await else { return };
+        // Before the claim, whose lease would run out while it waits.
+        self.starts().mine().await;
         let now = self.parts().clock.now();
         let admission = self.breaker().admit(now);
         if matches!(admission, Admission::Hold(_)) {
@@ -215,7 +229,7 @@ impl Refresher {
         let person = busy.person().clone();
         match self.claim_one(busy).await {
             Ok(Some(taken)) => {
-                self.refresh(taken).await;
+                self.send(taken).await;
                 return;
             }
             Ok(None) => {}

@@ -34,6 +34,8 @@ pub struct EventLoop {
     regular: UnixTime,
     /// When the breaker lets the next refresh through.
     held_until: Option<UnixTime>,
+    /// The clock and the timer when they were last compared.
+    compared: (UnixTime, Instant),
 }
 
 impl EventLoop {
@@ -41,7 +43,8 @@ impl EventLoop {
     #[must_use]
     pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
-        Self { refresher, wake, stopping, pass, regular: UnixTime::NEVER, held_until: None }
+        let compared = (refresher.parts().clock.now(), Instant::now());
+        Self { refresher, wake, stopping, pass, regular: UnixTime::NEVER, held_until: None, compared }
     }
 
     /// Runs until it is told to stop; finishes the refreshes under way then.
@@ -74,9 +77,11 @@ impl EventLoop {
         self.held_until = None;
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
+            self.compare_clocks().await;
             match self.pass.step(began).await {
                 Step::More => {}
-                Step::Full => self.one_ended().await,
+                Step::Full => self.one_ended(SLICE).await,
+                Step::Later(wait) => self.one_ended(wait).await,
                 Step::Done(held_until) => {
                     self.held_until = held_until;
                     started_all = true;
@@ -85,10 +90,11 @@ impl EventLoop {
         }
     }
 
-    async fn one_ended(&mut self) {
-        let left = self.regular.until(self.now()).min(SLICE);
+    /// Waits until a refresh has ended, if one runs, but not longer than `most`.
+    async fn one_ended(&mut self, most: Duration) {
+        let left = self.regular.until(self.now()).min(most).min(SLICE);
         tokio::select! {
-            () = self.pass.ended() => {}
+            () = self.pass.ended(), if !self.pass.idle() => {}
             () = sleep(left) => {}
             () = self.stopping.cancelled() => {}
         }
@@ -103,6 +109,7 @@ impl EventLoop {
         let earliest = self.now() + SHORTEST;
         let mut told = false;
         loop {
+            self.compare_clocks().await;
             let now = self.now();
             // A clock set back must not stretch the sleep.
             self.regular = self.regular.min(now + self.sleep());
@@ -134,20 +141,26 @@ impl EventLoop {
 
     /// One slice of a nap; shorter when something happens.
     async fn slice(&mut self, length: Duration) {
-        let (wall, timer) = (self.now(), Instant::now());
         tokio::select! {
             () = sleep(length) => {}
             () = self.wake.nudged() => {}
             () = self.stopping.cancelled() => {}
             () = self.pass.ended(), if !self.pass.idle() => {}
         }
+    }
+
+    /// Notices a clock that was set since this was last called, whatever was done meanwhile.
+    async fn compare_clocks(&mut self) {
+        let (wall, timer) = self.compared;
+        self.compared = (self.now(), Instant::now());
         let passed = i64::try_from(timer.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let shift = self.now().0.saturating_sub(wall.0).saturating_sub(passed);
+        let shift = self.compared.0.0.saturating_sub(wall.0).saturating_sub(passed);
         if shift < -CLOCK_SET {
             log::warn!(
                 "event loop: the clock was set back by {} s; dates in its future are mended",
                 -shift / 1000
             );
+            self.held_until = None;
             revise::mend_clock(self.refresher.parts()).await;
         } else if shift > CLOCK_SET {
             log::warn!(

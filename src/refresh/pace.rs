@@ -24,8 +24,8 @@ pub(super) struct Starts {
     next: Mutex<Option<Instant>>,
 }
 
-/// A claim must not wait for its start longer than this, or its lease would run out meanwhile.
-const LONGEST_WAIT: f64 = 5.0;
+/// Nothing is claimed while starts are given out further ahead than this, or leases would run out meanwhile.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Pace {
     /// How many may be claimed in one go.
@@ -38,7 +38,7 @@ impl Pace {
             clippy::cast_sign_loss,
             reason = "saturates; never negative"
         )]
-        let soon = (self.per_second * LONGEST_WAIT) as usize;
+        let soon = (self.per_second * LONGEST_WAIT.as_secs_f64()) as usize;
         soon.clamp(1, self.at_once.max(1))
     }
 
@@ -53,6 +53,12 @@ impl Pace {
 }
 
 impl Starts {
+    /// How far ahead starts are given out already.
+    pub(super) fn ahead(&self) -> Duration {
+        let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.map(|next| next.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
     /// Returns when one more refresh may start.
     pub(super) async fn mine(&self) {
         if self.spacing.is_zero() {

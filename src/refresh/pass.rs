@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use crate::domain::breaker::Admission;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
+use crate::refresh::pace::LONGEST_WAIT;
 use crate::refresh::refresher::Refresher;
 use crate::refresh::refresher::Taken;
+
+/// A store that cannot be written is tried again after this, not sooner.
+const STORE_STEP: Duration = Duration::from_secs(30);
 
 /// Refreshes under way, and what became of those that ended.
 pub(super) struct Pass {
@@ -48,6 +53,8 @@ pub(super) enum Step {
     More,
     /// All places are taken, or a probe is out: wait for one to end.
     Full,
+    /// The pace gives no start before this has gone by.
+    Later(Duration),
     /// Nothing more is to be claimed before this time, if it is known.
     Done(Option<UnixTime>),
 }
@@ -64,6 +71,10 @@ impl Pass {
         if free == 0 {
             return Step::Full;
         }
+        let ahead = self.refresher.starts().ahead();
+        if ahead > LONGEST_WAIT {
+            return Step::Later(ahead - LONGEST_WAIT);
+        }
         let now = parts.clock.now();
         let admission = self.refresher.breaker().admit(now);
         let (limit, probe) = match admission {
@@ -76,7 +87,10 @@ impl Pass {
             Ok(claimed) => claimed,
             Err(why) => {
                 log::error!("no refresh is sent, since it could not be kept: {why}");
-                return Step::Done(None);
+                if probe {
+                    self.refresher.breaker().no_probe(now);
+                }
+                return Step::Done(Some(now + STORE_STEP));
             }
         };
         for person in &unreadable {

@@ -106,6 +106,10 @@ impl Refresher {
         &self.parts
     }
 
+    pub(super) fn starts(&self) -> &Starts {
+        &self.starts
+    }
+
     pub(super) fn asked(&self) -> &Semaphore {
         &self.asked
     }
@@ -151,14 +155,22 @@ impl Refresher {
 
     /// Refreshes a claimed grant and keeps what became of it. `None` if it was not sent, or not kept.
     pub(super) async fn refresh(&self, taken: Taken) -> Option<Outcome> {
-        let Taken { claim, busy: _busy } = taken;
-        let person = claim.grant.person.id.clone();
-        let lease_end = self.parts.clock.now() + LEASE;
+        let claimed_at = self.parts.clock.now();
         self.starts.mine().await;
-        if self.parts.clock.now() + CALL > lease_end {
-            log::info!("{}: not refreshed, its turn came too late; it is due again", claim.grant.person);
+        if self.parts.clock.now() + CALL > claimed_at + LEASE {
+            let person = &taken.claim.grant.person;
+            log::info!(
+                "{person}: not refreshed, its turn came too late; it is due again when its lease ends"
+            );
             return None;
         }
+        self.send(taken).await
+    }
+
+    /// Refreshes a claimed grant whose start has come.
+    pub(super) async fn send(&self, taken: Taken) -> Option<Outcome> {
+        let Taken { claim, busy: _busy } = taken;
+        let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let now = self.parts.clock.now();
         let (verdict, turn) = {

@@ -14,7 +14,6 @@ use crate::refresh::refresher::Refresher;
 use crate::store::Cursor;
 use crate::store::Note;
 use crate::store::Revision;
-use crate::store::Store;
 use crate::store::StoreError;
 
 /// Grants shown in one step: some milliseconds of the writer's time.
@@ -38,11 +37,11 @@ impl Refresher {
         }
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
         if parts.store.recall(Note::Policy).await?.as_deref() != Some(&known) {
-            all(&*parts.store, Arc::new(move |grant| replan(grant, &policy, now))).await?;
+            all(parts, Arc::new(move |grant| replan(grant, &policy, now))).await?;
             parts.store.remember(Note::Policy, known).await?;
         }
         if all_now {
-            all(&*parts.store, Arc::new(move |grant| due(grant, now))).await?;
+            all(parts, Arc::new(move |grant| due(grant, now))).await?;
         }
         Ok(())
     }
@@ -51,15 +50,20 @@ impl Refresher {
 /// See [`mend`]. Trouble with the store is logged: the loop goes on with what it has.
 pub(super) async fn mend_clock(parts: &Parts) {
     let now = parts.clock.now();
-    if let Err(why) = all(&*parts.store, Arc::new(move |grant| mend(grant, now))).await {
+    let mended = async {
+        all(parts, Arc::new(move |grant| mend(grant, now))).await?;
+        parts.store.settle(now).await
+    };
+    if let Err(why) = mended.await {
         log::error!("dates could not be mended: {why}");
     }
 }
 
-async fn all(store: &dyn Store, revision: Revision) -> Result<(), StoreError> {
+async fn all(parts: &Parts, revision: Revision) -> Result<(), StoreError> {
     let mut after = Some(Cursor::default());
     while let Some(cursor) = after {
-        after = store.revise(cursor, STEP, revision.clone()).await?;
+        after = parts.store.revise(cursor, STEP, revision.clone()).await?;
+        parts.view.publish_all();
     }
     Ok(())
 }

@@ -225,6 +225,10 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.latest)
     }
 
+    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
+        self.answer(|inner| inner.latest = inner.latest.map(|latest| latest.min(now)))
+    }
+
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
         self.answer(|inner| inner.notes.get(note.name()).cloned())
     }

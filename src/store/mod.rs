@@ -70,6 +70,9 @@ pub trait Store: Send + Sync {
     /// The latest moment at which anything was kept: a clock that reads less has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;
 
+    /// Brings [`Store::latest`] back to `now` if it is later: what was kept by a fast clock has been mended.
+    fn settle(&self, now: UnixTime) -> Answer<'_, ()>;
+
     /// A short text kept for the loop.
     fn recall(&self, note: Note) -> Answer<'_, Option<String>>;
 
@@ -278,9 +281,6 @@ pub enum StoreError {
         /// What the system said.
         why: String,
     },
-    /// `TOKEND_STORE_URL` names a kind of store that this build does not have.
-    #[error("TOKEND_STORE_URL is {0:?}; expected sqlite:PATH or memory:")]
-    UnknownUrl(String),
     /// No room.
     #[error(
         "the store cannot be written, its disk is full; free some space (refreshes go on by themselves then)"

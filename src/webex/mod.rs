@@ -172,7 +172,11 @@ impl Webex {
     async fn token_call(&self, path: &str, payload: Payload) -> Reply {
         let sent_at = self.clock.now();
         match self.call(path, payload).await {
-            Ok(raw) => wire::token_reply(&raw, sent_at, self.clock.now()),
+            Ok(raw) => {
+                // A clock set back meanwhile must not date the answer into the future.
+                let now = self.clock.now();
+                wire::token_reply(&raw, sent_at.min(now), now)
+            }
             Err(why) => Reply {
                 sent_at,
                 tracking_id: None,

@@ -112,6 +112,10 @@ impl HttpTransport {
             .timeout(WHOLE)
             .redirect(Policy::none())
             .retry(reqwest::retry::never());
+        if plain {
+            // Only this machine may see what is not encrypted, whatever HTTP_PROXY says.
+            client = client.no_proxy();
+        }
         if let Some(pem) = extra_roots {
             let roots = Certificate::from_pem_bundle(pem).map_err(|e| TransportError::Roots(chain(&e)))?;
             if roots.is_empty() {

@@ -28,6 +28,7 @@ fn a_store_in_use_is_told_and_not_waited_for_long() {
     let desk = Desk::new();
     let lock = std::fs::File::create(desk.path("tokend.db.lock")).unwrap();
     lock.lock().unwrap();
+    std::fs::write(desk.path("tokend.db"), b"").unwrap();
     let mut command = desk.command(&["people"]);
     let output = command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s").output().unwrap();
     super::Ended::from(output).failed(5, "in use by another process");

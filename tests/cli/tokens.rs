@@ -86,7 +86,7 @@ fn of_several_persons_one_must_be_named() {
 #[test]
 fn every_refusal_has_its_exit_code_and_says_what_to_do() {
     let table = [
-        (404, "unknown_person", 3, "webex-tokend people"),
+        (404, "unknown_person", 3, "detail"),
         (409, "consent_needed", 4, "https://localhost:8000/oauth"),
         (400, "bad_request", 2, "detail"),
         (503, "webex_unavailable", 6, "detail"),

@@ -144,7 +144,7 @@ async fn a_token_of_nobody_is_not_kept() {
         (1, FaultKind::Client401),
         (1, raw(r#"{"displayName":"Nobody"}"#)),
         (1, raw("{\"id\":\"\"}")),
-        (3, json(503)),
+        (4, json(503)),
     ] {
         spoil(&sim, Endpoint::PeopleMe, times, kind.clone());
         let answered = visitor.consent(&daemon, 0).await;

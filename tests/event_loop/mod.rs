@@ -156,6 +156,19 @@ async fn a_pass_longer_than_the_sleep_goes_on_and_does_not_pile_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_slowest_pace_serves_everybody_in_turn() {
+    let mut world = World::with(Settings::default(), POLICY, Pace { at_once: 16, per_second: 0.01 });
+    world.consents(6).await;
+    sleep(2 * DAY).await;
+    world.start(false).await;
+    sleep(HOUR / 2).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 6);
+    for person in 0..6 {
+        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_restart_the_schedule_goes_on_where_it_was() {
     let mut world = World::new(Settings::default());
     world.start(false).await;

@@ -1,5 +1,7 @@
 //! Clocks that jump: neither a storm nor starvation.
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 use webex_sim::Settings;
 
@@ -69,4 +71,31 @@ async fn a_clock_years_ahead_at_boot_and_mended_later_starves_nobody() {
         sleep(HOUR).await;
         assert!(world.is_live(0).await && world.is_live(1).await, "at {}", world.now());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_while_refreshes_are_under_way_starves_nobody() {
+    let mut world = World::new(Settings::default());
+    world.clock.set_by(365 * DAY_MS);
+    world.consents(3).await;
+    sleep(2 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_secs(20);
+    world.start(false).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.model().counters().in_flight, 3);
+    world.clock.set_by(-365 * DAY_MS);
+    sleep(MINUTE).await;
+    world.model().settings_mut().latency = Duration::ZERO;
+    for person in 0..3 {
+        let grant = world.grant(person).await;
+        assert!(grant.renewed_at <= world.now(), "nothing is renewed in the future");
+    }
+    for _ in 0..20 * 24 {
+        sleep(HOUR).await;
+        for person in 0..3 {
+            assert!(world.is_live(person).await, "person {person} at {}", world.now());
+        }
+    }
+    world.stop().await;
+    assert!(world.store.latest().await.unwrap().unwrap() <= world.now(), "the store's clock is mended, too");
 }

@@ -12,6 +12,16 @@ use crate::cli::exit::Failure;
 
 const VARIABLES: [&str; 2] = ["WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
 
+/// What the caller's shell may hold for the daemon is none of the command's business.
+const SECRETS: [&str; 6] = [
+    "MY_APP_SECRET_ID",
+    "CLIENT_SECRET",
+    "WEBEX_SECRET",
+    "PASSPHRASE",
+    "TEST_ACCESS_TOKEN",
+    "TEST_REFRESH_TOKEN",
+];
+
 /// Does not return where all goes well: signals and the exit code are the command's own from then on.
 pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
     if let Some(name) = asked.env.iter().find(|name| !is_variable(name)) {
@@ -27,6 +37,9 @@ pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
     drop(handle);
     let mut command = Command::new(program);
     command.args(arguments);
+    for name in SECRETS {
+        command.env_remove(name);
+    }
     for name in VARIABLES.into_iter().chain(asked.env.iter().map(String::as_str)) {
         command.env(name, &token.access_token);
     }

@@ -63,7 +63,7 @@ fn surroundings(daemon: Daemon) -> Result<Surroundings, Failure> {
 
 fn answer(ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
     let paper = Paper::of_stdout(&surroundings.source);
-    let open = || Handle::open(surroundings, Needs::Store);
+    let open = || Handle::open(surroundings, Needs::Kept);
     match ask {
         Ask::Token(asked) => token::run(&mut open()?, &asked),
         Ask::Exec(asked) => exec::run(open()?, &asked),
@@ -75,7 +75,7 @@ fn answer(ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
         Ask::Login(asked) => login::run(surroundings, &asked, paper),
         Ask::Import(asked) => {
             let file = import::read(&asked, &surroundings.source)?;
-            import::run(&mut open()?, &file)
+            import::run(&mut Handle::open(surroundings, Needs::Store)?, &file)
         }
         Ask::Key(asked) => keys::run(&mut open()?, asked, paper),
     }

@@ -208,6 +208,7 @@ impl Grant {
         now: UnixTime,
     ) -> Self {
         let mut next = self.clone();
+        let sent_at = sent_at.min(now);
         next.last = Attempt { at: now, outcome: verdict.outcome(), detail: verdict.detail().to_owned() };
         next.failures = self.failures.saturating_add(1);
         let who = &self.person.id;

@@ -124,7 +124,10 @@ impl Api {
     /// Answers one request to `/api/v1/…`; never fails.
     pub async fn answer(&self, request: Request<Bytes>, caller: Caller) -> Response<Body> {
         let head = request.method() == Method::HEAD;
-        log::debug!("{} {}", request.method(), request.uri().path());
+        // Whoever knows a login's id may consent into it.
+        let path = request.uri().path();
+        let told = path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path);
+        log::debug!("{} {told}", request.method());
         let answered = routes::answer(self, request, caller).await;
         let response = answered.unwrap_or_else(|why| respond::refusal(&why));
         if head { respond::head_of(response) } else { response }

@@ -149,6 +149,10 @@ impl Store for SqliteStore {
         self.read(|db, _| queries::latest(db))
     }
 
+    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
+        self.write(move |db, _| queries::settle(db, now))
+    }
+
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
         self.read(move |db, shelf| queries::recall(db, shelf, note))
     }

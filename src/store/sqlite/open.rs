@@ -74,6 +74,10 @@ fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
     make_parent(&path)?;
     match fs::canonicalize(&path) {
         Ok(true_path) => Ok(true_path),
+        // Two processes would lock two names of one file.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            Err(StoreError::File { path, why: "is a link to a file that is not there".to_owned() })
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(path),
         Err(e) => Err(file_error(&path, &e)),
     }

@@ -272,6 +272,11 @@ pub(super) fn latest(db: &Connection) -> Result<Option<UnixTime>, StoreError> {
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0).map(UnixTime)).optional()?)
 }
 
+pub(super) fn settle(db: &Connection, now: UnixTime) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE meta SET value = min(value, ?1) WHERE name = 'latest'")?.execute([now.0])?;
+    Ok(())
+}
+
 pub(super) fn recall(db: &Connection, shelf: &Shelf, note: Note) -> Result<Option<String>, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([note_name(shelf, note)], |row| row.get(0)).optional()?)
