@@ -1,6 +1,8 @@
 //! People, the real daemon and the real commands: what one of them does, the other two see.
 
+mod alone;
 mod commands;
+mod login;
 mod python;
 mod refusals;
 

@@ -1,0 +1,111 @@
+//! Commands without a daemon: the same code, on the store itself.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde_json::Value;
+use webex_sim::Sim;
+
+use super::ADA;
+use super::Ended;
+use super::always_new;
+use super::end;
+use super::program;
+use crate::support::sim_with;
+
+/// A store, and a shell with the daemon's settings; no daemon.
+struct Alone {
+    sim: Sim,
+    home: tempfile::TempDir,
+}
+
+impl Alone {
+    async fn new() -> Self {
+        Self { sim: sim_with(always_new()).await, home: tempfile::tempdir().unwrap() }
+    }
+
+    async fn run(&self, words: &str) -> Ended {
+        let (id, secret) = self.sim.with(|webex| {
+            let settings = webex.settings();
+            (settings.client_id.clone(), settings.client_secret.clone())
+        });
+        let state_dir = self.home.path().join("state");
+        let mut command = program(&state_dir);
+        command.current_dir(self.home.path()).args(words.split(' '));
+        command.env("MY_APP_CLIENT_ID", id).env("MY_APP_SECRET_ID", secret);
+        command.env("WEBEX_API_BASE_URL", self.sim.base_url());
+        end(&mut command).await
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// A person's refresh token, as somebody else's program would hold it.
+    fn refresh_token(&self, person: usize) -> String {
+        let now = self.sim.now_ms();
+        self.sim.with(|webex| webex.mint(now, person)).refresh_token
+    }
+}
+
+/// As the token service sample's database has it; the access token is the first of its three parts.
+fn token_app(path: &Path, refresh_token: &str) {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, org_id VARCHAR(255), cluster_id VARCHAR(255), \
+         access_token VARCHAR(255), expires_in INTEGER, refresh_token VARCHAR(255), refresh_token_expires_in INTEGER, \
+         token_type VARCHAR(255), created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL)",
+    )
+    .unwrap();
+    let row =
+        "INSERT INTO tokens VALUES (1, 'org', 'PF84', 'a', 43199, ?1, 5086614, 'Bearer', '2022', '2022')";
+    db.execute(row, [refresh_token]).unwrap();
+}
+
+#[tokio::test]
+async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
+    let alone = Alone::new().await;
+    alone.run("people").await.failed(5, "there is no store");
+    assert!(!alone.home.path().join("state").exists(), "looking makes nothing");
+
+    let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
+    std::fs::write(alone.file("grants.jsonl"), lines).unwrap();
+    let wtr = format!("{{\"refresh_token\":\"{}\",\"token\":\"old\"}}", alone.refresh_token(1));
+    std::fs::write(alone.file(".wtr-cli.json"), wtr).unwrap();
+    let env = format!("ACCESS_TOKEN=\nREFRESH_TOKEN={}\n", alone.refresh_token(2));
+    std::fs::write(alone.file("old.env"), env).unwrap();
+    token_app(&alone.file("db.sqlite"), &alone.refresh_token(3));
+    for file in ["grants.jsonl", ".wtr-cli.json", "old.env", "db.sqlite"] {
+        let out = alone.run(&format!("import {file}")).await.good();
+        assert!(out.contains(": new "), "{file}: {out}");
+    }
+    let again = alone.run("import grants.jsonl").await.good();
+    assert!(again.contains(": replaced "), "{again}");
+
+    let people: Value = serde_json::from_str(&alone.run("people -j").await.good()).unwrap();
+    assert_eq!(people["people"].as_array().unwrap().len(), 4);
+    let token = alone.run(&format!("token {ADA}")).await.good();
+    let now = alone.sim.now_ms();
+    assert!(alone.sim.with(|webex| webex.is_live(token.trim(), now)));
+    let refreshed = alone.run(&format!("refresh {ADA} --force")).await.good();
+    assert!(refreshed.contains(": renewed"), "{refreshed}");
+    let exec = alone.run(&format!("exec {ADA} -- env")).await.good();
+    assert!(exec.contains("WEBEX_ACCESS_TOKEN=") && !exec.contains("MY_APP_SECRET_ID"), "{exec}");
+    assert!(alone.run(&format!("why {ADA}")).await.good().contains("survival"));
+    assert_eq!(alone.run("plan --days 2").await.good().lines().count(), 5);
+    assert!(alone.run("key create one --can read").await.good().starts_with("wtk_"));
+    assert!(alone.run("key list").await.good().contains("one"));
+    alone.run(&format!("forget {ADA} --yes")).await.good();
+    alone.run(&format!("token {ADA}")).await.failed(3, "Nobody of this id or address");
+}
+
+#[tokio::test]
+async fn a_dead_grant_is_not_taken_over_and_says_why() {
+    let alone = Alone::new().await;
+    let dead = alone.refresh_token(0);
+    alone.sim.with(|webex| webex.kill_refresh_token(&dead));
+    std::fs::write(alone.file("grants.jsonl"), format!("{{\"refresh_token\":\"{dead}\"}}\n")).unwrap();
+    let ended = alone.run("import grants.jsonl").await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("refused") && !ended.out.contains(&dead), "{ended:?}");
+}

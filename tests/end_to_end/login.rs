@@ -1,0 +1,68 @@
+//! `login` in a terminal: by a browser somewhere else, and by the device grant.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use url::Url;
+
+use super::Ended;
+use super::Town;
+use super::program;
+use crate::support::Visitor;
+
+/// Starts a login and reads what it says until a line is the one.
+async fn begun(town: &Town, words: &str, is_it: impl Fn(&str) -> bool) -> (Child, String) {
+    let mut command = program(&town.daemon.state_dir());
+    command.args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if is_it(line.trim()) {
+            return (child, line.trim().to_owned());
+        }
+    }
+    panic!("{words} ended without the line");
+}
+
+async fn ended(child: Child) -> Ended {
+    tokio::time::timeout(crate::support::HANGS, child.wait_with_output()).await.unwrap().unwrap().into()
+}
+
+#[tokio::test]
+async fn whoever_opens_the_link_is_logged_in_and_the_terminal_learns_it() {
+    let town = Town::new().await;
+    let (child, line) =
+        begun(&town, "login --no-browser -t 20 -j", |line| line.contains("/oauth?login=")).await;
+    let url = line.split_whitespace().find(|word| word.contains("/oauth?login=")).unwrap();
+    let (visitor, begin) = (Visitor::new(), Url::parse(url).unwrap());
+    let to_webex = visitor.get(begin).await;
+    let decided = format!("{}&decision=accept&person=2", to_webex.header("location").unwrap());
+    let back = visitor.get(Url::parse(&decided).unwrap()).await;
+    let page = visitor.get(Url::parse(back.header("location").unwrap()).unwrap()).await;
+    assert!(page.says("Access Granted"));
+    let out = ended(child).await.good();
+    let token: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(town.is_live(token["access_token"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn whoever_types_the_code_on_another_device_is_logged_in() {
+    let town = Town::new().await;
+    let is_code = |line: &str| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit());
+    let (child, code) = begun(&town, "login --device -t 30", is_code).await;
+    assert!(town.sim.with(|webex| webex.approve_device(&code, 3)));
+    let out = ended(child).await.good();
+    assert!(out.contains('@'), "{out}");
+    assert_eq!(town.json("people -j").await["people"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_decline_ends_the_login_with_code_4() {
+    let town = Town::new().await;
+    let is_code = |line: &str| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit());
+    let (child, code) = begun(&town, "login --device -t 30", is_code).await;
+    assert!(town.sim.with(|webex| webex.decline_device(&code)));
+    assert_eq!(ended(child).await.code, 4);
+}
