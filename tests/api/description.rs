@@ -166,18 +166,18 @@ async fn the_document_is_served_as_it_is() {
 #[tokio::test]
 #[ignore = "needs schemathesis"]
 async fn schemathesis_finds_no_violation() {
+    // A login that is waited for waits: its status is asked for with made-up ids only, or the run would take hours.
+    schemathesis(&["--exclude-path", "/logins/{id}"]).await;
+    schemathesis(&["--include-path", "/logins/{id}", "--phases", "examples,coverage,fuzzing"]).await;
+}
+
+/// In a world of its own: a run removes persons and revokes keys, its own among them.
+async fn schemathesis(which: &[&str]) {
     let world = World::new().await;
     for index in 0..6 {
         world.fresh(index).await;
     }
     let key = world.key_that_can("admin").await;
-    // A login that is waited for waits: its status is asked for with made-up ids only, or the run would take hours.
-    schemathesis(&world, &key, &["--exclude-path", "/logins/{id}"]).await;
-    schemathesis(&world, &key, &["--include-path", "/logins/{id}", "--phases", "examples,coverage,fuzzing"])
-        .await;
-}
-
-async fn schemathesis(world: &World, key: &str, which: &[&str]) {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/schemathesis");
     let run = tokio::process::Command::new(program)
         .args(["run", &world.url("/openapi.json"), "--tls-verify", "false", "--seed", "1", "--checks", "all"])
