@@ -149,3 +149,15 @@ fn every_variable_that_is_read_is_known() {
         assert!(VARIABLES.contains(&name), "{name} is read but not in the list");
     }
 }
+
+#[test]
+fn a_pace_too_slow_for_anybody_to_get_a_turn_is_a_mistake() {
+    for rate in ["1e-20", "0.0001", "0.009"] {
+        let mistakes = stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).unwrap_err();
+        assert_eq!(mistakes.0.len(), 1, "{mistakes}");
+        assert!(mistakes.to_string().starts_with("EVENT_LOOP_MAX_PER_SECOND: found "), "{mistakes}");
+    }
+    for rate in ["0", "0.01", "20"] {
+        assert!(stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).is_ok(), "{rate}");
+    }
+}
