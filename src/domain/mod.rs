@@ -8,6 +8,7 @@ pub mod key;
 pub mod person;
 pub mod plan;
 pub mod schedule;
+pub mod scope;
 pub mod secret;
 pub mod ticket;
 pub mod time;

@@ -12,8 +12,8 @@ use crate::consent;
 use crate::consent::ConsentError;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
+use crate::http::pages;
 use crate::http::pages::Granted;
-use crate::http::pages::Problem;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
@@ -29,7 +29,8 @@ impl Door {
                 let sealed = self.cookies.find(headers, &consent::name_of(&state));
                 self.consents.declined(&error, &state, sealed);
             }
-            return self.refused(&error);
+            // What Webex wrote beside the error is not shown: anybody can make such a link.
+            return respond::webex_refused(&self.frame, &error);
         }
         match (asked.remove("code"), asked.remove("state")) {
             (None, None) => self.begin(&asked, headers),
@@ -91,42 +92,14 @@ impl Door {
     fn granted(&self, granted: &consent::Granted) -> Response<Body> {
         let email = granted.person.email.as_ref().map(Email::as_str);
         let name = granted.person.display_name.as_deref().or(email).unwrap_or("whoever you are");
-        respond::page(StatusCode::OK, &Granted { frame: &self.frame, name, scopes: &granted.scopes })
+        respond::page(
+            StatusCode::OK,
+            &Granted { frame: &self.frame, name, scopes: pages::scopes(&granted.scopes) },
+        )
     }
 
     fn stale(&self) -> Response<Body> {
         respond::consent_problem(&self.frame, ConsentError::Stale)
-    }
-
-    /// Webex sent the browser back without a code. What it wrote beside the error is not shown: anybody can make such
-    /// a link.
-    fn refused(&self, error: &str) -> Response<Body> {
-        let (status, heading, text) = match error {
-            "access_denied" => (
-                StatusCode::FORBIDDEN,
-                "You did not consent",
-                "Webex says that you declined. Nothing was changed, and no program acts for you. You may start again \
-                 whenever you like.",
-            ),
-            "invalid_scope" => (
-                StatusCode::BAD_REQUEST,
-                "Webex does not know what is asked for",
-                "The scopes that this service asks for are not those registered with its integration. The people who \
-                 run it must make MY_APP_SCOPES and the integration agree.",
-            ),
-            "server_error" => (
-                StatusCode::BAD_GATEWAY,
-                "Webex has a problem",
-                "Webex could not finish the consent. Nothing was changed. Please start again in a few minutes.",
-            ),
-            _ => (
-                StatusCode::BAD_REQUEST,
-                "Webex ended the consent",
-                "Webex sent you back without a consent. Nothing was changed. Please start again; if it happens again, \
-                 tell the people who run this service.",
-            ),
-        };
-        respond::problem(&self.frame, status, &Problem { heading, text, tracking_id: None, again: true })
     }
 }
 

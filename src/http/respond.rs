@@ -14,16 +14,18 @@ use serde::Serialize;
 use crate::api_types;
 use crate::consent::ConsentError;
 use crate::http::body::BodyError;
+use crate::http::pages::Asset;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::ProblemPage;
+use crate::http::pages::problem;
 use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 use crate::http::token_service::NoRecord;
 
-/// Nothing but our own style sheet; no frames around us, no forms, no scripts.
-const CSP: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing but our own style sheet and icon; no frames around us, no forms, no scripts.
+const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+                   frame-ancestors 'none'";
 
 /// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
 const ALWAYS: [(HeaderName, &str); 4] = [
@@ -83,8 +85,8 @@ pub(super) fn redirect(url: &str) -> Response<Body> {
     }
 }
 
-pub(super) fn asset(content_type: &'static str, body: &'static str) -> Response<Body> {
-    let mut response = with(StatusCode::OK, content_type, body);
+pub(super) fn asset(asset: &'static Asset) -> Response<Body> {
+    let mut response = with(StatusCode::OK, asset.content_type, asset.text);
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     response.headers_mut().insert(header::CACHE_CONTROL, forever);
     response
@@ -274,41 +276,29 @@ fn seconds(span: Duration) -> HeaderValue {
 
 /// What a failed consent looks like.
 pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Body> {
-    let (status, heading, text, tracking_id) = match error {
-        ConsentError::Stale => (
-            StatusCode::BAD_REQUEST,
-            "This link is no longer good",
-            "It was used before, took too long, or was begun in another browser. Nothing was changed. If you saw \
-             “Access Granted” a moment ago, all is well.",
-            None,
-        ),
-        ConsentError::Refused { tracking_id, .. } => (
-            StatusCode::BAD_GATEWAY,
-            "Webex did not accept it",
-            "Webex refused what it had sent with you a moment before. Nothing was changed. Please start again; if it \
-             happens again, tell the people who run this service.",
-            tracking_id,
-        ),
-        ConsentError::Unreachable { tracking_id, .. } => (
-            StatusCode::BAD_GATEWAY,
-            "Webex cannot be reached",
-            "You did consent, but Webex does not answer this service at the moment. Nothing was changed. Reload this \
-             page in a minute, or start again later.",
-            tracking_id,
-        ),
-        ConsentError::Crowded => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Very many people at once",
-            "Please reload this page in a few seconds.",
-            None,
-        ),
-        ConsentError::Store(_) | ConsentError::NoTicket => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Your consent could not be kept",
-            "This service has a problem of its own, which the people who run it find in its log. Please start again \
-             later.",
-            None,
-        ),
+    let (status, told) = match error {
+        ConsentError::Stale => (StatusCode::BAD_REQUEST, problem::STALE),
+        ConsentError::Refused { tracking_id, .. } => {
+            (StatusCode::BAD_GATEWAY, problem::REFUSED.traced(tracking_id))
+        }
+        ConsentError::Unreachable { tracking_id, .. } => {
+            (StatusCode::BAD_GATEWAY, problem::UNREACHABLE.traced(tracking_id))
+        }
+        ConsentError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, problem::CROWDED),
+        ConsentError::Store(_) | ConsentError::NoTicket => {
+            (StatusCode::INTERNAL_SERVER_ERROR, problem::NOT_KEPT)
+        }
     };
-    problem(frame, status, &Problem { heading, text, tracking_id, again: true })
+    problem(frame, status, &told)
+}
+
+/// What it looks like when Webex sends the browser back without a code.
+pub(super) fn webex_refused(frame: &Frame, error: &str) -> Response<Body> {
+    let (status, told) = match error {
+        "access_denied" => (StatusCode::FORBIDDEN, problem::DECLINED),
+        "invalid_scope" => (StatusCode::BAD_REQUEST, problem::WRONG_SCOPES),
+        "server_error" => (StatusCode::BAD_GATEWAY, problem::WEBEX_BROKEN),
+        _ => (StatusCode::BAD_REQUEST, problem::ENDED),
+    };
+    problem(frame, status, &told)
 }

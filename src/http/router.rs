@@ -21,7 +21,7 @@ use crate::http::cookies::Cookies;
 use crate::http::pages;
 use crate::http::pages::Frame;
 use crate::http::pages::Home;
-use crate::http::pages::Problem;
+use crate::http::pages::problem;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
@@ -49,8 +49,7 @@ impl Door {
     pub fn new(api: Api, redirect_uri: &Url) -> Self {
         let Parts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let frame =
-            Frame { style: format!("{prefix}{}", *pages::STYLE_PATH), start: redirect_uri.path().to_owned() };
+        let frame = Frame::new(&prefix, redirect_uri.path());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
         Self {
             consents: consents.clone(),
@@ -114,13 +113,15 @@ impl Door {
             "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
-            path if path == *pages::STYLE_PATH => respond::asset("text/css; charset=utf-8", pages::STYLE),
-            _ => self.not_found(),
+            path => pages::asset(path).map_or_else(|| self.not_found(), respond::asset),
         }
     }
 
     fn home(&self) -> Response<Body> {
-        respond::page(StatusCode::OK, &Home { frame: &self.frame, scopes: self.consents.scopes() })
+        respond::page(
+            StatusCode::OK,
+            &Home { frame: &self.frame, scopes: pages::scopes(self.consents.scopes()) },
+        )
     }
 
     async fn ready(&self) -> Response<Body> {
@@ -134,9 +135,7 @@ impl Door {
     }
 
     fn not_found(&self) -> Response<Body> {
-        let text = "There is nothing at this address. A consent starts on the home page.";
-        let problem = Problem { heading: "Nothing here", text, tracking_id: None, again: false };
-        respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem)
+        respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem::NOT_FOUND)
     }
 }
 

@@ -1,4 +1,6 @@
-//! What people see: templates, checked when compiled, and the one style sheet.
+//! What people see: templates, checked when compiled, the one style sheet and the icon.
+
+pub(super) mod problem;
 
 use std::sync::LazyLock;
 
@@ -7,29 +9,77 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The style sheet, embedded.
-pub(super) const STYLE: &str = include_str!("style.css");
+use crate::domain::scope;
+pub(super) use crate::http::pages::problem::Problem;
+pub(super) use crate::http::pages::problem::ProblemPage;
 
-/// Its name holds a hash of it, so that it may be cached for ever.
-pub(super) static STYLE_PATH: LazyLock<String> = LazyLock::new(|| {
-    let hash = digest::digest(&digest::SHA256, STYLE.as_bytes());
-    format!("/assets/style.{}.css", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default()))
-});
+/// A file that pages load, embedded. Its path holds a hash of it, so that it may be cached for ever.
+#[derive(Debug)]
+pub(super) struct Asset {
+    pub(super) path: String,
+    pub(super) content_type: &'static str,
+    pub(super) text: &'static str,
+}
+
+impl Asset {
+    fn new(name: &str, ending: &str, content_type: &'static str, text: &'static str) -> Self {
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default());
+        Self { path: format!("/assets/{name}.{hash}.{ending}"), content_type, text }
+    }
+}
+
+/// The visual language and all that follows from it.
+pub(super) static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("style.css")));
+
+/// What a browser's tab shows; without it browsers ask for `/favicon.ico`.
+pub(super) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("icon.svg")));
+
+/// The asset at this path.
+pub(super) fn asset(path: &str) -> Option<&'static Asset> {
+    [&*STYLE, &*ICON].into_iter().find(|asset| asset.path == path)
+}
 
 /// Paths that every page links to, as the browser sees them.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     /// Of the style sheet.
     pub(super) style: String,
+    /// Of the icon.
+    pub(super) icon: String,
+    /// Of the home page.
+    pub(super) home: String,
     /// Of the start of a consent.
     pub(super) start: String,
+}
+
+impl Frame {
+    /// Of a daemon whose pages are below `prefix`, and whose consents start at `start`.
+    pub(super) fn new(prefix: &str, start: &str) -> Self {
+        let at = |path: &str| format!("{prefix}{path}");
+        Self { style: at(&STYLE.path), icon: at(&ICON.path), home: at("/"), start: start.to_owned() }
+    }
+}
+
+/// A scope, as a page lists it.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    name: &'a str,
+    words: Option<&'static str>,
+}
+
+/// Scopes, as a page lists them.
+pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
+    names.iter().map(|name| Scope { name, words: scope::in_words(name) }).collect()
 }
 
 #[derive(Template)]
 #[template(path = "home.html")]
 pub(super) struct Home<'a> {
     pub(super) frame: &'a Frame,
-    pub(super) scopes: &'a [String],
+    pub(super) scopes: Vec<Scope<'a>>,
 }
 
 #[derive(Template)]
@@ -37,23 +87,5 @@ pub(super) struct Home<'a> {
 pub(super) struct Granted<'a> {
     pub(super) frame: &'a Frame,
     pub(super) name: &'a str,
-    pub(super) scopes: &'a [String],
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-pub(super) struct ProblemPage<'a> {
-    pub(super) frame: &'a Frame,
-    pub(super) problem: &'a Problem,
-}
-
-/// What went wrong, told to the person in front of the browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) heading: &'static str,
-    pub(super) text: &'static str,
-    /// To quote to Webex.
-    pub(super) tracking_id: Option<String>,
-    /// Whether starting again may help.
-    pub(super) again: bool,
+    pub(super) scopes: Vec<Scope<'a>>,
 }

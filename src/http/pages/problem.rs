@@ -1,0 +1,199 @@
+//! What may go wrong in front of a browser, said once: what happened, and what to do next.
+
+use askama::Template;
+
+use crate::http::pages::Frame;
+
+/// A page about something that did not go well.
+#[derive(Template)]
+#[template(path = "problem.html")]
+pub(in crate::http) struct ProblemPage<'a> {
+    pub(in crate::http) frame: &'a Frame,
+    pub(in crate::http) problem: &'a Problem,
+}
+
+/// What went wrong, told to the person in front of the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Problem {
+    pub(in crate::http) tone: Tone,
+    pub(in crate::http) heading: &'static str,
+    /// What happened.
+    pub(in crate::http) text: &'static str,
+    /// What to do next, where the buttons do not say it all.
+    pub(in crate::http) next: Option<&'static str>,
+    /// To quote to Webex.
+    pub(in crate::http) tracking_id: Option<String>,
+    pub(in crate::http) ways: Ways,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Tone {
+    /// Nothing is wrong: somebody chose so, or came to the wrong place.
+    Calm,
+    /// It passes.
+    Warn,
+    /// Somebody must mend something.
+    Bad,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// An SVG path in a box of 24 by 24: so that colour is not all that tells them apart.
+    fn drawing(self) -> &'static str {
+        match self {
+            Self::Calm => "M12 11v6M12 7v.01",
+            Self::Warn => "M12 6v7M12 17v.01",
+            Self::Bad => "M7 7l10 10M17 7L7 17",
+        }
+    }
+}
+
+/// Which buttons there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Ways {
+    /// The same address again: its ticket still holds.
+    Reload,
+    /// A new consent.
+    Start,
+    /// To the home page.
+    Home,
+}
+
+const fn problem(tone: Tone, heading: &'static str, text: &'static str, ways: Ways) -> Problem {
+    Problem { tone, heading, text, next: None, tracking_id: None, ways }
+}
+
+impl Problem {
+    const fn then(mut self, next: &'static str) -> Self {
+        self.next = Some(next);
+        self
+    }
+
+    /// The same with Webex's name for its answer.
+    pub(in crate::http) fn traced(mut self, tracking_id: Option<String>) -> Self {
+        self.tracking_id = tracking_id;
+        self
+    }
+}
+
+pub(in crate::http) const NOT_FOUND: Problem = problem(
+    Tone::Calm,
+    "Nothing here",
+    "There is nothing at this address. A consent starts on the home page.",
+    Ways::Home,
+);
+
+pub(in crate::http) const STALE: Problem = problem(
+    Tone::Warn,
+    "This link is no longer good",
+    "It was used before, took longer than 15 minutes, or was begun in another browser or under another address. Nothing \
+     was changed.",
+    Ways::Start,
+)
+.then(
+    "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Else start again, and let \
+     your browser keep cookies for this site until you are back from Webex.",
+);
+
+pub(in crate::http) const REFUSED: Problem = problem(
+    Tone::Bad,
+    "Webex did not accept it",
+    "Webex refused what it had sent with you a moment before. Nothing was changed.",
+    Ways::Start,
+)
+.then("Please start again; if it happens again, tell the people who run this service.");
+
+pub(in crate::http) const UNREACHABLE: Problem = problem(
+    Tone::Warn,
+    "Webex cannot be reached",
+    "You did consent, but Webex does not answer this service at the moment. Nothing was changed.",
+    Ways::Reload,
+)
+.then("Wait a minute, then try again: what Webex gave you is still good. If that does not help, start again later.");
+
+pub(in crate::http) const CROWDED: Problem = problem(
+    Tone::Warn,
+    "Very many people at once",
+    "More people come back from Webex at this moment than this service takes at once. Nothing of yours is lost.",
+    Ways::Reload,
+)
+.then("Please try again in a few seconds.");
+
+pub(in crate::http) const NOT_KEPT: Problem = problem(
+    Tone::Bad,
+    "Your consent could not be kept",
+    "This service has a problem of its own, which the people who run it find in its log.",
+    Ways::Start,
+)
+.then("Please start again later, and tell them if it goes on.");
+
+pub(in crate::http) const DECLINED: Problem = problem(
+    Tone::Calm,
+    "You did not consent",
+    "Webex says that you declined. Nothing was changed, and nothing new may act for you.",
+    Ways::Start,
+)
+.then("You may close this window, or start again whenever you like.");
+
+pub(in crate::http) const WRONG_SCOPES: Problem = problem(
+    Tone::Bad,
+    "Webex does not know what is asked for",
+    "The scopes that this service asks for are not those registered with its integration. You did nothing wrong, and \
+     nothing was changed.",
+    Ways::Start,
+)
+.then("The people who run it must make MY_APP_SCOPES and the integration agree; start again after that.");
+
+pub(in crate::http) const WEBEX_BROKEN: Problem = problem(
+    Tone::Warn,
+    "Webex has a problem",
+    "Webex could not finish the consent. Nothing was changed.",
+    Ways::Start,
+)
+.then("Please start again in a few minutes.");
+
+pub(in crate::http) const ENDED: Problem = problem(
+    Tone::Bad,
+    "Webex ended the consent",
+    "Webex sent you back without a consent. Nothing was changed.",
+    Ways::Start,
+)
+.then("Please start again; if it happens again, tell the people who run this service.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_says_what_happened_and_offers_a_way_on() {
+        let all = [
+            NOT_FOUND,
+            STALE,
+            REFUSED,
+            UNREACHABLE,
+            CROWDED,
+            NOT_KEPT,
+            DECLINED,
+            WRONG_SCOPES,
+            WEBEX_BROKEN,
+            ENDED,
+        ];
+        let frame = Frame::new("/webex", "/webex/oauth");
+        for problem in all {
+            let html = ProblemPage { frame: &frame, problem: &problem }.render().unwrap();
+            let heading = format!("<h1 id=\"problem\">{}</h1>", problem.heading);
+            assert!(html.contains(&heading), "{html}");
+            assert!(html.contains(&format!("<title>{} · webex-tokend</title>", problem.heading)), "{html}");
+            assert_eq!(html.matches("class=\"button\"").count(), 1, "{html}");
+            assert!(problem.text.ends_with('.') && problem.next.is_none_or(|next| next.ends_with('.')));
+        }
+    }
+}
