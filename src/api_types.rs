@@ -320,6 +320,23 @@ pub struct KeyList {
     pub keys: Vec<Key>,
 }
 
+/// A one-time link to the dashboard.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DashboardLink {
+    /// To be opened in a browser; opens nothing without the code.
+    pub url: String,
+    /// Six digits, to be typed there.
+    pub code: String,
+    /// From when on it opens nothing.
+    pub expires_at: String,
+}
+
+impl std::fmt::Debug for DashboardLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DashboardLink").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
 /// An error (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -88,6 +88,15 @@ impl Keys {
         table.get(id_of(key)?).filter(|record| record.admits(key, now)).cloned()
     }
 
+    /// The record as it is now of a key that was admitted before, if it still opens something.
+    #[must_use]
+    pub fn live(&self, record: &KeyRecord) -> Option<KeyRecord> {
+        let now = self.clock.now();
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |kept: &&KeyRecord| kept.hash == record.hash && kept.is_alive(now);
+        table.get(&record.id).filter(same).cloned()
+    }
+
     /// Notes that a key was used, now and then.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 //! | [`keys`] | API keys at work |
 //! | [`consent`] | one use case: begin -> URL; finish(code, state) -> kept grant; also logins, the device grant, taking over |
 //! | [`refresh`] | the other use case: the event loop and one pass of it |
-//! | [`http`] | the door: sockets, TLS, the router, pages; the only map from errors to statuses |
+//! | [`http`] | the door: sockets, TLS, the router, pages, the dashboard; the only map from errors to statuses |
 //! | [`config`] | every setting, typed, defaulted, all mistakes at once |
 //! | [`house`] | the parts, put together from the settings |
 //! | [`cli`] | the handle: arguments, logging, exit codes |

@@ -12,6 +12,8 @@ mod cli;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod end_to_end;

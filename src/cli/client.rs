@@ -132,6 +132,16 @@ impl Handle {
         }
     }
 
+    /// Finds the daemon; nothing here takes its place.
+    pub(super) fn of_daemon(surroundings: &Surroundings) -> Result<Self, CallError> {
+        let socket = Socket::new(&surroundings.socket, surroundings.patience);
+        let stream = socket.connect()?;
+        let stream = stream.ok_or_else(|| {
+            CallError::NotRunning(surroundings.socket.clone(), "only a running daemon can do this")
+        })?;
+        Ok(Self::Daemon(socket, Some(stream), surroundings.socket.clone()))
+    }
+
     /// One call. `extra` is for those that wait by design.
     pub(super) fn call(
         &mut self,
@@ -167,6 +177,10 @@ impl Handle {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map(Zeroizing::new).map_err(io::Error::from)?;
         read(&self.call(Method::Post, path, Some(&body), Duration::ZERO)?)
+    }
+
+    pub(super) fn post_nothing<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
+        read(&self.call(Method::Post, path, None, Duration::ZERO)?)
     }
 
     pub(super) fn delete(&mut self, path: &str) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! The handle: what was typed, the commands, and the exit code that each ends with.
 
 pub mod arguments;
+mod browser;
 mod client;
 mod commands;
 pub mod exit;

@@ -138,7 +138,13 @@ impl KeyRecord {
     #[must_use]
     pub fn admits(&self, key: &Secret, now: UnixTime) -> bool {
         let same = verify_slices_are_equal(&self.hash, &hash(key)).is_ok();
-        same && self.expires_at.is_none_or(|end| now < end)
+        same && self.is_alive(now)
+    }
+
+    /// Whether it has not expired.
+    #[must_use]
+    pub fn is_alive(&self, now: UnixTime) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
     }
 }
 

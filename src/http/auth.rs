@@ -47,7 +47,12 @@ impl Auth {
             return Err(Refusal::Unauthorized("Show a key: Authorization: Bearer KEY."));
         };
         let key = first.to_str().ok().filter(|_| shown.next().is_none()).and_then(bearer);
-        if let Some(record) = key.and_then(|key| self.keys.check(&key)) {
+        self.admit_key(&key.unwrap_or_else(|| Secret::new(String::new())), from)
+    }
+
+    /// The record of `key`, however it was shown.
+    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<KeyRecord, Refusal> {
+        if let Some(record) = self.keys.check(key) {
             self.note_use(&record);
             return Ok(record);
         }

@@ -9,6 +9,8 @@ pub mod certificate;
 mod connection;
 pub mod control;
 mod cookies;
+mod dashboard;
+mod links;
 mod oauth;
 mod pages;
 mod redirect;
@@ -16,6 +18,7 @@ mod refusal;
 mod respond;
 pub mod router;
 pub mod serve;
+mod sessions;
 pub mod tls;
 mod token_service;
 

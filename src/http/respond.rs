@@ -35,6 +35,10 @@ const ALWAYS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
+/// For operators: forms to us, our own scripts, and what these ask us for.
+const OPERATORS_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -98,6 +102,34 @@ pub(super) fn not_allowed() -> Response<Body> {
     response
 }
 
+/// To a method that is not answered here.
+pub(super) fn wrong_method(allow: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not answered here.\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// A page of the dashboard. Forms with `no-referrer` come without their origin, so that is told; never an address.
+pub(super) fn for_operators(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OPERATORS_CSP));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+    response
+}
+
+/// To another page of the dashboard, by GET.
+pub(super) fn see_other(path: &str) -> Response<Body> {
+    let mut response = redirect(path);
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response
+}
+
+/// With the time after which it is worth trying again.
+pub(super) fn later(mut response: Response<Body>, after: Duration) -> Response<Body> {
+    response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
+    response
+}
+
 /// The same answer without its body, as HEAD wants it.
 pub(super) fn head_of(mut response: Response<Body>) -> Response<Body> {
     let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
@@ -126,10 +158,6 @@ pub(super) fn record(record: &api_types::TokenRecord) -> Response<Body> {
 /// The token service sample's one refusal, and those that it does not know.
 pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
     let said = |status, error: &str| json(status, &serde_json::json!({ "error": error }));
-    let later = |mut response: Response<Body>, after: Duration| {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
-        response
-    };
     match why {
         NoRecord::Malformed => said(StatusCode::BAD_REQUEST, "Malformed Request"),
         NoRecord::TooMany(wait) => later(said(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"), *wait),

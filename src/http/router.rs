@@ -18,6 +18,7 @@ use crate::http::api::PREFIX;
 use crate::http::api::Parts;
 use crate::http::auth::Auth;
 use crate::http::cookies::Cookies;
+use crate::http::dashboard::Dashboard;
 use crate::http::pages;
 use crate::http::pages::Frame;
 use crate::http::pages::Home;
@@ -38,6 +39,7 @@ pub struct Door {
     health: Health,
     api: Api,
     auth: Auth,
+    dashboard: Dashboard,
     desk: Option<Desk>,
     /// What stands before `/oauth` in the redirect URI: a proxy may leave it on, or take it off.
     prefix: String,
@@ -52,6 +54,7 @@ impl Door {
         let frame = Frame::new(&prefix, redirect_uri.path());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
         Self {
+            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri),
             consents: consents.clone(),
             tasks: tasks.clone(),
             cookies,
@@ -77,6 +80,10 @@ impl Door {
         let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
             return desk.answer(&self.api, &self.auth, &request, peer).await;
+        }
+        if Dashboard::is_here(inner) {
+            let inner = inner.to_owned();
+            return self.dashboard.answer(request, &inner, &self.auth, peer).await;
         }
         if !is_api(inner) {
             return self.page(&request).await;

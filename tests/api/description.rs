@@ -149,6 +149,7 @@ fn every_field_of_every_type_is_described() {
         api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
         key => Key,
         api_types::KeyList { keys: vec![] } => KeyList,
+        api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
         problem => Problem,
     };
     let document = document();

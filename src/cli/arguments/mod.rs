@@ -71,6 +71,8 @@ pub enum Ask {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Open the running daemon's dashboard in a browser, by a link that works once
+    Dashboard(Dashboard),
 }
 
 /// How to serve.
@@ -341,12 +343,24 @@ pub struct KeyRevoke {
     pub daemon: Daemon,
 }
 
+/// `dashboard`
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    /// Only print the address to open
+    #[arg(long)]
+    pub no_browser: bool,
+    /// The way to the daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
 impl Ask {
     /// How to speak with the daemon, wherever it was typed.
     #[must_use]
     pub fn daemon(&self) -> Daemon {
         match self {
             Self::Login(Login { daemon, .. })
+            | Self::Dashboard(Dashboard { daemon, .. })
             | Self::Refresh(Refresh { daemon, .. })
             | Self::Token(TokenAsked { daemon, .. })
             | Self::Exec(Exec { daemon, .. })

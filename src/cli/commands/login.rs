@@ -1,7 +1,5 @@
 //! `login`: a consent from the terminal, in a browser here or on another device.
 
-use std::process::Command;
-use std::process::Stdio;
 use std::time::Duration;
 
 use qrcode::QrCode;
@@ -13,6 +11,7 @@ use crate::api_types::LoginStatus;
 use crate::api_types::Person;
 use crate::cli::arguments::Life;
 use crate::cli::arguments::Login;
+use crate::cli::browser::open_browser;
 use crate::cli::client::Handle;
 use crate::cli::client::Surroundings;
 use crate::cli::client::segment;
@@ -104,29 +103,6 @@ fn show_address(begun: &LoginBegun, no_browser: bool, source: &Source) {
     note(&text);
 }
 
-/// `$BROWSER` (several, separated by colons; `%s` is the address), else what the system opens addresses with. Never
-/// through a shell: an address is no command.
-fn open_browser(url: &str, source: &Source) -> bool {
-    // Only what is surely an address is handed to another program.
-    if !(url.starts_with("https://") || url.starts_with("http://")) {
-        return false;
-    }
-    let own = source.get("BROWSER").unwrap_or_default();
-    let system = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    own.split(':').chain([system]).any(|command| start(command, url))
-}
-
-fn start(command: &str, url: &str) -> bool {
-    let mut words = command.split_whitespace();
-    let Some(program) = words.next() else { return false };
-    let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url)).collect();
-    if !command.contains("%s") {
-        arguments.push(url.to_owned());
-    }
-    let quiet = || Stdio::null();
-    Command::new(program).args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
-}
-
 fn show_device(begun: &LoginBegun) {
     let code = begun.user_code.as_deref().map(printable).unwrap_or_default();
     note(&format!("On any device, open\n  {}\nand type the code\n  {code}", printable(&begun.url)));
@@ -160,14 +136,5 @@ mod tests {
         assert!(picture_at(20).is_none());
         let lines = picture_at(80).unwrap();
         assert!(lines.lines().all(|line| line.chars().count() <= 80));
-    }
-
-    #[test]
-    fn only_addresses_are_opened() {
-        let source = Source::from([("BROWSER", "true")]);
-        for odd in ["file:///etc/passwd", "-version", "javascript:1", ""] {
-            assert!(!open_browser(odd, &source), "{odd}");
-        }
-        assert!(open_browser("https://webexapis.com/v1/authorize", &source));
     }
 }

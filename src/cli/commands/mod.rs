@@ -1,5 +1,6 @@
 //! The commands, one file for each kind; every one of them speaks with the API through one [`Handle`].
 
+mod dashboard;
 mod doctor;
 mod exec;
 mod forget;
@@ -72,6 +73,7 @@ fn answer(ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
         Ask::Why(asked) => plan::why(&mut open()?, &asked, paper),
         Ask::Plan(asked) => plan::plan(&mut open()?, &asked, paper),
         Ask::Forget(asked) => forget::run(&mut open()?, &asked),
+        Ask::Dashboard(asked) => dashboard::run(surroundings, &asked),
         Ask::Login(asked) => login::run(surroundings, &asked, paper),
         Ask::Import(asked) => {
             let file = import::read(&asked, &surroundings.source)?;

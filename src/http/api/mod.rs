@@ -2,6 +2,7 @@
 //! run in a process of their own; who asks decides what they may.
 
 mod ask;
+mod dashboard_links;
 mod intake;
 mod keys;
 mod outlook;
@@ -33,6 +34,7 @@ use crate::http::body;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::http::sessions::Sessions;
 use crate::keys::Keys;
 use crate::refresh::Refresher;
 use crate::tasks::Tasks;
@@ -70,9 +72,9 @@ pub struct Parts {
     pub redirect_uri: String,
 }
 
-/// The API. Clones share it.
+/// The API. Clones share it, and the dashboard's sessions with it.
 #[derive(Clone)]
-pub struct Api(Arc<Parts>);
+pub struct Api(Arc<Parts>, Arc<Sessions>);
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -105,6 +107,14 @@ impl Caller {
         }
     }
 
+    /// What only the operator of the machine may do.
+    fn is_control(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Key(_) => Err(Refusal::Forbidden("This is for the control socket only.".to_owned())),
+            Self::Control => Ok(()),
+        }
+    }
+
     /// The persons that it is limited to.
     fn among(&self) -> Option<&Vec<PersonId>> {
         match self {
@@ -118,7 +128,9 @@ impl Api {
     /// An API for these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let secure = parts.redirect_uri.starts_with("https:");
+        let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), secure);
+        Self(Arc::new(parts), Arc::new(sessions))
     }
 
     /// Answers one request to `/api/v1/…`; never fails.
@@ -135,6 +147,10 @@ impl Api {
 
     pub(super) fn parts(&self) -> &Parts {
         &self.0
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.1
     }
 
     /// Takes the body first, within its limits.

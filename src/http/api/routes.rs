@@ -12,6 +12,7 @@ use crate::domain::key::Right;
 use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::Caller;
+use crate::http::api::dashboard_links;
 use crate::http::api::intake;
 use crate::http::api::keys;
 use crate::http::api::outlook;
@@ -36,6 +37,8 @@ enum Needs {
     Right(Right),
     /// The right `admin`, and a key that is not limited to some persons.
     WholeHouse,
+    /// The control socket.
+    Socket,
 }
 
 struct Route {
@@ -50,10 +53,11 @@ const READ: Needs = Needs::Right(Right::Read);
 const REFRESH: Needs = Needs::Right(Right::Refresh);
 const NOTHING: Needs = Needs::Nothing;
 const HOUSE: Needs = Needs::WholeHouse;
+const SOCKET: Needs = Needs::Socket;
 const ADMIN: Needs = Needs::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 14] = [
+static ROUTES: [Route; 15] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
@@ -67,6 +71,7 @@ static ROUTES: [Route; 14] = [
     route(Method::GET,    "/keys",                    HOUSE,      |api, ask| Box::pin(keys::list(api, ask))),
     route(Method::POST,   "/keys",                    HOUSE,      |api, ask| Box::pin(keys::make(api, ask))),
     route(Method::DELETE, "/keys/{name}",             HOUSE,      |api, ask| Box::pin(keys::revoke(api, ask))),
+    route(Method::POST,   "/dashboard-links",         SOCKET,     |api, ask| Box::pin(dashboard_links::make(api, ask))),
     route(Method::GET,    "/openapi.json",            NOTHING,    |_, ask| Box::pin(describe(ask))),
 ];
 
@@ -109,6 +114,7 @@ pub(super) async fn answer(
             caller.may(Right::Admin)?;
             caller.may_all()?;
         }
+        Needs::Socket => caller.is_control()?,
     }
     let ask = Ask::new(named, &request, caller)?;
     (route.handler)(api, &ask).await

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::domain::scope;
 pub(super) use crate::http::pages::problem::Problem;
 pub(super) use crate::http::pages::problem::ProblemPage;
+pub(super) use crate::http::pages::problem::Tone;
+pub(super) use crate::http::pages::problem::Ways;
 
 /// A file that pages load, embedded. Its path holds a hash of it, so that it may be cached for ever.
 #[derive(Debug)]

@@ -1,0 +1,43 @@
+//! Opens addresses in the person's browser.
+
+use std::process::Command;
+use std::process::Stdio;
+
+use crate::config::Source;
+
+/// `$BROWSER` (several, separated by colons; `%s` is the address), else what the system opens addresses with. Never
+/// through a shell: an address is no command.
+pub(super) fn open_browser(url: &str, source: &Source) -> bool {
+    // Only what is surely an address is handed to another program.
+    if !(url.starts_with("https://") || url.starts_with("http://")) {
+        return false;
+    }
+    let own = source.get("BROWSER").unwrap_or_default();
+    let system = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    own.split(':').chain([system]).any(|command| start(command, url))
+}
+
+fn start(command: &str, url: &str) -> bool {
+    let mut words = command.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url)).collect();
+    if !command.contains("%s") {
+        arguments.push(url.to_owned());
+    }
+    let quiet = || Stdio::null();
+    Command::new(program).args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_are_opened() {
+        let source = Source::from([("BROWSER", "true")]);
+        for odd in ["file:///etc/passwd", "-version", "javascript:1", ""] {
+            assert!(!open_browser(odd, &source), "{odd}");
+        }
+        assert!(open_browser("https://webexapis.com/v1/authorize", &source));
+    }
+}

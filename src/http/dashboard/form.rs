@@ -1,0 +1,123 @@
+//! Forms: taken whole, within limits, and only from a page of ours.
+//!
+//! Two locks against forms of other sites (CSRF), beside the cookie's `SameSite=Strict`: the browser's word on where a
+//! form comes from, and a token that only this session's pages hold.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header;
+use url::Url;
+use url::form_urlencoded;
+
+use crate::domain::secret::Secret;
+use crate::http::body;
+use crate::http::body::BodyError;
+use crate::http::dashboard::Dashboard;
+use crate::http::serve::Body;
+use crate::http::sessions::Session;
+
+/// The longest form; the longest honest one is a key for some hundred persons.
+const BYTES: usize = 32 * 1024;
+
+/// A form has so long to arrive.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Where this daemon's pages come from.
+pub(super) struct Origin {
+    scheme: &'static str,
+    registered: String,
+}
+
+/// The fields of a form, in their order.
+pub(super) struct Form(Vec<(String, Secret)>);
+
+impl Form {
+    /// The first field of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// The first field of this name, without spaces at its ends; empty if there is none.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.get(name).map_or("", |value| value.expose().trim())
+    }
+}
+
+impl Origin {
+    pub(super) fn of(redirect_uri: &Url) -> Self {
+        let scheme = if redirect_uri.scheme() == "https" { "https" } else { "http" };
+        Self { scheme, registered: redirect_uri.origin().ascii_serialization() }
+    }
+
+    /// Whether the browser says that a page of ours sent this. One that says nothing at all is not believed.
+    fn is_ours(&self, request: &Request<Incoming>) -> bool {
+        let headers = request.headers();
+        let (Some(site), Some(origin)) = (one(headers, "sec-fetch-site"), one(headers, "origin")) else {
+            return false;
+        };
+        if site.is_empty() && origin.is_empty() {
+            return false;
+        }
+        // Behind a proxy the host may be the registered one's or, if the proxy keeps it, the one asked for.
+        let host = request.uri().authority().map(|host| host.as_str()).or_else(|| one(headers, "host"));
+        let asked = format!("{}://{}", self.scheme, host.unwrap_or_default());
+        matches!(site, "" | "same-origin")
+            && (origin.is_empty() || origin == self.registered || origin == asked)
+    }
+}
+
+/// The value of a header; empty if it is not there, `None` if it is there twice or not text.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut all = headers.get_all(name).iter();
+    let Some(first) = all.next() else { return Some("") };
+    if all.next().is_some() { None } else { first.to_str().ok() }
+}
+
+impl Dashboard {
+    /// The form of a page of ours, where nobody is signed in yet.
+    pub(super) async fn form(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
+        if !self.origin.is_ours(&request) {
+            return Err(self.foreign());
+        }
+        let kind = one(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            let text = "The dashboard takes forms as its own pages send them.";
+            return Err(self.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "This is no form", text));
+        }
+        let bytes = body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(&why))?;
+        let fields = form_urlencoded::parse(&bytes);
+        Ok(Form(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()))
+    }
+
+    /// The form of a page of this session.
+    pub(super) async fn form_of(
+        &self,
+        session: &Session,
+        request: Request<Incoming>,
+    ) -> Result<Form, Response<Body>> {
+        let form = self.form(request).await?;
+        // Secrets are compared in constant time.
+        if form.get("csrf") == Some(&session.csrf) { Ok(form) } else { Err(self.foreign()) }
+    }
+
+    fn foreign(&self) -> Response<Body> {
+        let text = "The form did not come from a page of this dashboard, or from one that is no longer good. Nothing \
+                    was changed. Open the dashboard again and try once more.";
+        self.refused(StatusCode::FORBIDDEN, "Not from here", text)
+    }
+
+    fn broken(&self, why: &BodyError) -> Response<Body> {
+        let (status, text) = match why {
+            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "The form is too long."),
+            BodyError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "The form came too slowly."),
+            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "The form broke off."),
+        };
+        self.refused(status, "The form was not taken", text)
+    }
+}

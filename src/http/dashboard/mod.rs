@@ -1,0 +1,122 @@
+//! The operators' dashboard: who may come in, and the way to its pages. Works without script.
+//!
+//! No key, code or secret is in an address here; what changes something is a form, sent by a page of ours
+//! ([`form`]), in a session ([`crate::http::sessions`]).
+
+mod form;
+mod inside;
+mod sign_in;
+
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use url::Url;
+
+use crate::http::api::Api;
+use crate::http::auth::Auth;
+use crate::http::dashboard::form::Origin;
+use crate::http::pages::Frame;
+use crate::http::pages::Problem;
+use crate::http::pages::Tone;
+use crate::http::pages::Ways;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::http::serve::Peer;
+use crate::http::sessions::Sessions;
+
+/// Stands before every path of the dashboard.
+const HOME: &str = "/dashboard";
+
+/// The dashboard.
+pub(super) struct Dashboard {
+    api: Api,
+    frame: Frame,
+    /// Its address, as browsers see it: behind a proxy, with the prefix.
+    home: String,
+    origin: Origin,
+}
+
+impl Dashboard {
+    /// A dashboard beside `redirect_uri`, below `prefix`.
+    pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url) -> Self {
+        Self { api, frame, home: format!("{prefix}{HOME}"), origin: Origin::of(redirect_uri) }
+    }
+
+    /// Whether `path` (without the prefix) is the dashboard's.
+    pub(super) fn is_here(path: &str) -> bool {
+        path.strip_prefix(HOME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Answers a request to `path` (without the prefix); never fails.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        auth: &Auth,
+        peer: Peer,
+    ) -> Response<Body> {
+        let (method, head) = (request.method().clone(), request.method() == Method::HEAD);
+        let room = path.strip_prefix(HOME).unwrap_or_default();
+        let response = self.room(request, room, auth, peer).await;
+        // Never the query, which may hold what somebody put there.
+        log::debug!("{method} {path} {}", response.status().as_u16());
+        if head { respond::head_of(response) } else { response }
+    }
+
+    /// The whole dashboard on one screen; what is not named here needs a session and is in [`inside`].
+    async fn room(&self, request: Request<Incoming>, room: &str, auth: &Auth, peer: Peer) -> Response<Body> {
+        let method = asked(request.method());
+        match (method, room) {
+            (Some(Asked::Look), "/sign-in") => self.sign_in_page(StatusCode::OK, None),
+            (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
+            (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
+            (Some(Asked::Send), "/open") => self.open_link(request).await,
+            (None, _) => respond::wrong_method("GET, HEAD, POST"),
+            (Some(method), room) => {
+                let Some(session) = self.sessions().of(request.headers()) else {
+                    return respond::see_other(&format!("{}/sign-in", self.home));
+                };
+                match (method, room) {
+                    (Asked::Send, "/sign-out") => self.sign_out(&session, request).await,
+                    (Asked::Look, "/sign-out") => respond::wrong_method("POST"),
+                    (Asked::Look, room) => inside::look(self, &session, room, &request).await,
+                    (Asked::Send, room) => inside::send(self, &session, room, request).await,
+                }
+            }
+        }
+    }
+
+    fn sessions(&self) -> &Sessions {
+        self.api.sessions()
+    }
+
+    /// A page that says why not.
+    fn refused(&self, status: StatusCode, heading: &'static str, text: &'static str) -> Response<Body> {
+        let problem =
+            Problem { tone: Tone::Warn, heading, text, next: None, tracking_id: None, ways: Ways::Home };
+        respond::for_operators(respond::problem(&self.frame, status, &problem))
+    }
+
+    fn nothing_here(&self) -> Response<Body> {
+        self.refused(StatusCode::NOT_FOUND, "Nothing here", "The dashboard has no page at this address.")
+    }
+}
+
+/// What browsers do.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// GET or HEAD: changes nothing.
+    Look,
+    /// POST.
+    Send,
+}
+
+fn asked(method: &Method) -> Option<Asked> {
+    match *method {
+        Method::GET | Method::HEAD => Some(Asked::Look),
+        Method::POST => Some(Asked::Send),
+        _ => None,
+    }
+}

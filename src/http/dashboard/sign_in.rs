@@ -1,0 +1,161 @@
+//! The ways in, with a key or by a one-time link, and the way out.
+
+use askama::Template;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::header::HeaderValue;
+use url::form_urlencoded;
+
+use crate::domain::key::Right;
+use crate::domain::secret::Secret;
+use crate::http::api::Caller;
+use crate::http::auth::Auth;
+use crate::http::dashboard::Dashboard;
+use crate::http::links::Tried;
+use crate::http::pages::Frame;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+use crate::http::serve::Peer;
+use crate::http::sessions::Session;
+
+#[derive(Template)]
+#[template(path = "dashboard/sign_in.html")]
+struct SignIn<'a> {
+    frame: &'a Frame,
+    home: &'a str,
+    /// Why the last try was none.
+    said: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/open.html")]
+struct Open<'a> {
+    frame: &'a Frame,
+    home: &'a str,
+    link: &'a str,
+    said: Option<&'a str>,
+}
+
+impl Dashboard {
+    pub(super) fn sign_in_page(&self, status: StatusCode, said: Option<&str>) -> Response<Body> {
+        let page = SignIn { frame: &self.frame, home: &self.home, said };
+        respond::for_operators(respond::page(status, &page))
+    }
+
+    /// `POST /dashboard/sign-in`: a key, once; from then on its session counts.
+    pub(super) async fn sign_in(
+        &self,
+        request: Request<Incoming>,
+        auth: &Auth,
+        peer: Peer,
+    ) -> Response<Body> {
+        let before = self.sessions().of(request.headers());
+        let form = match self.form(request).await {
+            Ok(form) => form,
+            Err(refused) => return refused,
+        };
+        let key = Secret::new(form.text("key").to_owned());
+        let record = match auth.admit_key(&key, peer.addr.ip()) {
+            Ok(record) => record,
+            Err(Refusal::TooMany { retry_after }) => {
+                let said = "Too many wrong keys came from your address. Wait a few seconds and try again.";
+                let page = self.sign_in_page(StatusCode::TOO_MANY_REQUESTS, Some(said));
+                return respond::later(page, retry_after);
+            }
+            Err(_) => {
+                let said = "This key opens nothing: it is wrong, revoked or expired.";
+                return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));
+            }
+        };
+        if !record.rights.allow(Right::Admin) || record.persons.is_some() {
+            let said =
+                "This key is good, but not for the dashboard: that takes the right admin, for everybody.";
+            return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));
+        }
+        log::info!("dashboard: signed in with key {:?}", record.name);
+        self.come_in(Caller::Key(record), before.as_ref())
+    }
+
+    /// `GET /dashboard/open?link=`: uses nothing up, so that a browser may look ahead.
+    pub(super) fn link_page(&self, query: &str) -> Response<Body> {
+        let link = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "link");
+        let link = link.map(|(_, link)| link.into_owned()).unwrap_or_default();
+        if self.sessions().links().knows(&link, self.sessions().now()) {
+            self.open_page(StatusCode::OK, &link, None)
+        } else {
+            self.stale_link()
+        }
+    }
+
+    fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<Body> {
+        let page = Open { frame: &self.frame, home: &self.home, link, said };
+        respond::for_operators(respond::page(status, &page))
+    }
+
+    /// `POST /dashboard/open`: the link and its code.
+    pub(super) async fn open_link(&self, request: Request<Incoming>) -> Response<Body> {
+        let before = self.sessions().of(request.headers());
+        let form = match self.form(request).await {
+            Ok(form) => form,
+            Err(refused) => return refused,
+        };
+        let (link, now) = (form.text("link"), self.sessions().now());
+        match self.sessions().links().take(link, &Secret::new(form.text("code").to_owned()), now) {
+            Tried::Right => {
+                log::info!("dashboard: signed in by a link from the control socket");
+                self.come_in(Caller::Control, before.as_ref())
+            }
+            Tried::Wrong => {
+                log::warn!("dashboard: a wrong code was typed for a link");
+                self.open_page(
+                    StatusCode::FORBIDDEN,
+                    link,
+                    Some("This is not the code that the terminal shows."),
+                )
+            }
+            Tried::Gone => self.stale_link(),
+        }
+    }
+
+    fn stale_link(&self) -> Response<Body> {
+        let text =
+            "It works once, for a minute, and for three tries. `webex-tokend dashboard` makes a new one.";
+        self.refused(StatusCode::NOT_FOUND, "This link is no longer good", text)
+    }
+
+    /// A session of its own for every sign-in; the browser's earlier one ends.
+    fn come_in(&self, caller: Caller, before: Option<&Session>) -> Response<Body> {
+        if let Some(before) = before {
+            self.sessions().end(before);
+        }
+        match self.sessions().begin(caller) {
+            Some(cookie) => with_cookie(respond::see_other(&self.home), Some(cookie)),
+            None => {
+                log::error!("dashboard: no session can begin: the system has no random bytes to give");
+                let text = "This service has a problem of its own, which its log names.";
+                self.refused(StatusCode::INTERNAL_SERVER_ERROR, "No session can begin", text)
+            }
+        }
+    }
+
+    /// `POST /dashboard/sign-out`
+    pub(super) async fn sign_out(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
+        if let Err(refused) = self.form_of(session, request).await {
+            return refused;
+        }
+        let cookie = self.sessions().end(session);
+        log::info!("dashboard: {} signed out", session.name());
+        with_cookie(respond::see_other(&format!("{}/sign-in", self.home)), cookie)
+    }
+}
+
+fn with_cookie(mut response: Response<Body>, cookie: Option<HeaderValue>) -> Response<Body> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}

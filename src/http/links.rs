@@ -1,0 +1,185 @@
+//! One-time links to the dashboard, for whoever may use the control socket. The address alone opens nothing: it stands
+//! in histories, in logs of proxies and in the list of processes, so a code that only the terminal shows goes with it.
+
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+
+/// Long enough for a browser to start and for six digits to be typed.
+const LIFE: Duration = Duration::from_secs(60);
+
+/// At once; more are a script gone wild.
+const MOST: usize = 16;
+
+/// Wrong codes that a link bears: 3 of 1,000,000.
+const TRIES: u32 = 3;
+
+/// A SHA-256: what is kept of a secret that must only be recognised.
+pub(super) type Hash = [u8; 32];
+
+/// Links that nobody has used yet.
+#[derive(Default)]
+pub(super) struct Links(Mutex<Vec<Kept>>);
+
+struct Kept {
+    id: Hash,
+    code: Secret,
+    ends: UnixTime,
+    tries: u32,
+}
+
+/// A new link, in the only place where it stands.
+pub(super) struct Link {
+    /// Goes into the address.
+    pub(super) id: Secret,
+    /// Goes to the terminal.
+    pub(super) code: Secret,
+    /// From then on it opens nothing.
+    pub(super) ends: UnixTime,
+}
+
+/// Why there is no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoLink {
+    /// Too many are waiting.
+    Crowded,
+    /// The system has no random bytes to give.
+    NoRandom,
+}
+
+/// What a code came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It was right, and the link is used up.
+    Right,
+    /// It was wrong, and may be typed again.
+    Wrong,
+    /// There is no such link, or not any more.
+    Gone,
+}
+
+impl Links {
+    /// A new link.
+    pub(super) fn make(&self, now: UnixTime) -> Result<Link, NoLink> {
+        let mut kept = self.alive(now);
+        if kept.len() >= MOST {
+            return Err(NoLink::Crowded);
+        }
+        let id = random().ok_or(NoLink::NoRandom)?;
+        let mut number = [0; 8];
+        rand::fill(&mut number).map_err(|_| NoLink::NoRandom)?;
+        let code = Secret::new(format!("{:06}", u64::from_be_bytes(number) % 1_000_000));
+        let ends = now + LIFE;
+        kept.push(Kept { id: hash(id.expose()), code: code.clone(), ends, tries: TRIES });
+        Ok(Link { id, code, ends })
+    }
+
+    /// Whether a code would be looked at.
+    pub(super) fn knows(&self, id: &str, now: UnixTime) -> bool {
+        let id = hash(id);
+        self.alive(now).iter().any(|link| link.id == id)
+    }
+
+    /// Uses a link up, if `code` is its own.
+    pub(super) fn take(&self, id: &str, code: &Secret, now: UnixTime) -> Tried {
+        let (id, mut kept) = (hash(id), self.alive(now));
+        let Some(at) = kept.iter().position(|link| link.id == id) else { return Tried::Gone };
+        let Some(link) = kept.get_mut(at) else { return Tried::Gone };
+        if link.code == *code {
+            kept.swap_remove(at);
+            return Tried::Right;
+        }
+        link.tries -= 1;
+        if link.tries > 0 {
+            return Tried::Wrong;
+        }
+        kept.swap_remove(at);
+        Tried::Gone
+    }
+
+    /// A clock that was set back must not lengthen a link's life, so one from the future is none.
+    fn alive(&self, now: UnixTime) -> MutexGuard<'_, Vec<Kept>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|link| now < link.ends && link.ends.until(now) <= LIFE);
+        kept
+    }
+}
+
+/// 256 bits that nobody can guess.
+pub(super) fn random() -> Option<Secret> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).ok()?;
+    Some(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+pub(super) fn hash(text: &str) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_000_000_000);
+
+    fn code(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    fn wrong(link: &Link) -> Secret {
+        code(if link.code.expose() == "000000" { "000001" } else { "000000" })
+    }
+
+    #[test]
+    fn a_link_works_once_and_with_its_code_only() {
+        let links = Links::default();
+        let (link, other) = (links.make(NOW).ok().unwrap(), links.make(NOW).ok().unwrap());
+        assert_eq!(link.code.expose().len(), 6);
+        assert_eq!(links.take(link.id.expose(), &wrong(&link), NOW), Tried::Wrong);
+        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Right);
+        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Gone);
+        assert!(links.knows(other.id.expose(), NOW));
+        assert!(!links.knows("", NOW));
+    }
+
+    #[test]
+    fn the_third_wrong_code_ends_a_link() {
+        let links = Links::default();
+        let link = links.make(NOW).ok().unwrap();
+        for expected in [Tried::Wrong, Tried::Wrong, Tried::Gone] {
+            assert_eq!(links.take(link.id.expose(), &wrong(&link), NOW), expected);
+        }
+        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Gone);
+    }
+
+    #[test]
+    fn a_link_lives_for_a_minute_whatever_the_clock_does() {
+        let links = Links::default();
+        let link = links.make(NOW).ok().unwrap();
+        assert!(links.knows(link.id.expose(), link.ends - Duration::from_millis(1)));
+        assert!(!links.knows(link.id.expose(), link.ends));
+        let link = links.make(NOW).ok().unwrap();
+        assert!(!links.knows(link.id.expose(), NOW - Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn only_so_many_links_wait_at_once() {
+        let links = Links::default();
+        for _ in 0..MOST {
+            assert!(links.make(NOW).is_ok());
+        }
+        assert_eq!(links.make(NOW).err(), Some(NoLink::Crowded));
+        assert!(links.make(NOW + LIFE).is_ok());
+    }
+}

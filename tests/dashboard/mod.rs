@@ -1,0 +1,5 @@
+//! The operators' dashboard, over real sockets, as browsers and as their enemies meet it.
+
+mod links;
+mod sessions;
+mod world;

@@ -1,0 +1,327 @@
+//! Who is let in with a key, for how long, and who is not.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use webex_tokend::domain::person::PersonId;
+
+use super::world::PLAIN;
+use super::world::World;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_key() {
+    let world = World::secure().await;
+    let key = world.key("admin", None).await;
+    let mut browser = world.browser();
+    let away = browser.get("/dashboard").await;
+    // Behind a proxy, with its prefix.
+    assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
+    let page = browser.get("/dashboard/sign-in").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("action=\"/webex/dashboard/sign-in\""), "{}", page.text);
+    // As people paste it.
+    let entered = browser.sign_in(&format!(" {key}\n")).await;
+    assert_eq!((entered.status, entered.header("location")), (303, "/webex/dashboard"));
+    let cookie = entered.header("set-cookie");
+    let (pair, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict; Secure");
+    let id = pair.strip_prefix("__Host-dashboard=").unwrap();
+    assert_eq!(id.len(), 43, "256 bits in base64url");
+    assert!(!cookie.contains(&key));
+    let home = browser.get("/dashboard").await;
+    assert_eq!(home.status, 200);
+    assert!(home.text.contains("<strong id=\"name\">admin</strong>"), "{}", home.text);
+    assert!(!home.text.contains(&key) && !home.text.contains(id));
+    let behind = browser.get("/webex/dashboard").await;
+    assert_eq!(behind.status, 200);
+}
+
+#[tokio::test]
+async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
+    let world = World::new(PLAIN).await;
+    let mut browser = world.operator("op").await;
+    assert!(browser.cookie.as_deref().unwrap().starts_with("dashboard="));
+    assert!(browser.is_in().await);
+    let key = world.key("admin", None).await;
+    let again = browser.sign_in(&key).await;
+    assert!(again.header("set-cookie").ends_with("; Path=/; HttpOnly; SameSite=Strict"));
+}
+
+#[tokio::test]
+async fn keys_that_are_wrong_weak_or_limited_do_not_let_in() {
+    let world = World::secure().await;
+    let (admin, expired) =
+        (world.key("admin", None).await, world.make("e", "admin", None, Some(Duration::ZERO)));
+    let some = Some(vec![PersonId::parse("somebody").unwrap()]);
+    let limited = world.make("limited", "admin", some, None).await;
+    let weak = world.key("read,refresh", None).await;
+    let mut browser = world.browser();
+    for (key, why) in [
+        ("", "opens nothing"),
+        ("wtk_wrong", "opens nothing"),
+        (&format!("{admin}x"), "opens nothing"),
+        (&expired.await, "opens nothing"),
+        (&weak, "not for the dashboard"),
+        (&limited, "not for the dashboard"),
+    ] {
+        let answer = browser.sign_in(key).await;
+        assert_eq!((answer.status, answer.header("set-cookie")), (403, ""), "{key}");
+        assert!(answer.text.contains(why), "{key}: {}", answer.text);
+        assert!(key.is_empty() || !answer.text.contains(key), "a key stands on the page");
+    }
+    assert!(!browser.is_in().await);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_key() {
+    let world = World::secure().await;
+    let (mut first, mut second) = (world.operator("first").await, world.operator("second").await);
+    assert!(world.house.keys.revoke("first").await.unwrap());
+    assert!(!first.is_in().await);
+    assert!(second.is_in().await);
+    // A new key of the same name is another key.
+    world.make("first", "admin", None, None).await;
+    assert!(!first.is_in().await);
+    let mut third = world.browser();
+    let brief = world.make("brief", "admin", None, Some(Duration::from_millis(1500))).await;
+    assert_eq!(third.sign_in(&brief).await.status, 303);
+    assert!(third.is_in().await);
+    crate::support::eventually("the key has expired", || {
+        let now = webex_tokend::domain::secret::Secret::new(brief.clone());
+        world.house.keys.check(&now).is_none()
+    })
+    .await;
+    assert!(!third.is_in().await);
+}
+
+#[tokio::test]
+async fn a_session_ends_after_an_hour_without_a_click_and_after_twelve_hours() {
+    let world = World::secure().await;
+    let mut idle = world.operator("idle").await;
+    world.clock.turn(HOUR - Duration::from_secs(1));
+    assert!(idle.is_in().await);
+    world.clock.turn(HOUR);
+    assert!(!idle.is_in().await);
+    let mut busy = world.operator("busy").await;
+    for _ in 0..23 {
+        world.clock.turn(HOUR / 2);
+        assert!(busy.is_in().await);
+    }
+    world.clock.turn(HOUR / 2);
+    assert!(!busy.is_in().await);
+    let mut late = world.operator("late").await;
+    world.clock.turn_back(HOUR);
+    assert!(!late.is_in().await, "a clock set back lengthens no session");
+}
+
+#[tokio::test]
+async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
+    let world = World::secure().await;
+    let key = world.key("admin", None).await;
+    let mut browser = world.browser();
+    let planted = format!("__Host-dashboard={}", "A".repeat(43));
+    browser.cookie = Some(planted.clone());
+    assert!(!browser.is_in().await);
+    assert_eq!(browser.sign_in(&key).await.status, 303);
+    let first = browser.cookie.clone().unwrap();
+    assert_ne!(first, planted);
+    assert_eq!(browser.sign_in(&key).await.status, 303);
+    let second = browser.cookie.clone().unwrap();
+    assert_ne!(second, first, "a new sign-in has a new id");
+    browser.cookie = Some(first);
+    assert!(!browser.is_in().await, "the one before has ended");
+    // One of ours among others of the same name.
+    browser.cookie = Some(format!("{planted}; other=1; {second}"));
+    assert!(browser.is_in().await);
+    // By its plain name it is none.
+    browser.cookie = second.strip_prefix("__Host-").map(str::to_owned);
+    assert!(!browser.is_in().await);
+}
+
+#[tokio::test]
+async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
+    let world = World::secure().await;
+    let (mut browser, mut other) = (world.operator("one").await, world.operator("two").await);
+    let csrf = browser.get("/dashboard").await.csrf();
+    let others = other.get("/dashboard").await.csrf();
+    let base = browser.base.clone();
+    for fields in [vec![], vec![("csrf", "")], vec![("csrf", "x")], vec![("csrf", others.as_str())]] {
+        let answer = browser.post("/dashboard/sign-out", &fields).await;
+        assert_eq!(answer.status, 403, "{fields:?}");
+        assert!(answer.text.contains("Not from here"), "{}", answer.text);
+    }
+    for (origin, site) in [
+        (None, None),
+        (Some("https://evil.example"), None),
+        (Some("https://evil.example"), Some("same-origin")),
+        (Some("null"), Some("same-origin")),
+        (Some("null"), None),
+        (Some(base.as_str()), Some("cross-site")),
+        (Some(base.as_str()), Some("same-site")),
+        (Some(base.as_str()), Some("none")),
+        (None, Some("cross-site")),
+        (Some("http://localhost"), Some("same-origin")),
+        (Some("https://localhost"), None),
+        (Some("https://tokens.example.com.evil.example"), None),
+    ] {
+        for (path, field) in [
+            ("/dashboard/sign-out", ("csrf", csrf.as_str())),
+            ("/dashboard/sign-in", ("key", "wtk_wrong")),
+            ("/dashboard/open", ("link", "x")),
+            ("/dashboard/anything", ("csrf", csrf.as_str())),
+        ] {
+            let mut request = browser.request(Method::POST, path).form(&[field]);
+            request = origin.map_or_else(
+                || request.try_clone().unwrap(),
+                |origin| request.try_clone().unwrap().header("origin", origin),
+            );
+            request = site.map_or_else(
+                || request.try_clone().unwrap(),
+                |site| request.try_clone().unwrap().header("sec-fetch-site", site),
+            );
+            let answer = browser.send(request).await;
+            assert_eq!(answer.status, 403, "{path} {origin:?} {site:?}");
+            assert!(answer.text.contains("Not from here"), "{path} {origin:?} {site:?}: {}", answer.text);
+        }
+    }
+    let twice =
+        browser.form("/dashboard/sign-out", &[("csrf", &csrf)]).header("origin", "https://evil.example");
+    assert_eq!(browser.send(twice).await.status, 403, "two origins");
+    assert!(browser.is_in().await && other.is_in().await);
+    // The registered origin, where a proxy rewrites the host; a browser that tells only one of both.
+    for (origin, site) in
+        [(Some("https://tokens.example.com"), None), (None, Some("same-origin")), (Some(base.as_str()), None)]
+    {
+        let mut one = world.operator(&format!("{origin:?} {site:?}")).await;
+        let csrf = one.get("/dashboard").await.csrf();
+        let mut request = one.request(Method::POST, "/dashboard/sign-out").form(&[("csrf", &csrf)]);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
+        assert_eq!(one.send(request).await.status, 303, "{origin:?} {site:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_signs_out_is_out_and_nobody_else_is() {
+    let world = World::secure().await;
+    let (mut browser, mut other) = (world.operator("one").await, world.operator("two").await);
+    let before = browser.cookie.clone();
+    let csrf = browser.get("/dashboard").await.csrf();
+    let away = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
+    assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
+    assert_eq!(
+        away.header("set-cookie"),
+        "__Host-dashboard=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict; Secure"
+    );
+    assert_eq!(browser.cookie, None);
+    browser.cookie = before;
+    assert!(!browser.is_in().await, "the old cookie still opens something");
+    assert!(other.is_in().await);
+    let again = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
+    assert_eq!((again.status, again.header("location")), (303, "/webex/dashboard/sign-in"));
+}
+
+#[tokio::test]
+async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_ones_are_not() {
+    let world = World::secure().await;
+    let key = world.key("admin", None).await;
+    let mut browser = world.browser();
+    for n in 0..5 {
+        assert_eq!(browser.sign_in("wtk_wrong").await.status, 403, "{n}");
+        let request = browser.request(Method::GET, "/api/v1/people").bearer_auth("wtk_wrong");
+        assert_eq!(browser.send(request).await.status, 401, "{n}");
+    }
+    let slowed = browser.sign_in("wtk_wrong").await;
+    assert_eq!(slowed.status, 429);
+    assert!((1..=6).contains(&slowed.header("retry-after").parse::<u32>().unwrap()));
+    assert!(slowed.text.contains("Too many wrong keys"), "{}", slowed.text);
+    assert_eq!(browser.sign_in(&key).await.status, 303);
+}
+
+#[tokio::test]
+async fn only_so_many_sessions_are_kept_and_the_stalest_ends_first() {
+    let world = World::secure().await;
+    let key = world.key("admin", None).await;
+    let (mut stale, mut used) = (world.browser(), world.browser());
+    assert_eq!((stale.sign_in(&key).await.status, used.sign_in(&key).await.status), (303, 303));
+    let mut crowd = world.browser();
+    for _ in 0..255 {
+        world.clock.turn(Duration::from_millis(1));
+        assert!(used.is_in().await);
+        crowd.cookie = None;
+        assert_eq!(crowd.sign_in(&key).await.status, 303);
+    }
+    assert!(used.is_in().await && crowd.is_in().await);
+    assert!(!stale.is_in().await);
+}
+
+#[tokio::test]
+async fn every_answer_is_kept_nowhere_framed_nowhere_and_runs_no_foreign_script() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    let mut stranger = world.browser();
+    let csrf = browser.get("/dashboard").await.csrf();
+    let answers = [
+        browser.get("/dashboard").await,
+        browser.get("/dashboard/nothing").await,
+        browser.post("/dashboard/nothing", &[("csrf", &csrf)]).await,
+        browser.post("/dashboard/sign-out", &[]).await,
+        stranger.get("/dashboard").await,
+        stranger.get("/dashboard/nothing").await,
+        stranger.get("/dashboard/sign-in").await,
+        stranger.get("/dashboard/open?link=x").await,
+        stranger.sign_in("wtk_wrong").await,
+        browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await,
+    ];
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 404, 404, 403, 303, 303, 200, 404, 403, 303]);
+    for answer in answers {
+        assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{answer:?}");
+        assert!(["no-referrer", "strict-origin"].contains(&answer.header("referrer-policy")), "{answer:?}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
+        let has_form = answer.text.contains("<form");
+        assert!(!has_form || policy.contains("form-action 'self'"), "{policy}");
+        assert!(!has_form || answer.header("referrer-policy") == "strict-origin", "browsers hide the origin");
+    }
+}
+
+#[tokio::test]
+async fn methods_bodies_and_heads_are_what_they_should_be() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        let request = browser.request(method.clone(), "/dashboard/sign-in");
+        let answer = browser.send(request).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, POST"), "{method}");
+    }
+    let out = browser.get("/dashboard/sign-out").await;
+    assert_eq!((out.status, out.header("allow")), (405, "POST"));
+    assert!(browser.is_in().await, "a link signs nobody out");
+    for path in ["/dashboard", "/dashboard/sign-in"] {
+        let whole = browser.get(path).await;
+        let request = browser.request(Method::HEAD, path);
+        let head = browser.send(request).await;
+        assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("content-length"), whole.text.len().to_string(), "{path}");
+    }
+    let long = "x".repeat(40_000);
+    assert_eq!(browser.sign_in(&long).await.status, 413);
+    let json = browser.form("/dashboard/sign-in", &[]).header("content-type", "application/json").body("{}");
+    let refused = browser.send(json).await.status;
+    assert!([403, 415].contains(&refused), "{refused}");
+    // The dashboard is at its own address only.
+    let request = browser.request(Method::GET, "/dashboards");
+    assert_eq!(browser.send(request).await.status, 404);
+}

@@ -1,0 +1,230 @@
+//! A daemon's parts behind a real port, a clock that tests turn, and a browser of an operator.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use reqwest::Method;
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use webex_tokend::clock::Clock;
+use webex_tokend::config::Config;
+use webex_tokend::config::Source;
+use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::house::House;
+use webex_tokend::http::Authority;
+use webex_tokend::http::api::Api;
+use webex_tokend::http::api::Caller;
+use webex_tokend::http::certificate::SelfSigned;
+use webex_tokend::http::router::Door;
+use webex_tokend::http::serve;
+use webex_tokend::http::serve::Limits;
+use webex_tokend::http::serve::Secure;
+use webex_tokend::http::tls;
+use webex_tokend::keys::NewKey;
+
+use crate::support::http;
+
+pub(super) const SECURE: &str = "https://tokens.example.com/webex/oauth";
+pub(super) const PLAIN: &str = "http://localhost:8000/oauth";
+
+pub(super) struct World {
+    pub(super) house: House,
+    pub(super) api: Api,
+    pub(super) clock: Arc<Watch>,
+    /// Of the port.
+    pub(super) base: String,
+}
+
+/// Stands still until it is turned.
+pub(super) struct Watch(Mutex<UnixTime>);
+
+impl Watch {
+    pub(super) fn turn(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = *now + by;
+    }
+
+    pub(super) fn turn_back(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = *now - by;
+    }
+}
+
+impl Clock for Watch {
+    fn now(&self) -> UnixTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.house.tasks.stop();
+    }
+}
+
+impl World {
+    /// Registered at `redirect_uri`, whose scheme the port speaks.
+    pub(super) async fn new(redirect_uri: &str) -> Self {
+        let source = Source::from([
+            ("MY_APP_CLIENT_ID", "id"),
+            ("MY_APP_SECRET_ID", "secret"),
+            ("MY_APP_REDIRECT_URI", redirect_uri),
+            ("WEBEX_API_BASE_URL", "http://127.0.0.1:9/v1"),
+            ("TOKEND_STORE_URL", "memory:"),
+        ]);
+        let config = Config::read(&source).unwrap();
+        // Makes sure of the crypto provider.
+        drop(http());
+        let mut house = House::build(&config).await.unwrap();
+        let clock = Arc::new(Watch(Mutex::new(house.clock.now())));
+        house.clock = clock.clone();
+        let api = house.api(&config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!(
+            "{}://localhost:{}",
+            config.door.redirect_uri.scheme(),
+            listener.local_addr().unwrap().port()
+        );
+        let secure = config.door.secure.then(|| {
+            let made = SelfSigned::make(&["localhost".to_owned()], house.clock.now().seconds()).unwrap();
+            let authority = Authority::parse("localhost:8000").unwrap();
+            Secure { feed: tls::fixed(made.pair()).unwrap(), authority }
+        });
+        let door = Arc::new(Door::new(api.clone(), &config.door.redirect_uri));
+        let service = move |request, peer| {
+            let door = door.clone();
+            async move { door.answer(request, peer).await }
+        };
+        let limits = Arc::new(Limits::default());
+        let serving = serve::serve(listener, secure, limits, service, house.tasks.clone());
+        house.tasks.spawn("door", serving);
+        Self { house, api, clock, base }
+    }
+
+    pub(super) async fn secure() -> Self {
+        Self::new(SECURE).await
+    }
+
+    /// A key as operators make them.
+    pub(super) async fn key(&self, can: &str, life: Option<Duration>) -> String {
+        self.make(can, can, None, life).await
+    }
+
+    pub(super) async fn make(
+        &self,
+        name: &str,
+        can: &str,
+        persons: Option<Vec<PersonId>>,
+        life: Option<Duration>,
+    ) -> String {
+        let new = NewKey { name: name.to_owned(), rights: Rights::parse(can).unwrap(), persons, life };
+        self.house.keys.make(new).await.unwrap().expose().to_owned()
+    }
+
+    pub(super) fn browser(&self) -> Browser {
+        Browser { http: http(), base: self.base.clone(), cookie: None }
+    }
+
+    /// A browser that is signed in, with a key of this name.
+    pub(super) async fn operator(&self, name: &str) -> Browser {
+        let key = self.make(name, "admin", None, None).await;
+        let mut browser = self.browser();
+        let answer = browser.sign_in(&key).await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        browser
+    }
+
+    /// A link as the control socket gives one.
+    pub(super) async fn link(&self) -> (u16, Value) {
+        let request = hyper::Request::post("/api/v1/dashboard-links").body(Bytes::new()).unwrap();
+        let response = self.api.answer(request, Caller::Control).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+}
+
+/// A browser with at most one cookie of ours; it follows no redirect.
+pub(super) struct Browser {
+    http: reqwest::Client,
+    pub(super) base: String,
+    pub(super) cookie: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: reqwest::header::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The hidden token of the page's forms.
+    pub(super) fn csrf(&self) -> String {
+        let (_, rest) = self.text.split_once("name=\"csrf\" value=\"").expect("no form of a session");
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+impl Browser {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.cookie {
+            Some(cookie) => request.header("cookie", cookie),
+            None => request,
+        }
+    }
+
+    /// As a page of the dashboard itself sends it.
+    pub(super) fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+        let request = self.request(Method::POST, path).form(fields);
+        request.header("origin", &self.base).header("sec-fetch-site", "same-origin")
+    }
+
+    /// Sends it and keeps the cookie that comes back.
+    pub(super) async fn send(&mut self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let answer = Answer { status, headers, text: response.text().await.unwrap() };
+        for line in answer.headers.get_all("set-cookie") {
+            let line = line.to_str().unwrap();
+            let pair = line.split(';').next().unwrap();
+            self.cookie = (!line.contains("Max-Age=0")).then(|| pair.to_owned());
+        }
+        answer
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Answer {
+        let request = self.request(Method::GET, path);
+        self.send(request).await
+    }
+
+    pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.form(path, fields);
+        self.send(request).await
+    }
+
+    pub(super) async fn sign_in(&mut self, key: &str) -> Answer {
+        self.post("/dashboard/sign-in", &[("key", key)]).await
+    }
+
+    /// Whether the dashboard lets it in.
+    pub(super) async fn is_in(&mut self) -> bool {
+        match self.get("/dashboard").await.status {
+            200 => true,
+            303 => false,
+            other => panic!("the dashboard answers {other}"),
+        }
+    }
+}
