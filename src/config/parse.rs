@@ -153,11 +153,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A URL may carry a password (`postgres://name:password@host`): whatever stands before the host is left out.
+/// A URL may carry a password, before its host (`postgres://name:password@host`) or in its query: both are left out,
+/// however odd the rest of it is. URLs are read with one slash and with backslashes, too.
 fn without_login(text: &str) -> String {
-    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, host)) => format!("{scheme}://…@{host}"),
-        None => text.to_owned(),
+    let (address, query) = match text.split_once('?') {
+        Some((address, _)) => (address, "?…"),
+        None => (text, ""),
+    };
+    let Some((login, host)) = address.rsplit_once('@') else { return format!("{address}{query}") };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    match login.split_once("://").filter(|(scheme, _)| scheme.chars().all(plain)) {
+        Some((scheme, _)) => format!("{scheme}://…@{host}{query}"),
+        None => format!("…@{host}{query}"),
     }
 }
 
