@@ -59,7 +59,8 @@ fn looks_like_html(body: &[u8]) -> bool {
 }
 
 fn refused(json: Option<&Value>, status: u16) -> Fact {
-    let text = json.map(|json| words_of(json).join(" ")).unwrap_or_default();
+    // Apart, so that no words meet at a seam that Webex never said together.
+    let text = json.map(|json| words_of(json).join("\n")).unwrap_or_default();
     let shown = format!("HTTP {status}{}", json.map(shown_of).unwrap_or_default());
     Fact::Refused { status, text, shown }
 }
