@@ -241,7 +241,8 @@ pub fn retry_after(text: &str, now: UnixTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds.min(LONGEST_LIFE)));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(UnixTime::from_seconds(date.timestamp().as_second()).until(now))
+    let span = UnixTime::from_seconds(date.timestamp().as_second()).until(now);
+    Some(span.min(Duration::from_secs(LONGEST_LIFE)))
 }
 
 #[cfg(test)]
