@@ -9,6 +9,10 @@ use hyper::header::HeaderValue;
 /// More than a person has tabs; older ones are taken back, so that the `Cookie` header stays short.
 const MOST: usize = 8;
 
+/// Taken back at once; more than browsers keep for one host. The rest of a made-up header is not worth an answer that
+/// is several times as long.
+const MOST_DROPPED: usize = 64;
+
 /// How tickets travel, depending on whether the door is secure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cookies {
@@ -37,7 +41,7 @@ impl Cookies {
         let begun =
             format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
         let surplus = self.all(headers).map(|(old, _)| old).skip(MOST - 1).filter(|old| *old != name);
-        let dropped = surplus.filter_map(|old| self.drop(old));
+        let dropped = surplus.take(MOST_DROPPED).filter_map(|old| self.drop(old));
         HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
     }
 
