@@ -24,6 +24,8 @@ mod intake;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod store;

@@ -5,7 +5,7 @@ mod browser;
 mod client;
 mod commands;
 pub mod exit;
-mod import;
+pub mod import;
 mod local;
 pub mod logging;
 mod print;

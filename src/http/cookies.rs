@@ -15,8 +15,9 @@ const MOST_DROPPED: usize = 64;
 
 /// How tickets travel, depending on whether the door is secure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cookies {
-    pub(super) secure: bool,
+pub struct Cookies {
+    /// Whether it speaks TLS, or stands behind a proxy that does.
+    pub secure: bool,
 }
 
 impl Cookies {
@@ -26,18 +27,14 @@ impl Cookies {
     }
 
     /// The sealed ticket called `name`.
-    pub(super) fn find<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    #[must_use]
+    pub fn find<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         self.all(headers).find(|(other, _)| *other == name).map(|(_, sealed)| sealed)
     }
 
     /// `Set-Cookie` for a ticket that begins, and for those that are too many.
-    pub(super) fn keep(
-        self,
-        headers: &HeaderMap,
-        name: &str,
-        sealed: &str,
-        keep: Duration,
-    ) -> Vec<HeaderValue> {
+    #[must_use]
+    pub fn keep(self, headers: &HeaderMap, name: &str, sealed: &str, keep: Duration) -> Vec<HeaderValue> {
         let begun =
             format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
         let surplus = self.all(headers).map(|(old, _)| old).skip(MOST - 1).filter(|old| *old != name);
@@ -46,7 +43,8 @@ impl Cookies {
     }
 
     /// `Set-Cookie` that takes a ticket back.
-    pub(super) fn drop(self, name: &str) -> Option<HeaderValue> {
+    #[must_use]
+    pub fn drop(self, name: &str) -> Option<HeaderValue> {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 

@@ -1,7 +1,5 @@
 //! `GET /oauth`: begins a consent, and finishes it when Webex sends the browser back.
 
-use std::collections::BTreeMap;
-
 use hyper::HeaderMap;
 use hyper::Response;
 use hyper::StatusCode;
@@ -12,40 +10,34 @@ use crate::consent;
 use crate::consent::ConsentError;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
+use crate::http::callback::Callback;
 use crate::http::pages;
 use crate::http::pages::Granted;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
 
-/// Parameters that may stand there once only (RFC 6749, 3.1).
-const ONCE: [&str; 6] = ["code", "state", "error", "error_description", "person", "login"];
-
 impl Door {
     pub(super) async fn oauth(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
-        let Some(mut asked) = parameters(query) else { return self.stale() };
-        if let Some(error) = asked.remove("error") {
-            if let Some(state) = asked.remove("state").map(Secret::new) {
-                let sealed = self.cookies.find(headers, &consent::name_of(&state));
-                self.consents.declined(&error, &state, sealed);
+        match Callback::read(query) {
+            Callback::Begin { hint, login } => self.begin(hint.as_ref(), login.as_deref(), headers),
+            Callback::Declined { error, state } => {
+                if let Some(state) = state {
+                    let sealed = self.cookies.find(headers, &consent::name_of(&state));
+                    self.consents.declined(&error, &state, sealed);
+                }
+                // What Webex wrote beside the error is not shown: anybody can make such a link.
+                respond::webex_refused(&self.frame, &error)
             }
-            // What Webex wrote beside the error is not shown: anybody can make such a link.
-            return respond::webex_refused(&self.frame, &error);
-        }
-        match (asked.remove("code"), asked.remove("state")) {
-            (None, None) => self.begin(&asked, headers),
-            (Some(code), Some(state)) if !code.is_empty() => {
-                self.finish(Secret::new(code), Secret::new(state), headers).await
-            }
-            _ => self.stale(),
+            Callback::Granted { code, state } => self.finish(code, state, headers).await,
+            Callback::Stale => respond::consent_problem(&self.frame, ConsentError::Stale),
         }
     }
 
-    fn begin(&self, asked: &BTreeMap<String, String>, headers: &HeaderMap) -> Response<Body> {
-        let hint = asked.get("person").and_then(|text| Email::parse(text).ok());
-        let begun = match asked.get("login") {
-            Some(login) => self.consents.begin_for(login, hint.as_ref()),
-            None => self.consents.begin(hint.as_ref()),
+    fn begin(&self, hint: Option<&Email>, login: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+        let begun = match login {
+            Some(login) => self.consents.begin_for(login, hint),
+            None => self.consents.begin(hint),
         };
         let begun = match begun {
             Ok(begun) => begun,
@@ -97,10 +89,6 @@ impl Door {
             &Granted { frame: &self.frame, name, scopes: pages::scopes(&granted.scopes) },
         )
     }
-
-    fn stale(&self) -> Response<Body> {
-        respond::consent_problem(&self.frame, ConsentError::Stale)
-    }
 }
 
 fn tell(error: &ConsentError) {
@@ -113,15 +101,4 @@ fn tell(error: &ConsentError) {
         }
         _ => log::warn!("a consent was not kept: {error}"),
     }
-}
-
-/// `None` if one of ours stands there twice.
-fn parameters(query: &str) -> Option<BTreeMap<String, String>> {
-    let mut all = BTreeMap::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if ONCE.contains(&&*name) && all.insert(name.into_owned(), value.into_owned()).is_some() {
-            return None;
-        }
-    }
-    Some(all)
 }

@@ -36,7 +36,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// A grant as a file has it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record {
+struct Record {
     /// Where in the file: "line 3".
     place: String,
     asked: ImportAsked,
@@ -44,7 +44,7 @@ pub(super) struct Record {
 
 /// What a file came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Parsed {
+pub struct Parsed {
     records: Vec<Record>,
     /// Whose integration the tokens belong to, where the file says it.
     client_id: Option<String>,
@@ -55,7 +55,20 @@ pub(super) struct Parsed {
 /// What is wrong with a file, and where. Never quotes it: it is full of secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Broken(String);
+pub struct Broken(String);
+
+impl Parsed {
+    /// The grants, in the order of the file.
+    pub fn grants(&self) -> impl Iterator<Item = &ImportAsked> {
+        self.records.iter().map(|record| &record.asked)
+    }
+
+    /// What is worth telling.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+}
 
 impl Broken {
     fn new(text: impl Into<String>) -> Self {
@@ -99,16 +112,7 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
         );
         return Err(Failure::new(Exit::Usage, line));
     };
-    let parsed = match origin {
-        Origin::Jsonl => jsonl::parse(&bytes),
-        Origin::Wtr => wtr::parse(&bytes, show::now()),
-        Origin::Env => env::parse(&bytes),
-        Origin::TokenApp => token_app::parse(&asked.file, &bytes),
-    };
-    let parsed = parsed.map_err(|e| broken(&e))?;
-    if parsed.records.is_empty() {
-        return Err(broken(&"there is no grant in it"));
-    }
+    let parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
     for remark in &parsed.remarks {
         note(&format!("{name}: {}", printable(remark)));
     }
@@ -119,6 +123,23 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
         note(&format!(
             "{name}: its tokens belong to the client id {theirs}, not to MY_APP_CLIENT_ID; Webex refuses them here"
         ));
+    }
+    Ok(parsed)
+}
+
+/// Understands all of a file, or nothing of it: `bytes` are what is in `file`, `now` is in seconds.
+///
+/// # Errors
+/// [`Broken`] says what is wrong and where, and quotes nothing.
+pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
+    let parsed = match origin {
+        Origin::Jsonl => jsonl::parse(bytes),
+        Origin::Wtr => wtr::parse(bytes, now),
+        Origin::Env => env::parse(bytes),
+        Origin::TokenApp => token_app::parse(file, bytes),
+    }?;
+    if parsed.records.is_empty() {
+        return Err(Broken::new("there is no grant in it"));
     }
     Ok(parsed)
 }
@@ -177,7 +198,9 @@ fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
     Ok(bytes)
 }
 
-fn guess(bytes: &[u8]) -> Option<Origin> {
+/// What a file is, by what is in it.
+#[must_use]
+pub fn guess(bytes: &[u8]) -> Option<Origin> {
     if bytes.starts_with(SQLITE) {
         return Some(Origin::TokenApp);
     }

@@ -1,0 +1,122 @@
+//! A daemon's parts in memory, in virtual time, beside a Webex that answers what it is told to.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::runtime::Runtime;
+use webex_tokend::clock::Clock;
+use webex_tokend::consent;
+use webex_tokend::consent::ConsentError;
+use webex_tokend::consent::Consents;
+use webex_tokend::consent::Granted;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::store::seal::Sealer;
+use webex_tokend::tasks::Wake;
+use webex_tokend::tokens::LiveView;
+use webex_tokend::webex::Integration;
+use webex_tokend::webex::Webex;
+use webex_tokend::webex::transport::Call;
+use webex_tokend::webex::transport::NoAnswer;
+use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::Transport;
+
+pub(super) const NOW: UnixTime = UnixTime(1_790_000_000_000);
+
+pub(super) const POLICY: Policy = Policy {
+    sleep: Duration::from_secs(3600),
+    max_age: Duration::from_secs(86_400),
+    noop_window: Duration::from_secs(86_400),
+    floor: Duration::from_secs(300),
+};
+
+/// Looks like nothing that a program says by itself. Seeds carry it where a secret would be.
+pub(super) const MARK: &str = "Zq7s3cr3tXw9_PF84_4f1bd9a2c7e84d0f";
+
+/// Where it is always the same moment.
+pub(super) struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> UnixTime {
+        NOW
+    }
+}
+
+/// What Webex says to a call; `None`: nothing comes back.
+pub(super) type Says = Box<dyn Fn(&Call) -> Option<Raw> + Send + Sync>;
+
+/// Webex's place.
+pub(super) struct Line {
+    says: Says,
+    calls: Mutex<usize>,
+}
+
+impl Line {
+    pub(super) fn new(says: Says) -> Arc<Self> {
+        Arc::new(Self { says, calls: Mutex::new(0) })
+    }
+}
+
+impl Transport for Line {
+    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
+        *self.calls.lock().unwrap() += 1;
+        let said = (self.says)(&call).ok_or_else(|| NoAnswer("nobody answers".to_owned()));
+        Box::pin(async move { said })
+    }
+}
+
+pub(super) fn webex(line: Arc<Line>) -> Webex {
+    let integration = Integration {
+        client_id: "C1".to_owned(),
+        client_secret: Secret::new(format!("client-{MARK}")),
+        redirect_uri: "https://localhost:8000/oauth".to_owned(),
+        scopes: vec!["spark:all".to_owned()],
+        base: "https://webex.example/v1".to_owned(),
+    };
+    Webex::new(integration, line, Arc::new(Still))
+}
+
+/// Waits that nobody waits for: time jumps to the next timer.
+pub(super) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+/// Consents where nobody answers at Webex.
+pub(super) struct House {
+    pub(super) consents: Consents,
+    line: Arc<Line>,
+    runtime: Runtime,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        let line = Line::new(Box::new(|_| None));
+        let store = Arc::new(MemoryStore::new());
+        let consents = Consents::new(consent::Parts {
+            webex: Arc::new(webex(line.clone())),
+            store: store.clone(),
+            sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
+            policy: POLICY,
+            clock: Arc::new(Still),
+            view: Arc::new(LiveView::new(store)),
+            wake: Wake::new(),
+        });
+        Self { consents, line, runtime: runtime() }
+    }
+
+    pub(super) fn finish(&self, state: String, sealed: Option<&str>) -> Result<Granted, ConsentError> {
+        let code = Secret::new("a code".to_owned());
+        self.runtime.block_on(self.consents.finish(code, Secret::new(state), sealed))
+    }
+
+    /// How often Webex was called.
+    pub(super) fn calls(&self) -> usize {
+        *self.line.calls.lock().unwrap()
+    }
+}

@@ -1,0 +1,121 @@
+//! A `.env` file, and the settings that come of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+use webex_tokend::config::ALIASES;
+use webex_tokend::config::Config;
+use webex_tokend::config::Mistakes;
+use webex_tokend::config::Source;
+use webex_tokend::config::VARIABLES;
+
+use super::parts::MARK;
+
+/// Nothing of their values is ever told.
+const SECRETS: [&str; 6] = [
+    "MY_APP_SECRET_ID",
+    "CLIENT_SECRET",
+    "WEBEX_SECRET",
+    "PASSPHRASE",
+    "TEST_ACCESS_TOKEN",
+    "TEST_REFRESH_TOKEN",
+];
+
+/// A login may stand before their host or in their query.
+const URLS: [&str; 5] =
+    ["MY_APP_REDIRECT_URI", "REDIRECT_URI", "REDIRECT_URL", "WEBEX_API_BASE_URL", "TOKEND_STORE_URL"];
+
+/// All mistakes are told at once, and none tells a secret.
+pub(super) fn holds(data: &[u8]) {
+    let dir = dir();
+    fs::write(dir.join(".env"), data).unwrap();
+    let source = match Source::environment(dir) {
+        Ok(source) => source,
+        Err(mistakes) => return told(&mistakes),
+    };
+    if VARIABLES.iter().any(|name| may_be_told(&source, name)) || reads_a_device(&source) {
+        return;
+    }
+    let Err(mistakes) = Config::read(&source) else {
+        let config = Config::read(&source).unwrap();
+        let shown = format!(
+            "{:?}",
+            (&config.remarks, &config.hook, &config.token_service, &config.integration.client_secret)
+        );
+        assert!(!shown.contains(MARK), "{shown}");
+        return;
+    };
+    assert!(!mistakes.0.is_empty());
+    told(&mistakes);
+    let mended = mended(source, &mistakes);
+    if let Err(later) = Config::read(&mended) {
+        panic!("{later}\nwas told only after these were mended:\n{mistakes}");
+    }
+}
+
+/// Whether the mark stands where it is no secret.
+fn may_be_told(source: &Source, name: &str) -> bool {
+    let others = ALIASES.iter().filter(|(ours, _)| *ours == name).map(|(_, other)| *other);
+    others.chain([name]).filter(|name| !SECRETS.contains(name)).any(|name| {
+        let text = source.get(name).unwrap_or_default();
+        let address = text.split('?').next().unwrap_or_default();
+        let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
+        if URLS.contains(&name) { host.contains(MARK) } else { text.contains(MARK) }
+    })
+}
+
+fn told(mistakes: &Mistakes) {
+    let told = mistakes.to_string();
+    assert!(!told.contains(MARK), "{told}");
+    for mistake in &mistakes.0 {
+        let known = VARIABLES.contains(&mistake.variable)
+            || ALIASES.iter().any(|(_, other)| *other == mistake.variable);
+        assert!(known || mistake.variable == ".env", "{mistake}");
+        assert!(!mistake.expected.is_empty() && mistake.found.chars().count() < 1000, "{mistake}");
+    }
+}
+
+/// The settings with a right value for each mistake that was told, and none for what stands beside it.
+fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
+    let right = BTreeMap::from([
+        ("MY_APP_CLIENT_ID", "C1"),
+        ("MY_APP_SECRET_ID", "secret"),
+        ("MY_APP_SECRET_ID_FILE", ""),
+        ("ORG_ID", "org"),
+        ("FROM", "ada"),
+        ("SOURCE_IP", "127.0.0.1"),
+        ("TOKEND_STATE_DIR", "/nonexistent"),
+        ("TOKEND_CONTROL_SOCKET", "/nonexistent/control.sock"),
+    ]);
+    let mut set = |name: &str, value: &str| source.extend([(name.to_owned(), value.to_owned())]);
+    for mistake in &mistakes.0 {
+        let ours = ALIASES.iter().find(|(_, other)| *other == mistake.variable);
+        let ours = ours.map_or(mistake.variable, |(ours, _)| *ours);
+        set(mistake.variable, "");
+        set(ours, right.get(ours).unwrap_or(&""));
+        ALIASES.iter().filter(|(name, _)| *name == ours).for_each(|(_, other)| set(other, ""));
+        match ours {
+            "MY_APP_SECRET_ID_FILE" => set("MY_APP_SECRET_ID", "secret"),
+            "TOKEND_TLS_CERT" => set("TOKEND_TLS_KEY", ""),
+            "TOKEND_TLS_KEY" => set("TOKEND_TLS_CERT", ""),
+            _ => {}
+        }
+    }
+    source
+}
+
+/// Endless, or waiting for a writer: whoever names one of these as a file gets what was asked for.
+fn reads_a_device(source: &Source) -> bool {
+    let files = ["MY_APP_SECRET_ID_FILE", "WEBEX_CA_FILE", "TOKEND_TLS_CERT", "TOKEND_TLS_KEY"];
+    files.iter().any(|name| {
+        source.get(name).is_some_and(|path| path.starts_with("/dev") || path.starts_with("/proc"))
+    })
+}
+
+fn dir() -> &'static Path {
+    static DIR: OnceLock<TempDir> = OnceLock::new();
+    DIR.get_or_init(|| tempfile::tempdir().unwrap()).path()
+}
