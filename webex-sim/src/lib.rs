@@ -32,4 +32,4 @@ mod wire;
 pub use model::Model;
 pub use people::Person;
 pub use server::Sim;
-pub use settings::{Consent, ErrorBody, RefreshLife, RefreshToken, Settings, TokenShape};
+pub use settings::{Avatar, Consent, ErrorBody, RefreshLife, RefreshToken, Settings, TokenShape};

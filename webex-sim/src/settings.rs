@@ -54,6 +54,12 @@ pub struct Settings {
     pub device_lifetime: Duration,
     /// Polls of a device code that come faster than this are told `slow_down`.
     pub device_interval: Duration,
+    /// What `people/me` says of people's pictures.
+    pub avatar: Avatar,
+    /// The token of the bot that may add people to the space.
+    pub bot_token: String,
+    /// The one space there is.
+    pub space_id: String,
     /// Who can consent. Called by index everywhere.
     pub people: Vec<Person>,
     /// Tokens are a function of this and of how many were made before.
@@ -100,6 +106,17 @@ pub enum TokenShape {
     Jwt,
 }
 
+/// What `people/me` says of people's pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Avatar {
+    /// The simulator's own picture.
+    Here,
+    /// This address, whosever it is.
+    At(String),
+    /// Nothing.
+    None,
+}
+
 /// What happens at `/authorize`. Numbers are indices into [`Settings::people`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
@@ -142,6 +159,10 @@ impl Default for Settings {
             consent: Consent::Ask,
             device_lifetime: Duration::from_secs(300),
             device_interval: Duration::from_secs(2),
+            avatar: Avatar::Here,
+            bot_token: "b07c0de51155000000000000000000000000000000000000000000000000b07_PF84".to_owned(),
+            space_id: "Y2lzY29zcGFyazovL3VzL1JPT00vNTExNTVmZGYtOTY0My00MTdmLTk5NzQtYWQ3MmNhZTBlMTBm"
+                .to_owned(),
             people: Person::some(6),
             seed: 0,
             base_url: String::new(),

@@ -75,8 +75,11 @@ fn fault(body: &Value) -> Result<Fault, String> {
         "access_token" => Endpoint::AccessToken,
         "people_me" => Endpoint::PeopleMe,
         "authorize" => Endpoint::Authorize,
+        "memberships" => Endpoint::Memberships,
         "any" => Endpoint::Any,
-        other => return Err(format!("on: access_token, people_me, authorize or any, not {other}")),
+        other => {
+            return Err(format!("on: access_token, people_me, authorize, memberships or any, not {other}"));
+        }
     };
     let count = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -193,6 +196,7 @@ fn counters(counters: &Counters) -> Value {
             "user_info": calls.user_info,
             "token_expiry": calls.token_expiry,
             "device": calls.device,
+            "memberships": calls.memberships,
             "other": calls.other,
         },
         "refreshes": refreshes(counters.refreshes),

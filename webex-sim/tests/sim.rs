@@ -14,3 +14,5 @@ mod faults;
 mod refresh;
 #[path = "sim/server.rs"]
 mod server;
+#[path = "sim/space.rs"]
+mod space;

@@ -29,7 +29,7 @@ impl Model {
             let text = "The call requires the scope spark:people_read.";
             return problem::webexapis(403, text, text, &self.tracking_id);
         }
-        Answer::json(200, &profile(person))
+        Answer::json(200, &profile(person, self.avatar(person)))
     }
 
     pub(super) fn user_info(&self, now_ms: i64, request: &Request) -> Answer {
@@ -140,9 +140,9 @@ impl Model {
     }
 }
 
-fn profile(person: &Person) -> Value {
+fn profile(person: &Person, avatar: Option<String>) -> Value {
     let emails: &[&str] = if person.email.is_empty() { &[] } else { &[&person.email] };
-    json!({
+    let mut profile = json!({
         "id": person.id,
         "emails": emails,
         "phoneNumbers": [],
@@ -159,5 +159,9 @@ fn profile(person: &Person) -> Value {
         "invitePending": false,
         "loginEnabled": true,
         "type": person.kind,
-    })
+    });
+    if let (Some(address), Some(fields)) = (avatar, profile.as_object_mut()) {
+        fields.insert("avatar".to_owned(), address.into());
+    }
+    profile
 }

@@ -43,6 +43,8 @@ pub struct Calls {
     pub token_expiry: u64,
     /// The device grant's endpoints.
     pub device: u64,
+    /// `/memberships`
+    pub memberships: u64,
     /// Everything else.
     pub other: u64,
 }

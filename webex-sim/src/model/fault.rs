@@ -30,6 +30,8 @@ pub enum Endpoint {
     PeopleMe,
     /// `/authorize`.
     Authorize,
+    /// `POST /memberships`.
+    Memberships,
     /// Everything below `/v1`.
     Any,
 }

@@ -11,12 +11,15 @@ mod grants;
 mod http;
 mod params;
 mod problem;
+mod space;
 mod strings;
 
 pub use self::counters::{Calls, Counters, PersonCounters, Refreshes, TokenCounters};
 pub use self::fault::{DeadText, Endpoint, Fault, FaultKind};
 pub use self::grants::Tokens;
 pub use self::http::{Answer, Cut, Request, Visit};
+
+use std::collections::BTreeSet;
 
 use self::authorize::Codes;
 use self::counters::{Outcome, Tally};
@@ -41,6 +44,7 @@ pub struct Model {
     faults: Faults,
     tally: Tally,
     turn: usize,
+    members: BTreeSet<usize>,
     tracking_id: String,
 }
 
@@ -55,6 +59,8 @@ enum Route {
     DeviceAuthorize,
     DeviceToken,
     DeviceVerify,
+    Memberships,
+    File,
     WrongMethod,
     Unknown,
 }
@@ -70,6 +76,8 @@ impl Route {
             "/v1/device/authorize" => (Self::DeviceAuthorize, "POST"),
             "/v1/device/token" => (Self::DeviceToken, "POST"),
             "/v1/device/verify" => (Self::DeviceVerify, "GET POST"),
+            "/v1/memberships" => (Self::Memberships, "POST"),
+            path if space::file(path).is_some() => (Self::File, "GET"),
             _ => return Self::Unknown,
         };
         if methods.split(' ').any(|method| method == request.method) { route } else { Self::WrongMethod }
@@ -80,12 +88,13 @@ impl Route {
             Self::Authorize => Some(Endpoint::Authorize),
             Self::AccessToken => Some(Endpoint::AccessToken),
             Self::PeopleMe => Some(Endpoint::PeopleMe),
+            Self::Memberships => Some(Endpoint::Memberships),
             _ => None,
         }
     }
 
     fn is_api(self) -> bool {
-        matches!(self, Self::PeopleMe | Self::UserInfo | Self::TokenExpiry)
+        matches!(self, Self::PeopleMe | Self::UserInfo | Self::TokenExpiry | Self::Memberships)
     }
 }
 
@@ -110,6 +119,7 @@ impl Model {
             faults: Faults::default(),
             tally: Tally::default(),
             turn: 0,
+            members: BTreeSet::new(),
             tracking_id: String::new(),
         }
     }
@@ -169,6 +179,8 @@ impl Model {
             Route::DeviceAuthorize => self.device_authorize(now_ms, params),
             Route::DeviceToken => self.device_token(now_ms, request, params),
             Route::DeviceVerify => self.device_verify(now_ms, request, params),
+            Route::Memberships => self.memberships(request),
+            Route::File => space::file(&request.path).unwrap_or_else(|| self.not_found(404)),
             Route::WrongMethod => self.not_found(405),
             Route::Unknown => self.not_found(404),
         }
@@ -183,7 +195,8 @@ impl Model {
             Route::UserInfo => &mut calls.user_info,
             Route::TokenExpiry => &mut calls.token_expiry,
             Route::DeviceAuthorize | Route::DeviceToken | Route::DeviceVerify => &mut calls.device,
-            Route::WrongMethod | Route::Unknown => &mut calls.other,
+            Route::Memberships => &mut calls.memberships,
+            Route::File | Route::WrongMethod | Route::Unknown => &mut calls.other,
         } += 1;
     }
 
