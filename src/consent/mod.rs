@@ -24,6 +24,7 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
+use crate::domain::picture::Picture;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::LoginId;
@@ -38,6 +39,7 @@ use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::tasks::Wake;
 use crate::tokens::LiveView;
+use crate::webex::OWN_ACCESSES;
 use crate::webex::Owner;
 use crate::webex::Unknown;
 use crate::webex::Webex;
@@ -125,6 +127,11 @@ pub struct Granted {
     pub scopes: Vec<String>,
     /// When the access token dies, if nobody renews it.
     pub expires_at: UnixTime,
+    /// When the access ends if nothing is renewed any more: with the refresh token, as far as Webex tells, and never
+    /// before the access token.
+    pub lasts_until: UnixTime,
+    /// A picture of who consented.
+    pub picture: Option<Picture>,
     /// Whether the person was known before.
     pub saved: Saved,
 }
@@ -189,6 +196,12 @@ impl Consents {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.webex.integration().scopes
+    }
+
+    /// Where a person takes back at Webex what they granted.
+    #[must_use]
+    pub fn revoke_at(&self) -> &'static str {
+        OWN_ACCESSES
     }
 
     /// Begins a consent; `hint` preselects the account at Webex.
@@ -286,16 +299,17 @@ impl Consents {
             why: format!("people/me: {}", unknown.why),
             tracking_id: unknown.tracking_id,
         })?;
-        let person = owner.person;
+        let Owner { person, picture, .. } = owner;
         let no_refresh_token =
             || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
         let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
         let expires_at = tokens.expires_at;
+        let lasts_until = tokens.refresh_token_expires_at.unwrap_or(expires_at).max(expires_at);
         let granted =
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let saved = self.save(person.clone(), tokens, sent_at).await?;
-        let granted =
-            Granted { person, scopes: granted.unwrap_or_else(|| self.scopes().to_vec()), expires_at, saved };
+        let scopes = granted.unwrap_or_else(|| self.scopes().to_vec());
+        let granted = Granted { person, scopes, expires_at, lasts_until, picture, saved };
         self.announce(&granted);
         Ok(granted)
     }

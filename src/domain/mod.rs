@@ -6,6 +6,7 @@ pub mod explain;
 pub mod grant;
 pub mod key;
 pub mod person;
+pub mod picture;
 pub mod plan;
 pub mod schedule;
 pub mod scope;

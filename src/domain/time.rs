@@ -37,6 +37,15 @@ impl UnixTime {
         self.since(now)
     }
 
+    /// The day in UTC as people write it, `5 December 2026`; `never` as in `Display`.
+    #[must_use]
+    pub fn day(self) -> String {
+        match jiff::Timestamp::from_second(self.seconds()) {
+            Ok(time) => time.strftime("%-d %B %Y").to_string(),
+            Err(_) => "never".to_owned(),
+        }
+    }
+
     /// RFC 3339 in UTC with three decimals, as JavaScript writes dates; `never` as in `Display`.
     #[must_use]
     pub fn to_the_millisecond(self) -> String {
@@ -101,6 +110,8 @@ mod tests {
     fn times_are_printed_as_rfc_3339() {
         assert_eq!(UnixTime(1_795_000_000_999).to_string(), "2026-11-18T11:06:40Z");
         assert_eq!(UnixTime::NEVER.to_string(), "never");
+        assert_eq!(UnixTime(1_795_000_000_999).day(), "18 November 2026");
+        assert_eq!(UnixTime::NEVER.day(), "never");
         assert_eq!(UnixTime(1_795_000_000_050).to_the_millisecond(), "2026-11-18T11:06:40.050Z");
         assert_eq!(UnixTime::NEVER.to_the_millisecond(), "never");
     }

@@ -14,6 +14,7 @@ mod dashboard;
 mod links;
 mod oauth;
 mod pages;
+mod policy;
 mod redirect;
 mod refusal;
 mod respond;

@@ -11,8 +11,8 @@ use crate::consent::ConsentError;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::http::callback::Callback;
-use crate::http::pages;
-use crate::http::pages::Granted;
+use crate::http::pages::GrantedPage;
+use crate::http::policy;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
@@ -82,12 +82,12 @@ impl Door {
     }
 
     fn granted(&self, granted: &consent::Granted) -> Response<Body> {
-        let email = granted.person.email.as_ref().map(Email::as_str);
-        let name = granted.person.display_name.as_deref().or(email).unwrap_or("whoever you are");
-        respond::page(
-            StatusCode::OK,
-            &Granted { frame: &self.frame, name, scopes: pages::scopes(&granted.scopes) },
-        )
+        let (asked, revoke_at) = (self.consents.scopes(), self.consents.revoke_at());
+        let page = GrantedPage::new(&self.frame, granted, asked, revoke_at);
+        let mut response = respond::page(StatusCode::OK, &page);
+        let policy = policy::with_picture(granted.picture.as_ref());
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        response
     }
 }
 

@@ -19,17 +19,14 @@ use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::ProblemPage;
 use crate::http::pages::problem;
+use crate::http::policy;
 use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 use crate::http::token_service::NoRecord;
 
-/// Nothing but our own style sheet and icon; no frames around us, no forms, no scripts.
-const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
-                   frame-ancestors 'none'";
-
 /// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
 const ALWAYS: [(HeaderName, &str); 4] = [
-    (header::CONTENT_SECURITY_POLICY, CSP),
+    (header::CONTENT_SECURITY_POLICY, policy::STRICT),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),

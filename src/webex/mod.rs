@@ -4,6 +4,7 @@
 //! [`wire`] reads what came back. A simulator can stand in the transport's place.
 
 mod device;
+mod picture;
 pub mod transport;
 pub mod wire;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
+use crate::domain::picture::Picture;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::verdict::Fact;
@@ -56,7 +58,13 @@ pub struct Owner {
     pub person: Person,
     /// What kind of account it is.
     pub kind: Kind,
+    /// Their picture, if it lies with Webex.
+    pub picture: Option<Picture>,
 }
+
+/// Where a person sees which programs have access to their Webex account, and takes it back (webex-api,
+/// "Introspection, listing, revocation": "Users").
+pub const OWN_ACCESSES: &str = "https://idbroker.webex.com/idb/profile#/tokens";
 
 /// The kinds of account that own tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +200,7 @@ impl Webex {
     /// [`Unknown`] when Webex does not say.
     pub async fn me(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         match self.call("/people/me", Payload::Bearer(access_token.clone())).await {
-            Ok(raw) => wire::owner(&raw),
+            Ok(raw) => wire::owner(&raw, &self.integration.base),
             Err(why) => {
                 Err(Unknown { why: why.to_string(), tracking_id: None, transient: true, dead: false })
             }

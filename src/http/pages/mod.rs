@@ -1,5 +1,6 @@
 //! What people see: templates, checked when compiled, the one style sheet and the icon.
 
+mod granted;
 pub(super) mod problem;
 
 use std::sync::LazyLock;
@@ -10,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::scope;
+pub(super) use crate::http::pages::granted::GrantedPage;
 pub(super) use crate::http::pages::problem::Problem;
 pub(super) use crate::http::pages::problem::ProblemPage;
 pub(super) use crate::http::pages::problem::Tone;
@@ -55,13 +57,21 @@ pub(super) struct Frame {
     pub(super) home: String,
     /// Of the start of a consent.
     pub(super) start: String,
+    /// Of the Space widget, if there is one.
+    pub(super) space: Option<String>,
 }
 
 impl Frame {
     /// Of a daemon whose pages are below `prefix`, and whose consents start at `start`.
     pub(super) fn new(prefix: &str, start: &str) -> Self {
         let at = |path: &str| format!("{prefix}{path}");
-        Self { style: at(&STYLE.path), icon: at(&ICON.path), home: at("/"), start: start.to_owned() }
+        Self {
+            style: at(&STYLE.path),
+            icon: at(&ICON.path),
+            home: at("/"),
+            start: start.to_owned(),
+            space: None,
+        }
     }
 }
 
@@ -81,13 +91,5 @@ pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
 #[template(path = "home.html")]
 pub(super) struct Home<'a> {
     pub(super) frame: &'a Frame,
-    pub(super) scopes: Vec<Scope<'a>>,
-}
-
-#[derive(Template)]
-#[template(path = "granted.html")]
-pub(super) struct Granted<'a> {
-    pub(super) frame: &'a Frame,
-    pub(super) name: &'a str,
     pub(super) scopes: Vec<Scope<'a>>,
 }

@@ -20,6 +20,7 @@ use crate::webex::DeviceCode;
 use crate::webex::Kind;
 use crate::webex::Owner;
 use crate::webex::Unknown;
+use crate::webex::picture::picture;
 use crate::webex::transport::Raw;
 
 /// Taken for a life that Webex did not tell, or told as 0: short, so that it is asked again soon.
@@ -99,11 +100,11 @@ fn span(json: &Value, name: &str) -> Option<Duration> {
     (told > 0).then(|| Duration::from_secs(told.min(LONGEST_LIFE)))
 }
 
-/// Reads `people/me`.
+/// Reads `people/me` of Webex at `base`.
 ///
 /// # Errors
 /// [`Unknown`] when it names nobody.
-pub fn owner(raw: &Raw) -> Result<Owner, Unknown> {
+pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
         why,
@@ -132,7 +133,8 @@ pub fn owner(raw: &Raw) -> Result<Owner, Unknown> {
         display_name: field("displayName").map(one_line).filter(|name| !name.is_empty()),
         org_id: field("orgId").and_then(|id| PersonId::parse(id).ok()).map(|id| id.as_str().to_owned()),
     };
-    Ok(Owner { person, kind })
+    let picture = field("avatar").and_then(|address| picture(address, base));
+    Ok(Owner { person, kind, picture })
 }
 
 /// Taken for the life of a device code that Webex did not tell; and how long one is believed to live at most.

@@ -267,7 +267,7 @@ proptest! {
     fn no_bytes_make_it_panic(status in any::<u16>(), body in any::<Vec<u8>>(), header in any::<Option<String>>()) {
         let raw = Raw { status, body, retry_after: header.clone(), tracking_id: header };
         let _ = read(&raw);
-        let _ = owner(&Raw { status: 200, ..raw });
+        let _ = owner(&Raw { status: 200, ..raw }, "https://webexapis.com/v1");
     }
 
     #[test]
@@ -277,7 +277,7 @@ proptest! {
             "expires_in": other, "access_token": message, "emails": [other], "id": message,
         });
         let raw = raw(status, &body.to_string());
-        let _ = owner(&raw);
+        let _ = owner(&raw, "https://webexapis.com/v1");
         if let Fact::Refused { shown, .. } = read(&raw).fact {
             prop_assert!(shown.chars().count() <= SHOWN_MAX + "HTTP 400: ".len());
             prop_assert!(shown.split_whitespace().all(|word| word.chars().count() <= WORD_MAX + 1));

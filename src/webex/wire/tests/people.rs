@@ -2,12 +2,14 @@
 
 use super::*;
 
+const BASE: &str = "https://webexapis.com/v1";
+
 fn met(body: &str) -> Person {
-    owner(&raw(200, body)).unwrap().person
+    owner(&raw(200, body), BASE).unwrap().person
 }
 
 fn unknown(status: u16, body: &str) -> Unknown {
-    owner(&raw(status, body)).unwrap_err()
+    owner(&raw(status, body), BASE).unwrap_err()
 }
 
 #[test]
@@ -18,6 +20,19 @@ fn a_person_is_read() {
     assert_eq!(ada.email.unwrap().as_str(), "ada@example.com");
     assert_eq!(ada.display_name.as_deref(), Some("Ada L."));
     assert_eq!(ada.org_id.as_deref(), Some("Y2lzORG"));
+}
+
+#[test]
+fn a_picture_is_taken_from_webex_and_from_nobody_else() {
+    let at = |avatar: &str| {
+        let body = format!(r#"{{"id":"1","avatar":{avatar}}}"#);
+        owner(&raw(200, &body), BASE).unwrap().picture.map(|picture| picture.address)
+    };
+    let webexs = "https://avatar.webexcontent.com/a~80";
+    assert_eq!(at(&format!("{webexs:?}")).as_deref(), Some(webexs));
+    for other in ["null", "7", r#""""#, r#""https://example.com/a""#, r#""avatar.png""#] {
+        assert_eq!(at(other), None, "{other}");
+    }
 }
 
 #[test]
