@@ -138,6 +138,13 @@ impl Model {
         let access = self.grants.of_access_token(access_token)?;
         self.grants.get(access.grant).map(|grant| grant.person)
     }
+
+    /// Which consent this access token comes from, counted from 0: its place in [`Counters::tokens`]. Expired ones are
+    /// known for a day.
+    #[must_use]
+    pub fn consent_of(&self, access_token: &str) -> Option<usize> {
+        self.grants.of_access_token(access_token).map(|access| access.grant)
+    }
 }
 
 fn profile(person: &Person, avatar: Option<String>) -> Value {

@@ -204,3 +204,16 @@ fn memory_does_not_grow_with_the_years() {
     assert_eq!(webex.person_of(&first), None);
     assert_eq!(webex.counters().people[0].starts_ms.len(), 1000);
 }
+
+#[tokio::test]
+async fn an_access_token_tells_the_consent_that_it_comes_from() {
+    let c = client(without_window()).await;
+    let (first, other, second) = (c.mint(0), c.mint(1), c.mint(0));
+    let (_, renewed) = c.refresh(&first.refresh_token).await;
+    let consent_of = |token: &str| c.sim.with(|webex| webex.consent_of(token));
+    assert_eq!(consent_of(&first.access_token), Some(0));
+    assert_eq!(consent_of(&other.access_token), Some(1));
+    assert_eq!(consent_of(&second.access_token), Some(2));
+    assert_eq!(consent_of(text(&renewed, "access_token")), Some(0), "a refresh is no consent");
+    assert_eq!(consent_of("nobody's"), None);
+}
