@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: format, lints, tests (also those with a real browser and with programs
-# written in Python), documentation.
-# Installs what these tests need and is missing: Debian packages, where it may, and Python packages below target/venv.
+# written in Python), documentation, what may stand in Cargo.lock.
+# Installs what these tests need and is missing: Debian packages, where it may, Python packages below target/venv, and
+# cargo-deny below target/tools.
 # Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -70,12 +71,45 @@ python_packages() {
     printf '%s\n' "$list" >"$venv/packages"
 }
 
+# cargo_tool NAME VERSION: has exactly this one in target/tools. Nothing is fetched where it is there already.
+cargo_tool() {
+    local name=$1 version=$2
+    if [ "$("target/tools/bin/$name" --version 2>/dev/null)" = "$name $version" ]; then
+        return 0
+    fi
+    printf '\n== installing %s %s\n' "$name" "$version"
+    # Not optimised: it is built once and runs for a second.
+    cargo install --quiet --root target/tools --debug --locked --version "$version" "$name" || {
+        printf '%s %s cannot be installed into target/tools\n' "$name" "$version" >&2
+        exit 2
+    }
+}
+
+supply_chain() {
+    target/tools/bin/cargo-deny --locked check licenses bans sources
+}
+
+# Whether a dependency has a known flaw, as far as anybody can be asked.
+advisories() {
+    local told code=0
+    told=$(timeout 180 target/tools/bin/cargo-deny --locked check advisories 2>&1) || code=$?
+    if [ $code -eq 0 ]; then
+        printf 'no dependency has a known flaw\n'
+    elif [ $code -eq 124 ] || grep -q 'failed to fetch advisory database' <<<"$told"; then
+        printf 'skipped: the database cannot be reached\n'
+    else
+        printf '%s\n' "$told" >&2
+        return 1
+    fi
+}
+
 documentation() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked --quiet
 }
 
 set_up chromium=chromium chromedriver=chromium-driver
 python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5
+cargo_tool cargo-deny 0.20.2
 section "format" cargo fmt --all --check
 section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 section "tests" cargo test --workspace --locked --quiet
@@ -83,5 +117,7 @@ section "tests in a browser" cargo test --workspace --locked --quiet --test main
 section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis
 section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python
 section "documentation" documentation
+section "what stands in Cargo.lock" supply_chain
+section "known flaws of dependencies" advisories
 
 printf '\n== all passed in %d s\n' $((SECONDS - begun))
