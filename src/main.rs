@@ -11,6 +11,7 @@ use webex_tokend::cli::arguments::Serve;
 use webex_tokend::cli::exit::Exit;
 use webex_tokend::cli::exit::fail;
 use webex_tokend::cli::logging;
+use webex_tokend::cli::memory;
 use webex_tokend::config::Config;
 use webex_tokend::config::Source;
 use webex_tokend::daemon;
@@ -18,6 +19,9 @@ use webex_tokend::daemon::DaemonError;
 use webex_tokend::http::control::ControlError;
 
 fn main() -> ExitCode {
+    if let Err(e) = memory::keep_private() {
+        return fail(Exit::Failed, &format!("the system does not let memory be kept private: {e}"));
+    }
     let Arguments { command, serve: flags } = Arguments::parse();
     match command {
         None => serve(flags),

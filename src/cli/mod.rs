@@ -8,6 +8,7 @@ pub mod exit;
 pub mod import;
 mod local;
 pub mod logging;
+pub mod memory;
 mod print;
 mod progress;
 mod show;
