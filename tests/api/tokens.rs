@@ -12,6 +12,7 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::person::PersonId;
 
 use super::world::Answer;
 use super::world::DAY;
@@ -65,6 +66,29 @@ async fn a_thousand_readers_cause_one_refresh() {
         assert_eq!((answer.status, &answer.json()["access_token"]), (200, &first["access_token"]));
         assert_eq!(answer.header("cache-control"), "no-store");
     }
+}
+
+#[tokio::test]
+async fn readers_of_several_people_at_once_each_get_a_token_of_their_own() {
+    let world = world().await;
+    let mut people = Vec::new();
+    for index in 0..2 {
+        people.push(world.keep(index, DAY * 13, dying).await);
+    }
+    let client = world.client().build().unwrap();
+    let key = world.key_that_can("read").await;
+    let mut readers = JoinSet::new();
+    for turn in 0..40 {
+        let id = people[turn % people.len()].to_string();
+        let request = client.get(world.url(&format!("/people/{id}/token"))).bearer_auth(&key);
+        readers.spawn(async move { (id, Answer::of(request.send().await.unwrap()).await) });
+    }
+    for (id, answer) in readers.join_all().await {
+        let kept = world.house.store.find(PersonId::parse(&id).unwrap()).await.unwrap().unwrap();
+        assert_eq!(answer.json()["person_id"], id.as_str());
+        assert_eq!(answer.json()["access_token"], kept.tokens.access_token.expose());
+    }
+    assert_eq!(world.refreshes(), 2, "one for each");
 }
 
 #[tokio::test]

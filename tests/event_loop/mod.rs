@@ -1,6 +1,7 @@
 //! The event loop over days and months, in virtual time, with its own code and an in-process Webex.
 
 mod faults;
+mod store_trouble;
 mod time;
 pub(crate) mod world;
 

@@ -170,9 +170,12 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings, policy: Policy, pace: Pace) -> Self {
+        Self::on(Arc::new(MemoryStore::new()), settings, policy, pace)
+    }
+
+    pub(crate) fn on(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
         let clock = Arc::new(WallClock { begin: Instant::now(), shift_ms: AtomicI64::new(0) });
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let wake = Wake::new();
         let view = Arc::new(LiveView::new(store.clone()));
         let consents = Arc::new(Consents::new(consent::Parts {

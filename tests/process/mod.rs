@@ -119,3 +119,27 @@ async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
     assert_eq!(second.code, 1, "{}", second.stderr);
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
 }
+
+#[tokio::test]
+async fn a_restored_backup_is_refreshed_and_lives_on() {
+    let sim = sim_with(renewing()).await;
+    let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;
+    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    daemon.terminate().await;
+    let backup =
+        ["key", "tokend.db"].map(|name| (name, std::fs::read(daemon.state_dir().join(name)).unwrap()));
+    let old = daemon.kept();
+    daemon.restart(&[]).await;
+    all_renewed(&sim, 1, 3).await;
+    daemon.terminate().await;
+
+    for (name, bytes) in backup {
+        std::fs::write(daemon.state_dir().join(name), bytes).unwrap();
+    }
+    assert_eq!(format!("{:?}", daemon.kept()), format!("{old:?}"), "older than what Webex gave last");
+    daemon.restart(&[]).await;
+    daemon.wait_for_line("persons kept: 1").await;
+    all_renewed(&sim, 1, 3).await;
+    assert_eq!(counters(&sim).refreshes.refused, 0);
+    assert!(!daemon.log().iter().any(|line| line.contains("consent needed")), "{:?}", daemon.log());
+}

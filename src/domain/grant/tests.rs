@@ -148,6 +148,22 @@ fn what_an_answer_leaves_out_stays_as_it_was() {
 }
 
 #[test]
+fn a_shorter_life_and_a_smaller_scope_are_taken_as_they_are() {
+    let now = CONSENTED + DAY;
+    let less = Issued {
+        expires_in: DAY / 2,
+        refresh_token_expires_in: Some(DAY),
+        scope: Some("spark:people_read".to_owned()),
+        ..answer("access-1", "refresh-1")
+    };
+    let renewed = after(&consented(), Verdict::Renewed(less), now);
+    assert_eq!(renewed.tokens.expires_at, now + DAY / 2);
+    assert_eq!(renewed.tokens.refresh_token_expires_at, Some(now + DAY));
+    assert_eq!(renewed.tokens.scope.as_deref(), Some("spark:people_read"));
+    assert!(renewed.next.due_at < now + DAY / 2, "it is asked for before it ends");
+}
+
+#[test]
 fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
     let now = CONSENTED + DAY;
     let left = Issued { expires_in: TWO_WEEKS - DAY, ..answer("access-0", "refresh-0") };

@@ -83,13 +83,8 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
 /// The rows to claim, least life left first. The asker's own running ones are passed over here, so they are asked for
 /// on top of the limit.
 fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
-    let order = if ask.healthiest_first { "failures > 0, expires_at, serial" } else { "expires_at, serial" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants \
-         WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?3) ORDER BY {order}"
-    );
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
-    let mut query = db.prepare_cached(&sql)?;
+    let mut query = db.prepare_cached(&due_sql(ask.healthiest_first))?;
     let mut rows = query.query(params![shelf.integration, ask.due_by.0, reach])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -99,6 +94,14 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
         }
     }
     Ok(found)
+}
+
+fn due_sql(healthiest_first: bool) -> String {
+    let order = if healthiest_first { "failures > 0, expires_at, serial" } else { "expires_at, serial" };
+    format!(
+        "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants \
+         WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?3) ORDER BY {order}"
+    )
 }
 
 fn claim(db: &Connection, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
@@ -207,9 +210,11 @@ pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Resul
     Ok(db.prepare_cached(sql)?.execute(params![shelf.integration, person.as_str()])? > 0)
 }
 
+const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1";
+
 pub(super) fn next_wake(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
-    let sql = "SELECT min(wake_at) FROM grants WHERE integration = ?1";
-    let wake: Option<i64> = db.prepare_cached(sql)?.query_row([&shelf.integration], |row| row.get(0))?;
+    let wake: Option<i64> =
+        db.prepare_cached(NEXT_WAKE)?.query_row([&shelf.integration], |row| row.get(0))?;
     Ok(wake.map(UnixTime))
 }
 
@@ -295,4 +300,25 @@ fn note_name(shelf: &Shelf, note: Note) -> String {
 pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
     db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_looked_up_and_never_searched_for() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("schema/0001_grants.sql")).unwrap();
+        for (sql, index) in
+            [(due_sql(false), "grants_due"), (due_sql(true), "grants_due"), (NEXT_WAKE.into(), "grants_wake")]
+        {
+            let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let (mut rows, mut told) = (plan.raw_query(), String::new());
+            while let Some(row) = rows.next().unwrap() {
+                told += &format!("{}\n", row.get::<_, String>("detail").unwrap());
+            }
+            assert!(told.contains(index) && !told.contains("SCAN grants"), "{sql}\n{told}");
+        }
+    }
 }
