@@ -118,3 +118,36 @@ fn only_http_knows_statuses_and_only_webex_knows_its_addresses() {
         assert!(path.contains("/webex/") || !knows, "{path} knows Webex's addresses");
     }
 }
+
+#[test]
+fn no_crate_here_may_hold_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = text_of(&root.join("Cargo.toml"));
+    assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
+    for (manifest, lints) in [
+        ("Cargo.toml", "[lints]\nworkspace = true\n"),
+        ("webex-sim/Cargo.toml", "[lints]\nworkspace = true\n"),
+        ("fuzz/Cargo.toml", "[lints.rust]\nunsafe_code = \"forbid\"\n"),
+    ] {
+        assert!(text_of(&root.join(manifest)).contains(lints), "{manifest} is not under the lint");
+    }
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "webex-sim/Cargo.toml"];
+    assert_eq!(manifests_below(root), manifests.map(|name| root.join(name)));
+    let ours =
+        ["src", "tests", "examples", "webex-sim/src", "webex-sim/tests", "fuzz/src", "fuzz/fuzz_targets"];
+    for dir in ours {
+        for file in files_below(&root.join(dir)) {
+            let word = concat!("unsafe", "_code");
+            let text = text_of(&file);
+            assert!(file.ends_with("tests/architecture.rs") || !text.contains(word), "{}", file.display());
+        }
+    }
+}
+
+fn manifests_below(root: &Path) -> Vec<PathBuf> {
+    let dirs = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).chain([root.to_owned()]);
+    let mut found: Vec<PathBuf> =
+        dirs.map(|dir| dir.join("Cargo.toml")).filter(|file| file.exists()).collect();
+    found.sort();
+    found
+}

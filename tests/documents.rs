@@ -79,6 +79,40 @@ fn the_sample_settings_and_the_readme_start_the_daemon_in_the_same_way() {
     }
 }
 
+/// The tests that a document names as `path::name`.
+fn tests_named(text: &str) -> BTreeSet<(&str, &str)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter_map(|quoted| quoted.split_once(".rs::")).collect()
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    for document in ["docs/PROMISES.md", "SECURITY.md"] {
+        let text = text_of(document);
+        let named = tests_named(&text);
+        assert!(named.len() > 20, "{document} names {} tests", named.len());
+        for (path, name) in named {
+            let file = here(&format!("{path}.rs"));
+            let code =
+                fs::read_to_string(&file).unwrap_or_else(|e| panic!("{document}: {}: {e}", file.display()));
+            assert!(code.contains(&format!("fn {name}(")), "{document}: no {name} in {path}.rs");
+        }
+    }
+}
+
+#[test]
+fn every_promise_and_every_threat_has_a_test_or_says_why_not() {
+    for document in ["docs/PROMISES.md", "SECURITY.md"] {
+        let text = text_of(document);
+        let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+        let headings = ["| promise |", "| bug |", "| threat |"];
+        for row in rows.filter(|row| !headings.iter().any(|heading| row.starts_with(heading))) {
+            let held = !tests_named(row).is_empty() || row.contains("| no test: ");
+            assert!(held, "{document}: {row}");
+        }
+    }
+}
+
 #[test]
 fn the_links_of_the_readme_lead_somewhere() {
     let readme = text_of("README.md");
