@@ -158,9 +158,15 @@ fn the_error_of_the_api_is_read() {
     );
     assert_eq!(
         text,
-        "The request could not be understood by the server due to malformed syntax. Client Id is invalid E1"
+        "The request could not be understood by the server due to malformed syntax.\nClient Id is invalid\nE1"
     );
     assert!(shown.starts_with("HTTP 400: The request could not") && shown.contains(": Client Id is invalid"));
+}
+
+#[test]
+fn words_that_only_meet_at_a_seam_were_not_said() {
+    let (text, _) = refused(400, r#"{"error":"cannot refresh","error_description":"token service is down"}"#);
+    assert!(!text.contains("refresh token"), "{text}");
 }
 
 #[test]
