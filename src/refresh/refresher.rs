@@ -59,6 +59,8 @@ pub struct Refresher {
     busy: BusyList,
     /// Refreshes that readers and people asked for; as many as the loop may run on its own.
     asked: Semaphore,
+    /// One claim of many at a time, until all of them are marked as busy.
+    claiming: Semaphore,
 }
 
 /// The parts that a refresher is made of.
@@ -93,7 +95,8 @@ impl Refresher {
     pub fn new(parts: Parts) -> Self {
         let starts = parts.pace.starts();
         let asked = Semaphore::new(parts.pace.at_once);
-        Self { parts, starts, breaker: Mutex::new(Breaker::default()), busy: BusyList::default(), asked }
+        let breaker = Mutex::new(Breaker::default());
+        Self { parts, starts, breaker, busy: BusyList::default(), asked, claiming: Semaphore::new(1) }
     }
 
     /// Why refreshes pause at present, and until when.
@@ -137,6 +140,8 @@ impl Refresher {
             except: self.busy.persons(),
             healthiest_first: probe,
         };
+        // It is never closed.
+        let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
@@ -145,8 +150,13 @@ impl Refresher {
     /// Claims one person's grant, due or not.
     pub(super) async fn claim_one(&self, busy: Busy) -> Result<Option<Taken>, StoreError> {
         let lease = self.lease(self.parts.clock.now());
-        let claim = self.parts.store.claim_one(busy.person().clone(), lease).await?;
-        Ok(claim.map(|claim| Taken { claim, busy }))
+        if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
+            return Ok(Some(Taken { claim, busy }));
+        }
+        // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
+        // must be marked before this mark goes.
+        drop(self.claiming.acquire().await);
+        Ok(None)
     }
 
     pub(super) fn lease(&self, now: UnixTime) -> Lease {
