@@ -32,7 +32,19 @@ pub(crate) struct Daemon {
     home: TempDir,
     port: u16,
     settings: BTreeMap<String, String>,
+    setup: Setup,
     run: Run,
+}
+
+/// What a shell does before the daemon takes its place, with the daemon's working directory as `$0`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setup {
+    /// Nothing.
+    None,
+    /// This.
+    Shell(&'static str),
+    /// This, in a mount namespace of its own.
+    Namespace(&'static str),
 }
 
 /// How a daemon ended.
@@ -53,14 +65,19 @@ impl Daemon {
     /// Starts a daemon that knows `sim` as Webex and serves `https://localhost:PORT/oauth`; returns when it answers.
     /// `settings` come on top; `{port}` and `{home}` (its working directory) in their values are filled in.
     pub(crate) async fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
+        Self::start_after(sim, settings, Setup::None).await
+    }
+
+    /// The same, in surroundings that a shell has set up.
+    pub(crate) async fn start_after(sim: &Sim, settings: &[(&str, &str)], setup: Setup) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut all = of_sim(sim, home.path());
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         for _ in 0..TRIES {
             let port = free_port();
-            let run = Run::start(home.path(), port, &all);
+            let run = Run::start(home.path(), port, &all, setup);
             if run.log.line("listening on").await.is_some() {
-                let daemon = Self { home, port, settings: all, run };
+                let daemon = Self { home, port, settings: all, setup, run };
                 daemon.until_healthy().await;
                 return daemon;
             }
@@ -108,6 +125,10 @@ impl Daemon {
         self.home.path().join("state")
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.run.child.id()
+    }
+
     /// Everything it has written since its last start.
     pub(crate) fn log(&self) -> Vec<String> {
         self.run.log.lines()
@@ -144,6 +165,11 @@ impl Daemon {
         self.run.kill();
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.run.child.try_wait().unwrap().is_some()
+    }
+
     /// Starts it again, ended or not, on the same store and port. `settings` come on top of those it had.
     pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         self.begin_restart(settings);
@@ -155,7 +181,7 @@ impl Daemon {
     pub(crate) fn begin_restart(&mut self, settings: &[(&str, &str)]) {
         self.kill9();
         self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        self.run = Run::start(self.home.path(), self.port, &self.settings);
+        self.run = Run::start(self.home.path(), self.port, &self.settings, self.setup);
     }
 
     /// Waits until its store holds the grants of exactly these people (addresses before the `@`).
@@ -168,9 +194,38 @@ impl Daemon {
     }
 }
 
+impl Setup {
+    fn command(self, home: &Path) -> Command {
+        let binary = env!("CARGO_BIN_EXE_webex-tokend");
+        let (mut command, script) = match self {
+            Self::None => return Command::new(binary),
+            Self::Shell(script) => (Command::new("sh"), script),
+            Self::Namespace(script) => {
+                let mut command = Command::new("unshare");
+                command.args(["--user", "--map-root-user", "--mount", "sh"]);
+                (command, script)
+            }
+        };
+        command.args(["-ec", &format!("{script}\nexec \"$@\"")]).arg(home).arg(binary);
+        command
+    }
+
+    /// Whether the system lets a process set up such surroundings.
+    pub(crate) fn is_possible(self) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let (Self::Shell(script) | Self::Namespace(script)) = self else { return true };
+        let namespace = ["unshare", "--user", "--map-root-user", "--mount"];
+        let before: &[&str] = if matches!(self, Self::Namespace(_)) { &namespace } else { &["env"] };
+        let mut probe = Command::new(before[0]);
+        probe.args(&before[1..]).args(["sh", "-ec", script]).arg(dir.path());
+        probe.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+}
+
 impl Run {
-    fn start(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_webex-tokend"))
+    fn start(home: &Path, port: u16, settings: &BTreeMap<String, String>, setup: Setup) -> Self {
+        let mut child = setup
+            .command(home)
             .arg("--debug")
             .current_dir(home)
             .env_clear()

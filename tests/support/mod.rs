@@ -21,6 +21,7 @@ use webex_sim::model::FaultKind;
 
 pub(crate) use daemon::Daemon;
 pub(crate) use daemon::PLAIN;
+pub(crate) use daemon::Setup;
 pub(crate) use ports::free_port;
 pub(crate) use visitor::Answered;
 pub(crate) use visitor::Visitor;

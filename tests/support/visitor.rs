@@ -63,21 +63,30 @@ impl Visitor {
     }
 
     pub(crate) async fn ask(&self, method: Method, url: Url) -> Answered {
+        self.try_ask(method, url).await.unwrap()
+    }
+
+    /// The same, where nobody may be there to answer, or go away in mid-answer.
+    pub(crate) async fn try_get(&self, url: Url) -> reqwest::Result<Answered> {
+        self.try_ask(Method::GET, url).await
+    }
+
+    async fn try_ask(&self, method: Method, url: Url) -> reqwest::Result<Answered> {
         let ours = url.host_str() == Some("localhost");
         let mut request = self.http.request(method, url);
         if let Some(cookies) = self.cookie_header().filter(|_| ours) {
             request = request.header(COOKIE, cookies);
         }
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await?;
         let answered = Answered {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
-            body: answer.text().await.unwrap(),
+            body: answer.text().await?,
         };
         if ours {
             answered.all(SET_COOKIE.as_str()).for_each(|line| self.keep(line));
         }
-        answered
+        Ok(answered)
     }
 
     /// What its next request to the daemon would show.

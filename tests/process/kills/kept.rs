@@ -1,0 +1,63 @@
+//! What a killed daemon left on disk, read as its next start would read it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Cursor;
+use webex_tokend::store::Page;
+use webex_tokend::store::Store;
+use webex_tokend::store::sqlite::SqliteStore;
+
+use crate::process::kills::load::Load;
+use crate::process::kills::load::Shown;
+
+/// Whatever was shown to anybody is kept, or something newer; and nothing is kept that Webex never gave.
+pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
+    let issued = load.sim().with(|webex| webex.secrets_issued());
+    let order: HashMap<&str, usize> = issued.iter().map(String::as_str).zip(0..).collect();
+    let kept = kept(state_dir, load).await;
+    for (person, shown) in load.book() {
+        let grant = kept.get(&person).unwrap_or_else(|| panic!("person {person} is lost"));
+        assert_eq!(grant.standing, Standing::Alive);
+        assert!(order.contains_key(grant.tokens.refresh_token.expose()), "a refresh token of nobody's");
+        let rank = |token: &str| {
+            let consent = load.sim().with(|webex| webex.consent_of(token)).expect("a token of nobody's");
+            (consent, order[token])
+        };
+        let mine = rank(grant.tokens.access_token.expose());
+        assert!(
+            mine.0 >= shown.consent,
+            "person {person}: consent {} was granted, {} is kept",
+            shown.consent,
+            mine.0
+        );
+        for token in &shown.tokens {
+            assert!(mine >= rank(token), "person {person}: shown {:?}, kept {mine:?}", rank(token));
+        }
+        load.found(person, Shown { consent: mine.0, tokens: Vec::new() });
+    }
+}
+
+/// By index. Opens a copy: what the kill left must be there as it is for the next start.
+async fn kept(state_dir: &Path, load: &Load) -> HashMap<usize, Grant> {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["tokend.db", "tokend.db-wal", "key"] {
+        let there = state_dir.join(name);
+        if there.exists() {
+            std::fs::copy(there, copy.path().join(name)).unwrap();
+        }
+    }
+    let client_id = load.sim().with(|webex| webex.settings().client_id.clone());
+    let (db, key) = (copy.path().join("tokend.db"), copy.path().join("key"));
+    let (store, _) = SqliteStore::open(&db, &key, &client_id, UnixTime(load.sim().now_ms())).unwrap();
+    let page = Page { after: Cursor::default(), limit: 1000, state: None, among: None, now: UnixTime(0) };
+    let list = store.list(page).await.unwrap();
+    assert_eq!(u64::try_from(list.len()).unwrap(), store.census().await.unwrap().people, "everything opens");
+    let index: HashMap<String, usize> = load
+        .sim()
+        .with(|webex| webex.settings().people.iter().map(|person| person.id.clone()).zip(0..).collect());
+    list.into_iter().map(|(_, grant)| (index[grant.person.id.as_str()], grant)).collect()
+}

@@ -1,0 +1,300 @@
+//! Programs that read tokens, operators who force refreshes, people who consent; and what each of them was shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use serde_json::json;
+use tokio::sync::RwLock;
+use tokio::sync::RwLockWriteGuard;
+use tokio::task::JoinSet;
+use url::Url;
+use webex_sim::Sim;
+
+use crate::process::kills::Dice;
+use crate::process::kills::FIRST;
+use crate::process::kills::LATER;
+use crate::support::Answered;
+use crate::support::Daemon;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::http;
+
+const READERS: u64 = 4;
+const PEOPLE: usize = 2;
+
+/// The slowest answer of Webex, in milliseconds.
+const SLOWEST: u64 = 50;
+
+/// What somebody was shown of one person.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    /// The consent, counted from 0, that must be kept, or a later one.
+    pub(super) consent: usize,
+    /// Access tokens since the last kill.
+    pub(super) tokens: Vec<String>,
+}
+
+/// The load, and the book of what it was shown.
+pub(super) struct Load {
+    sim: Arc<Sim>,
+    home: Url,
+    socket: PathBuf,
+    key: String,
+    /// Read: an exchange with the daemon and the entry in the book. Write: the moment after a kill, when all of that
+    /// is over.
+    exchange: RwLock<()>,
+    book: Mutex<BTreeMap<usize, Shown>>,
+    complaints: Mutex<Vec<String>>,
+    over: AtomicBool,
+    read: AtomicU64,
+    forced: AtomicU64,
+    consents: AtomicU64,
+    consents_cut: AtomicU64,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (read, forced) = (count(&self.read), count(&self.forced));
+        let (consents, cut) = (count(&self.consents), count(&self.consents_cut));
+        write!(
+            f,
+            "{read} tokens read, {forced} refreshes forced, {consents} consents, {cut} of them cut by a kill"
+        )
+    }
+}
+
+impl Load {
+    pub(super) fn new(sim: Arc<Sim>, daemon: &Daemon, key: String) -> Self {
+        Self {
+            sim,
+            home: daemon.url("/"),
+            socket: daemon.state_dir().join("control.sock"),
+            key,
+            exchange: RwLock::default(),
+            book: Mutex::default(),
+            complaints: Mutex::default(),
+            over: AtomicBool::default(),
+            read: AtomicU64::default(),
+            forced: AtomicU64::default(),
+            consents: AtomicU64::default(),
+            consents_cut: AtomicU64::default(),
+        }
+    }
+
+    pub(super) fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    pub(super) fn begin(self: Arc<Self>, working: &mut JoinSet<()>, seed: u64) {
+        for n in 1..=READERS {
+            working.spawn(self.clone().reads(Dice(seed ^ n)));
+        }
+        working.spawn(self.clone().forces(Dice(seed ^ 100)));
+        for n in 0..PEOPLE {
+            working.spawn(self.clone().consents_come(n, Dice(seed ^ 200 ^ n as u64)));
+        }
+        working.spawn(self.is_slow_and_quick(Dice(seed ^ 300)));
+    }
+
+    /// Nobody asks anything any more.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Every answer has been written down, and nobody asks until this is dropped.
+    pub(super) async fn stillness(&self) -> RwLockWriteGuard<'_, ()> {
+        tokio::time::timeout(HANGS, self.exchange.write())
+            .await
+            .expect("somebody still waits for the dead daemon")
+    }
+
+    /// No answer was worse than none.
+    pub(super) fn went_well(&self) {
+        let complaints = self.complaints.lock().unwrap();
+        assert!(
+            complaints.is_empty(),
+            "{}: {:#?}",
+            complaints.len(),
+            &complaints[..complaints.len().min(10)]
+        );
+    }
+
+    /// What must be kept by now.
+    pub(super) fn book(&self) -> BTreeMap<usize, Shown> {
+        self.book.lock().unwrap().clone()
+    }
+
+    /// What is kept now will be kept on.
+    pub(super) fn found(&self, person: usize, shown: Shown) {
+        self.book.lock().unwrap().insert(person, shown);
+    }
+
+    /// Index and address of everybody who was told that their grant is kept.
+    pub(super) fn everybody(&self) -> Vec<(usize, String)> {
+        let book = self.book();
+        self.sim.with(|webex| {
+            let people = &webex.settings().people;
+            book.keys().map(|person| (*person, people[*person].email.clone())).collect()
+        })
+    }
+
+    /// Somebody was given this person's token.
+    pub(super) fn shown(&self, person: usize, token: &str) {
+        let now_ms = self.sim.now_ms();
+        let (whose, lives) = self.sim.with(|webex| (webex.person_of(token), webex.is_live(token, now_ms)));
+        assert!(
+            whose == Some(person) && lives,
+            "given for person {person}: a token of {whose:?}, living: {lives}"
+        );
+        self.book.lock().unwrap().entry(person).or_default().tokens.push(token.to_owned());
+    }
+
+    /// This person has read "Access Granted", and nobody else consents for them at the same time.
+    pub(super) fn granted(&self, person: usize) {
+        let tokens = self.sim.with(|webex| webex.counters().tokens);
+        let newest = tokens.iter().rposition(|token| token.person == person).unwrap();
+        self.book.lock().unwrap().entry(person).or_default().consent = newest;
+    }
+
+    fn complain(&self, what: &str, status: u16, body: &str) {
+        self.complaints.lock().unwrap().push(format!("{what}: {status} {body}"));
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn address_of(&self, person: usize) -> String {
+        self.sim.with(|webex| webex.settings().people[person].email.clone())
+    }
+
+    /// Webex answers now at once, now late.
+    async fn is_slow_and_quick(self: Arc<Self>, mut dice: Dice) {
+        while !self.is_over() {
+            let latency = Duration::from_millis(dice.below(SLOWEST + 1));
+            self.sim.with(|webex| webex.settings_mut().latency = latency);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.sim.with(|webex| webex.settings_mut().latency = Duration::ZERO);
+    }
+
+    /// Over TLS; one in eight wants a token that lives so long that it must be new.
+    async fn reads(self: Arc<Self>, mut dice: Dice) {
+        let client = http();
+        while !self.is_over() {
+            let person = dice.below(FIRST as u64) as usize;
+            let min_ttl = if dice.below(8) == 0 { 14 * 86_400 } else { 60 };
+            let path = format!("api/v1/people/{}/token?min_ttl={min_ttl}", self.address_of(person));
+            let ask = client.get(self.home.join(&path).unwrap()).bearer_auth(&self.key);
+            self.read_one(person, ask).await;
+            tokio::time::sleep(Duration::from_millis(1 + dice.below(20))).await;
+        }
+    }
+
+    async fn read_one(&self, person: usize, ask: RequestBuilder) {
+        let _exchange = self.exchange.read().await;
+        let Some((status, body)) = whole(ask).await else { return };
+        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        let Some(token) = answer["access_token"].as_str().filter(|_| status == 200) else {
+            return self.complain("a reader", status, &body);
+        };
+        self.shown(person, token);
+        self.read.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// By the control socket.
+    async fn forces(self: Arc<Self>, mut dice: Dice) {
+        let client = Client::builder().unix_socket(self.socket.as_path()).no_proxy().timeout(HANGS * 2);
+        let client = client.build().unwrap();
+        while !self.is_over() {
+            let person = dice.below(FIRST as u64) as usize;
+            let url = format!("http://localhost/api/v1/people/{}/refresh", self.address_of(person));
+            self.force_one(client.post(url)).await;
+            tokio::time::sleep(Duration::from_millis(dice.below(50))).await;
+        }
+    }
+
+    async fn force_one(&self, ask: RequestBuilder) {
+        let _exchange = self.exchange.read().await;
+        let Some((status, body)) = whole(ask.json(&json!({"force": true}))).await else { return };
+        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        if status != 200 || answer["outcome"] != "renewed" {
+            self.complain("a forced refresh", status, &body);
+        }
+        self.forced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// At first new persons, then those who have consented before; each of them by one of these tasks only.
+    async fn consents_come(self: Arc<Self>, part: usize, mut dice: Dice) {
+        let mut newcomers = (FIRST..FIRST + LATER).filter(|person| person % PEOPLE == part);
+        let visitor = Visitor::new();
+        while !self.is_over() {
+            let again = || dice.below((FIRST / PEOPLE) as u64) as usize * PEOPLE + part;
+            let person = newcomers.next().unwrap_or_else(again);
+            while !self.is_over() && !self.one_consents(&visitor, person).await {}
+            tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
+        }
+    }
+
+    /// Whether it came to an end: else the daemon was killed in the middle.
+    async fn one_consents(&self, visitor: &Visitor, person: usize) -> bool {
+        let Some(begun) = self.page(visitor, self.home.join("oauth").unwrap()).await else { return false };
+        let webex = format!("{}&decision=accept&person={person}", begun.header("location").unwrap());
+        let Some(accepted) = self.page(visitor, Url::parse(&webex).unwrap()).await else { return false };
+        let back = Url::parse(accepted.header("location").unwrap()).unwrap();
+        let mut cut = 0;
+        while !self.is_over() {
+            let exchange = self.exchange.read().await;
+            let Ok(page) = visitor.try_get(back.clone()).await else {
+                cut = 1;
+                drop(exchange);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            self.consents_cut.fetch_add(cut, Ordering::Relaxed);
+            if page.status == 200 && page.says("Access Granted") {
+                self.granted(person);
+                self.consents.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            // The code was spent by the daemon that was killed.
+            if cut == 0 {
+                self.complain("a consent", page.status, &page.body);
+            }
+            return false;
+        }
+        true
+    }
+
+    async fn page(&self, visitor: &Visitor, url: Url) -> Option<Answered> {
+        let exchange = self.exchange.read().await;
+        let page = visitor.try_get(url).await;
+        drop(exchange);
+        let Ok(page) = page else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            return None;
+        };
+        if page.status != 302 {
+            self.complain("the way to a consent", page.status, &page.body);
+            return None;
+        }
+        Some(page)
+    }
+}
+
+/// Status and body; `None` if there is no daemon, or not any more.
+async fn whole(ask: RequestBuilder) -> Option<(u16, String)> {
+    let answer = ask.send().await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}

@@ -1,0 +1,248 @@
+//! SIGKILL at random moments, while refreshes never stop, programs read tokens and people consent.
+//!
+//! The short form (ten kills) runs with all tests. The long form kills a hundred times, or as often as `KILLS` says:
+//!
+//! ```sh
+//! KILLS=300 KILLS_SEED=7 cargo test --test main -- --ignored --nocapture process::kills
+//! ```
+//!
+//! `KILLS_SEED` chooses the moments; without it, a seed is drawn and printed. The moments are the same for one seed,
+//! what the daemon does in them is not.
+//!
+//! After each kill the files are copied as they lie there, and the copy is opened, as the next start would open it:
+//! whatever was ever shown (a token to a reader, *Access Granted* to a person) must be in it, or something newer. What
+//! cannot be seen this way is a loss of power: the system keeps what a killed process had written.
+//!
+//! A call to Webex that is under way when its daemon is killed counts until Webex notices that the connection is gone,
+//! which is awaited before the next start. From then on no two refreshes of one grant may be in flight at once.
+
+mod kept;
+mod load;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::StatusCode;
+use serde_json::Value;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use webex_sim::Person;
+use webex_sim::RefreshToken;
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use crate::process::kills::load::Load;
+use crate::support::Daemon;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim_with;
+
+/// Persons who have consented before the first kill.
+const FIRST: usize = 40;
+
+/// Persons whose first consent falls into the time of the kills.
+const LATER: usize = 20;
+
+/// Refreshes never stop: every grant is due again after 864 ms, and looked for every second.
+const RESTLESS: [(&str, &str); 5] = [
+    ("EVENT_LOOP_SLEEP_SECONDS", "1"),
+    ("EVENT_LOOP_DAYS", "0.00001"),
+    ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
+    ("EVENT_LOOP_FLOOR_SECONDS", "0"),
+    ("EVENT_LOOP_MAX_PER_SECOND", "0"),
+];
+
+/// Nothing is due for a day.
+const QUIET: [(&str, &str); 2] = [("EVENT_LOOP_SLEEP_SECONDS", "3600"), ("EVENT_LOOP_DAYS", "1")];
+
+/// Random numbers (splitmix64) that are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    /// How long a daemon lives: one in three dies while it starts.
+    fn life(&mut self) -> Duration {
+        let ms = if self.below(3) == 0 { 5 + self.below(120) } else { 125 + self.below(1_376) };
+        Duration::from_millis(ms)
+    }
+}
+
+/// What the kills struck.
+#[derive(Debug, Default)]
+struct Struck {
+    kills: usize,
+    starting: usize,
+    refreshing: usize,
+}
+
+/// Webex with a new access token at each refresh, and with as many of them as anybody may want.
+fn generous(refresh_token: RefreshToken) -> Settings {
+    Settings {
+        refresh_token,
+        noop_window: Duration::ZERO,
+        token_limit: usize::MAX,
+        people: Person::some(FIRST + LATER),
+        ..Settings::default()
+    }
+}
+
+const ROTATING: RefreshToken = RefreshToken::RotatingWithGrace(Duration::from_secs(60));
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_kills_cost_nobody_a_token() {
+    survive(generous(RefreshToken::Stable), 10, seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
+    survive(generous(ROTATING), 10, seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: a hundred kills or more, two minutes for each hundred"]
+async fn a_hundred_kills_cost_nobody_a_token() {
+    survive(generous(RefreshToken::Stable), kills(), seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: a hundred kills or more, two minutes for each hundred"]
+async fn a_hundred_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
+    survive(generous(ROTATING), kills(), seed()).await;
+}
+
+fn kills() -> usize {
+    number("KILLS").map_or(100, |kills| usize::try_from(kills).unwrap())
+}
+
+fn seed() -> u64 {
+    number("KILLS_SEED").unwrap_or_else(fresh)
+}
+
+/// Different in each process and at each call.
+fn fresh() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "how a person asks for the long form")]
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
+}
+
+async fn survive(settings: Settings, kills: usize, seed: u64) {
+    println!("{kills} kills, {:?}, KILLS_SEED={seed}", settings.refresh_token);
+    let begun = Instant::now();
+    let sim = Arc::new(sim_with(settings).await);
+    let mut daemon = Daemon::start(&sim, &RESTLESS).await;
+    consent_all(&daemon).await;
+    let load = Arc::new(Load::new(sim.clone(), &daemon, reading_key(&daemon).await));
+    (0..FIRST).for_each(|person| load.granted(person));
+
+    let mut working = JoinSet::new();
+    load.clone().begin(&mut working, seed);
+    let struck = kill_again_and_again(&mut daemon, &load, kills, Dice(seed)).await;
+    load.end();
+    while let Some(ended) = working.join_next().await {
+        ended.expect("a part of the load broke off");
+    }
+
+    everybody_is_renewed(&sim).await;
+    daemon.restart(&QUIET).await;
+    every_grant_works(&daemon, &load).await;
+    assert_eq!(daemon.terminate().await.code, Some(0));
+    kept::holds_everything_shown(&daemon.state_dir(), &load).await;
+    let counters = counters(&sim);
+    assert_eq!(counters.most_in_flight_for_one_token, 1, "never two refreshes of one grant at once");
+    assert_eq!(counters.refreshes.refused, 0, "no refresh token was lost");
+    load.went_well();
+    println!("{struck:?}, {:?}; {load}; {:.1?}", counters.refreshes, begun.elapsed());
+}
+
+async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mut dice: Dice) -> Struck {
+    let mut struck = Struck::default();
+    while struck.kills < kills {
+        tokio::time::sleep(dice.life()).await;
+        let in_flight = counters(load.sim()).in_flight;
+        // The port is free while no daemon runs: another test may have looked at it in that very moment.
+        if daemon.has_ended() && daemon.log().iter().any(|line| line.contains("cannot listen")) {
+            daemon.begin_restart(&[]);
+            continue;
+        }
+        assert!(!daemon.has_ended(), "it ended by itself");
+        daemon.kill9();
+        struck.kills += 1;
+        struck.starting += usize::from(!daemon.log().iter().any(|line| line.contains("listening on")));
+        struck.refreshing += usize::from(in_flight > 0);
+        let log = daemon.log();
+        let panics = log.iter().filter(|line| line.contains("panicked"));
+        assert_eq!(panics.count(), 0, "{log:?}");
+        let _nobody_asks = load.stillness().await;
+        kept::holds_everything_shown(&daemon.state_dir(), load).await;
+        eventually("Webex notices that the daemon is gone", || counters(load.sim()).in_flight == 0).await;
+        daemon.begin_restart(&[]);
+    }
+    daemon.wait_for_line("listening on").await;
+    struck
+}
+
+/// By real consents, some at once.
+async fn consent_all(daemon: &Daemon) {
+    let some = |first: usize| async move {
+        let visitor = Visitor::new();
+        for person in (first..FIRST).step_by(4) {
+            assert_eq!(visitor.consent(daemon, person).await.status, 200);
+        }
+    };
+    tokio::join!(some(0), some(1), some(2), some(3));
+}
+
+/// Whoever asks the control socket.
+fn control(daemon: &Daemon) -> Client {
+    let socket = daemon.state_dir().join("control.sock");
+    Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap()
+}
+
+async fn reading_key(daemon: &Daemon) -> String {
+    let ask = control(daemon).post("http://localhost/api/v1/keys");
+    let made = ask.json(&json!({"name": "reader", "can": ["read"]})).send().await.unwrap();
+    let made: Value = made.json().await.unwrap();
+    made["secret"].as_str().unwrap().to_owned()
+}
+
+/// The claims that a kill left open are taken up at once, not when their leases end.
+async fn everybody_is_renewed(sim: &Sim) {
+    let renewed = || -> Vec<u64> {
+        let people = counters(sim).people;
+        people[..FIRST].iter().map(|person| person.refreshes.renewed).collect()
+    };
+    let before = renewed();
+    eventually("each is renewed once more", || renewed().iter().zip(&before).all(|(now, then)| now > then))
+        .await;
+}
+
+/// By Webex's own word: the refresh token gives a new access token, and that is alive.
+async fn every_grant_works(daemon: &Daemon, load: &Load) {
+    let control = control(daemon);
+    for (person, email) in load.everybody() {
+        let url = format!("http://localhost/api/v1/people/{email}");
+        let forced =
+            control.post(format!("{url}/refresh")).json(&json!({"force": true})).send().await.unwrap();
+        let forced: Value = forced.json().await.unwrap();
+        assert_eq!(forced["outcome"], "renewed", "{email}: {forced}");
+        let answer = control.get(format!("{url}/token")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let answer: Value = answer.json().await.unwrap();
+        load.shown(person, answer["access_token"].as_str().unwrap());
+    }
+}
