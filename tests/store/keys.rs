@@ -6,6 +6,7 @@ use webex_tokend::domain::key::KeyRecord;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::store::KeyStore;
 
+use crate::store::house::Home;
 use crate::store::house::at;
 use crate::store::house::person;
 
@@ -55,4 +56,23 @@ pub(super) async fn a_use_is_noted_with_its_key(store: Arc<dyn KeyStore>) {
     store.touch_key("nobody's".to_owned(), at(6)).await.unwrap();
     let used: Vec<_> = store.keys().await.unwrap().into_iter().map(|key| key.last_used_at).collect();
     assert_eq!(used, [None, Some(at(5))]);
+}
+
+#[tokio::test]
+async fn a_damaged_record_takes_no_other_key_along() {
+    let damages = [
+        "UPDATE keys SET rights = 'everything' WHERE name = 'bad'",
+        "UPDATE keys SET hash = x'00' WHERE name = 'bad'",
+        "UPDATE keys SET persons = x'ff' || char(10) || ' ' WHERE name = 'bad'",
+        "UPDATE keys SET name = CAST(x'ff' AS TEXT) WHERE name = 'bad'",
+    ];
+    for damage in damages {
+        let home = Home::new();
+        let store = home.open();
+        for (name, number) in [("first", 1), ("bad", 2), ("last", 3)] {
+            assert_eq!(store.add_key(key(name, number)).await, Ok(true));
+        }
+        home.shell().execute_batch(damage).unwrap();
+        assert_eq!(store.keys().await, Ok(vec![key("first", 1), key("last", 3)]), "{damage}");
+    }
 }

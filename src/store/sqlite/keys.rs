@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::Row;
 use rusqlite::params;
+use rusqlite::types::FromSql;
 
 use crate::domain::key::KeyRecord;
 use crate::domain::key::Rights;
@@ -34,27 +35,40 @@ pub(super) fn all(db: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
     let mut rows = query.query([])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push(read(row)?);
+        match read(row) {
+            Ok(key) => keys.push(key),
+            // One that cannot be read opens nothing, and must not take the others along.
+            Err(why) => tell_damaged(row, &why),
+        }
     }
     Ok(keys)
 }
 
-fn read(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
-    let corrupt = |what: String| StoreError::Corrupt(format!("a key record: {what}"));
-    let (rights, persons): (String, Option<String>) = (row.get("rights")?, row.get("persons")?);
+fn tell_damaged(row: &Row<'_>, why: &str) {
+    let name = row.get::<_, String>("name").unwrap_or_else(|_| "without a name".to_owned());
+    log::error!("the key {name:?} opens nothing, its record is damaged: {why}; revoke it and make a new one");
+}
+
+/// Or what is wrong with it.
+fn read(row: &Row<'_>) -> Result<KeyRecord, String> {
+    let (rights, persons): (String, Option<String>) = (column(row, "rights")?, column(row, "persons")?);
     let ids = |text: String| text.lines().map(PersonId::parse).collect::<Result<Vec<_>, _>>();
     let (expires_at, last_used_at): (Option<i64>, Option<i64>) =
-        (row.get("expires_at")?, row.get("last_used_at")?);
+        (column(row, "expires_at")?, column(row, "last_used_at")?);
     Ok(KeyRecord {
-        id: row.get("id")?,
-        name: row.get("name")?,
-        hash: row.get("hash")?,
-        persons: persons.map(ids).transpose().map_err(|e| corrupt(e.to_string()))?,
-        rights: Rights::parse(&rights).map_err(corrupt)?,
-        created_at: UnixTime(row.get("created_at")?),
+        id: column(row, "id")?,
+        name: column(row, "name")?,
+        hash: column(row, "hash")?,
+        persons: persons.map(ids).transpose().map_err(|e| e.to_string())?,
+        rights: Rights::parse(&rights).map_err(|word| format!("there is no right {word:?}"))?,
+        created_at: UnixTime(column(row, "created_at")?),
         expires_at: expires_at.map(UnixTime),
         last_used_at: last_used_at.map(UnixTime),
     })
+}
+
+fn column<T: FromSql>(row: &Row<'_>, name: &str) -> Result<T, String> {
+    row.get(name).map_err(|e| e.to_string())
 }
 
 pub(super) fn revoke(db: &Connection, name: &str) -> Result<bool, StoreError> {
