@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::task::Context;
 use std::task::Waker;
 
+use rusqlite::Connection;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
@@ -141,6 +142,40 @@ async fn every_file_is_its_owners_alone() {
     }
     names.sort();
     assert_eq!(names, ["key", "tokend.db", "tokend.db-shm", "tokend.db-wal", "tokend.db.lock"]);
+}
+
+#[tokio::test]
+async fn files_that_others_could_use_are_taken_away_from_them() {
+    let home = Home::keeping(&["ada"]).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let open_to_all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    // As a copy made while the daemon ran: with its log.
+    let store = home.open();
+    keep(&store, [grant("eve")]).await;
+    let log = fs::read(home.log()).unwrap();
+    drop(store);
+    fs::write(home.log(), log).unwrap();
+    [home.db(), home.log()].iter().for_each(|path| open_to_all(path));
+    open_to_all(home.dir());
+    fs::set_permissions(home.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+
+    let store = home.open();
+    keep(&store, [grant("ida")]).await;
+    for entry in fs::read_dir(home.dir()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    assert_eq!(mode(home.dir()), 0o755, "a directory may be of use to others");
+    assert_eq!(store.census().await.unwrap().people, 3);
+}
+
+#[tokio::test]
+async fn the_mode_of_a_file_that_is_refused_is_left_as_it_is() {
+    let home = Home::new();
+    Connection::open(home.db()).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    fs::set_permissions(home.db(), fs::Permissions::from_mode(0o644)).unwrap();
+    home.refusal();
+    assert_eq!(fs::metadata(home.db()).unwrap().permissions().mode() & 0o777, 0o644);
 }
 
 #[tokio::test]

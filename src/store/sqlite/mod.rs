@@ -5,6 +5,7 @@
 
 mod errors;
 mod keys;
+mod modes;
 mod open;
 mod place;
 mod queries;

@@ -23,6 +23,7 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::key;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::modes;
 use crate::store::sqlite::place::Place;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
@@ -62,6 +63,8 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     if version > 0 {
         check_canary(&writer, path, key_file, &sealer)?;
     }
+    // It is ours, and about to be used: not before, since a refusal changes nothing.
+    modes::tighten(path);
     prepare(&mut writer, version, &sealer, now)?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
@@ -109,7 +112,7 @@ fn own(path: &Path) -> Result<Owner, StoreError> {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -1,0 +1,31 @@
+//! Files that others may use: a restored copy, a directory that was there before. The store's own are made private, and
+//! it is said that they were not; a directory is only remarked, since others may have their business in it.
+
+use std::fs;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::store::sqlite::open::with_suffix;
+
+/// Takes the store's files at `path` away from everybody but their owner.
+pub(super) fn tighten(path: &Path) {
+    for file in ["", "-wal", "-shm", ".lock"].map(|suffix| with_suffix(path, suffix)) {
+        let Some(mode) = mode_of(&file).filter(|mode| mode & 0o077 != 0) else { continue };
+        let name = file.display();
+        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Ok(()) => log::warn!("{name}: its mode was {mode:04o}, others could use it; it is 0600 now"),
+            Err(why) => log::warn!("{name}: its mode is {mode:04o}, others may use it; chmod 600 it ({why})"),
+        }
+    }
+    let Some(dir) = path.parent() else { return };
+    // Where the sticky bit is set, nobody replaces what is another's.
+    if let Some(mode) = mode_of(dir).filter(|mode| mode & 0o022 != 0 && mode & 0o1000 == 0) {
+        let name = dir.display();
+        log::warn!("{name}: its mode is {mode:04o}, others may replace the store in it; chmod 700 it");
+    }
+}
+
+fn mode_of(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.permissions().mode() & 0o7777)
+}
