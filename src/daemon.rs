@@ -15,6 +15,7 @@ use crate::house::door::FrontDoor;
 use crate::http::control::ControlError;
 use crate::http::control::ControlSocket;
 use crate::refresh::EventLoop;
+use crate::store::Census;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::GRACE;
@@ -67,7 +68,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
             }
         }
     }
-    tell_start(&config, &*house.store).await?;
+    tell_start(&config, &*house.store).await;
 
     let api = house.api(&config);
     let House { refresher, tasks, wake, .. } = house;
@@ -103,15 +104,12 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     ended
 }
 
-async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError> {
-    let census = store.census().await?;
+async fn tell_start(config: &Config, store: &dyn Store) {
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
-    log::info!("persons kept: {}, in {kept}", census.people);
-    if census.consent_needed > 0 {
-        log::warn!("in need of consent: {}", census.consent_needed);
-    }
-    if census.elsewhere > 0 {
-        log::warn!("kept for other client ids than MY_APP_CLIENT_ID, and left alone: {}", census.elsewhere);
+    match store.census().await {
+        Ok(census) => tell_census(census, &kept),
+        // A page that is damaged: whoever stands on another one is served.
+        Err(why) => log::log!(why.level(), "how many persons are kept in {kept} is not known: {why}"),
     }
     if config.integration.base != WEBEX_BASE {
         log::warn!("Webex is looked for at {} (WEBEX_API_BASE_URL)", config.integration.base);
@@ -121,7 +119,16 @@ async fn tell_start(config: &Config, store: &dyn Store) -> Result<(), StoreError
     }
     let url = &config.door.redirect_uri;
     log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
-    Ok(())
+}
+
+fn tell_census(census: Census, kept: &str) {
+    log::info!("persons kept: {}, in {kept}", census.people);
+    if census.consent_needed > 0 {
+        log::warn!("in need of consent: {}", census.consent_needed);
+    }
+    if census.elsewhere > 0 {
+        log::warn!("kept for other client ids than MY_APP_CLIENT_ID, and left alone: {}", census.elsewhere);
+    }
 }
 
 /// The signals that end the daemon, heard from when this is made: until then, they kill.

@@ -5,6 +5,17 @@ use std::sync::Arc;
 use crate::store::Store;
 use crate::store::StoreError;
 
+/// Why the daemon cannot do its work. The source says more than everybody may know.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotReady {
+    /// Nobody gets a token but from memory.
+    #[error("the store cannot be read")]
+    Unreadable(#[source] StoreError),
+    /// Nothing is refreshed, and no consent is kept.
+    #[error("the store cannot be written")]
+    Unwritable(#[source] StoreError),
+}
+
 /// Answers readiness.
 #[derive(Clone)]
 pub struct Health {
@@ -18,11 +29,13 @@ impl Health {
         Self { store }
     }
 
-    /// Whether the store can be read. That the daemon listens is shown by its answering at all.
+    /// Whether the store can be read and written. That the daemon listens is shown by its answering at all.
     ///
     /// # Errors
     /// What keeps it from its work.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.store.check().await
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        let (read, kept) = (self.store.check().await, self.store.prove().await);
+        read.map_err(NotReady::Unreadable)?;
+        kept.map_err(NotReady::Unwritable)
     }
 }

@@ -14,10 +14,10 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::person::Who;
 use crate::store::Store;
-use crate::store::StoreError;
 
 pub use crate::store::Cursor;
 pub use crate::store::Page;
+pub use crate::store::StoreError;
 
 /// Grants in each of the two generations; about a kilobyte each.
 const GENERATION: usize = 4096;

@@ -321,7 +321,7 @@ impl Consents {
         let mut saved = self.store.save_consent(grant.clone()).await;
         for pause in KEEP_AGAIN {
             let Err(why) = &saved else { break };
-            log::error!("{id}: the consent cannot be kept yet: {why}");
+            log::log!(why.level(), "{id}: the consent cannot be kept yet: {why}");
             sleep(pause).await;
             saved = self.store.save_consent(grant.clone()).await;
         }

@@ -84,7 +84,7 @@ impl Auth {
         let (keys, record) = (self.keys.clone(), record.clone());
         self.tasks.spawn("key use", async move {
             if let Err(why) = keys.touch(&record).await {
-                log::warn!("the use of key {:?} could not be noted: {why}", record.name);
+                log::log!(why.level(), "the use of key {:?} could not be noted: {why}", record.name);
             }
         });
     }

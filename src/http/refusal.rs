@@ -1,12 +1,12 @@
 //! Why a request of the API is refused, in the API's words. The statuses are in `respond`.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::consent::ConsentError;
 use crate::domain::grant::Grant;
 use crate::http::body::BodyError;
 use crate::refresh::NoToken;
+use crate::tokens::StoreError;
 
 /// When Webex is worth asking again, if it does not say.
 const WEBEX_RETRY: Duration = Duration::from_secs(30);
@@ -61,8 +61,8 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// The store's trouble: its words name files, which are the operator's business.
-    pub(super) fn store(why: &dyn fmt::Display) -> Self {
-        log::error!("a request could not be answered: {why}");
+    pub(super) fn store(why: &StoreError) -> Self {
+        log::log!(why.level(), "a request could not be answered: {why}");
         Self::StoreUnavailable
     }
 

@@ -12,6 +12,7 @@ use url::Url;
 use crate::consent::Consents;
 use crate::domain::token_service::TokenService;
 use crate::health::Health;
+use crate::health::NotReady;
 use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::http::api::PREFIX;
@@ -135,14 +136,22 @@ impl Door {
         match self.health.ready().await {
             Ok(()) => respond::plain(StatusCode::OK, "ready\n"),
             Err(why) => {
-                log::error!("not ready: {why}");
-                respond::plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n")
+                // The store has told it, once.
+                log::debug!("not ready: {why}");
+                respond::plain(StatusCode::SERVICE_UNAVAILABLE, not_ready(&why))
             }
         }
     }
 
     fn not_found(&self) -> Response<Body> {
         respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem::NOT_FOUND)
+    }
+}
+
+fn not_ready(why: &NotReady) -> &'static str {
+    match why {
+        NotReady::Unreadable(_) => "not ready: the store cannot be read\n",
+        NotReady::Unwritable(_) => "not ready: the store cannot be written\n",
     }
 }
 

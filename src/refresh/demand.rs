@@ -233,7 +233,7 @@ impl Refresher {
                 return;
             }
             Ok(None) => {}
-            Err(why) => log::error!("{person}: no refresh is sent, since it could not be kept: {why}"),
+            Err(why) => log::log!(why.level(), "{person}: no refresh is sent: {why}"),
         }
         if admission == Admission::Probe {
             self.breaker().no_probe(now);

@@ -132,7 +132,7 @@ impl EventLoop {
     /// The next wake: the regular one, or an early one, but not while the breaker holds.
     async fn until(&self, earliest: UnixTime) -> UnixTime {
         let stored = self.refresher.parts().store.next_wake().await.unwrap_or_else(|why| {
-            log::error!("event loop: the next wake is not known: {why}");
+            log::log!(why.level(), "event loop: the next wake is not known: {why}");
             None
         });
         let early = stored.unwrap_or(UnixTime::NEVER).max(earliest).max(self.held_until.unwrap_or(earliest));
@@ -171,7 +171,8 @@ impl EventLoop {
     }
 
     fn tell(&mut self, nap: Duration) {
-        let found = self.pass.result().map_or_else(|| "nothing is due".to_owned(), |tally| tally.to_string());
+        let found =
+            self.pass.result().map_or_else(|| self.pass.nothing().to_owned(), |tally| tally.to_string());
         let held = self
             .refresher
             .breaker()

@@ -21,6 +21,8 @@ pub(super) struct Pass {
     refresher: Arc<Refresher>,
     running: JoinSet<Option<Outcome>>,
     tally: Tally,
+    /// The last claim failed.
+    stuck: bool,
 }
 
 /// What a pass came to.
@@ -61,7 +63,7 @@ pub(super) enum Step {
 
 impl Pass {
     pub(super) fn new(refresher: Arc<Refresher>) -> Self {
-        Self { refresher, running: JoinSet::new(), tally: Tally::default() }
+        Self { refresher, running: JoinSet::new(), tally: Tally::default(), stuck: false }
     }
 
     /// Claims and starts as many as may run now, of those due at `due_by`.
@@ -83,10 +85,12 @@ impl Pass {
             Admission::Hold(_) if !self.running.is_empty() => return Step::Full,
             Admission::Hold(until) => return Step::Done(Some(until)),
         };
-        let (taken, unreadable) = match self.refresher.claim(due_by, limit, probe).await {
+        let claimed = self.refresher.claim(due_by, limit, probe).await;
+        self.stuck = claimed.is_err();
+        let (taken, unreadable) = match claimed {
             Ok(claimed) => claimed,
             Err(why) => {
-                log::error!("no refresh is sent, since it could not be kept: {why}");
+                log::log!(why.level(), "no refresh is sent, since it could not be kept: {why}");
                 if probe {
                     self.refresher.breaker().no_probe(now);
                 }
@@ -138,6 +142,11 @@ impl Pass {
             self.tally.count(outcome);
             next = self.running.try_join_next();
         }
+    }
+
+    /// Why there is no result.
+    pub(super) fn nothing(&self) -> &'static str {
+        if self.stuck { "nothing could be claimed" } else { "nothing is due" }
     }
 
     /// What became of those that ended since it was last asked, if nothing runs and something was sent.

@@ -241,15 +241,20 @@ impl Refresher {
                     self.parts.view.publish(&grant.person.id);
                     return Some(committed);
                 }
-                Err(why) => {
-                    log::error!("{}: the refresh is done but cannot be kept yet: {why}", grant.person)
-                }
+                Err(why) => log::log!(
+                    why.level(),
+                    "{}: the refresh is done but cannot be kept yet: {why}",
+                    grant.person
+                ),
             }
             let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
             tries += 1;
             tokio::select! {
                 () = sleep(pause) => {}
-                () = stopping.cancelled(), if tries > 3 => return None,
+                () = stopping.cancelled(), if tries > 3 => {
+                    log::error!("{}: the refresh is done, but was not kept before the end", grant.person);
+                    return None;
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod seal;
 pub mod sqlite;
 
 use std::future::Future;
+use std::path::Path;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -81,6 +82,10 @@ pub trait Store: Send + Sync {
 
     /// Whether the store can be read.
     fn check(&self) -> Answer<'_, ()>;
+
+    /// Whether the store can keep anything: what the last write came to. Where that is long ago, a mark is written;
+    /// so it may be asked as often as anybody likes.
+    fn prove(&self) -> Answer<'_, ()>;
 }
 
 /// The API keys of a store. Every verb has made its change durable before it answers.
@@ -327,4 +332,36 @@ pub enum StoreError {
     /// Anything else.
     #[error("the store failed: {0}")]
     Failed(String),
+}
+
+impl StoreError {
+    /// Whether this is trouble of the whole store. The store tells it itself, when it begins and when it ends; whoever
+    /// runs into it meanwhile need not.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        use StoreError::Corrupt;
+        use StoreError::Disk;
+        use StoreError::Failed;
+        use StoreError::Full;
+        use StoreError::Locked;
+        use StoreError::Moved;
+        use StoreError::ReadOnly;
+        matches!(self, Full | ReadOnly | Disk(_) | Moved(_) | Locked | Corrupt(_) | Failed(_))
+    }
+
+    /// How loudly whoever runs into this tells it.
+    #[must_use]
+    pub fn level(&self) -> log::Level {
+        if self.is_trouble() { log::Level::Debug } else { log::Level::Error }
+    }
+
+    /// The same, naming the store's file where that has to be copied or replaced.
+    #[must_use]
+    pub(crate) fn at(self, path: &Path) -> Self {
+        let name = path.display().to_string();
+        match self {
+            Self::Corrupt(why) if !why.contains(&name) => Self::Corrupt(format!("{name}: {why}")),
+            other => other,
+        }
+    }
 }

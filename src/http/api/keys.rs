@@ -118,6 +118,10 @@ fn refused(why: &KeyError) -> Refusal {
     match why {
         KeyError::Taken | KeyError::TooMany => Refusal::Taken(format!("{why}.")),
         KeyError::Name => Refusal::BadRequest(format!("{why}.")),
-        KeyError::NoRandom | KeyError::Store(_) => Refusal::store(why),
+        KeyError::Store(why) => Refusal::store(why),
+        KeyError::NoRandom => {
+            log::error!("{why}");
+            Refusal::Broken
+        }
     }
 }

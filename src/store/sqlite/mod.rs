@@ -3,6 +3,7 @@
 //! One writer commits whatever has queued up in one transaction; a few readers answer look-ups. Async code only
 //! sends them work and waits for the answer.
 
+mod condition;
 mod errors;
 mod keys;
 mod modes;
@@ -40,6 +41,7 @@ use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::threads::Threads;
@@ -49,6 +51,7 @@ pub struct SqliteStore {
     threads: Threads,
     shelf: Arc<Shelf>,
     place: Place,
+    condition: Arc<Condition>,
     /// Held for its lock; released last.
     _owner: Owner,
 }
@@ -71,10 +74,12 @@ impl SqliteStore {
         integration: &str,
         now: UnixTime,
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
-        let opened = open::open(path, key_file, now)?;
+        let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
+        let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
         let shelf = Shelf { integration: integration.to_owned(), sealer: opened.sealer.clone() };
-        let threads = Threads::start(opened.writer, opened.readers, opened.place.clone())?;
-        let store = Self { threads, shelf: Arc::new(shelf), place: opened.place, _owner: opened.owner };
+        let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
+        let (shelf, place) = (Arc::new(shelf), opened.place);
+        let store = Self { threads, shelf, place, condition, _owner: opened.owner };
         Ok((store, opened.sealer))
     }
 
@@ -83,7 +88,8 @@ impl SqliteStore {
         work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
         let shelf = self.shelf.clone();
-        Box::pin(self.threads.write(move |db| work(db, &shelf)))
+        let answer = self.threads.write(move |db| work(db, &shelf));
+        Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 
     fn read<T: Send + 'static>(
@@ -91,7 +97,8 @@ impl SqliteStore {
         work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
         let shelf = self.shelf.clone();
-        Box::pin(self.threads.read(move |db| work(db, &shelf)))
+        let answer = self.threads.read(move |db| work(db, &shelf));
+        Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 }
 
@@ -164,7 +171,19 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Answer<'_, ()> {
         let place = self.place.clone();
-        self.read(move |db, _| place.check().and_then(|()| queries::check(db)))
+        Box::pin(async move {
+            place.check()?;
+            self.read(|db, _| queries::check(db)).await
+        })
+    }
+
+    fn prove(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            if self.condition.wants_proof() {
+                self.write(|db, _| queries::prove(db)).await?;
+            }
+            self.condition.writable()
+        })
     }
 }
 

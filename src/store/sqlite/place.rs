@@ -21,6 +21,11 @@ impl Place {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// The name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the name still leads to that file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let same = identity(&self.path) == Some(self.file);

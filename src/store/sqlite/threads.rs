@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::store::StoreError;
+use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::place::Place;
 
 /// Requests that may wait for a thread; whoever comes then waits to be let in.
@@ -70,15 +72,18 @@ impl Threads {
         writer: Connection,
         readers: Vec<Connection>,
         place: Place,
+        condition: &Arc<Condition>,
     ) -> Result<Self, StoreError> {
         let mut threads =
             Self { writer: None, readers: Vec::new(), turn: AtomicUsize::new(0), running: Vec::new() };
         let (to_writer, work) = mpsc::channel(QUEUE);
-        threads.run("store-writer", move || write_all(writer, &place, work))?;
+        let watched = condition.clone();
+        threads.run("store-writer", move || write_all(writer, &place, &watched, work))?;
         threads.writer = Some(to_writer);
         for reader in readers {
             let (to_reader, work) = mpsc::channel(QUEUE);
-            threads.run("store-reader", move || read_all(&reader, work))?;
+            let watched = condition.clone();
+            threads.run("store-reader", move || read_all(&reader, &watched, work))?;
             threads.readers.push(to_reader);
         }
         Ok(threads)
@@ -133,17 +138,31 @@ impl Drop for Threads {
     }
 }
 
-fn read_all(db: &Connection, mut queue: mpsc::Receiver<Box<dyn Work>>) {
+fn read_all(db: &Connection, condition: &Condition, mut queue: mpsc::Receiver<Box<dyn Work>>) {
     while let Some(mut work) = queue.blocking_recv() {
         work.run(db);
+        work.failure().map_or_else(|| condition.read(), |why| condition.not_read(why));
         work.settle(Ok(()));
     }
 }
 
-fn write_all(mut db: Connection, place: &Place, mut queue: mpsc::Receiver<Box<dyn Work>>) {
+fn write_all(
+    mut db: Connection,
+    place: &Place,
+    condition: &Condition,
+    mut queue: mpsc::Receiver<Box<dyn Work>>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let before = db.total_changes();
         let committed = place.check().and_then(|()| write_batch(&mut db, &mut batch));
+        let failure = committed.as_ref().err().or_else(|| batch.iter().find_map(|work| work.failure()));
+        match failure {
+            Some(why) => condition.not_written(why),
+            // A transaction without a change succeeds on a full disk, too.
+            None if db.total_changes() == before => {}
+            None => condition.written(),
+        }
         for work in batch.drain(..) {
             work.settle(committed.clone());
         }
@@ -197,7 +216,8 @@ mod tests {
             let db = Connection::open(&path).unwrap();
             db.execute_batch(SCHEMA).unwrap();
             db.busy_timeout(Duration::ZERO).unwrap();
-            let threads = Threads::start(db, Vec::new(), Place::of(&path).unwrap()).unwrap();
+            let condition = Arc::new(Condition::of(path.clone()));
+            let threads = Threads::start(db, Vec::new(), Place::of(&path).unwrap(), &condition).unwrap();
             Self { threads, path, _dir: dir }
         }
 

@@ -1,0 +1,275 @@
+//! The real daemon when its store cannot keep anything: nothing is sent that could not be kept, living tokens are
+//! served, it is told once, readiness says so, and all of it passes without a restart.
+
+use std::io::ErrorKind;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Client;
+use rusqlite::Connection;
+use serde_json::Value;
+use webex_sim::Person;
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use crate::support::BUSY_LOOP;
+use crate::support::Daemon;
+use crate::support::HANGS;
+use crate::support::Setup;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim_with;
+
+const BEGINS: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
+const ENDS: &str = "the store can be written again, after ";
+
+/// Three persons whose grants are refreshed every second, and a way to ask for their tokens.
+struct Story {
+    sim: Sim,
+    daemon: Daemon,
+    control: Client,
+}
+
+impl Story {
+    async fn begin(setup: Setup) -> Self {
+        let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+        let daemon = Daemon::start_after(&sim, &BUSY_LOOP, setup).await;
+        let story = Self { control: control(&daemon), sim, daemon };
+        for person in 0..3 {
+            assert_eq!(Visitor::new().consent(&story.daemon, person).await.status, 200);
+        }
+        story.refreshes_go_on().await;
+        assert_eq!(story.readiness().await, (200, "ready\n".to_owned()));
+        story
+    }
+
+    fn attempts(&self) -> u64 {
+        counters(&self.sim).refreshes.attempts
+    }
+
+    async fn refreshes_go_on(&self) {
+        let before = self.attempts();
+        eventually("refreshes go on", || self.attempts() >= before + 6).await;
+    }
+
+    async fn readiness(&self) -> (u16, String) {
+        let answered = Visitor::new().get(self.daemon.url("/readyz")).await;
+        (answered.status, answered.body)
+    }
+
+    fn lines(&self, text: &str) -> usize {
+        self.daemon.log().iter().filter(|line| line.contains(text)).count()
+    }
+
+    async fn wakes(&self, times: usize) {
+        let wakes = || self.lines("event loop: looking for old tokens");
+        let before = wakes();
+        eventually("the loop goes on", || wakes() >= before + times).await;
+    }
+
+    /// The trouble has begun: `told` says what it is.
+    async fn trouble(&self, told: &str) {
+        let line = self.daemon.wait_for_line(BEGINS).await;
+        assert!(line.contains(told) && line.contains(" ERROR "), "{line}");
+        // What was claimed before is sent, and is kept later.
+        self.wakes(2).await;
+        eventually("nothing is under way", || counters(&self.sim).in_flight == 0).await;
+        let before = self.attempts();
+        self.wakes(3).await;
+        assert_eq!(self.attempts(), before, "nothing is sent");
+        assert_eq!(self.readiness().await, (503, "not ready: the store cannot be written\n".to_owned()));
+        for person in ["ada", "grace"] {
+            let token = token(&self.control, person).await.expect("what is kept is served");
+            let now_ms = self.sim.now_ms();
+            assert!(self.sim.with(|webex| webex.is_live(&token, now_ms)));
+        }
+        assert_eq!(
+            self.lines(" ERROR ") + self.lines(" WARN "),
+            1 + self.lines("Webex is looked for at"),
+            "told once"
+        );
+    }
+
+    /// The trouble is over.
+    async fn recovery(&self) {
+        self.daemon.wait_for_line(ENDS).await;
+        self.refreshes_go_on().await;
+        assert_eq!(self.readiness().await, (200, "ready\n".to_owned()));
+        assert_eq!([self.lines(BEGINS), self.lines(ENDS)], [1, 1]);
+        assert_eq!(counters(&self.sim).refreshes.refused, 0);
+        assert_eq!(counters(&self.sim).most_in_flight_for_one_token, 1);
+        for person in ["ada", "grace", "katherine"] {
+            if let Some(token) = token(&self.control, person).await {
+                let now_ms = self.sim.now_ms();
+                assert!(self.sim.with(|webex| webex.is_live(&token, now_ms)));
+            }
+        }
+        assert_eq!(self.lines("panicked"), 0);
+    }
+}
+
+fn control(daemon: &Daemon) -> Client {
+    let socket = daemon.state_dir().join("control.sock");
+    Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap()
+}
+
+/// `None` if the store does not say.
+async fn token(control: &Client, person: &str) -> Option<String> {
+    let url = format!("http://localhost/api/v1/people/{person}@example.com/token");
+    let answer = control.get(url).send().await.unwrap();
+    if answer.status() == 503 {
+        return None;
+    }
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    Some(answer["access_token"].as_str().unwrap().to_owned())
+}
+
+/// As the daemon sees it, whose disk is in a namespace of its own.
+fn seen_by(daemon: &Daemon) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
+    root.join(daemon.state_dir().strip_prefix("/").unwrap())
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_refreshes_until_there_is_room() {
+    let small_disk =
+        Setup::Namespace("mkdir \"$0/state\"; mount -t tmpfs -o size=1m,mode=700 tmpfs \"$0/state\"");
+    if !small_disk.is_possible() {
+        return eprintln!("skipped: no small disk to be had here");
+    }
+    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    // Outside of the small disk, where this test finds it.
+    let mut settings = BUSY_LOOP.to_vec();
+    settings.push(("TOKEND_CONTROL_SOCKET", "{home}/control.sock"));
+    let daemon = Daemon::start_after(&sim, &settings, small_disk).await;
+    let socket = daemon.state_dir().with_file_name("control.sock");
+    let control = Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap();
+    let story = Story { sim, daemon, control };
+    for person in 0..3 {
+        assert_eq!(Visitor::new().consent(&story.daemon, person).await.status, 200);
+    }
+    let ballast = seen_by(&story.daemon).join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    let full = loop {
+        if let Err(full) = file.write_all(&[0; 4096]) {
+            break full;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    story.trouble("its disk is full; free some space").await;
+    let page = Visitor::new().consent(&story.daemon, 3).await;
+    assert_eq!(page.status, 500);
+    assert!(page.says("Your consent could not be kept"), "{}", page.body);
+
+    drop(file);
+    std::fs::remove_file(ballast).unwrap();
+    story.recovery().await;
+    assert_eq!(Visitor::new().consent(&story.daemon, 3).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_io_error_on_commit_stops_refreshes_until_the_disk_works() {
+    // Ignored: the signal would end the daemon before the store hears of the limit.
+    let story = Story::begin(Setup::Shell("trap '' XFSZ")).await;
+    let limit = |bytes: &str| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &story.daemon.pid().to_string(), &format!("--fsize={bytes}:")]);
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !limit("4096") {
+        return eprintln!("skipped: no limits can be set for another process here");
+    }
+    story.trouble("the store's disk cannot be read or written (disk I/O error").await;
+    assert!(limit("unlimited"));
+    story.recovery().await;
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_stops_refreshes_until_it_is_released() {
+    let story = Story::begin(Setup::None).await;
+    let shell = Connection::open(story.daemon.state_dir().join("tokend.db")).unwrap();
+    shell.busy_timeout(HANGS).unwrap();
+    shell.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    story.trouble("the store is locked by another program").await;
+    shell.execute_batch("COMMIT").unwrap();
+    story.recovery().await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_moved_away_stops_refreshes_until_it_is_back() {
+    let story = Story::begin(Setup::None).await;
+    let (place, elsewhere) =
+        (story.daemon.state_dir().join("tokend.db"), story.daemon.state_dir().join("elsewhere"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    let line = story.daemon.wait_for_line(BEGINS).await;
+    assert!(line.contains("was moved, replaced or removed"), "{line}");
+    assert_eq!(story.readiness().await.0, 503);
+    assert!(token(&story.control, "ada").await.is_some());
+    std::fs::rename(&elsewhere, &place).unwrap();
+    story.recovery().await;
+}
+
+/// Where in the file the page lies that holds the grant of the person with this id.
+fn page_of(file: &[u8], id: &str) -> usize {
+    let holds = |page: &[u8]| page[0] == 0x0d && page.windows(id.len()).any(|part| part == id.as_bytes());
+    file.chunks(4096).position(holds).expect("a page with this person") * 4096
+}
+
+#[tokio::test]
+async fn a_damaged_page_costs_those_who_stand_on_it_and_nobody_else() {
+    let sim = sim_with(Settings { people: Person::some(12), ..Settings::default() }).await;
+    let mut daemon = Daemon::start(&sim, &[]).await;
+    let visitor = Visitor::new();
+    for person in 0..12 {
+        assert_eq!(visitor.consent(&daemon, person).await.status, 200);
+    }
+    let people = || sim.with(|webex| webex.settings().people.clone());
+    assert_eq!(daemon.terminate().await.code, Some(0));
+    let path = daemon.state_dir().join("tokend.db");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (whole, key) =
+        (std::fs::read(&path).unwrap(), std::fs::read(daemon.state_dir().join("key")).unwrap());
+    let at = page_of(&whole, &people()[5].id);
+    let damaged: Vec<u8> = whole[at..at + 16].iter().map(|byte| byte ^ 0xa5).collect();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&damaged, at as u64).unwrap();
+
+    daemon.restart(&[]).await;
+    daemon.wait_for_line("tokend.db: its mode was 0644, others could use it; it is 0600 now").await;
+    let control = control(&daemon);
+    let mut lost = 0;
+    for person in &people() {
+        let name = person.email.split('@').next().unwrap();
+        match token(&control, name).await {
+            Some(token) => {
+                let whose = sim.with(|webex| webex.person_of(&token));
+                assert_eq!(whose.map(|index| people()[index].id.clone()), Some(person.id.clone()));
+            }
+            None => lost += 1,
+        }
+    }
+    assert!((1..12).contains(&lost), "{lost} of 12 are not served");
+    let line = daemon.wait_for_line("the store cannot be read: ").await;
+    for part in ["tokend.db", "is damaged", "keep a copy", "restore your latest backup"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let errors: Vec<String> = daemon.log().into_iter().filter(|line| line.contains(" ERROR ")).collect();
+    assert!(errors.len() <= 2, "{errors:#?}");
+    assert_eq!(daemon.log().iter().filter(|line| line.contains("panicked")).count(), 0);
+    assert_eq!(std::fs::read(daemon.state_dir().join("key")).unwrap(), key);
+
+    assert_eq!(daemon.terminate().await.code, Some(0));
+    file.write_all_at(&whole[at..at + 16], at as u64).unwrap();
+    daemon.restart(&[]).await;
+    let control = self::control(&daemon);
+    for person in &people() {
+        let name = person.email.split('@').next().unwrap();
+        assert!(token(&control, name).await.is_some(), "nothing was removed");
+    }
+}
