@@ -109,6 +109,11 @@ impl Pass {
         for taken in taken {
             self.start(taken);
         }
+        let nothing = found + unreadable.len() == 0;
+        if nothing && self.refresher.is_busy() {
+            // What is due has been in work here for longer than its lease: it waits to be kept, say.
+            return Step::Done(Some(now + STORE_STEP));
+        }
         match found + unreadable.len() {
             n if n < limit => Step::Done(None),
             _ if probe => Step::Full,

@@ -121,6 +121,11 @@ impl Refresher {
         &self.busy
     }
 
+    /// Whether anything is in work.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.busy.persons().is_empty()
+    }
+
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

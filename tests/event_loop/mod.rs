@@ -3,6 +3,7 @@
 mod faults;
 mod store_trouble;
 mod time;
+mod trouble;
 pub(crate) mod world;
 
 use std::time::Duration;

@@ -173,6 +173,7 @@ impl World {
         Self::on(Arc::new(MemoryStore::new()), settings, policy, pace)
     }
 
+    /// On a store of the test's own.
     pub(crate) fn on(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
         let clock = Arc::new(WallClock { begin: Instant::now(), shift_ms: AtomicI64::new(0) });
