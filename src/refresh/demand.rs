@@ -131,8 +131,13 @@ impl Refresher {
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
-        self.fly(person, ASKER_WAIT).await;
-        let grant = self.known(person).await?;
+        let joined = self.fly(person, ASKER_WAIT).await;
+        let mut grant = self.known(person).await?;
+        if joined && grant.last == before.last {
+            // What it joined was put aside, for a consent that came meanwhile.
+            self.fly(person, READER_WAIT).await;
+            grant = self.known(person).await?;
+        }
         if grant.last == before.last {
             let cause = self.breaker().trouble().map(|cause| format!("refreshes pause: {cause}"));
             let detail = cause
@@ -206,15 +211,17 @@ impl Refresher {
         Err(NoToken::Unavailable { why, retry_after })
     }
 
-    /// Joins the person's flight, or begins it beside the caller, who may leave.
-    async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration) {
+    /// Joins the person's flight, or begins it beside the caller, who may leave. Answers whether it was somebody else's,
+    /// and has ended.
+    async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration) -> bool {
         let (flight, busy) = self.busy().join(person);
+        let joined = busy.is_none();
         if let Some(busy) = busy {
             let refresher = self.clone();
             self.parts().tasks.spawn("refresh on demand", async move { refresher.fly_one(busy).await });
         }
         // Whoever waits in vain is given what there is.
-        let _ = timeout(patience, flight.ended()).await;
+        timeout(patience, flight.ended()).await.is_ok() && joined
     }
 
     async fn fly_one(&self, busy: Busy) {

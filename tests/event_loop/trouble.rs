@@ -276,3 +276,23 @@ async fn a_refresh_asked_for_in_the_moment_of_the_loops_claim_is_the_loops() {
     assert_eq!(report.came, Came::Renewed, "{}", report.detail);
     assert_eq!(world.starts(0).len(), 1, "and one refresh was enough");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_asked_for_is_sent_where_the_one_under_way_gives_way_to_a_consent() {
+    let (_, world) = world().await;
+    sleep(DAY - MINUTE).await;
+    world.model().settings_mut().latency = Duration::from_secs(30);
+    while world.starts(0).is_empty() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    world.model().settings_mut().latency = Duration::ZERO;
+    world.model().settings_mut().noop_window = Duration::ZERO;
+    world.consent(0).await;
+    let consented = world.grant(0).await;
+    let report = world.refresher.clone().unwrap().renew(&world.id(0), true).await.unwrap();
+    assert_eq!(report.came, Came::Renewed, "{}", report.detail);
+    assert_ne!(report.grant.tokens.access_token, consented.tokens.access_token);
+    assert_eq!(report.grant.obtained_at, consented.obtained_at, "the consent stands");
+    assert!(world.is_live(0).await);
+    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+}
