@@ -58,7 +58,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
         Some(path) => Some(ControlSocket::open(path).await?),
         None => None,
     };
-    let door = FrontDoor::open(&config.door, house.clock.now()).await?;
+    let door = FrontDoor::open(&config.door, house.clock.clone()).await?;
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
         match house.consents.hook(hook).await? {

@@ -20,6 +20,8 @@ mod end_to_end;
 #[cfg(test)]
 mod event_loop;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod intake;
 #[cfg(test)]
 mod process;

@@ -70,7 +70,7 @@ impl Local {
         })?;
         let (api, tasks) = (house.api(&config), house.tasks.clone());
         if needs == Needs::Door {
-            let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.now()));
+            let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.clone()));
             let door = door.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
             door.serve(api.clone(), None, &tasks);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use crate::clock::Clock;
 use crate::config::DoorConfig;
 use crate::config::Listen;
-use crate::domain::time::UnixTime;
 use crate::domain::token_service::TokenService;
 use crate::http::Authority;
 use crate::http::api::Api;
@@ -19,6 +19,7 @@ use crate::http::serve::Limits;
 use crate::http::serve::Secure;
 use crate::http::tls;
 use crate::http::tls::Reloader;
+use crate::http::tls::Renewer;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
@@ -41,7 +42,7 @@ pub struct FrontDoor {
     config: DoorConfig,
     listeners: Vec<TcpListener>,
     secure: Option<Secure>,
-    reloader: Option<Reloader>,
+    keeper: Option<Keeper>,
 }
 
 impl FrontDoor {
@@ -49,23 +50,36 @@ impl FrontDoor {
     ///
     /// # Errors
     /// [`DoorError`] says what is in the way.
-    pub async fn open(config: &DoorConfig, now: UnixTime) -> Result<Self, DoorError> {
+    pub async fn open(config: &DoorConfig, clock: Arc<dyn Clock>) -> Result<Self, DoorError> {
         let listeners = listen(&config.addresses).await?;
-        let certificate = if config.secure { Some(certificate(config, now.seconds())?) } else { None };
-        let (feed, reloader) = certificate.map_or((None, None), |made| (Some(made.feed), made.reloader));
+        let certificate = if config.secure { Some(certificate(config, clock)?) } else { None };
+        let (feed, keeper) = certificate.unzip();
         let secure = feed.map(|feed| secure(feed, config)).transpose()?;
-        Ok(Self { config: config.clone(), listeners, secure, reloader })
+        Ok(Self { config: config.clone(), listeners, secure, keeper })
     }
 
     /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one.
     pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks) {
-        if let Some(reloader) = self.reloader {
-            tasks.spawn("certificate", reloader.watch(tasks.clone(), tls::LOOK_EVERY));
+        match self.keeper {
+            Some(Keeper::Files(reloader)) => {
+                tasks.spawn("certificate", reloader.watch(tasks.clone(), tls::LOOK_EVERY));
+            }
+            Some(Keeper::Ourselves(renewer, clock)) => {
+                tasks.spawn("certificate", renewer.watch(clock, tasks.clone(), tls::LOOK_EVERY));
+            }
+            None => {}
         }
         let door = Door::new(api, &self.config.redirect_uri).with_token_service(token_service);
         let door = Arc::new(door);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
-        let limits = Arc::new(Limits::within(open_files(), doors));
+        let files = serve::open_files();
+        let limits = Arc::new(Limits::within(files, doors));
+        if limits.connections < Limits::default().connections {
+            log::warn!(
+                "this process may open {files} files only, so at most {} connections are taken on each address",
+                limits.connections
+            );
+        }
         for listener in self.listeners {
             serve_on(listener, self.secure.clone(), limits.clone(), door.clone(), tasks);
         }
@@ -85,27 +99,30 @@ async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
     Ok(listeners)
 }
 
-/// Which certificate is served, and who follows it.
-struct Certificate {
-    feed: TlsFeed,
-    reloader: Option<Reloader>,
+/// Who keeps the certificate fit to be served.
+enum Keeper {
+    /// The operator does, in files.
+    Files(Reloader),
+    /// We do.
+    Ourselves(Renewer, Arc<dyn Clock>),
 }
 
-fn certificate(door: &DoorConfig, now_unix_seconds: i64) -> Result<Certificate, DoorError> {
+fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Keeper), DoorError> {
     let wrong = |e: &dyn std::fmt::Display| DoorError::Certificate(e.to_string());
     if let Some((certificate, key)) = door.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
         log::info!("certificate: the operator's, key fingerprint {}", reloader.fingerprint());
-        return Ok(Certificate { feed, reloader: Some(reloader) });
+        return Ok((feed, Keeper::Files(reloader)));
     }
     let host = door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
     let names = [host, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let made = SelfSigned::make(&names, now_unix_seconds).map_err(|e| wrong(&e))?;
+    let made = SelfSigned::make(&names, clock.now().seconds()).map_err(|e| wrong(&e))?;
     log::info!(
         "certificate: self-signed, made for this start, key fingerprint {}",
         made.pair().fingerprint()
     );
-    Ok(Certificate { feed: tls::fixed(made.pair()).map_err(|e| wrong(&e))?, reloader: None })
+    let (renewer, feed) = Renewer::open(made).map_err(|e| wrong(&e))?;
+    Ok((feed, Keeper::Ourselves(renewer, clock)))
 }
 
 fn secure(feed: TlsFeed, door: &DoorConfig) -> Result<Secure, DoorError> {
@@ -114,13 +131,6 @@ fn secure(feed: TlsFeed, door: &DoorConfig) -> Result<Secure, DoorError> {
     let authority = format!("{}{port}", url.host_str().unwrap_or("localhost"));
     let parsed = Authority::parse(&authority);
     Ok(Secure { feed, authority: parsed.ok_or(DoorError::Host(authority))? })
-}
-
-/// How many files this process may open (Linux; elsewhere the usual default).
-fn open_files() -> u32 {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
 }
 
 fn serve_on(

@@ -18,15 +18,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
 
 /// Shared by a connection and its requests.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity {
+    state: Mutex<State>,
+    dismissal: CancellationToken,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct State {
     in_flight: usize,
     asked: bool,
+    /// Bytes since the last request was in flight.
+    sent: usize,
     quiet_since: Instant,
 }
 
@@ -35,9 +41,15 @@ struct State {
 pub(super) struct InFlight(Arc<Activity>);
 
 impl Activity {
-    /// Of a connection that is ready for its first request now.
+    /// Of a connection that was accepted now.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { in_flight: 0, asked: false, quiet_since: Instant::now() })))
+        let state = State { in_flight: 0, asked: false, sent: 0, quiet_since: Instant::now() };
+        Arc::new(Self { state: Mutex::new(state), dismissal: CancellationToken::new() })
+    }
+
+    /// The connection is ready for its first request only now: it had to agree on TLS.
+    pub(super) fn opened(&self) {
+        self.change(|state| state.quiet_since = Instant::now());
     }
 
     /// A request has arrived; it ends when the guard is dropped, also by a panic or a cancelled stream.
@@ -45,6 +57,7 @@ impl Activity {
         self.change(|state| {
             state.in_flight += 1;
             state.asked = true;
+            state.sent = 0;
         });
         InFlight(Arc::clone(self))
     }
@@ -52,6 +65,38 @@ impl Activity {
     /// Whether a request has ever arrived.
     pub(super) fn asked(&self) -> bool {
         self.state().asked
+    }
+
+    /// The peer has sent so many bytes. Returns how many it has sent while nothing was in flight since it last asked.
+    pub(super) fn sent(&self, bytes: usize) -> usize {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.in_flight == 0 {
+            state.sent = state.sent.saturating_add(bytes);
+        }
+        state.sent
+    }
+
+    /// Tells the connection to make room for another.
+    pub(super) fn dismiss(&self) {
+        self.dismissal.cancel();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissal.is_cancelled()
+    }
+
+    /// Returns when the connection was told to make room and nothing is in flight.
+    pub(super) async fn dismissed(&self) {
+        self.dismissal.cancelled().await;
+        self.until(Duration::from_secs(1), |state| state.quiet_since).await;
+    }
+
+    /// Since when the connection has been quiet, if it could make room: nothing is in flight, and it was not told so
+    /// before.
+    pub(super) fn may_go(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.in_flight == 0 && !self.dismissal.is_cancelled()).then_some(state.quiet_since)
     }
 
     /// Returns when nothing has been in flight for `idle`; before the first request, for `first`.
@@ -96,11 +141,11 @@ impl Activity {
     }
 
     fn state(&self) -> State {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -29,8 +29,10 @@ use zeroize::Zeroizing;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Peers whose clock is slow must not meet a certificate "from the future".
 const BEFORE_SECONDS: i64 = DAY_SECONDS;
-/// The longest life browsers accept is 398 days; a daemon that runs longer must be restarted or given a pair.
+/// The longest life browsers accept is 398 days.
 const AFTER_SECONDS: i64 = 397 * DAY_SECONDS;
+/// Made again so long before its end: whoever copied the certificate has a month to notice.
+const EARLY_SECONDS: i64 = 30 * DAY_SECONDS;
 
 /// Why there is no certificate to serve. Each names the file, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -166,10 +168,19 @@ impl Pair {
 }
 
 /// A certificate nobody else vouches for, with a key that never leaves memory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SelfSigned {
+    names: Vec<String>,
+    key: Arc<KeyPair>,
+    made_at: i64,
     pair: Pair,
     pem: String,
+}
+
+impl fmt::Debug for SelfSigned {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SelfSigned").field("names", &self.names).field("pair", &self.pair).finish()
+    }
 }
 
 impl SelfSigned {
@@ -179,7 +190,25 @@ impl SelfSigned {
     /// # Errors
     /// [`CertificateError::SelfSigned`]: no names, a name that is none, a time out of range, no randomness.
     pub fn make(names: &[String], now_unix_seconds: i64) -> Result<Self, CertificateError> {
-        Self::try_make(names, now_unix_seconds).map_err(|found| CertificateError::SelfSigned { found })
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+            .map_err(|error| CertificateError::SelfSigned { found: error.to_string() })?;
+        Self::with(normal(names), Arc::new(key), now_unix_seconds)
+    }
+
+    /// A new certificate for the same names and the same key, so that whoever pinned the key need not care.
+    ///
+    /// # Errors
+    /// [`CertificateError::SelfSigned`]: a time out of range.
+    pub fn again(&self, now_unix_seconds: i64) -> Result<Self, CertificateError> {
+        Self::with(self.names.clone(), Arc::clone(&self.key), now_unix_seconds)
+    }
+
+    /// Whether it should be made again: it ends in less than 30 days, has ended, or has not begun. The clock may have
+    /// been wrong when it was made, either way.
+    #[must_use]
+    pub fn is_stale(&self, now_unix_seconds: i64) -> bool {
+        let age = now_unix_seconds.saturating_sub(self.made_at);
+        !(-BEFORE_SECONDS..AFTER_SECONDS - EARLY_SECONDS).contains(&age)
     }
 
     /// Its chain (one certificate) and key.
@@ -194,9 +223,15 @@ impl SelfSigned {
         &self.pem
     }
 
-    fn try_make(names: &[String], now_unix_seconds: i64) -> Result<Self, String> {
+    fn with(names: Vec<String>, key: Arc<KeyPair>, made_at: i64) -> Result<Self, CertificateError> {
+        match Self::sign(&names, &key, made_at) {
+            Ok((pair, pem)) => Ok(Self { names, key, made_at, pair, pem }),
+            Err(found) => Err(CertificateError::SelfSigned { found }),
+        }
+    }
+
+    fn sign(names: &[String], key: &KeyPair, now_unix_seconds: i64) -> Result<(Pair, String), String> {
         let text = |error: rcgen::Error| error.to_string();
-        let names = normal(names);
         if names.is_empty() {
             return Err("no names".to_owned());
         }
@@ -209,12 +244,11 @@ impl SelfSigned {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(text)?;
-        let certificate = params.self_signed(&key).map_err(text)?;
+        let certificate = params.self_signed(key).map_err(text)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let certified = CertifiedKey::from_der(vec![certificate.der().clone()], private, &default_provider())
             .map_err(|error| error.to_string())?;
-        Ok(Self { pair: Pair::of(certified)?, pem: certificate.pem() })
+        Ok((Pair::of(certified)?, certificate.pem()))
     }
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
+use hyper::header;
+use hyper::header::HeaderValue;
 use hyper::rt::Executor;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
@@ -29,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::activity::Activity;
+use crate::http::meter::Metered;
 use crate::http::redirect;
 use crate::http::serve::Answer;
 use crate::http::serve::Body;
@@ -62,31 +65,49 @@ const LEAST_BUFFER: usize = 8192;
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 enum Opened {
-    Tls(Box<TlsStream<TcpStream>>),
-    Plain(TcpStream),
+    Tls(Box<TlsStream<Metered<TcpStream>>>),
+    Plain(Metered<TcpStream>),
     Left,
 }
 
+/// Who is served, and how busy we are with them.
+struct Guest<W> {
+    who: W,
+    activity: Arc<Activity>,
+}
+
 /// Serves one accepted connection to its end.
-pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Door>, service: impl Answer) {
+pub(super) async fn connection(
+    stream: TcpStream,
+    addr: SocketAddr,
+    activity: Arc<Activity>,
+    door: Arc<Door>,
+    service: impl Answer,
+) {
     // Answers are written whole; waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("{addr}: no TCP_NODELAY: {error}");
     }
+    let guest = Guest { who: addr, activity };
     let Some(secure) = &door.tls else {
-        let peer = Peer { addr, secure: false };
-        return door.http1(stream, addr, true, move |request| service.answer(request, peer)).await;
+        let (stream, peer) = (guest.metered(stream), Peer { addr, secure: false });
+        return door.http1(stream, guest, true, move |request| service.answer(request, peer)).await;
     };
     let stopping = door.tasks.stopping();
-    let opening = timeout(door.limits.handshake, open(stream, &secure.feed));
-    match stopping.run_until_cancelled(opening).await {
+    let opening = timeout(door.limits.handshake, guest.open(stream, &secure.feed));
+    let opened = tokio::select! {
+        opened = stopping.run_until_cancelled(opening) => opened,
+        () = guest.activity.dismissed() => return log::debug!("{addr}: made room for another in its handshake"),
+    };
+    guest.activity.opened();
+    match opened {
         Some(Ok(Ok(Opened::Tls(stream)))) => {
             let peer = Peer { addr, secure: true };
             // By ALPN: sniffing the protocol has no time limit.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                door.http2(*stream, addr, move |request| service.answer(request, peer)).await;
+                door.http2(*stream, guest, move |request| service.answer(request, peer)).await;
             } else {
-                door.http1(*stream, addr, true, move |request| service.answer(request, peer)).await;
+                door.http1(*stream, guest, true, move |request| service.answer(request, peer)).await;
             }
         }
         Some(Ok(Ok(Opened::Plain(stream)))) => {
@@ -95,7 +116,7 @@ pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Do
                 let answer = redirect::to_https(&request, &fallback);
                 async move { answer }
             };
-            door.http1(stream, addr, false, redirect).await;
+            door.http1(stream, guest, false, redirect).await;
         }
         Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: left without a word"),
         Some(Ok(Err(error))) => log::debug!("{addr}: no TLS: {error}"),
@@ -105,8 +126,12 @@ pub(super) async fn connection(stream: TcpStream, addr: SocketAddr, door: Arc<Do
 }
 
 /// Serves one accepted connection of the control socket to its end: HTTP/1 only, and no address to speak of.
-pub(super) async fn local_connection<S, F>(stream: UnixStream, door: Arc<Door>, service: S)
-where
+pub(super) async fn local_connection<S, F>(
+    stream: UnixStream,
+    activity: Arc<Activity>,
+    door: Arc<Door>,
+    service: S,
+) where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -116,23 +141,31 @@ where
         |peer| format!("control, uid {} pid {}", peer.uid(), peer.pid().unwrap_or_default()),
     );
     log::debug!("{who}: connected");
-    door.http1(stream, who, true, service).await;
+    let guest = Guest { who, activity };
+    door.http1(guest.metered(stream), guest, true, service).await;
 }
 
-async fn open(stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
-        return Ok(Opened::Left);
+impl<W> Guest<W> {
+    fn metered<T>(&self, stream: T) -> Metered<T> {
+        Metered::new(stream, Arc::clone(&self.activity))
     }
-    if first != [HANDSHAKE_RECORD] {
-        return Ok(Opened::Plain(stream));
+
+    async fn open(&self, stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 0 {
+            return Ok(Opened::Left);
+        }
+        let stream = self.metered(stream);
+        if first != [HANDSHAKE_RECORD] {
+            return Ok(Opened::Plain(stream));
+        }
+        let settings = Arc::clone(&feed.borrow());
+        Ok(Opened::Tls(Box::new(TlsAcceptor::from(settings).accept(stream).await?)))
     }
-    let settings = Arc::clone(&feed.borrow());
-    Ok(Opened::Tls(Box::new(TlsAcceptor::from(settings).accept(stream).await?)))
 }
 
 impl Door {
-    async fn http1<T, S, F>(&self, stream: T, who: impl Display, keep_alive: bool, service: S)
+    async fn http1<T, S, F>(&self, stream: T, guest: Guest<impl Display>, keep_alive: bool, service: S)
     where
         TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
         S: Fn(Request<Incoming>) -> F,
@@ -140,7 +173,6 @@ impl Door {
     {
         let limits = &self.limits;
         let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_BUFFER);
-        let activity = Activity::new();
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // hyper counts the idle time before a head as part of it. The watchdog below holds the first head to
@@ -151,16 +183,15 @@ impl Door {
             .keep_alive(keep_alive)
             // A peer that has said all it wants may shut its side and still gets its answer.
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), watched(&activity, service));
-        self.drive(connection, &who, &activity).await;
+            .serve_connection(TokioIo::new(stream), watched(&guest.activity, service));
+        self.drive(connection, &guest).await;
     }
 
-    async fn http2<S, F>(&self, stream: TlsStream<TcpStream>, who: impl Display, service: S)
+    async fn http2<S, F>(&self, stream: TlsStream<Metered<TcpStream>>, guest: Guest<impl Display>, service: S)
     where
         S: Fn(Request<Incoming>) -> F + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let activity = Activity::new();
         let connection = http2::Builder::new(Streams(self.tasks.clone()))
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
@@ -172,12 +203,13 @@ impl Door {
             .max_send_buf_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS)
-            .serve_connection(TokioIo::new(stream), watched(&activity, service));
-        self.drive(connection, &who, &activity).await;
+            .serve_connection(TokioIo::new(stream), watched(&guest.activity, service));
+        self.drive(connection, &guest).await;
     }
 
     /// Runs a connection until it ends, has nothing to do for too long, or is told to stop; then sees it out.
-    async fn drive(&self, connection: impl Connection, who: &impl Display, activity: &Activity) {
+    async fn drive(&self, connection: impl Connection, guest: &Guest<impl Display>) {
+        let Guest { who, activity } = guest;
         let (limits, stopping) = (&self.limits, self.tasks.stopping());
         let mut connection = pin!(connection);
         tokio::select! {
@@ -187,6 +219,12 @@ impl Door {
                 if !activity.asked() {
                     return log::debug!("{who}: no request within {:?}", limits.header);
                 }
+            }
+            () = activity.dismissed() => {
+                connection.as_mut().graceful_shutdown();
+                // One try to say goodbye; another is waiting for the room.
+                let _ = timeout(Duration::ZERO, connection).await;
+                return log::debug!("{who}: made room for another");
             }
             () = stopping.cancelled() => {}
         }
@@ -229,10 +267,16 @@ where
     let activity = Arc::clone(activity);
     service_fn(move |request| {
         let in_flight = activity.begin();
+        // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1): hyper
+        // lets a length beside the chunks pass unseen.
+        let last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let reply = service(request);
         async move {
-            let answer = reply.await;
+            let mut answer = reply.await;
             drop(in_flight);
+            if last {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer)
         }
     })

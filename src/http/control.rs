@@ -24,11 +24,9 @@ use tokio::time::timeout;
 use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::http::serve::Limits;
+use crate::http::serve::open_files;
 use crate::http::serve::serve_local;
 use crate::tasks::Tasks;
-
-/// Commands come one at a time and leave at once; more at once are a script gone wild.
-const CONNECTIONS: u32 = 256;
 
 /// A daemon that does not even accept in this time is alive all the same, if busy.
 const KNOCK: Duration = Duration::from_secs(1);
@@ -91,7 +89,7 @@ impl ControlSocket {
     /// Answers until `tasks` stop; then removes the file.
     pub async fn serve(self, api: Api, tasks: Tasks) {
         let Self { listener, place } = self;
-        let limits = Arc::new(Limits { connections: CONNECTIONS, ..Limits::default() });
+        let limits = Arc::new(Limits::control(open_files()));
         let service = move |request| {
             let api = api.clone();
             async move { api.answer_incoming(request, Caller::Control).await }

@@ -17,14 +17,15 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Authority;
+use crate::http::activity::Activity;
 use crate::http::connection::Door;
 use crate::http::connection::connection;
 use crate::http::connection::local_connection;
+use crate::http::crowd::Crowd;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
@@ -45,7 +46,8 @@ pub struct Limits {
     pub closing: Duration,
     /// Bytes of one request's head, for HTTP/1 and HTTP/2 alike. HTTP/1 counts at least 8192.
     pub header_bytes: u32,
-    /// Connections at once; more wait in the kernel's queue.
+    /// Connections at once. For one more, the connection goes that has been silent for the longest time; while all are
+    /// being answered, more wait in the kernel's queue.
     pub connections: u32,
     /// Requests in flight at once on one HTTP/2 connection.
     pub streams: u32,
@@ -79,13 +81,31 @@ impl Default for Limits {
 
 impl Limits {
     /// Fewer connections where the process may not open many files: a flood must leave some for the store and for
-    /// calls to Webex. `files` is the process's limit, `doors` how many listeners share it.
+    /// calls to Webex. `files` is the process's limit, `doors` how many listeners share it, the control socket aside.
     #[must_use]
     pub fn within(files: u32, doors: u32) -> Self {
         let all = Self::default();
-        let share = files.saturating_sub(FILES_ELSEWHERE) / doors.max(1);
+        let share = files.saturating_sub(FILES_ELSEWHERE + control_share(files)) / doors.max(1);
         Self { connections: all.connections.min(share).max(FEWEST), ..all }
     }
+
+    /// The same for the control socket.
+    #[must_use]
+    pub fn control(files: u32) -> Self {
+        Self { connections: control_share(files), ..Self::default() }
+    }
+}
+
+fn control_share(files: u32) -> u32 {
+    (files / 16).clamp(FEWEST, CONTROL)
+}
+
+/// How many files this process may open (Linux; elsewhere the usual default).
+#[must_use]
+pub fn open_files() -> u32 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
 }
 
 /// Who asks.
@@ -133,11 +153,16 @@ where
 const FILES_ELSEWHERE: u32 = 256;
 /// Below this nobody would be served at all.
 const FEWEST: u32 = 16;
+/// On the control socket: commands come one at a time and leave at once; more at once are a script gone wild.
+const CONTROL: u32 = 256;
 
-/// How long to wait when the system has no descriptor or memory for another connection.
+/// How long to wait when the system has no descriptor or memory for another connection, and no connection can go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many connections then make room at once, and how long they have for it.
+const SHED: usize = 16;
+const SHED_PAUSE: Duration = Duration::from_millis(5);
 /// The same trouble is not logged more often than this.
-const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(30);
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// Serves `listener` until `tasks` stop: with TLS (plain HTTP is then sent to https), or plain HTTP/1. No error of a
 /// peer or of the system ends it. At the stop, no connection is accepted any more, idle ones are closed, and requests
@@ -154,9 +179,9 @@ pub async fn serve<S, F>(
 {
     let door = Arc::new(Door { tls, limits, tasks });
     let shared = door.clone();
-    let work = move |stream: TcpStream, addr: SocketAddr| {
+    let work = move |stream: TcpStream, addr: SocketAddr, activity| {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        connection(stream, addr, shared.clone(), service.clone())
+        connection(stream, addr, activity, shared.clone(), service.clone())
     };
     accept(listener, &door, work).await;
 }
@@ -169,7 +194,9 @@ where
 {
     let door = Arc::new(Door { tls: None, limits, tasks });
     let shared = door.clone();
-    let work = move |stream: UnixStream, _addr| local_connection(stream, shared.clone(), service.clone());
+    let work = move |stream: UnixStream, _addr, activity| {
+        local_connection(stream, activity, shared.clone(), service.clone())
+    };
     accept(listener, &door, work).await;
 }
 
@@ -205,38 +232,37 @@ impl Listen for UnixListener {
 async fn accept<L, W, F>(listener: L, door: &Door, work: W)
 where
     L: Listen,
-    W: Fn(L::Stream, L::From) -> F,
+    W: Fn(L::Stream, L::From, Arc<Activity>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let (stopping, limits) = (door.tasks.stopping(), &door.limits);
-    let slots =
-        Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let mut acceptor = Acceptor { listener, told: None };
+    let crowd = Crowd::new(limits.connections);
+    let mut acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), no_files: Seldom(None) };
+    let mut is_full = Seldom(None);
     loop {
-        // The slot comes first: a connection that has none costs no memory here.
-        let Some(Ok(slot)) = stopping.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await else {
-            break;
-        };
         let Some((stream, from)) = acceptor.next(&stopping).await else { break };
-        let work = work(stream, from);
+        if crowd.is_full() && is_full.now() {
+            log::warn!("{} connections: the most useless ones make room for new ones", limits.connections);
+        }
+        let Some(seat) = stopping.run_until_cancelled(crowd.seat()).await else { break };
+        let work = work(stream, from, seat.activity());
         door.tasks.spawn("connection", async move {
             work.await;
-            drop(slot);
+            drop(seat);
         });
     }
     // New connections are refused while the old ones finish.
     drop(acceptor);
-    if tokio::time::timeout(limits.drain, slots.acquire_many(limits.connections)).await.is_err() {
-        let left = usize::try_from(limits.connections)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(slots.available_permits());
-        log::warn!("{left} connections were still busy {:?} after the stop and are cut off", limits.drain);
+    if tokio::time::timeout(limits.drain, crowd.gone()).await.is_err() {
+        let (left, drain) = (crowd.size(), limits.drain);
+        log::warn!("{left} connections were still busy {drain:?} after the stop and are cut off");
     }
 }
 
 struct Acceptor<L> {
     listener: L,
-    told: Option<Instant>,
+    crowd: Arc<Crowd>,
+    no_files: Seldom,
 }
 
 impl<L: Listen> Acceptor<L> {
@@ -249,18 +275,33 @@ impl<L: Listen> Acceptor<L> {
                     log::debug!("a peer left before it was accepted: {error}")
                 }
                 Err(error) => {
-                    self.tell(&error);
-                    stopping.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await?;
+                    let pause = self.shed(&error);
+                    stopping.run_until_cancelled(tokio::time::sleep(pause)).await?;
                 }
             }
         }
     }
 
-    fn tell(&mut self, error: &io::Error) {
-        if self.told.is_none_or(|told| told.elapsed() >= ACCEPT_LOG_EVERY) {
+    /// Most likely there is no descriptor left, and the store and calls to Webex need some, too. Returns for how long
+    /// to wait now.
+    fn shed(&mut self, error: &io::Error) -> Duration {
+        if self.no_files.now() {
             log::error!("cannot accept connections for now, going on trying: {error}");
-            self.told = Some(Instant::now());
         }
+        if self.crowd.make_room(SHED) > 0 { SHED_PAUSE } else { ACCEPT_PAUSE }
+    }
+}
+
+/// When something was last told that is not to be told again and again.
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn now(&mut self) -> bool {
+        let due = self.0.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 

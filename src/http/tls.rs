@@ -17,9 +17,11 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::http::certificate::CertificateError;
 use crate::http::certificate::Fingerprint;
 use crate::http::certificate::Pair;
+use crate::http::certificate::SelfSigned;
 use crate::tasks::Tasks;
 
 /// Where connections take the present settings from. Stays readable when the writer is gone.
@@ -75,12 +77,59 @@ impl Sessions {
     }
 }
 
-/// Settings that never change: for the self-signed certificate.
-///
-/// # Errors
-/// [`TlsError`], when TLS cannot be set up.
-pub fn fixed(pair: &Pair) -> Result<TlsFeed, TlsError> {
-    Ok(watch::channel(Sessions::new()?.settings(pair)?).1)
+/// The writer's side of a [`TlsFeed`] that keeps a self-signed certificate from ending.
+#[derive(Debug)]
+pub struct Renewer {
+    served: SelfSigned,
+    sessions: Sessions,
+    feed: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl Renewer {
+    /// Serves `made` for now.
+    ///
+    /// # Errors
+    /// [`TlsError`], when TLS cannot be set up.
+    pub fn open(made: SelfSigned) -> Result<(Self, TlsFeed), TlsError> {
+        let sessions = Sessions::new()?;
+        let (feed, reader) = watch::channel(sessions.settings(made.pair())?);
+        Ok((Self { served: made, sessions, feed }, reader))
+    }
+
+    /// Publishes a new certificate of the same key if the old one is stale; says whether it did. After an error the
+    /// old one stays.
+    ///
+    /// # Errors
+    /// [`PairError`], when none can be made, as with a clock that is far off.
+    pub fn renew_if_stale(&mut self, now_unix_seconds: i64) -> Result<bool, PairError> {
+        if !self.served.is_stale(now_unix_seconds) {
+            return Ok(false);
+        }
+        let made = self.served.again(now_unix_seconds)?;
+        self.feed.send_replace(self.sessions.settings(made.pair())?);
+        self.served = made;
+        Ok(true)
+    }
+
+    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it. The same trouble is told
+    /// once.
+    pub async fn watch(mut self, clock: Arc<dyn Clock>, tasks: Tasks, every: Duration) {
+        let stopping = tasks.stopping();
+        let mut told = false;
+        while stopping.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            match self.renew_if_stale(clock.now().seconds()) {
+                Ok(false) => {}
+                Ok(true) => {
+                    log::info!("new self-signed certificate, same key {}", self.served.pair().fingerprint());
+                }
+                Err(_) if told => {}
+                Err(error) => {
+                    log::error!("the old self-signed certificate is kept: {error}");
+                    told = true;
+                }
+            }
+        }
+    }
 }
 
 /// Why the operator's files cannot be served.

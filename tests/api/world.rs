@@ -38,7 +38,7 @@ use webex_tokend::http::router::Door;
 use webex_tokend::http::serve;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Secure;
-use webex_tokend::http::tls;
+use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -258,7 +258,7 @@ async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String)
     let names = ["localhost", "127.0.0.1"].map(String::from);
     let made = SelfSigned::make(&names, jiff::Timestamp::now().as_second()).unwrap();
     let authority = Authority::parse("localhost:8000").unwrap();
-    let secure = Secure { feed: tls::fixed(made.pair()).unwrap(), authority };
+    let secure = Secure { feed: Renewer::open(made.clone()).unwrap().1, authority };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let door = Door::new(api, &config.door.redirect_uri);

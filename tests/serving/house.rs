@@ -40,7 +40,7 @@ use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Peer;
 use webex_tokend::http::serve::Secure;
 use webex_tokend::http::serve::serve;
-use webex_tokend::http::tls;
+use webex_tokend::http::tls::Renewer;
 use webex_tokend::http::tls::TlsFeed;
 use webex_tokend::tasks::Tasks;
 
@@ -80,7 +80,7 @@ impl House {
     {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = SelfSigned::make(&names, now()).unwrap();
-        let feed = tls::fixed(made.pair()).unwrap();
+        let feed = Renewer::open(made.clone()).unwrap().1;
         Self::open(Some(feed), made.pem().to_owned(), limits, service).await
     }
 

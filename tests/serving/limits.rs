@@ -13,6 +13,7 @@ use super::house::Gate;
 use super::house::HANGS;
 use super::house::HONEST;
 use super::house::House;
+use super::house::answer;
 use super::house::ask;
 use super::house::closed;
 use super::house::echo;
@@ -131,15 +132,27 @@ async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_take
 }
 
 #[tokio::test]
-async fn at_the_connection_cap_an_honest_peer_is_served_once_a_slot_frees() {
-    let house = House::tls(Limits { connections: 2, handshake: HANGS * 2, ..quick() }, echo).await;
-    let (first, second) = (house.connect().await, house.connect().await);
+async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other() {
+    let limits = Limits { connections: 2, handshake: HANGS * 2, ..Limits::default() };
+    let house = House::tls(limits, echo).await;
+    let (mut first, mut second) = (house.connect().await, house.connect().await);
+    assert_eq!(timeout(HANGS, house.honest()).await.unwrap(), HONEST);
+    closed(&mut first).await;
+    assert!(timeout(Duration::from_millis(200), closed(&mut second)).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_connection_cap_no_request_in_flight_is_cut_off() {
+    let gate = Gate::default();
+    let house = House::tls(Limits { connections: 1, ..Limits::default() }, gate.service()).await;
+    let mut busy = house.connect_tls(None).await;
+    busy.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    gate.begun.notified().await;
     let mut waiting = Box::pin(house.honest());
-    // Both slots are held by silent peers, and nothing but their leaving can free one.
-    assert!(timeout(Duration::from_millis(200), &mut waiting).await.is_err());
-    drop(first);
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    gate.go.notify_one();
+    assert!(answer(&mut busy).await.ends_with("let go"));
     assert_eq!(timeout(HANGS, waiting).await.unwrap(), HONEST);
-    drop(second);
 }
 
 /// The stream, on which a head comes in byte by byte for as long as the other side takes it.

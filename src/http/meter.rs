@@ -1,0 +1,81 @@
+//! What a peer may send without asking for anything.
+//!
+//! HTTP/2 has frames that cost us work and are no request (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA), and so
+//! has TLS (key updates, empty records). Neither library counts them all; bytes bound them all.
+
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+
+use crate::http::activity::Activity;
+
+/// Bytes from a peer while none of its requests is worked on, from one request to the next. A head has 32 KiB and the
+/// rest of a body that we refused fits into a window of 64 KiB, both in TLS records that may be half padding.
+const BETWEEN_REQUESTS: usize = 256 * 1024;
+
+/// A stream that breaks when its peer has sent too much without asking.
+#[derive(Debug)]
+pub(super) struct Metered<T> {
+    stream: T,
+    activity: Arc<Activity>,
+}
+
+impl<T> Metered<T> {
+    pub(super) fn new(stream: T, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        let got = into.filled().len().saturating_sub(before);
+        if self.activity.sent(got) > BETWEEN_REQUESTS {
+            return Poll::Ready(Err(io::Error::other("too much was sent without a request")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,163 @@
+//! Connections of attackers: any number of them, with or without TLS, trusting whoever answers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::DigitallySignedStruct;
+use rustls::SignatureScheme;
+use rustls::client::Resumption;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::ServerCertVerified;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::UnixTime;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Connections that an attacker opens at the same time.
+const AT_ONCE: usize = 64;
+
+/// `work` for each of `0..count`, [`AT_ONCE`] at the same time. What came of each, those that failed left out.
+pub(super) async fn crowd<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Option<T>> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut all = JoinSet::new();
+    for n in 0..count {
+        let (turns, work) = (Arc::clone(&turns), work(n));
+        all.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            work.await
+        });
+    }
+    all.join_all().await.into_iter().flatten().collect()
+}
+
+/// `work` in so many lanes, again and again until the time is up. The sum of what they return.
+pub(super) async fn lanes<F>(
+    count: usize,
+    until: Instant,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> u64
+where
+    F: Future<Output = u64> + Send + 'static,
+{
+    let mut all = JoinSet::new();
+    for _ in 0..count {
+        let work = work.clone();
+        all.spawn(async move {
+            let mut sum = 0;
+            while Instant::now() < until {
+                sum += tokio::time::timeout_at(until, work()).await.unwrap_or(1);
+                // An attacker that is refused at once would otherwise keep its thread for itself.
+                tokio::task::yield_now().await;
+            }
+            sum
+        });
+    }
+    all.join_all().await.into_iter().sum()
+}
+
+pub(super) async fn tcp(port: u16) -> Option<TcpStream> {
+    timeout(Duration::from_secs(20), TcpStream::connect(("127.0.0.1", port))).await.ok()?.ok()
+}
+
+/// After a handshake that offers `protocol`, if the daemon lets us.
+pub(super) async fn tls(port: u16, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tcp(port).await?;
+    let agreed = TlsConnector::from(trusting_anybody(protocol)).connect(name, stream);
+    timeout(Duration::from_secs(20), agreed).await.ok()?.ok()
+}
+
+/// The same few bytes on each of these connections, and a moment's rest.
+pub(super) async fn drip<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
+    for stream in all {
+        // Some have been sent away.
+        let _ = stream.write_all(bytes).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// All that comes until the other side closes, or nothing has come for a while.
+pub(super) async fn rest<T: AsyncRead + Unpin>(stream: &mut T, patience: Duration) -> (String, bool) {
+    let (mut all, mut part) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        match timeout(patience, stream.read(&mut part)).await {
+            Ok(Ok(0) | Err(_)) => return (String::from_utf8_lossy(&all).into_owned(), true),
+            Ok(Ok(got)) => all.extend_from_slice(&part[..got]),
+            Err(_) => return (String::from_utf8_lossy(&all).into_owned(), false),
+        }
+    }
+}
+
+/// No session is resumed: each handshake costs the daemon a whole one.
+fn trusting_anybody(protocol: &[u8]) -> Arc<ClientConfig> {
+    static BASE: LazyLock<ClientConfig> = LazyLock::new(|| {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config
+    });
+    let mut config = BASE.clone();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

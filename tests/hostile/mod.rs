@@ -1,0 +1,15 @@
+//! Peers that want to do harm, against the real daemon: each test attacks for a while, and an honest client keeps
+//! asking meanwhile. Every honest request must be answered soon, the daemon's memory and descriptors must stay within
+//! bounds, and when the attackers have gone nothing of them may be left.
+//!
+//! An attack lasts as long as its crowd takes to come, and then `HOSTILE_SECONDS` (1) more; the tests that are ignored
+//! take minutes. Each test prints one line of figures: `cargo test --test main hostile -- --nocapture`.
+
+mod client;
+mod files;
+mod frames;
+mod http1;
+mod http2;
+mod people;
+mod siege;
+mod silence;
