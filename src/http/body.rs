@@ -1,10 +1,9 @@
 //! Request bodies, whole, within a size and a time: hyper itself bounds neither.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use http_body_util::LengthLimitError;
-use http_body_util::Limited;
 use hyper::body::Body;
 use hyper::body::Bytes;
 
@@ -36,10 +35,26 @@ where
     if usize::try_from(announced).map_or(true, |announced| announced > max_bytes) {
         return Err(BodyError::TooLarge(max_bytes));
     }
-    match tokio::time::timeout(within, Limited::new(body, max_bytes).collect()).await {
+    match tokio::time::timeout(within, whole(body, max_bytes)).await {
         Err(_elapsed) => Err(BodyError::TooSlow(within)),
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(max_bytes)),
-        Ok(Err(error)) => Err(BodyError::Broken(error.to_string())),
+        Ok(read) => read.map(Bytes::from),
     }
+}
+
+/// Copied together: frames kept as they come cost far more than they hold, if each is a byte long.
+async fn whole<B>(body: B, max_bytes: usize) -> Result<Vec<u8>, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut body, mut whole) = (pin!(body), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BodyError::Broken(error.into().to_string()))?;
+        let data = frame.into_data().unwrap_or_default();
+        if data.len() > max_bytes.saturating_sub(whole.len()) {
+            return Err(BodyError::TooLarge(max_bytes));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
 }

@@ -270,7 +270,8 @@ where
         // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1): hyper
         // lets a length beside the chunks pass unseen.
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let reply = service(request);
+        // In its own box: hyper keeps this future until the answer is taken, which a hostile peer never does.
+        let reply = Box::pin(service(request));
         async move {
             let mut answer = reply.await;
             drop(in_flight);

@@ -71,7 +71,8 @@ impl Default for Limits {
             // About 26 kB each when idle, so 27 MB at worst. Needs a descriptor each: where the process has fewer,
             // the accept loop waits earlier, and files and calls of other parts fail, so the caller lowers this.
             connections: 1024,
-            // Browsers open about ten; an API reader that wants more opens a second connection.
+            // Browsers open about ten; an API reader that wants more opens a second connection. Not fewer: a client that
+            // sends a burst before it has seen our limit has the rest refused, and too many refusals end a connection.
             streams: 64,
             // Under the 10 s after which container engines kill, with time left to close the store.
             drain: Duration::from_secs(8),
@@ -313,4 +314,26 @@ fn is_the_peers(error: &io::Error) -> bool {
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        let most = Limits::default().connections;
+        for (files, doors, each, control) in [
+            (20_000, 1, most, 256),
+            (4_096, 2, most, 256),
+            (1_024, 2, 352, 64),
+            (400, 1, 119, 25),
+            (0, 2, 16, 16),
+        ] {
+            let (door, local) =
+                (Limits::within(files, doors).connections, Limits::control(files).connections);
+            assert_eq!((door, local), (each, control), "{files} files, {doors} doors");
+            assert!(files < 400 || door * doors + local + FILES_ELSEWHERE <= files, "{files} files");
+        }
+    }
 }

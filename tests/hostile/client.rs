@@ -80,8 +80,11 @@ pub(super) async fn tcp(port: u16) -> Option<TcpStream> {
 
 /// After a handshake that offers `protocol`, if the daemon lets us.
 pub(super) async fn tls(port: u16, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
+    tls_on(tcp(port).await?, protocol).await
+}
+
+pub(super) async fn tls_on(stream: TcpStream, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = tcp(port).await?;
     let agreed = TlsConnector::from(trusting_anybody(protocol)).connect(name, stream);
     timeout(Duration::from_secs(20), agreed).await.ok()?.ok()
 }

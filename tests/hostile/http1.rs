@@ -40,7 +40,7 @@ async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
     let heads =
         [siege.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
     let attack = async {
-        let held = crowd(400, |n| begun(port, heads[n % 2].clone()));
+        let held = crowd(200, |n| begun(port, heads[n % 2].clone()));
         let mut held = held.await;
         let until = Instant::now() + lasting() * 2;
         while Instant::now() < until {
@@ -48,7 +48,7 @@ async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
         }
         held.len() as u64
     };
-    siege.under("400 slow bodies", attack).await;
+    siege.under("200 slow bodies", attack).await;
 }
 
 /// A POST with this key, but for its length.

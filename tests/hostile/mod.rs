@@ -2,8 +2,10 @@
 //! asking meanwhile. Every honest request must be answered soon, the daemon's memory and descriptors must stay within
 //! bounds, and when the attackers have gone nothing of them may be left.
 //!
-//! An attack lasts as long as its crowd takes to come, and then `HOSTILE_SECONDS` (1) more; the tests that are ignored
-//! take minutes. Each test prints one line of figures: `cargo test --test main hostile -- --nocapture`.
+//! An attack lasts as long as its crowd takes to come, and then `HOSTILE_SECONDS` (0.7) more; the tests that are ignored
+//! take minutes. Each siege prints one line: attack, what was sent (connections, requests or frames), the slowest honest
+//! request of each kind, the most memory and files that the daemon needed, and how long it took. To see them:
+//! `cargo test --test main hostile -- --nocapture`.
 
 mod client;
 mod files;

@@ -6,3 +6,4 @@ pub(crate) mod house;
 mod limits;
 mod protocols;
 mod reload;
+mod renewal;
