@@ -258,6 +258,7 @@ async fn a_connection_that_floods_without_asking_is_ended() {
         let flood = Flood::of(&siege, true);
         let flooding = flood.once(&first, |_| repeated(&one));
         let bytes = timeout(Duration::from_secs(10), flooding).await.expect("it goes on and on");
-        assert!(bytes < 4 * 1024 * 1024, "{bytes} bytes");
+        // Most of them wait in the buffers of the two sockets.
+        assert!(bytes < 12 * 1024 * 1024, "{bytes} bytes");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
+use std::io;
 use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
@@ -136,14 +137,23 @@ impl Siege {
         }
     }
 
-    /// On a connection of its own.
+    /// On a connection of its own, and on another if that one is lost before the answer, as browsers do.
     async fn get(&self, path: &str) -> String {
-        let mut stream = tls(self.daemon.port(), b"http/1.1").await.expect("no TLS");
+        loop {
+            if let Ok(answer) = self.try_to_get(path).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn try_to_get(&self, path: &str) -> io::Result<String> {
+        let lost = || io::Error::other("no TLS");
+        let mut stream = tls(self.daemon.port(), b"http/1.1").await.ok_or_else(lost)?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     async fn get_on(&self, client: &reqwest::Client, path: &str) -> String {
