@@ -138,6 +138,9 @@ impl House {
             owner: owner_name()?,
             tasks: tasks.clone(),
         });
+        if let Err(why) = refresher.recall().await {
+            log::warn!("whether refreshes paused before this start is not known: {why}");
+        }
         Ok(Self {
             consents: Arc::new(consents),
             refresher: Arc::new(refresher),

@@ -224,16 +224,24 @@ impl Refresher {
         timeout(patience, flight.ended()).await.is_ok() && joined
     }
 
+    /// Asks the breaker for one person. A probe speaks for everybody, so only a person without failures may be one: else
+    /// whoever asks again and again for a bad grant would keep the breaker open. The loop's own probes go round.
+    async fn admit(&self, person: &PersonId) -> Option<Admission> {
+        let grant = self.known(person).await.ok()?;
+        let mut breaker = self.breaker();
+        if breaker.trouble().is_some() && (grant.failures > 0 || grant.standing != Standing::Alive) {
+            return None;
+        }
+        let admission = breaker.admit(self.parts().clock.now());
+        (!matches!(admission, Admission::Hold(_))).then_some(admission)
+    }
+
     async fn fly_one(&self, busy: Busy) {
         let Ok(_place) = self.asked().acquire().await else { return };
         // Before the claim, whose lease would run out while it waits.
         self.starts().mine().await;
-        let now = self.parts().clock.now();
-        let admission = self.breaker().admit(now);
-        if matches!(admission, Admission::Hold(_)) {
-            return;
-        }
         let person = busy.person().clone();
+        let Some(admission) = self.admit(&person).await else { return };
         match self.claim_one(busy).await {
             Ok(Some(taken)) => {
                 self.send(taken).await;
@@ -243,7 +251,7 @@ impl Refresher {
             Err(why) => log::log!(why.level(), "{person}: no refresh is sent: {why}"),
         }
         if admission == Admission::Probe {
-            self.breaker().no_probe(now);
+            self.breaker().no_probe();
         }
     }
 }

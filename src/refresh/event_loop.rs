@@ -74,6 +74,8 @@ impl EventLoop {
             self.regular = self.regular.max(began - self.sleep()) + self.sleep();
         }
         log::info!("event loop: looking for old tokens");
+        self.refresher.prepare_again().await;
+        self.refresher.keep_breaker().await;
         self.held_until = None;
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {

@@ -3,6 +3,7 @@
 mod busy;
 mod demand;
 mod event_loop;
+mod gate;
 mod pace;
 mod pass;
 mod refresher;

@@ -92,7 +92,7 @@ impl Pass {
             Err(why) => {
                 log::log!(why.level(), "no refresh is sent, since it could not be kept: {why}");
                 if probe {
-                    self.refresher.breaker().no_probe(now);
+                    self.refresher.breaker().no_probe();
                 }
                 return Step::Done(Some(now + STORE_STEP));
             }
@@ -104,7 +104,7 @@ impl Pass {
         }
         let found = taken.len();
         if probe && found == 0 {
-            self.refresher.breaker().no_probe(now);
+            self.refresher.breaker().no_probe();
         }
         for taken in taken {
             self.start(taken);

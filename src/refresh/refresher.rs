@@ -6,13 +6,15 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use log::Level;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
-use crate::domain::breaker::Cause;
+use crate::domain::breaker::Pause;
 use crate::domain::breaker::Turn;
+use crate::domain::breaker::Whom;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
@@ -22,8 +24,10 @@ use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::busy::Busy;
 use crate::refresh::busy::BusyList;
+use crate::refresh::gate::Gate;
 use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
+use crate::refresh::revise::Start;
 use crate::store::Ask;
 use crate::store::Claim;
 use crate::store::Committed;
@@ -55,7 +59,9 @@ const KEEP_AGAIN: [Duration; 5] = [
 pub struct Refresher {
     parts: Parts,
     starts: Starts,
-    breaker: Mutex<Breaker>,
+    gate: Gate,
+    /// The start whose preparations the store did not let finish.
+    unprepared: Mutex<Option<Start>>,
     busy: BusyList,
     /// Refreshes that readers and people asked for; as many as the loop may run on its own.
     asked: Semaphore,
@@ -95,14 +101,34 @@ impl Refresher {
     pub fn new(parts: Parts) -> Self {
         let starts = parts.pace.starts();
         let asked = Semaphore::new(parts.pace.at_once);
-        let breaker = Mutex::new(Breaker::default());
-        Self { parts, starts, breaker, busy: BusyList::default(), asked, claiming: Semaphore::new(1) }
+        Self {
+            parts,
+            starts,
+            gate: Gate::default(),
+            unprepared: Mutex::new(None),
+            busy: BusyList::default(),
+            asked,
+            claiming: Semaphore::new(1),
+        }
     }
 
-    /// Why refreshes pause at present, and until when.
+    /// That refreshes of everybody pause at present, if they do.
     #[must_use]
-    pub fn pause(&self) -> Option<(Cause, UnixTime)> {
+    pub fn pause(&self) -> Option<Pause> {
         self.breaker().pause()
+    }
+
+    /// Goes on with the breaker that the last run left. Once is enough; more calls do nothing.
+    ///
+    /// # Errors
+    /// The store's; refreshes go on without it then.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        self.gate.recall(&*self.parts.store, self.parts.clock.now()).await
+    }
+
+    /// Keeps the breaker, if it has turned since it was last kept.
+    pub(super) async fn keep_breaker(&self) {
+        self.gate.keep(&*self.parts.store).await;
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -126,8 +152,12 @@ impl Refresher {
         !self.busy.persons().is_empty()
     }
 
+    pub(super) fn unprepared(&self) -> MutexGuard<'_, Option<Start>> {
+        self.unprepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate.breaker()
     }
 
     /// Claims up to `limit` grants that were due at `due_by`. Nothing may be sent to Webex without a claim.
@@ -188,45 +218,50 @@ impl Refresher {
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let now = self.parts.clock.now();
-        let (verdict, turn) = {
+        let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
-            let refused_at =
-                (claim.grant.last.outcome == Outcome::ClientRefused).then_some(claim.grant.last.at);
-            let verdict = breaker.blame(Verdict::of(reply.fact, &claim.grant.tokens), &person, refused_at);
-            let turn = breaker.note(&person, &verdict, reply.retry_after, now);
-            (verdict, turn)
+            let whom = Whom { person, refused_at: claim.grant.refused_at() };
+            let verdict = Verdict::of(reply.fact, &claim.grant.tokens);
+            let (verdict, turn) = breaker.judge(verdict, &whom, reply.retry_after, now);
+            let repeated = breaker.trouble().is_some_and(|cause| cause.explains(verdict.outcome()));
+            (verdict, turn, repeated)
         };
+        tell_turn(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next).await;
+        self.keep_breaker().await;
         if kept == Some(Committed::Kept) {
-            self.tell(&next, reply.tracking_id.as_deref(), now);
+            let level = level(next.last.outcome, repeated);
+            self.tell(level, &next, reply.tracking_id.as_deref(), now);
         } else if kept == Some(Committed::Superseded) {
             log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
         }
-        tell_turn(turn);
         kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
     }
 
     /// The one line of a refresh.
-    fn tell(&self, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
+    fn tell(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
         let (person, last) = (&grant.person, &grant.last);
         let id = tracking_id.unwrap_or("none");
         let hash = grant.tokens.access_token.fingerprint();
         let expires = grant.tokens.expires_at;
         match last.outcome {
             Outcome::Renewed | Outcome::Unchanged => {
-                log::info!(
+                log::log!(
+                    level,
                     "{person}: {}, expires {expires}, token hash {hash}, tracking id {id}",
                     last.outcome
                 );
             }
-            Outcome::ConsentNeeded => log::error!(
+            Outcome::ConsentNeeded => log::log!(
+                level,
                 "{person}: consent needed at {}, Webex no longer renews this grant ({}); the access token lives until \
                  {expires}, token hash {hash}, tracking id {id}",
                 self.parts.webex.consent_url(&grant.person),
                 last.detail
             ),
-            outcome => log::warn!(
+            outcome => log::log!(
+                level,
                 "{person}: {outcome} ({}), failure {} in a row, next try in {}; the access token lives until {expires}, \
                  token hash {hash}, tracking id {id}",
                 last.detail,
@@ -265,9 +300,25 @@ impl Refresher {
     }
 }
 
+/// How loud a refresh is told. One alert speaks for all: a failure that only repeats the breaker's cause is no news.
+fn level(outcome: Outcome, repeated: bool) -> Level {
+    match outcome {
+        Outcome::Renewed | Outcome::Unchanged => Level::Info,
+        Outcome::ConsentNeeded => Level::Error,
+        _ if repeated => Level::Debug,
+        _ => Level::Warn,
+    }
+}
+
+/// The one alert for everybody; that it lasts is only remarked.
 fn tell_turn(turn: Option<Turn>) {
     match turn {
-        Some(Turn::Opened { until, cause }) => log::error!("refreshes pause until {until}: {cause}"),
+        Some(Turn::Opened { until, cause, again: false }) => {
+            log::error!("refreshes pause until {until}: {cause}");
+        }
+        Some(Turn::Opened { until, cause, again: true }) => {
+            log::warn!("refreshes still pause, until {until}: {cause}");
+        }
         Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
         None => {}
     }

@@ -22,14 +22,44 @@ const STEP: u32 = 500;
 /// Differences below this are a clock being tended, not set.
 const SLACK: Duration = Duration::from_secs(60);
 
+/// What a start asks of the stored schedule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    at: UnixTime,
+    /// Every grant is due, whatever its age.
+    all_now: bool,
+}
+
 impl Refresher {
-    /// Brings the stored schedule in line with this start: the clock, the settings, and `all_now`, which makes every
-    /// grant due whatever its age.
+    /// Brings the stored schedule in line with this start: the breaker, the clock, the settings, and `all_now`, which
+    /// makes every grant due whatever its age. What fails is tried again by the loop, at each wake.
     ///
     /// # Errors
     /// The store's; what was revised so far stays revised.
     pub async fn prepare(&self, all_now: bool) -> Result<(), StoreError> {
+        let start = Start { at: self.parts().clock.now(), all_now };
+        let prepared = self.bring_in_line(start).await;
+        *self.unprepared() = prepared.is_err().then_some(start);
+        prepared
+    }
+
+    /// Does what [`Refresher::prepare`] could not.
+    pub(super) async fn prepare_again(&self) {
+        let Some(start) = *self.unprepared() else { return };
+        match self.bring_in_line(start).await {
+            Ok(()) => {
+                *self.unprepared() = None;
+                log::info!("event loop: the stored schedule is in line with the settings now");
+            }
+            Err(why) => {
+                log::error!("event loop: the stored schedule is not in line with the settings yet: {why}");
+            }
+        }
+    }
+
+    async fn bring_in_line(&self, start: Start) -> Result<(), StoreError> {
         let parts = self.parts();
+        self.recall().await?;
         let now = parts.clock.now();
         if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
             log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
@@ -40,8 +70,8 @@ impl Refresher {
             all(parts, Arc::new(move |grant| replan(grant, &policy, now))).await?;
             parts.store.remember(Note::Policy, known).await?;
         }
-        if all_now {
-            all(parts, Arc::new(move |grant| due(grant, now))).await?;
+        if start.all_now {
+            all(parts, Arc::new(move |grant| due(grant, start, now))).await?;
         }
         Ok(())
     }
@@ -79,7 +109,11 @@ fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
     changed
 }
 
-fn due(grant: &mut Grant, now: UnixTime) -> bool {
+fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
+    // A late try leaves alone who was asked for, or consented, since the start.
+    if now > start.at && grant.last.at > start.at {
+        return false;
+    }
     grant.next = Next::at(now);
     true
 }

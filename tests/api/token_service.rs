@@ -16,7 +16,7 @@ use webex_tokend::domain::grant::Grant;
 use super::world::Answer;
 use super::world::DAY;
 use super::world::World;
-use super::world::heard;
+use crate::support::heard;
 
 const PHRASE: &str = "a phrase that is long enough";
 const ORG: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";

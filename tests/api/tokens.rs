@@ -18,7 +18,7 @@ use super::world::Answer;
 use super::world::DAY;
 use super::world::Way;
 use super::world::World;
-use super::world::heard;
+use crate::support::heard;
 
 const ADA: &str = "/people/ada@example.com/token";
 

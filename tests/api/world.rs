@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -113,7 +112,7 @@ impl World {
 
     /// With these variables beside the usual ones.
     pub(super) async fn set(settings: Settings, variables: &[(&str, &str)]) -> Self {
-        heard();
+        crate::support::heard();
         install_provider();
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("state").join("control.sock");
@@ -275,34 +274,4 @@ async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String)
 fn install_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| _ = default_provider().install_default());
-}
-
-static HEARD: Mutex<String> = Mutex::new(String::new());
-
-struct Ear;
-
-impl log::Log for Ear {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("webex_tokend")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let mut heard = HEARD.lock().unwrap();
-            heard.push_str(&record.args().to_string());
-            heard.push('\n');
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// All that this process has logged since the first call, at every level.
-pub(super) fn heard() -> String {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Ear).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-    });
-    HEARD.lock().unwrap().clone()
 }

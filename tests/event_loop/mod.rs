@@ -1,6 +1,8 @@
 //! The event loop over days and months, in virtual time, with its own code and an in-process Webex.
 
+mod breaker;
 mod faults;
+mod moody;
 mod store_trouble;
 mod time;
 mod trouble;

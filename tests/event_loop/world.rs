@@ -210,7 +210,8 @@ impl World {
         let stopping = tasks.stopping();
         let refresher = self.refresher_of(format!("start {}", self.starts), &tasks);
         self.refresher = Some(refresher.clone());
-        refresher.prepare(refresh_at_start).await.unwrap();
+        // Trouble with the store is not the end: the loop tries again.
+        let _ = refresher.prepare(refresh_at_start).await;
         let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
         #[expect(clippy::disallowed_methods, reason = "a test's own task")]
         let task = tokio::spawn(event_loop.run());

@@ -5,6 +5,7 @@
 //! again and again until [`HANGS`] is over.
 
 mod daemon;
+mod ear;
 mod log;
 mod ports;
 mod store;
@@ -22,6 +23,9 @@ use webex_sim::model::FaultKind;
 pub(crate) use daemon::Daemon;
 pub(crate) use daemon::PLAIN;
 pub(crate) use daemon::Setup;
+pub(crate) use ear::heard;
+pub(crate) use ear::heard_here;
+pub(crate) use ear::listen_here;
 pub(crate) use ports::free_port;
 pub(crate) use visitor::Answered;
 pub(crate) use visitor::Visitor;

@@ -1,5 +1,10 @@
 //! The brain above the grants: when the trouble is Webex's or the integration's, everybody waits behind one breaker,
 //! one probe finds out whether it is over, and nobody's grant is blamed.
+//!
+//! A wish of Webex's (`Retry-After`) is obeyed to its end, up to [`RETRY_AFTER_CAP`], even if a token dies meanwhile: it
+//! is a wish to the whole integration, a request against it may be counted and prolong it, and the answer would be the
+//! same. What is longer than the cap is a mistake, and a probe finds out. Every other pause is our own choice, and so
+//! short ([`LONGEST_PAUSE`]) that several probes fit into any token's margin.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +13,12 @@ use crate::domain::person::PersonId;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::schedule::ladder;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
+
+mod text;
+
+pub use crate::domain::breaker::text::CLOSED;
 
 /// So many different persons failing in a row are no coincidence.
 const STREAK: usize = 5;
@@ -33,6 +43,31 @@ pub enum Cause {
     ManyFailing,
 }
 
+impl Cause {
+    const WORDS: [(Self, &'static str); 3] =
+        [(Self::ClientRefused, "client_refused"), (Self::Busy, "busy"), (Self::ManyFailing, "many_failing")];
+
+    /// Its word, as it is stored and answered.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(cause, _)| *cause == self).map_or("many_failing", |(_, word)| word)
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(cause, _)| *cause)
+    }
+
+    /// Whether a person's `outcome` only repeats what has been told of everybody.
+    #[must_use]
+    pub fn explains(self, outcome: Outcome) -> bool {
+        match self {
+            Self::ClientRefused => outcome == Outcome::ClientRefused,
+            Self::Busy => outcome == Outcome::Busy,
+            Self::ManyFailing => outcome == Outcome::Transient,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,11 +80,34 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What makes everybody wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trouble {
+    cause: Cause,
+    /// When it began; longer and longer pauses of one trouble leave it as it is.
+    since: UnixTime,
+    /// The end of the present pause.
+    until: UnixTime,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
-    Open { until: UnixTime, cause: Cause },
-    Probing { patience: UnixTime, cause: Cause },
+    Open(Trouble),
+    Probing { patience: UnixTime, trouble: Trouble },
+}
+
+/// That everybody waits, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Why.
+    pub cause: Cause,
+    /// Since when refreshes have not gone through.
+    pub since: UnixTime,
+    /// When the next probe may be sent; in the past if it only waits for somebody to be due.
+    pub until: UnixTime,
+    /// A probe is out.
+    pub probing: bool,
 }
 
 /// May a refresh be sent now?
@@ -72,9 +130,21 @@ pub enum Turn {
         until: UnixTime,
         /// Why.
         cause: Cause,
+        /// A probe found the trouble that was told already.
+        again: bool,
     },
     /// Refreshes go on.
     Closed,
+}
+
+/// Who was asked for.
+#[derive(Clone, Debug)]
+pub struct Whom {
+    /// The person.
+    pub person: PersonId,
+    /// When our client was refused for this person before, if that was the last answer; for a grant that is not alive
+    /// any more, when it was last asked about.
+    pub refused_at: Option<UnixTime>,
 }
 
 /// See the module.
@@ -99,49 +169,65 @@ impl Breaker {
     /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
     pub fn admit(&mut self, now: UnixTime) -> Admission {
         self.forget_future(now);
-        let (until, cause) = match self.state {
+        let (until, trouble) = match self.state {
             State::Closed => return Admission::Go,
-            State::Open { until, cause } => (until, cause),
-            State::Probing { patience, cause } => (patience, cause),
+            State::Open(trouble) => (trouble.until, trouble),
+            State::Probing { patience, trouble } => (patience, trouble),
         };
         // A clock set back must not hold the door longer than any pause may be.
         if now < until && until.since(now) <= RETRY_AFTER_CAP {
             return Admission::Hold(until);
         }
-        self.state = State::Probing { patience: now + PROBE_PATIENCE, cause };
+        self.state = State::Probing { patience: now + PROBE_PATIENCE, trouble };
         Admission::Probe
     }
 
     /// The admitted probe found nobody to try: the next one may ask at once.
-    pub fn no_probe(&mut self, now: UnixTime) {
-        if let State::Probing { cause, .. } = self.state {
-            self.state = State::Open { until: now, cause };
+    pub fn no_probe(&mut self) {
+        if let State::Probing { trouble, .. } = self.state {
+            self.state = State::Open(trouble);
         }
     }
 
-    /// Whether refreshes pause at present, and why.
+    /// Why refreshes pause at present, if they do.
     #[must_use]
     pub fn trouble(&self) -> Option<Cause> {
-        match self.state {
-            State::Closed => None,
-            State::Open { cause, .. } | State::Probing { cause, .. } => Some(cause),
-        }
+        self.pause().map(|pause| pause.cause)
     }
 
-    /// Why refreshes pause at present, and until when.
+    /// That refreshes pause at present, if they do.
     #[must_use]
-    pub fn pause(&self) -> Option<(Cause, UnixTime)> {
-        match self.state {
-            State::Closed => None,
-            State::Open { cause, until } => Some((cause, until)),
-            State::Probing { cause, patience } => Some((cause, patience)),
+    pub fn pause(&self) -> Option<Pause> {
+        let (Trouble { cause, since, until }, probing) = match self.state {
+            State::Closed => return None,
+            State::Open(trouble) => (trouble, None),
+            State::Probing { patience, trouble } => (trouble, Some(patience)),
+        };
+        Some(Pause { cause, since, until: probing.unwrap_or(until), probing: probing.is_some() })
+    }
+
+    /// Says whose fault it is and learns from it. `retry_after` is Webex's wish.
+    pub fn judge(
+        &mut self,
+        verdict: Verdict,
+        whom: &Whom,
+        retry_after: Option<Duration>,
+        now: UnixTime,
+    ) -> (Verdict, Option<Turn>) {
+        let refused = verdict.outcome() == Outcome::ClientRefused;
+        let verdict = self.blame(verdict, &whom.person, whom.refused_at);
+        if refused && verdict.outcome() != Outcome::ClientRefused {
+            // It says nothing about everybody, neither good nor bad: another one must be the probe.
+            self.no_probe();
+            return (verdict, None);
         }
+        let turn = self.note(&whom.person, &verdict, retry_after, now);
+        (verdict, turn)
     }
 
     /// Whose fault a refusal of our client is: when it was refused for `person` at `refused_at` already and has been
     /// accepted for somebody else since, it is this grant's.
-    #[must_use]
-    pub fn blame(&self, verdict: Verdict, person: &PersonId, refused_at: Option<UnixTime>) -> Verdict {
+    fn blame(&self, verdict: Verdict, person: &PersonId, refused_at: Option<UnixTime>) -> Verdict {
         let Verdict::ClientRefused(why) = verdict else { return verdict };
         match (&self.accepted, refused_at) {
             (Some((at, other)), Some(before)) if *at > before && other != person => {
@@ -151,8 +237,8 @@ impl Breaker {
         }
     }
 
-    /// Learns from a verdict. `retry_after` is Webex's wish.
-    pub fn note(
+    /// Learns from a verdict.
+    fn note(
         &mut self,
         person: &PersonId,
         verdict: &Verdict,
@@ -200,22 +286,21 @@ impl Breaker {
     /// Stragglers of the same trouble change nothing; a probe that failed opens again, for longer.
     fn open(&mut self, cause: Cause, pause: Duration, now: UnixTime) -> Option<Turn> {
         let until = now + pause;
-        match self.state {
-            State::Open { until: present, cause: reason }
-                if reason != Cause::ManyFailing || cause == reason =>
-            {
+        let known = match &mut self.state {
+            State::Closed => None,
+            State::Open(present) if present.cause != Cause::ManyFailing || cause == present.cause => {
                 // A longer wish of Webex counts even when it comes late.
-                if cause == Cause::Busy && until > present {
-                    self.state = State::Open { until, cause };
+                if cause == Cause::Busy && until > present.until {
+                    (present.cause, present.until) = (cause, until);
                 }
-                None
+                return None;
             }
-            _ => {
-                self.trips = self.trips.saturating_add(1);
-                self.state = State::Open { until, cause };
-                Some(Turn::Opened { until, cause })
-            }
-        }
+            State::Open(trouble) | State::Probing { trouble, .. } => Some(*trouble),
+        };
+        self.trips = self.trips.saturating_add(1);
+        let since = known.map_or(now, |known| known.since);
+        self.state = State::Open(Trouble { cause, since, until });
+        Some(Turn::Opened { until, cause, again: known.is_some_and(|known| known.cause == cause) })
     }
 
     fn close(&mut self) -> Option<Turn> {
@@ -223,8 +308,8 @@ impl Breaker {
         match self.state {
             State::Closed => None,
             // An answer that was under way when Webex asked to wait does not take the wish back.
-            State::Open { cause: Cause::Busy, .. } => None,
-            State::Open { .. } | State::Probing { .. } => {
+            State::Open(Trouble { cause: Cause::Busy, .. }) => None,
+            State::Open(_) | State::Probing { .. } => {
                 self.state = State::Closed;
                 self.trips = 0;
                 Some(Turn::Closed)

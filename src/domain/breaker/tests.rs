@@ -42,7 +42,11 @@ fn note(breaker: &mut Breaker, n: usize, verdict: &Verdict, now: UnixTime) -> Op
 }
 
 fn opened(cause: Cause, until: UnixTime) -> Option<Turn> {
-    Some(Turn::Opened { until, cause })
+    Some(Turn::Opened { until, cause, again: false })
+}
+
+fn again(cause: Cause, until: UnixTime) -> Option<Turn> {
+    Some(Turn::Opened { until, cause, again: true })
 }
 
 /// A breaker that opened at [`NOW`] for a minute.
@@ -56,11 +60,10 @@ fn busy_for(wish: Option<Duration>) -> Option<Turn> {
     Breaker::default().note(&person(1), &busy(), wish, NOW)
 }
 
-/// Judges and notes one person's 401, as a refresh does.
+/// Judges one person's 401, as a refresh does.
 fn refuse(breaker: &mut Breaker, n: usize, before: Option<UnixTime>, now: UnixTime) -> Verdict {
-    let verdict = breaker.blame(unauthorized(), &person(n), before);
-    breaker.note(&person(n), &verdict, None, now);
-    verdict
+    let whom = Whom { person: person(n), refused_at: before };
+    breaker.judge(unauthorized(), &whom, None, now).0
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn a_probe_that_fails_opens_it_for_longer_up_to_an_hour() {
     for minutes in [2, 5, 10, 20, 30, 60, 60, 60] {
         assert_eq!(breaker.admit(now), Admission::Probe);
         let until = now + minutes * MINUTE;
-        assert_eq!(note(&mut breaker, 1, &unauthorized(), now), opened(Cause::ClientRefused, until));
+        assert_eq!(note(&mut breaker, 1, &unauthorized(), now), again(Cause::ClientRefused, until));
         assert_eq!(breaker.admit(until - SECOND), Admission::Hold(until));
         now = until;
     }
@@ -192,9 +195,36 @@ fn one_transient_probe_is_enough_to_open_it_again() {
 fn a_probe_that_found_nobody_leaves_the_next_one_free() {
     let mut breaker = refused();
     breaker.admit(NOW + MINUTE);
-    breaker.no_probe(NOW + MINUTE);
+    breaker.no_probe();
     assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
     assert_eq!(breaker.admit(NOW + MINUTE), Admission::Probe);
+}
+
+#[test]
+fn what_is_shown_of_a_trouble_has_its_beginning_whatever_it_turns_into() {
+    let mut breaker = refused();
+    let later = NOW + MINUTE;
+    breaker.admit(later);
+    let shown =
+        Pause { cause: Cause::ClientRefused, since: NOW, until: later + PROBE_PATIENCE, probing: true };
+    assert_eq!(breaker.pause(), Some(shown));
+    note(&mut breaker, 1, &busy(), later);
+    let shown = Pause { cause: Cause::Busy, since: NOW, until: later + MINUTE, probing: false };
+    assert_eq!(breaker.pause(), Some(shown));
+    breaker.admit(later + MINUTE);
+    note(&mut breaker, 1, &success(), later + MINUTE);
+    assert_eq!(breaker.pause(), None);
+}
+
+#[test]
+fn a_cause_explains_what_repeats_it_and_nothing_else() {
+    let explained = |cause: Cause| {
+        let all = [Outcome::ClientRefused, Outcome::Busy, Outcome::Transient, Outcome::ConsentNeeded];
+        all.map(|outcome| cause.explains(outcome))
+    };
+    assert_eq!(explained(Cause::ClientRefused), [true, false, false, false]);
+    assert_eq!(explained(Cause::Busy), [false, true, false, false]);
+    assert_eq!(explained(Cause::ManyFailing), [false, false, true, false]);
 }
 
 #[test]
@@ -237,6 +267,20 @@ fn refused_twice_while_others_are_accepted_it_is_this_grant() {
     assert_eq!(second.outcome(), Verdict::ConsentNeeded(String::new()).outcome());
     assert_eq!(second.detail(), "HTTP 401");
     assert_eq!(breaker.admit(NOW + 2 * MINUTE), Admission::Go, "nobody waits for one person's grant");
+}
+
+#[test]
+fn a_401_of_a_grant_that_is_to_blame_says_nothing_about_everybody() {
+    let (mut breaker, later) = (Breaker::default(), NOW + HOUR);
+    note(&mut breaker, 2, &success(), NOW + SECOND);
+    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later).outcome(), Outcome::ConsentNeeded);
+    assert_eq!(breaker.admit(later), Admission::Go, "it does not open");
+    note(&mut breaker, 3, &unauthorized(), later);
+    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later).outcome(), Outcome::ConsentNeeded);
+    assert_eq!(breaker.admit(later), Admission::Hold(later + MINUTE), "nor close");
+    assert_eq!(breaker.admit(later + MINUTE), Admission::Probe);
+    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later + MINUTE).outcome(), Outcome::ConsentNeeded);
+    assert_eq!(breaker.admit(later + MINUTE), Admission::Probe, "another one is the probe");
 }
 
 #[test]

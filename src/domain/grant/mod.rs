@@ -183,6 +183,14 @@ impl Grant {
         }
     }
 
+    /// When our client was refused for it, if that was the last answer. A grant that is not alive any more was refused
+    /// whenever it was last asked about: what it meets has been told, and is no news about our client.
+    #[must_use]
+    pub fn refused_at(&self) -> Option<UnixTime> {
+        let refused = self.last.outcome == Outcome::ClientRefused || self.standing == Standing::ConsentNeeded;
+        refused.then_some(self.last.at)
+    }
+
     /// How long ago the access token last changed.
     #[must_use]
     pub fn age(&self, now: UnixTime) -> Duration {

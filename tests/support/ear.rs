@@ -1,0 +1,61 @@
+//! What this process logs.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::Once;
+
+use log::Level;
+
+static HEARD: Mutex<String> = Mutex::new(String::new());
+
+thread_local! {
+    static HERE: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
+}
+
+struct Ear;
+
+impl log::Log for Ear {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("webex_tokend")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = record.args().to_string();
+        HERE.with_borrow_mut(|here| {
+            here.iter_mut().for_each(|here| here.push((record.level(), text.clone())))
+        });
+        let mut heard = HEARD.lock().unwrap();
+        heard.push_str(&text);
+        heard.push('\n');
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Ear).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// All that this process has logged since the first call, at every level.
+pub(crate) fn heard() -> String {
+    listen();
+    HEARD.lock().unwrap().clone()
+}
+
+/// From now on, hears what this thread logs: all of a test whose runtime has no other threads.
+pub(crate) fn listen_here() {
+    listen();
+    HERE.set(Some(Vec::new()));
+}
+
+/// What this thread has logged since it was last asked.
+pub(crate) fn heard_here() -> Vec<(Level, String)> {
+    HERE.replace(Some(Vec::new())).unwrap()
+}
