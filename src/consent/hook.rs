@@ -84,7 +84,6 @@ impl Consents {
     fn aged(&self, mut grant: Grant) -> Grant {
         let now = self.clock.now();
         let age = OLD.max(self.policy.max_age).max(self.policy.noop_window) + Duration::from_secs(60);
-        grant.obtained_at = grant.obtained_at.min(now - age);
         grant.renewed_at = now - age;
         grant.answered_at = now - age;
         grant.last.at = now;

@@ -260,6 +260,7 @@ impl Consents {
         let whose = match granted.saved {
             Saved::New => "a new person",
             Saved::Replaced => "in the place of an older one",
+            Saved::Older => "beside a newer one, which stays",
         };
         log::info!("{person}: consent kept, {whose}, id {id}, expires {until}");
         let missing: Vec<&str> = self
@@ -314,7 +315,7 @@ impl Consents {
         Ok(granted)
     }
 
-    /// The newest grant of a person wins.
+    /// The newest grant of a person wins, as the store decides.
     async fn save(&self, person: Person, tokens: Tokens, sent_at: UnixTime) -> Result<Saved, StoreError> {
         let id = person.id.clone();
         let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());

@@ -74,6 +74,10 @@ impl Inner {
     fn save_consent(&mut self, grant: Grant) -> Saved {
         self.stamp(grant.last.at);
         if let Some(row) = self.rows.get_mut(&grant.person.id) {
+            let kept_at = row.grant.obtained_at;
+            if kept_at > grant.obtained_at && kept_at <= grant.last.at {
+                return Saved::Older;
+            }
             row.grant = grant;
             row.fence.version += 1;
             row.claimed = false;
@@ -92,8 +96,8 @@ impl Inner {
             .filter(|row| row.grant.next.due_at <= ask.due_by && !ask.except.contains(&row.grant.person.id))
             .collect();
         due.sort_by_key(|row| {
-            let sick = ask.healthiest_first && row.grant.failures > 0;
-            (sick, row.grant.tokens.expires_at, row.fence.serial)
+            let failures = if ask.healthiest_first { row.grant.failures } else { 0 };
+            (failures, row.grant.tokens.expires_at, row.fence.serial)
         });
         due.truncate(ask.limit);
         let claims: Vec<Claim> = due.into_iter().map(|row| row.claim(ask.lease.end)).collect();

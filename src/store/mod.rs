@@ -32,7 +32,9 @@ pub type Revision = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 /// Every verb that changes something has made the change durable before it answers `Ok`; an `Err` means that nothing
 /// of it was kept. Verbs may be called at once from any number of tasks.
 pub trait Store: Send + Sync {
-    /// Keeps a consent: a new grant, or in the place of the person's old one, whose running claim is thereby void.
+    /// Keeps a consent: a new grant, or in the place of the person's old one, whose running claim is thereby void. Of
+    /// two consents the one that was obtained later stays, in whatever order they come; a date that is later than the
+    /// consent's own present ([`Grant::last`]) is a wrong clock's, and counts for nothing.
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
 
     /// Takes up to `limit` grants that are due, least life left first, and keeps everybody else away from them until
@@ -110,6 +112,8 @@ pub enum Saved {
     New,
     /// The person's older grant gave way.
     Replaced,
+    /// The person's grant is a newer one, and stays.
+    Older,
 }
 
 /// What a commit did.
@@ -158,7 +162,8 @@ pub struct Ask {
     pub limit: usize,
     /// Persons not to claim: the asker is still at work on them.
     pub except: Vec<PersonId>,
-    /// For a probe: those without failures first.
+    /// For a probe: those with the fewest failures in a row first. So probes that fail go round, and no bad grant is in
+    /// the way of the others.
     pub healthiest_first: bool,
 }
 
@@ -207,11 +212,13 @@ pub struct Census {
     pub elsewhere: u64,
 }
 
-/// Names of the texts kept for the loop.
+/// Names of the texts kept for the loop, of each integration its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The policy by which all stored times were planned.
     Policy,
+    /// Why refreshes of everybody pause, if they do.
+    Breaker,
 }
 
 impl Note {
@@ -220,6 +227,7 @@ impl Note {
     pub fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
+            Self::Breaker => "breaker",
         }
     }
 }

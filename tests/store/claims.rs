@@ -42,15 +42,38 @@ pub(super) async fn equal_lives_are_claimed_in_order_of_arrival(store: Arc<dyn S
     assert_eq!(claim_names(&*store, ask(0)).await, ["kim", "ada", "joe"]);
 }
 
-pub(super) async fn a_probe_takes_those_without_failures_first(store: Arc<dyn Store>) {
+pub(super) async fn the_order_holds_over_many_claims_whatever_comes_between(store: Arc<dyn Store>) {
+    let lives = [("ada", 50), ("eve", 10), ("joe", 40), ("kim", 20), ("lea", 60)];
+    keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
+    let next = async || claim_names(&*store, Ask { limit: 1, ..ask(0) }).await.concat();
+    assert_eq!(next().await, "eve");
+    keep(&*store, [living("max", 15), living("joe", 17)]).await;
+    assert_eq!([next().await, next().await], ["max", "joe"], "new ones, and ones that changed");
+    store.forget(person("kim")).await.unwrap();
+    assert_eq!(next().await, "ada", "who is gone is passed over");
+    let claim = store.claim_one(person("lea"), lease(0)).await.unwrap().unwrap();
+    assert_eq!(next().await, "");
+    store.commit(claim.fence, claim.grant).await.unwrap();
+    assert_eq!(next().await, "lea", "due again");
+    let make_due: webex_tokend::store::Revision = Arc::new(|grant| {
+        grant.next = Next::at(at(-1));
+        true
+    });
+    keep(&*store, [renewed(&grant("pam"), 0)]).await;
+    assert_eq!(next().await, "");
+    store.revise(webex_tokend::store::Cursor::default(), 100, make_due).await.unwrap();
+    assert_eq!(next().await, "pam", "revised ones");
+}
+
+pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Arc<dyn Store>) {
     let mut failing = living("ada", 1);
     failing.failures = 7;
     let mut failing_less = living("eve", 2);
     failing_less.failures = 1;
     keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
     let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
-    assert_eq!(claim_names(&*store, probe).await, ["kim", "joe", "ada"]);
-    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"]);
+    assert_eq!(claim_names(&*store, probe).await, ["kim", "joe", "eve"]);
+    assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 }
 
 pub(super) async fn those_whom_the_asker_is_still_at_work_on_are_left_out(store: Arc<dyn Store>) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
@@ -17,6 +18,7 @@ use crate::store::house::claim_one;
 use crate::store::house::found;
 use crate::store::house::grant;
 use crate::store::house::keep;
+use crate::store::house::lease;
 use crate::store::house::living;
 use crate::store::house::person;
 use crate::store::house::renewed;
@@ -71,6 +73,35 @@ pub(super) async fn a_consent_after_a_lease_has_ended_wins_too(store: Arc<dyn St
     assert_eq!(found(&*store, "ada").await, consent);
 }
 
+/// A consent obtained at `obtained`, kept when the clock reads `now`; its access token says so.
+fn consent(obtained: i64, now: i64) -> Grant {
+    let mut grant = renewed(&grant("ada"), obtained);
+    grant.obtained_at = at(obtained);
+    grant.last.at = at(now);
+    grant
+}
+
+pub(super) async fn of_two_consents_the_one_obtained_later_stays(store: Arc<dyn Store>) {
+    keep(&*store, [consent(20, 21)]).await;
+    let running = store.claim_one(person("ada"), lease(22)).await.unwrap().unwrap();
+    assert_eq!(store.save_consent(consent(10, 30)).await, Ok(Saved::Older));
+    let kept = renewed(&running.grant, 23);
+    assert_eq!(store.commit(running.fence, kept.clone()).await, Ok(Committed::Kept), "it voids no claim");
+    assert_eq!(store.save_consent(consent(10, 31)).await, Ok(Saved::Older), "a refresh makes it no older");
+    assert_eq!(found(&*store, "ada").await, kept);
+    assert_eq!(store.save_consent(consent(20, 32)).await, Ok(Saved::Replaced), "the same one again");
+    assert_eq!(store.save_consent(consent(25, 33)).await, Ok(Saved::Replaced));
+    assert_eq!(found(&*store, "ada").await, consent(25, 33));
+
+    let clock_set_back = consent(-500, -499);
+    assert_eq!(
+        store.save_consent(clock_set_back.clone()).await,
+        Ok(Saved::Replaced),
+        "25 was a wrong clock's"
+    );
+    assert_eq!(found(&*store, "ada").await, clock_set_back);
+}
+
 pub(super) async fn nobody_is_found_who_was_not_kept(store: Arc<dyn Store>) {
     assert_eq!(store.find(person("ada")).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
@@ -115,6 +146,14 @@ pub(super) async fn a_note_is_kept_until_the_next(store: Arc<dyn Store>) {
         assert_eq!(store.recall(Note::Policy).await, Ok(Some(text.to_owned())));
     }
     assert_eq!(store.latest().await, Ok(None), "a note is no grant");
+}
+
+pub(super) async fn notes_of_different_names_are_kept_apart(store: Arc<dyn Store>) {
+    store.remember(Note::Policy, "policy".to_owned()).await.unwrap();
+    assert_eq!(store.recall(Note::Breaker).await, Ok(None));
+    store.remember(Note::Breaker, "breaker".to_owned()).await.unwrap();
+    assert_eq!(store.recall(Note::Policy).await, Ok(Some("policy".to_owned())));
+    assert_eq!(store.recall(Note::Breaker).await, Ok(Some("breaker".to_owned())));
 }
 
 pub(super) async fn an_open_store_can_be_read(store: Arc<dyn Store>) {

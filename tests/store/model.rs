@@ -59,6 +59,7 @@ struct Drawn {
     due: i64,
     nap: i64,
     last: i64,
+    obtained: i64,
     failures: u32,
     needy: bool,
 }
@@ -82,6 +83,12 @@ impl Model {
     fn consent(&mut self, grant: &Grant) -> Saved {
         self.latest = self.latest.max(Some(grant.last.at));
         match self.rows.iter_mut().find(|row| row.grant.person.id == grant.person.id) {
+            Some(row)
+                if (grant.obtained_at..=grant.last.at).contains(&row.grant.obtained_at)
+                    && row.grant.obtained_at != grant.obtained_at =>
+            {
+                Saved::Older
+            }
             Some(row) => {
                 let fence = Fence { version: row.fence.version + 1, ..row.fence };
                 *row = Row { grant: grant.clone(), fence, claimed: false };
@@ -105,8 +112,8 @@ impl Model {
                 row.grant.next.due_at <= ask.due_by && !ask.except.contains(id) && !taken
             };
             let rank = |row: &&mut Row| {
-                let sick = ask.healthiest_first && row.grant.failures > 0;
-                (sick, row.grant.tokens.expires_at, row.fence.serial)
+                let failures = row.grant.failures * u32::from(ask.healthiest_first);
+                (failures, row.grant.tokens.expires_at, row.fence.serial)
             };
             let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
             row.fence.attempt += 1;
@@ -145,10 +152,10 @@ impl Model {
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
-    let dates = (-10..40_i64, -10..40_i64, 0..20_i64, -10..40_i64);
+    let dates = (-10..40_i64, -10..40_i64, 0..20_i64, -10..40_i64, -10..40_i64);
     (any::<Index>(), dates, 0..4_u32, any::<bool>()).prop_map(|(who, dates, failures, needy)| {
-        let (expires, due, nap, last) = dates;
-        Drawn { who, expires, due, nap, last, failures, needy }
+        let (expires, due, nap, last, obtained) = dates;
+        Drawn { who, expires, due, nap, last, obtained, failures, needy }
     })
 }
 
@@ -177,6 +184,7 @@ impl Drawn {
         grant.tokens.refresh_token = secret(&format!("refresh {number}"));
         grant.tokens.expires_at = at(self.expires);
         grant.last.at = at(self.last);
+        grant.obtained_at = at(self.obtained);
         grant.failures = self.failures;
         grant.next = Next { due_at: at(self.due), wake_at: at(self.due + self.nap) };
         if self.needy {

@@ -5,6 +5,7 @@
 
 mod condition;
 mod errors;
+mod hand;
 mod keys;
 mod modes;
 mod open;
@@ -16,6 +17,9 @@ mod threads;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use rusqlite::Connection;
 
@@ -42,6 +46,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::condition::Condition;
+use crate::store::sqlite::hand::Hand;
 use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::threads::Threads;
@@ -60,6 +65,14 @@ pub struct SqliteStore {
 struct Shelf {
     integration: String,
     sealer: Arc<Sealer>,
+    /// The writer's alone; behind a lock only because the readers share the shelf.
+    hand: Mutex<Hand>,
+}
+
+impl Shelf {
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SqliteStore {
@@ -76,7 +89,8 @@ impl SqliteStore {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
         let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
-        let shelf = Shelf { integration: integration.to_owned(), sealer: opened.sealer.clone() };
+        let (integration, hand) = (integration.to_owned(), Mutex::new(Hand::default()));
+        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hand };
         let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (shelf, place) = (Arc::new(shelf), opened.place);
         let store = Self { threads, shelf, place, condition, _owner: opened.owner };

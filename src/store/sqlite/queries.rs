@@ -26,6 +26,7 @@ use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
+use crate::store::sqlite::hand;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::Read;
@@ -42,11 +43,17 @@ const SET: &str = "email = :email, display_name = :display_name, org_id = :org_i
 
 pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     stamp(db, grant.last.at)?;
+    shelf.hand().written(grant.next.due_at);
     let replace = format!(
-        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id"
+        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id \
+         AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
     );
     if rows::write(db, &replace, shelf, grant, &[])? > 0 {
         return Ok(Saved::Replaced);
+    }
+    let known = "SELECT 1 FROM grants WHERE integration = ?1 AND person_id = ?2";
+    if db.prepare_cached(known)?.exists(params![shelf.integration, grant.person.id.as_str()])? {
+        return Ok(Saved::Older);
     }
     let insert = "INSERT INTO grants (integration, person_id, email, display_name, org_id, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
@@ -64,11 +71,12 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
         let (person, fence) = (found.person, found.fence);
         match found.grant {
             Ok(grant) => {
-                claim(db, fence, &ask.lease)?;
+                claim(db, shelf, fence, &ask.lease)?;
                 let fence = Fence { attempt: fence.attempt + 1, ..fence };
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
+                shelf.hand().written(ask.lease.now + UNREADABLE_STEP);
                 put_off(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
@@ -80,11 +88,35 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
     Ok(claims)
 }
 
-/// The rows to claim, least life left first. The asker's own running ones are passed over here, so they are asked for
-/// on top of the limit.
+/// The rows to claim, least life left first.
 fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
+    if ask.healthiest_first {
+        return healthiest(db, shelf, ask);
+    }
+    let sql = format!("SELECT {COLUMNS} FROM grants WHERE serial = ?1 AND integration = ?2 AND due_at <= ?3");
+    let mut query = db.prepare_cached(&sql)?;
+    let (mut found, mut hand) = (Vec::new(), shelf.hand());
+    hand.begin(db, shelf, ask)?;
+    while found.len() < ask.limit {
+        let Some(serial) = hand.next(db, shelf, ask)? else { break };
+        let mut rows = query.query(params![serial, shelf.integration, ask.due_by.0])?;
+        if let Some(row) = rows.next()? {
+            let read = rows::read(row, shelf)?;
+            // Those just found are due until they are claimed, and are dealt again if the hand ran out meanwhile.
+            let passed = |read: &Read| {
+                ask.except.contains(&read.person) || found.iter().any(|one: &Read| one.fence == read.fence)
+            };
+            found.extend(Some(read).filter(|read| !passed(read)));
+        }
+    }
+    Ok(found)
+}
+
+/// For a probe, which comes once in a while: all that is due is looked at. The asker's own running ones are passed over
+/// here, so they are asked for on top of the limit.
+fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
-    let mut query = db.prepare_cached(&due_sql(ask.healthiest_first))?;
+    let mut query = db.prepare_cached(&healthiest_sql())?;
     let mut rows = query.query(params![shelf.integration, ask.due_by.0, reach])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -96,15 +128,16 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
     Ok(found)
 }
 
-fn due_sql(healthiest_first: bool) -> String {
-    let order = if healthiest_first { "failures > 0, expires_at, serial" } else { "expires_at, serial" };
+fn healthiest_sql() -> String {
+    let order = "failures, expires_at, serial";
     format!(
         "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants \
          WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?3) ORDER BY {order}"
     )
 }
 
-fn claim(db: &Connection, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
+fn claim(db: &Connection, shelf: &Shelf, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
+    shelf.hand().written(lease.end);
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())
@@ -127,7 +160,7 @@ pub(super) fn claim_one(
     if found.claimed && grant.next.due_at > lease.now {
         return Ok(None);
     }
-    claim(db, found.fence, lease)?;
+    claim(db, shelf, found.fence, lease)?;
     stamp(db, lease.now)?;
     Ok(Some(Claim { grant, fence: Fence { attempt: found.fence.attempt + 1, ..found.fence } }))
 }
@@ -147,6 +180,7 @@ pub(super) fn commit(
     if rows::write(db, &sql, shelf, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
+    shelf.hand().written(grant.next.due_at);
     stamp(db, grant.last.at)?;
     Ok(Committed::Kept)
 }
@@ -243,6 +277,7 @@ pub(super) fn revise(
         // One that does not open is the loop's to report when it is due.
         let Ok(mut grant) = read.grant else { continue };
         if revision(&mut grant) {
+            shelf.hand().written(grant.next.due_at);
             rows::write(db, &update, shelf, &grant, &[])?;
         }
     }
@@ -318,7 +353,7 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("schema/0001_grants.sql")).unwrap();
         for (sql, index) in
-            [(due_sql(false), "grants_due"), (due_sql(true), "grants_due"), (NEXT_WAKE.into(), "grants_wake")]
+            [(hand::DUE.into(), "grants_due"), (healthiest_sql(), "grants_due"), (NEXT_WAKE.into(), "grants_wake")]
         {
             let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let (mut rows, mut told) = (plan.raw_query(), String::new());
