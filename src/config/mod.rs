@@ -5,6 +5,7 @@ mod door;
 mod parse;
 mod places;
 mod source;
+mod space;
 mod token_service;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token_service::TokenService;
 use crate::refresh::Pace;
 use crate::webex::Integration;
+use crate::webex::Space;
 
 pub use crate::config::aliases::ALIASES;
 pub use crate::config::door::DoorConfig;
@@ -31,7 +33,7 @@ pub use crate::config::door::Listen;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 33] = [
+pub const VARIABLES: [&str; 36] = [
     "MY_APP_PORT",
     "MY_APP_CLIENT_ID",
     "MY_APP_SECRET_ID",
@@ -58,6 +60,9 @@ pub const VARIABLES: [&str; 33] = [
     "ORG_ID",
     "FROM",
     "SOURCE_IP",
+    "BOT_TOKEN",
+    "BOT_TOKEN_FILE",
+    "SPACE_ID",
     "TEST_PERSON_ID",
     "TEST_ACCESS_TOKEN",
     "TEST_REFRESH_TOKEN",
@@ -88,6 +93,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The token service sample's own endpoint, if it is on.
     pub token_service: Option<TokenService>,
+    /// The space that a bot adds people to, if it is set.
+    pub space: Option<Space>,
     /// The test hook, if it is set.
     pub hook: Option<Hook>,
     /// Things that are allowed and look like mistakes.
@@ -157,6 +164,7 @@ impl Config {
         let hook = hook(reader);
         let door = door(reader, redirect_uri);
         let token_service = token_service::token_service(reader);
+        let space = space::space(reader);
         let mut remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
         remarks.extend(token_service.as_ref().and_then(token_service::remark));
         let (integration, policy, pace) = (integration?, policy?, pace?);
@@ -170,6 +178,7 @@ impl Config {
             control_socket,
             store: store?,
             token_service,
+            space,
             hook,
             remarks,
         })
@@ -245,7 +254,7 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
 fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
     let client_id =
         reader.required("MY_APP_CLIENT_ID", "the integration's client id, from developer.webex.com/my-apps");
-    let client_secret = reader.secret("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE");
+    let client_secret = reader.secret("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE", "the client secret");
     let scopes = parse::scopes(reader.text("MY_APP_SCOPES").unwrap_or("spark:all"));
     if scopes.is_none() {
         reader.wrong(

@@ -66,7 +66,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A secret from its variable or from the file that the other one names.
-    pub(super) fn secret(&mut self, variable: &'static str, file_variable: &'static str) -> Option<Secret> {
+    pub(super) fn secret(
+        &mut self,
+        variable: &'static str,
+        file_variable: &'static str,
+        what: &str,
+    ) -> Option<Secret> {
         // A file of ours goes before another sample's variable.
         let file = self.source.get(file_variable);
         let text = self.source.get(variable).or_else(|| self.text(variable).filter(|_| file.is_none()));
@@ -74,7 +79,7 @@ impl<'a> Reader<'a> {
             return Some(Secret::new(text.to_owned()));
         }
         let Some(path) = file else {
-            self.missing(variable, &format!("the client secret (or {file_variable}, a file that holds it)"));
+            self.missing(variable, &format!("{what} (or {file_variable}, a file that holds it)"));
             return None;
         };
         match fs::read_to_string(path).map(Secret::new) {
@@ -85,7 +90,7 @@ impl<'a> Reader<'a> {
                 self.note(
                     file_variable,
                     format!("the empty file {path:?}"),
-                    "a file that holds the client secret",
+                    &format!("a file that holds {what}"),
                 );
                 None
             }
@@ -93,7 +98,7 @@ impl<'a> Reader<'a> {
                 self.note(
                     file_variable,
                     format!("{path:?} ({e})"),
-                    "a readable file that holds the client secret",
+                    &format!("a readable file that holds {what}"),
                 );
                 None
             }

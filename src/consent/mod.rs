@@ -8,6 +8,7 @@ mod device;
 mod hook;
 mod logins;
 mod redeemed;
+mod space;
 mod takeover;
 
 use std::sync::Arc;
@@ -39,10 +40,14 @@ use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::tasks::Wake;
 use crate::tokens::LiveView;
+pub use crate::webex::NotAdded;
 use crate::webex::OWN_ACCESSES;
 use crate::webex::Owner;
+pub use crate::webex::Space;
 use crate::webex::Unknown;
+use crate::webex::WIDGET;
 use crate::webex::Webex;
+pub use crate::webex::Widget;
 
 use crate::consent::device::DEVICES;
 pub use crate::consent::device::DeviceLogin;
@@ -52,6 +57,8 @@ pub use crate::consent::logins::Login;
 pub use crate::consent::logins::LoginState;
 use crate::consent::logins::Logins;
 use crate::consent::redeemed::Redeemed;
+use crate::consent::space::Guests;
+pub use crate::consent::space::Invitation;
 use crate::consent::takeover::Held;
 pub use crate::consent::takeover::Offered;
 pub use crate::consent::takeover::TakeOverError;
@@ -85,6 +92,7 @@ pub struct Consents {
     logins: Logins,
     devices: Arc<Semaphore>,
     held: Held,
+    guests: Option<Guests>,
 }
 
 /// The parts that consents are made of.
@@ -125,6 +133,8 @@ pub struct Granted {
     pub person: Person,
     /// What was granted, if Webex said so, else what was asked for.
     pub scopes: Vec<String>,
+    /// When the grant says that it was given.
+    pub obtained_at: UnixTime,
     /// When the access token dies, if nobody renews it.
     pub expires_at: UnixTime,
     /// When the access ends if nothing is renewed any more: with the refresh token, as far as Webex tells, and never
@@ -189,6 +199,7 @@ impl Consents {
             logins: Logins::default(),
             devices: Arc::new(Semaphore::new(DEVICES)),
             held: Held::default(),
+            guests: None,
         }
     }
 
@@ -202,6 +213,12 @@ impl Consents {
     #[must_use]
     pub fn revoke_at(&self) -> &'static str {
         OWN_ACCESSES
+    }
+
+    /// Webex's Space widget.
+    #[must_use]
+    pub fn widget(&self) -> &'static Widget {
+        &WIDGET
     }
 
     /// Begins a consent; `hint` preselects the account at Webex.
@@ -310,7 +327,8 @@ impl Consents {
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let saved = self.save(person.clone(), tokens, sent_at).await?;
         let scopes = granted.unwrap_or_else(|| self.scopes().to_vec());
-        let granted = Granted { person, scopes, expires_at, lasts_until, picture, saved };
+        let granted =
+            Granted { person, scopes, obtained_at: sent_at, expires_at, lasts_until, picture, saved };
         self.announce(&granted);
         Ok(granted)
     }

@@ -15,3 +15,4 @@ pub mod ticket;
 pub mod time;
 pub mod token_service;
 pub mod verdict;
+pub mod visit;

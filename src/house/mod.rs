@@ -127,7 +127,8 @@ impl House {
             clock: clock.clone(),
             view: view.clone(),
             wake: wake.clone(),
-        });
+        })
+        .with_space(config.space.clone());
         let refresher = Refresher::new(refresh::Parts {
             webex,
             store: opened.store.clone(),

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use hyper::HeaderMap;
+use hyper::Response;
 use hyper::header;
 use hyper::header::HeaderValue;
+
+use crate::consent::Invitation;
 
 /// More than a person has tabs; older ones are taken back, so that the `Cookie` header stays short.
 const MOST: usize = 8;
@@ -48,6 +51,26 @@ impl Cookies {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 
+    /// The name of the one visit to the space.
+    fn visit_name(self) -> &'static str {
+        if self.secure { "__Host-visit" } else { "visit" }
+    }
+
+    /// Lets the browser into the space. Strict: no other site may lead it there with this.
+    pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation) {
+        let (name, Invitation { sealed, keep }) = (self.visit_name(), invitation);
+        let attributes = self.attributes().replace("Lax", "Strict");
+        let text = format!("{name}={sealed}; Max-Age={}{attributes}", keep.as_secs());
+        if let Ok(cookie) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
+
+    /// The sealed visit.
+    pub(super) fn visit(self, headers: &HeaderMap) -> Option<&str> {
+        pairs(headers).find(|(name, _)| *name == self.visit_name()).map(|(_, sealed)| sealed)
+    }
+
     fn attributes(self) -> &'static str {
         // Lax, not Strict: the browser comes back from Webex's site.
         if self.secure {
@@ -58,10 +81,13 @@ impl Cookies {
     }
 
     fn all(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-        let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.filter_map(move |(name, sealed)| Some((name.strip_prefix(self.prefix())?, sealed)))
+        pairs(headers).filter_map(move |(name, sealed)| Some((name.strip_prefix(self.prefix())?, sealed)))
     }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod respond;
 pub mod router;
 pub mod serve;
 mod sessions;
+mod space;
 pub mod tls;
 mod token_service;
 

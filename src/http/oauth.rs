@@ -68,7 +68,14 @@ impl Door {
         });
         let again = matches!(finished, Err(ConsentError::Unreachable { .. } | ConsentError::Crowded));
         let mut response = match finished {
-            Ok(granted) => self.granted(&granted),
+            Ok(granted) => {
+                let mut response = self.granted(&granted);
+                if let Some(invitation) = self.consents.invite(&granted) {
+                    self.cookies.invite(&mut response, &invitation);
+                    self.follow_up(granted.person.id);
+                }
+                response
+            }
             Err(error) => respond::consent_problem(&self.frame, error),
         };
         // A page that may be reloaded needs its ticket.

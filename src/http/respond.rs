@@ -23,6 +23,7 @@ use crate::http::policy;
 use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 use crate::http::token_service::NoRecord;
+use crate::refresh::NoToken;
 
 /// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
 const ALWAYS: [(HeaderName, &str); 4] = [
@@ -312,6 +313,20 @@ pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Bo
         ConsentError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, problem::CROWDED),
         ConsentError::Store(_) | ConsentError::NoTicket => {
             (StatusCode::INTERNAL_SERVER_ERROR, problem::NOT_KEPT)
+        }
+    };
+    problem(frame, status, &told)
+}
+
+/// Why the space is not shown to somebody who may see it.
+pub(super) fn no_space(frame: &Frame, why: &NoToken) -> Response<Body> {
+    let (status, told) = match why {
+        NoToken::UnknownPerson => (StatusCode::FORBIDDEN, problem::NO_VISIT),
+        NoToken::ConsentNeeded(_) => (StatusCode::CONFLICT, problem::ENDED_AT_WEBEX),
+        NoToken::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, problem::NO_TOKEN),
+        NoToken::Store(why) => {
+            log::error!("the space cannot be shown: {why}");
+            (StatusCode::INTERNAL_SERVER_ERROR, problem::NO_STORE)
         }
     };
     problem(frame, status, &told)

@@ -7,6 +7,7 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
+use url::Host;
 use url::Url;
 
 use crate::consent::Consents;
@@ -29,6 +30,7 @@ use crate::http::serve::Body;
 use crate::http::serve::Peer;
 use crate::http::token_service;
 use crate::http::token_service::Desk;
+use crate::refresh::Refresher;
 use crate::tasks::Tasks;
 
 /// Everything a request may need.
@@ -37,6 +39,8 @@ pub struct Door {
     pub(super) tasks: Tasks,
     pub(super) cookies: Cookies,
     pub(super) frame: Frame,
+    /// Plain HTTP beyond this machine: others may listen.
+    pub(super) is_overheard: bool,
     health: Health,
     api: Api,
     auth: Auth,
@@ -52,7 +56,7 @@ impl Door {
     pub fn new(api: Api, redirect_uri: &Url) -> Self {
         let Parts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let frame = Frame::new(&prefix, redirect_uri.path());
+        let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
         Self {
             dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri),
@@ -60,6 +64,7 @@ impl Door {
             tasks: tasks.clone(),
             cookies,
             frame,
+            is_overheard: !cookies.secure && !is_here(redirect_uri),
             health: health.clone(),
             auth: Auth::new(keys.clone(), tasks.clone()),
             desk: None,
@@ -119,6 +124,7 @@ impl Door {
         match inner {
             "/" => self.home(),
             "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
+            "/space" => self.space(request.headers()).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
             path => pages::asset(path).map_or_else(|| self.not_found(), respond::asset),
@@ -128,7 +134,11 @@ impl Door {
     fn home(&self) -> Response<Body> {
         respond::page(
             StatusCode::OK,
-            &Home { frame: &self.frame, scopes: pages::scopes(self.consents.scopes()) },
+            &Home {
+                frame: &self.frame,
+                scopes: pages::scopes(self.consents.scopes()),
+                is_overheard: self.is_overheard,
+            },
         )
     }
 
@@ -143,7 +153,11 @@ impl Door {
         }
     }
 
-    fn not_found(&self) -> Response<Body> {
+    pub(super) fn refresher(&self) -> &Arc<Refresher> {
+        &self.api.parts().refresher
+    }
+
+    pub(super) fn not_found(&self) -> Response<Body> {
         respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem::NOT_FOUND)
     }
 }
@@ -152,6 +166,16 @@ fn not_ready(why: &NotReady) -> &'static str {
     match why {
         NotReady::Unreadable(_) => "not ready: the store cannot be read\n",
         NotReady::Unwritable(_) => "not ready: the store cannot be written\n",
+    }
+}
+
+/// Whether only this machine can reach the URL's host.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod device;
 mod picture;
+mod space;
 pub mod transport;
 pub mod wire;
 
@@ -21,6 +22,10 @@ use crate::domain::verdict::Reply;
 pub use crate::webex::device::DeviceCode;
 pub use crate::webex::device::Poll;
 pub use crate::webex::device::Polled;
+pub use crate::webex::space::NotAdded;
+pub use crate::webex::space::Space;
+pub use crate::webex::space::WIDGET;
+pub use crate::webex::space::Widget;
 use crate::webex::transport::Call;
 use crate::webex::transport::HttpTransport;
 use crate::webex::transport::Knocked;

@@ -25,7 +25,7 @@ const BODY_MAX: usize = 1024 * 1024;
 pub struct Call {
     /// Whole URL; never with a secret in it.
     pub url: String,
-    /// What it carries; a form makes it a POST, a bearer token a GET.
+    /// What it carries; a form or JSON makes it a POST, a bearer token alone a GET.
     pub payload: Payload,
 }
 
@@ -45,6 +45,13 @@ pub enum Payload {
     },
     /// An `Authorization: Bearer` header.
     Bearer(Secret),
+    /// The same, and `application/json`, which holds no secret.
+    Json {
+        /// The bearer token.
+        token: Secret,
+        /// The JSON.
+        body: String,
+    },
 }
 
 /// What came back.
@@ -143,6 +150,10 @@ impl HttpTransport {
                 self.0.post(&call.url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
             }
             Payload::Bearer(token) => self.0.get(&call.url).bearer_auth(token.expose()),
+            Payload::Json { token, body } => {
+                let post = self.0.post(&call.url).bearer_auth(token.expose());
+                post.header("content-type", "application/json").body(body.clone())
+            }
         };
         let mut response = request.header("accept", "application/json").send().await.map_err(no_answer)?;
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());

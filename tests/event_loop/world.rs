@@ -110,6 +110,7 @@ impl Wire {
                 form(path, fields).basic(user, password.expose())
             }
             Payload::Bearer(token) => Request::get(path).bearer(token.expose()),
+            Payload::Json { .. } => panic!("the loop adds nobody to a space"),
         };
         let answer = self.model.lock().unwrap().answer(self.clock.true_time().0, &request);
         let _leave = Leave { model: &self.model, visit: Some(answer.visit) };

@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::consent::Widget;
 use crate::domain::scope;
 pub(super) use crate::http::pages::granted::GrantedPage;
 pub(super) use crate::http::pages::problem::Problem;
@@ -62,15 +63,15 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Of a daemon whose pages are below `prefix`, and whose consents start at `start`.
-    pub(super) fn new(prefix: &str, start: &str) -> Self {
+    /// Of a daemon whose pages are below `prefix`, whose consents start at `start`, and which may have a space.
+    pub(super) fn new(prefix: &str, start: &str, has_space: bool) -> Self {
         let at = |path: &str| format!("{prefix}{path}");
         Self {
             style: at(&STYLE.path),
             icon: at(&ICON.path),
             home: at("/"),
             start: start.to_owned(),
-            space: None,
+            space: has_space.then(|| at("/space")),
         }
     }
 }
@@ -92,4 +93,18 @@ pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
 pub(super) struct Home<'a> {
     pub(super) frame: &'a Frame,
     pub(super) scopes: Vec<Scope<'a>>,
+    /// Others may listen: there is no TLS.
+    pub(super) is_overheard: bool,
+}
+
+/// The space, as a person sees it. The only page that holds a token.
+#[derive(Template)]
+#[template(path = "space.html")]
+pub(super) struct SpacePage<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) widget: &'a Widget,
+    pub(super) space_id: &'a str,
+    pub(super) token: &'a str,
+    /// Why the bot could not add the person.
+    pub(super) trouble: Option<String>,
 }

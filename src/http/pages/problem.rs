@@ -168,6 +168,48 @@ pub(in crate::http) const ENDED: Problem = problem(
 )
 .then("Please start again; if it happens again, tell the people who run this service.");
 
+pub(in crate::http) const NO_VISIT: Problem = problem(
+    Tone::Calm,
+    "Consent first",
+    "The space is shown for an hour to the browser in which its person has consented, and to no other. A newer consent \
+     elsewhere ends that, too.",
+    Ways::Start,
+)
+.then("Start again here; the page after your consent has a button that opens the space.");
+
+pub(in crate::http) const OVERHEARD: Problem = problem(
+    Tone::Bad,
+    "This connection is not secure",
+    "The space needs a token of yours in the page, and this service is reached without encryption: whoever is on the way \
+     could read it. So it is not shown.",
+    Ways::Home,
+)
+.then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
+
+pub(in crate::http) const NO_TOKEN: Problem = problem(
+    Tone::Warn,
+    "Webex gives no token at present",
+    "The access that you granted is kept, but Webex does not renew it at the moment.",
+    Ways::Reload,
+)
+.then("Wait a minute, then try again.");
+
+pub(in crate::http) const ENDED_AT_WEBEX: Problem = problem(
+    Tone::Warn,
+    "Your consent has ended",
+    "Webex no longer renews the access that you granted.",
+    Ways::Start,
+)
+.then("Start again to consent anew.");
+
+pub(in crate::http) const NO_STORE: Problem = problem(
+    Tone::Bad,
+    "The space cannot be shown",
+    "This service has a problem of its own, which the people who run it find in its log.",
+    Ways::Reload,
+)
+.then("Please try again later, and tell them if it goes on.");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,8 +227,13 @@ mod tests {
             WRONG_SCOPES,
             WEBEX_BROKEN,
             ENDED,
+            NO_VISIT,
+            OVERHEARD,
+            NO_TOKEN,
+            ENDED_AT_WEBEX,
+            NO_STORE,
         ];
-        let frame = Frame::new("/webex", "/webex/oauth");
+        let frame = Frame::new("/webex", "/webex/oauth", false);
         for problem in all {
             let html = ProblemPage { frame: &frame, problem: &problem }.render().unwrap();
             let heading = format!("<h1 id=\"problem\">{}</h1>", problem.heading);

@@ -137,6 +137,18 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     Ok(Owner { person, kind, picture })
 }
 
+/// Reads the answer of `POST /memberships`; 409 says that the person is in the space already.
+///
+/// # Errors
+/// What Webex has against it, fit for people.
+pub fn added(raw: &Raw) -> Result<(), String> {
+    if matches!(raw.status, 200 | 201 | 409) {
+        return Ok(());
+    }
+    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
+}
+
 /// Taken for the life of a device code that Webex did not tell; and how long one is believed to live at most.
 const DEVICE_LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(1800));
 

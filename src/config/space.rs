@@ -1,0 +1,29 @@
+//! The space that a bot adds people to after their consent.
+
+use crate::config::parse::Reader;
+use crate::webex::Space;
+
+/// `None` where it is off, or a mistake was noted.
+pub(super) fn space(reader: &mut Reader<'_>) -> Option<Space> {
+    let names = ["BOT_TOKEN", "BOT_TOKEN_FILE", "SPACE_ID"];
+    if names.iter().all(|name| reader.text(name).is_none()) {
+        return None;
+    }
+    let what = "the token of the bot that adds people to SPACE_ID";
+    let bot_token = reader.secret("BOT_TOKEN", "BOT_TOKEN_FILE", what).filter(|token| {
+        let fits = token.expose().bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            reader.note("BOT_TOKEN", "characters that no token has".to_owned(), what);
+        }
+        fits
+    });
+    let expected = "the id of a space that the bot is in, since BOT_TOKEN is set";
+    let id = reader.required("SPACE_ID", expected).filter(|id| {
+        let fits = id.len() <= 256 && id.bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            reader.wrong("SPACE_ID", expected);
+        }
+        fits
+    });
+    Some(Space { bot_token: bot_token?, id: id? })
+}

@@ -1,0 +1,85 @@
+//! A visit to the space: which browser may see it with whose token, and until when.
+
+use std::time::Duration;
+
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+
+/// How long a consent opens the space to the browser that it was given in.
+pub const VISIT: Duration = Duration::from_secs(3600);
+
+/// What a browser may keep, sealed, after a consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    person: PersonId,
+    /// When the person consented: it names the consent.
+    consented_at: UnixTime,
+    deadline: UnixTime,
+}
+
+impl Visit {
+    /// A visit of `person` by the consent of `consented_at`, good for [`VISIT`].
+    #[must_use]
+    pub fn new(person: PersonId, consented_at: UnixTime, now: UnixTime) -> Self {
+        Self { person, consented_at, deadline: now + VISIT }
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn person(&self) -> &PersonId {
+        &self.person
+    }
+
+    /// Whether it still holds at `now`, if the grant that is kept was obtained at `obtained_at`: a newer consent ends
+    /// the visits of an older one.
+    #[must_use]
+    pub fn holds(&self, obtained_at: UnixTime, now: UnixTime) -> bool {
+        self.consented_at == obtained_at && now <= self.deadline && self.deadline <= now + VISIT
+    }
+
+    /// As one line of text, to be sealed.
+    #[must_use]
+    pub fn to_text(&self) -> Secret {
+        Secret::new(format!("{} {} {}", self.person, self.consented_at.0, self.deadline.0))
+    }
+
+    /// What [`Visit::to_text`] made; `None` for anything else.
+    #[must_use]
+    pub fn from_text(text: &Secret) -> Option<Self> {
+        let mut parts = text.expose().split(' ');
+        let person = PersonId::parse(parts.next()?).ok()?;
+        let consented_at = UnixTime(parts.next()?.parse().ok()?);
+        let deadline = UnixTime(parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { person, consented_at, deadline })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_700_000_000_000);
+    const THEN: UnixTime = UnixTime(1_699_999_999_000);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn visit() -> Visit {
+        Visit::new(PersonId::parse("Y2lz1").unwrap(), THEN, NOW)
+    }
+
+    #[test]
+    fn a_visit_holds_for_its_consent_and_until_its_deadline() {
+        assert!(visit().holds(THEN, NOW) && visit().holds(THEN, NOW + VISIT));
+        assert!(!visit().holds(THEN, NOW + VISIT + MOMENT));
+        assert!(!visit().holds(THEN + MOMENT, NOW), "a newer consent");
+        assert!(!visit().holds(THEN, NOW - MOMENT), "from a clock that ran ahead");
+    }
+
+    #[test]
+    fn a_visit_survives_its_text() {
+        assert_eq!(Visit::from_text(&visit().to_text()), Some(visit()));
+        for bad in ["", "a", "a 1", "a b 1", "a 1 b", "a 1 2 3", " 1 2"] {
+            assert_eq!(Visit::from_text(&Secret::new(bad.to_owned())), None, "{bad:?}");
+        }
+    }
+}

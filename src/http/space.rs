@@ -1,0 +1,66 @@
+//! `GET /space`: Webex's Space widget, for the browser that has just consented, with that person's own token.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::header;
+use tokio::time::timeout;
+
+use crate::domain::person::PersonId;
+use crate::http::pages::SpacePage;
+use crate::http::pages::problem;
+use crate::http::policy;
+use crate::http::respond;
+use crate::http::router::Door;
+use crate::http::serve::Body;
+use crate::refresh::NoToken;
+
+/// The page is shown after this, whether the bot has done its part or not.
+const BOT_WAIT: Duration = Duration::from_secs(10);
+
+/// The widget cannot be given another token later, so this one should live for a while.
+const MIN_TTL: Duration = Duration::from_secs(600);
+
+impl Door {
+    /// Starts what follows a consent when there is a space.
+    pub(super) fn follow_up(&self, person: PersonId) {
+        let consents = self.consents.clone();
+        // What goes wrong is logged there, and told when the person opens the space.
+        self.tasks.spawn("space", async move { _ = consents.add_to_space(&person).await });
+    }
+
+    pub(super) async fn space(&self, headers: &HeaderMap) -> Response<Body> {
+        let Some(space_id) = self.consents.space_id() else { return self.not_found() };
+        if self.is_overheard {
+            return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::OVERHEARD);
+        }
+        let person = match self.cookies.visit(headers) {
+            Some(sealed) => self.consents.visitor(sealed).await,
+            None => Ok(None),
+        };
+        let person = match person {
+            Ok(Some(person)) => person,
+            Ok(None) => return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT),
+            Err(why) => return respond::no_space(&self.frame, &NoToken::Store(why)),
+        };
+        // First of all the person must be in it: the widget looks at once.
+        let added = timeout(BOT_WAIT, self.consents.add_to_space(&person)).await;
+        let trouble = match added {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why.to_string()),
+            Err(_) => Some("Webex does not answer".to_owned()),
+        };
+        let given = match self.refresher().token(&person, MIN_TTL).await {
+            Ok(given) => given,
+            Err(why) => return respond::no_space(&self.frame, &why),
+        };
+        let widget = self.consents.widget();
+        let token = given.grant.tokens.access_token.expose();
+        let page = SpacePage { frame: &self.frame, widget, space_id, token, trouble };
+        let mut response = respond::page(StatusCode::OK, &page);
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::of_widget(widget));
+        response
+    }
+}
