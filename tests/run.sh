@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: format, lints, tests (also those with a real browser and with programs
 # written in Python), documentation, what may stand in Cargo.lock.
-# Installs what these tests need and is missing: Debian packages, where it may, Python packages below target/venv, and
-# cargo-deny below target/tools.
+# Installs what these tests need and is missing: Debian packages, where it may, Python packages below target/venv, Node
+# packages below target/node, and cargo-deny below target/tools.
 # Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # What the caller has set for a daemon of their own is none of the tests' business.
 while IFS= read -r name; do
     unset "$name"
-done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|RUST_LOG$|STATE_DIRECTORY$)' || true)
+done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|BOT_TOKEN|SPACE_ID$|RUST_LOG$|STATE_DIRECTORY$)' || true)
 
 begun=$SECONDS
 
@@ -103,11 +103,29 @@ advisories() {
     fi
 }
 
+# node_packages PACKAGE@VERSION...: has exactly these in target/node. Nothing is fetched where they are there already.
+node_packages() {
+    local place=target/node list
+    list=$(printf '%s\n' "$@")
+    if [ "$(cat "$place/packages" 2>/dev/null)" = "$list" ]; then
+        return 0
+    fi
+    set_up node=nodejs npm=npm
+    printf '\n== installing %s\n' "$*"
+    rm -rf "$place"
+    mkdir -p "$place" && npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$place" "$@" || {
+        printf 'These Node packages cannot be installed into %s: %s\n' "$place" "$*" >&2
+        exit 2
+    }
+    printf '%s\n' "$list" >"$place/packages"
+}
+
 documentation() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked --quiet
 }
 
 set_up chromium=chromium chromedriver=chromium-driver
+node_packages axe-core@4.11.0
 python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5
 cargo_tool cargo-deny 0.20.2
 section "format" cargo fmt --all --check

@@ -1,52 +1,153 @@
-//! How the pages look: on a phone and on a desk, in the light and in the dark.
+//! How the pages look: on a phone and on a desk, in the light and in the dark, with names of all kinds.
+
+use webex_sim::Person;
+use webex_sim::Settings;
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
 
 use super::accept;
+use super::axe;
 use super::granted;
 use super::home;
 use super::start;
 use super::webdriver::Browser;
 use crate::support::Daemon;
 use crate::support::sim;
+use crate::support::sim_with;
+use crate::support::spoil;
 
-/// `[width, of the page, of the screen]`, the background, and the text's colour.
-const MEASURES: &str = "[document.documentElement.scrollWidth, innerWidth, \
+/// `[width of the content, of what there is for it]`, the background, and the text's colour.
+const MEASURES: &str = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, \
                         getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]";
 
-async fn measured(browser: &Browser, name: &str) -> (String, String) {
+/// Things that can be pressed and are smaller than 24 by 24 (WCAG 2.2, 2.5.8), links in sentences aside.
+const SMALL: &str = "[...document.querySelectorAll('a[href], button')].filter(it => \
+                     getComputedStyle(it).display !== 'inline' && \
+                     (it.getBoundingClientRect().height < 24 || it.getBoundingClientRect().width < 24)).length";
+
+const SCREENS: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desk", 1280, 800)];
+const SCHEMES: [&str; 2] = ["light", "dark"];
+
+/// Scopes as long as they come, and many.
+const SCOPES: &str = "spark:all spark:kms spark-admin:people_write meeting:admin_participants_write \
+                      spark-admin:wholesale_billing_reports_write_and_something_that_never_ends";
+
+/// Looks at the page that is open. Its background and its text's colour.
+async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
     browser.screenshot(name).await;
     let measures = browser.evaluate(MEASURES).await;
     assert_eq!(measures[0], measures[1], "{name} must be scrolled sideways");
+    assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: too small to be pressed");
+    if name.contains("phone") {
+        axe::is_content(browser, name).await;
+    }
     let colour = |at: usize| measures[at].as_str().unwrap().to_owned();
     (colour(2), colour(3))
 }
 
+/// The browser comes back from Webex, which then is in trouble.
+async fn come_back_to(browser: &Browser, daemon: &Daemon, sim: &Sim, trouble: FaultKind) {
+    start(browser, daemon).await;
+    spoil(sim, Endpoint::AccessToken, 1, trouble);
+    accept(browser, 0).await;
+    browser.text("#problem").await;
+}
+
+async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) -> (String, String) {
+    browser.open(&home(daemon)).await;
+    let colours = looked_at(browser, &format!("home-{look}")).await;
+    start(browser, daemon).await;
+    accept(browser, 0).await;
+    granted(browser).await;
+    looked_at(browser, &format!("granted-{look}")).await;
+    browser.reload().await;
+    browser.text("#problem").await;
+    looked_at(browser, &format!("stale-{look}")).await;
+    for (name, trouble) in [
+        ("refused", FaultKind::Client401),
+        ("unreachable", FaultKind::Unavailable { status: 503, html: true }),
+    ] {
+        come_back_to(browser, daemon, sim, trouble).await;
+        looked_at(browser, &format!("{name}-{look}")).await;
+    }
+    for (name, path) in [
+        ("declined", "/oauth?error=access_denied"),
+        ("scopes", "/oauth?error=invalid_scope"),
+        ("broken", "/oauth?error=server_error"),
+        ("ended", "/oauth?error=else"),
+        ("nothing", "/nothing"),
+    ] {
+        browser.open(&daemon.url(path)).await;
+        browser.text("#problem").await;
+        looked_at(browser, &format!("{name}-{look}")).await;
+    }
+    colours
+}
+
 #[tokio::test]
-#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+#[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
 async fn pages_fit_phones_and_desks_by_day_and_by_night() {
     let sim = sim().await;
-    // Scopes as long as they come, and many.
-    let scopes = "spark:all spark:kms spark-admin:people_write meeting:admin_participants_write \
-                  spark-admin:wholesale_billing_reports_write_and_something_that_never_ends";
-    let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", scopes)]).await;
+    let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", SCOPES)]).await;
     let browser = Browser::start().await;
     let mut colours = Vec::new();
-    for (screen, width, height) in [("phone", 360, 740), ("desk", 1280, 800)] {
-        for scheme in ["light", "dark"] {
+    for (screen, width, height) in SCREENS {
+        for scheme in SCHEMES {
             browser.look_like(width, height, scheme).await;
-            browser.open(&home(&daemon)).await;
-            colours.push(measured(&browser, &format!("home-{screen}-{scheme}")).await);
-            start(&browser, &daemon).await;
-            accept(&browser, 0).await;
-            granted(&browser).await;
-            measured(&browser, &format!("granted-{screen}-{scheme}")).await;
-            browser.reload().await;
-            browser.text("#problem").await;
-            measured(&browser, &format!("stale-{screen}-{scheme}")).await;
-            browser.open(&daemon.url("/nothing")).await;
-            measured(&browser, &format!("nothing-{screen}-{scheme}")).await;
+            colours.push(look_at_all(&browser, &daemon, &sim, &format!("{screen}-{scheme}")).await);
         }
     }
     let [light, dark] = &colours[..2] else { panic!("{colours:?}") };
-    assert!(light.0 == dark.1 || light.0 != dark.0, "the dark is not dark: {colours:?}");
+    assert!(light.0 != dark.0 && light.1 != dark.1, "the dark is not dark: {colours:?}");
     assert_eq!(&colours[..2], &colours[2..]);
+}
+
+#[tokio::test]
+#[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
+async fn names_of_all_kinds_find_their_place() {
+    let long_email = format!("{}@{}.example.com", "a".repeat(64), "b".repeat(60));
+    let people = vec![
+        Person::new("محمد بن موسى الخوارزمي", "al.khwarizmi@example.com"),
+        Person::new("👩‍💻 Grace 🚢 Hopper", "grace@example.com"),
+        Person::new(&"Wolfeschlegelsteinhausenbergerdorff ".repeat(9), &long_email),
+        Person::new(&"x".repeat(300), "x@example.com"),
+        Person::new("", "nameless@example.com"),
+        Person::new("", ""),
+        Person::new("山田 太郎", "taro@example.com"),
+    ];
+    let count = people.len();
+    let sim = sim_with(Settings { people, avatar: webex_sim::Avatar::None, ..Settings::default() }).await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let browser = Browser::start().await;
+    browser.look_like(360, 740, "light").await;
+    for person in 0..count {
+        start(&browser, &daemon).await;
+        accept(&browser, person).await;
+        granted(&browser).await;
+        looked_at(&browser, &format!("name-{person}-phone")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn the_readmes_pictures_are_taken() {
+    let sim = sim().await;
+    let scopes = "spark:people_read spark:rooms_read spark:messages_write";
+    let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", scopes)]).await;
+    let browser = Browser::start().await;
+    for scheme in SCHEMES {
+        browser.look_like(800, 900, scheme).await;
+        browser.open(&home(&daemon)).await;
+        let home = browser.screenshot(&format!("readme-home-{scheme}")).await;
+        start(&browser, &daemon).await;
+        accept(&browser, 0).await;
+        granted(&browser).await;
+        browser.is_loaded("#picture").await;
+        let granted = browser.screenshot(&format!("readme-granted-{scheme}")).await;
+        for file in [home, granted] {
+            let size = std::fs::metadata(&file).unwrap().len();
+            assert!(size < 120_000, "{} has {size} bytes", file.display());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,10 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ];
+
+/// Keys, as WebDriver writes them.
+pub(super) const TAB: &str = "\u{e004}";
+pub(super) const ENTER: &str = "\u{e007}";
 
 /// A key of an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -63,16 +68,31 @@ pub(super) struct Tab(String);
 
 impl Browser {
     pub(super) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with more flags.
+    pub(super) async fn with(flags: &[String]) -> Self {
+        Self::begin(flags, json!({})).await
+    }
+
+    /// The same for somebody who lets no page run a script.
+    pub(super) async fn without_scripts() -> Self {
+        Self::begin(&[], json!({ "profile.managed_default_content_settings.javascript": 2 })).await
+    }
+
+    async fn begin(flags: &[String], prefs: Value) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let (driver, port) = Driver::start(profile.path());
         let mut args: Vec<String> = FLAGS.map(str::to_owned).into();
+        args.extend_from_slice(flags);
         args.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
         // Elements are waited for, so that no test has to guess how long a page takes.
         let patience = u64::try_from(HANGS.as_millis()).unwrap();
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "acceptInsecureCerts": true,
             "timeouts": { "implicit": patience, "pageLoad": patience },
-            "goog:chromeOptions": { "args": args },
+            "goog:chromeOptions": { "args": args, "prefs": prefs },
         } } });
         let (http, driver_url) = (http(), format!("http://127.0.0.1:{port}/session"));
         let begun = call(&http, Method::POST, &driver_url, Some(capabilities)).await;
@@ -127,6 +147,33 @@ impl Browser {
         self.post("execute/sync", json!({ "script": format!("return {script}"), "args": [] })).await
     }
 
+    /// What a whole script returns; a promise is waited for.
+    pub(super) async fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", json!({ "script": script, "args": [] })).await
+    }
+
+    /// Waits until this is true.
+    pub(super) async fn until(&self, script: &str) {
+        let look = async {
+            while self.evaluate(script).await != Value::Bool(true) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, look).await.unwrap_or_else(|_| panic!("still not: {script}"));
+    }
+
+    /// Waits until this image has arrived.
+    pub(super) async fn is_loaded(&self, css: &str) {
+        self.until(&format!("document.querySelector({css:?}).naturalWidth > 0")).await;
+    }
+
+    /// Presses and lets go of a key.
+    pub(super) async fn press(&self, key: &str) {
+        let keys = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] });
+        self.post("actions", actions).await;
+    }
+
     pub(super) async fn tab(&self) -> Tab {
         Tab(self.get("window").await.as_str().unwrap().to_owned())
     }
@@ -146,19 +193,20 @@ impl Browser {
     /// A screen of another size, dark or light, from the next page on.
     pub(super) async fn look_like(&self, width: u32, height: u32, scheme: &str) {
         let metrics =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600 });
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    async fn devtools(&self, command: &str, parameters: Value) {
-        self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
-    /// Writes what is seen into `target/screenshots/NAME.png`.
+    /// Writes the whole page, as far as it can be scrolled to, into `target/screenshots/NAME.png`.
     pub(super) async fn screenshot(&self, name: &str) -> PathBuf {
-        let png = STANDARD.decode(self.get("screenshot").await.as_str().unwrap()).unwrap();
+        let taken = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
+        let png = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join(format!("{name}.png"));

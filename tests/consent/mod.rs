@@ -6,6 +6,7 @@ mod finish;
 mod leaving;
 mod pages;
 mod secrets;
+mod space;
 mod stale;
 mod trouble;
 

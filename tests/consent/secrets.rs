@@ -49,3 +49,37 @@ async fn no_secret_reaches_a_log_line_or_a_page() {
     let key = std::fs::read_to_string(daemon.state_dir().join("key")).unwrap_or_default();
     assert!(key.is_empty() || !log.iter().any(|line| line.contains(key.trim())), "the key is in the log");
 }
+
+#[tokio::test]
+async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
+    let sim = sim_with(Settings::default()).await;
+    let (bot, space) = sim.with(|webex| {
+        let settings = webex.settings();
+        (settings.bot_token.clone(), settings.space_id.clone())
+    });
+    let settings = [("RUST_LOG", "trace"), ("BOT_TOKEN", bot.as_str()), ("SPACE_ID", space.as_str())];
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    let begun = visitor.begin(&daemon).await;
+    let back = visitor.accept(&begun, 0).await;
+    let others = [
+        visitor.get(back.clone()).await,
+        visitor.get(back).await,
+        visitor.get(daemon.url("/")).await,
+        Visitor::new().get(daemon.url("/space")).await,
+    ];
+    let visit = visitor.cookie_header().unwrap().split_once("__Host-visit=").unwrap().1.to_owned();
+    let widget = visitor.get(daemon.url("/space")).await;
+    assert_eq!(widget.status, 200, "{}", widget.body);
+
+    let issued = sim.with(|webex| webex.secrets_issued());
+    let on_it: Vec<_> = issued.iter().filter(|secret| widget.says(secret)).collect();
+    assert_eq!(on_it.len(), 1, "the access token alone");
+    assert_eq!(widget.body.matches(on_it[0].as_str()).count(), 1);
+    assert!(!widget.says(&bot) && !widget.says(&visit));
+    let log = daemon.log();
+    for secret in issued.iter().chain([&bot, &visit]) {
+        let leak = log.iter().find(|line| line.contains(secret.as_str()));
+        assert!(leak.is_none(), "{secret} is in: {leak:?}");
+        assert!(!others.iter().any(|page| page.says(secret)), "{secret} is on a page");
+    }
+}

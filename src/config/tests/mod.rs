@@ -3,6 +3,7 @@
 mod aliases;
 mod files;
 mod places;
+mod space;
 
 use super::*;
 

@@ -15,7 +15,8 @@ use crate::http::pages::scopes;
 pub(in crate::http) struct GrantedPage<'a> {
     frame: &'a Frame,
     name: &'a str,
-    email: Option<&'a str>,
+    /// What stands before the `@`, and after it: a line may end there.
+    email: Option<(&'a str, &'a str)>,
     initials: String,
     picture: Option<&'a Picture>,
     scopes: Vec<Scope<'a>>,
@@ -44,8 +45,8 @@ impl<'a> GrantedPage<'a> {
         let until = granted.lasts_until;
         Self {
             frame,
-            name: name.or(email).unwrap_or("whoever you are"),
-            email: email.filter(|_| name.is_some()),
+            name: name.or(email).unwrap_or("An account without a name"),
+            email: email.filter(|_| name.is_some()).and_then(|email| email.split_once('@')),
             initials: name.or(email).map(initials).unwrap_or_default(),
             picture: granted.picture.as_ref(),
             scopes: scopes(&granted.scopes),

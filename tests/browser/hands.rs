@@ -1,0 +1,122 @@
+//! Without a mouse, without scripts, and with the picture and the widget that come from elsewhere.
+
+use serde_json::Value;
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use super::accept;
+use super::axe;
+use super::granted;
+use super::home;
+use super::start;
+use super::webdriver::Browser;
+use super::webdriver::ENTER;
+use super::webdriver::TAB;
+use crate::support::Daemon;
+use crate::support::sim;
+
+/// What has the focus, and whether that is seen.
+const FOCUSED: &str = "[document.activeElement.id || document.activeElement.className, \
+                       getComputedStyle(document.activeElement).outlineStyle]";
+
+async fn tab_to(browser: &Browser, id: &str) {
+    browser.press(TAB).await;
+    let focused = browser.evaluate(FOCUSED).await;
+    assert_eq!(focused, Value::from(vec![id, "solid"]));
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_keyboard_is_enough() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    browser.open(&home(&daemon)).await;
+    tab_to(&browser, "brand").await;
+    tab_to(&browser, "start").await;
+    browser.press(ENTER).await;
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    tab_to(&browser, "brand").await;
+    tab_to(&browser, "revoke").await;
+    browser.reload().await;
+    browser.text("#problem").await;
+    tab_to(&browser, "brand").await;
+    tab_to(&browser, "start").await;
+    browser.press(ENTER).await;
+    browser.text("#accept").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_consent_needs_no_script() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::without_scripts().await);
+    start(&browser, &daemon).await;
+    accept(&browser, 1).await;
+    assert_eq!(granted(&browser).await, "Grace Hopper");
+    browser.reload().await;
+    assert_eq!(browser.text("#problem").await, "This link is no longer good");
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_picture_of_webexs_passes_the_policy() {
+    let sim = sim().await;
+    let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
+    start(&browser, &daemon).await;
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    browser.is_loaded("#picture").await;
+}
+
+/// A TLS simulator that stands in for the widget's host, too, and a daemon with a space there.
+async fn space() -> (Sim, Daemon) {
+    let settings = Settings::default();
+    let (bot, id) = (settings.bot_token.clone(), settings.space_id.clone());
+    let sim = Sim::start_on(([127, 0, 0, 1], 0).into(), true, settings).await.unwrap();
+    let daemon = Daemon::start(&sim, &[("BOT_TOKEN", &bot), ("SPACE_ID", &id)]).await;
+    (sim, daemon)
+}
+
+#[tokio::test]
+#[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
+async fn the_space_opens_after_a_consent() {
+    let (sim, daemon) = space().await;
+    let mapped = format!("--host-resolver-rules=MAP code.s4d.io {}", sim.address());
+    let browser = Browser::with(&[mapped]).await;
+    start(&browser, &daemon).await;
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    browser.screenshot("granted-with-space").await;
+    browser.click("#space").await;
+    let id = sim.with(|webex| webex.settings().space_id.clone());
+    browser.text("#widget[data-destination-type=spaceId]").await;
+    let shown = format!("Space widget (simulated) for spaceId {id}, with a token");
+    browser.until(&format!("document.querySelector('#widget').textContent === {shown:?}")).await;
+    assert_eq!(sim.with(|webex| webex.members()), [0]);
+    assert_eq!(browser.evaluate("document.styleSheets.length").await, 2, "ours and the widget's");
+    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the visit");
+    let inline = "[...document.scripts].filter(script => !script.src).length";
+    assert_eq!(browser.evaluate(inline).await, 0);
+    for scheme in ["light", "dark"] {
+        browser.look_like(360, 740, scheme).await;
+        browser.reload().await;
+        axe::is_content(&browser, "space").await;
+        browser.screenshot(&format!("space-phone-{scheme}")).await;
+    }
+    let stranger = Browser::start().await;
+    stranger.open(&daemon.url("/space")).await;
+    assert_eq!(stranger.text("#problem").await, "Consent first");
+    stranger.screenshot("no-visit").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn without_scripts_the_space_says_what_it_needs() {
+    let ((_sim, daemon), browser) = (space().await, Browser::without_scripts().await);
+    start(&browser, &daemon).await;
+    accept(&browser, 0).await;
+    granted(&browser).await;
+    browser.click("#space").await;
+    assert!(browser.text("#widget").await.contains("It needs JavaScript"));
+}

@@ -1,0 +1,205 @@
+//! The Space widget's page: who sees it, with whose token, and what the bot's trouble does to it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use super::GRANTED;
+use super::guarded;
+use super::page;
+use crate::support::Answered;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+use crate::support::spoil;
+
+const NO_VISIT: &str = "Consent first";
+
+/// A daemon with a bot and a space, and more settings.
+async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
+    let (bot, space) = sim.with(|webex| {
+        let settings = webex.settings();
+        (settings.bot_token.clone(), settings.space_id.clone())
+    });
+    let mut settings = vec![("BOT_TOKEN", bot.as_str()), ("SPACE_ID", space.as_str())];
+    settings.extend(more);
+    Daemon::start(sim, &settings).await
+}
+
+async fn open(visitor: &Visitor, daemon: &Daemon) -> Answered {
+    visitor.get(daemon.url("/space")).await
+}
+
+/// The page with the widget; the token in it.
+fn shown(answered: &Answered) -> String {
+    assert_eq!(answered.status, 200, "{}", answered.body);
+    guarded(answered, "/space");
+    assert_eq!(answered.header("cache-control"), Some("no-store"));
+    let (_, rest) = answered.body.split_once("data-access-token=\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn owner(sim: &Sim, token: &str) -> Option<usize> {
+    sim.with(|webex| webex.person_of(token))
+}
+
+fn members(sim: &Sim) -> Vec<usize> {
+    sim.with(|webex| webex.members())
+}
+
+#[tokio::test]
+async fn without_the_settings_there_is_no_space() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let granted = visitor.consent(&daemon, 0).await;
+    assert!(!granted.says("/space"), "{}", granted.body);
+    assert!(visitor.cookie_names().is_empty());
+    page(&open(&visitor, &daemon).await, 404, "Nothing here");
+    assert_eq!(counters(&sim).calls.memberships, 0);
+}
+
+#[tokio::test]
+async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() {
+    let sim = sim().await;
+    let daemon = daemon_with(&sim, &[]).await;
+    let (ada, grace, stranger) = (Visitor::new(), Visitor::new(), Visitor::new());
+    let granted = ada.consent(&daemon, 0).await;
+    page(&granted, 200, GRANTED);
+    assert!(granted.says(r#"id="space" href="/space""#), "{}", granted.body);
+    let visit = granted.all("set-cookie").find(|line| line.starts_with("__Host-visit=")).unwrap();
+    assert!(visit.ends_with("; Max-Age=3600; Path=/; HttpOnly; SameSite=Strict; Secure"), "{visit}");
+    grace.consent(&daemon, 1).await;
+    for (visitor, person) in [(&ada, 0), (&grace, 1)] {
+        let opened = open(visitor, &daemon).await;
+        assert_eq!(owner(&sim, &shown(&opened)), Some(person));
+        let id = sim.with(|webex| webex.settings().space_id.clone());
+        assert!(opened.says(&format!("data-destination-id=\"{id}\"")) && !opened.says("id=\"trouble\""));
+    }
+    let refused = open(&stranger, &daemon).await;
+    page(&refused, 403, NO_VISIT);
+    assert_eq!(members(&sim), [0, 1]);
+}
+
+#[tokio::test]
+async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let granted = visitor.consent(&daemon, 0).await;
+    let policy = |answered: &Answered| answered.header("content-security-policy").unwrap().to_owned();
+    for other in [&granted, &visitor.get(daemon.url("/")).await, &open(&Visitor::new(), &daemon).await] {
+        assert!(
+            !policy(other).contains("code.s4d.io") && !policy(other).contains("script"),
+            "{}",
+            policy(other)
+        );
+    }
+    let opened = open(&visitor, &daemon).await;
+    let policy = policy(&opened);
+    assert!(policy.contains("script-src https://code.s4d.io;"), "{policy}");
+    assert!(policy.contains("style-src 'self' https://code.s4d.io;"), "{policy}");
+    assert_eq!(opened.body.matches("<script").count(), 1);
+    assert!(
+        opened.says(r#"<script src="https://code.s4d.io/widget-space/production/bundle.js" defer></script>"#)
+    );
+}
+
+#[tokio::test]
+async fn a_newer_consent_elsewhere_and_forgetting_end_a_visit() {
+    let sim = sim().await;
+    let daemon = daemon_with(&sim, &[]).await;
+    let (first, second) = (Visitor::new(), Visitor::new());
+    first.consent(&daemon, 0).await;
+    shown(&open(&first, &daemon).await);
+    second.consent(&daemon, 0).await;
+    page(&open(&first, &daemon).await, 403, NO_VISIT);
+    shown(&open(&second, &daemon).await);
+    forget(&daemon.state_dir(), "ada@example.com");
+    page(&open(&second, &daemon).await, 403, NO_VISIT);
+}
+
+fn forget(state_dir: &Path, person: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    let command = command.args(["forget", person, "--yes"]).env_clear().env("TOKEND_STATE_DIR", state_dir);
+    assert!(command.output().unwrap().status.success());
+}
+
+#[tokio::test]
+async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let begun = visitor.get(daemon.redirect_uri()).await;
+    let ticket = begun.header("set-cookie").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
+    for made_up in ["", "x", "AAAA", &ticket, &"A".repeat(3000)] {
+        visitor.plant("__Host-visit", made_up);
+        page(&open(&visitor, &daemon).await, 403, NO_VISIT);
+    }
+}
+
+#[tokio::test]
+async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    // One for what follows the consent, one for the first look.
+    spoil(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
+    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    daemon.wait_for_line("the bot could not add them to the space: HTTP 429").await;
+    let opened = open(&visitor, &daemon).await;
+    shown(&opened);
+    assert!(opened.says("The bot could not add you to the space: HTTP 429"), "{}", opened.body);
+    assert!(members(&sim).is_empty());
+    let opened = open(&visitor, &daemon).await;
+    shown(&opened);
+    assert!(!opened.says("could not add you"), "{}", opened.body);
+    assert_eq!(members(&sim), [0]);
+}
+
+#[tokio::test]
+async fn a_bot_that_gets_no_answer_keeps_no_consent_waiting() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::Memberships, 1, FaultKind::Hang);
+    let begun = Instant::now();
+    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    eventually("the bot has asked", || counters(&sim).calls.memberships == 1).await;
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+#[tokio::test]
+async fn whoever_is_in_the_space_already_is_asked_for_once() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    visitor.consent(&daemon, 0).await;
+    daemon.wait_for_line("in the space").await;
+    for _ in 0..3 {
+        shown(&open(&visitor, &daemon).await);
+    }
+    assert_eq!(counters(&sim).calls.memberships, 1);
+    // Another daemon does not know; 409 is as good.
+    let other = daemon_with(&sim, &[]).await;
+    let there = Visitor::new();
+    there.consent(&other, 0).await;
+    other.wait_for_line("in the space").await;
+    assert!(!open(&there, &other).await.says("could not add you"));
+}
+
+#[tokio::test]
+async fn plain_http_shows_the_space_on_this_machine_only() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[crate::support::PLAIN]).await, Visitor::new());
+    visitor.consent(&daemon, 0).await;
+    assert_eq!(visitor.cookie_names(), ["visit"]);
+    shown(&open(&visitor, &daemon).await);
+    assert!(!visitor.get(daemon.url("/")).await.says("id=\"overheard\""));
+    // Not an address of loopback, and yet one that leads here.
+    let abroad = daemon_with(&sim, &[("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth")]).await;
+    page(&open(&visitor, &abroad).await, 403, "This connection is not secure");
+    assert!(visitor.get(abroad.url("/")).await.says("id=\"overheard\""));
+}
