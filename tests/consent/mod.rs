@@ -3,6 +3,7 @@
 mod addresses;
 mod begin;
 mod finish;
+mod granted;
 mod leaving;
 mod pages;
 mod secrets;

@@ -1,0 +1,110 @@
+//! What the last page tells a person about what was granted.
+
+use jiff::ToSpan;
+use webex_sim::Avatar;
+use webex_sim::Person;
+use webex_sim::Settings;
+
+use super::GRANTED;
+use super::page;
+use crate::support::Answered;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::sim;
+use crate::support::sim_with;
+
+fn image_policy(answered: &Answered) -> String {
+    let policy = answered.header("content-security-policy").unwrap();
+    policy.split("; ").find(|rule| rule.starts_with("img-src")).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_last_page_says_what_was_granted_until_when_and_how_to_take_it_back() {
+    let sim = sim().await;
+    let scopes = [("MY_APP_SCOPES", "spark:people_read spark:rooms_read odd:scope")];
+    let (daemon, visitor) = (Daemon::start(&sim, &scopes).await, Visitor::new());
+    let answered = visitor.consent(&daemon, 0).await;
+    page(&answered, 200, GRANTED);
+    assert!(answered.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", answered.body);
+    assert!(answered.says("<li><code>odd:scope</code></li>"), "{}", answered.body);
+    assert!(!answered.says("id=\"missing\""), "{}", answered.body);
+    // 90 days, the life of the refresh token; the day may change while the test runs.
+    let day = |shift: i64| {
+        let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+        now.checked_add(90.days().hours(shift)).unwrap().strftime("%-d %B %Y").to_string()
+    };
+    assert!(answered.says(&day(0)) || answered.says(&day(-1)), "{} in {}", day(0), answered.body);
+    assert!(answered.says(r#"href="https://idbroker.webex.com/idb/profile#/tokens""#), "{}", answered.body);
+    assert!(answered.says("webex-tokend forget <bdi>ada@example.com</bdi>"), "{}", answered.body);
+}
+
+#[tokio::test]
+async fn a_grant_lasts_at_least_as_long_as_its_access_token() {
+    let settings =
+        Settings { access_lifetime: std::time::Duration::from_secs(200 * 86_400), ..Settings::default() };
+    let sim = sim_with(settings).await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let answered = visitor.consent(&daemon, 0).await;
+    let line = daemon.wait_for_line("consent kept").await;
+    let expires = line.rsplit("expires ").next().unwrap().to_owned();
+    assert!(answered.says(&format!("datetime=\"{expires}\"")), "{expires} in {}", answered.body);
+}
+
+#[tokio::test]
+async fn a_picture_is_shown_from_webex_only_and_allowed_on_this_page_only() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let answered = visitor.consent(&daemon, 0).await;
+    let origin = sim.base_url().trim_end_matches("/v1").to_owned();
+    assert_eq!(image_policy(&answered), format!("img-src 'self' {origin}"));
+    assert!(answered.says(&format!("src=\"{origin}/v1/pictures/")), "{}", answered.body);
+    assert!(
+        answered.says(r#"referrerpolicy="no-referrer""#) && answered.says(">AL<img"),
+        "{}",
+        answered.body
+    );
+    assert_eq!(image_policy(&visitor.get(daemon.url("/")).await), "img-src 'self'");
+
+    let webexs = "https://avatar-prod-us-east-2.webexcontent.com/Avtr~V1~a/b\"><script>";
+    for (avatar, policy) in [
+        (Avatar::At(webexs.to_owned()), "img-src 'self' https://avatar-prod-us-east-2.webexcontent.com"),
+        (Avatar::At("https://example.com/picture.png".to_owned()), "img-src 'self'"),
+        (Avatar::None, "img-src 'self'"),
+    ] {
+        let shown = policy.contains("https");
+        sim.with(|webex| webex.settings_mut().avatar = avatar);
+        let answered = visitor.consent(&daemon, 0).await;
+        page(&answered, 200, GRANTED);
+        assert_eq!(image_policy(&answered), policy);
+        assert_eq!(answered.says("id=\"picture\""), shown, "{}", answered.body);
+        assert!(!answered.says("example.com/picture"), "{}", answered.body);
+    }
+}
+
+#[tokio::test]
+async fn long_names_are_cut_and_missing_ones_have_a_substitute() {
+    let people = vec![Person::new(&"ẞ".repeat(300), "long@example.com"), Person::new("", "")];
+    let sim = sim_with(Settings { people, ..Settings::default() }).await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let long = visitor.consent(&daemon, 0).await;
+    assert!(long.says(&"ẞ".repeat(200)) && !long.says(&"ẞ".repeat(201)), "{}", long.body);
+    let nobody = visitor.consent(&daemon, 1).await;
+    page(&nobody, 200, GRANTED);
+    let id = sim.with(|webex| webex.settings().people[1].id.clone());
+    assert!(nobody.says(&format!("webex-tokend forget <bdi>{id}</bdi>")), "{}", nobody.body);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_and_not_granted_is_told() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let begun = visitor.begin(&daemon).await;
+    let mut fewer = begun.clone();
+    fewer.webex =
+        url::Url::parse(&begun.webex.as_str().replace("spark%3Aall%20spark%3Akms", "spark%3Aall")).unwrap();
+    let back = visitor.accept(&fewer, 0).await;
+    let answered = visitor.get(back).await;
+    page(&answered, 200, GRANTED);
+    let (_, missing) = answered.body.split_once("id=\"missing\"").unwrap();
+    assert!(missing.split("</div>").next().unwrap().contains("<code>spark:kms</code>"), "{}", answered.body);
+}
