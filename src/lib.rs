@@ -13,7 +13,7 @@
 //! | [`tokens`] | the live view that readers use: a bounded cache over the store |
 //! | [`health`] | whether the daemon can do its work |
 //! | [`keys`] | API keys at work |
-//! | [`consent`] | one use case: begin -> URL; finish(code, state) -> kept grant; also logins, the device grant, taking over |
+//! | [`consent`] | one use case: begin -> URL; finish(code, state) -> kept grant; also logins, the device grant, taking over, the space |
 //! | [`refresh`] | the other use case: the event loop and one pass of it |
 //! | [`http`] | the door: sockets, TLS, the router, pages, the dashboard; the only map from errors to statuses |
 //! | [`config`] | every setting, typed, defaulted, all mistakes at once |
