@@ -177,7 +177,7 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
     let sim = sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
     visitor.consent(&daemon, 0).await;
-    daemon.wait_for_line("in the space").await;
+    daemon.wait_for_line(": in the space").await;
     for _ in 0..3 {
         shown(&open(&visitor, &daemon).await);
     }
@@ -186,7 +186,7 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
     let other = daemon_with(&sim, &[]).await;
     let there = Visitor::new();
     there.consent(&other, 0).await;
-    other.wait_for_line("in the space").await;
+    other.wait_for_line(": in the space").await;
     assert!(!open(&there, &other).await.says("could not add you"));
 }
 
