@@ -320,6 +320,24 @@ pub struct KeyList {
     pub keys: Vec<Key>,
 }
 
+/// Whether refreshes pause, in the stream of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    /// `open`: they pause; `closed`: they do not.
+    pub state: String,
+    /// When one is tried; null if they do not pause.
+    pub until: Option<String>,
+    /// Why, in a sentence.
+    pub cause: Option<String>,
+}
+
+/// Somebody whose grant is kept no more, in the stream of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Webex's id.
+    pub person_id: String,
+}
+
 /// A one-time link to the dashboard.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DashboardLink {

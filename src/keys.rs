@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::key::KeyRecord;
@@ -35,6 +36,7 @@ pub struct Keys {
     table: RwLock<BTreeMap<String, KeyRecord>>,
     /// One change at a time: a key that is revoked while it is made must not live on in memory.
     changes: Semaphore,
+    revoked: watch::Sender<()>,
 }
 
 /// What a new key should be.
@@ -77,7 +79,13 @@ impl Keys {
     /// The store's.
     pub async fn load(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let table = store.keys().await?.into_iter().map(|key| (key.id.clone(), key)).collect();
-        Ok(Self { store, clock, table: RwLock::new(table), changes: Semaphore::new(1) })
+        Ok(Self {
+            store,
+            clock,
+            table: RwLock::new(table),
+            changes: Semaphore::new(1),
+            revoked: watch::Sender::new(()),
+        })
     }
 
     /// The record of a key that opens something at present.
@@ -95,6 +103,12 @@ impl Keys {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let same = |kept: &&KeyRecord| kept.hash == record.hash && kept.is_alive(now);
         table.get(&record.id).filter(same).cloned()
+    }
+
+    /// Becomes changed whenever a key was revoked: for whoever was let in by one and is still there.
+    #[must_use]
+    pub fn revocations(&self) -> watch::Receiver<()> {
+        self.revoked.subscribe()
     }
 
     /// Notes that a key was used, now and then.
@@ -152,6 +166,7 @@ impl Keys {
         let _change = self.changes.acquire().await;
         let gone = self.store.revoke_key(name.to_owned()).await?;
         self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, key| key.name != name);
+        self.revoked.send_replace(());
         Ok(gone)
     }
 

@@ -10,6 +10,7 @@
 //! | [`api_types`] | the JSON that leaves the daemon |
 //! | [`store`] | what is kept: sealed grants and when they are due; SQLite or memory |
 //! | [`webex`] | what Webex says: the only place that knows its addresses and JSON |
+//! | [`events`] | what changed: a bounded ring for whoever watches |
 //! | [`tokens`] | the live view that readers use: a bounded cache over the store |
 //! | [`health`] | whether the daemon can do its work |
 //! | [`keys`] | API keys at work |
@@ -24,8 +25,8 @@
 //! # The import rule
 //!
 //! Imports go downward only, and siblings never import each other:
-//! `main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex > domain`, with `clock`, `tasks` and
-//! `api_types` beside `domain`. `http` sees neither `store` nor `webex`. `tests/architecture.rs` holds the rule.
+//! `main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex | events > domain`, with `clock`, `tasks`
+//! and `api_types` beside `domain`. `http` sees neither `store` nor `webex`. `tests/architecture.rs` holds the rule.
 
 pub mod api_types;
 pub mod cli;
@@ -34,6 +35,7 @@ pub mod config;
 pub mod consent;
 pub mod daemon;
 pub mod domain;
+pub mod events;
 pub mod health;
 pub mod house;
 pub mod http;

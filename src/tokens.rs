@@ -13,6 +13,7 @@ use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::person::Who;
+use crate::events::Events;
 use crate::store::Store;
 
 pub use crate::store::Cursor;
@@ -26,6 +27,7 @@ const GENERATION: usize = 4096;
 pub struct LiveView {
     store: Arc<dyn Store>,
     cache: Mutex<Cache>,
+    events: Events,
 }
 
 /// Two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten unless
@@ -43,7 +45,13 @@ impl LiveView {
     /// A view of `store` with nothing cached.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, cache: Mutex::new(Cache::default()) }
+        Self { store, cache: Mutex::new(Cache::default()), events: Events::default() }
+    }
+
+    /// What was published here, for whoever watches.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -104,17 +112,24 @@ impl LiveView {
 
     /// Lets readers see that `person`'s grant changed. Called after the change is durable, never before.
     pub fn publish(&self, person: &PersonId) {
-        let mut cache = self.cache();
-        cache.epoch += 1;
-        cache.young.remove(person);
-        cache.old.remove(person);
-        cache.emails.clear();
+        {
+            let mut cache = self.cache();
+            cache.epoch += 1;
+            cache.young.remove(person);
+            cache.old.remove(person);
+            cache.emails.clear();
+        }
+        // Told when the cache can no longer give the old state to whoever hears of it.
+        self.events.person_changed(person);
     }
 
     /// Lets readers see that many grants changed at once.
     pub fn publish_all(&self) {
-        let mut cache = self.cache();
-        *cache = Cache { epoch: cache.epoch + 1, ..Cache::default() };
+        {
+            let mut cache = self.cache();
+            *cache = Cache { epoch: cache.epoch + 1, ..Cache::default() };
+        }
+        self.events.everything_changed();
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whether a connection has a request in flight, and since when it has none: what its watchdog goes by.
 //!
-//! A request is in flight while its handler works. Answers are whole (see `serve::Body`), so a peer that does
-//! not take its answer counts as idle: flow control cannot be used to hold a connection open.
+//! A request is in flight while its handler works. Whole answers (see `flow`) wait for nobody, so a peer that does not
+//! take its answer counts as idle: flow control cannot be used to hold a connection open. Each piece of a flow that is
+//! taken is a sign of life, like a request.
 
 use std::future::Future;
 use std::future::poll_fn;
@@ -60,6 +61,11 @@ impl Activity {
             state.sent = 0;
         });
         InFlight(Arc::clone(self))
+    }
+
+    /// A piece of an answer was taken.
+    pub(super) fn touch(&self) {
+        self.change(|state| state.quiet_since = Instant::now());
     }
 
     /// Whether a request has ever arrived.

@@ -24,6 +24,8 @@ use hyper::service::Service;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -51,6 +53,9 @@ pub(super) struct Door {
 /// A peer that is gone is noticed after interval + time-out, also while its request is in flight.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What we sent and no peer acknowledges for so long ends its connection.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// Bytes of request body a peer may send ahead, per stream; our largest body is far smaller.
 const STREAM_WINDOW: u32 = 32 * 1024;
 /// The same for the whole connection: the least that HTTP/2 allows.
@@ -88,6 +93,7 @@ pub(super) async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("{addr}: no TCP_NODELAY: {error}");
     }
+    notice_death(&stream, addr);
     let guest = Guest { who: addr, activity };
     let Some(secure) = &door.tls else {
         let (stream, peer) = (guest.metered(stream), Peer { addr, secure: false });
@@ -143,6 +149,17 @@ pub(super) async fn local_connection<S, F>(
     log::debug!("{who}: connected");
     let guest = Guest { who, activity };
     door.http1(guest.metered(stream), guest, true, service).await;
+}
+
+/// A peer that vanished without a word acknowledges nothing. A flow writes too little to fill the system's buffer, which
+/// would go on trying for a quarter of an hour.
+fn notice_death(stream: &TcpStream, addr: SocketAddr) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
+        log::debug!("{addr}: no TCP_USER_TIMEOUT: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, addr);
 }
 
 impl<W> Guest<W> {
@@ -272,8 +289,10 @@ where
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
         // In its own box: hyper keeps this future until the answer is taken, which a hostile peer never does.
         let reply = Box::pin(service(request));
+        let activity = Arc::clone(&activity);
         async move {
             let mut answer = reply.await;
+            answer.body_mut().tell(&activity);
             drop(in_flight);
             if last {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

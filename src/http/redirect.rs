@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use http_body_util::Full;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
@@ -58,7 +57,7 @@ pub(super) fn to_https<B>(request: &Request<B>, fallback: &Authority) -> Respons
     // `OPTIONS *` and `CONNECT` name no path.
     let path = request.uri().path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/'));
     let location = format!("https://{authority}{}", path.unwrap_or("/"));
-    let mut answer = Response::new(Full::new(Bytes::from_static(TEXT)));
+    let mut answer = Response::new(Body::new(TEXT));
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

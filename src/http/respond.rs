@@ -46,8 +46,18 @@ const PROBLEM: &str = "application/problem+json";
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let body = body.into();
-    let mut response = Response::new(Body::new(body));
+    of(status, content_type, Body::new(body))
+}
+
+/// What comes when there is something to say. Proxies must not collect it.
+pub(super) fn flow(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = of(StatusCode::OK, content_type, body);
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn of(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
@@ -130,8 +140,10 @@ pub(super) fn later(mut response: Response<Body>, after: Duration) -> Response<B
 
 /// The same answer without its body, as HEAD wants it.
 pub(super) fn head_of(mut response: Response<Body>) -> Response<Body> {
-    let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    // A flow has no length.
+    if let Some(length) = hyper::body::Body::size_hint(response.body()).exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     *response.body_mut() = Body::default();
     response
 }

@@ -8,10 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
 use hyper::Request;
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -29,8 +27,7 @@ use crate::http::crowd::Crowd;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
-/// An answer's body: always whole, so that a peer which reads slowly holds memory only, never a handler.
-pub type Body = Full<Bytes>;
+pub use crate::http::flow::Body;
 
 /// What a peer may take of us before it is sent away.
 #[derive(Clone, Debug)]

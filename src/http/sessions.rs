@@ -8,6 +8,8 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
 use hyper::header;
 use hyper::header::HeaderValue;
@@ -67,6 +69,11 @@ impl Session {
             Caller::Control => "the control socket",
         }
     }
+
+    /// Tells it from others; opens nothing.
+    pub(super) fn id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.id)
+    }
 }
 
 impl Sessions {
@@ -86,13 +93,17 @@ impl Sessions {
 
     /// The session that `headers` show, which counts as used now.
     pub(super) fn of(&self, headers: &HeaderMap) -> Option<Session> {
-        let now = self.clock.now();
-        let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        // Other ports of this host may set a cookie of the same name on plain HTTP: the one that is ours counts.
-        let ids = pairs.filter(|(name, _)| *name == self.cookie()).map(|(_, id)| hash(id));
-        let (session, ()) = ids.filter_map(|id| self.live(id, now, |kept| kept.seen = now)).next()?;
-        Some(session)
+        self.shown(headers, |kept, now| kept.seen = now)
+    }
+
+    /// The same without counting as its use: for what browsers ask by themselves.
+    pub(super) fn unused(&self, headers: &HeaderMap) -> Option<Session> {
+        self.shown(headers, |_, _| ())
+    }
+
+    /// Whether `session` goes on, without counting as its use: for what stays open by itself.
+    pub(super) fn lasts(&self, session: &Session) -> bool {
+        self.live(session.id, self.clock.now(), |_, _| ()).is_some()
     }
 
     /// Begins a session, with an id that nobody had before. The answer is its cookie.
@@ -118,7 +129,16 @@ impl Sessions {
         HeaderValue::from_str(&cookie).ok()
     }
 
-    fn live<T>(&self, id: Hash, now: UnixTime, note: impl FnOnce(&mut Kept) -> T) -> Option<(Session, T)> {
+    fn shown(&self, headers: &HeaderMap, note: fn(&mut Kept, UnixTime)) -> Option<Session> {
+        let now = self.clock.now();
+        let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        // Other ports of this host may set a cookie of the same name on plain HTTP: the one that is ours counts.
+        let ids = pairs.filter(|(name, _)| *name == self.cookie()).map(|(_, id)| hash(id));
+        ids.filter_map(|id| self.live(id, now, note)).next()
+    }
+
+    fn live(&self, id: Hash, now: UnixTime, note: fn(&mut Kept, UnixTime)) -> Option<Session> {
         let mut table = self.table();
         let kept = table.get_mut(&id)?;
         // The key's word counts now, not the one it had when the session began.
@@ -130,8 +150,8 @@ impl Sessions {
             table.remove(&id);
             return None;
         };
-        let noted = note(kept);
-        Some((Session { caller, csrf: kept.csrf.clone(), id }, noted))
+        note(kept, now);
+        Some(Session { caller, csrf: kept.csrf.clone(), id })
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Hash, Kept>> {

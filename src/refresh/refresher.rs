@@ -226,6 +226,9 @@ impl Refresher {
             let repeated = breaker.trouble().is_some_and(|cause| cause.explains(verdict.outcome()));
             (verdict, turn, repeated)
         };
+        if turn.is_some() {
+            self.parts.view.events().breaker_turned();
+        }
         tell_turn(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next).await;

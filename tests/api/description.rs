@@ -149,6 +149,8 @@ fn every_field_of_every_type_is_described() {
         api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
         key => Key,
         api_types::KeyList { keys: vec![] } => KeyList,
+        api_types::Breaker { state: text(), until: some(), cause: some() } => Breaker,
+        api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
         problem => Problem,
     };
@@ -168,7 +170,8 @@ async fn the_document_is_served_as_it_is() {
 #[ignore = "needs schemathesis"]
 async fn schemathesis_finds_no_violation() {
     // A login that is waited for waits: its status is asked for with made-up ids only, or the run would take hours.
-    schemathesis(&["--exclude-path", "/logins/{id}"]).await;
+    // A stream of events does not end by itself.
+    schemathesis(&["--exclude-path", "/logins/{id}", "--exclude-path", "/events"]).await;
     schemathesis(&["--include-path", "/logins/{id}", "--phases", "examples,coverage,fuzzing"]).await;
 }
 

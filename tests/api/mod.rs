@@ -1,6 +1,7 @@
 //! The API, over real TLS and a real Unix socket, in front of a simulated Webex.
 
 mod description;
+mod events;
 mod intake;
 mod keys;
 mod requests;

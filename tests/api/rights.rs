@@ -21,6 +21,8 @@ fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
         _ => None,
     };
     let body = body.filter(|_| method == Method::POST);
+    // A stream does not end, so its route is asked wrongly.
+    let pattern = if pattern == "/events" { "/events?nothing" } else { pattern };
     (pattern.replace("{person}", person).replace("{name}", "nothing").replace("{id}", "nothing"), body)
 }
 

@@ -1,5 +1,6 @@
 //! The operators' dashboard, over real sockets, as browsers and as their enemies meet it.
 
+mod events;
 mod links;
 mod sessions;
 mod world;

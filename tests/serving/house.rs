@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
-use http_body_util::Full;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -151,7 +150,7 @@ pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<Bod
 pub(super) const HONEST: &str = "GET /honest true";
 
 pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
-    Response::new(Full::new(text.into()))
+    Response::new(Body::new(text))
 }
 
 /// A service whose handlers say that they began, and end when they are let go.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
+use hyper::HeaderMap;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header;
@@ -22,6 +23,8 @@ pub(super) struct Ask {
     /// The path's `{…}`, decoded; empty if there is none.
     pub(super) named: String,
     pub(super) caller: Caller,
+    /// The last event that a client of a stream saw before it was cut off.
+    pub(super) last_event: Option<String>,
     query: String,
     body: Bytes,
 }
@@ -39,7 +42,8 @@ impl Ask {
         }
         let named = decoded(named)
             .ok_or_else(|| Refusal::BadRequest("The path is not percent-encoded UTF-8.".to_owned()))?;
-        Ok(Self { named, caller, query: request.uri().query().unwrap_or_default().to_owned(), body })
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        Ok(Self { named, caller, last_event: last_event(request.headers()), query, body })
     }
 
     /// The query, if nothing but `known` stands in it.
@@ -130,6 +134,12 @@ impl Query {
 /// The cursor as it is given out. Nothing in it is meant to be understood.
 pub(super) fn cursor(cursor: Cursor) -> String {
     format!("{:016x}", cursor.0.max(0))
+}
+
+/// One that is no text is no event of ours, but was meant to be one.
+pub(in crate::http) fn last_event(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("last-event-id")?;
+    Some(id.to_str().unwrap_or_default().to_owned())
 }
 
 fn is_json(kind: &str) -> bool {

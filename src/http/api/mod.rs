@@ -3,6 +3,7 @@
 
 mod ask;
 mod dashboard_links;
+pub(super) mod events;
 mod intake;
 mod keys;
 mod outlook;
@@ -31,6 +32,7 @@ use crate::domain::schedule::Policy;
 use crate::health::Health;
 use crate::http::api::ask::Ask;
 use crate::http::body;
+use crate::http::listeners::Listeners;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -40,6 +42,7 @@ use crate::refresh::Refresher;
 use crate::tasks::Tasks;
 use crate::tokens::LiveView;
 
+pub(super) use crate::http::api::ask::last_event;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
@@ -74,7 +77,13 @@ pub struct Parts {
 
 /// The API. Clones share it, and the dashboard's sessions with it.
 #[derive(Clone)]
-pub struct Api(Arc<Parts>, Arc<Sessions>);
+pub struct Api(Arc<Parts>, Arc<Own>);
+
+/// What the API keeps by itself, in memory.
+struct Own {
+    sessions: Sessions,
+    listeners: Listeners,
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -130,7 +139,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let secure = parts.redirect_uri.starts_with("https:");
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), secure);
-        Self(Arc::new(parts), Arc::new(sessions))
+        Self(Arc::new(parts), Arc::new(Own { sessions, listeners: Listeners::default() }))
     }
 
     /// Answers one request to `/api/v1/…`; never fails.
@@ -150,7 +159,11 @@ impl Api {
     }
 
     pub(super) fn sessions(&self) -> &Sessions {
-        &self.1
+        &self.1.sessions
+    }
+
+    fn listeners(&self) -> &Listeners {
+        &self.1.listeners
     }
 
     /// Takes the body first, within its limits.

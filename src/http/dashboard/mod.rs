@@ -13,8 +13,11 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::Url;
+use url::form_urlencoded;
 
 use crate::http::api::Api;
+use crate::http::api::events::Holder;
+use crate::http::api::last_event;
 use crate::http::auth::Auth;
 use crate::http::dashboard::form::Origin;
 use crate::http::pages::Frame;
@@ -73,6 +76,7 @@ impl Dashboard {
             (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
             (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
             (Some(Asked::Send), "/open") => self.open_link(request).await,
+            (Some(Asked::Look), "/events") => self.events(&request),
             (None, _) => respond::wrong_method("GET, HEAD, POST"),
             (Some(method), room) => {
                 let Some(session) = self.sessions().of(request.headers()) else {
@@ -86,6 +90,19 @@ impl Dashboard {
                 }
             }
         }
+    }
+
+    /// The API's stream of events, for a session. A page may say in `since` how far its own state goes; a browser that
+    /// comes again says so itself.
+    fn events(&self, request: &Request<Incoming>) -> Response<Body> {
+        let Some(session) = self.sessions().unused(request.headers()) else {
+            return respond::plain(StatusCode::UNAUTHORIZED, "Sign in first.\n");
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let since = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "since");
+        let since = last_event(request.headers()).or_else(|| since.map(|(_, id)| id.into_owned()));
+        let stream = self.api.events(Holder::Session(session), since.as_deref());
+        stream.unwrap_or_else(|why| respond::refusal(&why))
     }
 
     fn sessions(&self) -> &Sessions {

@@ -1,0 +1,89 @@
+//! An answer's body: whole, or a flow of pieces that come when there is something to say.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::body::Frame;
+use hyper::body::SizeHint;
+use tokio::sync::mpsc;
+
+use crate::http::activity::Activity;
+
+/// An answer's body. A whole one holds memory only while a peer reads slowly, never a handler. A flow holds one piece,
+/// and its connection counts as busy at each piece that the peer's side takes: one that takes none for too long is
+/// closed like any idle one.
+#[derive(Debug)]
+pub struct Body(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Full<Bytes>),
+    Flow { pieces: mpsc::Receiver<Bytes>, activity: Option<Arc<Activity>> },
+}
+
+impl Body {
+    /// All of it at once.
+    pub fn new(whole: impl Into<Bytes>) -> Self {
+        Self(Kind::Whole(Full::new(whole.into())))
+    }
+
+    /// What comes out of `pieces`, to the end of it.
+    #[must_use]
+    pub fn flow(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self(Kind::Flow { pieces, activity: None })
+    }
+
+    /// Lets the connection know of every piece that is taken.
+    pub(super) fn tell(&mut self, connection: &Arc<Activity>) {
+        if let Kind::Flow { activity, .. } = &mut self.0 {
+            *activity = Some(Arc::clone(connection));
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::new(Bytes::new())
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.0 {
+            Kind::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Kind::Flow { pieces, activity } => {
+                let piece = ready!(pieces.poll_recv(context));
+                if let Some(activity) = activity {
+                    activity.touch();
+                }
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(whole) => whole.is_end_stream(),
+            Kind::Flow { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(whole) => whole.size_hint(),
+            Kind::Flow { .. } => SizeHint::default(),
+        }
+    }
+}

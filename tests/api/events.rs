@@ -1,0 +1,415 @@
+//! The stream of events: what comes, to whom, for how long, and what never does.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use reqwest::Method;
+use reqwest::RequestBuilder;
+use reqwest::Response;
+use serde_json::Value;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::events::KEPT;
+use webex_tokend::http::api::Caller;
+use webex_tokend::http::serve::Body;
+
+use super::world::Way;
+use super::world::World;
+
+/// What takes longer hangs.
+const HANGS: Duration = Duration::from_secs(20);
+
+/// One block of a stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Event {
+    id: String,
+    /// Empty for a sign of life.
+    name: String,
+    data: Value,
+}
+
+fn event(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        match line.split_once(": ") {
+            Some(("id", id)) => event.id = id.to_owned(),
+            Some(("event", name)) => event.name = name.to_owned(),
+            Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+            Some(("retry", _)) => {}
+            _ => assert_eq!(line, ":", "{block}"),
+        }
+    }
+    assert!(!event.id.is_empty(), "no id: {block}");
+    event
+}
+
+/// A client of a stream.
+struct Stream {
+    response: Response,
+    text: String,
+    read: usize,
+}
+
+impl Stream {
+    /// Opens one that is there, and has said hello.
+    async fn open(request: RequestBuilder) -> (Self, Event) {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let mut stream = Self { response, text: String::new(), read: 0 };
+        let hello = stream.any().await.unwrap();
+        assert!(stream.text.starts_with("retry: "), "{}", stream.text);
+        (stream, hello)
+    }
+
+    /// The next block; `None` at the end.
+    async fn any(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, _)) = self.text[self.read..].split_once("\n\n") {
+                self.read += block.len() + 2;
+                return Some(event(block));
+            }
+            let chunk = timeout(HANGS, self.response.chunk()).await.expect("nothing comes").unwrap()?;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            let event = self.any().await.expect("the stream has ended");
+            if !event.name.is_empty() {
+                return event;
+            }
+        }
+    }
+
+    async fn person(&mut self, id: &PersonId) -> Value {
+        let event = self.next().await;
+        assert_eq!((event.name.as_str(), event.data["person_id"].as_str()), ("person", Some(id.as_str())));
+        event.data
+    }
+
+    /// Whether it ends, without another event.
+    async fn ends(mut self) {
+        while let Some(event) = self.any().await {
+            assert_eq!(event.name, "", "{event:?}");
+        }
+    }
+}
+
+async fn stream(world: &World, way: Way<'_>) -> Stream {
+    Stream::open(world.request(way, Method::GET, "/events")).await.0
+}
+
+async fn refresh(world: &World, person: &PersonId) -> Value {
+    let asked = Some(json!({"force": true}));
+    let path = format!("/people/{person}/refresh");
+    world.ask(Way::Control, Method::POST, &path, asked).await.json()
+}
+
+async fn forget(world: &World, person: &PersonId) {
+    let path = format!("/people/{person}");
+    assert_eq!(world.ask(Way::Control, Method::DELETE, &path, None).await.status, 204);
+}
+
+#[tokio::test]
+async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    let key = world.key_that_can("read").await;
+    let old = world.request(Way::Key(&key), Method::GET, "/events");
+    let first_version =
+        world.client().http1_only().build().unwrap().get(world.url("/events")).bearer_auth(&key);
+    let mut streams = vec![
+        Stream::open(old).await.0,
+        Stream::open(first_version).await.0,
+        stream(&world, Way::Control).await,
+    ];
+    let refreshed = refresh(&world, &ada).await;
+    for stream in &mut streams {
+        assert_eq!(stream.person(&ada).await, refreshed["person"]);
+    }
+    let now_ms = world.sim.now_ms();
+    let minted = world.sim.with(|webex| webex.mint(now_ms, 1));
+    let asked = json!({"refresh_token": minted.refresh_token});
+    let imported = world.ask(Way::Control, Method::POST, "/import", Some(asked)).await.json();
+    let grace = PersonId::parse(imported["person"]["person_id"].as_str().unwrap()).unwrap();
+    for stream in &mut streams {
+        assert_eq!(stream.person(&grace).await["state"], "fresh");
+    }
+    forget(&world, &ada).await;
+    for stream in &mut streams {
+        let gone = stream.next().await;
+        assert_eq!((gone.name.as_str(), gone.data), ("forgotten", json!({"person_id": ada.as_str()})));
+    }
+    assert_eq!(streams[0].response.version(), reqwest::Version::HTTP_2);
+    assert_eq!(streams[1].response.version(), reqwest::Version::HTTP_11);
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_in_a_stream() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    let mut stream = stream(&world, Way::Control).await;
+    let mut secrets = Vec::new();
+    for _ in 0..3 {
+        refresh(&world, &ada).await;
+        stream.person(&ada).await;
+        let grant = world.house.view.look(&ada).await.unwrap().unwrap();
+        secrets.push(grant.tokens.access_token.clone());
+        secrets.push(grant.tokens.refresh_token.clone());
+    }
+    for secret in secrets {
+        assert!(!stream.text.contains(secret.expose()), "{}", stream.text);
+    }
+    assert!(!stream.text.contains("_token\""), "{}", stream.text);
+}
+
+#[tokio::test]
+async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
+    let world = World::new().await;
+    let (ada, grace, alan) = (world.fresh(0).await, world.fresh(1).await, world.fresh(2).await);
+    let (mut first, _) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
+    refresh(&world, &ada).await;
+    let seen = first.next().await;
+    drop(first);
+    for _ in 0..3 {
+        refresh(&world, &grace).await;
+    }
+    let newest = refresh(&world, &grace).await["person"].clone();
+    forget(&world, &alan).await;
+    let again = |id: &str| world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
+    let (mut second, hello) = Stream::open(again(&seen.id)).await;
+    assert_eq!((hello.name.as_str(), &hello.id), ("", &seen.id));
+    assert_eq!(second.person(&grace).await, newest);
+    let last = second.next().await;
+    assert_eq!(last.name, "forgotten");
+    let number = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
+    assert!(number(&seen.id) < number(&last.id));
+    // The same as a parameter, for clients that cannot set the header at first.
+    let path = format!("/events?since={}", seen.id);
+    let (mut third, _) = Stream::open(world.request(Way::Control, Method::GET, &path)).await;
+    assert_eq!(third.person(&grace).await, newest);
+    // And nothing is told twice.
+    let (mut fourth, _) = Stream::open(again(&last.id)).await;
+    refresh(&world, &ada).await;
+    fourth.person(&ada).await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
+    let world = World::new().await;
+    let other = World::new().await;
+    let ada = world.fresh(0).await;
+    other.fresh(0).await;
+    let (_, elsewhere) = Stream::open(other.request(Way::Control, Method::GET, "/events")).await;
+    let (_, hello) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
+    assert_eq!(hello.name, "");
+    let (run, _) = hello.id.split_once('-').unwrap();
+    for id in [elsewhere.id.as_str(), "", "nonsense", &format!("{run}-99"), &"x".repeat(5000)] {
+        let request = world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
+        let (mut stream, first) = Stream::open(request).await;
+        assert_eq!((first.name.as_str(), &first.data), ("reset", &json!({})), "{id}");
+        refresh(&world, &ada).await;
+        stream.person(&ada).await;
+    }
+    // Too far behind.
+    for n in 0..=KEPT {
+        world.house.view.publish(&PersonId::parse(&format!("person-{n}")).unwrap());
+    }
+    let request = world.request(Way::Control, Method::GET, "/events").header("last-event-id", &hello.id);
+    let (_, first) = Stream::open(request).await;
+    assert_eq!(first.name, "reset");
+    // A change of everything, while somebody watches.
+    let mut stream = stream(&world, Way::Control).await;
+    world.house.view.publish_all();
+    assert_eq!(stream.next().await.name, "reset");
+}
+
+#[tokio::test]
+async fn a_key_for_one_person_hears_of_nobody_else() {
+    let world = World::new().await;
+    let (ada, grace) = (world.fresh(0).await, world.fresh(1).await);
+    let key = world.key(json!({"name": "graces", "can": ["read"], "persons": ["grace@example.com"]})).await;
+    let mut stream = stream(&world, Way::Key(&key)).await;
+    refresh(&world, &ada).await;
+    forget(&world, &ada).await;
+    refresh(&world, &grace).await;
+    stream.person(&grace).await;
+    assert!(!stream.text.contains(ada.as_str()), "{}", stream.text);
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_once_when_its_key_is_revoked() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    let (one, other) = (world.key_that_can("read").await, world.key_that_can("admin").await);
+    let (stream, mut others) = (stream(&world, Way::Key(&one)).await, stream(&world, Way::Key(&other)).await);
+    let begun = Instant::now();
+    world.ask(Way::Control, Method::DELETE, "/keys/can%20read", None).await;
+    refresh(&world, &ada).await;
+    stream.ends().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "only a heartbeat noticed it");
+    others.person(&ada).await;
+}
+
+#[tokio::test]
+async fn streams_end_with_the_daemon_and_hold_it_up_for_nothing() {
+    let world = World::new().await;
+    let key = world.key_that_can("read").await;
+    let streams = [stream(&world, Way::Key(&key)).await, stream(&world, Way::Control).await];
+    let begun = Instant::now();
+    world.house.tasks.stop();
+    for stream in streams {
+        stream.ends().await;
+    }
+    timeout(HANGS, world.house.tasks.drained()).await.expect("the end hangs");
+    assert!(begun.elapsed() < Duration::from_secs(5), "the streams were cut off, not ended");
+}
+
+#[tokio::test]
+async fn the_breakers_turns_are_told() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    let mut stream = stream(&world, Way::Control).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
+    world
+        .sim
+        .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind }));
+    refresh(&world, &ada).await;
+    let mut events = [stream.next().await, stream.next().await];
+    events.sort_by(|a, b| a.name.cmp(&b.name));
+    let [breaker, person] = events;
+    assert_eq!((breaker.name.as_str(), person.name.as_str()), ("breaker", "person"));
+    assert_eq!(breaker.data["state"], "open");
+    assert!(breaker.data["until"].is_string() && breaker.data["cause"].is_string(), "{breaker:?}");
+}
+
+#[tokio::test]
+async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
+    let world = World::new().await;
+    let mut open = Vec::new();
+    for n in 0..4 {
+        let key = world.key(json!({"name": format!("key {n}")})).await;
+        let client = world.client().build().unwrap();
+        for _ in 0..16 {
+            let request = client.get(world.url("/events")).bearer_auth(&key);
+            open.push(Stream::open(request).await.0);
+        }
+        let more = world.ask(Way::Key(&key), Method::GET, "/events", None).await;
+        assert_eq!((more.status, more.code().as_str()), (429, "too_many_requests"), "{n}");
+        assert!(!more.header("retry-after").is_empty());
+    }
+    assert_eq!(world.get("/events").await.status, 429, "all together");
+    drop(open);
+    let come_again = async {
+        while world.request(Way::Control, Method::GET, "/events").send().await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(HANGS, come_again).await.expect("no place comes back");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_costs_little_and_then_hears_the_newest() {
+    let world = World::new().await;
+    let mut people = Vec::new();
+    for index in 0..3 {
+        people.push(world.fresh(index).await);
+    }
+    let mut slow = UnixStream::connect(&world.socket).await.unwrap();
+    slow.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut first = [0; 1];
+    slow.read_exact(&mut first).await.unwrap();
+    let burst = 30_000;
+    for n in 0..burst {
+        world.house.view.publish(&people[n % 3]);
+        if n % 10 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let newest = refresh(&world, &people[2]).await["person"]["renewed_at"].as_str().unwrap().to_owned();
+    let (mut text, mut piece) = (String::new(), vec![0; 64 * 1024]);
+    // All that was kept for it; then nothing more comes.
+    while let Ok(read) = timeout(Duration::from_secs(2), slow.read(&mut piece)).await {
+        let read = read.unwrap();
+        assert!(read > 0, "the stream ended");
+        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    let told = text.matches("event: person").count();
+    assert!(told > 3 && told < burst / 10, "{told} events were kept");
+    let last = text.rsplit(&format!("\"person_id\":\"{}\"", people[2])).next().unwrap();
+    assert!(last.contains(&newest), "{last}");
+}
+
+/// The body of a stream, without any socket.
+async fn body(world: &World, caller: Caller) -> Body {
+    let request = hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
+    let response = world.api.answer(request, caller).await;
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+async fn piece(body: &mut Body) -> Option<Event> {
+    let frame = body.frame().await?.unwrap().into_data().unwrap();
+    Some(event(std::str::from_utf8(&frame).unwrap().trim_end()))
+}
+
+#[tokio::test]
+async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
+    let world = World::new().await;
+    let (ada, grace) = (world.fresh(0).await, world.fresh(1).await);
+    world.key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
+    let key = world.house.keys.list().remove(0);
+    tokio::time::pause();
+    let mut body = body(&world, Caller::Key(key)).await;
+    let hello = piece(&mut body).await.unwrap();
+    world.house.view.publish(&ada);
+    let mut begun = Instant::now();
+    for _ in 0..3 {
+        let life = piece(&mut body).await.unwrap();
+        assert_eq!(life.name, "");
+        assert_ne!(life.id, hello.id, "what was not for these eyes would be looked at again");
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(15) && took < Duration::from_secs(16), "{took:?}");
+        begun = Instant::now();
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
+    let world = World::new().await;
+    tokio::time::pause();
+    let mut bodies = Vec::new();
+    for _ in 0..16 {
+        bodies.push(body(&world, Caller::Control).await);
+    }
+    let request = || hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
+    assert_eq!(world.api.answer(request(), Caller::Control).await.status(), 429);
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert_eq!(world.api.answer(request(), Caller::Control).await.status(), 200);
+    for mut body in bodies {
+        assert!(piece(&mut body).await.is_some(), "what was there is still to be had");
+        assert!(piece(&mut body).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_head_opens_no_stream() {
+    let world = World::new().await;
+    for _ in 0..40 {
+        let answer = world.ask(Way::Control, Method::HEAD, "/events", None).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
+        assert_eq!(answer.header("content-length"), "");
+    }
+}

@@ -1,0 +1,86 @@
+//! The stream of events, for a session.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::Response;
+use tokio::time::timeout;
+use webex_tokend::domain::person::PersonId;
+
+use super::world::Browser;
+use super::world::World;
+
+const HANGS: Duration = Duration::from_secs(20);
+
+async fn open(browser: &Browser) -> Response {
+    browser.request(Method::GET, "/dashboard/events").send().await.unwrap()
+}
+
+/// The next piece; `None` at the end.
+async fn piece(response: &mut Response) -> Option<String> {
+    loop {
+        let piece = timeout(HANGS, response.chunk()).await.expect("nothing comes").unwrap()?;
+        // HTTP/2 may end with an empty one.
+        if !piece.is_empty() {
+            return Some(String::from_utf8(piece.to_vec()).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    let mut stream = open(&browser).await;
+    assert_eq!(
+        (stream.status().as_u16(), &stream.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    assert!(piece(&mut stream).await.unwrap().starts_with("retry: "));
+    let somebody = PersonId::parse("somebody").unwrap();
+    world.house.view.publish(&somebody);
+    let told = piece(&mut stream).await.unwrap();
+    assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"somebody\"}\nid: "), "{told}");
+    // Coming again, as browsers do.
+    let id = told.trim_end().rsplit("id: ").next().unwrap().to_owned();
+    world.house.view.publish(&somebody);
+    let again = browser.request(Method::GET, "/dashboard/events").header("last-event-id", &id);
+    let mut again = again.send().await.unwrap();
+    piece(&mut again).await.unwrap();
+    assert!(piece(&mut again).await.unwrap().contains("somebody"));
+    let since = browser.request(Method::GET, "/dashboard/events?since=nonsense").send();
+    assert!(piece(&mut since.await.unwrap()).await.unwrap().contains("event: reset"));
+    piece(&mut stream).await.unwrap();
+
+    let csrf = browser.get("/dashboard").await.csrf();
+    assert_eq!(browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await.status, 303);
+    world.house.view.publish(&somebody);
+    assert_eq!(piece(&mut stream).await, None, "told after the end of the session");
+}
+
+#[tokio::test]
+async fn nobody_hears_anything_without_a_session_or_after_its_key() {
+    let world = World::secure().await;
+    let stranger = world.browser();
+    let refused = open(&stranger).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().get("location")), (401, None));
+    let browser = world.operator("op").await;
+    let mut stream = open(&browser).await;
+    piece(&mut stream).await.unwrap();
+    assert!(world.house.keys.revoke("op").await.unwrap());
+    assert_eq!(piece(&mut stream).await, None);
+    assert_eq!(open(&browser).await.status(), 401);
+}
+
+#[tokio::test]
+async fn an_open_stream_keeps_no_session_alive() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    for _ in 0..3 {
+        world.clock.turn(Duration::from_secs(15 * 60));
+        assert_eq!(open(&browser).await.status(), 200);
+    }
+    world.clock.turn(Duration::from_secs(15 * 60));
+    assert_eq!(open(&browser).await.status(), 401);
+    assert!(!browser.is_in().await);
+}
