@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 use webex_tokend::http::serve::Body;
+use webex_tokend::tasks::Tasks;
 
 use super::house::HANGS;
 use super::house::House;
@@ -27,7 +28,7 @@ async fn flowing(bytes: usize, pause: Duration) -> (House, Arc<Semaphore>) {
     let house = House::tls(quick(), move |_, _| {
         let (sender, pieces) = mpsc::channel(1);
         let count = count.clone();
-        tokio::spawn(async move {
+        Tasks::new().spawn("flow", async move {
             while sender.send(Bytes::from(vec![b'x'; bytes])).await.is_ok() {
                 sleep(pause).await;
             }
