@@ -257,9 +257,9 @@ async fn a_stream_ends_at_once_when_its_key_is_revoked() {
     let (stream, mut others) = (stream(&world, Way::Key(&one)).await, stream(&world, Way::Key(&other)).await);
     let begun = Instant::now();
     world.ask(Way::Control, Method::DELETE, "/keys/can%20read", None).await;
-    refresh(&world, &ada).await;
     stream.ends().await;
     assert!(begun.elapsed() < Duration::from_secs(10), "only a heartbeat noticed it");
+    refresh(&world, &ada).await;
     others.person(&ada).await;
 }
 
@@ -402,6 +402,22 @@ async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
         assert!(piece(&mut body).await.is_some(), "what was there is still to be had");
         assert!(piece(&mut body).await.is_none());
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_slow_reader_does_not_go_out_after_its_key() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    world.key_that_can("read").await;
+    let mut body = body(&world, Caller::Key(world.house.keys.list().remove(0))).await;
+    // The hello fills the only place; the change waits for it to be taken.
+    world.house.view.publish(&ada);
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.house.keys.revoke("can read").await.unwrap());
+    assert_eq!(piece(&mut body).await.unwrap().name, "");
+    assert!(piece(&mut body).await.is_none());
 }
 
 #[tokio::test]
