@@ -1,6 +1,7 @@
 //! People in real browsers. Ignored unless asked for, since they need Chromium and chromedriver.
 
 mod axe;
+mod dashboard;
 mod hands;
 mod looks;
 mod people;

@@ -136,6 +136,12 @@ impl Browser {
         self.post(&format!("element/{element}/click"), json!({})).await;
     }
 
+    /// Types this there.
+    pub(super) async fn write(&self, css: &str, text: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("element/{element}/value"), json!({ "text": text })).await;
+    }
+
     /// What a person reads there.
     pub(super) async fn text(&self, css: &str) -> String {
         let element = self.find(css).await;
