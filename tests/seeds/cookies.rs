@@ -57,7 +57,8 @@ fn carried(cookies: Cookies, header: &[u8]) {
     let lines: Vec<&str> = set.iter().map(|line| line.to_str().unwrap()).collect();
     assert_eq!(lines[0], format!("{prefix}new=sealed; Max-Age=900{tail}"));
     let mut jar: BTreeSet<&str> = ours().map(|(name, _)| name).chain(["new"]).collect();
-    let many = jar.len() > MOST_OF_A_BROWSER;
+    // No browser sends as many, or one twice; of what is made up, the next answer takes back the rest.
+    let many = ours().count() > MOST_OF_A_BROWSER;
     for line in &lines[1..] {
         let dropped =
             line.strip_prefix(prefix).unwrap().strip_suffix(&format!("=; Max-Age=0{tail}")).unwrap();
