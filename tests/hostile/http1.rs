@@ -122,13 +122,14 @@ async fn nothing_is_smuggled_behind_a_request() {
     let siege = Siege::new().await;
     let port = siege.daemon.port();
     let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Who has a key has their body read, and their connection kept.
+    let key = format!("/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}", siege.key);
+    let firsts = ["/healthz HTTP/1.1", "/oauth HTTP/1.1", "/api/v1/keys HTTP/1.1", &key];
     let attack = async {
-        let all = LENGTHS
-            .iter()
-            .flat_map(|lengths| ["/healthz", "/oauth", "/api/v1/keys"].map(|path| (lengths, path)));
+        let all = LENGTHS.iter().flat_map(|lengths| firsts.map(|first| (lengths, first)));
         let tried = crowd(all.clone().count(), |n| {
-            let (lengths, path) = all.clone().nth(n).unwrap();
-            let asked = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{behind}");
+            let (lengths, first) = all.clone().nth(n).unwrap();
+            let asked = format!("POST {first}\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{behind}");
             alone(port, asked)
         });
         tried.await.len() as u64
