@@ -70,10 +70,10 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// How long a daemon lives: one in three dies while it starts.
-    fn life(&mut self) -> Duration {
-        let ms = if self.below(3) == 0 { 5 + self.below(120) } else { 125 + self.below(1_376) };
-        Duration::from_millis(ms)
+    /// How long a daemon lives, and whether that counts from its start (one in three) or from when it listens.
+    fn life(&mut self) -> (bool, Duration) {
+        let young = self.below(3) == 0;
+        (young, Duration::from_millis(5 + self.below(if young { 120 } else { 1_400 })))
     }
 }
 
@@ -172,7 +172,11 @@ async fn survive(settings: Settings, kills: usize, seed: u64) {
 async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mut dice: Dice) -> Struck {
     let mut struck = Struck::default();
     while struck.kills < kills {
-        tokio::time::sleep(dice.life()).await;
+        let (young, life) = dice.life();
+        if !young {
+            eventually("it listens", || listens(daemon) || daemon.has_ended()).await;
+        }
+        tokio::time::sleep(life).await;
         let in_flight = counters(load.sim()).in_flight;
         // The port is free while no daemon runs: another test may have looked at it in that very moment.
         if daemon.has_ended() && daemon.log().iter().any(|line| line.contains("cannot listen")) {
@@ -182,7 +186,7 @@ async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mu
         assert!(!daemon.has_ended(), "it ended by itself");
         daemon.kill9();
         struck.kills += 1;
-        struck.starting += usize::from(!daemon.log().iter().any(|line| line.contains("listening on")));
+        struck.starting += usize::from(!listens(daemon));
         struck.refreshing += usize::from(in_flight > 0);
         let log = daemon.log();
         let panics = log.iter().filter(|line| line.contains("panicked"));
@@ -194,6 +198,10 @@ async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mu
     }
     daemon.wait_for_line("listening on").await;
     struck
+}
+
+fn listens(daemon: &Daemon) -> bool {
+    daemon.log().iter().any(|line| line.contains("listening on"))
 }
 
 /// By real consents, some at once.
