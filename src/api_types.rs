@@ -187,6 +187,49 @@ pub struct Plan {
     pub next: Option<String>,
 }
 
+/// How the daemon is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// Null while the store cannot say.
+    pub people: Option<Tally>,
+    /// Whether refreshes of everybody pause.
+    pub breaker: Breaker,
+    /// `ok` or `failing`.
+    pub store: String,
+    /// As `/readyz` says.
+    pub ready: bool,
+    /// When this process began.
+    pub started_at: String,
+}
+
+/// Persons by [`Person::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the states' own words")]
+pub struct Tally {
+    pub fresh: u64,
+    pub due: u64,
+    pub retrying: u64,
+    pub consent_needed: u64,
+    pub total: u64,
+}
+
+/// Whether refreshes of everybody pause, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    /// `closed`, `open` or `probing`.
+    pub state: String,
+    /// `client_refused`, `busy` or `many_failing`.
+    pub cause: Option<String>,
+    /// The cause in a sentence, and what to do.
+    pub says: Option<String>,
+    /// When the trouble began.
+    pub since: Option<String>,
+    /// When the next one may be sent; in the past when it only waits for somebody to be due.
+    pub until: Option<String>,
+}
+
 /// What a login is begun with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -318,17 +361,6 @@ impl std::fmt::Debug for KeyMade {
 pub struct KeyList {
     /// Oldest first.
     pub keys: Vec<Key>,
-}
-
-/// Whether refreshes pause, in the stream of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Breaker {
-    /// `open`: they pause; `closed`: they do not.
-    pub state: String,
-    /// When one is tried; null if they do not pause.
-    pub until: Option<String>,
-    /// Why, in a sentence.
-    pub cause: Option<String>,
 }
 
 /// Somebody whose grant is kept no more, in the stream of events.

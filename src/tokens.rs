@@ -13,12 +13,14 @@ use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::person::Who;
+use crate::domain::time::UnixTime;
 use crate::events::Events;
 use crate::store::Store;
 
 pub use crate::store::Cursor;
 pub use crate::store::Page;
 pub use crate::store::StoreError;
+pub use crate::store::Tally;
 
 /// Grants in each of the two generations; about a kilobyte each.
 const GENERATION: usize = 4096;
@@ -108,6 +110,14 @@ impl LiveView {
     /// The store's.
     pub async fn list(&self, page: Page) -> Result<Vec<(Cursor, Grant)>, StoreError> {
         self.store.list(page).await
+    }
+
+    /// How many grants are in which state.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tally(&self, now: UnixTime) -> Result<Tally, StoreError> {
+        self.store.tally(now).await
     }
 
     /// Lets readers see that `person`'s grant changed. Called after the change is durable, never before.

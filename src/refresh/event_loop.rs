@@ -34,6 +34,8 @@ pub struct EventLoop {
     regular: UnixTime,
     /// When the breaker lets the next refresh through.
     held_until: Option<UnixTime>,
+    /// When the store is tried again, if it failed.
+    retry_at: Option<UnixTime>,
     /// The clock and the timer when they were last compared.
     compared: (UnixTime, Instant),
 }
@@ -44,7 +46,16 @@ impl EventLoop {
     pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
         let compared = (refresher.parts().clock.now(), Instant::now());
-        Self { refresher, wake, stopping, pass, regular: UnixTime::NEVER, held_until: None, compared }
+        Self {
+            refresher,
+            wake,
+            stopping,
+            pass,
+            regular: UnixTime::NEVER,
+            held_until: None,
+            retry_at: None,
+            compared,
+        }
     }
 
     /// Runs until it is told to stop; finishes the refreshes under way then.
@@ -76,7 +87,7 @@ impl EventLoop {
         log::info!("event loop: looking for old tokens");
         self.refresher.prepare_again().await;
         self.refresher.keep_breaker().await;
-        self.held_until = None;
+        (self.held_until, self.retry_at) = (None, None);
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
             self.compare_clocks().await;
@@ -86,6 +97,10 @@ impl EventLoop {
                 Step::Later(wait) => self.one_ended(wait).await,
                 Step::Done(held_until) => {
                     self.held_until = held_until;
+                    started_all = true;
+                }
+                Step::Failed(retry_at) => {
+                    self.retry_at = Some(retry_at);
                     started_all = true;
                 }
             }
@@ -131,8 +146,11 @@ impl EventLoop {
         }
     }
 
-    /// The next wake: the regular one, or an early one, but not while the breaker holds.
+    /// The next wake: the regular one, or an early one, but not while the breaker holds or the store fails.
     async fn until(&self, earliest: UnixTime) -> UnixTime {
+        if let Some(retry_at) = self.retry_at {
+            return retry_at.max(earliest).min(self.regular);
+        }
         let stored = self.refresher.parts().store.next_wake().await.unwrap_or_else(|why| {
             log::log!(why.level(), "event loop: the next wake is not known: {why}");
             None
@@ -162,7 +180,7 @@ impl EventLoop {
                 "event loop: the clock was set back by {} s; dates in its future are mended",
                 -shift / 1000
             );
-            self.held_until = None;
+            (self.held_until, self.retry_at) = (None, None);
             revise::mend_clock(self.refresher.parts()).await;
         } else if shift > CLOCK_SET {
             log::warn!(

@@ -59,6 +59,8 @@ pub(super) enum Step {
     Later(Duration),
     /// Nothing more is to be claimed before this time, if it is known.
     Done(Option<UnixTime>),
+    /// The store failed: worth a wake of its own at this time, whatever is due.
+    Failed(UnixTime),
 }
 
 impl Pass {
@@ -94,7 +96,7 @@ impl Pass {
                 if probe {
                     self.refresher.breaker().no_probe();
                 }
-                return Step::Done(Some(now + STORE_STEP));
+                return Step::Failed(now + STORE_STEP);
             }
         };
         for person in &unreadable {

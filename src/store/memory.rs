@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
+use crate::domain::grant::State;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
@@ -28,6 +29,7 @@ use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::Tally;
 
 /// Grants in a map behind a lock that is never held across a wait.
 #[derive(Debug, Default)]
@@ -222,6 +224,21 @@ impl Store for MemoryStore {
                 consent_needed: u64::try_from(inner.rows.values().filter(needy).count()).unwrap_or(u64::MAX),
                 elsewhere: 0,
             }
+        })
+    }
+
+    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
+        self.answer(|inner| {
+            let mut tally = Tally::default();
+            for row in inner.rows.values() {
+                *match row.grant.state(now) {
+                    State::Fresh => &mut tally.fresh,
+                    State::Due => &mut tally.due,
+                    State::Retrying => &mut tally.retrying,
+                    State::ConsentNeeded => &mut tally.consent_needed,
+                } += 1;
+            }
+            tally
         })
     }
 

@@ -70,6 +70,9 @@ pub trait Store: Send + Sync {
     /// How many grants there are.
     fn census(&self) -> Answer<'_, Census>;
 
+    /// How many grants are in which [`State`] at `now`. Looks at no grant, so it may be asked for every few seconds.
+    fn tally(&self, now: UnixTime) -> Answer<'_, Tally>;
+
     /// The latest moment at which anything was kept: a clock that reads less has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;
 
@@ -210,6 +213,24 @@ pub struct Census {
     pub consent_needed: u64,
     /// Kept for other client ids in the same store; left alone.
     pub elsewhere: u64,
+}
+
+/// How many grants are in which [`State`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the states' own words")]
+pub struct Tally {
+    pub fresh: u64,
+    pub due: u64,
+    pub retrying: u64,
+    pub consent_needed: u64,
+}
+
+impl Tally {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.fresh + self.due + self.retrying + self.consent_needed
+    }
 }
 
 /// Names of the texts kept for the loop, of each integration its own.

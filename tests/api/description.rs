@@ -128,7 +128,21 @@ fn every_field_of_every_type_is_described() {
         code: text(),
         consent_url: some(),
     };
+    let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, total: 4 };
+    let breaker =
+        api_types::Breaker { state: text(), cause: some(), says: some(), since: some(), until: some() };
+    let status = api_types::Status {
+        version: text(),
+        people: Some(tally),
+        breaker: breaker.clone(),
+        store: text(),
+        ready: true,
+        started_at: text(),
+    };
     let checked = agree! {
+        tally => Tally,
+        breaker => Breaker,
+        status => Status,
         api_types::People { people: vec![person.clone()], next: some() } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
         api_types::LoginAsked { email: some(), device: true } => LoginAsked,
@@ -149,7 +163,6 @@ fn every_field_of_every_type_is_described() {
         api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
         key => Key,
         api_types::KeyList { keys: vec![] } => KeyList,
-        api_types::Breaker { state: text(), until: some(), cause: some() } => Breaker,
         api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
         problem => Problem,

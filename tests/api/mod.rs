@@ -7,6 +7,7 @@ mod keys;
 mod requests;
 mod rights;
 mod sockets;
+mod status;
 mod token_service;
 mod tokens;
 mod world;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Desk;
 use super::TOKEN;
+use super::at;
 use super::json_of;
 use super::nothing;
 use super::person;
@@ -187,6 +188,39 @@ fn completions_and_the_manual_need_nobody() {
     assert!(desk.run("completions bash").good().contains("webex-tokend"));
     assert!(desk.run("man").good().contains(".TH webex-tokend"));
     assert_eq!(desk.run("frobnicate").code, 2);
+}
+
+#[test]
+fn people_and_the_doctor_tell_that_refreshes_pause() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|request, _| {
+        let breaker = json!({
+            "state": "open", "cause": "client_refused", "says": "check MY_APP_SECRET_ID", "since": at(-7200),
+            "until": at(330),
+        });
+        let status = json!({
+            "version": "1", "people": null, "breaker": breaker, "store": "ok", "ready": true, "started_at": at(-9000),
+        });
+        match request {
+            "GET /api/v1/status" => (200, status),
+            _ => (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null })),
+        }
+    });
+    let ended = desk.run("people");
+    let line = "refreshes of everybody pause since 2h, the next one is tried in 5m: check MY_APP_SECRET_ID";
+    assert!(ended.err.contains(line), "{ended:?}");
+    assert!(!ended.good().contains("pause"), "results only on stdout");
+    let json = json_of(&desk.run("people -j").good());
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["next", "people"]);
+
+    let mut command = desk.command(&["doctor"]);
+    command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cret");
+    command.env("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1");
+    let ended: super::Ended = command.output().unwrap().into();
+    assert!(
+        ended.out.contains("bad   refreshes") && ended.out.contains("check MY_APP_SECRET_ID"),
+        "{ended:?}"
+    );
 }
 
 #[test]

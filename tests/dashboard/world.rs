@@ -25,7 +25,7 @@ use webex_tokend::http::router::Door;
 use webex_tokend::http::serve;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Secure;
-use webex_tokend::http::tls;
+use webex_tokend::http::tls::Renewer;
 use webex_tokend::keys::NewKey;
 
 use crate::support::http;
@@ -94,7 +94,7 @@ impl World {
         let secure = config.door.secure.then(|| {
             let made = SelfSigned::make(&["localhost".to_owned()], house.clock.now().seconds()).unwrap();
             let authority = Authority::parse("localhost:8000").unwrap();
-            Secure { feed: tls::fixed(made.pair()).unwrap(), authority }
+            Secure { feed: Renewer::open(made).unwrap().1, authority }
         });
         let door = Arc::new(Door::new(api.clone(), &config.door.redirect_uri));
         let service = move |request, peer| {

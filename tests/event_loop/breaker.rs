@@ -51,7 +51,7 @@ impl World {
     }
 
     fn attempts(&self) -> u64 {
-        self.model().counters().refreshes.attempts.try_into().unwrap()
+        self.model().counters().refreshes.attempts
     }
 }
 

@@ -3,6 +3,8 @@
 mod breaker;
 mod faults;
 mod moody;
+mod pace;
+mod store;
 mod store_trouble;
 mod time;
 mod trouble;

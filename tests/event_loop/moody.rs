@@ -24,6 +24,7 @@ use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::Tally;
 use webex_tokend::store::memory::MemoryStore;
 
 /// In memory, and well unless told otherwise.
@@ -107,6 +108,10 @@ impl Store for MoodyStore {
         self.inner.census()
     }
 
+    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
+        self.inner.tally(now)
+    }
+
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
         self.inner.latest()
     }
@@ -126,5 +131,9 @@ impl Store for MoodyStore {
 
     fn check(&self) -> Answer<'_, ()> {
         self.inner.check()
+    }
+
+    fn prove(&self) -> Answer<'_, ()> {
+        self.inner.prove()
     }
 }

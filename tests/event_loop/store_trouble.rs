@@ -26,6 +26,7 @@ use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::Tally;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::event_loop::MINUTE;
@@ -138,6 +139,14 @@ impl Store for Shaky {
 
     fn check(&self) -> Answer<'_, ()> {
         self.inner.check()
+    }
+
+    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
+        self.inner.tally(now)
+    }
+
+    fn prove(&self) -> Answer<'_, ()> {
+        self.inner.prove()
     }
 }
 

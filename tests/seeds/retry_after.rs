@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use webex_tokend::domain::breaker::Breaker;
+use webex_tokend::domain::breaker::Whom;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Dates;
 use webex_tokend::domain::schedule::Policy;
@@ -23,8 +24,9 @@ pub(super) fn holds(data: &[u8]) {
     }
     let who = PersonId::parse("ada").unwrap();
     let mut breaker = Breaker::default();
-    breaker.note(&who, &Verdict::Busy(String::new()), read, NOW);
-    let pause = breaker.pause().unwrap().1.since(NOW);
+    let whom = Whom { person: who.clone(), refused_at: None };
+    breaker.judge(Verdict::Busy(String::new()), &whom, read, NOW);
+    let pause = breaker.pause().unwrap().until.since(NOW);
     assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "everybody waits {pause:?}");
     for (failures, life) in [(1, DAY * 14), (1, Duration::ZERO), (11, DAY * 14), (u32::MAX, DAY)] {
         let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + life };

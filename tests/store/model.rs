@@ -6,6 +6,7 @@ use proptest::sample::Index;
 use tokio::runtime::Builder;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::State;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
@@ -16,6 +17,7 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
+use webex_tokend::store::Tally;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::store::house;
@@ -151,6 +153,18 @@ impl Model {
     }
 }
 
+impl Model {
+    fn tally(&self, now: UnixTime) -> Tally {
+        let count = |state| self.rows.iter().filter(|row| row.grant.state(now) == state).count() as u64;
+        Tally {
+            fresh: count(State::Fresh),
+            due: count(State::Due),
+            retrying: count(State::Retrying),
+            consent_needed: count(State::ConsentNeeded),
+        }
+    }
+}
+
 fn drawn() -> impl Strategy<Value = Drawn> {
     let dates = (-10..40_i64, -10..40_i64, 0..20_i64, -10..40_i64, -10..40_i64);
     (any::<Index>(), dates, 0..4_u32, any::<bool>()).prop_map(|(who, dates, failures, needy)| {
@@ -265,6 +279,9 @@ async fn compare(store: &dyn Store, model: &Model) {
     let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
     assert_eq!(store.next_wake().await, Ok(wake));
     assert_eq!(store.census().await, Ok(model.census()));
+    for now in [-10, 5, 20, 99] {
+        assert_eq!(store.tally(at(now)).await, Ok(model.tally(at(now))));
+    }
     assert_eq!(store.latest().await, Ok(model.latest));
 }
 

@@ -115,7 +115,8 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     let home = Home::keeping(&["ada"]).await;
-    let first = "DROP TABLE keys; DROP INDEX grants_email; PRAGMA user_version = 1;";
+    let first =
+        "DROP TABLE keys; DROP INDEX grants_email; DROP INDEX grants_ailing; PRAGMA user_version = 1;";
     home.shell().execute_batch(first).unwrap();
     for _ in 0..2 {
         let store = home.open();

@@ -101,10 +101,6 @@ impl Daemon {
         tokio::time::timeout(HANGS, healthy).await.expect("the daemon is not healthy");
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.run.child.id()
-    }
-
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

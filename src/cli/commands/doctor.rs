@@ -4,11 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::api_types::Breaker;
 use crate::api_types::People;
+use crate::api_types::Status;
 use crate::cli::client::CallError;
 use crate::cli::client::Handle;
 use crate::cli::client::Surroundings;
 use crate::cli::commands::API;
+use crate::cli::commands::people::pause_line;
 use crate::cli::exit::Exit;
 use crate::cli::exit::Failure;
 use crate::cli::print;
@@ -20,8 +23,10 @@ use crate::cli::table::Ink;
 use crate::config::Config;
 use crate::config::DoorConfig;
 use crate::config::StoreConfig;
+use crate::domain::breaker::Cause;
 use crate::house;
 use crate::house::House;
+use crate::http::api;
 use crate::http::certificate::Pair;
 
 /// Any of these lets Webex say who consented.
@@ -71,7 +76,7 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.extend(
                 mistakes.0.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())),
             );
-            findings.push(daemon);
+            findings.extend(daemon);
             let says = "not asked: put the settings right first";
             findings.push(Finding::new(Mark::Warn, "webex", says));
         }
@@ -82,7 +87,7 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.push(scopes(&config.integration.scopes));
             findings.push(certificate(&config.door));
             findings.extend(key(&config.store));
-            findings.push(daemon);
+            findings.extend(daemon);
             findings.extend(with_runtime(&config, daemon_runs)?);
         }
     }
@@ -98,7 +103,7 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
 }
 
 /// Also says whether one runs.
-fn daemon(surroundings: &Surroundings) -> (Finding, bool) {
+fn daemon(surroundings: &Surroundings) -> (Vec<Finding>, bool) {
     let place = surroundings.socket.display();
     let finding = |mark, says: String| Finding::new(mark, "daemon", says);
     let socket = Socket::new(&surroundings.socket, surroundings.patience);
@@ -108,15 +113,34 @@ fn daemon(surroundings: &Surroundings) -> (Finding, bool) {
             let says = format!(
                 "none answers at {place}; commands work on the store themselves until one is started"
             );
-            return (finding(Mark::Warn, says), false);
+            return (vec![finding(Mark::Warn, says)], false);
         }
-        Err(e) => return (finding(Mark::Bad, e.to_string()), false),
+        Err(e) => return (vec![finding(Mark::Bad, e.to_string())], false),
     };
     let mut handle = Handle::Daemon(socket, Some(stream), surroundings.socket.clone());
-    match handle.get::<People>(&format!("{API}/people?limit=1")) {
-        Ok(_) => (finding(Mark::Ok, format!("answers at {place}")), true),
-        Err(Failure::Told(_, why)) => (finding(Mark::Bad, why), true),
-        Err(_) => (finding(Mark::Bad, format!("does not answer well at {place}")), true),
+    let answers = match handle.get::<People>(&format!("{API}/people?limit=1")) {
+        Ok(_) => finding(Mark::Ok, format!("answers at {place}")),
+        Err(Failure::Told(_, why)) => finding(Mark::Bad, why),
+        Err(_) => finding(Mark::Bad, format!("does not answer well at {place}")),
+    };
+    // A daemon of another version may not know.
+    let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
+    let refreshes = status.map(|status| refreshes(&status.breaker, show::now()));
+    ([answers].into_iter().chain(refreshes).collect(), true)
+}
+
+/// Whether refreshes of everybody pause; the cause says what to do.
+fn refreshes(breaker: &Breaker, now: i64) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "refreshes", says);
+    match pause_line(breaker, now) {
+        None => finding(Mark::Ok, "go on".to_owned()),
+        Some(line) if breaker.cause.as_deref() == Some(Cause::ClientRefused.word()) => {
+            finding(Mark::Bad, line)
+        }
+        Some(line) => finding(
+            Mark::Warn,
+            format!("{line}; live tokens are given all the same, and refreshes go on by themselves"),
+        ),
     }
 }
 
@@ -211,14 +235,15 @@ fn with_runtime(config: &Config, daemon_runs: bool) -> Result<Vec<Finding>, Fail
         .build()
         .map_err(|e| Failure::new(Exit::Failed, format!("no runtime: {e}")))?;
     Ok(runtime.block_on(async {
-        let mut findings = vec![store(config, daemon_runs).await];
+        let mut findings = store(config, daemon_runs).await;
         findings.extend(webex(config).await);
         findings
     }))
 }
 
-async fn store(config: &Config, daemon_runs: bool) -> Finding {
-    let finding = |mark, says: String| Finding::new(mark, "store", says);
+/// With nobody else at the store, also whether refreshes paused when its daemon ended.
+async fn store(config: &Config, daemon_runs: bool) -> Vec<Finding> {
+    let finding = |mark, says: String| vec![Finding::new(mark, "store", says)];
     let StoreConfig::Sqlite { path, .. } = &config.store else {
         return finding(Mark::Warn, "in memory: everything is forgotten when the daemon ends".to_owned());
     };
@@ -227,7 +252,12 @@ async fn store(config: &Config, daemon_runs: bool) -> Finding {
         return finding(Mark::Ok, format!("{name} will be made at the first start"));
     }
     match House::build(config).await {
-        Ok(_) => finding(Mark::Ok, format!("{name} opens")),
+        Ok(house) => {
+            let left = refreshes(&api::breaker(house.refresher.pause()), show::now());
+            let mut findings = finding(Mark::Ok, format!("{name} opens"));
+            findings.extend(Some(left).filter(|left| left.mark != Mark::Ok));
+            findings
+        }
         Err(e) if e.is_in_use() && daemon_runs => {
             finding(Mark::Ok, format!("{name} is in use by the daemon"))
         }

@@ -1,8 +1,11 @@
 //! `people`: everybody, in a table or as JSON.
 
+use crate::api_types::Breaker;
 use crate::api_types::People;
 use crate::api_types::Person;
+use crate::api_types::Status;
 use crate::cli::client::Handle;
+use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::exit::Failure;
 use crate::cli::print;
@@ -34,6 +37,11 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
     if json {
         return print::json(&People { people, next: None });
     }
+    // A daemon of another version may not know; the table is what was asked for.
+    let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
+    if let Some(line) = status.and_then(|status| pause_line(&status.breaker, show::now())) {
+        note(&line);
+    }
     if people.is_empty() {
         note("nobody is stored; `webex-tokend login` gets a consent");
         return Ok(());
@@ -47,6 +55,18 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
         note(&format!("{} must consent again, at {url}", 1 + consent.count()));
     }
     Ok(())
+}
+
+/// That refreshes of everybody pause, if they do.
+pub(super) fn pause_line(breaker: &Breaker, now: i64) -> Option<String> {
+    let says = breaker.says.as_deref()?;
+    let since = breaker.since.as_deref().map_or_else(|| "a while".to_owned(), |since| show::age(since, now));
+    let next = match show::left(breaker.until.as_deref(), now, "") {
+        _ if breaker.state == "probing" => "one is out to find out".to_owned(),
+        past if past.is_empty() => "the next one due will find out".to_owned(),
+        left => format!("the next one is tried in {left}"),
+    };
+    Some(format!("refreshes of everybody pause since {since}, {next}: {}", printable(says)))
 }
 
 fn row(person: &Person, now: i64) -> Vec<Cell> {

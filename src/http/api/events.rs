@@ -22,6 +22,7 @@ use crate::events::Mark;
 use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::Caller;
+use crate::http::api::status;
 use crate::http::listeners::Place;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
@@ -169,7 +170,9 @@ impl Reader {
     /// last id that it saw.
     async fn told(&self, change: Change) -> Result<Option<String>, Over> {
         let person = match change {
-            Change::Breaker => return Ok(Some(event("breaker", &self.api.breaker()))),
+            Change::Breaker => {
+                return Ok(Some(event("breaker", &status::breaker(self.api.0.refresher.pause()))));
+            }
             Change::Person(person) if self.holder.sees(&person) => person,
             Change::Person(_) => return Ok(None),
         };
@@ -202,17 +205,6 @@ impl Reader {
     /// The line that a client remembers, and the end of what it belongs to.
     fn id(&self) -> String {
         format!("id: {}\n\n", self.events().id(self.mark))
-    }
-}
-
-impl Api {
-    fn breaker(&self) -> api_types::Breaker {
-        let pause = self.0.refresher.pause();
-        api_types::Breaker {
-            state: if pause.is_some() { "open" } else { "closed" }.to_owned(),
-            until: pause.map(|(_, until)| until.to_string()),
-            cause: pause.map(|(cause, _)| cause.to_string()),
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod outlook;
 mod people;
 mod routes;
 mod show;
+mod status;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::domain::key::Right;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
+use crate::domain::time::UnixTime;
 use crate::health::Health;
 use crate::http::api::ask::Ask;
 use crate::http::body;
@@ -46,6 +48,7 @@ pub(super) use crate::http::api::ask::last_event;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
+pub use crate::http::api::status::breaker;
 
 /// The longest body; the longest honest one is a key for a few hundred persons.
 pub const BODY_BYTES: usize = 64 * 1024;
@@ -83,6 +86,8 @@ pub struct Api(Arc<Parts>, Arc<Own>);
 struct Own {
     sessions: Sessions,
     listeners: Listeners,
+    /// When it was made: with the process.
+    started_at: UnixTime,
 }
 
 /// Who asks.
@@ -138,8 +143,9 @@ impl Api {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let secure = parts.redirect_uri.starts_with("https:");
+        let started_at = parts.clock.now();
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), secure);
-        Self(Arc::new(parts), Arc::new(Own { sessions, listeners: Listeners::default() }))
+        Self(Arc::new(parts), Arc::new(Own { sessions, listeners: Listeners::default(), started_at }))
     }
 
     /// Answers one request to `/api/v1/…`; never fails.

@@ -18,6 +18,7 @@ use crate::http::api::intake;
 use crate::http::api::keys;
 use crate::http::api::outlook;
 use crate::http::api::people;
+use crate::http::api::status;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -58,7 +59,7 @@ const SOCKET: Needs = Needs::Socket;
 const ADMIN: Needs = Needs::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 16] = [
+static ROUTES: [Route; 17] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
@@ -67,6 +68,7 @@ static ROUTES: [Route; 16] = [
     route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(outlook::why(api, ask))),
     route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(outlook::plan(api, ask))),
     route(Method::GET,    "/events",                  READ,       |api, ask| Box::pin(events::stream(api, ask))),
+    route(Method::GET,    "/status",                  READ,       |api, ask| Box::pin(status::status(api, ask))),
     route(Method::POST,   "/logins",                  HOUSE,      |api, ask| Box::pin(intake::begin(api, ask))),
     route(Method::GET,    "/logins/{id}",             HOUSE,      |api, ask| Box::pin(intake::status(api, ask))),
     route(Method::POST,   "/import",                  HOUSE,      |api, ask| Box::pin(intake::import(api, ask))),

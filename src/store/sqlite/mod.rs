@@ -12,6 +12,7 @@ mod open;
 mod place;
 mod queries;
 mod rows;
+mod sums;
 mod threads;
 
 use std::fmt;
@@ -44,6 +45,7 @@ use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::Tally;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::hand::Hand;
@@ -164,7 +166,11 @@ impl Store for SqliteStore {
     }
 
     fn census(&self) -> Answer<'_, Census> {
-        self.read(queries::census)
+        self.read(sums::census)
+    }
+
+    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
+        self.read(move |db, shelf| sums::tally(db, shelf, now))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

@@ -27,7 +27,11 @@ use crate::store::sqlite::modes;
 use crate::store::sqlite::place::Place;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_grants.sql"), include_str!("schema/0002_keys.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/0001_grants.sql"),
+    include_str!("schema/0002_keys.sql"),
+    include_str!("schema/0005_ailing.sql"),
+];
 
 /// "wxtk": marks the file as ours.
 const APPLICATION_ID: i64 = 0x7778_746b;

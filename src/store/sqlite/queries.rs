@@ -13,7 +13,6 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
-use crate::store::Census;
 use crate::store::Claim;
 use crate::store::Claims;
 use crate::store::Committed;
@@ -26,7 +25,6 @@ use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
-use crate::store::sqlite::hand;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::Read;
@@ -284,21 +282,6 @@ pub(super) fn revise(
     Ok(last)
 }
 
-pub(super) fn census(db: &Connection, shelf: &Shelf) -> Result<Census, StoreError> {
-    let sql = "SELECT count(*) FILTER (WHERE integration = ?1), \
-         count(*) FILTER (WHERE integration = ?1 AND standing = 'consent_needed'), \
-         count(*) FILTER (WHERE integration <> ?1) FROM grants";
-    let count = |n: i64| u64::try_from(n).unwrap_or(0);
-    let counted = db.prepare_cached(sql)?.query_row([&shelf.integration], |row| {
-        Ok(Census {
-            people: count(row.get(0)?),
-            consent_needed: count(row.get(1)?),
-            elsewhere: count(row.get(2)?),
-        })
-    })?;
-    Ok(counted)
-}
-
 /// Keeps the latest moment of a change, in the transaction of that change.
 fn stamp(db: &Connection, at: UnixTime) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES ('latest', ?1) \
@@ -349,14 +332,17 @@ pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sqlite::hand;
 
     #[test]
     fn what_is_due_is_looked_up_and_never_searched_for() {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("schema/0001_grants.sql")).unwrap();
-        for (sql, index) in
-            [(hand::DUE.into(), "grants_due"), (healthiest_sql(), "grants_due"), (NEXT_WAKE.into(), "grants_wake")]
-        {
+        for (sql, index) in [
+            (hand::DUE.into(), "grants_due"),
+            (healthiest_sql(), "grants_due"),
+            (NEXT_WAKE.into(), "grants_wake"),
+        ] {
             let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let (mut rows, mut told) = (plan.raw_query(), String::new());
             while let Some(row) = rows.next().unwrap() {

@@ -1,0 +1,57 @@
+//! How the daemon is doing, for whoever watches it.
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::domain::breaker::Pause;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::api::show::time;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+
+/// `GET /status`. Answers while the store fails, too: that is when it is looked at.
+pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+    ask.query([])?;
+    ask.caller.may_all()?;
+    let well = api.0.health.ready().await;
+    let counted = api.0.view.tally(api.0.clock.now()).await;
+    if let Err(why) = &counted {
+        log::error!("the store cannot say how many are kept: {why}");
+    }
+    let ready = well.is_ok() && counted.is_ok();
+    let status = api_types::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        people: counted.ok().map(|tally| api_types::Tally {
+            fresh: tally.fresh,
+            due: tally.due,
+            retrying: tally.retrying,
+            consent_needed: tally.consent_needed,
+            total: tally.total(),
+        }),
+        breaker: breaker(api.0.refresher.pause()),
+        store: if ready { "ok" } else { "failing" }.to_owned(),
+        ready,
+        started_at: api.1.started_at.to_string(),
+    };
+    Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// As the API shows it.
+#[must_use]
+pub fn breaker(pause: Option<Pause>) -> api_types::Breaker {
+    let state = match pause {
+        None => "closed",
+        Some(Pause { probing: false, .. }) => "open",
+        Some(Pause { probing: true, .. }) => "probing",
+    };
+    api_types::Breaker {
+        state: state.to_owned(),
+        cause: pause.map(|pause| pause.cause.word().to_owned()),
+        says: pause.map(|pause| pause.cause.to_string()),
+        since: pause.and_then(|pause| time(pause.since)),
+        until: pause.and_then(|pause| time(pause.until)),
+    }
+}

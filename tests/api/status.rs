@@ -1,0 +1,35 @@
+//! What a watcher is told.
+
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+
+use super::world::Way;
+use super::world::World;
+
+#[tokio::test]
+async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {
+    let world = World::new().await;
+    world.fresh(0).await;
+    world.fresh(1).await;
+    let status = world.get("/status").await.json();
+    let people = json!({"fresh": 2, "due": 0, "retrying": 0, "consent_needed": 0, "total": 2});
+    assert_eq!(status["people"], people);
+    let closed = json!({"state": "closed", "cause": null, "says": null, "since": null, "until": null});
+    assert_eq!(status["breaker"], closed);
+    assert_eq!((&status["store"], &status["ready"]), (&json!("ok"), &json!(true)));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    let started: jiff::Timestamp = status["started_at"].as_str().unwrap().parse().unwrap();
+    assert!(jiff::Timestamp::now().duration_since(started).as_secs() < 600);
+}
+
+#[tokio::test]
+async fn a_key_that_is_limited_to_some_persons_is_told_nothing_of_all_of_them() {
+    let world = World::new().await;
+    world.fresh(0).await;
+    let limited: Value = json!({"name": "limited", "can": ["read"], "persons": ["ada@example.com"]});
+    let key = world.key(limited).await;
+    let answer = world.ask(Way::Key(&key), Method::GET, "/status", None).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"));
+    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/people", None).await.status, 200);
+}

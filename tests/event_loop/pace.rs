@@ -1,0 +1,140 @@
+//! Crowds: many consents in one minute, everybody due at once, passes longer than the sleep.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_sim::Person;
+use webex_sim::Settings;
+use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::refresh::Pace;
+
+use crate::event_loop::MINUTE;
+use crate::event_loop::world::DAY;
+use crate::event_loop::world::HOUR;
+use crate::event_loop::world::PACE;
+use crate::event_loop::world::POLICY;
+use crate::event_loop::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn crowd(persons: usize) -> World {
+    World::with(Settings { people: Person::some(persons), ..Settings::default() }, POLICY, PACE)
+}
+
+/// When refreshes started, in order.
+fn all_starts(world: &World, persons: usize) -> Vec<Duration> {
+    let mut starts: Vec<Duration> = (0..persons).flat_map(|person| world.starts(person)).collect();
+    starts.sort_unstable();
+    starts
+}
+
+/// The most that started within any one second.
+fn most_in_a_second(starts: &[Duration]) -> usize {
+    let (mut from, mut most) = (0, 0);
+    for (to, start) in starts.iter().enumerate() {
+        while *start - starts[from] >= SECOND {
+            from += 1;
+        }
+        most = most.max(to - from + 1);
+    }
+    most
+}
+
+/// `persons` consent within a minute; for so many `days` they are refreshed daily, never faster than the cap.
+async fn mass_consent(persons: usize, days: u32) {
+    let mut world = crowd(persons);
+    world.start(false).await;
+    for person in 0..persons {
+        world.consent(person).await;
+        sleep(MINUTE / u32::try_from(persons).unwrap()).await;
+    }
+    sleep(days * DAY + HOUR).await;
+    let starts = all_starts(&world, persons);
+    let mut passes: Vec<Vec<Duration>> = Vec::new();
+    for start in starts {
+        match passes.last_mut() {
+            Some(pass) if start - *pass.last().unwrap() < HOUR / 2 => pass.push(start),
+            _ => passes.push(vec![start]),
+        }
+    }
+    let least = persons as u64 / 20;
+    for pass in &passes {
+        let (most, width) = (most_in_a_second(pass), *pass.last().unwrap() - pass[0]);
+        assert!(most <= 20, "{most} in one second");
+        assert!(pass.len() <= persons);
+        assert!(pass.len() < persons || width.as_secs() + 1 >= least, "{width:?} for {} starts", pass.len());
+    }
+    println!(
+        "{} passes; starts and seconds of each: {:?}",
+        passes.len(),
+        passes
+            .iter()
+            .map(|pass| (pass.len(), (*pass.last().unwrap() - pass[0]).as_secs()))
+            .collect::<Vec<_>>()
+    );
+    for person in 0..persons {
+        let own = world.starts(person);
+        let longest = own.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        assert!(longest <= DAY + HOUR + 3 * MINUTE, "person {person} waited {longest:?}");
+        assert!(own.len() >= days as usize * 24 / 25 - 1, "person {person}: {} refreshes", own.len());
+    }
+    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_who_consent_in_one_minute_are_never_refreshed_faster_than_the_cap() {
+    mass_consent(500, 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes minutes"]
+async fn three_thousand_who_consent_in_one_minute_stay_spread_for_sixty_days() {
+    mass_consent(3000, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_twenty_days_of_downtime_everybody_is_served_least_life_left_first() {
+    let mut world = crowd(400);
+    // The later they consent, the sooner their tokens end.
+    for person in 0..400 {
+        world.model().settings_mut().access_lifetime = 40 * DAY - u32::try_from(person).unwrap() * HOUR;
+        world.consent(person).await;
+    }
+    sleep(20 * DAY).await;
+    world.model().settings_mut().latency = Duration::from_millis(200);
+    world.start(false).await;
+    sleep(MINUTE).await;
+    let starts = all_starts(&world, 400);
+    assert_eq!(starts.len(), 400);
+    assert!(most_in_a_second(&starts) <= 20);
+    let mut last = Duration::ZERO;
+    for person in (0..400).rev() {
+        let own = world.starts(person);
+        assert!(own.len() == 1 && own[0] >= last, "person {person}: {own:?} after {last:?}");
+        last = own[0];
+        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_storm() {
+    for by in [-86_400_000, 86_400_000, -400 * 86_400_000] {
+        let settings = Settings { people: Person::some(200), ..Settings::default() };
+        let mut world = World::with(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
+        world.consents(200).await;
+        sleep(2 * DAY).await;
+        world.start(false).await;
+        sleep(MINUTE).await;
+        world.clock.set_by(by);
+        sleep(15 * MINUTE).await;
+        let counters = world.model().counters();
+        let attempts = counters.refreshes.attempts;
+        assert!((200..=460).contains(&attempts), "{attempts} after a step of {by} ms");
+        assert_eq!(counters.most_in_flight_for_one_token, 1);
+        assert!(most_in_a_second(&all_starts(&world, 200)) <= 1);
+        for person in 0..200 {
+            assert!(!world.starts(person).is_empty(), "person {person} after a step of {by} ms");
+            assert!(world.grant(person).await.renewed_at <= world.now(), "person {person}");
+        }
+    }
+}
