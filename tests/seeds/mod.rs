@@ -11,8 +11,11 @@ mod replies;
 mod retry_after;
 mod settings;
 
+/// Panics if it does not hold for these bytes.
+type Property = fn(&[u8]);
+
 /// Every property, by the name of its fuzz target and of its corpus.
-pub(crate) const PROPERTIES: [(&str, fn(&[u8])); 7] = [
+pub(crate) const PROPERTIES: [(&str, Property); 7] = [
     ("api", api::holds),
     ("callback", callback::holds),
     ("cookies", cookies::holds),
@@ -64,12 +67,10 @@ mod corpus {
         for (name, holds) in PROPERTIES {
             let seeds = names(&format!("corpus/{name}"));
             assert!(seeds.len() >= 5, "{name} has {} seeds", seeds.len());
-            for seed in seeds {
-                let bytes = fs::read(below("corpus").join(name).join(&seed)).unwrap();
-                if catch_unwind(|| holds(&bytes)).is_err() {
-                    broken.push(format!("{name}/{seed}"));
-                }
-            }
+            broken.extend(seeds.into_iter().map(|seed| format!("{name}/{seed}")).filter(|seed| {
+                let bytes = fs::read(below("corpus").join(seed)).unwrap();
+                catch_unwind(|| holds(&bytes)).is_err()
+            }));
         }
         assert!(broken.is_empty(), "see above what does not hold: {broken:?}");
     }

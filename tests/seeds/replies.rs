@@ -32,7 +32,7 @@ pub(super) fn holds(data: &[u8]) {
     let webex = webex(Line::new(Box::new(move |_| Some(given.clone()))));
     let secret = Secret::new("held".to_owned());
     runtime().block_on(async {
-        renewed(webex.refresh(&secret).await, &raw, json.as_ref());
+        renewed(&webex.refresh(&secret).await, &raw, json.as_ref());
         polled(webex.device_token(&secret).await.polled, &raw, json.as_ref());
         match webex.me(&secret).await {
             Ok(owner) => {
@@ -89,7 +89,7 @@ fn access_token(json: Option<&Value>) -> Option<&str> {
 }
 
 /// A verdict says no more than the answer did, and no verdict but a renewal touches a token.
-fn renewed(reply: Reply, raw: &Raw, json: Option<&Value>) {
+fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) {
     assert!(reply.tracking_id.as_deref().is_none_or(is_shown));
     let held = tokens("held");
     let verdict = Verdict::of(reply.fact.clone(), &held);
@@ -116,7 +116,7 @@ fn renewed(reply: Reply, raw: &Raw, json: Option<&Value>) {
         Verdict::Busy(_) => assert!(matches!(raw.status, 423 | 429)),
         Verdict::Transient(_) => {}
     }
-    judged(verdict, &reply);
+    judged(verdict, reply);
 }
 
 fn judged(verdict: Verdict, reply: &Reply) {
