@@ -16,6 +16,7 @@ use crate::http::policy;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
+use crate::http::space;
 
 impl Door {
     pub(super) async fn oauth(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
@@ -54,11 +55,12 @@ impl Door {
     async fn finish(&self, code: Secret, state: Secret, headers: &HeaderMap) -> Response<Body> {
         let name = consent::name_of(&state);
         let sealed = self.cookies.find(headers, &name).map(str::to_owned);
-        let consents = self.consents.clone();
+        let (consents, tasks) = (self.consents.clone(), self.tasks.clone());
         let finish = self.tasks.spawn("consent", async move {
             let finished = consents.finish(code, state, sealed.as_deref()).await;
-            if let Err(error) = &finished {
-                tell(error);
+            match &finished {
+                Ok(granted) => space::follow_up(&tasks, consents, granted.person.id.clone()),
+                Err(error) => tell(error),
             }
             finished
         });
@@ -72,7 +74,6 @@ impl Door {
                 let mut response = self.granted(&granted);
                 if let Some(invitation) = self.consents.invite(&granted) {
                     self.cookies.invite(&mut response, &invitation);
-                    self.follow_up(granted.person.id);
                 }
                 response
             }

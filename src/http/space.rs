@@ -1,5 +1,6 @@
 //! `GET /space`: Webex's Space widget, for the browser that has just consented, with that person's own token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -8,6 +9,7 @@ use hyper::StatusCode;
 use hyper::header;
 use tokio::time::timeout;
 
+use crate::consent::Consents;
 use crate::domain::person::PersonId;
 use crate::http::pages::SpacePage;
 use crate::http::pages::problem;
@@ -16,6 +18,7 @@ use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
 use crate::refresh::NoToken;
+use crate::tasks::Tasks;
 
 /// The page is shown after this, whether the bot has done its part or not.
 const BOT_WAIT: Duration = Duration::from_secs(10);
@@ -23,14 +26,15 @@ const BOT_WAIT: Duration = Duration::from_secs(10);
 /// The widget cannot be given another token later, so this one should live for a while.
 const MIN_TTL: Duration = Duration::from_secs(600);
 
-impl Door {
-    /// Starts what follows a consent when there is a space.
-    pub(super) fn follow_up(&self, person: PersonId) {
-        let consents = self.consents.clone();
+/// Starts what follows a consent when there is a space: beside it, and also if the browser has left.
+pub(super) fn follow_up(tasks: &Tasks, consents: Arc<Consents>, person: PersonId) {
+    if consents.space_id().is_some() {
         // What goes wrong is logged there, and told when the person opens the space.
-        self.tasks.spawn("space", async move { _ = consents.add_to_space(&person).await });
+        tasks.spawn("space", async move { _ = consents.add_to_space(&person).await });
     }
+}
 
+impl Door {
     pub(super) async fn space(&self, headers: &HeaderMap) -> Response<Body> {
         let Some(space_id) = self.consents.space_id() else { return self.not_found() };
         if self.is_overheard {

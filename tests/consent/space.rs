@@ -173,6 +173,21 @@ async fn a_bot_that_gets_no_answer_keeps_no_consent_waiting() {
 }
 
 #[tokio::test]
+async fn the_bot_adds_people_whose_browser_has_left() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    let back = visitor.come_back(&daemon, 0).await;
+    tokio::select! {
+        _ = visitor.get(back) => panic!("Webex was too fast for this test"),
+        () = eventually("Webex is asked", || counters(&sim).calls.access_token == 1) => {}
+    }
+    drop(visitor);
+    daemon.wait_for_line(": in the space").await;
+    assert_eq!(members(&sim), [0]);
+}
+
+#[tokio::test]
 async fn whoever_is_in_the_space_already_is_asked_for_once() {
     let sim = sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
