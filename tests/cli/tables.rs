@@ -151,3 +151,28 @@ fn keys_are_a_table_without_secrets() {
     }
     assert_eq!(json_of(&desk.run("key list -j").good())["keys"][0]["name"], "ci");
 }
+
+#[test]
+fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|request, _| {
+        let key = |name: &str, persons: &[&str]| {
+            json!({ "name": name, "id": "abcd1234", "persons": persons, "can": ["read"], "created_at": at(-100),
+                "expires_at": null, "last_used_at": null })
+        };
+        match request {
+            "GET /api/v1/keys" => {
+                let keys = [key("one", &["a"]), key("many", &["b", "a", "c", "d"]), key("gone", &["lost"])];
+                (200, json!({ "keys": keys }))
+            }
+            "GET /api/v1/people/a" => (200, person("ada@example.com", "fresh")),
+            "GET /api/v1/people/b" => (200, person("grace@example.com", "fresh")),
+            _ => nothing(),
+        }
+    });
+    let out = desk.run("key list").good();
+    let line = |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(line("one").contains(" ada@example.com "), "{out}");
+    assert!(line("many").contains(" grace@example.com, ada@example.com and 2 more "), "{out}");
+    assert!(line("gone").contains(" lost "), "{out}");
+}

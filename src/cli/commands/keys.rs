@@ -4,6 +4,7 @@ use crate::api_types::Key;
 use crate::api_types::KeyAsked;
 use crate::api_types::KeyList;
 use crate::api_types::KeyMade;
+use crate::api_types::Person;
 use crate::cli::arguments::KeyCommand;
 use crate::cli::arguments::KeyCreate;
 use crate::cli::client::Handle;
@@ -18,6 +19,9 @@ use crate::cli::show;
 use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Column;
+
+/// So many persons of a key are named.
+const NAMED: usize = 2;
 
 const COLUMNS: [Column; 7] =
     [("name", 0), ("id", 2), ("can", 0), ("persons", 0), ("age", 4), ("ends in", 1), ("last used", 3)];
@@ -56,16 +60,24 @@ fn list(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
         return Ok(());
     }
     let now = show::now();
-    let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, now)).collect();
+    let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &whose(handle, key), now)).collect();
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
-fn row(key: &Key, now: i64) -> Vec<Cell> {
-    let persons = match key.persons.as_deref() {
-        None => "everybody".to_owned(),
-        Some([one]) => one.chars().take(40).collect(),
-        Some(several) => several.len().to_string(),
+/// Whom a key is for, by address where one is known: nobody knows a person by the id.
+fn whose(handle: &mut Handle, key: &Key) -> String {
+    let Some(persons) = key.persons.as_deref() else { return "everybody".to_owned() };
+    let mut name = |id: &String| {
+        // Somebody may have been forgotten since the key was made.
+        let person: Option<Person> = handle.get(&format!("{API}/people/{}", segment(id))).ok();
+        person.and_then(|person| person.email).unwrap_or_else(|| id.chars().take(40).collect())
     };
+    let names: Vec<String> = persons.iter().take(NAMED).map(&mut name).collect();
+    let more = persons.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
+}
+
+fn row(key: &Key, persons: &str, now: i64) -> Vec<Cell> {
     let used = key
         .last_used_at
         .as_deref()
