@@ -18,12 +18,12 @@ use webex_tokend::store::Note;
 
 use crate::event_loop::MINUTE;
 use crate::event_loop::moody::MoodyStore;
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::PACE;
-use crate::event_loop::world::POLICY;
-use crate::event_loop::world::World;
-use crate::event_loop::world::lifetimes;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
+use crate::support::world::World;
+use crate::support::world::lifetimes;
 use crate::support::heard_here;
 use crate::support::listen_here;
 
@@ -161,7 +161,7 @@ async fn what_cannot_be_read_or_is_of_a_wrong_clock_holds_nobody() {
 }
 
 fn world_time_text(cause: &str, ahead: Duration) -> String {
-    let since = crate::event_loop::world::DAWN + ahead;
+    let since = crate::support::world::DAWN + ahead;
     format!("open {cause} {} {} 3", since.0, (since + HOUR).0)
 }
 

@@ -14,12 +14,12 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::verdict::Outcome;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::PACE;
-use crate::event_loop::world::POLICY;
-use crate::event_loop::world::World;
-use crate::event_loop::world::lifetimes;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
+use crate::support::world::World;
+use crate::support::world::lifetimes;
 
 fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
     Fault { on: Endpoint::AccessToken, person, times: None, kind }

@@ -8,7 +8,6 @@ mod store;
 mod store_trouble;
 mod time;
 mod trouble;
-pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -18,12 +17,12 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::PACE;
-use crate::event_loop::world::POLICY;
-use crate::event_loop::world::World;
-use crate::event_loop::world::lifetimes;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
+use crate::support::world::World;
+use crate::support::world::lifetimes;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

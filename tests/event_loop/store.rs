@@ -15,11 +15,11 @@ use webex_tokend::store::Saved;
 
 use crate::event_loop::MINUTE;
 use crate::event_loop::moody::MoodyStore;
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::PACE;
-use crate::event_loop::world::POLICY;
-use crate::event_loop::world::World;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
+use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 

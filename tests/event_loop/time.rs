@@ -6,9 +6,9 @@ use tokio::time::sleep;
 use webex_sim::Settings;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::World;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::World;
 
 const DAY_MS: i64 = 86_400_000;
 

@@ -33,12 +33,12 @@ use webex_tokend::store::Tally;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::HOUR;
-use crate::event_loop::world::PACE;
-use crate::event_loop::world::POLICY;
-use crate::event_loop::world::World;
-use crate::event_loop::world::lifetimes;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
+use crate::support::world::World;
+use crate::support::world::lifetimes;
 
 /// Which writes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use webex_tokend::consent::LoginState;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::tasks::Tasks;
 
-use crate::event_loop::world::World;
+use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -19,9 +19,9 @@ use webex_tokend::webex::Polled;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::HttpTransport;
 
-use crate::event_loop::world::World;
 use crate::serving::house::HANGS;
 use crate::serving::house::House;
+use crate::support::world::World;
 
 async fn open(world: &World) -> House {
     let uri = Url::parse("http://localhost:8000/oauth").unwrap();

@@ -15,7 +15,7 @@ use webex_tokend::consent::LoginState;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::ticket::PATIENCE;
 
-use crate::event_loop::world::World;
+use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,8 +15,8 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::store::Saved;
 
-use crate::event_loop::world::DAY;
-use crate::event_loop::world::World;
+use crate::support::world::DAY;
+use crate::support::world::World;
 
 /// A grant that another program obtained two days ago.
 async fn elsewhere(world: &World, person: usize) -> Tokens {

@@ -10,6 +10,7 @@ mod log;
 mod ports;
 mod store;
 mod visitor;
+pub(crate) mod world;
 
 use std::time::Duration;
 

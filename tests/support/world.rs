@@ -66,17 +66,42 @@ pub(crate) const PACE: Pace = Pace { at_once: 16, per_second: 20.0 };
 /// The wall clock: moves with virtual time, and can be set. Webex's own clock only moves.
 #[derive(Debug)]
 pub(crate) struct WallClock {
-    begin: Instant,
+    /// The true time at a moment of the runtime's.
+    mark: Mutex<(UnixTime, Instant)>,
     shift_ms: AtomicI64,
 }
 
 impl WallClock {
-    fn true_time(&self) -> UnixTime {
-        DAWN + self.begin.elapsed()
+    /// A clock that is right, in a runtime that begins at `now`.
+    pub(crate) fn at(now: UnixTime) -> Self {
+        Self { mark: Mutex::new((now, Instant::now())), shift_ms: AtomicI64::new(0) }
     }
 
+    /// The time that Webex goes by.
+    pub(crate) fn true_time(&self) -> UnixTime {
+        let (at, since) = *self.mark.lock().unwrap();
+        at + since.elapsed()
+    }
+
+    /// The operator sets the clock.
     pub(crate) fn set_by(&self, ms: i64) {
         self.shift_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// How far from the truth it is.
+    pub(crate) fn shift_ms(&self) -> i64 {
+        self.shift_ms.load(Ordering::SeqCst)
+    }
+
+    /// The machine is suspended: the world goes on, timers stand still.
+    pub(crate) fn suspend(&self, span: Duration) {
+        let mut mark = self.mark.lock().unwrap();
+        mark.0 = mark.0 + span;
+    }
+
+    /// Another runtime goes on at this true time.
+    pub(crate) fn go_on(&self, now: UnixTime) {
+        *self.mark.lock().unwrap() = (now, Instant::now());
     }
 }
 
@@ -87,9 +112,9 @@ impl Clock for WallClock {
 }
 
 /// Carries calls to the model, with its latency and its faults.
-struct Wire {
-    model: Arc<Mutex<Model>>,
-    clock: Arc<WallClock>,
+pub(crate) struct Wire {
+    pub(crate) model: Arc<Mutex<Model>>,
+    pub(crate) clock: Arc<WallClock>,
 }
 
 impl Transport for Wire {
@@ -177,7 +202,7 @@ impl World {
     /// On a store of the test's own.
     pub(crate) fn on(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
-        let clock = Arc::new(WallClock { begin: Instant::now(), shift_ms: AtomicI64::new(0) });
+        let clock = Arc::new(WallClock::at(DAWN));
         let wake = Wake::new();
         let view = Arc::new(LiveView::new(store.clone()));
         let consents = Arc::new(Consents::new(consent::Parts {
@@ -277,22 +302,9 @@ impl World {
         self.consents.finish(back("code"), back("state"), Some(&begun.sealed)).await.unwrap()
     }
 
-    /// What Webex sends the browser back with, by name, after the person decided at `url`.
+    /// See [`browse`].
     pub(crate) fn browse(&self, url: &str, decision: Consent) -> impl Fn(&str) -> Secret + use<> {
-        let location = {
-            let mut model = self.model();
-            model.settings_mut().consent = decision;
-            let path = url.split_once("//webex.test").unwrap().1;
-            let answer = model.answer(self.clock.true_time().0, &Request::get(path));
-            let location = answer.header("location").unwrap().to_owned();
-            model.left(answer.visit);
-            location
-        };
-        let query = location.split_once('?').unwrap().1.to_owned();
-        move |name| {
-            let value = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
-            Secret::new(value.unwrap().1.into_owned())
-        }
+        browse(&self.model, &self.clock, url, decision)
     }
 
     pub(crate) async fn consents(&self, persons: usize) {
@@ -323,16 +335,43 @@ impl World {
     }
 }
 
+/// What Webex sends the browser back with, by name, after the person decided at `url`.
+pub(crate) fn browse(
+    model: &Mutex<Model>,
+    clock: &WallClock,
+    url: &str,
+    decision: Consent,
+) -> impl Fn(&str) -> Secret + use<> {
+    let location = {
+        let mut model = model.lock().unwrap();
+        model.settings_mut().consent = decision;
+        let path = url.split_once("//webex.test").unwrap().1;
+        let answer = model.answer(clock.true_time().0, &Request::get(path));
+        let location = answer.header("location").unwrap().to_owned();
+        model.left(answer.visit);
+        location
+    };
+    let query = location.split_once('?').unwrap().1.to_owned();
+    move |name| {
+        let value = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
+        Secret::new(value.unwrap().1.into_owned())
+    }
+}
+
 fn webex(model: &Arc<Mutex<Model>>, clock: &Arc<WallClock>) -> Webex {
-    let settings = model.lock().unwrap().settings().clone();
-    let integration = Integration {
-        client_id: settings.client_id,
-        client_secret: Secret::new(settings.client_secret),
+    let wire = Wire { model: model.clone(), clock: clock.clone() };
+    Webex::new(integration(model.lock().unwrap().settings()), Arc::new(wire), clock.clone())
+}
+
+/// The integration that this Webex knows.
+pub(crate) fn integration(settings: &Settings) -> Integration {
+    Integration {
+        client_id: settings.client_id.clone(),
+        client_secret: Secret::new(settings.client_secret.clone()),
         redirect_uri: "https://localhost:8000/oauth".to_owned(),
         scopes: vec!["spark:all".to_owned()],
         base: "https://webex.test/v1".to_owned(),
-    };
-    Webex::new(integration, Arc::new(Wire { model: model.clone(), clock: clock.clone() }), clock.clone())
+    }
 }
 
 /// Settings of a Webex where nothing is left out.
