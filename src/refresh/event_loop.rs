@@ -111,6 +111,7 @@ impl EventLoop {
     async fn one_ended(&mut self, most: Duration) {
         let left = self.regular.until(self.now()).min(most).min(SLICE);
         tokio::select! {
+            biased;
             () = self.pass.ended(), if !self.pass.idle() => {}
             () = sleep(left) => {}
             () = self.stopping.cancelled() => {}
@@ -162,6 +163,7 @@ impl EventLoop {
     /// One slice of a nap; shorter when something happens.
     async fn slice(&mut self, length: Duration) {
         tokio::select! {
+            biased;
             () = sleep(length) => {}
             () = self.wake.nudged() => {}
             () = self.stopping.cancelled() => {}

@@ -293,6 +293,7 @@ impl Refresher {
             let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
             tries += 1;
             tokio::select! {
+                biased;
                 () = sleep(pause) => {}
                 () = stopping.cancelled(), if tries > 3 => {
                     log::error!("{}: the refresh is done, but was not kept before the end", grant.person);
