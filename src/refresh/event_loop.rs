@@ -124,14 +124,15 @@ impl EventLoop {
 
     /// Waits for the next wake, in slices, and tells what the refreshes under way came to.
     async fn nap(&mut self) {
-        let earliest = self.now() + SHORTEST;
+        let mut earliest = self.now() + SHORTEST;
         let mut told = false;
         loop {
             self.compare_clocks().await;
             let now = self.now();
             // A clock set back must not stretch the sleep.
             self.regular = self.regular.min(now + self.sleep());
-            let until = self.until(earliest.min(now + SHORTEST)).await;
+            earliest = earliest.min(now + SHORTEST);
+            let until = self.until(earliest).await;
             if !told && self.pass.idle() {
                 self.tell(until.until(now));
                 told = true;
