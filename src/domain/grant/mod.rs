@@ -226,6 +226,12 @@ impl Grant {
                     next.renewed_at = sent_at;
                 }
                 next.tokens = self.tokens.renewed(issued, sent_at);
+                let lifetime = self.dates().lifetime();
+                if next.dates().lifetime() > lifetime * 2 {
+                    // The clock went ahead since it was renewed. A life as long as that would want more in reserve than
+                    // this token ever has, and it would be asked for again and again.
+                    next.renewed_at = (next.tokens.expires_at - lifetime).min(sent_at);
+                }
                 next.answered_at = sent_at;
                 next.standing = Standing::Alive;
                 next.failures = 0;

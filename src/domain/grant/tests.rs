@@ -175,6 +175,17 @@ fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
 }
 
 #[test]
+fn a_clock_that_went_ahead_does_not_make_an_unchanged_token_due_again_and_again() {
+    let short = Issued { expires_in: 12 * HOUR, ..answer("access-0", "refresh-0") };
+    let mut grant = consented();
+    grant.tokens = Tokens::first(short.clone(), CONSENTED).unwrap();
+    let now = CONSENTED + 250 * DAY;
+    let grant = after(&grant, Verdict::Unchanged(short), now);
+    assert!(grant.next.due_at >= now + HOUR, "due again after {:?}", grant.next.due_at.since(now));
+    assert_eq!(grant.dates().lifetime(), 12 * HOUR);
+}
+
+#[test]
 fn an_unchanged_answer_may_rotate_the_refresh_token() {
     let answer = answer("access-0", "refresh-1");
     let unchanged = after(&consented(), Verdict::Unchanged(answer), CONSENTED + DAY);
