@@ -12,7 +12,7 @@ use crate::domain::time::UnixTime;
 use crate::refresh::pass::Pass;
 use crate::refresh::pass::Step;
 use crate::refresh::refresher::Refresher;
-use crate::refresh::revise;
+use crate::refresh::revise::Mending;
 use crate::tasks::Wake;
 
 /// No nap is longer: timers stand still while the machine is suspended, and clocks are set.
@@ -38,6 +38,8 @@ pub struct EventLoop {
     retry_at: Option<UnixTime>,
     /// The clock and the timer when they were last compared.
     compared: (UnixTime, Instant),
+    /// Dates that are still to be mended.
+    mending: Option<Mending>,
 }
 
 impl EventLoop {
@@ -46,6 +48,8 @@ impl EventLoop {
     pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
         let compared = (refresher.parts().clock.now(), Instant::now());
+        // A start mends, too, but the store may have failed it.
+        let mending = Some(Mending::new(Duration::ZERO));
         Self {
             refresher,
             wake,
@@ -55,6 +59,7 @@ impl EventLoop {
             held_until: None,
             retry_at: None,
             compared,
+            mending,
         }
     }
 
@@ -184,12 +189,17 @@ impl EventLoop {
                 -shift / 1000
             );
             (self.held_until, self.retry_at) = (None, None);
-            revise::mend_clock(self.refresher.parts()).await;
+            self.mending = Some(Mending::new(Duration::from_millis(shift.unsigned_abs())));
         } else if shift > CLOCK_SET {
             log::warn!(
                 "event loop: the clock went {} s ahead (a suspended machine?); going on from there",
                 shift / 1000
             );
+        }
+        if let Some(mending) = &mut self.mending
+            && mending.go_on(self.refresher.parts()).await
+        {
+            self.mending = None;
         }
     }
 

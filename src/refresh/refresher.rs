@@ -41,7 +41,7 @@ use crate::webex::Webex;
 use crate::webex::transport::WHOLE;
 
 /// How long others keep away from a claimed grant: the wait for its start, the whole call, and time to keep it.
-const LEASE: Duration = Duration::from_secs(180);
+pub(super) const LEASE: Duration = Duration::from_secs(180);
 
 /// A refresh is not sent when less than this is left of its lease (after a suspend, say).
 const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);

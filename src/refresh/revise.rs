@@ -9,6 +9,7 @@ use crate::domain::grant::Standing;
 use crate::domain::schedule::Next;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
+use crate::refresh::refresher::LEASE;
 use crate::refresh::refresher::Parts;
 use crate::refresh::refresher::Refresher;
 use crate::store::Cursor;
@@ -61,38 +62,62 @@ impl Refresher {
         let parts = self.parts();
         self.recall().await?;
         let now = parts.clock.now();
-        if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
-            log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
-            mend_clock(parts).await;
-        }
+        Mending::new(Duration::ZERO).go_on(parts).await;
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
         if parts.store.recall(Note::Policy).await?.as_deref() != Some(&known) {
-            all(parts, Arc::new(move |grant| replan(grant, &policy, now))).await?;
+            all(parts, Arc::new(move |grant| replan(grant, &policy, now)), &mut Some(Cursor::default()))
+                .await?;
             parts.store.remember(Note::Policy, known).await?;
         }
         if start.all_now {
-            all(parts, Arc::new(move |grant| due(grant, start, now))).await?;
+            all(parts, Arc::new(move |grant| due(grant, start, now)), &mut Some(Cursor::default())).await?;
         }
         Ok(())
     }
 }
 
-/// See [`mend`]. Trouble with the store is logged: the loop goes on with what it has.
-pub(super) async fn mend_clock(parts: &Parts) {
-    let now = parts.clock.now();
-    let mended = async {
-        all(parts, Arc::new(move |grant| mend(grant, now))).await?;
-        parts.store.settle(now).await
-    };
-    if let Err(why) = mended.await {
-        log::error!("dates could not be mended: {why}");
+/// Dates of a clock that was set back, on the way to being mended.
+pub(super) struct Mending {
+    back: Duration,
+    /// Where it goes on.
+    after: Option<Cursor>,
+}
+
+impl Mending {
+    /// After a clock was seen to be set back by so much. Zero: only if the store holds dates from the future.
+    pub(super) fn new(back: Duration) -> Self {
+        Self { back, after: Some(Cursor::default()) }
+    }
+
+    /// Mends as much as the store lets it; answers whether that is all. To be called again if not: a grant whose date
+    /// stays in the future is not looked at before it.
+    pub(super) async fn go_on(&mut self, parts: &Parts) -> bool {
+        let done = self.mend_all(parts).await;
+        if let Err(why) = &done {
+            log::error!("dates from the future cannot be mended yet: {why}");
+        }
+        done.is_ok()
+    }
+
+    async fn mend_all(&mut self, parts: &Parts) -> Result<(), StoreError> {
+        let (now, back) = (parts.clock.now(), self.back);
+        let ahead = parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK);
+        if !ahead && back.is_zero() {
+            return Ok(());
+        }
+        if back.is_zero() {
+            log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
+        }
+        let policy = parts.policy;
+        all(parts, Arc::new(move |grant| mend(grant, back, &policy, now)), &mut self.after).await?;
+        parts.store.settle(now, now + LEASE).await
     }
 }
 
-async fn all(parts: &Parts, revision: Revision) -> Result<(), StoreError> {
-    let mut after = Some(Cursor::default());
-    while let Some(cursor) = after {
-        after = parts.store.revise(cursor, STEP, revision.clone()).await?;
+/// Goes through all grants from `after` on, which is where to go on when the store fails.
+async fn all(parts: &Parts, revision: Revision, after: &mut Option<Cursor>) -> Result<(), StoreError> {
+    while let Some(cursor) = *after {
+        *after = parts.store.revise(cursor, STEP, revision.clone()).await?;
         parts.view.publish_all();
     }
     Ok(())
@@ -118,21 +143,24 @@ fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
     true
 }
 
-/// Takes back what a fast clock wrote: nothing was renewed in the future, and no life is longer than it was. Such a
-/// grant is due at once, since its true age is not known.
-fn mend(grant: &mut Grant, now: UnixTime) -> bool {
-    let ahead = grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now);
-    if ahead <= SLACK {
+/// Takes back what a fast clock wrote. A clock seen to be set back takes the dates of tokens along, which were written
+/// by what it read before: a token must not seem to live longer for it. And nothing was renewed in the future; who knows
+/// how long ago it truly was: such a grant is due at once.
+fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
+    let ahead = grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
+    if !ahead && back.is_zero() {
         return false;
     }
     let lifetime = grant.dates().lifetime();
-    grant.tokens.expires_at = grant.tokens.expires_at.min(grant.renewed_at.min(now) + lifetime);
+    grant.renewed_at = (grant.renewed_at - back).min(now);
+    grant.answered_at = (grant.answered_at - back).min(now);
+    grant.tokens.expires_at = (grant.tokens.expires_at - back).min(grant.renewed_at + lifetime);
     grant.obtained_at = grant.obtained_at.min(now);
-    grant.renewed_at = grant.renewed_at.min(now);
-    grant.answered_at = grant.answered_at.min(now);
     grant.last.at = grant.last.at.min(now);
-    if grant.standing == Standing::Alive {
+    if grant.standing == Standing::Alive && ahead {
         grant.next = Next::at(now);
+    } else if grant.standing == Standing::Alive && grant.failures == 0 {
+        grant.next = policy.plan(&grant.dates(), now);
     }
     true
 }

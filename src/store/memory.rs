@@ -58,6 +58,15 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// What opening an embedded store does: claims left open by a process that is gone are due again at `now`. For
+    /// simulations, in which a memory outlives its process.
+    pub fn reopen(&self, now: UnixTime) {
+        for row in self.lock().rows.values_mut().filter(|row| row.claimed) {
+            row.claimed = false;
+            row.grant.next = Next::at(now);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,8 +255,13 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.latest)
     }
 
-    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
-        self.answer(|inner| inner.latest = inner.latest.map(|latest| latest.min(now)))
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+        self.answer(|inner| {
+            inner.latest = inner.latest.map(|latest| latest.min(now));
+            for row in inner.rows.values_mut().filter(|row| row.claimed) {
+                row.grant.next = row.grant.next.no_later_than(lease_end);
+            }
+        })
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {

@@ -76,8 +76,9 @@ pub trait Store: Send + Sync {
     /// The latest moment at which anything was kept: a clock that reads less has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;
 
-    /// Brings [`Store::latest`] back to `now` if it is later: what was kept by a fast clock has been mended.
-    fn settle(&self, now: UnixTime) -> Answer<'_, ()>;
+    /// Brings [`Store::latest`] back to `now` if it is later, and the ends of leases back to `lease_end`: what was kept by
+    /// a fast clock has been mended.
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()>;
 
     /// A short text kept for the loop.
     fn recall(&self, note: Note) -> Answer<'_, Option<String>>;

@@ -18,14 +18,14 @@ use webex_tokend::store::Note;
 
 use crate::event_loop::MINUTE;
 use crate::event_loop::moody::MoodyStore;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
 use crate::support::world::POLICY;
 use crate::support::world::World;
 use crate::support::world::lifetimes;
-use crate::support::heard_here;
-use crate::support::listen_here;
 
 const SECOND: Duration = Duration::from_secs(1);
 

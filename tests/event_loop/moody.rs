@@ -116,8 +116,8 @@ impl Store for MoodyStore {
         self.inner.latest()
     }
 
-    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
-        self.write(|| self.inner.settle(now))
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+        self.write(|| self.inner.settle(now, lease_end))
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {

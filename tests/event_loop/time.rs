@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_sim::Settings;
+use webex_tokend::domain::schedule::Policy;
 
 use crate::event_loop::MINUTE;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
+use crate::support::world::PACE;
+use crate::support::world::POLICY;
 use crate::support::world::World;
 
 const DAY_MS: i64 = 86_400_000;
@@ -29,6 +32,32 @@ async fn a_clock_set_back_by_days_starves_nobody() {
         }
         let all = world.model().counters().refreshes.attempts;
         assert!((80..=100).contains(&all), "{all} refreshes of 3 persons in 30 days");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_clock_was_set_back_what_is_due_does_not_wait_for_the_next_regular_wake() {
+    let policy = Policy { sleep: 12 * HOUR, ..POLICY };
+    let mut world = World::with(Settings::default(), policy, PACE);
+    world.start(false).await;
+    world.consents(3).await;
+    sleep(5 * HOUR).await;
+    world.clock.set_by(-30 * DAY_MS);
+    sleep(5 * MINUTE).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 3, "who knows how old they are?");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_does_not_make_an_older_token_seem_to_live_longer() {
+    let policy = Policy { max_age: 30 * DAY, ..POLICY };
+    let mut world = World::with(Settings::default(), policy, PACE);
+    world.start(false).await;
+    world.consent(0).await;
+    sleep(6 * DAY).await;
+    world.clock.set_by(-3 * DAY_MS);
+    for _ in 0..20 * 24 {
+        sleep(HOUR).await;
+        assert!(world.is_live(0).await, "at {}", world.now());
     }
 }
 

@@ -152,8 +152,8 @@ impl Store for Flaky {
         self.inner.latest()
     }
 
-    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
-        self.inner.settle(now)
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+        self.inner.settle(now, lease_end)
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {

@@ -276,3 +276,13 @@ pub(super) async fn of_many_commits_of_one_claim_one_is_kept(store: Arc<dyn Stor
     assert_eq!(kept.len(), 1);
     assert_eq!(found(&*store, "ada").await, kept[0].1);
 }
+
+pub(super) async fn settling_ends_no_claim_but_bounds_its_lease(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let years_ahead = claim_one(&*store, 1_000_000_000).await;
+    assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
+    store.settle(at(0), at(LEASE)).await.unwrap();
+    assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "others still keep away");
+    let next = renewed(&years_ahead.grant, 1);
+    assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
+}

@@ -177,8 +177,8 @@ impl Store for SqliteStore {
         self.read(|db, _| queries::latest(db))
     }
 
-    fn settle(&self, now: UnixTime) -> Answer<'_, ()> {
-        self.write(move |db, _| queries::settle(db, now))
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+        self.write(move |db, _| queries::settle(db, now, lease_end))
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {

@@ -295,8 +295,10 @@ pub(super) fn latest(db: &Connection) -> Result<Option<UnixTime>, StoreError> {
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0).map(UnixTime)).optional()?)
 }
 
-pub(super) fn settle(db: &Connection, now: UnixTime) -> Result<(), StoreError> {
+pub(super) fn settle(db: &Connection, now: UnixTime, lease_end: UnixTime) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE meta SET value = min(value, ?1) WHERE name = 'latest'")?.execute([now.0])?;
+    let claims = "UPDATE grants SET due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL AND due_at > ?1";
+    db.prepare_cached(claims)?.execute([lease_end.0])?;
     Ok(())
 }
 
