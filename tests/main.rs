@@ -30,6 +30,8 @@ mod seeds;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;

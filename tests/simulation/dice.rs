@@ -1,0 +1,63 @@
+//! Chance out of one seed: the same seed, the same throws, on every machine.
+
+use std::time::Duration;
+
+/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
+#[derive(Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Other dice, whose throws do not depend on how often these are thrown.
+    pub(super) fn others(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    /// One of `0..end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(super) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap()
+    }
+
+    /// True in so many of a thousand throws.
+    pub(super) fn thousandths(&mut self, of: u64) -> bool {
+        self.below(1000) < of
+    }
+
+    pub(super) fn coin(&mut self) -> bool {
+        self.thousandths(500)
+    }
+
+    pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())].clone()
+    }
+
+    /// To the millisecond.
+    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap();
+        least + Duration::from_millis(self.below(span + 1))
+    }
+
+    /// Short ones often, long ones seldom: each power of two between the two is as likely as any other.
+    pub(super) fn spread(&mut self, least: Duration, most: Duration) -> Duration {
+        let mut top = most;
+        while top > least * 2 && self.coin() {
+            top /= 2;
+        }
+        self.between(least, top.max(least))
+    }
+}

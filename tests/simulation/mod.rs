@@ -1,0 +1,166 @@
+//! Years of the daemon in seconds: its own consent, loop, tokens and store code in virtual time, against an in-process
+//! Webex, with everything that goes wrong drawn from one seed ([`scenario`], [`weather`], [`run`]).
+//!
+//! A crash stops everything at an await at which the daemon meets the world, drops the runtime with all that was in memory,
+//! and opens the store again; the memory store stands for the disk, and some seeds use SQLite itself. The [`witness`]
+//! checks what must always be true, at each step:
+//!
+//! 1. no two refreshes of one grant are in flight at once, and none without a claim
+//! 2. no token is shown before it is durable; after a crash the store holds what it held; what came back well is kept
+//! 3. no alive grant's token expires while all is well, and none is shown as alive that is dead. *All is well* for a
+//!    person from 90 minutes after the last trouble on (a start, a fault of Webex or the store, the end of a `Retry-After`,
+//!    a clock set, a suspend), and for each other person who is ill meanwhile 90 minutes later. What a clock that was set
+//!    back while the daemon was down hides is not asked for.
+//! 4. a grant ends only by Webex's own word about it, or by `forget`
+//! 5. nothing is refreshed inside the no-op window but by rule 1 or force; floor and ladder are kept
+//! 6. a consent that arrives during a refresh wins
+//! 8. the store's work in an hour has reasons: wakes, claims, calls, errors
+//! 9. the pace, the number at once, the next try and every wait have bounds
+//! 10. the same seed runs the same way twice
+//!
+//! At the end all trouble is over, and after some sleeps and the longest back-off every grant that has not ended must be
+//! alive by Webex's own word.
+//!
+//! ```sh
+//! cargo test --test main simulation::                        # as many seeds as fit into some ten seconds
+//! SIMULATION_SEEDS=5000 cargo test --test main simulation::  # so many
+//! cargo test --test main simulation::long -- --ignored --nocapture   # for an hour, or SIMULATION_MINUTES
+//! SIMULATION_SEED=7 SIMULATION_SIZE=short cargo test --test main simulation::replay -- --ignored --nocapture
+//! ```
+
+mod dice;
+mod fuse;
+mod guests;
+mod house;
+mod line;
+mod run;
+mod scenario;
+mod shelf;
+mod stage;
+mod weather;
+mod witness;
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use crate::simulation::run::run;
+use crate::simulation::scenario::LONG;
+use crate::simulation::scenario::SHORT;
+use crate::simulation::scenario::Size;
+use crate::simulation::witness::Tally;
+
+/// Which seeds to run.
+#[derive(Clone, Copy, Debug)]
+struct Seeds {
+    from: u64,
+    /// No more than these.
+    most: u64,
+    /// These in any case,
+    least: u64,
+    /// and others until so much time has gone by.
+    time: Duration,
+}
+
+impl Seeds {
+    /// As asked for in the environment, else as many as fit.
+    fn some(least: u64, most: u64, share: u64) -> Self {
+        match number("SIMULATION_SEEDS") {
+            Some(seeds) => {
+                let most = seeds.div_ceil(share);
+                Self { from: 1, most, least: most, time: Duration::ZERO }
+            }
+            None => Self { from: 1, most, least, time: Duration::from_secs(15) },
+        }
+    }
+
+    /// Runs them on all processors.
+    fn run(self, name: &str, size: Size) {
+        let (begun, next) = (now(), AtomicU64::new(0));
+        let sum = Mutex::new(Tally::default());
+        let failed = Mutex::new(Vec::new());
+        let work = || loop {
+            let nth = next.fetch_add(1, Ordering::SeqCst);
+            let late = nth >= self.least && begun.elapsed() > self.time;
+            if nth >= self.most || late {
+                return;
+            }
+            let seed = self.from + nth;
+            let outcome = run(seed, size);
+            sum.lock().unwrap().add(&outcome.tally);
+            if let Some(broken) = outcome.broken {
+                println!("seed {seed}: {}", broken.chars().take(400).collect::<String>());
+                failed.lock().unwrap().push((seed, broken, outcome.log));
+            }
+        };
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..processors {
+                scope.spawn(work);
+            }
+        });
+        println!("{name}, in {:?}: {}", begun.elapsed(), sum.lock().unwrap());
+        let mut failed = failed.into_inner().unwrap();
+        failed.sort();
+        if let Some((seed, broken, log)) = failed.first() {
+            panic!(
+                "{} seeds failed, the first of them:\n{log}\n{broken}\nSIMULATION_SEED={seed} SIMULATION_SIZE={name} \
+                 cargo test --test main simulation::replay -- --ignored --nocapture",
+                failed.len()
+            );
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long to simulate is counted in true time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how much to simulate is asked for in the environment")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number(name: &str) -> Option<u64> {
+    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+fn two_months_of_ten_persons_keep_every_promise() {
+    Seeds::some(20, 200, 1).run("short", SHORT);
+}
+
+#[test]
+fn four_hundred_days_of_fifty_persons_keep_every_promise() {
+    Seeds::some(1, 10, 20).run("long", LONG);
+}
+
+#[test]
+fn the_same_seed_runs_the_same_way_twice() {
+    for seed in 1..=3 {
+        assert_eq!(run(seed, SHORT).fingerprint, run(seed, SHORT).fingerprint, "seed {seed}");
+    }
+}
+
+#[test]
+#[ignore = "an hour of other seeds, or SIMULATION_MINUTES, from SIMULATION_SEED on"]
+fn long() {
+    let time = Duration::from_secs(60 * number("SIMULATION_MINUTES").unwrap_or(60));
+    let from = number("SIMULATION_SEED").unwrap_or(1_000_000);
+    let seeds = |share| Seeds { from, most: u64::MAX, least: 1, time: time * share / 4 };
+    seeds(1).run("long", LONG);
+    seeds(3).run("short", SHORT);
+}
+
+#[test]
+#[ignore = "one seed, given in SIMULATION_SEED"]
+fn replay() {
+    let seed = number("SIMULATION_SEED").unwrap();
+    let size = if setting("SIMULATION_SIZE").as_deref() == Some("long") { LONG } else { SHORT };
+    let outcome = run(seed, size);
+    println!("{}\n{}\n{:?}", outcome.log, outcome.tally, outcome.fingerprint);
+    assert_eq!(outcome.broken, None);
+}

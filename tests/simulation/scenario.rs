@@ -1,0 +1,143 @@
+//! What a seed stands for: a Webex, an operator's settings, and what is going to happen.
+
+use std::time::Duration;
+
+use webex_sim::ErrorBody;
+use webex_sim::Person;
+use webex_sim::RefreshLife;
+use webex_sim::RefreshToken;
+use webex_sim::Settings;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::refresh::Pace;
+
+use crate::simulation::dice::Dice;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// How much of a world to simulate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) persons: usize,
+    pub(super) days: u32,
+    /// Between two events, on average about half of this.
+    pub(super) gap: Duration,
+}
+
+pub(super) const SHORT: Size = Size { persons: 10, days: 60, gap: Duration::from_secs(12 * 3600) };
+pub(super) const LONG: Size = Size { persons: 50, days: 400, gap: Duration::from_secs(36 * 3600) };
+
+/// The things that happen, each on or off for a whole seed: a world with few kinds of trouble shows what a world with
+/// all of them hides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Consent,
+    TwoConsents,
+    ConsentDuringRefresh,
+    Forget,
+    Renew,
+    Read,
+    Outage,
+    Sickness,
+    StoreTrouble,
+    Revoke,
+    ClockSet,
+    Suspend,
+    Crash,
+    CrashAtStep,
+    Restart,
+}
+
+const KINDS: [Kind; 15] = [
+    Kind::Consent,
+    Kind::TwoConsents,
+    Kind::ConsentDuringRefresh,
+    Kind::Forget,
+    Kind::Renew,
+    Kind::Read,
+    Kind::Outage,
+    Kind::Sickness,
+    Kind::StoreTrouble,
+    Kind::Revoke,
+    Kind::ClockSet,
+    Kind::Suspend,
+    Kind::Crash,
+    Kind::CrashAtStep,
+    Kind::Restart,
+];
+
+/// All that is drawn before the first event.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) size: Size,
+    pub(super) webex: Settings,
+    pub(super) policy: Policy,
+    pub(super) pace: Pace,
+    /// The real SQLite store in a directory; else the memory store.
+    pub(super) sqlite: bool,
+    /// Naps in which nothing can happen are shortened (see `shelf`).
+    pub(super) skips: bool,
+    /// Of a thousand calls, so many go wrong in fine weather.
+    pub(super) blips: u64,
+    /// Whether a store that fails may have done what it was asked for: worse than its contract.
+    pub(super) liar: bool,
+    pub(super) kinds: Vec<Kind>,
+}
+
+impl Scenario {
+    pub(super) fn draw(seed: u64, size: Size, dice: &mut Dice) -> Self {
+        let sqlite = dice.thousandths(if size.days > 100 { 0 } else { 60 });
+        let size = if sqlite { Size { persons: 5, days: 20, ..size } } else { size };
+        let lives = [12 * HOUR, 24 * HOUR, 36 * HOUR, 3 * DAY, 7 * DAY, 14 * DAY, 14 * DAY];
+        let access = dice.pick(&lives);
+        let window = dice.pick(&[Duration::ZERO, HOUR, DAY, DAY]).min(access / 4);
+        let policy = Policy {
+            sleep: dice.pick(&[10 * MINUTE, HOUR, HOUR, 3 * HOUR, 6 * HOUR]),
+            max_age: dice.pick(&[DAY / 2, DAY, 2 * DAY, 5 * DAY, 30 * DAY]),
+            noop_window: dice.pick(&[window, Duration::ZERO, DAY]),
+            floor: dice.pick(&[5 * MINUTE, 5 * MINUTE, Duration::ZERO, HOUR]),
+        };
+        let pace = Pace {
+            at_once: dice.pick(&[1, 2, 4, 16, 64]),
+            per_second: dice.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, 0.2]),
+        };
+        Self {
+            size,
+            webex: Self::webex(seed, size, access, window, dice),
+            policy,
+            pace,
+            sqlite,
+            skips: !dice.thousandths(20) || size.days > 100,
+            blips: dice.pick(&[0, 0, 5, 30]),
+            liar: dice.thousandths(200),
+            kinds: KINDS.into_iter().filter(|_| dice.thousandths(600)).collect(),
+        }
+    }
+
+    fn webex(seed: u64, size: Size, access: Duration, window: Duration, dice: &mut Dice) -> Settings {
+        let grace = RefreshToken::RotatingWithGrace(dice.pick(&[MINUTE, HOUR, DAY]));
+        Settings {
+            access_lifetime: access,
+            refresh_lifetime: 90 * DAY,
+            noop_window: window,
+            refresh_token: dice.pick(&[
+                RefreshToken::Stable,
+                RefreshToken::Stable,
+                RefreshToken::Rotating,
+                grace,
+            ]),
+            refresh_life: dice.pick(&[RefreshLife::Renewed, RefreshLife::Renewed, RefreshLife::CountsDown]),
+            reconsent_keeps_refresh_token: dice.thousandths(200),
+            omit_scope: dice.coin(),
+            omit_refresh_token: false,
+            error_body: dice.pick(&[ErrorBody::Webexapis, ErrorBody::Idbroker]),
+            old_token_survives: dice.thousandths(800),
+            latency: dice.pick(&[Duration::ZERO, SECOND / 10, SECOND / 2, 3 * SECOND]),
+            people: Person::some(size.persons),
+            seed,
+            ..Settings::default()
+        }
+    }
+}

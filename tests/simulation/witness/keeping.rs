@@ -1,0 +1,389 @@
+//! What the store has on disk after each verb.
+
+use std::time::Duration;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Claim;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Fence;
+use webex_tokend::store::Lease;
+
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::SECOND;
+use crate::simulation::witness::Kept;
+use crate::simulation::witness::Witness;
+use crate::simulation::witness::calls::Verdict;
+use crate::support::world::DAY;
+use crate::support::world::HOUR;
+
+/// Tokens of one person that readers may still hold on to.
+const GONE: usize = 12;
+
+/// Who claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Loop,
+    Somebody,
+}
+
+impl Witness {
+    /// Any verb: rule 8, and that the loop does not spin.
+    pub(crate) fn verb(&mut self, name: &str) {
+        if self.still.0 == self.now {
+            self.still.1 += 1;
+        } else {
+            self.still = (self.now, 0);
+        }
+        if self.still.1 > 20_000 {
+            self.breach("9 (bounds)", &format!("20,000 verbs of the store at one moment, {name} the last"));
+            panic!("the loop spins");
+        }
+        let (hour, done, granted) = &mut self.verbs;
+        if *hour + HOUR <= self.now {
+            let wakes = 3600 / self.policy.sleep.as_secs().max(1);
+            (*hour, *done, *granted) = (self.now, 0, 300 + 12 * wakes);
+        }
+        *done += 1;
+        if *done > *granted {
+            let what =
+                format!("{done} verbs of the store within an hour, {name} the last; {granted} have a reason");
+            self.breach("8 (cost of a wake)", &what);
+        }
+        self.nothing_is_lost();
+    }
+
+    /// So many verbs more have a reason.
+    pub(crate) fn grant_verbs(&mut self, count: u64) {
+        self.verbs.2 += count;
+    }
+
+    pub(crate) fn store_failed(&mut self, verb: &str) {
+        self.tally.store_errors += 1;
+        self.grant_verbs(12);
+        self.tell(&format!("the store fails: {verb}"));
+        self.store_trouble(self.now);
+    }
+
+    /// A claim, before it is answered.
+    pub(crate) fn claimed(&mut self, by: By, claim: &Claim, lease: &Lease) {
+        let person = self.person(&claim.grant.person.id);
+        self.tell(&format!("{by:?} claims person {person}: {:?}", claim.fence));
+        self.grant_verbs(12);
+        if self.flying.values().any(|(other, _)| *other == person) {
+            self.breach(
+                "1 (no two refreshes of one grant)",
+                &format!("person {person} is claimed while a refresh runs"),
+            );
+        }
+        if let Some((_, end)) = self.people[person].fence {
+            // A claim that came to nothing: only its lease says when the grant is due again.
+            self.people[person].excused = true;
+            if end > self.wall && self.clock_changed + 10 * MINUTE < self.now {
+                self.breach(
+                    "1 (no two refreshes of one grant)",
+                    &format!("person {person} is claimed until {end}"),
+                );
+            }
+        }
+        if let Err(why) = self.reason(by, person, &claim.grant) {
+            self.breach(
+                "5 (no-op window, floor, ladder)",
+                &format!("person {person}, {by:?}: {why}; {:?}", claim.grant),
+            );
+        }
+        self.people[person].fence = Some((claim.fence, lease.end));
+    }
+
+    /// Rules 5 and 9: why this grant may be refreshed now, in other words than the schedule's.
+    fn reason(&self, by: By, person: usize, grant: &Grant) -> Result<(), String> {
+        let (seen, now, policy) = (&self.people[person], self.wall, &self.policy);
+        let lately = |at: Option<UnixTime>| at.is_some_and(|at| at + 5 * MINUTE > self.now);
+        if seen.excused || by == By::Somebody && lately(seen.forced_at) {
+            return Ok(());
+        }
+        let lifetime = Duration::from_millis(
+            (grant.tokens.expires_at.0 - grant.renewed_at.0).max(0).try_into().unwrap(),
+        );
+        let left = grant.tokens.expires_at.until(now);
+        let age = now.since(grant.answered_at);
+        let old = now.since(grant.renewed_at);
+        let floor = policy.floor.min(lifetime / 4).max(SECOND);
+        let failed = now.since(grant.last.at);
+        if by == By::Somebody {
+            let renew = lately(seen.renewed_at);
+            return match grant.standing {
+                Standing::ConsentNeeded if !renew => Err("nobody may ask for a dead grant".to_owned()),
+                _ if grant.failures > 0 && failed < 30 * SECOND => Err(format!("it failed {failed:?} ago")),
+                Standing::Alive if renew && age >= policy.noop_window => Ok(()),
+                Standing::Alive if age < floor => Err(format!("within the floor: answered {age:?} ago")),
+                Standing::Alive if old < policy.noop_window && left > lifetime / 2 => {
+                    Err(format!("within the window: renewed {old:?} ago"))
+                }
+                _ => Ok(()),
+            };
+        }
+        if grant.standing == Standing::ConsentNeeded {
+            return if failed >= DAY { Ok(()) } else { Err(format!("probed again after {failed:?}")) };
+        }
+        if grant.failures > 0 {
+            return if failed >= MINUTE { Ok(()) } else { Err(format!("it failed {failed:?} ago")) };
+        }
+        let margin = (lifetime / 10).max(5 * MINUTE).min(DAY).min(lifetime / 2);
+        let survival = left <= (policy.sleep + margin).min(lifetime / 2) && age >= floor;
+        if survival || age > policy.max_age.max(policy.noop_window) {
+            return Ok(());
+        }
+        Err(format!("answered {age:?} ago, lives {left:?}, {margin:?} of it in reserve, floor {floor:?}"))
+    }
+
+    /// An outcome, at the moment at which it is durable or was refused.
+    pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, came: Committed) {
+        let person = self.person(&grant.person.id);
+        self.tell(&format!("commit for person {person}, {fence:?}, {}: {came:?}", grant.last.outcome));
+        let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
+        if came == Committed::Superseded {
+            if in_force {
+                self.breach("nothing is lost", &format!("person {person}: a commit in force was put aside"));
+            }
+            self.people[person].pending.clear();
+            return;
+        }
+        if !in_force {
+            self.breach(
+                "6 (a consent wins)",
+                &format!("person {person}: an outcome was kept that was overtaken"),
+            );
+            return;
+        }
+        self.tally.commits += 1;
+        self.judge(person, grant);
+        let tokens = &grant.tokens;
+        self.people[person].pending.retain(|(access, refresh, _)| {
+            let same = access == tokens.access_token.expose();
+            !same || refresh.as_ref().is_some_and(|refresh| refresh != tokens.refresh_token.expose())
+        });
+        self.people[person].fence = None;
+        self.people[person].excused = false;
+        self.put(person, Some(grant.clone()));
+    }
+
+    fn judge(&mut self, person: usize, grant: &Grant) {
+        let Some(before) = self.people[person].kept.clone() else {
+            return self.breach("4", &format!("person {person} was forgotten, and an outcome was kept"));
+        };
+        let chain = self.refresh.get(grant.tokens.refresh_token.expose()).map(|(_, chain)| *chain);
+        if chain != Some(before.chain) {
+            let what =
+                format!("person {person}: consent {} gave way to the tokens of {chain:?}", before.chain);
+            self.breach("6 (a consent wins)", &what);
+        }
+        let seen = &self.people[person];
+        let ends = before.grant.standing == Standing::Alive && grant.standing == Standing::ConsentNeeded;
+        let truly = seen.said == Some(Verdict::Dead) || seen.said == Some(Verdict::Client) && seen.blamed;
+        if ends {
+            self.tally.ended += 1;
+        }
+        if ends && !truly {
+            let what = format!("person {person} ended by {:?}: {}", seen.said, grant.last.detail);
+            self.breach("4 (a grant ends only by Webex's word)", &what);
+        }
+        let changed = before.grant.tokens.access_token != grant.tokens.access_token;
+        if changed && self.people[person].said != Some(Verdict::Good) {
+            self.breach("nothing is lost", &format!("person {person}'s token changed by a failure"));
+        }
+        if let Some(why) = self.unplanned(grant) {
+            self.breach("9 (bounds)", &format!("person {person}: {why}"));
+        }
+        self.dates(person, grant);
+    }
+
+    /// Rule 9: when it is tried again.
+    fn unplanned(&self, grant: &Grant) -> Option<String> {
+        // What was planned while the clock was set belongs to either clock.
+        if self.clock_changed + 5 * MINUTE > self.now {
+            return None;
+        }
+        let wait = grant.next.due_at.since(grant.last.at);
+        let most = match grant.standing {
+            Standing::ConsentNeeded if grant.failures > 5 => return None,
+            Standing::ConsentNeeded => DAY + DAY / 5,
+            Standing::Alive if grant.failures > 0 => 6 * HOUR + 6 * HOUR / 5,
+            Standing::Alive => 400 * DAY,
+        };
+        let least = match grant.failures {
+            0 => SECOND,
+            _ if grant.standing == Standing::ConsentNeeded => DAY,
+            _ => MINUTE,
+        };
+        (wait < least || wait > most || grant.next.wake_at < grant.next.due_at).then(|| {
+            format!(
+                "the next try is {wait:?} after this one ({least:?}..{most:?}), failure {}",
+                grant.failures
+            )
+        })
+    }
+
+    /// No token is believed to live longer than it does.
+    fn dates(&mut self, person: usize, grant: &Grant) {
+        let Some(minted) = self.access.get(grant.tokens.access_token.expose()) else {
+            return self.breach("4", &format!("person {person}: a token is kept that Webex never gave"));
+        };
+        let shift = self.wall.0 - self.now.0;
+        let beyond = grant.tokens.expires_at.0 - shift - minted.expires.0;
+        if minted.person != person {
+            self.breach("4", &format!("person {person} got the token of person {}", minted.person));
+        } else if beyond > 0
+            && self.clock_changed + 5 * MINUTE < self.now
+            && grant.last.outcome.word() == "renewed"
+        {
+            self.breach(
+                "3 (expiry counts from the sending)",
+                &format!("person {person}: {beyond} ms too late"),
+            );
+        }
+    }
+
+    /// A consent, at the moment at which it is durable.
+    pub(crate) fn consented(&mut self, grant: &Grant) {
+        let person = self.person(&grant.person.id);
+        let Some((owner, chain)) = self.refresh.get(grant.tokens.refresh_token.expose()).copied() else {
+            return self
+                .breach("4", &format!("person {person}: a refresh token is kept that Webex never gave"));
+        };
+        self.tell(&format!("consent {chain} of person {person} is kept"));
+        if owner != person {
+            self.breach("4", &format!("person {person} got the tokens of person {owner}"));
+        }
+        self.tally.consents += 1;
+        self.grant_verbs(12);
+        self.dates(person, grant);
+        let seen = &mut self.people[person];
+        seen.saves.insert(chain);
+        seen.epoch += 1;
+        (seen.fence, seen.excused) = (None, false);
+        seen.pending.clear();
+        (seen.refused, seen.blamed, seen.said) = (false, false, None);
+        self.put(person, Some(grant.clone()));
+    }
+
+    pub(crate) fn forgotten(&mut self, person: usize, there: bool) {
+        self.tell(&format!("person {person} is forgotten: {there}"));
+        let seen = &mut self.people[person];
+        let (asked, was) = (seen.forgetting, seen.kept.is_some());
+        seen.epoch += 1;
+        seen.fence = None;
+        seen.pending.clear();
+        self.put(person, None);
+        if !asked || was != there {
+            self.breach(
+                "4",
+                &format!("person {person}: forgotten, asked {asked}, was there {was}, answered {there}"),
+            );
+        }
+    }
+
+    /// A row that was revised: its plan may change and its end come nearer, nothing else.
+    pub(crate) fn revised(&mut self, person: usize, grant: &Grant) {
+        let Some(Kept { grant: before, .. }) = self.people[person].kept.clone() else {
+            return self.breach("4", &format!("person {person} came into being by a revision"));
+        };
+        let same = before.tokens.access_token == grant.tokens.access_token
+            && before.tokens.refresh_token == grant.tokens.refresh_token
+            && before.standing == grant.standing
+            && grant.tokens.expires_at <= before.tokens.expires_at;
+        if !same {
+            self.breach("4", &format!("person {person}: a revision made {grant:?} of {before:?}"));
+        }
+        if before != *grant {
+            self.people[person].excused = true;
+            self.put(person, Some(grant.clone()));
+        }
+    }
+
+    /// Leases end sooner.
+    pub(crate) fn settled(&mut self, lease_end: UnixTime) {
+        for (_, end) in self.people.iter_mut().filter_map(|seen| seen.fence.as_mut()) {
+            *end = lease_end.min(*end);
+        }
+    }
+
+    /// After a crash the store holds what it held.
+    pub(crate) fn found(&mut self, person: usize, grant: Option<&Grant>) {
+        let kept = self.people[person].kept.as_ref().map(|kept| &kept.grant);
+        let essence =
+            |grant: Option<&Grant>| grant.map(|g| (g.tokens.clone(), g.standing, g.failures, g.renewed_at));
+        if essence(kept) != essence(grant) {
+            let what = format!("person {person}: {kept:?} was durable, {grant:?} is there");
+            self.breach("2 (durable before shown)", &what);
+        }
+    }
+
+    /// When everything has been well for long.
+    pub(crate) fn at_the_end(
+        &mut self,
+        person: usize,
+        grant: Option<&Grant>,
+        is_live: impl Fn(&str) -> bool,
+    ) {
+        if !self.people[person].excused {
+            self.found(person, grant);
+        }
+        let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
+        let token = grant.tokens.access_token.expose();
+        let blind = self.access.get(token).is_some_and(|minted| minted.era != self.era);
+        if !is_live(token) && !blind {
+            self.breach("at the end", &format!("person {person}'s token is dead: {grant:?}"));
+        }
+        if grant.failures > 0 {
+            self.breach("at the end", &format!("person {person} was not refreshed: {grant:?}"));
+        }
+    }
+
+    fn put(&mut self, person: usize, grant: Option<Grant>) {
+        let expires = |witness: &Self, grant: &Grant| {
+            Some(witness.access.get(grant.tokens.access_token.expose())?.expires)
+        };
+        let before = self.people[person].kept.take();
+        if let Some(kept) = before {
+            self.expiries.retain(|(_, other)| *other != person);
+            let token = kept.grant.tokens.access_token.expose().to_owned();
+            let stays = grant.as_ref().is_some_and(|grant| grant.tokens.access_token.expose() == token);
+            let gone = &mut self.people[person].gone;
+            if !stays {
+                gone.push_back((token, None));
+            }
+            if gone.len() > GONE {
+                gone.pop_front();
+            }
+        }
+        let Some(grant) = grant else { return };
+        if let Some(at) = expires(self, &grant) {
+            self.expiries.insert((at, person));
+        }
+        let chain = self.refresh.get(grant.tokens.refresh_token.expose()).map_or(0, |(_, chain)| *chain);
+        self.people[person].kept = Some(Kept { grant, chain });
+    }
+
+    /// A changing verb has answered: from now on readers must see what it did.
+    pub(crate) fn told(&mut self, person: usize) {
+        let now = self.now;
+        self.people[person].gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
+    }
+
+    pub(crate) fn number(&self, id: &webex_tokend::domain::person::PersonId) -> usize {
+        self.person(id)
+    }
+}
+
+/// The rule that the checker does not share with the schedule, once by its own words.
+#[test]
+fn the_margin_is_the_schedules_own() {
+    for hours in [12, 24, 36, 72, 336] {
+        let lifetime = hours * HOUR;
+        let margin = (lifetime / 10).max(5 * MINUTE).min(DAY).min(lifetime / 2);
+        assert_eq!(margin, Policy::margin(lifetime));
+    }
+}

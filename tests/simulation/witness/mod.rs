@@ -1,0 +1,339 @@
+//! The witness sees every call, every change of the store and everything that readers are given, and says when
+//! something that must always be true ("Always true" in the module's head) is not.
+
+pub(super) mod calls;
+mod keeping;
+mod log;
+mod reading;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::refresh::Pace;
+use webex_tokend::store::Fence;
+
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::Scenario;
+use crate::simulation::witness::calls::Verdict;
+pub(super) use crate::simulation::witness::keeping::By;
+use crate::simulation::witness::log::Log;
+
+/// After the last trouble a token must be renewed within this: the longest pause of the breaker (1 h), a retry, and
+/// the time that the slowest pace takes for everybody. Less than the survival margin of any lifetime drawn, so far as
+/// nobody else is ill.
+pub(super) const RECOVERY: Duration = Duration::from_secs(90 * 60);
+
+/// What was done and met, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) seeds: u64,
+    pub(super) person_days: u64,
+    pub(super) refreshes: u64,
+    pub(super) faults: u64,
+    pub(super) store_errors: u64,
+    pub(super) crashes: u64,
+    pub(super) clock_sets: u64,
+    pub(super) suspends: u64,
+    pub(super) consents: u64,
+    pub(super) forgets: u64,
+    pub(super) reads: u64,
+    pub(super) renews: u64,
+    pub(super) ended: u64,
+    /// Access tokens that expired in trouble, as they may.
+    pub(super) expired: u64,
+    /// Expiries of which the premise of rule 3 held or not could be told.
+    pub(super) commits: u64,
+}
+
+/// What Webex gave.
+#[derive(Clone, Debug)]
+pub(super) struct Minted {
+    person: usize,
+    /// By Webex's clock.
+    expires: UnixTime,
+    /// How often the clock had been set back unseen when it was given.
+    era: u32,
+}
+
+/// What a person's row holds, as the store has it on disk.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) grant: Grant,
+    /// Which consent it comes from.
+    chain: u64,
+}
+
+/// What was seen of one person.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) kept: Option<Kept>,
+    /// Access tokens that were kept before, and since when readers may no longer be given them.
+    gone: VecDeque<(String, Option<UnixTime>)>,
+    /// Grows with each change of the row that is not a claim.
+    pub(super) epoch: u64,
+    /// The claim in force, and when its lease ends.
+    fence: Option<(Fence, UnixTime)>,
+    /// The consents that were kept.
+    saves: BTreeSet<u64>,
+    /// Refreshes that came back well and are not kept yet: access token, refresh token, since when.
+    pending: Vec<(String, Option<String>, UnixTime)>,
+    /// What Webex said to the last refresh, and to the one before.
+    said: Option<Verdict>,
+    /// Refusals of the client for this person that were followed by an acceptance of somebody else.
+    blamed: bool,
+    refused: bool,
+    /// The schedule was changed by other means than an answer: what is due now is not ours to judge.
+    excused: bool,
+    forced_at: Option<UnixTime>,
+    renewed_at: Option<UnixTime>,
+    forgetting: bool,
+    trouble: UnixTime,
+    sick: UnixTime,
+    starts: VecDeque<UnixTime>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub(super) log: Log,
+    pub(super) broken: Option<String>,
+    pub(super) tally: Tally,
+    policy: Policy,
+    pace: Pace,
+    survives: bool,
+    liar: bool,
+    /// A consent may bring the refresh token that runs already.
+    keeps_chain: bool,
+    people: Vec<Seen>,
+    ids: HashMap<PersonId, usize>,
+    access: HashMap<String, Minted>,
+    refresh: HashMap<String, (usize, u64)>,
+    codes: HashMap<String, (usize, Option<u64>)>,
+    chains: u64,
+    now: UnixTime,
+    wall: UnixTime,
+    /// When the clock was last set, or the machine suspended.
+    clock_changed: UnixTime,
+    pub(super) up_since: Option<UnixTime>,
+    trouble: UnixTime,
+    store_trouble: UnixTime,
+    era: u32,
+    expiries: BTreeSet<(UnixTime, usize)>,
+    flying: BTreeMap<u64, (usize, u64)>,
+    visits: u64,
+    starts: VecDeque<UnixTime>,
+    /// Verbs of the store in the present hour, and how many there may be.
+    verbs: (UnixTime, u64, u64),
+    still: (UnixTime, u64),
+    /// When anything but an idle nap was seen last.
+    active: UnixTime,
+}
+
+impl Witness {
+    pub(super) fn new(seed: u64, scenario: &Scenario, dawn: UnixTime) -> Self {
+        let people = &scenario.webex.people;
+        let ids = people.iter().enumerate().map(|(i, p)| (PersonId::parse(&p.id).unwrap(), i)).collect();
+        let mut witness = Self {
+            log: Log::default(),
+            broken: None,
+            tally: Tally::default(),
+            policy: scenario.policy,
+            pace: scenario.pace,
+            survives: scenario.webex.old_token_survives,
+            liar: scenario.liar,
+            keeps_chain: scenario.webex.reconsent_keeps_refresh_token,
+            people: people.iter().map(|_| Seen::default()).collect(),
+            ids,
+            access: HashMap::new(),
+            refresh: HashMap::new(),
+            codes: HashMap::new(),
+            chains: 0,
+            now: dawn,
+            wall: dawn,
+            clock_changed: dawn,
+            up_since: None,
+            trouble: dawn,
+            store_trouble: dawn,
+            era: 0,
+            expiries: BTreeSet::new(),
+            flying: BTreeMap::new(),
+            visits: 0,
+            starts: VecDeque::new(),
+            verbs: (dawn, 0, 5000),
+            still: (dawn, 0),
+            active: dawn,
+        };
+        witness.tell(&format!("seed {seed}: {scenario:?}"));
+        witness
+    }
+
+    /// One line of the log.
+    pub(super) fn tell(&mut self, text: &str) {
+        self.active = self.now;
+        if self.broken.is_none() {
+            self.log.add(self.now, self.wall, text);
+        }
+    }
+
+    /// Something that must always be true is not.
+    pub(super) fn breach(&mut self, rule: &str, what: &str) {
+        if self.broken.is_none() {
+            self.tell(&format!("BROKEN: {rule}: {what}"));
+            self.broken = Some(format!("{rule}: {what}"));
+        }
+    }
+
+    pub(super) fn look_at_the_clocks(&mut self, now: UnixTime, wall: UnixTime) {
+        self.now = now;
+        self.wall = wall;
+        while let Some((at, person)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiries.remove(&(at, person));
+            self.expired(at, person);
+        }
+    }
+
+    fn person(&self, id: &PersonId) -> usize {
+        self.ids[id]
+    }
+
+    pub(super) fn seen(&self, person: usize) -> &Seen {
+        &self.people[person]
+    }
+
+    /// Rule 3. The premise: since [`RECOVERY`] and longer the process runs, the store and Webex are well for this person,
+    /// the clock is not touched. For each other person who is ill meanwhile a probe may fail: as long again.
+    fn expired(&mut self, at: UnixTime, person: usize) {
+        let seen = &self.people[person];
+        let Some(kept) = seen.kept.as_ref().filter(|kept| kept.grant.standing == Standing::Alive) else {
+            return;
+        };
+        let Some(minted) = self.access.get(kept.grant.tokens.access_token.expose()) else { return };
+        if minted.expires > at {
+            return;
+        }
+        let first = minted.expires == at;
+        let blind = minted.era != self.era;
+        if let Some(up) = self.up_since {
+            let well = up.max(self.trouble).max(seen.trouble).max(self.store_trouble).max(self.clock_changed);
+            let ill = self.people.iter().filter(|other| other.sick > well).count();
+            let patience = RECOVERY * (1 + u32::try_from(ill).unwrap());
+            if !blind && at >= well + patience {
+                let what = format!(
+                    "person {person}'s token died at {}, all was well since {well}, {ill} others ill; {:?}",
+                    minted.expires, kept.grant
+                );
+                self.breach("3 (no alive grant's token expires while all is well)", &what);
+                return;
+            }
+        }
+        self.tally.expired += u64::from(first);
+        if !blind {
+            self.expiries.insert((self.now + 10 * MINUTE, person));
+        }
+    }
+
+    // What the driver tells.
+
+    pub(super) fn started(&mut self, text: &str, excuse: bool) {
+        self.up_since = Some(self.now);
+        self.starts.clear();
+        if excuse {
+            self.excuse_all();
+        }
+        self.tell(text);
+    }
+
+    /// The process is gone: nothing is in flight, nobody will keep what came back.
+    pub(super) fn ended(&mut self, text: &str) {
+        self.up_since = None;
+        let now = self.now;
+        for seen in &mut self.people {
+            seen.pending.clear();
+            seen.gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
+            seen.excused |= seen.fence.take().is_some();
+        }
+        self.tell(text);
+    }
+
+    /// Other settings are in force from the next start on.
+    pub(super) fn max_age(&mut self, max_age: Duration) {
+        self.policy.max_age = max_age;
+        self.tell(&format!("tokens are refreshed at the age of {max_age:?}"));
+    }
+
+    pub(super) fn excuse_all(&mut self) {
+        self.people.iter_mut().for_each(|seen| seen.excused = true);
+    }
+
+    pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {
+        self.clock_changed = self.now;
+        self.era += u32::from(while_down && ms < 0);
+        self.excuse_all();
+        self.tally.clock_sets += 1;
+        self.tell(&format!("the clock is set by {ms} ms"));
+    }
+
+    pub(super) fn suspended(&mut self, span: Duration) {
+        self.clock_changed = self.now + span;
+        self.excuse_all();
+        self.tally.suspends += 1;
+        self.tell(&format!("the machine slept for {span:?}"));
+    }
+
+    pub(super) fn trouble_for_all(&mut self, until: UnixTime) {
+        self.trouble = self.trouble.max(until);
+    }
+
+    pub(super) fn sick(&mut self, person: usize, until: UnixTime) {
+        let seen = &mut self.people[person];
+        seen.sick = seen.sick.max(until);
+        seen.trouble = seen.trouble.max(until);
+    }
+
+    pub(super) fn store_trouble(&mut self, until: UnixTime) {
+        self.store_trouble = self.store_trouble.max(until);
+    }
+
+    pub(super) fn in_store_trouble(&self) -> bool {
+        self.store_trouble + MINUTE >= self.now
+    }
+
+    /// Nothing happens, and nothing has happened for a while.
+    pub(super) fn quiet(&self) -> bool {
+        self.flying.is_empty() && !self.in_store_trouble() && self.active + 2 * MINUTE < self.now
+    }
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.person_days += other.person_days;
+        self.refreshes += other.refreshes;
+        self.commits += other.commits;
+        self.faults += other.faults;
+        self.store_errors += other.store_errors;
+        self.crashes += other.crashes;
+        self.clock_sets += other.clock_sets;
+        self.suspends += other.suspends;
+        self.consents += other.consents;
+        self.forgets += other.forgets;
+        self.reads += other.reads;
+        self.renews += other.renews;
+        self.ended += other.ended;
+        self.expired += other.expired;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}, {} person-years", self.person_days / 365)
+    }
+}
