@@ -20,10 +20,11 @@ impl House {
         drop(tokio::spawn(guest));
     }
 
-    /// A reader who leaves when it takes longer than `patience`.
-    pub(super) fn read(&self, person: usize, min_ttl: Duration, patience: Duration) {
+    /// A reader who comes after `delay` and leaves when it takes longer than `patience`.
+    pub(super) fn read(&self, person: usize, min_ttl: Duration, [delay, patience]: [Duration; 2]) {
         let (house, id) = (self.clone(), self.id(person));
         self.welcome(async move {
+            sleep(delay).await;
             let question = house.stage.witness().question(person);
             let Ok(came) = timeout(patience, house.refresher.token(&id, min_ttl)).await else { return };
             let (model, now) = (house.stage.model.clone(), house.stage.clock.true_time().0);

@@ -146,7 +146,7 @@ impl Run {
         loop {
             let now = self.stage.clock.true_time();
             if now >= self.end {
-                return self.finish(&*store).await;
+                return self.finish(&house, &*store).await;
             }
             let gap = self.dice.between(SECOND, self.scenario.size.gap).min(self.end.until(now));
             if let Some(end) = self.wait(gap, &mut looping).await {
@@ -309,11 +309,14 @@ impl Run {
     }
 
     fn readers(&mut self, house: &House, person: usize) {
+        let long = self.dice.coin();
         for _ in 0..1 + self.dice.below(5) {
+            // All at once, or one after the other.
+            let delay = if long { self.dice.between(Duration::ZERO, 10 * MINUTE) } else { Duration::ZERO };
             let min_ttl = self.dice.spread(Duration::ZERO, 15 * DAY);
             let patience = self.dice.pick(&[SECOND / 20, SECOND, 5 * MINUTE, 5 * MINUTE]);
             let other = if self.dice.coin() { person } else { self.somebody() };
-            house.read(other, min_ttl, patience);
+            house.read(other, min_ttl, [delay, patience]);
         }
     }
 
@@ -375,13 +378,18 @@ impl Run {
     }
 
     /// All trouble is over. After some sleeps and the longest back-off everything must be well.
-    async fn finish(&self, store: &dyn Store) -> End {
+    async fn finish(&self, house: &House, store: &dyn Store) -> End {
         self.stage.weather().clear();
         self.stage.fuse.renew();
         self.stage.witness().tell("all trouble is over");
         let rest = 3 * self.scenario.policy.sleep + 16 * HOUR;
         *self.stage.next_event.lock().unwrap() = self.stage.clock.true_time() + rest;
+        let over = self.stage.clock.true_time();
         sleep(rest).await;
+        let well_since = self.stage.witness().last_good;
+        if well_since > over + 8 * HOUR && house.refresher.pause().is_some() {
+            self.stage.witness().breach("at the end", "refreshes pause, though Webex answers well");
+        }
         for person in 0..self.scenario.size.persons {
             let grant = in_the_poll(store.find(self.id(person))).unwrap();
             let now = self.stage.clock.true_time().0;

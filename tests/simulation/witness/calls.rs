@@ -179,6 +179,7 @@ impl Witness {
 
     fn said(&mut self, person: usize, verdict: Verdict) {
         if verdict == Verdict::Good {
+            self.last_good = self.now;
             for (other, seen) in self.people.iter_mut().enumerate() {
                 seen.blamed |= other != person && seen.refused;
             }

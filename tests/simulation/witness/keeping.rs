@@ -78,6 +78,9 @@ impl Witness {
                 &format!("person {person} is claimed while a refresh runs"),
             );
         }
+        if lease.end < self.wall + MINUTE {
+            self.breach("1 (no two refreshes of one grant)", "a lease ends before the call that it is for");
+        }
         if let Some((_, end)) = self.people[person].fence {
             // A claim that came to nothing: only its lease says when the grant is due again.
             self.people[person].excused = true;

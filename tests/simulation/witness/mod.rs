@@ -105,6 +105,8 @@ pub(super) struct Seen {
 pub(super) struct Witness {
     pub(super) log: Log,
     pub(super) broken: Option<String>,
+    /// When a refresh came back well last.
+    pub(super) last_good: UnixTime,
     pub(super) tally: Tally,
     policy: Policy,
     pace: Pace,
@@ -144,6 +146,7 @@ impl Witness {
         let mut witness = Self {
             log: Log::default(),
             broken: None,
+            last_good: dawn,
             tally: Tally::default(),
             policy: scenario.policy,
             pace: scenario.pace,
