@@ -14,11 +14,6 @@ export MY_USER_AGENT="webex-tokend"
 export EVENT_LOOP_SLEEP_SECONDS=3600
 export EVENT_LOOP_DAYS=1
 
-# After a consent, a bot adds the person to a space, and the last page leads to Webex's Space widget (see README.md,
-# "Consent").
-# export BOT_TOKEN="your-bot-token"
-# export SPACE_ID="the-id-of-a-space"
-
 # The test hook: this person is put into the store at start, so old that the first wake refreshes them.
 # export TEST_PERSON_ID="a-person-id"
 # export TEST_ACCESS_TOKEN="an-access-token"
