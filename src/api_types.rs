@@ -44,7 +44,7 @@ pub struct Person {
 /// A part of the list of persons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct People {
-    /// In the order in which they first consented.
+    /// In the order in which they first consented; with `state`, in the order of their next refresh.
     pub people: Vec<Person>,
     /// Give it as `after` for the next part; null at the end.
     pub next: Option<String>,
@@ -212,7 +212,8 @@ pub struct Tally {
     pub due: u64,
     pub retrying: u64,
     pub consent_needed: u64,
-    pub total: u64,
+    /// Of `fresh` and `due` there are more than these numbers.
+    pub or_more: bool,
 }
 
 /// Whether refreshes of everybody pause, and why.

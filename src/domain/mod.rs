@@ -10,6 +10,7 @@ pub mod picture;
 pub mod plan;
 pub mod schedule;
 pub mod scope;
+pub mod search;
 pub mod secret;
 pub mod ticket;
 pub mod time;

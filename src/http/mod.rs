@@ -5,6 +5,7 @@ mod activity;
 pub mod api;
 mod auth;
 pub mod body;
+mod bookmark;
 pub mod callback;
 pub mod certificate;
 mod connection;

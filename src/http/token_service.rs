@@ -24,8 +24,9 @@ use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
-use crate::tokens::Cursor;
+use crate::tokens::Order;
 use crate::tokens::Page;
+use crate::tokens::Pick;
 
 /// The sample's framework does not look at case, nor at a slash at the end.
 const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
@@ -152,16 +153,16 @@ impl Desk {
     }
 
     async fn look(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
-        let mut after = Cursor::default();
+        let mut after = None;
         loop {
             let now = api.parts().clock.now();
-            let page = Page { after, limit: STEP, state: None, among: None, now };
+            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), STEP, now) };
             let part = api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
             if let Some((_, grant)) = part.iter().find(|(_, grant)| self.service.is_for(grant)) {
                 return Ok(Some(grant.person.id.clone()));
             }
             let Some((last, _)) = part.last() else { return Ok(None) };
-            after = *last;
+            after = Some(last.clone());
         }
     }
 }

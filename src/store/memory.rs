@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::grant::State;
@@ -13,23 +14,29 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
 use crate::store::Answer;
 use crate::store::Ask;
+use crate::store::Bookmark;
 use crate::store::Census;
 use crate::store::Claim;
 use crate::store::Claims;
 use crate::store::Committed;
+use crate::store::Count;
+use crate::store::Counts;
 use crate::store::Cursor;
+use crate::store::Day;
 use crate::store::Fence;
 use crate::store::KeyStore;
 use crate::store::Lease;
 use crate::store::Note;
 use crate::store::Page;
+use crate::store::Past;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::Tally;
+use crate::store::overview;
 
 /// Grants in a map behind a lock that is never held across a wait.
 #[derive(Debug, Default)]
@@ -42,6 +49,8 @@ struct Inner {
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
     keys: Vec<KeyRecord>,
+    /// Refreshes by hour and outcome.
+    past: BTreeMap<(i64, &'static str), u64>,
 }
 
 #[derive(Debug)]
@@ -132,16 +141,51 @@ impl Inner {
             .map(|row| row.grant.person.id.clone())
     }
 
-    fn list(&self, page: &Page) -> Vec<(Cursor, Grant)> {
-        let fits = |row: &&Row| {
-            let among = page.among.as_ref().is_none_or(|among| among.contains(&row.grant.person.id));
-            let state = page.state.is_none_or(|state| row.grant.state(page.now) == state);
-            row.fence.serial > page.after.0 && among && state
-        };
-        let mut rows: Vec<&Row> = self.rows.values().filter(fits).collect();
-        rows.sort_by_key(|row| row.fence.serial);
-        rows.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
-        rows.into_iter().map(|row| (Cursor(row.fence.serial), row.grant.clone())).collect()
+    fn list(&self, page: &Page) -> Vec<(Bookmark, Grant)> {
+        let part = page.of(self.rows.values().map(|row| (row.fence.serial, &row.grant)));
+        part.into_iter().map(|(mark, grant)| (mark, grant.clone())).collect()
+    }
+
+    fn counts(&self, now: UnixTime) -> Counts {
+        let count = |state| self.rows.values().filter(|row| row.grant.state(now) == state).count();
+        let count = |state| u64::try_from(count(state)).unwrap_or(u64::MAX);
+        let (due, fresh) = (count(State::Due), count(State::Fresh));
+        let (fresh, due) = Counts::split(due + fresh, due, || fresh);
+        let [retrying, consent_needed] =
+            [State::Retrying, State::ConsentNeeded].map(|state| Count::exactly(count(state)));
+        Counts { fresh, due, retrying, consent_needed }
+    }
+
+    fn note_refresh(&mut self, last: &Attempt) {
+        let hour = overview::hour(last.at);
+        let kept = overview::kept_hours(hour);
+        self.past.retain(|(hour, _), _| kept.contains(hour));
+        *self.past.entry((hour, last.outcome.word())).or_default() += 1;
+    }
+
+    fn history(&self, since: UnixTime) -> Vec<Past> {
+        let past = self.past.iter().filter(|((hour, _), _)| *hour >= overview::hour(since));
+        let told = past.filter_map(|((hour, word), refreshes)| {
+            let (hour, outcome) = (overview::hour_began(*hour), Outcome::from_word(word)?);
+            Some(Past { hour, outcome, refreshes: *refreshes })
+        });
+        told.collect()
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Vec<Day> {
+        let today = overview::day(now);
+        let mut calendar = vec![Day::default(); usize::try_from(days).unwrap_or(0)];
+        for grant in self.rows.values().map(|row| &row.grant) {
+            let due = overview::day(grant.next.due_at).max(today);
+            if let Some(day) = overview::on(&mut calendar, today, due) {
+                day.refreshes += 1;
+            }
+            let ends = grant.tokens.refresh_token_expires_at.map(overview::day);
+            if let Some(day) = ends.and_then(|ends| overview::on(&mut calendar, today, ends)) {
+                day.consents += 1;
+            }
+        }
+        calendar
     }
 
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
@@ -151,7 +195,9 @@ impl Inner {
                 row.grant = grant;
                 row.fence.version += 1;
                 row.claimed = false;
+                let last = row.grant.last.clone();
                 self.stamp(at);
+                self.note_refresh(&last);
                 Committed::Kept
             }
             _ => Committed::Superseded,
@@ -209,7 +255,7 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.resolve(&email))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
         self.answer(|inner| inner.list(&page))
     }
 
@@ -236,19 +282,16 @@ impl Store for MemoryStore {
         })
     }
 
-    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
-        self.answer(|inner| {
-            let mut tally = Tally::default();
-            for row in inner.rows.values() {
-                *match row.grant.state(now) {
-                    State::Fresh => &mut tally.fresh,
-                    State::Due => &mut tally.due,
-                    State::Retrying => &mut tally.retrying,
-                    State::ConsentNeeded => &mut tally.consent_needed,
-                } += 1;
-            }
-            tally
-        })
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+        self.answer(|inner| inner.counts(now))
+    }
+
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
+        self.answer(|inner| inner.history(since))
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
+        self.answer(|inner| inner.calendar(now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

@@ -4,7 +4,9 @@
 //! Rows go in, domain types come out; nothing here decides.
 
 pub mod key;
+pub mod list;
 pub mod memory;
+pub mod overview;
 pub mod seal;
 pub mod sqlite;
 
@@ -15,11 +17,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::State;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
+
+pub use crate::store::list::Bookmark;
+pub use crate::store::list::Key;
+pub use crate::store::list::Order;
+pub use crate::store::list::Page;
+pub use crate::store::list::Pick;
+pub use crate::store::overview::Census;
+pub use crate::store::overview::Count;
+pub use crate::store::overview::Counts;
+pub use crate::store::overview::Day;
+pub use crate::store::overview::Past;
 
 /// What a store answers, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -54,8 +66,8 @@ pub trait Store: Send + Sync {
     /// The person of this address; of several, the one who consented last.
     fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>>;
 
-    /// Grants after the cursor, in the order in which their persons first consented, and where each stands.
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>>;
+    /// A part of the list of grants, and where in the list each stands. Costs what is in the part, not what is stored.
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>>;
 
     /// Removes a person's grant, tokens and all; answers whether there was one.
     fn forget(&self, person: PersonId) -> Answer<'_, bool>;
@@ -70,8 +82,15 @@ pub trait Store: Send + Sync {
     /// How many grants there are.
     fn census(&self) -> Answer<'_, Census>;
 
-    /// How many grants are in which [`State`] at `now`. Looks at no grant, so it may be asked for every few seconds.
-    fn tally(&self, now: UnixTime) -> Answer<'_, Tally>;
+    /// How many grants are in which state at `now`.
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts>;
+
+    /// What the refreshes kept since the start of the hour of `since` came to, oldest hour first. About two days are kept.
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>>;
+
+    /// What is planned for the day of `now` (whatever is overdue falls on it, too) and the days after it. Its cost grows
+    /// with what is planned: to be asked now and then, not with every page.
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>>;
 
     /// The latest moment at which anything was kept: a clock that reads less has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;
@@ -140,21 +159,6 @@ pub struct Lease {
     pub end: UnixTime,
 }
 
-/// A part of the list of grants.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Where the last one ended.
-    pub after: Cursor,
-    /// At most so many.
-    pub limit: u32,
-    /// Only those in this state at `now`.
-    pub state: Option<State>,
-    /// Only these persons.
-    pub among: Option<Vec<PersonId>>,
-    /// The present time.
-    pub now: UnixTime,
-}
-
 /// What a claim is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -204,35 +208,6 @@ pub struct Fence {
 /// Where [`Store::revise`] goes on. Starts at the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub i64);
-
-/// How many grants there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Of this integration.
-    pub people: u64,
-    /// Of these, in need of consent.
-    pub consent_needed: u64,
-    /// Kept for other client ids in the same store; left alone.
-    pub elsewhere: u64,
-}
-
-/// How many grants are in which [`State`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the states' own words")]
-pub struct Tally {
-    pub fresh: u64,
-    pub due: u64,
-    pub retrying: u64,
-    pub consent_needed: u64,
-}
-
-impl Tally {
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.fresh + self.due + self.retrying + self.consent_needed
-    }
-}
 
 /// Names of the texts kept for the loop, of each integration its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

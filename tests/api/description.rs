@@ -128,7 +128,7 @@ fn every_field_of_every_type_is_described() {
         code: text(),
         consent_url: some(),
     };
-    let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, total: 4 };
+    let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
     let breaker =
         api_types::Breaker { state: text(), cause: some(), says: some(), since: some(), until: some() };
     let status = api_types::Status {

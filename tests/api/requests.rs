@@ -56,6 +56,10 @@ async fn lists_come_in_parts_and_by_state() {
     let due = world.get("/people?state=due").await.json();
     assert_eq!(due["people"].as_array().unwrap().len(), 1);
     assert_eq!(due["people"][0]["email"], "hedy@example.com");
+    let fresh = world.get("/people?state=fresh&limit=3").await.json();
+    let rest = format!("/people?state=fresh&limit=3&after={}", fresh["next"].as_str().unwrap());
+    let rest = world.get(&rest).await.json();
+    assert_eq!((rest["people"].as_array().unwrap().len(), &rest["next"]), (2, &Value::Null));
     assert_eq!(world.get("/people?state=consent_needed").await.json()["people"], json!([]));
 }
 

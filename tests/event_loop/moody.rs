@@ -11,20 +11,23 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Answer;
 use webex_tokend::store::Ask;
+use webex_tokend::store::Bookmark;
 use webex_tokend::store::Census;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
+use webex_tokend::store::Counts;
 use webex_tokend::store::Cursor;
+use webex_tokend::store::Day;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Note;
 use webex_tokend::store::Page;
+use webex_tokend::store::Past;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
-use webex_tokend::store::Tally;
 use webex_tokend::store::memory::MemoryStore;
 
 /// In memory, and well unless told otherwise.
@@ -88,7 +91,7 @@ impl Store for MoodyStore {
         self.inner.resolve(email)
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
         self.inner.list(page)
     }
 
@@ -108,8 +111,16 @@ impl Store for MoodyStore {
         self.inner.census()
     }
 
-    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
-        self.inner.tally(now)
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+        self.inner.counts(now)
+    }
+
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
+        self.inner.history(since)
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
+        self.inner.calendar(now, days)
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

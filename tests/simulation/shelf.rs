@@ -25,20 +25,25 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Answer;
 use webex_tokend::store::Ask;
+use webex_tokend::store::Bookmark;
 use webex_tokend::store::Census;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
+use webex_tokend::store::Counts;
 use webex_tokend::store::Cursor;
+use webex_tokend::store::Day;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Note;
+use webex_tokend::store::Order;
 use webex_tokend::store::Page;
+use webex_tokend::store::Past;
+use webex_tokend::store::Pick;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
-use webex_tokend::store::Tally;
 
 use crate::simulation::scenario::MINUTE;
 use crate::simulation::stage::Stage;
@@ -134,9 +139,9 @@ impl Shelf {
         }
     }
 
-    fn all(&self) -> Vec<(Cursor, Grant)> {
+    fn all(&self) -> Vec<(Bookmark, Grant)> {
         let now = self.stage.clock.now();
-        let page = Page { after: Cursor::default(), limit: 10_000, state: None, among: None, now };
+        let page = Page::first(Pick::All(Order::Arrival), 10_000, now);
         in_the_poll(self.inner.list(page)).unwrap()
     }
 }
@@ -187,7 +192,7 @@ impl Store for Shelf {
         Box::pin(self.verb("resolve", |inner| inner.resolve(email), |_, _| ()))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
         Box::pin(self.verb("list", |inner| inner.list(page), |_, _| ()))
     }
 
@@ -254,8 +259,16 @@ impl Store for Shelf {
         Box::pin(self.verb("prove", |inner| inner.prove(), |_, ()| ()))
     }
 
-    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
-        Box::pin(self.verb("tally", move |inner| inner.tally(now), |_, _| ()))
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+        Box::pin(self.verb("counts", move |inner| inner.counts(now), |_, _| ()))
+    }
+
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
+        Box::pin(self.verb("history", move |inner| inner.history(since), |_, _| ()))
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
+        Box::pin(self.verb("calendar", move |inner| inner.calendar(now, days), |_, _| ()))
     }
 }
 

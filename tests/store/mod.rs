@@ -4,6 +4,7 @@ mod claims;
 mod consents;
 mod house;
 mod keys;
+mod lists;
 mod model;
 mod other_process;
 mod people;
@@ -78,6 +79,13 @@ on_both_stores! {
         whom_the_store_forgets_is_gone,
         a_commit_after_a_removal_changes_nothing,
         a_number_is_never_given_twice;
+    lists:
+        every_list_and_number_is_what_the_domain_says,
+        a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name,
+        a_search_follows_the_person,
+        few_persons_are_listed_in_every_order,
+        the_history_counts_what_was_kept_and_forgets_after_two_days,
+        no_date_breaks_a_calendar;
     keys:
         a_key_is_kept_whole,
         a_name_is_given_once,

@@ -9,8 +9,9 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Cursor;
+use webex_tokend::store::Order;
 use webex_tokend::store::Page;
+use webex_tokend::store::Pick;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 
@@ -22,7 +23,7 @@ use crate::store::house::person;
 use crate::store::house::renewed;
 
 fn page() -> Page {
-    Page { after: Cursor::default(), limit: 100, state: None, among: None, now: at(0) }
+    Page::first(Pick::All(Order::Arrival), 100, at(0))
 }
 
 async fn names(store: &dyn Store, page: Page) -> Vec<String> {
@@ -55,12 +56,12 @@ pub(super) async fn the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor(st
     keep(&*store, all.map(grant)).await;
     keep(&*store, [grant("kim")]).await;
     assert_eq!(names(&*store, page()).await, all);
-    let (mut listed, mut after) = (Vec::new(), Cursor::default());
+    let (mut listed, mut after) = (Vec::new(), None);
     loop {
         let part = store.list(Page { after, limit: 2, ..page() }).await.unwrap();
         assert!(part.len() <= 2);
         let Some((last, _)) = part.last() else { break };
-        after = *last;
+        after = Some(last.clone());
         listed.extend(part.into_iter().map(|(_, grant)| grant));
     }
     assert_eq!(listed, all.map(grant), "each once, whole");
@@ -80,17 +81,18 @@ pub(super) async fn the_list_is_narrowed_by_state_and_by_person(store: Arc<dyn S
     let grants: Vec<Grant> = kinds.enumerate().map(|(n, kind)| made(&format!("p{n}"), kind)).collect();
     keep(&*store, grants.clone()).await;
     for state in [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded] {
-        let expected = grants.iter().filter(|grant| grant.state(at(0)) == state);
-        let expected: Vec<String> = expected.map(|grant| grant.person.id.to_string()).collect();
+        let mut expected: Vec<&Grant> = grants.iter().filter(|grant| grant.state(at(0)) == state).collect();
+        expected.sort_by_key(|grant| grant.next.due_at);
+        let expected: Vec<String> = expected.iter().map(|grant| grant.person.id.to_string()).collect();
         assert!(!expected.is_empty());
-        assert_eq!(names(&*store, Page { state: Some(state), ..page() }).await, expected, "{state:?}");
-        let first = Page { state: Some(state), limit: 1, ..page() };
+        assert_eq!(names(&*store, Page { pick: Pick::In(state), ..page() }).await, expected, "{state:?}");
+        let first = Page { pick: Pick::In(state), limit: 1, ..page() };
         assert_eq!(names(&*store, first).await, expected[..1], "the limit counts those who fit");
     }
     let among = |ids: &[&str]| Page { among: Some(ids.iter().map(|id| person(id)).collect()), ..page() };
     assert_eq!(names(&*store, among(&["p7", "nobody", "p2", r#"\"]'"#])).await, ["p2", "p7"]);
     assert_eq!(names(&*store, among(&[])).await, [""; 0]);
-    let both = Page { state: Some(State::Fresh), ..among(&["p0", "p8"]) };
+    let both = Page { pick: Pick::In(State::Fresh), ..among(&["p0", "p8"]) };
     assert_eq!(names(&*store, both).await, ["p8"]);
 }
 

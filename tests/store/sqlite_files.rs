@@ -114,14 +114,20 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
 
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
-    let home = Home::keeping(&["ada"]).await;
-    let first =
-        "DROP TABLE keys; DROP INDEX grants_email; DROP INDEX grants_ailing; PRAGMA user_version = 1;";
+    let home = Home::new();
+    let [full, _, _] = unusual("zoe");
+    keep(&home.open(), [grant("ada"), full.clone()]).await;
+    let first = "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
+         DROP TRIGGER grants_end_moved; DROP TABLE tallies; DROP TABLE history; DROP TABLE texts; \
+         DROP INDEX grants_kind; DROP INDEX grants_expires; DROP INDEX grants_address; \
+         ALTER TABLE grants DROP COLUMN kind; ALTER TABLE grants DROP COLUMN address; \
+         ALTER TABLE grants DROP COLUMN ends_on; DROP TABLE keys; PRAGMA user_version = 1;";
     home.shell().execute_batch(first).unwrap();
     for _ in 0..2 {
         let store = home.open();
         assert_eq!(found(&store, "ada").await, grant("ada"));
         assert_eq!(store.keys().await, Ok(Vec::new()));
+        crate::store::lists::compare(&store, &[(1, &grant("ada")), (2, &full)], at(0)).await;
     }
 }
 

@@ -6,9 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
+use webex_tokend::store::Bookmark;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
+use webex_tokend::store::Order;
 use webex_tokend::store::Page;
+use webex_tokend::store::Pick;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -120,7 +123,7 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
 
         let alone = store.claim_one(person("eve"), lease(0)).await;
         assert_eq!(alone.unwrap_err(), unreadable, "{tampering}");
-        let page = Page { after: Cursor::default(), limit: 9, state: None, among: None, now: at(0) };
+        let page = Page::first(Pick::All(Order::Arrival), 9, at(0));
         assert_eq!(store.list(page).await.unwrap().len(), 3, "{tampering}");
 
         let claims = store.claim_due(ask(0)).await.unwrap();
@@ -150,16 +153,16 @@ async fn a_part_of_the_list_is_full_whoever_does_not_open() {
     for tampering in TAMPERINGS {
         let home = tampered(tampering).await;
         let store = home.open();
-        let part = async |after: Cursor, limit: u32| {
-            let page = Page { after, limit, state: None, among: None, now: at(0) };
+        let part = async |after: Option<Bookmark>, limit: u32| {
+            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), limit, at(0)) };
             let part = store.list(page).await.unwrap();
             let names: Vec<String> = part.iter().map(|(_, grant)| grant.person.id.to_string()).collect();
-            (names, part.last().map(|(cursor, _)| *cursor))
+            (names, part.last().map(|(mark, _)| mark.clone()))
         };
-        let (names, last) = part(Cursor::default(), 2).await;
+        let (names, last) = part(None, 2).await;
         assert_eq!(names, ["ada", "joe"], "eve stands between them: {tampering}");
-        assert_eq!(part(last.unwrap(), 2).await.0, ["kim"], "{tampering}");
-        assert_eq!(part(Cursor::default(), 0).await.0, [""; 0]);
+        assert_eq!(part(last, 2).await.0, ["kim"], "{tampering}");
+        assert_eq!(part(None, 0).await.0, [""; 0]);
     }
 }
 

@@ -15,8 +15,9 @@ use crate::domain::person::PersonId;
 use crate::domain::person::Who;
 use crate::http::api::Api;
 use crate::http::api::Caller;
+use crate::http::bookmark;
 use crate::http::refusal::Refusal;
-use crate::tokens::Cursor;
+use crate::tokens::Bookmark;
 
 /// What is asked, and by whom.
 pub(super) struct Ask {
@@ -123,17 +124,14 @@ impl Query {
     }
 
     /// Where a list goes on.
-    pub(super) fn after(&self) -> Result<Cursor, Refusal> {
-        let Some(text) = self.text("after") else { return Ok(Cursor::default()) };
-        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let cursor = i64::from_str_radix(text, 16).ok().filter(|_| digits).map(Cursor);
-        cursor.ok_or_else(|| Refusal::BadRequest("after: expected what an answer had as `next`.".to_owned()))
+    pub(super) fn after(&self) -> Result<Option<Bookmark>, Refusal> {
+        let read = |text| bookmark::read(text).ok_or_else(unknown_after);
+        self.text("after").map(read).transpose()
     }
 }
 
-/// The cursor as it is given out. Nothing in it is meant to be understood.
-pub(super) fn cursor(cursor: Cursor) -> String {
-    format!("{:016x}", cursor.0.max(0))
+fn unknown_after() -> Refusal {
+    Refusal::BadRequest("after: expected what an answer had as `next`.".to_owned())
 }
 
 /// One that is no text is no event of ours, but was meant to be one.
@@ -176,18 +174,6 @@ mod tests {
         assert_eq!(decoded("a+b%2Fc").unwrap(), "a+b/c");
         for bad in ["%", "%4", "%zz", "%ff", "%+1"] {
             assert_eq!(decoded(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn cursors_come_back_as_they_went() {
-        for number in [0, 1, 255, i64::MAX] {
-            let query = Query(BTreeMap::from([("after", cursor(Cursor(number)))]));
-            assert_eq!(query.after().unwrap(), Cursor(number));
-        }
-        for bad in ["", "1", "ffffffffffffffff", "000000000000000G", "+00000000000000f", "00000000000000001"]
-        {
-            assert!(Query(BTreeMap::from([("after", bad.to_owned())])).after().is_err(), "{bad}");
         }
     }
 

@@ -16,6 +16,8 @@ use crate::http::api::show::time;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::tokens::Order;
+use crate::tokens::Pick;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -45,7 +47,7 @@ pub(super) async fn why(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal>
 pub(super) async fn plan(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
     let query = ask.query(["days", "limit", "after"])?;
     let days = query.number("days", 90, 1..=3650)?;
-    let (grants, next) = api.part(ask, &query, None).await?;
+    let (grants, next) = api.part(ask, &query, Pick::All(Order::Arrival)).await?;
     let now = api.0.clock.now();
     let end = now + DAY * days;
     let planned = |grant| {

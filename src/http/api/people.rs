@@ -13,14 +13,16 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::http::api::Api;
 use crate::http::api::Ask;
-use crate::http::api::ask;
 use crate::http::api::ask::Query;
+use crate::http::bookmark;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::refresh::Given;
 use crate::refresh::NoToken;
+use crate::tokens::Order;
 use crate::tokens::Page;
+use crate::tokens::Pick;
 
 type Answered = Result<Response<Body>, Refusal>;
 
@@ -35,7 +37,8 @@ pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
     let query = ask.query(["state", "limit", "after"])?;
     let state =
         query.text("state").map(|word| State::from_word(word).ok_or_else(unknown_state)).transpose()?;
-    let (grants, next) = api.part(ask, &query, state).await?;
+    let pick = state.map_or(Pick::All(Order::Arrival), Pick::In);
+    let (grants, next) = api.part(ask, &query, pick).await?;
     let people = grants.iter().map(|grant| api.shown(grant)).collect();
     Ok(respond::json(StatusCode::OK, &api_types::People { people, next }))
 }
@@ -126,22 +129,20 @@ impl Api {
         &self,
         ask: &Ask,
         query: &Query,
-        state: Option<State>,
+        pick: Pick,
     ) -> Result<(Vec<Grant>, Option<String>), Refusal> {
         let limit = query.number("limit", 100, 1..=1000)?;
         let page = Page {
             after: query.after()?,
-            // One more tells whether the list goes on.
-            limit: limit + 1,
-            state,
             among: ask.caller.among().cloned(),
-            now: self.0.clock.now(),
+            // One more tells whether the list goes on.
+            ..Page::first(pick, limit + 1, self.0.clock.now())
         };
         let mut found = self.0.view.list(page).await.map_err(|why| Refusal::store(&why))?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(cursor, _)| ask::cursor(*cursor));
+        let next = found.last().filter(|_| more).map(|(mark, _)| bookmark::written(mark));
         Ok((found.into_iter().map(|(_, grant)| grant).collect(), next))
     }
 }

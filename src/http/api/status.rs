@@ -17,19 +17,19 @@ pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refus
     ask.query([])?;
     ask.caller.may_all()?;
     let well = api.0.health.ready().await;
-    let counted = api.0.view.tally(api.0.clock.now()).await;
+    let counted = api.0.view.counts(api.0.clock.now()).await;
     if let Err(why) = &counted {
         log::error!("the store cannot say how many are kept: {why}");
     }
     let ready = well.is_ok() && counted.is_ok();
     let status = api_types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        people: counted.ok().map(|tally| api_types::Tally {
-            fresh: tally.fresh,
-            due: tally.due,
-            retrying: tally.retrying,
-            consent_needed: tally.consent_needed,
-            total: tally.total(),
+        people: counted.ok().map(|counts| api_types::Tally {
+            fresh: counts.fresh.people,
+            due: counts.due.people,
+            retrying: counts.retrying.people,
+            consent_needed: counts.consent_needed.people,
+            or_more: counts.fresh.or_more || counts.due.or_more,
         }),
         breaker: breaker(api.0.refresher.pause()),
         store: if ready { "ok" } else { "failing" }.to_owned(),

@@ -7,12 +7,14 @@ mod condition;
 mod errors;
 mod hand;
 mod keys;
+mod list;
 mod modes;
 mod open;
+mod overview;
 mod place;
 mod queries;
 mod rows;
-mod sums;
+mod texts;
 mod threads;
 
 use std::fmt;
@@ -31,21 +33,24 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Answer;
 use crate::store::Ask;
+use crate::store::Bookmark;
 use crate::store::Census;
 use crate::store::Claim;
 use crate::store::Claims;
 use crate::store::Committed;
+use crate::store::Counts;
 use crate::store::Cursor;
+use crate::store::Day;
 use crate::store::Fence;
 use crate::store::KeyStore;
 use crate::store::Lease;
 use crate::store::Note;
 use crate::store::Page;
+use crate::store::Past;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::Tally;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::hand::Hand;
@@ -149,8 +154,8 @@ impl Store for SqliteStore {
         self.read(move |db, shelf| queries::resolve(db, shelf, &email))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Cursor, Grant)>> {
-        self.read(move |db, shelf| queries::list(db, shelf, &page))
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+        self.read(move |db, shelf| list::list(db, shelf, &page))
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
@@ -166,11 +171,19 @@ impl Store for SqliteStore {
     }
 
     fn census(&self) -> Answer<'_, Census> {
-        self.read(sums::census)
+        self.read(overview::census)
     }
 
-    fn tally(&self, now: UnixTime) -> Answer<'_, Tally> {
-        self.read(move |db, shelf| sums::tally(db, shelf, now))
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+        self.read(move |db, shelf| overview::counts(db, shelf, now))
+    }
+
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
+        self.read(move |db, shelf| overview::history(db, shelf, since))
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
+        self.read(move |db, shelf| overview::calendar(db, shelf, now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

@@ -25,13 +25,17 @@ use crate::store::key;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::modes;
 use crate::store::sqlite::place::Place;
+use crate::store::sqlite::texts;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
-    include_str!("schema/0005_ailing.sql"),
+    include_str!("schema/0003_overview.sql"),
 ];
+
+/// The version that is not whole before its texts are filled in, which SQL cannot do: it knows the case of ASCII only.
+const WITH_TEXTS: i64 = 3;
 
 /// "wxtk": marks the file as ours.
 const APPLICATION_ID: i64 = 0x7778_746b;
@@ -212,6 +216,9 @@ fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), Sto
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (number, sql) in (1_i64..).zip(MIGRATIONS).skip(done) {
         transaction.execute_batch(sql)?;
+        if number == WITH_TEXTS {
+            texts::fill(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", number)?;
     }
     if version == 0 {

@@ -8,8 +8,8 @@ use rusqlite::named_params;
 use rusqlite::params;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::State;
 use crate::domain::person::Email;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
@@ -20,19 +20,23 @@ use crate::store::Cursor;
 use crate::store::Fence;
 use crate::store::Lease;
 use crate::store::Note;
-use crate::store::Page;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
+use crate::store::sqlite::overview;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::Read;
+use crate::store::sqlite::texts;
 
 /// A record that does not open is looked at again after this; it may be restored by then, and must not be in the way.
 const UNREADABLE_STEP: Duration = Duration::from_secs(86_400);
 
-const SET: &str = "email = :email, display_name = :display_name, org_id = :org_id, access_token = :access_token, \
+/// The person's own columns. They change rarely, and the indexes over them cost something with every write.
+const SET_PERSON: &str = "email = :email, display_name = :display_name, org_id = :org_id, ";
+
+const SET: &str = "access_token = :access_token, \
      refresh_token = :refresh_token, token_type = :token_type, scope = :scope, obtained_at = :obtained_at, \
      renewed_at = :renewed_at, answered_at = :answered_at, expires_at = :expires_at, \
      refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, last_at = :last_at, \
@@ -42,16 +46,16 @@ const SET: &str = "email = :email, display_name = :display_name, org_id = :org_i
 pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     stamp(db, grant.last.at)?;
     shelf.hand().written(grant.next.due_at);
-    let replace = format!(
-        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id \
-         AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
-    );
-    if rows::write(db, &replace, shelf, grant, &[])? > 0 {
+    if let Some(known) = texts::known(db, shelf, &grant.person.id)? {
+        let replace = format!(
+            "UPDATE grants SET {SET_PERSON}{SET}, version = version + 1 WHERE serial = :serial \
+             AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
+        );
+        if rows::write(db, &replace, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
+            return Ok(Saved::Older);
+        }
+        texts::follow(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
-    }
-    let known = "SELECT 1 FROM grants WHERE integration = ?1 AND person_id = ?2";
-    if db.prepare_cached(known)?.exists(params![shelf.integration, grant.person.id.as_str()])? {
-        return Ok(Saved::Older);
     }
     let insert = "INSERT INTO grants (integration, person_id, email, display_name, org_id, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
@@ -60,6 +64,7 @@ pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Res
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
          :standing, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
+    texts::follow(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
 }
 
@@ -169,9 +174,12 @@ pub(super) fn commit(
     fence: Fence,
     grant: &Grant,
 ) -> Result<Committed, StoreError> {
+    let known = texts::known(db, shelf, &grant.person.id)?.filter(|known| known.serial == fence.serial);
+    let Some(known) = known else { return Ok(Committed::Superseded) };
+    let person = set_person(&known.person, grant);
     let sql = format!(
-        "UPDATE grants SET {SET}, version = version + 1 WHERE integration = :integration AND person_id = :person_id \
-         AND serial = :serial AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
+        "UPDATE grants SET {person}{SET}, version = version + 1 \
+         WHERE serial = :serial AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
     );
     let fenced =
         named_params! { ":serial": fence.serial, ":version": fence.version, ":attempt": fence.attempt };
@@ -179,8 +187,15 @@ pub(super) fn commit(
         return Ok(Committed::Superseded);
     }
     shelf.hand().written(grant.next.due_at);
+    texts::follow(db, known.serial, Some(&known.person), Some(&grant.person))?;
     stamp(db, grant.last.at)?;
+    overview::note_refresh(db, shelf, &grant.last)?;
     Ok(Committed::Kept)
+}
+
+/// Sets the person's columns where they differ from what is `known`.
+fn set_person(known: &Person, grant: &Grant) -> &'static str {
+    if *known == grant.person { "" } else { SET_PERSON }
 }
 
 pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Grant>, StoreError> {
@@ -195,51 +210,17 @@ fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>
 }
 
 pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Option<PersonId>, StoreError> {
-    let sql = "SELECT person_id FROM grants WHERE integration = ?1 AND email = ?2 ORDER BY obtained_at DESC, serial DESC LIMIT 1";
+    let sql = "SELECT person_id FROM grants WHERE integration = ?1 AND address = ?2 ORDER BY obtained_at DESC, serial DESC LIMIT 1";
     let mut query = db.prepare_cached(sql)?;
     let id: Option<String> =
         query.query_row(params![shelf.integration, email.as_str()], |row| row.get(0)).optional()?;
     id.map(|id| PersonId::parse(&id).map_err(|e| StoreError::Corrupt(e.to_string()))).transpose()
 }
 
-/// The same four words as [`Grant::state`], in SQL; `?3` is the present.
-fn in_state(state: State) -> &'static str {
-    match state {
-        State::ConsentNeeded => "standing = 'consent_needed'",
-        State::Retrying => "standing = 'alive' AND failures > 0",
-        State::Due => "standing = 'alive' AND failures = 0 AND due_at <= ?3",
-        State::Fresh => "standing = 'alive' AND failures = 0 AND due_at > ?3",
-    }
-}
-
-pub(super) fn list(db: &Connection, shelf: &Shelf, page: &Page) -> Result<Vec<(Cursor, Grant)>, StoreError> {
-    let state = page.state.map_or("?3 IS NOT NULL", in_state);
-    let among =
-        if page.among.is_some() { "person_id IN (SELECT value FROM json_each(?4))" } else { "?4 IS NULL" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND serial > ?2 AND {state} AND {among} ORDER BY serial"
-    );
-    let ids = |among: &Vec<PersonId>| {
-        serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string()
-    };
-    let among = page.among.as_ref().map(ids);
-    let mut query = db.prepare_cached(&sql)?;
-    let mut rows = query.query(params![shelf.integration, page.after.0, page.now.0, among])?;
-    let (mut list, limit) = (Vec::new(), usize::try_from(page.limit).unwrap_or(usize::MAX));
-    // The limit counts those who open: a part that is not full is the last one.
-    while list.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        let read = rows::read(row, shelf)?;
-        // One that does not open is the loop's to report; it must not hide the others.
-        list.extend(read.grant.ok().map(|grant| (Cursor(read.fence.serial), grant)));
-    }
-    Ok(list)
-}
-
 pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
-    let sql = "DELETE FROM grants WHERE integration = ?1 AND person_id = ?2";
-    Ok(db.prepare_cached(sql)?.execute(params![shelf.integration, person.as_str()])? > 0)
+    let Some(known) = texts::known(db, shelf, person)? else { return Ok(false) };
+    texts::follow(db, known.serial, Some(&known.person), None)?;
+    Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }
 
 const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1";
@@ -269,14 +250,17 @@ pub(super) fn revise(
         }
     }
     let last = found.last().map(|read| Cursor(read.fence.serial));
-    let update =
-        format!("UPDATE grants SET {SET} WHERE integration = :integration AND person_id = :person_id");
     for read in found.into_iter().filter(|read| !read.claimed) {
         // One that does not open is the loop's to report when it is due.
         let Ok(mut grant) = read.grant else { continue };
+        let old = grant.person.clone();
         if revision(&mut grant) {
             shelf.hand().written(grant.next.due_at);
-            rows::write(db, &update, shelf, &grant, &[])?;
+            let person = set_person(&old, &grant);
+            let update = format!("UPDATE grants SET {person}{SET} WHERE serial = :serial");
+            let serial = read.fence.serial;
+            rows::write(db, &update, shelf, &grant, named_params! { ":serial": serial })?;
+            texts::follow(db, serial, Some(&old), Some(&grant.person))?;
         }
     }
     Ok(last)

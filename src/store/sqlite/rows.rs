@@ -105,7 +105,7 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
     })
 }
 
-/// Runs `sql` with every column of `grant` bound by name, and the `extra` ones. Answers how many rows it changed.
+/// Runs `sql` with the columns of `grant` that it names, and the `extra` ones. Answers how many rows it changed.
 pub(super) fn write(
     db: &Connection,
     sql: &str,
@@ -144,6 +144,11 @@ pub(super) fn write(
         ":due_at": grant.next.due_at.0,
         ":wake_at": grant.next.wake_at.0,
     };
-    let all: Vec<(&str, &dyn ToSql)> = columns.iter().chain(extra).copied().collect();
-    Ok(db.prepare_cached(sql)?.execute(all.as_slice())?)
+    let mut change = db.prepare_cached(sql)?;
+    for (name, value) in columns.iter().chain(extra) {
+        if let Some(at) = change.parameter_index(name)? {
+            change.raw_bind_parameter(at, value)?;
+        }
+    }
+    Ok(change.raw_execute()?)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Cursor;
+use webex_tokend::store::Order;
 use webex_tokend::store::Page;
+use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
@@ -53,7 +54,7 @@ async fn kept(state_dir: &Path, load: &Load) -> HashMap<usize, Grant> {
     let client_id = load.sim().with(|webex| webex.settings().client_id.clone());
     let (db, key) = (copy.path().join("tokend.db"), copy.path().join("key"));
     let (store, _) = SqliteStore::open(&db, &key, &client_id, UnixTime(load.sim().now_ms())).unwrap();
-    let page = Page { after: Cursor::default(), limit: 1000, state: None, among: None, now: UnixTime(0) };
+    let page = Page::first(Pick::All(Order::Arrival), 1000, UnixTime(0));
     let list = store.list(page).await.unwrap();
     assert_eq!(u64::try_from(list.len()).unwrap(), store.census().await.unwrap().people, "everything opens");
     let index: HashMap<String, usize> = load

@@ -1,0 +1,124 @@
+//! Finding people by what one types first of their address or of any word of their name.
+
+use crate::domain::person::Person;
+
+/// The longest text that is searched for, in characters.
+pub const LONGEST: usize = 128;
+
+/// Words of one name that are kept for searching; nobody has more, and a hostile name must not fill the store.
+const MOST_WORDS: usize = 6;
+
+/// What is searched for: the start of something, without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search(String);
+
+impl Search {
+    /// `None` if there is nothing in `text` to search for.
+    ///
+    /// # Errors
+    /// Longer than [`LONGEST`].
+    pub fn parse(text: &str) -> Result<Option<Self>, TooLong> {
+        let folded = folded(text);
+        match folded.chars().count() {
+            0 => Ok(None),
+            1..=LONGEST => Ok(Some(Self(folded))),
+            _ => Err(TooLong),
+        }
+    }
+
+    /// As it is searched for.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first text of `person`'s, in the order of texts, that starts with what is searched for.
+    #[must_use]
+    pub fn finds(&self, person: &Person) -> Option<String> {
+        texts(person).into_iter().filter(|text| text.starts_with(&self.0)).min()
+    }
+}
+
+/// See [`Search::parse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a search has at most {LONGEST} characters")]
+pub struct TooLong;
+
+/// Every text that a search may meet the start of: the address, and the name from each of its words on.
+#[must_use]
+pub fn texts(person: &Person) -> Vec<String> {
+    let address = person.email.as_ref().map(|email| cut(&folded(email.as_str())).to_owned());
+    let name = person.display_name.as_deref().map(folded).unwrap_or_default();
+    let mut texts: Vec<String> = address.into_iter().collect();
+    let mut inside = false;
+    let starts = name.char_indices().filter(|(_, c)| {
+        let starts = c.is_alphanumeric() && !inside;
+        inside = c.is_alphanumeric();
+        starts
+    });
+    let tails = starts.take(MOST_WORDS).filter_map(|(at, _)| name.get(at..));
+    texts.extend(tails.map(|tail| cut(tail).to_owned()));
+    texts.sort();
+    texts.dedup();
+    texts
+}
+
+/// In lower case, with single spaces for whatever is not to be seen.
+fn folded(text: &str) -> String {
+    // A bound before the work: names come from outside.
+    let plain = text.chars().take(4 * LONGEST).map(|c| if c.is_control() { ' ' } else { c });
+    // Letter by letter, so that the start of a word folds to the start of the folded word.
+    let plain: String = plain.flat_map(char::to_lowercase).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(LONGEST).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::person::Email;
+    use crate::domain::person::PersonId;
+
+    fn called(name: &str) -> Person {
+        let id = PersonId::parse("id").unwrap();
+        let email = Email::parse("a.b.lovelace@Example.com").unwrap();
+        Person { email: Some(email), display_name: Some(name.to_owned()), ..Person::known_by(id) }
+    }
+
+    fn finds(text: &str, name: &str) -> bool {
+        Search::parse(text).unwrap().unwrap().finds(&called(name)).is_some()
+    }
+
+    #[test]
+    fn a_person_is_found_by_the_start_of_the_address_or_of_any_word_of_the_name() {
+        let name = "Ada (Countess)  LOVELACE-Byron";
+        for text in ["a.b", "A.B.Love", "ada", " ADA  (c", "countess", "love", "byron", "lovelace-b"] {
+            assert!(finds(text, name), "{text}");
+        }
+        for text in ["da", "example", "ount", "%", "_da", "ada%", "id"] {
+            assert!(!finds(text, name), "{text}");
+        }
+        assert!(finds("ΟΔΟΣ", "Οδοσα"), "not as the end of a word");
+        assert!(finds("ÉMIL", "émilie du Châtelet") && finds("châ", "Émilie Du CHÂTELET"));
+    }
+
+    #[test]
+    fn nothing_is_no_search_and_too_much_is_refused() {
+        assert_eq!(Search::parse(" \t\n\0"), Ok(None));
+        assert!(Search::parse(&"x".repeat(LONGEST)).is_ok());
+        assert_eq!(Search::parse(&"é".repeat(LONGEST + 1)), Err(TooLong));
+    }
+
+    #[test]
+    fn no_name_fills_the_store() {
+        let long = called(&"word ".repeat(100_000));
+        let texts = texts(&long);
+        assert!(texts.len() <= MOST_WORDS + 1);
+        assert!(texts.iter().all(|text| text.chars().count() <= LONGEST));
+        let unbroken = "x".repeat(LONGEST);
+        assert!(finds(&unbroken, &"X".repeat(5000)), "a long name is found by its start");
+    }
+}

@@ -1,0 +1,97 @@
+//! A place in a list, as it is given out: nothing in it is meant to be understood.
+
+use std::fmt::Write;
+
+use crate::tokens::Bookmark;
+use crate::tokens::Key;
+
+/// Digits of a number.
+const DIGITS: usize = 16;
+
+/// Bytes of the longest text: 128 characters of a search, 254 of an address, in UTF-8.
+const LONGEST: usize = 1024;
+
+pub(super) fn written(mark: &Bookmark) -> String {
+    let mut text = format!("{:016x}", mark.serial.max(0));
+    match &mark.key {
+        Key::None => {}
+        Key::Number(number) => {
+            let _ = write!(text, "n{number:016x}");
+        }
+        Key::Text(key) => {
+            text.push('t');
+            key.bytes().for_each(|byte| {
+                let _ = write!(text, "{byte:02x}");
+            });
+        }
+    }
+    text
+}
+
+/// `None` if it is none. One of another list is a place nowhere, or anywhere, in this one.
+pub(super) fn read(text: &str) -> Option<Bookmark> {
+    let (serial, key) = text.split_at_checked(DIGITS)?;
+    let serial = i64::try_from(number(serial)?).ok()?;
+    let key = match key.chars().next() {
+        None => Key::None,
+        Some('n') => Key::Number(number(key.strip_prefix('n')?)?.cast_signed()),
+        Some(_) => Key::Text(bytes(key.strip_prefix('t')?)?),
+    };
+    Some(Bookmark { key, serial })
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = text.len() == DIGITS && text.bytes().all(is_digit);
+    u64::from_str_radix(text, 16).ok().filter(|_| digits)
+}
+
+fn bytes(text: &str) -> Option<String> {
+    if text.len() > 2 * LONGEST || text.len() % 2 == 1 || !text.bytes().all(is_digit) {
+        return None;
+    }
+    let pairs = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2));
+    let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
+    String::from_utf8(bytes?).ok()
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_come_back_as_they_went() {
+        for serial in [0, 1, 255, i64::MAX] {
+            let numbers = [i64::MIN, -1, 0, i64::MAX].map(Key::Number);
+            let texts = ["", "zoë@exämple.com"].map(|text| Key::Text(text.to_owned()));
+            for key in numbers.into_iter().chain(texts).chain([Key::None]) {
+                let mark = Bookmark { key, serial };
+                assert_eq!(read(&written(&mark)), Some(mark));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for bad in
+            ["", "1", "ffffffffffffffff", "000000000000000G", "+00000000000000f", "00000000000000001", "é"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        for bad in [
+            "n",
+            "n1",
+            "n+00000000000000f",
+            "t0",
+            "tzz",
+            "tff",
+            "t+1",
+            &format!("t{}", "61".repeat(LONGEST + 1)),
+        ] {
+            assert_eq!(read(&format!("0000000000000001{bad}")), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Parts of the list. Each names the index that it is a range of: a query that would need more does not compile.
+
+use rusqlite::Connection;
+use rusqlite::Row;
+use rusqlite::ToSql;
+use rusqlite::params;
+
+use crate::domain::grant::Grant;
+use crate::domain::grant::State;
+use crate::domain::person::PersonId;
+use crate::store::Bookmark;
+use crate::store::Key;
+use crate::store::Order;
+use crate::store::Page;
+use crate::store::Pick;
+use crate::store::StoreError;
+use crate::store::sqlite::Shelf;
+use crate::store::sqlite::rows;
+use crate::store::sqlite::rows::COLUMNS;
+
+/// Where a list is read from: a range of an index, and the column that the index is ordered by beside the serial.
+struct Range {
+    from: &'static str,
+    /// `?1` is the integration, `?2` the present.
+    within: String,
+    by: Option<&'static str>,
+    serial: &'static str,
+}
+
+impl Range {
+    fn of(pick: &Pick) -> Self {
+        let ours = "integration = ?1 AND ?2 IS NOT NULL";
+        let plain =
+            |index: &'static str, by| Self { from: index, within: ours.to_owned(), by, serial: "serial" };
+        match pick {
+            Pick::All(Order::Arrival) => plain("grants NOT INDEXED", None),
+            Pick::All(Order::Email) => plain("grants INDEXED BY grants_address", Some("address")),
+            Pick::All(Order::Next) => plain("grants INDEXED BY grants_due", Some("due_at")),
+            Pick::All(Order::Expires) => plain("grants INDEXED BY grants_expires", Some("expires_at")),
+            Pick::In(state) => Self {
+                within: format!("integration = ?1 AND {}", in_state(*state)),
+                ..plain("grants INDEXED BY grants_kind", Some("due_at"))
+            },
+            Pick::Found(_) => Self {
+                from: "texts CROSS JOIN grants ON serial = person",
+                within: format!("{ours} AND text >= ?3 AND text < ?4"),
+                by: Some("text"),
+                serial: "person",
+            },
+        }
+    }
+}
+
+/// The same four words as [`Grant::state`], in SQL; `?2` is the present.
+fn in_state(state: State) -> &'static str {
+    match state {
+        State::ConsentNeeded => "kind = 2 AND ?2 IS NOT NULL",
+        State::Retrying => "kind = 1 AND ?2 IS NOT NULL",
+        State::Due => "kind = 0 AND due_at <= ?2",
+        State::Fresh => "kind = 0 AND due_at > ?2",
+    }
+}
+
+/// The queries of a part, one after the other: behind a bookmark, first what is equal to it. `?1` integration, `?2`
+/// present, `?3` and `?4` what a search begins with and what is behind all that it finds, `?5` and `?6` the bookmark's
+/// key and serial. (A comparison of key and serial at once would make SQLite read all equals again for each part.)
+fn queries(page: &Page) -> Vec<String> {
+    let Range { from, within, by, serial } = Range::of(&page.pick);
+    let (than, way) = if page.backwards { ("<", "DESC") } else { (">", "ASC") };
+    let key = by.unwrap_or("NULL");
+    let order = by.map(|by| format!("{by} {way}, ")).unwrap_or_default();
+    let query = |behind: &str| {
+        format!(
+            "SELECT {key} AS key, {COLUMNS} FROM {from} WHERE {within}{behind} ORDER BY {order}{serial} {way}"
+        )
+    };
+    match (&page.after, by) {
+        (None, Some(_)) => vec![query("")],
+        (None, None) => vec![query(&format!(" AND {serial} > 0"))],
+        (Some(_), None) => vec![query(&format!(" AND {serial} {than} ?6"))],
+        (Some(_), Some(by)) => vec![
+            query(&format!(" AND {by} = ?5 AND {serial} {than} ?6")),
+            query(&format!(" AND {by} {than} ?5")),
+        ],
+    }
+}
+
+pub(super) fn list(
+    db: &Connection,
+    shelf: &Shelf,
+    page: &Page,
+) -> Result<Vec<(Bookmark, Grant)>, StoreError> {
+    if let Some(among) = &page.among {
+        return Ok(page.of(these(db, shelf, among)?.into_iter()));
+    }
+    let (mut from, mut to) = (None, None);
+    if let Pick::Found(search) = &page.pick {
+        from = Some(search.as_str().to_owned());
+        to = Some(format!("{}{}", search.as_str(), char::MAX));
+    }
+    let (key, serial): (Box<dyn ToSql>, _) = match &page.after {
+        Some(Bookmark { key: Key::Text(text), serial }) => (Box::new(text.clone()), *serial),
+        Some(Bookmark { key: Key::Number(number), serial }) => (Box::new(*number), *serial),
+        Some(Bookmark { key: Key::None, serial }) => (Box::new(None::<i64>), *serial),
+        None => (Box::new(None::<i64>), 0),
+    };
+    let bound: [&dyn ToSql; 6] = [&shelf.integration, &page.now.0, &from, &to, &*key, &serial];
+    let mut list = Vec::new();
+    for sql in queries(page) {
+        let mut query = db.prepare_cached(&sql)?;
+        for (at, value) in (1..=query.parameter_count()).zip(bound) {
+            query.raw_bind_parameter(at, value)?;
+        }
+        let mut rows = query.raw_query();
+        // The limit counts those who open: a part that is not full is the last one.
+        while list.len() < page.most()
+            && let Some(row) = rows.next()?
+        {
+            list.extend(listed(row, shelf, page)?);
+        }
+    }
+    Ok(list)
+}
+
+/// `None` for one that does not open: it is the loop's to report, and must not hide the others.
+fn listed(row: &Row<'_>, shelf: &Shelf, page: &Page) -> Result<Option<(Bookmark, Grant)>, StoreError> {
+    let read = rows::read(row, shelf)?;
+    let Ok(grant) = read.grant else { return Ok(None) };
+    let Some(key) = page.pick.key(&grant, page.now) else { return Ok(None) };
+    // Who is found by two texts stands at the first.
+    let elsewhere = matches!(&key, Key::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
+    Ok((!elsewhere).then_some((Bookmark { key, serial: read.fence.serial }, grant)))
+}
+
+/// A few persons, by name.
+fn these(db: &Connection, shelf: &Shelf, among: &[PersonId]) -> Result<Vec<(i64, Grant)>, StoreError> {
+    let ids = serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (SELECT DISTINCT value AS id FROM json_each(?2)) CROSS JOIN grants \
+         ON integration = ?1 AND person_id = id"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query(params![shelf.integration, ids])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let read = rows::read(row, shelf)?;
+        found.extend(read.grant.ok().map(|grant| (read.fence.serial, grant)));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::search::Search;
+    use crate::domain::time::UnixTime;
+    use crate::store::sqlite::overview;
+
+    fn plan(db: &Connection, sql: &str) -> String {
+        let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = query.raw_query();
+        let mut plan = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            plan.push(row.get::<_, String>("detail").unwrap());
+        }
+        plan.join("; ")
+    }
+
+    fn tables() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        for sql in crate::store::sqlite::open::MIGRATIONS {
+            db.execute_batch(sql).unwrap();
+        }
+        db
+    }
+
+    /// Holds the queries of a list in one direction to the ranges that they should be: of the first part, of what is
+    /// equal to a bookmark, and of what is behind it.
+    fn hold(db: &Connection, (pick, index, equal, by): (&Pick, &str, &str, &str), backwards: bool) {
+        let first = Page { backwards, ..Page::first(pick.clone(), 50, UnixTime(0)) };
+        let next = Page { after: Some(Bookmark { key: Key::None, serial: 1 }), ..first.clone() };
+        let plans: Vec<String> = [first, next].iter().flat_map(queries).map(|sql| plan(db, &sql)).collect();
+        let (table, serial, rest) = match by {
+            "text" => ("texts", "person", "; SEARCH grants USING INTEGER PRIMARY KEY (rowid=?)"),
+            _ => ("grants", "rowid", ""),
+        };
+        let than = if backwards { '<' } else { '>' };
+        let behind = match by {
+            "" => vec!["rowid>?".to_owned(), format!("rowid{than}?")],
+            _ => vec![String::new(), format!("{by}=? AND {serial}{than}?"), by.to_owned()],
+        };
+        assert_eq!(plans.len(), behind.len());
+        for (plan, behind) in plans.iter().zip(behind) {
+            let expected = format!("SEARCH {table} USING {index} ({equal}{behind}");
+            let expected = expected.strip_suffix(" AND ").unwrap_or(&expected);
+            assert!(plan.starts_with(expected), "{pick:?}: {plan}, not {expected}");
+            assert!(plan.ends_with(&format!("){rest}")), "nothing comes after: {plan}");
+        }
+    }
+
+    #[test]
+    fn every_list_is_a_range_of_an_index_and_is_sorted_by_it() {
+        let db = tables();
+        let ada = Search::parse("ada").unwrap().unwrap();
+        let (ours, kind) = ("integration=? AND ", "integration=? AND kind=? AND ");
+        for (pick, index, equal, by) in [
+            (&Pick::All(Order::Arrival), "INTEGER PRIMARY KEY", "", ""),
+            (&Pick::All(Order::Email), "INDEX grants_address", ours, "address"),
+            (&Pick::All(Order::Next), "INDEX grants_due", ours, "due_at"),
+            (&Pick::All(Order::Expires), "INDEX grants_expires", ours, "expires_at"),
+            (&Pick::In(State::Fresh), "INDEX grants_kind", kind, "due_at"),
+            (&Pick::In(State::Due), "INDEX grants_kind", kind, "due_at"),
+            (&Pick::In(State::Retrying), "INDEX grants_kind", kind, "due_at"),
+            (&Pick::In(State::ConsentNeeded), "INDEX grants_kind", kind, "due_at"),
+            (&Pick::Found(ada), "PRIMARY KEY", "", "text"),
+        ] {
+            for backwards in [false, true] {
+                hold(&db, (pick, index, equal, by), backwards);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_ranges_of_an_index() {
+        let db = tables();
+        for (sql, expected) in [
+            (overview::DUE, "INDEX grants_kind (integration=? AND kind=? AND due_at<?)"),
+            (overview::FRESH, "INDEX grants_kind (integration=? AND kind=? AND due_at>?)"),
+            (overview::DAY, "COVERING INDEX grants_due (integration=? AND due_at>? AND due_at<?)"),
+        ] {
+            let plan = plan(&db, sql);
+            assert!(plan.contains(&format!("SEARCH grants USING {expected}")), "{plan}");
+        }
+    }
+}

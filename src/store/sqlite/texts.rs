@@ -1,0 +1,71 @@
+//! What a search may find, kept beside the grants. It follows the person: addresses and names change rarely.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::params;
+
+use crate::domain::person::Email;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::search;
+use crate::store::StoreError;
+use crate::store::sqlite::Shelf;
+
+/// A person as a row has it, and the row's number.
+pub(super) struct Known {
+    pub(super) serial: i64,
+    /// But for the id, nothing is known where a column cannot be read.
+    pub(super) person: Person,
+}
+
+/// The row of this person, if there is one.
+pub(super) fn known(db: &Connection, shelf: &Shelf, id: &PersonId) -> Result<Option<Known>, StoreError> {
+    let sql =
+        "SELECT serial, email, display_name, org_id FROM grants WHERE integration = ?1 AND person_id = ?2";
+    let read = |row: &Row<'_>| Ok(Known { serial: row.get("serial")?, person: person(row, id.clone()) });
+    Ok(db.prepare_cached(sql)?.query_row(params![shelf.integration, id.as_str()], read).optional()?)
+}
+
+fn person(row: &Row<'_>, id: PersonId) -> Person {
+    let text = |column: &str| row.get::<_, Option<String>>(column).ok().flatten();
+    Person {
+        id,
+        email: text("email").and_then(|text| Email::parse(&text).ok()),
+        display_name: text("display_name"),
+        org_id: text("org_id"),
+    }
+}
+
+/// Lets searches find `new` in the row `serial`, and no longer `old`.
+pub(super) fn follow(
+    db: &Connection,
+    serial: i64,
+    old: Option<&Person>,
+    new: Option<&Person>,
+) -> Result<(), StoreError> {
+    let texts = |person: Option<&Person>| person.map(search::texts).unwrap_or_default();
+    let [old, new]: [BTreeSet<String>; 2] = [old, new].map(|person| texts(person).into_iter().collect());
+    for gone in old.difference(&new) {
+        db.prepare_cached("DELETE FROM texts WHERE text = ?1 AND person = ?2")?
+            .execute(params![gone, serial])?;
+    }
+    for come in new.difference(&old) {
+        db.prepare_cached("INSERT OR IGNORE INTO texts VALUES (?1, ?2)")?.execute(params![come, serial])?;
+    }
+    Ok(())
+}
+
+/// For a store of a version that kept no texts.
+pub(super) fn fill(db: &Connection) -> Result<(), StoreError> {
+    let mut query = db.prepare("SELECT serial, email, display_name, org_id FROM grants")?;
+    let mut rows = query.query([])?;
+    // Only what is found counts.
+    let nobody = PersonId::parse("nobody").map_err(|e| StoreError::Failed(e.to_string()))?;
+    while let Some(row) = rows.next()? {
+        follow(db, row.get("serial")?, None, Some(&person(row, nobody.clone())))?;
+    }
+    Ok(())
+}

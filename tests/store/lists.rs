@@ -1,0 +1,239 @@
+//! What is promised of lists and of numbers about everybody: both stores show what the domain says of each grant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::State;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::search::Search;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::store::Bookmark;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Count;
+use webex_tokend::store::Counts;
+use webex_tokend::store::Day;
+use webex_tokend::store::Order;
+use webex_tokend::store::Page;
+use webex_tokend::store::Past;
+use webex_tokend::store::Pick;
+use webex_tokend::store::Store;
+
+use crate::store::house::at;
+use crate::store::house::claim_one;
+use crate::store::house::grant;
+use crate::store::house::keep;
+use crate::store::house::person;
+use crate::store::house::renewed;
+use crate::store::house::unusual;
+
+const STATES: [State; 4] = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded];
+const DAY: i64 = 86_400;
+
+fn search(text: &str) -> Pick {
+    Pick::Found(Search::parse(text).unwrap().unwrap())
+}
+
+fn picks() -> Vec<Pick> {
+    let orders = [Order::Arrival, Order::Email, Order::Next, Order::Expires].map(Pick::All);
+    let searches = ["a", "ada", "l", "love", "zoë", "%", "_"].map(search);
+    orders.into_iter().chain(STATES.map(Pick::In)).chain(searches).collect()
+}
+
+/// Holds every list and number of `store` to these rows, which are all there are, in order of arrival.
+pub(super) async fn compare(store: &dyn Store, rows: &[(i64, &Grant)], now: UnixTime) {
+    for pick in picks() {
+        let mut expected: Vec<(Bookmark, Grant)> = rows
+            .iter()
+            .filter_map(|(serial, grant)| {
+                Some((Bookmark { key: pick.key(grant, now)?, serial: *serial }, (*grant).clone()))
+            })
+            .collect();
+        expected.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for backwards in [false, true] {
+            let page = Page { backwards, ..Page::first(pick.clone(), 2, now) };
+            assert_eq!(all_parts(store, page).await, expected, "{pick:?}, backwards: {backwards}");
+            expected.reverse();
+        }
+    }
+    let of =
+        |state| Count::exactly(rows.iter().filter(|(_, grant)| grant.state(now) == state).count() as u64);
+    let [fresh, due, retrying, consent_needed] = STATES.map(of);
+    assert_eq!(store.counts(now).await, Ok(Counts { fresh, due, retrying, consent_needed }));
+    let mut calendar = vec![Day::default(); 3];
+    let day = |at: UnixTime| at.0.div_euclid(DAY * 1000) - now.0.div_euclid(DAY * 1000);
+    for (_, grant) in rows {
+        if let Some(on) = calendar.get_mut(day(grant.next.due_at).max(0) as usize) {
+            on.refreshes += 1;
+        }
+        let ends = grant.tokens.refresh_token_expires_at.map(day).filter(|day| *day >= 0);
+        if let Some(on) = ends.and_then(|ends| calendar.get_mut(ends as usize)) {
+            on.consents += 1;
+        }
+    }
+    assert_eq!(store.calendar(now, 3).await, Ok(calendar));
+}
+
+async fn all_parts(store: &dyn Store, mut page: Page) -> Vec<(Bookmark, Grant)> {
+    let mut all = Vec::new();
+    loop {
+        let part = store.list(page.clone()).await.unwrap();
+        assert!(part.len() <= 2);
+        let Some((last, _)) = part.last() else { return all };
+        page.after = Some(last.clone());
+        all.extend(part);
+    }
+}
+
+fn called(id: &str, email: &str, name: &str) -> Grant {
+    let mut grant = grant(id);
+    grant.person.email = Email::parse(email).ok();
+    grant.person.display_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    grant
+}
+
+async fn found(store: &dyn Store, text: &str) -> Vec<String> {
+    let part = store.list(Page::first(search(text), 100, at(0))).await.unwrap();
+    part.into_iter().map(|(_, grant)| grant.person.id.to_string()).collect()
+}
+
+pub(super) async fn every_list_and_number_is_what_the_domain_says(store: Arc<dyn Store>) {
+    let mut grants = Vec::new();
+    for due in [-200_000, -1, 0, 1, 1, 200_000] {
+        for (failures, standing) in [
+            (0, Standing::Alive),
+            (2, Standing::Alive),
+            (0, Standing::ConsentNeeded),
+            (2, Standing::ConsentNeeded),
+        ] {
+            let name = format!("p{}", grants.len());
+            let mut grant = called(&name, &format!("{}@example.com", grants.len() % 5), "Ada Lovelace");
+            grant.next = Next::at(at(due));
+            grant.tokens.expires_at = at(i64::from(failures) + due);
+            grant.tokens.refresh_token_expires_at = (failures > 0).then_some(at(due));
+            (grant.failures, grant.standing) = (failures, standing);
+            grants.push(grant);
+        }
+    }
+    grants.extend(["a", "b", "c"].map(grant));
+    let [full, edges, plain] = unusual("odd");
+    for odd in [full, edges, plain] {
+        let mut all = grants.clone();
+        all.push(odd);
+        keep(&*store, all.clone()).await;
+        let rows: Vec<(i64, &Grant)> = (1..).zip(&all).collect();
+        for now in [at(-300_000), at(0), at(1), at(300_000)] {
+            compare(&*store, &rows, now).await;
+        }
+    }
+}
+
+pub(super) async fn a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name(store: Arc<dyn Store>) {
+    let people = [
+        called("1", "lovelace@example.com", "Ada Lovelace"),
+        called("2", "zoe@example.com", "Zoë LOVELACE-Smith"),
+        called("3", "ada@example.com", ""),
+        called("4", "", "100% Ada_x"),
+    ];
+    keep(&*store, people).await;
+    assert_eq!(found(&*store, "LOVE").await, ["1", "2"], "each once");
+    assert_eq!(found(&*store, "lovelace@").await, ["1"]);
+    assert_eq!(found(&*store, "ZOË").await, ["2"]);
+    assert_eq!(found(&*store, "smith").await, ["2"]);
+    assert_eq!(found(&*store, "ada").await, ["1", "3", "4"]);
+    assert_eq!(found(&*store, "100%").await, ["4"]);
+    for nothing in ["%", "_", "da", "example", "love%", "lovelace@example.org", "' OR 1=1 --"] {
+        assert_eq!(found(&*store, nothing).await, [""; 0], "{nothing}");
+    }
+}
+
+pub(super) async fn a_search_follows_the_person(store: Arc<dyn Store>) {
+    keep(&*store, [called("1", "old@example.com", "Old Name")]).await;
+    keep(&*store, [called("1", "new@example.com", "New Name")]).await;
+    assert_eq!(found(&*store, "old").await, [""; 0]);
+    assert_eq!(found(&*store, "new").await, ["1"]);
+    let running = claim_one(&*store, 0).await;
+    let mut outcome = renewed(&running.grant, 0);
+    outcome.person.display_name = Some("Newer".to_owned());
+    assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Kept));
+    assert_eq!(found(&*store, "name").await, [""; 0]);
+    assert_eq!(found(&*store, "newer").await, ["1"]);
+    let rename = |grant: &mut Grant| {
+        grant.person.display_name = Some("Newest".to_owned());
+        true
+    };
+    store.revise(webex_tokend::store::Cursor::default(), 9, Arc::new(rename)).await.unwrap();
+    assert_eq!(found(&*store, "newest").await, ["1"]);
+    assert_eq!(found(&*store, "newer").await, [""; 0]);
+    store.forget(person("1")).await.unwrap();
+    assert_eq!(found(&*store, "new").await, [""; 0]);
+}
+
+pub(super) async fn few_persons_are_listed_in_every_order(store: Arc<dyn Store>) {
+    let grants = ["a", "b", "c", "d"].map(|id| called(id, &format!("{id}@example.com"), "Ada"));
+    keep(&*store, grants).await;
+    let among = Some(["c", "a", "nobody", "c"].map(person).to_vec());
+    for pick in [Pick::All(Order::Email), Pick::In(State::Due), search("ada"), Pick::All(Order::Next)] {
+        let page = Page { among: among.clone(), ..Page::first(pick.clone(), 2, at(0)) };
+        let part = store.list(page.clone()).await.unwrap();
+        let ids: Vec<String> = part.iter().map(|(_, grant)| grant.person.id.to_string()).collect();
+        assert_eq!(ids, ["a", "c"], "{pick:?}");
+        let rest = Page { after: Some(part[0].0.clone()), ..page };
+        assert_eq!(store.list(rest).await.unwrap(), part[1..]);
+    }
+}
+
+pub(super) async fn the_history_counts_what_was_kept_and_forgets_after_two_days(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    assert_eq!(store.history(UnixTime(i64::MIN)).await, Ok(Vec::new()), "a consent is no refresh");
+    let commit = async |outcome: Outcome, seconds: i64| {
+        let mut claim = claim_one(&*store, seconds).await;
+        claim.grant.last.outcome = outcome;
+        claim.grant.last.at = at(seconds);
+        claim.grant.next = Next::at(at(seconds));
+        let fence = claim.fence;
+        assert_eq!(store.commit(fence, claim.grant.clone()).await, Ok(Committed::Kept));
+        assert_eq!(store.commit(fence, claim.grant).await, Ok(Committed::Superseded), "and is not counted");
+    };
+    for (outcome, seconds) in [
+        (Outcome::Renewed, 0),
+        (Outcome::Busy, 10),
+        (Outcome::Renewed, 3599),
+        (Outcome::Renewed, 3600),
+        (Outcome::Transient, 24 * 3600),
+    ] {
+        commit(outcome, seconds).await;
+    }
+    let past = |hour: i64, outcome, refreshes| Past { hour: at(hour * 3600), outcome, refreshes };
+    let all = [
+        past(0, Outcome::Busy, 1),
+        past(0, Outcome::Renewed, 2),
+        past(1, Outcome::Renewed, 1),
+        past(24, Outcome::Transient, 1),
+    ];
+    assert_eq!(store.history(at(0)).await.unwrap(), all);
+    assert_eq!(store.history(at(3599)).await.unwrap(), all, "the whole hour");
+    assert_eq!(store.history(at(3600)).await.unwrap(), all[2..]);
+    commit(Outcome::Unchanged, 49 * 3600).await;
+    let left =
+        [past(1, Outcome::Renewed, 1), past(24, Outcome::Transient, 1), past(49, Outcome::Unchanged, 1)];
+    assert_eq!(store.history(UnixTime(i64::MIN)).await.unwrap(), left);
+    commit(Outcome::Unchanged, 1000 * 3600).await;
+    assert_eq!(store.history(UnixTime(i64::MIN)).await.unwrap(), [past(1000, Outcome::Unchanged, 1)]);
+}
+
+pub(super) async fn no_date_breaks_a_calendar(store: Arc<dyn Store>) {
+    let [_, mut edges, _] = unusual("odd");
+    for end in [UnixTime(i64::MIN), UnixTime(-1), UnixTime::NEVER] {
+        edges.tokens.refresh_token_expires_at = Some(end);
+        keep(&*store, [edges.clone()]).await;
+        for now in [UnixTime(i64::MIN), at(0), UnixTime::NEVER, UnixTime::NEVER - Duration::from_secs(86_400)]
+        {
+            assert_eq!(store.calendar(now, 90).await.unwrap().len(), 90);
+        }
+    }
+    assert_eq!(store.calendar(at(0), 0).await, Ok(Vec::new()));
+}
