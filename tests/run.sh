@@ -131,7 +131,7 @@ cargo_tool cargo-deny 0.20.2
 section "format" cargo fmt --all --check
 section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 section "tests" cargo test --workspace --locked --quiet
-section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser::
+section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser:: --skip pictures_for_the_readme
 section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis
 section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python
 section "documentation" documentation

@@ -1,6 +1,6 @@
 //! Why a grant is, or is not, refreshed: every rule's word on it, and a sentence about all of them.
 
-use crate::domain::breaker::Cause;
+use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::schedule::Policy;
@@ -19,12 +19,9 @@ pub struct Word {
     pub says: String,
 }
 
-/// Why refreshes of everybody pause, and until when.
-pub type Pause = Option<(Cause, UnixTime)>;
-
 /// Every rule's word on `grant` at `now`.
 #[must_use]
-pub fn words(grant: &Grant, policy: &Policy, pause: Pause, now: UnixTime) -> [Word; 7] {
+pub fn words(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime) -> [Word; 7] {
     [
         survival(grant, policy, now),
         age(grant, policy, now),
@@ -38,7 +35,7 @@ pub fn words(grant: &Grant, policy: &Policy, pause: Pause, now: UnixTime) -> [Wo
 
 /// The whole in a sentence.
 #[must_use]
-pub fn summary(grant: &Grant, pause: Pause, now: UnixTime) -> String {
+pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
     let (due_at, ends) = (grant.next.due_at, grant.tokens.expires_at);
     let token = if ends <= now {
         format!("the access token is dead since {ends}")
@@ -55,7 +52,7 @@ pub fn summary(grant: &Grant, pause: Pause, now: UnixTime) -> String {
             "The person must consent again: Webex no longer renews this grant; {again}; {token}."
         );
     }
-    if let Some((cause, until)) = pause {
+    if let Some(Pause { cause, until, .. }) = pause {
         return format!("Refreshes of everybody pause until {until}: {cause}; {token}.");
     }
     let failures = grant.failures;
@@ -153,9 +150,9 @@ fn retry(grant: &Grant, now: UnixTime) -> Word {
     Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
 }
 
-fn breaker(pause: Pause) -> Word {
+fn breaker(pause: Option<Pause>) -> Word {
     match pause {
-        Some((cause, until)) => Word {
+        Some(Pause { cause, until, .. }) => Word {
             rule: "breaker",
             refresh: Some(false),
             at: Some(until),
@@ -187,7 +184,7 @@ fn standing(grant: &Grant) -> Word {
 
 /// A grant for tests of what is said about grants.
 #[cfg(test)]
-pub(super) mod sample {
+pub(crate) mod sample {
     use std::time::Duration;
 
     use super::*;
@@ -196,21 +193,21 @@ pub(super) mod sample {
     use crate::domain::person::PersonId;
     use crate::domain::secret::Secret;
 
-    pub(in crate::domain) const T0: UnixTime = UnixTime(1_700_000_000_000);
+    pub(crate) const T0: UnixTime = UnixTime(1_700_000_000_000);
 
-    pub(in crate::domain) const POLICY: Policy = Policy {
+    pub(crate) const POLICY: Policy = Policy {
         sleep: Duration::from_secs(3600),
         max_age: Duration::from_secs(86_400),
         noop_window: Duration::from_secs(86_400),
         floor: Duration::from_secs(300),
     };
 
-    pub(in crate::domain) fn days(days: u64) -> Duration {
+    pub(crate) fn days(days: u64) -> Duration {
         Duration::from_secs(days * 86_400)
     }
 
     /// Consented at [`T0`]: 14 days for the access token, 90 for the refresh token.
-    pub(in crate::domain) fn grant() -> Grant {
+    pub(crate) fn grant() -> Grant {
         let tokens = Tokens {
             access_token: Secret::new("access".to_owned()),
             refresh_token: Secret::new("refresh".to_owned()),
@@ -232,11 +229,12 @@ mod tests {
     use super::sample::days;
     use super::sample::grant;
     use super::*;
+    use crate::domain::breaker::Cause;
     use crate::domain::schedule::Next;
 
     fn said(
         grant: &Grant,
-        pause: Pause,
+        pause: Option<Pause>,
         now: UnixTime,
     ) -> Vec<(&'static str, Option<bool>, Option<UnixTime>)> {
         words(grant, &POLICY, pause, now).into_iter().map(|word| (word.rule, word.refresh, word.at)).collect()
@@ -279,10 +277,14 @@ mod tests {
         assert!(summary(&failed, None, T0).starts_with("The last 2 refreshes failed"));
     }
 
+    fn busy(until: UnixTime) -> Pause {
+        Pause { cause: Cause::Busy, since: T0, until, probing: false }
+    }
+
     #[test]
     fn the_pause_of_everybody_is_told_with_its_cause() {
         let until = T0 + Duration::from_secs(30);
-        let pause = Some((Cause::Busy, until));
+        let pause = Some(busy(until));
         assert_eq!(said(&grant(), pause, T0)[5], ("breaker", Some(false), Some(until)));
         assert!(summary(&grant(), pause, T0).contains("Webex asks to wait"));
     }
@@ -294,7 +296,7 @@ mod tests {
         dead.failures = 1;
         dead.next = Next::at(T0 + days(1));
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), Some(T0 + days(1))));
-        let sentence = summary(&dead, Some((Cause::Busy, T0)), T0 + days(20));
+        let sentence = summary(&dead, Some(busy(T0)), T0 + days(20));
         assert!(sentence.starts_with("The person must consent again") && sentence.contains("is dead since"));
         dead.next = Next::NEVER;
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), None));

@@ -20,6 +20,7 @@ use crate::http::api::PREFIX;
 use crate::http::api::Parts;
 use crate::http::auth::Auth;
 use crate::http::cookies::Cookies;
+use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
 use crate::http::pages;
 use crate::http::pages::Frame;
@@ -127,7 +128,10 @@ impl Door {
             "/space" => self.space(request.headers()).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
-            path => pages::asset(path).map_or_else(|| self.not_found(), respond::asset),
+            path => match pages::asset(path).or_else(|| dashboard::asset(path)) {
+                Some(asset) => respond::asset(asset),
+                None => self.not_found(),
+            },
         }
     }
 

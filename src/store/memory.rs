@@ -153,7 +153,8 @@ impl Inner {
         let (fresh, due) = Counts::split(due + fresh, due, || fresh);
         let [retrying, consent_needed] =
             [State::Retrying, State::ConsentNeeded].map(|state| Count::exactly(count(state)));
-        Counts { fresh, due, retrying, consent_needed }
+        let people = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
+        Counts { people, fresh, due, retrying, consent_needed }
     }
 
     fn note_refresh(&mut self, last: &Attempt) {

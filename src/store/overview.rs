@@ -30,6 +30,8 @@ pub struct Count {
 /// when both are many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// All of them.
+    pub people: u64,
     /// See [`State::Fresh`](crate::domain::grant::State::Fresh).
     pub fresh: Count,
     /// See [`State::Due`](crate::domain::grant::State::Due).

@@ -142,6 +142,12 @@ impl Browser {
         self.post(&format!("element/{element}/value"), json!({ "text": text })).await;
     }
 
+    /// Lets pages read and write the clipboard, as a person may.
+    pub(super) async fn may_copy(&self) {
+        let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.devtools("Browser.grantPermissions", permissions).await;
+    }
+
     /// What a person reads there.
     pub(super) async fn text(&self, css: &str) -> String {
         let element = self.find(css).await;
@@ -211,7 +217,16 @@ impl Browser {
 
     /// Writes the whole page, as far as it can be scrolled to, into `target/screenshots/NAME.png`.
     pub(super) async fn screenshot(&self, name: &str) -> PathBuf {
-        let taken = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
+        self.capture(name, true).await
+    }
+
+    /// The same of what is seen without scrolling.
+    pub(super) async fn seen(&self, name: &str) -> PathBuf {
+        self.capture(name, false).await
+    }
+
+    async fn capture(&self, name: &str, beyond: bool) -> PathBuf {
+        let taken = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": beyond })).await;
         let png = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
         std::fs::create_dir_all(&dir).unwrap();

@@ -2,5 +2,7 @@
 
 mod events;
 mod links;
+mod people;
 mod sessions;
+mod speed;
 mod world;

@@ -71,13 +71,18 @@ impl Drop for World {
 impl World {
     /// Registered at `redirect_uri`, whose scheme the port speaks.
     pub(super) async fn new(redirect_uri: &str) -> Self {
-        let source = Source::from([
+        Self::with(redirect_uri, &[("TOKEND_STORE_URL", "memory:")]).await
+    }
+
+    /// The same, with these settings on top.
+    pub(super) async fn with(redirect_uri: &str, settings: &[(&str, &str)]) -> Self {
+        let mut source = Source::from([
             ("MY_APP_CLIENT_ID", "id"),
             ("MY_APP_SECRET_ID", "secret"),
             ("MY_APP_REDIRECT_URI", redirect_uri),
             ("WEBEX_API_BASE_URL", "http://127.0.0.1:9/v1"),
-            ("TOKEND_STORE_URL", "memory:"),
         ]);
+        source.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
         // Makes sure of the crypto provider.
         drop(http());

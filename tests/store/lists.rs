@@ -62,7 +62,8 @@ pub(super) async fn compare(store: &dyn Store, rows: &[(i64, &Grant)], now: Unix
     let of =
         |state| Count::exactly(rows.iter().filter(|(_, grant)| grant.state(now) == state).count() as u64);
     let [fresh, due, retrying, consent_needed] = STATES.map(of);
-    assert_eq!(store.counts(now).await, Ok(Counts { fresh, due, retrying, consent_needed }));
+    let people = rows.len() as u64;
+    assert_eq!(store.counts(now).await, Ok(Counts { people, fresh, due, retrying, consent_needed }));
     let mut calendar = vec![Day::default(); 3];
     let day = |at: UnixTime| at.0.div_euclid(DAY * 1000) - now.0.div_euclid(DAY * 1000);
     for (_, grant) in rows {

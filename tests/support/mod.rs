@@ -4,6 +4,7 @@
 //! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
 //! again and again until [`HANGS`] is over.
 
+pub(crate) mod crowd;
 mod daemon;
 mod ear;
 mod log;

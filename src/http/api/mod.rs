@@ -182,7 +182,7 @@ impl Api {
     }
 
     /// Where this person consents again.
-    fn consent_url(&self, grant: &Grant) -> String {
+    pub(super) fn consent_url(&self, grant: &Grant) -> String {
         let uri = &self.0.redirect_uri;
         match &grant.person.email {
             Some(email) => format!("{uri}?person={}", encoded(email)),
@@ -191,7 +191,7 @@ impl Api {
     }
 
     /// Does `work` to its end, even if the asker leaves: a change that is durable must be seen by readers, too.
-    async fn finish<T: Send + 'static>(
+    pub(super) async fn finish<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,

@@ -25,8 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) async fn why(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
     ask.query([])?;
     let grant = api.grant(&ask.person(api).await?).await?;
-    let now = api.0.clock.now();
-    let pause = api.0.refresher.pause().map(|pause| (pause.cause, pause.until));
+    let (pause, now) = (api.0.refresher.pause(), api.0.clock.now());
     let said = |word: Word| api_types::RuleSays {
         rule: word.rule.to_owned(),
         refresh: word.refresh,

@@ -1,57 +1,64 @@
 //! What whoever is signed in gets. `room` is what stands after `/dashboard`: empty for the first page.
 
-use askama::Template;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 
 use crate::http::dashboard::Dashboard;
-use crate::http::pages::Frame;
+use crate::http::dashboard::plot;
+use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::sessions::Session;
 
-#[derive(Template)]
-#[template(path = "dashboard/home.html")]
-struct Home<'a> {
-    frame: &'a Frame,
-    home: &'a str,
-    name: &'a str,
-    csrf: &'a str,
-}
-
 /// `GET`: changes nothing.
-#[expect(clippy::unused_async, reason = "pages read the store")]
 pub(super) async fn look(
     dashboard: &Dashboard,
     session: &Session,
     room: &str,
-    _request: &Request<Incoming>,
+    request: &Request<Incoming>,
 ) -> Response<Body> {
-    match room {
-        "" | "/" => respond::for_operators(respond::page(
-            StatusCode::OK,
-            &Home {
-                frame: &dashboard.frame,
-                home: &dashboard.home,
-                name: session.name(),
-                csrf: session.csrf.expose(),
-            },
-        )),
-        _ => dashboard.nothing_here(),
-    }
+    let query = request.uri().query().unwrap_or_default();
+    let page = match room {
+        "" | "/" => dashboard.home(session, query).await,
+        "/person" => dashboard.person_page(session, query).await,
+        "/forget" => dashboard.forget_page(session, query).await,
+        "/plan.svg" => dashboard.plan(false).await,
+        "/plan-dark.svg" => dashboard.plan(true).await,
+        "/refresh" => Ok(respond::wrong_method("POST")),
+        _ => Ok(dashboard.nothing_here()),
+    };
+    page.unwrap_or_else(|why| dashboard.trouble(&why))
 }
 
 /// `POST`: a form of a page of this session.
 pub(super) async fn send(
     dashboard: &Dashboard,
     session: &Session,
-    _room: &str,
+    room: &str,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    match dashboard.form_of(session, request).await {
-        Ok(_) => dashboard.nothing_here(),
-        Err(refused) => refused,
+    match room {
+        "/refresh" => dashboard.refresh(session, request).await,
+        "/forget" => dashboard.forget(session, request).await,
+        _ => match dashboard.form_of(session, request).await {
+            Ok(_) => dashboard.nothing_here(),
+            Err(refused) => refused,
+        },
+    }
+}
+
+impl Dashboard {
+    async fn plan(&self, dark: bool) -> Result<Response<Body>, Refusal> {
+        let now = self.api.parts().clock.now();
+        Ok(respond::picture(plot::plan(&self.calendar(now).await?, now, dark)))
+    }
+
+    /// The store could not say, or something broke; the log has the rest.
+    pub(super) fn trouble(&self, why: &Refusal) -> Response<Body> {
+        log::error!("dashboard: {why:?}");
+        let text = "The store could not be read or written. The log of the daemon says why.";
+        self.refused(StatusCode::SERVICE_UNAVAILABLE, "The page cannot be shown at present", text)
     }
 }

@@ -3,8 +3,16 @@
 //! No key, code or secret is in an address here; what changes something is a form, sent by a page of ours
 //! ([`form`]), in a session ([`crate::http::sessions`]).
 
+mod assets;
+mod bar;
 mod form;
 mod inside;
+mod overview;
+mod people;
+mod person;
+mod plot;
+mod query;
+mod row;
 mod sign_in;
 
 use hyper::Method;
@@ -19,15 +27,19 @@ use crate::http::api::Api;
 use crate::http::api::events::Holder;
 use crate::http::api::last_event;
 use crate::http::auth::Auth;
+use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::form::Origin;
+use crate::http::dashboard::overview::Calendar;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
-use crate::http::pages::Tone;
-use crate::http::pages::Ways;
+use crate::http::pages::problem::Tone;
+use crate::http::pages::problem::Ways;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
 use crate::http::sessions::Sessions;
+
+pub(super) use crate::http::dashboard::assets::asset;
 
 /// Stands before every path of the dashboard.
 const HOME: &str = "/dashboard";
@@ -39,12 +51,21 @@ pub(super) struct Dashboard {
     /// Its address, as browsers see it: behind a proxy, with the prefix.
     home: String,
     origin: Origin,
+    dress: Dress,
+    calendar: Calendar,
 }
 
 impl Dashboard {
     /// A dashboard beside `redirect_uri`, below `prefix`.
     pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url) -> Self {
-        Self { api, frame, home: format!("{prefix}{HOME}"), origin: Origin::of(redirect_uri) }
+        Self {
+            api,
+            frame,
+            home: format!("{prefix}{HOME}"),
+            origin: Origin::of(redirect_uri),
+            dress: Dress::below(prefix),
+            calendar: Calendar::default(),
+        }
     }
 
     /// Whether `path` (without the prefix) is the dashboard's.
@@ -111,8 +132,8 @@ impl Dashboard {
 
     /// A page that says why not.
     fn refused(&self, status: StatusCode, heading: &'static str, text: &'static str) -> Response<Body> {
-        let problem =
-            Problem { tone: Tone::Warn, heading, text, next: None, tracking_id: None, ways: Ways::Home };
+        let (tone, ways) = (Tone::Warn, Ways::Home);
+        let problem = Problem { tone, heading, text, next: None, tracking_id: None, ways };
         respond::for_operators(respond::problem(&self.frame, status, &problem))
     }
 

@@ -14,6 +14,7 @@ use crate::domain::secret::Secret;
 use crate::http::api::Caller;
 use crate::http::auth::Auth;
 use crate::http::dashboard::Dashboard;
+use crate::http::dashboard::assets::Dress;
 use crate::http::links::Tried;
 use crate::http::pages::Frame;
 use crate::http::refusal::Refusal;
@@ -26,6 +27,7 @@ use crate::http::sessions::Session;
 #[template(path = "dashboard/sign_in.html")]
 struct SignIn<'a> {
     frame: &'a Frame,
+    dress: &'a Dress,
     home: &'a str,
     /// Why the last try was none.
     said: Option<&'a str>,
@@ -35,6 +37,7 @@ struct SignIn<'a> {
 #[template(path = "dashboard/open.html")]
 struct Open<'a> {
     frame: &'a Frame,
+    dress: &'a Dress,
     home: &'a str,
     link: &'a str,
     said: Option<&'a str>,
@@ -42,7 +45,7 @@ struct Open<'a> {
 
 impl Dashboard {
     pub(super) fn sign_in_page(&self, status: StatusCode, said: Option<&str>) -> Response<Body> {
-        let page = SignIn { frame: &self.frame, home: &self.home, said };
+        let page = SignIn { frame: &self.frame, dress: &self.dress, home: &self.home, said };
         respond::for_operators(respond::page(status, &page))
     }
 
@@ -92,7 +95,7 @@ impl Dashboard {
     }
 
     fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<Body> {
-        let page = Open { frame: &self.frame, home: &self.home, link, said };
+        let page = Open { frame: &self.frame, dress: &self.dress, home: &self.home, link, said };
         respond::for_operators(respond::page(status, &page))
     }
 

@@ -15,8 +15,6 @@ use crate::domain::scope;
 pub(super) use crate::http::pages::granted::GrantedPage;
 pub(super) use crate::http::pages::problem::Problem;
 pub(super) use crate::http::pages::problem::ProblemPage;
-pub(super) use crate::http::pages::problem::Tone;
-pub(super) use crate::http::pages::problem::Ways;
 
 /// A file that pages load, embedded. Its path holds a hash of it, so that it may be cached for ever.
 #[derive(Debug)]
@@ -27,7 +25,8 @@ pub(super) struct Asset {
 }
 
 impl Asset {
-    fn new(name: &str, ending: &str, content_type: &'static str, text: &'static str) -> Self {
+    /// `name` and `ending` of the file, its type, and what is in it.
+    pub(super) fn new(name: &str, ending: &str, content_type: &'static str, text: &'static str) -> Self {
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
         let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default());
         Self { path: format!("/assets/{name}.{hash}.{ending}"), content_type, text }

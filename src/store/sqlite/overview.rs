@@ -58,7 +58,7 @@ pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Co
     let fresh = if due > COUNTED { some(FRESH)? } else { 0 };
     let (fresh, due) = Counts::split(alive, due, || fresh);
     let [retrying, consent_needed] = [retrying, consent_needed].map(Count::exactly);
-    Ok(Counts { fresh, due, retrying, consent_needed })
+    Ok(Counts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed })
 }
 
 /// Counts one kept refresh, in the transaction that keeps it. The first one of an hour clears away what is too old.

@@ -1,0 +1,31 @@
+//! The dashboard's own style sheet and script, embedded.
+
+use std::sync::LazyLock;
+
+use crate::http::pages::Asset;
+
+static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("dashboard", "css", "text/css; charset=utf-8", include_str!("dashboard.css"))
+});
+
+static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("dashboard", "js", "text/javascript; charset=utf-8", include_str!("dashboard.js"))
+});
+
+/// The asset at this path.
+pub(in crate::http) fn asset(path: &str) -> Option<&'static Asset> {
+    [&*STYLE, &*SCRIPT].into_iter().find(|asset| asset.path == path)
+}
+
+/// Paths of both, as browsers see them.
+#[derive(Clone, Debug)]
+pub(super) struct Dress {
+    pub(super) style: String,
+    pub(super) script: String,
+}
+
+impl Dress {
+    pub(super) fn below(prefix: &str) -> Self {
+        Self { style: format!("{prefix}{}", STYLE.path), script: format!("{prefix}{}", SCRIPT.path) }
+    }
+}

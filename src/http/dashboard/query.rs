@@ -1,0 +1,152 @@
+//! What an operator asks the list for, as it stands in the address; and addresses that ask for something else.
+
+use url::form_urlencoded;
+use url::form_urlencoded::Serializer;
+
+use crate::domain::grant::State;
+use crate::domain::search::LONGEST;
+use crate::domain::search::Search;
+use crate::http::bookmark;
+use crate::tokens::Bookmark;
+use crate::tokens::Order;
+use crate::tokens::Pick;
+
+/// Orders that the table's heads offer, and their words in the address.
+const SORTS: [(Order, &str); 4] = [
+    (Order::Arrival, "consent"),
+    (Order::Email, "person"),
+    (Order::Expires, "expires"),
+    (Order::Next, "next"),
+];
+
+/// A question to the list. A search, a state and an order are asked for one at a time: only that is fast among a
+/// million people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Query {
+    pub(super) pick: Pick,
+    pub(super) descending: bool,
+    pub(super) from: From,
+    /// What was searched for, as it was typed.
+    pub(super) typed: String,
+}
+
+/// Where the part begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Start,
+    /// Behind this one.
+    After(Bookmark),
+    /// What stands before this one.
+    Before(Bookmark),
+}
+
+impl Query {
+    /// Whatever makes no sense is left out: an address may be typed, shortened or old.
+    pub(super) fn parse(text: &str) -> Self {
+        let value = |name: &str| {
+            let mut pairs = form_urlencoded::parse(text.as_bytes());
+            pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+        };
+        let mark = |name| value(name).and_then(|text| bookmark::read(&text));
+        let from = match (mark("after"), mark("before")) {
+            (Some(after), _) => From::After(after),
+            (None, Some(before)) => From::Before(before),
+            (None, None) => From::Start,
+        };
+        let typed: String = value("q").unwrap_or_default().chars().take(LONGEST).collect();
+        let typed = typed.trim().to_owned();
+        let (mut pick, mut descending) = (Pick::All(Order::Arrival), false);
+        let search = Search::parse(&typed).ok().flatten();
+        let typed = if search.is_some() { typed } else { String::new() };
+        if let Some(search) = search {
+            pick = Pick::Found(search);
+        } else if let Some(state) = value("state").as_deref().and_then(State::from_word) {
+            pick = Pick::In(state);
+        } else if let Some(sort) = value("sort") {
+            let (word, turned) = sort.strip_prefix('-').map_or((&*sort, false), |word| (word, true));
+            if let Some((order, _)) = SORTS.iter().find(|(_, known)| *known == word) {
+                (pick, descending) = (Pick::All(*order), turned);
+            }
+        }
+        Self { pick, descending, from, typed }
+    }
+
+    /// The address of this question, behind the path.
+    pub(super) fn written(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        match &self.pick {
+            Pick::Found(_) => {
+                query.append_pair("q", &self.typed);
+            }
+            Pick::In(state) => {
+                query.append_pair("state", state.word());
+            }
+            Pick::All(order) if *order != Order::Arrival || self.descending => {
+                let word = SORTS.iter().find(|(known, _)| known == order).map_or("", |(_, word)| word);
+                query.append_pair("sort", &format!("{}{word}", if self.descending { "-" } else { "" }));
+            }
+            Pick::All(_) => {}
+        }
+        match &self.from {
+            From::Start => {}
+            From::After(mark) => {
+                query.append_pair("after", &bookmark::written(mark));
+            }
+            From::Before(mark) => {
+                query.append_pair("before", &bookmark::written(mark));
+            }
+        }
+        let query = query.finish();
+        if query.is_empty() { query } else { format!("?{query}") }
+    }
+
+    /// The same question from elsewhere.
+    pub(super) fn starting(&self, from: From) -> Self {
+        Self { from, ..self.clone() }
+    }
+
+    /// Everybody in this order.
+    pub(super) fn sorted(order: Order, descending: bool) -> Self {
+        Self { pick: Pick::All(order), descending, from: From::Start, typed: String::new() }
+    }
+
+    /// Those in this state.
+    pub(super) fn in_state(state: State) -> Self {
+        Self { pick: Pick::In(state), ..Self::sorted(Order::Arrival, false) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::Key;
+
+    #[test]
+    fn questions_come_back_as_they_went() {
+        let mark = Bookmark { key: Key::Number(-5), serial: 7 };
+        for text in [
+            "",
+            "?q=Ada+%26+%3Cb%3E",
+            "?state=consent_needed",
+            "?sort=-next",
+            "?sort=person",
+            "?sort=-consent",
+        ] {
+            let query = Query::parse(text.trim_start_matches('?'));
+            assert_eq!(query.written(), text);
+            for from in [From::After(mark.clone()), From::Before(mark.clone())] {
+                let there = query.starting(from);
+                assert_eq!(Query::parse(there.written().trim_start_matches('?')), there);
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        for text in ["state=well", "sort=failures", "sort=--next", "after=x", "q=+%00", "x=1&&=", "%", "q"] {
+            assert_eq!(Query::parse(text), Query::sorted(Order::Arrival, false), "{text}");
+        }
+        assert_eq!(Query::parse("q=a&state=due&sort=next").written(), "?q=a");
+        assert_eq!(Query::parse(&format!("q={}", "x".repeat(100_000))).typed.len(), LONGEST);
+    }
+}

@@ -1,0 +1,223 @@
+//! The pages for whoever is signed in: everybody at a glance, the list, one person, and what can be done.
+
+use webex_tokend::clock::Clock;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::PersonId;
+
+use super::world::Browser;
+use super::world::World;
+use crate::support::crowd;
+
+async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
+    for grant in grants {
+        world.house.store.save_consent(grant).await.unwrap();
+    }
+}
+
+/// A house with so many people, and an operator.
+async fn crowded(people: usize) -> (World, Browser) {
+    let world = World::secure().await;
+    keep(&world, (0..people).map(|n| crowd::member(n, world.clock.now()))).await;
+    let browser = world.operator("op").await;
+    (world, browser)
+}
+
+/// Whose rows there are, by their numbers.
+fn rows(page: &str) -> Vec<usize> {
+    let ids = page.split("data-person=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    ids.map(|id| usize::from_str_radix(&id[id.len() - 8..], 16).unwrap()).collect()
+}
+
+/// Where the link of this id leads, without the proxy's prefix.
+fn link(page: &str, id: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("id=\"{id}\""))?;
+    let href = rest.split_once("href=\"")?.1.split('"').next()?;
+    Some(href.replace("&#38;", "&").trim_start_matches("/webex").to_owned())
+}
+
+#[tokio::test]
+async fn everybody_is_shown_with_their_state_and_can_be_found_filtered_and_sorted() {
+    let (_world, mut browser) = crowded(120).await;
+    let first = browser.get("/dashboard").await;
+    assert_eq!(rows(&first.text), (0..50).collect::<Vec<_>>());
+    for (tile, count) in [("all", 120), ("fresh", 115), ("due", 2), ("retrying", 2), ("consent_needed", 1)] {
+        let (_, rest) = first.text.split_once(&format!("id=\"tile-{tile}\"")).unwrap();
+        let number = rest.split_once("class=\"number\">").unwrap().1.split('<').next().unwrap();
+        assert_eq!(number, count.to_string(), "{tile}");
+    }
+    for (query, expected) in [
+        ("state=due", vec![3, 103]),
+        ("state=retrying", vec![7, 107]),
+        ("q=hedy.3%40", vec![3]),
+        ("q=HEDY.103", vec![103]),
+        ("q=du+ch%C3%82t", (0..120).filter(|n| n / 7 % 11 == 5).collect()),
+        ("q=nobody", vec![]),
+        (&format!("q={}", crowd::member(77, _world.clock.now()).person.id), vec![77]),
+    ] {
+        let mut found = rows(&browser.get(&format!("/dashboard?{query}")).await.text);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{query}");
+    }
+    let needy = browser.get("/dashboard?state=consent_needed").await;
+    assert_eq!(rows(&needy.text), [9]);
+    assert!(needy.text.contains("Consent needed</span>") && needy.text.contains("aria-current=\"true\""));
+    let by_name = browser.get("/dashboard?sort=person").await;
+    assert!(by_name.text.contains("aria-sort=\"ascending\"><a href=\"/webex/dashboard?sort=-person\""));
+    assert_eq!(rows(&by_name.text)[0], 0, "ada.0@example.com");
+    let turned = browser.get("/dashboard?sort=-person").await;
+    assert!(turned.text.contains("aria-sort=\"descending\"><a href=\"/webex/dashboard?sort=person\""));
+    assert_eq!(rows(&turned.text)[0], 95, "émilie.95@example.com");
+}
+
+#[tokio::test]
+async fn parts_go_forwards_and_back_and_lose_nobody() {
+    let (_world, mut browser) = crowded(120).await;
+    for start in ["/dashboard", "/dashboard?sort=-next", "/dashboard?sort=person", "/dashboard?state=fresh"] {
+        let mut pages = vec![browser.get(start).await.text];
+        assert_eq!(link(&pages[0], "previous"), None);
+        while let Some(next) = link(pages.last().unwrap(), "next") {
+            pages.push(browser.get(&next).await.text);
+        }
+        let mut all: Vec<usize> = pages.iter().flat_map(|page| rows(page)).collect();
+        assert_eq!(pages.len(), 3, "{start}");
+        for at in [1, 0] {
+            let previous = link(&pages[at + 1], "previous").unwrap();
+            assert_eq!(rows(&browser.get(&previous).await.text), rows(&pages[at]), "{start}");
+        }
+        assert_eq!(link(&pages[2], "first").unwrap(), start);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), if start.contains("fresh") { 115 } else { 120 });
+    }
+}
+
+#[tokio::test]
+async fn no_name_is_markup_and_no_token_is_on_a_page() {
+    let world = World::secure().await;
+    let mut grants = vec![crowd::member(0, world.clock.now()), crowd::member(7, world.clock.now())];
+    grants[0].person.display_name =
+        Some("<script>alert(1)</script>\"'><img src=x onerror=alert(2)>".to_owned());
+    grants[1].person.id = PersonId::parse("\"><script>alert(3)</script>&<b>").unwrap();
+    grants[1].last.detail = "<i>detail</i>".to_owned();
+    let secrets: Vec<String> = grants
+        .iter()
+        .flat_map(|grant| [&grant.tokens.access_token, &grant.tokens.refresh_token])
+        .map(|secret| secret.expose().to_owned())
+        .collect();
+    let ids = [0, 1].map(|at: usize| grants[at].person.id.to_string());
+    keep(&world, grants).await;
+    let mut browser = world.operator("<u>op</u>").await;
+    let session = browser.cookie.clone().unwrap();
+    let mut paths =
+        vec!["/dashboard".to_owned(), "/dashboard?q=%3Cscript%3E&x=%22%3E%3Cscript%3E".to_owned()];
+    for id in ids {
+        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        paths.push(format!("/dashboard/person?id={id}"));
+        paths.push(format!("/dashboard/forget?id={id}&back=%3Fq%3D%3Cscript%3E"));
+        paths.push(format!("/dashboard?done=unknown&who={id}"));
+    }
+    paths.extend(["/dashboard/plan.svg".to_owned(), "/dashboard/plan-dark.svg".to_owned()]);
+    for path in paths {
+        let page = browser.get(&path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let scripts = page.text.matches("<script").count();
+        assert_eq!(scripts, page.text.matches("<script src=\"/webex/assets/dashboard.").count(), "{path}");
+        assert!(
+            !page.text.contains("<img src=x") && !page.text.contains("<b>") && !page.text.contains("<u>"),
+            "{path}"
+        );
+        assert!(
+            !page.text.contains("<i>") && !page.text.contains(" style=") && !page.text.contains(" onclick"),
+            "{path}"
+        );
+        for secret in secrets.iter().chain([&session.split_once('=').unwrap().1.to_owned()]) {
+            assert!(!page.text.contains(secret.as_str()), "{path} shows a secret");
+        }
+        let policy = page.header("content-security-policy");
+        assert!(!policy.contains("unsafe") && policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert_eq!(page.header("cache-control"), "no-store");
+    }
+}
+
+#[tokio::test]
+async fn forgetting_asks_first_and_goes_back_to_where_one_was() {
+    let (world, mut browser) = crowded(3).await;
+    let id = crowd::member(1, world.clock.now()).person.id;
+    let asked = browser.get(&format!("/dashboard/forget?id={id}&back=%3Fsort%3Dperson")).await;
+    assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
+    assert!(world.house.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
+    let csrf = asked.csrf();
+    for fields in [vec![("id", id.as_str())], vec![("id", id.as_str()), ("csrf", "wrong")]] {
+        assert_eq!(browser.post("/dashboard/forget", &fields).await.status, 403);
+        assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 403);
+    }
+    assert!(world.house.store.find(id.clone()).await.unwrap().is_some());
+    let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "?sort=person")];
+    let gone = browser.post("/dashboard/forget", &fields).await;
+    assert_eq!(gone.status, 303);
+    let to = gone.header("location").to_owned();
+    assert!(to.starts_with("/webex/dashboard?sort=person&done=forgotten&who="), "{to}");
+    assert_eq!(world.house.store.find(id.clone()).await, Ok(None));
+    let page = browser.get(to.trim_start_matches("/webex")).await;
+    assert!(page.text.contains("forgotten; the tokens are removed"), "{}", page.text);
+    assert_eq!(rows(&page.text), [0, 2]);
+    let again = browser.post("/dashboard/forget", &fields).await;
+    assert!(again.header("location").contains("done=unknown"));
+    let elsewhere = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/?sort=-next")];
+    let to = browser.post("/dashboard/forget", &elsewhere).await.header("location").to_owned();
+    assert!(to.starts_with("/webex/dashboard?"), "{to}");
+    assert_eq!(browser.get(&format!("/dashboard/person?id={id}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_refresh_says_what_came_of_it() {
+    let (world, mut browser) = crowded(4).await;
+    let csrf = browser.get("/dashboard").await.csrf();
+    let mut refresh = async |n: usize, force: &str| {
+        let id = crowd::member(n, world.clock.now()).person.id;
+        let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", ""), ("force", force)];
+        let done = browser.post("/dashboard/refresh", &fields).await;
+        assert_eq!(done.status, 303, "{}", done.text);
+        let page = browser.get(done.header("location").trim_start_matches("/webex")).await;
+        let (_, said) = page.text.split_once("id=\"said\" role=\"alert\">").unwrap();
+        said.split('<').next().unwrap().to_owned()
+    };
+    // Nobody listens where Webex should be.
+    assert!(refresh(3, "yes").await.contains("the refresh failed"));
+    assert!(refresh(0, "").await.contains("not refreshed: the last refresh is too young"));
+    assert!(refresh(0, "yes").await.contains("the refresh failed"));
+    let history = browser.get("/dashboard").await;
+    assert!(history.text.contains("2 failed</li>"), "{}", history.text);
+    assert_eq!(browser.get("/dashboard/refresh").await.status, 405);
+}
+
+#[tokio::test]
+async fn an_empty_house_says_how_to_begin() {
+    let (_world, mut browser) = crowded(0).await;
+    let page = browser.get("/dashboard").await;
+    assert!(page.text.contains("Nobody has consented yet") && !page.text.contains("<table"));
+    assert_eq!(link(&page.text, "start-here").unwrap(), "/");
+    assert_eq!(rows(&browser.get("/dashboard?state=due").await.text), [0; 0]);
+}
+
+#[tokio::test]
+async fn style_and_script_are_files_that_may_be_kept_for_ever() {
+    let (_world, mut browser) = crowded(1).await;
+    let page = browser.get("/dashboard").await;
+    let paths = page.text.split('"').filter(|part| part.starts_with("/webex/assets/dashboard."));
+    let paths: Vec<String> = paths.map(str::to_owned).collect();
+    assert_eq!(paths.len(), 2);
+    for path in paths {
+        let asset = browser.get(&path).await;
+        assert_eq!(asset.status, 200);
+        assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
+        let kind = if path.ends_with(".js") { "text/javascript" } else { "text/css" };
+        assert!(asset.header("content-type").starts_with(kind));
+    }
+    let plan = browser.get("/dashboard/plan.svg").await;
+    assert_eq!(plan.header("content-type"), "image/svg+xml");
+    let mut stranger = _world.browser();
+    for path in ["/dashboard/plan.svg", "/dashboard/person?id=x", "/dashboard/forget?id=x"] {
+        assert_eq!(stranger.get(path).await.status, 303, "{path}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Very many people, made up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use webex_tokend::domain::grant::Attempt;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::store::Store;
+use webex_tokend::store::sqlite::SqliteStore;
+
+const FIRST: [&str; 10] =
+    ["Ada", "Grace", "Katherine", "Hedy", "Dorothy", "Émilie", "Mary", "Annie", "Radia", "Barbara"];
+const LAST: [&str; 11] = [
+    "Lovelace",
+    "Hopper",
+    "Johnson",
+    "Lamarr",
+    "Vaughan",
+    "du Châtelet",
+    "Jackson",
+    "Easley",
+    "Perlman",
+    "Liskov",
+    "Hamilton",
+];
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying or in need of consent.
+pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
+    let (first, last) = (FIRST[n % FIRST.len()], LAST[n / 7 % LAST.len()]);
+    let number = u32::try_from(n).unwrap();
+    let renewed_at = now - HOUR * (number % 24);
+    let mut grant = Grant {
+        person: Person {
+            id: PersonId::parse(&format!("Y2lzY29zcGFyazovL3VzL1BFT1BMRS9{n:032x}")).unwrap(),
+            email: Email::parse(&format!("{}.{n}@example.com", first.to_lowercase())).ok(),
+            display_name: Some(format!("{first} {last}")),
+            org_id: Some("Y2lzY29zcGFyazovL3VzL09SR0FOSVpBVElPTi8x".to_owned()),
+        },
+        tokens: Tokens {
+            access_token: Secret::new(format!("{n:0>104}")),
+            refresh_token: Secret::new(format!("{n:0>104}")),
+            token_type: "Bearer".to_owned(),
+            scope: Some("spark:all spark:kms".to_owned()),
+            expires_at: renewed_at + HOUR * 24 * 14,
+            refresh_token_expires_at: Some(now + HOUR * 24 * (1 + number % 90)),
+        },
+        obtained_at: renewed_at,
+        renewed_at,
+        answered_at: renewed_at,
+        standing: Standing::Alive,
+        last: Attempt { at: renewed_at, outcome: Outcome::Renewed, detail: String::new() },
+        failures: 0,
+        next: Next::at(renewed_at + HOUR * 25),
+    };
+    if n % 100 == 3 {
+        grant.next = Next::at(now - HOUR);
+    } else if n % 100 == 7 {
+        grant.failures = 1 + number % 4;
+        grant.last.outcome = Outcome::Transient;
+        grant.next = Next::at(now + HOUR * 2);
+    } else if n % 200 == 9 {
+        grant.standing = Standing::ConsentNeeded;
+        grant.failures = 1;
+        grant.last.outcome = Outcome::ConsentNeeded;
+    }
+    grant
+}
+
+/// Keeps `count` people in the store in `dir`, which nobody else has open.
+pub(crate) async fn settle(dir: &Path, integration: &str, count: usize, now: UnixTime) {
+    let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), integration, now);
+    let store = std::sync::Arc::new(opened.unwrap().0);
+    let mut writing = JoinSet::new();
+    for n in 0..count {
+        let store = store.clone();
+        writing.spawn(async move { store.save_consent(member(n, now)).await.map(drop) });
+        if writing.len() >= 1024 {
+            writing.join_next().await.unwrap().unwrap().unwrap();
+        }
+    }
+    while let Some(kept) = writing.join_next().await {
+        kept.unwrap().unwrap();
+    }
+}
