@@ -63,10 +63,9 @@ impl House {
         let house = self.clone();
         self.welcome(async move {
             sleep(delay).await;
-            for _ in 0..3 {
-                if house.consent_once(person, pause).await {
-                    return;
-                }
+            let mut tries = 0;
+            while tries < 3 && !house.consent_once(person, pause).await {
+                tries += 1;
                 sleep(pause + Duration::from_secs(30)).await;
             }
         });
