@@ -5,8 +5,6 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use reqwest::Method;
-use reqwest::RequestBuilder;
-use reqwest::Response;
 use serde_json::Value;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -22,90 +20,12 @@ use webex_tokend::events::KEPT;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::serve::Body;
 
+use super::stream::Event;
+use super::stream::HANGS;
+use super::stream::Stream;
+use super::stream::event;
 use super::world::Way;
 use super::world::World;
-
-/// What takes longer hangs.
-const HANGS: Duration = Duration::from_secs(20);
-
-/// One block of a stream.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Event {
-    id: String,
-    /// Empty for a sign of life.
-    name: String,
-    data: Value,
-}
-
-fn event(block: &str) -> Event {
-    let mut event = Event::default();
-    for line in block.lines() {
-        match line.split_once(": ") {
-            Some(("id", id)) => event.id = id.to_owned(),
-            Some(("event", name)) => event.name = name.to_owned(),
-            Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
-            Some(("retry", _)) => {}
-            _ => assert_eq!(line, ":", "{block}"),
-        }
-    }
-    assert!(!event.id.is_empty(), "no id: {block}");
-    event
-}
-
-/// A client of a stream.
-struct Stream {
-    response: Response,
-    text: String,
-    read: usize,
-}
-
-impl Stream {
-    /// Opens one that is there, and has said hello.
-    async fn open(request: RequestBuilder) -> (Self, Event) {
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        let mut stream = Self { response, text: String::new(), read: 0 };
-        let hello = stream.any().await.unwrap();
-        assert!(stream.text.starts_with("retry: "), "{}", stream.text);
-        (stream, hello)
-    }
-
-    /// The next block; `None` at the end.
-    async fn any(&mut self) -> Option<Event> {
-        loop {
-            if let Some((block, _)) = self.text[self.read..].split_once("\n\n") {
-                self.read += block.len() + 2;
-                return Some(event(block));
-            }
-            let chunk = timeout(HANGS, self.response.chunk()).await.expect("nothing comes").unwrap()?;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    }
-
-    async fn next(&mut self) -> Event {
-        loop {
-            let event = self.any().await.expect("the stream has ended");
-            if !event.name.is_empty() {
-                return event;
-            }
-        }
-    }
-
-    async fn person(&mut self, id: &PersonId) -> Value {
-        let event = self.next().await;
-        assert_eq!((event.name.as_str(), event.data["person_id"].as_str()), ("person", Some(id.as_str())));
-        event.data
-    }
-
-    /// Whether it ends, without another event.
-    async fn ends(mut self) {
-        while let Some(event) = self.any().await {
-            assert_eq!(event.name, "", "{event:?}");
-        }
-    }
-}
 
 async fn stream(world: &World, way: Way<'_>) -> Stream {
     Stream::open(world.request(way, Method::GET, "/events")).await.0

@@ -8,6 +8,7 @@ mod requests;
 mod rights;
 mod sockets;
 mod status;
+mod stream;
 mod token_service;
 mod tokens;
 mod world;

@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio::time::timeout;
 use webex_sim::Model;
-use webex_sim::model::FaultKind;
 use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
@@ -30,6 +29,7 @@ use crate::simulation::scenario::Scenario;
 use crate::simulation::scenario::Size;
 use crate::simulation::shelf::in_the_poll;
 use crate::simulation::stage::Stage;
+use crate::simulation::weather;
 use crate::simulation::weather::Weather;
 use crate::simulation::witness::Tally;
 use crate::simulation::witness::Witness;
@@ -231,13 +231,13 @@ impl Run {
                 let (until, kind) = self.stage.weather().outage(now);
                 let mut witness = self.stage.witness();
                 witness.trouble_for_all(until);
-                witness.tell(&format!("an outage until {until}: {}", name(&kind)));
+                witness.tell(&format!("an outage until {until}: {}", weather::name(&kind)));
             }
             Kind::Sickness => {
                 let (until, kind) = self.stage.weather().sickness(person, now);
                 let mut witness = self.stage.witness();
                 witness.sick(person, until);
-                witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
+                witness.tell(&format!("person {person} is ill until {until}: {}", weather::name(&kind)));
             }
             Kind::StoreTrouble => {
                 let until = self.stage.weather().store_trouble(now);
@@ -398,10 +398,4 @@ impl Run {
         }
         End::Over
     }
-}
-
-fn name(kind: &FaultKind) -> String {
-    let mut text = format!("{kind:?}");
-    text.truncate(60);
-    text
 }

@@ -150,8 +150,13 @@ impl Store for Shelf {
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
-            self.change("save_consent", &id, |inner| inner.save_consent(grant), |w, _| w.consented(&kept))
-                .await
+            self.change(
+                "save_consent",
+                &id,
+                |inner| inner.save_consent(grant),
+                |w, saved| w.consented(&kept, *saved),
+            )
+            .await
         })
     }
 

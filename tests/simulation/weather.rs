@@ -216,3 +216,10 @@ fn strange(which: u64) -> FaultKind {
     };
     FaultKind::Raw { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
 }
+
+/// What a fault is called in the log.
+pub(super) fn name(kind: &FaultKind) -> String {
+    let mut text = format!("{kind:?}");
+    text.truncate(60);
+    text
+}

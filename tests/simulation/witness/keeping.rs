@@ -10,6 +10,7 @@ use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
+use webex_tokend::store::Saved;
 
 use crate::simulation::scenario::MINUTE;
 use crate::simulation::scenario::SECOND;
@@ -249,8 +250,8 @@ impl Witness {
         }
     }
 
-    /// A consent, at the moment at which it is durable.
-    pub(crate) fn consented(&mut self, grant: &Grant) {
+    /// A consent, at the moment at which it is durable, or gave way to one that was obtained later.
+    pub(crate) fn consented(&mut self, grant: &Grant, saved: Saved) {
         let person = self.person(&grant.person.id);
         let Some((owner, chain)) = self.refresh.get(grant.tokens.refresh_token.expose()).copied() else {
             return self
@@ -262,6 +263,13 @@ impl Witness {
         }
         self.tally.consents += 1;
         self.grant_verbs(12);
+        if saved == Saved::Older {
+            let newer = self.people[person].kept.as_ref();
+            if !newer.is_some_and(|kept| kept.grant.obtained_at > grant.obtained_at) {
+                self.breach("6", &format!("person {person}: consent {chain} gave way to none that is newer"));
+            }
+            return;
+        }
         self.dates(person, grant);
         let seen = &mut self.people[person];
         seen.saves.insert(chain);

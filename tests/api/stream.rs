@@ -1,0 +1,91 @@
+//! A client of a stream of events.
+
+use std::time::Duration;
+
+use reqwest::RequestBuilder;
+use reqwest::Response;
+use serde_json::Value;
+use tokio::time::timeout;
+use webex_tokend::domain::person::PersonId;
+
+/// What takes longer hangs.
+pub(super) const HANGS: Duration = Duration::from_secs(20);
+
+/// One block of a stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Event {
+    pub(super) id: String,
+    /// Empty for a sign of life.
+    pub(super) name: String,
+    pub(super) data: Value,
+}
+
+pub(super) fn event(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        match line.split_once(": ") {
+            Some(("id", id)) => event.id = id.to_owned(),
+            Some(("event", name)) => event.name = name.to_owned(),
+            Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+            Some(("retry", _)) => {}
+            _ => assert_eq!(line, ":", "{block}"),
+        }
+    }
+    assert!(!event.id.is_empty(), "no id: {block}");
+    event
+}
+
+/// A client of a stream.
+pub(super) struct Stream {
+    pub(super) response: Response,
+    pub(super) text: String,
+    read: usize,
+}
+
+impl Stream {
+    /// Opens one that is there, and has said hello.
+    pub(super) async fn open(request: RequestBuilder) -> (Self, Event) {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let mut stream = Self { response, text: String::new(), read: 0 };
+        let hello = stream.any().await.unwrap();
+        assert!(stream.text.starts_with("retry: "), "{}", stream.text);
+        (stream, hello)
+    }
+
+    /// The next block; `None` at the end.
+    pub(super) async fn any(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, _)) = self.text[self.read..].split_once("\n\n") {
+                self.read += block.len() + 2;
+                return Some(event(block));
+            }
+            let chunk = timeout(HANGS, self.response.chunk()).await.expect("nothing comes").unwrap()?;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            let event = self.any().await.expect("the stream has ended");
+            if !event.name.is_empty() {
+                return event;
+            }
+        }
+    }
+
+    pub(super) async fn person(&mut self, id: &PersonId) -> Value {
+        let event = self.next().await;
+        assert_eq!((event.name.as_str(), event.data["person_id"].as_str()), ("person", Some(id.as_str())));
+        event.data
+    }
+
+    /// Whether it ends, without another event.
+    pub(super) async fn ends(mut self) {
+        while let Some(event) = self.any().await {
+            assert_eq!(event.name, "", "{event:?}");
+        }
+    }
+}
