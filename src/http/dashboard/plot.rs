@@ -114,7 +114,7 @@ pub(super) fn plan(days: &[Day], now: UnixTime, dark: bool) -> String {
     let consents = days.iter().map(|day| day.consents).max().unwrap_or(0);
     let width = days.len() * WIDE;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -18 {width} 206\" font-family=\"sans-serif\" font-size=\"12\">"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -18 {width} 212\" font-family=\"sans-serif\" font-size=\"12\">"
     );
     for (at, day) in days.iter().enumerate() {
         let up = share(day.refreshes, refreshes);
