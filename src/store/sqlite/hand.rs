@@ -17,8 +17,7 @@ use crate::store::sqlite::Shelf;
 const DEAL: usize = 4096;
 
 /// What is due, least life left first.
-pub(super) const DUE: &str =
-    "SELECT serial FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
+pub(super) const DUE: &str = "SELECT serial FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
      ORDER BY expires_at, serial LIMIT ?3";
 
 /// Rows that were due at one moment and have not been taken, least life left first. A guess to be checked row by row:

@@ -254,8 +254,7 @@ impl Witness {
     pub(crate) fn consented(&mut self, grant: &Grant, saved: Saved) {
         let person = self.person(&grant.person.id);
         let Some((owner, chain)) = self.refresh.get(grant.tokens.refresh_token.expose()).copied() else {
-            return self
-                .breach("4", &format!("person {person}: a refresh token is kept that Webex never gave"));
+            return self.breach("4", &format!("person {person}: a refresh token that Webex never gave"));
         };
         self.tell(&format!("consent {chain} of person {person} is kept"));
         if owner != person {
@@ -264,10 +263,11 @@ impl Witness {
         self.tally.consents += 1;
         self.grant_verbs(12);
         if saved == Saved::Older {
-            let newer = self.people[person].kept.as_ref();
-            if !newer.is_some_and(|kept| kept.grant.obtained_at > grant.obtained_at) {
-                self.breach("6", &format!("person {person}: consent {chain} gave way to none that is newer"));
+            let kept = self.people[person].kept.as_ref();
+            if kept.is_none_or(|kept| kept.grant.obtained_at <= grant.obtained_at) {
+                self.breach("6", &format!("person {person}: consent {chain} gave way to none newer"));
             }
+            self.people[person].gave_way.insert(chain);
             return;
         }
         self.dates(person, grant);

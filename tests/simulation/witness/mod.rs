@@ -83,6 +83,8 @@ pub(super) struct Seen {
     fence: Option<(Fence, UnixTime)>,
     /// The consents that were kept.
     saves: BTreeSet<u64>,
+    /// Consents that came to the store after one that was obtained later.
+    gave_way: BTreeSet<u64>,
     /// Refreshes that came back well and are not kept yet: access token, refresh token, since when.
     pending: Vec<(String, Option<String>, UnixTime)>,
     /// What Webex said to the last refresh, and to the one before.

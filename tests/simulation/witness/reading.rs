@@ -138,7 +138,7 @@ impl Witness {
         self.tell(&format!("a consent of person {person} ends: {word}"));
         let chain = self.codes.remove(code).and_then(|(_, chain)| chain);
         let seen = &self.people[person];
-        let saved = chain.is_some_and(|chain| seen.saves.contains(&chain));
+        let saved = chain.is_some_and(|chain| seen.saves.contains(&chain) || seen.gave_way.contains(&chain));
         let forgotten = seen.kept.is_none() && seen.epoch > epoch;
         match came {
             Ok(_) if !saved && !forgotten => {
