@@ -4,7 +4,7 @@
 //! A wish of Webex's (`Retry-After`) is obeyed to its end, up to [`RETRY_AFTER_CAP`], even if a token dies meanwhile: it
 //! is a wish to the whole integration, a request against it may be counted and prolong it, and the answer would be the
 //! same. What is longer than the cap is a mistake, and a probe finds out. Every other pause is our own choice, and so
-//! short ([`LONGEST_PAUSE`]) that several probes fit into any token's margin.
+//! short (an hour at most) that several probes fit into any token's margin.
 
 use std::fmt;
 use std::time::Duration;
