@@ -264,7 +264,7 @@ impl Consents {
         }
         let finished = self.exchange(&code, &ticket).await;
         if matches!(finished, Err(ConsentError::Unreachable { .. })) {
-            self.redeemed.give_back(&state);
+            self.redeemed.give_back(&state, ticket.deadline());
         }
         if let Some(login) = ticket.login() {
             self.tell(login, &finished);

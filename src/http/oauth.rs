@@ -107,6 +107,8 @@ fn tell(error: &ConsentError) {
                 tracking_id.as_deref().unwrap_or("none")
             );
         }
+        // Anybody can make such a link, again and again.
+        ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
         _ => log::warn!("a consent was not kept: {error}"),
     }
 }

@@ -192,8 +192,8 @@ impl Inner {
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
         match self.rows.get_mut(&grant.person.id) {
             Some(row) if row.fence == fence && row.claimed => {
-                let at = grant.last.at;
-                row.grant = grant;
+                let (at, person) = (grant.last.at, row.grant.person.clone());
+                row.grant = Grant { person, ..grant };
                 row.fence.version += 1;
                 row.claimed = false;
                 let last = row.grant.last.clone();
@@ -214,7 +214,7 @@ impl Inner {
         for row in rows.into_iter().filter(|row| !row.claimed) {
             let mut revised = row.grant.clone();
             if revision(&mut revised) {
-                row.grant = revised;
+                row.grant = Grant { person: row.grant.person.clone(), ..revised };
             }
         }
         last

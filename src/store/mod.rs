@@ -57,7 +57,7 @@ pub trait Store: Send + Sync {
     fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>>;
 
     /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
-    /// between: then nothing is changed and the answer is [`Committed::Superseded`].
+    /// between: then nothing is changed and the answer is [`Committed::Superseded`]. Only a consent changes the person.
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
 
     /// One person's grant.
@@ -76,7 +76,8 @@ pub trait Store: Send + Sync {
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>>;
 
     /// Shows up to `limit` unclaimed grants after the cursor to `revision` and keeps what it changes. Answers where to
-    /// go on; `None` at the end. Long lists are revised in many short steps, so that others get their turn.
+    /// go on; `None` at the end. The person stays. Long lists are revised in many short steps, so that others get their
+    /// turn.
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>>;
 
     /// How many grants there are.

@@ -27,7 +27,6 @@ use crate::store::house::claim_one;
 use crate::store::house::grant;
 use crate::store::house::keep;
 use crate::store::house::person;
-use crate::store::house::renewed;
 use crate::store::house::unusual;
 
 const STATES: [State; 4] = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded];
@@ -156,19 +155,6 @@ pub(super) async fn a_search_follows_the_person(store: Arc<dyn Store>) {
     keep(&*store, [called("1", "new@example.com", "New Name")]).await;
     assert_eq!(found(&*store, "old").await, [""; 0]);
     assert_eq!(found(&*store, "new").await, ["1"]);
-    let running = claim_one(&*store, 0).await;
-    let mut outcome = renewed(&running.grant, 0);
-    outcome.person.display_name = Some("Newer".to_owned());
-    assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Kept));
-    assert_eq!(found(&*store, "name").await, [""; 0]);
-    assert_eq!(found(&*store, "newer").await, ["1"]);
-    let rename = |grant: &mut Grant| {
-        grant.person.display_name = Some("Newest".to_owned());
-        true
-    };
-    store.revise(webex_tokend::store::Cursor::default(), 9, Arc::new(rename)).await.unwrap();
-    assert_eq!(found(&*store, "newest").await, ["1"]);
-    assert_eq!(found(&*store, "newer").await, [""; 0]);
     store.forget(person("1")).await.unwrap();
     assert_eq!(found(&*store, "new").await, [""; 0]);
 }

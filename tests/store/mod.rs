@@ -64,7 +64,7 @@ on_both_stores! {
         a_claim_shows_the_grant_as_it_stood,
         one_person_is_claimed_due_or_not,
         one_person_is_not_claimed_before_a_lease_has_ended,
-        a_commit_keeps_every_field,
+        a_commit_keeps_every_field_but_the_person,
         a_commit_counts_once,
         a_commit_needs_a_claim,
         a_late_commit_of_an_older_attempt_changes_nothing,
@@ -95,7 +95,7 @@ on_both_stores! {
         the_next_wake_is_the_earliest_of_all,
         a_long_list_is_revised_in_steps,
         a_revision_keeps_only_what_it_says_it_changed,
-        a_revision_keeps_every_field,
+        a_revision_keeps_every_field_but_the_person,
         a_revision_leaves_claimed_grants_alone,
         a_revision_of_nothing_ends_at_once,
         claims_are_made_between_the_steps_of_a_revision;

@@ -113,6 +113,21 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
 }
 
 #[tokio::test]
+async fn each_integration_has_the_latest_moment_of_its_own() {
+    let home = Home::new();
+    let mut ahead = grant("ada");
+    ahead.last.at = at(1_000_000);
+    keep(&home.open_for("another", 0).unwrap(), [ahead]).await;
+    let ours = home.open();
+    keep(&ours, [grant("eve")]).await;
+    let latest = ours.latest().await.unwrap();
+    assert!(latest.is_some_and(|latest| latest < at(1_000_000)), "{latest:?}");
+    ours.settle(at(0), at(60)).await.unwrap();
+    drop(ours);
+    assert_eq!(home.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
+}
+
+#[tokio::test]
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     let home = Home::new();
     let [full, _, _] = unusual("zoe");

@@ -187,11 +187,11 @@ impl Store for SqliteStore {
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        self.read(|db, _| queries::latest(db))
+        self.read(queries::latest)
     }
 
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
-        self.write(move |db, _| queries::settle(db, now, lease_end))
+        self.write(move |db, shelf| queries::settle(db, shelf, now, lease_end))
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
@@ -204,9 +204,10 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Answer<'_, ()> {
         let place = self.place.clone();
-        Box::pin(async move {
+        // The file is looked at there, too: a disk that hangs must not hold up the async workers.
+        self.read(move |db, _| {
             place.check()?;
-            self.read(|db, _| queries::check(db)).await
+            queries::check(db)
         })
     }
 
