@@ -3,6 +3,9 @@
 //! A request is in flight while its handler works. Whole answers (see `flow`) wait for nobody, so a peer that does not
 //! take its answer counts as idle: flow control cannot be used to hold a connection open. Each piece of a flow that is
 //! taken is a sign of life, like a request.
+//!
+//! A request that only waits for a body which anybody may send is not in flight: nobody has shown yet that they may
+//! take our time.
 
 use std::future::Future;
 use std::future::poll_fn;
@@ -31,6 +34,8 @@ pub(super) struct Activity {
 #[derive(Clone, Copy, Debug)]
 struct State {
     in_flight: usize,
+    /// Of these, the ones that wait for a stranger's body.
+    waiting: usize,
     asked: bool,
     /// Bytes since the last request was in flight.
     sent: usize,
@@ -41,10 +46,20 @@ struct State {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+/// Lives as long as a handler waits for the body of somebody who has shown no key and no session.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Activity>);
+
+impl State {
+    fn is_busy(&self) -> bool {
+        self.in_flight > self.waiting
+    }
+}
+
 impl Activity {
     /// Of a connection that was accepted now.
     pub(super) fn new() -> Arc<Self> {
-        let state = State { in_flight: 0, asked: false, sent: 0, quiet_since: Instant::now() };
+        let state = State { in_flight: 0, waiting: 0, asked: false, sent: 0, quiet_since: Instant::now() };
         Arc::new(Self { state: Mutex::new(state), dismissal: CancellationToken::new() })
     }
 
@@ -63,6 +78,15 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// A request that is in flight waits for a stranger's body, until the guard is dropped.
+    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+        self.change(|state| {
+            state.waiting += 1;
+            state.quiet_since = Instant::now();
+        });
+        Waiting(Arc::clone(self))
+    }
+
     /// A piece of an answer was taken.
     pub(super) fn touch(&self) {
         self.change(|state| state.quiet_since = Instant::now());
@@ -76,7 +100,7 @@ impl Activity {
     /// The peer has sent so many bytes. Returns how many it has sent while nothing was in flight since it last asked.
     pub(super) fn sent(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.in_flight == 0 {
+        if !state.is_busy() {
             state.sent = state.sent.saturating_add(bytes);
         }
         state.sent
@@ -102,7 +126,7 @@ impl Activity {
     /// before.
     pub(super) fn may_go(&self) -> Option<Instant> {
         let state = self.state();
-        (state.in_flight == 0 && !self.dismissal.is_cancelled()).then_some(state.quiet_since)
+        (!state.is_busy() && !self.dismissal.is_cancelled()).then_some(state.quiet_since)
     }
 
     /// Returns when nothing has been in flight for `idle`; before the first request, for `first`.
@@ -120,7 +144,7 @@ impl Activity {
     /// is looked at again after each thing that happens there; `again` is only for what happens elsewhere
     /// (an HTTP/2 handler that is cancelled in its own task wakes nobody here).
     async fn until(&self, again: Duration, end: impl Fn(State) -> Instant) {
-        let end = |state: State| if state.in_flight == 0 { end(state) } else { Instant::now() + again };
+        let end = |state: State| if state.is_busy() { Instant::now() + again } else { end(state) };
         let mut timer = pin!(sleep_until(end(self.state())));
         poll_fn(|context| self.poll_until(context, timer.as_mut(), &end)).await;
     }
@@ -139,7 +163,7 @@ impl Activity {
                 timer.as_mut().reset(end);
             }
             ready!(timer.as_mut().poll(context));
-            if state.in_flight == 0 && end <= Instant::now() {
+            if !state.is_busy() && end <= Instant::now() {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(end);
@@ -161,5 +185,44 @@ impl Drop for InFlight {
             state.in_flight = state.in_flight.saturating_sub(1);
             state.quiet_since = Instant::now();
         });
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.change(|state| state.waiting = state.waiting.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_a_body_of_a_stranger_may_go_and_is_metered() {
+        let activity = Activity::new();
+        let in_flight = activity.begin();
+        assert_eq!((activity.may_go(), activity.sent(7)), (None, 0));
+        let waiting = activity.wait();
+        assert_eq!((activity.may_go(), activity.sent(7)), (Some(Instant::now()), 7));
+        let working = activity.begin();
+        assert_eq!((activity.may_go(), activity.sent(7)), (None, 0));
+        drop(working);
+        assert_eq!(activity.may_go(), Some(Instant::now()));
+        drop(waiting);
+        assert_eq!(activity.may_go(), None);
+        drop(in_flight);
+        assert_eq!(activity.may_go(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guards_may_be_dropped_in_any_order() {
+        let activity = Activity::new();
+        let (in_flight, waiting) = (activity.begin(), activity.wait());
+        drop(in_flight);
+        drop(waiting);
+        assert!(activity.may_go().is_some());
+        let _in_flight = activity.begin();
+        assert!(activity.may_go().is_none());
     }
 }

@@ -282,8 +282,10 @@ where
     F: Future<Output = Response<Body>>,
 {
     let activity = Arc::clone(activity);
-    service_fn(move |request| {
+    service_fn(move |mut request: Request<Incoming>| {
         let in_flight = activity.begin();
+        // Whoever waits for a stranger's body says so.
+        request.extensions_mut().insert(Arc::clone(&activity));
         // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1): hyper
         // lets a length beside the chunks pass unseen.
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);

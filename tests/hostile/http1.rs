@@ -83,6 +83,35 @@ async fn endless(port: u16, head: String) -> u64 {
     sent / 6
 }
 
+/// Anybody may send these, so nobody has shown a key or a session before they are there. More of them than there are
+/// connections, each begun anew when it is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_whose_bodies_never_come_keep_nobody_out() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let attack = async {
+        let held = crowd(1_100, |n| begun(port, form(["open", "sign-in"][n % 2])));
+        let held = held.await;
+        let until = Instant::now() + lasting();
+        let again = lanes(32, until, move || async move {
+            let Some(mut stream) = begun(port, form("open")).await else { return 0 };
+            rest(&mut stream, Duration::from_secs(1)).await;
+            1
+        });
+        held.len() as u64 + again.await
+    };
+    siege.under("1,100 forms without their bodies", attack).await;
+    siege.daemon.wait_for_line("made room for another").await;
+}
+
+/// The head of one that a page of the dashboard could have sent.
+fn form(to: &str) -> String {
+    format!(
+        "POST /dashboard/{to} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_of_any_size_are_refused_beyond_the_bound() {
     let siege = Siege::new().await;

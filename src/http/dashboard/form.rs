@@ -3,6 +3,7 @@
 //! Two locks against forms of other sites (CSRF), beside the cookie's `SameSite=Strict`: the browser's word on where a
 //! form comes from, and a token that only this session's pages hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -15,6 +16,7 @@ use url::Url;
 use url::form_urlencoded;
 
 use crate::domain::secret::Secret;
+use crate::http::activity::Activity;
 use crate::http::body;
 use crate::http::body::BodyError;
 use crate::http::dashboard::Dashboard;
@@ -79,8 +81,14 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl Dashboard {
-    /// The form of a page of ours, where nobody is signed in yet.
+    /// The form of a page of ours, where nobody is signed in yet. While it comes, its connection is as good as silent:
+    /// strangers could hold every one otherwise.
     pub(super) async fn form(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
+        let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
+        self.taken(request).await
+    }
+
+    async fn taken(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         if !self.origin.is_ours(&request) {
             return Err(self.foreign());
         }
@@ -101,7 +109,7 @@ impl Dashboard {
         session: &Session,
         request: Request<Incoming>,
     ) -> Result<Form, Response<Body>> {
-        let form = self.form(request).await?;
+        let form = self.taken(request).await?;
         // Secrets are compared in constant time.
         if form.get("csrf") == Some(&session.csrf) { Ok(form) } else { Err(self.foreign()) }
     }
