@@ -37,7 +37,7 @@ struct State {
     /// Of these, the ones that wait for a stranger's body.
     waiting: usize,
     asked: bool,
-    /// Bytes since the last request was in flight.
+    /// Bytes since the last request was in flight, or the last piece of a flow was taken.
     sent: usize,
     quiet_since: Instant,
 }
@@ -87,9 +87,12 @@ impl Activity {
         Waiting(Arc::clone(self))
     }
 
-    /// A piece of an answer was taken.
+    /// A piece of a flow was taken. Whoever takes it acknowledges it, too: over hours that adds up.
     pub(super) fn touch(&self) {
-        self.change(|state| state.quiet_since = Instant::now());
+        self.change(|state| {
+            state.sent = 0;
+            state.quiet_since = Instant::now();
+        });
     }
 
     /// Whether a request has ever arrived.
@@ -97,7 +100,8 @@ impl Activity {
         self.state().asked
     }
 
-    /// The peer has sent so many bytes. Returns how many it has sent while nothing was in flight since it last asked.
+    /// The peer has sent so many bytes. Returns how many it has sent while nothing was in flight, since it last asked
+    /// or took a piece of a flow.
     pub(super) fn sent(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.is_busy() {
@@ -224,5 +228,13 @@ mod tests {
         assert!(activity.may_go().is_some());
         let _in_flight = activity.begin();
         assert!(activity.may_go().is_none());
+    }
+
+    #[test]
+    fn bytes_count_from_one_piece_of_a_flow_to_the_next() {
+        let activity = Activity::new();
+        assert_eq!((activity.sent(5), activity.sent(5)), (5, 10));
+        activity.touch();
+        assert_eq!(activity.sent(5), 5);
     }
 }

@@ -17,8 +17,9 @@ use tokio::io::ReadBuf;
 
 use crate::http::activity::Activity;
 
-/// Bytes from a peer while none of its requests is worked on, from one request to the next. A head has 32 KiB and the
-/// rest of a body that we refused fits into a window of 64 KiB, both in TLS records that may be half padding.
+/// Bytes from a peer while none of its requests is worked on, from one request, or one piece of a flow, to the next. A
+/// head has 32 KiB and the rest of a body that we refused fits into a window of 64 KiB, both in TLS records that may be
+/// half padding.
 const BETWEEN_REQUESTS: usize = 256 * 1024;
 
 /// A stream that breaks when its peer has sent too much without asking.
