@@ -45,6 +45,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         let got = into.filled().len().saturating_sub(before);
         if self.activity.sent(got) > BETWEEN_REQUESTS {
+            log::debug!("a connection ends: more than {BETWEEN_REQUESTS} bytes came without a request");
             return Poll::Ready(Err(io::Error::other("too much was sent without a request")));
         }
         Poll::Ready(Ok(()))
