@@ -152,7 +152,10 @@ async fn nothing_is_smuggled_behind_a_request() {
     let port = siege.daemon.port();
     let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     // Who has a key has their body read, and their connection kept.
-    let key = format!("/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}", siege.key);
+    let key = format!(
+        "/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json",
+        siege.key
+    );
     let firsts = ["/healthz HTTP/1.1", "/oauth HTTP/1.1", "/api/v1/keys HTTP/1.1", &key];
     let attack = async {
         let all = LENGTHS.iter().flat_map(|lengths| firsts.map(|first| (lengths, first)));
