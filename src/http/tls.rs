@@ -111,15 +111,16 @@ impl Renewer {
         Ok(true)
     }
 
-    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it. The same trouble is told
-    /// once.
+    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it. Trouble is told once,
+    /// until all is well again.
     pub async fn watch(mut self, clock: Arc<dyn Clock>, tasks: Tasks, every: Duration) {
         let stopping = tasks.stopping();
         let mut told = false;
         while stopping.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
             match self.renew_if_stale(clock.now().seconds()) {
-                Ok(false) => {}
+                Ok(false) => told = false,
                 Ok(true) => {
+                    told = false;
                     log::info!("new self-signed certificate, same key {}", self.served.pair().fingerprint());
                 }
                 Err(_) if told => {}

@@ -5,12 +5,14 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use log::Level;
 use tokio::time::timeout;
 use webex_tokend::clock::Clock;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::http::certificate::SelfSigned;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::tls::Renewer;
+use webex_tokend::tasks::Tasks;
 
 use super::house::HANGS;
 use super::house::House;
@@ -19,6 +21,8 @@ use super::house::echo;
 use super::house::now;
 use super::house::tls_to;
 use super::house::trusting;
+use crate::support::heard_here;
+use crate::support::listen_here;
 
 const DAY: i64 = 86_400;
 
@@ -83,6 +87,28 @@ async fn an_ended_certificate_is_replaced_under_a_running_server() {
         assert!(renewer.renew_if_stale(now()).unwrap());
         assert!(is_valid_now(&house).await, "{wrong_by}");
         assert!(!renewer.renew_if_stale(now()).unwrap());
+    }
+}
+
+/// Lines of this level since the last call.
+fn told(level: Level) -> usize {
+    heard_here().iter().filter(|(other, _)| *other == level).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_is_told_once_and_again_when_it_comes_back() {
+    const EVERY: Duration = Duration::from_secs(5);
+    let (clock, tasks) = (Arc::new(Set(AtomicI64::new(now()))), Tasks::new());
+    let (renewer, _feed) = Renewer::open(made(now())).unwrap();
+    listen_here();
+    tasks.spawn("certificate", renewer.watch(clock.clone(), tasks.clone(), EVERY));
+    for _ in 0..2 {
+        clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
+        tokio::time::sleep(EVERY * 3).await;
+        assert_eq!(told(Level::Error), 1);
+        clock.0.store(now(), Ordering::Relaxed);
+        tokio::time::sleep(EVERY * 2).await;
+        assert_eq!(told(Level::Error), 0);
     }
 }
 
