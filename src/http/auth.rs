@@ -97,7 +97,7 @@ fn bearer(text: &str) -> Option<Secret> {
 }
 
 /// Whoever has one address of a /64 has all of them.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
         ip @ IpAddr::V4(_) => ip,

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,8 @@ pub struct Limits {
     pub closing: Duration,
     /// Bytes of one request's head, for HTTP/1 and HTTP/2 alike. HTTP/1 counts at least 8192.
     pub header_bytes: u32,
-    /// Connections at once. For one more, the connection goes that has been silent for the longest time; while all are
-    /// being answered, more wait in the kernel's queue.
+    /// Connections at once. For one more, one goes of the address that holds most: the one that has been silent for the
+    /// longest time. While all are being answered, more wait in the kernel's queue.
     pub connections: u32,
     /// Requests in flight at once on one HTTP/2 connection.
     pub streams: u32,
@@ -204,6 +205,9 @@ trait Listen {
     type From;
 
     async fn accept(&self) -> io::Result<(Self::Stream, Self::From)>;
+
+    /// The address of whoever came, where there is one.
+    fn address(from: &Self::From) -> Option<IpAddr>;
 }
 
 impl Listen for TcpListener {
@@ -214,6 +218,10 @@ impl Listen for TcpListener {
         // tokio's own of the same name.
         Self::accept(self).await
     }
+
+    fn address(from: &SocketAddr) -> Option<IpAddr> {
+        Some(from.ip())
+    }
 }
 
 impl Listen for UnixListener {
@@ -223,6 +231,10 @@ impl Listen for UnixListener {
     async fn accept(&self) -> io::Result<(UnixStream, Self::From)> {
         // tokio's own of the same name.
         Self::accept(self).await
+    }
+
+    fn address(_from: &Self::From) -> Option<IpAddr> {
+        None
     }
 }
 
@@ -242,7 +254,7 @@ where
         if crowd.is_full() && is_full.now() {
             log::warn!("{} connections: the most useless ones make room for new ones", limits.connections);
         }
-        let Some(seat) = stopping.run_until_cancelled(crowd.seat()).await else { break };
+        let Some(seat) = stopping.run_until_cancelled(crowd.seat(L::address(&from))).await else { break };
         let work = work(stream, from, seat.activity());
         door.tasks.spawn("connection", async move {
             work.await;
