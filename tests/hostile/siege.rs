@@ -27,7 +27,7 @@ use crate::support::sim;
 
 /// Generous: the machine may run other tests. Still less than the ten seconds after which silent peers are sent away
 /// anyhow. The figures printed tell more.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Connections that the daemon takes on its address and its control socket, and what it needs beside them.
 const MOST_FILES: usize = 1024 + 256 + 64;
