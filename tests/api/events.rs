@@ -307,6 +307,36 @@ async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
 }
 
 #[tokio::test]
+async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
+    let world = World::new().await;
+    let (ada, grace) = (world.fresh(0).await, world.fresh(1).await);
+    world.key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
+    let key = world.house.keys.list().remove(0);
+    tokio::time::pause();
+    let mut body = body(&world, Caller::Key(key)).await;
+    piece(&mut body).await.unwrap();
+    let changes = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            world.house.view.publish(&ada);
+        }
+    };
+    let signs = async {
+        for _ in 0..4 {
+            let begun = Instant::now();
+            let life = timeout(Duration::from_secs(100), piece(&mut body)).await.expect("silence").unwrap();
+            assert_eq!(life.name, "");
+            let took = begun.elapsed();
+            assert!(took >= Duration::from_secs(15) && took < Duration::from_secs(16), "{took:?}");
+        }
+    };
+    tokio::select! {
+        () = changes => {}
+        () = signs => {}
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
     let world = World::new().await;
     tokio::time::pause();

@@ -10,6 +10,8 @@ use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 use crate::api_types;
@@ -58,6 +60,8 @@ struct Reader {
     news: watch::Receiver<()>,
     revoked: watch::Receiver<()>,
     pieces: mpsc::Sender<Bytes>,
+    /// When a piece was handed over last.
+    told_at: Instant,
     _place: Place,
 }
 
@@ -90,7 +94,9 @@ impl Api {
         let known = since.map_or_else(|| Some(events.now()), |id| events.find(id));
         let (pieces, flow) = mpsc::channel(1);
         let mark = known.unwrap_or_else(|| events.now());
-        let reader = Reader { api: self.clone(), holder, mark, news, revoked, pieces, _place: place };
+        let api = self.clone();
+        let reader =
+            Reader { api, holder, mark, news, revoked, pieces, told_at: Instant::now(), _place: place };
         self.0.tasks.spawn("events", reader.run(known.is_some()));
         Ok(respond::flow("text/event-stream", Body::flow(flow)))
     }
@@ -156,12 +162,14 @@ impl Reader {
         }
     }
 
-    /// Waits for news; `true` if there was none for so long that the peer must be shown a sign of life.
+    /// Waits for news; `true` if nothing was told for so long that the peer must be shown a sign of life: news that are
+    /// not for its eyes are none to it.
     async fn waited(&mut self) -> Result<bool, Over> {
         let heartbeat = tokio::select! {
-            _ = self.news.changed() => false,
+            biased;
             _ = self.revoked.changed() => false,
-            () = tokio::time::sleep(HEARTBEAT) => true,
+            () = sleep_until(self.told_at + HEARTBEAT) => true,
+            _ = self.news.changed() => false,
         };
         if self.holder.lasts(&self.api) { Ok(heartbeat) } else { Err(Over) }
     }
@@ -187,7 +195,7 @@ impl Reader {
     }
 
     /// Hands a piece over, unless nobody takes it, or nobody may have it any more.
-    async fn send(&self, text: String) -> Result<(), Over> {
+    async fn send(&mut self, text: String) -> Result<(), Over> {
         let place = timeout(PATIENCE, self.pieces.reserve()).await;
         let place = place.map_err(|_| Over)?.map_err(|_| Over)?;
         // Asked last: what was revoked while it waited must not go out.
@@ -195,6 +203,7 @@ impl Reader {
             return Err(Over);
         }
         place.send(Bytes::from(text));
+        self.told_at = Instant::now();
         Ok(())
     }
 
