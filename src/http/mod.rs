@@ -19,6 +19,7 @@ mod listeners;
 mod meter;
 mod oauth;
 mod pages;
+mod parameter;
 mod policy;
 mod redirect;
 mod refusal;

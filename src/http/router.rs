@@ -84,7 +84,7 @@ impl Door {
     /// Answers one request; never fails.
     pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
-        let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        let inner = self.inner(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
             return desk.answer(&self.api, &self.auth, &request, peer).await;
         }
@@ -108,6 +108,11 @@ impl Door {
         self.api.answer_incoming(request, caller).await
     }
 
+    /// The path without the prefix.
+    fn inner<'a>(&self, path: &'a str) -> &'a str {
+        path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path)
+    }
+
     async fn page(&self, request: &Request<Incoming>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = if head || request.method() == Method::GET {
@@ -120,9 +125,7 @@ impl Door {
     }
 
     async fn get(&self, request: &Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        let inner = path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        match inner {
+        match self.inner(request.uri().path()) {
             "/" => self.home(),
             "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
             "/space" => self.space(request.headers()).await,

@@ -11,13 +11,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
-use hyper::header;
 use hyper::header::HeaderValue;
 
 use crate::clock::Clock;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::http::api::Caller;
+use crate::http::cookies;
 use crate::http::links::Hash;
 use crate::http::links::Links;
 use crate::http::links::hash;
@@ -131,10 +131,8 @@ impl Sessions {
 
     fn shown(&self, headers: &HeaderMap, note: fn(&mut Kept, UnixTime)) -> Option<Session> {
         let now = self.clock.now();
-        let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         // Other ports of this host may set a cookie of the same name on plain HTTP: the one that is ours counts.
-        let ids = pairs.filter(|(name, _)| *name == self.cookie()).map(|(_, id)| hash(id));
+        let ids = cookies::pairs(headers).filter(|(name, _)| *name == self.cookie()).map(|(_, id)| hash(id));
         ids.filter_map(|id| self.live(id, now, note)).next()
     }
 

@@ -21,7 +21,6 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::Url;
-use url::form_urlencoded;
 
 use crate::http::api::Api;
 use crate::http::api::events::Holder;
@@ -34,6 +33,7 @@ use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::problem::Tone;
 use crate::http::pages::problem::Ways;
+use crate::http::parameter;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
@@ -120,8 +120,7 @@ impl Dashboard {
             return respond::plain(StatusCode::UNAUTHORIZED, "Sign in first.\n");
         };
         let query = request.uri().query().unwrap_or_default();
-        let since = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "since");
-        let since = last_event(request.headers()).or_else(|| since.map(|(_, id)| id.into_owned()));
+        let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
         let stream = self.api.events(Holder::Session(session), since.as_deref());
         stream.unwrap_or_else(|why| respond::refusal(&why))
     }

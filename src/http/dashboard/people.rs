@@ -3,7 +3,6 @@
 use askama::Template;
 use hyper::Response;
 use hyper::StatusCode;
-use url::form_urlencoded;
 use url::form_urlencoded::byte_serialize;
 
 use crate::domain::grant::Grant;
@@ -17,6 +16,7 @@ use crate::http::dashboard::query::From;
 use crate::http::dashboard::query::Query;
 use crate::http::dashboard::row::Row;
 use crate::http::pages::Frame;
+use crate::http::parameter;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -190,14 +190,8 @@ impl Dashboard {
 
     /// What the action that led here came to: one of a few sentences, whatever the address says.
     async fn said(&self, query: &str) -> Result<Option<Said>, Refusal> {
-        let value = |name: &str| {
-            let found = form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
-            found.map(|(_, value)| value.into_owned())
-        };
-        let (Some(done), Some(id)) = (value("done"), value("who").and_then(|id| PersonId::parse(&id).ok()))
-        else {
-            return Ok(None);
-        };
+        let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
+        let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
         let found = self.api.parts().view.look(&id).await.map_err(|why| Refusal::store(&why))?;
         let who = found.map_or_else(|| id.to_string(), |grant| grant.person.to_string());
         let (class, what) = match done.as_str() {

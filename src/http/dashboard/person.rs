@@ -7,7 +7,6 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use url::form_urlencoded;
 use url::form_urlencoded::Serializer;
 
 use crate::domain::explain;
@@ -18,6 +17,7 @@ use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::query::Query;
 use crate::http::dashboard::row::Row;
 use crate::http::pages::Frame;
+use crate::http::parameter;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -59,13 +59,6 @@ struct ForgetPage<'a> {
     csrf: &'a str,
     row: Row,
     back: String,
-}
-
-/// The person that a query or a form names.
-fn asked(query: &str, name: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(known, _)| known == name)
-        .map(|(_, value)| value.into_owned())
 }
 
 impl Dashboard {
@@ -119,14 +112,14 @@ impl Dashboard {
             name: session.name(),
             csrf: session.csrf.expose(),
             row,
-            back: back(&asked(query, "back").unwrap_or_default()),
+            back: back(&parameter::first(query, "back").unwrap_or_default()),
         };
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
     async fn row(&self, query: &str) -> Result<Option<(Arc<Grant>, Row)>, Refusal> {
         let parts = self.api.parts();
-        let id = asked(query, "id").and_then(|id| PersonId::parse(&id).ok());
+        let id = parameter::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
         let found = parts.view.look(&id).await.map_err(|why| Refusal::store(&why))?;
         let row = |grant: &Arc<Grant>| Row::of(grant, &self.api, &parts.policy, parts.clock.now());

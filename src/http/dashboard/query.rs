@@ -1,12 +1,12 @@
 //! What an operator asks the list for, as it stands in the address; and addresses that ask for something else.
 
-use url::form_urlencoded;
 use url::form_urlencoded::Serializer;
 
 use crate::domain::grant::State;
 use crate::domain::search::LONGEST;
 use crate::domain::search::Search;
 use crate::http::bookmark;
+use crate::http::parameter;
 use crate::tokens::Bookmark;
 use crate::tokens::Order;
 use crate::tokens::Pick;
@@ -43,10 +43,7 @@ pub(super) enum From {
 impl Query {
     /// Whatever makes no sense is left out: an address may be typed, shortened or old.
     pub(super) fn parse(text: &str) -> Self {
-        let value = |name: &str| {
-            let mut pairs = form_urlencoded::parse(text.as_bytes());
-            pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-        };
+        let value = |name: &str| parameter::first(text, name);
         let mark = |name| value(name).and_then(|text| bookmark::read(&text));
         let from = match (mark("after"), mark("before")) {
             (Some(after), _) => From::After(after),

@@ -7,7 +7,6 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
-use url::form_urlencoded;
 
 use crate::domain::key::Right;
 use crate::domain::secret::Secret;
@@ -17,6 +16,7 @@ use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::Dress;
 use crate::http::links::Tried;
 use crate::http::pages::Frame;
+use crate::http::parameter;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -85,8 +85,7 @@ impl Dashboard {
 
     /// `GET /dashboard/open?link=`: uses nothing up, so that a browser may look ahead.
     pub(super) fn link_page(&self, query: &str) -> Response<Body> {
-        let link = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "link");
-        let link = link.map(|(_, link)| link.into_owned()).unwrap_or_default();
+        let link = parameter::first(query, "link").unwrap_or_default();
         if self.sessions().links().knows(&link, self.sessions().now()) {
             self.open_page(StatusCode::OK, &link, None)
         } else {
