@@ -215,7 +215,16 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
         code: code_of(refusal).to_owned(),
         consent_url,
     };
-    let mut response = typed(status, PROBLEM, &problem);
+    refused_by(refusal, |status| typed(status, PROBLEM, &problem))
+}
+
+/// The same for people: what `page` makes with the refusal's status, and the header that tells browsers what to do.
+pub(super) fn refused_by(
+    refusal: &Refusal,
+    page: impl FnOnce(StatusCode) -> Response<Body>,
+) -> Response<Body> {
+    let (status, ..) = said(refusal);
+    let mut response = page(status);
     if let Some((name, value)) = header_of(refusal) {
         response.headers_mut().insert(name, value);
     }

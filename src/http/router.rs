@@ -59,13 +59,14 @@ impl Door {
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
         let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
+        let is_overheard = !cookies.secure && !is_here(redirect_uri);
         Self {
-            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri),
+            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri, is_overheard),
             consents: consents.clone(),
             tasks: tasks.clone(),
             cookies,
             frame,
-            is_overheard: !cookies.secure && !is_here(redirect_uri),
+            is_overheard,
             health: health.clone(),
             auth: Auth::new(keys.clone(), tasks.clone()),
             desk: None,

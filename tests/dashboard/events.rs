@@ -63,13 +63,18 @@ async fn nobody_hears_anything_without_a_session_or_after_its_key() {
     let world = World::secure().await;
     let stranger = world.browser();
     let refused = open(&stranger).await;
-    assert_eq!((refused.status().as_u16(), refused.headers().get("location")), (401, None));
+    let status = refused.status().as_u16();
+    assert_eq!(
+        (status, refused.headers().get("location")),
+        (403, None),
+        "401 names a way to sign in; there is none here"
+    );
     let browser = world.operator("op").await;
     let mut stream = open(&browser).await;
     piece(&mut stream).await.unwrap();
     assert!(world.house.keys.revoke("op").await.unwrap());
     assert_eq!(piece(&mut stream).await, None);
-    assert_eq!(open(&browser).await.status(), 401);
+    assert_eq!(open(&browser).await.status(), 403);
 }
 
 #[tokio::test]
@@ -81,6 +86,6 @@ async fn an_open_stream_keeps_no_session_alive() {
         assert_eq!(open(&browser).await.status(), 200);
     }
     world.clock.turn(Duration::from_secs(15 * 60));
-    assert_eq!(open(&browser).await.status(), 401);
+    assert_eq!(open(&browser).await.status(), 403);
     assert!(!browser.is_in().await);
 }

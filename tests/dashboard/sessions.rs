@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use log::Level;
 use reqwest::Method;
 use webex_tokend::domain::person::PersonId;
 
 use super::world::PLAIN;
 use super::world::World;
+use crate::support::heard_here;
+use crate::support::listen_here;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -114,6 +117,69 @@ async fn a_session_ends_after_an_hour_without_a_click_and_after_twelve_hours() {
     let mut late = world.operator("late").await;
     world.clock.turn_back(HOUR);
     assert!(!late.is_in().await, "a clock set back lengthens no session");
+}
+
+#[tokio::test]
+async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    for what in ["empty", "image", "script", ""] {
+        world.clock.turn(HOUR / 5);
+        let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", what);
+        assert_eq!(browser.send(request).await.status, 200, "{what:?}");
+    }
+    world.clock.turn(HOUR / 5);
+    let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "empty");
+    assert_eq!(browser.send(request).await.status, 303, "a page that follows what happens is never idle");
+    // Whoever clicks stays; a form counts, whatever it is called.
+    let mut browser = world.operator("busy").await;
+    for _ in 0..3 {
+        world.clock.turn(HOUR / 2);
+        let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "document");
+        assert_eq!(browser.send(request).await.status, 200);
+        world.clock.turn(HOUR / 2);
+        let request = browser.form("/dashboard/nothing", &[]).header("sec-fetch-dest", "empty");
+        assert_eq!(browser.send(request).await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn nobody_signs_in_where_others_may_listen() {
+    let world = World::new("http://tokens.example.com/oauth").await;
+    let key = world.key("admin", None).await;
+    let mut browser = world.browser();
+    let (_, link) = world.link().await;
+    let open = format!("/dashboard/open?{}", link["url"].as_str().unwrap().split_once('?').unwrap().1);
+    let answers = [
+        browser.get("/dashboard/sign-in").await,
+        browser.sign_in(&key).await,
+        browser.get(&open).await,
+        browser.post("/dashboard/open", &[("link", "x"), ("code", "123456")]).await,
+    ];
+    for answer in answers {
+        assert_eq!((answer.status, answer.header("set-cookie")), (403, ""), "{}", answer.text);
+        assert!(answer.text.contains("This connection is not secure"), "{}", answer.text);
+        assert!(!answer.text.contains("<form") && !answer.text.contains(&key), "{}", answer.text);
+    }
+    assert!(!browser.is_in().await);
+}
+
+#[tokio::test]
+async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_shown_there() {
+    let world = World::secure().await;
+    let weak = world.key("read", None).await;
+    listen_here();
+    let mut browser = world.browser();
+    for key in ["wtk_wrong_one", "wtk_wrong_two", &weak] {
+        assert_eq!(browser.sign_in(key).await.status, 403);
+    }
+    let heard = heard_here();
+    let warned: Vec<&String> =
+        heard.iter().filter(|(level, _)| *level == Level::Warn).map(|(_, text)| text).collect();
+    assert_eq!(warned, ["dashboard: 127.0.0.1 showed a key that opens nothing"]);
+    for (_, text) in heard {
+        assert!(!text.contains("wtk_wrong") && !text.contains(&weak), "{text}");
+    }
 }
 
 #[tokio::test]

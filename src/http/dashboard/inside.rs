@@ -2,7 +2,6 @@
 
 use hyper::Request;
 use hyper::Response;
-use hyper::StatusCode;
 use hyper::body::Incoming;
 
 use crate::http::dashboard::Dashboard;
@@ -55,10 +54,18 @@ impl Dashboard {
         Ok(respond::picture(plot::plan(&self.calendar(now).await?, now, dark)))
     }
 
-    /// The store could not say, or something broke; the log has the rest.
+    /// The store could not say, or something broke; the log has the rest already.
     pub(super) fn trouble(&self, why: &Refusal) -> Response<Body> {
-        log::error!("dashboard: {why:?}");
-        let text = "The store could not be read or written. The log of the daemon says why.";
-        self.refused(StatusCode::SERVICE_UNAVAILABLE, "The page cannot be shown at present", text)
+        let (heading, text) = match why {
+            Refusal::Broken => (
+                "This could not be finished",
+                "This is a mistake in webex-tokend. The log of the daemon says more.",
+            ),
+            _ => (
+                "The page cannot be shown at present",
+                "The store could not be read or written. The log of the daemon says why.",
+            ),
+        };
+        respond::refused_by(why, |status| self.refused(status, heading, text))
     }
 }

@@ -15,6 +15,7 @@ mod query;
 mod row;
 mod sign_in;
 
+use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
@@ -31,12 +32,14 @@ use crate::http::dashboard::form::Origin;
 use crate::http::dashboard::overview::Calendar;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
+use crate::http::pages::problem;
 use crate::http::pages::problem::Tone;
 use crate::http::pages::problem::Ways;
 use crate::http::parameter;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
+use crate::http::sessions::Session;
 use crate::http::sessions::Sessions;
 
 pub(super) use crate::http::dashboard::assets::asset;
@@ -51,18 +54,21 @@ pub(super) struct Dashboard {
     /// Its address, as browsers see it: behind a proxy, with the prefix.
     home: String,
     origin: Origin,
+    /// Plain HTTP beyond this machine: others may listen, so that nobody signs in.
+    is_overheard: bool,
     dress: Dress,
     calendar: Calendar,
 }
 
 impl Dashboard {
-    /// A dashboard beside `redirect_uri`, below `prefix`.
-    pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url) -> Self {
+    /// A dashboard beside `redirect_uri`, below `prefix`; others may listen to it if it `is_overheard`.
+    pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url, is_overheard: bool) -> Self {
         Self {
             api,
             frame,
             home: format!("{prefix}{HOME}"),
             origin: Origin::of(redirect_uri),
+            is_overheard,
             dress: Dress::below(prefix),
             calendar: Calendar::default(),
         }
@@ -93,6 +99,7 @@ impl Dashboard {
     async fn room(&self, request: Request<Incoming>, room: &str, auth: &Auth, peer: Peer) -> Response<Body> {
         let method = asked(request.method());
         match (method, room) {
+            (Some(_), "/sign-in" | "/open") if self.is_overheard => self.overheard(),
             (Some(Asked::Look), "/sign-in") => self.sign_in_page(StatusCode::OK, None),
             (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
             (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
@@ -100,7 +107,7 @@ impl Dashboard {
             (Some(Asked::Look), "/events") => self.events(&request),
             (None, _) => respond::wrong_method("GET, HEAD, POST"),
             (Some(method), room) => {
-                let Some(session) = self.sessions().of(request.headers()) else {
+                let Some(session) = self.session(method, request.headers()) else {
                     return respond::see_other(&format!("{}/sign-in", self.home));
                 };
                 match (method, room) {
@@ -113,11 +120,21 @@ impl Dashboard {
         }
     }
 
+    /// Who asks. What a page loads by itself does not count as use: else nobody would be idle before a page that
+    /// follows what happens. Browsers say what a request is for; one that does not say is believed to be a click.
+    fn session(&self, method: Asked, headers: &HeaderMap) -> Option<Session> {
+        let is_click = headers.get("sec-fetch-dest").is_none_or(|what| what == "document");
+        match method {
+            Asked::Look if !is_click => self.sessions().unused(headers),
+            Asked::Look | Asked::Send => self.sessions().of(headers),
+        }
+    }
+
     /// The API's stream of events, for a session. A page may say in `since` how far its own state goes; a browser that
     /// comes again says so itself.
     fn events(&self, request: &Request<Incoming>) -> Response<Body> {
         let Some(session) = self.sessions().unused(request.headers()) else {
-            return respond::plain(StatusCode::UNAUTHORIZED, "Sign in first.\n");
+            return respond::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
         };
         let query = request.uri().query().unwrap_or_default();
         let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
@@ -134,6 +151,11 @@ impl Dashboard {
         let (tone, ways) = (Tone::Warn, Ways::Home);
         let problem = Problem { tone, heading, text, next: None, tracking_id: None, ways };
         respond::for_operators(respond::problem(&self.frame, status, &problem))
+    }
+
+    fn overheard(&self) -> Response<Body> {
+        let page = respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::DASHBOARD_OVERHEARD);
+        respond::for_operators(page)
     }
 
     fn nothing_here(&self) -> Response<Body> {

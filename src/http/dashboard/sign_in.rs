@@ -65,16 +65,19 @@ impl Dashboard {
         let record = match auth.admit_key(&key, peer.addr.ip()) {
             Ok(record) => record,
             Err(Refusal::TooMany { retry_after }) => {
+                auth.tell(peer.addr.ip(), "opens nothing, as did too many before");
                 let said = "Too many wrong keys came from your address. Wait a few seconds and try again.";
                 let page = self.sign_in_page(StatusCode::TOO_MANY_REQUESTS, Some(said));
                 return respond::later(page, retry_after);
             }
             Err(_) => {
+                auth.tell(peer.addr.ip(), "opens nothing");
                 let said = "This key opens nothing: it is wrong, revoked or expired.";
                 return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));
             }
         };
         if !record.rights.allow(Right::Admin) || record.persons.is_some() {
+            auth.tell(peer.addr.ip(), "is not for the dashboard");
             let said =
                 "This key is good, but not for the dashboard: that takes the right admin, for everybody.";
             return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));

@@ -177,11 +177,27 @@ pub(in crate::http) const NO_VISIT: Problem = problem(
 )
 .then("Start again here; the page after your consent has a button that opens the space.");
 
+pub(in crate::http) const LEFT: Problem = problem(
+    Tone::Calm,
+    "This browser shows the space no more",
+    "It is not let in again without a new consent. You are still in the space, and the access that you granted is kept.",
+    Ways::Home,
+);
+
 pub(in crate::http) const OVERHEARD: Problem = problem(
     Tone::Bad,
     "This connection is not secure",
     "The space needs a token of yours in the page, and this service is reached without encryption: whoever is on the way \
      could read it. So it is not shown.",
+    Ways::Home,
+)
+.then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
+
+pub(in crate::http) const DASHBOARD_OVERHEARD: Problem = problem(
+    Tone::Bad,
+    "This connection is not secure",
+    "The dashboard is reached without encryption: whoever is on the way could read the key that you sign in with, and act \
+     as you. So nobody signs in here.",
     Ways::Home,
 )
 .then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
@@ -229,6 +245,8 @@ mod tests {
             ENDED,
             NO_VISIT,
             OVERHEARD,
+            DASHBOARD_OVERHEARD,
+            LEFT,
             NO_TOKEN,
             ENDED_AT_WEBEX,
             NO_STORE,
