@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use crate::consent::Consents;
 use crate::consent::Granted;
@@ -50,6 +51,7 @@ impl Guests {
         Self { space, adding: Semaphore::new(AT_ONCE), added: Mutex::default() }
     }
 
+    /// It is only a shortcut for who looks at the space again and again.
     fn is_added(&self, person: &PersonId) -> bool {
         self.added.lock().unwrap_or_else(PoisonError::into_inner).contains(person)
     }
@@ -98,24 +100,56 @@ impl Consents {
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))
     }
 
-    /// The bot adds `person` to the space, unless it did so before.
+    /// After a consent the bot adds `person` to the space, also if it did so before: somebody may have removed them
+    /// since. Waits for its turn, unless the end, `stopping`, comes first.
     ///
     /// # Errors
-    /// [`NotAdded`] says why; it may be tried again.
+    /// [`NotAdded`] says why, and so does the log.
+    pub async fn welcome(
+        &self,
+        person: &PersonId,
+        stopping: impl Future<Output = ()>,
+    ) -> Result<(), NotAdded> {
+        let Some(guests) = &self.guests else { return Ok(()) };
+        let place = tokio::select! {
+            biased;
+            place = guests.adding.acquire() => place.ok(),
+            () = stopping => None,
+        };
+        match place {
+            Some(place) => self.add(guests, person, place).await,
+            None => Err(not_added(person, NotAdded("the daemon ends".to_owned()))),
+        }
+    }
+
+    /// The bot adds `person`, who looks at the space, unless it did so before.
+    ///
+    /// # Errors
+    /// [`NotAdded`] says why, and so does the log; it may be tried again.
     pub async fn add_to_space(&self, person: &PersonId) -> Result<(), NotAdded> {
         let Some(guests) = self.guests.as_ref().filter(|guests| !guests.is_added(person)) else {
             return Ok(());
         };
         let too_many = |_| NotAdded("very many people are being added at this moment".to_owned());
-        let _place = guests.adding.try_acquire().map_err(too_many)?;
-        match self.webex.add_to(&guests.space, person).await {
-            Ok(()) => guests.remember(person),
-            Err(why) => {
-                log::warn!("{person}: the bot could not add them to the space: {why}");
-                return Err(why);
-            }
-        }
+        let place = guests.adding.try_acquire().map_err(|full| not_added(person, too_many(full)))?;
+        self.add(guests, person, place).await
+    }
+
+    async fn add(
+        &self,
+        guests: &Guests,
+        person: &PersonId,
+        _place: SemaphorePermit<'_>,
+    ) -> Result<(), NotAdded> {
+        self.webex.add_to(&guests.space, person).await.map_err(|why| not_added(person, why))?;
+        guests.remember(person);
         log::info!("{person}: in the space");
         Ok(())
     }
+}
+
+/// Tells it to the log.
+fn not_added(person: &PersonId, why: NotAdded) -> NotAdded {
+    log::warn!("{person}: the bot could not add them to the space: {why}");
+    why
 }

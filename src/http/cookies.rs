@@ -59,11 +59,21 @@ impl Cookies {
     /// Lets the browser into the space. Strict: no other site may lead it there with this.
     pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation) {
         let (name, Invitation { sealed, keep }) = (self.visit_name(), invitation);
-        let attributes = self.attributes().replace("Lax", "Strict");
+        let attributes = self.visit_attributes();
         let text = format!("{name}={sealed}; Max-Age={}{attributes}", keep.as_secs());
         if let Ok(cookie) = HeaderValue::from_str(&text) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
+    }
+
+    /// `Set-Cookie` that takes the visit back.
+    pub(super) fn leave(self) -> Option<HeaderValue> {
+        let (name, attributes) = (self.visit_name(), self.visit_attributes());
+        HeaderValue::from_str(&format!("{name}=; Max-Age=0{attributes}")).ok()
+    }
+
+    fn visit_attributes(self) -> String {
+        self.attributes().replace("Lax", "Strict")
     }
 
     /// The sealed visit.

@@ -15,14 +15,14 @@ pub(super) fn with_picture(picture: Option<&Picture>) -> HeaderValue {
     wider.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(HeaderValue::from_static(STRICT))
 }
 
-/// The strict one, and what Webex's widget needs: its script and style from their host, and Webex's services. Nothing
-/// inline, and no script of anybody else's.
+/// The strict one, what Webex's widget needs (its script and style from their host, and Webex's services), and the form
+/// that ends the visit. Nothing inline, and no script of anybody else's.
 pub(super) fn of_widget(widget: &Widget) -> HeaderValue {
     let Widget { host, talks_with, files, .. } = widget;
     let text = format!(
         "default-src 'none'; script-src {host}; style-src 'self' {host}; font-src {host} data:; \
          connect-src {host} {talks_with}; img-src 'self' {host} {files} data: blob:; media-src {host} {files} blob:; \
-         worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(STRICT))
 }

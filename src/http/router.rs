@@ -118,6 +118,8 @@ impl Door {
         let head = request.method() == Method::HEAD;
         let response = if head || request.method() == Method::GET {
             self.get(request).await
+        } else if request.method() == Method::POST && self.inner(request.uri().path()) == "/space" {
+            self.leave(request.headers())
         } else {
             respond::not_allowed()
         };

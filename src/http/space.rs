@@ -1,4 +1,4 @@
-//! `GET /space`: Webex's Space widget, for the browser that has just consented, with that person's own token.
+//! `/space`: Webex's Space widget, for the browser that has just consented, with that person's own token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +29,28 @@ const MIN_TTL: Duration = Duration::from_secs(600);
 /// Starts what follows a consent when there is a space: beside it, and also if the browser has left.
 pub(super) fn follow_up(tasks: &Tasks, consents: Arc<Consents>, person: PersonId) {
     if consents.space_id().is_some() {
+        let stopping = tasks.stopping();
         // What goes wrong is logged there, and told when the person opens the space.
-        tasks.spawn("space", async move { _ = consents.add_to_space(&person).await });
+        tasks.spawn("space", async move { _ = consents.welcome(&person, stopping.cancelled()).await });
     }
 }
 
 impl Door {
+    /// `POST /space`: the browser gives its visit back. Another site's form brings no visit along, and ends none.
+    pub(super) fn leave(&self, headers: &HeaderMap) -> Response<Body> {
+        if self.consents.space_id().is_none() {
+            return self.not_found();
+        }
+        if self.cookies.visit(headers).is_none() {
+            return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT);
+        }
+        let mut response = respond::problem(&self.frame, StatusCode::OK, &problem::LEFT);
+        if let Some(cookie) = self.cookies.leave() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+
     pub(super) async fn space(&self, headers: &HeaderMap) -> Response<Body> {
         let Some(space_id) = self.consents.space_id() else { return self.not_found() };
         if self.is_overheard {
@@ -62,7 +78,8 @@ impl Door {
         };
         let widget = self.consents.widget();
         let token = given.grant.tokens.access_token.expose();
-        let page = SpacePage { frame: &self.frame, widget, space_id, token, trouble };
+        let here = self.frame.space.as_deref().unwrap_or_default();
+        let page = SpacePage { frame: &self.frame, widget, space_id, token, here, trouble };
         let mut response = respond::page(StatusCode::OK, &page);
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::of_widget(widget));
         response

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+use webex_sim::Person;
+use webex_sim::Settings;
 use webex_sim::Sim;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
 use super::GRANTED;
-use super::guarded;
 use super::page;
 use crate::support::Answered;
 use crate::support::Daemon;
@@ -18,6 +22,7 @@ use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
 use crate::support::sim;
+use crate::support::sim_with;
 use crate::support::spoil;
 
 const NO_VISIT: &str = "Consent first";
@@ -40,7 +45,13 @@ async fn open(visitor: &Visitor, daemon: &Daemon) -> Answered {
 /// The page with the widget; the token in it.
 fn shown(answered: &Answered) -> String {
     assert_eq!(answered.status, 200, "{}", answered.body);
-    guarded(answered, "/space");
+    let policy = answered.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for needed in ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
+        assert!(policy.contains(needed), "{policy}");
+    }
+    assert_eq!(answered.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(answered.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(answered.header("cache-control"), Some("no-store"));
     let (_, rest) = answered.body.split_once("data-access-token=\"").unwrap();
     rest.split('"').next().unwrap().to_owned()
@@ -203,6 +214,60 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
     there.consent(&other, 0).await;
     other.wait_for_line(": in the space").await;
     assert!(!open(&there, &other).await.says("could not add you"));
+}
+
+#[tokio::test]
+async fn whoever_was_removed_from_the_space_is_added_again_after_a_new_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    visitor.consent(&daemon, 0).await;
+    eventually("the bot has added them", || members(&sim) == [0]).await;
+    sim.with(|webex| webex.remove_member(0));
+    visitor.consent(&daemon, 0).await;
+    eventually("the bot has added them again", || members(&sim) == [0]).await;
+}
+
+#[tokio::test]
+async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
+    let people: Vec<_> = (0..24).map(Person::numbered).collect();
+    let sim = sim_with(Settings { people, ..Settings::default() }).await;
+    let daemon = Arc::new(daemon_with(&sim, &[]).await);
+    spoil(&sim, Endpoint::Memberships, 24, FaultKind::Slow(Duration::from_secs(4)));
+    let mut consents = JoinSet::new();
+    for person in 0..24 {
+        let daemon = daemon.clone();
+        consents.spawn(async move { Visitor::new().consent(&daemon, person).await });
+    }
+    while let Some(granted) = consents.join_next().await {
+        page(&granted.unwrap(), 200, GRANTED);
+    }
+    eventually("all are in the space", || members(&sim).len() == 24).await;
+}
+
+#[tokio::test]
+async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    visitor.consent(&daemon, 0).await;
+    let opened = open(&visitor, &daemon).await;
+    shown(&opened);
+    assert!(opened.says("For an hour after your consent"), "{}", opened.body);
+    assert!(opened.says(r#"method="post" action="/space""#), "{}", opened.body);
+    // Another site's form comes without the cookie, and takes none away.
+    let foreign = Visitor::new().ask(Method::POST, daemon.url("/space")).await;
+    page(&foreign, 403, NO_VISIT);
+    assert_eq!(foreign.header("set-cookie"), None);
+    let left = visitor.ask(Method::POST, daemon.url("/space")).await;
+    page(&left, 200, "This browser shows the space no more");
+    let cookie = "__Host-visit=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict; Secure";
+    assert_eq!(left.header("set-cookie"), Some(cookie));
+    assert!(visitor.cookie_names().is_empty());
+    page(&open(&visitor, &daemon).await, 403, NO_VISIT);
+    daemon.wait_until_kept(&["ada"]).await;
+    // Where there is no space, and elsewhere, nothing is sent.
+    let plain = Daemon::start(&sim, &[]).await;
+    page(&visitor.ask(Method::POST, plain.url("/space")).await, 404, "Nothing here");
+    assert_eq!(visitor.ask(Method::POST, daemon.url("/")).await.status, 405);
 }
 
 #[tokio::test]

@@ -104,6 +104,8 @@ pub(super) struct SpacePage<'a> {
     pub(super) widget: &'a Widget,
     pub(super) space_id: &'a str,
     pub(super) token: &'a str,
+    /// Of this page: where its form goes.
+    pub(super) here: &'a str,
     /// Why the bot could not add the person.
     pub(super) trouble: Option<String>,
 }

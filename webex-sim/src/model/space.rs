@@ -59,6 +59,11 @@ impl Model {
         self.members.iter().copied().collect()
     }
 
+    /// Somebody removes a person from the space.
+    pub fn remove_member(&mut self, person: usize) {
+        self.members.remove(&person);
+    }
+
     /// Where `people/me` says that somebody's picture is.
     pub(super) fn avatar(&self, person: &Person) -> Option<String> {
         match &self.settings.avatar {
