@@ -1,11 +1,16 @@
 //! The dashboard, as operators use it: with a mouse, with keys alone, without scripts, on a phone, in the dark.
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rusqlite::Connection;
 use webex_sim::Sim;
 use webex_tokend::clock::Clock;
 use webex_tokend::clock::SystemClock;
 use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::schedule::Next;
 use webex_tokend::keys::Keys;
 use webex_tokend::keys::NewKey;
 use webex_tokend::store::Store;
@@ -85,7 +90,12 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     for person in [0, 1] {
         Visitor::new().consent(&daemon, person).await;
         browser.until(&format!("{ROWS} === {}", person + 1)).await;
+        // Whoever is at the keyboard stays there, though the table is another one.
+        if person == 0 {
+            browser.run("document.querySelector('th a[data-key=\"Next refresh\"]').focus()").await;
+        }
     }
+    assert_eq!(browser.evaluate("document.activeElement.textContent").await, "Next refresh");
     assert_eq!(browser.text("#tile-all .number").await, "2");
     assert_eq!(browser.evaluate("window.same").await, true, "the page was loaded anew");
     drop(sim);
@@ -120,6 +130,31 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     browser.text("#sign-in").await;
     browser.back().await;
     browser.reload().await;
+    browser.text("#sign-in").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
+async fn a_page_whose_session_has_ended_says_so_once_and_asks_for_nothing_more() {
+    let (_sim, daemon, key) = house(3).await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &daemon, &key).await;
+    browser.until("document.getElementById('live').textContent.startsWith('Live')").await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).args(["key", "revoke", "operator"]);
+    assert!(command.output().unwrap().status.success());
+    browser.until("document.getElementById('live').textContent.startsWith('You are signed out.')").await;
+    let count = "window.asked = 0; \
+                 for (const name of ['fetch', 'EventSource']) { \
+                     window[name] = function () { window.asked += 1; throw new Error('asked again'); }; } \
+                 const timer = window.setTimeout; \
+                 document.dispatchEvent(new Event('visibilitychange')); \
+                 window.later = false; timer(() => { window.later = true; }, 7000)";
+    browser.run(count).await;
+    browser.until("window.later").await;
+    assert_eq!(browser.evaluate("window.asked").await, 0);
+    assert!(browser.text("#live").await.starts_with("You are signed out."));
+    browser.click("#again").await;
     browser.text("#sign-in").await;
 }
 
@@ -196,12 +231,52 @@ async fn the_keyboard_is_enough_for_operators() {
     assert_ne!(browser.evaluate("document.title").await, "taken");
 }
 
+/// People as a week of refreshing leaves them, and what the last day's refreshes came to.
+async fn settle_for_the_picture(dir: &Path, client: &str) {
+    let (now, day) = (SystemClock.now(), Duration::from_secs(86_400));
+    let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), client, now);
+    let store = opened.unwrap().0;
+    for n in 0..1240 {
+        let mut grant = crowd::member(n, now);
+        // Spread over the week, each person at a minute of their own.
+        let age = Duration::from_secs(60 * (u64::try_from(n).unwrap() * 997 % (7 * 1440)));
+        let renewed_at = now - age;
+        (grant.obtained_at, grant.renewed_at, grant.answered_at) =
+            (renewed_at - day * 60, renewed_at, renewed_at);
+        grant.tokens.expires_at = renewed_at + day * 14;
+        grant.tokens.refresh_token_expires_at = Some(renewed_at + day * 90);
+        if grant.failures == 0 {
+            grant.last.at = renewed_at;
+            grant.next = Next::at(renewed_at + day * 7);
+        }
+        store.save_consent(grant).await.unwrap();
+    }
+    drop(store);
+    let db = Connection::open(dir.join("tokend.db")).unwrap();
+    let hour = now.0 / 3_600_000;
+    for back in 0..24_i64 {
+        let renewed = 5 + (back * 7 + 3) % 6;
+        for (outcome, refreshes) in [
+            ("renewed", renewed),
+            ("unchanged", i64::from(back % 7 == 2)),
+            ("transient", if [13, 14].contains(&back) { 3 } else { 0 }),
+        ] {
+            let sql = "INSERT INTO history VALUES (?1, ?2, ?3, ?4)";
+            db.execute(sql, (client, hour - back, outcome, refreshes)).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "writes docs/images; needs chromium and chromedriver"]
 async fn pictures_for_the_readme_are_taken() {
-    let (_sim, daemon, key) = house(240).await;
+    let (sim, mut daemon, key) = house(0).await;
+    daemon.terminate().await;
+    let client = sim.with(|webex| webex.settings().client_id.clone());
+    settle_for_the_picture(&daemon.state_dir(), &client).await;
+    daemon.restart(&[("EVENT_LOOP_DAYS", "7")]).await;
     let browser = Browser::start().await;
-    let images = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     std::fs::create_dir_all(&images).unwrap();
     browser.look_like(1280, 1000, "light").await;
     browser.open(&daemon.url("/")).await;

@@ -1,12 +1,19 @@
 //! The pages for whoever is signed in: everybody at a glance, the list, one person, and what can be done.
 
+use std::time::Duration;
+
+use log::Level;
+use rusqlite::Connection;
 use webex_tokend::clock::Clock;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 
 use super::world::Browser;
+use super::world::SECURE;
 use super::world::World;
 use crate::support::crowd;
+use crate::support::heard_here;
+use crate::support::listen_here;
 
 async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
     for grant in grants {
@@ -165,7 +172,10 @@ async fn forgetting_asks_first_and_goes_back_to_where_one_was() {
     assert!(again.header("location").contains("done=unknown"));
     let elsewhere = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/?sort=-next")];
     let to = browser.post("/dashboard/forget", &elsewhere).await.header("location").to_owned();
-    assert!(to.starts_with("/webex/dashboard?"), "{to}");
+    assert!(to.starts_with("/webex/dashboard?done=unknown&who="), "{to}");
+    let other = crowd::member(0, world.clock.now()).person.id;
+    let page = browser.get(&format!("/dashboard/forget?id={other}&back=https%3A%2F%2Fevil.example%2F")).await;
+    assert!(page.status == 200 && !page.text.contains("evil"), "{}", page.text);
     assert_eq!(browser.get(&format!("/dashboard/person?id={id}")).await.status, 404);
 }
 
@@ -192,12 +202,52 @@ async fn a_refresh_says_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn trouble_of_the_store_is_told_with_a_time_to_try_again_and_logged_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(SECURE, &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())]).await;
+    let mut browser = world.operator("op").await;
+    assert_eq!(browser.get("/dashboard").await.status, 200);
+    let shell = Connection::open(dir.path().join("tokend.db")).unwrap();
+    shell.execute_batch("ALTER TABLE tallies RENAME TO gone").unwrap();
+    listen_here();
+    let page = browser.get("/dashboard").await;
+    assert_eq!((page.status, page.header("retry-after")), (503, "5"), "{}", page.text);
+    assert!(page.text.contains("The page cannot be shown at present"), "{}", page.text);
+    let told = heard_here().into_iter().filter(|(level, _)| *level <= Level::Warn).count();
+    assert!(told <= 1, "told {told} times");
+}
+
+#[tokio::test]
+async fn a_house_where_nothing_was_refreshed_says_so_instead_of_an_empty_plot() {
+    let (world, mut browser) = crowded(1).await;
+    let quiet = browser.get("/dashboard").await;
+    assert!(quiet.text.contains("Nothing was refreshed yet.") && !quiet.text.contains("<svg class=\"plot\""));
+    let id = crowd::member(0, world.clock.now()).person.id;
+    let fields = [("id", id.as_str()), ("csrf", &quiet.csrf()), ("force", "yes")];
+    assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 303);
+    let busy = browser.get("/dashboard").await;
+    assert!(!busy.text.contains("Nothing was refreshed yet.") && busy.text.contains("<svg class=\"plot\""));
+}
+
+#[tokio::test]
 async fn an_empty_house_says_how_to_begin() {
     let (_world, mut browser) = crowded(0).await;
     let page = browser.get("/dashboard").await;
     assert!(page.text.contains("Nobody has consented yet") && !page.text.contains("<table"));
     assert_eq!(link(&page.text, "start-here").unwrap(), "/");
     assert_eq!(rows(&browser.get("/dashboard?state=due").await.text), [0; 0]);
+}
+
+#[tokio::test]
+async fn the_days_ahead_are_counted_at_most_once_a_minute() {
+    let (world, mut browser) = crowded(1).await;
+    let one = browser.get("/dashboard/plan.svg").await.text;
+    assert!(one.contains("Next refreshes, most on a day: 1<"), "{one}");
+    keep(&world, (1..3).map(|n| crowd::member(n, world.clock.now()))).await;
+    world.clock.turn(Duration::from_secs(59));
+    assert_eq!(browser.get("/dashboard/plan.svg").await.text, one);
+    world.clock.turn(Duration::from_secs(1));
+    assert_ne!(browser.get("/dashboard/plan.svg").await.text, one, "people who came since are not counted");
 }
 
 #[tokio::test]

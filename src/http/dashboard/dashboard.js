@@ -37,6 +37,7 @@
   let planned = 0;
   let looked = 0;
   let looking = false;
+  let out = false; // once signed out, nothing more is asked
 
   // Puts `fresh` into the place of `old`; whoever is at the keyboard stays where they are.
   const swap = (old, fresh) => {
@@ -62,17 +63,24 @@
     for (const id of ["breaker", "history", "pages"]) swap(document.getElementById(id), page.getElementById(id));
   };
 
+  const signedOut = () => {
+    out = true;
+    source?.close();
+    source = null;
+    const link = document.createElement("a");
+    link.href = live.dataset.signIn;
+    link.id = "again";
+    link.textContent = "Sign in";
+    live.replaceChildren("You are signed out. ", link);
+  };
+
   const look = async () => {
     planned = 0;
-    if (looking || document.hidden) return;
+    if (out || looking || document.hidden) return;
     looking = true;
     try {
       const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
-      if (answer.type === "opaqueredirect") {
-        source?.close();
-        say("You are signed out. Reload the page to sign in.");
-        return;
-      }
+      if (answer.type === "opaqueredirect") signedOut();
       if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
       // The stream's own error says that the daemon is away.
@@ -83,11 +91,11 @@
   };
 
   const touch = () => {
-    if (!planned) planned = setTimeout(look, Math.max(0, looked + STEP - Date.now()));
+    if (!planned && !out) planned = setTimeout(look, Math.max(0, looked + STEP - Date.now()));
   };
 
   const listen = () => {
-    if (source || document.hidden) return;
+    if (out || source || document.hidden) return;
     const query = since ? `?since=${encodeURIComponent(since)}` : "";
     source = new EventSource(live.dataset.events + query);
     source.onopen = () => say("Live: the page follows what happens.");
@@ -101,7 +109,9 @@
       say("The daemon is not heard; trying again.");
       if (source.readyState !== EventSource.CLOSED) return;
       source = null;
-      setTimeout(() => { listen(); touch(); }, AGAIN);
+      // It was refused: a look tells whether that is because one is signed out.
+      touch();
+      setTimeout(listen, AGAIN);
     };
   };
 

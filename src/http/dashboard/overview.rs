@@ -46,6 +46,8 @@ pub(super) struct Overview {
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
     pub(super) pause: Option<(String, Moment)>,
+    /// No refresh at all in the hours that the history shows.
+    pub(super) is_quiet: bool,
     pub(super) columns: Vec<Column>,
     pub(super) sum: Sum,
 }
@@ -84,6 +86,7 @@ impl Dashboard {
             nobody: counts.people == 0,
             tiles: self.tiles(&counts),
             pause: pause.map(|pause| (pause.cause.to_string(), Moment::of(pause.until, now))),
+            is_quiet: hours.iter().all(|hour| hour.all() == 0),
             columns: plot::columns(&hours, now),
             sum,
         })
