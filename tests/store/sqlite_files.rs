@@ -10,6 +10,7 @@ use std::task::Waker;
 use rusqlite::Connection;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Census;
+use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::KeyStore;
@@ -27,6 +28,7 @@ use crate::store::house::claim_one;
 use crate::store::house::found;
 use crate::store::house::grant;
 use crate::store::house::keep;
+use crate::store::house::person;
 use crate::store::house::renewed;
 use crate::store::house::unusual;
 use crate::store::other_process::playing;
@@ -39,7 +41,7 @@ async fn everything_is_there_after_a_restart() {
     let [full, edges, plain] = unusual("ada");
     let named = |grant: &webex_tokend::domain::grant::Grant, name: &str| {
         let mut grant = grant.clone();
-        grant.person.id = crate::store::house::person(name);
+        grant.person.id = person(name);
         grant
     };
     let grants = [full, named(&edges, "eve"), named(&plain, "joe")];
@@ -94,7 +96,7 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
     let home = Home::keeping(&["ada", "eve"]).await;
     let store = home.open_for("another", 0).unwrap();
     assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
-    assert_eq!(store.find(crate::store::house::person("ada")).await, Ok(None));
+    assert_eq!(store.find(person("ada")).await, Ok(None));
     assert_eq!(store.next_wake().await, Ok(None));
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
     store.remember(Note::Policy, "theirs".to_owned()).await.unwrap();
@@ -279,4 +281,31 @@ async fn the_log_shrinks_again_after_a_long_reader_has_left() {
     }
     assert!(size() <= 33 * 1024 * 1024, "{}", size());
     assert_eq!(claim(&store, ask(0)).await.len(), 1);
+}
+
+/// What searches are kept for in the file.
+fn texts(home: &Home) -> Vec<String> {
+    let db = Connection::open(home.db()).unwrap();
+    let mut query = db.prepare("SELECT text FROM texts ORDER BY text").unwrap();
+    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_a_search_finds_follows_a_commit_and_goes_with_the_person() {
+    let home = Home::new();
+    let store = home.open();
+    let mut ada = grant("ada");
+    ada.person.display_name = Some("Ada Byron".to_owned());
+    keep(&store, [ada]).await;
+    let Claim { fence, mut grant } = claim_one(&store, 0).await;
+    grant.person.display_name = Some("Ada Lovelace".to_owned());
+    assert_eq!(store.commit(fence, grant).await, Ok(Committed::Kept));
+    drop(store);
+    let kept = texts(&home);
+    assert!(kept.iter().any(|text| text.contains("lovelace")), "{kept:?}");
+    assert!(!kept.iter().any(|text| text.contains("byron")), "{kept:?}");
+    let store = home.open();
+    assert_eq!(store.forget(person("ada")).await, Ok(true));
+    drop(store);
+    assert_eq!(texts(&home), [""; 0], "the name of who is forgotten is still there");
 }

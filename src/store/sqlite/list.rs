@@ -179,6 +179,10 @@ mod tests {
     fn hold(db: &Connection, (pick, index, equal, by): (&Pick, &str, &str, &str), backwards: bool) {
         let first = Page { backwards, ..Page::first(pick.clone(), 50, UnixTime(0)) };
         let next = Page { after: Some(Bookmark { key: Key::None, serial: 1 }), ..first.clone() };
+        for sql in [&first, &next].into_iter().flat_map(queries) {
+            let told = by == "text" || sql.contains(" INDEXED");
+            assert!(told, "left to itself, SQLite may choose another index: {sql}");
+        }
         let plans: Vec<String> = [first, next].iter().flat_map(queries).map(|sql| plan(db, &sql)).collect();
         let (table, serial, rest) = match by {
             "text" => ("texts", "person", "; SEARCH grants USING INTEGER PRIMARY KEY (rowid=?)"),
@@ -230,6 +234,7 @@ mod tests {
         ] {
             let plan = plan(&db, sql);
             assert!(plan.contains(&format!("SEARCH grants USING {expected}")), "{plan}");
+            assert!(sql.contains(" INDEXED BY "), "{sql}");
         }
     }
 }
