@@ -286,8 +286,8 @@ where
         let in_flight = activity.begin();
         // Whoever waits for a stranger's body says so.
         request.extensions_mut().insert(Arc::clone(&activity));
-        // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1): hyper
-        // lets a length beside the chunks pass unseen.
+        // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1). Where a
+        // length stands beside the chunks hyper sees to that; not if a proxy has dropped it, or knows no chunks.
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
         // In its own box: hyper keeps this future until the answer is taken, which a hostile peer never does.
         let reply = Box::pin(service(request));

@@ -178,8 +178,10 @@ async fn alone(port: u16, asked: String) -> Option<()> {
     Some(())
 }
 
-/// Two lengths, or none that is clear.
+/// Two lengths, none that is clear, or chunks, which another reader may not know.
 const LENGTHS: &[&str] = &[
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: gzip, chunked",
     "Content-Length: 5\r\nTransfer-Encoding: chunked",
     "Transfer-Encoding: chunked\r\nContent-Length: 5",
     "Content-Length: 5\r\nContent-Length: 6",
