@@ -93,15 +93,17 @@ async fn forms_whose_bodies_never_come_keep_nobody_out() {
         let held = crowd(1_100, |n| begun(port, form(["open", "sign-in"][n % 2])));
         let held = held.await;
         let until = Instant::now() + lasting();
-        let again = lanes(32, until, move || async move {
-            let Some(mut stream) = begun(port, form("open")).await else { return 0 };
-            rest(&mut stream, Duration::from_secs(1)).await;
-            1
-        });
-        held.len() as u64 + again.await
+        held.len() as u64 + lanes(32, until, move || waiting(port)).await
     };
     siege.under("1,100 forms without their bodies", attack).await;
     siege.daemon.wait_for_line("made room for another").await;
+}
+
+/// One more of them, for a second.
+async fn waiting(port: u16) -> u64 {
+    let Some(mut stream) = begun(port, form("open")).await else { return 0 };
+    rest(&mut stream, Duration::from_secs(1)).await;
+    1
 }
 
 /// The head of one that a page of the dashboard could have sent.

@@ -253,18 +253,16 @@ async fn four_hundred_readers_that_never_read_keep_nobody_out() {
 async fn a_connection_that_floods_without_asking_is_ended() {
     let siege = Siege::new().await;
     let first = [opening(&[]), get(1, "/healthz")].concat();
-    let mut ended = 0;
-    for one in
-        [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]), frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7])]
-    {
+    let floods =
+        [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]), frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7])];
+    for (before, one) in floods.iter().enumerate() {
         let flood = Flood::of(&siege, true);
-        let flooding = flood.once(&first, |_| repeated(&one));
+        let flooding = flood.once(&first, |_| repeated(one));
         let bytes = timeout(Duration::from_secs(10), flooding).await.expect("it goes on and on");
         // Most of them wait in the buffers of the two sockets.
         assert!(bytes < 12 * 1024 * 1024, "{bytes} bytes");
-        ended += 1;
         // By the bound on bytes: one for frames of some kind would leave the others.
         let counted = || siege.daemon.log().iter().filter(|line| line.contains("without a request")).count();
-        eventually("the daemon says why it ended the connection", || counted() == ended).await;
+        eventually("the daemon says why it ended the connection", || counted() == before + 1).await;
     }
 }
