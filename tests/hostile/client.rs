@@ -1,6 +1,8 @@
 //! Connections of attackers: any number of them, with or without TLS, trusting whoever answers.
 
 use std::future::Future;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -76,6 +79,15 @@ where
 
 pub(super) async fn tcp(port: u16) -> Option<TcpStream> {
     timeout(Duration::from_secs(20), TcpStream::connect(("127.0.0.1", port))).await.ok()?.ok()
+}
+
+/// From the loopback address of this number, the usual one being 0. Not every system has more than one.
+pub(super) async fn tcp_from(number: u32, port: u16) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    let from = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number);
+    socket.bind(SocketAddr::from((from, 0))).ok()?;
+    let connected = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    timeout(Duration::from_secs(20), connected).await.ok()?.ok()
 }
 
 /// After a handshake that offers `protocol`, if the daemon lets us.

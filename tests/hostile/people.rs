@@ -1,13 +1,10 @@
 //! Floods of requests that are well-formed, each cheap, and too many; and the control socket.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -15,6 +12,7 @@ use tokio::time::timeout;
 
 use super::client::crowd;
 use super::client::lanes;
+use super::client::tcp_from;
 use super::client::tls_on;
 use super::siege::Siege;
 use super::siege::lasting;
@@ -91,15 +89,7 @@ async fn wrong_keys_keep_no_right_one_out() {
 
 /// Twenty wrong keys from the loopback address of this number.
 async fn guess(port: u16, number: u32) -> u64 {
-    let socket = TcpSocket::new_v4().unwrap();
-    let from = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number);
-    // Not every system has more than one.
-    if socket.bind(SocketAddr::from((from, 0))).is_err() {
-        return 0;
-    }
-    let Ok(stream) = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await else {
-        return 0;
-    };
+    let Some(stream) = tcp_from(number, port).await else { return 0 };
     let Some(mut stream) = tls_on(stream, b"http/1.1").await else { return 0 };
     let asked = "GET /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\n";
     let asked = format!("{}{asked}Connection: close\r\n\r\n", format!("{asked}\r\n").repeat(19));

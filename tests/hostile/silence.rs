@@ -13,6 +13,7 @@ use super::client::drip;
 use super::client::lanes;
 use super::client::rest;
 use super::client::tcp;
+use super::client::tcp_from;
 use super::client::tls;
 use super::siege::Siege;
 use super::siege::lasting;
@@ -36,6 +37,30 @@ async fn two_thousand_silent_connections_keep_nobody_out() {
         held.len() as u64
     };
     siege.under("2,000 idle connections", attack).await;
+    siege.daemon.wait_for_line("make room for new ones").await;
+}
+
+/// The one that is kept is older, and silent for longer, than any of the crowd.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_from_elsewhere_ends_no_kept_connection() {
+    const ASKED: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    if tcp_from(1, port).await.is_none() {
+        return eprintln!("this system has one loopback address only");
+    }
+    let mut kept = tls(port, b"http/1.1").await.unwrap();
+    kept.write_all(ASKED).await.unwrap();
+    let attack = async {
+        let held = crowd(CROWD, |_| tcp_from(1, port)).await;
+        sleep(lasting()).await;
+        kept.write_all(ASKED).await.unwrap();
+        let (told, closed) = rest(&mut kept, Duration::from_secs(1)).await;
+        assert_eq!((told.matches("HTTP/1.1 200 ").count(), closed), (2, false), "{told}");
+        drop(kept);
+        held.len() as u64
+    };
+    siege.under("2,000 idle connections from elsewhere", attack).await;
     siege.daemon.wait_for_line("make room for new ones").await;
 }
 
