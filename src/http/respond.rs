@@ -369,3 +369,20 @@ pub(super) fn webex_refused(frame: &Frame, error: &str) -> Response<Body> {
     };
     problem(frame, status, &told)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_for_people_have_the_statuses_and_hints_that_programs_get() {
+        for (why, status, hint) in
+            [(Refusal::Broken, 500, None), (Refusal::StoreUnavailable, 503, Some(HeaderValue::from(5)))]
+        {
+            let page = refused_by(&why, |status| plain(status, "why"));
+            assert_eq!(page.status().as_u16(), status);
+            assert_eq!(page.headers().get(header::RETRY_AFTER), hint.as_ref());
+            assert_eq!(refusal(&why).status(), page.status());
+        }
+    }
+}
