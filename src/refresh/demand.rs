@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::domain::breaker::Admission;
+use crate::domain::breaker::Role;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::person::PersonId;
@@ -106,7 +107,7 @@ impl Refresher {
         if grant.life_left(now) >= enough.max(Duration::from_millis(1)) || !self.reader_may_ask(&grant, now) {
             return self.give(grant, min_ttl);
         }
-        self.fly(person, READER_WAIT).await;
+        self.fly(person, READER_WAIT, false).await;
         self.give(self.known(person).await?, min_ttl)
     }
 
@@ -131,11 +132,11 @@ impl Refresher {
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
-        let joined = self.fly(person, ASKER_WAIT).await;
+        let joined = self.fly(person, ASKER_WAIT, force).await;
         let mut grant = self.known(person).await?;
         if joined && grant.last == before.last {
             // What it joined was put aside, for a consent that came meanwhile.
-            self.fly(person, READER_WAIT).await;
+            self.fly(person, READER_WAIT, force).await;
             grant = self.known(person).await?;
         }
         if grant.last == before.last {
@@ -213,36 +214,44 @@ impl Refresher {
 
     /// Joins the person's flight, or begins it beside the caller, who may leave. Answers whether it was somebody else's,
     /// and has ended.
-    async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration) -> bool {
+    async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration, forced: bool) -> bool {
         let (flight, busy) = self.busy().join(person);
         let joined = busy.is_none();
         if let Some(busy) = busy {
             let refresher = self.clone();
-            self.parts().tasks.spawn("refresh on demand", async move { refresher.fly_one(busy).await });
+            self.parts()
+                .tasks
+                .spawn("refresh on demand", async move { refresher.fly_one(busy, forced).await });
         }
         // Whoever waits in vain is given what there is.
         timeout(patience, flight.ended()).await.is_ok() && joined
     }
 
     /// Asks the breaker for one person. A probe speaks for everybody, so only a person without failures may be one: else
-    /// whoever asks again and again for a bad grant would keep the breaker open. The loop's own probes go round.
-    async fn admit(&self, person: &PersonId) -> Option<Admission> {
+    /// whoever asks again and again for a bad grant would keep the breaker open. But there may be nobody else: one who
+    /// has failed is tried beside the probes, when due, or when somebody insists.
+    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
         let grant = self.known(person).await.ok()?;
-        let mut breaker = self.breaker();
+        let (now, mut breaker) = (self.parts().clock.now(), self.breaker());
         if breaker.trouble().is_some() && (grant.failures > 0 || grant.standing != Standing::Alive) {
-            return None;
+            let insists = forced && (now >= grant.last.at + READER_STEP || now < grant.last.at);
+            let may = insists || now >= grant.next.due_at;
+            return (may && breaker.admit_doubtful(now)).then_some(Role::Doubtful);
         }
-        let admission = breaker.admit(self.parts().clock.now());
-        (!matches!(admission, Admission::Hold(_))).then_some(admission)
+        match breaker.admit(now) {
+            Admission::Go => Some(Role::Ordinary),
+            Admission::Probe => Some(Role::Probe),
+            Admission::Hold(_) => None,
+        }
     }
 
-    async fn fly_one(&self, busy: Busy) {
+    async fn fly_one(&self, busy: Busy, forced: bool) {
         let Ok(_place) = self.asked().acquire().await else { return };
         // Before the claim, whose lease would run out while it waits.
         self.starts().mine().await;
         let person = busy.person().clone();
-        let Some(admission) = self.admit(&person).await else { return };
-        match self.claim_one(busy).await {
+        let Some(role) = self.admit(&person, forced).await else { return };
+        match self.claim_one(busy, role).await {
             Ok(Some(taken)) => {
                 self.send(taken).await;
                 return;
@@ -250,7 +259,7 @@ impl Refresher {
             Ok(None) => {}
             Err(why) => log::log!(why.level(), "{person}: no refresh is sent: {why}"),
         }
-        if admission == Admission::Probe {
+        if role == Role::Probe {
             self.breaker().no_probe();
         }
     }

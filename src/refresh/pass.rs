@@ -104,6 +104,7 @@ impl Pass {
                 "{person}: the stored tokens do not open (changed, or from another store); put off for a day"
             );
         }
+        let taken = if probe && taken.is_empty() { self.nobody_due().await } else { taken };
         let found = taken.len();
         if probe && found == 0 {
             self.refresher.breaker().no_probe();
@@ -118,9 +119,23 @@ impl Pass {
         }
         match found + unreadable.len() {
             n if n < limit => Step::Done(None),
-            _ if probe => Step::Full,
+            // One that does not open is no probe: another one may be.
+            _ if probe && found > 0 => Step::Full,
             _ => Step::More,
         }
+    }
+
+    /// The probe when nobody is due: none, unless the start may be the remedy for a refused client.
+    async fn nobody_due(&self) -> Vec<Taken> {
+        if !self.refresher.breaker().is_untried() {
+            return Vec::new();
+        }
+        let next = self.refresher.claim_next().await;
+        next.inspect_err(|why| log::log!(why.level(), "no probe is sent: {why}"))
+            .ok()
+            .flatten()
+            .into_iter()
+            .collect()
     }
 
     fn start(&mut self, taken: Taken) {

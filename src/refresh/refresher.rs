@@ -13,9 +13,11 @@ use tokio::time::sleep;
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
+use crate::domain::breaker::Role;
 use crate::domain::breaker::Turn;
 use crate::domain::breaker::Whom;
 use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
@@ -33,6 +35,9 @@ use crate::store::Claim;
 use crate::store::Committed;
 use crate::store::Fence;
 use crate::store::Lease;
+use crate::store::Order;
+use crate::store::Page;
+use crate::store::Pick;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;
@@ -54,6 +59,9 @@ const KEEP_AGAIN: [Duration; 5] = [
     Duration::from_secs(15),
     Duration::from_secs(30),
 ];
+
+/// Grants looked at to find one that is claimed by nobody.
+const CANDIDATES: u32 = 50;
 
 /// Refreshes grants of one integration. Shared by everything that may ask for one.
 pub struct Refresher {
@@ -93,6 +101,7 @@ pub struct Parts {
 pub(super) struct Taken {
     pub(super) claim: Claim,
     pub(super) busy: Busy,
+    pub(super) role: Role,
 }
 
 impl Refresher {
@@ -178,15 +187,32 @@ impl Refresher {
         // It is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
-        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim };
+        let role = if probe { Role::Probe } else { Role::Ordinary };
+        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim, role };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
 
+    /// Claims, for a probe, whoever is due next, however long that takes.
+    pub(super) async fn claim_next(&self) -> Result<Option<Taken>, StoreError> {
+        let page = Page::first(Pick::All(Order::Next), CANDIDATES, self.parts.clock.now());
+        for (_, grant) in self.parts.store.list(page).await? {
+            if grant.standing != Standing::Alive {
+                continue;
+            }
+            if let (_, Some(busy)) = self.busy.join(&grant.person.id)
+                && let Some(taken) = self.claim_one(busy, Role::Probe).await?
+            {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
+    }
+
     /// Claims one person's grant, due or not.
-    pub(super) async fn claim_one(&self, busy: Busy) -> Result<Option<Taken>, StoreError> {
+    pub(super) async fn claim_one(&self, busy: Busy, role: Role) -> Result<Option<Taken>, StoreError> {
         let lease = self.lease(self.parts.clock.now());
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(Taken { claim, busy }));
+            return Ok(Some(Taken { claim, busy, role }));
         }
         // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
         // must be marked before this mark goes.
@@ -214,13 +240,13 @@ impl Refresher {
 
     /// Refreshes a claimed grant whose start has come.
     pub(super) async fn send(&self, taken: Taken) -> Option<Outcome> {
-        let Taken { claim, busy: _busy } = taken;
+        let Taken { claim, busy: _busy, role } = taken;
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let now = self.parts.clock.now();
         let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
-            let whom = Whom { person, refused_at: claim.grant.refused_at() };
+            let whom = Whom { person, refused_at: claim.grant.refused_at(), role };
             let verdict = Verdict::of(reply.fact, &claim.grant.tokens);
             let (verdict, turn) = breaker.judge(verdict, &whom, reply.retry_after, now);
             let repeated = breaker.trouble().is_some_and(|cause| cause.explains(verdict.outcome()));

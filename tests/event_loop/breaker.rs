@@ -11,9 +11,11 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::breaker::Cause;
+use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::grant::State;
 use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::refresh::Came;
 use webex_tokend::store::Note;
 
 use crate::event_loop::MINUTE;
@@ -146,6 +148,58 @@ async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
     sleep(MINUTE).await;
     assert_eq!(world.cause(), None);
     assert!(world.model().counters().refreshes.renewed >= 15, "all but those in their own back-off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_secret_is_tried_at_once_even_if_nobody_is_due_for_hours() {
+    let mut world = due(2).await;
+    world.start(false).await;
+    world.model().change_client_secret("another");
+    sleep(2 * DAY).await;
+    assert_eq!(world.cause(), Some(Cause::ClientRefused));
+    world.stop().await;
+    let until = |grant: Grant| grant.next.due_at.until(world.now());
+    let soonest = until(world.grant(0).await).min(until(world.grant(1).await));
+    assert!(soonest > 2 * MINUTE, "{soonest:?}");
+    world.start(false).await;
+    sleep(MINUTE).await;
+    assert_eq!((world.cause(), world.model().counters().refreshes.renewed), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_person_may_be_tried_again_after_a_pause_without_a_loop() {
+    let mut world = due(1).await;
+    world.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });
+    world.start(false).await;
+    sleep(10 * SECOND).await;
+    world.kill().await;
+    let text = world.store.recall(Note::Breaker).await.unwrap().unwrap();
+    assert!(text.starts_with("open busy "), "{text}");
+    let refresher = world.refresher.clone().unwrap();
+    let sent = world.attempts();
+    for _ in 0..4 {
+        sleep(10 * SECOND).await;
+        refresher.renew(&world.id(0), true).await.unwrap();
+    }
+    assert_eq!(world.attempts(), sent, "not before its time, however much somebody insists");
+    sleep(11 * SECOND).await;
+    let report = refresher.renew(&world.id(0), true).await.unwrap();
+    assert_eq!((report.came, world.cause()), (Came::Renewed, None), "{}", report.detail);
+    assert_eq!(world.store.recall(Note::Breaker).await, Ok(Some("closed".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_the_only_person_ends_a_pause_that_is_over() {
+    let mut world = due(1).await;
+    sleep(11 * DAY + 23 * HOUR).await;
+    world.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });
+    world.start(false).await;
+    sleep(10 * SECOND).await;
+    world.kill().await;
+    let (refresher, sent) = (world.refresher.clone().unwrap(), world.attempts());
+    sleep(5 * MINUTE).await;
+    let given = refresher.token(&world.id(0), DAY).await.unwrap();
+    assert_eq!((given.short, world.cause(), world.attempts()), (false, None, sent + 1));
 }
 
 #[tokio::test(start_paused = true)]

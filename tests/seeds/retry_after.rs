@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use webex_tokend::domain::breaker::Breaker;
+use webex_tokend::domain::breaker::Role;
 use webex_tokend::domain::breaker::Whom;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Dates;
@@ -24,7 +25,7 @@ pub(super) fn holds(data: &[u8]) {
     }
     let who = PersonId::parse("ada").unwrap();
     let mut breaker = Breaker::default();
-    let whom = Whom { person: who.clone(), refused_at: None };
+    let whom = Whom { person: who.clone(), refused_at: None, role: Role::Probe };
     breaker.judge(Verdict::Busy(String::new()), &whom, read, NOW);
     let pause = breaker.pause().unwrap().until.since(NOW);
     assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "everybody waits {pause:?}");

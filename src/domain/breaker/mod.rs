@@ -32,6 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// A probe that says nothing for this long is given up, so that a lost one cannot hold the door shut.
 const PROBE_PATIENCE: Duration = Duration::from_secs(180);
 
+/// Grants that have failed themselves may be asked about so often while everybody waits, all of them together.
+const DOUBT_STEP: Duration = Duration::from_secs(30);
+
 /// Why the breaker opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -88,6 +91,8 @@ struct Trouble {
     since: UnixTime,
     /// The end of the present pause.
     until: UnixTime,
+    /// How long the present pause is: a clock set back makes it no longer.
+    pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +142,18 @@ pub enum Turn {
     Closed,
 }
 
+/// What the answer about one person says about everybody, while everybody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It was sent while nobody had to wait: what it meets is known, or the probe will meet it.
+    Ordinary,
+    /// It was sent to find out.
+    Probe,
+    /// It was sent because somebody asked, although the grant has failed before: if it fails again, that says little, but
+    /// if it does not, all is well.
+    Doubtful,
+}
+
 /// Who was asked for.
 #[derive(Clone, Debug)]
 pub struct Whom {
@@ -145,6 +162,8 @@ pub struct Whom {
     /// When our client was refused for this person before, if that was the last answer; for a grant that is not alive
     /// any more, when it was last asked about.
     pub refused_at: Option<UnixTime>,
+    /// Why it was sent.
+    pub role: Role,
 }
 
 /// See the module.
@@ -157,11 +176,22 @@ pub struct Breaker {
     streak: Vec<PersonId>,
     /// When Webex last accepted our client, and for whom.
     accepted: Option<(UnixTime, PersonId)>,
+    /// When a doubtful grant was last asked about.
+    doubted_at: Option<UnixTime>,
+    /// A refused client, left by the last run: nothing was asked with the present one yet.
+    untried: bool,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed, trips: 0, streak: Vec::new(), accepted: None }
+        Self {
+            state: State::Closed,
+            trips: 0,
+            streak: Vec::new(),
+            accepted: None,
+            doubted_at: None,
+            untried: false,
+        }
     }
 }
 
@@ -169,17 +199,45 @@ impl Breaker {
     /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
     pub fn admit(&mut self, now: UnixTime) -> Admission {
         self.forget_future(now);
-        let (until, trouble) = match self.state {
+        let (until, trouble) = match &mut self.state {
             State::Closed => return Admission::Go,
-            State::Open(trouble) => (trouble.until, trouble),
-            State::Probing { patience, trouble } => (patience, trouble),
+            State::Open(trouble) => {
+                trouble.until = trouble.until.min(now + trouble.pause);
+                (trouble.until, *trouble)
+            }
+            State::Probing { patience, trouble } => {
+                *patience = (*patience).min(now + PROBE_PATIENCE);
+                (*patience, *trouble)
+            }
         };
-        // A clock set back must not hold the door longer than any pause may be.
-        if now < until && until.since(now) <= RETRY_AFTER_CAP {
+        if now < until {
             return Admission::Hold(until);
         }
         self.state = State::Probing { patience: now + PROBE_PATIENCE, trouble };
         Admission::Probe
+    }
+
+    /// Says whether somebody who asks may have a refresh of a grant that has failed itself sent while everybody waits:
+    /// never before its time, and seldom. It is in nobody's way: the probe may be sent beside it.
+    pub fn admit_doubtful(&mut self, now: UnixTime) -> bool {
+        let early = self.doubted_at.is_some_and(|at| at <= now && now < at + DOUBT_STEP);
+        let held = match self.state {
+            State::Closed => return false,
+            State::Open(trouble) => now < trouble.until.min(now + trouble.pause),
+            State::Probing { patience, .. } => now < patience.min(now + PROBE_PATIENCE),
+        };
+        if early || held {
+            return false;
+        }
+        self.doubted_at = Some(now);
+        true
+    }
+
+    /// Whether the last run left a refused client, and nothing is known of the present one: it should not wait until
+    /// somebody is due.
+    #[must_use]
+    pub fn is_untried(&self) -> bool {
+        self.untried
     }
 
     /// The admitted probe found nobody to try: the next one may ask at once.
@@ -198,7 +256,7 @@ impl Breaker {
     /// That refreshes pause at present, if they do.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
-        let (Trouble { cause, since, until }, probing) = match self.state {
+        let (Trouble { cause, since, until, .. }, probing) = match self.state {
             State::Closed => return None,
             State::Open(trouble) => (trouble, None),
             State::Probing { patience, trouble } => (trouble, Some(patience)),
@@ -218,9 +276,22 @@ impl Breaker {
         let verdict = self.blame(verdict, &whom.person, whom.refused_at);
         if refused && verdict.outcome() != Outcome::ClientRefused {
             // It says nothing about everybody, neither good nor bad: another one must be the probe.
-            self.no_probe();
+            if whom.role == Role::Probe {
+                self.no_probe();
+            }
             return (verdict, None);
         }
+        match (whom.role, verdict.outcome()) {
+            // The probe that is out will tell, or another one.
+            (Role::Ordinary, Outcome::Transient) if matches!(self.state, State::Probing { .. }) => {
+                return (verdict, None);
+            }
+            (Role::Doubtful, Outcome::Transient | Outcome::ClientRefused) => return (verdict, None),
+            // It is as good as a probe now, unless Webex has asked to wait since.
+            (Role::Doubtful, _) => drop(self.admit(now)),
+            (Role::Ordinary | Role::Probe, _) => {}
+        }
+        self.untried = false;
         let turn = self.note(&whom.person, &verdict, retry_after, now);
         (verdict, turn)
     }
@@ -289,17 +360,19 @@ impl Breaker {
         let known = match &mut self.state {
             State::Closed => None,
             State::Open(present) if present.cause != Cause::ManyFailing || cause == present.cause => {
-                // A longer wish of Webex counts even when it comes late.
-                if cause == Cause::Busy && until > present.until {
-                    (present.cause, present.until) = (cause, until);
+                // A longer wish of Webex counts even when it comes late, and is told where it takes another cause's place.
+                if cause != Cause::Busy || until <= present.until {
+                    return None;
                 }
-                return None;
+                let news = present.cause != cause;
+                (present.cause, present.until, present.pause) = (cause, until, pause);
+                return news.then_some(Turn::Opened { until, cause, again: false });
             }
             State::Open(trouble) | State::Probing { trouble, .. } => Some(*trouble),
         };
         self.trips = self.trips.saturating_add(1);
         let since = known.map_or(now, |known| known.since);
-        self.state = State::Open(Trouble { cause, since, until });
+        self.state = State::Open(Trouble { cause, since, until, pause });
         Some(Turn::Opened { until, cause, again: known.is_some_and(|known| known.cause == cause) })
     }
 

@@ -1,5 +1,7 @@
 //! When everybody waits, for how long, and whose fault it is.
 
+mod roles;
+
 use super::*;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Issued;
@@ -62,8 +64,19 @@ fn busy_for(wish: Option<Duration>) -> Option<Turn> {
 
 /// Judges one person's 401, as a refresh does.
 fn refuse(breaker: &mut Breaker, n: usize, before: Option<UnixTime>, now: UnixTime) -> Verdict {
-    let whom = Whom { person: person(n), refused_at: before };
-    breaker.judge(unauthorized(), &whom, None, now).0
+    judge(breaker, (n, Role::Probe), before, unauthorized(), now).0
+}
+
+/// Judges what came back about one person.
+fn judge(
+    breaker: &mut Breaker,
+    (n, role): (usize, Role),
+    before: Option<UnixTime>,
+    verdict: Verdict,
+    now: UnixTime,
+) -> (Verdict, Option<Turn>) {
+    let whom = Whom { person: person(n), refused_at: before, role };
+    breaker.judge(verdict, &whom, None, now)
 }
 
 #[test]
@@ -238,16 +251,48 @@ fn a_lost_probe_is_given_up() {
 #[test]
 fn a_clock_set_back_does_not_hold_the_door() {
     let a_year_ago = NOW - 365 * 24 * HOUR;
-    assert_eq!(refused().admit(a_year_ago), Admission::Probe);
+    let held = a_year_ago + MINUTE;
+    let mut breaker = refused();
+    assert_eq!(
+        breaker.admit(a_year_ago),
+        Admission::Hold(held),
+        "as long as it was meant to be, from now on"
+    );
+    assert_eq!(
+        (breaker.admit(held - SECOND), breaker.admit(held)),
+        (Admission::Hold(held), Admission::Probe)
+    );
     let mut probing = refused();
     probing.admit(NOW + MINUTE);
-    assert_eq!(probing.admit(a_year_ago), Admission::Probe, "a probe of the future");
-    for hours in 0..10_000 {
-        let now = NOW - hours * HOUR;
+    let patience = a_year_ago + PROBE_PATIENCE;
+    assert_eq!(probing.admit(a_year_ago), Admission::Hold(patience), "a probe of the future");
+    assert_eq!(probing.admit(patience), Admission::Probe);
+    for minutes in 0..100_000 {
+        let now = NOW - minutes * MINUTE;
         if let Admission::Hold(until) = refused().admit(now) {
-            assert!(until.since(now) <= 6 * HOUR);
+            assert!(until.since(now) <= MINUTE, "{minutes} minutes back");
         }
     }
+    let mut recalled = Breaker::from_text(&refused_many().to_text(), NOW).unwrap();
+    assert_eq!(recalled.admit(NOW - HOUR), Admission::Hold(NOW - HOUR + MINUTE), "over a restart, too");
+}
+
+/// Opened at [`NOW`] for a minute, by many who failed.
+fn refused_many() -> Breaker {
+    let mut breaker = Breaker::default();
+    for n in 1..=5 {
+        note(&mut breaker, n, &transient(), NOW);
+    }
+    breaker
+}
+
+#[test]
+fn a_wish_that_takes_another_causes_place_is_told() {
+    let mut breaker = refused();
+    assert_eq!(note(&mut breaker, 2, &busy(), NOW), None, "no longer than what is known");
+    let turn = breaker.note(&person(2), &busy(), Some(HOUR), NOW);
+    assert_eq!(turn, opened(Cause::Busy, NOW + HOUR));
+    assert_eq!(breaker.trouble(), Some(Cause::Busy));
 }
 
 #[test]

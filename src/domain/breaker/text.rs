@@ -19,7 +19,7 @@ impl Breaker {
         let (State::Open(trouble) | State::Probing { trouble, .. }) = self.state else {
             return CLOSED.to_owned();
         };
-        let Trouble { cause, since, until } = trouble;
+        let Trouble { cause, since, until, .. } = trouble;
         format!("open {} {} {} {}", cause.word(), since.0, until.0, self.trips)
     }
 
@@ -42,8 +42,10 @@ impl Breaker {
             Cause::Busy => now + RETRY_AFTER_CAP,
             Cause::ManyFailing => now + LONGEST_PAUSE,
         };
-        let trouble = Trouble { cause, since: since.min(now), until: until.min(latest) };
-        Some(Self { state: State::Open(trouble), trips: trips.parse().ok()?, ..Self::default() })
+        let until = until.min(latest);
+        let trouble = Trouble { cause, since: since.min(now), until, pause: until.since(now) };
+        let untried = cause == Cause::ClientRefused;
+        Some(Self { state: State::Open(trouble), trips: trips.parse().ok()?, untried, ..Self::default() })
     }
 }
 
