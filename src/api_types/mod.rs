@@ -295,7 +295,7 @@ impl std::fmt::Debug for ImportAsked {
 /// What became of a grant to take over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// `new`, `replaced`, `refused` (it cannot be kept alive) or `failed` (it may be tried again).
+    /// `new`, `replaced`, `older` (a newer one stays), `refused` (it cannot be kept alive) or `failed` (it may be tried again).
     pub outcome: String,
     /// Why, where there is something to say.
     pub detail: Option<String>,

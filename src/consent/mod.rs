@@ -274,12 +274,12 @@ impl Consents {
 
     fn announce(&self, granted: &Granted) {
         let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
-        let whose = match granted.saved {
-            Saved::New => "a new person",
-            Saved::Replaced => "in the place of an older one",
-            Saved::Older => "beside a newer one, which stays",
+        let what = match granted.saved {
+            Saved::New => "consent kept, a new person",
+            Saved::Replaced => "consent kept, in the place of an older one",
+            Saved::Older => "consent put aside, a newer one stays",
         };
-        log::info!("{person}: consent kept, {whose}, id {id}, expires {until}");
+        log::info!("{person}: {what}, id {id}, expires {until}");
         let missing: Vec<&str> = self
             .scopes()
             .iter()

@@ -44,10 +44,20 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Whether it is of somebody who was not kept before.
+    /// What became of it, in a word: `new`, `replaced` (it took an older one's place) or `older` (a newer one stays).
     #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.saved == Saved::New
+    pub fn word(&self) -> &'static str {
+        match self.saved {
+            Saved::New => "new",
+            Saved::Replaced => "replaced",
+            Saved::Older => "older",
+        }
+    }
+
+    /// Whether it gave way to a newer one, which stays.
+    #[must_use]
+    pub fn gave_way(&self) -> bool {
+        self.saved == Saved::Older
     }
 }
 

@@ -162,7 +162,7 @@ pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        failed += usize::from(!matches!(imported.outcome.as_str(), "new" | "replaced"));
+        failed += usize::from(!matches!(imported.outcome.as_str(), "new" | "replaced" | "older"));
         progress.clear();
         print::line(&line(&record.place, &imported))?;
         progress.step();

@@ -58,8 +58,8 @@ pub(super) async fn import(api: &Api, ask: &Ask) -> Answered {
     let (outcome, detail, person) =
         match api.finish("import", async move { consents.take_over(offered).await }).await? {
             Ok(taken) => (
-                if taken.is_new() { "new" } else { "replaced" },
-                None,
+                taken.word(),
+                taken.gave_way().then(|| "a newer grant of this person stays".to_owned()),
                 api.shown_if_kept(&taken.person.id).await?,
             ),
             Err(TakeOverError::Refused(why)) => ("refused", Some(why), None),
