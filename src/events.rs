@@ -17,7 +17,8 @@ use crate::domain::person::PersonId;
 /// Changes kept, one for each person at most; whoever is further behind must load everything anew.
 pub const KEPT: usize = 1024;
 
-/// The ring. Changes are noted after they are durable, never before.
+/// The ring. A person's change is noted after it is durable, never before; the breaker's as soon as it has turned, since
+/// it is at work then, whether it could be kept or not.
 pub struct Events {
     /// Tells this process's ids from any other's: random, since a clock may be set back.
     run: u64,
