@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::time::UnixTime;
+use crate::refresh::clocks::Clocks;
+use crate::refresh::clocks::Shift;
 use crate::refresh::pass::Pass;
 use crate::refresh::pass::Step;
 use crate::refresh::refresher::Refresher;
-use crate::refresh::revise::Mending;
+use crate::refresh::revise::Mendings;
 use crate::tasks::Wake;
 
 /// No nap is longer: timers stand still while the machine is suspended, and clocks are set.
@@ -20,9 +21,6 @@ const SLICE: Duration = Duration::from_secs(60);
 
 /// No nap before an early wake is shorter, whatever the store says is due: the loop never spins.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// The clock must differ by this much from the time that went by before it counts as set.
-const CLOCK_SET: i64 = 60_000;
 
 /// The loop and its parts.
 pub struct EventLoop {
@@ -36,10 +34,9 @@ pub struct EventLoop {
     held_until: Option<UnixTime>,
     /// When the store is tried again, if it failed.
     retry_at: Option<UnixTime>,
-    /// The clock and the timer when they were last compared.
-    compared: (UnixTime, Instant),
+    clocks: Clocks,
     /// Dates that are still to be mended.
-    mending: Option<Mending>,
+    mendings: Mendings,
 }
 
 impl EventLoop {
@@ -47,9 +44,7 @@ impl EventLoop {
     #[must_use]
     pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
-        let compared = (refresher.parts().clock.now(), Instant::now());
-        // A start mends, too, but the store may have failed it.
-        let mending = Some(Mending::new(Duration::ZERO));
+        let clocks = Clocks::at(refresher.parts().clock.now());
         Self {
             refresher,
             wake,
@@ -58,8 +53,8 @@ impl EventLoop {
             regular: UnixTime::NEVER,
             held_until: None,
             retry_at: None,
-            compared,
-            mending,
+            clocks,
+            mendings: Mendings::default(),
         }
     }
 
@@ -85,7 +80,7 @@ impl EventLoop {
     /// Starts everything that is due now. Ends early when the next regular wake comes, which goes on where it stopped:
     /// a pass may be longer than the sleep, but passes never pile up.
     async fn one_pass(&mut self) {
-        let began = self.now();
+        let mut began = self.now();
         while self.regular <= began {
             self.regular = self.regular.max(began - self.sleep()) + self.sleep();
         }
@@ -96,6 +91,8 @@ impl EventLoop {
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
             self.compare_clocks().await;
+            // A clock set back must not make each claim look for another moment.
+            began = began.min(self.now());
             match self.pass.step(began).await {
                 Step::More => {}
                 Step::Full => self.one_ended(SLICE).await,
@@ -179,28 +176,24 @@ impl EventLoop {
 
     /// Notices a clock that was set since this was last called, whatever was done meanwhile.
     async fn compare_clocks(&mut self) {
-        let (wall, timer) = self.compared;
-        self.compared = (self.now(), Instant::now());
-        let passed = i64::try_from(timer.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let shift = self.compared.0.0.saturating_sub(wall.0).saturating_sub(passed);
-        if shift < -CLOCK_SET {
-            log::warn!(
-                "event loop: the clock was set back by {} s; dates in its future are mended",
-                -shift / 1000
-            );
-            (self.held_until, self.retry_at) = (None, None);
-            self.mending = Some(Mending::new(Duration::from_millis(shift.unsigned_abs())));
-        } else if shift > CLOCK_SET {
-            log::warn!(
-                "event loop: the clock went {} s ahead (a suspended machine?); going on from there",
-                shift / 1000
-            );
+        match self.clocks.shift(self.now()) {
+            Some(Shift::Back(back)) => {
+                let seconds = back.as_secs();
+                log::warn!(
+                    "event loop: the clock was set back by {seconds} s; dates in its future are mended"
+                );
+                (self.held_until, self.retry_at) = (None, None);
+                self.mendings.add(&self.refresher, back);
+            }
+            Some(Shift::Ahead(ahead)) => {
+                let seconds = ahead.as_secs();
+                log::warn!(
+                    "event loop: the clock went {seconds} s ahead (a suspended machine?); going on from there"
+                );
+            }
+            None => {}
         }
-        if let Some(mending) = &mut self.mending
-            && mending.go_on(self.refresher.parts()).await
-        {
-            self.mending = None;
-        }
+        self.mendings.go_on(&self.refresher).await;
     }
 
     fn tell(&mut self, nap: Duration) {

@@ -1,6 +1,7 @@
 //! Keeping grants alive: the event loop, one pass of it, and one refresh.
 
 mod busy;
+mod clocks;
 mod demand;
 mod event_loop;
 mod gate;

@@ -14,7 +14,7 @@ use crate::refresh::refresher::Refresher;
 use crate::refresh::refresher::Taken;
 
 /// A store that cannot be written is tried again after this, not sooner.
-const STORE_STEP: Duration = Duration::from_secs(30);
+pub(super) const STORE_STEP: Duration = Duration::from_secs(30);
 
 /// Refreshes under way, and what became of those that ended.
 pub(super) struct Pass {

@@ -29,7 +29,9 @@ use crate::refresh::busy::BusyList;
 use crate::refresh::gate::Gate;
 use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
+use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
+use crate::refresh::revise::mend;
 use crate::store::Ask;
 use crate::store::Claim;
 use crate::store::Committed;
@@ -70,6 +72,7 @@ pub struct Refresher {
     gate: Gate,
     /// The start whose preparations the store did not let finish.
     unprepared: Mutex<Option<Start>>,
+    set_back: Mutex<SetBack>,
     busy: BusyList,
     /// Refreshes that readers and people asked for; as many as the loop may run on its own.
     asked: Semaphore,
@@ -102,6 +105,8 @@ pub(super) struct Taken {
     pub(super) claim: Claim,
     pub(super) busy: Busy,
     pub(super) role: Role,
+    /// What it had been mended by when it was claimed, at least.
+    mended: Duration,
 }
 
 impl Refresher {
@@ -115,6 +120,7 @@ impl Refresher {
             starts,
             gate: Gate::default(),
             unprepared: Mutex::new(None),
+            set_back: Mutex::default(),
             busy: BusyList::default(),
             asked,
             claiming: Semaphore::new(1),
@@ -165,6 +171,10 @@ impl Refresher {
         self.unprepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn set_back(&self) -> MutexGuard<'_, SetBack> {
+        self.set_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.gate.breaker()
     }
@@ -184,11 +194,12 @@ impl Refresher {
             except: self.busy.persons(),
             healthiest_first: probe,
         };
+        let mended = self.set_back().mended;
         // It is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
-        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim, role };
+        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim, role, mended };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
 
@@ -210,9 +221,9 @@ impl Refresher {
 
     /// Claims one person's grant, due or not.
     pub(super) async fn claim_one(&self, busy: Busy, role: Role) -> Result<Option<Taken>, StoreError> {
-        let lease = self.lease(self.parts.clock.now());
+        let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(Taken { claim, busy, role }));
+            return Ok(Some(Taken { claim, busy, role, mended }));
         }
         // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
         // must be marked before this mark goes.
@@ -240,10 +251,11 @@ impl Refresher {
 
     /// Refreshes a claimed grant whose start has come.
     pub(super) async fn send(&self, taken: Taken) -> Option<Outcome> {
-        let Taken { claim, busy: _busy, role } = taken;
+        let Taken { mut claim, busy: _busy, role, mut mended } = taken;
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let now = self.parts.clock.now();
+        self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
             let whom = Whom { person, refused_at: claim.grant.refused_at(), role };
@@ -257,7 +269,7 @@ impl Refresher {
         }
         tell_turn(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
-        let kept = self.keep(claim.fence, &next).await;
+        let kept = self.keep(claim.fence, &next, mended).await;
         self.keep_breaker().await;
         if kept == Some(Committed::Kept) {
             let level = level(next.last.outcome, repeated);
@@ -300,11 +312,22 @@ impl Refresher {
         }
     }
 
+    /// While a grant is claimed nobody else mends its dates when the clock is set back.
+    fn mend(&self, grant: &mut Grant, mended: &mut Duration) {
+        let back = self.set_back().seen.saturating_sub(*mended);
+        if !back.is_zero() {
+            mend(grant, back, &self.parts.policy, self.parts.clock.now());
+            *mended += back;
+        }
+    }
+
     /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
     /// the daemon stops; the claim is then retried with the stored refresh token.
-    async fn keep(&self, fence: Fence, grant: &Grant) -> Option<Committed> {
+    async fn keep(&self, fence: Fence, grant: &Grant, mut mended: Duration) -> Option<Committed> {
         let (stopping, mut tries) = (self.parts.tasks.stopping(), 0);
+        let mut grant = grant.clone();
         loop {
+            self.mend(&mut grant, &mut mended);
             match self.parts.store.commit(fence, grant.clone()).await {
                 Ok(committed) => {
                     self.parts.view.publish(&grant.person.id);

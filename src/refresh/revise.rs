@@ -1,14 +1,19 @@
 //! Changes to many stored grants at once: other settings than they were planned by, a refresh at start, a clock that
 //! was set back. In steps, so that claims and consents get their turn between.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::schedule::Next;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
+use crate::refresh::pass::STORE_STEP;
 use crate::refresh::refresher::LEASE;
 use crate::refresh::refresher::Parts;
 use crate::refresh::refresher::Refresher;
@@ -53,74 +58,136 @@ impl Refresher {
                 log::info!("event loop: the stored schedule is in line with the settings now");
             }
             Err(why) => {
-                log::error!("event loop: the stored schedule is not in line with the settings yet: {why}");
+                log::log!(
+                    why.level(),
+                    "event loop: the stored schedule is not in line with the settings yet: {why}"
+                );
             }
         }
     }
 
     async fn bring_in_line(&self, start: Start) -> Result<(), StoreError> {
         let parts = self.parts();
+        let stopping = parts.tasks.stopping();
         self.recall().await?;
         let now = parts.clock.now();
-        Mending::new(Duration::ZERO).go_on(parts).await;
+        if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
+            log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
+            Mending::new(Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
+        }
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
         if parts.store.recall(Note::Policy).await?.as_deref() != Some(&known) {
-            all(parts, Arc::new(move |grant| replan(grant, &policy, now)), &mut Some(Cursor::default()))
-                .await?;
+            let replan: Revision = Arc::new(move |grant| replan(grant, &policy, now));
+            if !all(parts, replan, &mut Some(Cursor::default()), &stopping).await? {
+                return Ok(());
+            }
             parts.store.remember(Note::Policy, known).await?;
         }
         if start.all_now {
-            all(parts, Arc::new(move |grant| due(grant, start, now)), &mut Some(Cursor::default())).await?;
+            let due: Revision = Arc::new(move |grant| due(grant, start, now));
+            all(parts, due, &mut Some(Cursor::default()), &stopping).await?;
         }
         Ok(())
     }
 }
 
-/// Dates of a clock that was set back, on the way to being mended.
-pub(super) struct Mending {
+/// How far the clock was seen to be set back since the start, all in all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SetBack {
+    pub(super) seen: Duration,
+    /// What the stored grants have been mended by. Those that were claimed meanwhile are left to whoever commits them.
+    pub(super) mended: Duration,
+}
+
+/// Clocks that were seen to be set back, and what they wrote before, on the way to being mended. In the order in which
+/// they were set: each must find the dates as they were written before it.
+#[derive(Default)]
+pub(super) struct Mendings {
+    open: VecDeque<Mending>,
+    /// When the store is tried again, if it failed.
+    retry_at: Option<Instant>,
+}
+
+impl Mendings {
+    /// The clock was seen to be set back by so much.
+    pub(super) fn add(&mut self, refresher: &Refresher, back: Duration) {
+        refresher.set_back().seen += back;
+        self.open.push_back(Mending::new(back));
+        self.retry_at = None;
+    }
+
+    /// Mends as much as the store lets it. To be called again and again: a grant whose date stays in the future is not
+    /// looked at before it.
+    pub(super) async fn go_on(&mut self, refresher: &Refresher) {
+        let (parts, stopping) = (refresher.parts(), refresher.parts().tasks.stopping());
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        while !stopping.is_cancelled() {
+            let later = self.open.iter().skip(1).map(|mending| mending.back).sum();
+            let Some(first) = self.open.front_mut() else { return };
+            match first.go_on(parts, later, &stopping).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(why) => {
+                    log::log!(why.level(), "dates from the future cannot be mended yet: {why}");
+                    self.retry_at = Some(Instant::now() + STORE_STEP);
+                    return;
+                }
+            }
+            refresher.set_back().mended += first.back;
+            self.open.pop_front();
+        }
+    }
+}
+
+/// Dates that one setting of the clock made wrong.
+struct Mending {
+    /// Zero: nobody saw by how much, only that the store holds dates from the future.
     back: Duration,
-    /// Where it goes on.
+    /// Where it goes on; `None` at the end.
     after: Option<Cursor>,
 }
 
 impl Mending {
-    /// After a clock was seen to be set back by so much. Zero: only if the store holds dates from the future.
-    pub(super) fn new(back: Duration) -> Self {
+    fn new(back: Duration) -> Self {
         Self { back, after: Some(Cursor::default()) }
     }
 
-    /// Mends as much as the store lets it; answers whether that is all. To be called again if not: a grant whose date
-    /// stays in the future is not looked at before it.
-    pub(super) async fn go_on(&mut self, parts: &Parts) -> bool {
-        let done = self.mend_all(parts).await;
-        if let Err(why) = &done {
-            log::error!("dates from the future cannot be mended yet: {why}");
+    /// Mends what is left; answers whether that was all. The clock was set back by `later` once more since then; that is mended after this.
+    async fn go_on(
+        &mut self,
+        parts: &Parts,
+        later: Duration,
+        stopping: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        let (now, back, policy) = (parts.clock.now() + later, self.back, parts.policy);
+        let mended: Revision = Arc::new(move |grant| mend(grant, back, &policy, now));
+        let done = all(parts, mended, &mut self.after, stopping).await?;
+        if done {
+            parts.store.settle(now, now + LEASE).await?;
         }
-        done.is_ok()
-    }
-
-    async fn mend_all(&mut self, parts: &Parts) -> Result<(), StoreError> {
-        let (now, back) = (parts.clock.now(), self.back);
-        let ahead = parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK);
-        if !ahead && back.is_zero() {
-            return Ok(());
-        }
-        if back.is_zero() {
-            log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
-        }
-        let policy = parts.policy;
-        all(parts, Arc::new(move |grant| mend(grant, back, &policy, now)), &mut self.after).await?;
-        parts.store.settle(now, now + LEASE).await
+        Ok(done)
     }
 }
 
-/// Goes through all grants from `after` on, which is where to go on when the store fails.
-async fn all(parts: &Parts, revision: Revision, after: &mut Option<Cursor>) -> Result<(), StoreError> {
+/// Goes through all grants from `after` on, which is where to go on when the store fails, or the daemon stops; answers
+/// whether that was all.
+async fn all(
+    parts: &Parts,
+    revision: Revision,
+    after: &mut Option<Cursor>,
+    stopping: &CancellationToken,
+) -> Result<bool, StoreError> {
     while let Some(cursor) = *after {
+        if stopping.is_cancelled() {
+            return Ok(false);
+        }
         *after = parts.store.revise(cursor, STEP, revision.clone()).await?;
         parts.view.publish_all();
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Plans anew what was planned by other settings; retries and re-probes stay as they are.
@@ -146,7 +213,7 @@ fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
 /// Takes back what a fast clock wrote. A clock seen to be set back takes the dates of tokens along, which were written
 /// by what it read before: a token must not seem to live longer for it. And nothing was renewed in the future; who knows
 /// how long ago it truly was: such a grant is due at once.
-fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
+pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
     let ahead = grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
     if !ahead && back.is_zero() {
         return false;
@@ -157,10 +224,18 @@ fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bo
     grant.tokens.expires_at = (grant.tokens.expires_at - back).min(grant.renewed_at + lifetime);
     grant.obtained_at = grant.obtained_at.min(now);
     grant.last.at = grant.last.at.min(now);
-    if grant.standing == Standing::Alive && ahead {
-        grant.next = Next::at(now);
-    } else if grant.standing == Standing::Alive && grant.failures == 0 {
-        grant.next = policy.plan(&grant.dates(), now);
-    }
+    let next = match grant.standing {
+        Standing::Alive if ahead => Next::at(now),
+        Standing::Alive if grant.failures == 0 => {
+            // Who is due already, for whatever reason, stays so.
+            let (plan, old) = (policy.plan(&grant.dates(), now), grant.next);
+            Next { due_at: plan.due_at.min(old.due_at - back), wake_at: plan.wake_at.min(old.wake_at - back) }
+        }
+        Standing::ConsentNeeded if ahead && grant.next != Next::NEVER => {
+            Policy::after_refusal(grant.failures, &grant.person.id, now)
+        }
+        Standing::Alive | Standing::ConsentNeeded => grant.next,
+    };
+    grant.next = next;
     true
 }

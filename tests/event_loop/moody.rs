@@ -40,6 +40,8 @@ pub(super) struct MoodyStore {
     pub(super) no_notes: AtomicBool,
     /// Claims that were asked for.
     pub(super) claims: AtomicUsize,
+    /// Revisions that were asked for.
+    pub(super) revisions: AtomicUsize,
     /// Notes that were kept.
     pub(super) notes: AtomicUsize,
 }
@@ -104,6 +106,7 @@ impl Store for MoodyStore {
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
+        self.revisions.fetch_add(1, Ordering::SeqCst);
         self.write(|| self.inner.revise(after, limit, revision))
     }
 

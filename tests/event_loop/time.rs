@@ -1,12 +1,21 @@
 //! Clocks that jump: neither a storm nor starvation.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use log::Level;
 use tokio::time::sleep;
 use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Policy;
 
 use crate::event_loop::MINUTE;
+use crate::event_loop::moody::MoodyStore;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
@@ -127,4 +136,104 @@ async fn a_clock_set_back_while_refreshes_are_under_way_starves_nobody() {
     }
     world.stop().await;
     assert!(world.store.latest().await.unwrap().unwrap() <= world.now(), "the store's clock is mended, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwhile() {
+    let store = MoodyStore::new();
+    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
+    world.consents(3).await;
+    world.start(false).await;
+    sleep(5 * HOUR).await;
+    let before = world.grant(0).await;
+    MoodyStore::set(&store.read_only, true);
+    world.clock.set_by(-2 * DAY_MS);
+    sleep(5 * MINUTE).await;
+    world.clock.set_by(-3 * DAY_MS);
+    sleep(5 * MINUTE).await;
+    MoodyStore::set(&store.read_only, false);
+    world.model().fault(Fault {
+        on: Endpoint::AccessToken,
+        person: None,
+        times: None,
+        kind: FaultKind::Unavailable { status: 503, html: true },
+    });
+    sleep(5 * MINUTE).await;
+    let after = world.grant(0).await;
+    assert_eq!(after.tokens.expires_at, before.tokens.expires_at - 5 * DAY);
+    assert_eq!(after.renewed_at, before.renewed_at - 5 * DAY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_in_work_while_the_clock_is_set_back_is_mended_even_if_its_refresh_fails() {
+    let mut world = World::new(Settings::default());
+    world.consents(1).await;
+    sleep(2 * DAY).await;
+    let before = world.grant(0).await;
+    let down = FaultKind::Unavailable { status: 503, html: true };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(0), times: None, kind: down });
+    world.model().settings_mut().latency = Duration::from_secs(55);
+    let policy = Policy { sleep: 2 * MINUTE, ..POLICY };
+    world.policy = policy;
+    world.start(false).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.model().counters().in_flight, 1);
+    world.clock.set_by(-30 * DAY_MS);
+    world.model().settings_mut().latency = Duration::ZERO;
+    // Somebody nudges the loop, so that it sees the clock before the answer comes.
+    world.consent(1).await;
+    sleep(2 * MINUTE).await;
+    let after = world.grant(0).await;
+    assert_eq!(after.tokens.expires_at, before.tokens.expires_at - 30 * DAY, "once, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_try_of_a_dead_grant_does_not_stay_in_the_future_of_a_clock_set_back() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    world.start(false).await;
+    let id = world.id(0);
+    world.clock.set_by(30 * DAY_MS);
+    world.model().revoke_person(0);
+    sleep(2 * HOUR).await;
+    let dead = world.store.find(id).await.unwrap().unwrap();
+    assert_eq!(dead.standing, Standing::ConsentNeeded);
+    world.clock.set_by(-30 * DAY_MS);
+    sleep(5 * MINUTE).await;
+    let next = world.grant(0).await.next.due_at;
+    assert!(next > world.now() + 20 * HOUR && next < world.now() + 30 * HOUR, "{next} at {}", world.now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
+    let store = MoodyStore::new();
+    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
+    world.consents(3).await;
+    world.start(false).await;
+    sleep(5 * HOUR).await;
+    MoodyStore::set(&store.read_only, true);
+    world.clock.set_by(-2 * DAY_MS);
+    listen_here();
+    sleep(10 * MINUTE).await;
+    let told = heard_here();
+    assert!(
+        told.iter().all(|(level, _)| *level > Level::Error),
+        "the store tells its trouble itself: {told:?}"
+    );
+    let tries = store.revisions.load(Ordering::SeqCst);
+    assert!((1..=22).contains(&tries), "{tries} tries in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_until_everything_is_mended() {
+    let store = MoodyStore::new();
+    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
+    world.consents(3).await;
+    world.start(false).await;
+    sleep(HOUR).await;
+    world.clock.set_by(-2 * DAY_MS);
+    let before = store.revisions.load(Ordering::SeqCst);
+    world.stop().await;
+    assert_eq!(store.revisions.load(Ordering::SeqCst), before, "the next start goes on");
 }
