@@ -29,8 +29,8 @@ use crate::simulation::scenario::Scenario;
 use crate::simulation::scenario::Size;
 use crate::simulation::shelf::in_the_poll;
 use crate::simulation::stage::Stage;
-use crate::simulation::weather;
 use crate::simulation::weather::Weather;
+use crate::simulation::weather::name;
 use crate::simulation::witness::Tally;
 use crate::simulation::witness::Witness;
 use crate::support::world::DAWN;
@@ -231,13 +231,13 @@ impl Run {
                 let (until, kind) = self.stage.weather().outage(now);
                 let mut witness = self.stage.witness();
                 witness.trouble_for_all(until);
-                witness.tell(&format!("an outage until {until}: {}", weather::name(&kind)));
+                witness.tell(&format!("an outage until {until}: {}", name(&kind)));
             }
             Kind::Sickness => {
                 let (until, kind) = self.stage.weather().sickness(person, now);
                 let mut witness = self.stage.witness();
                 witness.sick(person, until);
-                witness.tell(&format!("person {person} is ill until {until}: {}", weather::name(&kind)));
+                witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
             }
             Kind::StoreTrouble => {
                 let until = self.stage.weather().store_trouble(now);
@@ -382,9 +382,8 @@ impl Run {
         self.stage.weather().clear();
         self.stage.fuse.renew();
         self.stage.witness().tell("all trouble is over");
-        let rest = 3 * self.scenario.policy.sleep + 16 * HOUR;
-        *self.stage.next_event.lock().unwrap() = self.stage.clock.true_time() + rest;
-        let over = self.stage.clock.true_time();
+        let (rest, over) = (3 * self.scenario.policy.sleep + 16 * HOUR, self.stage.clock.true_time());
+        *self.stage.next_event.lock().unwrap() = over + rest;
         sleep(rest).await;
         let well_since = self.stage.witness().last_good;
         if well_since > over + 8 * HOUR && house.refresher.pause().is_some() {
