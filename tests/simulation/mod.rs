@@ -130,7 +130,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn two_months_of_ten_persons_keep_every_promise() {
-    Seeds::some(20, 40, 1).run("short", SHORT);
+    Seeds::some(20, 200, 1).run("short", SHORT);
 }
 
 #[test]
