@@ -5,6 +5,7 @@ use crate::domain::person::PersonId;
 use crate::domain::schedule::REPROBES;
 
 const CONSENTED: UnixTime = UnixTime(1_795_000_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const TWO_WEEKS: Duration = Duration::from_secs(14 * 86_400);
@@ -302,4 +303,18 @@ fn a_refresh_token_past_its_reported_end_is_still_used() {
 fn a_grant_prints_no_token() {
     let printed = format!("{:?}", consented());
     assert!(!printed.contains("access-0") && !printed.contains("refresh-0"), "{printed}");
+}
+
+#[test]
+fn a_token_that_was_dead_when_it_came_is_kept_and_asked_for_again_in_minutes() {
+    let (grant, now) = (consented(), CONSENTED + DAY);
+    let answer = Issued { expires_in: Duration::ZERO, ..answer("access-2", "refresh-2") };
+    let dead = after(&grant, Verdict::Renewed(answer), now);
+    assert_eq!(dead.tokens.refresh_token.expose(), "refresh-2", "the old one may be gone");
+    assert_eq!(dead.life_left(now), Duration::ZERO, "nobody is told that it lives");
+    assert_eq!(dead.next.due_at, now + POLICY.floor);
+    for floor in [Duration::ZERO, 40 * DAY] {
+        let wait = Policy { floor, ..POLICY }.floor_for(Duration::ZERO);
+        assert!((MINUTE..=30 * MINUTE).contains(&wait), "{wait:?} with a floor of {floor:?}");
+    }
 }

@@ -138,9 +138,12 @@ impl Policy {
 
     /// The least distance of two refreshes that the survival rule or readers ask for: `EVENT_LOOP_FLOOR_SECONDS`, never
     /// more than a quarter of the lifetime. A person may have 750 live tokens (webex-api, "Token limit"); an
-    /// eager refresher would use them up.
+    /// eager refresher would use them up. A token that was dead when it came says nothing about the next one: minutes.
     #[must_use]
     pub fn floor_for(&self, lifetime: Duration) -> Duration {
+        if lifetime.is_zero() {
+            return self.floor.clamp(MINUTE, DEAD_TOKEN_STEP);
+        }
         self.floor.min(lifetime / 4).max(SPACING)
     }
 

@@ -23,7 +23,7 @@ use crate::webex::Unknown;
 use crate::webex::picture::picture;
 use crate::webex::transport::Raw;
 
-/// Taken for a life that Webex did not tell, or told as 0: short, so that it is asked again soon.
+/// Taken for a life that Webex did not tell: short, so that it is asked again soon.
 const UNTOLD_LIFE: Duration = Duration::from_secs(3600);
 
 /// Lives are believed up to this: a bot's token is said to live a century (webex-api, "Lifetimes").
@@ -74,7 +74,7 @@ fn issued(json: &Value) -> Option<Issued> {
         access_token: Secret::new(text("access_token")?),
         refresh_token: text("refresh_token").map(Secret::new),
         expires_in: span(json, "expires_in").unwrap_or(UNTOLD_LIFE),
-        refresh_token_expires_in: span(json, "refresh_token_expires_in"),
+        refresh_token_expires_in: some_span(json, "refresh_token_expires_in"),
         token_type: plain("token_type"),
         scope,
     })
@@ -85,7 +85,8 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Seconds as a number or as text (both are seen in the field); `None` for 0 and for what is neither.
+/// Seconds as a number or as text (both are seen in the field); `None` for what is neither. Zero is a life, too: a repeated
+/// answer may bring a token that has died meanwhile.
 fn span(json: &Value, name: &str) -> Option<Duration> {
     let value = json.get(name)?;
     let told = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()).or_else(|| {
@@ -95,9 +96,14 @@ fn span(json: &Value, name: &str) -> Option<Duration> {
             clippy::cast_sign_loss,
             reason = "saturates, and is bounded below"
         )]
-        (seconds >= 1.0).then_some(seconds as u64)
+        (seconds >= 0.0).then_some(seconds as u64)
     })?;
-    (told > 0).then(|| Duration::from_secs(told.min(LONGEST_LIFE)))
+    Some(Duration::from_secs(told.min(LONGEST_LIFE)))
+}
+
+/// The same for what makes no sense when it is 0.
+fn some_span(json: &Value, name: &str) -> Option<Duration> {
+    span(json, name).filter(|span| !span.is_zero())
 }
 
 /// Reads `people/me` of Webex at `base`.
@@ -185,8 +191,8 @@ pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
         user_code: user_code.to_owned(),
         verification_uri,
         verification_uri_complete: place("verification_uri_complete")?,
-        expires_in: span(json, "expires_in").unwrap_or(DEVICE_LIFE.0).min(DEVICE_LIFE.1),
-        interval: span(json, "interval").unwrap_or(INTERVAL).clamp(INTERVALS.0, INTERVALS.1),
+        expires_in: some_span(json, "expires_in").unwrap_or(DEVICE_LIFE.0).min(DEVICE_LIFE.1),
+        interval: some_span(json, "interval").unwrap_or(INTERVAL).clamp(INTERVALS.0, INTERVALS.1),
     })
 }
 
