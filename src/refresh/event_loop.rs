@@ -176,13 +176,15 @@ impl EventLoop {
 
     /// Notices a clock that was set since this was last called, whatever was done meanwhile.
     async fn compare_clocks(&mut self) {
-        match self.clocks.shift(self.now()) {
+        let now = self.now();
+        match self.clocks.shift(now) {
             Some(Shift::Back(back)) => {
                 let seconds = back.as_secs();
                 log::warn!(
                     "event loop: the clock was set back by {seconds} s; dates in its future are mended"
                 );
                 (self.held_until, self.retry_at) = (None, None);
+                self.refresher.breaker().set_back(back, now);
                 self.mendings.add(&self.refresher, back);
             }
             Some(Shift::Ahead(ahead)) => {

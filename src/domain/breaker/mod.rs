@@ -16,6 +16,7 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
+mod set_back;
 mod text;
 
 pub use crate::domain::breaker::text::CLOSED;
@@ -91,7 +92,7 @@ struct Trouble {
     since: UnixTime,
     /// The end of the present pause.
     until: UnixTime,
-    /// How long the present pause is: a clock set back makes it no longer.
+    /// How long the present pause is: a clock set back unseen makes it no longer.
     pause: Duration,
 }
 

@@ -19,31 +19,32 @@ impl Breaker {
         let (State::Open(trouble) | State::Probing { trouble, .. }) = self.state else {
             return CLOSED.to_owned();
         };
-        let Trouble { cause, since, until, .. } = trouble;
-        format!("open {} {} {} {}", cause.word(), since.0, until.0, self.trips)
+        let Trouble { cause, since, until, pause } = trouble;
+        format!("open {} {} {} {} {}", cause.word(), since.0, (until - pause).0, until.0, self.trips)
     }
 
     /// The breaker of [`Breaker::to_text`], at a start at `now`. `None` for what is no such text.
     ///
-    /// Nothing holds longer than it could if it began now, and what was written by a clock that ran ahead holds nobody
-    /// at all. A refused client is tried at once: the restart may be the operator's remedy (another secret).
+    /// Nothing holds longer than it could if it began now, and a pause that began in the future was written by a clock
+    /// that has been set back since: nobody knows how long ago that was, and it holds nobody at all. A refused client is tried at once: the restart may be the operator's remedy (another secret).
     #[must_use]
     pub fn from_text(text: &str, now: UnixTime) -> Option<Self> {
         if text == CLOSED {
             return Some(Self::default());
         }
         let words: Vec<&str> = text.split(' ').collect();
-        let ["open", cause, since, until, trips] = *words else { return None };
-        let cause = Cause::from_word(cause)?;
-        let (since, until) = (UnixTime(since.parse().ok()?), UnixTime(until.parse().ok()?));
+        let ["open", cause, since, began, until, trips] = *words else { return None };
+        let (cause, time) = (Cause::from_word(cause)?, |text: &str| text.parse().ok().map(UnixTime));
+        let (since, began, until) = (time(since)?, time(began)?, time(until)?);
         let latest = match cause {
             Cause::ClientRefused => now,
-            _ if since > now => now,
+            _ if began > now => now,
             Cause::Busy => now + RETRY_AFTER_CAP,
             Cause::ManyFailing => now + LONGEST_PAUSE,
         };
         let until = until.min(latest);
-        let trouble = Trouble { cause, since: since.min(now), until, pause: until.since(now) };
+        let pause = until.since(began).min(RETRY_AFTER_CAP);
+        let trouble = Trouble { cause, since: since.min(now), until, pause };
         let untried = cause == Cause::ClientRefused;
         Some(Self { state: State::Open(trouble), trips: trips.parse().ok()?, untried, ..Self::default() })
     }
@@ -116,9 +117,7 @@ mod tests {
 
     #[test]
     fn a_refused_client_is_tried_at_once_after_a_restart() {
-        let mut breaker = Breaker::default();
-        breaker.note(&person(1), &verdict(1), None, NOW);
-        let mut after = reread(&breaker, NOW + Duration::from_secs(1));
+        let mut after = reread(&refused(), NOW + Duration::from_secs(1));
         assert_eq!(after.trouble(), Some(Cause::ClientRefused));
         assert_eq!(after.admit(NOW + Duration::from_secs(1)), Admission::Probe);
         assert!(matches!(after.admit(NOW + Duration::from_secs(1)), Admission::Hold(_)), "one only");
@@ -128,6 +127,17 @@ mod tests {
     fn what_a_fast_clock_wrote_holds_nobody() {
         let earlier = NOW - Duration::from_secs(1);
         assert_eq!(reread(&busy(2 * HOUR), earlier).admit(earlier), Admission::Probe);
+        // The trouble began long before the clock was set ahead; the present pause after.
+        let (mut breaker, year) = (refused(), 365 * 24 * HOUR);
+        breaker.admit(NOW + year);
+        breaker.note(&person(1), &verdict(2), Some(6 * HOUR), NOW + year);
+        assert_eq!(reread(&breaker, NOW + 24 * HOUR).admit(NOW + 24 * HOUR), Admission::Probe);
+    }
+
+    fn refused() -> Breaker {
+        let mut breaker = Breaker::default();
+        breaker.note(&person(1), &verdict(1), None, NOW);
+        breaker
     }
 
     #[test]
@@ -137,13 +147,13 @@ mod tests {
             "open",
             "Closed",
             "closed ",
-            "open busy 1 2",
-            "open busy 1 2 3 4",
-            "open busy 1 2 -3",
-            "open busy 1  2 3",
-            "open lazy 1 2 3",
-            "shut busy 1 2 3",
-            "open busy 1 99999999999999999999 3",
+            "open busy 1 2 3",
+            "open busy 1 2 3 4 5",
+            "open busy 1 2 3 -4",
+            "open busy 1  2 3 4",
+            "open lazy 1 2 3 4",
+            "shut busy 1 2 3 4",
+            "open busy 1 2 99999999999999999999 3",
         ];
         for text in texts {
             assert!(Breaker::from_text(text, NOW).is_none(), "{text:?}");
@@ -179,10 +189,10 @@ mod tests {
 
         #[test]
         fn no_text_holds_longer_than_a_pause_may_be(
-            cause in 0..3_usize, since: i64, until: i64, trips: u32, now: i64
+            cause in 0..3_usize, since: i64, began: i64, until: i64, trips: u32, now: i64
         ) {
             let word = Cause::WORDS[cause].1;
-            let text = format!("open {word} {since} {until} {trips}");
+            let text = format!("open {word} {since} {began} {until} {trips}");
             let now = UnixTime(now);
             let mut breaker = Breaker::from_text(&text, now).unwrap();
             if let Admission::Hold(until) = breaker.admit(now) {
