@@ -210,32 +210,42 @@ fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
     true
 }
 
-/// Takes back what a fast clock wrote. A clock seen to be set back takes the dates of tokens along, which were written
-/// by what it read before: a token must not seem to live longer for it. And nothing was renewed in the future; who knows
-/// how long ago it truly was: such a grant is due at once.
+/// Takes back what a fast clock wrote. A clock seen to be set back by `back` takes the dates of tokens and plans along,
+/// which were written by what it read before: a token must not seem to live longer for it. What is in the future all the
+/// same nobody can date: nothing was renewed in the future, and such a grant is due at once.
 pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
-    let ahead = grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
-    if !ahead && back.is_zero() {
+    let ahead = |grant: &Grant| grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
+    if back.is_zero() && !ahead(grant) {
         return false;
     }
     let lifetime = grant.dates().lifetime();
-    grant.renewed_at = (grant.renewed_at - back).min(now);
-    grant.answered_at = (grant.answered_at - back).min(now);
-    grant.tokens.expires_at = (grant.tokens.expires_at - back).min(grant.renewed_at + lifetime);
+    grant.renewed_at = grant.renewed_at - back;
+    grant.answered_at = grant.answered_at - back;
+    grant.tokens.expires_at = grant.tokens.expires_at - back;
+    if grant.last.at > now {
+        // Else it may have been written since, and a refusal that seems older than it is blames the grant.
+        grant.last.at = grant.last.at - back;
+    }
+    if grant.next != Next::NEVER {
+        grant.next = Next { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
+    }
+    let undated = ahead(grant);
+    grant.renewed_at = grant.renewed_at.min(now);
+    grant.answered_at = grant.answered_at.min(now);
+    grant.tokens.expires_at = grant.tokens.expires_at.min(grant.renewed_at + lifetime);
     grant.obtained_at = grant.obtained_at.min(now);
     grant.last.at = grant.last.at.min(now);
-    let next = match grant.standing {
-        Standing::Alive if ahead => Next::at(now),
+    grant.next = match grant.standing {
+        Standing::Alive if undated => Next::at(now),
+        Standing::ConsentNeeded if undated && grant.next != Next::NEVER => {
+            Policy::after_refusal(grant.failures, &grant.person.id, now)
+        }
         Standing::Alive if grant.failures == 0 => {
             // Who is due already, for whatever reason, stays so.
             let (plan, old) = (policy.plan(&grant.dates(), now), grant.next);
-            Next { due_at: plan.due_at.min(old.due_at - back), wake_at: plan.wake_at.min(old.wake_at - back) }
-        }
-        Standing::ConsentNeeded if ahead && grant.next != Next::NEVER => {
-            Policy::after_refusal(grant.failures, &grant.person.id, now)
+            Next { due_at: plan.due_at.min(old.due_at), wake_at: plan.wake_at.min(old.wake_at) }
         }
         Standing::Alive | Standing::ConsentNeeded => grant.next,
     };
-    grant.next = next;
     true
 }

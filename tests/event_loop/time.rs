@@ -45,15 +45,61 @@ async fn a_clock_set_back_by_days_starves_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_clock_was_set_back_what_is_due_does_not_wait_for_the_next_regular_wake() {
+async fn after_a_clock_was_set_back_everybody_is_refreshed_when_their_time_has_truly_come() {
+    for back in [HOUR, 30 * DAY] {
+        let policy = Policy { sleep: 12 * HOUR, ..POLICY };
+        let mut world = World::with(Settings::default(), policy, PACE);
+        world.start(false).await;
+        world.consents(3).await;
+        sleep(5 * HOUR).await;
+        world.clock.set_by(-i64::try_from(back.as_millis()).unwrap());
+        sleep(5 * MINUTE).await;
+        let attempts = |world: &World| world.model().counters().refreshes.attempts;
+        assert_eq!(attempts(&world), 0, "it is known how old they are, {back:?} back");
+        for person in 0..3 {
+            let age = world.now().since(world.grant(person).await.renewed_at);
+            assert!(age.abs_diff(5 * HOUR + 5 * MINUTE) < MINUTE, "{age:?} old, {back:?} back");
+        }
+        sleep(DAY - 6 * HOUR).await;
+        assert_eq!(attempts(&world), 0, "not a day old, {back:?} back");
+        sleep(14 * HOUR).await;
+        assert_eq!(attempts(&world), 3, "a day old, and a regular wake, {back:?} back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_comes_in_its_time_though_the_clock_was_set_back() {
     let policy = Policy { sleep: 12 * HOUR, ..POLICY };
     let mut world = World::with(Settings::default(), policy, PACE);
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    let kind = FaultKind::Unavailable { status: 503, html: false };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(0), times: Some(1), kind });
     world.start(false).await;
-    world.consents(3).await;
-    sleep(5 * HOUR).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.grant(0).await.failures, 1);
     world.clock.set_by(-30 * DAY_MS);
-    sleep(5 * MINUTE).await;
-    assert_eq!(world.model().counters().refreshes.attempts, 3, "who knows how old they are?");
+    sleep(3 * MINUTE).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 2);
+    assert_eq!(world.grant(0).await.failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_to_wait_ends_in_its_time_though_the_clock_was_set_back() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("21600".to_owned()) };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(0), times: Some(1), kind });
+    world.start(false).await;
+    sleep(5 * HOUR).await;
+    let attempts = |world: &World| world.model().counters().refreshes.attempts;
+    assert_eq!(attempts(&world), 1);
+    world.clock.set_by(-900 * DAY_MS);
+    sleep(50 * MINUTE).await;
+    assert_eq!(attempts(&world), 1, "the wish is obeyed");
+    sleep(2 * HOUR).await;
+    assert_eq!(attempts(&world), 2, "and not longer");
 }
 
 #[tokio::test(start_paused = true)]
