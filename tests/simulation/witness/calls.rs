@@ -11,6 +11,7 @@ use webex_tokend::webex::transport::Raw;
 use crate::simulation::scenario::MINUTE;
 use crate::simulation::scenario::SECOND;
 use crate::simulation::witness::Minted;
+use crate::simulation::witness::Pending;
 use crate::simulation::witness::Witness;
 use crate::support::world::HOUR;
 
@@ -136,7 +137,7 @@ impl Witness {
                 if let (Verdict::Good, Ok(raw)) = (verdict, came) {
                     let (access, refresh) = self.minted(raw, sent_at, person, chain);
                     let at = self.now;
-                    self.people[person].pending.push((access, refresh, at));
+                    self.people[person].pending.push(Pending { access, refresh, since: at, chain });
                 }
             }
             Asked::Exchange(code) => {
@@ -219,8 +220,8 @@ impl Witness {
         if self.store_trouble + 2 * MINUTE > now || self.clock_changed + 2 * MINUTE > now {
             return;
         }
-        let late = |since: &UnixTime| *since + 2 * MINUTE + SECOND < now;
-        let lost = self.people.iter().position(|seen| seen.pending.iter().any(|(.., since)| late(since)));
+        let late = |pending: &Pending| pending.since + 2 * MINUTE + SECOND < now;
+        let lost = self.people.iter().position(|seen| seen.pending.iter().any(late));
         if let Some(person) = lost {
             self.breach(
                 "nothing is lost",

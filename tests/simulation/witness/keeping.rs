@@ -165,9 +165,9 @@ impl Witness {
         self.tally.commits += 1;
         self.judge(person, grant);
         let tokens = &grant.tokens;
-        self.people[person].pending.retain(|(access, refresh, _)| {
-            let same = access == tokens.access_token.expose();
-            !same || refresh.as_ref().is_some_and(|refresh| refresh != tokens.refresh_token.expose())
+        self.people[person].pending.retain(|pending| {
+            let same = pending.access == tokens.access_token.expose();
+            !same || pending.refresh.as_ref().is_some_and(|refresh| refresh != tokens.refresh_token.expose())
         });
         self.people[person].fence = None;
         self.people[person].excused = false;
@@ -178,7 +178,14 @@ impl Witness {
         let Some(before) = self.people[person].kept.clone() else {
             return self.breach("4", &format!("person {person} was forgotten, and an outcome was kept"));
         };
-        let chain = self.refresh.get(grant.tokens.refresh_token.expose()).map(|(_, chain)| *chain);
+        let access = grant.tokens.access_token.expose();
+        // Webex may make one of an old consent and a new one, of which the daemon has not heard: what the refresh of the
+        // old one brings then is its own.
+        let brought = self.people[person].pending.iter().find(|pending| pending.access == access);
+        let chain = match brought {
+            Some(pending) if self.keeps_chain => Some(pending.chain),
+            _ => self.refresh.get(grant.tokens.refresh_token.expose()).map(|(_, chain)| *chain),
+        };
         if chain != Some(before.chain) {
             let what =
                 format!("person {person}: consent {} gave way to the tokens of {chain:?}", before.chain);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use webex_tokend::domain::time::UnixTime;
 
-const LINES: usize = 80;
+const LINES: usize = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {

@@ -71,6 +71,16 @@ pub(super) struct Kept {
     chain: u64,
 }
 
+/// What a refresh brought.
+#[derive(Debug)]
+struct Pending {
+    access: String,
+    refresh: Option<String>,
+    since: UnixTime,
+    /// The consent whose refresh token was sent.
+    chain: u64,
+}
+
 /// What was seen of one person.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -85,8 +95,8 @@ pub(super) struct Seen {
     saves: BTreeSet<u64>,
     /// Consents that came to the store after one that was obtained later.
     gave_way: BTreeSet<u64>,
-    /// Refreshes that came back well and are not kept yet: access token, refresh token, since when.
-    pending: Vec<(String, Option<String>, UnixTime)>,
+    /// Refreshes that came back well and are not kept yet.
+    pending: Vec<Pending>,
     /// What Webex said to the last refresh, and to the one before.
     said: Option<Verdict>,
     /// Refusals of the client for this person that were followed by an acceptance of somebody else.
