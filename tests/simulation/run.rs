@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 use webex_sim::Model;
 use webex_tokend::clock::Clock as _;
-use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Store;
@@ -30,15 +29,14 @@ use crate::simulation::scenario::Size;
 use crate::simulation::shelf::in_the_poll;
 use crate::simulation::stage::Stage;
 use crate::simulation::weather::Weather;
-use crate::simulation::weather::name;
 use crate::simulation::witness::Tally;
 use crate::simulation::witness::Witness;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::world::DAWN;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::WallClock;
-
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// What came of a seed.
 pub(super) struct Outcome {
@@ -50,17 +48,17 @@ pub(super) struct Outcome {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Killed,
     Stopped,
     /// The simulated time is over, or something broke.
     Over,
 }
 
-struct Run {
-    stage: Arc<Stage>,
-    scenario: Scenario,
-    dice: Dice,
+pub(super) struct Run {
+    pub(super) stage: Arc<Stage>,
+    pub(super) scenario: Scenario,
+    pub(super) dice: Dice,
     memory: Arc<MemoryStore>,
     dir: Option<TempDir>,
     now: UnixTime,
@@ -69,11 +67,13 @@ struct Run {
     all_now: bool,
 }
 
-pub(super) fn run(seed: u64, size: Size) -> Outcome {
+/// Keeps the last `lines` of what happened.
+pub(super) fn run(seed: u64, size: Size, lines: usize) -> Outcome {
+    listen_here();
     let mut dice = Dice::new(seed);
     let scenario = Scenario::draw(seed, size, &mut dice);
     let (days, persons) = (scenario.size.days, scenario.size.persons);
-    let mut run = Run::new(seed, scenario, dice);
+    let mut run = Run::new(seed, scenario, lines, dice);
     while run.live() != End::Over {
         run.be_down();
     }
@@ -89,14 +89,14 @@ pub(super) fn run(seed: u64, size: Size) -> Outcome {
 }
 
 impl Run {
-    fn new(seed: u64, scenario: Scenario, mut dice: Dice) -> Self {
+    fn new(seed: u64, scenario: Scenario, lines: usize, mut dice: Dice) -> Self {
         let weather = Weather::new(dice.others(), scenario.blips, scenario.liar);
         let stage = Arc::new(Stage {
             clock: Arc::new(WallClock::at(DAWN)),
             model: Arc::new(Mutex::new(Model::new(scenario.webex.clone()))),
             fuse: Fuse::default(),
             weather: Mutex::new(weather),
-            witness: Mutex::new(Witness::new(seed, &scenario, DAWN)),
+            witness: Mutex::new(Witness::new(seed, &scenario, lines, DAWN)),
             next_event: Mutex::new(DAWN),
         });
         Self {
@@ -169,10 +169,17 @@ impl Run {
             _ = looping => self.stage.witness().breach("9 (bounds)", "the event loop ended by itself"),
             () = sleep(gap) => {}
         }
+        self.hear();
         self.stage.witness().broken.is_some().then_some(End::Over)
     }
 
-    fn killed(&self) -> End {
+    /// Shows the witness what was logged.
+    fn hear(&self) {
+        let mut witness = self.stage.witness();
+        heard_here().iter().for_each(|(_, line)| witness.holds_no_secret(line));
+    }
+
+    pub(super) fn killed(&self) -> End {
         let mut witness = self.stage.witness();
         witness.tally.crashes += 1;
         if witness.broken.is_some() { End::Over } else { End::Killed }
@@ -203,141 +210,8 @@ impl Run {
         }
     }
 
-    fn somebody(&mut self) -> usize {
-        self.dice.index(self.scenario.size.persons)
-    }
-
-    async fn happen(&mut self, house: &House, looping: &mut JoinHandle<()>) -> Option<End> {
-        self.stage.witness().grant_verbs(60);
-        self.needy_consent(house);
-        if self.scenario.kinds.is_empty() {
-            return None;
-        }
-        let kind = self.dice.pick(&self.scenario.kinds);
-        let person = self.somebody();
-        let now = self.stage.clock.true_time();
-        match kind {
-            Kind::Consent => house.consent(person, Duration::ZERO, self.pause()),
-            Kind::TwoConsents => {
-                let pause = self.pause();
-                house.consent(person, Duration::ZERO, pause);
-                house.consent(person, self.pause() / 100, pause);
-            }
-            Kind::ConsentDuringRefresh => self.consent_during_refresh(house, person),
-            Kind::Forget => house.forget(person),
-            Kind::Renew => house.renew(person, self.dice.coin()),
-            Kind::Read => self.readers(house, person),
-            Kind::Outage => {
-                let (until, kind) = self.stage.weather().outage(now);
-                let mut witness = self.stage.witness();
-                witness.trouble_for_all(until);
-                witness.tell(&format!("an outage until {until}: {}", name(&kind)));
-            }
-            Kind::Sickness => {
-                let (until, kind) = self.stage.weather().sickness(person, now);
-                let mut witness = self.stage.witness();
-                witness.sick(person, until);
-                witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
-            }
-            Kind::StoreTrouble => {
-                let until = self.stage.weather().store_trouble(now);
-                let mut witness = self.stage.witness();
-                witness.store_trouble(until);
-                witness.tell(&format!("the store is in trouble until {until}"));
-            }
-            Kind::Revoke => {
-                self.stage.model().revoke_person(person);
-                self.stage.witness().tell(&format!("person {person} revokes"));
-            }
-            Kind::ClockSet => self.set_clock(false),
-            Kind::Suspend => {
-                let span = self.dice.spread(MINUTE, 10 * DAY);
-                self.stage.witness().suspended(span);
-                self.stage.clock.suspend(span);
-            }
-            Kind::Crash => {
-                self.stage.fuse.blow();
-                return Some(self.killed());
-            }
-            Kind::CrashAtStep => {
-                // Something that has steps, now and then.
-                if self.dice.coin() {
-                    house.renew(person, true);
-                }
-                if self.dice.coin() {
-                    house.consent(person, Duration::ZERO, Duration::ZERO);
-                }
-                self.stage.fuse.set(1 + self.dice.below(40));
-            }
-            Kind::Restart => return Some(self.stop(house, looping).await),
-        }
-        None
-    }
-
-    fn pause(&mut self) -> Duration {
-        self.dice.spread(Duration::from_millis(1), 4 * MINUTE)
-    }
-
-    /// People who must consent do so, sooner or later.
-    fn needy_consent(&mut self, house: &House) {
-        let first = self.somebody();
-        let needs = |person: &usize| {
-            let witness = self.stage.witness();
-            let kept = witness.seen(*person).kept.as_ref();
-            kept.is_none_or(|kept| kept.grant.standing == Standing::ConsentNeeded)
-        };
-        let persons = self.scenario.size.persons;
-        let needy = (0..persons).map(|n| (first + n) % persons).find(needs);
-        if let Some(person) = needy
-            && self.dice.thousandths(300)
-        {
-            house.consent(person, Duration::ZERO, SECOND);
-        }
-    }
-
-    fn consent_during_refresh(&mut self, house: &House, person: usize) {
-        let by = self.dice.between(SECOND, 30 * SECOND);
-        let now = self.stage.clock.true_time();
-        self.stage.weather().slow(person, by, now);
-        self.stage.witness().sick(person, now + 3 * MINUTE);
-        house.renew(person, true);
-        let delay = self.dice.between(Duration::ZERO, by);
-        house.consent(person, delay, Duration::ZERO);
-        if self.dice.coin() {
-            house.forget(person);
-        }
-    }
-
-    fn readers(&mut self, house: &House, person: usize) {
-        let long = self.dice.coin();
-        for _ in 0..1 + self.dice.below(5) {
-            // All at once, or one after the other.
-            let delay = if long { self.dice.between(Duration::ZERO, 10 * MINUTE) } else { Duration::ZERO };
-            let min_ttl = self.dice.spread(Duration::ZERO, 15 * DAY);
-            let patience = self.dice.pick(&[SECOND / 20, SECOND, 5 * MINUTE, 5 * MINUTE]);
-            let other = if self.dice.coin() { person } else { self.somebody() };
-            house.read(other, min_ttl, [delay, patience]);
-        }
-    }
-
-    fn set_clock(&mut self, while_down: bool) {
-        let span = self.dice.spread(SECOND, 3 * YEAR);
-        let ms = i64::try_from(span.as_millis()).unwrap();
-        // It comes back to the truth half of the time, and never goes further off than some years.
-        let shift = self.stage.clock.shift_ms();
-        let ms = if shift != 0 && (self.dice.coin() || shift.abs() > 2 * ms) {
-            -shift
-        } else if self.dice.coin() {
-            -ms
-        } else {
-            ms
-        };
-        self.stage.clock.set_by(ms);
-        self.stage.witness.lock().unwrap().clock_set(ms, while_down);
-    }
-
     /// A signal: what runs is finished, as `daemon` does.
-    async fn stop(&mut self, house: &House, looping: &mut JoinHandle<()>) -> End {
+    pub(super) async fn stop(&mut self, house: &House, looping: &mut JoinHandle<()>) -> End {
         self.stage.witness().tell("a signal");
         house.tasks.stop();
         let all = async {
@@ -385,6 +259,7 @@ impl Run {
         let (rest, over) = (3 * self.scenario.policy.sleep + 16 * HOUR, self.stage.clock.true_time());
         *self.stage.next_event.lock().unwrap() = over + rest;
         sleep(rest).await;
+        self.hear();
         let well_since = self.stage.witness().last_good;
         if well_since > over + 8 * HOUR && house.refresher.pause().is_some() {
             self.stage.witness().breach("at the end", "refreshes pause, though Webex answers well");

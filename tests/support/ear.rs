@@ -9,6 +9,7 @@ use log::Level;
 static HEARD: Mutex<String> = Mutex::new(String::new());
 
 thread_local! {
+    /// What a thread that listens to itself has logged; it is not in [`HEARD`], which knows no end.
     static HERE: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
 }
 
@@ -24,12 +25,14 @@ impl log::Log for Ear {
             return;
         }
         let text = record.args().to_string();
-        HERE.with_borrow_mut(|here| {
-            here.iter_mut().for_each(|here| here.push((record.level(), text.clone())))
+        HERE.with_borrow_mut(|here| match here {
+            Some(here) => here.push((record.level(), text)),
+            None => {
+                let mut heard = HEARD.lock().unwrap();
+                heard.push_str(&text);
+                heard.push('\n');
+            }
         });
-        let mut heard = HEARD.lock().unwrap();
-        heard.push_str(&text);
-        heard.push('\n');
     }
 
     fn flush(&self) {}
@@ -43,7 +46,7 @@ fn listen() {
     });
 }
 
-/// All that this process has logged since the first call, at every level.
+/// All that this process has logged since the first call, at every level, but for threads that listen to themselves.
 pub(crate) fn heard() -> String {
     listen();
     HEARD.lock().unwrap().clone()

@@ -4,16 +4,20 @@ use std::collections::VecDeque;
 
 use webex_tokend::domain::time::UnixTime;
 
-const LINES: usize = 400;
-
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    /// So many lines are kept.
+    most: usize,
     lines: VecDeque<String>,
     count: u64,
     hash: u64,
 }
 
 impl Log {
+    pub(super) fn of_the_last(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, now: UnixTime, wall: UnixTime, text: &str) {
         let shift = match wall.0 - now.0 {
             0 => String::new(),
@@ -25,7 +29,7 @@ impl Log {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
         self.count += 1;
-        if self.lines.len() == LINES {
+        if self.lines.len() >= self.most {
             self.lines.pop_front();
         }
         self.lines.push_back(line);

@@ -126,6 +126,8 @@ pub(super) struct Witness {
     liar: bool,
     /// A consent may bring the refresh token that runs already.
     keeps_chain: bool,
+    token_mark: String,
+    client_secret: String,
     people: Vec<Seen>,
     ids: HashMap<PersonId, usize>,
     access: HashMap<String, Minted>,
@@ -152,11 +154,11 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    pub(super) fn new(seed: u64, scenario: &Scenario, dawn: UnixTime) -> Self {
+    pub(super) fn new(seed: u64, scenario: &Scenario, lines: usize, dawn: UnixTime) -> Self {
         let people = &scenario.webex.people;
         let ids = people.iter().enumerate().map(|(i, p)| (PersonId::parse(&p.id).unwrap(), i)).collect();
         let mut witness = Self {
-            log: Log::default(),
+            log: Log::of_the_last(lines),
             broken: None,
             last_good: dawn,
             tally: Tally::default(),
@@ -165,6 +167,8 @@ impl Witness {
             survives: scenario.webex.old_token_survives,
             liar: scenario.liar,
             keeps_chain: scenario.webex.reconsent_keeps_refresh_token,
+            token_mark: format!("_{}_", scenario.webex.cluster),
+            client_secret: scenario.webex.client_secret.clone(),
             people: people.iter().map(|_| Seen::default()).collect(),
             ids,
             access: HashMap::new(),
@@ -186,13 +190,15 @@ impl Witness {
             still: (dawn, 0),
             active: dawn,
         };
-        witness.tell(&format!("seed {seed}: {scenario:?}"));
+        // Not told: the scenario holds the client secret.
+        witness.log.add(dawn, dawn, &format!("seed {seed}: {scenario:?}"));
         witness
     }
 
     /// One line of the log.
     pub(super) fn tell(&mut self, text: &str) {
         self.active = self.now;
+        self.holds_no_secret(text);
         if self.broken.is_none() {
             self.log.add(self.now, self.wall, text);
         }
@@ -203,6 +209,15 @@ impl Witness {
         if self.broken.is_none() {
             self.tell(&format!("BROKEN: {rule}: {what}"));
             self.broken = Some(format!("{rule}: {what}"));
+        }
+    }
+
+    /// Rule 7, for what the daemon logs and what people are told: tokens are known by their cluster.
+    pub(super) fn holds_no_secret(&mut self, text: &str) {
+        if text.contains(&self.token_mark) || text.contains(&self.client_secret) {
+            self.broken.get_or_insert_with(|| {
+                "7 (no secret leaves): a token or the client secret in a text".to_owned()
+            });
         }
     }
 
