@@ -1,6 +1,5 @@
 //! The brain above the grants: one alert, one probe, and what is left of it after a restart.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::Level;
@@ -17,11 +16,14 @@ use webex_tokend::domain::grant::State;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Came;
 use webex_tokend::store::Note;
+use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::moody::MoodyStore;
+use crate::support::between::Verb;
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::moody::MoodyStore;
+use crate::support::moody::NOTES;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
@@ -227,15 +229,15 @@ async fn the_note_is_written_when_the_breaker_turns_and_not_otherwise() {
     sleep(2 * DAY).await;
     world.start(false).await;
     sleep(3 * DAY).await;
-    assert_eq!(store.notes.load(Ordering::SeqCst), 1, "the policy's only");
+    assert_eq!(store.asked(&[Verb::Remember]), 1, "the policy's only");
     world.model().fault(fault(None, down()));
     sleep(2 * DAY).await;
     world.model().clear_faults();
     sleep(2 * DAY).await;
-    let opened = store.notes.load(Ordering::SeqCst) - 1;
+    let opened = store.asked(&[Verb::Remember]) - 1;
     assert!((4..60).contains(&opened), "{opened}: one for each probe that failed, one for the end");
     sleep(5 * DAY).await;
-    assert_eq!(store.notes.load(Ordering::SeqCst) - 1, opened);
+    assert_eq!(store.asked(&[Verb::Remember]) - 1, opened);
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,13 +246,13 @@ async fn a_store_that_keeps_no_notes_does_not_stop_the_breaker() {
     let mut world = World::on(store.clone(), settings(30), POLICY, PACE);
     world.consents(30).await;
     sleep(2 * DAY).await;
-    MoodyStore::set(&store.no_notes, true);
+    store.fails(&NOTES, StoreError::ReadOnly);
     world.model().fault(fault(None, wait("7200")));
     world.start(false).await;
     sleep(HOUR).await;
     assert_eq!(world.cause(), Some(Cause::Busy));
     assert!(world.attempts() <= 16, "{}", world.attempts());
-    MoodyStore::set(&store.no_notes, false);
+    store.is_well();
     sleep(HOUR).await;
     let text = world.store.recall(Note::Breaker).await.unwrap().unwrap();
     assert!(text.starts_with("open busy"), "it is kept when the store is well again: {text}");

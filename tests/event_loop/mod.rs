@@ -2,7 +2,6 @@
 
 mod breaker;
 mod faults;
-mod moody;
 mod pace;
 mod store;
 mod store_trouble;

@@ -1,6 +1,5 @@
 //! The loop and its store: trouble at start and later, what readers see, and two who write about one person.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -12,9 +11,13 @@ use webex_tokend::consent::Offered;
 use webex_tokend::domain::grant::State;
 use webex_tokend::refresh::Came;
 use webex_tokend::store::Saved;
+use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::moody::MoodyStore;
+use crate::support::between::Verb;
+use crate::support::moody::MoodyStore;
+use crate::support::moody::NOTES;
+use crate::support::moody::WRITES;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
@@ -29,13 +32,13 @@ async fn a_store_that_cannot_be_written_is_not_hammered_and_nothing_is_sent() {
     let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
     world.consents(3).await;
     sleep(2 * DAY).await;
-    MoodyStore::set(&store.read_only, true);
+    store.fails(&WRITES, StoreError::ReadOnly);
     world.start(false).await;
     sleep(10 * MINUTE).await;
-    let claims = store.claims.load(Ordering::SeqCst);
+    let claims = store.asked(&[Verb::ClaimDue]);
     assert!((2..=21).contains(&claims), "{claims} claims in ten minutes");
     assert_eq!(world.model().counters().refreshes.attempts, 0);
-    MoodyStore::set(&store.read_only, false);
+    store.is_well();
     sleep(MINUTE).await;
     assert_eq!(world.model().counters().refreshes.renewed, 3);
 }
@@ -46,12 +49,12 @@ async fn what_a_start_could_not_prepare_is_done_at_a_later_wake() {
     let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
     world.consents(3).await;
     sleep(HOUR).await;
-    MoodyStore::set(&store.no_notes, true);
+    store.fails(&NOTES, StoreError::ReadOnly);
     world.start(true).await;
     sleep(30 * MINUTE).await;
     assert_eq!(world.model().counters().refreshes.attempts, 0, "nobody is due yet");
     world.consent(1).await;
-    MoodyStore::set(&store.no_notes, false);
+    store.is_well();
     sleep(HOUR).await;
     let starts: Vec<usize> = (0..3).map(|person| world.starts(person).len()).collect();
     assert_eq!(starts, [1, 0, 1], "all but the one who consented since the start");

@@ -1,6 +1,5 @@
 //! Clocks that jump: neither a storm nor starvation.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::Level;
@@ -11,11 +10,14 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Policy;
+use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::event_loop::moody::MoodyStore;
+use crate::support::between::Verb;
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::moody::MoodyStore;
+use crate::support::moody::WRITES;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
@@ -192,12 +194,12 @@ async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwh
     world.start(false).await;
     sleep(5 * HOUR).await;
     let before = world.grant(0).await;
-    MoodyStore::set(&store.read_only, true);
+    store.fails(&WRITES, StoreError::ReadOnly);
     world.clock.set_by(-2 * DAY_MS);
     sleep(5 * MINUTE).await;
     world.clock.set_by(-3 * DAY_MS);
     sleep(5 * MINUTE).await;
-    MoodyStore::set(&store.read_only, false);
+    store.is_well();
     world.model().fault(Fault {
         on: Endpoint::AccessToken,
         person: None,
@@ -258,7 +260,7 @@ async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
     world.consents(3).await;
     world.start(false).await;
     sleep(5 * HOUR).await;
-    MoodyStore::set(&store.read_only, true);
+    store.fails(&WRITES, StoreError::ReadOnly);
     world.clock.set_by(-2 * DAY_MS);
     listen_here();
     sleep(10 * MINUTE).await;
@@ -267,7 +269,7 @@ async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
         told.iter().all(|(level, _)| *level > Level::Error),
         "the store tells its trouble itself: {told:?}"
     );
-    let tries = store.revisions.load(Ordering::SeqCst);
+    let tries = store.asked(&[Verb::Revise]);
     assert!((1..=22).contains(&tries), "{tries} tries in ten minutes");
 }
 
@@ -279,7 +281,7 @@ async fn a_stop_does_not_wait_until_everything_is_mended() {
     world.start(false).await;
     sleep(HOUR).await;
     world.clock.set_by(-2 * DAY_MS);
-    let before = store.revisions.load(Ordering::SeqCst);
+    let before = store.asked(&[Verb::Revise]);
     world.stop().await;
-    assert_eq!(store.revisions.load(Ordering::SeqCst), before, "the next start goes on");
+    assert_eq!(store.asked(&[Verb::Revise]), before, "the next start goes on");
 }

@@ -4,10 +4,12 @@
 //! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
 //! again and again until [`HANGS`] is over.
 
+pub(crate) mod between;
 pub(crate) mod crowd;
 mod daemon;
 mod ear;
 mod log;
+pub(crate) mod moody;
 mod ports;
 mod store;
 mod visitor;

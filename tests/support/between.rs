@@ -1,0 +1,152 @@
+//! A store with something between it and whoever asks it: here, and nowhere else, every verb is handed on.
+
+use std::sync::Arc;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Answer;
+use webex_tokend::store::Ask;
+use webex_tokend::store::Bookmark;
+use webex_tokend::store::Census;
+use webex_tokend::store::Claim;
+use webex_tokend::store::Claims;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Counts;
+use webex_tokend::store::Cursor;
+use webex_tokend::store::Day;
+use webex_tokend::store::Fence;
+use webex_tokend::store::Lease;
+use webex_tokend::store::Note;
+use webex_tokend::store::Page;
+use webex_tokend::store::Past;
+use webex_tokend::store::Revision;
+use webex_tokend::store::Saved;
+use webex_tokend::store::Store;
+
+/// What a store is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    SaveConsent,
+    ClaimDue,
+    ClaimOne,
+    Commit,
+    Find,
+    Resolve,
+    List,
+    Forget,
+    NextWake,
+    Revise,
+    Census,
+    Counts,
+    History,
+    Calendar,
+    Latest,
+    Settle,
+    Recall,
+    Remember,
+    Check,
+    Prove,
+}
+
+/// Stands between a store and whoever asks it.
+pub(crate) trait Between: Send + Sync {
+    /// One verb, about this person if it is about one; `work` asks the store itself.
+    fn verb<'a, T: Send + 'static>(
+        &'a self,
+        verb: Verb,
+        person: Option<&PersonId>,
+        work: impl FnOnce() -> Answer<'a, T> + Send + 'a,
+    ) -> Answer<'a, T>;
+}
+
+/// A store, seen through what stands before it.
+pub(crate) struct Behind<B> {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) between: B,
+}
+
+impl<B: Between> Store for Behind<B> {
+    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+        self.between
+            .verb(Verb::SaveConsent, Some(&grant.person.id.clone()), move || self.store.save_consent(grant))
+    }
+
+    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+        self.between.verb(Verb::ClaimDue, None, move || self.store.claim_due(ask))
+    }
+
+    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+        self.between.verb(Verb::ClaimOne, Some(&person.clone()), move || self.store.claim_one(person, lease))
+    }
+
+    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+        self.between
+            .verb(Verb::Commit, Some(&grant.person.id.clone()), move || self.store.commit(fence, grant))
+    }
+
+    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+        self.between.verb(Verb::Find, Some(&person.clone()), move || self.store.find(person))
+    }
+
+    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+        self.between.verb(Verb::Resolve, None, move || self.store.resolve(email))
+    }
+
+    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+        self.between.verb(Verb::List, None, move || self.store.list(page))
+    }
+
+    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+        self.between.verb(Verb::Forget, Some(&person.clone()), move || self.store.forget(person))
+    }
+
+    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
+        self.between.verb(Verb::NextWake, None, move || self.store.next_wake())
+    }
+
+    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
+        self.between.verb(Verb::Revise, None, move || self.store.revise(after, limit, revision))
+    }
+
+    fn census(&self) -> Answer<'_, Census> {
+        self.between.verb(Verb::Census, None, move || self.store.census())
+    }
+
+    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+        self.between.verb(Verb::Counts, None, move || self.store.counts(now))
+    }
+
+    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
+        self.between.verb(Verb::History, None, move || self.store.history(since))
+    }
+
+    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
+        self.between.verb(Verb::Calendar, None, move || self.store.calendar(now, days))
+    }
+
+    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
+        self.between.verb(Verb::Latest, None, move || self.store.latest())
+    }
+
+    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+        self.between.verb(Verb::Settle, None, move || self.store.settle(now, lease_end))
+    }
+
+    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
+        self.between.verb(Verb::Recall, None, move || self.store.recall(note))
+    }
+
+    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
+        self.between.verb(Verb::Remember, None, move || self.store.remember(note, text))
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        self.between.verb(Verb::Check, None, move || self.store.check())
+    }
+
+    fn prove(&self) -> Answer<'_, ()> {
+        self.between.verb(Verb::Prove, None, move || self.store.prove())
+    }
+}
