@@ -1,5 +1,7 @@
 //! A store that forgets at the end of the process: `TOKEND_STORE_URL=memory:`, and tests in virtual time.
 
+mod turns;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -36,6 +38,7 @@ use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::memory::turns::Turns;
 use crate::store::overview;
 
 /// Grants in a map behind a lock that is never held across a wait.
@@ -45,6 +48,7 @@ pub struct MemoryStore(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     rows: BTreeMap<PersonId, Row>,
+    turns: Turns,
     serials: i64,
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
@@ -70,10 +74,10 @@ impl MemoryStore {
     /// What opening an embedded store does: claims left open by a process that is gone are due again at `now`. For
     /// simulations, in which a memory outlives its process.
     pub fn reopen(&self, now: UnixTime) {
-        for row in self.lock().rows.values_mut().filter(|row| row.claimed) {
+        self.lock().change_claimed(|row| {
             row.claimed = false;
             row.grant.next = Next::at(now);
-        }
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -91,36 +95,55 @@ impl Inner {
         self.latest = self.latest.max(Some(at));
     }
 
+    /// Changes a row, and with it its place in every order.
+    fn change<T>(&mut self, person: &PersonId, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
+        let row = self.rows.get_mut(person)?;
+        self.turns.take(row.fence.serial, &row.grant);
+        let done = work(row);
+        self.turns.put(row.fence.serial, &row.grant);
+        Some(done)
+    }
+
+    fn change_claimed(&mut self, work: impl Fn(&mut Row)) {
+        let claimed = self.rows.iter().filter(|(_, row)| row.claimed).map(|(person, _)| person.clone());
+        for person in claimed.collect::<Vec<_>>() {
+            self.change(&person, &work);
+        }
+    }
+
     fn save_consent(&mut self, grant: Grant) -> Saved {
         self.stamp(grant.last.at);
-        if let Some(row) = self.rows.get_mut(&grant.person.id) {
-            let kept_at = row.grant.obtained_at;
-            if kept_at > grant.obtained_at && kept_at <= grant.last.at {
-                return Saved::Older;
-            }
+        let Some(kept) = self.rows.get(&grant.person.id) else {
+            self.serials += 1;
+            let fence = Fence { serial: self.serials, version: 1, attempt: 0 };
+            self.turns.put(fence.serial, &grant);
+            self.rows.insert(grant.person.id.clone(), Row { grant, fence, claimed: false });
+            return Saved::New;
+        };
+        let kept_at = kept.grant.obtained_at;
+        if kept_at > grant.obtained_at && kept_at <= grant.last.at {
+            return Saved::Older;
+        }
+        let person = grant.person.id.clone();
+        self.change(&person, |row| {
             row.grant = grant;
             row.fence.version += 1;
             row.claimed = false;
-            return Saved::Replaced;
-        }
-        self.serials += 1;
-        let fence = Fence { serial: self.serials, version: 1, attempt: 0 };
-        self.rows.insert(grant.person.id.clone(), Row { grant, fence, claimed: false });
-        Saved::New
+        });
+        Saved::Replaced
     }
 
     fn claim_due(&mut self, ask: &Ask) -> Claims {
-        let mut due: Vec<&mut Row> = self
-            .rows
-            .values_mut()
-            .filter(|row| row.grant.next.due_at <= ask.due_by && !ask.except.contains(&row.grant.person.id))
-            .collect();
-        due.sort_by_key(|row| {
-            let failures = if ask.healthiest_first { row.grant.failures } else { 0 };
-            (failures, row.grant.tokens.expires_at, row.fence.serial)
-        });
-        due.truncate(ask.limit);
-        let claims: Vec<Claim> = due.into_iter().map(|row| row.claim(ask.lease.end)).collect();
+        let mut due: Vec<PersonId> = {
+            let free = self.turns.due(ask.due_by).filter(|person| !ask.except.contains(person));
+            free.take(if ask.healthiest_first { usize::MAX } else { ask.limit }).cloned().collect()
+        };
+        if ask.healthiest_first {
+            due.sort_by_key(|person| self.rows.get(person).map(|row| row.grant.failures));
+            due.truncate(ask.limit);
+        }
+        let claims: Vec<Claim> =
+            due.iter().filter_map(|person| self.change(person, |row| row.claim(ask.lease.end))).collect();
         if !claims.is_empty() {
             self.stamp(ask.lease.now);
         }
@@ -128,10 +151,18 @@ impl Inner {
     }
 
     fn claim_one(&mut self, person: &PersonId, lease: &Lease) -> Option<Claim> {
-        let free = |row: &&mut Row| !row.claimed || row.grant.next.due_at <= lease.now;
-        let claim = self.rows.get_mut(person).filter(free).map(|row| row.claim(lease.end))?;
+        let row = self.rows.get(person)?;
+        if row.claimed && row.grant.next.due_at > lease.now {
+            return None;
+        }
         self.stamp(lease.now);
-        Some(claim)
+        self.change(person, |row| row.claim(lease.end))
+    }
+
+    fn forget(&mut self, person: &PersonId) -> bool {
+        let Some(row) = self.rows.remove(person) else { return false };
+        self.turns.take(row.fence.serial, &row.grant);
+        true
     }
 
     fn resolve(&self, email: &Email) -> Option<PersonId> {
@@ -190,34 +221,35 @@ impl Inner {
     }
 
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
-        match self.rows.get_mut(&grant.person.id) {
-            Some(row) if row.fence == fence && row.claimed => {
-                let (at, person) = (grant.last.at, row.grant.person.clone());
-                row.grant = Grant { person, ..grant };
-                row.fence.version += 1;
-                row.claimed = false;
-                let last = row.grant.last.clone();
-                self.stamp(at);
-                self.note_refresh(&last);
-                Committed::Kept
-            }
-            _ => Committed::Superseded,
+        let (last, id) = (grant.last.clone(), grant.person.id.clone());
+        if self.rows.get(&id).is_none_or(|row| row.fence != fence || !row.claimed) {
+            return Committed::Superseded;
         }
+        self.change(&id, |row| {
+            let person = row.grant.person.clone();
+            row.grant = Grant { person, ..grant };
+            row.fence.version += 1;
+            row.claimed = false;
+        });
+        self.stamp(last.at);
+        self.note_refresh(&last);
+        Committed::Kept
     }
 
     fn revise(&mut self, after: Cursor, limit: u32, revision: &Revision) -> Option<Cursor> {
-        let mut rows: Vec<&mut Row> =
-            self.rows.values_mut().filter(|row| row.fence.serial > after.0).collect();
-        rows.sort_by_key(|row| row.fence.serial);
-        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let last = rows.last().map(|row| Cursor(row.fence.serial));
-        for row in rows.into_iter().filter(|row| !row.claimed) {
-            let mut revised = row.grant.clone();
+        let rows = self.rows.values().filter(|row| row.fence.serial > after.0);
+        let mut part: Vec<(i64, PersonId)> =
+            rows.map(|row| (row.fence.serial, row.grant.person.id.clone())).collect();
+        part.sort_unstable();
+        part.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        for (_, id) in &part {
+            let Some(row) = self.rows.get(id).filter(|row| !row.claimed) else { continue };
+            let (mut revised, person) = (row.grant.clone(), row.grant.person.clone());
             if revision(&mut revised) {
-                row.grant = Grant { person: row.grant.person.clone(), ..revised };
+                self.change(id, |row| row.grant = Grant { person, ..revised });
             }
         }
-        last
+        part.last().map(|(serial, _)| Cursor(*serial))
     }
 }
 
@@ -261,11 +293,11 @@ impl Store for MemoryStore {
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
-        self.answer(|inner| inner.rows.remove(&person).is_some())
+        self.answer(|inner| inner.forget(&person))
     }
 
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
-        self.answer(|inner| inner.rows.values().map(|row| row.grant.next.wake_at).min())
+        self.answer(|inner| inner.turns.next_wake())
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
@@ -302,9 +334,7 @@ impl Store for MemoryStore {
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
         self.answer(|inner| {
             inner.latest = inner.latest.map(|latest| latest.min(now));
-            for row in inner.rows.values_mut().filter(|row| row.claimed) {
-                row.grant.next = row.grant.next.no_later_than(lease_end);
-            }
+            inner.change_claimed(|row| row.grant.next = row.grant.next.no_later_than(lease_end));
         })
     }
 

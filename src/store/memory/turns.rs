@@ -1,0 +1,75 @@
+//! Whose turn it is, kept in order: a claim costs what it takes, not what is due or stored.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+
+/// When something is to be done with one grant. Of two of one moment the one that was there first goes first.
+#[derive(Clone, Debug)]
+struct Turn {
+    serial: i64,
+    person: PersonId,
+    due_at: UnixTime,
+    expires_at: UnixTime,
+}
+
+/// Every grant is in exactly one of `due` and `later`, and in `wakes`.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Up to when `due` is complete.
+    due_by: Option<UnixTime>,
+    /// Those due by then, least life left first.
+    due: BTreeMap<(UnixTime, i64), Turn>,
+    /// The others, by when they are due.
+    later: BTreeMap<(UnixTime, i64), Turn>,
+    wakes: BTreeSet<(UnixTime, i64)>,
+}
+
+impl Turns {
+    /// A grant comes, or has been changed.
+    pub(super) fn put(&mut self, serial: i64, grant: &Grant) {
+        self.wakes.insert((grant.next.wake_at, serial));
+        self.sort(Turn {
+            serial,
+            person: grant.person.id.clone(),
+            due_at: grant.next.due_at,
+            expires_at: grant.tokens.expires_at,
+        });
+    }
+
+    /// A grant goes, or is about to be changed; as it was put.
+    pub(super) fn take(&mut self, serial: i64, grant: &Grant) {
+        self.wakes.remove(&(grant.next.wake_at, serial));
+        self.due.remove(&(grant.tokens.expires_at, serial));
+        self.later.remove(&(grant.next.due_at, serial));
+    }
+
+    pub(super) fn next_wake(&self) -> Option<UnixTime> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// Who is due, least life left first.
+    pub(super) fn due(&mut self, due_by: UnixTime) -> impl Iterator<Item = &PersonId> {
+        // Another moment: what has become due since is sorted in. After a set-back clock, everything is.
+        if self.due_by > Some(due_by) {
+            self.later.extend(std::mem::take(&mut self.due).into_values().map(|t| ((t.due_at, t.serial), t)));
+        }
+        self.due_by = Some(due_by);
+        while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= due_by) {
+            let turn = first.remove();
+            self.sort(turn);
+        }
+        self.due.values().map(|turn| &turn.person)
+    }
+
+    fn sort(&mut self, turn: Turn) {
+        if Some(turn.due_at) <= self.due_by {
+            self.due.insert((turn.expires_at, turn.serial), turn);
+        } else {
+            self.later.insert((turn.due_at, turn.serial), turn);
+        }
+    }
+}
