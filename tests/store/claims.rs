@@ -98,6 +98,26 @@ pub(super) async fn nothing_is_claimed_before_it_is_due(store: Arc<dyn Store>) {
     assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
 }
 
+pub(super) async fn a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward(
+    store: Arc<dyn Store>,
+) {
+    let due = |name: &str, lives: i64, due: i64| {
+        let mut grant = living(name, lives);
+        grant.next = Next::at(at(due));
+        grant
+    };
+    keep(&*store, [due("ada", 1, 50), due("eve", 90, 0), due("joe", 2, 100), due("kim", 80, -5)]).await;
+    let next = async |due_by: i64| {
+        let ask = Ask { due_by: at(due_by), limit: 1, lease: lease(1000), ..ask(0) };
+        claim_names(&*store, ask).await.concat()
+    };
+    assert_eq!(next(60).await, "ada");
+    keep(&*store, [due("lea", 3, 30), due("pam", 85, 0)]).await;
+    assert_eq!(next(0).await, "kim", "the others are not due any more");
+    assert_eq!([next(0).await, next(0).await, next(0).await], ["pam", "eve", ""]);
+    assert_eq!([next(100).await, next(100).await, next(100).await], ["joe", "lea", ""]);
+}
+
 pub(super) async fn a_claimed_grant_is_kept_from_others_until_its_lease_ends(store: Arc<dyn Store>) {
     keep(&*store, [grant("ada")]).await;
     let first = claim_one(&*store, 0).await;

@@ -59,6 +59,7 @@ on_both_stores! {
         a_probe_takes_those_with_the_fewest_failures_first,
         those_whom_the_asker_is_still_at_work_on_are_left_out,
         nothing_is_claimed_before_it_is_due,
+        a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward,
         a_claimed_grant_is_kept_from_others_until_its_lease_ends,
         a_claim_of_nobody_answers_nothing,
         a_claim_shows_the_grant_as_it_stood,

@@ -68,3 +68,60 @@ impl Hand {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::store::Lease;
+    use crate::store::seal::Sealer;
+
+    fn ask(due_by: i64) -> Ask {
+        let lease = Lease { now: UnixTime(due_by), owner: String::new(), end: UnixTime(i64::MAX) };
+        Ask { lease, due_by: UnixTime(due_by), limit: 1, except: Vec::new(), healthiest_first: false }
+    }
+
+    /// What is dealt for is all that is read here: a table of that much is enough.
+    fn due_at(times: &[i64]) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        let schema = "CREATE TABLE grants (serial INTEGER PRIMARY KEY, integration TEXT, due_at INTEGER, \
+             expires_at INTEGER); CREATE INDEX grants_due ON grants (integration, due_at, expires_at);";
+        db.execute_batch(schema).unwrap();
+        for (serial, due_at) in times.iter().enumerate() {
+            let row = params![i64::try_from(serial).unwrap(), due_at];
+            db.execute("INSERT INTO grants VALUES (?1, 'id', ?2, 9)", row).unwrap();
+        }
+        db
+    }
+
+    #[test]
+    fn a_moment_is_dealt_for_once_and_another_one_anew_ahead_or_back() {
+        let db = due_at(&[10, 20, 5, 30]);
+        let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
+        let (hand, history_damaged) = (Mutex::default(), AtomicBool::default());
+        let shelf = Shelf { integration: "id".to_owned(), sealer, hand, history_damaged };
+        let mut hand = Hand::default();
+        let mut take = |due_by| {
+            hand.begin(&db, &shelf, &ask(due_by)).unwrap();
+            let taken = hand.next(&db, &shelf, &ask(due_by)).unwrap();
+            (taken, hand.serials.len(), hand.dealt)
+        };
+        assert_eq!(take(20), (Some(0), 2, true));
+        assert_eq!(take(20), (Some(1), 1, false), "what was dealt is still good");
+        assert_eq!(take(15), (Some(0), 1, true), "a clock set back: those who were due then");
+        assert_eq!(take(15), (Some(2), 0, false), "and not again at each claim");
+        assert_eq!(take(30), (Some(0), 3, true));
+    }
+
+    #[test]
+    fn whoever_becomes_due_tears_a_hand_up_and_nobody_else_does() {
+        let mut hand = Hand { due_by: Some(UnixTime(20)), serials: [1, 2].into(), dealt: true };
+        hand.written(UnixTime(21));
+        assert_eq!(hand.serials.len(), 2);
+        hand.written(UnixTime(20));
+        assert_eq!((hand.due_by, hand.serials.len()), (None, 0));
+    }
+}

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
@@ -74,6 +75,8 @@ struct Shelf {
     sealer: Arc<Sealer>,
     /// The writer's alone; behind a lock only because the readers share the shelf.
     hand: Mutex<Hand>,
+    /// Refreshes are not counted any more: nothing can be kept together with what touches a damaged page.
+    history_damaged: AtomicBool,
 }
 
 impl Shelf {
@@ -97,7 +100,12 @@ impl SqliteStore {
         let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
         let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
         let (integration, hand) = (integration.to_owned(), Mutex::new(Hand::default()));
-        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hand };
+        let shelf = Shelf {
+            integration,
+            sealer: opened.sealer.clone(),
+            hand,
+            history_damaged: AtomicBool::new(false),
+        };
         let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (shelf, place) = (Arc::new(shelf), opened.place);
         let store = Self { threads, shelf, place, condition, _owner: opened.owner };

@@ -1,5 +1,6 @@
 //! The store's verbs in SQL. Each runs inside a transaction of the writer, or on a reader.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -185,12 +186,15 @@ pub(super) fn commit(
     }
     shelf.hand().written(grant.next.due_at);
     stamp(db, shelf, grant.last.at)?;
-    match overview::note_refresh(db, shelf, &grant.last) {
-        // A number is not worth a token: SQLite takes back this one statement, and the token is kept.
-        Err(StoreError::Corrupt(why)) => {
-            log::debug!("the history is damaged ({why}); it leaves this refresh out")
-        }
-        noted => noted?,
+    // A number is not worth a token. But once SQLite has met damage in a transaction, it keeps nothing of it, whatever is
+    // taken back: this commit has to be tried again, and goes without the history then.
+    if !shelf.history_damaged.load(Ordering::Relaxed) {
+        overview::note_refresh(db, shelf, &grant.last).inspect_err(|why| {
+            if matches!(why, StoreError::Corrupt(_)) {
+                shelf.history_damaged.store(true, Ordering::Relaxed);
+                log::error!("the history is damaged ({why}); until the next start it leaves refreshes out");
+            }
+        })?;
     }
     Ok(Committed::Kept)
 }
