@@ -5,6 +5,9 @@ use std::sync::Arc;
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::StoreError;
 
@@ -80,4 +83,24 @@ async fn a_panic_in_ones_refresh_holds_up_nobody_and_is_made_good_when_its_lease
     sleep(2 * HOUR).await;
     assert!(world.grant(0).await.renewed_at > before.renewed_at + DAY);
     assert!(world.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause() {
+    let (mut world, store) = world(5).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    world.start(false).await;
+    sleep(MINUTE / 2).await;
+    let refresher = world.refresher.clone().unwrap();
+    assert!(refresher.pause().is_some(), "Webex has asked to wait");
+    world.model().clear_faults();
+    let mut probes = 0;
+    store.plans(move |verb, _| {
+        probes += u32::from(verb == Verb::ClaimDue);
+        if verb == Verb::ClaimDue && probes <= 2 { Mood::Unreadable } else { Mood::Well }
+    });
+    sleep(MINUTE).await;
+    assert_eq!(refresher.pause(), None, "two did not open, the third was the probe");
+    assert!(world.model().counters().refreshes.renewed > 0);
 }

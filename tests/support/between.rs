@@ -1,5 +1,6 @@
 //! A store with something between it and whoever asks it: here, and nowhere else, every verb is handed on.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use webex_tokend::domain::grant::Grant;
@@ -52,8 +53,9 @@ pub(crate) enum Verb {
 
 /// Stands between a store and whoever asks it.
 pub(crate) trait Between: Send + Sync {
-    /// One verb, about this person if it is about one; `work` asks the store itself.
-    fn verb<'a, T: Send + 'static>(
+    /// One verb, about this person if it is about one; `work` asks the store itself. `T` is what the verb answers: whoever
+    /// wants to see or change that takes it as [`Any`].
+    fn verb<'a, T: Any + Send>(
         &'a self,
         verb: Verb,
         person: Option<&PersonId>,

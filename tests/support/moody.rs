@@ -1,5 +1,6 @@
 //! A store with moods: what it is told to do when it is asked for something.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::store::Answer;
+use webex_tokend::store::Claims;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 use webex_tokend::store::memory::MemoryStore;
@@ -39,6 +41,8 @@ pub(crate) enum Mood {
     Fails(StoreError),
     /// It does it, and the answer is on its way for so long.
     Late(Duration),
+    /// What it claims does not open.
+    Unreadable,
     /// The program itself is wrong.
     Panics,
 }
@@ -87,7 +91,7 @@ impl MoodyStore {
 }
 
 impl Between for Moods {
-    fn verb<'a, T: Send + 'static>(
+    fn verb<'a, T: Any + Send>(
         &'a self,
         verb: Verb,
         person: Option<&PersonId>,
@@ -102,6 +106,14 @@ impl Between for Moods {
                 let came = work().await;
                 sleep(by).await;
                 came
+            }),
+            Mood::Unreadable => Box::pin(async move {
+                let mut came = work().await?;
+                if let Some(claims) = (&mut came as &mut dyn Any).downcast_mut::<Claims>() {
+                    let persons = claims.claims.drain(..).map(|claim| claim.grant.person.id);
+                    claims.unreadable.extend(persons);
+                }
+                Ok(came)
             }),
             Mood::Panics => panic!("as the test wants it"),
         }
