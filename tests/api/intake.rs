@@ -16,6 +16,7 @@ use webex_sim::model::FaultKind;
 use super::world::Answer;
 use super::world::Way;
 use super::world::World;
+use crate::support::eventually;
 
 async fn begin(world: &World, asked: Value) -> Value {
     let begun = world.ask(Way::Control, Method::POST, "/logins", Some(asked)).await;
@@ -151,6 +152,29 @@ async fn a_good_grant_is_new_and_then_replaced() {
     }
     assert_eq!(world.refreshes(), 2);
     assert_eq!(world.get("/people/ada@example.com/token").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_grant_gives_way_to_one_that_came_while_webex_was_asked() {
+    let world = World::new().await;
+    let kind = FaultKind::Slow(Duration::from_millis(500));
+    world.sim.with(|webex| {
+        webex.fault(Fault { on: Endpoint::PeopleMe, person: None, times: Some(1), kind });
+    });
+    let now_ms = world.sim.now_ms();
+    let pair = world.sim.with(|webex| webex.mint(now_ms, 0));
+    let newer = async {
+        eventually("the grant is refreshed", || world.refreshes() == 1).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        world.keep(0, Duration::ZERO, |_| {}).await
+    };
+    let (imported, person) =
+        tokio::join!(import(&world, json!({"refresh_token": pair.refresh_token})), newer);
+    assert_eq!(imported["outcome"], "older", "{imported}");
+    assert!(imported["detail"].as_str().unwrap().contains("newer grant of this person stays"), "{imported}");
+    assert_eq!(imported["person"], world.get(&format!("/people/{person}")).await.json());
+    let token = world.get(&format!("/people/{person}/token")).await.json();
+    assert_ne!(token["access_token"], json!(pair.access_token), "the newer grant's is given");
 }
 
 #[tokio::test]

@@ -15,6 +15,10 @@ fn importing(request: &str, body: &str) -> (u16, Value) {
         body if !body.contains("refresh_token\":\"") => {
             (200, json!({ "outcome": "refused", "detail": "no refresh token", "person": null }))
         }
+        body if body.contains("older") => {
+            let ada = person("ada@example.com", "fresh");
+            (200, json!({ "outcome": "older", "detail": "a newer grant stays", "person": ada }))
+        }
         _ => (200, json!({ "outcome": "new", "detail": null, "person": person("ada@example.com", "fresh") })),
     }
 }
@@ -51,6 +55,18 @@ fn one_failure_does_not_keep_the_others_out() {
     let outcomes: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').nth(2)).collect();
     assert_eq!(outcomes, ["failed", "refused", "new"], "{ended:?}");
     assert!(ended.err.contains("2 of 3 were not imported"), "{ended:?}");
+}
+
+#[test]
+fn one_that_gives_way_to_a_newer_is_told_and_is_no_failure() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(importing);
+    desk.write("g.jsonl", "{\"refresh_token\":\"older\"}\n{\"refresh_token\":\"r\"}\n");
+    let out = desk.run("import g.jsonl").good();
+    let told: Vec<&str> = out.lines().collect();
+    assert!(told[0].starts_with("line 1: older ada@example.com"), "{out}");
+    assert!(told[0].contains("a newer grant stays"), "{out}");
+    assert!(told[1].starts_with("line 2: new "), "{out}");
 }
 
 #[test]
