@@ -10,7 +10,6 @@ mod tokens;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
-use std::process::Output;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -18,46 +17,11 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use self::daemon::Daemon;
+use crate::support::Ended;
 
 /// One temporary directory: the state directory, the working directory and the home of a command.
 struct Desk {
     dir: TempDir,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn good(self) -> String {
-        assert_eq!(self.code, 0, "{self:?}");
-        self.out
-    }
-
-    /// It failed with this code, one line on stderr, and nothing on stdout.
-    #[track_caller]
-    fn failed(self, code: i32, told: &str) {
-        assert_eq!(self.code, code, "{self:?}");
-        assert_eq!(self.out, "", "{self:?}");
-        assert!(self.err.contains(told), "{self:?}");
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
-    }
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
 }
 
 impl Desk {

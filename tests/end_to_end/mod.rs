@@ -9,7 +9,6 @@ mod refusals;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use webex_sim::Settings;
 use webex_sim::Sim;
 
 use crate::support::Daemon;
+use crate::support::Ended;
 use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::sim_with;
@@ -32,14 +32,6 @@ const GRACE: &str = "grace@example.com";
 struct Town {
     sim: Sim,
     daemon: Daemon,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Town {
@@ -82,32 +74,6 @@ impl Town {
     fn is_live(&self, token: &str) -> bool {
         let now_ms = self.sim.now_ms();
         self.sim.with(|webex| webex.is_live(token, now_ms))
-    }
-}
-
-impl Ended {
-    #[track_caller]
-    fn good(self) -> String {
-        assert_eq!(self.code, 0, "{self:?}");
-        self.out
-    }
-
-    /// It failed with this code, one line on stderr, and nothing on stdout.
-    #[track_caller]
-    fn failed(self, code: i32, told: &str) {
-        assert_eq!((self.code, self.out.as_str()), (code, ""), "{self:?}");
-        assert!(self.err.contains(told) && self.err.lines().count() == 1, "{self:?}");
-    }
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
     }
 }
 
