@@ -200,17 +200,7 @@ impl Breaker {
     /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
     pub fn admit(&mut self, now: UnixTime) -> Admission {
         self.forget_future(now);
-        let (until, trouble) = match &mut self.state {
-            State::Closed => return Admission::Go,
-            State::Open(trouble) => {
-                trouble.until = trouble.until.min(now + trouble.pause);
-                (trouble.until, *trouble)
-            }
-            State::Probing { patience, trouble } => {
-                *patience = (*patience).min(now + PROBE_PATIENCE);
-                (*patience, *trouble)
-            }
-        };
+        let Some((until, trouble)) = self.held(now) else { return Admission::Go };
         if now < until {
             return Admission::Hold(until);
         }
@@ -222,16 +212,27 @@ impl Breaker {
     /// never before its time, and seldom. It is in nobody's way: the probe may be sent beside it.
     pub fn admit_doubtful(&mut self, now: UnixTime) -> bool {
         let early = self.doubted_at.is_some_and(|at| at <= now && now < at + DOUBT_STEP);
-        let held = match self.state {
-            State::Closed => return false,
-            State::Open(trouble) => now < trouble.until.min(now + trouble.pause),
-            State::Probing { patience, .. } => now < patience.min(now + PROBE_PATIENCE),
-        };
+        let held = self.held(now).is_none_or(|(until, _)| now < until);
         if early || held {
             return false;
         }
         self.doubted_at = Some(now);
         true
+    }
+
+    /// Until when everybody waits, and why. A clock set back makes it no longer than it could be from now on.
+    fn held(&mut self, now: UnixTime) -> Option<(UnixTime, Trouble)> {
+        match &mut self.state {
+            State::Closed => None,
+            State::Open(trouble) => {
+                trouble.until = trouble.until.min(now + trouble.pause);
+                Some((trouble.until, *trouble))
+            }
+            State::Probing { patience, trouble } => {
+                *patience = (*patience).min(now + PROBE_PATIENCE);
+                Some((*patience, *trouble))
+            }
+        }
     }
 
     /// Whether the last run left a refused client, and nothing is known of the present one: it should not wait until

@@ -48,3 +48,29 @@ fn grants_that_failed_before_are_asked_about_seldom_and_beside_the_probe() {
     assert!(breaker.admit_doubtful(later + DOUBT_STEP));
     assert!(breaker.admit_doubtful(later + SECOND), "a clock set back does not hold the door");
 }
+
+#[test]
+fn nobody_needs_an_exception_where_nobody_waits() {
+    assert!(!Breaker::default().admit_doubtful(NOW));
+}
+
+#[test]
+fn a_clock_set_back_holds_nobody_who_is_asked_for_longer_than_a_pause() {
+    let mut breaker = refused();
+    let earlier = NOW - HOUR;
+    assert!(!breaker.admit_doubtful(earlier), "the pause begins anew");
+    assert!(breaker.admit_doubtful(earlier + MINUTE));
+    let mut probing = refused();
+    assert_eq!(probing.admit(NOW + MINUTE), Admission::Probe);
+    assert!(!probing.admit_doubtful(earlier));
+    assert!(probing.admit_doubtful(earlier + PROBE_PATIENCE));
+}
+
+#[test]
+fn a_refused_client_of_the_last_run_is_tried_once() {
+    let mut left = Breaker::from_text(&refused().to_text(), NOW).unwrap();
+    assert!(left.is_untried());
+    assert_eq!(left.admit(NOW), Admission::Probe);
+    judge(&mut left, (1, Role::Probe), None, unauthorized(), NOW);
+    assert!(!left.is_untried(), "the present one is known now");
+}
