@@ -60,4 +60,14 @@ mod tests {
         assert!(redeemed.redeem(&honest, deadline + Duration::from_secs(1), now));
         assert!(!redeemed.redeem(&honest, deadline + Duration::from_secs(1), now));
     }
+
+    #[test]
+    fn a_state_is_forgotten_after_its_ticket_has_ended() {
+        let (redeemed, now) = (Redeemed::default(), UnixTime(1));
+        let deadline = now + Duration::from_secs(60);
+        assert!(redeemed.redeem(&Secret::new("old".to_owned()), deadline, now));
+        let later = deadline + Duration::from_secs(1);
+        assert!(redeemed.redeem(&Secret::new("new".to_owned()), later, later));
+        assert_eq!(redeemed.0.lock().unwrap().len(), 1);
+    }
 }

@@ -79,3 +79,38 @@ impl Gate {
         (!known).then_some(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::breaker::Cause;
+    use crate::store::memory::MemoryStore;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000_000);
+
+    fn open(cause: &str) -> String {
+        format!("open {cause} {} {} 1", NOW.0, NOW.0 + 60_000)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_while_all_is_well_and_nothing_is_known() {
+        let (gate, store) = (Gate::default(), MemoryStore::new());
+        gate.keep(&store).await;
+        assert_eq!(store.recall(Note::Breaker).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn what_this_run_has_met_stands_and_what_the_last_one_left_is_read_once() {
+        let (gate, store) = (Gate::default(), MemoryStore::new());
+        store.remember(Note::Breaker, open("busy")).await.unwrap();
+        *gate.breaker() = Breaker::from_text(&open("many_failing"), NOW).unwrap();
+        gate.recall(&store, NOW).await.unwrap();
+        assert_eq!(gate.breaker().trouble(), Some(Cause::ManyFailing));
+        *gate.breaker() = Breaker::default();
+        gate.recall(&store, NOW).await.unwrap();
+        assert_eq!(gate.breaker().trouble(), Some(Cause::Busy), "where there is none, the last run's");
+        *gate.breaker() = Breaker::default();
+        gate.recall(&store, NOW).await.unwrap();
+        assert_eq!(gate.breaker().trouble(), None, "it is over since");
+    }
+}
