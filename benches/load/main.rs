@@ -1,0 +1,81 @@
+//! What the daemon does in a second, against the bare thing on the same machine in the same run.
+//!
+//! ```text
+//! cargo bench --bench load                    everything, minutes to an hour
+//! cargo bench --bench load -- passes reads    these sections
+//! cargo bench --bench load -- --small         everything with small numbers
+//! cargo test --bench load                     the same in a debug build: asserts counts, prints no times
+//! ```
+//!
+//! The real daemon runs as a process of its own; the simulated Webex and the load run in this one; the bare servers
+//! that it is compared with run as further processes of this program. Sections: `passes`, `reads`, `handshakes`,
+//! `consents`, `command`, `stored`.
+
+#![expect(clippy::print_stdout, reason = "the table is its purpose")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that fails ends")]
+#![expect(clippy::indexing_slicing, reason = "the same")]
+#![expect(clippy::excessive_nesting, reason = "tasks in loops in measurements")]
+#![expect(clippy::disallowed_methods, reason = "no daemon: its tasks and clocks are its own business")]
+
+mod bare;
+mod client;
+mod command;
+mod consents;
+mod crowd;
+mod daemon;
+mod figures;
+mod handshakes;
+mod passes;
+mod reads;
+#[path = "../stock.rs"]
+mod stock;
+mod stored;
+
+use figures::Table;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Small numbers: is it right, not how fast is it.
+    small: bool,
+}
+
+impl Size {
+    /// `full`, or a small number in its place.
+    fn of(self, full: usize, small: usize) -> usize {
+        if self.small { small } else { full }
+    }
+}
+
+const SECTIONS: [&str; 6] = ["passes", "reads", "handshakes", "consents", "command", "stored"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|word| word == bare::WORD) {
+        return bare::serve(&arguments[at + 1..]);
+    }
+    // Only `cargo bench` says `--bench`.
+    let measures = arguments.iter().any(|word| word == "--bench");
+    let size = Size { small: !measures || arguments.iter().any(|word| word == "--small") };
+    let named: Vec<&str> =
+        SECTIONS.into_iter().filter(|name| arguments.iter().any(|word| word == name)).collect();
+    let wanted = if named.is_empty() { SECTIONS.to_vec() } else { named };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run(&wanted, size));
+}
+
+async fn run(wanted: &[&str], size: Size) {
+    let mut table = Table::new(size.small);
+    for name in wanted {
+        match *name {
+            "passes" => passes::measure(&mut table, size).await,
+            "reads" => reads::measure(&mut table, size).await,
+            "handshakes" => handshakes::measure(&mut table, size).await,
+            "consents" => consents::measure(&mut table, size).await,
+            "command" => command::measure(&mut table, size).await,
+            _ => stored::measure(&mut table, size).await,
+        }
+    }
+    println!("{table}");
+}

@@ -1,0 +1,180 @@
+//! What stored grants cost while nothing is to be done with them: start, memory, wakes, bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::Ask;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Lease;
+use webex_tokend::store::Store;
+use webex_tokend::store::sqlite::SqliteStore;
+
+use crate::Size;
+use crate::client::Tls;
+use crate::client::Way;
+use crate::crowd;
+use crate::daemon::Daemon;
+use crate::daemon::Home;
+use crate::figures::Table;
+use crate::figures::Times;
+use crate::figures::float;
+use crate::figures::spoken;
+use crate::stock;
+
+const DUE: usize = 1_000;
+
+pub(crate) async fn measure(table: &mut Table, size: Size) {
+    let stocks: &[usize] = if size.small { &[0, 1_000] } else { &[0, 1_000, 100_000, 1_000_000] };
+    for people in stocks.iter().copied() {
+        let sim = crowd::sim(1, Duration::ZERO).await;
+        let home = Home::new(&sim);
+        let now = UnixTime(sim.now_ms());
+        {
+            let store = Arc::new(home.store(now));
+            let kept = stock::keep(&store, (0..people).map(|number| stock::stored(number, now))).await;
+            assert_eq!(store.census().await.unwrap().people, u64::try_from(kept).unwrap());
+        }
+        if people > 0 {
+            let bytes = home.stored_bytes() / u64::try_from(people).unwrap();
+            let shown = format!("{bytes} bytes a grant");
+            table.note(&format!("{people} stored: size of the store"), shown.clone(), "none set");
+            table.grows("size of the store", people, float(usize::try_from(bytes).unwrap()), shown);
+        }
+        starts(table, &home, people, size).await;
+        memory(table, &home, people).await;
+        let store = Arc::new(home.store(now));
+        idle_wakes(table, &store, people, now, size).await;
+        if people >= DUE {
+            busy_wakes(table, &store, people, now, size).await;
+        }
+        assert_eq!(store.census().await.unwrap().people, u64::try_from(people).unwrap());
+    }
+}
+
+/// From the start of the process to the answer, the first TLS handshake included.
+async fn starts(table: &mut Table, home: &Home, people: usize, size: Size) {
+    let mut times = Times::default();
+    for _ in 0..size.of(20, 1) {
+        let way = Way::Http1(Tls::new(home.port, &home.certificate_pem, "http/1.1", false));
+        let begun = Instant::now();
+        let daemon = home.spawn(&[]);
+        let mut client = loop {
+            match way.try_connect().await {
+                Ok(client) => break client,
+                Err(_) => tokio::time::sleep(Duration::from_micros(200)).await,
+            }
+        };
+        assert_eq!(client.get("/healthz", &[]).await.status, 200);
+        times.add(begun.elapsed());
+        drop(daemon);
+    }
+    let times = times.sorted();
+    let what = format!("{people} stored: process start to /healthz (p50 / p99 / p99.9)");
+    table.note(&what, times.spread(), "under 40 ms");
+    grew(table, "process start to /healthz, by what is stored", people, times.middle());
+}
+
+/// Notes a time at this many stored.
+fn grew(table: &mut Table, what: &str, people: usize, seconds: f64) {
+    if people > 0 {
+        table.grows(what, people, seconds, spoken(seconds));
+    }
+}
+
+async fn memory(table: &mut Table, home: &Home, people: usize) {
+    let daemon = home.start(&[]).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (all, _) = daemon.resident();
+    let target = if people == 0 { "under 12 MiB" } else { "under 64 MiB" };
+    let what = format!("{people} stored: resident memory, idle (of this its own, not mapped from files)");
+    table.note(&what, held(&daemon), target);
+    if people == 0 {
+        return;
+    }
+    let (all, shown) = (float(usize::try_from(all).unwrap()), held(&daemon));
+    table.grows("resident memory, idle, by what is stored", people, all, shown);
+    // Tokens of many persons, one after another: what the cache and SQLite keep.
+    let mut client = Way::Unix(home.control_socket()).connect().await;
+    for number in (0..people).step_by((people / 20_000).max(1)) {
+        let id = stock::stored(number, UnixTime(0)).person.id;
+        let answered = client.get(&format!("/api/v1/people/{id}/token"), &[]).await;
+        assert_eq!(answered.status, 200);
+    }
+    let what = format!("{people} stored: resident memory after reading up to 20,000 tokens");
+    table.note(&what, held(&daemon), target);
+}
+
+fn held(daemon: &Daemon) -> String {
+    let (all, own) = daemon.resident();
+    let [all, own] = [all, own].map(|bytes| {
+        let tenths = bytes * 10 / (1 << 20);
+        format!("{}.{} MiB", tenths / 10, tenths % 10)
+    });
+    format!("{all} ({own})")
+}
+
+/// What a wake asks of the store with nothing due.
+async fn idle_wakes(table: &mut Table, store: &SqliteStore, people: usize, now: UnixTime, size: Size) {
+    let mut times = Times::default();
+    for _ in 0..size.of(5_000, 20) {
+        let asked = Instant::now();
+        let claims = store.claim_due(ask(now, 16)).await.unwrap();
+        store.next_wake().await.unwrap();
+        times.add(asked.elapsed());
+        assert!(claims.claims.is_empty());
+    }
+    let times = times.sorted();
+    let what = format!("{people} stored: a wake with nothing due (p50 / p99 / p99.9)");
+    table.note(&what, times.spread(), "under 1 ms, at most 2x its cost at 1,000");
+    grew(table, "a wake with nothing due, by what is stored", people, times.middle());
+}
+
+/// What a wake asks of the store with a thousand due.
+async fn busy_wakes(table: &mut Table, store: &Arc<SqliteStore>, people: usize, now: UnixTime, size: Size) {
+    let mut times = Times::default();
+    for _ in 0..size.of(10, 1) {
+        let due = (0..DUE).map(|number| {
+            let mut grant = stock::stored(number * (people / DUE), now);
+            grant.next = Next::at(now);
+            grant
+        });
+        stock::keep(store, due).await;
+        let begun = Instant::now();
+        assert_eq!(one_pass(store, now).await, DUE);
+        times.add(begun.elapsed());
+    }
+    let times = times.sorted();
+    let what = format!("{people} stored: {DUE} due claimed and kept, 64 at a time (p50 / p99 / p99.9)");
+    table.note(&what, times.spread(), "grows with what is due");
+    grew(table, &format!("a wake with {DUE} due, by what is stored"), people, times.middle());
+}
+
+/// Claims whatever is due and keeps it again, renewed; how many these were.
+async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
+    let mut done = 0;
+    loop {
+        let claims = store.claim_due(ask(now, 64)).await.unwrap().claims;
+        if claims.is_empty() {
+            return done;
+        }
+        done += claims.len();
+        let mut commits = JoinSet::new();
+        for claim in claims {
+            let (store, mut grant) = (store.clone(), claim.grant);
+            grant.next = Next::at(now + stock::DAY);
+            commits.spawn(async move { store.commit(claim.fence, grant).await.unwrap() });
+        }
+        while let Some(committed) = commits.join_next().await {
+            assert_eq!(committed.unwrap(), Committed::Kept);
+        }
+    }
+}
+
+fn ask(now: UnixTime, limit: usize) -> Ask {
+    let lease = Lease { now, owner: "load".to_owned(), end: now + Duration::from_secs(600) };
+    Ask { lease, due_by: now, limit, except: Vec::new(), healthiest_first: false }
+}
