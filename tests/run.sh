@@ -132,6 +132,7 @@ section "format" cargo fmt --all --check
 section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 section "tests" cargo test --workspace --locked --quiet
 section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser:: --skip pictures_for_the_readme
+section "measurements, with small numbers" cargo test --workspace --locked --quiet --bench load --bench parts
 section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis
 section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python
 section "documentation" documentation
