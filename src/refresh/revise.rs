@@ -95,7 +95,7 @@ impl Refresher {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SetBack {
     pub(super) seen: Duration,
-    /// What the stored grants have been mended by. Those that were claimed meanwhile are left to whoever commits them.
+    /// What the stored grants have been mended by; what is in flight is mended by whoever commits it.
     pub(super) mended: Duration,
 }
 

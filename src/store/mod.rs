@@ -75,8 +75,9 @@ pub trait Store: Send + Sync {
     /// The earliest `wake_at` of all grants.
     fn next_wake(&self) -> Answer<'_, Option<UnixTime>>;
 
-    /// Shows up to `limit` unclaimed grants after the cursor to `revision` and keeps what it changes. Answers where to
-    /// go on; `None` at the end. The person stays. Long lists are revised in many short steps, so that others get their
+    /// Shows up to `limit` grants after the cursor to `revision` and keeps what it changes. Answers where to go on;
+    /// `None` at the end. The person stays, and so does the claim of a claimed one, with its lease: a claim whose holder
+    /// commits replaces what was revised, and one that nobody holds any more must not hide old dates. Long lists are revised in many short steps, so that others get their
     /// turn.
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>>;
 

@@ -10,6 +10,7 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Policy;
+use webex_tokend::store::Lease;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
@@ -84,6 +85,25 @@ async fn a_retry_comes_in_its_time_though_the_clock_was_set_back() {
     sleep(3 * MINUTE).await;
     assert_eq!(world.model().counters().refreshes.attempts, 2);
     assert_eq!(world.grant(0).await.failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_holds_any_more_hides_no_date_from_being_mended() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    let before = world.grant(0).await.tokens.expires_at;
+    let kind = FaultKind::Unavailable { status: 503, html: false };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    world.start(false).await;
+    sleep(DAY - 2 * MINUTE).await;
+    let now = world.now();
+    let lease = Lease { now, owner: "a claim that came to nothing".to_owned(), end: now + 30 * MINUTE };
+    assert!(world.store.claim_one(world.id(0), lease).await.unwrap().is_some());
+    world.clock.set_by(-30 * DAY_MS);
+    sleep(2 * HOUR).await;
+    let after = world.grant(0).await;
+    assert_ne!(after.failures, 0, "it was asked for since, in vain");
+    assert_eq!(after.tokens.expires_at, before - 30 * DAY);
 }
 
 #[tokio::test(start_paused = true)]

@@ -97,7 +97,7 @@ on_both_stores! {
         a_long_list_is_revised_in_steps,
         a_revision_keeps_only_what_it_says_it_changed,
         a_revision_keeps_every_field_but_the_person,
-        a_revision_leaves_claimed_grants_alone,
+        a_revision_of_a_claimed_grant_leaves_its_claim,
         a_revision_of_nothing_ends_at_once,
         claims_are_made_between_the_steps_of_a_revision;
 }

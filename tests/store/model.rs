@@ -150,7 +150,7 @@ impl Model {
         let mut last = None;
         for row in self.rows.iter_mut().filter(|row| row.fence.serial > after).take(limit as usize) {
             last = Some(Cursor(row.fence.serial));
-            if !row.claimed && (!odd_only || row.grant.failures % 2 == 1) {
+            if !odd_only || row.grant.failures % 2 == 1 {
                 row.grant.failures = failures;
             }
         }

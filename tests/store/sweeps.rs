@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use tokio::task::JoinSet;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
@@ -121,22 +120,29 @@ pub(super) async fn a_revision_keeps_every_field_but_the_person(store: Arc<dyn S
     }
 }
 
-pub(super) async fn a_revision_leaves_claimed_grants_alone(store: Arc<dyn Store>) {
+pub(super) async fn a_revision_of_a_claimed_grant_leaves_its_claim(store: Arc<dyn Store>) {
     let mut later = grant("eve");
     later.next = Next::at(at(5));
     keep(&*store, [grant("ada"), later]).await;
     let running = claim_one(&*store, 0).await;
+    let lease = found(&*store, "ada").await.next;
     let change = |grant: &mut Grant| {
-        grant.standing = Standing::ConsentNeeded;
+        grant.renewed_at = at(-7);
+        grant.next = Next::at(at(1));
         true
     };
-    assert_eq!(sweep(&*store, 10, change).await, [vec!["eve"]]);
-    assert_eq!(sweep(&*store, 1, change).await, [vec![], vec!["eve"]], "a claimed one is stepped over");
+    assert_eq!(sweep(&*store, 10, change).await, [vec!["ada", "eve"]]);
+    let revised = found(&*store, "ada").await;
+    assert_eq!(
+        (revised.renewed_at, revised.next),
+        (at(-7), lease),
+        "it is nobody else's before its lease ends"
+    );
+    assert_eq!(claim_names(&*store, ask(4)).await, ["eve"]);
 
     let outcome = renewed(&running.grant, 1);
     assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Kept));
-    assert_eq!(found(&*store, "ada").await, outcome);
-    assert_eq!(sweep(&*store, 10, |_| false).await, [vec!["ada", "eve"]], "the claim is over");
+    assert_eq!(found(&*store, "ada").await, outcome, "what is committed replaces what was revised");
 }
 
 pub(super) async fn a_revision_of_nothing_ends_at_once(store: Arc<dyn Store>) {

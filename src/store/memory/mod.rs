@@ -243,9 +243,10 @@ impl Inner {
         part.sort_unstable();
         part.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         for (_, id) in &part {
-            let Some(row) = self.rows.get(id).filter(|row| !row.claimed) else { continue };
+            let Some(row) = self.rows.get(id) else { continue };
             let (mut revised, person) = (row.grant.clone(), row.grant.person.clone());
             if revision(&mut revised) {
+                revised.next = if row.claimed { row.grant.next } else { revised.next };
                 self.change(id, |row| row.grant = Grant { person, ..revised });
             }
         }

@@ -41,14 +41,14 @@ const SET: &str = "access_token = :access_token, \
      renewed_at = :renewed_at, answered_at = :answered_at, expires_at = :expires_at, \
      refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, last_at = :last_at, \
      last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
-     wake_at = :wake_at, claim_owner = NULL";
+     wake_at = :wake_at";
 
 pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     stamp(db, shelf, grant.last.at)?;
     shelf.hand().written(grant.next.due_at);
     if let Some(known) = texts::known(db, shelf, &grant.person.id)? {
         let replace = format!(
-            "UPDATE grants SET {SET_PERSON}{SET}, version = version + 1 WHERE serial = :serial \
+            "UPDATE grants SET {SET_PERSON}{SET}, claim_owner = NULL, version = version + 1 WHERE serial = :serial \
              AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
         );
         if rows::write(db, &replace, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
@@ -175,7 +175,7 @@ pub(super) fn commit(
     grant: &Grant,
 ) -> Result<Committed, StoreError> {
     let sql = format!(
-        "UPDATE grants SET {SET}, version = version + 1 \
+        "UPDATE grants SET {SET}, claim_owner = NULL, version = version + 1 \
          WHERE serial = :serial AND integration = :integration AND person_id = :person_id \
          AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
     );
@@ -252,10 +252,12 @@ pub(super) fn revise(
         }
     }
     let last = found.last().map(|read| Cursor(read.fence.serial));
-    for read in found.into_iter().filter(|read| !read.claimed) {
+    for read in found {
         // One that does not open is the loop's to report when it is due.
         let Ok(mut grant) = read.grant else { continue };
+        let lease = grant.next;
         if revision(&mut grant) {
+            grant.next = if read.claimed { lease } else { grant.next };
             shelf.hand().written(grant.next.due_at);
             let update = format!("UPDATE grants SET {SET} WHERE serial = :serial");
             rows::write(db, &update, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
