@@ -246,14 +246,14 @@ impl Refresher {
     }
 
     async fn fly_one(&self, busy: Busy, forced: bool) {
-        let Ok(_place) = self.asked().acquire().await else { return };
+        let Ok(place) = self.asked().acquire().await else { return };
         // Before the claim, whose lease would run out while it waits.
         self.starts().mine().await;
         let person = busy.person().clone();
         let Some(role) = self.admit(&person, forced).await else { return };
         match self.claim_one(busy, role).await {
             Ok(Some(taken)) => {
-                self.send(taken).await;
+                self.send(taken, place).await;
                 return;
             }
             Ok(None) => {}

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 /// The operator's two numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// `EVENT_LOOP_CONCURRENCY`: refreshes in flight at once; at least 1.
+    /// `EVENT_LOOP_CONCURRENCY`: the loop's calls in flight at once; at least 1.
     pub at_once: usize,
     /// `EVENT_LOOP_MAX_PER_SECOND`: refreshes started per second; 0 is no cap.
     pub per_second: f64,
@@ -28,6 +28,12 @@ pub(super) struct Starts {
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Pace {
+    /// How many may be claimed, called or kept at once: some more than calls, so that each place is taken again as soon
+    /// as it is free. Few more: who is claimed waits for a place, and so does a reader of theirs.
+    pub(super) fn under_way(&self) -> usize {
+        self.at_once.saturating_add(self.at_once.div_ceil(4))
+    }
+
     /// How many may be claimed in one go.
     pub(super) fn handful(&self) -> usize {
         if self.per_second <= 0.0 {

@@ -71,7 +71,7 @@ impl Pass {
     /// Claims and starts as many as may run now, of those due at `due_by`.
     pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
         let parts = self.refresher.parts();
-        let free = parts.pace.at_once.saturating_sub(self.running.len());
+        let free = parts.pace.under_way().saturating_sub(self.running.len());
         if free == 0 {
             return Step::Full;
         }

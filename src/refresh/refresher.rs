@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::Level;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -74,6 +75,8 @@ pub struct Refresher {
     unprepared: Mutex<Option<Start>>,
     set_back: Mutex<SetBack>,
     busy: BusyList,
+    /// Places of the loop's own calls. What waits for its call, or to be kept, needs none.
+    calls: Semaphore,
     /// Refreshes that readers and people asked for; as many as the loop may run on its own.
     asked: Semaphore,
     /// One claim of many at a time, until all of them are marked as busy.
@@ -114,7 +117,8 @@ impl Refresher {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let starts = parts.pace.starts();
-        let asked = Semaphore::new(parts.pace.at_once);
+        let places = || Semaphore::new(parts.pace.at_once);
+        let (calls, asked) = (places(), places());
         Self {
             parts,
             starts,
@@ -122,6 +126,7 @@ impl Refresher {
             unprepared: Mutex::new(None),
             set_back: Mutex::default(),
             busy: BusyList::default(),
+            calls,
             asked,
             claiming: Semaphore::new(1),
         }
@@ -238,22 +243,38 @@ impl Refresher {
     /// Refreshes a claimed grant and keeps what became of it. `None` if it was not sent, or not kept.
     pub(super) async fn refresh(&self, taken: Taken) -> Option<Outcome> {
         let claimed_at = self.parts.clock.now();
+        // Never closed. The place first: starts are evenly spaced, and who has one goes.
+        let place = self.calls.acquire().await.ok()?;
         self.starts.mine().await;
-        if self.parts.clock.now() + CALL > claimed_at + LEASE {
+        let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
+        let held = taken.role == Role::Ordinary && self.breaker().trouble().is_some();
+        if late || held {
             let person = &taken.claim.grant.person;
-            log::info!(
-                "{person}: not refreshed, its turn came too late; it is due again when its lease ends"
-            );
+            let why = if late { "its turn came too late" } else { "refreshes pause since" };
+            log::info!("{person}: not refreshed, {why}; it is due again");
+            drop(place);
+            self.give_back(taken).await;
             return None;
         }
-        self.send(taken).await
+        self.send(taken, place).await
     }
 
-    /// Refreshes a claimed grant whose start has come.
-    pub(super) async fn send(&self, taken: Taken) -> Option<Outcome> {
+    /// Ends a claim that came to nothing. Where that fails, its lease ends by itself.
+    async fn give_back(&self, taken: Taken) {
+        let Taken { claim: Claim { mut grant, fence }, busy: _busy, mut mended, .. } = taken;
+        self.mend(&mut grant, &mut mended);
+        if let Err(why) = self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
+            log::log!(why.level(), "{}: its claim cannot be given back: {why}", grant.person);
+        }
+    }
+
+    /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is
+    /// not taken from the next call's.
+    pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let Taken { mut claim, busy: _busy, role, mut mended } = taken;
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
+        drop(place);
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {

@@ -20,6 +20,7 @@ use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
 
 pub use crate::store::list::Bookmark;
@@ -59,6 +60,10 @@ pub trait Store: Send + Sync {
     /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
     /// between: then nothing is changed and the answer is [`Committed::Superseded`]. Only a consent changes the person.
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
+
+    /// Ends a claim that came to nothing: the grant is as it was, and planned by `next`. As with [`Store::commit`],
+    /// nothing is changed when something came between.
+    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed>;
 
     /// One person's grant.
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;

@@ -22,6 +22,7 @@ use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Answer;
 use webex_tokend::store::Ask;
@@ -186,6 +187,14 @@ impl Store for Shelf {
         Box::pin(async move {
             let saw = |witness: &mut Witness, came: &Committed| witness.committed(fence, &kept, *came);
             self.change("commit", &id, |inner| inner.commit(fence, grant), saw).await
+        })
+    }
+
+    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+        Box::pin(async move {
+            let id = person.clone();
+            let saw = |witness: &mut Witness, came: &Committed| witness.given_back(&id, fence, *came);
+            self.change("give_back", &id, |inner| inner.give_back(person, fence, next), saw).await
         })
     }
 

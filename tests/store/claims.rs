@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
+use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
@@ -130,6 +131,25 @@ pub(super) async fn a_claimed_grant_is_kept_from_others_until_its_lease_ends(sto
     assert_eq!(second.fence, Fence { attempt: 2, ..first.fence });
     assert_eq!(second.grant.tokens, first.grant.tokens);
     assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease counts");
+}
+
+pub(super) async fn a_claim_given_back_leaves_the_grant_as_it_was(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada"), grant("eve")]).await;
+    let before = found(&*store, "ada").await;
+    let first = claim_one(&*store, 0).await;
+    let give_back = async |claim: &Claim| {
+        store.give_back(claim.grant.person.id.clone(), claim.fence, claim.grant.next).await
+    };
+    assert_eq!(give_back(&first).await, Ok(Committed::Kept));
+    assert_eq!(found(&*store, "ada").await, before);
+    assert_eq!(give_back(&first).await, Ok(Committed::Superseded), "once");
+    let late = store.commit(first.fence, renewed(&first.grant, 1)).await;
+    assert_eq!(late, Ok(Committed::Superseded), "the claim is over");
+    let second = claim_one(&*store, 0).await;
+    assert_eq!(second.fence, Fence { attempt: 2, ..first.fence }, "it is the first in turn again");
+    assert_eq!(give_back(&first).await, Ok(Committed::Superseded), "another's claim stays");
+    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"]);
+    assert_eq!(store.commit(second.fence, renewed(&second.grant, 1)).await, Ok(Committed::Kept));
 }
 
 pub(super) async fn a_claim_of_nobody_answers_nothing(store: Arc<dyn Store>) {

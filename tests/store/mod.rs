@@ -61,6 +61,7 @@ on_both_stores! {
         nothing_is_claimed_before_it_is_due,
         a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward,
         a_claimed_grant_is_kept_from_others_until_its_lease_ends,
+        a_claim_given_back_leaves_the_grant_as_it_was,
         a_claim_of_nobody_answers_nothing,
         a_claim_shows_the_grant_as_it_stood,
         one_person_is_claimed_due_or_not,

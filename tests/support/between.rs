@@ -6,6 +6,7 @@ use std::sync::Arc;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Answer;
 use webex_tokend::store::Ask;
@@ -33,6 +34,7 @@ pub(crate) enum Verb {
     ClaimDue,
     ClaimOne,
     Commit,
+    GiveBack,
     Find,
     Resolve,
     List,
@@ -86,6 +88,11 @@ impl<B: Between> Store for Behind<B> {
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         self.between
             .verb(Verb::Commit, Some(&grant.person.id.clone()), move || self.store.commit(fence, grant))
+    }
+
+    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+        self.between
+            .verb(Verb::GiveBack, Some(&person.clone()), move || self.store.give_back(person, fence, next))
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {

@@ -1,5 +1,6 @@
 //! A store that forgets at the end of the process: `TOKEND_STORE_URL=memory:`, and tests in virtual time.
 
+mod keys;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,6 @@ use crate::store::Counts;
 use crate::store::Cursor;
 use crate::store::Day;
 use crate::store::Fence;
-use crate::store::KeyStore;
 use crate::store::Lease;
 use crate::store::Note;
 use crate::store::Page;
@@ -236,6 +236,17 @@ impl Inner {
         Committed::Kept
     }
 
+    fn give_back(&mut self, person: &PersonId, fence: Fence, next: Next) -> Committed {
+        if self.rows.get(person).is_none_or(|row| row.fence != fence || !row.claimed) {
+            return Committed::Superseded;
+        }
+        self.change(person, |row| {
+            row.grant.next = next;
+            row.claimed = false;
+        });
+        Committed::Kept
+    }
+
     fn revise(&mut self, after: Cursor, limit: u32, revision: &Revision) -> Option<Cursor> {
         let rows = self.rows.values().filter(|row| row.fence.serial > after.0);
         let mut part: Vec<(i64, PersonId)> =
@@ -246,7 +257,8 @@ impl Inner {
             let Some(row) = self.rows.get(id) else { continue };
             let (mut revised, person) = (row.grant.clone(), row.grant.person.clone());
             if revision(&mut revised) {
-                revised.next = if row.claimed { row.grant.next } else { revised.next };
+                let lease = row.claimed.then_some(row.grant.next);
+                revised.next = lease.unwrap_or(revised.next);
                 self.change(id, |row| row.grant = Grant { person, ..revised });
             }
         }
@@ -279,6 +291,10 @@ impl Store for MemoryStore {
 
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         self.answer(|inner| inner.commit(fence, grant))
+    }
+
+    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+        self.answer(|inner| inner.give_back(&person, fence, next))
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
@@ -355,37 +371,5 @@ impl Store for MemoryStore {
 
     fn prove(&self) -> Answer<'_, ()> {
         self.answer(|_| ())
-    }
-}
-
-impl KeyStore for MemoryStore {
-    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
-        self.answer(|inner| {
-            let free = !inner.keys.iter().any(|other| other.name == key.name);
-            if free {
-                inner.keys.push(key);
-            }
-            free
-        })
-    }
-
-    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
-        self.answer(|inner| inner.keys.clone())
-    }
-
-    fn revoke_key(&self, name: String) -> Answer<'_, bool> {
-        self.answer(|inner| {
-            let before = inner.keys.len();
-            inner.keys.retain(|key| key.name != name);
-            inner.keys.len() < before
-        })
-    }
-
-    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {
-        self.answer(|inner| {
-            for key in inner.keys.iter_mut().filter(|key| key.id == id) {
-                key.last_used_at = Some(at);
-            }
-        })
     }
 }

@@ -31,6 +31,7 @@ use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
 use crate::store::Answer;
 use crate::store::Ask;
@@ -152,6 +153,10 @@ impl Store for SqliteStore {
 
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         self.write(move |db, shelf| queries::commit(db, shelf, fence, &grant))
+    }
+
+    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+        self.write(move |db, shelf| queries::give_back(db, shelf, &person, fence, next))
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {

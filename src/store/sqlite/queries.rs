@@ -11,6 +11,7 @@ use rusqlite::params;
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
 use crate::store::Claim;
@@ -196,6 +197,33 @@ pub(super) fn commit(
             }
         })?;
     }
+    Ok(Committed::Kept)
+}
+
+pub(super) fn give_back(
+    db: &Connection,
+    shelf: &Shelf,
+    person: &PersonId,
+    fence: Fence,
+    next: Next,
+) -> Result<Committed, StoreError> {
+    let sql = "UPDATE grants SET due_at = ?1, wake_at = ?2, claim_owner = NULL WHERE serial = ?3 AND integration = ?4 \
+         AND person_id = ?5 AND version = ?6 AND attempt = ?7 AND claim_owner IS NOT NULL";
+    let Fence { serial, version, attempt } = fence;
+    let (id, integration) = (person.as_str(), &shelf.integration);
+    let changed = db.prepare_cached(sql)?.execute(params![
+        next.due_at.0,
+        next.wake_at.0,
+        serial,
+        integration,
+        id,
+        version,
+        attempt
+    ])?;
+    if changed == 0 {
+        return Ok(Committed::Superseded);
+    }
+    shelf.hand().written(next.due_at);
     Ok(Committed::Kept)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Claim;
@@ -174,6 +175,28 @@ impl Witness {
         self.put(person, Some(grant.clone()));
     }
 
+    /// A claim that came to nothing.
+    pub(crate) fn given_back(&mut self, id: &PersonId, fence: Fence, came: Committed) {
+        let person = self.person(id);
+        self.tell(&format!("the claim of person {person} is given back, {fence:?}: {came:?}"));
+        if self.flying.values().any(|(other, _)| *other == person) {
+            self.breach(
+                "1 (no two refreshes of one grant)",
+                &format!("person {person} is given back in flight"),
+            );
+        }
+        let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
+        if in_force != (came == Committed::Kept) {
+            self.breach(
+                "6 (a consent wins)",
+                &format!("person {person}: given back, in force {in_force}, {came:?}"),
+            );
+        }
+        if in_force {
+            self.people[person].fence = None;
+        }
+    }
+
     fn judge(&mut self, person: usize, grant: &Grant) {
         let Some(before) = self.people[person].kept.clone() else {
             return self.breach("4", &format!("person {person} was forgotten, and an outcome was kept"));
@@ -209,52 +232,6 @@ impl Witness {
             self.breach("9 (bounds)", &format!("person {person}: {why}"));
         }
         self.dates(person, grant);
-    }
-
-    /// Rule 9: when it is tried again.
-    fn unplanned(&self, grant: &Grant) -> Option<String> {
-        // What was planned while the clock was set belongs to either clock.
-        if self.clock_changed + 5 * MINUTE > self.now {
-            return None;
-        }
-        let wait = grant.next.due_at.since(grant.last.at);
-        let most = match grant.standing {
-            Standing::ConsentNeeded if grant.failures > 5 => return None,
-            Standing::ConsentNeeded => DAY + DAY / 5,
-            Standing::Alive if grant.failures > 0 => 6 * HOUR + 6 * HOUR / 5,
-            Standing::Alive => 400 * DAY,
-        };
-        let least = match grant.failures {
-            0 => SECOND,
-            _ if grant.standing == Standing::ConsentNeeded => DAY,
-            _ => MINUTE,
-        };
-        (wait < least || wait > most || grant.next.wake_at < grant.next.due_at).then(|| {
-            format!(
-                "the next try is {wait:?} after this one ({least:?}..{most:?}), failure {}",
-                grant.failures
-            )
-        })
-    }
-
-    /// No token is believed to live longer than it does.
-    fn dates(&mut self, person: usize, grant: &Grant) {
-        let Some(minted) = self.access.get(grant.tokens.access_token.expose()) else {
-            return self.breach("4", &format!("person {person}: a token is kept that Webex never gave"));
-        };
-        let shift = self.wall.0 - self.now.0;
-        let beyond = grant.tokens.expires_at.0 - shift - minted.expires.0;
-        if minted.person != person {
-            self.breach("4", &format!("person {person} got the token of person {}", minted.person));
-        } else if beyond > 0
-            && self.clock_changed + 5 * MINUTE < self.now
-            && grant.last.outcome.word() == "renewed"
-        {
-            self.breach(
-                "3 (expiry counts from the sending)",
-                &format!("person {person}: {beyond} ms too late"),
-            );
-        }
     }
 
     /// A consent, at the moment at which it is durable, or gave way to one that was obtained later.
@@ -391,7 +368,7 @@ impl Witness {
         self.people[person].gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
     }
 
-    pub(crate) fn number(&self, id: &webex_tokend::domain::person::PersonId) -> usize {
+    pub(crate) fn number(&self, id: &PersonId) -> usize {
         self.person(id)
     }
 }

@@ -2,6 +2,7 @@
 //! something that must always be true ("Always true" in the module's head) is not.
 
 pub(super) mod calls;
+mod dates;
 mod keeping;
 mod log;
 mod reading;
