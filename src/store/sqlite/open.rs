@@ -74,6 +74,9 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     // It is ours, and about to be used: not before, since a refusal changes nothing.
     modes::tighten(path);
     prepare(&mut writer, version, &sealer, now)?;
+    // A statement that a trigger follows, and a savepoint, keep copies of the pages that they change: as a file, that is
+    // most of what is written. After the migrations, which may sort a whole table.
+    writer.pragma_update(None, "temp_store", "MEMORY")?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
     Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer })
