@@ -64,11 +64,12 @@ pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Co
 /// Counts one kept refresh, in the transaction that keeps it. The first one of an hour clears away what is too old.
 pub(super) fn note_refresh(db: &Connection, shelf: &Shelf, last: &Attempt) -> Result<(), StoreError> {
     let hour = overview::hour(last.at);
-    let sql = "INSERT INTO history VALUES (?1, ?2, ?3, 1) \
-         ON CONFLICT DO UPDATE SET refreshes = refreshes + 1 RETURNING refreshes";
     let bound = params![shelf.integration, hour, last.outcome.word()];
-    let refreshes: i64 = db.prepare_cached(sql)?.query_row(bound, |row| row.get(0))?;
-    if refreshes == 1 {
+    // Not one statement with RETURNING: SQLite makes a table, with its cache, for the rows that such a one answers.
+    let more =
+        "UPDATE history SET refreshes = refreshes + 1 WHERE integration = ?1 AND hour = ?2 AND outcome = ?3";
+    if db.prepare_cached(more)?.execute(bound)? == 0 {
+        db.prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, 1)")?.execute(bound)?;
         let kept = overview::kept_hours(hour);
         let sql = "DELETE FROM history WHERE hour NOT BETWEEN ?1 AND ?2";
         db.prepare_cached(sql)?.execute(params![kept.start(), kept.end()])?;
