@@ -71,7 +71,7 @@ fn queries(page: &Page) -> Vec<String> {
     let order = by.map(|by| format!("{by} {way}, ")).unwrap_or_default();
     let query = |behind: &str| {
         format!(
-            "SELECT {key} AS key, {COLUMNS} FROM {from} WHERE {within}{behind} ORDER BY {order}{serial} {way}"
+            "SELECT {COLUMNS}, {key} AS key FROM {from} WHERE {within}{behind} ORDER BY {order}{serial} {way}"
         )
     };
     match (&page.after, by) {

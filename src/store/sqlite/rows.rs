@@ -21,10 +21,38 @@ use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 
-/// Every column that [`read`] looks at.
+/// Every column that [`read`] looks at; what it reads from begins with them.
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
      standing, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner";
+
+/// The number of a column of [`COLUMNS`]. To be found while compiling: to look for a name costs more than to read.
+const fn at(column: &str) -> usize {
+    let (mut number, mut rest) = (0, COLUMNS.as_bytes());
+    while !starts(rest, column.as_bytes()) {
+        // To the next one; past the last one, this does not compile.
+        while let Some((&letter, behind)) = rest.split_first() {
+            rest = behind;
+            if letter == b' ' {
+                break;
+            }
+        }
+        assert!(!rest.is_empty(), "no such column");
+        number += 1;
+    }
+    number
+}
+
+/// Whether a list of names starts with this one.
+const fn starts(mut list: &[u8], mut name: &[u8]) -> bool {
+    while let Some((letter, behind)) = name.split_first() {
+        match list.split_first() {
+            Some((same, rest)) if *same == *letter => (list, name) = (rest, behind),
+            _ => return false,
+        }
+    }
+    matches!(list, [] | [b',', ..])
+}
 
 const ALIVE: &str = "alive";
 const CONSENT_NEEDED: &str = "consent_needed";
@@ -43,9 +71,13 @@ impl Shelf {
         format!("grants\n{}\n{person}\n{column}", self.integration)
     }
 
-    fn open(&self, row: &Row<'_>, person: &PersonId, column: &str) -> Result<Secret, StoreError> {
-        let sealed: Vec<u8> = row.get(column)?;
-        let opened = self.sealer.open(&sealed, &self.place(person, column));
+    fn open(
+        &self,
+        person: &PersonId,
+        column: &str,
+        sealed: rusqlite::Result<Vec<u8>>,
+    ) -> Result<Secret, StoreError> {
+        let opened = self.sealer.open(&sealed?, &self.place(person, column));
         opened.map_err(|_| StoreError::Unreadable(person.clone()))
     }
 
@@ -55,10 +87,13 @@ impl Shelf {
 }
 
 pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
-    let fence =
-        Fence { serial: row.get("serial")?, version: row.get("version")?, attempt: row.get("attempt")? };
-    let claimed = row.get_ref("claim_owner")? != ValueRef::Null;
-    let known = row.get::<_, String>("person_id").ok().and_then(|id| PersonId::parse(&id).ok());
+    let fence = Fence {
+        serial: row.get(const { at("serial") })?,
+        version: row.get(const { at("version") })?,
+        attempt: row.get(const { at("attempt") })?,
+    };
+    let claimed = row.get_ref(const { at("claim_owner") })? != ValueRef::Null;
+    let known = row.get::<_, String>(const { at("person_id") }).ok().and_then(|id| PersonId::parse(&id).ok());
     let Some(person) = known else {
         let person = PersonId::parse(&format!("row-{}", fence.serial));
         let person = person.map_err(|e| StoreError::Corrupt(e.to_string()))?;
@@ -70,38 +105,38 @@ pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
 }
 
 fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError> {
-    let time = |column: &str| row.get(column).map(UnixTime);
-    let standing: String = row.get("standing")?;
-    let outcome: String = row.get("last_outcome")?;
-    let email: Option<String> = row.get("email")?;
-    let reported: Option<i64> = row.get("refresh_token_expires_at")?;
+    let time = |column: usize| row.get(column).map(UnixTime);
+    let standing: String = row.get(const { at("standing") })?;
+    let outcome: String = row.get(const { at("last_outcome") })?;
+    let email: Option<String> = row.get(const { at("email") })?;
+    let reported: Option<i64> = row.get(const { at("refresh_token_expires_at") })?;
     let tokens = Tokens {
-        access_token: shelf.open(row, &id, "access_token")?,
-        refresh_token: shelf.open(row, &id, "refresh_token")?,
-        token_type: row.get("token_type")?,
-        scope: row.get("scope")?,
-        expires_at: time("expires_at")?,
+        access_token: shelf.open(&id, "access_token", row.get(const { at("access_token") }))?,
+        refresh_token: shelf.open(&id, "refresh_token", row.get(const { at("refresh_token") }))?,
+        token_type: row.get(const { at("token_type") })?,
+        scope: row.get(const { at("scope") })?,
+        expires_at: time(const { at("expires_at") })?,
         refresh_token_expires_at: reported.map(UnixTime),
     };
     Ok(Grant {
         person: Person {
             id,
             email: email.and_then(|text| Email::parse(&text).ok()),
-            display_name: row.get("display_name")?,
-            org_id: row.get("org_id")?,
+            display_name: row.get(const { at("display_name") })?,
+            org_id: row.get(const { at("org_id") })?,
         },
         tokens,
-        obtained_at: time("obtained_at")?,
-        renewed_at: time("renewed_at")?,
-        answered_at: time("answered_at")?,
+        obtained_at: time(const { at("obtained_at") })?,
+        renewed_at: time(const { at("renewed_at") })?,
+        answered_at: time(const { at("answered_at") })?,
         standing: if standing == CONSENT_NEEDED { Standing::ConsentNeeded } else { Standing::Alive },
         last: Attempt {
-            at: time("last_at")?,
+            at: time(const { at("last_at") })?,
             outcome: Outcome::from_word(&outcome).unwrap_or(Outcome::Transient),
-            detail: row.get("last_detail")?,
+            detail: row.get(const { at("last_detail") })?,
         },
-        failures: row.get("failures")?,
-        next: Next { due_at: time("due_at")?, wake_at: time("wake_at")? },
+        failures: row.get(const { at("failures") })?,
+        next: Next { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
     })
 }
 
@@ -151,4 +186,16 @@ pub(super) fn write(
         }
     }
     Ok(change.raw_execute()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_columns_number_is_its_place_in_the_list() {
+        for (number, column) in COLUMNS.split(", ").enumerate() {
+            assert_eq!(at(column), number, "{column}");
+        }
+    }
 }
