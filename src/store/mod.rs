@@ -37,7 +37,7 @@ pub use crate::store::overview::Past;
 /// What a store answers, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes a grant in place; answers whether it did. See [`Store::revise`].
+/// Changes a grant in place; answers whether it did. May be asked again about the same grant. See [`Store::revise`].
 pub type Revision = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The grants of one integration.

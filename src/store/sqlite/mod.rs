@@ -115,16 +115,22 @@ impl SqliteStore {
 
     fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
-        let shelf = self.shelf.clone();
-        let answer = self.threads.write(move |db| work(db, &shelf));
+        let (shelf, mut again) = (self.shelf.clone(), false);
+        let answer = self.threads.write(move |db| {
+            if std::mem::replace(&mut again, true) {
+                // What the batch had taken from it is due again.
+                *shelf.hand() = Hand::default();
+            }
+            work(db, &shelf)
+        });
         Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
         let shelf = self.shelf.clone();
         let answer = self.threads.read(move |db| work(db, &shelf));
