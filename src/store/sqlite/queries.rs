@@ -188,7 +188,7 @@ pub(super) fn commit(
     shelf.hand().written(grant.next.due_at);
     stamp(db, shelf, grant.last.at)?;
     // A number is not worth a token. But once SQLite has met damage in a transaction, it keeps nothing of it, whatever is
-    // taken back: this commit has to be tried again, and goes without the history then.
+    // taken back: this commit runs again in another one, and goes without the history then.
     if !shelf.history_damaged.load(Ordering::Relaxed) {
         overview::note_refresh(db, shelf, &grant.last).inspect_err(|why| {
             if matches!(why, StoreError::Corrupt(_)) {
