@@ -68,8 +68,7 @@ impl Witness {
         }
         if self.people[person].fence.is_none() && self.people[person].kept.is_some() {
             // A consent may have come between the claim and the call; nothing else may.
-            let consented = self.people[person].saves.last().is_some_and(|last| *last != chain);
-            if !consented {
+            if !self.people[person].overtaken {
                 self.breach("1", &format!("person {person} is refreshed without a claim"));
             }
         }

@@ -100,6 +100,7 @@ impl Witness {
             );
         }
         self.people[person].fence = Some((claim.fence, lease.end));
+        self.people[person].overtaken = false;
     }
 
     /// Rules 5 and 9: why this grant may be refreshed now, in other words than the schedule's.
@@ -258,6 +259,7 @@ impl Witness {
         let seen = &mut self.people[person];
         seen.saves.insert(chain);
         seen.epoch += 1;
+        seen.overtaken |= seen.fence.is_some();
         (seen.fence, seen.excused) = (None, false);
         seen.pending.clear();
         (seen.refused, seen.blamed, seen.said) = (false, false, None);

@@ -18,6 +18,7 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 use webex_tokend::store::Fence;
 
@@ -92,6 +93,8 @@ pub(super) struct Seen {
     pub(super) epoch: u64,
     /// The claim in force, and when its lease ends.
     fence: Option<(Fence, UnixTime)>,
+    /// A consent came after the last claim.
+    overtaken: bool,
     /// The consents that were kept.
     saves: BTreeSet<u64>,
     /// Consents that came to the store after one that was obtained later.
@@ -290,6 +293,9 @@ impl Witness {
             seen.pending.clear();
             seen.gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
             seen.excused |= seen.fence.take().is_some();
+            // What was answered and not kept is not known any more, nor who else was accepted.
+            let kept = seen.kept.as_ref().map(|kept| kept.grant.last.outcome);
+            (seen.refused, seen.blamed) = (kept == Some(Outcome::ClientRefused), false);
         }
         self.tell(text);
     }
