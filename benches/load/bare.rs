@@ -7,12 +7,16 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -27,6 +31,7 @@ use tokio::net::UnixListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::Answered;
+use crate::daemon;
 use crate::daemon::Home;
 
 /// The argument that makes this program a bare server.
@@ -61,6 +66,11 @@ impl Bare {
         let port = line.trim().parse().unwrap();
         Self { child, port }
     }
+
+    /// Processor time that it has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        daemon::cpu(&self.child)
+    }
 }
 
 impl Drop for Bare {
@@ -72,7 +82,7 @@ impl Drop for Bare {
 
 #[derive(Clone)]
 struct Constant {
-    head: Arc<Vec<(String, String)>>,
+    head: Arc<HeaderMap>,
     body: Bytes,
 }
 
@@ -83,7 +93,10 @@ pub(crate) fn serve(arguments: &[String]) {
     runtime.block_on(async move {
         let text = std::fs::read_to_string(home.join("bare.head")).unwrap();
         let head = text.lines().map(|line| line.split_once('\t').unwrap());
-        let head = head.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let typed = |(name, value): (&str, &str)| -> (HeaderName, HeaderValue) {
+            (name.parse().unwrap(), value.parse().unwrap())
+        };
+        let head = head.map(typed).collect();
         let body = Bytes::from(std::fs::read(home.join("bare.body")).unwrap());
         let constant = Constant { head: Arc::new(head), body };
         let unix = UnixListener::bind(home.join("bare.sock")).unwrap();
@@ -125,11 +138,9 @@ where
 }
 
 async fn answer(constant: Constant, _: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let mut response = Response::builder();
-    for (name, value) in constant.head.iter() {
-        response = response.header(name, value);
-    }
-    Ok(response.body(Full::new(constant.body)).unwrap())
+    let mut response = Response::new(Full::new(constant.body));
+    response.headers_mut().clone_from(&constant.head);
+    Ok(response)
 }
 
 fn tls(home: &Path) -> ServerConfig {

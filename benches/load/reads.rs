@@ -14,8 +14,28 @@ use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Turns;
+use crate::figures::rate;
 use crate::figures::spoken;
 use crate::stock;
+
+/// Processor time of a server, and the answers that it gave in it: hardly disturbed by what else the machine does.
+#[derive(Default)]
+struct Work {
+    took: Duration,
+    answers: usize,
+}
+
+impl Work {
+    fn add(&mut self, took: Duration, answers: usize) {
+        self.took += took;
+        self.answers += answers;
+    }
+
+    /// Seconds for one answer.
+    fn each(self) -> f64 {
+        1.0 / rate(self.answers, self.took)
+    }
+}
 
 pub(crate) async fn measure(table: &mut Table, size: Size) {
     let sim = crowd::sim(1, Duration::ZERO).await;
@@ -23,7 +43,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     let now = UnixTime(sim.now_ms());
     let grants: Vec<_> = (0..size.of(1_000, 20)).map(|number| stock::stored(number, now)).collect();
     stock::keep(&Arc::new(home.store(now)), grants.iter().cloned()).await;
-    let _daemon = home.start(&[]).await;
+    let daemon = home.start(&[]).await;
     let key = home.run(&["key", "create", "load"]);
     let key = key.split_whitespace().find(|word| word.starts_with("wtk_")).unwrap();
 
@@ -54,14 +74,24 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
             if connections > 64 && matches!(ours, Way::Unix(_)) {
                 continue;
             }
-            let mut turns = Turns::default();
+            let (mut turns, mut work) = (Turns::default(), [Work::default(), Work::default()]);
             for _ in 0..size.of(5, 1) {
-                turns.add([
+                let before = [daemon.cpu(), bare.cpu()];
+                let turn = [
                     hammer(ours, connections, &paths, key, span).await,
                     hammer(theirs, connections, &paths, key, span).await,
-                ]);
+                ];
+                let after = [daemon.cpu(), bare.cpu()];
+                for side in [0, 1] {
+                    work[side].add(after[side] - before[side], turn[side].0.count());
+                }
+                turns.add(turn);
             }
             let (cells, each) = turns.cells();
+            let [own, least] = work.map(Work::each);
+            let what = format!("processor time of a token read, {name}, {connections} connections");
+            let times = format!("{:.2}x the time", own / least);
+            table.add(&what, [spoken(own), spoken(least), times], "");
             let what = format!("token reads, {name}, {connections} connections (p50 / p99 / p99.9)");
             table.add(&what, cells, "at least 0.8x");
             if connections > 1 {
