@@ -33,7 +33,7 @@ const NAME_MAX: usize = 64;
 pub struct Keys {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
-    table: RwLock<BTreeMap<String, KeyRecord>>,
+    table: RwLock<BTreeMap<String, Arc<KeyRecord>>>,
     /// One change at a time: a key that is revoked while it is made must not live on in memory.
     changes: Semaphore,
     revoked: watch::Sender<()>,
@@ -78,7 +78,7 @@ impl Keys {
     /// # Errors
     /// The store's.
     pub async fn load(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let table = store.keys().await?.into_iter().map(|key| (key.id.clone(), key)).collect();
+        let table = store.keys().await?.into_iter().map(|key| (key.id.clone(), Arc::new(key))).collect();
         Ok(Self {
             store,
             clock,
@@ -90,7 +90,7 @@ impl Keys {
 
     /// The record of a key that opens something at present.
     #[must_use]
-    pub fn check(&self, key: &Secret) -> Option<KeyRecord> {
+    pub fn check(&self, key: &Secret) -> Option<Arc<KeyRecord>> {
         let now = self.clock.now();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.get(id_of(key)?).filter(|record| record.admits(key, now)).cloned()
@@ -98,10 +98,10 @@ impl Keys {
 
     /// The record as it is now of a key that was admitted before, if it still opens something.
     #[must_use]
-    pub fn live(&self, record: &KeyRecord) -> Option<KeyRecord> {
+    pub fn live(&self, record: &KeyRecord) -> Option<Arc<KeyRecord>> {
         let now = self.clock.now();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &&KeyRecord| kept.hash == record.hash && kept.is_alive(now);
+        let same = |kept: &&Arc<KeyRecord>| kept.hash == record.hash && kept.is_alive(now);
         table.get(&record.id).filter(same).cloned()
     }
 
@@ -121,7 +121,7 @@ impl Keys {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
             // The table's word, not the record's: of many readers at once, the first writes.
             let kept = table.get_mut(&record.id).filter(|kept| is_worth_noting(kept, now));
-            kept.map(|kept| kept.last_used_at = Some(now)).is_some()
+            kept.map(|kept| Arc::make_mut(kept).last_used_at = Some(now)).is_some()
         };
         if noted { self.store.touch_key(record.id.clone(), now).await } else { Ok(()) }
     }
@@ -154,7 +154,10 @@ impl Keys {
         if !self.store.add_key(record.clone()).await? {
             return Err(KeyError::Taken);
         }
-        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(record.id.clone(), record);
+        self.table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(record.id.clone(), Arc::new(record));
         Ok(key)
     }
 
@@ -174,7 +177,7 @@ impl Keys {
     #[must_use]
     pub fn list(&self) -> Vec<KeyRecord> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keys: Vec<KeyRecord> = table.values().cloned().collect();
+        let mut keys: Vec<KeyRecord> = table.values().map(|key| KeyRecord::clone(key)).collect();
         keys.sort_by_key(|key| (key.created_at, key.name.clone()));
         keys
     }

@@ -46,7 +46,7 @@ impl Auth {
     }
 
     /// The record of the key in `headers`.
-    pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<KeyRecord, Refusal> {
+    pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let Some(first) = shown.next() else {
             return Err(Refusal::Unauthorized("Show a key: Authorization: Bearer KEY."));
@@ -56,7 +56,7 @@ impl Auth {
     }
 
     /// The record of `key`, however it was shown.
-    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<KeyRecord, Refusal> {
+    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
         if let Some(record) = self.keys.check(key) {
             self.note_use(&record);
             return Ok(record);
@@ -92,7 +92,7 @@ impl Auth {
     }
 
     /// Beside the answer: nobody waits for a date.
-    fn note_use(&self, record: &KeyRecord) {
+    fn note_use(&self, record: &Arc<KeyRecord>) {
         if !self.keys.is_untouched(record) {
             return;
         }

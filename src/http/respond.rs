@@ -26,11 +26,11 @@ use crate::http::token_service::NoRecord;
 use crate::refresh::NoToken;
 
 /// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
-const ALWAYS: [(HeaderName, &str); 4] = [
-    (header::CONTENT_SECURITY_POLICY, policy::STRICT),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CACHE_CONTROL, "no-store"),
+static ALWAYS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy::STRICT)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
 /// For operators: forms to us, our own scripts, and what these ask us for.
@@ -61,8 +61,8 @@ fn of(status: StatusCode, content_type: &'static str, body: Body) -> Response<Bo
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    for (name, value) in ALWAYS {
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in &ALWAYS {
+        headers.insert(name, value.clone());
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -82,19 +82,20 @@ impl Door {
         self
     }
 
-    /// Answers one request; never fails.
+    /// Answers one request; never fails. What is asked for seldom is boxed, so that the API's requests do not carry its
+    /// size.
     pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         let inner = self.inner(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
-            return desk.answer(&self.api, &self.auth, &request, peer).await;
+            return Box::pin(desk.answer(&self.api, &self.auth, &request, peer)).await;
         }
         if Dashboard::is_here(inner) {
             let inner = inner.to_owned();
-            return self.dashboard.answer(request, &inner, &self.auth, peer).await;
+            return Box::pin(self.dashboard.answer(request, &inner, &self.auth, peer)).await;
         }
         if !is_api(inner) {
-            return self.page(&request).await;
+            return Box::pin(self.page(&request)).await;
         }
         let caller = match self.auth.admit(request.headers(), peer.addr.ip()) {
             Ok(key) => Caller::Key(key),

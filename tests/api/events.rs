@@ -292,7 +292,7 @@ async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
     world.key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
     let key = world.house.keys.list().remove(0);
     tokio::time::pause();
-    let mut body = body(&world, Caller::Key(key)).await;
+    let mut body = body(&world, Caller::Key(key.into())).await;
     let hello = piece(&mut body).await.unwrap();
     world.house.view.publish(&ada);
     let mut begun = Instant::now();
@@ -313,7 +313,7 @@ async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
     world.key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
     let key = world.house.keys.list().remove(0);
     tokio::time::pause();
-    let mut body = body(&world, Caller::Key(key)).await;
+    let mut body = body(&world, Caller::Key(key.into())).await;
     piece(&mut body).await.unwrap();
     let changes = async {
         loop {
@@ -359,7 +359,7 @@ async fn what_waits_for_a_slow_reader_does_not_go_out_after_its_key() {
     let world = World::new().await;
     let ada = world.fresh(0).await;
     world.key_that_can("read").await;
-    let mut body = body(&world, Caller::Key(world.house.keys.list().remove(0))).await;
+    let mut body = body(&world, Caller::Key(world.house.keys.list().remove(0).into())).await;
     // The hello fills the only place; the change waits for it to be taken.
     world.house.view.publish(&ada);
     for _ in 0..20 {

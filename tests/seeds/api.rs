@@ -182,7 +182,7 @@ impl World {
     async fn answer(&self, request: Request<Bytes>, who: Who) -> (u16, String, String) {
         let key = |rights, persons| {
             let rights = Rights::parse(rights).unwrap();
-            Caller::Key(KeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1)
+            Caller::Key(KeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1.into())
         };
         let caller = match who {
             Who::Nothing => key("", None),

@@ -3,6 +3,7 @@
 //! A reader has a task of its own that waits for news, looks the state up and hands one piece at a time to the
 //! connection. No token is ever in it: it tells persons as the list of persons does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Response;
@@ -48,7 +49,7 @@ pub(in crate::http) enum Holder {
     /// Over the control socket.
     Control,
     /// With a key.
-    Key(KeyRecord),
+    Key(Arc<KeyRecord>),
     /// At the dashboard.
     Session(Session),
 }

@@ -96,7 +96,7 @@ pub enum Caller {
     /// Whoever may open the control socket, or runs on the store: the operator.
     Control,
     /// The holder of a key.
-    Key(KeyRecord),
+    Key(Arc<KeyRecord>),
 }
 
 impl Caller {
@@ -151,10 +151,7 @@ impl Api {
     /// Answers one request to `/api/v1/…`; never fails.
     pub async fn answer(&self, request: Request<Bytes>, caller: Caller) -> Response<Body> {
         let head = request.method() == Method::HEAD;
-        // Whoever knows a login's id may consent into it.
-        let path = request.uri().path();
-        let told = path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path);
-        log::debug!("{} {told}", request.method());
+        log::debug!("{} {}", request.method(), told(request.uri().path()));
         let answered = routes::answer(self, request, caller).await;
         let response = answered.unwrap_or_else(|why| respond::refusal(&why));
         if head { respond::head_of(response) } else { response }
@@ -201,6 +198,11 @@ impl Api {
             Refusal::Broken
         })
     }
+}
+
+/// The path as the log may have it: whoever knows a login's id may consent into it.
+fn told(path: &str) -> &str {
+    path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path)
 }
 
 fn encoded(email: &Email) -> String {

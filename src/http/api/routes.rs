@@ -99,18 +99,11 @@ pub(super) async fn answer(
     caller: Caller,
 ) -> Result<Response<Body>, Refusal> {
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-    let here: Vec<(&Route, &str)> =
-        ROUTES.iter().filter_map(|route| Some((route, matched(route.path, path)?))).collect();
-    if here.is_empty() {
-        return Err(Refusal::NotFound(
-            "There is nothing at this address; /api/v1/openapi.json says what there is.".to_owned(),
-        ));
-    }
     // HEAD is GET without a body.
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let Some((route, named)) = here.iter().find(|(route, _)| route.method == *method) else {
-        return Err(Refusal::MethodNotAllowed(allow(&here)));
-    };
+    let mut of_method = ROUTES.iter().filter(|route| route.method == *method);
+    let found = of_method.find_map(|route| Some((route, matched(route.path, path)?)));
+    let Some((route, named)) = found else { return Err(unanswered(path)) };
     match route.needs {
         Needs::Nothing => {}
         Needs::Right(right) => caller.may(right)?,
@@ -124,12 +117,19 @@ pub(super) async fn answer(
     (route.handler)(api, &ask).await
 }
 
-fn allow(here: &[(&Route, &str)]) -> String {
-    let mut methods: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
+/// What is wrong with a request that no route answers: its path, or only its method.
+fn unanswered(path: &str) -> Refusal {
+    let here = ROUTES.iter().filter(|route| matched(route.path, path).is_some());
+    let mut methods: Vec<&str> = here.map(|route| route.method.as_str()).collect();
+    if methods.is_empty() {
+        return Refusal::NotFound(
+            "There is nothing at this address; /api/v1/openapi.json says what there is.".to_owned(),
+        );
+    }
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
-    methods.join(", ")
+    Refusal::MethodNotAllowed(methods.join(", "))
 }
 
 /// The segment that `{…}` in `pattern` stands for, as it is written; empty if there is none in it.
