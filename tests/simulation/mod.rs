@@ -23,7 +23,7 @@
 //! alive by Webex's own word.
 //!
 //! ```sh
-//! cargo test --test main simulation::                        # as many seeds as fit into some ten seconds
+//! cargo test --test main simulation::                        # as many seeds as fit into some ninety seconds
 //! SIMULATION_SEEDS=5000 cargo test --test main simulation::  # so many
 //! cargo test --test main simulation::long -- --ignored --nocapture   # for an hour, or SIMULATION_MINUTES
 //! SIMULATION_SEED=7 SIMULATION_SIZE=short cargo test --test main simulation::replay -- --ignored --nocapture
@@ -71,13 +71,13 @@ struct Seeds {
 
 impl Seeds {
     /// As asked for in the environment, else as many as fit.
-    fn some(least: u64, most: u64, share: u64) -> Self {
+    fn some(least: u64, most: u64, share: u64, seconds: u64) -> Self {
         match number("SIMULATION_SEEDS") {
             Some(seeds) => {
                 let most = seeds.div_ceil(share);
                 Self { from: 1, most, least: most, time: Duration::ZERO }
             }
-            None => Self { from: 1, most, least, time: Duration::from_secs(15) },
+            None => Self { from: 1, most, least, time: Duration::from_secs(seconds) },
         }
     }
 
@@ -135,12 +135,12 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn two_months_of_ten_persons_keep_every_promise() {
-    Seeds::some(20, 200, 1).run("short", SHORT);
+    Seeds::some(40, 400, 1, 75).run("short", SHORT);
 }
 
 #[test]
 fn four_hundred_days_of_fifty_persons_keep_every_promise() {
-    Seeds::some(1, 10, 20).run("long", LONG);
+    Seeds::some(1, 10, 20, 15).run("long", LONG);
 }
 
 #[test]
