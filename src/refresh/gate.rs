@@ -89,7 +89,7 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_000_000_000);
 
     fn open(cause: &str) -> String {
-        format!("open {cause} {} {} 1", NOW.0, NOW.0 + 60_000)
+        format!("open {cause} {now} {now} {} 1", NOW.0 + 60_000, now = NOW.0)
     }
 
     #[tokio::test]

@@ -207,7 +207,7 @@ async fn a_reader_of_the_only_person_ends_a_pause_that_is_over() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_or_is_of_a_wrong_clock_holds_nobody() {
     let future = world_time_text("busy", 400 * DAY);
-    for text in ["", "nonsense", "open busy x y z", &future] {
+    for text in ["", "nonsense", "open busy w x y z", &future] {
         let mut world = due(3).await;
         world.store.remember(Note::Breaker, text.to_owned()).await.unwrap();
         world.start(false).await;
@@ -218,7 +218,7 @@ async fn what_cannot_be_read_or_is_of_a_wrong_clock_holds_nobody() {
 
 fn world_time_text(cause: &str, ahead: Duration) -> String {
     let since = crate::support::world::DAWN + ahead;
-    format!("open {cause} {} {} 3", since.0, (since + HOUR).0)
+    format!("open {cause} {since} {since} {} 3", (since + HOUR).0, since = since.0)
 }
 
 #[tokio::test(start_paused = true)]
