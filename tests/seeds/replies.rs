@@ -99,7 +99,8 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) {
         Verdict::Renewed(issued) | Verdict::Unchanged(issued) => {
             assert_eq!(raw.status, 200);
             assert_eq!(Some(issued.access_token.expose()), access_token(json));
-            assert!(!issued.expires_in.is_zero() && issued.expires_in <= CENTURY);
+            // Zero, too: a repeated answer may bring a token that has died meanwhile.
+            assert!(issued.expires_in <= CENTURY);
             let same = issued.access_token == held.access_token;
             assert_eq!(same, matches!(verdict, Verdict::Unchanged(_)));
         }
