@@ -5,6 +5,7 @@ mod clocks;
 mod demand;
 mod event_loop;
 mod gate;
+mod keeping;
 mod pace;
 mod pass;
 mod refresher;

@@ -21,7 +21,7 @@ pub(super) struct Pass {
     refresher: Arc<Refresher>,
     running: JoinSet<Option<Outcome>>,
     tally: Tally,
-    /// The last claim failed.
+    /// The last claim failed, or was not even tried.
     stuck: bool,
 }
 
@@ -80,6 +80,10 @@ impl Pass {
             return Step::Later(ahead - LONGEST_WAIT);
         }
         let now = parts.clock.now();
+        self.stuck = self.refresher.keeps_nothing();
+        if self.stuck {
+            return Step::Failed(now + STORE_STEP);
+        }
         let admission = self.refresher.breaker().admit(now);
         let (limit, probe) = match admission {
             Admission::Go => (free.min(parts.pace.handful()), false),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use log::Level;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
-use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
@@ -32,11 +32,9 @@ use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
 use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
-use crate::refresh::revise::mend;
 use crate::store::Ask;
 use crate::store::Claim;
 use crate::store::Committed;
-use crate::store::Fence;
 use crate::store::Lease;
 use crate::store::Order;
 use crate::store::Page;
@@ -54,15 +52,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(180);
 /// A refresh is not sent when less than this is left of its lease (after a suspend, say).
 const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
 
-/// Waits between tries to keep an outcome; the last one repeats.
-const KEEP_AGAIN: [Duration; 5] = [
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(30),
-];
-
 /// Grants looked at to find one that is claimed by nobody.
 const CANDIDATES: u32 = 50;
 
@@ -74,6 +63,8 @@ pub struct Refresher {
     /// The start whose preparations the store did not let finish.
     unprepared: Mutex<Option<Start>>,
     set_back: Mutex<SetBack>,
+    /// Outcomes that the store has not taken yet.
+    pub(super) unkept: AtomicUsize,
     busy: BusyList,
     /// Places of the loop's own calls. What waits for its call, or to be kept, needs none.
     calls: Semaphore,
@@ -125,6 +116,7 @@ impl Refresher {
             gate: Gate::default(),
             unprepared: Mutex::new(None),
             set_back: Mutex::default(),
+            unkept: AtomicUsize::new(0),
             busy: BusyList::default(),
             calls,
             asked,
@@ -246,11 +238,8 @@ impl Refresher {
         // Never closed. The place first: starts are evenly spaced, and who has one goes.
         let place = self.calls.acquire().await.ok()?;
         self.starts.mine().await;
-        let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
-        let held = taken.role == Role::Ordinary && self.breaker().trouble().is_some();
-        if late || held {
+        if let Some(why) = self.held_back(&taken, claimed_at) {
             let person = &taken.claim.grant.person;
-            let why = if late { "its turn came too late" } else { "refreshes pause since" };
             log::info!("{person}: not refreshed, {why}; it is due again");
             drop(place);
             self.give_back(taken).await;
@@ -259,12 +248,30 @@ impl Refresher {
         self.send(taken, place).await
     }
 
+    /// Why a claimed grant is not sent after all: what has happened while it waited for its place.
+    fn held_back(&self, taken: &Taken, claimed_at: UnixTime) -> Option<&'static str> {
+        let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
+        let pause = self.pause();
+        let paused = pause.is_some_and(|pause| taken.role == Role::Ordinary || !pause.probing);
+        match () {
+            () if late => Some("its turn came too late"),
+            () if paused => Some("refreshes pause since"),
+            () if self.keeps_nothing() => Some("the store keeps nothing at present"),
+            () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon stops"),
+            () => None,
+        }
+    }
+
     /// Ends a claim that came to nothing. Where that fails, its lease ends by itself.
     async fn give_back(&self, taken: Taken) {
-        let Taken { claim: Claim { mut grant, fence }, busy: _busy, mut mended, .. } = taken;
+        let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended } = taken;
+        if role == Role::Probe {
+            self.breaker().no_probe();
+        }
         self.mend(&mut grant, &mut mended);
-        if let Err(why) = self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
-            log::log!(why.level(), "{}: its claim cannot be given back: {why}", grant.person);
+        match self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
+            Ok(_) => self.parts.view.publish(&grant.person.id),
+            Err(why) => log::log!(why.level(), "{}: its claim cannot be given back: {why}", grant.person),
         }
     }
 
@@ -330,46 +337,6 @@ impl Refresher {
                 grant.failures,
                 spoken(grant.next.due_at.until(now))
             ),
-        }
-    }
-
-    /// While a grant is claimed nobody else mends its dates when the clock is set back.
-    fn mend(&self, grant: &mut Grant, mended: &mut Duration) {
-        let back = self.set_back().seen.saturating_sub(*mended);
-        if !back.is_zero() {
-            mend(grant, back, &self.parts.policy, self.parts.clock.now());
-            *mended += back;
-        }
-    }
-
-    /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
-    /// the daemon stops; the claim is then retried with the stored refresh token.
-    async fn keep(&self, fence: Fence, grant: &Grant, mut mended: Duration) -> Option<Committed> {
-        let (stopping, mut tries) = (self.parts.tasks.stopping(), 0);
-        let mut grant = grant.clone();
-        loop {
-            self.mend(&mut grant, &mut mended);
-            match self.parts.store.commit(fence, grant.clone()).await {
-                Ok(committed) => {
-                    self.parts.view.publish(&grant.person.id);
-                    return Some(committed);
-                }
-                Err(why) => log::log!(
-                    why.level(),
-                    "{}: the refresh is done but cannot be kept yet: {why}",
-                    grant.person
-                ),
-            }
-            let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
-            tries += 1;
-            tokio::select! {
-                biased;
-                () = sleep(pause) => {}
-                () = stopping.cancelled(), if tries > 3 => {
-                    log::error!("{}: the refresh is done, but was not kept before the end", grant.person);
-                    return None;
-                }
-            }
         }
     }
 }

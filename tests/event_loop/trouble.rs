@@ -91,21 +91,21 @@ async fn what_webex_answered_is_held_until_it_is_kept_and_shown_only_then() {
         let old = world.grant(0).await.tokens.access_token;
         store.fails(&COMMITS, why.clone());
         sleep(DAY + 2 * HOUR).await;
-        assert_eq!(attempts(&world), 3, "{why:?}: sent once, and not again");
+        assert_eq!(attempts(&world), 1, "{why:?}: sent once; the others' could not be kept either");
         let shown =
             || async { world.view.look(&world.id(0)).await.unwrap().unwrap().tokens.access_token.clone() };
         assert_eq!(shown().await, old, "{why:?}: what is not kept is not shown");
         let before = (store.asked(&CLAIMS), store.asked(&COMMITS));
         sleep(HOUR).await;
         let (claims, commits) = (store.asked(&CLAIMS) - before.0, store.asked(&COMMITS) - before.1);
-        assert!((300..=400).contains(&commits), "{why:?}: {commits} tries for three outcomes in an hour");
+        assert!((100..=135).contains(&commits), "{why:?}: {commits} tries for one outcome in an hour");
         assert!(claims <= 150, "{why:?}: {claims} claims in an hour");
-        assert_eq!(attempts(&world), 3, "{why:?}");
+        assert_eq!(attempts(&world), 1, "{why:?}");
 
         store.is_well();
-        sleep(MINUTE).await;
+        sleep(2 * MINUTE).await;
         assert_ne!(shown().await, old, "{why:?}");
-        assert_eq!(attempts(&world), 3, "{why:?}: it is the answer of then");
+        assert_eq!(attempts(&world), 3, "{why:?}: it is the answer of then, and the others' turn");
         for person in 0..3 {
             assert!(world.is_live(person).await);
         }

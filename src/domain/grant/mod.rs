@@ -232,6 +232,13 @@ impl Grant {
                     // this token ever has, and it would be asked for again and again.
                     next.renewed_at = (next.tokens.expires_at - lifetime).min(sent_at);
                 }
+                if next.tokens.expires_at <= sent_at && self.tokens.expires_at > now {
+                    // It was dead when it came, and ours lives: a good token survives. The refresh token may be new.
+                    next.tokens.access_token = self.tokens.access_token.clone();
+                    next.tokens.expires_at = self.tokens.expires_at;
+                    next.renewed_at = self.renewed_at;
+                    next.last.outcome = Outcome::Unchanged;
+                }
                 next.answered_at = sent_at;
                 next.standing = Standing::Alive;
                 next.failures = 0;
