@@ -237,7 +237,6 @@ impl Grant {
                     next.tokens.access_token = self.tokens.access_token.clone();
                     next.tokens.expires_at = self.tokens.expires_at;
                     next.renewed_at = self.renewed_at;
-                    next.last.outcome = Outcome::Unchanged;
                 }
                 next.answered_at = sent_at;
                 next.standing = Standing::Alive;

@@ -312,10 +312,7 @@ fn a_token_that_was_dead_when_it_came_is_kept_and_asked_for_again_in_minutes() {
     let earlier = after(&grant, Verdict::Renewed(answer.clone()), CONSENTED + DAY);
     assert_eq!(earlier.tokens.refresh_token.expose(), "refresh-2");
     assert_eq!(earlier.tokens.access_token, grant.tokens.access_token, "ours lives, and stays");
-    assert_eq!(
-        (earlier.dates().expires_at, earlier.last.outcome),
-        (grant.dates().expires_at, Outcome::Unchanged)
-    );
+    assert_eq!((earlier.tokens.expires_at, earlier.renewed_at), (grant.tokens.expires_at, grant.renewed_at));
     let dead = after(&grant, Verdict::Renewed(answer), now);
     assert_eq!(dead.tokens.refresh_token.expose(), "refresh-2", "the old one may be gone");
     assert_eq!(dead.life_left(now), Duration::ZERO, "nobody is told that it lives");
