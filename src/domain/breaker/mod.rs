@@ -94,6 +94,9 @@ struct Trouble {
     until: UnixTime,
     /// How long the present pause is: a clock set back unseen makes it no longer.
     pause: Duration,
+    /// No later than this, whatever `until` says: what a look has found. `until` stays as it was, for a clock that is
+    /// seen to be set back corrects that.
+    latest: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,21 +223,6 @@ impl Breaker {
         true
     }
 
-    /// Until when everybody waits, and why. A clock set back makes it no longer than it could be from now on.
-    fn held(&mut self, now: UnixTime) -> Option<(UnixTime, Trouble)> {
-        match &mut self.state {
-            State::Closed => None,
-            State::Open(trouble) => {
-                trouble.until = trouble.until.min(now + trouble.pause);
-                Some((trouble.until, *trouble))
-            }
-            State::Probing { patience, trouble } => {
-                *patience = (*patience).min(now + PROBE_PATIENCE);
-                Some((*patience, *trouble))
-            }
-        }
-    }
-
     /// Whether the last run left a refused client, and nothing is known of the present one: it should not wait until
     /// somebody is due.
     #[must_use]
@@ -258,12 +246,12 @@ impl Breaker {
     /// That refreshes pause at present, if they do.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
-        let (Trouble { cause, since, until, .. }, probing) = match self.state {
+        let (trouble, until, probing) = match self.state {
             State::Closed => return None,
-            State::Open(trouble) => (trouble, None),
-            State::Probing { patience, trouble } => (trouble, Some(patience)),
+            State::Open(trouble) => (trouble, trouble.end(), false),
+            State::Probing { patience, trouble } => (trouble, patience, true),
         };
-        Some(Pause { cause, since, until: probing.unwrap_or(until), probing: probing.is_some() })
+        Some(Pause { cause: trouble.cause, since: trouble.since, until, probing })
     }
 
     /// Says whose fault it is and learns from it. `retry_after` is Webex's wish.
@@ -358,23 +346,25 @@ impl Breaker {
 
     /// Stragglers of the same trouble change nothing; a probe that failed opens again, for longer.
     fn open(&mut self, cause: Cause, pause: Duration, now: UnixTime) -> Option<Turn> {
-        let until = now + pause;
+        // What is known must not seem longer than it is.
+        self.held(now);
+        let (until, latest) = (now + pause, UnixTime::NEVER);
         let known = match &mut self.state {
             State::Closed => None,
             State::Open(present) if present.cause != Cause::ManyFailing || cause == present.cause => {
                 // A longer wish of Webex counts even when it comes late, and is told where it takes another cause's place.
-                if cause != Cause::Busy || until <= present.until {
+                if cause != Cause::Busy || until <= present.end() {
                     return None;
                 }
                 let news = present.cause != cause;
-                (present.cause, present.until, present.pause) = (cause, until, pause);
+                *present = Trouble { cause, until, pause, latest, ..*present };
                 return news.then_some(Turn::Opened { until, cause, again: false });
             }
             State::Open(trouble) | State::Probing { trouble, .. } => Some(*trouble),
         };
         self.trips = self.trips.saturating_add(1);
         let since = known.map_or(now, |known| known.since);
-        self.state = State::Open(Trouble { cause, since, until, pause });
+        self.state = State::Open(Trouble { cause, since, until, pause, latest });
         Some(Turn::Opened { until, cause, again: known.is_some_and(|known| known.cause == cause) })
     }
 

@@ -19,7 +19,7 @@ impl Breaker {
         let (State::Open(trouble) | State::Probing { trouble, .. }) = self.state else {
             return CLOSED.to_owned();
         };
-        let Trouble { cause, since, until, pause } = trouble;
+        let (Trouble { cause, since, pause, .. }, until) = (trouble, trouble.end());
         format!("open {} {} {} {} {}", cause.word(), since.0, (until - pause).0, until.0, self.trips)
     }
 
@@ -44,7 +44,7 @@ impl Breaker {
         };
         let until = until.min(latest);
         let pause = until.since(began).min(RETRY_AFTER_CAP);
-        let trouble = Trouble { cause, since: since.min(now), until, pause };
+        let trouble = Trouble { cause, since: since.min(now), until, pause, latest: UnixTime::NEVER };
         let untried = cause == Cause::ClientRefused;
         Some(Self { state: State::Open(trouble), trips: trips.parse().ok()?, untried, ..Self::default() })
     }
