@@ -133,6 +133,13 @@ impl Events {
         next.map_or(After::Nothing, |(number, change)| After::Next(Mark(*number), change.clone()))
     }
 
+    /// Whether this person's grant is known to have changed after `mark`. What is forgotten is not known.
+    #[must_use]
+    pub fn changed_since(&self, mark: Mark, person: &PersonId) -> bool {
+        let number = self.ring().places.get(&Change::Person(person.clone())).copied();
+        number.is_some_and(|number| number > mark.0)
+    }
+
     fn note(&self, change: Change) {
         {
             let mut ring = self.ring();
@@ -213,6 +220,19 @@ mod tests {
         assert_eq!(read(&events, Mark(1)).0.len(), KEPT);
         let ring = events.ring();
         assert_eq!((ring.changes.len(), ring.places.len()), (KEPT, KEPT));
+    }
+
+    #[test]
+    fn whose_grant_has_changed_since_is_known_until_it_is_forgotten() {
+        let events = Events::default();
+        let before = events.now();
+        events.person_changed(&person(1));
+        let after = events.now();
+        assert!(events.changed_since(before, &person(1)));
+        assert!(!events.changed_since(after, &person(1)));
+        assert!(!events.changed_since(before, &person(2)));
+        events.everything_changed();
+        assert!(!events.changed_since(before, &person(1)));
     }
 
     #[test]

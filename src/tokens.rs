@@ -17,6 +17,7 @@ use crate::domain::time::UnixTime;
 use crate::events::Events;
 use crate::store::Store;
 
+pub use crate::events::Mark;
 pub use crate::store::Bookmark;
 pub use crate::store::Count;
 pub use crate::store::Counts;

@@ -43,6 +43,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;
 use crate::tokens::LiveView;
+use crate::tokens::Mark;
 use crate::webex::Webex;
 use crate::webex::transport::WHOLE;
 
@@ -101,6 +102,8 @@ pub(super) struct Taken {
     pub(super) role: Role,
     /// What it had been mended by when it was claimed, at least.
     mended: Duration,
+    /// What had been published when it was claimed, at most.
+    published: Mark,
 }
 
 impl Refresher {
@@ -191,12 +194,15 @@ impl Refresher {
             except: self.busy.persons(),
             healthiest_first: probe,
         };
-        let mended = self.set_back().mended;
+        let (mended, published) = (self.set_back().mended, self.parts.view.events().now());
         // It is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
-        let take = |claim: Claim| Taken { busy: self.busy.mark(&claim.grant.person.id), claim, role, mended };
+        let take = |claim: Claim| {
+            let busy = self.busy.mark(&claim.grant.person.id);
+            Taken { claim, busy, role, mended, published }
+        };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
 
@@ -219,8 +225,9 @@ impl Refresher {
     /// Claims one person's grant, due or not.
     pub(super) async fn claim_one(&self, busy: Busy, role: Role) -> Result<Option<Taken>, StoreError> {
         let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
+        let published = self.parts.view.events().now();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(Taken { claim, busy, role, mended }));
+            return Ok(Some(Taken { claim, busy, role, mended, published }));
         }
         // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
         // must be marked before this mark goes.
@@ -238,6 +245,13 @@ impl Refresher {
         // Never closed. The place first: starts are evenly spaced, and who has one goes.
         let place = self.calls.acquire().await.ok()?;
         self.starts.mine().await;
+        let grant = &taken.claim.grant;
+        if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
+            log::info!("{}: a consent or removal came first, nothing is sent", grant.person);
+            drop(place);
+            self.give_back(taken).await;
+            return None;
+        }
         if let Some(why) = self.held_back(&taken, claimed_at) {
             let person = &taken.claim.grant.person;
             log::info!("{person}: not refreshed, {why}; it is due again");
@@ -264,7 +278,7 @@ impl Refresher {
 
     /// Ends a claim that came to nothing. Where that fails, its lease ends by itself.
     async fn give_back(&self, taken: Taken) {
-        let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended } = taken;
+        let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
         if role == Role::Probe {
             self.breaker().no_probe();
         }
@@ -278,7 +292,7 @@ impl Refresher {
     /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is
     /// not taken from the next call's.
     pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
-        let Taken { mut claim, busy: _busy, role, mut mended } = taken;
+        let Taken { mut claim, busy: _busy, role, mut mended, .. } = taken;
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         drop(place);

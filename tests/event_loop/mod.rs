@@ -108,6 +108,32 @@ async fn a_consent_during_a_refresh_wins() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_for_who_consents_or_goes_while_the_claim_waits_for_its_place() {
+    for consents in [true, false] {
+        let mut world = World::with(Settings::default(), POLICY, Pace { at_once: 1, ..PACE });
+        world.consents(2).await;
+        sleep(2 * DAY).await;
+        world.model().settings_mut().latency = Duration::from_secs(20);
+        world.start(false).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(world.starts(0).len(), 1, "the place is taken");
+        world.model().settings_mut().latency = Duration::ZERO;
+        let refresher = world.refresher.clone().unwrap();
+        if consents {
+            world.consent(1).await;
+        } else {
+            assert!(refresher.forget(&world.id(1)).await.unwrap());
+        }
+        let after = world.store.find(world.id(1)).await.unwrap();
+        assert_eq!(after.is_some(), consents);
+        sleep(HOUR / 2).await;
+        assert_eq!(world.store.find(world.id(1)).await.unwrap(), after);
+        assert!(world.starts(1).is_empty(), "sent for a grant that is gone");
+        assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn least_life_left_goes_first_at_the_pace_that_was_set() {
     let pace = Pace { at_once: 4, per_second: 2.0 };
     let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
