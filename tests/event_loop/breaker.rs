@@ -136,14 +136,20 @@ async fn an_outage_keeps_its_step_over_restarts() {
     assert!(world.attempts() - before <= 4, "an hour between probes: {}", world.attempts() - before);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
-    let mut world = due(30).await;
+/// Persons who were all due, and a loop that ended after its secret was refused for so long.
+async fn refused(persons: usize, span: Duration) -> World {
+    let mut world = due(persons).await;
     world.start(false).await;
     world.model().change_client_secret("another");
-    sleep(12 * HOUR).await;
+    sleep(span).await;
     assert_eq!(world.cause(), Some(Cause::ClientRefused));
     world.stop().await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
+    let mut world = refused(30, 12 * HOUR).await;
     // Every start reads the secret anew, as Webex has it.
     world.start(false).await;
     assert_eq!(world.cause(), Some(Cause::ClientRefused), "shown until it is known to be over");
@@ -154,12 +160,7 @@ async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_client_secret_is_tried_at_once_even_if_nobody_is_due_for_hours() {
-    let mut world = due(2).await;
-    world.start(false).await;
-    world.model().change_client_secret("another");
-    sleep(2 * DAY).await;
-    assert_eq!(world.cause(), Some(Cause::ClientRefused));
-    world.stop().await;
+    let mut world = refused(2, 2 * DAY).await;
     let until = |grant: Grant| grant.next.due_at.until(world.now());
     let soonest = until(world.grant(0).await).min(until(world.grant(1).await));
     assert!(soonest > 2 * MINUTE, "{soonest:?}");

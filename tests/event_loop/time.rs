@@ -1,5 +1,6 @@
 //! Clocks that jump: neither a storm nor starvation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
@@ -26,6 +27,22 @@ use crate::support::world::POLICY;
 use crate::support::world::World;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// Webex renews nothing for anybody.
+fn down() -> Fault {
+    let kind = FaultKind::Unavailable { status: 503, html: true };
+    Fault { on: Endpoint::AccessToken, person: None, times: None, kind }
+}
+
+/// Three persons who consented some hours ago, kept by a store with moods, and a loop that runs.
+async fn moody() -> (Arc<MoodyStore>, World) {
+    let store = MoodyStore::new();
+    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
+    world.consents(3).await;
+    world.start(false).await;
+    sleep(5 * HOUR).await;
+    (store, world)
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_by_days_starves_nobody() {
@@ -76,8 +93,7 @@ async fn a_retry_comes_in_its_time_though_the_clock_was_set_back() {
     let mut world = World::with(Settings::default(), policy, PACE);
     world.consent(0).await;
     sleep(2 * DAY).await;
-    let kind = FaultKind::Unavailable { status: 503, html: false };
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(0), times: Some(1), kind });
+    world.model().fault(Fault { times: Some(1), ..down() });
     world.start(false).await;
     sleep(Duration::from_secs(5)).await;
     assert_eq!(world.grant(0).await.failures, 1);
@@ -92,8 +108,7 @@ async fn a_claim_that_nobody_holds_any_more_hides_no_date_from_being_mended() {
     let mut world = World::new(Settings::default());
     world.consent(0).await;
     let before = world.grant(0).await.tokens.expires_at;
-    let kind = FaultKind::Unavailable { status: 503, html: false };
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    world.model().fault(down());
     world.start(false).await;
     sleep(DAY - 2 * MINUTE).await;
     let now = world.now();
@@ -208,11 +223,7 @@ async fn a_clock_set_back_while_refreshes_are_under_way_starves_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwhile() {
-    let store = MoodyStore::new();
-    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-    world.consents(3).await;
-    world.start(false).await;
-    sleep(5 * HOUR).await;
+    let (store, world) = moody().await;
     let before = world.grant(0).await;
     store.fails(&WRITES, StoreError::ReadOnly);
     world.clock.set_by(-2 * DAY_MS);
@@ -220,12 +231,7 @@ async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwh
     world.clock.set_by(-3 * DAY_MS);
     sleep(5 * MINUTE).await;
     store.is_well();
-    world.model().fault(Fault {
-        on: Endpoint::AccessToken,
-        person: None,
-        times: None,
-        kind: FaultKind::Unavailable { status: 503, html: true },
-    });
+    world.model().fault(down());
     sleep(5 * MINUTE).await;
     let after = world.grant(0).await;
     assert_eq!(after.tokens.expires_at, before.tokens.expires_at - 5 * DAY);
@@ -238,8 +244,7 @@ async fn a_grant_in_work_while_the_clock_is_set_back_is_mended_even_if_its_refre
     world.consents(1).await;
     sleep(2 * DAY).await;
     let before = world.grant(0).await;
-    let down = FaultKind::Unavailable { status: 503, html: true };
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(0), times: None, kind: down });
+    world.model().fault(Fault { person: Some(0), ..down() });
     world.model().settings_mut().latency = Duration::from_secs(55);
     let policy = Policy { sleep: 2 * MINUTE, ..POLICY };
     world.policy = policy;
@@ -275,11 +280,7 @@ async fn the_next_try_of_a_dead_grant_does_not_stay_in_the_future_of_a_clock_set
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
-    let store = MoodyStore::new();
-    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-    world.consents(3).await;
-    world.start(false).await;
-    sleep(5 * HOUR).await;
+    let (store, world) = moody().await;
     store.fails(&WRITES, StoreError::ReadOnly);
     world.clock.set_by(-2 * DAY_MS);
     listen_here();
@@ -295,11 +296,7 @@ async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_until_everything_is_mended() {
-    let store = MoodyStore::new();
-    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-    world.consents(3).await;
-    world.start(false).await;
-    sleep(HOUR).await;
+    let (store, mut world) = moody().await;
     world.clock.set_by(-2 * DAY_MS);
     let before = store.asked(&[Verb::Revise]);
     world.stop().await;
