@@ -21,6 +21,7 @@ use crate::store::Cursor;
 use crate::store::Note;
 use crate::store::Revision;
 use crate::store::StoreError;
+use crate::tokens::Mark;
 
 /// Grants shown in one step: some milliseconds of the writer's time.
 const STEP: u32 = 500;
@@ -73,7 +74,7 @@ impl Refresher {
         let now = parts.clock.now();
         if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
             log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
-            Mending::new(Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
+            Mending::new(parts, Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
         }
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
         if parts.store.recall(Note::Policy).await?.as_deref() != Some(&known) {
@@ -112,7 +113,7 @@ impl Mendings {
     /// The clock was seen to be set back by so much.
     pub(super) fn add(&mut self, refresher: &Refresher, back: Duration) {
         refresher.set_back().seen += back;
-        self.open.push_back(Mending::new(back));
+        self.open.push_back(Mending::new(refresher.parts(), back));
         self.retry_at = None;
     }
 
@@ -146,13 +147,16 @@ impl Mendings {
 struct Mending {
     /// Zero: nobody saw by how much, only that the store holds dates from the future.
     back: Duration,
+    /// When it was seen, by the clock as it is now, and what had been published by then.
+    noticed: (UnixTime, Mark),
     /// Where it goes on; `None` at the end.
     after: Option<Cursor>,
 }
 
 impl Mending {
-    fn new(back: Duration) -> Self {
-        Self { back, after: Some(Cursor::default()) }
+    fn new(parts: &Parts, back: Duration) -> Self {
+        let noticed = (parts.clock.now(), parts.view.events().now());
+        Self { back, noticed, after: Some(Cursor::default()) }
     }
 
     /// Mends what is left; answers whether that was all. The clock was set back by `later` once more since then; that is mended after this.
@@ -163,7 +167,14 @@ impl Mending {
         stopping: &CancellationToken,
     ) -> Result<bool, StoreError> {
         let (now, back, policy) = (parts.clock.now() + later, self.back, parts.policy);
-        let mended: Revision = Arc::new(move |grant| mend(grant, back, &policy, now));
+        let ((noticed, published), clock, view) = (self.noticed, parts.clock.clone(), parts.view.clone());
+        // Consents go on meanwhile, and are dated by the clock as it is now. One that is kept but not published yet is
+        // dated too early all the same, as is one of the minute before the setting was noticed: that costs a refresh.
+        let right = move |grant: &Grant| {
+            (noticed..=clock.now()).contains(&grant.renewed_at)
+                && view.events().changed_since(published, &grant.person.id)
+        };
+        let mended: Revision = Arc::new(move |grant| !right(grant) && mend(grant, back, &policy, now));
         let done = all(parts, mended, &mut self.after, stopping).await?;
         if done {
             parts.store.settle(now, now + LEASE).await?;
@@ -180,14 +191,22 @@ async fn all(
     after: &mut Option<Cursor>,
     stopping: &CancellationToken,
 ) -> Result<bool, StoreError> {
-    while let Some(cursor) = *after {
+    let begun = *after;
+    let done = loop {
+        let Some(cursor) = *after else { break Ok(true) };
         if stopping.is_cancelled() {
-            return Ok(false);
+            break Ok(false);
         }
-        *after = parts.store.revise(cursor, STEP, revision.clone()).await?;
+        match parts.store.revise(cursor, STEP, revision.clone()).await {
+            Ok(next) => *after = next,
+            Err(why) => break Err(why),
+        }
+    };
+    // Once, and not for nothing: it makes forgotten whose grant changed meanwhile.
+    if *after != begun {
         parts.view.publish_all();
     }
-    Ok(true)
+    done
 }
 
 /// Plans anew what was planned by other settings; retries and re-probes stay as they are.

@@ -239,6 +239,26 @@ async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwh
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_consents_while_dates_are_mended_keeps_the_dates_of_the_clock_as_it_is() {
+    let (store, world) = moody().await;
+    let before = world.grant(1).await;
+    store.fails(&[Verb::Revise], StoreError::Locked);
+    world.clock.set_by(-2 * DAY_MS);
+    sleep(MINUTE).await;
+    assert_ne!(store.asked(&[Verb::Revise]), 0, "it is noticed");
+    world.consent(0).await;
+    world.consent(3).await;
+    let consented = [world.grant(0).await, world.grant(3).await];
+    store.is_well();
+    sleep(MINUTE).await;
+    let mended = world.grant(1).await;
+    assert_eq!(mended.renewed_at, before.renewed_at - 2 * DAY);
+    assert_eq!(mended.tokens.expires_at, before.tokens.expires_at - 2 * DAY);
+    assert_eq!([world.grant(0).await, world.grant(3).await], consented);
+    assert_eq!(world.model().counters().refreshes.attempts, 0, "nobody is due");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_in_work_while_the_clock_is_set_back_is_mended_even_if_its_refresh_fails() {
     let mut world = World::new(Settings::default());
     world.consents(1).await;
