@@ -1,5 +1,6 @@
 //! One pass: everything that was due when it began is claimed and sent, least life left first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::domain::breaker::Admission;
+use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::refresh::pace::LONGEST_WAIT;
@@ -19,7 +21,7 @@ pub(super) const STORE_STEP: Duration = Duration::from_secs(30);
 /// Refreshes under way, and what became of those that ended.
 pub(super) struct Pass {
     refresher: Arc<Refresher>,
-    running: JoinSet<Option<Outcome>>,
+    running: JoinSet<(PersonId, Option<Outcome>)>,
     tally: Tally,
     /// The last claim failed, or was not even tried.
     stuck: bool,
@@ -33,8 +35,10 @@ pub(super) struct Tally {
     unchanged: usize,
     consent_needed: usize,
     failed: usize,
-    /// Not sent, overtaken by a consent, or cut short.
-    dropped: usize,
+    /// Broken off.
+    broken: usize,
+    /// Not sent, overtaken by a consent, or cut short. Whoever is claimed once more is not here any more.
+    dropped: BTreeSet<PersonId>,
 }
 
 impl fmt::Display for Tally {
@@ -44,7 +48,8 @@ impl fmt::Display for Tally {
             "{} due: {} renewed, {} unchanged, {} failed, {} in need of consent",
             self.sent, self.renewed, self.unchanged, self.failed, self.consent_needed
         )?;
-        if self.dropped > 0 { write!(f, ", {} dropped", self.dropped) } else { Ok(()) }
+        let dropped = self.broken + self.dropped.len();
+        if dropped > 0 { write!(f, ", {dropped} dropped") } else { Ok(()) }
     }
 }
 
@@ -143,9 +148,11 @@ impl Pass {
     }
 
     fn start(&mut self, taken: Taken) {
-        self.tally.sent += 1;
+        let person = taken.claim.grant.person.id.clone();
+        // Whoever was given back before is counted already.
+        self.tally.sent += usize::from(!self.tally.dropped.remove(&person));
         let refresher = self.refresher.clone();
-        self.running.spawn(async move { refresher.refresh(taken).await });
+        self.running.spawn(async move { (person, refresher.refresh(taken).await) });
     }
 
     pub(super) fn idle(&self) -> bool {
@@ -161,11 +168,13 @@ impl Pass {
         let mut next = self.running.join_next().await;
         while let Some(joined) = next {
             // A panic costs nobody a token: the claim's lease ends by itself, and the grant is tried again.
-            let outcome = joined.unwrap_or_else(|e| {
-                log::error!("a refresh broke off: {e}");
-                None
-            });
-            self.tally.count(outcome);
+            match joined {
+                Ok((person, outcome)) => self.tally.count(person, outcome),
+                Err(e) => {
+                    log::error!("a refresh broke off: {e}");
+                    self.tally.broken += 1;
+                }
+            }
             next = self.running.try_join_next();
         }
     }
@@ -182,13 +191,16 @@ impl Pass {
 }
 
 impl Tally {
-    fn count(&mut self, outcome: Option<Outcome>) {
+    fn count(&mut self, person: PersonId, outcome: Option<Outcome>) {
         let place = match outcome {
             Some(Outcome::Renewed) => &mut self.renewed,
             Some(Outcome::Unchanged) => &mut self.unchanged,
             Some(Outcome::ConsentNeeded) => &mut self.consent_needed,
             Some(_) => &mut self.failed,
-            None => &mut self.dropped,
+            None => {
+                self.dropped.insert(person);
+                return;
+            }
         };
         *place += 1;
     }

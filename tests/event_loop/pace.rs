@@ -5,11 +5,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 
 use crate::event_loop::MINUTE;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::world::DAWN;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
@@ -152,4 +157,26 @@ async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_sto
             assert!(world.grant(person).await.renewed_at <= world.now(), "person {person}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_given_back_and_claimed_once_more_is_counted_once() {
+    let settings = Settings { people: Person::some(3), ..Settings::default() };
+    let mut world = World::with(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
+    world.consents(3).await;
+    sleep(2 * DAY).await;
+    let fault =
+        |person, kind| Fault { on: Endpoint::AccessToken, person: Some(person), times: Some(1), kind };
+    world.model().fault(fault(0, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }));
+    world.model().fault(fault(1, FaultKind::Slow(20 * SECOND)));
+    world.model().settings_mut().latency = SECOND;
+    listen_here();
+    world.start(false).await;
+    sleep(30 * SECOND).await;
+    let heard: Vec<String> = heard_here().into_iter().map(|(_, text)| text).collect();
+    let given_back = heard.iter().filter(|text| text.contains("refreshes pause since; it is due again"));
+    assert_eq!(given_back.count(), 1, "{heard:?}");
+    let told: Vec<&String> = heard.iter().filter(|text| text.contains(" due: ")).collect();
+    let tally = "3 due: 2 renewed, 0 unchanged, 1 failed, 0 in need of consent; sleeping";
+    assert!(told.len() == 1 && told[0].contains(tally), "{told:?}");
 }
