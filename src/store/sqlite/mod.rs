@@ -130,7 +130,7 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
         let shelf = self.shelf.clone();
         let answer = self.threads.read(move |db| work(db, &shelf));

@@ -105,10 +105,13 @@ impl Threads {
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        ask(self.readers.get(turn % self.readers.len().max(1)), work).await
+        // Only what is written may have to run again.
+        let mut work = Some(work);
+        let once = move |db: &Connection| work.take().map_or(Err(StoreError::Closed), |work| work(db));
+        ask(self.readers.get(turn % self.readers.len().max(1)), once).await
     }
 }
 
@@ -246,7 +249,8 @@ mod tests {
             db.execute_batch(SCHEMA).unwrap();
             db.busy_timeout(Duration::ZERO).unwrap();
             let condition = Arc::new(Condition::of(path.clone()));
-            let threads = Threads::start(db, Vec::new(), Place::of(&path).unwrap(), &condition).unwrap();
+            let readers = vec![Connection::open(&path).unwrap()];
+            let threads = Threads::start(db, readers, Place::of(&path).unwrap(), &condition).unwrap();
             Self { threads, path, _dir: dir }
         }
 
@@ -277,6 +281,12 @@ mod tests {
             }
             release
         }
+    }
+
+    #[tokio::test]
+    async fn a_read_may_give_away_what_it_holds() {
+        let (house, held) = (House::new(), "held".to_owned());
+        assert_eq!(house.threads.read(move |_| Ok(held)).await, Ok("held".to_owned()));
     }
 
     const PLAIN: &str = "INSERT INTO kept (n) VALUES (?1)";
