@@ -1,11 +1,14 @@
 //! Secrets in the file, and records that somebody laid hands on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Bookmark;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
@@ -72,7 +75,7 @@ async fn no_token_is_in_any_byte_of_any_file() {
         outcome.tokens.access_token = issue("renewed");
         assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
         let revised = issue("revised");
-        let revision = move |grant: &mut webex_tokend::domain::grant::Grant| {
+        let revision = move |grant: &mut Grant| {
             grant.tokens.access_token = revised.clone();
             true
         };
@@ -200,4 +203,27 @@ async fn an_older_token_put_back_into_its_own_place_still_opens() {
     assert_ne!(read(&home.shell()), older);
     home.shell().execute("UPDATE grants SET access_token = ?1", [older]).unwrap();
     assert_eq!(found(&home.open(), "ada").await.tokens.access_token, grant("ada").tokens.access_token);
+}
+
+#[tokio::test]
+async fn a_revision_that_only_plans_a_claimed_grant_anew_writes_nothing() {
+    let home = Home::keeping(&["ada", "eve"]).await;
+    let (store, shell) = (home.open(), home.shell());
+    assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_some());
+    // A token that is sealed anew looks different.
+    let sealed = || {
+        let mut query = shell.prepare("SELECT person_id, access_token FROM grants").unwrap();
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)));
+        rows.unwrap().map(Result::unwrap).collect::<BTreeMap<_, _>>()
+    };
+    let before = sealed();
+    let plan = |grant: &mut Grant| {
+        grant.next = Next::at(at(77));
+        true
+    };
+    assert!(store.revise(Cursor::default(), 10, Arc::new(plan)).await.unwrap().is_some());
+    let after = sealed();
+    assert_eq!(before["ada"], after["ada"]);
+    assert_ne!(before["eve"], after["eve"]);
+    assert_eq!(found(&store, "eve").await.next, Next::at(at(77)));
 }

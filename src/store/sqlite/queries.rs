@@ -283,9 +283,14 @@ pub(super) fn revise(
     for read in found {
         // One that does not open is the loop's to report when it is due.
         let Ok(mut grant) = read.grant else { continue };
-        let lease = grant.next;
-        if revision(&mut grant) {
-            grant.next = if read.claimed { lease } else { grant.next };
+        let before = read.claimed.then(|| grant.clone());
+        let mut changed = revision(&mut grant);
+        if let Some(before) = before {
+            // When it is due is up to its claim: where only the plan was changed, there is nothing to keep.
+            grant.next = before.next;
+            changed &= grant != before;
+        }
+        if changed {
             shelf.hand().written(grant.next.due_at);
             let update = format!("UPDATE grants SET {SET} WHERE serial = :serial");
             rows::write(db, &update, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
