@@ -7,6 +7,7 @@ mod store;
 mod store_trouble;
 mod time;
 mod trouble;
+mod waiting;
 
 use std::time::Duration;
 

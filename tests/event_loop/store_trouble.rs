@@ -104,3 +104,23 @@ async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause
     assert_eq!(refresher.pause(), None, "two did not open, the third was the probe");
     assert!(world.model().counters().refreshes.renewed > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_could_not_be_claimed_holds_up_no_other_one() {
+    let (mut world, store) = world(5).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    world.start(false).await;
+    sleep(MINUTE / 2).await;
+    let refresher = world.refresher.clone().unwrap();
+    assert!(refresher.pause().is_some(), "Webex has asked to wait");
+    world.model().clear_faults();
+    let mut failed = false;
+    store.plans(move |verb, _| {
+        let fails = verb == Verb::ClaimDue && !std::mem::replace(&mut failed, true);
+        if fails { Mood::Fails(StoreError::Locked) } else { Mood::Well }
+    });
+    sleep(MINUTE + MINUTE / 4).await;
+    assert_eq!(refresher.pause().map(|pause| pause.probing), None, "the store's next try was the probe");
+    assert!(world.model().counters().refreshes.renewed > 0);
+}

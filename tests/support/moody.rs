@@ -19,11 +19,12 @@ use crate::support::between::Between;
 use crate::support::between::Verb;
 
 /// Every verb that keeps something.
-pub(crate) const WRITES: [Verb; 8] = [
+pub(crate) const WRITES: [Verb; 9] = [
     Verb::SaveConsent,
     Verb::ClaimDue,
     Verb::ClaimOne,
     Verb::Commit,
+    Verb::GiveBack,
     Verb::Forget,
     Verb::Revise,
     Verb::Settle,
@@ -41,6 +42,8 @@ pub(crate) enum Mood {
     Fails(StoreError),
     /// It does it, and the answer is on its way for so long.
     Late(Duration),
+    /// It does it after so long.
+    Slow(Duration),
     /// What it claims does not open.
     Unreadable,
     /// The program itself is wrong.
@@ -106,6 +109,10 @@ impl Between for Moods {
                 let came = work().await;
                 sleep(by).await;
                 came
+            }),
+            Mood::Slow(by) => Box::pin(async move {
+                sleep(by).await;
+                work().await
             }),
             Mood::Unreadable => Box::pin(async move {
                 let mut came = work().await?;
