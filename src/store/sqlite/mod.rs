@@ -257,3 +257,6 @@ impl KeyStore for SqliteStore {
         self.write(move |db, _| keys::touch(db, &id, at))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What runs a second time, with the batch that it shares.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::domain::grant::Tokens;
+use crate::domain::person::Person;
+use crate::domain::schedule::Policy;
+use crate::domain::secret::Secret;
+use crate::store::Lease;
+
+const NOW: UnixTime = UnixTime(1_795_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+const POLICY: Policy = Policy { sleep: DAY, max_age: DAY, noop_window: DAY, floor: DAY };
+
+/// Due, with so many days of life left.
+fn living(name: &str, days: u32) -> Grant {
+    let secret = || Secret::new("secret".to_owned());
+    let tokens = Tokens {
+        access_token: secret(),
+        refresh_token: secret(),
+        token_type: "Bearer".to_owned(),
+        scope: None,
+        expires_at: NOW + days * DAY,
+        refresh_token_expires_at: None,
+    };
+    let person = Person::known_by(PersonId::parse(name).unwrap());
+    let grant = Grant::consented(person, tokens, NOW, &POLICY, NOW);
+    Grant { next: Next::at(NOW), ..grant }
+}
+
+/// Claims the one with the least life left, and says who it is.
+async fn claim(store: &SqliteStore) -> Option<String> {
+    let lease = Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY };
+    let ask = Ask { lease, due_by: NOW, limit: 1, except: Vec::new(), healthiest_first: false };
+    let claims = store.claim_due(ask).await.unwrap().claims;
+    claims.first().map(|claim| claim.grant.person.id.to_string())
+}
+
+#[tokio::test]
+async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = SqliteStore::open(&dir.path().join("db"), &dir.path().join("key"), "id", NOW);
+    let (store, _) = opened.unwrap();
+    for (days, name) in (1..).zip(["ada", "eve", "joe", "kim"]) {
+        store.save_consent(living(name, days)).await.unwrap();
+    }
+    assert_eq!(claim(&store).await.as_deref(), Some("ada"), "all are in the hand now");
+
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = oneshot::channel();
+    let (begun, held) = (Mutex::new(Some(begun)), Mutex::new(held));
+    let holding = store.write(move |_, _| {
+        begun.lock().unwrap().take().map(|begun| begun.send(()));
+        let _ = held.lock().unwrap().recv();
+        Ok(())
+    });
+    let failing = store.write(|db, _| {
+        queries::prove(db)?;
+        Err::<(), _>(StoreError::ReadOnly)
+    });
+    // While the writer is held, what is asked for becomes one batch.
+    let batch = async {
+        begins.await.unwrap();
+        tokio::join!(claim(&store), failing, async { drop(release) })
+    };
+    let (_, (claimed, failed, ())) = tokio::join!(holding, batch);
+    assert_eq!(failed, Err(StoreError::ReadOnly));
+    assert_eq!(claimed.as_deref(), Some("eve"));
+    assert_eq!(claim(&store).await.as_deref(), Some("joe"));
+    assert_eq!(claim(&store).await.as_deref(), Some("kim"));
+    assert_eq!(claim(&store).await, None);
+}
