@@ -268,3 +268,6 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
     };
     true
 }
+
+#[cfg(test)]
+mod tests;

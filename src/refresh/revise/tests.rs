@@ -1,0 +1,168 @@
+//! What each revision makes of one grant.
+
+use super::*;
+use crate::domain::grant::Tokens;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const POLICY: Policy =
+    Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
+
+/// What the clock reads.
+const NOW: UnixTime = UnixTime(1_795_000_000_000);
+
+/// By how much it was ahead before, where that was seen.
+const BACK: Duration = Duration::from_secs(30 * 86_400);
+
+/// A grant of a consent at `at`, planned as it is then.
+fn consented(at: UnixTime) -> Grant {
+    let id = PersonId::parse("person-1").unwrap();
+    let tokens = Tokens {
+        access_token: Secret::new("access".to_owned()),
+        refresh_token: Secret::new("refresh".to_owned()),
+        token_type: "Bearer".to_owned(),
+        scope: None,
+        expires_at: at + 14 * DAY,
+        refresh_token_expires_at: Some(at + 90 * DAY),
+    };
+    let person = Person { id, email: None, display_name: None, org_id: None };
+    Grant::consented(person, tokens, at, &POLICY, at)
+}
+
+/// The same, called dead `failures` times.
+fn dead(at: UnixTime, failures: u32) -> Grant {
+    let mut grant = consented(at);
+    (grant.standing, grant.failures) = (Standing::ConsentNeeded, failures);
+    grant.next = Policy::after_refusal(failures, &grant.person.id, at);
+    grant
+}
+
+fn mended(mut grant: Grant, back: Duration) -> Grant {
+    assert!(mend(&mut grant, back, &POLICY, NOW));
+    grant
+}
+
+#[test]
+fn a_clock_seen_to_be_set_back_takes_all_that_it_wrote_along() {
+    let mut grant = consented(NOW + BACK - 9 * HOUR);
+    grant.answered_at = NOW + BACK - 5 * HOUR;
+    grant.last.at = NOW + BACK - 4 * HOUR;
+    grant.next = POLICY.plan(&grant.dates(), NOW + BACK);
+    let after = mended(grant.clone(), BACK);
+    assert_eq!(after.renewed_at, NOW - 9 * HOUR);
+    assert_eq!(after.answered_at, NOW - 5 * HOUR);
+    assert_eq!(after.tokens.expires_at, NOW - 9 * HOUR + 14 * DAY);
+    assert_eq!(after.last.at, NOW - 4 * HOUR);
+    assert_eq!(after.next.due_at, grant.next.due_at - BACK);
+    assert_eq!(after.next.wake_at, grant.next.wake_at - BACK);
+    assert_eq!(after.obtained_at, NOW, "nobody consented in the future");
+    assert_eq!((after.person, after.failures), (grant.person, 0));
+}
+
+#[test]
+fn what_was_written_since_the_clock_was_set_back_keeps_its_time() {
+    let mut grant = consented(NOW + BACK - 9 * HOUR);
+    grant.last.at = NOW - MINUTE;
+    grant.obtained_at = NOW - 400 * DAY;
+    let after = mended(grant, BACK);
+    assert_eq!((after.last.at, after.obtained_at), (NOW - MINUTE, NOW - 400 * DAY));
+}
+
+#[test]
+fn a_retry_keeps_its_distance_and_whoever_is_due_stays_so() {
+    let mut failing = consented(NOW + BACK - 3 * DAY);
+    failing.failures = 3;
+    failing.next = Next::at(NOW + BACK + 2 * HOUR);
+    assert_eq!(mended(failing, BACK).next, Next::at(NOW + 2 * HOUR), "not the plan, which is past");
+
+    let mut due = consented(NOW + BACK - HOUR);
+    due.next = Next::at(NOW + BACK - MINUTE);
+    assert_eq!(mended(due, BACK).next, Next::at(NOW - MINUTE), "not the plan, which is tomorrow");
+
+    let mut late = consented(NOW + BACK - HOUR);
+    let plan = POLICY.plan(&consented(NOW - HOUR).dates(), NOW);
+    late.next = Next::at(NOW + BACK + 300 * DAY);
+    assert_eq!(mended(late, BACK).next, plan, "by a clock that was further ahead");
+}
+
+#[test]
+fn without_a_date_in_the_future_nothing_is_mended_unless_the_clock_was_seen() {
+    for at in [NOW - 100 * DAY, NOW, NOW + SLACK] {
+        let mut grant = consented(at);
+        assert!(!mend(&mut grant, Duration::ZERO, &POLICY, NOW), "{at}");
+        assert_eq!(grant, consented(at));
+    }
+}
+
+#[test]
+fn what_is_in_the_future_by_any_date_is_due_at_once_and_is_there_no_more() {
+    let ahead = NOW + SLACK + Duration::from_millis(1);
+    let dates: [fn(&mut Grant) -> &mut UnixTime; 3] =
+        [|grant| &mut grant.renewed_at, |grant| &mut grant.answered_at, |grant| &mut grant.last.at];
+    for (n, date) in dates.into_iter().enumerate() {
+        let mut grant = consented(NOW - HOUR);
+        *date(&mut grant) = ahead;
+        let mut after = mended(grant, Duration::ZERO);
+        assert_eq!((*date(&mut after), after.next), (NOW, Next::at(NOW)), "date {n}");
+    }
+    let after = mended(consented(NOW + 400 * DAY), BACK);
+    assert_eq!([after.renewed_at, after.answered_at, after.last.at, after.obtained_at], [NOW; 4]);
+    assert_eq!(after.tokens.expires_at, NOW + 14 * DAY, "no life longer than what Webex gave");
+    assert_eq!(after.next, Next::at(NOW));
+}
+
+#[test]
+fn a_dead_grant_is_tried_again_in_its_time_or_not_at_all() {
+    let planned = dead(NOW + BACK - HOUR, 2).next.due_at;
+    assert_eq!(mended(dead(NOW + BACK - HOUR, 2), BACK).next, Next::at(planned - BACK));
+    let after = mended(dead(NOW + 400 * DAY, 2), BACK);
+    assert_eq!(
+        after.next,
+        Policy::after_refusal(2, &after.person.id, NOW),
+        "nobody knows when it was planned"
+    );
+    for at in [NOW + BACK - HOUR, NOW + 400 * DAY] {
+        let mut given_up = dead(at, 2);
+        given_up.next = Next::NEVER;
+        assert_eq!(mended(given_up, BACK).next, Next::NEVER);
+    }
+}
+
+#[test]
+fn other_settings_plan_anew_what_no_failure_planned() {
+    let other = Policy { max_age: 5 * DAY, ..POLICY };
+    let mut grant = consented(NOW - HOUR);
+    assert!(!replan(&mut grant, &POLICY, NOW), "the same settings");
+    assert!(replan(&mut grant, &other, NOW));
+    assert_eq!(grant.next, other.plan(&grant.dates(), NOW));
+    let mut failing = consented(NOW - HOUR);
+    failing.failures = 1;
+    for grant in [failing, dead(NOW - HOUR, 0)] {
+        let mut replanned = grant.clone();
+        assert!(!replan(&mut replanned, &other, NOW));
+        assert_eq!(replanned, grant);
+    }
+}
+
+#[test]
+fn a_start_that_asks_for_everybody_makes_all_due_whom_nobody_asked_for_since() {
+    let start = Start { at: NOW, all_now: true };
+    for (last, now, is_due) in [
+        (NOW - HOUR, NOW, true),
+        // A clock that was ahead.
+        (NOW + HOUR, NOW, true),
+        (NOW - HOUR, NOW + MINUTE, true),
+        (NOW, NOW + MINUTE, true),
+        (NOW + MINUTE / 2, NOW + MINUTE, false),
+    ] {
+        let mut grant = consented(NOW - HOUR);
+        grant.last.at = last;
+        let before = grant.next;
+        assert_eq!(due(&mut grant, start, now), is_due, "{last}, {now}");
+        assert_eq!(grant.next, if is_due { Next::at(now) } else { before });
+    }
+}
