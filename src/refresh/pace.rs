@@ -34,6 +34,11 @@ impl Pace {
         self.at_once.saturating_add(self.at_once.div_ceil(4))
     }
 
+    /// Nothing is claimed for fewer: each claim waits for the disk. So few that calls always find somebody claimed.
+    pub(super) fn lump(&self) -> usize {
+        (self.under_way() - self.at_once).div_ceil(2).max(1)
+    }
+
     /// How many may be claimed in one go.
     pub(super) fn handful(&self) -> usize {
         if self.per_second <= 0.0 {
@@ -106,6 +111,16 @@ mod tests {
             starts.mine().await;
         }
         assert!(begin.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn there_is_always_somebody_claimed_for_the_next_place() {
+        for at_once in [1, 2, 3, 16, 63, 64, 1000, usize::MAX] {
+            let pace = Pace { at_once, per_second: 0.0 };
+            let least = pace.under_way().saturating_sub(pace.lump()).saturating_add(1);
+            assert!(pace.lump() >= 1 && (least > at_once || at_once == usize::MAX), "{at_once}");
+        }
+        assert_eq!(Pace { at_once: 64, per_second: 0.0 }.lump(), 8);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Pass {
     pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
         let parts = self.refresher.parts();
         let free = parts.pace.under_way().saturating_sub(self.running.len());
-        if free == 0 {
+        if free < parts.pace.lump() {
             return Step::Full;
         }
         let ahead = self.refresher.starts().ahead();

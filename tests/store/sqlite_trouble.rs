@@ -7,6 +7,9 @@ use std::process::Command;
 use std::process::Stdio;
 
 use rusqlite::Connection;
+use rusqlite::params;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -55,6 +58,31 @@ async fn a_lock_of_another_program_keeps_writes_out_and_lets_reads_in() {
     assert_eq!(store.find(person("eve")).await, Ok(None), "an Err means that nothing was kept");
     assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
     keep(&store, [grant("eve")]).await;
+}
+
+#[tokio::test]
+async fn a_change_that_fails_half_way_leaves_nothing_behind_and_costs_nobody_else_a_change() {
+    let home = Home::keeping(&["ada", "eve"]).await;
+    let store = home.open();
+    let claims = claim(&store, ask(0)).await;
+    let [ada, eve] =
+        ["ada", "eve"].map(|name| claims.iter().find(|it| it.grant.person.id == person(name)).unwrap());
+    let shell = home.shell();
+    // A trigger counts those in need of consent, after the row was changed: there is no room for one more.
+    shell.execute("INSERT INTO tallies VALUES (?1, 'kind', 2, ?2)", params![INTEGRATION, i64::MAX]).unwrap();
+    let ended = Grant { standing: Standing::ConsentNeeded, ..renewed(&ada.grant, 1) };
+    let before = store.find(person("ada")).await;
+    let (failed, kept) = tokio::join!(
+        store.commit(ada.fence, ended.clone()),
+        store.commit(eve.fence, renewed(&eve.grant, 1)),
+    );
+    assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+    assert_eq!(kept, Ok(Committed::Kept));
+    assert_eq!(store.find(person("ada")).await, before);
+    shell.execute("DELETE FROM tallies WHERE which = 2", []).unwrap();
+    assert_eq!(store.commit(ada.fence, ended).await, Ok(Committed::Kept), "the claim is still there");
+    let census = store.census().await.unwrap();
+    assert_eq!((census.people, census.consent_needed), (2, 1));
 }
 
 #[tokio::test]

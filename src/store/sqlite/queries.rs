@@ -1,5 +1,6 @@
 //! The store's verbs in SQL. Each runs inside a transaction of the writer, or on a reader.
 
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -44,21 +45,44 @@ const SET: &str = "access_token = :access_token, \
      last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
      wake_at = :wake_at";
 
+/// What changes rows that triggers follow says `OR FAIL`: with the usual `OR ABORT` SQLite copies every page that such a
+/// statement changes, so as to be able to take back half of it. Here whole pieces are taken back (`threads`).
+static REPLACE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE OR FAIL grants SET {SET_PERSON}{SET}, claim_owner = NULL, version = version + 1 \
+         WHERE serial = :serial AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
+    )
+});
+
+static COMMIT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE OR FAIL grants SET {SET}, claim_owner = NULL, version = version + 1 \
+         WHERE serial = :serial AND integration = :integration AND person_id = :person_id \
+         AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
+    )
+});
+
+static REVISE: LazyLock<String> =
+    LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET} WHERE serial = :serial"));
+
+static DUE_ROW: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM grants WHERE serial = ?1 AND integration = ?2 AND due_at <= ?3")
+});
+
+static ONE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2"));
+
 pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     stamp(db, shelf, grant.last.at)?;
     shelf.hand().written(grant.next.due_at);
     if let Some(known) = texts::known(db, shelf, &grant.person.id)? {
-        let replace = format!(
-            "UPDATE grants SET {SET_PERSON}{SET}, claim_owner = NULL, version = version + 1 WHERE serial = :serial \
-             AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
-        );
-        if rows::write(db, &replace, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
+        if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
         texts::follow(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
     }
-    let insert = "INSERT INTO grants (integration, person_id, email, display_name, org_id, access_token, \
+    let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
          standing, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
          VALUES (:integration, :person_id, :email, :display_name, :org_id, :access_token, :refresh_token, \
@@ -97,8 +121,7 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
     if ask.healthiest_first {
         return healthiest(db, shelf, ask);
     }
-    let sql = format!("SELECT {COLUMNS} FROM grants WHERE serial = ?1 AND integration = ?2 AND due_at <= ?3");
-    let mut query = db.prepare_cached(&sql)?;
+    let mut query = db.prepare_cached(&DUE_ROW)?;
     let (mut found, mut hand) = (Vec::new(), shelf.hand());
     hand.begin(db, shelf, ask)?;
     while found.len() < ask.limit {
@@ -175,14 +198,9 @@ pub(super) fn commit(
     fence: Fence,
     grant: &Grant,
 ) -> Result<Committed, StoreError> {
-    let sql = format!(
-        "UPDATE grants SET {SET}, claim_owner = NULL, version = version + 1 \
-         WHERE serial = :serial AND integration = :integration AND person_id = :person_id \
-         AND version = :version AND attempt = :attempt AND claim_owner IS NOT NULL"
-    );
     let fenced =
         named_params! { ":serial": fence.serial, ":version": fence.version, ":attempt": fence.attempt };
-    if rows::write(db, &sql, shelf, grant, fenced)? == 0 {
+    if rows::write(db, &COMMIT, shelf, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
     shelf.hand().written(grant.next.due_at);
@@ -232,8 +250,7 @@ pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<
 }
 
 fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2");
-    let mut query = db.prepare_cached(&sql)?;
+    let mut query = db.prepare_cached(&ONE)?;
     let mut rows = query.query(params![shelf.integration, person.as_str()])?;
     rows.next()?.map(|row| rows::read(row, shelf)).transpose()
 }
@@ -292,8 +309,7 @@ pub(super) fn revise(
         }
         if changed {
             shelf.hand().written(grant.next.due_at);
-            let update = format!("UPDATE grants SET {SET} WHERE serial = :serial");
-            rows::write(db, &update, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
+            rows::write(db, &REVISE, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
         }
     }
     Ok(last)
