@@ -16,6 +16,7 @@ use criterion::criterion_group;
 use criterion::criterion_main;
 use stock::DAY;
 use stock::POLICY;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use webex_tokend::domain::schedule::Next;
@@ -84,13 +85,18 @@ fn sealing(bench: &mut Criterion) {
     });
 }
 
-/// Due grants claimed and kept again, in one claim and one burst of commits, durably.
-fn claims(bench: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
+/// An empty store, and its directory, which goes with the value.
+fn store() -> (Arc<SqliteStore>, TempDir) {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);
     let (store, _) = SqliteStore::open(&path("tokend.db"), &path("key"), "client", NOW).unwrap();
-    let store = Arc::new(store);
+    (Arc::new(store), home)
+}
+
+/// Due grants claimed and kept again, in one claim and one burst of commits, durably.
+fn claims(bench: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (store, _home) = store();
     let due = (0..1_000).map(|number| {
         let mut grant = stock::stored(number, NOW);
         grant.next = Next::at(NOW);
@@ -124,10 +130,7 @@ async fn claim_and_keep(store: Arc<SqliteStore>, batch: usize) {
 
 fn reads(bench: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let home = tempfile::tempdir().unwrap();
-    let path = |name: &str| home.path().join(name);
-    let (store, _) = SqliteStore::open(&path("tokend.db"), &path("key"), "client", NOW).unwrap();
-    let store = Arc::new(store);
+    let (store, _home) = store();
     runtime.block_on(stock::keep(&store, (0..1_000).map(|number| stock::stored(number, NOW))));
     let view = LiveView::new(store);
     let person = stock::stored(500, NOW).person.id;
