@@ -2,6 +2,7 @@
 
 mod breaker;
 mod faults;
+mod mendings;
 mod pace;
 mod store;
 mod store_trouble;

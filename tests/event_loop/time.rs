@@ -123,7 +123,8 @@ async fn a_claim_that_nobody_holds_any_more_hides_no_date_from_being_mended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wish_to_wait_ends_in_its_time_though_the_clock_was_set_back() {
-    let mut world = World::new(Settings::default());
+    let policy = Policy { sleep: 12 * HOUR, ..POLICY };
+    let mut world = World::with(Settings::default(), policy, PACE);
     world.consent(0).await;
     sleep(2 * DAY).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("21600".to_owned()) };

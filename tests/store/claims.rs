@@ -323,7 +323,24 @@ pub(super) async fn settling_ends_no_claim_but_bounds_its_lease(store: Arc<dyn S
     let years_ahead = claim_one(&*store, 1_000_000_000).await;
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     store.settle(at(0), at(LEASE)).await.unwrap();
+    assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)));
     assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "others still keep away");
     let next = renewed(&years_ahead.grant, 1);
     assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
+}
+
+pub(super) async fn settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed(store: Arc<dyn Store>) {
+    let mut planned = grant("eve");
+    planned.next = Next { due_at: at(10_000), wake_at: at(20_000) };
+    keep(&*store, [grant("ada"), planned.clone()]).await;
+    let running = claim_one(&*store, 0).await;
+    store.settle(at(5), at(5 + LEASE)).await.unwrap();
+    assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
+    assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
+    assert_eq!(found(&*store, "eve").await, planned);
+    assert_eq!(store.next_wake().await, Ok(Some(at(LEASE))));
+    store.settle(at(-5), at(LEASE - 5)).await.unwrap();
+    assert_eq!(store.latest().await, Ok(Some(at(-5))));
+    assert_eq!(store.next_wake().await, Ok(Some(at(LEASE - 5))));
+    assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
 }

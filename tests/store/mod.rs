@@ -73,7 +73,8 @@ on_both_stores! {
         a_fence_that_differs_in_any_part_changes_nothing,
         many_tasks_never_hold_one_grant_twice,
         of_many_commits_of_one_claim_one_is_kept,
-        settling_ends_no_claim_but_bounds_its_lease;
+        settling_ends_no_claim_but_bounds_its_lease,
+        settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed;
     people:
         an_address_leads_to_who_consented_last,
         the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor,
