@@ -183,7 +183,9 @@ impl EventLoop {
                 log::warn!(
                     "event loop: the clock was set back by {seconds} s; dates in its future are mended"
                 );
-                (self.held_until, self.retry_at) = (None, None);
+                self.held_until = None;
+                // Still in its time: nothing else wakes the loop for those who are due already.
+                self.retry_at = self.retry_at.map(|at| at - back);
                 self.refresher.breaker().set_back(back, now);
                 self.mendings.add(&self.refresher, back);
             }

@@ -221,3 +221,21 @@ async fn an_outcome_that_waits_for_the_store_while_the_clock_is_set_back_is_kept
     let age = world.now().since(world.grant(0).await.renewed_at);
     assert!(age > 2 * MINUTE && age < 4 * MINUTE, "{age:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_failed_is_tried_again_in_its_time_though_the_clock_was_set_back() {
+    for back in [2, 30] {
+        let store = MoodyStore::new();
+        let policy = Policy { sleep: 12 * HOUR, ..POLICY };
+        let mut world = World::on(store.clone(), Settings::default(), policy, PACE);
+        world.consent(0).await;
+        sleep(2 * DAY).await;
+        store.fails(&[Verb::ClaimDue], StoreError::Full);
+        world.start(false).await;
+        sleep(10 * SECOND).await;
+        world.clock.set_by(-back * DAY_MS);
+        store.is_well();
+        sleep(MINUTE + MINUTE / 2).await;
+        assert_eq!(world.model().counters().refreshes.renewed, 1, "{back} days back");
+    }
+}
