@@ -141,6 +141,29 @@ async fn a_wish_to_wait_ends_in_its_time_though_the_clock_was_set_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_end_of_a_wish_is_sent_then_though_the_clock_was_set_back() {
+    let policy = Policy { sleep: 12 * HOUR, ..POLICY };
+    let mut world = World::with(Settings::default(), policy, PACE);
+    world.consents(2).await;
+    sleep(2 * DAY).await;
+    let wish = FaultKind::TooMany429 { retry_after: Some("21600".to_owned()) };
+    let down = FaultKind::Unavailable { status: 503, html: false };
+    for (person, kind) in [(0, wish), (1, down)] {
+        world.model().fault(Fault { on: Endpoint::AccessToken, person: Some(person), times: Some(1), kind });
+    }
+    world.model().settings_mut().latency = Duration::from_secs(1);
+    world.start(false).await;
+    // The second one's retry fell due meanwhile, and found that everybody waits.
+    sleep(5 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 2);
+    world.clock.set_by(-30 * DAY_MS);
+    sleep(50 * MINUTE).await;
+    assert_eq!(world.model().counters().refreshes.attempts, 2, "the wish is obeyed");
+    sleep(20 * MINUTE).await;
+    assert_eq!(world.starts(1).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_set_back_does_not_make_an_older_token_seem_to_live_longer() {
     let policy = Policy { max_age: 30 * DAY, ..POLICY };
     let mut world = World::with(Settings::default(), policy, PACE);
