@@ -149,6 +149,34 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
 }
 
 #[tokio::test]
+async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
+    let home = Home::new();
+    let [full, _, _] = unusual("zoe");
+    keep(&home.open(), [grant("ada"), full.clone()]).await;
+    let triggers = || -> Vec<String> {
+        let shell = home.shell();
+        let mut query =
+            shell.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name").unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let now = triggers();
+    let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
+    let (_, third) = third.split_once("CREATE TRIGGER").unwrap();
+    let (third, _) = third.split_once("-- What refreshes").unwrap();
+    let back = format!(
+        "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
+         DROP TRIGGER grants_end_moved; CREATE TRIGGER{third} PRAGMA user_version = 3;"
+    );
+    home.shell().execute_batch(&back).unwrap();
+    assert_ne!(triggers(), now);
+    let store = home.open();
+    assert_eq!(triggers(), now);
+    keep(&store, [grant("eve")]).await;
+    let all = [(1, &grant("ada")), (2, &full), (3, &grant("eve"))];
+    crate::store::lists::compare(&store, &all, at(0)).await;
+}
+
+#[tokio::test]
 async fn every_file_is_its_owners_alone() {
     let home = Home::new();
     let state = home.dir().join("some/state");

@@ -67,22 +67,57 @@ async fn a_change_that_fails_half_way_leaves_nothing_behind_and_costs_nobody_els
     let claims = claim(&store, ask(0)).await;
     let [ada, eve] =
         ["ada", "eve"].map(|name| claims.iter().find(|it| it.grant.person.id == person(name)).unwrap());
-    let shell = home.shell();
-    // A trigger counts those in need of consent, after the row was changed: there is no room for one more.
-    shell.execute("INSERT INTO tallies VALUES (?1, 'kind', 2, ?2)", params![INTEGRATION, i64::MAX]).unwrap();
-    let ended = Grant { standing: Standing::ConsentNeeded, ..renewed(&ada.grant, 1) };
+    let (shell, ended) =
+        (home.shell(), Grant { standing: Standing::ConsentNeeded, ..renewed(&ada.grant, 1) });
     let before = store.find(person("ada")).await;
-    let (failed, kept) = tokio::join!(
-        store.commit(ada.fence, ended.clone()),
-        store.commit(eve.fence, renewed(&eve.grant, 1)),
-    );
-    assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
-    assert_eq!(kept, Ok(Committed::Kept));
-    assert_eq!(store.find(person("ada")).await, before);
-    shell.execute("DELETE FROM tallies WHERE which = 2", []).unwrap();
+    // Triggers count the living and those in need of consent when the row is changed already: there is no room for one
+    // more of these, or for one fewer of those.
+    for (at, full) in [(2, i64::MAX), (0, i64::MIN)] {
+        let count = "INSERT INTO tallies VALUES (?1, 'kind', ?2, ?3) ON CONFLICT DO UPDATE SET people = ?3";
+        shell.execute(count, params![INTEGRATION, at, full]).unwrap();
+        let (failed, kept) = tokio::join!(
+            store.commit(ada.fence, ended.clone()),
+            store.commit(eve.fence, renewed(&eve.grant, 1)),
+        );
+        assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+        assert_eq!(kept, if at == 2 { Ok(Committed::Kept) } else { Ok(Committed::Superseded) }, "once");
+        assert_eq!(store.find(person("ada")).await, before);
+        shell.execute("UPDATE tallies SET people = iif(which = 0, 2, 0)", []).unwrap();
+    }
     assert_eq!(store.commit(ada.fence, ended).await, Ok(Committed::Kept), "the claim is still there");
     let census = store.census().await.unwrap();
     assert_eq!((census.people, census.consent_needed), (2, 1));
+}
+
+/// What SQLite finds wrong with the file.
+fn wrong_with(home: &Home) -> Vec<String> {
+    let shell = home.shell();
+    let mut check = shell.prepare("PRAGMA integrity_check").unwrap();
+    check.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn a_row_that_an_index_has_lost_is_lost_to_no_other_index() {
+    let home = Home::keeping(&["ada", "eve"]).await;
+    let store = home.open();
+    let claims = claim(&store, ask(0)).await;
+    let ada = claims.iter().find(|it| it.grant.person.id == person("ada")).unwrap();
+    // Ada's row is changed while SQLite knows nothing of one of its indexes.
+    let hidden = "SELECT rowid, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'grants_wake'";
+    let change = "CREATE TEMP TABLE hidden AS SELECT * FROM (:hidden); PRAGMA writable_schema = ON; \
+         DELETE FROM sqlite_schema WHERE name = 'grants_wake'; PRAGMA writable_schema = RESET; \
+         UPDATE grants SET wake_at = wake_at + 1 WHERE person_id = 'ada'; PRAGMA writable_schema = ON; \
+         INSERT INTO sqlite_schema (rowid, type, name, tbl_name, rootpage, sql) \
+         SELECT rowid_1, 'index', name, tbl_name, rootpage, sql FROM hidden; PRAGMA writable_schema = RESET;";
+    let change = change.replace(":hidden", &hidden.replace("rowid,", "rowid AS rowid_1,"));
+    home.shell().execute_batch(&change).unwrap();
+    let damage = wrong_with(&home);
+    assert!(damage.iter().all(|line| line.contains("grants_wake")), "{damage:?}");
+    for _ in 0..2 {
+        let failed = store.commit(ada.fence, renewed(&ada.grant, 1)).await;
+        assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
+        assert_eq!(wrong_with(&home), damage);
+    }
 }
 
 #[tokio::test]
