@@ -344,7 +344,10 @@ impl Consents {
             sleep(pause).await;
             saved = self.store.save_consent(grant.clone()).await;
         }
-        self.view.publish(&id);
+        // What changed nothing is no news: a claim of the person's that waits is given up for it.
+        if let Ok(Saved::New | Saved::Replaced) = saved {
+            self.view.publish(&id);
+        }
         self.wake.nudge();
         saved
     }

@@ -166,12 +166,14 @@ async fn a_grant_gives_way_to_one_that_came_while_webex_was_asked() {
     let newer = async {
         eventually("the grant is refreshed", || world.refreshes() == 1).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        world.keep(0, Duration::ZERO, |_| {}).await
+        let person = world.keep(0, Duration::ZERO, |_| {}).await;
+        (person, world.events().now())
     };
-    let (imported, person) =
+    let (imported, (person, kept)) =
         tokio::join!(import(&world, json!({"refresh_token": pair.refresh_token})), newer);
     assert_eq!(imported["outcome"], "older", "{imported}");
     assert!(imported["detail"].as_str().unwrap().contains("newer grant of this person stays"), "{imported}");
+    assert!(!world.events().changed_since(kept, &person), "nothing has changed, and nobody is told so");
     assert_eq!(imported["person"], world.get(&format!("/people/{person}")).await.json());
     let token = world.get(&format!("/people/{person}/token")).await.json();
     assert_ne!(token["access_token"], json!(pair.access_token), "the newer grant's is given");

@@ -26,6 +26,7 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Issued;
+use webex_tokend::events::Events;
 use webex_tokend::house::House;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api;
@@ -183,6 +184,10 @@ impl World {
         self.house.store.save_consent(grant).await.unwrap();
         self.house.view.publish(&id);
         id
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        self.house.view.events()
     }
 
     /// Somebody with a fresh token.
