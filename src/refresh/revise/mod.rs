@@ -169,9 +169,10 @@ impl Mending {
         let (now, back, policy) = (parts.clock.now() + later, self.back, parts.policy);
         let ((noticed, published), clock, view) = (self.noticed, parts.clock.clone(), parts.view.clone());
         // Consents go on meanwhile, and are dated by the clock as it is now. One that is kept but not published yet is
-        // dated too early all the same, as is one of the minute before the setting was noticed: that costs a refresh.
+        // dated too early all the same, as is one of the minute before the setting was noticed, and one whose publishing
+        // is forgotten (a mending that went on after the store failed): that costs a refresh.
         let right = move |grant: &Grant| {
-            (noticed..=clock.now()).contains(&grant.renewed_at)
+            (noticed..=clock.now() + later).contains(&grant.renewed_at)
                 && view.events().changed_since(published, &grant.person.id)
         };
         let mended: Revision = Arc::new(move |grant| !right(grant) && mend(grant, back, &policy, now));
@@ -202,7 +203,8 @@ async fn all(
             Err(why) => break Err(why),
         }
     };
-    // Once, and not for nothing: it makes forgotten whose grant changed meanwhile.
+    // Once, and not for nothing: it makes forgotten whose grant changed meanwhile. Until then readers are given the dates
+    // that they know.
     if *after != begun {
         parts.view.publish_all();
     }
@@ -241,9 +243,12 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
     grant.renewed_at = grant.renewed_at - back;
     grant.answered_at = grant.answered_at - back;
     grant.tokens.expires_at = grant.tokens.expires_at - back;
-    if grant.last.at > now {
-        // Else it may have been written since, and a refusal that seems older than it is blames the grant.
-        grant.last.at = grant.last.at - back;
+    // Else they may have been written since: a refusal that seems older than it is blames the grant. And one that stays
+    // later than it is makes a consent that is under way the older one.
+    for date in [&mut grant.last.at, &mut grant.obtained_at] {
+        if *date > now {
+            *date = *date - back;
+        }
     }
     if grant.next != Next::NEVER {
         grant.next = Next { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
