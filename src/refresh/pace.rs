@@ -34,7 +34,8 @@ impl Pace {
         self.at_once.saturating_add(self.at_once.div_ceil(4))
     }
 
-    /// Nothing is claimed for fewer: each claim waits for the disk. So few that calls always find somebody claimed.
+    /// Nothing is claimed for fewer: each claim waits for the disk. So few that a free place finds somebody claimed, as
+    /// long as the store keeps up.
     pub(super) fn lump(&self) -> usize {
         (self.under_way() - self.at_once).div_ceil(2).max(1)
     }

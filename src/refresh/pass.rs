@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::domain::breaker::Admission;
@@ -75,6 +76,7 @@ impl Pass {
 
     /// Claims and starts as many as may run now, of those due at `due_by`.
     pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
+        self.count_ended();
         let parts = self.refresher.parts();
         let free = parts.pace.under_way().saturating_sub(self.running.len());
         if free < parts.pace.lump() {
@@ -163,19 +165,29 @@ impl Pass {
         self.running.len()
     }
 
-    /// Waits for one refresh to end and takes along all others that ended meanwhile. Safe to drop and call again.
+    /// Waits for one refresh to end. Safe to drop and call again.
     pub(super) async fn ended(&mut self) {
-        let mut next = self.running.join_next().await;
-        while let Some(joined) = next {
+        if let Some(joined) = self.running.join_next().await {
+            self.count(joined);
+        }
+        self.count_ended();
+    }
+
+    /// Takes along all that have ended: they take no place any more.
+    fn count_ended(&mut self) {
+        while let Some(joined) = self.running.try_join_next() {
+            self.count(joined);
+        }
+    }
+
+    fn count(&mut self, joined: Result<(PersonId, Option<Outcome>), JoinError>) {
+        match joined {
+            Ok((person, outcome)) => self.tally.count(person, outcome),
             // A panic costs nobody a token: the claim's lease ends by itself, and the grant is tried again.
-            match joined {
-                Ok((person, outcome)) => self.tally.count(person, outcome),
-                Err(e) => {
-                    log::error!("a refresh broke off: {e}");
-                    self.tally.broken += 1;
-                }
+            Err(e) => {
+                log::error!("a refresh broke off: {e}");
+                self.tally.broken += 1;
             }
-            next = self.running.try_join_next();
         }
     }
 

@@ -295,7 +295,6 @@ impl Refresher {
         let Taken { mut claim, busy: _busy, role, mut mended, .. } = taken;
         let person = claim.grant.person.id.clone();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
-        drop(place);
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {
@@ -306,6 +305,8 @@ impl Refresher {
             let repeated = breaker.trouble().is_some_and(|cause| cause.explains(verdict.outcome()));
             (verdict, turn, repeated)
         };
+        // Not sooner: whoever takes it must find what this answer says of everybody.
+        drop(place);
         if turn.is_some() {
             self.parts.view.events().breaker_turned();
         }
