@@ -26,6 +26,7 @@ mod daemon;
 mod figures;
 mod handshakes;
 mod passes;
+mod plain;
 mod reads;
 #[path = "../stock.rs"]
 mod stock;

@@ -20,6 +20,7 @@ use crate::figures::Table;
 use crate::figures::float;
 use crate::figures::median;
 use crate::figures::spoken;
+use crate::plain::Plain;
 use crate::stock;
 
 /// As `EVENT_LOOP_CONCURRENCY` is set.
@@ -29,6 +30,8 @@ const IN_FLIGHT: usize = 64;
 struct Round {
     ours: Duration,
     bare: Duration,
+    /// The bare client that keeps everything in the plainest way.
+    plain: Duration,
     /// webex-sim alone, asked by the leanest client.
     sim: Duration,
 }
@@ -61,6 +64,13 @@ fn add(table: &mut Table, rounds: &[Round], people: usize, latency: u64, target:
     let what = format!("a pass over {people} due, Webex at {latency} ms, {IN_FLIGHT} in flight");
     table.add(&what, [say(ours), say(bare), ratio], target);
     table.grows(&format!("a pass, Webex at {latency} ms, by what is due"), people, ours, spoken(ours));
+    let plain = middle(|it| it.plain.as_secs_f64());
+    let than_plain = middle(|it| it.plain.as_secs_f64() / it.ours.as_secs_f64());
+    let what = format!(
+        "the same {people} calls, a bare client that claims and keeps in one table of SQLite, durably"
+    );
+    let ratio = format!("{:.2}x the rate of bare; ours is {than_plain:.2}x of this", bare / plain);
+    table.add(&what, [String::new(), say(plain), ratio], "the floor");
     let sim = say(middle(|it| it.sim.as_secs_f64()));
     let what = format!("the same {people} calls, webex-sim alone, {IN_FLIGHT} lean connections");
     table.add(&what, [String::new(), sim, String::new()], "faster than the above");
@@ -78,7 +88,9 @@ async fn round(people: usize, latency: Duration) -> Round {
         assert_eq!(stock::keep(&store, grants.into_iter()).await, people);
     }
     let lean = lean_pass(&sim, tokens.clone()).await;
-    let bare = bare_pass(&sim, tokens).await;
+    let bare = bare_pass(&sim, tokens.clone(), None).await;
+    let plain = Plain::new(&home.path("plain.db"), i64::try_from(people).unwrap());
+    let plain = bare_pass(&sim, tokens, Some(plain)).await;
     let before = calls(&sim, people);
     let mut daemon = home.spawn(&[]);
     let (begun, _) = daemon.line("looking for old tokens").await;
@@ -97,7 +109,7 @@ async fn round(people: usize, latency: Duration) -> Round {
         let live = sim.with(|webex| webex.is_live(grant.tokens.access_token.expose(), now.0));
         assert!(live, "the token of person {person} is the last one");
     }
-    Round { ours: ended.duration_since(begun), bare, sim: lean }
+    Round { ours: ended.duration_since(begun), bare, plain, sim: lean }
 }
 
 /// How often each person's refresh was asked for.
@@ -122,7 +134,7 @@ async fn lean_pass(sim: &Sim, tokens: Arc<Vec<String>>) -> Duration {
     work.await.1
 }
 
-async fn bare_pass(sim: &Sim, tokens: Arc<Vec<String>>) -> Duration {
+async fn bare_pass(sim: &Sim, tokens: Arc<Vec<String>>, plain: Option<Plain>) -> Duration {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (id, secret) = client(sim);
     let url = format!("{}/access_token", sim.base_url());
@@ -130,14 +142,23 @@ async fn bare_pass(sim: &Sim, tokens: Arc<Vec<String>>) -> Duration {
     let (begun, mut tasks) = (Instant::now(), JoinSet::new());
     for _ in 0..IN_FLIGHT {
         let (http, url, id, secret) = (http.clone(), url.clone(), id.clone(), secret.clone());
-        let (tokens, next) = (tokens.clone(), next.clone());
+        let (tokens, next, plain) = (tokens.clone(), next.clone(), plain.clone());
         tasks.spawn(async move {
-            while let Some(token) = tokens.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(token) = tokens.get(at) else { break };
+                let person = i64::try_from(at).unwrap();
+                if let Some(plain) = &plain {
+                    plain.claim(person).await;
+                }
                 let answer = http.post(&url).form(&form(&id, &secret, token)).send().await.unwrap();
                 assert_eq!(answer.status(), 200);
                 let body = answer.bytes().await.unwrap();
                 let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert!(answer["access_token"].is_string());
+                if let Some(plain) = &plain {
+                    plain.keep(person, &body).await;
+                }
             }
         });
     }
