@@ -195,6 +195,9 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
         remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
     }
     remarks.extend(foreign(reader));
+    remarks.extend(reader.source.unknown().map(|name| {
+        format!("{name} is set, but there is no such setting; is it misspelt? (README.md lists all)")
+    }));
     let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
     for name in
         placeholders.filter(|name| reader.text(name).is_some_and(|text| text.starts_with("your-client-")))
@@ -243,12 +246,18 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        web && bare && url.path().ends_with("/oauth")
+        web && bare && url.host_str().is_some_and(is_host) && url.path().ends_with("/oauth")
     });
     if url.is_none() {
         reader.wrong("MY_APP_REDIRECT_URI", expected);
     }
     url
+}
+
+/// What browsers and certificates take for a host: an address, or a name of letters, digits, `-`, `_` and `.`.
+fn is_host(host: &str) -> bool {
+    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    host.starts_with('[') || (host.len() <= 253 && host.bytes().all(name))
 }
 
 fn integration(reader: &mut Reader<'_>) -> Option<Integration> {

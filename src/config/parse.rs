@@ -174,7 +174,8 @@ fn without_login(text: &str) -> String {
 }
 
 /// Scopes separated by white space, plain or percent-encoded (with `+` or `%20` between them); each of the characters
-/// that RFC 6749, 3.3 allows; each once. `None` if there is none or one is wrong.
+/// that RFC 6749, 3.3 allows, but for the comma: no scope of Webex's has one, and who writes it means a space; each
+/// once. `None` if there is none or one is wrong.
 pub(super) fn scopes(text: &str) -> Option<Vec<String>> {
     let decoded = if text.contains('%') {
         let pair = format!("s={}", text.replace(' ', "+"));
@@ -187,7 +188,7 @@ pub(super) fn scopes(text: &str) -> Option<Vec<String>> {
     };
     let mut scopes: Vec<String> = Vec::new();
     for scope in decoded.split_whitespace() {
-        if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x24 | 0x26..=0x5b | 0x5d..=0x7e)) {
+        if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x5b | 0x5d..=0x7e)) {
             return None;
         }
         if !scopes.iter().any(|known| known == scope) {

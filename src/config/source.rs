@@ -12,6 +12,9 @@ use crate::config::VARIABLES;
 use crate::config::aliases::ALIASES;
 use crate::config::aliases::others;
 
+/// What names of ours begin with, but for a few.
+const OURS: [&str; 3] = ["MY_APP_", "EVENT_LOOP_", "TOKEND_"];
+
 /// Variables by name. Empty ones count as not set.
 #[derive(Clone, Default)]
 pub struct Source(BTreeMap<String, String>);
@@ -41,6 +44,14 @@ impl Source {
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.get(name).or_else(|| others(name).find_map(|other| self.get(other)))
+    }
+
+    /// Names that look like ours and are none, as they are set; a typing mistake, most likely.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &str> {
+        let like_ours = |name: &&str| OURS.iter().any(|ours| name.starts_with(ours));
+        let known = |name: &str| VARIABLES.contains(&name) || ALIASES.iter().any(|(_, other)| *other == name);
+        let set = self.0.keys().map(String::as_str).filter(like_ours);
+        set.filter(move |name| !known(name) && self.get(name).is_some())
     }
 
     /// Where the daemon's control socket is: all that a command needs to know to speak with it.

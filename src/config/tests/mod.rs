@@ -194,9 +194,24 @@ fn scopes_are_read_plain_and_percent_encoded() {
     ] {
         assert_eq!(read([("MY_APP_SCOPES", text)]).integration.scopes, ["spark:all", "spark:kms"], "{text}");
     }
-    for text in ["\"spark:all\"", "spark:\u{fc}", "back\\slash", "%20", "%22", "spark%00all"] {
+    for text in
+        ["\"spark:all\"", "spark:\u{fc}", "back\\slash", "%20", "%22", "spark%00all", "spark:all,spark:kms"]
+    {
         assert_eq!(wrong([("MY_APP_SCOPES", text)]), ["MY_APP_SCOPES"], "{text}");
     }
+}
+
+#[test]
+fn a_name_like_ours_that_is_no_setting_is_remarked_and_nobody_elses_is() {
+    let names = ["MY_APP_PROT", "EVENT_LOOP_DAY", "TOKEND_STATEDIR"];
+    let remarks = read(names.map(|name| (name, "s3cr3t"))).remarks;
+    assert_eq!(remarks.len(), names.len(), "{remarks:?}");
+    assert!(names.iter().all(|name| remarks.iter().any(|remark| remark.starts_with(name))), "{remarks:?}");
+    assert!(!remarks.concat().contains("s3cr3t"), "{remarks:?}");
+    for name in ["MY_APPLE", "EVENTS", "PATH", "XDG_RUNTIME_DIR"] {
+        assert_eq!(read([(name, "1")]).remarks, [""; 0], "{name}");
+    }
+    assert_eq!(read([("MY_APP_PROT", "")]).remarks, [""; 0], "an empty one counts as not set");
 }
 
 #[test]
@@ -226,6 +241,7 @@ fn a_redirect_uri_of_another_form_is_refused() {
         "https://ada@localhost/oauth",
         "https://:pw@localhost/oauth",
         "https:///oauth?",
+        "https://bad_host!/oauth",
     ] {
         assert_eq!(wrong([("MY_APP_REDIRECT_URI", text)]), ["MY_APP_REDIRECT_URI"], "{text}");
     }
