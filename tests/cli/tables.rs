@@ -33,6 +33,24 @@ fn wide(desk: &Desk, words: &[&str], columns: &str) -> Ended {
 }
 
 #[test]
+fn where_one_consents_again_has_the_address_and_where_several_do_has_none() {
+    for (needy, link) in [(1, "/oauth?person=ada%40example.com\n"), (2, "/oauth\n")] {
+        let desk = Desk::new();
+        let _daemon = desk.daemon(move |_, _| {
+            let mut all = ["ada@example.com", "eve@example.com"].map(|who| person(who, "fresh"));
+            for person in &mut all[..needy] {
+                person["state"] = "consent_needed".into();
+                person["consent_url"] = "https://localhost:8000/oauth?person=ada%40example.com".into();
+            }
+            (200, json!({ "people": all, "next": null }))
+        });
+        let ended = wide(&desk, &["people"], "200");
+        let told = format!("{needy} must consent again, at https://localhost:8000{link}");
+        assert!(ended.err.contains(&told), "{ended:?}");
+    }
+}
+
+#[test]
 fn people_are_a_table_that_fits() {
     let desk = Desk::new();
     let _daemon = desk.daemon(list);

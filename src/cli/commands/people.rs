@@ -49,10 +49,12 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
     let now = show::now();
     let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
-    let mut consent = people.iter().filter(|person| person.state == "consent_needed");
-    if let Some(first) = consent.next() {
-        let url = printable(&first.consent_url);
-        note(&format!("{} must consent again, at {url}", 1 + consent.count()));
+    let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
+    if let [first, others @ ..] = &consent[..] {
+        // Each has a link of their own, with their address in it; without that it is everybody's.
+        let own = others.is_empty().then_some(first.consent_url.as_str());
+        let url = own.or_else(|| first.consent_url.split('?').next()).unwrap_or_default();
+        note(&format!("{} must consent again, at {}", consent.len(), printable(url)));
     }
     Ok(())
 }
