@@ -239,3 +239,18 @@ async fn a_store_that_failed_is_tried_again_in_its_time_though_the_clock_was_set
         assert_eq!(world.model().counters().refreshes.renewed, 1, "{back} days back");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_consented_between_two_settings_is_mended_by_the_second_only() {
+    let (world, store, before) = world().await;
+    only_steps(&store, 0);
+    world.set_back(2).await;
+    world.consent(1).await;
+    let between = world.grant(1).await;
+    store.is_well();
+    world.set_back(3).await;
+    world.is_mended(&before, 5).await;
+    let after = world.grant(1).await;
+    assert_eq!(after.renewed_at, between.renewed_at - 3 * DAY);
+    assert_eq!(after.tokens.expires_at, between.tokens.expires_at - 3 * DAY);
+}
