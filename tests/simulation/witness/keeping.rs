@@ -302,6 +302,7 @@ impl Witness {
 
     /// Leases end sooner.
     pub(crate) fn settled(&mut self, lease_end: UnixTime) {
+        self.unmended = false;
         for (_, end) in self.people.iter_mut().filter_map(|seen| seen.fence.as_mut()) {
             *end = lease_end.min(*end);
         }

@@ -61,7 +61,8 @@ pub(super) struct Minted {
     person: usize,
     /// By Webex's clock.
     expires: UnixTime,
-    /// How often the clock had been set back unseen when it was given.
+    /// How often the clock had been set back unseen, or seen by a daemon that ended before it could keep that, when it was
+    /// given.
     era: u32,
 }
 
@@ -146,6 +147,8 @@ pub(super) struct Witness {
     trouble: UnixTime,
     store_trouble: UnixTime,
     era: u32,
+    /// The clock was set back before its eyes, and the store has not taken in yet what the daemon knows of it.
+    unmended: bool,
     expiries: BTreeSet<(UnixTime, usize)>,
     flying: BTreeMap<u64, (usize, u64)>,
     visits: u64,
@@ -186,6 +189,7 @@ impl Witness {
             trouble: dawn,
             store_trouble: dawn,
             era: 0,
+            unmended: false,
             expiries: BTreeSet::new(),
             flying: BTreeMap::new(),
             visits: 0,
@@ -288,6 +292,8 @@ impl Witness {
     /// The process is gone: nothing is in flight, nobody will keep what came back.
     pub(super) fn ended(&mut self, text: &str) {
         self.up_since = None;
+        // Nobody knows any more that the clock was set back.
+        self.era += u32::from(std::mem::take(&mut self.unmended));
         let now = self.now;
         for seen in &mut self.people {
             seen.pending.clear();
@@ -313,6 +319,7 @@ impl Witness {
     pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {
         self.clock_changed = self.now;
         self.era += u32::from(while_down && ms < 0);
+        self.unmended |= !while_down && ms < 0;
         self.excuse_all();
         self.tally.clock_sets += 1;
         self.tell(&format!("the clock is set by {ms} ms"));
