@@ -156,9 +156,14 @@ impl Siege {
         Ok(answer)
     }
 
+    /// On the connection that is kept, and on another if that one made room just when it was asked.
     async fn get_on(&self, client: &reqwest::Client, path: &str) -> String {
-        let answer = client.get(self.daemon.url(path)).bearer_auth(&self.key).send().await.unwrap();
-        answer.status().to_string()
+        loop {
+            match client.get(self.daemon.url(path)).bearer_auth(&self.key).send().await {
+                Ok(answer) => return answer.status().to_string(),
+                Err(lost) => assert!(lost.is_request(), "{lost:?}"),
+            }
+        }
     }
 
     pub(super) async fn control_stream(&self) -> UnixStream {
