@@ -19,6 +19,7 @@ use crate::config::door::door;
 use crate::config::door::is_loopback;
 use crate::config::parse::Reader;
 use crate::consent::Hook;
+use crate::domain::host::is_host;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
@@ -246,18 +247,13 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
+        // What plain HTTP is sent to names this host.
         web && bare && url.host_str().is_some_and(is_host) && url.path().ends_with("/oauth")
     });
     if url.is_none() {
         reader.wrong("MY_APP_REDIRECT_URI", expected);
     }
     url
-}
-
-/// What browsers and certificates take for a host: an address, or a name of letters, digits, `-`, `_` and `.`.
-fn is_host(host: &str) -> bool {
-    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    host.starts_with('[') || (host.len() <= 253 && host.bytes().all(name))
 }
 
 fn integration(reader: &mut Reader<'_>) -> Option<Integration> {

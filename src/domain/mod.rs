@@ -4,6 +4,7 @@
 pub mod breaker;
 pub mod explain;
 pub mod grant;
+pub mod host;
 pub mod key;
 pub mod person;
 pub mod picture;

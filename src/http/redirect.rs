@@ -1,7 +1,6 @@
 //! Plain HTTP on the TLS port: the way to https, and nothing of what was asked in the answer's text.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
 use hyper::Request;
 use hyper::Response;
@@ -10,6 +9,7 @@ use hyper::body::Bytes;
 use hyper::header;
 use hyper::header::HeaderValue;
 
+use crate::domain::host::is_host;
 use crate::http::serve::Body;
 
 /// `host` or `host:port`, safe to be put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
@@ -36,18 +36,6 @@ impl fmt::Display for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
-    }
-    // 253: the longest name DNS can carry; 63: its longest label.
-    host.len() <= 253
-        && host.strip_suffix('.').unwrap_or(host).split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
 }
 
 /// 308 (the method and the body are to be sent again) to the same path and query on https. The host is the one

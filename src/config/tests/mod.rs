@@ -242,6 +242,7 @@ fn a_redirect_uri_of_another_form_is_refused() {
         "https://:pw@localhost/oauth",
         "https:///oauth?",
         "https://bad_host!/oauth",
+        "https://two..dots/oauth",
     ] {
         assert_eq!(wrong([("MY_APP_REDIRECT_URI", text)]), ["MY_APP_REDIRECT_URI"], "{text}");
     }
