@@ -9,6 +9,7 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::refresh::Refresher;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
@@ -85,8 +86,8 @@ async fn a_panic_in_ones_refresh_holds_up_nobody_and_is_made_good_when_its_lease
     assert!(world.is_live(0).await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause() {
+/// Five persons who are due, half a minute after Webex has asked to wait for one.
+async fn asked_to_wait() -> (World, Arc<MoodyStore>, Arc<Refresher>) {
     let (mut world, store) = world(5).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
     world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
@@ -95,6 +96,12 @@ async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause
     let refresher = world.refresher.clone().unwrap();
     assert!(refresher.pause().is_some(), "Webex has asked to wait");
     world.model().clear_faults();
+    (world, store, refresher)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause() {
+    let (world, store, refresher) = asked_to_wait().await;
     let mut probes = 0;
     store.plans(move |verb, _| {
         probes += u32::from(verb == Verb::ClaimDue);
@@ -107,14 +114,7 @@ async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_could_not_be_claimed_holds_up_no_other_one() {
-    let (mut world, store) = world(5).await;
-    let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
-    world.start(false).await;
-    sleep(MINUTE / 2).await;
-    let refresher = world.refresher.clone().unwrap();
-    assert!(refresher.pause().is_some(), "Webex has asked to wait");
-    world.model().clear_faults();
+    let (world, store, refresher) = asked_to_wait().await;
     let mut failed = false;
     store.plans(move |verb, _| {
         let fails = verb == Verb::ClaimDue && !std::mem::replace(&mut failed, true);
