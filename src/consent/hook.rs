@@ -71,6 +71,7 @@ impl Consents {
             renewed_at: now,
             answered_at: now,
             standing: Standing::Alive,
+            refused_since: None,
             last: Attempt {
                 at: now,
                 outcome: Outcome::Renewed,

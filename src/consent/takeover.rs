@@ -138,7 +138,7 @@ impl Consents {
             Verdict::Renewed(issued) | Verdict::Unchanged(issued) => {
                 return Ok((issued.clone(), reply.sent_at));
             }
-            Verdict::ConsentNeeded(_) => TakeOverError::Refused(format!(
+            Verdict::ConsentNeeded(_) | Verdict::Refused(_) => TakeOverError::Refused(format!(
                 "Webex does not renew this refresh token: it has ended, or was issued to another client id ({detail}); \
                  let the person consent here"
             )),
@@ -147,7 +147,7 @@ impl Consents {
                  MY_APP_CLIENT_ID and MY_APP_SECRET_ID do not fit together"
             )),
             Verdict::TokenLimit => TakeOverError::Failed(detail.to_owned()),
-            Verdict::Busy(_) | Verdict::Transient(_) => {
+            Verdict::Busy(_) | Verdict::Locked(_) | Verdict::Transient(_) => {
                 TakeOverError::Failed(format!("Webex did not renew it now: {detail}"))
             }
         };

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::domain::breaker::Admission;
 use crate::domain::breaker::Role;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
@@ -25,6 +24,9 @@ const ASKER_WAIT: Duration = Duration::from_secs(60);
 
 /// After a failure readers do not cause another try sooner than this; the loop's ladder goes on beside.
 const READER_STEP: Duration = Duration::from_secs(30);
+
+/// Forced refreshes of one person are kept apart by this: each may cost one of the tokens that Webex allows a person.
+const FORCED_STEP: Duration = Duration::from_secs(30);
 
 /// A token that may be given away.
 #[derive(Clone, Debug)]
@@ -125,6 +127,11 @@ impl Refresher {
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
+        if force && let Some(wait) = forced_lately(&before, now) {
+            let seconds = wait.as_millis().div_ceil(1000);
+            let detail = format!("it was refreshed a moment ago; a forced refresh may follow in {seconds} s");
+            return Ok(Report { came: Came::Skipped, detail, grant: before });
+        }
         if !force && self.backs_off(&before, now) {
             let detail = format!(
                 "the last refresh failed a moment ago ({}); force it to ask all the same",
@@ -190,7 +197,9 @@ impl Refresher {
     /// Whether it failed so lately, or in such a way, that asking again would only do harm.
     fn backs_off(&self, grant: &Grant, now: UnixTime) -> bool {
         let failing = grant.failures > 0 && now < grant.last.at + READER_STEP;
-        let limited = grant.last.outcome == Outcome::TokenLimit && now < grant.next.due_at;
+        let limited =
+            matches!(grant.last.outcome, Outcome::TokenLimit | Outcome::Busy) && now < grant.next.due_at;
+        let limited = limited && grant.failures > 0;
         failing || limited
     }
 
@@ -227,22 +236,14 @@ impl Refresher {
         timeout(patience, flight.ended()).await.is_ok() && joined
     }
 
-    /// Asks the breaker for one person. A probe speaks for everybody, so only a person without failures may be one: else
-    /// whoever asks again and again for a bad grant would keep the breaker open. But there may be nobody else: one who
-    /// has failed is tried beside the probes, when due, or when somebody insists.
+    /// Asks the breaker whether a refresh of one person may be sent. A grant that has failed is tried when it is due, or
+    /// when an operator insists.
     async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
         let grant = self.known(person).await.ok()?;
-        let (now, mut breaker) = (self.parts().clock.now(), self.breaker());
-        if breaker.trouble().is_some() && (grant.failures > 0 || grant.standing != Standing::Alive) {
-            let insists = forced && (now >= grant.last.at + READER_STEP || now < grant.last.at);
-            let may = insists || now >= grant.next.due_at;
-            return (may && breaker.admit_doubtful(now)).then_some(Role::Doubtful);
-        }
-        match breaker.admit(now) {
-            Admission::Go => Some(Role::Ordinary),
-            Admission::Probe => Some(Role::Probe),
-            Admission::Hold(_) => None,
-        }
+        let now = self.parts().clock.now();
+        let healthy = grant.failures == 0 && grant.standing == Standing::Alive;
+        let insists = forced && (now >= grant.last.at + READER_STEP || now < grant.last.at);
+        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
     }
 
     async fn fly_one(&self, busy: Busy, forced: bool) {
@@ -260,7 +261,14 @@ impl Refresher {
             Err(why) => log::log!(why.level(), "{person}: no refresh is sent: {why}"),
         }
         if role == Role::Probe {
-            self.breaker().no_probe();
+            self.breaker().cancel_probe();
         }
     }
+}
+
+/// How long a forced refresh must still wait, if the last refresh was too short ago. A consent is no refresh.
+fn forced_lately(grant: &Grant, now: UnixTime) -> Option<Duration> {
+    let refreshed = grant.failures > 0 || grant.answered_at > grant.obtained_at;
+    let wait = (grant.last.at + FORCED_STEP).until(now);
+    (refreshed && grant.last.at <= now && !wait.is_zero()).then_some(wait)
 }

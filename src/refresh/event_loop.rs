@@ -14,10 +14,14 @@ use crate::refresh::pass::Pass;
 use crate::refresh::pass::Step;
 use crate::refresh::refresher::Refresher;
 use crate::refresh::revise::Mendings;
+use crate::store::StoreError;
 use crate::tasks::Wake;
 
 /// No nap is longer: timers stand still while the machine is suspended, and clocks are set.
 const SLICE: Duration = Duration::from_secs(60);
+
+/// A pass that lasts takes up what has fallen due meanwhile after this.
+const TAKE_UP: Duration = Duration::from_secs(15);
 
 /// No nap before an early wake is shorter, whatever the store says is due: the loop never spins.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -30,8 +34,10 @@ pub struct EventLoop {
     pass: Pass,
     /// When the next regular wake is.
     regular: UnixTime,
-    /// When the breaker lets the next refresh through.
-    held_until: Option<UnixTime>,
+    /// The last pass ended although something was due: the breaker held it back.
+    held: bool,
+    /// What was due at the first time cannot be claimed before the second.
+    stuck: Option<(UnixTime, UnixTime)>,
     /// When the store is tried again, if it failed.
     retry_at: Option<UnixTime>,
     clocks: Clocks,
@@ -51,7 +57,8 @@ impl EventLoop {
             stopping,
             pass,
             regular: UnixTime::NEVER,
-            held_until: None,
+            held: false,
+            stuck: None,
             retry_at: None,
             clocks,
             mendings: Mendings::default(),
@@ -87,19 +94,23 @@ impl EventLoop {
         log::info!("event loop: looking for old tokens");
         self.refresher.prepare_again().await;
         self.refresher.keep_breaker().await;
-        (self.held_until, self.retry_at) = (None, None);
+        (self.held, self.stuck, self.retry_at) = (false, None, None);
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
             self.compare_clocks().await;
-            // A clock set back must not make each claim look for another moment.
-            began = began.min(self.now());
+            // What falls due meanwhile is taken up, but not at each claim: then all that is due is looked at.
+            let now = self.now();
+            if now < began || now >= began + TAKE_UP {
+                began = now;
+            }
             match self.pass.step(began).await {
                 Step::More => {}
                 Step::Full => self.one_ended(SLICE).await,
                 Step::Later(wait) => self.one_ended(wait).await,
-                Step::Done(held_until) => {
-                    self.held_until = held_until;
-                    started_all = true;
+                Step::Done => started_all = true,
+                Step::Held => (self.held, started_all) = (true, true),
+                Step::Stuck { due_by, until } => {
+                    (self.stuck, started_all) = (Some((due_by, until)), true);
                 }
                 Step::Failed(retry_at) => {
                     self.retry_at = Some(retry_at);
@@ -155,12 +166,24 @@ impl EventLoop {
         if let Some(retry_at) = self.retry_at {
             return retry_at.max(earliest).min(self.regular);
         }
-        let stored = self.refresher.parts().store.next_wake().await.unwrap_or_else(|why| {
-            log::log!(why.level(), "event loop: the next wake is not known: {why}");
-            None
-        });
-        let early = stored.unwrap_or(UnixTime::NEVER).max(earliest).max(self.held_until.unwrap_or(earliest));
-        early.min(self.regular)
+        let waiting = self.refresher.waiting().await.map_err(unknown).unwrap_or_default();
+        let probe = self.refresher.breaker().next_probe(&waiting, self.now());
+        let early = match (self.stuck, probe) {
+            (Some((due_by, until)), _) => self.stored_wake(due_by).await.min(until),
+            (None, Some(probe)) if waiting.due => probe,
+            // What is due already, and does not wait, is a grant that has ended: it is no probe.
+            (None, Some(_)) => self.stored_wake(self.now()).await,
+            // The breaker has closed since.
+            (None, None) if self.held => earliest,
+            (None, None) => self.stored_wake(UnixTime(i64::MIN)).await,
+        };
+        early.max(earliest).min(self.regular)
+    }
+
+    /// The first wake after this time that a grant asks for.
+    async fn stored_wake(&self, after: UnixTime) -> UnixTime {
+        let stored = self.refresher.parts().store.next_wake(after).await;
+        stored.map_err(unknown).unwrap_or_default().unwrap_or(UnixTime::NEVER)
     }
 
     /// One slice of a nap; shorter when something happens.
@@ -183,7 +206,7 @@ impl EventLoop {
                 log::warn!(
                     "event loop: the clock was set back by {seconds} s; dates in its future are mended"
                 );
-                self.held_until = None;
+                self.stuck = None;
                 // Still in its time: nothing else wakes the loop for those who are due already.
                 self.retry_at = self.retry_at.map(|at| at - back);
                 self.refresher.breaker().set_back(back, now);
@@ -211,4 +234,9 @@ impl EventLoop {
             .unwrap_or_default();
         log::info!("event loop: {found}{held}; sleeping for {} seconds", nap.as_secs_f64().ceil());
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn unknown(why: StoreError) {
+    log::log!(why.level(), "event loop: the next wake is not known: {why}");
 }

@@ -59,12 +59,21 @@ impl fmt::Display for Tally {
 pub(super) enum Step {
     /// There may be more to claim now.
     More,
-    /// All places are taken, or a probe is out: wait for one to end.
+    /// All places are taken: wait for one to end.
     Full,
     /// The pace gives no start before this has gone by.
     Later(Duration),
-    /// Nothing more is to be claimed before this time, if it is known.
-    Done(Option<UnixTime>),
+    /// Nothing more is due.
+    Done,
+    /// The breaker holds back what is due.
+    Held,
+    /// What was due at `due_by` cannot be claimed before `until`.
+    Stuck {
+        /// What falls due later is not concerned.
+        due_by: UnixTime,
+        /// When to try again.
+        until: UnixTime,
+    },
     /// The store failed: worth a wake of its own at this time, whatever is due.
     Failed(UnixTime),
 }
@@ -91,21 +100,41 @@ impl Pass {
         if self.stuck {
             return Step::Failed(now + STORE_STEP);
         }
-        let admission = self.refresher.breaker().admit(now);
-        let (limit, probe) = match admission {
-            Admission::Go => (free.min(parts.pace.handful()), false),
-            Admission::Probe => (1, true),
-            Admission::Hold(_) if !self.running.is_empty() => return Step::Full,
-            Admission::Hold(until) => return Step::Done(Some(until)),
+        let waiting = match self.refresher.waiting().await {
+            Ok(waiting) => waiting,
+            Err(why) => {
+                log::log!(why.level(), "no refresh is sent, the store cannot be read: {why}");
+                return Step::Failed(now + STORE_STEP);
+            }
         };
-        let claimed = self.refresher.claim(due_by, limit, probe).await;
+        let admission = {
+            let mut breaker = self.refresher.breaker();
+            if breaker.is_open() && !waiting.due && !breaker.is_untried() {
+                return Step::Done;
+            }
+            breaker.admit(&waiting, now)
+        };
+        let limit = match admission {
+            Admission::Go => free.min(parts.pace.handful()),
+            Admission::Probe { .. } => 1,
+            Admission::Hold(_) => return Step::Held,
+        };
+        let probe = limit == 1 && admission != Admission::Go;
+        let next_to_die = waiting.next_to_die.filter(|_| admission == Admission::Probe { next_to_die: true });
+        let claimed = match next_to_die {
+            Some((person, _)) => {
+                let taken = self.refresher.claim_probe(&person).await;
+                taken.map(|taken| (taken.into_iter().collect(), Vec::new()))
+            }
+            None => self.refresher.claim(due_by, limit, probe).await,
+        };
         self.stuck = claimed.is_err();
         let (taken, unreadable) = match claimed {
             Ok(claimed) => claimed,
             Err(why) => {
                 log::log!(why.level(), "no refresh is sent, since it could not be kept: {why}");
                 if probe {
-                    self.refresher.breaker().no_probe();
+                    self.refresher.breaker().cancel_probe();
                 }
                 return Step::Failed(now + STORE_STEP);
             }
@@ -118,22 +147,17 @@ impl Pass {
         let taken = if probe && taken.is_empty() { self.nobody_due().await } else { taken };
         let found = taken.len();
         if probe && found == 0 {
-            self.refresher.breaker().no_probe();
+            self.refresher.breaker().cancel_probe();
         }
         for taken in taken {
             self.start(taken);
         }
         let nothing = found + unreadable.len() == 0;
-        if nothing && self.refresher.is_busy() {
-            // What is due has been in work here for longer than its lease: it waits to be kept, say.
-            return Step::Done(Some(now + STORE_STEP));
+        if nothing && (probe || self.refresher.is_busy()) {
+            // What is due may have been in work here for longer than its lease: it waits to be kept, say.
+            return Step::Stuck { due_by, until: now + STORE_STEP };
         }
-        match found + unreadable.len() {
-            n if n < limit => Step::Done(None),
-            // One that does not open is no probe: another one may be.
-            _ if probe && found > 0 => Step::Full,
-            _ => Step::More,
-        }
+        if found + unreadable.len() < limit { Step::Done } else { Step::More }
     }
 
     /// The probe when nobody is due: none, unless the start may be the remedy for a refused client.

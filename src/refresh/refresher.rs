@@ -10,13 +10,15 @@ use std::time::Duration;
 use log::Level;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
+use crate::domain::breaker::SentRefresh;
 use crate::domain::breaker::Turn;
-use crate::domain::breaker::Whom;
+use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::person::PersonId;
@@ -53,6 +55,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(180);
 /// A refresh is not sent when less than this is left of its lease (after a suspend, say).
 const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
 
+/// How often it is logged that refreshes still pause.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
+
 /// Grants looked at to find one that is claimed by nobody.
 const CANDIDATES: u32 = 50;
 
@@ -63,6 +68,8 @@ pub struct Refresher {
     gate: Gate,
     /// The start whose preparations the store did not let finish.
     unprepared: Mutex<Option<Start>>,
+    /// When it was last logged that refreshes pause.
+    told_again: Mutex<Option<Instant>>,
     set_back: Mutex<SetBack>,
     /// Outcomes that the store has not taken yet.
     pub(super) unkept: AtomicUsize,
@@ -100,6 +107,8 @@ pub(super) struct Taken {
     pub(super) claim: Claim,
     pub(super) busy: Busy,
     pub(super) role: Role,
+    /// A reader or an operator waits for it.
+    on_demand: bool,
     /// What it had been mended by when it was claimed, at least.
     mended: Duration,
     /// What had been published when it was claimed, at most.
@@ -118,6 +127,7 @@ impl Refresher {
             starts,
             gate: Gate::default(),
             unprepared: Mutex::new(None),
+            told_again: Mutex::new(None),
             set_back: Mutex::default(),
             unkept: AtomicUsize::new(0),
             busy: BusyList::default(),
@@ -201,7 +211,7 @@ impl Refresher {
         let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
             let busy = self.busy.mark(&claim.grant.person.id);
-            Taken { claim, busy, role, mended, published }
+            Taken { claim, busy, role, on_demand: false, mended, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
@@ -213,21 +223,37 @@ impl Refresher {
             if grant.standing != Standing::Alive {
                 continue;
             }
-            if let (_, Some(busy)) = self.busy.join(&grant.person.id)
-                && let Some(taken) = self.claim_one(busy, Role::Probe).await?
-            {
-                return Ok(Some(taken));
+            let taken = self.claim_probe(&grant.person.id).await?;
+            if taken.is_some() {
+                return Ok(taken);
             }
         }
         Ok(None)
     }
 
-    /// Claims one person's grant, due or not.
+    /// Claims one person's grant for a probe, unless it is in work.
+    pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<Taken>, StoreError> {
+        let (_, busy) = self.busy.join(person);
+        let Some(busy) = busy else { return Ok(None) };
+        let taken = self.claim_one(busy, Role::Probe).await?;
+        Ok(taken.map(|taken| Taken { on_demand: false, ..taken }))
+    }
+
+    /// What waits for a refresh; nothing while the breaker is closed, when it does not matter.
+    pub(super) async fn waiting(&self) -> Result<Waiting, StoreError> {
+        if self.breaker().is_open() {
+            self.parts.store.waiting(self.parts.clock.now()).await
+        } else {
+            Ok(Waiting::default())
+        }
+    }
+
+    /// Claims one person's grant, due or not, for a reader or an operator.
     pub(super) async fn claim_one(&self, busy: Busy, role: Role) -> Result<Option<Taken>, StoreError> {
         let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
         let published = self.parts.view.events().now();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(Taken { claim, busy, role, mended, published }));
+            return Ok(Some(Taken { claim, busy, role, on_demand: true, mended, published }));
         }
         // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
         // must be marked before this mark goes.
@@ -265,8 +291,7 @@ impl Refresher {
     /// Why a claimed grant is not sent after all: what has happened while it waited for its place.
     fn held_back(&self, taken: &Taken, claimed_at: UnixTime) -> Option<&'static str> {
         let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
-        let pause = self.pause();
-        let paused = pause.is_some_and(|pause| taken.role == Role::Ordinary || !pause.probing);
+        let paused = !self.breaker().may_send(taken.role);
         match () {
             () if late => Some("its turn came too late"),
             () if paused => Some("refreshes pause since"),
@@ -280,7 +305,7 @@ impl Refresher {
     async fn give_back(&self, taken: Taken) {
         let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
         if role == Role::Probe {
-            self.breaker().no_probe();
+            self.breaker().cancel_probe();
         }
         self.mend(&mut grant, &mut mended);
         match self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
@@ -292,17 +317,17 @@ impl Refresher {
     /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is
     /// not taken from the next call's.
     pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
-        let Taken { mut claim, busy: _busy, role, mut mended, .. } = taken;
-        let person = claim.grant.person.id.clone();
+        let Taken { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
+        let verdict = Verdict::of(reply.fact, &claim.grant.tokens);
+        let only_person = self.is_the_only_person(&verdict).await;
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
-            let whom = Whom { person, refused_at: claim.grant.refused_at(), role };
-            let verdict = Verdict::of(reply.fact, &claim.grant.tokens);
-            let (verdict, turn) = breaker.judge(verdict, &whom, reply.retry_after, now);
-            let repeated = breaker.trouble().is_some_and(|cause| cause.explains(verdict.outcome()));
+            let sent = sent_refresh(&claim.grant, (role, on_demand, only_person), now);
+            let (verdict, turn) = breaker.record(verdict, &sent, reply.retry_after, now);
+            let repeated = breaker.cause().is_some_and(|cause| cause.explains(verdict.outcome()));
             (verdict, turn, repeated)
         };
         // Not sooner: whoever takes it must find what this answer says of everybody.
@@ -310,7 +335,7 @@ impl Refresher {
         if turn.is_some() {
             self.parts.view.events().breaker_turned();
         }
-        tell_turn(turn);
+        self.tell_turn(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next, mended).await;
         self.keep_breaker().await;
@@ -321,6 +346,36 @@ impl Refresher {
             log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
         }
         kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
+    }
+
+    /// Whether there is no other living grant, as far as it matters: where a refresh failed.
+    async fn is_the_only_person(&self, verdict: &Verdict) -> bool {
+        if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
+            return false;
+        }
+        let census = self.parts.store.census().await;
+        census.is_ok_and(|census| census.people.saturating_sub(census.consent_needed) <= 1)
+    }
+
+    /// The one alert for all grants. That the trouble lasts is logged again after ten minutes at the earliest.
+    fn tell_turn(&self, turn: Option<Turn>) {
+        match turn {
+            Some(Turn::Opened { until, cause, again: false }) => {
+                *self.told_again.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                log::error!("refreshes pause, the next try is at {until}: {cause}");
+            }
+            Some(Turn::Opened { until, cause, again: true }) => {
+                let mut told = self.told_again.lock().unwrap_or_else(PoisonError::into_inner);
+                let lately = told.is_some_and(|at| at.elapsed() < TELL_AGAIN);
+                let level = if lately { Level::Debug } else { Level::Warn };
+                if !lately {
+                    *told = Some(Instant::now());
+                }
+                log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
+            }
+            Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
+            None => {}
+        }
     }
 
     /// The one line of a refresh.
@@ -366,16 +421,22 @@ fn level(outcome: Outcome, repeated: bool) -> Level {
     }
 }
 
-/// The one alert for everybody; that it lasts is only remarked.
-fn tell_turn(turn: Option<Turn>) {
-    match turn {
-        Some(Turn::Opened { until, cause, again: false }) => {
-            log::error!("refreshes pause until {until}: {cause}");
-        }
-        Some(Turn::Opened { until, cause, again: true }) => {
-            log::warn!("refreshes still pause, until {until}: {cause}");
-        }
-        Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
-        None => {}
+/// What the breaker must know of a refresh beside its answer.
+fn sent_refresh(
+    grant: &Grant,
+    (role, on_demand, only_person): (Role, bool, bool),
+    now: UnixTime,
+) -> SentRefresh {
+    SentRefresh {
+        person: grant.person.id.clone(),
+        role,
+        on_demand,
+        previous: grant.last.outcome,
+        previous_at: grant.last.at,
+        refused_since: grant.refused_since,
+        ended: grant.standing == Standing::ConsentNeeded,
+        token_dead: grant.life_left(now).is_zero(),
+        confirm_after: Policy::confirm_after(grant.dates().lifetime()),
+        only_person,
     }
 }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
@@ -50,8 +51,8 @@ pub trait Store: Send + Sync {
     /// consent's own present ([`Grant::last`]) is a wrong clock's, and counts for nothing.
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
 
-    /// Takes up to `limit` grants that are due, least life left first, and keeps everybody else away from them until
-    /// the lease ends. The claim is durable when it is answered: whoever holds it may call Webex.
+    /// Takes up to `limit` grants that are due, and keeps everybody else away from them until the lease ends. Living
+    /// tokens come first, the least life left first, then dead ones. The claim is durable when it is answered: whoever holds it may call Webex.
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
 
     /// Takes one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
@@ -77,8 +78,11 @@ pub trait Store: Send + Sync {
     /// Removes a person's grant, tokens and all; answers whether there was one.
     fn forget(&self, person: PersonId) -> Answer<'_, bool>;
 
-    /// The earliest `wake_at` of all grants.
-    fn next_wake(&self) -> Answer<'_, Option<UnixTime>>;
+    /// The earliest `wake_at` of all grants that is later than `after`.
+    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>>;
+
+    /// What waits for a refresh at `now`. Grants that have ended do not count.
+    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting>;
 
     /// Shows up to `limit` grants after the cursor to `revision` and keeps what it changes. Answers where to go on;
     /// `None` at the end. The person stays, and so does the claim of a claimed one, with its lease: a claim whose holder
@@ -177,8 +181,8 @@ pub struct Ask {
     pub limit: usize,
     /// Persons not to claim: the asker is still at work on them.
     pub except: Vec<PersonId>,
-    /// For a probe: those with the fewest failures in a row first. So probes that fail go round, and no bad grant is in
-    /// the way of the others.
+    /// For a probe: those with the fewest failures in a row first, grants that have ended last. So probes that fail go
+    /// round, and no bad grant is in the way of the others.
     pub healthiest_first: bool,
 }
 

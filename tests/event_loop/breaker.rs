@@ -79,8 +79,10 @@ async fn two_hundred_refused_persons_are_one_alert() {
     let at = |level| heard.iter().filter(|(at, _)| *at == level).map(|(_, text)| text).collect::<Vec<_>>();
     assert!(at(Level::Error).len() == 1, "{:?}", at(Level::Error));
     assert!(at(Level::Error)[0].contains("MY_APP_SECRET_ID"));
-    assert!(at(Level::Warn).len() <= 5, "{:?}", at(Level::Warn));
-    assert!(at(Level::Warn).iter().all(|text| text.contains("still pause")), "no person is named");
+    let (all, persons): (Vec<_>, Vec<_>) =
+        at(Level::Warn).into_iter().partition(|text| text.contains("still pause"));
+    assert!(persons.len() <= 2, "the first two, before it is known: {persons:?}");
+    assert!(all.len() <= 3, "once in ten minutes: {all:?}");
     for person in 0..200 {
         assert_eq!(world.grant(person).await.standing, Standing::Alive);
     }
@@ -96,16 +98,17 @@ async fn an_outage_for_two_hundred_persons_is_one_alert_and_a_handful_of_warning
     let heard = heard_here();
     let count = |level| heard.iter().filter(|(at, _)| *at == level).count();
     assert_eq!(count(Level::Error), 1, "{heard:?}");
-    assert!(count(Level::Warn) <= 8, "four persons before it was known, and one for each probe: {heard:?}");
+    assert!(count(Level::Warn) <= 5, "the persons before it was known: {heard:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_webex_asked_for_survives_a_restart() {
     let mut world = due(30).await;
-    world.model().fault(Fault { times: Some(1), ..fault(None, wait("7200")) });
+    world.model().fault(fault(None, wait("7200")));
     world.model().settings_mut().latency = SECOND;
     world.start(false).await;
     sleep(MINUTE).await;
+    world.model().clear_faults();
     let before = world.attempts();
     for _ in 0..5 {
         world.kill().await;
@@ -133,7 +136,7 @@ async fn an_outage_keeps_its_step_over_restarts() {
         world.start(false).await;
         sleep(10 * MINUTE).await;
     }
-    assert!(world.attempts() - before <= 4, "an hour between probes: {}", world.attempts() - before);
+    assert!(world.attempts() - before <= 16, "nine minutes between probes: {}", world.attempts() - before);
 }
 
 /// Persons who were all due, and a loop that ended after its secret was refused for so long.
@@ -236,7 +239,7 @@ async fn the_note_is_written_when_the_breaker_turns_and_not_otherwise() {
     world.model().clear_faults();
     sleep(2 * DAY).await;
     let opened = store.asked(&[Verb::Remember]) - 1;
-    assert!((4..60).contains(&opened), "{opened}: one for each probe that failed, one for the end");
+    assert!((200..700).contains(&opened), "{opened}: one for each probe that failed, one for the end");
     sleep(5 * DAY).await;
     assert_eq!(store.asked(&[Verb::Remember]) - 1, opened);
 }
@@ -260,18 +263,27 @@ async fn a_store_that_keeps_no_notes_does_not_stop_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_is_obeyed_to_its_end_even_if_a_short_token_dies_meanwhile() {
+async fn a_wait_is_kept_but_for_a_probe_in_each_quarter_of_the_least_life_left() {
     let short = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
-    let mut world = World::new(short);
-    world.consent(0).await;
+    let mut world = World::new(Settings { people: Person::some(3), ..short });
+    world.consents(3).await;
     sleep(11 * HOUR).await;
-    world.model().fault(Fault { times: Some(1), ..fault(None, wait("18000")) });
+    world.model().fault(fault(None, wait("18000")));
     world.start(false).await;
-    sleep(5 * HOUR - MINUTE).await;
-    assert_eq!(world.attempts(), 1, "no probe against Webex's word");
-    assert!(!world.is_live(0).await);
-    sleep(HOUR + 10 * MINUTE).await;
-    assert!(world.is_live(0).await, "it is alive again soon after");
+    sleep(MINUTE).await;
+    let before = world.attempts();
+    assert!(before <= 4, "{before}");
+    sleep(13 * MINUTE).await;
+    assert_eq!(world.attempts(), before, "an hour is left: nothing before a quarter of it");
+    sleep(40 * MINUTE).await;
+    let probes = world.attempts() - before;
+    assert!((3..=9).contains(&probes), "{probes} probes in forty minutes");
+    world.model().clear_faults();
+    sleep(6 * MINUTE).await;
+    for person in 0..3 {
+        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
+        assert!(world.is_live(person).await, "person {person}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,7 +340,7 @@ async fn a_401_of_one_person_is_not_told_as_a_need_of_consent_before_it_is_their
     };
     assert!(seen.iter().all(told), "{seen:?}");
     let alerts = heard_here().into_iter().filter(|(_, text)| text.contains("refreshes pause until"));
-    assert_eq!(alerts.count(), 1, "the probes of a dead grant are no news about everybody");
+    assert_eq!(alerts.count(), 0, "one person's trouble is no alert");
     for person in (0..10).filter(|person| *person != 3) {
         let grant = world.grant(person).await;
         assert_eq!((grant.failures, grant.last.outcome), (0, Outcome::Renewed), "person {person}");
@@ -359,20 +371,23 @@ async fn a_reader_who_polls_a_bad_grant_does_not_keep_it_open() {
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_person_who_is_asked_for_may_be_the_probe() {
-    let mut world = World::new(settings(2));
+    let mut world = World::new(settings(3));
     world.consent(0).await;
     sleep(2 * DAY).await;
     world.model().fault(Fault { times: Some(1), ..fault(None, wait("600")) });
     world.start(false).await;
     sleep(MINUTE).await;
     world.consent(1).await;
+    world.model().fault(Fault { times: Some(1), ..fault(None, wait("600")) });
     let refresher = world.refresher.clone().unwrap();
-    sleep(4 * MINUTE).await;
     refresher.renew(&world.id(1), true).await.unwrap();
-    assert_eq!((world.starts(1).len(), world.cause()), (0, Some(Cause::Busy)), "not before its time");
-    sleep(5 * MINUTE + SECOND).await;
-    refresher.renew(&world.id(1), true).await.unwrap();
-    assert_eq!((world.starts(1).len(), world.cause()), (1, None));
+    assert_eq!((world.starts(1).len(), world.cause()), (1, Some(Cause::Busy)));
+    world.consent(2).await;
+    refresher.renew(&world.id(2), true).await.unwrap();
+    assert_eq!((world.starts(2).len(), world.cause()), (0, Some(Cause::Busy)), "one in half a minute");
+    sleep(31 * SECOND).await;
+    refresher.renew(&world.id(2), true).await.unwrap();
+    assert_eq!((world.starts(2).len(), world.cause()), (1, None));
 }
 
 #[tokio::test(start_paused = true)]

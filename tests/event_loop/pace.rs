@@ -161,13 +161,15 @@ async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_sto
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_is_given_back_and_claimed_once_more_is_counted_once() {
-    let settings = Settings { people: Person::some(3), ..Settings::default() };
+    let settings = Settings { people: Person::some(4), ..Settings::default() };
     let mut world = World::with(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
-    world.consents(3).await;
+    world.consents(4).await;
     sleep(2 * DAY).await;
     let fault =
         |person, kind| Fault { on: Endpoint::AccessToken, person: Some(person), times: Some(1), kind };
-    world.model().fault(fault(0, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }));
+    for person in [0, 2] {
+        world.model().fault(fault(person, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }));
+    }
     world.model().fault(fault(1, FaultKind::Slow(20 * SECOND)));
     world.model().settings_mut().latency = SECOND;
     listen_here();
@@ -177,6 +179,6 @@ async fn a_grant_that_is_given_back_and_claimed_once_more_is_counted_once() {
     let given_back = heard.iter().filter(|text| text.contains("refreshes pause since; it is due again"));
     assert_eq!(given_back.count(), 1, "{heard:?}");
     let told: Vec<&String> = heard.iter().filter(|text| text.contains(" due: ")).collect();
-    let tally = "3 due: 2 renewed, 0 unchanged, 1 failed, 0 in need of consent; sleeping";
+    let tally = "4 due: 2 renewed, 0 unchanged, 2 failed, 0 in need of consent; sleeping";
     assert!(told.len() == 1 && told[0].contains(tally), "{told:?}");
 }

@@ -9,7 +9,6 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::domain::breaker::Cause;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
@@ -37,14 +36,10 @@ fn wait(seconds: &str) -> FaultKind {
     FaultKind::TooMany429 { retry_after: Some(seconds.to_owned()) }
 }
 
-fn down() -> FaultKind {
-    FaultKind::Unavailable { status: 503, html: false }
-}
-
 /// One call at a time.
 fn narrow() -> (World, Arc<MoodyStore>) {
     let store = MoodyStore::new();
-    let settings = Settings { people: Person::some(3), ..Settings::default() };
+    let settings = Settings { people: Person::some(4), ..Settings::default() };
     let policy = Policy { sleep: 10 * SECOND, ..POLICY };
     let world = World::on(store.clone(), settings, policy, Pace { at_once: 1, per_second: 0.0 });
     (world, store)
@@ -67,12 +62,6 @@ impl World {
         self.model().settings_mut().latency = Duration::ZERO;
         self.model().clear_faults();
     }
-
-    fn asks_to_wait(&self) -> Option<bool> {
-        let pause = self.refresher.as_ref().unwrap().pause()?;
-        assert_eq!(pause.cause, Cause::Busy);
-        Some(!pause.probing)
-    }
 }
 
 /// The first person's call is under way, with such an answer if it is no good one; the second one is claimed. And the
@@ -91,28 +80,30 @@ async fn one_waits(answer: Option<FaultKind>) -> (World, Arc<MoodyStore>, Grant)
     (world, store, before)
 }
 
-/// The first person's call is under way, with this answer; Webex asked for a second to wait since, and the third one is
-/// claimed as the probe. And the third one's grant as it was before.
-async fn a_probe_waits(answer: FaultKind) -> (World, Arc<MoodyStore>, Grant) {
+/// The first person's call is under way. Webex asked two others to wait since, and the third one is claimed as the
+/// probe. And the third one's grant as it was before.
+async fn a_probe_waits() -> (World, Arc<MoodyStore>, Grant) {
     let (mut world, store) = narrow();
     world.consent(0).await;
     sleep(15 * SECOND).await;
     world.consent(2).await;
     sleep(12 * HOUR).await;
     world.consent(1).await;
+    world.consent(3).await;
     sleep(12 * HOUR - MINUTE).await;
     let before = world.grant(2).await;
-    world.spoil(0, answer);
     world.start(false).await;
     world.first_call().await;
-    world.spoil(1, wait("1"));
-    let report = world.refresher.as_ref().unwrap().renew(&world.id(1), true).await.unwrap();
-    assert_eq!((report.came, world.asks_to_wait()), (Came::Failed, Some(true)));
+    for person in [1, 3] {
+        world.spoil(person, wait("600"));
+        let report = world.refresher.as_ref().unwrap().renew(&world.id(person), true).await.unwrap();
+        assert_eq!(report.came, Came::Failed);
+    }
     world.model().clear_faults();
     while world.grant(2).await.next == before.next {
         sleep(SECOND).await;
     }
-    assert_eq!((world.asks_to_wait(), world.model().counters().in_flight), (Some(false), 1));
+    assert_eq!((world.starts(2).len(), world.model().counters().in_flight), (0, 1));
     (world, store, before)
 }
 
@@ -144,13 +135,19 @@ async fn readers_see_that_it_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_webex_asks_to_wait_it_is_given_back_and_sent_when_webex_allows_it() {
-    let (world, _, before) = one_waits(Some(wait("600"))).await;
-    sleep(10 * MINUTE).await;
-    assert!(world.starts(1).is_empty());
-    assert_eq!(world.grant(1).await, before);
-    sleep(2 * MINUTE).await;
-    assert_eq!(world.starts(1).len(), 1);
+async fn when_refreshes_pause_it_is_given_back_and_sent_as_the_probe() {
+    let (world, _, _) = one_waits(Some(wait("600"))).await;
+    world.consent(2).await;
+    world.spoil(2, wait("600"));
+    let report = world.refresher.as_ref().unwrap().renew(&world.id(2), true).await.unwrap();
+    assert_eq!(report.came, Came::Failed);
+    assert!(world.starts(1).is_empty(), "one person's trouble");
+    listen_here();
+    sleep(CALL + 5 * SECOND).await;
+    let line =
+        format!("{}: not refreshed, refreshes pause since; it is due again", world.grant(1).await.person);
+    assert!(heard_here().iter().any(|(_, text)| *text == line), "{line}");
+    assert_eq!(world.starts(1).len(), 1, "and the probe follows after seconds");
     assert_eq!(world.grant(1).await.last.outcome, Outcome::Renewed);
 }
 
@@ -195,23 +192,22 @@ async fn though_the_clock_was_set_back_meanwhile_it_is_due_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_given_back_when_webex_asks_to_wait_again() {
-    let (world, _, before) = a_probe_waits(wait("600")).await;
-    sleep(10 * MINUTE).await;
-    assert_eq!((world.starts(2).len(), world.asks_to_wait()), (0, Some(true)));
-    assert_eq!(world.grant(2).await, before);
-    sleep(MINUTE).await;
-    assert_eq!((world.starts(2).len(), world.asks_to_wait()), (1, None));
+async fn a_probe_is_sent_as_soon_as_there_is_a_place() {
+    let (world, _, _) = a_probe_waits().await;
+    sleep(CALL).await;
+    assert_eq!(world.starts(2).len(), 1);
+    assert_eq!(world.grant(2).await.last.outcome, Outcome::Renewed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_given_back_holds_up_no_other_one() {
-    let (world, store, before) = a_probe_waits(down()).await;
+    let (world, store, before) = a_probe_waits().await;
     store.fails(&[Verb::Commit], StoreError::Full);
     sleep(CALL).await;
-    assert_eq!((world.starts(2).len(), world.asks_to_wait()), (0, Some(true)), "no probe is out");
+    assert!(world.starts(2).is_empty());
     assert_eq!(world.grant(2).await, before);
     store.is_well();
     sleep(MINUTE).await;
-    assert_eq!((world.starts(2).len(), world.asks_to_wait()), (1, None));
+    assert_eq!(world.starts(2).len(), 1);
+    assert_eq!(world.grant(2).await.last.outcome, Outcome::Renewed);
 }

@@ -114,7 +114,9 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) {
             assert!(raw.status == 401 || names(json, &words), "Webex did not say so: {detail}");
         }
         Verdict::TokenLimit => assert!(names(json, &["tokenlimit_reached"])),
-        Verdict::Busy(_) => assert!(matches!(raw.status, 423 | 429)),
+        Verdict::Busy(_) => assert_eq!(raw.status, 429),
+        Verdict::Locked(_) => assert_eq!(raw.status, 423),
+        Verdict::Refused(_) => panic!("what an answer means is not confirmed by itself"),
         Verdict::Transient(_) => {}
     }
     judged(verdict, reply);

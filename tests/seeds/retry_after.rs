@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use webex_tokend::domain::breaker::Breaker;
 use webex_tokend::domain::breaker::Role;
-use webex_tokend::domain::breaker::Whom;
+use webex_tokend::domain::breaker::SentRefresh;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Dates;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::schedule::RETRY_AFTER_CAP;
+use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::webex::wire::retry_after;
 
@@ -25,8 +26,19 @@ pub(super) fn holds(data: &[u8]) {
     }
     let who = PersonId::parse("ada").unwrap();
     let mut breaker = Breaker::default();
-    let whom = Whom { person: who.clone(), refused_at: None, role: Role::Probe };
-    breaker.judge(Verdict::Busy(String::new()), &whom, read, NOW);
+    let sent = SentRefresh {
+        person: who.clone(),
+        role: Role::Ordinary,
+        on_demand: false,
+        previous: Outcome::Renewed,
+        previous_at: NOW,
+        refused_since: None,
+        ended: false,
+        token_dead: false,
+        confirm_after: Duration::from_secs(600),
+        only_person: true,
+    };
+    breaker.record(Verdict::Busy(String::new()), &sent, read, NOW);
     let pause = breaker.pause().unwrap().until.since(NOW);
     assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "everybody waits {pause:?}");
     for (failures, life) in [(1, DAY * 14), (1, Duration::ZERO), (11, DAY * 14), (u32::MAX, DAY)] {

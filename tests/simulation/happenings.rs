@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::time::UnixTime;
 
 use crate::simulation::house::House;
 use crate::simulation::run::End;
@@ -11,8 +12,10 @@ use crate::simulation::run::Run;
 use crate::simulation::scenario::Kind;
 use crate::simulation::scenario::MINUTE;
 use crate::simulation::scenario::SECOND;
+use crate::simulation::weather::Ailment;
 use crate::simulation::weather::name;
 use crate::support::world::DAY;
+use crate::support::world::HOUR;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -53,6 +56,14 @@ impl Run {
                 witness.sick(person, until);
                 witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
             }
+            Kind::BadTenant => self.bad_tenant(now),
+            Kind::Incident => {
+                let until = self.stage.weather().incident(now);
+                let mut witness = self.stage.witness();
+                witness.trouble_for_all(until);
+                witness.tell(&format!("Webex calls every refresh token dead until {until}"));
+            }
+            Kind::OutageInMargin => self.plan_outage(person, now),
             Kind::StoreTrouble => {
                 let until = self.stage.weather().store_trouble(now);
                 let mut witness = self.stage.witness();
@@ -86,6 +97,51 @@ impl Run {
             Kind::Restart => return Some(self.stop(house, looping).await),
         }
         None
+    }
+
+    /// Up to a third of all persons belong to a tenant whose refreshes fail, each in a way of its own or all alike.
+    fn bad_tenant(&mut self, now: UnixTime) {
+        let persons = self.scenario.size.persons;
+        let (first, count) = (self.somebody(), 1 + self.dice.index(persons.div_ceil(3)));
+        let ailments = [
+            Ailment::Unauthorized,
+            Ailment::TooMany,
+            Ailment::Locked,
+            Ailment::Refused,
+            Ailment::Broken,
+            Ailment::Hanging,
+        ];
+        let (alike, stride) = (self.dice.coin(), self.dice.pick(&[1, 1, 7, 16]));
+        let mut ailment = self.dice.pick(&ailments);
+        let until = now + self.dice.spread(HOUR, 5 * DAY);
+        for nth in 0..count {
+            if !alike {
+                ailment = self.dice.pick(&ailments);
+            }
+            let person = (first + nth * stride) % persons;
+            self.stage.weather().ail(person, until, ailment);
+            let mut witness = self.stage.witness();
+            witness.sick(person, until);
+            witness.tell(&format!("person {person} of a bad tenant is {ailment:?} until {until}"));
+        }
+    }
+
+    /// Webex is going to be down until some moment within the survival margin of this person's token.
+    fn plan_outage(&mut self, person: usize, now: UnixTime) {
+        let Some((begins, ends)) = self.stage.witness().margin_of(person) else { return };
+        let ends = begins + self.dice.between(Duration::ZERO, ends.since(begins));
+        let from = begins - self.dice.spread(MINUTE, 2 * HOUR);
+        if ends > now && from < now + 2 * DAY {
+            self.planned = Some((from.max(now), ends));
+        }
+    }
+
+    /// The outage that was planned begins.
+    pub(super) fn planned_outage(&mut self, until: UnixTime) {
+        let kind = self.stage.weather().outage_until(until);
+        let mut witness = self.stage.witness();
+        witness.trouble_for_all(until);
+        witness.tell(&format!("a planned outage until {until}: {}", name(&kind)));
     }
 
     fn pause(&mut self) -> Duration {

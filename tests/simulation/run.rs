@@ -65,6 +65,8 @@ pub(super) struct Run {
     end: UnixTime,
     starts: u32,
     all_now: bool,
+    /// From when until when Webex is going to be down.
+    pub(super) planned: Option<(UnixTime, UnixTime)>,
 }
 
 /// Keeps the last `lines` of what happened.
@@ -108,6 +110,7 @@ impl Run {
             end: DAWN + scenario.size.days * DAY,
             starts: 0,
             all_now: false,
+            planned: None,
             scenario,
         }
     }
@@ -149,6 +152,14 @@ impl Run {
                 return self.finish(&house, &*store).await;
             }
             let gap = self.dice.between(SECOND, self.scenario.size.gap).min(self.end.until(now));
+            if let Some((from, until)) = self.planned.filter(|(from, _)| *from <= now + gap) {
+                self.planned = None;
+                if let Some(end) = self.wait(from.until(now), &mut looping).await {
+                    return end;
+                }
+                self.planned_outage(until);
+                continue;
+            }
             if let Some(end) = self.wait(gap, &mut looping).await {
                 return end;
             }

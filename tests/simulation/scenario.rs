@@ -41,6 +41,9 @@ pub(super) enum Kind {
     Read,
     Outage,
     Sickness,
+    BadTenant,
+    Incident,
+    OutageInMargin,
     StoreTrouble,
     Revoke,
     ClockSet,
@@ -50,7 +53,7 @@ pub(super) enum Kind {
     Restart,
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 18] = [
     Kind::Consent,
     Kind::TwoConsents,
     Kind::ConsentDuringRefresh,
@@ -59,6 +62,9 @@ const KINDS: [Kind; 15] = [
     Kind::Read,
     Kind::Outage,
     Kind::Sickness,
+    Kind::BadTenant,
+    Kind::Incident,
+    Kind::OutageInMargin,
     Kind::StoreTrouble,
     Kind::Revoke,
     Kind::ClockSet,
@@ -90,8 +96,13 @@ impl Scenario {
     pub(super) fn draw(seed: u64, size: Size, dice: &mut Dice) -> Self {
         let sqlite = dice.thousandths(if size.days > 100 { 0 } else { 60 });
         let size = if sqlite { Size { persons: 5, days: 20, ..size } } else { size };
-        let lives = [12 * HOUR, 24 * HOUR, 36 * HOUR, 3 * DAY, 7 * DAY, 14 * DAY, 14 * DAY];
-        let access = dice.pick(&lives);
+        let many = !sqlite && size.days <= 100 && dice.thousandths(120);
+        let size = if many { Size { persons: dice.pick(&[40, 80, 112]), days: 6, ..size } } else { size };
+        let lives = [12 * HOUR, 12 * HOUR, 24 * HOUR, 36 * HOUR, 3 * DAY, 7 * DAY, 14 * DAY, 14 * DAY];
+        // Tokens of one hour are refreshed every half hour: few days of them are enough.
+        let short_lived = size.days <= 100 && dice.thousandths(120);
+        let access = if short_lived { HOUR } else { dice.pick(&lives) };
+        let size = if short_lived { Size { days: size.days.min(4), gap: 2 * HOUR, ..size } } else { size };
         let window = dice.pick(&[Duration::ZERO, HOUR, DAY, DAY]).min(access / 4);
         let policy = Policy {
             sleep: dice.pick(&[10 * MINUTE, HOUR, HOUR, 3 * HOUR, 6 * HOUR]),
@@ -101,7 +112,7 @@ impl Scenario {
         };
         let pace = Pace {
             at_once: dice.pick(&[1, 2, 4, 16, 64]),
-            per_second: dice.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, 0.2]),
+            per_second: dice.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, if size.persons > 20 { 2.0 } else { 0.2 }]),
         };
         Self {
             size,

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_tokend::clock::Clock as _;
+use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::PersonId;
@@ -168,7 +169,8 @@ impl Store for Shelf {
             "claim_due",
             |inner| inner.claim_due(ask),
             move |witness, came| {
-                came.claims.iter().for_each(|claim| witness.claimed(By::Loop, claim, &lease))
+                witness.claimed_together(&came.claims);
+                came.claims.iter().for_each(|claim| witness.claimed(By::Loop, claim, &lease));
             },
         ))
     }
@@ -221,14 +223,18 @@ impl Store for Shelf {
         })
     }
 
-    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
+    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
         Box::pin(async move {
-            let stored = self.verb("next_wake", |inner| inner.next_wake(), |_, _| ()).await?;
+            let stored = self.verb("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
             if let Some(sleep) = self.skips {
                 self.skip(sleep, stored).await;
             }
             Ok(stored)
         })
+    }
+
+    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
+        Box::pin(self.verb("waiting", move |inner| inner.waiting(now), |_, _| ()))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {

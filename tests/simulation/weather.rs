@@ -31,6 +31,17 @@ const WISHES: [Option<&str>; 14] = [
     Some(""),
 ];
 
+/// One person's kinds of trouble in a tenant whose refreshes fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ailment {
+    Unauthorized,
+    TooMany,
+    Locked,
+    Refused,
+    Broken,
+    Hanging,
+}
+
 /// Trouble that lasts.
 #[derive(Clone, Debug)]
 struct Front {
@@ -86,6 +97,46 @@ impl Weather {
         (until, kind)
     }
 
+    /// Webex is down for all persons until then.
+    pub(super) fn outage_until(&mut self, until: UnixTime) -> FaultKind {
+        let kind = self.outage_kind();
+        self.fronts.push(Front { until, person: None, kind: kind.clone(), strikes: 1000 });
+        kind
+    }
+
+    /// Webex calls every refresh token dead, though none is. Answers until when.
+    pub(super) fn incident(&mut self, now: UnixTime) -> UnixTime {
+        let until = now + self.dice.spread(MINUTE, 12 * HOUR);
+        let kind = FaultKind::Status400Dead(DeadText::RefreshToken);
+        self.fronts.push(Front { until, person: None, kind, strikes: 1000 });
+        until
+    }
+
+    /// Refreshes of one person of a bad tenant go wrong until then.
+    pub(super) fn ail(&mut self, person: usize, until: UnixTime, ailment: Ailment) {
+        let wish = self.dice.pick(&[None, Some("600"), Some("21600"), Some("21600")]).map(str::to_owned);
+        let kind = match ailment {
+            Ailment::Unauthorized => FaultKind::Client401,
+            Ailment::TooMany => FaultKind::TooMany429 { retry_after: wish },
+            Ailment::Locked => FaultKind::Locked423 { retry_after: wish },
+            Ailment::Refused => FaultKind::Status400Dead(DeadText::InvalidGrant),
+            Ailment::Broken => FaultKind::Unavailable { status: 500, html: false },
+            Ailment::Hanging => FaultKind::Hang,
+        };
+        self.fronts.push(Front { until, person: Some(person), kind, strikes: 1000 });
+    }
+
+    fn outage_kind(&mut self) -> FaultKind {
+        self.dice.pick(&[
+            FaultKind::Unavailable { status: 503, html: true },
+            FaultKind::Unavailable { status: 500, html: false },
+            FaultKind::Hang,
+            FaultKind::ResetBefore,
+            FaultKind::Client401,
+            FaultKind::TooMany429 { retry_after: None },
+        ])
+    }
+
     /// Refreshes of one person go wrong. Answers until when, and how.
     pub(super) fn sickness(&mut self, person: usize, now: UnixTime) -> (UnixTime, FaultKind) {
         let until = now + self.dice.spread(HOUR, 20 * DAY);
@@ -111,7 +162,9 @@ impl Weather {
     pub(super) fn strike(&mut self, person: Option<usize>, now: UnixTime) -> Option<FaultKind> {
         self.fronts.retain(|front| front.until > now);
         let over = |front: &&Front| front.person.is_none() || front.person == person;
-        if let Some(Front { strikes, kind, .. }) = self.fronts.iter().find(over) {
+        // What strikes all persons hides one person's own trouble.
+        let all = self.fronts.iter().find(|front| front.person.is_none());
+        if let Some(Front { strikes, kind, .. }) = all.or_else(|| self.fronts.iter().find(over)) {
             return self.dice.thousandths(*strikes).then(|| kind.clone());
         }
         let blips = self.blips;

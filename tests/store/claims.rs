@@ -13,6 +13,7 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 
+use crate::store::house::EVER;
 use crate::store::house::LEASE;
 use crate::store::house::ask;
 use crate::store::house::at;
@@ -28,13 +29,13 @@ use crate::store::house::person;
 use crate::store::house::renewed;
 use crate::store::house::unusual;
 
-pub(super) async fn the_least_life_left_is_claimed_first(store: Arc<dyn Store>) {
-    let lives = [("ada", 300), ("eve", 100), ("joe", -20), ("kim", 200)];
+pub(super) async fn the_least_life_left_is_claimed_first_and_dead_tokens_last(store: Arc<dyn Store>) {
+    let lives = [("joe", -20), ("ada", 300), ("eve", 100), ("max", -50), ("kim", 200), ("lea", 0)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
-    let three = Ask { limit: 3, ..ask(0) };
-    assert_eq!(claim_names(&*store, three.clone()).await, ["joe", "eve", "kim"]);
-    assert_eq!(claim_names(&*store, three.clone()).await, ["ada"]);
-    assert_eq!(claim_names(&*store, three).await, [""; 0]);
+    let four = Ask { limit: 4, ..ask(0) };
+    assert_eq!(claim_names(&*store, four.clone()).await, ["eve", "kim", "ada", "max"]);
+    assert_eq!(claim_names(&*store, four.clone()).await, ["joe", "lea"]);
+    assert_eq!(claim_names(&*store, four).await, [""; 0]);
 }
 
 pub(super) async fn equal_lives_are_claimed_in_order_of_arrival(store: Arc<dyn Store>) {
@@ -202,7 +203,7 @@ pub(super) async fn one_person_is_not_claimed_before_a_lease_has_ended(store: Ar
 pub(super) async fn a_commit_keeps_every_field_but_the_person(store: Arc<dyn Store>) {
     keep(&*store, [grant("ada"), living("eve", 9999)]).await;
     for (turn, mut outcome) in (0..).zip(unusual("ada")) {
-        let claim = claim(&*store, Ask { limit: 1, ..ask(0) }).await.remove(0);
+        let claim = store.claim_one(person("ada"), lease(0)).await.unwrap().unwrap();
         assert_eq!(claim.fence.version, 1 + turn);
         outcome.next.due_at = at(-turn);
         outcome.tokens.expires_at = at(turn);
@@ -338,9 +339,9 @@ pub(super) async fn settling_makes_nothing_later_and_leaves_alone_who_is_not_cla
     assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
     assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
     assert_eq!(found(&*store, "eve").await, planned);
-    assert_eq!(store.next_wake().await, Ok(Some(at(LEASE))));
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(LEASE))));
     store.settle(at(-5), at(LEASE - 5)).await.unwrap();
     assert_eq!(store.latest().await, Ok(Some(at(-5))));
-    assert_eq!(store.next_wake().await, Ok(Some(at(LEASE - 5))));
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(LEASE - 5))));
     assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
 }

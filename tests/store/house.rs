@@ -31,6 +31,9 @@ pub(super) const INTEGRATION: &str = "C0ffee";
 /// How long a claim made by [`ask`] lasts, in seconds.
 pub(super) const LEASE: i64 = 60;
 
+/// Before anything.
+pub(super) const EVER: UnixTime = UnixTime(i64::MIN);
+
 /// So many seconds into the story.
 pub(super) fn at(seconds: i64) -> UnixTime {
     UnixTime::from_seconds(1_800_000_000 + seconds)
@@ -60,6 +63,7 @@ pub(super) fn grant(name: &str) -> Grant {
         renewed_at: at(-1000),
         answered_at: at(-1000),
         standing: Standing::Alive,
+        refused_since: None,
         last: Attempt { at: at(-1000), outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
         next: Next::at(at(0)),
@@ -90,6 +94,7 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
     full.answered_at = at(3);
     full.standing = Standing::ConsentNeeded;
     full.last = Attempt { at: at(4), outcome: Outcome::TokenLimit, detail: "détail".to_owned() };
+    full.refused_since = Some(at(2));
     full.failures = u32::MAX;
     full.next = Next { due_at: at(-5), wake_at: at(6) };
 

@@ -53,7 +53,7 @@ on_both_stores! {
         notes_of_different_names_are_kept_apart,
         an_open_store_can_be_read;
     claims:
-        the_least_life_left_is_claimed_first,
+        the_least_life_left_is_claimed_first_and_dead_tokens_last,
         equal_lives_are_claimed_in_order_of_arrival,
         the_order_holds_over_many_claims_whatever_comes_between,
         a_probe_takes_those_with_the_fewest_failures_first,

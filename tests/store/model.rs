@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::runtime::Builder;
+use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::Email;
@@ -20,6 +21,7 @@ use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::store::house;
+use crate::store::house::EVER;
 use crate::store::house::Home;
 use crate::store::house::at;
 use crate::store::house::grant;
@@ -123,8 +125,10 @@ impl Model {
                 row.grant.next.due_at <= ask.due_by && !ask.except.contains(id) && !taken
             };
             let rank = |row: &&mut Row| {
+                let ended = row.grant.standing == Standing::ConsentNeeded && ask.healthiest_first;
                 let failures = row.grant.failures * u32::from(ask.healthiest_first);
-                (failures, row.grant.tokens.expires_at, row.fence.serial)
+                let expires_at = row.grant.tokens.expires_at;
+                (ended, failures, expires_at <= ask.lease.now, expires_at, row.fence.serial)
             };
             let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
             row.fence.attempt += 1;
@@ -134,6 +138,18 @@ impl Model {
             self.latest = self.latest.max(Some(ask.lease.now));
         }
         told
+    }
+
+    fn waiting(&self, now: UnixTime) -> Waiting {
+        let alive = |row: &&Row| row.grant.standing == Standing::Alive && row.grant.next.due_at <= now;
+        let due: Vec<&Row> = self.rows.iter().filter(alive).collect();
+        let living = due.iter().filter(|row| row.grant.tokens.expires_at > now);
+        let next = living.min_by_key(|row| (row.grant.tokens.expires_at, row.fence.serial));
+        Waiting {
+            due: !due.is_empty(),
+            healthy: due.iter().any(|row| row.grant.failures == 0),
+            next_to_die: next.map(|row| (row.grant.person.id.clone(), row.grant.dates())),
+        }
     }
 
     fn commit(&mut self, fence: Fence, grant: &Grant) -> Committed {
@@ -281,7 +297,10 @@ async fn compare(store: &dyn Store, model: &Model) {
         assert_eq!(kept.as_ref(), expected.map(|row| &row.grant), "{name}");
     }
     let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
-    assert_eq!(store.next_wake().await, Ok(wake));
+    assert_eq!(store.next_wake(EVER).await, Ok(wake));
+    for now in [0, 15, 40] {
+        assert_eq!(store.waiting(at(now)).await, Ok(model.waiting(at(now))));
+    }
     assert_eq!(store.census().await, Ok(model.census()));
     assert_eq!(store.latest().await, Ok(model.latest));
     let rows: Vec<(i64, &Grant)> = model.rows.iter().map(|row| (row.fence.serial, &row.grant)).collect();

@@ -8,6 +8,7 @@ use std::task::Context;
 use std::task::Waker;
 
 use rusqlite::Connection;
+use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Census;
 use webex_tokend::store::Claim;
@@ -18,6 +19,7 @@ use webex_tokend::store::Note;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
+use crate::store::house::EVER;
 use crate::store::house::Home;
 use crate::store::house::INTEGRATION;
 use crate::store::house::ask;
@@ -39,7 +41,7 @@ async fn everything_is_there_after_a_restart() {
     let home = Home::new();
     let store = home.open();
     let [full, edges, plain] = unusual("ada");
-    let named = |grant: &webex_tokend::domain::grant::Grant, name: &str| {
+    let named = |grant: &Grant, name: &str| {
         let mut grant = grant.clone();
         grant.person.id = person(name);
         grant
@@ -97,7 +99,7 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
     let store = home.open_for("another", 0).unwrap();
     assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
     assert_eq!(store.find(person("ada")).await, Ok(None));
-    assert_eq!(store.next_wake().await, Ok(None));
+    assert_eq!(store.next_wake(EVER).await, Ok(None));
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
     store.remember(Note::Policy, "theirs".to_owned()).await.unwrap();
     let theirs = renewed(&grant("ada"), 9);
@@ -133,12 +135,14 @@ async fn each_integration_has_the_latest_moment_of_its_own() {
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     let home = Home::new();
     let [full, _, _] = unusual("zoe");
+    let full = Grant { refused_since: None, ..full };
     keep(&home.open(), [grant("ada"), full.clone()]).await;
     let first = "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
          DROP TRIGGER grants_end_moved; DROP TABLE tallies; DROP TABLE history; DROP TABLE texts; \
          DROP INDEX grants_kind; DROP INDEX grants_expires; DROP INDEX grants_address; \
          ALTER TABLE grants DROP COLUMN kind; ALTER TABLE grants DROP COLUMN address; \
-         ALTER TABLE grants DROP COLUMN ends_on; DROP TABLE keys; PRAGMA user_version = 1;";
+         ALTER TABLE grants DROP COLUMN ends_on; DROP TABLE keys; \
+         ALTER TABLE grants DROP COLUMN refused_since; PRAGMA user_version = 1;";
     home.shell().execute_batch(first).unwrap();
     for _ in 0..2 {
         let store = home.open();
@@ -152,6 +156,7 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
 async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
     let home = Home::new();
     let [full, _, _] = unusual("zoe");
+    let full = Grant { refused_since: None, ..full };
     keep(&home.open(), [grant("ada"), full.clone()]).await;
     let triggers = || -> Vec<String> {
         let shell = home.shell();
@@ -165,7 +170,8 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
     let (third, _) = third.split_once("-- What refreshes").unwrap();
     let back = format!(
         "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
-         DROP TRIGGER grants_end_moved; CREATE TRIGGER{third} PRAGMA user_version = 3;"
+         DROP TRIGGER grants_end_moved; CREATE TRIGGER{third} \
+         ALTER TABLE grants DROP COLUMN refused_since; PRAGMA user_version = 3;"
     );
     home.shell().execute_batch(&back).unwrap();
     assert_ne!(triggers(), now);

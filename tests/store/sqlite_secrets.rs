@@ -19,6 +19,7 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 
+use crate::store::house::EVER;
 use crate::store::house::Home;
 use crate::store::house::ask;
 use crate::store::house::at;
@@ -139,7 +140,7 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
             outcome.next.wake_at = at(10 * DAY);
             assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
         }
-        assert_eq!(store.next_wake().await, Ok(Some(at(DAY))), "put off for a day");
+        assert_eq!(store.next_wake(EVER).await, Ok(Some(at(DAY))), "put off for a day");
         assert!(store.claim_due(ask(DAY - 1)).await.unwrap().unreadable.is_empty());
         assert_eq!(store.claim_due(ask(DAY)).await.unwrap().unreadable, [person("eve")], "and told again");
 

@@ -11,6 +11,7 @@ use webex_tokend::store::Cursor;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Store;
 
+use crate::store::house::EVER;
 use crate::store::house::LEASE;
 use crate::store::house::ask;
 use crate::store::house::at;
@@ -25,7 +26,7 @@ use crate::store::house::renewed;
 use crate::store::house::unusual;
 
 pub(super) async fn the_next_wake_is_the_earliest_of_all(store: Arc<dyn Store>) {
-    assert_eq!(store.next_wake().await, Ok(None));
+    assert_eq!(store.next_wake(EVER).await, Ok(None));
     let waking = |name: &str, due: i64, wake: i64| {
         let mut grant = grant(name);
         grant.next = Next { due_at: at(due), wake_at: at(wake) };
@@ -34,17 +35,24 @@ pub(super) async fn the_next_wake_is_the_earliest_of_all(store: Arc<dyn Store>) 
     let mut never = grant("eve");
     never.next = Next::NEVER;
     keep(&*store, [never.clone()]).await;
-    assert_eq!(store.next_wake().await, Ok(Some(Next::NEVER.wake_at)));
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(Next::NEVER.wake_at)));
     keep(&*store, [waking("ada", 0, 500), waking("joe", 400, 450)]).await;
-    assert_eq!(store.next_wake().await, Ok(Some(at(450))), "due_at wakes nobody");
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))), "due_at wakes nobody");
+    assert_eq!(store.next_wake(at(449)).await, Ok(Some(at(450))));
+    assert_eq!(store.next_wake(at(450)).await, Ok(Some(at(500))), "what is asked for is later");
+    assert_eq!(store.next_wake(Next::NEVER.wake_at).await, Ok(None));
 
     let claim = claim_one(&*store, 300).await;
-    assert_eq!(store.next_wake().await, Ok(Some(at(300 + LEASE))), "the end of a lease is worth waking for");
+    assert_eq!(
+        store.next_wake(EVER).await,
+        Ok(Some(at(300 + LEASE))),
+        "the end of a lease is worth waking for"
+    );
     store.commit(claim.fence, waking("ada", 600, 700)).await.unwrap();
-    assert_eq!(store.next_wake().await, Ok(Some(at(450))));
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))));
     never.person.id = person("joe");
     keep(&*store, [never]).await;
-    assert_eq!(store.next_wake().await, Ok(Some(at(700))));
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(700))));
 }
 
 /// Answers who was shown, step by step.
@@ -88,7 +96,7 @@ pub(super) async fn a_long_list_is_revised_in_steps(store: Arc<dyn Store>) {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), PERSONS, "each is shown once");
-    assert_eq!(store.next_wake().await, Ok(Some(at(77))), "every change is kept");
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(77))), "every change is kept");
 }
 
 pub(super) async fn a_revision_keeps_only_what_it_says_it_changed(store: Arc<dyn Store>) {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::PersonId;
@@ -40,6 +41,7 @@ pub(crate) enum Verb {
     List,
     Forget,
     NextWake,
+    Waiting,
     Revise,
     Census,
     Counts,
@@ -111,8 +113,12 @@ impl<B: Between> Store for Behind<B> {
         self.between.verb(Verb::Forget, Some(&person.clone()), move || self.store.forget(person))
     }
 
-    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
-        self.between.verb(Verb::NextWake, None, move || self.store.next_wake())
+    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+        self.between.verb(Verb::NextWake, None, move || self.store.next_wake(after))
+    }
+
+    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
+        self.between.verb(Verb::Waiting, None, move || self.store.waiting(now))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {

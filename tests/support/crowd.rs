@@ -60,6 +60,7 @@ pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
         renewed_at,
         answered_at: renewed_at,
         standing: Standing::Alive,
+        refused_since: None,
         last: Attempt { at: renewed_at, outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
         next: Next::at(renewed_at + HOUR * 25),

@@ -1,73 +1,116 @@
-//! The brain above the grants: when the trouble is Webex's or the integration's, everybody waits behind one breaker,
-//! one probe finds out whether it is over, and nobody's grant is blamed.
+//! Tells the trouble of the app or of Webex from the trouble of one person, and says when the next refresh may be sent.
 //!
-//! A wish of Webex's (`Retry-After`) is obeyed to its end, up to [`RETRY_AFTER_CAP`], even if a token dies meanwhile: it
-//! is a wish to the whole integration, a request against it may be counted and prolong it, and the answer would be the
-//! same. What is longer than the cap is a mistake, and a probe finds out. Every other pause is our own choice, and so
-//! short (an hour at most) that several probes fit into any token's margin.
+//! While the breaker is closed, a failed refresh is its person's own trouble. Evidence against the app or Webex needs
+//! different persons with no success between them, and each person counts only once, when the failure is new for that
+//! person: two for a refused client (401) or a request to wait (429), five for transient failures, six for refused
+//! grants within ten minutes. The only person there is counts for all. A locked account (423) is always its person's.
+//!
+//! While the breaker is open, single refreshes, the probes, find out whether the trouble is over:
+//!
+//! - The first probe follows after a second, later ones after longer pauses, [`MAX_PAUSE`] at most. Only a failed probe
+//!   confirms the trouble and makes it an alert.
+//! - After at most a quarter of the least life left among what is due there is a probe.
+//! - A due grant that has not failed is a probe after [`HEALTHY_PAUSE`] at the latest. So persons whose refreshes fail
+//!   hold up the others for less than a minute.
+//! - A due token inside its survival margin is a probe after [`MIN_PAUSE`], limited by its own retry schedule.
+//! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`], once a probe has confirmed it. Then only the
+//!   quarter of the least life left is sooner.
+//!
+//! A grant ends only when its refusal is confirmed: see [`Breaker::record`].
+
+mod confirm;
+mod set_back;
+mod suspects;
+mod text;
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::breaker::suspects::Suspects;
 use crate::domain::person::PersonId;
+use crate::domain::schedule::Dates;
+use crate::domain::schedule::Policy;
 use crate::domain::schedule::RETRY_AFTER_CAP;
-use crate::domain::schedule::ladder;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
-mod set_back;
-mod text;
-
 pub use crate::domain::breaker::text::CLOSED;
 
-/// So many different persons failing in a row are no coincidence.
-const STREAK: usize = 5;
+/// After a request to wait without a readable `Retry-After`; Webex's own SDK takes the same (webex-api, "Retry-After").
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
-/// Without a readable `Retry-After`; Webex's own SDK takes the same (webex-api, "Retry-After").
-const BUSY_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses before the first, second, … probe; the last one repeats.
+const PAUSES: [Duration; 8] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+    MAX_PAUSE,
+];
 
-/// A pause is never longer than this by our own choice.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// The longest pause between two probes that Webex did not ask for. Less than ten minutes, so that ten minutes in which
+/// Webex answers contain a probe and leave time for the other grants.
+const MAX_PAUSE: Duration = Duration::from_secs(540);
 
-/// A probe that says nothing for this long is given up, so that a lost one cannot hold the door shut.
-const PROBE_PATIENCE: Duration = Duration::from_secs(180);
+/// The longest pause before a due grant that has not failed is the probe.
+const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
 
-/// Grants that have failed themselves may be asked about so often while everybody waits, all of them together.
-const DOUBT_STEP: Duration = Duration::from_secs(30);
+/// The shortest pause between two probes after the first. Also the pause after a probe whose answer is about its person
+/// only.
+const MIN_PAUSE: Duration = Duration::from_secs(5);
+
+/// After this time without an answer a probe is not waited for any more. Its answer still counts.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// While the breaker is open, readers and operators together cause at most one refresh in this time.
+const ON_DEMAND_PAUSE: Duration = Duration::from_secs(30);
+
+/// While so many grants are refused that none of them may be to blame, no grant ends for this long.
+const MASS_REFUSAL: Duration = Duration::from_secs(86_400);
 
 /// Why the breaker opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// 401, `invalid_client`: the client id or secret is not accepted.
     ClientRefused,
-    /// 429 or 423.
+    /// 429: Webex asks to wait.
     Busy,
-    /// Many different persons failed in a row.
+    /// Different persons' refreshes failed in a row.
     ManyFailing,
+    /// Webex called the grants of many persons dead within minutes.
+    ManyRefused,
 }
 
 impl Cause {
-    const WORDS: [(Self, &'static str); 3] =
-        [(Self::ClientRefused, "client_refused"), (Self::Busy, "busy"), (Self::ManyFailing, "many_failing")];
-
     /// Its word, as it is stored and answered.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(cause, _)| *cause == self).map_or("many_failing", |(_, word)| word)
+        match self {
+            Self::ClientRefused => "client_refused",
+            Self::Busy => "busy",
+            Self::ManyFailing => "many_failing",
+            Self::ManyRefused => "many_refused",
+        }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(cause, _)| *cause)
+        [Self::ClientRefused, Self::Busy, Self::ManyFailing, Self::ManyRefused]
+            .into_iter()
+            .find(|cause| cause.word() == word)
     }
 
-    /// Whether a person's `outcome` only repeats what has been told of everybody.
+    /// Whether a person's `outcome` only repeats what was logged for all.
     #[must_use]
     pub fn explains(self, outcome: Outcome) -> bool {
         match self {
             Self::ClientRefused => outcome == Outcome::ClientRefused,
             Self::Busy => outcome == Outcome::Busy,
             Self::ManyFailing => outcome == Outcome::Transient,
+            Self::ManyRefused => outcome == Outcome::Refused,
         }
     }
 }
@@ -79,44 +122,59 @@ impl fmt::Display for Cause {
                 "Webex refuses the client id or secret; check MY_APP_CLIENT_ID and MY_APP_SECRET_ID and restart"
             }
             Self::Busy => "Webex asks to wait",
-            Self::ManyFailing => "many persons failed in a row; Webex or the way to it is in trouble",
+            Self::ManyFailing => {
+                "refreshes of several persons failed in a row; Webex or the way to it is in trouble"
+            }
+            Self::ManyRefused => {
+                "Webex refuses the grants of many persons at once; check WEBEX_API_BASE_URL and Webex's status page; \
+                 no person is asked to consent again before another refresh succeeds or a day has passed"
+            }
         })
     }
 }
 
-/// What makes everybody wait.
+/// The trouble for which the breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trouble {
+struct Outage {
     cause: Cause,
-    /// When it began; longer and longer pauses of one trouble leave it as it is.
+    /// When the breaker opened.
     since: UnixTime,
-    /// The end of the present pause.
-    until: UnixTime,
-    /// How long the present pause is: a clock set back unseen makes it no longer.
-    pause: Duration,
-    /// No later than this, whatever `until` says: what a look has found. `until` stays as it was, for a clock that is
-    /// seen to be set back corrects that.
-    latest: UnixTime,
+    /// A probe has failed, too, or the evidence is as good as that. Before, nothing is shown or logged.
+    confirmed: bool,
+    /// When it opened, or when the last probe ended.
+    last: UnixTime,
+    /// Probes that failed.
+    failed: u32,
+    /// The last probe was answered about its person only: the next one follows soon.
+    inconclusive: bool,
+    /// The end of the wait that Webex asked for.
+    wait_until: Option<UnixTime>,
+    /// When the probe that is out was sent.
+    probe: Option<UnixTime>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Closed,
-    Open(Trouble),
-    Probing { patience: UnixTime, trouble: Trouble },
-}
-
-/// That everybody waits, as it is shown.
+/// That refreshes pause, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// Why.
     pub cause: Cause,
     /// Since when refreshes have not gone through.
     pub since: UnixTime,
-    /// When the next probe may be sent; in the past if it only waits for somebody to be due.
+    /// When the next probe may be sent at the latest; in the past if nothing is due.
     pub until: UnixTime,
     /// A probe is out.
     pub probing: bool,
+}
+
+/// What waits for a refresh while the breaker is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whether anything is due.
+    pub due: bool,
+    /// Whether a grant is due that has not failed.
+    pub healthy: bool,
+    /// Of the due living tokens, the one with the least life left.
+    pub next_to_die: Option<(PersonId, Dates)>,
 }
 
 /// May a refresh be sent now?
@@ -125,7 +183,10 @@ pub enum Admission {
     /// Any number.
     Go,
     /// Exactly one, to find out.
-    Probe,
+    Probe {
+        /// It must be the due living token with the least life left; else the healthiest due grant.
+        next_to_die: bool,
+    },
     /// None before this time.
     Hold(UnixTime),
 }
@@ -133,253 +194,353 @@ pub enum Admission {
 /// A change worth one line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Refreshes pause until then.
+    /// Refreshes pause; the next probe is sent then at the latest.
     Opened {
         /// When a probe is sent.
         until: UnixTime,
         /// Why.
         cause: Cause,
-        /// A probe found the trouble that was told already.
+        /// A probe found the trouble that was logged already.
         again: bool,
     },
     /// Refreshes go on.
     Closed,
 }
 
-/// What the answer about one person says about everybody, while everybody waits.
+/// Why a refresh was sent, and so what its answer says about all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It was sent while nobody had to wait: what it meets is known, or the probe will meet it.
+    /// It was sent while the breaker was closed.
     Ordinary,
-    /// It was sent to find out.
+    /// It was sent to find out whether the trouble is over.
     Probe,
-    /// It was sent because somebody asked, although the grant has failed before: if it fails again, that says little, but
-    /// if it does not, all is well.
+    /// It was requested for a grant that had failed before, while the breaker was open. A success closes the breaker; a
+    /// failure says nothing new.
     Doubtful,
 }
 
-/// Who was asked for.
+/// What is known about a refresh that was sent, beside its answer.
 #[derive(Clone, Debug)]
-pub struct Whom {
-    /// The person.
+pub struct SentRefresh {
+    /// Whose grant.
     pub person: PersonId,
-    /// When our client was refused for this person before, if that was the last answer; for a grant that is not alive
-    /// any more, when it was last asked about.
-    pub refused_at: Option<UnixTime>,
     /// Why it was sent.
     pub role: Role,
+    /// A reader or an operator waits for it.
+    pub on_demand: bool,
+    /// The outcome of the attempt before.
+    pub previous: Outcome,
+    /// When the attempt before was judged.
+    pub previous_at: UnixTime,
+    /// When Webex first refused the grant, or the client for it, since its last success.
+    pub refused_since: Option<UnixTime>,
+    /// The grant had ended before.
+    pub ended: bool,
+    /// The access token is dead.
+    pub token_dead: bool,
+    /// A refusal is confirmed by another one after this time.
+    pub confirm_after: Duration,
+    /// There is no other living grant.
+    pub only_person: bool,
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Breaker {
-    state: State,
-    /// Openings since the last sign of life; the step of the ladder.
-    trips: u32,
-    /// Different persons that failed since the last sign of life; at most [`STREAK`].
-    streak: Vec<PersonId>,
-    /// When Webex last accepted our client, and for whom.
+    outage: Option<Outage>,
+    suspects: Suspects,
+    /// Since when so many grants are refused that none of them may be to blame; over when a refresh succeeds.
+    mass_refusal_since: Option<UnixTime>,
+    /// When Webex last accepted the client, and for which person.
     accepted: Option<(UnixTime, PersonId)>,
-    /// When a doubtful grant was last asked about.
-    doubted_at: Option<UnixTime>,
+    /// When a reader or an operator last caused a refresh while the breaker was open.
+    on_demand_at: Option<UnixTime>,
+    /// The same for a grant that had failed before.
+    doubtful_at: Option<UnixTime>,
     /// A refused client, left by the last run: nothing was asked with the present one yet.
     untried: bool,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
+impl Outage {
+    fn new(cause: Cause, now: UnixTime) -> Self {
         Self {
-            state: State::Closed,
-            trips: 0,
-            streak: Vec::new(),
-            accepted: None,
-            doubted_at: None,
-            untried: false,
+            cause,
+            since: now,
+            confirmed: false,
+            last: now,
+            failed: 0,
+            inconclusive: false,
+            wait_until: None,
+            probe: None,
         }
+    }
+
+    /// The wait that Webex asked for, while it lasts and a probe has confirmed it.
+    fn wait(&self, now: UnixTime) -> Option<UnixTime> {
+        self.wait_until.filter(|end| self.confirmed && *end > now)
+    }
+
+    /// When the next probe may be sent, whatever is due.
+    fn own_pause(&self) -> UnixTime {
+        let nth = usize::try_from(self.failed).unwrap_or(usize::MAX);
+        let pause = PAUSES.get(nth).copied().unwrap_or(MAX_PAUSE);
+        self.last + if self.inconclusive { pause.min(MIN_PAUSE) } else { pause }
+    }
+
+    /// When the next probe may be sent, and whether it must be the token with the least life left.
+    fn next_probe(&self, waiting: &Waiting, now: UnixTime) -> (UnixTime, bool) {
+        if let Some(sent) = self.probe {
+            return (sent + PROBE_TIMEOUT, false);
+        }
+        let next_to_die = waiting.next_to_die.as_ref().map(|(_, dates)| dates);
+        let quarter =
+            next_to_die.map(|dates| self.last + (dates.expires_at.since(self.last) / 4).max(MIN_PAUSE));
+        if let Some(end) = self.wait(now) {
+            return (quarter.map_or(end, |quarter| quarter.min(end)), false);
+        }
+        let at_risk = next_to_die.is_some_and(|dates| Policy::is_at_risk(dates, now));
+        let bounds = [
+            quarter,
+            waiting.healthy.then_some(self.last + HEALTHY_PAUSE),
+            at_risk.then_some(self.last + MIN_PAUSE),
+        ];
+        let at = bounds.into_iter().flatten().fold(self.own_pause(), UnixTime::min);
+        // In turn, so that neither kind waits for the other.
+        (at, at_risk && !(waiting.healthy && self.failed % 2 == 1))
     }
 }
 
 impl Breaker {
-    /// Says whether refreshes may be sent, and takes note when the answer is [`Admission::Probe`].
-    pub fn admit(&mut self, now: UnixTime) -> Admission {
-        self.forget_future(now);
-        let Some((until, trouble)) = self.held(now) else { return Admission::Go };
-        if now < until {
-            return Admission::Hold(until);
+    /// Says whether refreshes may be sent, and notes that a probe is out when the answer is [`Admission::Probe`].
+    /// `waiting` matters only while the breaker is open.
+    pub fn admit(&mut self, waiting: &Waiting, now: UnixTime) -> Admission {
+        self.look_at_the_clock(now);
+        let Some(outage) = &mut self.outage else { return Admission::Go };
+        let (at, next_to_die) = outage.next_probe(waiting, now);
+        if now < at {
+            return Admission::Hold(at);
         }
-        self.state = State::Probing { patience: now + PROBE_PATIENCE, trouble };
-        Admission::Probe
+        outage.probe = Some(now);
+        Admission::Probe { next_to_die }
     }
 
-    /// Says whether somebody who asks may have a refresh of a grant that has failed itself sent while everybody waits:
-    /// never before its time, and seldom. It is in nobody's way: the probe may be sent beside it.
-    pub fn admit_doubtful(&mut self, now: UnixTime) -> bool {
-        let early = self.doubted_at.is_some_and(|at| at <= now && now < at + DOUBT_STEP);
-        let held = self.held(now).is_none_or(|(until, _)| now < until);
-        if early || held {
-            return false;
-        }
-        self.doubted_at = Some(now);
-        true
+    /// When the next probe may be sent; `None` while the breaker is closed.
+    pub fn next_probe(&mut self, waiting: &Waiting, now: UnixTime) -> Option<UnixTime> {
+        self.look_at_the_clock(now);
+        self.outage.map(|outage| outage.next_probe(waiting, now).0)
     }
 
-    /// Whether the last run left a refused client, and nothing is known of the present one: it should not wait until
-    /// somebody is due.
+    /// Says whether a reader or an operator may have a refresh sent, and in which role. A grant that has failed is no
+    /// probe: a client that asks again and again for a bad grant would keep the breaker open. It is tried beside the
+    /// probes, if `may_fail` says that its own schedule allows it.
+    pub fn admit_on_demand(&mut self, healthy: bool, may_fail: bool, now: UnixTime) -> Option<Role> {
+        self.look_at_the_clock(now);
+        let Some(outage) = &mut self.outage else { return Some(Role::Ordinary) };
+        let early = |at: Option<UnixTime>| at.is_some_and(|at| at <= now && now < at + ON_DEMAND_PAUSE);
+        if healthy {
+            if early(self.on_demand_at) || outage.probe.is_some_and(|sent| now < sent + PROBE_TIMEOUT) {
+                return None;
+            }
+            self.on_demand_at = Some(now);
+            outage.probe = Some(now);
+            return Some(Role::Probe);
+        }
+        if !may_fail || early(self.doubtful_at) || outage.wait(now).is_some() {
+            return None;
+        }
+        self.doubtful_at = Some(now);
+        Some(Role::Doubtful)
+    }
+
+    /// Whether a claimed refresh of this role may still be sent.
+    #[must_use]
+    pub fn may_send(&self, role: Role) -> bool {
+        match (&self.outage, role) {
+            (None, _) | (Some(_), Role::Doubtful) => true,
+            (Some(_), Role::Ordinary) => false,
+            (Some(outage), Role::Probe) => outage.probe.is_some(),
+        }
+    }
+
+    /// Whether refreshes are held back, also while the trouble is not confirmed yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Whether the last run left a refused client, and nothing is known of the present one: its probe should not wait
+    /// until a grant is due.
     #[must_use]
     pub fn is_untried(&self) -> bool {
         self.untried
     }
 
-    /// The admitted probe found nobody to try: the next one may ask at once.
-    pub fn no_probe(&mut self) {
-        if let State::Probing { trouble, .. } = self.state {
-            self.state = State::Open(trouble);
+    /// The admitted probe was not sent: the next one may be.
+    pub fn cancel_probe(&mut self) {
+        if let Some(outage) = &mut self.outage {
+            outage.probe = None;
         }
     }
 
-    /// Why refreshes pause at present, if they do.
+    /// Why refreshes are held back, also while the trouble is not confirmed yet.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.outage.map(|outage| outage.cause)
+    }
+
+    /// Why refreshes pause at present, if they do and the trouble is confirmed.
     #[must_use]
     pub fn trouble(&self) -> Option<Cause> {
         self.pause().map(|pause| pause.cause)
     }
 
-    /// That refreshes pause at present, if they do.
+    /// That refreshes pause at present, if they do and the trouble is confirmed.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
-        let (trouble, until, probing) = match self.state {
-            State::Closed => return None,
-            State::Open(trouble) => (trouble, trouble.end(), false),
-            State::Probing { patience, trouble } => (trouble, patience, true),
+        let outage = self.outage.filter(|outage| outage.confirmed)?;
+        let until = match (outage.probe, outage.wait_until) {
+            (Some(sent), _) => sent + PROBE_TIMEOUT,
+            (None, Some(end)) if end > outage.last => end,
+            (None, _) => outage.own_pause(),
         };
-        Some(Pause { cause: trouble.cause, since: trouble.since, until, probing })
+        let Outage { cause, since, .. } = outage;
+        Some(Pause { cause, since, until, probing: outage.probe.is_some() })
     }
 
-    /// Says whose fault it is and learns from it. `retry_after` is Webex's wish.
-    pub fn judge(
+    /// Learns from the answer to a refresh, and says what it means for its grant. `retry_after` is what Webex asked for.
+    ///
+    /// A refused grant is [`Verdict::Refused`] at first and ends (as [`Verdict::ConsentNeeded`]) when it is refused again
+    /// after [`SentRefresh::confirm_after`], or sooner where its access token is dead and a caller waits. While many
+    /// grants are refused at once, none ends before another person's refresh succeeds or a day has passed. A client
+    /// that is refused for one person only, again and again while it is accepted for others, is a refused grant.
+    pub fn record(
         &mut self,
         verdict: Verdict,
-        whom: &Whom,
+        sent: &SentRefresh,
         retry_after: Option<Duration>,
         now: UnixTime,
     ) -> (Verdict, Option<Turn>) {
-        let refused = verdict.outcome() == Outcome::ClientRefused;
-        let verdict = self.blame(verdict, &whom.person, whom.refused_at);
-        if refused && verdict.outcome() != Outcome::ClientRefused {
-            // It says nothing about everybody, neither good nor bad: another one must be the probe.
-            if whom.role == Role::Probe {
-                self.no_probe();
+        self.look_at_the_clock(now);
+        let blamed = self.is_the_grants_fault(&verdict, sent);
+        let verdict = self.confirm(verdict, sent, blamed, now);
+        let was_open = self.outage.is_some();
+        let turn = match &verdict {
+            Verdict::Renewed(_) | Verdict::Unchanged(_) => {
+                self.accepted = Some((now, sent.person.clone()));
+                self.succeeded(sent.role, now)
             }
-            return (verdict, None);
-        }
-        match (whom.role, verdict.outcome()) {
-            // The probe that is out will tell, or another one.
-            (Role::Ordinary, Outcome::Transient) if matches!(self.state, State::Probing { .. }) => {
-                return (verdict, None);
+            // Webex knows the client and the person.
+            Verdict::TokenLimit => self.succeeded(sent.role, now),
+            _ if blamed => self.inconclusive(sent.role, now),
+            Verdict::ConsentNeeded(_) | Verdict::Refused(_) => self.refused(sent, now),
+            Verdict::Locked(_) => self.inconclusive(sent.role, now),
+            Verdict::ClientRefused(_) => self.failed(Cause::ClientRefused, sent, None, now),
+            Verdict::Busy(_) => {
+                let wait = retry_after.unwrap_or(DEFAULT_WAIT).clamp(Duration::from_secs(1), RETRY_AFTER_CAP);
+                self.failed(Cause::Busy, sent, Some(now + wait), now)
             }
-            (Role::Doubtful, Outcome::Transient | Outcome::ClientRefused) => return (verdict, None),
-            // It is as good as a probe now, unless Webex has asked to wait since.
-            (Role::Doubtful, _) => drop(self.admit(now)),
-            (Role::Ordinary | Role::Probe, _) => {}
+            Verdict::Transient(_) => self.failed(Cause::ManyFailing, sent, None, now),
+        };
+        if was_open && sent.role == Role::Probe {
+            self.untried = false;
         }
-        self.untried = false;
-        let turn = self.note(&whom.person, &verdict, retry_after, now);
         (verdict, turn)
     }
 
-    /// Whose fault a refusal of our client is: when it was refused for `person` at `refused_at` already and has been
-    /// accepted for somebody else since, it is this grant's.
-    fn blame(&self, verdict: Verdict, person: &PersonId, refused_at: Option<UnixTime>) -> Verdict {
-        let Verdict::ClientRefused(why) = verdict else { return verdict };
-        match (&self.accepted, refused_at) {
-            (Some((at, other)), Some(before)) if *at > before && other != person => {
-                Verdict::ConsentNeeded(why)
+    /// Webex refused a grant.
+    fn refused(&mut self, sent: &SentRefresh, now: UnixTime) -> Option<Turn> {
+        let news = !sent.ended && sent.refused_since.is_none();
+        if news && self.suspects.refused(&sent.person, now) && self.mass_refusal_since.is_none() {
+            self.mass_refusal_since = Some(now);
+            return self.open(Cause::ManyRefused, None, true, now);
+        }
+        match self.outage {
+            Some(outage) if outage.cause == Cause::ManyRefused && sent.role == Role::Probe => {
+                self.probe_failed(outage.cause, None, true, now)
             }
-            _ => Verdict::ClientRefused(why),
+            _ => self.inconclusive(sent.role, now),
         }
     }
 
-    /// Learns from a verdict.
-    fn note(
+    /// A refresh failed in a way that may be the app's or Webex's.
+    fn failed(
         &mut self,
-        person: &PersonId,
-        verdict: &Verdict,
-        retry_after: Option<Duration>,
+        cause: Cause,
+        sent: &SentRefresh,
+        wait_until: Option<UnixTime>,
         now: UnixTime,
     ) -> Option<Turn> {
-        match verdict {
-            Verdict::Renewed(_) | Verdict::Unchanged(_) => {
-                self.accepted = Some((now, person.clone()));
-                self.close()
+        let news = !sent.ended && !cause.explains(sent.previous);
+        let Some(outage) = self.outage else {
+            if !news && !sent.only_person {
+                return None;
             }
-            // Webex spoke of one person: it is there, and it knows us.
-            Verdict::ConsentNeeded(_) | Verdict::TokenLimit => self.close(),
-            Verdict::ClientRefused(_) => self.open(Cause::ClientRefused, self.own_pause(), now),
-            Verdict::Busy(_) => {
-                let pause = retry_after.unwrap_or(BUSY_PAUSE).clamp(Duration::from_secs(1), RETRY_AFTER_CAP);
-                self.open(Cause::Busy, pause, now)
-            }
-            Verdict::Transient(_) => self.count(person, now),
-        }
-    }
-
-    /// An acceptance from the future is of a clock that was set back since: compared with a refusal of now it would
-    /// blame every grant for what is the client's fault.
-    fn forget_future(&mut self, now: UnixTime) {
-        self.accepted.take_if(|(at, _)| *at > now);
-    }
-
-    fn count(&mut self, person: &PersonId, now: UnixTime) -> Option<Turn> {
-        if !self.streak.contains(person) && self.streak.len() < STREAK {
-            self.streak.push(person.clone());
-        }
-        let probing = matches!(self.state, State::Probing { .. });
-        if probing || self.streak.len() >= STREAK {
-            self.open(Cause::ManyFailing, self.own_pause(), now)
-        } else {
-            None
-        }
-    }
-
-    fn own_pause(&self) -> Duration {
-        ladder(self.trips.saturating_add(1)).min(LONGEST_PAUSE)
-    }
-
-    /// Stragglers of the same trouble change nothing; a probe that failed opens again, for longer.
-    fn open(&mut self, cause: Cause, pause: Duration, now: UnixTime) -> Option<Turn> {
-        // What is known must not seem longer than it is.
-        self.held(now);
-        let (until, latest) = (now + pause, UnixTime::NEVER);
-        let known = match &mut self.state {
-            State::Closed => None,
-            State::Open(present) if present.cause != Cause::ManyFailing || cause == present.cause => {
-                // A longer wish of Webex counts even when it comes late, and is told where it takes another cause's place.
-                if cause != Cause::Busy || until <= present.end() {
-                    return None;
-                }
-                let news = present.cause != cause;
-                *present = Trouble { cause, until, pause, latest, ..*present };
-                return news.then_some(Turn::Opened { until, cause, again: false });
-            }
-            State::Open(trouble) | State::Probing { trouble, .. } => Some(*trouble),
+            let wait_until = self.suspects.add(cause, sent, wait_until, now)?;
+            return self.open(cause, wait_until, sent.only_person, now);
         };
-        self.trips = self.trips.saturating_add(1);
-        let since = known.map_or(now, |known| known.since);
-        self.state = State::Open(Trouble { cause, since, until, pause, latest });
-        Some(Turn::Opened { until, cause, again: known.is_some_and(|known| known.cause == cause) })
+        match sent.role {
+            // A known trouble of this person, other than what the breaker is open for.
+            Role::Probe if !news && cause != outage.cause => self.inconclusive(sent.role, now),
+            Role::Probe => self.probe_failed(cause, wait_until, news || sent.only_person, now),
+            // The probe that is out will tell, or the next one.
+            Role::Ordinary | Role::Doubtful => None,
+        }
     }
 
-    fn close(&mut self) -> Option<Turn> {
-        self.streak.clear();
-        match self.state {
-            State::Closed => None,
-            // An answer that was under way when Webex asked to wait does not take the wish back.
-            State::Open(Trouble { cause: Cause::Busy, .. }) => None,
-            State::Open(_) | State::Probing { .. } => {
-                self.state = State::Closed;
-                self.trips = 0;
-                Some(Turn::Closed)
-            }
+    fn probe_failed(
+        &mut self,
+        cause: Cause,
+        wait_until: Option<UnixTime>,
+        confirms: bool,
+        now: UnixTime,
+    ) -> Option<Turn> {
+        let outage = self.outage.as_mut()?;
+        let known = outage.confirmed && outage.cause == cause;
+        outage.failed = outage.failed.saturating_add(1);
+        // Persons whose refreshes failed before count, too, when several of them fail as probes.
+        outage.confirmed |= confirms || outage.failed >= 3;
+        (outage.cause, outage.last, outage.probe, outage.inconclusive) = (cause, now, None, false);
+        outage.wait_until = wait_until;
+        let shown = outage.confirmed;
+        self.opened(known).filter(|_| shown)
+    }
+
+    /// Opens the breaker, or goes on with another cause.
+    fn open(
+        &mut self,
+        cause: Cause,
+        wait_until: Option<UnixTime>,
+        confirmed: bool,
+        now: UnixTime,
+    ) -> Option<Turn> {
+        let since = self.outage.map_or(now, |outage| outage.since);
+        self.outage = Some(Outage { since, confirmed, wait_until, ..Outage::new(cause, now) });
+        self.opened(false).filter(|_| confirmed)
+    }
+
+    fn opened(&self, again: bool) -> Option<Turn> {
+        self.pause().map(|Pause { until, cause, .. }| Turn::Opened { until, cause, again })
+    }
+
+    /// The answer says nothing about all; another grant must be the probe.
+    fn inconclusive(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
+        if let Some(outage) = self.outage.as_mut().filter(|_| role == Role::Probe) {
+            (outage.last, outage.probe, outage.inconclusive) = (now, None, true);
         }
+        None
+    }
+
+    fn succeeded(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
+        self.suspects.clear();
+        self.mass_refusal_since = None;
+        let outage = self.outage?;
+        // An answer that was under way when Webex asked to wait does not take that back.
+        if role == Role::Ordinary && outage.wait(now).is_some() {
+            return None;
+        }
+        self.outage = None;
+        self.untried = false;
+        outage.confirmed.then_some(Turn::Closed)
     }
 }
 

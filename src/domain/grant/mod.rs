@@ -99,6 +99,8 @@ pub struct Grant {
     pub answered_at: UnixTime,
     /// Whether it can be renewed.
     pub standing: Standing,
+    /// When Webex first refused the grant, or our client for it, since it was last renewed.
+    pub refused_since: Option<UnixTime>,
     /// The last attempt.
     pub last: Attempt,
     /// Failures in a row.
@@ -154,6 +156,7 @@ impl Grant {
             renewed_at: sent_at,
             answered_at: sent_at,
             standing: Standing::Alive,
+            refused_since: None,
             last: Attempt { at: now, outcome: Outcome::Renewed, detail: String::new() },
             failures: 0,
             next: Next::NEVER,
@@ -183,12 +186,9 @@ impl Grant {
         }
     }
 
-    /// When our client was refused for it, if that was the last answer. A grant that is not alive any more was refused
-    /// whenever it was last asked about: what it meets has been told, and is no news about our client.
-    #[must_use]
-    pub fn refused_at(&self) -> Option<UnixTime> {
-        let refused = self.last.outcome == Outcome::ClientRefused || self.standing == Standing::ConsentNeeded;
-        refused.then_some(self.last.at)
+    /// When it was first refused, if it is refused now. One from the future is of a clock that was set back since.
+    fn first_refusal(&self, now: UnixTime) -> Option<UnixTime> {
+        self.refused_since.filter(|first| *first <= now).or(Some(now))
     }
 
     /// How long ago the access token last changed.
@@ -240,6 +240,7 @@ impl Grant {
                 }
                 next.answered_at = sent_at;
                 next.standing = Standing::Alive;
+                next.refused_since = None;
                 next.failures = 0;
                 next.next = policy.after_answer(&next.dates(), now);
             }
@@ -248,17 +249,27 @@ impl Grant {
                     next.failures = 1;
                 }
                 next.standing = Standing::ConsentNeeded;
+                next.refused_since = next.first_refusal(now);
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
             // The few slow probes of a grant that Webex called dead stay few and slow, whatever they meet.
             _ if self.standing == Standing::ConsentNeeded => {
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
+            Verdict::Refused(_) => {
+                next.refused_since = next.first_refusal(now);
+                next.next = Policy::after_unconfirmed_refusal(&self.dates(), next.failures, who, now);
+            }
             Verdict::TokenLimit => {
                 let long = Policy::after_token_limit(next.failures, who, now);
-                next.next = long.no_later_than(now + Policy::patience(&self.dates(), now));
+                next.next = long.no_later_than(now + Policy::max_retry_delay(&self.dates(), now));
             }
-            Verdict::ClientRefused(_) | Verdict::Busy(_) | Verdict::Transient(_) => {
+            Verdict::ClientRefused(_) | Verdict::Busy(_) | Verdict::Locked(_) | Verdict::Transient(_) => {
+                if next.last.outcome == Outcome::ClientRefused {
+                    // Of several refusals in a row: another trouble between them may have been all persons'.
+                    let again = self.last.outcome == Outcome::ClientRefused;
+                    next.refused_since = if again { next.first_refusal(now) } else { Some(now) };
+                }
                 next.next = Policy::after_failure(&self.dates(), next.failures, retry_after, who, now);
             }
         }

@@ -285,7 +285,7 @@ fn at_the_token_limit_the_next_try_is_hours_away() {
 fn at_the_token_limit_a_dying_token_is_still_tried_for_in_time() {
     let dying = CONSENTED + TWO_WEEKS - HOUR;
     let limited = after(&consented(), Verdict::TokenLimit, dying);
-    assert_eq!(limited.next, Next::at(dying + HOUR / 4));
+    assert_eq!(limited.next, Next::at(dying + HOUR / 10), "six minutes, so that ten contain a try");
     let dead = CONSENTED + TWO_WEEKS;
     assert_eq!(after(&consented(), Verdict::TokenLimit, dead).next, Next::at(dead + HOUR / 2));
 }

@@ -46,6 +46,12 @@ const LADDER: [Duration; 11] = [
 /// A token that is already dead is asked for at least this often: nobody is served meanwhile.
 const DEAD_TOKEN_STEP: Duration = Duration::from_secs(30 * 60);
 
+/// See [`Policy::rescue_window`].
+const RESCUE_WINDOW: Duration = Duration::from_secs(600);
+
+/// A call to Webex is given up after this time.
+const SLOWEST_CALL: Duration = MINUTE;
+
 /// How often, and how many times, a grant that Webex called dead is tried again: Webex's own SDKs have been wrong.
 pub const REPROBE_STEP: Duration = DAY;
 /// See [`REPROBE_STEP`].
@@ -192,11 +198,38 @@ impl Policy {
         Next { due_at, wake_at: wake_at.min(now + HORIZON) }
     }
 
-    /// The longest step that the life left bears: a quarter of it, so that several tries fit into any margin.
+    /// Whether the token's life left is within its survival margin.
     #[must_use]
-    pub fn patience(dates: &Dates, now: UnixTime) -> Duration {
-        let left = dates.expires_at.since(now);
-        if left.is_zero() { DEAD_TOKEN_STEP } else { (left / 4).max(MINUTE) }
+    pub fn is_at_risk(dates: &Dates, now: UnixTime) -> bool {
+        dates.expires_at.since(now) <= Self::margin(dates.lifetime())
+    }
+
+    /// For how long Webex must answer properly within the survival margin for the token not to die: ten minutes, or half
+    /// of the margin, where that is less.
+    #[must_use]
+    pub fn rescue_window(lifetime: Duration) -> Duration {
+        RESCUE_WINDOW.min(Self::margin(lifetime) / 2)
+    }
+
+    /// A refusal of a grant is confirmed by a second one after this time: ten minutes, or a quarter of the margin, where
+    /// that is less.
+    #[must_use]
+    pub fn confirm_after(lifetime: Duration) -> Duration {
+        RESCUE_WINDOW.min(Self::margin(lifetime) / 4)
+    }
+
+    /// The longest step to the next try that the life left allows. Before the survival margin the try comes at its
+    /// beginning at the latest; within it, so soon that each [`Policy::rescue_window`] contains a try, even where the call
+    /// before takes a minute and the step is drawn a fifth longer.
+    #[must_use]
+    pub fn max_retry_delay(dates: &Dates, now: UnixTime) -> Duration {
+        let (left, lifetime) = (dates.expires_at.since(now), dates.lifetime());
+        if left.is_zero() {
+            return DEAD_TOKEN_STEP;
+        }
+        let before_margin = left.saturating_sub(Self::margin(lifetime)) / 6 * 5;
+        let within_margin = Self::rescue_window(lifetime).saturating_sub(SLOWEST_CALL) / 3 * 2;
+        before_margin.max(within_margin).min(left / 4).max(MINUTE)
     }
 
     /// What to plan after the `failures`-th failure in a row that may pass by itself. `retry_after` is Webex's wish.
@@ -208,9 +241,18 @@ impl Policy {
         who: &PersonId,
         now: UnixTime,
     ) -> Next {
-        let step = ladder(failures).min(Self::patience(dates, now));
-        let wish = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
-        Next::at(now + jittered(step.max(wish), who, failures, now))
+        let longest = Self::max_retry_delay(dates, now);
+        // One person's wait must not cost the token; a dead one has nothing to lose.
+        let most = if dates.expires_at <= now { RETRY_AFTER_CAP } else { longest };
+        let wait = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP).min(most);
+        Next::at(now + jittered(ladder(failures).min(longest).max(wait), who, failures, now))
+    }
+
+    /// What to plan after a refusal of the grant that is not confirmed yet.
+    #[must_use]
+    pub fn after_unconfirmed_refusal(dates: &Dates, failures: u32, who: &PersonId, now: UnixTime) -> Next {
+        let step = ladder(failures).max(Self::confirm_after(dates.lifetime()));
+        Next::at(now + jittered(step.min(Self::max_retry_delay(dates, now)), who, failures, now))
     }
 
     /// What to plan for a grant that Webex has called dead `failures` times in a row.

@@ -64,14 +64,19 @@ pub enum Verdict {
     Renewed(Issued),
     /// The same access token: success, but nothing new (the no-op window).
     Unchanged(Issued),
-    /// Webex will not renew this grant: only the person can help.
+    /// Webex will not renew this grant: only the person can help. As the table reads it; whether it is final is decided
+    /// in [`crate::domain::breaker`].
     ConsentNeeded(String),
+    /// Webex refused this grant, and it is not confirmed yet: it is asked again.
+    Refused(String),
     /// Webex does not know us, or not our secret: the operator's trouble, not the person's.
     ClientRefused(String),
     /// The person has as many live tokens as Webex allows.
     TokenLimit,
-    /// Webex asks everybody to wait (429, 423).
+    /// Webex asks to wait (429).
     Busy(String),
+    /// Webex asks to wait for this person only (423).
+    Locked(String),
     /// It may pass by itself.
     Transient(String),
 }
@@ -85,21 +90,24 @@ pub enum Outcome {
     Unchanged,
     /// See [`Verdict::ConsentNeeded`].
     ConsentNeeded,
+    /// See [`Verdict::Refused`].
+    Refused,
     /// See [`Verdict::ClientRefused`].
     ClientRefused,
     /// See [`Verdict::TokenLimit`].
     TokenLimit,
-    /// See [`Verdict::Busy`].
+    /// See [`Verdict::Busy`] and [`Verdict::Locked`].
     Busy,
     /// See [`Verdict::Transient`].
     Transient,
 }
 
 impl Outcome {
-    const WORDS: [(Self, &'static str); 7] = [
+    const WORDS: [(Self, &'static str); 8] = [
         (Self::Renewed, "renewed"),
         (Self::Unchanged, "unchanged"),
         (Self::ConsentNeeded, "consent_needed"),
+        (Self::Refused, "refused"),
         (Self::ClientRefused, "client_refused"),
         (Self::TokenLimit, "token_limit"),
         (Self::Busy, "busy"),
@@ -158,7 +166,8 @@ impl Verdict {
             {
                 Self::ConsentNeeded(shown)
             }
-            429 | 423 => Self::Busy(shown),
+            429 => Self::Busy(shown),
+            423 => Self::Locked(shown),
             _ => Self::Transient(shown),
         }
     }
@@ -170,9 +179,10 @@ impl Verdict {
             Self::Renewed(_) => Outcome::Renewed,
             Self::Unchanged(_) => Outcome::Unchanged,
             Self::ConsentNeeded(_) => Outcome::ConsentNeeded,
+            Self::Refused(_) => Outcome::Refused,
             Self::ClientRefused(_) => Outcome::ClientRefused,
             Self::TokenLimit => Outcome::TokenLimit,
-            Self::Busy(_) => Outcome::Busy,
+            Self::Busy(_) | Self::Locked(_) => Outcome::Busy,
             Self::Transient(_) => Outcome::Transient,
         }
     }
@@ -185,9 +195,12 @@ impl Verdict {
             Self::TokenLimit => {
                 "the person has as many live tokens as Webex allows and can end some at https://idbroker.webex.com/idb/profile"
             }
-            Self::ConsentNeeded(why) | Self::ClientRefused(why) | Self::Busy(why) | Self::Transient(why) => {
-                why
-            }
+            Self::ConsentNeeded(why)
+            | Self::Refused(why)
+            | Self::ClientRefused(why)
+            | Self::Busy(why)
+            | Self::Locked(why)
+            | Self::Transient(why) => why,
         }
     }
 }

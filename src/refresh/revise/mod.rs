@@ -250,6 +250,7 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
             *date = *date - back;
         }
     }
+    grant.refused_since = grant.refused_since.map(|at| if at > now { at - back } else { at }.min(now));
     if grant.next != Next::NEVER {
         grant.next = Next { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
     }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use crate::domain::breaker::Waiting;
 use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
@@ -135,11 +136,13 @@ impl Inner {
 
     fn claim_due(&mut self, ask: &Ask) -> Claims {
         let mut due: Vec<PersonId> = {
-            let free = self.turns.due(ask.due_by).filter(|person| !ask.except.contains(person));
+            let free =
+                self.turns.due(ask.due_by, ask.lease.now).filter(|person| !ask.except.contains(person));
             free.take(if ask.healthiest_first { usize::MAX } else { ask.limit }).cloned().collect()
         };
         if ask.healthiest_first {
-            due.sort_by_key(|person| self.rows.get(person).map(|row| row.grant.failures));
+            let rank = |row: &Row| (row.grant.standing == Standing::ConsentNeeded, row.grant.failures);
+            due.sort_by_key(|person| self.rows.get(person).map(rank));
             due.truncate(ask.limit);
         }
         let claims: Vec<Claim> =
@@ -157,6 +160,20 @@ impl Inner {
         }
         self.stamp(lease.now);
         self.change(person, |row| row.claim(lease.end))
+    }
+
+    fn waiting(&self, now: UnixTime) -> Waiting {
+        let due = || {
+            let grants = self.rows.values().map(|row| (row.fence.serial, &row.grant));
+            grants.filter(|(_, grant)| grant.standing == Standing::Alive && grant.next.due_at <= now)
+        };
+        let living = due().filter(|(_, grant)| grant.tokens.expires_at > now);
+        let next_to_die = living.min_by_key(|(serial, grant)| (grant.tokens.expires_at, *serial));
+        Waiting {
+            due: due().next().is_some(),
+            healthy: due().any(|(_, grant)| grant.failures == 0),
+            next_to_die: next_to_die.map(|(_, grant)| (grant.person.id.clone(), grant.dates())),
+        }
     }
 
     fn forget(&mut self, person: &PersonId) -> bool {
@@ -313,8 +330,12 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.forget(&person))
     }
 
-    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
-        self.answer(|inner| inner.turns.next_wake())
+    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+        self.answer(|inner| inner.turns.next_wake(after))
+    }
+
+    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
+        self.answer(|inner| inner.waiting(now))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
@@ -47,12 +48,13 @@ impl Turns {
         self.later.remove(&(grant.next.due_at, serial));
     }
 
-    pub(super) fn next_wake(&self) -> Option<UnixTime> {
-        self.wakes.first().map(|(at, _)| *at)
+    /// The first wake later than `after`.
+    pub(super) fn next_wake(&self, after: UnixTime) -> Option<UnixTime> {
+        self.wakes.range((Bound::Excluded((after, i64::MAX)), Bound::Unbounded)).next().map(|(at, _)| *at)
     }
 
-    /// Who is due, least life left first.
-    pub(super) fn due(&mut self, due_by: UnixTime) -> impl Iterator<Item = &PersonId> {
+    /// The grants that are due: those whose tokens live at `now`, the least life left first, then the others.
+    pub(super) fn due(&mut self, due_by: UnixTime, now: UnixTime) -> impl Iterator<Item = &PersonId> {
         // Another moment: what has become due since is sorted in. After a set-back clock, everything is.
         if self.due_by > Some(due_by) {
             self.later.extend(std::mem::take(&mut self.due).into_values().map(|t| ((t.due_at, t.serial), t)));
@@ -62,7 +64,9 @@ impl Turns {
             let turn = first.remove();
             self.sort(turn);
         }
-        self.due.values().map(|turn| &turn.person)
+        let dies_now = (now, i64::MAX);
+        let living = self.due.range((Bound::Excluded(dies_now), Bound::Unbounded));
+        living.chain(self.due.range(..=dies_now)).map(|(_, turn)| &turn.person)
     }
 
     fn sort(&mut self, turn: Turn) {

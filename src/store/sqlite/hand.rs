@@ -16,9 +16,9 @@ use crate::store::sqlite::Shelf;
 /// Rows in a hand: eight bytes each, and all that is due is looked at once for so many.
 const DEAL: usize = 4096;
 
-/// What is due, least life left first.
+/// What is due: living tokens first, the least life left first, then dead ones.
 pub(super) const DUE: &str = "SELECT serial FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
-     ORDER BY expires_at, serial LIMIT ?3";
+     ORDER BY expires_at <= ?3, expires_at, serial LIMIT ?4";
 
 /// Rows that were due at one moment and have not been taken, least life left first. A guess to be checked row by row:
 /// who was claimed or renewed since is due no more. Whoever becomes due by that moment tears the hand up.
@@ -62,7 +62,8 @@ impl Hand {
         let size = DEAL.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(DUE)?;
-        let found = query.query_map(params![shelf.integration, ask.due_by.0, size], |row| row.get(0))?;
+        let found = query
+            .query_map(params![shelf.integration, ask.due_by.0, ask.lease.now.0, size], |row| row.get(0))?;
         let serials = found.collect::<Result<_, _>>()?;
         *self = Self { due_by: Some(ask.due_by), serials, dealt: true };
         Ok(())

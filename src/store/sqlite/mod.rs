@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
+use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
@@ -181,8 +182,12 @@ impl Store for SqliteStore {
         self.write(move |db, shelf| queries::forget(db, shelf, &person))
     }
 
-    fn next_wake(&self) -> Answer<'_, Option<UnixTime>> {
-        self.read(queries::next_wake)
+    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+        self.read(move |db, shelf| queries::next_wake(db, shelf, after))
+    }
+
+    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
+        self.read(move |db, shelf| queries::waiting(db, shelf, now))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {

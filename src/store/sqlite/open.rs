@@ -28,11 +28,12 @@ use crate::store::sqlite::place::Place;
 use crate::store::sqlite::texts;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
     include_str!("schema/0003_overview.sql"),
     include_str!("schema/0004_triggers.sql"),
+    include_str!("schema/0005_refused.sql"),
 ];
 
 /// The version that is not whole before its texts are filled in, which SQL cannot do: it knows the case of ASCII only.

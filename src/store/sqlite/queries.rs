@@ -9,9 +9,11 @@ use rusqlite::OptionalExtension;
 use rusqlite::named_params;
 use rusqlite::params;
 
+use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::domain::schedule::Dates;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
@@ -41,8 +43,8 @@ const SET_PERSON: &str = "email = :email, display_name = :display_name, org_id =
 const SET: &str = "access_token = :access_token, \
      refresh_token = :refresh_token, token_type = :token_type, scope = :scope, obtained_at = :obtained_at, \
      renewed_at = :renewed_at, answered_at = :answered_at, expires_at = :expires_at, \
-     refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, last_at = :last_at, \
-     last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
+     refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, \
+     refused_since = :refused_since, last_at = :last_at, last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
      wake_at = :wake_at";
 
 /// What changes rows that triggers follow says `OR FAIL`: with the usual `OR ABORT` SQLite copies every page that such a
@@ -84,10 +86,10 @@ pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Res
     }
     let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-         standing, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
+         standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
          VALUES (:integration, :person_id, :email, :display_name, :org_id, :access_token, :refresh_token, \
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
-         :standing, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
+         :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
     texts::follow(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
@@ -144,7 +146,7 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
 fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(&healthiest_sql())?;
-    let mut rows = query.query(params![shelf.integration, ask.due_by.0, reach])?;
+    let mut rows = query.query(params![shelf.integration, ask.due_by.0, ask.lease.now.0, reach])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let read = rows::read(row, shelf)?;
@@ -156,10 +158,10 @@ fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, St
 }
 
 fn healthiest_sql() -> String {
-    let order = "failures, expires_at, serial";
+    let order = "standing = 'consent_needed', failures, expires_at <= ?3, expires_at, serial";
     format!(
         "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants INDEXED BY grants_due \
-         WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?3) ORDER BY {order}"
+         WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?4) ORDER BY {order}"
     )
 }
 
@@ -269,12 +271,40 @@ pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Resul
     Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }
 
-const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1";
+const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1 AND wake_at > ?2";
 
-pub(super) fn next_wake(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
-    let wake: Option<i64> =
-        db.prepare_cached(NEXT_WAKE)?.query_row([&shelf.integration], |row| row.get(0))?;
+pub(super) fn next_wake(
+    db: &Connection,
+    shelf: &Shelf,
+    after: UnixTime,
+) -> Result<Option<UnixTime>, StoreError> {
+    let mut query = db.prepare_cached(NEXT_WAKE)?;
+    let wake: Option<i64> = query.query_row(params![shelf.integration, after.0], |row| row.get(0))?;
     Ok(wake.map(UnixTime))
+}
+
+/// Whether grants of this kind are due.
+const ANY_DUE: &str = "SELECT EXISTS (SELECT 1 FROM grants INDEXED BY grants_kind \
+     WHERE integration = ?1 AND kind = ?2 AND due_at <= ?3)";
+
+/// The due living token with the least life left. Only so many tokens with the least life left are looked at: while many
+/// are due, they are among them.
+const NEXT_TO_DIE: &str = "SELECT person_id, renewed_at, answered_at, expires_at FROM \
+     (SELECT * FROM grants INDEXED BY grants_expires WHERE integration = ?1 AND expires_at > ?2 \
+     ORDER BY expires_at, serial LIMIT 5000) WHERE kind < 2 AND due_at <= ?2 LIMIT 1";
+
+pub(super) fn waiting(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Waiting, StoreError> {
+    let mut any_due = db.prepare_cached(ANY_DUE)?;
+    let mut is_due = |kind: i64| any_due.query_row(params![shelf.integration, kind, now.0], |row| row.get(0));
+    let (healthy, retrying): (bool, bool) = (is_due(0)?, is_due(1)?);
+    let mut query = db.prepare_cached(NEXT_TO_DIE)?;
+    let found = query.query_row(params![shelf.integration, now.0], |row| {
+        let time = |column| row.get(column).map(UnixTime);
+        let dates = Dates { renewed_at: time(1)?, answered_at: time(2)?, expires_at: time(3)? };
+        Ok((row.get::<_, String>(0)?, dates))
+    });
+    let next_to_die = found.optional()?.and_then(|(id, dates)| Some((PersonId::parse(&id).ok()?, dates)));
+    Ok(Waiting { due: healthy || retrying, healthy, next_to_die })
 }
 
 pub(super) fn revise(
@@ -382,11 +412,15 @@ mod tests {
     #[test]
     fn what_is_due_is_looked_up_and_never_searched_for() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("schema/0001_grants.sql")).unwrap();
+        for migration in crate::store::sqlite::open::MIGRATIONS {
+            db.execute_batch(migration).unwrap();
+        }
         for (sql, index) in [
             (hand::DUE.into(), "grants_due"),
             (healthiest_sql(), "grants_due"),
             (NEXT_WAKE.into(), "grants_wake"),
+            (ANY_DUE.into(), "grants_kind"),
+            (NEXT_TO_DIE.into(), "grants_expires"),
         ] {
             let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let (mut rows, mut told) = (plan.raw_query(), String::new());

@@ -24,7 +24,7 @@ use crate::store::sqlite::Shelf;
 /// Every column that [`read`] looks at; what it reads from begins with them.
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-     standing, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner";
+     standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner";
 
 /// The number of a column of [`COLUMNS`]. To be found while compiling: to look for a name costs more than to read.
 const fn at(column: &str) -> usize {
@@ -130,6 +130,7 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
         renewed_at: time(const { at("renewed_at") })?,
         answered_at: time(const { at("answered_at") })?,
         standing: if standing == CONSENT_NEEDED { Standing::ConsentNeeded } else { Standing::Alive },
+        refused_since: row.get::<_, Option<i64>>(const { at("refused_since") })?.map(UnixTime),
         last: Attempt {
             at: time(const { at("last_at") })?,
             outcome: Outcome::from_word(&outcome).unwrap_or(Outcome::Transient),
@@ -172,6 +173,7 @@ pub(super) fn write(
         ":expires_at": tokens.expires_at.0,
         ":refresh_token_expires_at": tokens.refresh_token_expires_at.map(|at| at.0),
         ":standing": standing,
+        ":refused_since": grant.refused_since.map(|at| at.0),
         ":last_at": grant.last.at.0,
         ":last_outcome": grant.last.outcome.word(),
         ":last_detail": grant.last.detail,

@@ -166,9 +166,10 @@ impl Witness {
         let access = text("access_token").unwrap();
         let life = &json["expires_in"];
         let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).unwrap();
-        let expires = sent_at + Duration::from_secs(life);
-        let era = self.era;
-        self.access.entry(access.clone()).or_insert(Minted { person, expires, era });
+        let life = Duration::from_secs(life);
+        let (expires, era) = (sent_at + life, self.era);
+        // The same token may come again with less life: it was made when it came first.
+        self.access.entry(access.clone()).or_insert(Minted { person, expires, life, era });
         let refresh = text("refresh_token");
         if let Some(token) = &refresh {
             // A consent may bring the refresh token that runs already.
@@ -184,6 +185,7 @@ impl Witness {
                 seen.blamed |= other != person && seen.refused;
             }
         }
+        self.note_refusal(person, verdict);
         let seen = &mut self.people[person];
         seen.said = Some(verdict);
         seen.blamed &= verdict == Verdict::Client;
@@ -199,17 +201,17 @@ impl Witness {
         came: &Result<Raw, NoAnswer>,
     ) {
         let now = self.now;
-        if verdict != Verdict::Good {
+        if verdict != Verdict::Good || struck.is_some() {
+            self.check_survival_of(person);
             let seen = &mut self.people[person];
             seen.trouble = seen.trouble.max(now);
         }
-        if struck.is_some() {
-            self.trouble_for_all(now);
+        if verdict == Verdict::Good {
+            self.wishes.clear();
         }
-        // A wish to wait is obeyed by all, for at most six hours and a fifth of them.
-        if let Ok(Raw { status: 423 | 429, retry_after, .. }) = came {
+        if let Ok(Raw { status: 429, retry_after, .. }) = came {
             let wish = if retry_after.is_some() { 432 * MINUTE } else { 2 * MINUTE };
-            self.trouble_for_all(now + wish);
+            self.asked_to_wait(person, wish);
         }
     }
 

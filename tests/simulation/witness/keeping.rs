@@ -46,7 +46,7 @@ impl Witness {
         let (hour, done, granted) = &mut self.verbs;
         if *hour + HOUR <= self.now {
             let wakes = 3600 / self.policy.sleep.as_secs().max(1);
-            (*hour, *done, *granted) = (self.now, 0, 300 + 12 * wakes);
+            (*hour, *done, *granted) = (self.now, 0, 720 + 12 * wakes);
         }
         *done += 1;
         if *done > *granted {
@@ -99,8 +99,27 @@ impl Witness {
                 &format!("person {person}, {by:?}: {why}; {:?}", claim.grant),
             );
         }
+        if by == By::Loop
+            && let Some(delay) = self.delayed(person, &claim.grant)
+        {
+            let what = format!("person {person} waited {delay:?}; {:?}", claim.grant);
+            self.breach("3 (one person delays another)", &what);
+        }
         self.people[person].fence = Some((claim.fence, lease.end));
         self.people[person].overtaken = false;
+    }
+
+    /// What the loop claimed at once.
+    pub(crate) fn claimed_together(&mut self, claims: &[Claim]) {
+        let together: Vec<usize> = claims.iter().map(|claim| self.person(&claim.grant.person.id)).collect();
+        let overlooked = claims.iter().find_map(|claim| self.overlooked(&claim.grant, &together));
+        if let Some(person) = overlooked {
+            let what = format!(
+                "a dead token is refreshed before person {person}'s: {:?}, together: {together:?}, claimed: {claims:?}",
+                self.people[person].kept
+            );
+            self.breach("3 (the living first)", &what);
+        }
     }
 
     /// Rules 5 and 9: why this grant may be refreshed now, in other words than the schedule's.
@@ -225,6 +244,11 @@ impl Witness {
             let what = format!("person {person} ended by {:?}: {}", seen.said, grant.last.detail);
             self.breach("4 (a grant ends only by Webex's word)", &what);
         }
+        let life = before.grant.dates().lifetime();
+        let dead = before.grant.life_left(self.wall).is_zero();
+        if ends && let Some(why) = self.ends_too_early(person, life, dead) {
+            self.breach("4 (a grant ends only by Webex's word)", &format!("person {person} ended {why}"));
+        }
         let changed = before.grant.tokens.access_token != grant.tokens.access_token;
         if changed && self.people[person].said != Some(Verdict::Good) {
             self.breach("nothing is lost", &format!("person {person}'s token changed by a failure"));
@@ -262,7 +286,7 @@ impl Witness {
         seen.overtaken |= seen.fence.is_some();
         (seen.fence, seen.excused) = (None, false);
         seen.pending.clear();
-        (seen.refused, seen.blamed, seen.said) = (false, false, None);
+        (seen.refused, seen.blamed, seen.said, seen.refused_since) = (false, false, None, None);
         self.put(person, Some(grant.clone()));
     }
 
@@ -332,7 +356,9 @@ impl Witness {
         let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
         let token = grant.tokens.access_token.expose();
         let blind = self.access.get(token).is_some_and(|minted| minted.era != self.era);
-        if !is_live(token) && !blind {
+        // The lost consent may have ended the token that is stored; the daemon cannot know.
+        let lost = self.people[person].lost_consent && !self.survives;
+        if !is_live(token) && !blind && !lost {
             self.breach("at the end", &format!("person {person}'s token is dead: {grant:?}"));
         }
         if grant.failures > 0 {
@@ -357,6 +383,7 @@ impl Witness {
                 gone.pop_front();
             }
         }
+        self.people[person].lost_consent = false;
         let Some(grant) = grant else { return };
         if let Some(at) = expires(self, &grant) {
             self.expiries.insert((at, person));

@@ -6,6 +6,7 @@ mod dates;
 mod keeping;
 mod log;
 mod reading;
+mod survival;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -14,7 +15,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
@@ -27,11 +27,6 @@ use crate::simulation::scenario::Scenario;
 use crate::simulation::witness::calls::Verdict;
 pub(super) use crate::simulation::witness::keeping::By;
 use crate::simulation::witness::log::Log;
-
-/// After the last trouble a token must be renewed within this: the longest pause of the breaker (1 h), a retry, and
-/// the time that the slowest pace takes for everybody. Less than the survival margin of any lifetime drawn, so far as
-/// nobody else is ill.
-pub(super) const RECOVERY: Duration = Duration::from_secs(90 * 60);
 
 /// What was done and met, for the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +56,8 @@ pub(super) struct Minted {
     person: usize,
     /// By Webex's clock.
     expires: UnixTime,
+    /// How long it lives in all.
+    life: Duration,
     /// How often the clock had been set back unseen, or seen by a daemon that ended before it could keep that, when it was
     /// given.
     era: u32,
@@ -107,11 +104,15 @@ pub(super) struct Seen {
     /// Refusals of the client for this person that were followed by an acceptance of somebody else.
     blamed: bool,
     refused: bool,
+    /// When Webex first refused the grant, or our client for it, since it was last renewed.
+    refused_since: Option<UnixTime>,
     /// The schedule was changed by other means than an answer: what is due now is not ours to judge.
     excused: bool,
     forced_at: Option<UnixTime>,
     renewed_at: Option<UnixTime>,
     forgetting: bool,
+    /// A code was exchanged, and the process died before it could store the consent.
+    lost_consent: bool,
     trouble: UnixTime,
     sick: UnixTime,
     starts: VecDeque<UnixTime>,
@@ -146,6 +147,14 @@ pub(super) struct Witness {
     pub(super) up_since: Option<UnixTime>,
     trouble: UnixTime,
     store_trouble: UnixTime,
+    /// Persons whom Webex asked to wait since the last success, each with the end of the wait.
+    wishes: Vec<(usize, UnixTime)>,
+    /// Until when a wait that two persons were asked for lasts.
+    all_wait_until: UnixTime,
+    /// Persons whose grant was first refused since the last success, and when.
+    refusals: Vec<(usize, UnixTime)>,
+    /// Since when so many grants are refused that none of them is to blame.
+    all_refused_since: Option<UnixTime>,
     era: u32,
     /// The clock was set back before its eyes, and the store has not taken in yet what the daemon knows of it.
     unmended: bool,
@@ -188,6 +197,10 @@ impl Witness {
             up_since: None,
             trouble: dawn,
             store_trouble: dawn,
+            wishes: Vec::new(),
+            all_wait_until: dawn,
+            refusals: Vec::new(),
+            all_refused_since: None,
             era: 0,
             unmended: false,
             expiries: BTreeSet::new(),
@@ -246,41 +259,12 @@ impl Witness {
         &self.people[person]
     }
 
-    /// Rule 3. The premise: since [`RECOVERY`] and longer the process runs, the store and Webex are well for this person,
-    /// the clock is not touched. For each other person who is ill meanwhile a probe may fail: as long again.
-    fn expired(&mut self, at: UnixTime, person: usize) {
-        let seen = &self.people[person];
-        let Some(kept) = seen.kept.as_ref().filter(|kept| kept.grant.standing == Standing::Alive) else {
-            return;
-        };
-        let Some(minted) = self.access.get(kept.grant.tokens.access_token.expose()) else { return };
-        if minted.expires > at {
-            return;
-        }
-        let first = minted.expires == at;
-        let blind = minted.era != self.era;
-        if let Some(up) = self.up_since {
-            let well = up.max(self.trouble).max(seen.trouble).max(self.store_trouble).max(self.clock_changed);
-            let ill = self.people.iter().filter(|other| other.sick > well).count();
-            let patience = RECOVERY * (1 + u32::try_from(ill).unwrap());
-            if !blind && at >= well + patience {
-                let what = format!(
-                    "person {person}'s token died at {}, all was well since {well}, {ill} others ill; {:?}",
-                    minted.expires, kept.grant
-                );
-                self.breach("3 (no alive grant's token expires while all is well)", &what);
-                return;
-            }
-        }
-        self.tally.expired += u64::from(first);
-        if !blind {
-            self.expiries.insert((self.now + 10 * MINUTE, person));
-        }
-    }
-
     // What the driver tells.
 
     pub(super) fn started(&mut self, text: &str, excuse: bool) {
+        self.wishes.clear();
+        self.refusals.clear();
+        self.all_refused_since = None;
         self.up_since = Some(self.now);
         self.starts.clear();
         if excuse {
@@ -291,10 +275,14 @@ impl Witness {
 
     /// The process is gone: nothing is in flight, nobody will keep what came back.
     pub(super) fn ended(&mut self, text: &str) {
+        self.check_survival();
         self.up_since = None;
         // Nobody knows any more that the clock was set back.
         self.era += u32::from(std::mem::take(&mut self.unmended));
         let now = self.now;
+        for (person, chain) in std::mem::take(&mut self.codes).into_values() {
+            self.people[person].lost_consent |= chain.is_some();
+        }
         for seen in &mut self.people {
             seen.pending.clear();
             seen.gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
@@ -317,6 +305,7 @@ impl Witness {
     }
 
     pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {
+        self.check_survival();
         self.clock_changed = self.now;
         self.era += u32::from(while_down && ms < 0);
         self.unmended |= !while_down && ms < 0;
@@ -326,6 +315,7 @@ impl Witness {
     }
 
     pub(super) fn suspended(&mut self, span: Duration) {
+        self.check_survival();
         self.clock_changed = self.now + span;
         self.excuse_all();
         self.tally.suspends += 1;
@@ -333,16 +323,19 @@ impl Witness {
     }
 
     pub(super) fn trouble_for_all(&mut self, until: UnixTime) {
+        self.check_survival();
         self.trouble = self.trouble.max(until);
     }
 
     pub(super) fn sick(&mut self, person: usize, until: UnixTime) {
+        self.check_survival_of(person);
         let seen = &mut self.people[person];
         seen.sick = seen.sick.max(until);
         seen.trouble = seen.trouble.max(until);
     }
 
     pub(super) fn store_trouble(&mut self, until: UnixTime) {
+        self.check_survival();
         self.store_trouble = self.store_trouble.max(until);
     }
 

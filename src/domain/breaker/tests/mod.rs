@@ -1,15 +1,17 @@
-//! When everybody waits, for how long, and whose fault it is.
+//! When refreshes pause, for how long, and which refusals are final.
 
-mod roles;
+mod refusals;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Issued;
 
-const NOW: UnixTime = UnixTime(1_795_000_000_000);
+pub(super) const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 fn person(n: usize) -> PersonId {
     PersonId::parse(&format!("person-{n}")).unwrap()
@@ -38,339 +40,471 @@ fn busy() -> Verdict {
     Verdict::Busy("HTTP 429".to_owned())
 }
 
-/// Notes what happened to a person, with no wish of Webex.
-fn note(breaker: &mut Breaker, n: usize, verdict: &Verdict, now: UnixTime) -> Option<Turn> {
-    breaker.note(&person(n), verdict, None, now)
+fn locked() -> Verdict {
+    Verdict::Locked("HTTP 423".to_owned())
+}
+
+fn refusal() -> Verdict {
+    Verdict::ConsentNeeded("HTTP 400".to_owned())
+}
+
+/// A refresh of a grant that was healthy before, sent while the breaker was closed.
+fn sent(n: usize) -> SentRefresh {
+    SentRefresh {
+        person: person(n),
+        role: Role::Ordinary,
+        on_demand: false,
+        previous: Outcome::Renewed,
+        previous_at: NOW - HOUR,
+        refused_since: None,
+        ended: false,
+        token_dead: false,
+        confirm_after: 10 * MINUTE,
+        only_person: false,
+    }
+}
+
+fn probe(n: usize) -> SentRefresh {
+    SentRefresh { role: Role::Probe, ..sent(n) }
+}
+
+fn record(breaker: &mut Breaker, sent: &SentRefresh, verdict: Verdict, now: UnixTime) -> Option<Turn> {
+    breaker.record(verdict, sent, None, now).1
+}
+
+/// A person who is asked to wait.
+fn record_wait(breaker: &mut Breaker, sent: &SentRefresh, wait: Duration, now: UnixTime) -> Option<Turn> {
+    breaker.record(busy(), sent, Some(wait), now).1
 }
 
 fn opened(cause: Cause, until: UnixTime) -> Option<Turn> {
     Some(Turn::Opened { until, cause, again: false })
 }
 
-fn again(cause: Cause, until: UnixTime) -> Option<Turn> {
-    Some(Turn::Opened { until, cause, again: true })
+/// A grant is due that has failed; its token is far from its end.
+fn waiting() -> Waiting {
+    Waiting { due: true, healthy: false, next_to_die: Some((person(0), dates(NOW, 300 * HOUR))) }
 }
 
-/// A breaker that opened at [`NOW`] for a minute.
-fn refused() -> Breaker {
+/// A token of 12 hours that has `left` to live at `now`.
+fn dates(now: UnixTime, left: Duration) -> Dates {
+    let expires_at = now + left;
+    let renewed_at = expires_at - (12 * HOUR).max(left);
+    Dates { renewed_at, answered_at: renewed_at, expires_at }
+}
+
+/// A token of 12 hours with so much life left is due, and has failed.
+fn dying(now: UnixTime, left: Duration) -> Waiting {
+    Waiting { next_to_die: Some((person(0), dates(now, left))), ..waiting() }
+}
+
+const PROBE: Admission = Admission::Probe { next_to_die: false };
+const URGENT_PROBE: Admission = Admission::Probe { next_to_die: true };
+
+/// Opened at [`NOW`] by two persons whose client was refused; a probe has not been sent.
+fn suspected() -> Breaker {
     let mut breaker = Breaker::default();
-    assert_eq!(note(&mut breaker, 1, &unauthorized(), NOW), opened(Cause::ClientRefused, NOW + MINUTE));
+    assert_eq!(record(&mut breaker, &sent(1), unauthorized(), NOW), None, "the first 401 is the person's");
+    assert_eq!(record(&mut breaker, &sent(2), unauthorized(), NOW), None, "nothing is logged before a probe");
+    assert!(breaker.is_open());
     breaker
 }
 
-fn busy_for(wish: Option<Duration>) -> Option<Turn> {
-    Breaker::default().note(&person(1), &busy(), wish, NOW)
+/// The same, confirmed by a probe at [`NOW`] plus a second.
+fn refused() -> Breaker {
+    let mut breaker = suspected();
+    let later = NOW + SECOND;
+    assert_eq!(breaker.admit(&waiting(), later), PROBE);
+    let turn = record(&mut breaker, &probe(3), unauthorized(), later);
+    assert_eq!(turn, opened(Cause::ClientRefused, later + 5 * SECOND));
+    breaker
 }
 
-/// Judges one person's 401, as a refresh does.
-fn refuse(breaker: &mut Breaker, n: usize, before: Option<UnixTime>, now: UnixTime) -> Verdict {
-    judge(breaker, (n, Role::Probe), before, unauthorized(), now).0
-}
-
-/// Judges what came back about one person.
-fn judge(
-    breaker: &mut Breaker,
-    (n, role): (usize, Role),
-    before: Option<UnixTime>,
-    verdict: Verdict,
-    now: UnixTime,
-) -> (Verdict, Option<Turn>) {
-    let whom = Whom { person: person(n), refused_at: before, role };
-    breaker.judge(verdict, &whom, None, now)
-}
-
-#[test]
-fn a_new_breaker_lets_everybody_through() {
+/// Confirmed at [`NOW`]: Webex asks to wait.
+fn asked_to_wait(wait: Duration) -> Breaker {
     let mut breaker = Breaker::default();
-    assert_eq!(breaker.admit(NOW), Admission::Go);
-    assert_eq!(breaker.trouble(), None);
-    assert_eq!(note(&mut breaker, 1, &success(), NOW), None);
+    record_wait(&mut breaker, &sent(1), wait, NOW);
+    record_wait(&mut breaker, &sent(2), wait, NOW);
+    let at = NOW + SECOND;
+    assert_eq!(breaker.admit(&waiting(), at), PROBE);
+    assert!(record_wait(&mut breaker, &probe(3), wait - SECOND, at).is_some());
+    breaker
 }
 
 #[test]
-fn a_refused_client_opens_it_once_however_many_stragglers_come() {
-    let mut breaker = refused();
-    for n in 2..20 {
-        assert_eq!(note(&mut breaker, n, &unauthorized(), NOW + SECOND), None);
-    }
-    assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
-    assert_eq!(breaker.admit(NOW + MINUTE - SECOND), Admission::Hold(NOW + MINUTE));
-}
-
-#[test]
-fn a_wish_of_webex_is_obeyed_within_bounds() {
-    assert_eq!(busy_for(Some(2 * MINUTE)), opened(Cause::Busy, NOW + 2 * MINUTE));
-    assert_eq!(busy_for(None), opened(Cause::Busy, NOW + MINUTE));
-    assert_eq!(busy_for(Some(Duration::ZERO)), opened(Cause::Busy, NOW + SECOND));
-    assert_eq!(busy_for(Some(Duration::MAX)), opened(Cause::Busy, NOW + 6 * HOUR));
-}
-
-#[test]
-fn a_longer_wish_counts_even_when_it_comes_late() {
+fn a_new_breaker_lets_every_refresh_through() {
     let mut breaker = Breaker::default();
-    breaker.note(&person(1), &busy(), Some(MINUTE), NOW);
-    assert_eq!(breaker.note(&person(2), &busy(), Some(HOUR), NOW), None);
-    assert_eq!(breaker.note(&person(3), &busy(), Some(SECOND), NOW), None);
-    assert_eq!(breaker.admit(NOW + MINUTE), Admission::Hold(NOW + HOUR));
+    assert_eq!(breaker.admit(&waiting(), NOW), Admission::Go);
+    assert_eq!((breaker.trouble(), breaker.is_open()), (None, false));
+    assert_eq!(record(&mut breaker, &sent(1), success(), NOW), None);
 }
 
 #[test]
-fn an_answer_that_was_under_way_does_not_take_the_wish_back() {
-    let mut breaker = Breaker::default();
-    breaker.note(&person(1), &busy(), Some(MINUTE), NOW);
-    assert_eq!(note(&mut breaker, 2, &success(), NOW + SECOND), None);
-    assert_eq!(breaker.admit(NOW + SECOND), Admission::Hold(NOW + MINUTE));
-}
-
-#[test]
-fn five_different_persons_failing_in_a_row_open_it() {
-    let mut breaker = Breaker::default();
-    for n in 1..5 {
-        assert_eq!(note(&mut breaker, n, &transient(), NOW), None);
-    }
-    assert_eq!(note(&mut breaker, 5, &transient(), NOW), opened(Cause::ManyFailing, NOW + MINUTE));
-    assert_eq!(note(&mut breaker, 6, &transient(), NOW), None, "a straggler");
-}
-
-#[test]
-fn one_person_failing_for_ever_opens_nothing() {
-    let mut breaker = Breaker::default();
-    for _ in 0..100 {
-        assert_eq!(note(&mut breaker, 1, &transient(), NOW), None);
-    }
-    assert_eq!(breaker.admit(NOW), Admission::Go);
-}
-
-#[test]
-fn every_sign_of_life_ends_the_row() {
-    let signs = [success(), Verdict::TokenLimit, Verdict::ConsentNeeded("HTTP 400".to_owned())];
-    for sign in signs {
+fn one_person_opens_nothing_whatever_webex_answers_and_however_often() {
+    for verdict in [unauthorized(), busy(), locked(), transient(), refusal()] {
         let mut breaker = Breaker::default();
-        for n in 0..20 {
-            let verdict = if n % 5 == 4 { &sign } else { &transient() };
-            assert_eq!(note(&mut breaker, n, verdict, NOW), None);
+        for hours in 0..100 {
+            let now = NOW + hours * HOUR;
+            record_wait_or(&mut breaker, &sent(1), &verdict, now);
+            assert_eq!(breaker.admit(&waiting(), now), Admission::Go, "{verdict:?}");
         }
-        assert_eq!(breaker.admit(NOW), Admission::Go);
+    }
+}
+
+fn record_wait_or(breaker: &mut Breaker, sent: &SentRefresh, verdict: &Verdict, now: UnixTime) {
+    breaker.record(verdict.clone(), sent, Some(6 * HOUR), now);
+}
+
+#[test]
+fn two_persons_with_no_success_between_them_are_evidence_for_a_401_or_429_and_never_for_a_423() {
+    for (verdict, opens) in [(unauthorized(), true), (busy(), true), (locked(), false), (transient(), false)]
+    {
+        let mut breaker = Breaker::default();
+        for n in [1, 2] {
+            breaker.record(verdict.clone(), &sent(n), Some(HOUR), NOW);
+        }
+        assert_eq!(breaker.is_open(), opens, "{verdict:?}");
+        let mut mixed = Breaker::default();
+        for n in 0..100 {
+            let verdict = if n % 2 == 0 { verdict.clone() } else { success() };
+            mixed.record(verdict, &sent(n), Some(HOUR), NOW);
+            assert!(!mixed.is_open(), "a success between");
+        }
     }
 }
 
 #[test]
-fn a_refused_client_is_told_although_many_were_failing() {
+fn five_persons_with_transient_failures_are_evidence() {
     let mut breaker = Breaker::default();
     for n in 1..=5 {
-        note(&mut breaker, n, &transient(), NOW);
+        assert!(!breaker.is_open());
+        record(&mut breaker, &sent(n), transient(), NOW);
     }
-    let turn = note(&mut breaker, 6, &unauthorized(), NOW);
-    assert_eq!(turn, opened(Cause::ClientRefused, NOW + 2 * MINUTE));
+    assert!(breaker.is_open());
 }
 
 #[test]
-fn half_open_it_lets_one_probe_through() {
-    let mut breaker = refused();
-    let later = NOW + MINUTE;
-    assert_eq!(breaker.admit(later), Admission::Probe);
-    assert_eq!(breaker.admit(later), Admission::Hold(later + PROBE_PATIENCE));
-    assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
+fn a_failure_that_is_not_new_for_its_person_is_no_evidence() {
+    let known = [
+        (unauthorized(), Outcome::ClientRefused),
+        (busy(), Outcome::Busy),
+        (transient(), Outcome::Transient),
+    ];
+    for (verdict, previous) in known {
+        let mut breaker = Breaker::default();
+        for n in 0..100 {
+            breaker.record(verdict.clone(), &SentRefresh { previous, ..sent(n) }, Some(HOUR), NOW);
+            assert!(!breaker.is_open(), "{verdict:?}");
+        }
+    }
 }
 
 #[test]
-fn a_probe_that_succeeds_closes_it_and_the_ladder_starts_anew() {
+fn the_only_person_there_is_is_evidence_enough() {
+    let only = |n| SentRefresh { only_person: true, ..sent(n) };
+    let mut breaker = Breaker::default();
+    let turn = record(&mut breaker, &only(1), unauthorized(), NOW);
+    assert_eq!(turn, opened(Cause::ClientRefused, NOW + SECOND));
+    let mut breaker = Breaker::default();
+    let turn = record_wait(&mut breaker, &only(1), HOUR, NOW);
+    assert_eq!(turn, opened(Cause::Busy, NOW + HOUR));
+}
+
+#[test]
+fn the_first_probe_follows_after_a_second_and_a_success_ends_what_was_only_suspected() {
+    let mut breaker = suspected();
+    assert_eq!(breaker.trouble(), None, "nothing is shown");
+    assert_eq!(breaker.admit(&waiting(), NOW), Admission::Hold(NOW + SECOND));
+    assert_eq!(breaker.admit(&waiting(), NOW + SECOND), PROBE);
+    assert_eq!(record(&mut breaker, &probe(3), success(), NOW + SECOND), None, "nothing was logged");
+    assert_eq!(breaker.admit(&waiting(), NOW + SECOND), Admission::Go);
+    let mut breaker = suspected();
+    assert_eq!(record(&mut breaker, &sent(4), success(), NOW), None, "one that was under way");
+    assert!(!breaker.is_open());
+}
+
+#[test]
+fn probes_follow_after_longer_and_longer_pauses_but_never_after_ten_minutes() {
+    let (mut breaker, mut now) = (refused(), NOW + SECOND);
+    for pause in [5, 15, 30, 60, 120, 300, 540, 540, 540] {
+        let at = now + Duration::from_secs(pause);
+        assert_eq!(breaker.admit(&waiting(), at - SECOND), Admission::Hold(at));
+        assert_eq!(breaker.admit(&waiting(), at), PROBE);
+        let turn = record(&mut breaker, &probe(3), unauthorized(), at);
+        assert!(matches!(turn, Some(Turn::Opened { again: true, .. })), "{turn:?}");
+        now = at;
+    }
+}
+
+#[test]
+fn while_a_token_is_dying_a_probe_follows_after_a_quarter_of_the_life_left() {
+    for minutes in [1, 2, 8, 20, 35] {
+        let (mut breaker, mut now) = (refused(), NOW + SECOND);
+        for _ in 0..10 {
+            now = now + MAX_PAUSE;
+            assert_ne!(breaker.admit(&waiting(), now), Admission::Go);
+            record(&mut breaker, &probe(3), unauthorized(), now);
+        }
+        // Not inside its margin yet: a token of an hour that is due at half its life.
+        let left = minutes * MINUTE;
+        let hour = Dates { renewed_at: now - 23 * left, answered_at: now, expires_at: now + left };
+        let hour = if Policy::is_at_risk(&hour, now) { dates(now, left) } else { hour };
+        let due = Waiting { next_to_die: Some((person(0), hour)), ..waiting() };
+        let at = breaker.next_probe(&due, now).unwrap();
+        assert!(at <= now + (left / 4).max(MIN_PAUSE), "{minutes} minutes left, a probe at {at}, now {now}");
+    }
+}
+
+#[test]
+fn a_token_inside_its_margin_is_tried_after_seconds() {
     let mut breaker = refused();
-    breaker.admit(NOW + MINUTE);
-    assert_eq!(note(&mut breaker, 1, &success(), NOW + MINUTE), Some(Turn::Closed));
-    assert_eq!(breaker.admit(NOW + MINUTE), Admission::Go);
+    for _ in 0..10 {
+        breaker.admit(&waiting(), NOW + HOUR);
+        record(&mut breaker, &probe(3), unauthorized(), NOW + HOUR);
+    }
+    let now = NOW + HOUR;
+    let due = dying(now, 70 * MINUTE);
+    assert_eq!(breaker.admit(&due, now + MIN_PAUSE - SECOND), Admission::Hold(now + MIN_PAUSE));
+    assert_eq!(breaker.admit(&due, now + MIN_PAUSE), URGENT_PROBE);
+}
+
+#[test]
+fn a_healthy_grant_waits_half_a_minute_at_most() {
+    let mut breaker = refused();
+    for _ in 0..10 {
+        breaker.admit(&waiting(), NOW + HOUR);
+        record(&mut breaker, &probe(3), unauthorized(), NOW + HOUR);
+    }
+    let due = Waiting { healthy: true, ..waiting() };
+    assert_eq!(breaker.admit(&due, NOW + HOUR), Admission::Hold(NOW + HOUR + HEALTHY_PAUSE));
+    assert_eq!(breaker.admit(&due, NOW + HOUR + HEALTHY_PAUSE), PROBE);
+}
+
+#[test]
+fn healthy_grants_and_tokens_at_risk_are_the_probe_in_turn() {
+    let (mut breaker, mut now, mut urgent) = (refused(), NOW + SECOND, Vec::new());
+    for _ in 0..6 {
+        now = now + MINUTE;
+        let due = Waiting { healthy: true, ..dying(now, 30 * MINUTE) };
+        let admission = breaker.admit(&due, now);
+        urgent.push(admission == URGENT_PROBE);
+        record(&mut breaker, &probe(3), unauthorized(), now);
+    }
+    assert!(urgent.windows(2).all(|pair| pair[0] != pair[1]), "{urgent:?}");
+}
+
+#[test]
+fn a_wait_that_a_probe_confirmed_is_obeyed_to_its_end() {
+    let mut breaker = asked_to_wait(2 * HOUR);
+    assert_eq!(breaker.trouble(), Some(Cause::Busy));
+    let end = NOW + 2 * HOUR;
+    for minutes in 0..119 {
+        let now = NOW + SECOND + minutes * MINUTE;
+        assert_eq!(breaker.admit(&waiting(), now), Admission::Hold(end), "{minutes}");
+    }
+    assert_eq!(breaker.admit(&waiting(), end), PROBE);
+}
+
+#[test]
+fn during_a_confirmed_wait_a_probe_is_sent_whenever_a_quarter_of_the_least_life_left_has_gone_by() {
+    let mut breaker = asked_to_wait(6 * HOUR);
+    let now = NOW + SECOND;
+    let due = dying(now, 72 * MINUTE);
+    let at = now + 18 * MINUTE;
+    assert_eq!(breaker.admit(&due, at - SECOND), Admission::Hold(at));
+    assert_eq!(breaker.admit(&due, at), PROBE);
+    record_wait(&mut breaker, &probe(4), 5 * HOUR, at);
+    let next = at + Duration::from_secs(54 * 60 / 4);
+    assert_eq!(breaker.admit(&due, next - SECOND), Admission::Hold(next));
+}
+
+#[test]
+fn only_as_long_as_two_persons_were_asked_to_wait_all_wait() {
+    let mut breaker = Breaker::default();
+    record_wait(&mut breaker, &sent(1), 6 * HOUR, NOW);
+    record_wait(&mut breaker, &sent(2), MINUTE, NOW);
+    let at = NOW + SECOND;
+    breaker.admit(&waiting(), at);
+    // The probe is answered without a readable wait.
+    record(&mut breaker, &probe(3), busy(), at);
+    assert_eq!(breaker.pause().unwrap().until, at + MINUTE);
+    let mut over = Breaker::default();
+    record_wait(&mut over, &sent(1), MINUTE, NOW);
+    record_wait(&mut over, &sent(2), MINUTE, NOW + HOUR);
+    assert!(!over.is_open(), "what the first one was asked for is over");
+}
+
+#[test]
+fn a_wait_is_obeyed_within_bounds() {
+    let until = |wait| {
+        let mut breaker = Breaker::default();
+        let only = SentRefresh { only_person: true, ..sent(1) };
+        breaker.record(busy(), &only, wait, NOW);
+        breaker.pause().unwrap().until
+    };
+    assert_eq!(until(Some(2 * MINUTE)), NOW + 2 * MINUTE);
+    assert_eq!(until(None), NOW + MINUTE);
+    assert_eq!(until(Some(Duration::ZERO)), NOW + SECOND);
+    assert_eq!(until(Some(Duration::MAX)), NOW + 6 * HOUR);
+}
+
+#[test]
+fn an_answer_that_was_under_way_does_not_end_a_confirmed_wait_and_a_probe_does() {
+    let mut breaker = asked_to_wait(HOUR);
+    assert_eq!(record(&mut breaker, &sent(4), success(), NOW + 2 * SECOND), None);
+    assert!(breaker.is_open());
+    assert_eq!(record(&mut breaker, &probe(4), success(), NOW + 2 * SECOND), Some(Turn::Closed));
+    assert!(!breaker.is_open());
+}
+
+#[test]
+fn a_probe_that_is_answered_about_its_person_only_is_followed_by_another_one_soon() {
+    for verdict in [locked(), refusal()] {
+        let (mut breaker, mut now) = (refused(), NOW + SECOND);
+        for _ in 0..10 {
+            now = now + MAX_PAUSE;
+            breaker.admit(&waiting(), now);
+            record(&mut breaker, &probe(3), unauthorized(), now);
+        }
+        now = now + MAX_PAUSE;
+        assert_eq!(breaker.admit(&waiting(), now), PROBE);
+        assert_eq!(record(&mut breaker, &probe(4), verdict.clone(), now), None);
+        assert_eq!(breaker.admit(&waiting(), now + MIN_PAUSE), PROBE, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_known_trouble_of_the_probes_person_confirms_nothing() {
+    let mut breaker = Breaker::default();
+    for n in 1..=5 {
+        record(&mut breaker, &sent(n), transient(), NOW);
+    }
+    let at = NOW + SECOND;
+    breaker.admit(&waiting(), at);
+    let ill = SentRefresh { previous: Outcome::ClientRefused, ..probe(9) };
+    assert_eq!(record(&mut breaker, &ill, unauthorized(), at), None);
     assert_eq!(breaker.trouble(), None);
-    let again = NOW + HOUR;
-    assert_eq!(note(&mut breaker, 1, &unauthorized(), again), opened(Cause::ClientRefused, again + MINUTE));
+    assert_eq!(breaker.admit(&waiting(), at + SECOND), PROBE);
 }
 
 #[test]
-fn a_probe_that_fails_opens_it_for_longer_up_to_an_hour() {
-    let (mut breaker, mut now) = (refused(), NOW + MINUTE);
-    for minutes in [2, 5, 10, 20, 30, 60, 60, 60] {
-        assert_eq!(breaker.admit(now), Admission::Probe);
-        let until = now + minutes * MINUTE;
-        assert_eq!(note(&mut breaker, 1, &unauthorized(), now), again(Cause::ClientRefused, until));
-        assert_eq!(breaker.admit(until - SECOND), Admission::Hold(until));
-        now = until;
+fn several_probes_that_fail_confirm_even_what_is_not_new_for_their_persons() {
+    let mut breaker = suspected();
+    let known = |n| SentRefresh { previous: Outcome::ClientRefused, ..probe(n) };
+    let mut now = NOW;
+    for n in 3..6 {
+        now = now + MINUTE;
+        assert_eq!(breaker.admit(&waiting(), now), PROBE);
+        let turn = record(&mut breaker, &known(n), unauthorized(), now);
+        assert_eq!(turn.is_some(), n == 5, "probe {n}");
     }
-}
-
-#[test]
-fn one_transient_probe_is_enough_to_open_it_again() {
-    let mut breaker = refused();
-    breaker.admit(NOW + MINUTE);
-    let turn = note(&mut breaker, 1, &transient(), NOW + MINUTE);
-    assert_eq!(turn, opened(Cause::ManyFailing, NOW + 3 * MINUTE));
-}
-
-#[test]
-fn a_probe_that_found_nobody_leaves_the_next_one_free() {
-    let mut breaker = refused();
-    breaker.admit(NOW + MINUTE);
-    breaker.no_probe();
     assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
-    assert_eq!(breaker.admit(NOW + MINUTE), Admission::Probe);
+}
+
+#[test]
+fn stragglers_change_nothing() {
+    let mut breaker = refused();
+    let before = breaker.to_text();
+    for n in 10..40 {
+        assert_eq!(record(&mut breaker, &sent(n), unauthorized(), NOW + 2 * SECOND), None);
+        assert_eq!(record(&mut breaker, &sent(n), transient(), NOW + 2 * SECOND), None);
+    }
+    assert_eq!(breaker.to_text(), before);
+}
+
+#[test]
+fn a_probe_without_an_answer_is_not_waited_for_and_its_answer_still_counts() {
+    let mut breaker = refused();
+    let out = NOW + MINUTE;
+    assert_eq!(breaker.admit(&waiting(), out), PROBE);
+    assert_eq!(breaker.admit(&waiting(), out), Admission::Hold(out + PROBE_TIMEOUT));
+    assert_eq!(breaker.admit(&waiting(), out + PROBE_TIMEOUT), PROBE);
+    assert_eq!(record(&mut breaker, &probe(3), success(), out + MINUTE), Some(Turn::Closed));
+}
+
+#[test]
+fn a_probe_that_was_not_sent_leaves_the_next_one_free() {
+    let mut breaker = refused();
+    breaker.admit(&waiting(), NOW + MINUTE);
+    breaker.cancel_probe();
+    assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
+    assert_eq!(breaker.admit(&waiting(), NOW + MINUTE), PROBE);
+}
+
+#[test]
+fn a_request_for_a_healthy_grant_may_be_the_probe_once_in_half_a_minute() {
+    let mut breaker = asked_to_wait(6 * HOUR);
+    let now = NOW + MINUTE;
+    assert_eq!(breaker.admit_on_demand(true, false, now), Some(Role::Probe));
+    assert_eq!(breaker.admit_on_demand(true, false, now), None, "one probe at a time");
+    record_wait(&mut breaker, &probe(4), HOUR, now);
+    assert_eq!(breaker.admit_on_demand(true, false, now + ON_DEMAND_PAUSE - SECOND), None);
+    assert_eq!(breaker.admit_on_demand(true, false, now + ON_DEMAND_PAUSE), Some(Role::Probe));
+    assert_eq!(Breaker::default().admit_on_demand(false, false, NOW), Some(Role::Ordinary));
+}
+
+#[test]
+fn a_request_for_a_grant_that_has_failed_is_sent_beside_the_probes_and_its_failure_says_nothing() {
+    let mut breaker = refused();
+    let now = NOW + MINUTE;
+    assert_eq!(breaker.admit_on_demand(false, false, now), None, "its own schedule does not allow it");
+    assert_eq!(breaker.admit_on_demand(false, true, now), Some(Role::Doubtful));
+    assert_eq!(breaker.admit_on_demand(false, true, now + SECOND), None, "whichever grant is asked for");
+    assert_eq!(
+        breaker.admit_on_demand(true, false, now),
+        Some(Role::Probe),
+        "a healthy one does not wait for it"
+    );
+    breaker.cancel_probe();
+    let doubtful = SentRefresh { role: Role::Doubtful, ..sent(1) };
+    let before = breaker.to_text();
+    for verdict in [transient(), unauthorized(), busy(), refusal()] {
+        assert_eq!(record(&mut breaker, &doubtful, verdict, now), None);
+    }
+    assert_eq!(breaker.to_text(), before);
+    assert_eq!(record(&mut breaker, &doubtful, success(), now), Some(Turn::Closed));
+    let mut waits = asked_to_wait(HOUR);
+    assert_eq!(waits.admit_on_demand(false, true, now), None, "Webex asked to wait");
+}
+
+#[test]
+fn a_claim_of_before_is_not_sent_while_the_breaker_is_open() {
+    let mut breaker = Breaker::default();
+    assert!(breaker.may_send(Role::Ordinary) && breaker.may_send(Role::Probe));
+    breaker = refused();
+    assert!(!breaker.may_send(Role::Ordinary) && !breaker.may_send(Role::Probe));
+    breaker.admit(&waiting(), NOW + MINUTE);
+    assert!(breaker.may_send(Role::Probe) && breaker.may_send(Role::Doubtful));
 }
 
 #[test]
 fn what_is_shown_of_a_trouble_has_its_beginning_whatever_it_turns_into() {
     let mut breaker = refused();
     let later = NOW + MINUTE;
-    breaker.admit(later);
-    let shown =
-        Pause { cause: Cause::ClientRefused, since: NOW, until: later + PROBE_PATIENCE, probing: true };
+    breaker.admit(&waiting(), later);
+    let until = later + PROBE_TIMEOUT;
+    let shown = Pause { cause: Cause::ClientRefused, since: NOW, until, probing: true };
     assert_eq!(breaker.pause(), Some(shown));
-    note(&mut breaker, 1, &busy(), later);
-    let shown = Pause { cause: Cause::Busy, since: NOW, until: later + MINUTE, probing: false };
+    let turn = record_wait(&mut breaker, &probe(4), HOUR, later);
+    assert_eq!(turn, opened(Cause::Busy, later + HOUR), "another cause is logged");
+    let shown = Pause { cause: Cause::Busy, since: NOW, until: later + HOUR, probing: false };
     assert_eq!(breaker.pause(), Some(shown));
-    breaker.admit(later + MINUTE);
-    note(&mut breaker, 1, &success(), later + MINUTE);
-    assert_eq!(breaker.pause(), None);
 }
 
 #[test]
 fn a_cause_explains_what_repeats_it_and_nothing_else() {
-    let explained = |cause: Cause| {
-        let all = [Outcome::ClientRefused, Outcome::Busy, Outcome::Transient, Outcome::ConsentNeeded];
-        all.map(|outcome| cause.explains(outcome))
-    };
-    assert_eq!(explained(Cause::ClientRefused), [true, false, false, false]);
-    assert_eq!(explained(Cause::Busy), [false, true, false, false]);
-    assert_eq!(explained(Cause::ManyFailing), [false, false, true, false]);
-}
-
-#[test]
-fn a_lost_probe_is_given_up() {
-    let (mut breaker, sent) = (refused(), NOW + MINUTE);
-    breaker.admit(sent);
-    assert!(matches!(breaker.admit(sent + 3 * MINUTE - SECOND), Admission::Hold(_)));
-    assert_eq!(breaker.admit(sent + 3 * MINUTE), Admission::Probe);
-}
-
-#[test]
-fn a_clock_set_back_does_not_hold_the_door() {
-    let a_year_ago = NOW - 365 * 24 * HOUR;
-    let held = a_year_ago + MINUTE;
-    let mut breaker = refused();
-    assert_eq!(
-        breaker.admit(a_year_ago),
-        Admission::Hold(held),
-        "as long as it was meant to be, from now on"
-    );
-    assert_eq!(
-        (breaker.admit(held - SECOND), breaker.admit(held)),
-        (Admission::Hold(held), Admission::Probe)
-    );
-    let mut probing = refused();
-    probing.admit(NOW + MINUTE);
-    let patience = a_year_ago + PROBE_PATIENCE;
-    assert_eq!(probing.admit(a_year_ago), Admission::Hold(patience), "a probe of the future");
-    assert_eq!(probing.admit(patience), Admission::Probe);
-    for minutes in 0..100_000 {
-        let now = NOW - minutes * MINUTE;
-        if let Admission::Hold(until) = refused().admit(now) {
-            assert!(until.since(now) <= MINUTE, "{minutes} minutes back");
-        }
-    }
-    let mut recalled = Breaker::from_text(&refused_many().to_text(), NOW).unwrap();
-    assert_eq!(recalled.admit(NOW - HOUR), Admission::Hold(NOW - HOUR + MINUTE), "over a restart, too");
-}
-
-/// Opened at [`NOW`] for a minute, by many who failed.
-fn refused_many() -> Breaker {
-    let mut breaker = Breaker::default();
-    for n in 1..=5 {
-        note(&mut breaker, n, &transient(), NOW);
-    }
-    breaker
-}
-
-#[test]
-fn a_wish_that_takes_another_causes_place_is_told() {
-    let mut breaker = refused();
-    assert_eq!(note(&mut breaker, 2, &busy(), NOW), None, "no longer than what is known");
-    let turn = breaker.note(&person(2), &busy(), Some(HOUR), NOW);
-    assert_eq!(turn, opened(Cause::Busy, NOW + HOUR));
-    assert_eq!(breaker.trouble(), Some(Cause::Busy));
-}
-
-#[test]
-fn a_clock_set_far_ahead_only_sends_a_probe() {
-    assert_eq!(refused().admit(UnixTime::NEVER), Admission::Probe);
-    assert_eq!(Breaker::default().admit(UnixTime(i64::MIN)), Admission::Go);
-}
-
-#[test]
-fn refused_twice_while_others_are_accepted_it_is_this_grant() {
-    let mut breaker = Breaker::default();
-    let first = refuse(&mut breaker, 1, None, NOW);
-    assert_eq!(first.outcome(), unauthorized().outcome());
-    breaker.admit(NOW + MINUTE);
-    note(&mut breaker, 2, &success(), NOW + MINUTE);
-    let second = refuse(&mut breaker, 1, Some(NOW), NOW + 2 * MINUTE);
-    assert_eq!(second.outcome(), Verdict::ConsentNeeded(String::new()).outcome());
-    assert_eq!(second.detail(), "HTTP 401");
-    assert_eq!(breaker.admit(NOW + 2 * MINUTE), Admission::Go, "nobody waits for one person's grant");
-}
-
-#[test]
-fn a_401_of_a_grant_that_is_to_blame_says_nothing_about_everybody() {
-    let (mut breaker, later) = (Breaker::default(), NOW + HOUR);
-    note(&mut breaker, 2, &success(), NOW + SECOND);
-    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later).outcome(), Outcome::ConsentNeeded);
-    assert_eq!(breaker.admit(later), Admission::Go, "it does not open");
-    note(&mut breaker, 3, &unauthorized(), later);
-    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later).outcome(), Outcome::ConsentNeeded);
-    assert_eq!(breaker.admit(later), Admission::Hold(later + MINUTE), "nor close");
-    assert_eq!(breaker.admit(later + MINUTE), Admission::Probe);
-    assert_eq!(refuse(&mut breaker, 1, Some(NOW), later + MINUTE).outcome(), Outcome::ConsentNeeded);
-    assert_eq!(breaker.admit(later + MINUTE), Admission::Probe, "another one is the probe");
-}
-
-#[test]
-fn refused_for_everybody_it_is_never_a_grant() {
-    let mut breaker = Breaker::default();
-    note(&mut breaker, 9, &success(), NOW);
-    let mut refused_at = [None; 8];
-    for round in 1..50_u32 {
-        let now = NOW + round * HOUR;
-        breaker.admit(now);
-        for (n, before) in refused_at.iter_mut().enumerate() {
-            let verdict = refuse(&mut breaker, n, *before, now);
-            assert_eq!(verdict.outcome(), unauthorized().outcome(), "person {n} in round {round}");
-            *before = Some(now);
-        }
-    }
-}
-
-#[test]
-fn an_acceptance_of_the_same_person_or_from_before_blames_nobody() {
-    let mut breaker = Breaker::default();
-    note(&mut breaker, 1, &success(), NOW + MINUTE);
-    let outcome = |breaker: &Breaker, n, before| breaker.blame(unauthorized(), &person(n), before).outcome();
-    assert_eq!(outcome(&breaker, 1, Some(NOW)), unauthorized().outcome(), "itself");
-    assert_eq!(outcome(&breaker, 2, Some(NOW + MINUTE)), unauthorized().outcome(), "not since");
-    assert_eq!(outcome(&breaker, 2, None), unauthorized().outcome(), "refused for the first time");
-}
-
-#[test]
-fn an_acceptance_of_a_clock_that_ran_ahead_blames_nobody() {
-    let mut breaker = Breaker::default();
-    note(&mut breaker, 9, &success(), NOW + HOUR);
-    breaker.admit(NOW);
-    let first = refuse(&mut breaker, 1, None, NOW);
-    let second = refuse(&mut breaker, 1, Some(NOW), NOW + MINUTE);
-    assert_eq!([first.outcome(), second.outcome()], [unauthorized().outcome(); 2]);
-}
-
-#[test]
-fn only_a_refused_client_is_anybodys_fault() {
-    let mut breaker = Breaker::default();
-    note(&mut breaker, 2, &success(), NOW + MINUTE);
-    for verdict in [success(), transient(), busy(), Verdict::TokenLimit] {
-        let outcome = verdict.outcome();
-        assert_eq!(breaker.blame(verdict, &person(1), Some(NOW)).outcome(), outcome);
+    use Outcome::Busy;
+    use Outcome::ClientRefused;
+    use Outcome::ConsentNeeded;
+    use Outcome::Refused;
+    use Outcome::Transient;
+    let all = [ClientRefused, Busy, Transient, Refused, ConsentNeeded];
+    let causes = [Cause::ClientRefused, Cause::Busy, Cause::ManyFailing, Cause::ManyRefused];
+    for (nth, cause) in causes.into_iter().enumerate() {
+        let explained = all.map(|outcome| cause.explains(outcome));
+        let expected = [0, 1, 2, 3, 4].map(|outcome| outcome == nth);
+        assert_eq!(explained, expected, "{cause:?}");
+        assert_eq!(Cause::from_word(cause.word()), Some(cause));
     }
 }
 
@@ -378,5 +512,85 @@ fn only_a_refused_client_is_anybodys_fault() {
 fn causes_tell_the_operator_what_to_do() {
     let told = Cause::ClientRefused.to_string();
     assert!(told.contains("MY_APP_CLIENT_ID") && told.contains("MY_APP_SECRET_ID"));
-    assert!(!Cause::Busy.to_string().is_empty() && !Cause::ManyFailing.to_string().is_empty());
+    assert!(Cause::ManyRefused.to_string().contains("WEBEX_API_BASE_URL"));
+}
+
+#[test]
+fn a_refused_client_of_the_last_run_is_tried_once() {
+    let mut left = Breaker::from_text(&refused().to_text(), NOW).unwrap();
+    assert!(left.is_untried());
+    assert_eq!(left.admit(&Waiting::default(), NOW), PROBE);
+    record(&mut left, &probe(1), unauthorized(), NOW);
+    assert!(!left.is_untried(), "the present one is known now");
+}
+
+#[test]
+fn a_clock_set_back_holds_no_refresh_longer_than_a_pause() {
+    let earlier = NOW - 365 * 24 * HOUR;
+    let mut breaker = refused();
+    assert_eq!(breaker.admit(&waiting(), earlier), Admission::Hold(earlier + 5 * SECOND));
+    assert_eq!(breaker.admit(&waiting(), earlier + 5 * SECOND), PROBE);
+    let mut probing = refused();
+    probing.admit(&waiting(), NOW + MINUTE);
+    assert_eq!(probing.admit(&waiting(), earlier), Admission::Hold(earlier + PROBE_TIMEOUT));
+    let mut busy = asked_to_wait(6 * HOUR);
+    let end = earlier + 6 * HOUR;
+    for minutes in 0..360 {
+        let held = busy.admit(&waiting(), earlier + minutes * MINUTE);
+        assert_eq!(held, Admission::Hold(end), "the end does not move along");
+    }
+    assert_eq!(busy.admit(&waiting(), end), PROBE);
+    let mut on_demand = refused();
+    assert!(on_demand.admit_on_demand(false, true, NOW + MINUTE).is_some());
+    assert!(on_demand.admit_on_demand(false, true, earlier).is_some());
+}
+
+#[test]
+fn a_wait_ends_when_it_would_have_ended_however_far_the_clock_was_set_back() {
+    for back in [2 * MINUTE, HOUR, 4 * HOUR, 7 * HOUR, 900 * 24 * HOUR] {
+        let (mut breaker, now) = (asked_to_wait(6 * HOUR), NOW + 5 * HOUR - back);
+        breaker.set_back(back, now);
+        let end = now + HOUR;
+        assert_eq!(breaker.admit(&waiting(), now), Admission::Hold(end), "{back:?}");
+        assert_eq!(breaker.admit(&waiting(), end), PROBE, "{back:?}");
+    }
+}
+
+#[test]
+fn a_wait_that_came_after_the_clock_was_set_back_keeps_its_time() {
+    let mut breaker = asked_to_wait(6 * HOUR);
+    breaker.set_back(900 * 24 * HOUR, NOW + MINUTE);
+    assert_eq!(breaker.admit(&waiting(), NOW + MINUTE), Admission::Hold(NOW + 6 * HOUR));
+}
+
+#[test]
+fn a_clock_set_far_ahead_only_sends_a_probe() {
+    assert!(matches!(refused().admit(&waiting(), UnixTime::NEVER), Admission::Probe { .. }));
+    assert_eq!(Breaker::default().admit(&waiting(), UnixTime(i64::MIN)), Admission::Go);
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_a_probe_is_never_further_away_than_a_wait_and_every_turn_is_written(
+        steps in prop::collection::vec((0..12_usize, 0..6_u8, 0..3_u8, prop::option::of(0..40_000_u64), 0..900_u64), 0..60)
+    ) {
+        let (mut breaker, mut now) = (Breaker::default(), NOW);
+        for (n, kind, role, wait, later) in steps {
+            now = now + Duration::from_secs(later);
+            let held = breaker.admit(&waiting(), now);
+            if let Admission::Hold(until) = held {
+                let most = if breaker.trouble() == Some(Cause::Busy) { RETRY_AFTER_CAP } else { MAX_PAUSE };
+                prop_assert!(until > now && until <= now + most);
+            }
+            let before = breaker.to_text();
+            let verdict = [success(), unauthorized(), busy(), locked(), transient(), refusal()][usize::from(kind)].clone();
+            let role = [Role::Ordinary, Role::Probe, Role::Doubtful][usize::from(role)];
+            let sent = SentRefresh { role, ..sent(n) };
+            let (_, turn) = breaker.record(verdict, &sent, wait.map(Duration::from_secs), now);
+            prop_assert!(turn.is_none() || breaker.to_text() != before);
+            prop_assert_eq!(turn.is_none() || turn == Some(Turn::Closed), turn.is_none() || breaker.pause().is_none());
+            let reread = Breaker::from_text(&breaker.to_text(), now).unwrap();
+            prop_assert_eq!(reread.trouble(), breaker.trouble());
+        }
+    }
 }

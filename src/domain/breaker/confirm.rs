@@ -1,0 +1,65 @@
+//! When a refusal is this grant's, and when it is final.
+
+use crate::domain::breaker::Breaker;
+use crate::domain::breaker::Cause;
+use crate::domain::breaker::MASS_REFUSAL;
+use crate::domain::breaker::SentRefresh;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+use crate::domain::verdict::Verdict;
+
+impl Breaker {
+    /// Whether a refusal of the client is this grant's fault: the client was refused for it before, and has been
+    /// accepted for another person since.
+    pub(super) fn is_the_grants_fault(&self, verdict: &Verdict, sent: &SentRefresh) -> bool {
+        if !matches!(verdict, Verdict::ClientRefused(_)) {
+            return false;
+        }
+        let before = match sent.previous {
+            Outcome::ClientRefused => sent.refused_since,
+            _ if sent.ended => Some(sent.previous_at),
+            _ => None,
+        };
+        let accepted =
+            |before| self.accepted.as_ref().is_some_and(|(at, other)| *at > before && *other != sent.person);
+        before.is_some_and(accepted)
+    }
+
+    /// Makes a refusal final, or not yet.
+    pub(super) fn confirm(
+        &self,
+        verdict: Verdict,
+        sent: &SentRefresh,
+        blamed: bool,
+        now: UnixTime,
+    ) -> Verdict {
+        match verdict {
+            Verdict::ConsentNeeded(why) | Verdict::Refused(why) if self.is_final(sent, now) => {
+                Verdict::ConsentNeeded(why)
+            }
+            Verdict::ConsentNeeded(why) => Verdict::Refused(why),
+            Verdict::ClientRefused(why) if blamed && self.is_final(sent, now) => Verdict::ConsentNeeded(why),
+            other => other,
+        }
+    }
+
+    fn is_final(&self, sent: &SentRefresh, now: UnixTime) -> bool {
+        if sent.ended {
+            return true;
+        }
+        let Some(first) = sent.refused_since.filter(|first| *first <= now) else { return false };
+        let waits = sent.on_demand && sent.token_dead;
+        if now.since(first) < sent.confirm_after && !waits {
+            return false;
+        }
+        let others = self.accepted.as_ref().is_some_and(|(at, other)| *at > first && *other != sent.person);
+        others || self.mass_refusal_since.is_none() || now.since(first) >= MASS_REFUSAL
+    }
+
+    /// After a day of refusals for all, each grant is judged by itself again.
+    pub(super) fn end_mass_refusal(&mut self, now: UnixTime) {
+        if self.mass_refusal_since.take_if(|since| now >= *since + MASS_REFUSAL).is_some() {
+            self.outage.take_if(|outage| outage.cause == Cause::ManyRefused);
+        }
+    }
+}
