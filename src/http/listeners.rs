@@ -11,6 +11,10 @@ const MOST: usize = 64;
 /// One key, one session, or all of the control socket: a program that leaks streams must not shut the others out.
 const MOST_OF_ONE: usize = 16;
 
+/// The last of all places are for those who have none yet: a few programs that leak streams must not shut the others
+/// out together, either.
+const FOR_NEWCOMERS: usize = 16;
+
 /// Whoever watches, counted by name.
 #[derive(Clone, Default)]
 pub(super) struct Listeners(Arc<Mutex<HashMap<String, usize>>>);
@@ -26,7 +30,8 @@ impl Listeners {
     pub(super) fn take(&self, name: String) -> Option<Place> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, own) = (places.values().sum::<usize>(), places.get(&name).copied().unwrap_or(0));
-        if all >= MOST || own >= MOST_OF_ONE {
+        let is_full = all >= if own == 0 { MOST } else { MOST - FOR_NEWCOMERS };
+        if is_full || own >= MOST_OF_ONE {
             return None;
         }
         places.insert(name.clone(), own + 1);
@@ -56,7 +61,9 @@ mod tests {
         let take = |name: &str| all.take(name.to_owned());
         let mut places: Vec<Place> = (0..MOST_OF_ONE).map(|_| take("one").unwrap()).collect();
         assert!(take("one").is_none());
-        places.extend((0..MOST - MOST_OF_ONE).map(|n| take(&format!("{}", n / 10)).unwrap()));
+        places.extend((0..MOST - FOR_NEWCOMERS - MOST_OF_ONE).map(|n| take(&format!("{}", n / 16)).unwrap()));
+        assert!(take("0").is_none() && take("1").is_none());
+        places.extend((0..FOR_NEWCOMERS).map(|n| take(&format!("newcomer {n}")).unwrap()));
         assert!(take("another").is_none());
         places.pop();
         places.push(take("another").unwrap());

@@ -22,6 +22,7 @@ mod pages;
 mod parameter;
 mod policy;
 mod redirect;
+mod rate_limit;
 mod refusal;
 mod respond;
 pub mod router;

@@ -42,6 +42,11 @@ pub(super) enum Refusal {
         /// When the next one is looked at.
         retry_after: Duration,
     },
+    /// The key has caused as many refreshes as one key may.
+    OverBudget {
+        /// When it may cause the next one.
+        retry_after: Duration,
+    },
     /// No live token, and Webex gives none at present.
     WebexUnavailable {
         /// Fit for people.

@@ -271,6 +271,13 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
             "Too many wrong keys",
             "Too many wrong keys came from this address. A right one is always let in.".into(),
         ),
+        Refusal::OverBudget { .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many refreshes",
+            "This key has caused as many refreshes as one key may at this time. Ask again later; a token that lives long \
+             enough is given at once."
+                .into(),
+        ),
         Refusal::WebexUnavailable { why, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "Webex gives nothing at present", why.clone())
         }
@@ -300,7 +307,7 @@ fn code_of(refusal: &Refusal) -> &'static str {
         Refusal::ConsentNeeded { .. } => "consent_needed",
         Refusal::BadRequest(_) | Refusal::NotJson | Refusal::Body(_) => "bad_request",
         Refusal::Taken(_) => "taken",
-        Refusal::TooMany { .. } | Refusal::Crowded(_) => "too_many_requests",
+        Refusal::TooMany { .. } | Refusal::OverBudget { .. } | Refusal::Crowded(_) => "too_many_requests",
         Refusal::WebexUnavailable { .. } => "webex_unavailable",
         Refusal::WebexRefused(_) => "webex_refused",
         Refusal::StoreUnavailable => "store_unavailable",
@@ -313,9 +320,9 @@ fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
     Some(match refusal {
         Refusal::Unauthorized(_) => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
         Refusal::MethodNotAllowed(allow) => (header::ALLOW, HeaderValue::from_str(allow).ok()?),
-        Refusal::TooMany { retry_after } | Refusal::WebexUnavailable { retry_after, .. } => {
-            (header::RETRY_AFTER, seconds(*retry_after))
-        }
+        Refusal::TooMany { retry_after }
+        | Refusal::OverBudget { retry_after }
+        | Refusal::WebexUnavailable { retry_after, .. } => (header::RETRY_AFTER, seconds(*retry_after)),
         Refusal::StoreUnavailable | Refusal::Crowded(_) => (header::RETRY_AFTER, seconds(STORE_RETRY)),
         Refusal::Body(_) => (header::CONNECTION, HeaderValue::from_static("close")),
         _ => return None,

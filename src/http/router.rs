@@ -88,7 +88,7 @@ impl Door {
         let path = request.uri().path();
         let inner = self.inner(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
-            return Box::pin(desk.answer(&self.api, &self.auth, &request, peer)).await;
+            return Box::pin(desk.answer(&self.api, &request, peer)).await;
         }
         if Dashboard::is_here(inner) {
             let inner = inner.to_owned();

@@ -1,7 +1,11 @@
 //! `GET /api/token`: the token service sample's own endpoint, for programs that were written for it. Off unless set.
 
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -9,6 +13,8 @@ use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Response;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use tokio::time::Instant;
 
 use crate::api_types;
 use crate::domain::grant::Grant;
@@ -19,7 +25,8 @@ use crate::domain::token_service::Shown;
 use crate::domain::token_service::TokenService;
 use crate::domain::token_service::tail;
 use crate::http::api::Api;
-use crate::http::auth::Auth;
+use crate::http::auth::network;
+use crate::http::rate_limit::RateLimit;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -37,6 +44,16 @@ const MIN_TTL: Duration = Duration::from_secs(60);
 /// Persons looked through at once for one of the organisation.
 const STEP: u32 = 500;
 
+/// Wrong requests that an address may make at once. A phrase that a person chose can be guessed, so that after them
+/// not even a right one is looked at.
+const BURST: u32 = 10;
+
+/// After them, one more for each of these.
+const GUESS_STEP: Duration = Duration::from_secs(6);
+
+/// A wrong request that is made again within this time is the same mistake, not another guess.
+const SAME_MISTAKE: Duration = Duration::from_secs(86_400);
+
 /// Why there is no record.
 pub(super) enum NoRecord {
     /// Something of the request is wrong, or nobody of the organisation is kept. The sample says no more.
@@ -52,6 +69,40 @@ pub(super) struct Desk {
     service: TokenService,
     /// The longest-standing person of the organisation, once found: nobody who comes later stands longer.
     found: Mutex<Option<PersonId>>,
+    guesses: Mutex<Guesses>,
+}
+
+/// What was wrong here, by address. Wrong API keys are counted elsewhere: a neighbour's mistakes there must not keep a
+/// right phrase out here.
+struct Guesses {
+    wrong: RateLimit<IpAddr>,
+    /// Each wrong request once, by address and hash: a program that repeats its mistake tries nothing new, and must not
+    /// lock out the others at its address.
+    known: RateLimit<(IpAddr, u64)>,
+    /// Keyed at random: of a phrase, nothing that could be tried elsewhere is kept.
+    hasher: RandomState,
+}
+
+impl Guesses {
+    fn new() -> Self {
+        let (wrong, known) = (RateLimit::new(BURST, GUESS_STEP), RateLimit::new(1, SAME_MISTAKE));
+        Self { wrong, known, hasher: RandomState::new() }
+    }
+
+    /// How long `from` has to wait until it is listened to.
+    fn look(&self, from: IpAddr) -> Result<(), Duration> {
+        self.wrong.look(&network(from), Instant::now())
+    }
+
+    /// Takes note of a wrong request.
+    fn note(&mut self, from: IpAddr, headers: &HeaderMap) {
+        let values = [ORGANIZATION, SENDER, PHRASE].map(|name| headers.get(name).map(HeaderValue::as_bytes));
+        let (from, now) = (network(from), Instant::now());
+        if self.known.take((from, self.hasher.hash_one(values)), now).is_ok() {
+            // Whether it may go on is asked before the next request.
+            let _ = self.wrong.take(from, now);
+        }
+    }
 }
 
 pub(super) fn is_here(path: &str) -> bool {
@@ -60,21 +111,20 @@ pub(super) fn is_here(path: &str) -> bool {
 
 impl Desk {
     pub(super) fn new(service: TokenService) -> Self {
-        Self { service, found: Mutex::new(None) }
+        Self { service, found: Mutex::new(None), guesses: Mutex::new(Guesses::new()) }
     }
 
     /// Answers a request that came from `peer`; whatever a proxy says about where it came from is not believed.
     pub(super) async fn answer(
         &self,
         api: &Api,
-        auth: &Auth,
         request: &hyper::Request<Incoming>,
         peer: Peer,
     ) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return respond::not_allowed();
         }
-        let response = match self.record(api, auth, request.headers(), peer).await {
+        let response = match self.record(api, request.headers(), peer).await {
             Ok(record) => respond::record(&record),
             Err(why) => respond::no_record(&why),
         };
@@ -85,17 +135,15 @@ impl Desk {
     async fn record(
         &self,
         api: &Api,
-        auth: &Auth,
         headers: &HeaderMap,
         peer: Peer,
     ) -> Result<api_types::TokenRecord, NoRecord> {
         let from = peer.addr.ip();
-        // A phrase that a person chose can be guessed: whoever was wrong too often is not even listened to.
-        auth.patience(from).map_err(NoRecord::TooMany)?;
+        self.guesses().look(from).map_err(NoRecord::TooMany)?;
         let shown = shown(headers);
         if !shown.is_some_and(|shown| self.service.admits(shown, from)) {
             if headers.contains_key(PHRASE) {
-                auth.one_more_wrong(from).map_err(NoRecord::TooMany)?;
+                self.guesses().note(from, headers);
             }
             return Err(NoRecord::Malformed);
         }
@@ -103,6 +151,10 @@ impl Desk {
         let person = self.person(api).await.map_err(refused)?.ok_or(NoRecord::Malformed)?;
         let given = api.live(&person, MIN_TTL).await.map_err(refused)?;
         Ok(self.shown(&given.grant, api))
+    }
+
+    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shown(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
@@ -167,6 +219,8 @@ impl Desk {
     }
 }
 
+const ORGANIZATION: &str = "x-organization-id";
+const SENDER: &str = "x-from";
 const PHRASE: &str = "x-api-phrase";
 
 /// Each of the three headers, if each is there once.
@@ -175,5 +229,5 @@ fn shown(headers: &HeaderMap) -> Option<Shown<'_>> {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
     };
-    Some(Shown { org_id: one("x-organization-id")?, from: one("x-from")?, phrase: one(PHRASE)? })
+    Some(Shown { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
 }

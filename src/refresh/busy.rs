@@ -54,6 +54,11 @@ impl BusyList {
         (Flight(work.ends.subscribe()), Some(Busy { list: self.clone(), person: person.clone() }))
     }
 
+    /// Whether there is work on a person.
+    pub(super) fn holds(&self, person: &PersonId) -> bool {
+        self.lock().contains_key(person)
+    }
+
     /// Everybody who is marked.
     pub(super) fn persons(&self) -> Vec<PersonId> {
         self.lock().keys().cloned().collect()

@@ -103,10 +103,24 @@ impl Refresher {
     /// # Errors
     /// [`NoToken`], only when there is no live token at all.
     pub async fn token(self: &Arc<Self>, person: &PersonId, min_ttl: Duration) -> Result<Given, NoToken> {
+        self.token_if(person, min_ttl, || true).await
+    }
+
+    /// The same; `may` is asked before a refresh begins for this caller. Without it the caller gets the token there is.
+    ///
+    /// # Errors
+    /// [`NoToken`], as [`Refresher::token`].
+    pub async fn token_if(
+        self: &Arc<Self>,
+        person: &PersonId,
+        min_ttl: Duration,
+        may: impl FnOnce() -> bool,
+    ) -> Result<Given, NoToken> {
         let grant = self.known(person).await?;
         let now = self.parts().clock.now();
         let enough = min_ttl.min(self.longest(&grant));
-        if grant.life_left(now) >= enough.max(Duration::from_millis(1)) || !self.reader_may_ask(&grant, now) {
+        let is_enough = grant.life_left(now) >= enough.max(Duration::from_millis(1));
+        if is_enough || !self.reader_may_ask(&grant, now) || !self.may_fly(person, may) {
             return self.give(grant, min_ttl);
         }
         self.fly(person, READER_WAIT, false).await;
@@ -118,6 +132,19 @@ impl Refresher {
     /// # Errors
     /// [`NoToken::UnknownPerson`] and the store's.
     pub async fn renew(self: &Arc<Self>, person: &PersonId, force: bool) -> Result<Report, NoToken> {
+        self.renew_if(person, force, || true).await
+    }
+
+    /// The same; `may` is asked before a refresh begins for this caller. Without it the refresh is skipped.
+    ///
+    /// # Errors
+    /// As [`Refresher::renew`].
+    pub async fn renew_if(
+        self: &Arc<Self>,
+        person: &PersonId,
+        force: bool,
+        may: impl FnOnce() -> bool,
+    ) -> Result<Report, NoToken> {
         let before = self.known(person).await?;
         let now = self.parts().clock.now();
         let window = before.answered_at + self.parts().policy.noop_window;
@@ -138,6 +165,13 @@ impl Refresher {
                 before.last.detail
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
+        }
+        if !self.may_fly(person, may) {
+            return Ok(Report {
+                came: Came::Skipped,
+                detail: "the caller may not".to_owned(),
+                grant: before,
+            });
         }
         let joined = self.fly(person, ASKER_WAIT, force).await;
         let mut grant = self.known(person).await?;
@@ -219,6 +253,11 @@ impl Refresher {
         };
         let retry_after = grant.next.due_at.until(now).clamp(Duration::from_secs(1), READER_STEP);
         Err(NoToken::Unavailable { why, retry_after })
+    }
+
+    /// Whether a caller may wait for a refresh of `person`. One that is under way already costs nothing more.
+    fn may_fly(&self, person: &PersonId, may: impl FnOnce() -> bool) -> bool {
+        self.busy().holds(person) || may()
     }
 
     /// Joins the person's flight, or begins it beside the caller, who may leave. Answers whether it was somebody else's,

@@ -143,6 +143,12 @@ impl Refresher {
         self.breaker().pause()
     }
 
+    /// How many refreshes run at once, and how many start in a second.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.parts.pace
+    }
+
     /// Goes on with the breaker that the last run left. Once is enough; more calls do nothing.
     ///
     /// # Errors

@@ -216,10 +216,30 @@ async fn the_breakers_turns_are_told() {
 }
 
 #[tokio::test]
-async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
+async fn programs_that_leak_streams_leave_places_for_others() {
     let world = World::new().await;
     let mut open = Vec::new();
     for n in 0..4 {
+        let key = world.key(json!({"name": format!("key {n}")})).await;
+        let client = world.client().build().unwrap();
+        let more = async || client.get(world.url("/events")).bearer_auth(&key).send().await.unwrap();
+        let mut response = more().await;
+        while response.status() == 200 {
+            open.push(response);
+            response = more().await;
+        }
+    }
+    assert!(open.len() >= 40, "{}", open.len());
+    let key = world.key(json!({"name": "modest"})).await;
+    assert_eq!(world.request(Way::Key(&key), Method::GET, "/events").send().await.unwrap().status(), 200);
+    assert_eq!(world.request(Way::Control, Method::GET, "/events").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
+    let world = World::new().await;
+    let mut open = Vec::new();
+    for n in 0..3 {
         let key = world.key(json!({"name": format!("key {n}")})).await;
         let client = world.client().build().unwrap();
         for _ in 0..16 {
@@ -229,6 +249,11 @@ async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
         let more = world.ask(Way::Key(&key), Method::GET, "/events", None).await;
         assert_eq!((more.status, more.code().as_str()), (429, "too_many_requests"), "{n}");
         assert!(!more.header("retry-after").is_empty());
+    }
+    // The last places are for those who have none yet.
+    for n in 0..16 {
+        let key = world.key(json!({"name": format!("newcomer {n}")})).await;
+        open.push(Stream::open(world.request(Way::Key(&key), Method::GET, "/events")).await.0);
     }
     assert_eq!(world.get("/events").await.status, 429, "all together");
     drop(open);

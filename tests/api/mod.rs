@@ -2,6 +2,7 @@
 
 mod description;
 mod events;
+mod fairness;
 mod intake;
 mod keys;
 mod requests;

@@ -234,14 +234,47 @@ async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
     for _ in 0..20 {
         malformed(&get(&world, &[]).await);
     }
-    let mut wrong = RIGHT;
-    wrong[2].1 = "wrong";
-    for _ in 0..10 {
-        malformed(&get(&world, &wrong).await);
+    let guesses: Vec<String> = (0..11).map(|n| format!("guess {n}")).collect();
+    let guess = |n: usize| [RIGHT[0], RIGHT[1], (RIGHT[2].0, guesses[n].as_str())];
+    for n in 0..10 {
+        malformed(&get(&world, &guess(n)).await);
     }
-    for headers in [wrong, RIGHT] {
+    for headers in [guess(10), RIGHT] {
         let answer = get(&world, &headers).await;
         assert_eq!((answer.status, answer.text.as_str()), (429, r#"{"error":"Too Many Requests"}"#));
         assert!((1..=6).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn wrong_api_keys_from_the_same_address_do_not_lock_it_out_nor_the_other_way_round() {
+    let world = world().await;
+    world.fresh(0).await;
+    let client = world.client().build().unwrap();
+    let wrong_key =
+        async || client.get(world.url("/people")).bearer_auth("wtk_wrong").send().await.unwrap().status();
+    while wrong_key().await != 429 {}
+    assert_eq!(get(&world, &RIGHT).await.status, 200, "a neighbour's wrong keys lock it out");
+    let other = self::world().await;
+    for n in 0..10 {
+        let guess = format!("guess {n}");
+        malformed(&get(&other, &[RIGHT[0], RIGHT[1], (RIGHT[2].0, &guess)]).await);
+    }
+    assert_eq!(get(&other, &RIGHT).await.status, 429);
+    let first =
+        other.client().build().unwrap().get(other.url("/people")).bearer_auth("wtk_wrong").send().await;
+    assert_eq!(first.unwrap().status(), 401, "wrong phrases are counted as wrong keys");
+}
+
+#[tokio::test]
+async fn a_neighbour_that_repeats_one_wrong_phrase_locks_nobody_out() {
+    let world = world().await;
+    world.fresh(0).await;
+    for headers in [("X-Api-Phrase", "last year's phrase"), ("X-From", "another@example.com")] {
+        let wrong = RIGHT.map(|right| if right.0 == headers.0 { headers } else { right });
+        for _ in 0..30 {
+            malformed(&get(&world, &wrong).await);
+        }
+        assert_eq!(get(&world, &RIGHT).await.status, 200, "{headers:?}");
     }
 }

@@ -2,6 +2,7 @@
 //! run in a process of their own; who asks decides what they may.
 
 mod ask;
+mod budget;
 mod dashboard_links;
 pub(super) mod events;
 mod intake;
@@ -33,6 +34,7 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::health::Health;
 use crate::http::api::ask::Ask;
+use crate::http::api::budget::Budget;
 use crate::http::body;
 use crate::http::listeners::Listeners;
 use crate::http::refusal::Refusal;
@@ -86,6 +88,7 @@ pub struct Api(Arc<Parts>, Arc<Own>);
 struct Own {
     sessions: Sessions,
     listeners: Listeners,
+    budget: Budget,
     /// When it was made: with the process.
     started_at: UnixTime,
 }
@@ -145,7 +148,9 @@ impl Api {
         let secure = parts.redirect_uri.starts_with("https:");
         let started_at = parts.clock.now();
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), secure);
-        Self(Arc::new(parts), Arc::new(Own { sessions, listeners: Listeners::default(), started_at }))
+        let budget = Budget::of(parts.refresher.pace().per_second);
+        let own = Own { sessions, listeners: Listeners::default(), budget, started_at };
+        Self(Arc::new(parts), Arc::new(own))
     }
 
     /// Answers one request to `/api/v1/…`; never fails.

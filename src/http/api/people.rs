@@ -14,6 +14,7 @@ use crate::domain::person::PersonId;
 use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::ask::Query;
+use crate::http::api::budget::Budget;
 use crate::http::bookmark;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
@@ -72,10 +73,16 @@ pub(super) async fn forget(api: &Api, ask: &Ask) -> Answered {
 pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
     let min_ttl = ask.query(["min_ttl"])?.number("min_ttl", MIN_TTL, 0..=MAX_TTL)?;
     let person = ask.person(api).await?;
-    let given = api.live(&person, Duration::from_secs(min_ttl.into())).await?;
+    let mut charge = api.budget().charge(&ask.caller);
+    let given =
+        api.0.refresher.token_if(&person, Duration::from_secs(min_ttl.into()), || charge.allows()).await;
+    let given = given.map_err(|why| charge.refusal().unwrap_or_else(|| api.no_token(why)))?;
     let (grant, now) = (&given.grant, api.0.clock.now());
-    let note = || {
-        format!("This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for.")
+    let note = || match charge.refusal() {
+        Some(_) => format!("This key may cause no refresh at present, and {min_ttl} s were asked for."),
+        None => format!(
+            "This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for."
+        ),
     };
     // `no-store` is on every answer.
     let token = api_types::Token {
@@ -97,10 +104,12 @@ pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
     let asked: api_types::RefreshAsked = ask.body()?;
     let person = ask.person(api).await?;
     // The refresh itself runs beside this and outlives its asker.
-    let report = match api.0.refresher.renew(&person, asked.force).await {
-        Ok(report) => report,
-        Err(why) => return Err(api.no_token(why)),
-    };
+    let mut charge = api.budget().charge(&ask.caller);
+    let report = api.0.refresher.renew_if(&person, asked.force, || charge.allows()).await;
+    if let Some(refusal) = charge.refusal() {
+        return Err(refusal);
+    }
+    let report = report.map_err(|why| api.no_token(why))?;
     let refreshed = api_types::Refreshed {
         outcome: report.came.word().to_owned(),
         detail: Some(report.detail).filter(|detail| !detail.is_empty()),
@@ -113,6 +122,10 @@ impl Api {
     /// A live token, refreshed first if need be.
     pub(in crate::http) async fn live(&self, person: &PersonId, min_ttl: Duration) -> Result<Given, Refusal> {
         self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(why))
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.1.budget
     }
 
     fn no_token(&self, why: NoToken) -> Refusal {

@@ -1,0 +1,143 @@
+//! What one key may cause: so many refreshes, and none of them at the cost of another key.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use webex_sim::Person;
+use webex_sim::Settings;
+use webex_tokend::domain::grant::Grant;
+
+use super::world::Answer;
+use super::world::DAY;
+use super::world::Way;
+use super::world::World;
+
+const PERSONS: usize = 30;
+
+/// Of `EVENT_LOOP_MAX_PER_SECOND`.
+const RATE: &str = "8";
+
+/// What a key may cause at once at this rate, and each second from then on.
+const BURST: usize = 8;
+const SUSTAINED: usize = 2;
+
+fn dead(grant: &mut Grant) {
+    grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
+}
+
+/// Lives for half a minute.
+fn dying(grant: &mut Grant) {
+    grant.tokens.expires_at = grant.obtained_at + DAY * 13 + Duration::from_secs(30);
+}
+
+/// Persons as `change` leaves them; the last one belongs to the neighbour's key.
+async fn world(change: fn(&mut Grant)) -> World {
+    let people = (0..=PERSONS).map(Person::numbered).collect();
+    let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
+    let world = World::set(settings, &[("EVENT_LOOP_MAX_PER_SECOND", RATE)]).await;
+    for index in 0..=PERSONS {
+        world.keep(index, DAY * 13, change).await;
+    }
+    world
+}
+
+fn id(index: usize) -> String {
+    Person::numbered(index).id
+}
+
+/// A key for the persons in this range.
+async fn key(world: &World, name: &str, persons: std::ops::Range<usize>) -> String {
+    let persons: Vec<String> = persons.map(id).collect();
+    world.key(json!({"name": name, "can": ["read", "refresh"], "persons": persons})).await
+}
+
+/// Every person of the busy key at once.
+async fn all_at_once(world: &World, key: &str, method: &Method, rest: &str) -> Vec<Answer> {
+    let (client, mut asked) = (world.client().build().unwrap(), JoinSet::new());
+    for index in 0..PERSONS {
+        let url = world.url(&format!("/people/{}{rest}", id(index)));
+        let request = client.request(method.clone(), url).bearer_auth(key);
+        let request = if *method == Method::POST { request.json(&json!({"force": true})) } else { request };
+        asked.spawn(async move { Answer::of(request.send().await.unwrap()).await });
+    }
+    asked.join_all().await
+}
+
+/// Asserts that the budget held, and that what is over it is told when to come again. How many were let through.
+fn within_budget(world: &World, answers: &[Answer], took: Duration) -> usize {
+    let over: Vec<&Answer> = answers.iter().filter(|answer| answer.status != 200).collect();
+    for answer in &over {
+        assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_requests"), "{answer:?}");
+        assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()), "{answer:?}");
+        assert!(answer.text.contains("refreshes"), "{answer:?}");
+    }
+    let most = BURST + SUSTAINED * (usize::try_from(took.as_secs()).unwrap() + 1);
+    assert!(world.refreshes() <= most as u64, "{} refreshes in {took:?}", world.refreshes());
+    answers.len() - over.len()
+}
+
+#[tokio::test]
+async fn a_key_that_forces_refreshes_leaves_room_for_others() {
+    let world = world(|_| {}).await;
+    let (busy, neighbour) =
+        (key(&world, "busy", 0..PERSONS).await, key(&world, "other", PERSONS..PERSONS + 1).await);
+    let begun = Instant::now();
+    let answers = all_at_once(&world, &busy, &Method::POST, "/refresh").await;
+    let sent = within_budget(&world, &answers, begun.elapsed());
+    assert!(sent >= BURST, "{sent} were sent");
+    let (path, begun) = (format!("/people/{}/refresh", id(PERSONS)), Instant::now());
+    let asked = Some(json!({"force": true}));
+    let answer = world.ask(Way::Key(&neighbour), Method::POST, &path, asked.clone()).await;
+    assert_eq!((answer.status, answer.json()["outcome"].as_str()), (200, Some("renewed")));
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited for {:?}", begun.elapsed());
+    // The operator's own way in has no budget.
+    for index in 0..BURST {
+        let path = format!("/people/{}/refresh", id(PERSONS - 1 - index));
+        assert_eq!(world.ask(Way::Control, Method::POST, &path, asked.clone()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_skipped_costs_a_key_nothing() {
+    let world = World::set(Settings::default(), &[("EVENT_LOOP_MAX_PER_SECOND", "1")]).await;
+    world.fresh(0).await;
+    let key = world.key_that_can("refresh").await;
+    for _ in 0..30 {
+        let answer = world.ask(Way::Key(&key), Method::POST, "/people/ada@example.com/refresh", None).await;
+        assert_eq!((answer.status, answer.json()["outcome"].as_str()), (200, Some("skipped")));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_reads_many_dead_tokens_leaves_room_for_others() {
+    let world = world(dead).await;
+    let (busy, neighbour) =
+        (key(&world, "busy", 0..PERSONS).await, key(&world, "other", PERSONS..PERSONS + 1).await);
+    let begun = Instant::now();
+    let answers = all_at_once(&world, &busy, &Method::GET, "/token").await;
+    let given = within_budget(&world, &answers, begun.elapsed());
+    assert!(given >= BURST, "{given} were given");
+    let (path, begun) = (format!("/people/{}/token", id(PERSONS)), Instant::now());
+    assert_eq!(world.ask(Way::Key(&neighbour), Method::GET, &path, None).await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited for {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_key_over_its_budget_is_given_the_live_token_there_is() {
+    let world = world(dying).await;
+    let busy = key(&world, "busy", 0..PERSONS).await;
+    let begun = Instant::now();
+    let answers = all_at_once(&world, &busy, &Method::GET, "/token").await;
+    assert_eq!(within_budget(&world, &answers, begun.elapsed()), PERSONS, "each has a live token");
+    let noted = answers.iter().filter(|answer| answer.json()["note"].is_string()).count();
+    assert!(noted >= PERSONS / 2, "{noted} are short");
+    // Reads that need no refresh are free.
+    let client = world.client().build().unwrap();
+    for _ in 0..100 {
+        let request = client.get(world.url(&format!("/people/{}/token?min_ttl=0", id(0)))).bearer_auth(&busy);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+}
