@@ -46,7 +46,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub rights: Rights,
-    /// Whom it is limited to; `None`: nobody in particular.
+    /// The persons that it is limited to, at least one; `None`: all persons.
     pub persons: Option<Vec<PersonId>>,
     /// How long it opens anything.
     pub life: Option<Duration>,
@@ -58,6 +58,9 @@ pub enum KeyError {
     /// Not a name.
     #[error("the name of a key has 1 to {NAME_MAX} printable characters")]
     Name,
+    /// Limited to no person at all.
+    #[error("a key is limited to at least one person, or to none in particular; an empty list is neither")]
+    NoPerson,
     /// Taken.
     #[error("there is a key of this name already; revoke it first, or choose another name")]
     Taken,
@@ -140,6 +143,9 @@ impl Keys {
         let printable = new.name.chars().all(|c| !c.is_control()) && !new.name.trim().is_empty();
         if !printable || new.name.chars().count() > NAME_MAX {
             return Err(KeyError::Name);
+        }
+        if new.persons.as_ref().is_some_and(Vec::is_empty) {
+            return Err(KeyError::NoPerson);
         }
         // It is never closed.
         let _change = self.changes.acquire().await;

@@ -11,15 +11,20 @@ use serde::de::Error as _;
 pub struct KeyAsked {
     /// Unique.
     pub name: String,
-    /// Ids or addresses; empty: everybody.
-    #[serde(default)]
-    pub persons: Vec<String>,
-    /// Of `read`, `refresh`, `admin`.
-    #[serde(default)]
-    pub can: Vec<String>,
+    /// Ids or addresses; never empty. Left out: all persons.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
+    pub persons: Option<Vec<String>>,
+    /// Of `read`, `refresh`, `admin`; never empty. Left out: `read`.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
+    pub can: Option<Vec<String>>,
     /// Days until it opens nothing any more.
     #[serde(default, deserialize_with = "whole_number")]
     pub days: Option<u32>,
+}
+
+/// Only a field that is left out means the default: `null` counts as an empty list, which is refused.
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Some(Option::<Vec<String>>::deserialize(from)?.unwrap_or_default()))
 }
 
 /// JSON has numbers of one kind only: 30.0 is 30.

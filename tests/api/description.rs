@@ -159,7 +159,7 @@ fn every_field_of_every_type_is_described() {
         why => Why,
         planned => Planned,
         api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
-        api_types::KeyAsked { name: text(), persons: vec![], can: vec![], days: Some(1) } => KeyAsked,
+        api_types::KeyAsked { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => KeyAsked,
         api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
         key => Key,
         api_types::KeyList { keys: vec![] } => KeyList,

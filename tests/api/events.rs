@@ -216,6 +216,24 @@ async fn the_breakers_turns_are_told() {
 }
 
 #[tokio::test]
+async fn a_key_for_one_person_is_told_nothing_of_the_whole_daemon() {
+    let world = World::new().await;
+    let ada = world.fresh(0).await;
+    let key = world.key(json!({"name": "adas", "can": ["read"], "persons": [ada.as_str()]})).await;
+    let mut stream = stream(&world, Way::Key(&key)).await;
+    let kind = FaultKind::Client401;
+    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+    refresh(&world, &ada).await;
+    assert_ne!(world.get("/status").await.json()["breaker"]["state"], "closed");
+    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
+    assert_eq!(stream.person(&ada).await["state"], "retrying");
+    // What comes next is the next change of hers, not the breaker's.
+    world.house.view.publish(&ada);
+    stream.person(&ada).await;
+    assert!(!stream.text.contains("breaker"), "{}", stream.text);
+}
+
+#[tokio::test]
 async fn programs_that_leak_streams_leave_places_for_others() {
     let world = World::new().await;
     let mut open = Vec::new();

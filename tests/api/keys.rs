@@ -54,3 +54,23 @@ async fn days_are_a_whole_number_however_json_writes_it() {
         assert!(made.status == 201 && made.json()["key"]["expires_at"].is_string(), "{days}: {made:?}");
     }
 }
+
+#[tokio::test]
+async fn a_list_that_is_left_out_means_all_and_an_empty_one_is_refused() {
+    let world = World::new().await;
+    world.fresh(0).await;
+    for (list, asked) in [
+        ("persons", json!({"name": "empty", "persons": []})),
+        ("persons", json!({"name": "empty", "persons": null})),
+        ("can", json!({"name": "empty", "can": []})),
+        ("can", json!({"name": "empty", "can": null})),
+    ] {
+        let refused = world.ask(Way::Control, Method::POST, "/keys", Some(asked.clone())).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "bad_request"), "{asked}: {refused:?}");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(list) && detail.contains("leave"), "{asked}: {detail}");
+    }
+    assert_eq!(world.get("/keys").await.json()["keys"], json!([]), "a key was made");
+    let all = world.ask(Way::Control, Method::POST, "/keys", Some(json!({"name": "all"}))).await.json();
+    assert_eq!((&all["key"]["can"], &all["key"]["persons"]), (&json!(["read"]), &Value::Null));
+}

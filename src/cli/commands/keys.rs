@@ -39,7 +39,9 @@ pub(super) fn run(handle: &mut Handle, asked: KeyCommand, paper: Paper) -> Resul
 
 fn create(handle: &mut Handle, asked: KeyCreate) -> Result<(), Failure> {
     let KeyCreate { name, persons, can, days, .. } = asked;
-    let made: KeyMade = handle.post(&format!("{API}/keys"), &KeyAsked { name, persons, can, days })?;
+    let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    let asked = KeyAsked { name, persons: given(persons), can: given(can), days };
+    let made: KeyMade = handle.post(&format!("{API}/keys"), &asked)?;
     print::line(&made.secret)?;
     let whose = match &made.key.persons {
         None => "everybody".to_owned(),

@@ -121,11 +121,21 @@ impl Holder {
         }
     }
 
-    fn sees(&self, person: &PersonId) -> bool {
+    /// The persons that it is limited to.
+    fn among(&self) -> Option<&Vec<PersonId>> {
         match self {
-            Self::Key(key) => key.persons.as_ref().is_none_or(|among| among.contains(person)),
-            Self::Control | Self::Session(_) => true,
+            Self::Key(key) => key.persons.as_ref(),
+            Self::Control | Self::Session(_) => None,
         }
+    }
+
+    /// What concerns the whole daemon is kept from keys that are limited to some persons, as with `GET /status`.
+    fn sees_all(&self) -> bool {
+        self.among().is_none()
+    }
+
+    fn sees(&self, person: &PersonId) -> bool {
+        self.among().is_none_or(|among| among.contains(person))
     }
 }
 
@@ -179,6 +189,7 @@ impl Reader {
     /// last id that it saw.
     async fn told(&self, change: Change) -> Result<Option<String>, Over> {
         let person = match change {
+            Change::Breaker if !self.holder.sees_all() => return Ok(None),
             Change::Breaker => {
                 return Ok(Some(event("breaker", &status::breaker(self.api.0.refresher.pause()))));
             }

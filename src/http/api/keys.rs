@@ -42,8 +42,8 @@ pub(super) async fn make(api: &Api, ask: &Ask) -> Answered {
     ask.query([])?;
     let asked: api_types::KeyAsked = ask.body()?;
     let new = NewKey {
-        rights: rights(&asked.can)?,
-        persons: api.ids(&asked.persons).await?,
+        rights: rights(asked.can.as_deref())?,
+        persons: api.ids(asked.persons.as_deref()).await?,
         life: days(asked.days)?,
         name: named(asked.name)?,
     };
@@ -70,7 +70,13 @@ pub(super) async fn revoke(api: &Api, ask: &Ask) -> Answered {
 }
 
 impl Api {
-    async fn ids(&self, persons: &[String]) -> Result<Option<Vec<PersonId>>, Refusal> {
+    /// An empty list limits a key to no person, which cannot be meant: it is refused, and never means all of them.
+    async fn ids(&self, persons: Option<&[String]>) -> Result<Option<Vec<PersonId>>, Refusal> {
+        let Some(persons) = persons else { return Ok(None) };
+        if persons.is_empty() {
+            let why = "persons: found an empty list or null; name at least one person, or leave the field out for all persons.";
+            return Err(Refusal::BadRequest(why.to_owned()));
+        }
         if persons.len() > MOST_PERSONS {
             return Err(Refusal::BadRequest(format!("persons: at most {MOST_PERSONS} of them.")));
         }
@@ -81,7 +87,7 @@ impl Api {
             let id = self.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
             ids.push(id.ok_or(Refusal::UnknownPerson)?);
         }
-        Ok((!ids.is_empty()).then_some(ids))
+        Ok(Some(ids))
     }
 }
 
@@ -96,9 +102,11 @@ fn named(name: String) -> Result<String, Refusal> {
     if fits { Ok(name) } else { Err(Refusal::BadRequest(expected.to_owned())) }
 }
 
-fn rights(can: &[String]) -> Result<Rights, Refusal> {
+fn rights(can: Option<&[String]>) -> Result<Rights, Refusal> {
+    let Some(can) = can else { return Ok(Rights { read: true, ..Rights::default() }) };
     if can.is_empty() {
-        return Ok(Rights { read: true, ..Rights::default() });
+        let why = "can: found an empty list or null; name some of read, refresh, admin, or leave the field out for read.";
+        return Err(Refusal::BadRequest(why.to_owned()));
     }
     let known = can.iter().all(|word| matches!(word.as_str(), "read" | "refresh" | "admin"));
     let rights = Rights::parse(&can.join(",")).ok().filter(|_| known);
@@ -117,7 +125,7 @@ fn days(days: Option<u32>) -> Result<Option<Duration>, Refusal> {
 fn refused(why: &KeyError) -> Refusal {
     match why {
         KeyError::Taken | KeyError::TooMany => Refusal::Taken(format!("{why}.")),
-        KeyError::Name => Refusal::BadRequest(format!("{why}.")),
+        KeyError::Name | KeyError::NoPerson => Refusal::BadRequest(format!("{why}.")),
         KeyError::Store(why) => Refusal::store(why),
         KeyError::NoRandom => {
             log::error!("{why}");
