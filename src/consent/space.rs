@@ -14,7 +14,9 @@ use tokio::sync::SemaphorePermit;
 
 use crate::consent::Consents;
 use crate::consent::Granted;
+use crate::consent::random;
 use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
 use crate::domain::visit::VISIT;
 use crate::domain::visit::Visit;
 use crate::store::StoreError;
@@ -35,6 +37,8 @@ const MOST: usize = 10_000;
 pub struct Invitation {
     /// Sealed: safe to be carried by the browser.
     pub sealed: String,
+    /// The last part of the path that must be shown with it, which no other port of the host learns.
+    pub part: Secret,
     /// How long the browser should carry it.
     pub keep: Duration,
 }
@@ -82,19 +86,28 @@ impl Consents {
     #[must_use]
     pub fn invite(&self, granted: &Granted) -> Option<Invitation> {
         self.guests.as_ref()?;
-        let visit = Visit::new(granted.person.id.clone(), granted.obtained_at, self.clock.now());
+        let (person, now) = (granted.person.id.clone(), self.clock.now());
+        let visit = Visit::new(person, granted.obtained_at, random().ok()?, now);
         let sealed = self.sealer.seal(&visit.to_text(), PLACE).ok()?;
-        Some(Invitation { sealed: URL_SAFE_NO_PAD.encode(sealed), keep: VISIT })
+        Some(Invitation { sealed: URL_SAFE_NO_PAD.encode(sealed), part: visit.part().clone(), keep: VISIT })
     }
 
-    /// Whom a browser that shows `sealed` stands for. Nobody, if it was not made here, took too long, or if the person
-    /// was forgotten or has consented anew since.
+    /// The visit of a browser that shows one of `sealed` and the random part of its path; `None` if it was not made
+    /// here. It may have ended since.
+    pub fn visit<'a>(&self, sealed: impl IntoIterator<Item = &'a str>, part: &str) -> Option<Visit> {
+        let part = Secret::new(part.to_owned());
+        let open = |sealed: &str| self.sealer.open(&URL_SAFE_NO_PAD.decode(sealed).ok()?, PLACE).ok();
+        let visits = sealed.into_iter().filter_map(|sealed| Visit::from_text(&open(sealed)?));
+        // Compared in constant time, as secrets are.
+        visits.into_iter().find(|visit| *visit.part() == part)
+    }
+
+    /// The person whom a browser with this visit stands for. `None` if it took too long, or if the person was forgotten
+    /// or has consented anew since.
     ///
     /// # Errors
     /// The store's.
-    pub async fn visitor(&self, sealed: &str) -> Result<Option<PersonId>, StoreError> {
-        let opened = URL_SAFE_NO_PAD.decode(sealed).ok().and_then(|it| self.sealer.open(&it, PLACE).ok());
-        let Some(visit) = opened.as_ref().and_then(Visit::from_text) else { return Ok(None) };
+    pub async fn visitor(&self, visit: &Visit) -> Result<Option<PersonId>, StoreError> {
         let grant = self.view.look(visit.person()).await?;
         let now = self.clock.now();
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
@@ -16,13 +19,24 @@ pub struct Visit {
     /// When the person consented: it names the consent.
     consented_at: UnixTime,
     deadline: UnixTime,
+    /// The part of the path that must be shown with it: a cookie alone, which browsers show to other ports, opens
+    /// nothing.
+    part: Secret,
 }
 
 impl Visit {
-    /// A visit of `person` by the consent of `consented_at`, good for [`VISIT`].
+    /// A visit of `person` by the consent of `consented_at`, below a path that ends in 32 random bytes; good for
+    /// [`VISIT`].
     #[must_use]
-    pub fn new(person: PersonId, consented_at: UnixTime, now: UnixTime) -> Self {
-        Self { person, consented_at, deadline: now + VISIT }
+    pub fn new(person: PersonId, consented_at: UnixTime, part: [u8; 32], now: UnixTime) -> Self {
+        let part = Secret::new(URL_SAFE_NO_PAD.encode(part));
+        Self { person, consented_at, deadline: now + VISIT, part }
+    }
+
+    /// The random part of its path: 43 characters.
+    #[must_use]
+    pub fn part(&self) -> &Secret {
+        &self.part
     }
 
     /// Whose.
@@ -41,7 +55,8 @@ impl Visit {
     /// As one line of text, to be sealed.
     #[must_use]
     pub fn to_text(&self) -> Secret {
-        Secret::new(format!("{} {} {}", self.person, self.consented_at.0, self.deadline.0))
+        let (consented_at, deadline) = (self.consented_at.0, self.deadline.0);
+        Secret::new(format!("{} {consented_at} {deadline} {}", self.person, self.part.expose()))
     }
 
     /// What [`Visit::to_text`] made; `None` for anything else.
@@ -51,7 +66,8 @@ impl Visit {
         let person = PersonId::parse(parts.next()?).ok()?;
         let consented_at = UnixTime(parts.next()?.parse().ok()?);
         let deadline = UnixTime(parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(Self { person, consented_at, deadline })
+        let part = Secret::new(parts.next()?.to_owned());
+        parts.next().is_none().then_some(Self { person, consented_at, deadline, part })
     }
 }
 
@@ -64,7 +80,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     fn visit() -> Visit {
-        Visit::new(PersonId::parse("Y2lz1").unwrap(), THEN, NOW)
+        Visit::new(PersonId::parse("Y2lz1").unwrap(), THEN, [7; 32], NOW)
     }
 
     #[test]
@@ -78,7 +94,7 @@ mod tests {
     #[test]
     fn a_visit_survives_its_text() {
         assert_eq!(Visit::from_text(&visit().to_text()), Some(visit()));
-        for bad in ["", "a", "a 1", "a b 1", "a 1 b", "a 1 2 3", " 1 2"] {
+        for bad in ["", "a", "a 1", "a b 1", "a 1 b", "a 1 2", "a 1 2 x y", " 1 2 x"] {
             assert_eq!(Visit::from_text(&Secret::new(bad.to_owned())), None, "{bad:?}");
         }
     }

@@ -51,34 +51,34 @@ impl Cookies {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 
-    /// The name of the one visit to the space.
+    /// The name of a visit to the space. `__Host-` would ask for the path `/`.
     fn visit_name(self) -> &'static str {
-        if self.secure { "__Host-visit" } else { "visit" }
+        if self.secure { "__Secure-visit" } else { "visit" }
     }
 
-    /// Lets the browser into the space. Strict: no other site may lead it there with this.
-    pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation) {
-        let (name, Invitation { sealed, keep }) = (self.visit_name(), invitation);
-        let attributes = self.visit_attributes();
-        let text = format!("{name}={sealed}; Max-Age={}{attributes}", keep.as_secs());
-        if let Ok(cookie) = HeaderValue::from_str(&text) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+    /// Lets the browser into the space at `path`.
+    pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation, path: &str) {
+        let cookie = self.visit_cookie(&invitation.sealed, invitation.keep, path);
+        response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
     }
 
-    /// `Set-Cookie` that takes the visit back.
-    pub(super) fn leave(self) -> Option<HeaderValue> {
-        let (name, attributes) = (self.visit_name(), self.visit_attributes());
-        HeaderValue::from_str(&format!("{name}=; Max-Age=0{attributes}")).ok()
+    /// `Set-Cookie` that takes the visit at `path` back.
+    pub(super) fn leave(self, path: &str) -> Option<HeaderValue> {
+        self.visit_cookie("", Duration::ZERO, path)
     }
 
-    fn visit_attributes(self) -> String {
-        self.attributes().replace("Lax", "Strict")
+    /// Browsers show it at this path only, so that other ports of the host do not even see it. Strict: no other site
+    /// may lead a browser there with it.
+    fn visit_cookie(self, sealed: &str, keep: Duration, path: &str) -> Option<HeaderValue> {
+        let (name, keep, secure) =
+            (self.visit_name(), keep.as_secs(), if self.secure { "; Secure" } else { "" });
+        let text = format!("{name}={sealed}; Max-Age={keep}; Path={path}; HttpOnly; SameSite=Strict{secure}");
+        HeaderValue::from_str(&text).ok()
     }
 
-    /// The sealed visit.
-    pub(super) fn visit(self, headers: &HeaderMap) -> Option<&str> {
-        pairs(headers).find(|(name, _)| *name == self.visit_name()).map(|(_, sealed)| sealed)
+    /// The sealed visits. Other ports of the host may have set some, too.
+    pub(super) fn visits(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
+        pairs(headers).filter(move |(name, _)| *name == self.visit_name()).map(|(_, sealed)| sealed)
     }
 
     fn attributes(self) -> &'static str {

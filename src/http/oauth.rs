@@ -71,9 +71,11 @@ impl Door {
         let again = matches!(finished, Err(ConsentError::Unreachable { .. } | ConsentError::Crowded));
         let mut response = match finished {
             Ok(granted) => {
-                let mut response = self.granted(&granted);
-                if let Some(invitation) = self.consents.invite(&granted) {
-                    self.cookies.invite(&mut response, &invitation);
+                let invitation = self.consents.invite(&granted);
+                let space = invitation.as_ref().and_then(|it| self.space_at(it.part.expose()));
+                let mut response = self.granted(&granted, space.as_deref());
+                if let (Some(invitation), Some(space)) = (invitation, space) {
+                    self.cookies.invite(&mut response, &invitation, &space);
                 }
                 response
             }
@@ -89,9 +91,9 @@ impl Door {
         response
     }
 
-    fn granted(&self, granted: &consent::Granted) -> Response<Body> {
+    fn granted(&self, granted: &consent::Granted, space: Option<&str>) -> Response<Body> {
         let (asked, revoke_at) = (self.consents.scopes(), self.consents.revoke_at());
-        let page = GrantedPage::new(&self.frame, granted, asked, revoke_at);
+        let page = GrantedPage::new(&self.frame, granted, asked, revoke_at, space);
         let mut response = respond::page(StatusCode::OK, &page);
         let policy = policy::with_picture(granted.picture.as_ref());
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);

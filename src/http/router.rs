@@ -22,6 +22,7 @@ use crate::http::auth::Auth;
 use crate::http::cookies::Cookies;
 use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
+use crate::http::log_path::without_random_parts;
 use crate::http::pages;
 use crate::http::pages::Frame;
 use crate::http::pages::Home;
@@ -29,6 +30,7 @@ use crate::http::pages::problem;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
+use crate::http::space;
 use crate::http::token_service;
 use crate::http::token_service::Desk;
 use crate::refresh::Refresher;
@@ -119,12 +121,14 @@ impl Door {
         let head = request.method() == Method::HEAD;
         let response = if head || request.method() == Method::GET {
             self.get(request).await
-        } else if request.method() == Method::POST && self.inner(request.uri().path()) == "/space" {
-            self.leave(request.headers())
         } else {
-            respond::not_allowed()
+            match space::part_of(self.inner(request.uri().path())) {
+                Some(part) if request.method() == Method::POST => self.leave(part, request.headers()),
+                _ => respond::not_allowed(),
+            }
         };
-        log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
+        let path = without_random_parts(request.uri().path());
+        log::debug!("{} {path} {}", request.method(), response.status().as_u16());
         if head { respond::head_of(response) } else { response }
     }
 
@@ -132,12 +136,12 @@ impl Door {
         match self.inner(request.uri().path()) {
             "/" => self.home(),
             "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
-            "/space" => self.space(request.headers()).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
-            path => match pages::asset(path).or_else(|| dashboard::asset(path)) {
-                Some(asset) => respond::asset(asset),
-                None => self.not_found(),
+            path => match (space::part_of(path), pages::asset(path).or_else(|| dashboard::asset(path))) {
+                (Some(part), _) => self.space(part, request.headers()).await,
+                (None, Some(asset)) => respond::asset(asset),
+                (None, None) => self.not_found(),
             },
         }
     }

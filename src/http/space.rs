@@ -1,4 +1,5 @@
-//! `/space`: Webex's Space widget, for the browser that has just consented, with that person's own token.
+//! `/space/…`: Webex's Space widget, for the browser that has just consented, with that person's own token. The browser
+//! shows two secrets, a sealed cookie and the random part of the path: cookies are shown to every port of a host name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,29 +36,38 @@ pub(super) fn follow_up(tasks: &Tasks, consents: Arc<Consents>, person: PersonId
     }
 }
 
+/// The random part of a path of the space; empty if there is none. `None` for the paths of anything else.
+pub(super) fn part_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/space")?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
 impl Door {
-    /// `POST /space`: the browser gives its visit back. Another site's form brings no visit along, and ends none.
-    pub(super) fn leave(&self, headers: &HeaderMap) -> Response<Body> {
-        if self.consents.space_id().is_none() {
-            return self.not_found();
-        }
-        if self.cookies.visit(headers).is_none() {
+    /// Where the browser with this random part sees the space. `None` without one.
+    pub(super) fn space_at(&self, part: &str) -> Option<String> {
+        self.frame.space.as_ref().map(|space| format!("{space}/{part}"))
+    }
+
+    /// `POST /space/…`: the browser gives its visit back. Another site's form brings no visit along, and ends none.
+    pub(super) fn leave(&self, part: &str, headers: &HeaderMap) -> Response<Body> {
+        let Some(here) = self.space_at(part) else { return self.not_found() };
+        if self.consents.visit(self.cookies.visits(headers), part).is_none() {
             return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT);
         }
         let mut response = respond::problem(&self.frame, StatusCode::OK, &problem::LEFT);
-        if let Some(cookie) = self.cookies.leave() {
+        if let Some(cookie) = self.cookies.leave(&here) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }
 
-    pub(super) async fn space(&self, headers: &HeaderMap) -> Response<Body> {
+    pub(super) async fn space(&self, part: &str, headers: &HeaderMap) -> Response<Body> {
         let Some(space_id) = self.consents.space_id() else { return self.not_found() };
         if self.is_overheard {
             return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::OVERHEARD);
         }
-        let person = match self.cookies.visit(headers) {
-            Some(sealed) => self.consents.visitor(sealed).await,
+        let person = match self.consents.visit(self.cookies.visits(headers), part) {
+            Some(visit) => self.consents.visitor(&visit).await,
             None => Ok(None),
         };
         let person = match person {
@@ -78,7 +88,7 @@ impl Door {
         };
         let widget = self.consents.widget();
         let token = given.grant.tokens.access_token.expose();
-        let here = self.frame.space.as_deref().unwrap_or_default();
+        let here = &*self.space_at(part).unwrap_or_default();
         let page = SpacePage { frame: &self.frame, widget, space_id, token, here, trouble };
         let mut response = respond::page(StatusCode::OK, &page);
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::of_widget(widget));

@@ -36,11 +36,15 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
         browser.write("#code", line("The code").rsplit(' ').next().unwrap()).await;
         browser.click("#open").await;
         assert_eq!(browser.text("#name").await, "the control socket");
-        assert_eq!(browser.url().await, daemon.url("/dashboard"));
+        let home = browser.url().await;
+        let part = home.path().strip_prefix("/dashboard/").unwrap();
+        assert_eq!(part.len(), 43, "{home}");
         assert_eq!(browser.evaluate("document.cookie").await, "");
-        let opens =
-            "new Promise(told => { new EventSource('/dashboard/events').onopen = () => told('open') })";
-        assert_eq!(browser.evaluate(opens).await, "open");
+        let opens = format!(
+            "new Promise(told => {{ new EventSource('{}/events').onopen = () => told('open') }})",
+            home.path()
+        );
+        assert_eq!(browser.evaluate(&opens).await, "open");
         browser.click("#sign-out").await;
         browser.text("#sign-in").await;
 
@@ -49,6 +53,7 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
         assert!(browser.text("#said").await.contains("opens nothing"));
         sign_in(&browser, &daemon, &key).await;
         assert_eq!(browser.text("#name").await, "op");
+        let home = browser.url().await;
 
         // Another site sends the same form, with a key that is right.
         browser.open(&Url::parse(&sim.base_url()).unwrap().join("/authorize").unwrap()).await;
@@ -60,10 +65,16 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
         );
         browser.evaluate(&form).await;
         assert_eq!(browser.text("#problem").await, "Not from here");
-        browser.open(&daemon.url("/dashboard")).await;
+        browser.open(&home).await;
         assert_eq!(browser.text("#name").await, "op");
+        // Without the random part, not even this browser is let in.
+        browser.open(&daemon.url("/dashboard")).await;
+        browser.text("#sign-in").await;
+        browser.open(&home).await;
+        browser.text("#name").await;
         said(&daemon, "key revoke op");
         browser.reload().await;
+        assert!(browser.text("#said").await.contains("You are signed out."));
         browser.text("#sign-in").await;
     }
 }

@@ -4,6 +4,7 @@ mod axe;
 mod dashboard;
 mod hands;
 mod looks;
+mod neighbours;
 mod operators;
 mod people;
 mod webdriver;

@@ -65,6 +65,15 @@ async fn house(people: usize) -> (Sim, Daemon, String) {
     (sim, daemon, key)
 }
 
+/// A key for the dashboard, made as an operator makes one.
+pub(super) fn operator_key(daemon: &Daemon) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir());
+    let made = command.args(["key", "create", "operator", "--can", "admin"]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
 async fn sign_in(browser: &Browser, daemon: &Daemon, key: &str) {
     browser.open(&daemon.url("/dashboard")).await;
     browser.write("#key", key).await;

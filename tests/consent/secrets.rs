@@ -61,14 +61,16 @@ async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
     let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
     let begun = visitor.begin(&daemon).await;
     let back = visitor.accept(&begun, 0).await;
+    let granted = visitor.get(back.clone()).await;
+    let visit = granted.all("set-cookie").find_map(|line| line.strip_prefix("__Secure-visit=")).unwrap();
+    let visit = visit.split(';').next().unwrap().to_owned();
+    let at = granted.body.split_once("href=\"/space/").unwrap().1.split('"').next().unwrap().to_owned();
     let others = [
-        visitor.get(back.clone()).await,
         visitor.get(back).await,
         visitor.get(daemon.url("/")).await,
         Visitor::new().get(daemon.url("/space")).await,
     ];
-    let visit = visitor.cookie_header().unwrap().split_once("__Host-visit=").unwrap().1.to_owned();
-    let widget = visitor.get(daemon.url("/space")).await;
+    let widget = visitor.get(daemon.url(&format!("/space/{at}"))).await;
     assert_eq!(widget.status, 200, "{}", widget.body);
 
     let issued = sim.with(|webex| webex.secrets_issued());
@@ -77,7 +79,8 @@ async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
     assert_eq!(widget.body.matches(on_it[0].as_str()).count(), 1);
     assert!(!widget.says(&bot) && !widget.says(&visit));
     let log = daemon.log();
-    for secret in issued.iter().chain([&bot, &visit]) {
+    assert!(issued.iter().chain([&bot, &visit]).all(|secret| !granted.says(secret)));
+    for secret in issued.iter().chain([&bot, &visit, &at]) {
         let leak = log.iter().find(|line| line.contains(secret.as_str()));
         assert!(leak.is_none(), "{secret} is in: {leak:?}");
         assert!(!others.iter().any(|page| page.says(secret)), "{secret} is on a page");

@@ -21,6 +21,7 @@ use crate::support::Daemon;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
+use crate::support::http;
 use crate::support::sim;
 use crate::support::sim_with;
 use crate::support::spoil;
@@ -38,6 +39,34 @@ async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
     Daemon::start(sim, &settings).await
 }
 
+/// Where the button of the page after the consent leads, which `granted` is.
+fn space_of(granted: &Answered) -> String {
+    let (_, rest) = granted.body.split_once(r#"id="space" href=""#).expect("no button");
+    let path = rest.split('"').next().unwrap();
+    assert_eq!(path.strip_prefix("/space/").unwrap().len(), 43, "256 bits in base64url");
+    path.to_owned()
+}
+
+/// A browser whose person has consented, and where it sees the space.
+struct Guest {
+    visitor: Visitor,
+    space: String,
+}
+
+impl Guest {
+    async fn new(daemon: &Daemon, person: usize) -> Self {
+        let visitor = Visitor::new();
+        let granted = visitor.consent(daemon, person).await;
+        page(&granted, 200, GRANTED);
+        Self { visitor, space: space_of(&granted) }
+    }
+
+    async fn open(&self, daemon: &Daemon) -> Answered {
+        self.visitor.get(daemon.url(&self.space)).await
+    }
+}
+
+/// The page for a browser that knows no random part.
 async fn open(visitor: &Visitor, daemon: &Daemon) -> Answered {
     visitor.get(daemon.url("/space")).await
 }
@@ -80,21 +109,23 @@ async fn without_the_settings_there_is_no_space() {
 async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() {
     let sim = sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let (ada, grace, stranger) = (Visitor::new(), Visitor::new(), Visitor::new());
-    let granted = ada.consent(&daemon, 0).await;
+    let visitor = Visitor::new();
+    let granted = visitor.consent(&daemon, 0).await;
     page(&granted, 200, GRANTED);
-    assert!(granted.says(r#"id="space" href="/space""#), "{}", granted.body);
-    let visit = granted.all("set-cookie").find(|line| line.starts_with("__Host-visit=")).unwrap();
-    assert!(visit.ends_with("; Max-Age=3600; Path=/; HttpOnly; SameSite=Strict; Secure"), "{visit}");
-    grace.consent(&daemon, 1).await;
-    for (visitor, person) in [(&ada, 0), (&grace, 1)] {
-        let opened = open(visitor, &daemon).await;
+    let space = space_of(&granted);
+    let visit = granted.all("set-cookie").find(|line| line.starts_with("__Secure-visit=")).unwrap();
+    let attributes = format!("; Max-Age=3600; Path={space}; HttpOnly; SameSite=Strict; Secure");
+    assert!(visit.ends_with(&attributes), "{visit}");
+    let (ada, grace, stranger) = (Guest { visitor, space }, Guest::new(&daemon, 1).await, Visitor::new());
+    for (guest, person) in [(&ada, 0), (&grace, 1)] {
+        let opened = guest.open(&daemon).await;
         assert_eq!(owner(&sim, &shown(&opened)), Some(person));
         let id = sim.with(|webex| webex.settings().space_id.clone());
         assert!(opened.says(&format!("data-destination-id=\"{id}\"")) && !opened.says("id=\"trouble\""));
     }
-    let refused = open(&stranger, &daemon).await;
-    page(&refused, 403, NO_VISIT);
+    page(&open(&stranger, &daemon).await, 403, NO_VISIT);
+    page(&stranger.get(daemon.url(&ada.space)).await, 403, NO_VISIT);
+    page(&grace.visitor.get(daemon.url(&ada.space)).await, 403, NO_VISIT);
     assert_eq!(members(&sim), [0, 1]);
 }
 
@@ -111,7 +142,7 @@ async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
             policy(other)
         );
     }
-    let opened = open(&visitor, &daemon).await;
+    let opened = visitor.get(daemon.url(&space_of(&granted))).await;
     let policy = policy(&opened);
     assert!(policy.contains("script-src https://code.s4d.io;"), "{policy}");
     assert!(policy.contains("style-src 'self' https://code.s4d.io;"), "{policy}");
@@ -125,14 +156,13 @@ async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
 async fn a_newer_consent_elsewhere_and_forgetting_end_a_visit() {
     let sim = sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let (first, second) = (Visitor::new(), Visitor::new());
-    first.consent(&daemon, 0).await;
-    shown(&open(&first, &daemon).await);
-    second.consent(&daemon, 0).await;
-    page(&open(&first, &daemon).await, 403, NO_VISIT);
-    shown(&open(&second, &daemon).await);
+    let first = Guest::new(&daemon, 0).await;
+    shown(&first.open(&daemon).await);
+    let second = Guest::new(&daemon, 0).await;
+    page(&first.open(&daemon).await, 403, NO_VISIT);
+    shown(&second.open(&daemon).await);
     forget(&daemon.state_dir(), "ada@example.com");
-    page(&open(&second, &daemon).await, 403, NO_VISIT);
+    page(&second.open(&daemon).await, 403, NO_VISIT);
 }
 
 fn forget(state_dir: &Path, person: &str) {
@@ -148,24 +178,53 @@ async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
     let begun = visitor.get(daemon.redirect_uri()).await;
     let ticket = begun.header("set-cookie").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
     for made_up in ["", "x", "AAAA", &ticket, &"A".repeat(3000)] {
-        visitor.plant("__Host-visit", made_up);
+        visitor.plant("__Secure-visit", made_up);
         page(&open(&visitor, &daemon).await, 403, NO_VISIT);
+        page(&visitor.get(daemon.url(&format!("/space/{}", "A".repeat(43)))).await, 403, NO_VISIT);
     }
+    // Nor does it keep a visit from being seen.
+    let guest = Guest::new(&daemon, 0).await;
+    guest.visitor.plant("__Secure-visit", "made up");
+    shown(&guest.open(&daemon).await);
+}
+
+#[tokio::test]
+async fn the_cookie_alone_shows_no_space() {
+    let sim = sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let granted = visitor.consent(&daemon, 0).await;
+    let cookie = granted.all("set-cookie").find(|line| line.contains("visit=")).unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    // Another port of this host, which the browser showed the cookie, or another program that read it there.
+    for path in ["/space", "/space/", &format!("/space/{}", "A".repeat(43))] {
+        for method in [Method::GET, Method::POST] {
+            let request = http().request(method.clone(), daemon.url(path)).header("cookie", cookie);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 403, "{method} {path}");
+            assert_eq!(answer.headers().get("set-cookie"), None, "{method} {path}");
+            let body = answer.text().await.unwrap();
+            assert!(!body.contains("data-access-token"), "{method} {path} gives a token");
+        }
+    }
+    shown(&visitor.get(daemon.url(&space_of(&granted))).await);
+    let log = daemon.log().join("\n");
+    let part = space_of(&granted).replace("/space/", "");
+    assert!(log.contains("GET /space/… 200") && !log.contains(&part), "{log}");
 }
 
 #[tokio::test]
 async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
     let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let daemon = daemon_with(&sim, &[]).await;
     // One for what follows the consent, one for the first look.
     spoil(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
-    page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    let guest = Guest::new(&daemon, 0).await;
     daemon.wait_for_line("the bot could not add them to the space: HTTP 429").await;
-    let opened = open(&visitor, &daemon).await;
+    let opened = guest.open(&daemon).await;
     shown(&opened);
     assert!(opened.says("The bot could not add you to the space: HTTP 429"), "{}", opened.body);
     assert!(members(&sim).is_empty());
-    let opened = open(&visitor, &daemon).await;
+    let opened = guest.open(&daemon).await;
     shown(&opened);
     assert!(!opened.says("could not add you"), "{}", opened.body);
     assert_eq!(members(&sim), [0]);
@@ -201,19 +260,18 @@ async fn the_bot_adds_people_whose_browser_has_left() {
 #[tokio::test]
 async fn whoever_is_in_the_space_already_is_asked_for_once() {
     let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
-    visitor.consent(&daemon, 0).await;
+    let daemon = daemon_with(&sim, &[]).await;
+    let guest = Guest::new(&daemon, 0).await;
     daemon.wait_for_line(": in the space").await;
     for _ in 0..3 {
-        shown(&open(&visitor, &daemon).await);
+        shown(&guest.open(&daemon).await);
     }
     assert_eq!(counters(&sim).calls.memberships, 1);
     // Another daemon does not know; 409 is as good.
     let other = daemon_with(&sim, &[]).await;
-    let there = Visitor::new();
-    there.consent(&other, 0).await;
+    let there = Guest::new(&other, 0).await;
     other.wait_for_line(": in the space").await;
-    assert!(!open(&there, &other).await.says("could not add you"));
+    assert!(!there.open(&other).await.says("could not add you"));
 }
 
 #[tokio::test]
@@ -247,22 +305,23 @@ async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
 #[tokio::test]
 async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again() {
     let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
-    visitor.consent(&daemon, 0).await;
-    let opened = open(&visitor, &daemon).await;
+    let daemon = daemon_with(&sim, &[]).await;
+    let guest = Guest::new(&daemon, 0).await;
+    let (visitor, space) = (&guest.visitor, &guest.space);
+    let opened = guest.open(&daemon).await;
     shown(&opened);
     assert!(opened.says("For an hour after your consent"), "{}", opened.body);
-    assert!(opened.says(r#"method="post" action="/space""#), "{}", opened.body);
+    assert!(opened.says(&format!(r#"method="post" action="{space}""#)), "{}", opened.body);
     // Another site's form comes without the cookie, and takes none away.
-    let foreign = Visitor::new().ask(Method::POST, daemon.url("/space")).await;
+    let foreign = Visitor::new().ask(Method::POST, daemon.url(space)).await;
     page(&foreign, 403, NO_VISIT);
     assert_eq!(foreign.header("set-cookie"), None);
-    let left = visitor.ask(Method::POST, daemon.url("/space")).await;
+    let left = visitor.ask(Method::POST, daemon.url(space)).await;
     page(&left, 200, "This browser shows the space no more");
-    let cookie = "__Host-visit=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict; Secure";
-    assert_eq!(left.header("set-cookie"), Some(cookie));
+    let cookie = format!("__Secure-visit=; Max-Age=0; Path={space}; HttpOnly; SameSite=Strict; Secure");
+    assert_eq!(left.header("set-cookie"), Some(cookie.as_str()));
     assert!(visitor.cookie_names().is_empty());
-    page(&open(&visitor, &daemon).await, 403, NO_VISIT);
+    page(&guest.open(&daemon).await, 403, NO_VISIT);
     daemon.wait_until_kept(&["ada"]).await;
     // Where there is no space, and elsewhere, nothing is sent.
     let plain = Daemon::start(&sim, &[]).await;
@@ -273,13 +332,14 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
 #[tokio::test]
 async fn plain_http_shows_the_space_on_this_machine_only() {
     let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[crate::support::PLAIN]).await, Visitor::new());
-    visitor.consent(&daemon, 0).await;
+    let daemon = daemon_with(&sim, &[crate::support::PLAIN]).await;
+    let guest = Guest::new(&daemon, 0).await;
+    let visitor = &guest.visitor;
     assert_eq!(visitor.cookie_names(), ["visit"]);
-    shown(&open(&visitor, &daemon).await);
+    shown(&guest.open(&daemon).await);
     assert!(!visitor.get(daemon.url("/")).await.says("id=\"overheard\""));
     // Not an address of loopback, and yet one that leads here.
     let abroad = daemon_with(&sim, &[("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth")]).await;
-    page(&open(&visitor, &abroad).await, 403, "This connection is not secure");
+    page(&open(visitor, &abroad).await, 403, "This connection is not secure");
     assert!(visitor.get(abroad.url("/")).await.says("id=\"overheard\""));
 }

@@ -61,7 +61,8 @@ async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
 #[tokio::test]
 async fn nobody_hears_anything_without_a_session_or_after_its_key() {
     let world = World::secure().await;
-    let stranger = world.browser();
+    let mut stranger = world.browser();
+    stranger.part = Some("A".repeat(43));
     let refused = open(&stranger).await;
     let status = refused.status().as_u16();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 mod events;
 mod links;
+mod neighbours;
 mod people;
 mod sessions;
 mod speed;

@@ -26,18 +26,20 @@ async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_k
     assert!(page.text.contains("action=\"/webex/dashboard/sign-in\""), "{}", page.text);
     // As people paste it.
     let entered = browser.sign_in(&format!(" {key}\n")).await;
-    assert_eq!((entered.status, entered.header("location")), (303, "/webex/dashboard"));
+    assert_eq!(entered.status, 303);
+    let part = entered.header("location").strip_prefix("/webex/dashboard/").unwrap();
     let cookie = entered.header("set-cookie");
     let (pair, attributes) = cookie.split_once("; ").unwrap();
-    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict; Secure");
-    let id = pair.strip_prefix("__Host-dashboard=").unwrap();
-    assert_eq!(id.len(), 43, "256 bits in base64url");
+    assert_eq!(attributes, format!("Path=/webex/dashboard/{part}; HttpOnly; SameSite=Strict; Secure"));
+    let id = pair.strip_prefix("__Secure-dashboard=").unwrap();
+    assert_eq!((id.len(), part.len()), (43, 43), "256 bits in base64url");
+    assert_ne!(id, part);
     assert!(!cookie.contains(&key));
     let home = browser.get("/dashboard").await;
     assert_eq!(home.status, 200);
     assert!(home.text.contains("<strong id=\"name\">admin</strong>"), "{}", home.text);
     assert!(!home.text.contains(&key) && !home.text.contains(id));
-    let behind = browser.get("/webex/dashboard").await;
+    let behind = browser.get(&format!("/webex/dashboard/{part}")).await;
     assert_eq!(behind.status, 200);
 }
 
@@ -49,7 +51,9 @@ async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
     assert!(browser.is_in().await);
     let key = world.key("admin", None).await;
     let again = browser.sign_in(&key).await;
-    assert!(again.header("set-cookie").ends_with("; Path=/; HttpOnly; SameSite=Strict"));
+    let path = again.header("location");
+    assert!(path.starts_with("/dashboard/"), "{path}");
+    assert!(again.header("set-cookie").ends_with(&format!("; Path={path}; HttpOnly; SameSite=Strict")));
 }
 
 #[tokio::test]
@@ -187,22 +191,21 @@ async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
     let world = World::secure().await;
     let key = world.key("admin", None).await;
     let mut browser = world.browser();
-    let planted = format!("__Host-dashboard={}", "A".repeat(43));
-    browser.cookie = Some(planted.clone());
+    let planted = format!("__Secure-dashboard={}", "A".repeat(43));
+    (browser.cookie, browser.part) = (Some(planted.clone()), Some("A".repeat(43)));
     assert!(!browser.is_in().await);
     assert_eq!(browser.sign_in(&key).await.status, 303);
-    let first = browser.cookie.clone().unwrap();
-    assert_ne!(first, planted);
+    let (first, first_part) = (browser.cookie.clone().unwrap(), browser.part.clone().unwrap());
+    assert_ne!((first.as_str(), first_part.as_str()), (planted.as_str(), "A".repeat(43).as_str()));
     assert_eq!(browser.sign_in(&key).await.status, 303);
-    let second = browser.cookie.clone().unwrap();
+    let (second, second_part) = (browser.cookie.clone().unwrap(), browser.part.clone().unwrap());
     assert_ne!(second, first, "a new sign-in has a new id");
-    browser.cookie = Some(first);
-    assert!(!browser.is_in().await, "the one before has ended");
+    assert_ne!(second_part, first_part, "a new sign-in has a new path");
     // One of ours among others of the same name.
-    browser.cookie = Some(format!("{planted}; other=1; {second}"));
+    browser.cookie = Some(format!("{planted}; {first}; other=1; {second}"));
     assert!(browser.is_in().await);
     // By its plain name it is none.
-    browser.cookie = second.strip_prefix("__Host-").map(str::to_owned);
+    browser.cookie = second.strip_prefix("__Secure-").map(str::to_owned);
     assert!(!browser.is_in().await);
 }
 
@@ -281,16 +284,17 @@ async fn whoever_signs_out_is_out_and_nobody_else_is() {
     let csrf = browser.get("/dashboard").await.csrf();
     let away = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
+    let path = format!("/webex/dashboard/{}", browser.part.clone().unwrap());
     assert_eq!(
         away.header("set-cookie"),
-        "__Host-dashboard=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict; Secure"
+        format!("__Secure-dashboard=; Max-Age=0; Path={path}; HttpOnly; SameSite=Strict; Secure")
     );
     assert_eq!(browser.cookie, None);
     browser.cookie = before;
     assert!(!browser.is_in().await, "the old cookie still opens something");
     assert!(other.is_in().await);
     let again = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
-    assert_eq!((again.status, again.header("location")), (303, "/webex/dashboard/sign-in"));
+    assert_eq!((again.status, again.header("location")), (303, "/webex/dashboard/sign-in?ended"));
 }
 
 #[tokio::test]
@@ -320,7 +324,7 @@ async fn only_so_many_sessions_are_kept_and_the_stalest_ends_first() {
     for _ in 0..255 {
         world.clock.turn(Duration::from_millis(1));
         assert!(used.is_in().await);
-        crowd.cookie = None;
+        (crowd.cookie, crowd.part) = (None, None);
         assert_eq!(crowd.sign_in(&key).await.status, 303);
     }
     assert!(used.is_in().await && crowd.is_in().await);

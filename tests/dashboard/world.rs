@@ -133,7 +133,7 @@ impl World {
     }
 
     pub(super) fn browser(&self) -> Browser {
-        Browser { http: http(), base: self.base.clone(), cookie: None }
+        Browser { http: http(), base: self.base.clone(), cookie: None, part: None }
     }
 
     /// A browser that is signed in, with a key of this name.
@@ -155,11 +155,14 @@ impl World {
     }
 }
 
-/// A browser with at most one cookie of ours; it follows no redirect.
+/// A browser with at most one cookie of ours; it follows no redirect. Paths of the dashboard are those of its session:
+/// `/dashboard/person` is `/dashboard/RANDOM/person` as soon as it has signed in.
 pub(super) struct Browser {
     http: reqwest::Client,
     pub(super) base: String,
     pub(super) cookie: Option<String>,
+    /// The random part of its session's paths.
+    pub(super) part: Option<String>,
 }
 
 /// What came back.
@@ -183,8 +186,18 @@ impl Answer {
 }
 
 impl Browser {
+    /// The path of its session that a test means by `path`.
+    pub(super) fn path(&self, path: &str) -> String {
+        let rest =
+            path.strip_prefix("/dashboard").filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        let (Some(rest), Some(part)) = (rest, &self.part) else { return path.to_owned() };
+        let is_outside =
+            ["/sign-in", "/open", &format!("/{part}")].iter().any(|known| rest.starts_with(known));
+        if is_outside { path.to_owned() } else { format!("/dashboard/{part}{rest}") }
+    }
+
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = self.http.request(method, format!("{}{}", self.base, self.path(path)));
         match &self.cookie {
             Some(cookie) => request.header("cookie", cookie),
             None => request,
@@ -206,6 +219,10 @@ impl Browser {
             let line = line.to_str().unwrap();
             let pair = line.split(';').next().unwrap();
             self.cookie = (!line.contains("Max-Age=0")).then(|| pair.to_owned());
+            let (_, path) = line.split_once("; Path=").unwrap();
+            let (_, part) = path.split(';').next().unwrap().rsplit_once("/dashboard/").unwrap();
+            assert_eq!(part.len(), 43, "256 bits in base64url");
+            self.part = Some(part.to_owned());
         }
         answer
     }

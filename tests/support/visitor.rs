@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Visitor {
     http: Client,
-    cookies: Mutex<BTreeMap<String, String>>,
+    /// By name and path.
+    cookies: Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// A whole answer.
@@ -73,8 +74,9 @@ impl Visitor {
 
     async fn try_ask(&self, method: Method, url: Url) -> reqwest::Result<Answered> {
         let ours = url.host_str() == Some("localhost");
+        let cookies = self.cookies_at(url.path());
         let mut request = self.http.request(method, url);
-        if let Some(cookies) = self.cookie_header().filter(|_| ours) {
+        if let Some(cookies) = cookies.filter(|_| ours) {
             request = request.header(COOKIE, cookies);
         }
         let answer = request.send().await?;
@@ -89,20 +91,30 @@ impl Visitor {
         Ok(answered)
     }
 
-    /// What its next request to the daemon would show.
+    /// What a request for the redirect URI would show.
     pub(crate) fn cookie_header(&self) -> Option<String> {
+        self.cookies_at("/oauth")
+    }
+
+    /// Those whose path it is, or is above it (RFC 6265, 5.1.4).
+    fn cookies_at(&self, asked: &str) -> Option<String> {
         let jar = self.cookies.lock().unwrap();
-        let pairs: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let fits = |path: &str| match asked.strip_prefix(path) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/') || path.ends_with('/'),
+            None => false,
+        };
+        let fitting = jar.iter().filter(|((_, path), _)| fits(path));
+        let pairs: Vec<_> = fitting.map(|((name, _), value)| format!("{name}={value}")).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
     pub(crate) fn cookie_names(&self) -> Vec<String> {
-        self.cookies.lock().unwrap().keys().cloned().collect()
+        self.cookies.lock().unwrap().keys().map(|(name, _)| name.clone()).collect()
     }
 
     /// Puts a cookie into the jar that the daemon never set.
     pub(crate) fn plant(&self, name: &str, value: &str) {
-        self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        self.cookies.lock().unwrap().insert((name.to_owned(), "/".to_owned()), value.to_owned());
     }
 
     fn keep(&self, line: &str) {
@@ -111,11 +123,13 @@ impl Visitor {
         let attributes: Vec<_> = parts.collect();
         let bound = ["Path=/", "Secure"].iter().all(|needed| attributes.contains(needed));
         assert!(!name.starts_with("__Host-") || bound, "browsers refuse {line}");
-        let mut jar = self.cookies.lock().unwrap();
+        assert!(!name.starts_with("__Secure-") || attributes.contains(&"Secure"), "browsers refuse {line}");
+        let path = attributes.iter().find_map(|attribute| attribute.strip_prefix("Path=")).unwrap();
+        let (mut jar, key) = (self.cookies.lock().unwrap(), (name.to_owned(), path.to_owned()));
         if attributes.contains(&"Max-Age=0") {
-            jar.remove(name);
+            jar.remove(&key);
         } else {
-            jar.insert(name.to_owned(), value.to_owned());
+            jar.insert(key, value.to_owned());
         }
     }
 

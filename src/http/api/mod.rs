@@ -145,9 +145,8 @@ impl Api {
     /// An API for these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let secure = parts.redirect_uri.starts_with("https:");
         let started_at = parts.clock.now();
-        let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), secure);
+        let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
         let budget = Budget::of(parts.refresher.pace().per_second);
         let own = Own { sessions, listeners: Listeners::default(), budget, started_at };
         Self(Arc::new(parts), Arc::new(own))

@@ -1,7 +1,7 @@
 //! The operators' dashboard: who may come in, and the way to its pages. Works without script.
 //!
-//! No key, code or secret is in an address here; what changes something is a form, sent by a page of ours
-//! ([`form`]), in a session ([`crate::http::sessions`]).
+//! What changes something is a form, sent by a page of ours ([`form`]), in a session ([`crate::http::sessions`]). The
+//! pages of a session are below a random part of the path, which no log shows; no key and no code is in an address.
 
 mod assets;
 mod bar;
@@ -30,6 +30,7 @@ use crate::http::auth::Auth;
 use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::form::Origin;
 use crate::http::dashboard::overview::Calendar;
+use crate::http::log_path::without_random_parts;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::problem;
@@ -51,7 +52,7 @@ const HOME: &str = "/dashboard";
 pub(super) struct Dashboard {
     api: Api,
     frame: Frame,
-    /// Its address, as browsers see it: behind a proxy, with the prefix.
+    /// Its path as browsers see it (behind a proxy, with the prefix), above all sessions.
     home: String,
     origin: Origin,
     /// Plain HTTP beyond this machine: others may listen, so that nobody signs in.
@@ -63,10 +64,11 @@ pub(super) struct Dashboard {
 impl Dashboard {
     /// A dashboard beside `redirect_uri`, below `prefix`; others may listen to it if it `is_overheard`.
     pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url, is_overheard: bool) -> Self {
+        let home = api.sessions().home().to_owned();
         Self {
             api,
             frame,
-            home: format!("{prefix}{HOME}"),
+            home,
             origin: Origin::of(redirect_uri),
             is_overheard,
             dress: Dress::below(prefix),
@@ -91,7 +93,7 @@ impl Dashboard {
         let room = path.strip_prefix(HOME).unwrap_or_default();
         let response = self.room(request, room, auth, peer).await;
         // Never the query, which may hold what somebody put there.
-        log::debug!("{method} {path} {}", response.status().as_u16());
+        log::debug!("{method} {} {}", without_random_parts(path), response.status().as_u16());
         if head { respond::head_of(response) } else { response }
     }
 
@@ -100,17 +102,18 @@ impl Dashboard {
         let method = asked(request.method());
         match (method, room) {
             (Some(_), "/sign-in" | "/open") if self.is_overheard => self.overheard(),
-            (Some(Asked::Look), "/sign-in") => self.sign_in_page(StatusCode::OK, None),
+            (Some(Asked::Look), "/sign-in") => self.way_in(request.uri().query().unwrap_or_default()),
             (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
             (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
             (Some(Asked::Send), "/open") => self.open_link(request).await,
-            (Some(Asked::Look), "/events") => self.events(&request),
             (None, _) => respond::wrong_method("GET, HEAD, POST"),
             (Some(method), room) => {
-                let Some(session) = self.session(method, request.headers()) else {
-                    return respond::see_other(&format!("{}/sign-in", self.home));
+                let (part, room) = parted(room);
+                let Some(session) = self.session(method, request.headers(), part, room) else {
+                    return self.no_session(part, room);
                 };
                 match (method, room) {
+                    (Asked::Look, "/events") => self.events(session, &request),
                     (Asked::Send, "/sign-out") => self.sign_out(&session, request).await,
                     (Asked::Look, "/sign-out") => respond::wrong_method("POST"),
                     (Asked::Look, room) => inside::look(self, &session, room, &request).await,
@@ -122,20 +125,27 @@ impl Dashboard {
 
     /// Who asks. What a page loads by itself does not count as use: else nobody would be idle before a page that
     /// follows what happens. Browsers say what a request is for; one that does not say is believed to be a click.
-    fn session(&self, method: Asked, headers: &HeaderMap) -> Option<Session> {
+    fn session(&self, method: Asked, headers: &HeaderMap, part: &str, room: &str) -> Option<Session> {
         let is_click = headers.get("sec-fetch-dest").is_none_or(|what| what == "document");
         match method {
-            Asked::Look if !is_click => self.sessions().unused(headers),
-            Asked::Look | Asked::Send => self.sessions().of(headers),
+            Asked::Look if !is_click || room == "/events" => self.sessions().unused(headers, part),
+            Asked::Look | Asked::Send => self.sessions().of(headers, part),
         }
+    }
+
+    /// To the page where one signs in. Away from an address that held a session's part of the path, it says that the
+    /// session has ended.
+    fn no_session(&self, part: &str, room: &str) -> Response<Body> {
+        if room == "/events" {
+            return respond::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
+        }
+        let query = if part.is_empty() { "" } else { "?ended" };
+        respond::see_other(&format!("{}/sign-in{query}", self.home))
     }
 
     /// The API's stream of events, for a session. A page may say in `since` how far its own state goes; a browser that
     /// comes again says so itself.
-    fn events(&self, request: &Request<Incoming>) -> Response<Body> {
-        let Some(session) = self.sessions().unused(request.headers()) else {
-            return respond::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
-        };
+    fn events(&self, session: Session, request: &Request<Incoming>) -> Response<Body> {
         let query = request.uri().query().unwrap_or_default();
         let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
         let stream = self.api.events(Holder::Session(session), since.as_deref());
@@ -161,6 +171,12 @@ impl Dashboard {
     fn nothing_here(&self) -> Response<Body> {
         self.refused(StatusCode::NOT_FOUND, "Nothing here", "The dashboard has no page at this address.")
     }
+}
+
+/// The session's part of what stands after `/dashboard`, and the rest.
+fn parted(room: &str) -> (&str, &str) {
+    let room = room.strip_prefix('/').unwrap_or(room);
+    room.find('/').map_or((room, ""), |at| room.split_at(at))
 }
 
 /// What browsers do.

@@ -69,7 +69,7 @@ pub(super) struct Tile {
 }
 
 impl Dashboard {
-    pub(super) async fn overview(&self, now: UnixTime) -> Result<Overview, Refusal> {
+    pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, Refusal> {
         let (parts, day) = (self.api.parts(), Duration::from_secs(23 * 3600));
         let counts = parts.view.counts(now).await.map_err(|why| Refusal::store(&why))?;
         let past = parts.view.history(now - day).await.map_err(|why| Refusal::store(&why))?;
@@ -84,28 +84,12 @@ impl Dashboard {
         Ok(Overview {
             people: thousands(counts.people),
             nobody: counts.people == 0,
-            tiles: self.tiles(&counts),
+            tiles: tiles(home, &counts),
             pause: pause.map(|pause| (pause.cause.to_string(), Moment::of(pause.until, now))),
             is_quiet: hours.iter().all(|hour| hour.all() == 0),
             columns: plot::columns(&hours, now),
             sum,
         })
-    }
-
-    fn tiles(&self, counts: &Counts) -> Vec<Tile> {
-        let of = |(state, count): (State, Count)| Tile {
-            state,
-            chip: Chip::of(state),
-            count: written(count),
-            link: format!("{}{}", self.home, Query::in_state(state).written()),
-        };
-        let all = [
-            (State::Fresh, counts.fresh),
-            (State::Due, counts.due),
-            (State::Retrying, counts.retrying),
-            (State::ConsentNeeded, counts.consent_needed),
-        ];
-        all.into_iter().map(of).collect()
     }
 
     /// What is planned for the next days, as it was known within the last minute.
@@ -124,6 +108,23 @@ impl Dashboard {
         *self.calendar.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, days.clone()));
         Ok(days)
     }
+}
+
+/// One for each state, with links below `home`.
+fn tiles(home: &str, counts: &Counts) -> Vec<Tile> {
+    let of = |(state, count): (State, Count)| Tile {
+        state,
+        chip: Chip::of(state),
+        count: written(count),
+        link: format!("{home}{}", Query::in_state(state).written()),
+    };
+    let all = [
+        (State::Fresh, counts.fresh),
+        (State::Due, counts.due),
+        (State::Retrying, counts.retrying),
+        (State::ConsentNeeded, counts.consent_needed),
+    ];
+    all.into_iter().map(of).collect()
 }
 
 fn written(count: Count) -> String {

@@ -43,6 +43,8 @@ struct Home<'a> {
     list: List,
     /// How far the page's state goes, for the stream of changes.
     since: String,
+    /// Where one signs in again after the end of the session.
+    sign_in: String,
 }
 
 /// What came of the last action.
@@ -92,25 +94,27 @@ impl Dashboard {
         // Before what it shows is read: what changes meanwhile is told twice rather than never.
         let since = self.since();
         let asked = Query::parse(query);
-        let list = self.list(&asked, now).await?;
+        let home = session.home.expose();
+        let list = self.list(home, &asked, now).await?;
         let page = Home {
             frame: &self.frame,
             dress: &self.dress,
-            home: &self.home,
+            home,
             name: session.name(),
             csrf: session.csrf.expose(),
             said: self.said(query).await?,
-            overview: self.overview(now).await?,
+            overview: self.overview(home, now).await?,
             list,
             since,
+            sign_in: format!("{}/sign-in?ended", self.home),
         };
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
-    async fn list(&self, asked: &Query, now: UnixTime) -> Result<List, Refusal> {
+    async fn list(&self, home: &str, asked: &Query, now: UnixTime) -> Result<List, Refusal> {
         let (found, before, after) = self.part(asked, now).await?;
         let (api, policy) = (&self.api, &self.api.parts().policy);
-        let link = |from: From| format!("{}{}", self.home, asked.starting(from).written());
+        let link = |from: From| format!("{home}{}", asked.starting(from).written());
         let ends = (found.first().map(|(mark, _)| mark.clone()), found.last().map(|(mark, _)| mark.clone()));
         let state = match &asked.pick {
             Pick::In(state) => Some(*state),
@@ -120,8 +124,8 @@ impl Dashboard {
             rows: found.iter().map(|(_, grant)| Row::of(grant, api, policy, now)).collect(),
             state,
             typed: asked.typed.clone(),
-            heads: self.heads(asked),
-            all: self.home.clone(),
+            heads: heads(home, asked),
+            all: home.to_owned(),
             first: before.then(|| link(From::Start)),
             previous: ends.0.filter(|_| before).map(|mark| link(From::Before(mark))),
             next: ends.1.filter(|_| after).map(|mark| link(From::After(mark))),
@@ -168,26 +172,6 @@ impl Dashboard {
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
 
-    fn heads(&self, asked: &Query) -> Vec<Head> {
-        let sortable = matches!(asked.pick, Pick::All(_));
-        let heads = [
-            ("Person", Some(Order::Email)),
-            ("State", None),
-            ("Access token", Some(Order::Expires)),
-            ("Next refresh", Some(Order::Next)),
-            ("Refresh token", None),
-            ("Last outcome", None),
-        ];
-        let head = |(text, order): (&'static str, Option<Order>)| {
-            let here = order.is_some_and(|order| asked.pick == Pick::All(order));
-            let sorted = here.then_some(if asked.descending { "descending" } else { "ascending" });
-            let turned = Query::sorted(order.unwrap_or(Order::Arrival), here && !asked.descending);
-            let link = order.filter(|_| sortable).map(|_| format!("{}{}", self.home, turned.written()));
-            Head { text, link, sorted }
-        };
-        heads.into_iter().map(head).collect()
-    }
-
     /// What the action that led here came to: one of a few sentences, whatever the address says.
     async fn said(&self, query: &str) -> Result<Option<Said>, Refusal> {
         let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
@@ -217,4 +201,25 @@ impl Dashboard {
         let events = self.api.parts().view.events();
         events.id(events.now())
     }
+}
+
+/// The heads of the table of this question.
+fn heads(home: &str, asked: &Query) -> Vec<Head> {
+    let sortable = matches!(asked.pick, Pick::All(_));
+    let heads = [
+        ("Person", Some(Order::Email)),
+        ("State", None),
+        ("Access token", Some(Order::Expires)),
+        ("Next refresh", Some(Order::Next)),
+        ("Refresh token", None),
+        ("Last outcome", None),
+    ];
+    let head = |(text, order): (&'static str, Option<Order>)| {
+        let here = order.is_some_and(|order| asked.pick == Pick::All(order));
+        let sorted = here.then_some(if asked.descending { "descending" } else { "ascending" });
+        let turned = Query::sorted(order.unwrap_or(Order::Arrival), here && !asked.descending);
+        let link = order.filter(|_| sortable).map(|_| format!("{home}{}", turned.written()));
+        Head { text, link, sorted }
+    };
+    heads.into_iter().map(head).collect()
 }

@@ -84,7 +84,7 @@ impl Dashboard {
         let page = PersonPage {
             frame: &self.frame,
             dress: &self.dress,
-            home: &self.home,
+            home: session.home.expose(),
             name: session.name(),
             csrf: session.csrf.expose(),
             row,
@@ -108,7 +108,7 @@ impl Dashboard {
         let page = ForgetPage {
             frame: &self.frame,
             dress: &self.dress,
-            home: &self.home,
+            home: session.home.expose(),
             name: session.name(),
             csrf: session.csrf.expose(),
             row,
@@ -140,7 +140,7 @@ impl Dashboard {
             Err(NoToken::Unavailable { .. } | NoToken::Store(_)) => "unavailable",
         };
         log::info!("dashboard: {} asked to refresh {id}: {came}", session.name());
-        self.done(came, &id, form.text("back"))
+        done(session, came, &id, form.text("back"))
     }
 
     /// `POST /dashboard/forget`: `id`, `back`.
@@ -159,15 +159,7 @@ impl Dashboard {
             Err(why) => return self.trouble(&why),
         };
         log::info!("dashboard: {} asked to forget {id}: {came}", session.name());
-        self.done(came, &id, form.text("back"))
-    }
-
-    /// Back to the list, which says what came of it.
-    fn done(&self, came: &str, id: &PersonId, to: &str) -> Response<Body> {
-        let to = back(to);
-        let mut query = Serializer::new(to.trim_start_matches('?').to_owned());
-        query.append_pair("done", came).append_pair("who", id.as_str());
-        respond::see_other(&format!("{}?{}", self.home, query.finish()))
+        done(session, came, &id, form.text("back"))
     }
 
     fn nobody(&self) -> Response<Body> {
@@ -182,4 +174,12 @@ impl Dashboard {
 /// A question to the list, and nothing else: an address from outside leads nowhere else.
 fn back(text: &str) -> String {
     Query::parse(text.trim_start_matches('?')).written()
+}
+
+/// Back to the list, which says what came of it.
+fn done(session: &Session, came: &str, id: &PersonId, to: &str) -> Response<Body> {
+    let to = back(to);
+    let mut query = Serializer::new(to.trim_start_matches('?').to_owned());
+    query.append_pair("done", came).append_pair("who", id.as_str());
+    respond::see_other(&format!("{}?{}", session.home.expose(), query.finish()))
 }

@@ -21,6 +21,7 @@ use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::serve::Peer;
+use crate::http::sessions::Begun;
 use crate::http::sessions::Session;
 
 #[derive(Template)]
@@ -29,8 +30,8 @@ struct SignIn<'a> {
     frame: &'a Frame,
     dress: &'a Dress,
     home: &'a str,
-    /// Why the last try was none.
-    said: Option<&'a str>,
+    /// What one should know first, and the class that colours it.
+    said: Option<(&'static str, &'a str)>,
 }
 
 #[derive(Template)]
@@ -44,7 +45,19 @@ struct Open<'a> {
 }
 
 impl Dashboard {
-    pub(super) fn sign_in_page(&self, status: StatusCode, said: Option<&str>) -> Response<Body> {
+    /// `GET /dashboard/sign-in`: also where an address leads whose session has ended.
+    pub(super) fn way_in(&self, query: &str) -> Response<Body> {
+        let ended = parameter::first(query, "ended").is_some();
+        let said = "You are signed out. A session ends after an hour without a click, and its address opens in the \
+                    browser that signed in only.";
+        self.sign_in_page(StatusCode::OK, ended.then_some(("warn", said)))
+    }
+
+    fn not_in(&self, status: StatusCode, why: &str) -> Response<Body> {
+        self.sign_in_page(status, Some(("bad", why)))
+    }
+
+    fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<Body> {
         let page = SignIn { frame: &self.frame, dress: &self.dress, home: &self.home, said };
         respond::for_operators(respond::page(status, &page))
     }
@@ -56,7 +69,6 @@ impl Dashboard {
         auth: &Auth,
         peer: Peer,
     ) -> Response<Body> {
-        let before = self.sessions().of(request.headers());
         let form = match self.form(request).await {
             Ok(form) => form,
             Err(refused) => return refused,
@@ -67,23 +79,23 @@ impl Dashboard {
             Err(Refusal::TooMany { retry_after }) => {
                 auth.tell(peer.addr.ip(), "opens nothing, as did too many before");
                 let said = "Too many wrong keys came from your address. Wait a few seconds and try again.";
-                let page = self.sign_in_page(StatusCode::TOO_MANY_REQUESTS, Some(said));
+                let page = self.not_in(StatusCode::TOO_MANY_REQUESTS, said);
                 return respond::later(page, retry_after);
             }
             Err(_) => {
                 auth.tell(peer.addr.ip(), "opens nothing");
                 let said = "This key opens nothing: it is wrong, revoked or expired.";
-                return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));
+                return self.not_in(StatusCode::FORBIDDEN, said);
             }
         };
         if !record.rights.allow(Right::Admin) || record.persons.is_some() {
             auth.tell(peer.addr.ip(), "is not for the dashboard");
             let said =
                 "This key is good, but not for the dashboard: that takes the right admin, for everybody.";
-            return self.sign_in_page(StatusCode::FORBIDDEN, Some(said));
+            return self.not_in(StatusCode::FORBIDDEN, said);
         }
         log::info!("dashboard: signed in with key {:?}", record.name);
-        self.come_in(Caller::Key(record), before.as_ref())
+        self.come_in(Caller::Key(record))
     }
 
     /// `GET /dashboard/open?link=`: uses nothing up, so that a browser may look ahead.
@@ -103,7 +115,6 @@ impl Dashboard {
 
     /// `POST /dashboard/open`: the link and its code.
     pub(super) async fn open_link(&self, request: Request<Incoming>) -> Response<Body> {
-        let before = self.sessions().of(request.headers());
         let form = match self.form(request).await {
             Ok(form) => form,
             Err(refused) => return refused,
@@ -112,7 +123,7 @@ impl Dashboard {
         match self.sessions().links().take(link, &Secret::new(form.text("code").to_owned()), now) {
             Tried::Right => {
                 log::info!("dashboard: signed in by a link from the control socket");
-                self.come_in(Caller::Control, before.as_ref())
+                self.come_in(Caller::Control)
             }
             Tried::Wrong => {
                 log::warn!("dashboard: a wrong code was typed for a link");
@@ -132,13 +143,10 @@ impl Dashboard {
         self.refused(StatusCode::NOT_FOUND, "This link is no longer good", text)
     }
 
-    /// A session of its own for every sign-in; the browser's earlier one ends.
-    fn come_in(&self, caller: Caller, before: Option<&Session>) -> Response<Body> {
-        if let Some(before) = before {
-            self.sessions().end(before);
-        }
+    /// A session of its own for every sign-in.
+    fn come_in(&self, caller: Caller) -> Response<Body> {
         match self.sessions().begin(caller) {
-            Some(cookie) => with_cookie(respond::see_other(&self.home), Some(cookie)),
+            Some(Begun { home, cookie }) => with_cookie(respond::see_other(home.expose()), Some(cookie)),
             None => {
                 log::error!("dashboard: no session can begin: the system has no random bytes to give");
                 let text = "This service has a problem of its own, which its log names.";
@@ -147,13 +155,20 @@ impl Dashboard {
         }
     }
 
-    /// `POST /dashboard/sign-out`
+    /// `POST /dashboard/…/sign-out`: this session, or with `everywhere` every one of the same key.
     pub(super) async fn sign_out(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
-        if let Err(refused) = self.form_of(session, request).await {
-            return refused;
-        }
-        let cookie = self.sessions().end(session);
-        log::info!("dashboard: {} signed out", session.name());
+        let form = match self.form_of(session, request).await {
+            Ok(form) => form,
+            Err(refused) => return refused,
+        };
+        let cookie = if form.text("everywhere") == "yes" {
+            let (ended, cookie) = self.sessions().end_all(session);
+            log::info!("dashboard: {} signed out everywhere; sessions ended: {ended}", session.name());
+            cookie
+        } else {
+            log::info!("dashboard: {} signed out", session.name());
+            self.sessions().end(session)
+        };
         with_cookie(respond::see_other(&format!("{}/sign-in", self.home)), cookie)
     }
 }

@@ -28,17 +28,18 @@ pub(in crate::http) struct GrantedPage<'a> {
     whom: &'a str,
     /// Where the person takes it back.
     revoke_at: &'a str,
-    /// Where the Space widget is.
+    /// Where this browser sees the Space widget.
     space: Option<&'a str>,
 }
 
 impl<'a> GrantedPage<'a> {
-    /// What to say about `granted`; `asked` are the scopes that were asked for.
+    /// What to say about `granted`; `asked` are the scopes that were asked for, `space` is where this browser sees it.
     pub(in crate::http) fn new(
         frame: &'a Frame,
         granted: &'a Granted,
         asked: &'a [String],
         revoke_at: &'a str,
+        space: Option<&'a str>,
     ) -> Self {
         let email = granted.person.email.as_ref().map(Email::as_str);
         let name = granted.person.display_name.as_deref();
@@ -57,7 +58,7 @@ impl<'a> GrantedPage<'a> {
             until: (until.to_string(), until.day()),
             whom: email.unwrap_or(granted.person.id.as_str()),
             revoke_at,
-            space: frame.space.as_deref(),
+            space,
         }
     }
 }
