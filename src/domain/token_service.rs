@@ -1,5 +1,6 @@
 //! Who may ask for a token as the token service sample's users do, whose token it is, and how that sample splits it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
@@ -36,6 +37,29 @@ pub struct Shown<'a> {
     pub phrase: &'a [u8],
 }
 
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four things are checked, each by itself")]
+pub struct Wrong {
+    org_id: bool,
+    from: bool,
+    phrase: bool,
+    source: bool,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.org_id, "X-Organization-Id is not ORG_ID"),
+            (self.from, "X-From is not FROM"),
+            (self.phrase, "X-Api-Phrase is not PASSPHRASE"),
+            (self.source, "the address is not in SOURCE_IP"),
+        ];
+        let said: Vec<&str> = all.into_iter().filter(|(wrong, _)| *wrong).map(|(_, said)| said).collect();
+        f.write_str(&said.join(", "))
+    }
+}
+
 /// An address, or all that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -44,14 +68,19 @@ pub struct Network {
 }
 
 impl TokenService {
-    /// Whether the request is let in. How long it takes says nothing about what is right.
-    #[must_use]
-    pub fn admits(&self, shown: Shown<'_>, from: IpAddr) -> bool {
-        let org_id = same(shown.org_id, &self.org_id);
-        let sender = same(shown.from, &self.from);
-        let phrase = same(shown.phrase, self.passphrase.expose());
-        let source = self.sources.iter().any(|network| network.holds(from));
-        org_id & sender & phrase & source
+    /// Whether the request is let in, else what is wrong with it: for the log, never for the caller. How long it takes
+    /// says nothing about what is right.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn admit(&self, shown: Shown<'_>, from: IpAddr) -> Result<(), Wrong> {
+        let wrong = Wrong {
+            org_id: !same(shown.org_id, &self.org_id),
+            from: !same(shown.from, &self.from),
+            phrase: !same(shown.phrase, self.passphrase.expose()),
+            source: !self.sources.iter().any(|network| network.holds(from)),
+        };
+        if wrong.org_id | wrong.from | wrong.phrase | wrong.source { Err(wrong) } else { Ok(()) }
     }
 
     /// Whether the grant is of somebody of the organisation.
@@ -208,15 +237,20 @@ mod tests {
             sources: vec![Network::parse("127.0.0.1").unwrap()],
         };
         let right = Shown { org_id: b"org", from: b"ada", phrase: b"phrase" };
-        assert!(service.admits(right, ip("127.0.0.1")));
-        assert!(!service.admits(right, ip("127.0.0.2")));
-        let wrong = [
-            Shown { org_id: b"", ..right },
-            Shown { from: b"Ada", ..right },
-            Shown { phrase: b"phrasE", ..right },
-            Shown { phrase: b"phrase ", ..right },
-            Shown::default(),
-        ];
-        assert!(wrong.iter().all(|wrong| !service.admits(*wrong, ip("127.0.0.1"))));
+        let judged = |shown, from| service.admit(shown, ip(from)).map_err(|wrong| wrong.to_string());
+        assert_eq!(judged(right, "127.0.0.1"), Ok(()));
+        assert_eq!(judged(right, "127.0.0.2").unwrap_err(), "the address is not in SOURCE_IP");
+        for (shown, wrong) in [
+            (Shown { org_id: b"", ..right }, "X-Organization-Id is not ORG_ID"),
+            (Shown { from: b"Ada", ..right }, "X-From is not FROM"),
+            (Shown { phrase: b"phrasE", ..right }, "X-Api-Phrase is not PASSPHRASE"),
+            (Shown { phrase: b"phrase ", ..right }, "X-Api-Phrase is not PASSPHRASE"),
+            (
+                Shown::default(),
+                "X-Organization-Id is not ORG_ID, X-From is not FROM, X-Api-Phrase is not PASSPHRASE",
+            ),
+        ] {
+            assert_eq!(judged(shown, "127.0.0.1").unwrap_err(), wrong);
+        }
     }
 }

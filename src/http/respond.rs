@@ -177,7 +177,9 @@ pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
     match why {
         NoRecord::Malformed => said(StatusCode::BAD_REQUEST, "Malformed Request"),
         NoRecord::TooMany(wait) => later(said(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"), *wait),
-        NoRecord::NoToken(Refusal::ConsentNeeded { .. }) => said(StatusCode::CONFLICT, "Consent Needed"),
+        NoRecord::NoSuchPerson | NoRecord::NoToken(Refusal::ConsentNeeded { .. }) => {
+            said(StatusCode::CONFLICT, "Consent Needed")
+        }
         NoRecord::NoToken(Refusal::WebexUnavailable { retry_after, .. }) => {
             later(said(StatusCode::SERVICE_UNAVAILABLE, "No Live Token"), *retry_after)
         }

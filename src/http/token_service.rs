@@ -54,10 +54,15 @@ const GUESS_STEP: Duration = Duration::from_secs(6);
 /// A wrong request that is made again within this time is the same mistake, not another guess.
 const SAME_MISTAKE: Duration = Duration::from_secs(86_400);
 
+/// The log is told at most so often, for each address, why there was no record.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Why there is no record.
 pub(super) enum NoRecord {
-    /// Something of the request is wrong, or nobody of the organisation is kept. The sample says no more.
+    /// Something of the request is wrong, or no person of the organisation is kept. The sample says no more.
     Malformed,
+    /// `FROM` is an address, and no grant of that person is kept for the organisation.
+    NoSuchPerson,
     /// Too much was wrong from this address.
     TooMany(Duration),
     /// There is somebody, but no live token.
@@ -67,6 +72,8 @@ pub(super) enum NoRecord {
 /// The endpoint, if it is on.
 pub(super) struct Desk {
     service: TokenService,
+    /// When the log may be told again of an address.
+    told: Mutex<RateLimit<IpAddr>>,
     /// The longest-standing person of the organisation, once found: nobody who comes later stands longer.
     found: Mutex<Option<PersonId>>,
     guesses: Mutex<Guesses>,
@@ -111,7 +118,12 @@ pub(super) fn is_here(path: &str) -> bool {
 
 impl Desk {
     pub(super) fn new(service: TokenService) -> Self {
-        Self { service, found: Mutex::new(None), guesses: Mutex::new(Guesses::new()) }
+        Self {
+            service,
+            told: Mutex::new(RateLimit::new(1, TOLD_EVERY)),
+            found: Mutex::new(None),
+            guesses: Mutex::new(Guesses::new()),
+        }
     }
 
     /// Answers a request that came from `peer`; whatever a proxy says about where it came from is not believed.
@@ -140,17 +152,28 @@ impl Desk {
     ) -> Result<api_types::TokenRecord, NoRecord> {
         let from = peer.addr.ip();
         self.guesses().look(from).map_err(NoRecord::TooMany)?;
-        let shown = shown(headers);
-        if !shown.is_some_and(|shown| self.service.admits(shown, from)) {
+        let wrong = match shown(headers) {
+            Ok(shown) => self.service.admit(shown, from).err().map(|wrong| wrong.to_string()),
+            Err(wrong) => Some(wrong),
+        };
+        if let Some(wrong) = wrong {
             if headers.contains_key(PHRASE) {
                 self.guesses().note(from, headers);
             }
+            self.tell(from, &wrong);
             return Err(NoRecord::Malformed);
         }
-        let refused = |why| NoRecord::NoToken(why);
-        let person = self.person(api).await.map_err(refused)?.ok_or(NoRecord::Malformed)?;
-        let given = api.live(&person, MIN_TTL).await.map_err(refused)?;
+        let person = self.person(api, from).await?;
+        let given = api.live(&person, MIN_TTL).await.map_err(NoRecord::NoToken)?;
         Ok(self.shown(&given.grant, api))
+    }
+
+    /// Tells the log why a caller got no record. What the caller showed is never in it.
+    fn tell(&self, from: IpAddr, why: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.take(network(from), Instant::now()).is_ok() {
+            log::info!("GET /api/token from {} was refused: {why}", from.to_canonical());
+        }
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
@@ -176,17 +199,34 @@ impl Desk {
         }
     }
 
-    /// Whose token it is: whom `FROM` names, else whoever of the organisation consented first.
-    async fn person(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
-        if let Ok(email) = Email::parse(&self.service.from) {
-            let view = &api.parts().view;
-            let named = view.resolve(&Who::Email(email)).await.map_err(|why| Refusal::store(&why))?;
-            if let Some(named) = named
-                && self.is_for(api, &named).await?
-            {
-                return Ok(Some(named));
-            }
+    /// The person whose token it is. Where `FROM` is an address, it is that person's or none; else it is of the person
+    /// of the organisation who consented first.
+    async fn person(&self, api: &Api, from: IpAddr) -> Result<PersonId, NoRecord> {
+        let Ok(email) = Email::parse(&self.service.from) else {
+            return self.first(api).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
+                self.tell(from, "no person of the organization ORG_ID has consented");
+                NoRecord::Malformed
+            });
+        };
+        self.named(api, &email).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
+            let who = self.service.from.trim();
+            self.tell(from, &format!("FROM names {who}, who has not consented here, or is not of ORG_ID"));
+            NoRecord::NoSuchPerson
+        })
+    }
+
+    /// The person of this address, if of the organisation.
+    async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, Refusal> {
+        let who = Who::Email(email.clone());
+        let named = api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
+        match named {
+            Some(named) if self.is_for(api, &named).await? => Ok(Some(named)),
+            _ => Ok(None),
         }
+    }
+
+    /// The person of the organisation who consented first.
+    async fn first(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known
             && self.is_for(api, &known).await?
@@ -223,11 +263,12 @@ const ORGANIZATION: &str = "x-organization-id";
 const SENDER: &str = "x-from";
 const PHRASE: &str = "x-api-phrase";
 
-/// Each of the three headers, if each is there once.
-fn shown(headers: &HeaderMap) -> Option<Shown<'_>> {
+/// Each of the three headers, if each is there once; else what is wrong.
+fn shown(headers: &HeaderMap) -> Result<Shown<'_>, String> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
-        values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
+        let value = values.next().ok_or_else(|| format!("{name} is missing"))?;
+        if values.next().is_some() { Err(format!("{name} is there twice")) } else { Ok(value.as_bytes()) }
     };
-    Some(Shown { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
+    Ok(Shown { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
 }

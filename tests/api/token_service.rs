@@ -1,5 +1,6 @@
 //! `GET /api/token`: what programs of the token service sample get, and what everybody else gets.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -17,10 +18,12 @@ use super::world::Answer;
 use super::world::DAY;
 use super::world::World;
 use crate::support::heard;
+use crate::support::heard_here;
+use crate::support::listen_here;
 
 const PHRASE: &str = "a phrase that is long enough";
 const ORG: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
-const FROM: &str = "admin@webexcc.com";
+const FROM: &str = "the flow";
 
 async fn world_of(settings: Settings, org: &str, from: &str, source: &str) -> World {
     let variables = [("PASSPHRASE", PHRASE), ("ORG_ID", org), ("FROM", from), ("SOURCE_IP", source)];
@@ -61,6 +64,10 @@ async fn whose(world: &World, headers: &Headers<'_>) -> String {
 fn malformed(answer: &Answer) {
     assert_eq!((answer.status, answer.text.as_str()), (400, r#"{"error":"Malformed Request"}"#));
     assert_eq!(answer.header("content-type"), "application/json");
+}
+
+fn no_such_person(answer: &Answer) {
+    assert_eq!((answer.status, answer.text.as_str()), (409, r#"{"error":"Consent Needed"}"#));
 }
 
 #[tokio::test]
@@ -158,23 +165,88 @@ async fn the_path_and_the_method_are_as_lenient_as_the_samples() {
 }
 
 #[tokio::test]
-async fn it_is_the_token_of_whom_from_names_else_of_whoever_came_first() {
+async fn an_address_in_from_gives_that_persons_token_or_none_and_other_words_the_first_persons() {
     let mut people = Person::some(3);
     people[0].org_id = Person::numbered(0).org_id.replace('a', "b");
     people[0].org_uuid = "00000000-0000-0000-0000-000000000000".to_owned();
     let settings = || Settings { people: people.clone(), ..Settings::default() };
-    let senders = [(FROM, 1), ("not an address", 1), ("Katherine@example.com", 2), ("ada@example.com", 1)];
+    let senders = [
+        (FROM, Some(1)),
+        ("not an address", Some(1)),
+        ("Katherine@example.com", Some(2)),
+        ("admin@webexcc.com", None),
+        // Of another organization.
+        ("ada@example.com", None),
+    ];
     let orgs = [ORG, people[1].org_id.as_str()];
     for (org, (from, expected)) in orgs.into_iter().flat_map(|org| senders.map(|sender| (org, sender))) {
         let world = world_of(settings(), org, from, "127.0.0.1").await;
         let headers = [("X-Organization-Id", org), ("X-From", from), ("X-Api-Phrase", PHRASE)];
         world.fresh(0).await;
-        malformed(&get(&world, &headers).await);
+        let early = get(&world, &headers).await;
+        if from.contains('@') {
+            no_such_person(&early)
+        } else {
+            malformed(&early)
+        }
         for index in [1, 2] {
             world.fresh(index).await;
         }
+        let Some(expected) = expected else {
+            no_such_person(&get(&world, &headers).await);
+            continue;
+        };
         let found = [whose(&world, &headers).await, whose(&world, &headers).await];
         assert!(found.iter().all(|id| *id == people[expected].id), "{org} {from}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_named_by_from_who_is_forgotten_is_replaced_by_no_other() {
+    let world = world_of(Settings::default(), ORG, "grace@example.com", "127.0.0.0/8").await;
+    let headers = [RIGHT[0], ("X-From", "grace@example.com"), RIGHT[2]];
+    world.fresh(0).await;
+    let grace = world.fresh(1).await;
+    assert_eq!(whose(&world, &headers).await, grace.as_str());
+    world.house.refresher.forget(&grace).await.unwrap();
+    no_such_person(&get(&world, &headers).await);
+}
+
+#[tokio::test]
+async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() {
+    let world = world_of(Settings::default(), ORG, "nobody@example.com", "127.0.0.0/8").await;
+    world.fresh(0).await;
+    let right = [RIGHT[0], ("X-From", "nobody@example.com"), RIGHT[2]];
+    listen_here();
+    let refused = async |last: u8, headers: &Headers<'_>| {
+        let client = world.client().local_address(IpAddr::from([127, 0, 0, last])).build().unwrap();
+        let request = client.get(world.door_url("/api/token"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let status = request.send().await.unwrap().status().as_u16();
+        let heard = heard_here().into_iter().filter(|(level, _)| *level == log::Level::Info);
+        (status, heard.map(|(_, text)| text).filter(|text| text.contains("/api/token")).collect::<Vec<_>>())
+    };
+    let wrong = [right[0], right[1], ("X-Api-Phrase", "another phrase")];
+    let cases = [
+        (
+            right.to_vec(),
+            409,
+            "FROM names nobody@example.com, who has not consented here, or is not of ORG_ID",
+        ),
+        (wrong.to_vec(), 400, "X-Api-Phrase is not PASSPHRASE"),
+        (
+            vec![("X-Organization-Id", "x"), ("X-From", "x"), right[2]],
+            400,
+            "X-Organization-Id is not ORG_ID, X-From is not FROM",
+        ),
+        (right[..2].to_vec(), 400, "x-api-phrase is missing"),
+        ([&right[..], &right[..1]].concat(), 400, "x-organization-id is there twice"),
+    ];
+    // Each from an address of its own.
+    for (last, (headers, status, why)) in (1..).zip(cases) {
+        let line = format!("GET /api/token from 127.0.0.{last} was refused: {why}");
+        assert_eq!(refused(last, &headers).await, (status, vec![line]));
+        assert_eq!(refused(last, &headers).await, (status, vec![]), "told again within a minute");
     }
 }
 
