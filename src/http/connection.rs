@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
+use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
@@ -35,6 +37,7 @@ use tokio_rustls::server::TlsStream;
 use crate::http::activity::Activity;
 use crate::http::meter::Metered;
 use crate::http::redirect;
+use crate::http::respond;
 use crate::http::serve::Answer;
 use crate::http::serve::Body;
 use crate::http::serve::Limits;
@@ -75,6 +78,15 @@ enum Opened {
     Left,
 }
 
+/// What is answered on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// Requests.
+    Pages,
+    /// Plain HTTP where TLS is spoken: one redirect, which trusts no host that it is told.
+    Redirect,
+}
+
 /// Who is served, and how busy we are with them.
 struct Guest<W> {
     who: W,
@@ -97,7 +109,7 @@ pub(super) async fn connection(
     let guest = Guest { who: addr, activity };
     let Some(secure) = &door.tls else {
         let (stream, peer) = (guest.metered(stream), Peer { addr, secure: false });
-        return door.http1(stream, guest, true, move |request| service.answer(request, peer)).await;
+        return door.http1(stream, guest, Port::Pages, move |request| service.answer(request, peer)).await;
     };
     let stopping = door.tasks.stopping();
     let opening = timeout(door.limits.handshake, guest.open(stream, &secure.feed));
@@ -113,7 +125,7 @@ pub(super) async fn connection(
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 door.http2(*stream, guest, move |request| service.answer(request, peer)).await;
             } else {
-                door.http1(*stream, guest, true, move |request| service.answer(request, peer)).await;
+                door.http1(*stream, guest, Port::Pages, move |request| service.answer(request, peer)).await;
             }
         }
         Some(Ok(Ok(Opened::Plain(stream)))) => {
@@ -122,7 +134,7 @@ pub(super) async fn connection(
                 let answer = redirect::to_https(&request, &fallback);
                 async move { answer }
             };
-            door.http1(stream, guest, false, redirect).await;
+            door.http1(stream, guest, Port::Redirect, redirect).await;
         }
         Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: left without a word"),
         Some(Ok(Err(error))) => log::debug!("{addr}: no TLS: {error}"),
@@ -148,7 +160,7 @@ pub(super) async fn local_connection<S, F>(
     );
     log::debug!("{who}: connected");
     let guest = Guest { who, activity };
-    door.http1(guest.metered(stream), guest, true, service).await;
+    door.http1(guest.metered(stream), guest, Port::Pages, service).await;
 }
 
 /// A peer that vanished without a word acknowledges nothing. A flow writes too little to fill the system's buffer, which
@@ -182,7 +194,7 @@ impl<W> Guest<W> {
 }
 
 impl Door {
-    async fn http1<T, S, F>(&self, stream: T, guest: Guest<impl Display>, keep_alive: bool, service: S)
+    async fn http1<T, S, F>(&self, stream: T, guest: Guest<impl Display>, port: Port, service: S)
     where
         TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
         S: Fn(Request<Incoming>) -> F,
@@ -197,10 +209,10 @@ impl Door {
             .header_read_timeout(limits.header.max(limits.idle))
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes)
-            .keep_alive(keep_alive)
+            .keep_alive(port == Port::Pages)
             // A peer that has said all it wants may shut its side and still gets its answer.
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), watched(&guest.activity, service));
+            .serve_connection(TokioIo::new(stream), watched(&guest.activity, port, service));
         self.drive(connection, &guest).await;
     }
 
@@ -220,7 +232,7 @@ impl Door {
             .max_send_buf_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS)
-            .serve_connection(TokioIo::new(stream), watched(&guest.activity, service));
+            .serve_connection(TokioIo::new(stream), watched(&guest.activity, Port::Pages, service));
         self.drive(connection, &guest).await;
     }
 
@@ -267,9 +279,17 @@ fn note(who: &impl Display, ended: hyper::Result<()>) {
     }
 }
 
+/// Whether a request says clearly which host it is for: with HTTP/1.1 exactly one `Host` (RFC 9112, 3.2). Where there are
+/// two, a proxy on the way may have taken the other one.
+fn has_clear_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
+}
+
 /// `service`, with every request counted as long as it is worked on.
 fn watched<S, F>(
     activity: &Arc<Activity>,
+    port: Port,
     service: S,
 ) -> impl Service<
     Request<Incoming>,
@@ -290,13 +310,19 @@ where
         // length stands beside the chunks hyper sees to that; not if a proxy has dropped it, or knows no chunks.
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
         // In its own box: hyper keeps this future until the answer is taken, which a hostile peer never does.
-        let reply = Box::pin(service(request));
+        let is_clear = port == Port::Redirect || has_clear_host(&request);
+        let reply = is_clear.then(|| Box::pin(service(request)));
         let activity = Arc::clone(&activity);
         async move {
-            let mut answer = reply.await;
+            let mut answer = match reply {
+                Some(reply) => reply.await,
+                None => {
+                    respond::plain(StatusCode::BAD_REQUEST, "An HTTP/1.1 request names its Host, once.\n")
+                }
+            };
             answer.body_mut().tell(&activity);
             drop(in_flight);
-            if last {
+            if last || !is_clear {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer)

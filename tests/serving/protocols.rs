@@ -103,6 +103,29 @@ async fn a_hostile_host_header_is_not_reflected() {
 }
 
 #[tokio::test]
+async fn a_request_over_http_1_1_names_its_host_once() {
+    let house = House::tls(Limits::default(), echo).await;
+    let config = trusting_in(&[&TLS13], &house.pem, None);
+    for (version, hosts, status) in [
+        ("1.1", "Host: localhost\r\n", 200),
+        ("1.1", "Host: \r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
+        ("1.1", "Host: localhost\r\nhost: evil.example\r\n", 400),
+        ("1.0", "Host: localhost\r\nHost: evil.example\r\n", 400),
+    ] {
+        let mut stream = tls_to(house.addr, "localhost", Arc::clone(&config)).await.unwrap();
+        let reply = ask(&mut stream, &format!("GET / HTTP/{version}\r\n{hosts}\r\n")).await;
+        assert!(reply.starts_with(&format!("HTTP/{version} {status} ")), "{version} {hosts:?}: {reply}");
+        if status == 400 {
+            assert!(reply.contains("connection: close\r\n") || version == "1.0", "{reply}");
+            assert!(!reply.contains("evil"), "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_target_without_a_path_is_sent_to_the_root() {
     let house = House::tls(Limits::default(), echo).await;
     for line in ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1"] {
