@@ -1,13 +1,27 @@
-//! Request bodies, whole, within a size and a time: hyper itself bounds neither.
+//! Request bodies, whole, within a size and a time: hyper itself bounds neither. And bodies that are refused: many
+//! clients read no answer before they have sent everything, and lose one that comes together with a reset.
 
+use std::pin::Pin;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use hyper::Request;
 use hyper::body::Body;
 use hyper::body::Bytes;
+use hyper::body::Incoming;
+use hyper::header;
 
-/// Why a body was not taken. The rest of it stays unread.
+use crate::http::activity::Activity;
+
+/// So much of a refused body is read and thrown away, and nothing of one that announces more.
+const DISCARDED: u64 = 256 * 1024;
+
+/// For no longer than this.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// Longer than the limit, in bytes; the answer is 413.
@@ -21,8 +35,8 @@ pub enum BodyError {
     Broken(String),
 }
 
-/// Reads all of `body`. A body that announces more than `max_bytes` is refused before any of it is read;
-/// one that announces nothing, as soon as it has sent more.
+/// Reads all of `body`. A body that announces more than `max_bytes` is refused before any of it is kept;
+/// one that announces nothing, as soon as it has sent more. The rest of it is thrown away, within bounds.
 ///
 /// # Errors
 /// [`BodyError`], as its variants say. Never holds more than `max_bytes` and one frame.
@@ -33,25 +47,28 @@ where
 {
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |announced| announced > max_bytes) {
+        drain(body).await;
         return Err(BodyError::TooLarge(max_bytes));
     }
     // Most requests have none, and no need of a timer.
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(within, whole(body, max_bytes)).await {
-        Err(_elapsed) => Err(BodyError::TooSlow(within)),
-        Ok(read) => read.map(Bytes::from),
+    let mut body = pin!(body);
+    let read = tokio::time::timeout(within, whole(body.as_mut(), max_bytes)).await;
+    if let Ok(Err(BodyError::TooLarge(_))) = read {
+        drain(body).await;
     }
+    read.unwrap_or(Err(BodyError::TooSlow(within))).map(Bytes::from)
 }
 
 /// Copied together: frames kept as they come cost far more than they hold, if each is a byte long.
-async fn whole<B>(body: B, max_bytes: usize) -> Result<Vec<u8>, BodyError>
+async fn whole<B>(mut body: Pin<&mut B>, max_bytes: usize) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut body, mut whole) = (pin!(body), Vec::new());
+    let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.into().to_string()))?;
         let data = frame.into_data().unwrap_or_default();
@@ -61,4 +78,36 @@ where
         whole.extend_from_slice(&data);
     }
     Ok(whole)
+}
+
+/// Throws away what is left of a refused request's body, within bounds. Of a client that asks first whether to send it
+/// (`Expect`), nothing is asked for.
+pub(super) async fn discard(request: Request<Incoming>) {
+    if !request.headers().contains_key(header::EXPECT) {
+        drain(request.into_body()).await;
+    }
+}
+
+/// The same for a client that has shown no right: while its body comes, its connection is as good as silent.
+pub(super) async fn discard_of_stranger(request: Request<Incoming>) {
+    if !request.body().is_end_stream() {
+        let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
+        discard(request).await;
+    }
+}
+
+async fn drain<B: Body<Data = Bytes>>(body: B) {
+    if body.is_end_stream() || body.size_hint().lower() > DISCARDED {
+        return;
+    }
+    let all = async {
+        let (mut body, mut left) = (pin!(body), DISCARDED);
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) else { break };
+            left = rest;
+        }
+    };
+    // A body that takes longer is cut off, and the answer may be lost with it.
+    let _ = tokio::time::timeout(DISCARD_TIME, all).await;
 }

@@ -19,6 +19,7 @@ use crate::http::api::Caller;
 use crate::http::api::PREFIX;
 use crate::http::api::Parts;
 use crate::http::auth::Auth;
+use crate::http::body;
 use crate::http::cookies::Cookies;
 use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
@@ -90,18 +91,25 @@ impl Door {
         let path = request.uri().path();
         let inner = self.inner(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
-            return Box::pin(desk.answer(&self.api, &request, peer)).await;
+            let answer = Box::pin(desk.answer(&self.api, &request, peer)).await;
+            Box::pin(body::discard_of_stranger(request)).await;
+            return answer;
         }
         if Dashboard::is_here(inner) {
             let inner = inner.to_owned();
             return Box::pin(self.dashboard.answer(request, &inner, &self.auth, peer)).await;
         }
         if !is_api(inner) {
-            return Box::pin(self.page(&request)).await;
+            let answer = Box::pin(self.page(&request)).await;
+            Box::pin(body::discard_of_stranger(request)).await;
+            return answer;
         }
         let caller = match self.auth.admit(request.headers(), peer.addr.ip()) {
             Ok(key) => Caller::Key(key),
-            Err(why) => return respond::refusal(&why),
+            Err(why) => {
+                Box::pin(body::discard_of_stranger(request)).await;
+                return respond::refusal(&why);
+            }
         };
         if inner != path {
             let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -13,5 +13,6 @@ mod frames;
 mod http1;
 mod http2;
 mod people;
+mod refusals;
 mod siege;
 mod silence;

@@ -90,11 +90,13 @@ impl Dashboard {
 
     async fn taken(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         if !self.origin.is_ours(&request) {
+            body::discard(request).await;
             return Err(self.foreign());
         }
         let kind = one(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            body::discard(request).await;
             let text = "The dashboard takes forms as its own pages send them.";
             return Err(self.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "This is no form", text));
         }

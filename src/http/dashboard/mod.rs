@@ -27,6 +27,7 @@ use crate::http::api::Api;
 use crate::http::api::events::Holder;
 use crate::http::api::last_event;
 use crate::http::auth::Auth;
+use crate::http::body;
 use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::form::Origin;
 use crate::http::dashboard::overview::Calendar;
@@ -101,15 +102,22 @@ impl Dashboard {
     async fn room(&self, request: Request<Incoming>, room: &str, auth: &Auth, peer: Peer) -> Response<Body> {
         let method = asked(request.method());
         match (method, room) {
-            (Some(_), "/sign-in" | "/open") if self.is_overheard => self.overheard(),
+            (Some(_), "/sign-in" | "/open") if self.is_overheard => {
+                body::discard_of_stranger(request).await;
+                self.overheard()
+            }
             (Some(Asked::Look), "/sign-in") => self.way_in(request.uri().query().unwrap_or_default()),
             (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
             (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
             (Some(Asked::Send), "/open") => self.open_link(request).await,
-            (None, _) => respond::wrong_method("GET, HEAD, POST"),
+            (None, _) => {
+                body::discard_of_stranger(request).await;
+                respond::wrong_method("GET, HEAD, POST")
+            }
             (Some(method), room) => {
                 let (part, room) = parted(room);
                 let Some(session) = self.session(method, request.headers(), part, room) else {
+                    body::discard_of_stranger(request).await;
                     return self.no_session(part, room);
                 };
                 match (method, room) {
