@@ -9,6 +9,7 @@ mod keeping;
 mod pace;
 mod pass;
 mod refresher;
+mod report;
 mod revise;
 
 pub use crate::refresh::demand::Came;

@@ -100,19 +100,9 @@ impl Pass {
         if self.stuck {
             return Step::Failed(now + STORE_STEP);
         }
-        let waiting = match self.refresher.waiting().await {
-            Ok(waiting) => waiting,
-            Err(why) => {
-                log::log!(why.level(), "no refresh is sent, the store cannot be read: {why}");
-                return Step::Failed(now + STORE_STEP);
-            }
-        };
-        let admission = {
-            let mut breaker = self.refresher.breaker();
-            if breaker.is_open() && !waiting.due && !breaker.is_untried() {
-                return Step::Done;
-            }
-            breaker.admit(&waiting, now)
+        let (admission, next_to_die) = match self.admit(now).await {
+            Ok(admitted) => admitted,
+            Err(step) => return step,
         };
         let limit = match admission {
             Admission::Go => free.min(parts.pace.handful()),
@@ -120,9 +110,8 @@ impl Pass {
             Admission::Hold(_) => return Step::Held,
         };
         let probe = limit == 1 && admission != Admission::Go;
-        let next_to_die = waiting.next_to_die.filter(|_| admission == Admission::Probe { next_to_die: true });
         let claimed = match next_to_die {
-            Some((person, _)) => {
+            Some(person) => {
                 let taken = self.refresher.claim_probe(&person).await;
                 taken.map(|taken| (taken.into_iter().collect(), Vec::new()))
             }
@@ -158,6 +147,21 @@ impl Pass {
             return Step::Stuck { due_by, until: now + STORE_STEP };
         }
         if found + unreadable.len() < limit { Step::Done } else { Step::More }
+    }
+
+    /// Asks the breaker what may be sent now, and of which person if the probe is a certain one's.
+    async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), Step> {
+        let waiting = self.refresher.waiting().await.map_err(|why| {
+            log::log!(why.level(), "no refresh is sent, the store cannot be read: {why}");
+            Step::Failed(now + STORE_STEP)
+        })?;
+        let mut breaker = self.refresher.breaker();
+        if breaker.is_open() && !waiting.due && !breaker.is_untried() {
+            return Err(Step::Done);
+        }
+        let admission = breaker.admit(&waiting, now);
+        let next_to_die = waiting.next_to_die.filter(|_| admission == Admission::Probe { next_to_die: true });
+        Ok((admission, next_to_die.map(|(person, _)| person)))
     }
 
     /// The probe when nobody is due: none, unless the start may be the remedy for a refused client.

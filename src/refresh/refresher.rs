@@ -7,24 +7,20 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use log::Level;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
 use crate::domain::breaker::SentRefresh;
-use crate::domain::breaker::Turn;
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
-use crate::domain::time::spoken;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::busy::Busy;
@@ -32,6 +28,9 @@ use crate::refresh::busy::BusyList;
 use crate::refresh::gate::Gate;
 use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
+use crate::refresh::report::ToldAgain;
+use crate::refresh::report::level;
+use crate::refresh::report::log_turn;
 use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
 use crate::store::Ask;
@@ -55,9 +54,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(180);
 /// A refresh is not sent when less than this is left of its lease (after a suspend, say).
 const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
 
-/// How often it is logged that refreshes still pause.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
-
 /// Grants looked at to find one that is claimed by nobody.
 const CANDIDATES: u32 = 50;
 
@@ -69,7 +65,7 @@ pub struct Refresher {
     /// The start whose preparations the store did not let finish.
     unprepared: Mutex<Option<Start>>,
     /// When it was last logged that refreshes pause.
-    told_again: Mutex<Option<Instant>>,
+    told_again: ToldAgain,
     set_back: Mutex<SetBack>,
     /// Outcomes that the store has not taken yet.
     pub(super) unkept: AtomicUsize,
@@ -127,7 +123,7 @@ impl Refresher {
             starts,
             gate: Gate::default(),
             unprepared: Mutex::new(None),
-            told_again: Mutex::new(None),
+            told_again: ToldAgain::default(),
             set_back: Mutex::default(),
             unkept: AtomicUsize::new(0),
             busy: BusyList::default(),
@@ -341,7 +337,7 @@ impl Refresher {
         if turn.is_some() {
             self.parts.view.events().breaker_turned();
         }
-        self.tell_turn(turn);
+        log_turn(turn, &self.told_again);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next, mended).await;
         self.keep_breaker().await;
@@ -361,69 +357,6 @@ impl Refresher {
         }
         let census = self.parts.store.census().await;
         census.is_ok_and(|census| census.people.saturating_sub(census.consent_needed) <= 1)
-    }
-
-    /// The one alert for all grants. That the trouble lasts is logged again after ten minutes at the earliest.
-    fn tell_turn(&self, turn: Option<Turn>) {
-        match turn {
-            Some(Turn::Opened { until, cause, again: false }) => {
-                *self.told_again.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-                log::error!("refreshes pause, the next try is at {until}: {cause}");
-            }
-            Some(Turn::Opened { until, cause, again: true }) => {
-                let mut told = self.told_again.lock().unwrap_or_else(PoisonError::into_inner);
-                let lately = told.is_some_and(|at| at.elapsed() < TELL_AGAIN);
-                let level = if lately { Level::Debug } else { Level::Warn };
-                if !lately {
-                    *told = Some(Instant::now());
-                }
-                log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
-            }
-            Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
-            None => {}
-        }
-    }
-
-    /// The one line of a refresh.
-    fn tell(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
-        let (person, last) = (&grant.person, &grant.last);
-        let id = tracking_id.unwrap_or("none");
-        let hash = grant.tokens.access_token.fingerprint();
-        let expires = grant.tokens.expires_at;
-        match last.outcome {
-            Outcome::Renewed | Outcome::Unchanged => {
-                log::log!(
-                    level,
-                    "{person}: {}, expires {expires}, token hash {hash}, tracking id {id}",
-                    last.outcome
-                );
-            }
-            Outcome::ConsentNeeded => log::log!(
-                level,
-                "{person}: consent needed at {}, Webex no longer renews this grant ({}); the access token lives until \
-                 {expires}, token hash {hash}, tracking id {id}",
-                self.parts.webex.consent_url(&grant.person),
-                last.detail
-            ),
-            outcome => log::log!(
-                level,
-                "{person}: {outcome} ({}), failure {} in a row, next try in {}; the access token lives until {expires}, \
-                 token hash {hash}, tracking id {id}",
-                last.detail,
-                grant.failures,
-                spoken(grant.next.due_at.until(now))
-            ),
-        }
-    }
-}
-
-/// How loud a refresh is told. One alert speaks for all: a failure that only repeats the breaker's cause is no news.
-fn level(outcome: Outcome, repeated: bool) -> Level {
-    match outcome {
-        Outcome::Renewed | Outcome::Unchanged => Level::Info,
-        Outcome::ConsentNeeded => Level::Error,
-        _ if repeated => Level::Debug,
-        _ => Level::Warn,
     }
 }
 

@@ -44,25 +44,10 @@ impl Run {
             Kind::Forget => house.forget(person),
             Kind::Renew => house.renew(person, self.dice.coin()),
             Kind::Read => self.readers(house, person),
-            Kind::Outage => {
-                let (until, kind) = self.stage.weather().outage(now);
-                let mut witness = self.stage.witness();
-                witness.trouble_for_all(until);
-                witness.tell(&format!("an outage until {until}: {}", name(&kind)));
-            }
-            Kind::Sickness => {
-                let (until, kind) = self.stage.weather().sickness(person, now);
-                let mut witness = self.stage.witness();
-                witness.sick(person, until);
-                witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
-            }
+            Kind::Outage => self.outage(now),
+            Kind::Sickness => self.sickness(person, now),
             Kind::BadTenant => self.bad_tenant(now),
-            Kind::Incident => {
-                let until = self.stage.weather().incident(now);
-                let mut witness = self.stage.witness();
-                witness.trouble_for_all(until);
-                witness.tell(&format!("Webex calls every refresh token dead until {until}"));
-            }
+            Kind::Incident => self.incident(now),
             Kind::OutageInMargin => self.plan_outage(person, now),
             Kind::StoreTrouble => {
                 let until = self.stage.weather().store_trouble(now);
@@ -97,6 +82,27 @@ impl Run {
             Kind::Restart => return Some(self.stop(house, looping).await),
         }
         None
+    }
+
+    fn outage(&mut self, now: UnixTime) {
+        let (until, kind) = self.stage.weather().outage(now);
+        let mut witness = self.stage.witness();
+        witness.trouble_for_all(until);
+        witness.tell(&format!("an outage until {until}: {}", name(&kind)));
+    }
+
+    fn sickness(&mut self, person: usize, now: UnixTime) {
+        let (until, kind) = self.stage.weather().sickness(person, now);
+        let mut witness = self.stage.witness();
+        witness.sick(person, until);
+        witness.tell(&format!("person {person} is ill until {until}: {}", name(&kind)));
+    }
+
+    fn incident(&mut self, now: UnixTime) {
+        let until = self.stage.weather().incident(now);
+        let mut witness = self.stage.witness();
+        witness.trouble_for_all(until);
+        witness.tell(&format!("Webex calls every refresh token dead until {until}"));
     }
 
     /// Up to a third of all persons belong to a tenant whose refreshes fail, each in a way of its own or all alike.

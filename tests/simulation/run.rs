@@ -152,16 +152,14 @@ impl Run {
                 return self.finish(&house, &*store).await;
             }
             let gap = self.dice.between(SECOND, self.scenario.size.gap).min(self.end.until(now));
-            if let Some((from, until)) = self.planned.filter(|(from, _)| *from <= now + gap) {
-                self.planned = None;
-                if let Some(end) = self.wait(from.until(now), &mut looping).await {
-                    return end;
-                }
-                self.planned_outage(until);
-                continue;
-            }
+            let planned = self.planned.take_if(|(from, _)| *from <= now + gap);
+            let gap = planned.map_or(gap, |(from, _)| from.until(now));
             if let Some(end) = self.wait(gap, &mut looping).await {
                 return end;
+            }
+            if let Some((_, until)) = planned {
+                self.planned_outage(until);
+                continue;
             }
             if self.stage.clock.true_time() < self.end
                 && let Some(end) = self.happen(&house, &mut looping).await

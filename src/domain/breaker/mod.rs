@@ -7,151 +7,49 @@
 //!
 //! While the breaker is open, single refreshes, the probes, find out whether the trouble is over:
 //!
-//! - The first probe follows after a second, later ones after longer pauses, [`MAX_PAUSE`] at most. Only a failed probe
+//! - The first probe follows after a second, later ones after longer pauses, [`outage::MAX_PAUSE`] at most. Only a failed probe
 //!   confirms the trouble and makes it an alert.
 //! - After at most a quarter of the least life left among what is due there is a probe.
-//! - A due grant that has not failed is a probe after [`HEALTHY_PAUSE`] at the latest. So persons whose refreshes fail
+//! - A due grant that has not failed is a probe after [`outage::HEALTHY_PAUSE`] at the latest. So persons whose refreshes fail
 //!   hold up the others for less than a minute.
-//! - A due token inside its survival margin is a probe after [`MIN_PAUSE`], limited by its own retry schedule.
+//! - A due token inside its survival margin is a probe after [`outage::MIN_PAUSE`], limited by its own retry schedule.
 //! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`], once a probe has confirmed it. Then only the
 //!   quarter of the least life left is sooner.
 //!
 //! A grant ends only when its refusal is confirmed: see [`Breaker::record`].
 
+mod cause;
 mod confirm;
+mod outage;
+mod sent_refresh;
 mod set_back;
 mod suspects;
 mod text;
 
-use std::fmt;
 use std::time::Duration;
 
+use crate::domain::breaker::outage::Outage;
+use crate::domain::breaker::outage::PROBE_TIMEOUT;
 use crate::domain::breaker::suspects::Suspects;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Dates;
-use crate::domain::schedule::Policy;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
+pub use crate::domain::breaker::cause::Cause;
+pub use crate::domain::breaker::outage::Waiting;
+pub use crate::domain::breaker::sent_refresh::Role;
+pub use crate::domain::breaker::sent_refresh::SentRefresh;
 pub use crate::domain::breaker::text::CLOSED;
 
 /// After a request to wait without a readable `Retry-After`; Webex's own SDK takes the same (webex-api, "Retry-After").
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-
-/// Pauses before the first, second, … probe; the last one repeats.
-const PAUSES: [Duration; 8] = [
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(120),
-    Duration::from_secs(300),
-    MAX_PAUSE,
-];
-
-/// The longest pause between two probes that Webex did not ask for. Less than ten minutes, so that ten minutes in which
-/// Webex answers contain a probe and leave time for the other grants.
-const MAX_PAUSE: Duration = Duration::from_secs(540);
-
-/// The longest pause before a due grant that has not failed is the probe.
-const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
-
-/// The shortest pause between two probes after the first. Also the pause after a probe whose answer is about its person
-/// only.
-const MIN_PAUSE: Duration = Duration::from_secs(5);
-
-/// After this time without an answer a probe is not waited for any more. Its answer still counts.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// While the breaker is open, readers and operators together cause at most one refresh in this time.
 const ON_DEMAND_PAUSE: Duration = Duration::from_secs(30);
 
 /// While so many grants are refused that none of them may be to blame, no grant ends for this long.
 const MASS_REFUSAL: Duration = Duration::from_secs(86_400);
-
-/// Why the breaker opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// 401, `invalid_client`: the client id or secret is not accepted.
-    ClientRefused,
-    /// 429: Webex asks to wait.
-    Busy,
-    /// Different persons' refreshes failed in a row.
-    ManyFailing,
-    /// Webex called the grants of many persons dead within minutes.
-    ManyRefused,
-}
-
-impl Cause {
-    /// Its word, as it is stored and answered.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::ClientRefused => "client_refused",
-            Self::Busy => "busy",
-            Self::ManyFailing => "many_failing",
-            Self::ManyRefused => "many_refused",
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        [Self::ClientRefused, Self::Busy, Self::ManyFailing, Self::ManyRefused]
-            .into_iter()
-            .find(|cause| cause.word() == word)
-    }
-
-    /// Whether a person's `outcome` only repeats what was logged for all.
-    #[must_use]
-    pub fn explains(self, outcome: Outcome) -> bool {
-        match self {
-            Self::ClientRefused => outcome == Outcome::ClientRefused,
-            Self::Busy => outcome == Outcome::Busy,
-            Self::ManyFailing => outcome == Outcome::Transient,
-            Self::ManyRefused => outcome == Outcome::Refused,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClientRefused => {
-                "Webex refuses the client id or secret; check MY_APP_CLIENT_ID and MY_APP_SECRET_ID and restart"
-            }
-            Self::Busy => "Webex asks to wait",
-            Self::ManyFailing => {
-                "refreshes of several persons failed in a row; Webex or the way to it is in trouble"
-            }
-            Self::ManyRefused => {
-                "Webex refuses the grants of many persons at once; check WEBEX_API_BASE_URL and Webex's status page; \
-                 no person is asked to consent again before another refresh succeeds or a day has passed"
-            }
-        })
-    }
-}
-
-/// The trouble for which the breaker is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Outage {
-    cause: Cause,
-    /// When the breaker opened.
-    since: UnixTime,
-    /// A probe has failed, too, or the evidence is as good as that. Before, nothing is shown or logged.
-    confirmed: bool,
-    /// When it opened, or when the last probe ended.
-    last: UnixTime,
-    /// Probes that failed.
-    failed: u32,
-    /// The last probe was answered about its person only: the next one follows soon.
-    inconclusive: bool,
-    /// The end of the wait that Webex asked for.
-    wait_until: Option<UnixTime>,
-    /// When the probe that is out was sent.
-    probe: Option<UnixTime>,
-}
 
 /// That refreshes pause, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,17 +62,6 @@ pub struct Pause {
     pub until: UnixTime,
     /// A probe is out.
     pub probing: bool,
-}
-
-/// What waits for a refresh while the breaker is open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// Whether anything is due.
-    pub due: bool,
-    /// Whether a grant is due that has not failed.
-    pub healthy: bool,
-    /// Of the due living tokens, the one with the least life left.
-    pub next_to_die: Option<(PersonId, Dates)>,
 }
 
 /// May a refresh be sent now?
@@ -207,43 +94,6 @@ pub enum Turn {
     Closed,
 }
 
-/// Why a refresh was sent, and so what its answer says about all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It was sent while the breaker was closed.
-    Ordinary,
-    /// It was sent to find out whether the trouble is over.
-    Probe,
-    /// It was requested for a grant that had failed before, while the breaker was open. A success closes the breaker; a
-    /// failure says nothing new.
-    Doubtful,
-}
-
-/// What is known about a refresh that was sent, beside its answer.
-#[derive(Clone, Debug)]
-pub struct SentRefresh {
-    /// Whose grant.
-    pub person: PersonId,
-    /// Why it was sent.
-    pub role: Role,
-    /// A reader or an operator waits for it.
-    pub on_demand: bool,
-    /// The outcome of the attempt before.
-    pub previous: Outcome,
-    /// When the attempt before was judged.
-    pub previous_at: UnixTime,
-    /// When Webex first refused the grant, or the client for it, since its last success.
-    pub refused_since: Option<UnixTime>,
-    /// The grant had ended before.
-    pub ended: bool,
-    /// The access token is dead.
-    pub token_dead: bool,
-    /// A refusal is confirmed by another one after this time.
-    pub confirm_after: Duration,
-    /// There is no other living grant.
-    pub only_person: bool,
-}
-
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
@@ -259,55 +109,6 @@ pub struct Breaker {
     doubtful_at: Option<UnixTime>,
     /// A refused client, left by the last run: nothing was asked with the present one yet.
     untried: bool,
-}
-
-impl Outage {
-    fn new(cause: Cause, now: UnixTime) -> Self {
-        Self {
-            cause,
-            since: now,
-            confirmed: false,
-            last: now,
-            failed: 0,
-            inconclusive: false,
-            wait_until: None,
-            probe: None,
-        }
-    }
-
-    /// The wait that Webex asked for, while it lasts and a probe has confirmed it.
-    fn wait(&self, now: UnixTime) -> Option<UnixTime> {
-        self.wait_until.filter(|end| self.confirmed && *end > now)
-    }
-
-    /// When the next probe may be sent, whatever is due.
-    fn own_pause(&self) -> UnixTime {
-        let nth = usize::try_from(self.failed).unwrap_or(usize::MAX);
-        let pause = PAUSES.get(nth).copied().unwrap_or(MAX_PAUSE);
-        self.last + if self.inconclusive { pause.min(MIN_PAUSE) } else { pause }
-    }
-
-    /// When the next probe may be sent, and whether it must be the token with the least life left.
-    fn next_probe(&self, waiting: &Waiting, now: UnixTime) -> (UnixTime, bool) {
-        if let Some(sent) = self.probe {
-            return (sent + PROBE_TIMEOUT, false);
-        }
-        let next_to_die = waiting.next_to_die.as_ref().map(|(_, dates)| dates);
-        let quarter =
-            next_to_die.map(|dates| self.last + (dates.expires_at.since(self.last) / 4).max(MIN_PAUSE));
-        if let Some(end) = self.wait(now) {
-            return (quarter.map_or(end, |quarter| quarter.min(end)), false);
-        }
-        let at_risk = next_to_die.is_some_and(|dates| Policy::is_at_risk(dates, now));
-        let bounds = [
-            quarter,
-            waiting.healthy.then_some(self.last + HEALTHY_PAUSE),
-            at_risk.then_some(self.last + MIN_PAUSE),
-        ];
-        let at = bounds.into_iter().flatten().fold(self.own_pause(), UnixTime::min);
-        // In turn, so that neither kind waits for the other.
-        (at, at_risk && !(waiting.healthy && self.failed % 2 == 1))
-    }
 }
 
 impl Breaker {

@@ -2,7 +2,7 @@
 
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Cause;
-use crate::domain::breaker::Outage;
+use crate::domain::breaker::outage::Outage;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::time::UnixTime;
 

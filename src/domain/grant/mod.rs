@@ -186,6 +186,16 @@ impl Grant {
         }
     }
 
+    /// The same after a failure. Only refusals of the client in a row count: another trouble between them may have been
+    /// all persons'.
+    fn refused_since_after(&self, outcome: Outcome, now: UnixTime) -> Option<UnixTime> {
+        match (self.last.outcome, outcome) {
+            (Outcome::ClientRefused, Outcome::ClientRefused) => self.first_refusal(now),
+            (_, Outcome::ClientRefused) => Some(now),
+            _ => self.refused_since,
+        }
+    }
+
     /// When it was first refused, if it is refused now. One from the future is of a clock that was set back since.
     fn first_refusal(&self, now: UnixTime) -> Option<UnixTime> {
         self.refused_since.filter(|first| *first <= now).or(Some(now))
@@ -265,11 +275,7 @@ impl Grant {
                 next.next = long.no_later_than(now + Policy::max_retry_delay(&self.dates(), now));
             }
             Verdict::ClientRefused(_) | Verdict::Busy(_) | Verdict::Locked(_) | Verdict::Transient(_) => {
-                if next.last.outcome == Outcome::ClientRefused {
-                    // Of several refusals in a row: another trouble between them may have been all persons'.
-                    let again = self.last.outcome == Outcome::ClientRefused;
-                    next.refused_since = if again { next.first_refusal(now) } else { Some(now) };
-                }
+                next.refused_since = self.refused_since_after(next.last.outcome, now);
                 next.next = Policy::after_failure(&self.dates(), next.failures, retry_after, who, now);
             }
         }

@@ -119,9 +119,8 @@ impl Witness {
                 if first && verdict == Verdict::Dead {
                     self.refusals.retain(|(other, at)| *other != person && *at + WINDOW > now);
                     self.refusals.push((person, now));
-                    if self.refusals.len() > 5 {
-                        self.all_refused_since.get_or_insert(now);
-                    }
+                    let many = (self.refusals.len() > 5).then_some(now);
+                    self.all_refused_since = self.all_refused_since.or(many);
                 }
             }
             Verdict::Other => {}

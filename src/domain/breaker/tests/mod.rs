@@ -5,8 +5,14 @@ mod refusals;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::breaker::outage::HEALTHY_PAUSE;
+use crate::domain::breaker::outage::MAX_PAUSE;
+use crate::domain::breaker::outage::MIN_PAUSE;
+use crate::domain::schedule::Dates;
+use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Issued;
+use crate::domain::verdict::Outcome;
 
 pub(super) const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
