@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
@@ -46,8 +49,32 @@ async fn no_secret_reaches_a_log_line_or_a_page() {
         let leak = pages.iter().find(|page| page.says(secret));
         assert!(leak.is_none(), "{secret} is in: {leak:?}");
     }
-    let key = std::fs::read_to_string(daemon.state_dir().join("key")).unwrap_or_default();
-    assert!(key.is_empty() || !log.iter().any(|line| line.contains(key.trim())), "the key is in the log");
+    let key = std::fs::read(daemon.state_dir().join("key")).unwrap();
+    assert_eq!(key.len(), 32, "the file is the key");
+    for shape in shapes(&key) {
+        let leak = log.iter().find(|line| line.to_lowercase().contains(&shape.to_lowercase()));
+        assert!(leak.is_none(), "the key is in: {leak:?}");
+    }
+}
+
+/// Bytes as programs print them.
+fn shapes(bytes: &[u8]) -> Vec<String> {
+    let hex =
+        |separator: &str| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator);
+    let numbers = bytes.iter().map(u8::to_string).collect::<Vec<_>>();
+    vec![
+        hex(""),
+        hex(" "),
+        hex(":"),
+        hex(", "),
+        numbers.join(", "),
+        numbers.join(","),
+        STANDARD_NO_PAD.encode(bytes),
+        URL_SAFE_NO_PAD.encode(bytes),
+        String::from_utf8_lossy(bytes).into_owned(),
+        format!("{:?}", String::from_utf8_lossy(bytes)).trim_matches('"').to_owned(),
+        bytes.escape_ascii().to_string(),
+    ]
 }
 
 #[tokio::test]

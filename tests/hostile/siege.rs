@@ -37,7 +37,7 @@ const MOST_MEMORY: u64 = 192;
 
 /// A daemon with one grant and one key, and nobody else.
 pub(super) struct Siege {
-    _sim: Sim,
+    pub(super) sim: Sim,
     pub(super) daemon: Daemon,
     /// With all rights.
     pub(super) key: String,
@@ -78,7 +78,7 @@ impl Siege {
         let sim = sim().await;
         let daemon = Daemon::start_after(&sim, &[], setup).await;
         assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
-        let mut siege = Self { _sim: sim, daemon, key: String::new(), files: 0 };
+        let mut siege = Self { sim, daemon, key: String::new(), files: 0 };
         let made =
             siege.control("POST", "/keys", r#"{"name":"honest","can":["read","refresh","admin"]}"#).await;
         let made: Value = serde_json::from_str(made.split_once("\r\n\r\n").unwrap().1).unwrap();
