@@ -129,9 +129,9 @@ pub(super) async fn connection(
             }
         }
         Some(Ok(Ok(Opened::Plain(stream)))) => {
-            let fallback = secure.authority.clone();
+            let registered = secure.authority.clone();
             let redirect = move |request| {
-                let answer = redirect::to_https(&request, &fallback);
+                let answer = redirect::to_https(&request, &registered);
                 async move { answer }
             };
             door.http1(stream, guest, Port::Redirect, redirect).await;

@@ -1,4 +1,4 @@
-//! Plain HTTP on the TLS port: the way to https, and nothing of what was asked in the answer's text.
+//! Plain HTTP on the TLS port: the way to https. The answer's text repeats nothing of the request.
 
 use std::fmt;
 
@@ -17,6 +17,20 @@ use crate::http::serve::Body;
 pub struct Authority(String);
 
 impl Authority {
+    /// The host without its port.
+    fn host(&self) -> &str {
+        match self.0.rfind(':') {
+            Some(colon) if !self.0.ends_with(']') => self.0.get(..colon).unwrap_or_default(),
+            _ => &self.0,
+        }
+    }
+
+    /// Whether requests for this host are meant for a daemon whose redirect URI has the host of `registered`.
+    fn is_served_by(&self, registered: &Self) -> bool {
+        let is = |name: &str| self.host().eq_ignore_ascii_case(name);
+        is(registered.host()) || LOOPBACK.into_iter().any(is)
+    }
+
     /// Takes only what needs no interpretation: no user name, no escapes, no zone, port 1 to 65535.
     /// `None` for anything else.
     #[must_use]
@@ -32,16 +46,20 @@ impl Authority {
     }
 }
 
+/// Names of this machine that the self-signed certificate has beside the redirect URI's host.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
 impl fmt::Display for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-/// 308 (the method and the body are to be sent again) to the same path and query on https. The host is the one
-/// asked for if it can be trusted to be one, else `fallback`.
-pub(super) fn to_https<B>(request: &Request<B>, fallback: &Authority) -> Response<Body> {
-    let authority = asked_host(request).unwrap_or_else(|| fallback.clone());
+/// 308 (the method and the body are to be sent again) to the same path and query on https. The answer names the
+/// `registered` host, or the loopback name that the request was sent to; no other host.
+pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Response<Body> {
+    let asked = asked_host(request).filter(|asked| asked.is_served_by(registered));
+    let authority = asked.unwrap_or_else(|| registered.clone());
     // `OPTIONS *` and `CONNECT` name no path.
     let path = request.uri().path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/'));
     let location = format!("https://{authority}{}", path.unwrap_or("/"));

@@ -123,7 +123,7 @@ pub struct Peer {
 pub struct Secure {
     /// The settings for each new connection.
     pub feed: TlsFeed,
-    /// Where plain HTTP is sent when its `Host` header names no usable host: the registered redirect URI's.
+    /// Where plain HTTP is sent, unless its `Host` header names this host or a loopback name: the redirect URI's.
     pub authority: Authority,
 }
 
