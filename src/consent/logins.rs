@@ -82,12 +82,12 @@ impl Consents {
 
     /// Webex sent the browser back with `error` instead of a code. The login that waits for this ticket learns it,
     /// unless it may go better at once. Nothing else changes: the person may think better of it.
-    pub fn declined(&self, error: &str, state: &Secret, sealed: Option<&str>) {
-        let now = self.clock.now();
-        let ticket = sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(state, now));
-        let Some(login) = ticket.as_ref().and_then(|ticket| ticket.login()) else { return };
+    /// Whether the browser has the ticket.
+    pub fn declined(&self, error: &str, state: &Secret, sealed: Option<&str>) -> bool {
+        let Some(ticket) = self.ticket_of(state, sealed) else { return false };
+        let Some(login) = ticket.login() else { return true };
         let why = match error {
-            "server_error" | "temporarily_unavailable" => return,
+            "server_error" | "temporarily_unavailable" => return true,
             "access_denied" => "the person declined at Webex",
             "invalid_scope" => {
                 "Webex does not know the scopes asked for: MY_APP_SCOPES and the integration must agree"
@@ -95,6 +95,7 @@ impl Consents {
             _ => "Webex ended the consent; the page in the browser says more",
         };
         self.logins.tell(login, LoginState::Failed(why.to_owned()));
+        true
     }
 
     /// How a login is doing; waits up to `wait`, and never longer than 30 s, for its end. `None`: there is none of
@@ -107,7 +108,9 @@ impl Consents {
     pub(super) fn tell(&self, login: &LoginId, finished: &Result<Granted, ConsentError>) {
         let state = match finished {
             Ok(granted) => LoginState::Granted(granted.person.id.clone()),
-            Err(ConsentError::Unreachable { .. } | ConsentError::Crowded) => return,
+            Err(
+                ConsentError::Unreachable { .. } | ConsentError::Busy { .. } | ConsentError::TooMany { .. },
+            ) => return,
             Err(ConsentError::Store(_)) => {
                 LoginState::Failed("the grant could not be kept; the daemon's log says why".to_owned())
             }

@@ -5,6 +5,8 @@
 //! the same key, can finish what this one began.
 
 mod device;
+mod exchange_gate;
+mod finish;
 mod hook;
 mod logins;
 mod redeemed;
@@ -18,11 +20,9 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::domain::grant::Grant;
-use crate::domain::grant::Tokens;
+use crate::domain::exchanges::Hold;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::picture::Picture;
@@ -32,8 +32,6 @@ use crate::domain::ticket::LoginId;
 use crate::domain::ticket::PATIENCE;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Fact;
-use crate::domain::verdict::Issued;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -42,41 +40,31 @@ use crate::tasks::Wake;
 use crate::tokens::LiveView;
 pub use crate::webex::NotAdded;
 use crate::webex::OWN_ACCESSES;
-use crate::webex::Owner;
 pub use crate::webex::Space;
-use crate::webex::Unknown;
 use crate::webex::WIDGET;
 use crate::webex::Webex;
 pub use crate::webex::Widget;
 
 use crate::consent::device::DEVICES;
 pub use crate::consent::device::DeviceLogin;
+use crate::consent::exchange_gate::ExchangeGate;
 pub use crate::consent::hook::Hook;
 pub use crate::consent::hook::Hooked;
 pub use crate::consent::logins::Login;
 pub use crate::consent::logins::LoginState;
 use crate::consent::logins::Logins;
 use crate::consent::redeemed::Redeemed;
+use crate::consent::redeemed::TRIES;
 use crate::consent::space::Guests;
 pub use crate::consent::space::Invitation;
 use crate::consent::takeover::Held;
 pub use crate::consent::takeover::Offered;
 pub use crate::consent::takeover::TakeOverError;
 pub use crate::consent::takeover::Taken;
-
-/// Exchanges under way at once. Each comes from a browser that Webex sent back, so more are no honest crowd.
-const EXCHANGES: usize = 64;
+pub use crate::webex::wire::show as shown;
 
 /// Binds a sealed ticket to its use.
 const PLACE: &str = "ticket";
-
-/// A code is spent by the time Webex is asked whose it is; a hiccup there must not waste the person's consent.
-const ASK_AGAIN: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
-
-/// Nor must a hiccup of the store.
-const KEEP_AGAIN: [Duration; 3] =
-    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// The consents of one integration.
 pub struct Consents {
@@ -88,7 +76,7 @@ pub struct Consents {
     view: Arc<LiveView>,
     wake: Wake,
     redeemed: Redeemed,
-    exchanges: Semaphore,
+    exchanges: ExchangeGate,
     logins: Logins,
     devices: Arc<Semaphore>,
     held: Held,
@@ -168,8 +156,32 @@ pub enum ConsentError {
         /// To quote to Webex.
         tracking_id: Option<String>,
     },
-    /// Too many at once.
-    #[error("too many consents are being finished at this moment")]
+    /// Webex asks to wait. The same link may work after that.
+    #[error("Webex asks to wait for {wait:?}: {why}")]
+    Busy {
+        /// For how long.
+        wait: Duration,
+        /// Fit for people.
+        why: String,
+        /// To quote to Webex.
+        tracking_id: Option<String>,
+    },
+    /// Webex was asked several times and gave no final answer: it is not asked about this code again.
+    #[error("Webex was asked {TRIES} times and gave no answer that counts: {why}")]
+    GivenUp {
+        /// Fit for people.
+        why: String,
+        /// To quote to Webex.
+        tracking_id: Option<String>,
+    },
+    /// Too many codes wait to be exchanged, or were refused. The same link may work later.
+    #[error("too many codes are being exchanged at this moment")]
+    TooMany {
+        /// When it is worth another try.
+        wait: Duration,
+    },
+    /// Too many logins at once.
+    #[error("too many logins wait for their end")]
     Crowded,
     /// The grant could not be kept.
     #[error("{0}")]
@@ -177,6 +189,17 @@ pub enum ConsentError {
     /// The system has no random bytes, or sealing failed.
     #[error("no ticket can be made")]
     NoTicket,
+}
+
+impl From<Hold> for ConsentError {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::Asked(wait) => {
+                Self::Busy { wait, why: "it was not asked again meanwhile".to_owned(), tracking_id: None }
+            }
+            Hold::Crowded(wait) => Self::TooMany { wait },
+        }
+    }
 }
 
 /// How many characters of the state name a ticket: enough to tell a browser's tabs apart.
@@ -195,12 +218,18 @@ impl Consents {
             view: parts.view,
             wake: parts.wake,
             redeemed: Redeemed::default(),
-            exchanges: Semaphore::new(EXCHANGES),
+            exchanges: ExchangeGate::new(None),
             logins: Logins::default(),
             devices: Arc::new(Semaphore::new(DEVICES)),
             held: Held::default(),
             guests: None,
         }
+    }
+
+    /// The same, where refreshes have this rate at most: exchanges that fail stay well below it. `None`: no limit.
+    #[must_use]
+    pub fn beside_refreshes(self, per_second: Option<f64>) -> Self {
+        Self { exchanges: ExchangeGate::new(per_second), ..self }
     }
 
     /// The scopes that are asked for.
@@ -242,124 +271,6 @@ impl Consents {
             sealed: URL_SAFE_NO_PAD.encode(sealed),
             keep: PATIENCE,
         })
-    }
-
-    /// Finishes a consent with what the browser brought back. Must run to its end even if the browser leaves: a code
-    /// works once.
-    ///
-    /// # Errors
-    /// [`ConsentError`] says what stood in the way; nothing is kept then.
-    pub async fn finish(
-        &self,
-        code: Secret,
-        state: Secret,
-        sealed: Option<&str>,
-    ) -> Result<Granted, ConsentError> {
-        let _exchange = self.exchanges.try_acquire().map_err(|_| ConsentError::Crowded)?;
-        let now = self.clock.now();
-        let ticket = sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(&state, now));
-        let ticket = ticket.ok_or(ConsentError::Stale)?;
-        if !self.redeemed.redeem(&state, ticket.deadline(), now) {
-            return Err(ConsentError::Stale);
-        }
-        let finished = self.exchange(&code, &ticket).await;
-        if matches!(finished, Err(ConsentError::Unreachable { .. })) {
-            self.redeemed.give_back(&state, ticket.deadline());
-        }
-        if let Some(login) = ticket.login() {
-            self.tell(login, &finished);
-        }
-        finished
-    }
-
-    fn announce(&self, granted: &Granted) {
-        let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
-        let what = match granted.saved {
-            Saved::New => "consent kept, a new person",
-            Saved::Replaced => "consent kept, in the place of an older one",
-            Saved::Older => "consent put aside, a newer one stays",
-        };
-        log::info!("{person}: {what}, id {id}, expires {until}");
-        let missing: Vec<&str> = self
-            .scopes()
-            .iter()
-            .filter(|scope| !granted.scopes.contains(scope))
-            .map(String::as_str)
-            .collect();
-        if !missing.is_empty() {
-            log::warn!("{person}: asked for but not granted: {}", missing.join(" "));
-        }
-    }
-
-    async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Result<Granted, ConsentError> {
-        let reply = self.webex.exchange(code, ticket.verifier()).await;
-        let tracking_id = reply.tracking_id;
-        let issued = match reply.fact {
-            Fact::Granted(issued) => issued,
-            Fact::Refused { status: 408 | 423 | 429 | 500.., shown: why, .. }
-            | Fact::Unreadable(why)
-            | Fact::Unreachable(why) => {
-                return Err(ConsentError::Unreachable { why, tracking_id });
-            }
-            Fact::Refused { shown: why, .. } => return Err(ConsentError::Refused { why, tracking_id }),
-        };
-        self.keep(issued, reply.sent_at, tracking_id).await
-    }
-
-    /// The code is spent: from here on only a definite no ends it.
-    async fn keep(
-        &self,
-        issued: Issued,
-        sent_at: UnixTime,
-        tracking_id: Option<String>,
-    ) -> Result<Granted, ConsentError> {
-        let owner = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
-            why: format!("people/me: {}", unknown.why),
-            tracking_id: unknown.tracking_id,
-        })?;
-        let Owner { person, picture, .. } = owner;
-        let no_refresh_token =
-            || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
-        let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
-        let expires_at = tokens.expires_at;
-        let lasts_until = tokens.refresh_token_expires_at.unwrap_or(expires_at).max(expires_at);
-        let granted =
-            tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
-        let saved = self.save(person.clone(), tokens, sent_at).await?;
-        let scopes = granted.unwrap_or_else(|| self.scopes().to_vec());
-        let granted =
-            Granted { person, scopes, obtained_at: sent_at, expires_at, lasts_until, picture, saved };
-        self.announce(&granted);
-        Ok(granted)
-    }
-
-    /// The newest grant of a person wins, as the store decides.
-    async fn save(&self, person: Person, tokens: Tokens, sent_at: UnixTime) -> Result<Saved, StoreError> {
-        let id = person.id.clone();
-        let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
-        let mut saved = self.store.save_consent(grant.clone()).await;
-        for pause in KEEP_AGAIN {
-            let Err(why) = &saved else { break };
-            log::log!(why.level(), "{id}: the consent cannot be kept yet: {why}");
-            sleep(pause).await;
-            saved = self.store.save_consent(grant.clone()).await;
-        }
-        // What changed nothing is no news: a claim of the person's that waits is given up for it.
-        if let Ok(Saved::New | Saved::Replaced) = saved {
-            self.view.publish(&id);
-        }
-        self.wake.nudge();
-        saved
-    }
-
-    async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
-        for pause in ASK_AGAIN {
-            match self.webex.me(access_token).await {
-                Err(unknown) if unknown.transient => sleep(pause).await,
-                answer => return answer,
-            }
-        }
-        self.webex.me(access_token).await
     }
 
     fn open(&self, sealed: &str) -> Option<Ticket> {

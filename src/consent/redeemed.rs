@@ -1,34 +1,182 @@
-//! States that were used, until their tickets end by themselves.
+//! States that came back from Webex, and what came of them, until their tickets end by themselves.
+//!
+//! Browsers bring one state back more than once: by a reload, by a double redirect, after a connection that broke. Its
+//! code works once, so all but the first are told what came of the first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use tokio::sync::watch;
+
+use crate::consent::ConsentError;
+use crate::consent::Granted;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
 /// Only states of tickets that open get here, so this many within a ticket's life are no honest crowd.
 const MOST: usize = 20_000;
 
-/// Remembers which states were redeemed, with the deadlines of their tickets, soonest first. In memory: after a restart,
-/// and when there were too many, Webex itself still refuses a used code.
+/// Ends that are remembered with all that a page tells of them: some kilobytes each.
+const MOST_ENDS: usize = 2_000;
+
+/// Webex is asked about one state at most so often.
+pub(super) const TRIES: u32 = 3;
+
+/// What came of a state.
+type End = Arc<Result<Granted, ConsentError>>;
+
+/// A ticket's deadline, soonest first, and its state.
+type Key = (UnixTime, String);
+
+/// The states of this process. In memory: after a restart, and when there were too many, Webex itself still refuses a
+/// used code.
 #[derive(Debug, Default)]
-pub(super) struct Redeemed(Mutex<BTreeSet<(UnixTime, String)>>);
+pub(super) struct Redeemed(Mutex<States>);
+
+#[derive(Debug, Default)]
+struct States {
+    all: BTreeMap<Key, State>,
+    /// Those with a whole end, oldest first.
+    ended: VecDeque<Key>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Webex was asked so often, and gave no final answer.
+    Open(u32),
+    /// It is being asked.
+    Running(watch::Receiver<Option<End>>),
+    /// It gave its final answer.
+    Ended(End),
+    /// The same, and nothing else is remembered.
+    Spent,
+}
+
+/// What to do with a state that came back.
+#[derive(Debug)]
+pub(super) enum Shown<'a> {
+    /// Ask Webex.
+    First(Attempt<'a>),
+    /// Another request asks Webex; this one waits for it.
+    Again(Follower),
+    /// It was used, and nothing is known about it any more.
+    Spent,
+}
+
+/// The one request that asks Webex about a state. One that is dropped before its end leaves the state open.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    redeemed: &'a Redeemed,
+    key: Key,
+    tries: u32,
+    tell: watch::Sender<Option<End>>,
+}
+
+/// A request for what another one asks Webex about.
+#[derive(Debug)]
+pub(super) struct Follower(Result<End, watch::Receiver<Option<End>>>);
 
 impl Redeemed {
-    /// True the first time a state is shown, until its deadline.
-    pub(super) fn redeem(&self, state: &Secret, deadline: UnixTime, now: UnixTime) -> bool {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while used.len() >= MOST || used.first().is_some_and(|(ends, _)| *ends < now) {
-            used.pop_first();
-        }
-        used.insert((deadline, state.expose().to_owned()))
+    /// A state that a ticket admits came back.
+    pub(super) fn show(&self, state: &Secret, deadline: UnixTime, now: UnixTime) -> Shown<'_> {
+        let key = (deadline, state.expose().to_owned());
+        let mut states = self.states();
+        states.forget(now);
+        let tries = match states.all.get(&key) {
+            None => 0,
+            Some(State::Open(tries)) => *tries,
+            Some(State::Running(end)) => return Shown::Again(Follower(Err(end.clone()))),
+            Some(State::Ended(end)) => return Shown::Again(Follower(Ok(end.clone()))),
+            Some(State::Spent) => return Shown::Spent,
+        };
+        let (tell, end) = watch::channel(None);
+        states.all.insert(key.clone(), State::Running(end));
+        Shown::First(Attempt { redeemed: self, key, tries, tell })
     }
 
-    /// The exchange did not take place: the state may be shown again.
-    pub(super) fn give_back(&self, state: &Secret, deadline: UnixTime) {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        used.remove(&(deadline, state.expose().to_owned()));
+    fn states(&self) -> MutexGuard<'_, States> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl States {
+    fn forget(&mut self, now: UnixTime) {
+        while self.all.len() >= MOST || self.all.first_key_value().is_some_and(|((ends, _), _)| *ends < now) {
+            self.all.pop_first();
+        }
+    }
+
+    /// A state that was forgotten meanwhile stays forgotten.
+    fn set(&mut self, key: &Key, state: State) {
+        if let Some(entry) = self.all.get_mut(key) {
+            *entry = state;
+        }
+    }
+
+    fn end(&mut self, key: &Key, end: End) {
+        self.set(key, State::Ended(end));
+        self.ended.push_back(key.clone());
+        if self.ended.len() > MOST_ENDS
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.set(&oldest, State::Spent);
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether Webex has been asked too often after this.
+    pub(super) fn is_last(&self) -> bool {
+        self.tries + 1 >= TRIES
+    }
+
+    /// Webex was not asked.
+    pub(super) fn put_back(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
+        self.leave_open(0, end)
+    }
+
+    /// Webex was asked, and gave no final answer.
+    pub(super) fn keep_open(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
+        self.leave_open(1, end)
+    }
+
+    fn leave_open(mut self, asked: u32, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
+        // What is left is the drop's work.
+        self.tries += asked;
+        self.tell.send_replace(Some(Arc::new(end.clone())));
+        end
+    }
+
+    /// Webex gave its final answer.
+    pub(super) fn end(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
+        let shared = Arc::new(end.clone());
+        self.redeemed.states().end(&self.key, shared.clone());
+        self.tell.send_replace(Some(shared));
+        end
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut states = self.redeemed.states();
+        if let Some(state @ State::Running(_)) = states.all.get_mut(&self.key) {
+            *state = State::Open(self.tries);
+        }
+    }
+}
+
+impl Follower {
+    /// What came of the first request; `None` if that broke off.
+    pub(super) async fn end(self) -> Option<Result<Granted, ConsentError>> {
+        let end = match self.0 {
+            Ok(end) => end,
+            Err(mut end) => end.wait_for(Option::is_some).await.ok()?.clone()?,
+        };
+        Some((*end).clone())
     }
 }
 
@@ -38,36 +186,76 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_state_is_redeemed_once_and_given_back_only_on_purpose() {
-        let (redeemed, state, now) = (Redeemed::default(), Secret::new("s".to_owned()), UnixTime(1));
-        let deadline = now + Duration::from_secs(60);
-        assert!(redeemed.redeem(&state, deadline, now));
-        assert!(!redeemed.redeem(&state, deadline, now));
-        redeemed.give_back(&state, deadline);
-        assert!(redeemed.redeem(&state, deadline, now));
+    const NOW: UnixTime = UnixTime(1);
+    const LATE: UnixTime = UnixTime(60_001);
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    fn first<'a>(redeemed: &'a Redeemed, state: &str) -> Attempt<'a> {
+        match redeemed.show(&secret(state), LATE, NOW) {
+            Shown::First(attempt) => attempt,
+            other => panic!("{state}: {other:?}"),
+        }
+    }
+
+    fn stale() -> Result<Granted, ConsentError> {
+        Err(ConsentError::Stale)
+    }
+
+    #[tokio::test]
+    async fn a_state_that_is_shown_again_is_told_what_came_of_it() {
+        let redeemed = Redeemed::default();
+        let attempt = first(&redeemed, "s");
+        let Shown::Again(waiting) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let (told, _) = tokio::join!(waiting.end(), async { attempt.end(stale()) });
+        assert!(matches!(told, Some(Err(ConsentError::Stale))));
+        let Shown::Again(later) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        assert!(matches!(later.end().await, Some(Err(ConsentError::Stale))));
+    }
+
+    #[tokio::test]
+    async fn a_state_is_open_until_webex_was_asked_three_times_and_where_its_request_broke_off() {
+        let redeemed = Redeemed::default();
+        for _ in 0..5 {
+            let _ = first(&redeemed, "s").put_back(stale());
+        }
+        for _ in 1..TRIES {
+            let attempt = first(&redeemed, "s");
+            assert!(!attempt.is_last());
+            let _ = attempt.keep_open(stale());
+        }
+        assert!(first(&redeemed, "s").is_last());
+        let broken = first(&redeemed, "s");
+        let Shown::Again(waiting) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        drop(broken);
+        assert!(waiting.end().await.is_none());
+        assert!(first(&redeemed, "s").is_last());
     }
 
     #[test]
-    fn a_flood_of_states_is_bounded_and_keeps_nobody_out() {
-        let (redeemed, now) = (Redeemed::default(), UnixTime(1));
-        let deadline = now + Duration::from_secs(60);
+    fn a_flood_of_states_is_bounded_and_shuts_no_other_state_out() {
+        let redeemed = Redeemed::default();
         for n in 0..2 * MOST {
-            assert!(redeemed.redeem(&Secret::new(n.to_string()), deadline, now));
+            let _ = first(&redeemed, &n.to_string()).end(stale());
         }
-        assert_eq!(redeemed.0.lock().unwrap().len(), MOST);
-        let honest = Secret::new("honest".to_owned());
-        assert!(redeemed.redeem(&honest, deadline + Duration::from_secs(1), now));
-        assert!(!redeemed.redeem(&honest, deadline + Duration::from_secs(1), now));
+        let states = redeemed.states();
+        assert_eq!((states.all.len(), states.ended.len()), (MOST, MOST_ENDS));
+        let whole = states.all.values().filter(|state| matches!(state, State::Ended(_))).count();
+        assert!(whole <= MOST_ENDS, "{whole}");
+        drop(states);
+        let _ = first(&redeemed, "honest").end(stale());
+        assert!(matches!(redeemed.show(&secret("honest"), LATE, NOW), Shown::Again(_)));
     }
 
     #[test]
     fn a_state_is_forgotten_after_its_ticket_has_ended() {
-        let (redeemed, now) = (Redeemed::default(), UnixTime(1));
-        let deadline = now + Duration::from_secs(60);
-        assert!(redeemed.redeem(&Secret::new("old".to_owned()), deadline, now));
-        let later = deadline + Duration::from_secs(1);
-        assert!(redeemed.redeem(&Secret::new("new".to_owned()), later, later));
-        assert_eq!(redeemed.0.lock().unwrap().len(), 1);
+        let redeemed = Redeemed::default();
+        let _ = first(&redeemed, "old").end(stale());
+        let later = LATE + Duration::from_secs(1);
+        let Shown::First(new) = redeemed.show(&secret("new"), later, later) else { panic!("a new one") };
+        let _ = new.end(stale());
+        assert_eq!(redeemed.states().all.len(), 1);
     }
 }

@@ -2,6 +2,7 @@
 //! on the time takes `now`.
 
 pub mod breaker;
+pub mod exchanges;
 pub mod explain;
 pub mod grant;
 pub mod host;

@@ -128,7 +128,8 @@ impl House {
             view: view.clone(),
             wake: wake.clone(),
         })
-        .with_space(config.space.clone());
+        .with_space(config.space.clone())
+        .beside_refreshes(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
         let refresher = Refresher::new(refresh::Parts {
             webex,
             store: opened.store.clone(),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::key::KeyRecord;
 use crate::domain::secret::Secret;
+use crate::http::log_limit::LogLimit;
 use crate::http::rate_limit::RateLimit;
 use crate::http::refusal::Refusal;
 use crate::keys::Keys;
@@ -24,21 +25,18 @@ const BURST: u32 = 10;
 /// After them, one more for each of these.
 const STEP: Duration = Duration::from_secs(6);
 
-/// Keys that do not let in are told so often.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
-
 /// Checks keys.
 pub(super) struct Auth {
     keys: Arc<Keys>,
     tasks: Tasks,
     wrong: Mutex<RateLimit<IpAddr>>,
     /// When a wrong key at the dashboard is worth a line in the log again.
-    told: Mutex<Told>,
+    told: LogLimit,
 }
 
 impl Auth {
     pub(super) fn new(keys: Arc<Keys>, tasks: Tasks) -> Self {
-        Self { keys, tasks, wrong: Mutex::new(RateLimit::new(BURST, STEP)), told: Mutex::default() }
+        Self { keys, tasks, wrong: Mutex::new(RateLimit::new(BURST, STEP)), told: LogLimit::default() }
     }
 
     /// The record of the key in `headers`.
@@ -64,12 +62,9 @@ impl Auth {
         }
     }
 
-    /// Tells the log of a key that did not let somebody at `from` in, at most once in [`TOLD_EVERY`]. Never the key.
+    /// Logs that a key shown at `from` was refused, at most once a minute. Never the key.
     pub(super) fn tell(&self, from: IpAddr, why: &str) {
-        let now = Instant::now();
-        if let Some(untold) = self.told.lock().unwrap_or_else(PoisonError::into_inner).one_more(now) {
-            let more =
-                if untold > 0 { format!("; {untold} more since the last such line") } else { String::new() };
+        if let Some(more) = self.told.due() {
             log::warn!("dashboard: {} showed a key that {why}{more}", from.to_canonical());
         }
     }
@@ -102,44 +97,12 @@ pub(super) fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// What was not told of keys that let nobody in: a flood of them must not be one of the log.
-#[derive(Default)]
-struct Told {
-    last: Option<Instant>,
-    untold: u64,
-}
-
-impl Told {
-    /// How many were not told before, if this one is to be told.
-    fn one_more(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < TOLD_EVERY) {
-            self.untold = self.untold.saturating_add(1);
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn of_a_flood_of_wrong_keys_one_line_a_minute_is_told_with_the_number_of_the_others() {
-        let mut told = Told::default();
-        assert_eq!(told.one_more(Instant::now()), Some(0));
-        for _ in 0..1000 {
-            assert_eq!(told.one_more(Instant::now()), None);
-        }
-        tokio::time::advance(TOLD_EVERY).await;
-        assert_eq!(told.one_more(Instant::now()), Some(1000));
-        tokio::time::advance(TOLD_EVERY).await;
-        assert_eq!(told.one_more(Instant::now()), Some(0));
     }
 
     #[test]

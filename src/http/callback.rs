@@ -6,7 +6,8 @@ use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 
 /// Parameters that may stand there once only (RFC 6749, 3.1).
-const ONCE: [&str; 6] = ["code", "state", "error", "error_description", "person", "login"];
+const ONCE: [&str; 8] =
+    ["code", "state", "error", "error_description", "trackingId", "trackingID", "person", "login"];
 
 /// The query of the redirect URI, understood. Nothing else of it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +19,14 @@ pub enum Callback {
         /// The login that waits for it.
         login: Option<String>,
     },
-    /// Webex sends the browser back without a code. Its `error_description` is not kept: anybody can make such a link.
+    /// Webex sends the browser back without a code. Every client can make such a link: what it says is for the log.
     Declined {
         /// Webex's word for why.
         error: String,
+        /// More of its words.
+        description: Option<String>,
+        /// Webex's name for the call.
+        tracking_id: Option<String>,
         /// Not promised by Webex.
         state: Option<Secret>,
     },
@@ -44,7 +49,9 @@ impl Callback {
         let mut secret = |name: &str| asked.remove(name).map(Secret::new);
         let (code, state) = (secret("code"), secret("state"));
         if let Some(error) = asked.remove("error") {
-            return Self::Declined { error, state };
+            let description = asked.remove("error_description");
+            let tracking_id = asked.remove("trackingId").or_else(|| asked.remove("trackingID"));
+            return Self::Declined { error, description, tracking_id, state };
         }
         match (code, state) {
             (None, None) => Self::Begin {

@@ -40,14 +40,20 @@ impl Cookies {
     pub fn keep(self, headers: &HeaderMap, name: &str, sealed: &str, keep: Duration) -> Vec<HeaderValue> {
         let begun =
             format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
-        let surplus = self.all(headers).map(|(old, _)| old).skip(MOST - 1).filter(|old| *old != name);
-        let dropped = surplus.take(MOST_DROPPED).filter_map(|old| self.drop(old));
+        // Browsers send the older ones first (RFC 6265, 5.4).
+        let others = || self.all(headers).map(|(old, _)| old).filter(|old| *old != name);
+        let surplus = (others().count() + 1).saturating_sub(MOST);
+        let dropped = others().take(surplus.min(MOST_DROPPED)).filter_map(|old| self.drop(old));
         HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
     }
 
+    /// `Set-Cookie` that takes all tickets back, also those whose consents are finished: a reload would show them again.
+    pub(super) fn drop_all(self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        self.all(headers).take(MOST_DROPPED).filter_map(|(name, _)| self.drop(name)).collect()
+    }
+
     /// `Set-Cookie` that takes a ticket back.
-    #[must_use]
-    pub fn drop(self, name: &str) -> Option<HeaderValue> {
+    fn drop(self, name: &str) -> Option<HeaderValue> {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 
@@ -95,10 +101,12 @@ impl Cookies {
     }
 }
 
-/// Names and values of all cookies, as they came.
+/// Names and values of all cookies, as they came. Other programs on the host set cookies, too, of any bytes: what is no
+/// text is left out, and nothing else with it.
 pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let values = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
 }
 
 #[cfg(test)]
@@ -125,6 +133,31 @@ mod tests {
         let plain =
             Cookies { secure: false }.keep(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
         assert_eq!(plain, ["ticket-aa=sealed; Max-Age=900; Path=/; HttpOnly; SameSite=Lax"]);
+    }
+
+    #[test]
+    fn cookies_of_other_programs_hide_none_of_ours() {
+        let cookies = Cookies { secure: true };
+        for foreign in
+            [&b"city=Z\xc3\xbcrich"[..], b"city=Z\xfcrich", b"\xff", b"a=\x80\x81", b"=", b"", b"x"]
+        {
+            for (before, after) in [(foreign, &b""[..]), (b"", foreign), (foreign, foreign)] {
+                let header = [before, b"; __Host-ticket-aa=first; ", after].concat();
+                let value = HeaderValue::from_bytes(&header).unwrap();
+                let headers = [(header::COOKIE, value)].into_iter().collect();
+                assert_eq!(cookies.find(&headers, "aa"), Some("first"), "{foreign:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_too_many_tickets_the_oldest_go() {
+        let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
+        let set =
+            Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
+        let gone: Vec<_> =
+            set[1..].iter().map(|line| line.to_str().unwrap().split('=').next().unwrap()).collect();
+        assert_eq!(gone, (0..5).map(|n| format!("__Host-ticket-{n}")).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,37 +1,60 @@
 //! `GET /oauth`: begins a consent, and finishes it when Webex sends the browser back.
 
 use hyper::HeaderMap;
+use hyper::Method;
+use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header;
-use hyper::header::HeaderValue;
 
 use crate::consent;
 use crate::consent::ConsentError;
+use crate::consent::shown;
+use crate::domain::exchanges::Network;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
+use crate::http::auth::network;
 use crate::http::callback::Callback;
+use crate::http::consent_pages;
+use crate::http::log_limit::LogLimit;
 use crate::http::pages::GrantedPage;
 use crate::http::policy;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
+use crate::http::serve::Peer;
 use crate::http::space;
 
+/// The lines about consents that came to nothing. Every client can cause them.
+#[derive(Debug, Default)]
+pub(super) struct ConsentLog {
+    not_kept: LogLimit,
+    declined: LogLimit,
+    ended_at_webex: LogLimit,
+    made_up: LogLimit,
+}
+
 impl Door {
-    pub(super) async fn oauth(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
-        match Callback::read(query) {
+    pub(super) async fn oauth(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
+        let headers = request.headers();
+        match Callback::read(request.uri().query().unwrap_or_default()) {
             Callback::Begin { hint, login } => self.begin(hint.as_ref(), login.as_deref(), headers),
-            Callback::Declined { error, state } => {
-                if let Some(state) = state {
+            Callback::Declined { error, description, tracking_id, state } => {
+                let began_here = state.is_some_and(|state| {
                     let sealed = self.cookies.find(headers, &consent::name_of(&state));
-                    self.consents.declined(&error, &state, sealed);
-                }
-                // What Webex wrote beside the error is not shown: anybody can make such a link.
-                respond::webex_refused(&self.frame, &error)
+                    self.consents.declined(&error, &state, sealed)
+                });
+                let said = Said { error: &error, description, tracking_id };
+                self.consent_log.declined(&said, began_here);
+                // What Webex wrote beside the error is not shown: every client can make such a link.
+                consent_pages::webex_refused(&self.frame, &error)
             }
-            Callback::Granted { code, state } => self.finish(code, state, headers).await,
-            Callback::Stale => respond::consent_problem(&self.frame, ConsentError::Stale),
+            Callback::Granted { code, state } if is_only_a_look(request) => self.look(&code, &state, headers),
+            Callback::Granted { code, state } => {
+                self.finish(code, state, headers, Some(network(peer.addr.ip()))).await
+            }
+            Callback::Stale => consent_pages::consent_problem(&self.frame, ConsentError::Stale),
         }
     }
 
@@ -42,7 +65,7 @@ impl Door {
         };
         let begun = match begun {
             Ok(begun) => begun,
-            Err(error) => return respond::consent_problem(&self.frame, error),
+            Err(error) => return consent_pages::consent_problem(&self.frame, error),
         };
         let mut response = respond::redirect(&begun.url);
         for cookie in self.cookies.keep(headers, &begun.name, &begun.sealed, begun.keep) {
@@ -51,16 +74,32 @@ impl Door {
         response
     }
 
+    /// A code is for the person who comes back, not for programs that look at an address beforehand.
+    fn look(&self, _code: &Secret, state: &Secret, headers: &HeaderMap) -> Response<Body> {
+        let sealed = self.cookies.find(headers, &consent::name_of(state));
+        if self.consents.admits(state, sealed) {
+            respond::not_beforehand()
+        } else {
+            consent_pages::consent_problem(&self.frame, ConsentError::Stale)
+        }
+    }
+
     /// Runs beside this handler, which ends when the browser leaves: a code works once, and must not be lost with it.
-    async fn finish(&self, code: Secret, state: Secret, headers: &HeaderMap) -> Response<Body> {
-        let name = consent::name_of(&state);
-        let sealed = self.cookies.find(headers, &name).map(str::to_owned);
-        let (consents, tasks) = (self.consents.clone(), self.tasks.clone());
+    /// The ticket stays with the browser: where it comes back again, it is told what came of the first time.
+    async fn finish(
+        &self,
+        code: Secret,
+        state: Secret,
+        headers: &HeaderMap,
+        network: Network,
+    ) -> Response<Body> {
+        let sealed = self.cookies.find(headers, &consent::name_of(&state)).map(str::to_owned);
+        let (consents, tasks, log) = (self.consents.clone(), self.tasks.clone(), self.consent_log.clone());
         let finish = self.tasks.spawn("consent", async move {
-            let finished = consents.finish(code, state, sealed.as_deref()).await;
+            let finished = consents.finish(code, state, sealed.as_deref(), network).await;
             match &finished {
                 Ok(granted) => space::follow_up(&tasks, consents, granted.person.id.clone()),
-                Err(error) => tell(error),
+                Err(error) => log.not_kept(error),
             }
             finished
         });
@@ -68,8 +107,7 @@ impl Door {
             log::error!("a consent broke off: {broken}");
             Err(ConsentError::NoTicket)
         });
-        let again = matches!(finished, Err(ConsentError::Unreachable { .. } | ConsentError::Crowded));
-        let mut response = match finished {
+        match finished {
             Ok(granted) => {
                 let invitation = self.consents.invite(&granted);
                 let space = invitation.as_ref().and_then(|it| self.space_at(it.part.expose()));
@@ -79,16 +117,8 @@ impl Door {
                 }
                 response
             }
-            Err(error) => respond::consent_problem(&self.frame, error),
-        };
-        // A page that may be reloaded needs its ticket.
-        if let Some(cookie) = self.cookies.drop(&name).filter(|_| !again) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
+            Err(error) => consent_pages::consent_problem(&self.frame, error),
         }
-        if again {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
-        }
-        response
     }
 
     fn granted(&self, granted: &consent::Granted, space: Option<&str>) -> Response<Body> {
@@ -101,16 +131,68 @@ impl Door {
     }
 }
 
-fn tell(error: &ConsentError) {
-    match error {
-        ConsentError::Refused { tracking_id, .. } | ConsentError::Unreachable { tracking_id, .. } => {
-            log::warn!(
-                "a consent was not kept: {error}, tracking id {}",
-                tracking_id.as_deref().unwrap_or("none")
-            );
+/// Whether no person sees the answer: programs look at addresses by HEAD, and browsers ask before the person does.
+fn is_only_a_look<B>(request: &Request<B>) -> bool {
+    let purposes = ["sec-purpose", "purpose", "x-moz", "x-purpose"].into_iter();
+    let mut values = purposes.flat_map(|name| request.headers().get_all(name));
+    let ahead = |word: &str| {
+        word.trim().eq_ignore_ascii_case("prefetch") || word.trim().eq_ignore_ascii_case("preview")
+    };
+    request.method() == Method::HEAD
+        || values.any(|value| value.to_str().is_ok_and(|text| text.split([';', ',']).any(ahead)))
+}
+
+/// What the browser came with. Webex sent it, or a client made the link.
+struct Said<'a> {
+    error: &'a str,
+    description: Option<String>,
+    tracking_id: Option<String>,
+}
+
+impl ConsentLog {
+    fn not_kept(&self, error: &ConsentError) {
+        let (ConsentError::Refused { tracking_id, .. }
+        | ConsentError::Unreachable { tracking_id, .. }
+        | ConsentError::Busy { tracking_id, .. }
+        | ConsentError::GivenUp { tracking_id, .. }) = error
+        else {
+            return self.not_asked(error);
+        };
+        if let Some(more) = self.not_kept.due() {
+            let tracking_id = tracking_id.as_deref().unwrap_or("none");
+            log::warn!("a consent was not kept: {error}, tracking id {tracking_id}{more}");
         }
-        // Anybody can make such a link, again and again.
-        ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
-        _ => log::warn!("a consent was not kept: {error}"),
+    }
+
+    fn not_asked(&self, error: &ConsentError) {
+        match error {
+            // Every client can make such a link, again and again.
+            ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
+            _ => {
+                if let Some(more) = self.not_kept.due() {
+                    log::warn!("a consent was not kept: {error}{more}");
+                }
+            }
+        }
+    }
+
+    fn declined(&self, said: &Said<'_>, began_here: bool) {
+        let error = shown(said.error);
+        let description = said.description.as_deref().map_or_else(|| "none".to_owned(), shown);
+        let tracking_id = said.tracking_id.as_deref().map_or_else(|| "none".to_owned(), shown);
+        let all = format!("error {error:?}, description {description:?}, tracking id {tracking_id}");
+        if !began_here {
+            if let Some(more) = self.made_up.due() {
+                log::warn!(
+                    "a browser without a consent in progress came with an error of Webex: {all}{more}"
+                );
+            }
+        } else if said.error == "access_denied" {
+            if let Some(more) = self.declined.due() {
+                log::info!("a person declined at Webex: {all}{more}");
+            }
+        } else if let Some(more) = self.ended_at_webex.due() {
+            log::warn!("Webex ended a consent: {all}{more}");
+        }
     }
 }

@@ -87,8 +87,15 @@ impl Refusal {
             ConsentError::Unreachable { .. } => {
                 Self::WebexUnavailable { why: format!("{why}."), retry_after: WEBEX_RETRY }
             }
-            ConsentError::Refused { .. } => Self::WebexRefused(format!("{why}.")),
-            ConsentError::Crowded => Self::Crowded("Too many logins wait for their end."),
+            ConsentError::Busy { wait, .. } => {
+                Self::WebexUnavailable { why: format!("{why}."), retry_after: wait }
+            }
+            ConsentError::Refused { .. } | ConsentError::GivenUp { .. } => {
+                Self::WebexRefused(format!("{why}."))
+            }
+            ConsentError::Crowded | ConsentError::TooMany { .. } => {
+                Self::Crowded("Too many logins wait for their end.")
+            }
             ConsentError::Store(why) => Self::store(&why),
             ConsentError::Stale | ConsentError::NoTicket => {
                 log::error!("a login cannot begin: {why}");

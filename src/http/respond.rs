@@ -12,18 +12,15 @@ use hyper::header::HeaderValue;
 use serde::Serialize;
 
 use crate::api_types;
-use crate::consent::ConsentError;
 use crate::http::body::BodyError;
 use crate::http::pages::Asset;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
 use crate::http::pages::ProblemPage;
-use crate::http::pages::problem;
 use crate::http::policy;
 use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 use crate::http::token_service::NoRecord;
-use crate::refresh::NoToken;
 
 /// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
 static ALWAYS: [(HeaderName, HeaderValue); 4] = [
@@ -112,7 +109,7 @@ pub(super) fn asset(asset: &'static Asset) -> Response<Body> {
 
 pub(super) fn not_allowed() -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.\n");
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }
 
@@ -336,47 +333,18 @@ fn seconds(span: Duration) -> HeaderValue {
     HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX))
 }
 
-/// What a failed consent looks like.
-pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Body> {
-    let (status, told) = match error {
-        ConsentError::Stale => (StatusCode::BAD_REQUEST, problem::STALE),
-        ConsentError::Refused { tracking_id, .. } => {
-            (StatusCode::BAD_GATEWAY, problem::REFUSED.traced(tracking_id))
-        }
-        ConsentError::Unreachable { tracking_id, .. } => {
-            (StatusCode::BAD_GATEWAY, problem::UNREACHABLE.traced(tracking_id))
-        }
-        ConsentError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, problem::CROWDED),
-        ConsentError::Store(_) | ConsentError::NoTicket => {
-            (StatusCode::INTERNAL_SERVER_ERROR, problem::NOT_KEPT)
-        }
-    };
-    problem(frame, status, &told)
+/// To a look at an address that only a person's own visit may use. Browsers drop what they asked for beforehand then.
+pub(super) fn not_beforehand() -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Nothing is done beforehand here.\n");
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("sec-purpose, purpose"));
+    response
 }
 
-/// Why the space is not shown to somebody who may see it.
-pub(super) fn no_space(frame: &Frame, why: &NoToken) -> Response<Body> {
-    let (status, told) = match why {
-        NoToken::UnknownPerson => (StatusCode::FORBIDDEN, problem::NO_VISIT),
-        NoToken::ConsentNeeded(_) => (StatusCode::CONFLICT, problem::ENDED_AT_WEBEX),
-        NoToken::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, problem::NO_TOKEN),
-        NoToken::Store(why) => {
-            log::error!("the space cannot be shown: {why}");
-            (StatusCode::INTERNAL_SERVER_ERROR, problem::NO_STORE)
-        }
-    };
-    problem(frame, status, &told)
-}
-
-/// What it looks like when Webex sends the browser back without a code.
-pub(super) fn webex_refused(frame: &Frame, error: &str) -> Response<Body> {
-    let (status, told) = match error {
-        "access_denied" => (StatusCode::FORBIDDEN, problem::DECLINED),
-        "invalid_scope" => (StatusCode::BAD_REQUEST, problem::WRONG_SCOPES),
-        "server_error" => (StatusCode::BAD_GATEWAY, problem::WEBEX_BROKEN),
-        _ => (StatusCode::BAD_REQUEST, problem::ENDED),
-    };
-    problem(frame, status, &told)
+/// To `OPTIONS`: what is answered here. Load balancers ask so whether the service is there.
+pub(super) fn options() -> Response<Body> {
+    let mut response = nothing();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::http::cookies::Cookies;
 use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
 use crate::http::log_path::without_random_parts;
+use crate::http::oauth::ConsentLog;
 use crate::http::pages;
 use crate::http::pages::Frame;
 use crate::http::pages::Home;
@@ -45,6 +46,7 @@ pub struct Door {
     pub(super) frame: Frame,
     /// Plain HTTP beyond this machine: others may listen.
     pub(super) is_overheard: bool,
+    pub(super) consent_log: Arc<ConsentLog>,
     health: Health,
     api: Api,
     auth: Auth,
@@ -70,6 +72,7 @@ impl Door {
             cookies,
             frame,
             is_overheard,
+            consent_log: Arc::default(),
             health: health.clone(),
             auth: Auth::new(keys.clone(), tasks.clone()),
             desk: None,
@@ -100,7 +103,7 @@ impl Door {
             return Box::pin(self.dashboard.answer(request, &inner, &self.auth, peer)).await;
         }
         if !is_api(inner) {
-            let answer = Box::pin(self.page(&request)).await;
+            let answer = Box::pin(self.page(&request, peer)).await;
             Box::pin(body::discard_of_stranger(request)).await;
             return answer;
         }
@@ -125,10 +128,12 @@ impl Door {
         path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path)
     }
 
-    async fn page(&self, request: &Request<Incoming>) -> Response<Body> {
+    async fn page(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = if head || request.method() == Method::GET {
-            self.get(request).await
+            self.get(request, peer).await
+        } else if request.method() == Method::OPTIONS {
+            respond::options()
         } else {
             match space::part_of(self.inner(request.uri().path())) {
                 Some(part) if request.method() == Method::POST => self.leave(part, request.headers()),
@@ -140,10 +145,10 @@ impl Door {
         if head { respond::head_of(response) } else { response }
     }
 
-    async fn get(&self, request: &Request<Incoming>) -> Response<Body> {
+    async fn get(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
         match self.inner(request.uri().path()) {
             "/" => self.home(),
-            "/oauth" => self.oauth(request.uri().query().unwrap_or_default(), request.headers()).await,
+            "/oauth" => self.oauth(request, peer).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
             path => match (space::part_of(path), pages::asset(path).or_else(|| dashboard::asset(path))) {

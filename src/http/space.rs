@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::consent::Consents;
 use crate::domain::person::PersonId;
+use crate::http::consent_pages;
 use crate::http::pages::SpacePage;
 use crate::http::pages::problem;
 use crate::http::policy;
@@ -55,7 +56,7 @@ impl Door {
             return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT);
         }
         let mut response = respond::problem(&self.frame, StatusCode::OK, &problem::LEFT);
-        if let Some(cookie) = self.cookies.leave(&here) {
+        for cookie in self.cookies.leave(&here).into_iter().chain(self.cookies.drop_all(headers)) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
@@ -73,7 +74,7 @@ impl Door {
         let person = match person {
             Ok(Some(person)) => person,
             Ok(None) => return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT),
-            Err(why) => return respond::no_space(&self.frame, &NoToken::Store(why)),
+            Err(why) => return consent_pages::no_space(&self.frame, &NoToken::Store(why)),
         };
         // First of all the person must be in it: the widget looks at once.
         let added = timeout(BOT_WAIT, self.consents.add_to_space(&person)).await;
@@ -84,7 +85,7 @@ impl Door {
         };
         let given = match self.refresher().token(&person, MIN_TTL).await {
             Ok(given) => given,
-            Err(why) => return respond::no_space(&self.frame, &why),
+            Err(why) => return consent_pages::no_space(&self.frame, &why),
         };
         let widget = self.consents.widget();
         let token = given.grant.tokens.access_token.expose();

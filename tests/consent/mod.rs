@@ -1,10 +1,12 @@
 //! A consent from outside: the real daemon, a simulated Webex, and visitors without a browser.
 
 mod addresses;
+mod again;
 mod begin;
 mod finish;
 mod granted;
 mod leaving;
+mod logged;
 mod pages;
 mod secrets;
 mod space;
@@ -38,4 +40,5 @@ pub(super) fn page(answered: &Answered, status: u16, heading: &str) {
 pub(super) const GRANTED: &str = "Access Granted";
 pub(super) const STALE: &str = "This link is no longer good";
 pub(super) const REFUSED: &str = "Webex did not accept it";
+pub(super) const BUSY: &str = "Webex asks to wait";
 pub(super) const UNREACHABLE: &str = "Webex cannot be reached";

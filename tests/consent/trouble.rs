@@ -6,6 +6,7 @@ use webex_sim::Sim;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
+use super::BUSY;
 use super::GRANTED;
 use super::REFUSED;
 use super::UNREACHABLE;
@@ -39,6 +40,7 @@ fn raw(body: &str) -> FaultKind {
 async fn a_no_of_webex_to_a_code_ends_the_consent() {
     let sim = sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let mut ids = Vec::new();
     for kind in [
         FaultKind::Client401,
         FaultKind::TokenLimit,
@@ -52,12 +54,15 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 502, REFUSED);
         let id = tracking_id(&answered).unwrap_or_else(|| panic!("{kind:?}: no tracking id"));
-        daemon.wait_for_line("a consent was not kept: Webex did not accept it: ").await;
-        daemon.wait_for_line(&format!("tracking id {id}")).await;
         assert!(daemon.kept().is_empty(), "{kind:?}");
-        assert!(visitor.cookie_names().is_empty(), "{kind:?}: the ticket is of no more use");
+        ids.push(id.to_owned());
         sim.with(|webex| webex.clear_faults());
     }
+    // The first is told at once, the others are counted in the next minute's line.
+    let first = daemon.wait_for_line("a consent was not kept: Webex did not accept it: ").await;
+    assert!(first.contains(&format!("tracking id {}", ids[0])), "{first}");
+    let told = daemon.log().iter().filter(|line| line.contains("a consent was not kept")).count();
+    assert_eq!(told, 1, "{:?}", daemon.log());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
 }
 
@@ -83,8 +88,6 @@ async fn trouble_at_webex_costs_nobody_a_consent() {
         html(502),
         html(503),
         json(408),
-        FaultKind::TooMany429 { retry_after: Some("1".to_owned()) },
-        FaultKind::Locked423 { retry_after: None },
         FaultKind::OkHtml,
         FaultKind::OkEmpty,
         FaultKind::OkNoToken,
@@ -95,6 +98,28 @@ async fn trouble_at_webex_costs_nobody_a_consent() {
     survives(&daemon, &sim, &visitor, FaultKind::ResetBefore, false).await;
     survives(&daemon, &sim, &visitor, FaultKind::OkHuge(2 * 1024 * 1024), false).await;
     assert_eq!(daemon.kept().len(), 1);
+}
+
+/// Webex's own word for how long counts, for every code that is not exchanged yet.
+#[tokio::test]
+async fn a_webex_that_asks_to_wait_is_told_as_such_and_costs_no_person_a_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
+    let back = visitor.come_back(&daemon, 0).await;
+    let answered = visitor.get(back.clone()).await;
+    page(&answered, 503, BUSY);
+    assert_eq!(answered.header("retry-after"), Some("2"));
+    assert!(tracking_id(&answered).is_some(), "{}", answered.body);
+    let other = Visitor::new();
+    let theirs = other.come_back(&daemon, 1).await;
+    page(&other.get(theirs).await, 503, BUSY);
+    let again = visitor.get(back.clone()).await;
+    page(&again, 503, BUSY);
+    assert!(again.header("retry-after").is_some_and(|wait| ["1", "2"].contains(&wait)), "{again:?}");
+    assert_eq!(counters(&sim).calls.access_token, 1);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    page(&visitor.get(back).await, 200, GRANTED);
 }
 
 #[tokio::test]

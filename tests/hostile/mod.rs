@@ -8,6 +8,7 @@
 //! `cargo test --test main hostile -- --nocapture`.
 
 mod client;
+mod codes;
 mod files;
 mod frames;
 mod http1;

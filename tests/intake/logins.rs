@@ -27,7 +27,7 @@ fn open(world: &World, url: &str) -> Begun {
 
 async fn accept(world: &World, begun: &Begun, person: usize) -> Result<(), ConsentError> {
     let back = world.browse(&begun.url, Consent::AcceptAs(person));
-    world.consents.finish(back("code"), back("state"), Some(&begun.sealed)).await.map(|_| ())
+    world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.map(|_| ())
 }
 
 async fn state(world: &World, id: &str) -> LoginState {
@@ -135,12 +135,76 @@ async fn a_refusal_is_told_and_trouble_that_may_pass_is_not() {
     let back = world.browse(&begun.url, Consent::AcceptAs(0));
     let kind = FaultKind::Unavailable { status: 503, html: false };
     world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
-    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed));
+    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
     assert!(matches!(finish().await, Err(ConsentError::Unreachable { .. })));
     assert_eq!(state(&world, &login.id).await, LoginState::Pending, "the page may be reloaded");
     let kind = FaultKind::Client401;
     world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
     assert!(matches!(finish().await, Err(ConsentError::Refused { .. })));
     assert!(failed(&state(&world, &login.id).await).contains("HTTP 401"));
-    assert!(matches!(finish().await, Err(ConsentError::Stale)));
+    let calls = world.model().counters().calls.access_token;
+    assert!(matches!(finish().await, Err(ConsentError::Refused { .. })), "what came of it stays");
+    assert_eq!(world.model().counters().calls.access_token, calls, "and Webex is not asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn webex_is_asked_about_one_code_three_times_at_most() {
+    for kind in [
+        FaultKind::Unavailable { status: 503, html: false },
+        FaultKind::TooMany429 { retry_after: Some("7".to_owned()) },
+        FaultKind::Locked423 { retry_after: None },
+        FaultKind::ResetBefore,
+    ] {
+        let world = World::new(Settings::default());
+        let begun = world.consents.begin(None).unwrap();
+        let back = world.browse(&begun.url, Consent::AcceptAs(0));
+        world.model().fault(Fault {
+            on: Endpoint::AccessToken,
+            person: None,
+            times: None,
+            kind: kind.clone(),
+        });
+        let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
+        for last in [false, false, true] {
+            let finished = finish().await;
+            let given_up = matches!(finished, Err(ConsentError::GivenUp { .. }));
+            assert_eq!(given_up, last, "{kind:?}: {finished:?}");
+            sleep(60 * SECOND).await;
+        }
+        world.model().clear_faults();
+        assert!(matches!(finish().await, Err(ConsentError::GivenUp { .. })), "{kind:?}");
+        assert_eq!(world.model().counters().calls.access_token, 3, "{kind:?}");
+        assert!(accept(&world, &world.consents.begin(None).unwrap(), 0).await.is_ok(), "{kind:?}");
+    }
+}
+
+/// No code is sent to Webex meanwhile, and refreshes know nothing of it.
+#[tokio::test(start_paused = true)]
+async fn what_webex_asks_for_at_an_exchange_is_obeyed_by_exchanges_alone() {
+    for (retry_after, seconds) in [(Some("90"), 90), (None, 30), (Some("0"), 1), (Some("9999999"), 6 * 3600)]
+    {
+        let retry_after = retry_after.map(str::to_owned);
+        let wait = Duration::from_secs(seconds);
+        asked_to_wait(FaultKind::TooMany429 { retry_after: retry_after.clone() }, wait).await;
+        asked_to_wait(FaultKind::Locked423 { retry_after }, wait).await;
+    }
+}
+
+async fn asked_to_wait(kind: FaultKind, expected: Duration) {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consent(1).await;
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    let told = accept(&world, &world.consents.begin(None).unwrap(), 0).await;
+    assert!(matches!(&told, Err(ConsentError::Busy { wait, .. }) if *wait == expected), "{told:?}");
+    let calls = world.model().counters().calls.access_token;
+    sleep(expected - SECOND / 10).await;
+    let another = accept(&world, &world.consents.begin(None).unwrap(), 2).await;
+    assert!(matches!(another, Err(ConsentError::Busy { .. })), "{another:?}");
+    assert_eq!(world.model().counters().calls.access_token, calls);
+    let refreshed = world.refresher.clone().unwrap().renew(&world.id(1), true).await;
+    assert!(refreshed.is_ok(), "a refresh waits for exchanges: {refreshed:?}");
+    sleep(SECOND).await;
+    accept(&world, &world.consents.begin(None).unwrap(), 0).await.unwrap();
+    world.stop().await;
 }

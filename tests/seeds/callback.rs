@@ -40,9 +40,12 @@ fn written(callback: &Callback) -> String {
         Callback::Begin { hint, login } => {
             vec![("person", hint.as_ref().map(ToString::to_string)), ("login", login.clone())]
         }
-        Callback::Declined { error, state } => {
-            vec![("error", Some(error.clone())), ("state", state.as_ref().map(text))]
-        }
+        Callback::Declined { error, description, tracking_id, state } => vec![
+            ("error", Some(error.clone())),
+            ("error_description", description.clone()),
+            ("trackingId", tracking_id.clone()),
+            ("state", state.as_ref().map(text)),
+        ],
         Callback::Granted { code, state } => vec![("code", Some(text(code))), ("state", Some(text(state)))],
         Callback::Stale => Vec::new(),
     };

@@ -112,7 +112,7 @@ impl House {
 
     pub(super) fn finish(&self, state: String, sealed: Option<&str>) -> Result<Granted, ConsentError> {
         let code = Secret::new("a code".to_owned());
-        self.runtime.block_on(self.consents.finish(code, Secret::new(state), sealed))
+        self.runtime.block_on(self.consents.finish(code, Secret::new(state), sealed, None))
     }
 
     /// How often Webex was called.

@@ -82,7 +82,7 @@ impl House {
             witness.seen(person).epoch
         };
         sleep(pause).await;
-        let came = self.consents.finish(code.clone(), back("state"), Some(&begun.sealed)).await;
+        let came = self.consents.finish(code.clone(), back("state"), Some(&begun.sealed), None).await;
         self.stage.witness().finished(person, code.expose(), epoch, &came);
         came.is_ok()
     }

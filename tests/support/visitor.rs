@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Visitor {
     http: Client,
-    /// By name and path.
-    cookies: Mutex<BTreeMap<(String, String), String>>,
+    /// Each with its name and path; oldest first, as browsers send them.
+    cookies: Mutex<Vec<((String, String), String)>>,
 }
 
 /// A whole answer.
@@ -64,20 +64,33 @@ impl Visitor {
     }
 
     pub(crate) async fn ask(&self, method: Method, url: Url) -> Answered {
-        self.try_ask(method, url).await.unwrap()
+        self.try_ask(method, url, None).await.unwrap()
+    }
+
+    /// With a header of its own.
+    pub(crate) async fn get_with(&self, url: Url, name: &str, value: &str) -> Answered {
+        self.try_ask(Method::GET, url, Some((name, value))).await.unwrap()
     }
 
     /// The same, where nobody may be there to answer, or go away in mid-answer.
     pub(crate) async fn try_get(&self, url: Url) -> reqwest::Result<Answered> {
-        self.try_ask(Method::GET, url).await
+        self.try_ask(Method::GET, url, None).await
     }
 
-    async fn try_ask(&self, method: Method, url: Url) -> reqwest::Result<Answered> {
+    async fn try_ask(
+        &self,
+        method: Method,
+        url: Url,
+        header: Option<(&str, &str)>,
+    ) -> reqwest::Result<Answered> {
         let ours = url.host_str() == Some("localhost");
         let cookies = self.cookies_at(url.path());
         let mut request = self.http.request(method, url);
         if let Some(cookies) = cookies.filter(|_| ours) {
             request = request.header(COOKIE, cookies);
+        }
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let answer = request.send().await?;
         let answered = Answered {
@@ -109,12 +122,20 @@ impl Visitor {
     }
 
     pub(crate) fn cookie_names(&self) -> Vec<String> {
-        self.cookies.lock().unwrap().keys().map(|(name, _)| name.clone()).collect()
+        self.cookies.lock().unwrap().iter().map(|((name, _), _)| name.clone()).collect()
     }
 
     /// Puts a cookie into the jar that the daemon never set.
     pub(crate) fn plant(&self, name: &str, value: &str) {
-        self.cookies.lock().unwrap().insert((name.to_owned(), "/".to_owned()), value.to_owned());
+        self.put((name.to_owned(), "/".to_owned()), value);
+    }
+
+    fn put(&self, key: (String, String), value: &str) {
+        let mut jar = self.cookies.lock().unwrap();
+        match jar.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, old)) => value.clone_into(old),
+            None => jar.push((key, value.to_owned())),
+        }
     }
 
     fn keep(&self, line: &str) {
@@ -125,11 +146,11 @@ impl Visitor {
         assert!(!name.starts_with("__Host-") || bound, "browsers refuse {line}");
         assert!(!name.starts_with("__Secure-") || attributes.contains(&"Secure"), "browsers refuse {line}");
         let path = attributes.iter().find_map(|attribute| attribute.strip_prefix("Path=")).unwrap();
-        let (mut jar, key) = (self.cookies.lock().unwrap(), (name.to_owned(), path.to_owned()));
+        let key = (name.to_owned(), path.to_owned());
         if attributes.contains(&"Max-Age=0") {
-            jar.remove(&key);
+            self.cookies.lock().unwrap().retain(|(known, _)| *known != key);
         } else {
-            jar.insert(key, value.to_owned());
+            self.put(key, value);
         }
     }
 

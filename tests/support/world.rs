@@ -299,7 +299,7 @@ impl World {
     pub(crate) async fn consent(&self, person: usize) -> Granted {
         let begun = self.consents.begin(None).unwrap();
         let back = self.browse(&begun.url, Consent::AcceptAs(person));
-        self.consents.finish(back("code"), back("state"), Some(&begun.sealed)).await.unwrap()
+        self.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.unwrap()
     }
 
     /// See [`browse`].

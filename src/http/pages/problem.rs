@@ -94,12 +94,11 @@ pub(in crate::http) const NOT_FOUND: Problem = problem(
 pub(in crate::http) const STALE: Problem = problem(
     Tone::Warn,
     "This link is no longer good",
-    "It was used before, took longer than 15 minutes, or was begun in another browser or under another address. Nothing \
-     was changed.",
+    "It is older than 15 minutes, or it was begun in another browser or under another address. Nothing was changed.",
     Ways::Start,
 )
 .then(
-    "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Else start again, and let \
+    "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Otherwise start again, and let \
      your browser keep cookies for this site until you are back from Webex.",
 );
 
@@ -118,6 +117,23 @@ pub(in crate::http) const UNREACHABLE: Problem = problem(
     Ways::Reload,
 )
 .then("Wait a minute, then try again: what Webex gave you is still good. If that does not help, start again later.");
+
+pub(in crate::http) const BUSY: Problem = problem(
+    Tone::Warn,
+    "Webex asks to wait",
+    "You did consent, but Webex has too much to do and asks this service to wait before your consent is finished. Nothing \
+     of yours is lost.",
+    Ways::Reload,
+)
+.then("Wait a minute, then try again. If that does not help, start again later.");
+
+pub(in crate::http) const GIVEN_UP: Problem = problem(
+    Tone::Warn,
+    "Webex cannot be reached",
+    "You did consent, but Webex did not answer this service in several tries. Nothing was changed.",
+    Ways::Start,
+)
+.then("Please start again later.");
 
 pub(in crate::http) const CROWDED: Problem = problem(
     Tone::Warn,
@@ -237,6 +253,8 @@ mod tests {
             STALE,
             REFUSED,
             UNREACHABLE,
+            BUSY,
+            GIVEN_UP,
             CROWDED,
             NOT_KEPT,
             DECLINED,

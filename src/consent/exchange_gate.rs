@@ -1,0 +1,188 @@
+//! Exchanges of codes wait here for their turn. The rules are in [`crate::domain::exchanges`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use crate::domain::exchanges::End;
+use crate::domain::exchanges::Exchanges;
+use crate::domain::exchanges::Hold;
+use crate::domain::exchanges::Network;
+use crate::domain::exchanges::Permit;
+use crate::domain::exchanges::Turn;
+
+/// For how long a browser waits for its turn. With an exchange, which takes at most 40 s, this stays below the time
+/// that the end of the daemon waits for what runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Told as the time of another try after a wait that was too long.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The exchanges of this process.
+#[derive(Debug)]
+pub(super) struct ExchangeGate {
+    since: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    exchanges: Exchanges,
+    waiting: HashMap<u64, Arc<Notify>>,
+}
+
+/// An exchange under way. One that is dropped before its end counts as failed.
+#[derive(Debug)]
+pub(super) struct UnderWay<'a> {
+    gate: &'a ExchangeGate,
+    permit: Option<Permit>,
+}
+
+/// A place in the line. One that is dropped leaves it.
+struct Place<'a> {
+    gate: &'a ExchangeGate,
+    network: Network,
+    number: u64,
+    turn: Arc<Notify>,
+}
+
+impl ExchangeGate {
+    pub(super) fn new(refreshes_per_second: Option<f64>) -> Self {
+        let state = State { exchanges: Exchanges::new(refreshes_per_second), waiting: HashMap::new() };
+        Self { since: Instant::now(), state: Mutex::new(state) }
+    }
+
+    /// Waits for the turn of an exchange from `network`.
+    pub(super) async fn begin(&self, network: Network) -> Result<UnderWay<'_>, Hold> {
+        let deadline = Instant::now() + PATIENCE;
+        let place = self.join(network)?;
+        loop {
+            let wait = match place.look() {
+                Turn::Begin(permit) => return Ok(UnderWay { gate: self, permit: Some(permit) }),
+                Turn::Asked(wait) => return Err(Hold::Asked(wait)),
+                Turn::Wait(wait) => wait,
+            };
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(Hold::Crowded(AGAIN));
+            }
+            let next = now.checked_add(wait).map_or(deadline, |next| next.min(deadline));
+            // An error is the end of the wait.
+            let _ = timeout_at(next, place.turn.notified()).await;
+        }
+    }
+
+    fn join(&self, network: Network) -> Result<Place<'_>, Hold> {
+        let turn = Arc::new(Notify::new());
+        let mut state = self.state();
+        let number = state.exchanges.join(network, self.now())?;
+        state.waiting.insert(number, turn.clone());
+        Ok(Place { gate: self, network, number, turn })
+    }
+
+    fn now(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&self) {
+        for number in self.exchanges.first_in_line() {
+            if let Some(turn) = self.waiting.get(&number) {
+                turn.notify_one();
+            }
+        }
+    }
+}
+
+impl Place<'_> {
+    fn look(&self) -> Turn {
+        self.gate.state().exchanges.turn(self.network, self.number, self.gate.now())
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        state.exchanges.leave(self.network, self.number);
+        state.waiting.remove(&self.number);
+        state.wake();
+    }
+}
+
+impl UnderWay<'_> {
+    /// The exchange has ended.
+    pub(super) fn end(mut self, end: End) {
+        self.give_back(end);
+    }
+
+    fn give_back(&mut self, end: End) {
+        let Some(permit) = self.permit.take() else { return };
+        let mut state = self.gate.state();
+        state.exchanges.end(permit, end, self.gate.now());
+        state.wake();
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.give_back(End::Failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_served_in_turn_and_no_longer_than_the_patience() {
+        let gate = ExchangeGate::new(None);
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            held.push(gate.begin(None).await.unwrap());
+        }
+        let begun = Instant::now();
+        assert!(matches!(gate.begin(None).await, Err(Hold::Crowded(_))));
+        assert_eq!(begun.elapsed(), PATIENCE);
+        let (first, second) = (gate.begin(None), gate.begin(None));
+        let free = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            held.pop().unwrap().end(End::Succeeded);
+            held.pop().unwrap().end(End::Succeeded);
+        };
+        let begun = Instant::now();
+        let (first, second, ()) = tokio::join!(first, second, free);
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        assert!(gate.state().waiting.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_of_webex_ends_every_wait() {
+        let gate = ExchangeGate::new(None);
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            held.push(gate.begin(None).await.unwrap());
+        }
+        let asked = held.pop().unwrap();
+        let wish = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            asked.end(End::AskedToWait(Duration::from_secs(60)));
+        };
+        let (one, two, ()) = tokio::join!(gate.begin(None), gate.begin(None), wish);
+        for waited in [one, two] {
+            assert_eq!(waited.map(|_| ()).unwrap_err(), Hold::Asked(Duration::from_secs(60)));
+        }
+    }
+}

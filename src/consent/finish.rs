@@ -1,0 +1,199 @@
+//! The second half of a consent: a code becomes a kept grant.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::consent::ConsentError;
+use crate::consent::Consents;
+use crate::consent::Granted;
+use crate::consent::redeemed::Shown;
+use crate::domain::exchanges::End;
+use crate::domain::exchanges::Network;
+use crate::domain::exchanges::UNTOLD_WAIT;
+use crate::domain::exchanges::bounded;
+use crate::domain::grant::Grant;
+use crate::domain::grant::Tokens;
+use crate::domain::person::Person;
+use crate::domain::secret::Secret;
+use crate::domain::ticket::Ticket;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Fact;
+use crate::domain::verdict::Issued;
+use crate::store::Saved;
+use crate::store::StoreError;
+use crate::webex::Owner;
+use crate::webex::Unknown;
+
+/// A code is spent by the time Webex is asked whose it is; a hiccup there must not waste the person's consent.
+const ASK_AGAIN: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
+
+/// Nor must a hiccup of the store.
+const KEEP_AGAIN: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+type Finished = Result<Granted, ConsentError>;
+
+impl Consents {
+    /// Finishes a consent with what the browser at `network` brought back. The same state again is told what came of
+    /// it. Must run to its end even if the browser leaves: a code works once.
+    ///
+    /// # Errors
+    /// [`ConsentError`] says what stood in the way; nothing is kept then.
+    pub async fn finish(
+        &self,
+        code: Secret,
+        state: Secret,
+        sealed: Option<&str>,
+        network: Network,
+    ) -> Result<Granted, ConsentError> {
+        let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
+        let attempt = match self.redeemed.show(&state, ticket.deadline(), self.clock.now()) {
+            Shown::First(attempt) => attempt,
+            Shown::Again(first) => return first.end().await.unwrap_or(Err(ConsentError::Stale)),
+            Shown::Spent => return Err(ConsentError::Stale),
+        };
+        let under_way = match self.exchanges.begin(network).await {
+            Ok(under_way) => under_way,
+            Err(hold) => return attempt.put_back(Err(hold.into())),
+        };
+        let finished = self.exchange(&code, &ticket).await;
+        under_way.end(end_of(&finished));
+        let finished = match finished {
+            Err(
+                ConsentError::Unreachable { why, tracking_id } | ConsentError::Busy { why, tracking_id, .. },
+            ) if attempt.is_last() => Err(ConsentError::GivenUp { why, tracking_id }),
+            finished => finished,
+        };
+        if let Some(login) = ticket.login() {
+            self.tell(login, &finished);
+        }
+        match finished {
+            Err(ConsentError::Unreachable { .. } | ConsentError::Busy { .. }) => attempt.keep_open(finished),
+            finished => attempt.end(finished),
+        }
+    }
+
+    /// Whether the browser has the ticket of this state. Webex is not asked.
+    #[must_use]
+    pub fn admits(&self, state: &Secret, sealed: Option<&str>) -> bool {
+        self.ticket_of(state, sealed).is_some()
+    }
+
+    /// The ticket that admits this state, if the browser has it.
+    pub(super) fn ticket_of(&self, state: &Secret, sealed: Option<&str>) -> Option<Ticket> {
+        let now = self.clock.now();
+        sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(state, now))
+    }
+
+    async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Finished {
+        let reply = self.webex.exchange(code, ticket.verifier()).await;
+        let (tracking_id, asked) = (reply.tracking_id, reply.retry_after);
+        let issued = match reply.fact {
+            Fact::Granted(issued) => issued,
+            Fact::Refused { status: status @ (408 | 423 | 429 | 500..), shown: why, .. } => {
+                // 423 and 429 ask to wait, said or not; the others only where they say for how long.
+                let wait = asked.or_else(|| matches!(status, 423 | 429).then_some(UNTOLD_WAIT));
+                return Err(match wait {
+                    Some(wait) => ConsentError::Busy { wait: bounded(wait), why, tracking_id },
+                    None => ConsentError::Unreachable { why, tracking_id },
+                });
+            }
+            Fact::Unreadable(why) | Fact::Unreachable(why) => {
+                return Err(ConsentError::Unreachable { why, tracking_id });
+            }
+            Fact::Refused { shown: why, .. } => return Err(ConsentError::Refused { why, tracking_id }),
+        };
+        self.keep(issued, reply.sent_at, tracking_id).await
+    }
+
+    fn announce(&self, granted: &Granted) {
+        let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
+        let what = match granted.saved {
+            Saved::New => "consent kept, a new person",
+            Saved::Replaced => "consent kept, in the place of an older one",
+            Saved::Older => "consent put aside, a newer one stays",
+        };
+        log::info!("{person}: {what}, id {id}, expires {until}");
+        let missing: Vec<&str> = self
+            .scopes()
+            .iter()
+            .filter(|scope| !granted.scopes.contains(scope))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            log::warn!("{person}: asked for but not granted: {}", missing.join(" "));
+        }
+    }
+
+    /// The code is spent: from here on only a definite no ends it.
+    pub(super) async fn keep(
+        &self,
+        issued: Issued,
+        sent_at: UnixTime,
+        tracking_id: Option<String>,
+    ) -> Result<Granted, ConsentError> {
+        let owner = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
+            why: format!("people/me: {}", unknown.why),
+            tracking_id: unknown.tracking_id,
+        })?;
+        let Owner { person, picture, .. } = owner;
+        let no_refresh_token =
+            || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
+        let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
+        let expires_at = tokens.expires_at;
+        let lasts_until = tokens.refresh_token_expires_at.unwrap_or(expires_at).max(expires_at);
+        let granted =
+            tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+        let saved = self.save(person.clone(), tokens, sent_at).await?;
+        let scopes = granted.unwrap_or_else(|| self.scopes().to_vec());
+        let granted =
+            Granted { person, scopes, obtained_at: sent_at, expires_at, lasts_until, picture, saved };
+        self.announce(&granted);
+        Ok(granted)
+    }
+
+    /// The newest grant of a person wins, as the store decides.
+    pub(super) async fn save(
+        &self,
+        person: Person,
+        tokens: Tokens,
+        sent_at: UnixTime,
+    ) -> Result<Saved, StoreError> {
+        let id = person.id.clone();
+        let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
+        let mut saved = self.store.save_consent(grant.clone()).await;
+        for pause in KEEP_AGAIN {
+            let Err(why) = &saved else { break };
+            log::log!(why.level(), "{id}: the consent cannot be kept yet: {why}");
+            sleep(pause).await;
+            saved = self.store.save_consent(grant.clone()).await;
+        }
+        // What changed nothing is no news: a claim of the person's that waits is given up for it.
+        if let Ok(Saved::New | Saved::Replaced) = saved {
+            self.view.publish(&id);
+        }
+        self.wake.nudge();
+        saved
+    }
+
+    pub(super) async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
+        for pause in ASK_AGAIN {
+            match self.webex.me(access_token).await {
+                Err(unknown) if unknown.transient => sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.webex.me(access_token).await
+    }
+}
+
+/// What an exchange costs. Where only the store failed, Webex gave tokens.
+fn end_of(finished: &Finished) -> End {
+    match finished {
+        Ok(_) | Err(ConsentError::Store(_)) => End::Succeeded,
+        Err(ConsentError::Busy { wait, .. }) => End::AskedToWait(*wait),
+        Err(_) => End::Failed,
+    }
+}

@@ -1,0 +1,47 @@
+//! A consent that ends in an error page leaves one line in the log.
+
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::sim;
+
+#[tokio::test]
+async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
+    let sim = sim().await;
+    for error in ["invalid_scope", "unauthorized_client", "server_error"] {
+        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+        let state = visitor.begin(&daemon).await.query["state"].clone();
+        let query =
+            format!("error={error}&error_description=Scope+is+wrong%0aERROR+forged&trackingId=ROUTER_1");
+        let url = daemon.url(&format!("/oauth?{query}&state={state}"));
+        for _ in 0..50 {
+            visitor.get(url.clone()).await;
+        }
+        let line = daemon.wait_for_line("Webex ended a consent").await;
+        let said =
+            format!("error {error:?}, description \"Scope is wrong ERROR forged\", tracking id ROUTER_1");
+        assert!(line.contains(" WARN ") && line.contains(&said), "{line}");
+        let log = daemon.log();
+        assert_eq!(log.iter().filter(|line| line.contains("Webex ended a consent")).count(), 1);
+        assert!(!log.iter().any(|line| line.contains(&state)), "a state is in the log");
+    }
+}
+
+#[tokio::test]
+async fn errors_that_come_without_a_consent_do_not_hide_those_of_real_ones() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    for number in 0..20 {
+        let word = "x".repeat(5_000);
+        let url = format!("/oauth?error=made-up-{number}&error_description={word}&state=none");
+        Visitor::new().get(daemon.url(&url)).await;
+    }
+    let line = daemon.wait_for_line("without a consent in progress").await;
+    assert!(line.len() < 500 && line.contains("made-up-0"), "{line}");
+    let begun = visitor.begin(&daemon).await;
+    let back = visitor.decline(&begun).await;
+    visitor.get(back).await;
+    let line = daemon.wait_for_line("a person declined at Webex").await;
+    assert!(line.contains(" INFO ") && line.contains("access_denied"), "{line}");
+    let told = daemon.log().iter().filter(|line| line.contains("without a consent in progress")).count();
+    assert_eq!(told, 1);
+}

@@ -1,0 +1,127 @@
+//! Floods of codes that Webex never gave: each may cost a call at Webex's token endpoint, and honest consents go on.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::sleep;
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+
+/// How long a flood of made-up codes lasts.
+const FLOOD: Duration = Duration::from_secs(5);
+
+/// Calls at Webex that such a flood from one address may cost: a burst of ten, then three a second.
+const MOST_CALLS: u64 = 10 + 3 * 6;
+
+/// Begins consents and comes back with codes that Webex never gave, over one connection, until the time is up.
+async fn make_up_codes(daemon: &Daemon, until: Instant, sent: &AtomicUsize) {
+    let visitor = Visitor::new();
+    while Instant::now() < until {
+        let begun = visitor.begin(daemon).await;
+        let number = sent.fetch_add(1, Ordering::Relaxed);
+        let url = daemon.url(&format!("/oauth?code=made-up-{number}&state={}", begun.query["state"]));
+        let answer = tokio::time::timeout_at(until, visitor.get(url)).await;
+        if let Ok(answer) = answer {
+            assert!(answer.status >= 400, "{}", answer.body);
+        }
+    }
+}
+
+/// Lines of the log as it is without `--debug`, and their bytes.
+fn told(daemon: &Daemon) -> (usize, usize) {
+    let is_told = |line: &&String| [" ERROR ", " WARN ", " INFO "].iter().any(|level| line.contains(level));
+    let log = daemon.log();
+    let told: Vec<_> = log.iter().filter(is_told).collect();
+    (told.len(), told.iter().map(|line| line.len() + 1).sum())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_codes_cost_webex_a_few_calls_a_second_and_one_line_of_the_log() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let before = told(&daemon);
+    let (until, sent) = (Instant::now() + FLOOD, AtomicUsize::new(0));
+    tokio::join!(make_up_codes(&daemon, until, &sent), make_up_codes(&daemon, until, &sent));
+    let (calls, sent) = (counters(&sim).calls.access_token, sent.into_inner());
+    let (lines, bytes) = (told(&daemon).0 - before.0, told(&daemon).1 - before.1);
+    eprintln!(
+        "{sent} codes over two connections in {FLOOD:?}: {calls} calls, {lines} lines of {bytes} bytes"
+    );
+    assert!(calls >= 10, "honest mistakes still reach Webex: {calls} calls");
+    assert!(calls <= MOST_CALLS, "{calls} calls for {sent} codes");
+    assert!(lines <= 1 && bytes < 1024, "{lines} lines of {bytes} bytes");
+    // A person behind the same address gets through right afterwards.
+    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+}
+
+/// `eighty` clients with made-up codes, as fast as they are answered.
+fn flood(daemon: &Arc<Daemon>, until: Instant) -> JoinSet<()> {
+    let mut all = JoinSet::new();
+    for _ in 0..80 {
+        let daemon = daemon.clone();
+        all.spawn(async move { make_up_codes(&daemon, until, &AtomicUsize::new(0)).await });
+    }
+    all
+}
+
+fn slow_down(sim: &Sim, by: Duration) {
+    let kind = FaultKind::Slow(by);
+    sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+}
+
+/// All of them have one address, as behind a proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consent_out() {
+    let sim = sim().await;
+    let daemon = Arc::new(Daemon::start(&sim, &[]).await);
+    slow_down(&sim, Duration::from_secs(4));
+    let attackers = flood(&daemon, Instant::now() + Duration::from_secs(40));
+    eventually("the flood is there", || counters(&sim).calls.access_token >= 60).await;
+    sleep(Duration::from_millis(500)).await;
+    let mut honest = JoinSet::new();
+    for person in 0..6 {
+        let daemon = daemon.clone();
+        honest.spawn(async move {
+            let answer = Visitor::new().consent(&daemon, person).await;
+            assert_eq!(answer.status, 200, "person {person}: {}", answer.body);
+        });
+    }
+    honest.join_all().await;
+    drop(attackers);
+    assert_eq!(daemon.kept().len(), 6);
+}
+
+/// Webex asks to wait: it is not asked meanwhile, whatever comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_webex_asks_to_wait_no_code_is_sent_to_it_and_the_page_says_for_how_long() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("3".to_owned()) };
+    sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind }));
+    let honest = Visitor::new();
+    let back = honest.come_back(&daemon, 0).await;
+    let begun = Instant::now();
+    let answer = honest.get(back.clone()).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("3")), "{}", answer.body);
+    let sent = AtomicUsize::new(0);
+    make_up_codes(&daemon, begun + Duration::from_secs(2), &sent).await;
+    assert!(sent.into_inner() > 10);
+    let answer = honest.get(back.clone()).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(counters(&sim).calls.access_token, 1, "Webex was asked again");
+    tokio::time::sleep_until(begun + Duration::from_millis(3_100)).await;
+    let answer = honest.get(back).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
