@@ -10,6 +10,7 @@ use url::Host;
 use url::Url;
 
 use crate::config::parse::Reader;
+use crate::domain::operator::Operator;
 
 /// Where people come in.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct DoorConfig {
     pub redirect_uri: Url,
     /// The operator's certificate and key files.
     pub pem: Option<(PathBuf, PathBuf)>,
+    /// Who runs the service, as the pages tell it.
+    pub operator: Operator,
 }
 
 /// An address to listen on.
@@ -43,7 +46,11 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-pub(super) fn door(reader: &mut Reader<'_>, redirect_uri: Option<Url>) -> Option<DoorConfig> {
+pub(super) fn door(
+    reader: &mut Reader<'_>,
+    redirect_uri: Option<Url>,
+    operator: Operator,
+) -> Option<DoorConfig> {
     let port =
         reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
     let pem = match (reader.file("TOKEND_TLS_CERT"), reader.file("TOKEND_TLS_KEY")) {
@@ -62,7 +69,8 @@ pub(super) fn door(reader: &mut Reader<'_>, redirect_uri: Option<Url>) -> Option
     let addresses = addresses(reader, loopback, port.unwrap_or(0));
     let redirect_uri = redirect_uri?;
     port?;
-    Some(DoorConfig { addresses: addresses?, secure: redirect_uri.scheme() == "https", redirect_uri, pem })
+    let secure = redirect_uri.scheme() == "https";
+    Some(DoorConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
 }
 
 fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {

@@ -1,6 +1,7 @@
 //! Every setting, typed and defaulted; all mistakes at once. The only reader of the environment.
 
 mod aliases;
+mod consent;
 mod door;
 mod parse;
 mod places;
@@ -19,6 +20,7 @@ use crate::config::door::door;
 use crate::config::door::is_loopback;
 use crate::config::parse::Reader;
 use crate::consent::Hook;
+use crate::domain::allow::Allow;
 use crate::domain::host::is_host;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
@@ -34,7 +36,7 @@ pub use crate::config::door::Listen;
 pub use crate::config::source::Source;
 
 /// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 36] = [
+pub const VARIABLES: [&str; 40] = [
     "MY_APP_PORT",
     "MY_APP_CLIENT_ID",
     "MY_APP_SECRET_ID",
@@ -57,6 +59,10 @@ pub const VARIABLES: [&str; 36] = [
     "TOKEND_TLS_CERT",
     "TOKEND_TLS_KEY",
     "TOKEND_CONTROL_SOCKET",
+    "TOKEND_ALLOW",
+    "TOKEND_OPERATOR",
+    "TOKEND_CONTACT",
+    "TOKEND_PURPOSE",
     "PASSPHRASE",
     "ORG_ID",
     "FROM",
@@ -86,6 +92,8 @@ pub struct Config {
     pub policy: Policy,
     /// How many and how fast.
     pub pace: Pace,
+    /// Who may consent; `None`: every person with a Webex account.
+    pub allow: Option<Allow>,
     /// Where people come in.
     pub door: DoorConfig,
     /// Where commands come in; `None` where no place for it is known.
@@ -163,10 +171,13 @@ impl Config {
         let store = places::store(reader);
         let control_socket = places::control_socket(reader);
         let hook = hook(reader);
-        let door = door(reader, redirect_uri);
+        let allow = consent::allow(reader);
+        let operator = consent::operator(reader);
+        let door = door(reader, redirect_uri, operator);
         let token_service = token_service::token_service(reader);
         let space = space::space(reader);
         let mut remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
+        remarks.extend(consent::remark(reader, door.as_ref()));
         remarks.extend(token_service.as_ref().and_then(token_service::remark));
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
@@ -175,6 +186,7 @@ impl Config {
             ca_file,
             policy,
             pace,
+            allow,
             door: door?,
             control_socket,
             store: store?,

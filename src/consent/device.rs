@@ -108,7 +108,6 @@ impl Consents {
             pause = match answer.polled {
                 Polled::Issued(issued) => {
                     let kept = self.keep(issued, answer.sent_at, answer.tracking_id).await;
-                    let tell = |error: &ConsentError| log::warn!("a device login was not kept: {error}");
                     return Ok(kept.inspect_err(tell));
                 }
                 Polled::Ended(why) => return Err(why),
@@ -123,5 +122,12 @@ impl Consents {
                 }
             };
         }
+    }
+}
+
+/// That a person is not allowed is told where it is decided.
+fn tell(error: &ConsentError) {
+    if !matches!(error, ConsentError::NotAllowed(_)) {
+        log::warn!("a device login was not kept: {error}");
     }
 }

@@ -139,6 +139,14 @@ impl Consents {
             tracking_id: unknown.tracking_id,
         })?;
         let Owner { person, picture, .. } = owner;
+        if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
+            let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
+            log::warn!(
+                "{person}: signed in at Webex, and may not consent here (TOKEND_ALLOW): nothing was kept, id {id}, \
+                 organization {organization}"
+            );
+            return Err(ConsentError::NotAllowed(person));
+        }
         let no_refresh_token =
             || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
         let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;

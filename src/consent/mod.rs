@@ -22,6 +22,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::domain::allow::Allow;
 use crate::domain::exchanges::Hold;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -77,6 +78,7 @@ pub struct Consents {
     wake: Wake,
     redeemed: Redeemed,
     exchanges: ExchangeGate,
+    allow: Option<Allow>,
     logins: Logins,
     devices: Arc<Semaphore>,
     held: Held,
@@ -180,6 +182,11 @@ pub enum ConsentError {
         /// When it is worth another try.
         wait: Duration,
     },
+    /// The person is not among those who may consent. What Webex gave is dropped.
+    #[error(
+        "{0} may not consent here: TOKEND_ALLOW names neither the address nor its domain nor the organization"
+    )]
+    NotAllowed(Person),
     /// Too many logins at once.
     #[error("too many logins wait for their end")]
     Crowded,
@@ -219,11 +226,18 @@ impl Consents {
             wake: parts.wake,
             redeemed: Redeemed::default(),
             exchanges: ExchangeGate::new(None),
+            allow: None,
             logins: Logins::default(),
             devices: Arc::new(Semaphore::new(DEVICES)),
             held: Held::default(),
             guests: None,
         }
+    }
+
+    /// The same, for the persons of `allow` alone; `None` allows every person.
+    #[must_use]
+    pub fn for_persons(self, allow: Option<Allow>) -> Self {
+        Self { allow, ..self }
     }
 
     /// The same, where refreshes have this rate at most: exchanges that fail stay well below it. `None`: no limit.

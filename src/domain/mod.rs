@@ -1,12 +1,14 @@
 //! What is true: types and rules that touch no clock, no disk, no network and no log. Everything that depends
 //! on the time takes `now`.
 
+pub mod allow;
 pub mod breaker;
 pub mod exchanges;
 pub mod explain;
 pub mod grant;
 pub mod host;
 pub mod key;
+pub mod operator;
 pub mod person;
 pub mod picture;
 pub mod plan;

@@ -101,7 +101,7 @@ fn same(shown: &[u8], right: &str) -> bool {
 }
 
 /// The UUID inside `base64(ciscospark://us/ORGANIZATION/UUID)`; of anything else, the text itself.
-fn organisation(text: &str) -> String {
+pub(crate) fn organisation(text: &str) -> String {
     let plain = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok();
     let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
     let uuid = plain.as_deref().and_then(|uri| {

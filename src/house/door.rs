@@ -69,7 +69,9 @@ impl FrontDoor {
             }
             None => {}
         }
-        let door = Door::new(api, &self.config.redirect_uri).with_token_service(token_service);
+        let door = Door::new(api, &self.config.redirect_uri)
+            .with_token_service(token_service)
+            .run_by(self.config.operator.clone());
         let door = Arc::new(door);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let files = serve::open_files();

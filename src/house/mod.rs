@@ -129,6 +129,7 @@ impl House {
             wake: wake.clone(),
         })
         .with_space(config.space.clone())
+        .for_persons(config.allow.clone())
         .beside_refreshes(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
         let refresher = Refresher::new(refresh::Parts {
             webex,

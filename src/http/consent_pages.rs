@@ -33,6 +33,9 @@ pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Bo
         }
         ConsentError::TooMany { wait } => (StatusCode::SERVICE_UNAVAILABLE, problem::CROWDED, Some(wait)),
         ConsentError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, problem::CROWDED, Some(WEBEX_RETRY)),
+        ConsentError::NotAllowed(_) => {
+            (StatusCode::FORBIDDEN, problem::NOT_ALLOWED.ended_at(frame.accesses), None)
+        }
         ConsentError::Store(_) | ConsentError::NoTicket => {
             (StatusCode::INTERNAL_SERVER_ERROR, problem::NOT_KEPT, None)
         }

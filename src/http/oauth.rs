@@ -168,6 +168,8 @@ impl ConsentLog {
         match error {
             // Every client can make such a link, again and again.
             ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
+            // Told when it was decided.
+            ConsentError::NotAllowed(_) => {}
             _ => {
                 if let Some(more) = self.not_kept.due() {
                     log::warn!("a consent was not kept: {error}{more}");

@@ -97,7 +97,7 @@ impl Refusal {
                 Self::Crowded("Too many logins wait for their end.")
             }
             ConsentError::Store(why) => Self::store(&why),
-            ConsentError::Stale | ConsentError::NoTicket => {
+            ConsentError::Stale | ConsentError::NoTicket | ConsentError::NotAllowed(_) => {
                 log::error!("a login cannot begin: {why}");
                 Self::Broken
             }

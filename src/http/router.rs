@@ -11,6 +11,7 @@ use url::Host;
 use url::Url;
 
 use crate::consent::Consents;
+use crate::domain::operator::Operator;
 use crate::domain::token_service::TokenService;
 use crate::health::Health;
 use crate::health::NotReady;
@@ -62,7 +63,8 @@ impl Door {
     pub fn new(api: Api, redirect_uri: &Url) -> Self {
         let Parts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some());
+        let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some())
+            .with_accesses(consents.revoke_at());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
         let is_overheard = !cookies.secure && !is_here(redirect_uri);
         Self {
@@ -85,6 +87,13 @@ impl Door {
     #[must_use]
     pub fn with_token_service(mut self, service: Option<TokenService>) -> Self {
         self.desk = service.map(Desk::new);
+        self
+    }
+
+    /// The same, whose pages say who runs it.
+    #[must_use]
+    pub fn run_by(mut self, operator: Operator) -> Self {
+        self.frame = self.frame.run_by(operator);
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod again;
+mod allowed;
 mod begin;
 mod finish;
 mod granted;
@@ -39,6 +40,6 @@ pub(super) fn page(answered: &Answered, status: u16, heading: &str) {
 
 pub(super) const GRANTED: &str = "Access Granted";
 pub(super) const STALE: &str = "This link is no longer good";
-pub(super) const REFUSED: &str = "Webex did not accept it";
+pub(super) const REFUSED: &str = "Webex did not confirm your consent";
 pub(super) const BUSY: &str = "Webex asks to wait";
 pub(super) const UNREACHABLE: &str = "Webex cannot be reached";

@@ -13,7 +13,8 @@ async fn the_home_page_says_what_is_asked_for_and_where_to_start() {
     let sim = sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
     let home = visitor.get(daemon.url("/")).await;
-    page(&home, 200, "Let your programs use Webex for you");
+    page(&home, 200, "This service asks for access to your Webex account");
+    assert!(home.says(r#"id="unnamed""#), "it does not say that the operator is unknown: {}", home.body);
     for scope in ["spark:all", "spark:kms"] {
         assert!(home.says(&format!("<code>{scope}</code>")), "{}", home.body);
     }
@@ -94,6 +95,44 @@ async fn options_says_what_is_answered() {
         guarded(&answered, path);
         assert_eq!((answered.status, answered.header("allow")), (204, Some("GET, HEAD, OPTIONS")), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_pages_say_who_asks_and_what_for_and_nothing_of_it_is_markup() {
+    let sim = sim().await;
+    let settings = [
+        ("TOKEND_OPERATOR", "Example <b>Ltd</b> & \"Co\""),
+        ("TOKEND_CONTACT", "help@example.com"),
+        ("TOKEND_PURPOSE", "Weekly <script>alert(1)</script> report"),
+    ];
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    let home = visitor.get(daemon.url("/")).await;
+    let granted = visitor.consent(&daemon, 0).await;
+    let stale = visitor.get(daemon.url("/oauth?code=a&state=b")).await;
+    assert_eq!((home.status, granted.status, stale.status), (200, 200, 400));
+    for answered in [&home, &granted, &stale] {
+        guarded(answered, "page");
+        assert!(!answered.says("<b>") && !answered.says("<script"), "{}", answered.body);
+        assert!(answered.says("<bdi>Example &#60;b&#62;Ltd"), "{}", answered.body);
+        assert!(answered.says(r#"href="mailto:help@example.com""#), "{}", answered.body);
+    }
+    for answered in [&home, &granted] {
+        assert!(answered.says("Weekly &#60;script&#62;"), "{}", answered.body);
+    }
+    assert!(!home.says(r#"id="unnamed""#), "{}", home.body);
+}
+
+#[tokio::test]
+async fn a_scope_without_words_is_no_bare_code() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", "spark:rooms_read analytics:read_all")]).await;
+    let home = Visitor::new().get(daemon.url("/")).await;
+    assert!(home.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", home.body);
+    assert!(
+        home.says("<span>Access that Webex calls</span> <code>analytics:read_all</code>"),
+        "{}",
+        home.body
+    );
 }
 
 #[tokio::test]

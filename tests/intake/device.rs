@@ -69,6 +69,21 @@ async fn a_code_typed_elsewhere_becomes_a_kept_grant() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_person_who_is_not_allowed_is_not_kept() {
+    let world = World::new(settings()).for_persons("grace@example.com");
+    let tasks = Tasks::new();
+    for (person, allowed) in [(0, false), (1, true)] {
+        let login = begin(&world, &tasks).await;
+        assert!(world.model().approve_device(&login.user_code, person));
+        let ended = end(&world, &login).await;
+        assert_eq!(ended.is_ok(), allowed, "{ended:?}");
+        assert_eq!(world.store.find(world.id(person)).await.unwrap().is_some(), allowed);
+        let why = ended.err().unwrap_or_default();
+        assert!(allowed || why.contains("ada@example.com may not consent here"), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn asked_to_slow_down_it_does_so_for_good() {
     let world = World::new(settings());
     let tasks = Tasks::new();

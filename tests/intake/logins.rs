@@ -208,3 +208,16 @@ async fn asked_to_wait(kind: FaultKind, expected: Duration) {
     accept(&world, &world.consents.begin(None).unwrap(), 0).await.unwrap();
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_that_the_person_is_not_allowed() {
+    let world = World::new(Settings::default()).for_persons("@example.org,grace@example.com");
+    let login = world.consents.begin_login(None).unwrap();
+    let refused = accept(&world, &open(&world, &login.url), 0).await;
+    assert!(matches!(refused, Err(ConsentError::NotAllowed(_))), "{refused:?}");
+    let state = state(&world, &login.id).await;
+    assert!(failed(&state).contains("ada@example.com may not consent here"), "{state:?}");
+    assert!(world.store.find(world.id(0)).await.unwrap().is_none());
+    let login = world.consents.begin_login(None).unwrap();
+    accept(&world, &open(&world, &login.url), 1).await.unwrap();
+}

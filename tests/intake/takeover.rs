@@ -18,6 +18,14 @@ use webex_tokend::store::Saved;
 use crate::support::world::DAY;
 use crate::support::world::World;
 
+/// An import is the operator's own act.
+#[tokio::test(start_paused = true)]
+async fn an_import_asks_for_no_permission() {
+    let world = World::new(Settings::default()).for_persons("grace@example.com");
+    let tokens = elsewhere(&world, 0).await;
+    assert_eq!(offer(&world, Some(&tokens.refresh_token), None).await.unwrap().saved, Saved::New);
+}
+
 /// A grant that another program obtained two days ago.
 async fn elsewhere(world: &World, person: usize) -> Tokens {
     let tokens = world.model().mint(world.now().0, person);

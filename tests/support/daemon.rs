@@ -68,8 +68,17 @@ impl Daemon {
         Self::start_after(sim, settings, Setup::None).await
     }
 
+    /// The same, where its redirect URI leads elsewhere: returns when it listens.
+    pub(crate) async fn start_unreached(sim: &Sim, settings: &[(&str, &str)]) -> Self {
+        Self::start_where(sim, settings, Setup::None, false).await
+    }
+
     /// The same, in surroundings that a shell has set up.
     pub(crate) async fn start_after(sim: &Sim, settings: &[(&str, &str)], setup: Setup) -> Self {
+        Self::start_where(sim, settings, setup, true).await
+    }
+
+    async fn start_where(sim: &Sim, settings: &[(&str, &str)], setup: Setup, reached: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut all = of_sim(sim, home.path());
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -78,7 +87,7 @@ impl Daemon {
             let run = Run::start(home.path(), port, &all, setup);
             if run.log.line("listening on").await.is_some() {
                 let daemon = Self { home, port, settings: all, setup, run };
-                daemon.until_healthy().await;
+                daemon.until_healthy(reached).await;
                 return daemon;
             }
             assert!(
@@ -91,7 +100,10 @@ impl Daemon {
     }
 
     /// Only now its certificate, its store and its answers are known to be there.
-    async fn until_healthy(&self) {
+    async fn until_healthy(&self, reached: bool) {
+        if !reached {
+            return;
+        }
         let (http, url) = (http(), self.url("/healthz"));
         let healthy = async {
             while !http.get(url.clone()).send().await.is_ok_and(|answer| answer.status() == 200) {
@@ -170,7 +182,7 @@ impl Daemon {
     pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         self.begin_restart(settings);
         self.wait_for_line("listening on").await;
-        self.until_healthy().await;
+        self.until_healthy(true).await;
     }
 
     /// Like [`Daemon::restart`], but does not wait until it answers.

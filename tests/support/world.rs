@@ -23,6 +23,7 @@ use webex_tokend::clock::Clock;
 use webex_tokend::consent;
 use webex_tokend::consent::Consents;
 use webex_tokend::consent::Granted;
+use webex_tokend::domain::allow::Allow;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
@@ -227,6 +228,12 @@ impl World {
             wake,
             starts: 0,
         }
+    }
+
+    /// The same, where the persons of this list alone may consent.
+    pub(crate) fn for_persons(self, allow: &str) -> Self {
+        let consents = Arc::into_inner(self.consents).unwrap().for_persons(Allow::parse(allow).ok());
+        Self { consents: Arc::new(consents), ..self }
     }
 
     /// Starts the loop as the daemon does.

@@ -1,6 +1,7 @@
 //! Defaults to the letter, every mistake by name, and no secret in either.
 
 mod aliases;
+mod consent;
 mod files;
 mod places;
 mod space;

@@ -167,7 +167,7 @@ impl Dashboard {
     /// A page that says why not.
     fn refused(&self, status: StatusCode, heading: &'static str, text: &'static str) -> Response<Body> {
         let (tone, ways) = (Tone::Warn, Ways::Home);
-        let problem = Problem { tone, heading, text, next: None, tracking_id: None, ways };
+        let problem = Problem { tone, heading, text, next: None, tracking_id: None, accesses: None, ways };
         respond::for_operators(respond::problem(&self.frame, status, &problem))
     }
 

@@ -3,6 +3,7 @@
 mod granted;
 pub(super) mod problem;
 
+use std::sync::Arc;
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -11,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::consent::Widget;
+use crate::domain::operator::Operator;
 use crate::domain::scope;
 pub(super) use crate::http::pages::granted::GrantedPage;
 pub(super) use crate::http::pages::problem::Problem;
@@ -46,7 +48,7 @@ pub(super) fn asset(path: &str) -> Option<&'static Asset> {
     [&*STYLE, &*ICON].into_iter().find(|asset| asset.path == path)
 }
 
-/// Paths that every page links to, as the browser sees them.
+/// What every page has in common: paths as the browser sees them, and who runs the service.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     /// Of the style sheet.
@@ -59,6 +61,10 @@ pub(super) struct Frame {
     pub(super) start: String,
     /// Of the Space widget, if there is one.
     pub(super) space: Option<String>,
+    /// Of Webex's page where persons end what they granted.
+    pub(super) accesses: Option<&'static str>,
+    /// Who runs the service.
+    pub(super) operator: Arc<Operator>,
 }
 
 impl Frame {
@@ -71,7 +77,19 @@ impl Frame {
             home: at("/"),
             start: start.to_owned(),
             space: has_space.then(|| at("/space")),
+            accesses: None,
+            operator: Arc::default(),
         }
+    }
+
+    /// The same with Webex's page where persons end what they granted.
+    pub(super) fn with_accesses(self, address: &'static str) -> Self {
+        Self { accesses: Some(address), ..self }
+    }
+
+    /// The same with who runs the service.
+    pub(super) fn run_by(self, operator: Operator) -> Self {
+        Self { operator: Arc::new(operator), ..self }
     }
 }
 
@@ -80,6 +98,13 @@ impl Frame {
 pub(super) struct Scope<'a> {
     name: &'a str,
     words: Option<&'static str>,
+}
+
+impl Scope<'_> {
+    /// What the scope allows. Of one that is not known, its name says all.
+    fn words(&self) -> &'static str {
+        self.words.unwrap_or("Access that Webex calls")
+    }
 }
 
 /// Scopes, as a page lists them.

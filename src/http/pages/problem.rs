@@ -23,6 +23,8 @@ pub(in crate::http) struct Problem {
     pub(in crate::http) next: Option<&'static str>,
     /// To quote to Webex.
     pub(in crate::http) tracking_id: Option<String>,
+    /// Webex's page where the person ends what they granted.
+    pub(in crate::http) accesses: Option<&'static str>,
     pub(in crate::http) ways: Ways,
 }
 
@@ -68,7 +70,7 @@ pub(in crate::http) enum Ways {
 }
 
 const fn problem(tone: Tone, heading: &'static str, text: &'static str, ways: Ways) -> Problem {
-    Problem { tone, heading, text, next: None, tracking_id: None, ways }
+    Problem { tone, heading, text, next: None, tracking_id: None, accesses: None, ways }
 }
 
 impl Problem {
@@ -80,6 +82,12 @@ impl Problem {
     /// The same with Webex's name for its answer.
     pub(in crate::http) fn traced(mut self, tracking_id: Option<String>) -> Self {
         self.tracking_id = tracking_id;
+        self
+    }
+
+    /// The same with Webex's page where the person ends what they granted.
+    pub(in crate::http) fn ended_at(mut self, accesses: Option<&'static str>) -> Self {
+        self.accesses = accesses;
         self
     }
 }
@@ -104,11 +112,23 @@ pub(in crate::http) const STALE: Problem = problem(
 
 pub(in crate::http) const REFUSED: Problem = problem(
     Tone::Bad,
-    "Webex did not accept it",
-    "Webex refused what it had sent with you a moment before. Nothing was changed.",
+    "Webex did not confirm your consent",
+    "You came back from Webex with a one-time code. This service showed it to Webex, and Webex did not accept it, so there \
+     is no access. Nothing was changed.",
     Ways::Start,
 )
-.then("Please start again; if it happens again, tell the people who run this service.");
+.then(
+    "Please start again. If it happens again, tell the people who run this service: their log has Webex’s reason.",
+);
+
+pub(in crate::http) const NOT_ALLOWED: Problem = problem(
+    Tone::Bad,
+    "This service is not for your account",
+    "You signed in at Webex, but the people who run this service take consents from certain persons only, and your account \
+     is not among them. Nothing was stored, and this service has no access to your account.",
+    Ways::Start,
+)
+.then("If you have another account, sign in with that one. If you think that this one should do, ask the people who run this service.");
 
 pub(in crate::http) const UNREACHABLE: Problem = problem(
     Tone::Warn,
@@ -252,6 +272,7 @@ mod tests {
             NOT_FOUND,
             STALE,
             REFUSED,
+            NOT_ALLOWED,
             UNREACHABLE,
             BUSY,
             GIVEN_UP,

@@ -1,0 +1,63 @@
+//! Who may consent, and what the consent pages tell of the operator.
+
+use crate::config::door::DoorConfig;
+use crate::config::door::is_loopback;
+use crate::config::parse::Reader;
+use crate::domain::allow;
+use crate::domain::allow::Allow;
+use crate::domain::operator::Contact;
+use crate::domain::operator::NAME_MAX;
+use crate::domain::operator::Operator;
+use crate::domain::operator::PURPOSE_MAX;
+use crate::domain::operator::is_line;
+
+/// `None`: every person. Mistakes are noted.
+pub(super) fn allow(reader: &mut Reader<'_>) -> Option<Allow> {
+    let text = reader.text("TOKEND_ALLOW")?;
+    match Allow::parse(text) {
+        Ok(allow) if !allow.is_empty() => return Some(allow),
+        Ok(_) => reader.wrong("TOKEND_ALLOW", allow::EXPECTED),
+        Err(items) => {
+            for item in items {
+                let item: String = item.chars().take(100).collect();
+                reader.note("TOKEND_ALLOW", format!("the item {item:?}"), allow::EXPECTED);
+            }
+        }
+    }
+    None
+}
+
+/// What is set of the operator. Mistakes are noted.
+pub(super) fn operator(reader: &mut Reader<'_>) -> Operator {
+    let name = line(reader, "TOKEND_OPERATOR", NAME_MAX);
+    let contact = reader.text("TOKEND_CONTACT").and_then(|text| {
+        let contact = Contact::parse(text);
+        if contact.is_none() {
+            reader.wrong("TOKEND_CONTACT", "an e-mail address or an http(s) URL without a login in it");
+        }
+        contact
+    });
+    Operator { name, contact, purpose: line(reader, "TOKEND_PURPOSE", PURPOSE_MAX) }
+}
+
+fn line(reader: &mut Reader<'_>, variable: &'static str, longest: usize) -> Option<String> {
+    let text = reader.text(variable)?;
+    let fits = is_line(text, longest);
+    if !fits {
+        reader.wrong(variable, &format!("one line of at most {longest} printable characters"));
+    }
+    fits.then(|| text.to_owned())
+}
+
+/// What is allowed and looks like a mistake.
+pub(super) fn remark(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Option<String> {
+    let url = &door?.redirect_uri;
+    let is_open = reader.text("TOKEND_ALLOW").is_none() && !is_loopback(url);
+    is_open.then(|| {
+        let host = url.host_str().unwrap_or_default();
+        format!(
+            "every person with a Webex account may consent at {host}: name the addresses, @domains or organization ids \
+             that may in TOKEND_ALLOW"
+        )
+    })
+}

@@ -1,0 +1,54 @@
+//! Who may consent, and who asks.
+
+use super::*;
+use crate::domain::operator::Contact;
+
+#[test]
+fn every_bad_item_of_the_list_of_persons_is_named() {
+    assert!(read([]).allow.is_none(), "every person");
+    assert!(read([("TOKEND_ALLOW", "ada@example.com, @example.org")]).allow.is_some());
+    let bad = mistakes(&with([("TOKEND_ALLOW", "ada@example.com,example.org,@,1234")]));
+    let found: Vec<_> = bad.iter().map(|mistake| mistake.found.as_str()).collect();
+    assert_eq!(found, [r#"the item "example.org""#, r#"the item "@""#, r#"the item "1234""#]);
+    assert!(bad.iter().all(|mistake| mistake.variable == "TOKEND_ALLOW"), "{bad:?}");
+    assert_eq!(wrong([("TOKEND_ALLOW", ",")]), ["TOKEND_ALLOW"], "a list that allows no person is a slip");
+}
+
+#[test]
+fn what_is_told_of_the_operator_is_bounded_and_one_line() {
+    let config = read([
+        ("TOKEND_OPERATOR", "Example Ltd"),
+        ("TOKEND_CONTACT", "https://example.com/help"),
+        ("TOKEND_PURPOSE", "Weekly reports"),
+    ]);
+    let operator = config.door.operator;
+    assert_eq!(operator.name.as_deref(), Some("Example Ltd"));
+    assert_eq!(operator.contact, Some(Contact::Page("https://example.com/help".to_owned())));
+    assert_eq!(operator.purpose.as_deref(), Some("Weekly reports"));
+    let long = "x".repeat(501);
+    for (name, value) in [
+        ("TOKEND_OPERATOR", &long[..101]),
+        ("TOKEND_OPERATOR", "a\nb"),
+        ("TOKEND_PURPOSE", &long),
+        ("TOKEND_CONTACT", "javascript:alert(1)"),
+        ("TOKEND_CONTACT", "call me"),
+    ] {
+        assert_eq!(wrong([(name, value)]), [name], "{value:?}");
+    }
+}
+
+#[test]
+fn a_redirect_uri_that_others_reach_without_a_list_of_persons_is_remarked() {
+    let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
+    let remarks = read([open]).remarks.concat();
+    assert!(
+        remarks.contains("every person with a Webex account may consent at tokens.example.com"),
+        "{remarks}"
+    );
+    assert!(remarks.contains("TOKEND_ALLOW"), "{remarks}");
+    for settings in [vec![], vec![open, ("TOKEND_ALLOW", "@example.com")]] {
+        let mut source = with([]);
+        source.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(Config::read(&source).unwrap().remarks, [""; 0]);
+    }
+}

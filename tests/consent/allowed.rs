@@ -1,0 +1,74 @@
+//! Who may consent, where the operator says so.
+
+use super::GRANTED;
+use super::page;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::sim;
+
+const NOT_FOR_YOU: &str = "This service is not for your account";
+
+#[tokio::test]
+async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept() {
+    let sim = sim().await;
+    let organization = sim.with(|webex| webex.settings().people[0].org_uuid.clone());
+    for (allow, allowed) in [
+        ("ada@example.com", true),
+        ("grace@example.com, Ada@Example.com", true),
+        ("@example.com", true),
+        (organization.as_str(), true),
+        ("grace@example.com,@sub.example.com,11111111-2222-3333-4444-555555555555", false),
+    ] {
+        let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", allow)]).await;
+        let visitor = Visitor::new();
+        let back = visitor.come_back(&daemon, 0).await;
+        let (status, heading) = if allowed { (200, GRANTED) } else { (403, NOT_FOR_YOU) };
+        for _ in 0..2 {
+            let answered = visitor.get(back.clone()).await;
+            page(&answered, status, heading);
+            assert!(answered.says(r#"id="revoke""#), "{}", answered.body);
+            assert!(!answered.says("grace") && !answered.says("sub.example"), "{}", answered.body);
+        }
+        assert_eq!(daemon.kept().len(), usize::from(allowed), "{allow}");
+        let told = daemon.log();
+        let told: Vec<_> = told.iter().filter(|line| line.contains("may not consent here")).collect();
+        assert_eq!(told.len(), usize::from(!allowed), "{told:?}");
+        assert!(
+            told.iter().all(|line| line.contains(" WARN ") && line.contains("ada@example.com:")),
+            "{told:?}"
+        );
+    }
+}
+
+/// Allowed once, and not any more: what is kept stays, and a new consent changes nothing.
+#[tokio::test]
+async fn a_narrower_list_leaves_what_is_kept_alone() {
+    let sim = sim().await;
+    let mut daemon = Daemon::start(&sim, &[]).await;
+    page(&Visitor::new().consent(&daemon, 0).await, 200, GRANTED);
+    let kept = daemon.kept();
+    daemon.restart(&[("TOKEND_ALLOW", "grace@example.com")]).await;
+    page(&Visitor::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
+    assert_eq!(daemon.kept(), kept);
+}
+
+#[tokio::test]
+async fn a_daemon_that_others_reach_says_at_its_start_when_every_person_may_consent() {
+    let sim = sim().await;
+    let (line, open) = ("every person with a Webex account may consent", "https://tokens.example.com/oauth");
+    let bind = ("TOKEND_BIND", "127.0.0.1");
+    for (settings, told) in [
+        (vec![("MY_APP_REDIRECT_URI", open), bind], true),
+        (vec![("MY_APP_REDIRECT_URI", open), bind, ("TOKEND_ALLOW", "@example.com")], false),
+        (vec![], false),
+    ] {
+        let daemon = Daemon::start_unreached(&sim, &settings).await;
+        let lines = daemon.log();
+        let found = lines.iter().find(|text| text.contains(line));
+        assert_eq!(found.is_some(), told, "{settings:?}: {lines:?}");
+        assert!(
+            found.is_none_or(|text| text.contains(" WARN ") && text.contains("TOKEND_ALLOW")),
+            "{found:?}"
+        );
+    }
+}
