@@ -34,7 +34,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::http::Authority;
 use crate::http::activity::Activity;
+use crate::http::log_limit::LogLimit;
 use crate::http::meter::Metered;
 use crate::http::redirect;
 use crate::http::respond;
@@ -51,6 +53,8 @@ pub(super) struct Door {
     pub(super) tls: Option<Secure>,
     pub(super) limits: Arc<Limits>,
     pub(super) tasks: Tasks,
+    /// The lines about proxies that speak plain HTTP to a port that speaks TLS.
+    pub(super) proxies: LogLimit,
 }
 
 /// A peer that is gone is noticed after interval + time-out, also while its request is in flight.
@@ -129,9 +133,9 @@ pub(super) async fn connection(
             }
         }
         Some(Ok(Ok(Opened::Plain(stream)))) => {
-            let registered = secure.authority.clone();
+            let (registered, shared) = (secure.authority.clone(), door.clone());
             let redirect = move |request| {
-                let answer = redirect::to_https(&request, &registered);
+                let answer = plain_answer(&request, &registered, &shared.proxies);
                 async move { answer }
             };
             door.http1(stream, guest, Port::Redirect, redirect).await;
@@ -141,6 +145,20 @@ pub(super) async fn connection(
         Some(Err(_elapsed)) => log::debug!("{addr}: no TLS within {:?}", door.limits.handshake),
         None => log::debug!("{addr}: dropped in its handshake by the stop"),
     }
+}
+
+/// To a plain request on a port that speaks TLS.
+fn plain_answer(request: &Request<Incoming>, registered: &Authority, proxies: &LogLimit) -> Response<Body> {
+    if !redirect::came_by_https(request) {
+        return redirect::to_https(request, registered);
+    }
+    if let Some(more) = proxies.due() {
+        log::warn!(
+            "a proxy (X-Forwarded-Proto: https) speaks plain HTTP to this port, which expects HTTPS: let it speak HTTPS \
+             to the daemon, such as by proxy_pass https://… in nginx; README.md, \"Behind a proxy\", says more{more}"
+        );
+    }
+    redirect::to_proxy()
 }
 
 /// Serves one accepted connection of the control socket to its end: HTTP/1 only, and no address to speak of.

@@ -77,6 +77,30 @@ pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Respo
     answer
 }
 
+/// To a proxy that took HTTPS from its client and speaks plain HTTP here: a redirect would bring the client back by the
+/// same way, again and again.
+pub(super) fn to_proxy() -> Response<Body> {
+    let mut answer = Response::new(Body::new(PROXY_TEXT));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Whether a proxy says that its client spoke HTTPS (RFC 7239, or the older header).
+pub(super) fn came_by_https<B>(request: &Request<B>) -> bool {
+    let says = |name: &str, word: &str| {
+        let values = request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split([',', ';'])).any(|part| part.trim().eq_ignore_ascii_case(word))
+    };
+    says("x-forwarded-proto", "https") || says("forwarded", "proto=https")
+}
+
+const PROXY_TEXT: &[u8] = b"This service expects HTTPS, and the proxy in front of it speaks plain HTTP to it.\n\
+    The people who run it must let the proxy speak HTTPS to this port; README.md says how under \"Behind a proxy\".\n";
+
 const TEXT: &[u8] = b"This port speaks HTTPS: put https:// in front of the address.\n";
 
 fn asked_host<B>(request: &Request<B>) -> Option<Authority> {

@@ -25,6 +25,7 @@ use crate::http::connection::Door;
 use crate::http::connection::connection;
 use crate::http::connection::local_connection;
 use crate::http::crowd::Crowd;
+use crate::http::log_limit::LogLimit;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
@@ -178,7 +179,7 @@ pub async fn serve<S, F>(
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let door = Arc::new(Door { tls, limits, tasks });
+    let door = Arc::new(Door { tls, limits, tasks, proxies: LogLimit::default() });
     let shared = door.clone();
     let work = move |stream: TcpStream, addr: SocketAddr, activity| {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
@@ -193,7 +194,7 @@ where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let door = Arc::new(Door { tls: None, limits, tasks });
+    let door = Arc::new(Door { tls: None, limits, tasks, proxies: LogLimit::default() });
     let shared = door.clone();
     let work = move |stream: UnixStream, _addr, activity| {
         local_connection(stream, activity, shared.clone(), service.clone())

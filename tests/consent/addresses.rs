@@ -24,6 +24,27 @@ async fn plain_http_on_the_tls_port_is_shown_the_way() {
     }
 }
 
+/// A redirect would come back by the same way without an end.
+#[tokio::test]
+async fn a_proxy_that_ends_tls_and_speaks_plain_http_is_told_what_to_change() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let plain = Url::parse(&format!("http://localhost:{}/oauth?code=a&state=b", daemon.port())).unwrap();
+    for (name, value) in [
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Proto", "HTTPS, http"),
+        ("Forwarded", "for=192.0.2.7;proto=https"),
+    ] {
+        let answered = visitor.get_with(plain.clone(), name, value).await;
+        assert_eq!((answered.status, answered.header("location")), (400, None), "{name}: {value}");
+        assert!(answered.says("Behind a proxy") && answered.says("HTTPS to this port"), "{}", answered.body);
+    }
+    assert_eq!(visitor.get_with(plain, "X-Forwarded-Proto", "http").await.status, 308);
+    let line = daemon.wait_for_line("a proxy (X-Forwarded-Proto: https)").await;
+    assert!(line.contains(" WARN ") && line.contains("proxy_pass https://"), "{line}");
+    assert_eq!(daemon.log().iter().filter(|line| line.contains("a proxy (X-Forwarded")).count(), 1);
+}
+
 #[tokio::test]
 async fn an_http_redirect_uri_is_served_without_tls() {
     let sim = sim().await;
