@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
-use crate::domain::exchanges::End;
+use crate::domain::exchanges::ClientNetwork;
+use crate::domain::exchanges::ExchangeEnd;
+use crate::domain::exchanges::ExchangePermit;
+use crate::domain::exchanges::ExchangeTurn;
 use crate::domain::exchanges::Exchanges;
 use crate::domain::exchanges::Hold;
-use crate::domain::exchanges::Network;
-use crate::domain::exchanges::Permit;
-use crate::domain::exchanges::Turn;
 
 /// For how long a browser waits for its turn. With an exchange, which takes at most 40 s, this stays below the time
 /// that the end of the daemon waits for what runs.
@@ -29,11 +29,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct ExchangeGate {
     since: Instant,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct GateState {
     exchanges: Exchanges,
     waiting: HashMap<u64, Arc<Notify>>,
 }
@@ -42,32 +42,32 @@ struct State {
 #[derive(Debug)]
 pub(super) struct UnderWay<'a> {
     gate: &'a ExchangeGate,
-    permit: Option<Permit>,
+    permit: Option<ExchangePermit>,
 }
 
 /// A place in the line. One that is dropped leaves it.
-struct Place<'a> {
+struct PlaceInLine<'a> {
     gate: &'a ExchangeGate,
-    network: Network,
+    network: ClientNetwork,
     number: u64,
     turn: Arc<Notify>,
 }
 
 impl ExchangeGate {
     pub(super) fn new(refreshes_per_second: Option<f64>) -> Self {
-        let state = State { exchanges: Exchanges::new(refreshes_per_second), waiting: HashMap::new() };
+        let state = GateState { exchanges: Exchanges::new(refreshes_per_second), waiting: HashMap::new() };
         Self { since: Instant::now(), state: Mutex::new(state) }
     }
 
     /// Waits for the turn of an exchange from `network`.
-    pub(super) async fn begin(&self, network: Network) -> Result<UnderWay<'_>, Hold> {
+    pub(super) async fn begin(&self, network: ClientNetwork) -> Result<UnderWay<'_>, Hold> {
         let deadline = Instant::now() + PATIENCE;
         let place = self.join(network)?;
         loop {
             let wait = match place.look() {
-                Turn::Begin(permit) => return Ok(UnderWay { gate: self, permit: Some(permit) }),
-                Turn::Asked(wait) => return Err(Hold::Asked(wait)),
-                Turn::Wait(wait) => wait,
+                ExchangeTurn::Begin(permit) => return Ok(UnderWay { gate: self, permit: Some(permit) }),
+                ExchangeTurn::Asked(wait) => return Err(Hold::Asked(wait)),
+                ExchangeTurn::Wait(wait) => wait,
             };
             let now = Instant::now();
             if now >= deadline {
@@ -79,24 +79,24 @@ impl ExchangeGate {
         }
     }
 
-    fn join(&self, network: Network) -> Result<Place<'_>, Hold> {
+    fn join(&self, network: ClientNetwork) -> Result<PlaceInLine<'_>, Hold> {
         let turn = Arc::new(Notify::new());
         let mut state = self.state();
         let number = state.exchanges.join(network, self.now())?;
         state.waiting.insert(number, turn.clone());
-        Ok(Place { gate: self, network, number, turn })
+        Ok(PlaceInLine { gate: self, network, number, turn })
     }
 
     fn now(&self) -> Duration {
         self.since.elapsed()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl GateState {
     fn wake(&self) {
         for number in self.exchanges.first_in_line() {
             if let Some(turn) = self.waiting.get(&number) {
@@ -106,13 +106,13 @@ impl State {
     }
 }
 
-impl Place<'_> {
-    fn look(&self) -> Turn {
+impl PlaceInLine<'_> {
+    fn look(&self) -> ExchangeTurn {
         self.gate.state().exchanges.turn(self.network, self.number, self.gate.now())
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.state();
         state.exchanges.leave(self.network, self.number);
@@ -123,11 +123,11 @@ impl Drop for Place<'_> {
 
 impl UnderWay<'_> {
     /// The exchange has ended.
-    pub(super) fn end(mut self, end: End) {
+    pub(super) fn end(mut self, end: ExchangeEnd) {
         self.give_back(end);
     }
 
-    fn give_back(&mut self, end: End) {
+    fn give_back(&mut self, end: ExchangeEnd) {
         let Some(permit) = self.permit.take() else { return };
         let mut state = self.gate.state();
         state.exchanges.end(permit, end, self.gate.now());
@@ -137,7 +137,7 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.give_back(End::Failed);
+        self.give_back(ExchangeEnd::Failed);
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
         let (first, second) = (gate.begin(None), gate.begin(None));
         let free = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            held.pop().unwrap().end(End::Succeeded);
-            held.pop().unwrap().end(End::Succeeded);
+            held.pop().unwrap().end(ExchangeEnd::Succeeded);
+            held.pop().unwrap().end(ExchangeEnd::Succeeded);
         };
         let begun = Instant::now();
         let (first, second, ()) = tokio::join!(first, second, free);
@@ -178,7 +178,7 @@ mod tests {
         let asked = held.pop().unwrap();
         let wish = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            asked.end(End::AskedToWait(Duration::from_secs(60)));
+            asked.end(ExchangeEnd::AskedToWait(Duration::from_secs(60)));
         };
         let (one, two, ()) = tokio::join!(gate.begin(None), gate.begin(None), wish);
         for waited in [one, two] {

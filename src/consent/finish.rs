@@ -7,9 +7,9 @@ use tokio::time::sleep;
 use crate::consent::ConsentError;
 use crate::consent::Consents;
 use crate::consent::Granted;
-use crate::consent::redeemed::Shown;
-use crate::domain::exchanges::End;
-use crate::domain::exchanges::Network;
+use crate::consent::used_states::Redemption;
+use crate::domain::exchanges::ClientNetwork;
+use crate::domain::exchanges::ExchangeEnd;
 use crate::domain::exchanges::UNTOLD_WAIT;
 use crate::domain::exchanges::bounded;
 use crate::domain::grant::Grant;
@@ -46,13 +46,13 @@ impl Consents {
         code: Secret,
         state: Secret,
         sealed: Option<&str>,
-        network: Network,
+        network: ClientNetwork,
     ) -> Result<Granted, ConsentError> {
         let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
-        let attempt = match self.redeemed.show(&state, ticket.deadline(), self.clock.now()) {
-            Shown::First(attempt) => attempt,
-            Shown::Again(first) => return first.end().await.unwrap_or(Err(ConsentError::Stale)),
-            Shown::Spent => return Err(ConsentError::Stale),
+        let attempt = match self.used_states.show(&state, ticket.deadline(), self.clock.now()) {
+            Redemption::First(attempt) => attempt,
+            Redemption::Again(first) => return first.end().await.unwrap_or(Err(ConsentError::Stale)),
+            Redemption::Spent => return Err(ConsentError::Stale),
         };
         let under_way = match self.exchanges.begin(network).await {
             Ok(under_way) => under_way,
@@ -198,10 +198,10 @@ impl Consents {
 }
 
 /// What an exchange costs. Where only the store failed, Webex gave tokens.
-fn end_of(finished: &Finished) -> End {
+fn end_of(finished: &Finished) -> ExchangeEnd {
     match finished {
-        Ok(_) | Err(ConsentError::Store(_)) => End::Succeeded,
-        Err(ConsentError::Busy { wait, .. }) => End::AskedToWait(*wait),
-        Err(_) => End::Failed,
+        Ok(_) | Err(ConsentError::Store(_)) => ExchangeEnd::Succeeded,
+        Err(ConsentError::Busy { wait, .. }) => ExchangeEnd::AskedToWait(*wait),
+        Err(_) => ExchangeEnd::Failed,
     }
 }

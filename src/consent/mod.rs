@@ -9,9 +9,9 @@ mod exchange_gate;
 mod finish;
 mod hook;
 mod logins;
-mod redeemed;
 mod space;
 mod takeover;
+mod used_states;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,14 +54,14 @@ pub use crate::consent::hook::Hooked;
 pub use crate::consent::logins::Login;
 pub use crate::consent::logins::LoginState;
 use crate::consent::logins::Logins;
-use crate::consent::redeemed::Redeemed;
-use crate::consent::redeemed::TRIES;
 use crate::consent::space::Guests;
 pub use crate::consent::space::Invitation;
 use crate::consent::takeover::Held;
 pub use crate::consent::takeover::Offered;
 pub use crate::consent::takeover::TakeOverError;
 pub use crate::consent::takeover::Taken;
+use crate::consent::used_states::TRIES;
+use crate::consent::used_states::UsedStates;
 pub use crate::webex::wire::show as shown;
 
 /// Binds a sealed ticket to its use.
@@ -76,7 +76,7 @@ pub struct Consents {
     clock: Arc<dyn Clock>,
     view: Arc<LiveView>,
     wake: Wake,
-    redeemed: Redeemed,
+    used_states: UsedStates,
     exchanges: ExchangeGate,
     allow: Option<Allow>,
     logins: Logins,
@@ -224,7 +224,7 @@ impl Consents {
             clock: parts.clock,
             view: parts.view,
             wake: parts.wake,
-            redeemed: Redeemed::default(),
+            used_states: UsedStates::default(),
             exchanges: ExchangeGate::new(None),
             allow: None,
             logins: Logins::default(),

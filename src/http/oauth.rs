@@ -11,7 +11,7 @@ use hyper::header;
 use crate::consent;
 use crate::consent::ConsentError;
 use crate::consent::shown;
-use crate::domain::exchanges::Network;
+use crate::domain::exchanges::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::http::auth::network;
@@ -45,7 +45,7 @@ impl Door {
                     let sealed = self.cookies.find(headers, &consent::name_of(&state));
                     self.consents.declined(&error, &state, sealed)
                 });
-                let said = Said { error: &error, description, tracking_id };
+                let said = WebexError { error: &error, description, tracking_id };
                 self.consent_log.declined(&said, began_here);
                 // What Webex wrote beside the error is not shown: every client can make such a link.
                 consent_pages::webex_refused(&self.frame, &error)
@@ -91,7 +91,7 @@ impl Door {
         code: Secret,
         state: Secret,
         headers: &HeaderMap,
-        network: Network,
+        network: ClientNetwork,
     ) -> Response<Body> {
         let sealed = self.cookies.find(headers, &consent::name_of(&state)).map(str::to_owned);
         let (consents, tasks, log) = (self.consents.clone(), self.tasks.clone(), self.consent_log.clone());
@@ -143,7 +143,7 @@ fn is_only_a_look<B>(request: &Request<B>) -> bool {
 }
 
 /// What the browser came with. Webex sent it, or a client made the link.
-struct Said<'a> {
+struct WebexError<'a> {
     error: &'a str,
     description: Option<String>,
     tracking_id: Option<String>,
@@ -178,7 +178,7 @@ impl ConsentLog {
         }
     }
 
-    fn declined(&self, said: &Said<'_>, began_here: bool) {
+    fn declined(&self, said: &WebexError<'_>, began_here: bool) {
         let error = shown(said.error);
         let description = said.description.as_deref().map_or_else(|| "none".to_owned(), shown);
         let tracking_id = said.tracking_id.as_deref().map_or_else(|| "none".to_owned(), shown);

@@ -151,7 +151,7 @@ where
     }
 }
 
-/// Files for everything else: the store, 64 exchanges and as many refreshes, standard streams.
+/// Files for everything else: the store, at most 128 exchanges, refreshes, standard streams.
 const FILES_ELSEWHERE: u32 = 256;
 /// Below this nobody would be served at all.
 const FEWEST: u32 = 16;

@@ -51,7 +51,7 @@ pub fn bounded(wait: Duration) -> Duration {
 const SWEEP_AT: usize = 256;
 
 /// Where a client is: an IPv4 address, or an IPv6 network. `None`: on this machine, beside the port.
-pub type Network = Option<IpAddr>;
+pub type ClientNetwork = Option<IpAddr>;
 
 /// Why an exchange does not begin, and when it is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +64,9 @@ pub enum Hold {
 
 /// What comes next for an exchange that waits in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum ExchangeTurn {
     /// It is under way from now on.
-    Begin(Permit),
+    Begin(ExchangePermit),
     /// Not yet; by itself nothing changes before this.
     Wait(Duration),
     /// Webex asks to wait. The exchange has left the line.
@@ -75,7 +75,7 @@ pub enum Turn {
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ExchangeEnd {
     /// Webex gave tokens.
     Succeeded,
     /// It gave none.
@@ -86,8 +86,8 @@ pub enum End {
 
 /// An exchange under way. Must be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permit {
-    network: Network,
+pub struct ExchangePermit {
+    network: ClientNetwork,
     /// Whether its network had failed lately when it began.
     had_failed: bool,
 }
@@ -96,27 +96,27 @@ pub struct Permit {
 #[derive(Debug)]
 pub struct Exchanges {
     per_second: f64,
-    networks: HashMap<Network, Account>,
+    networks: HashMap<ClientNetwork, NetworkState>,
     under_way: usize,
     waiting: usize,
     next_number: u64,
     /// As many networks are remembered before the next sweep.
     sweep_at: usize,
     /// Of networks without failures, and of those that failed lately.
-    kinds: [Budget; 2],
+    kinds: [FailureBudget; 2],
     asked_until: Duration,
 }
 
 #[derive(Debug)]
-struct Account {
-    budget: Budget,
+struct NetworkState {
+    budget: FailureBudget,
     under_way: usize,
     line: VecDeque<u64>,
 }
 
 /// Failures that may still happen; grows with time.
 #[derive(Debug)]
-struct Budget {
+struct FailureBudget {
     burst: f64,
     per_second: f64,
     left: f64,
@@ -131,7 +131,7 @@ impl Exchanges {
     pub fn new(refreshes_per_second: Option<f64>) -> Self {
         let per_second = refreshes_per_second
             .map_or(FAILURES_PER_SECOND, |rate| (rate * PART_OF_REFRESHES).min(FAILURES_PER_SECOND));
-        let kind = || Budget::new(KIND_BURST, per_second, Duration::ZERO);
+        let kind = || FailureBudget::new(KIND_BURST, per_second, Duration::ZERO);
         Self {
             per_second,
             networks: HashMap::new(),
@@ -148,7 +148,7 @@ impl Exchanges {
     ///
     /// # Errors
     /// [`Hold`] if Webex asks to wait, or too many wait already.
-    pub fn join(&mut self, network: Network, now: Duration) -> Result<u64, Hold> {
+    pub fn join(&mut self, network: ClientNetwork, now: Duration) -> Result<u64, Hold> {
         if let Some(wait) = self.asked_to_wait(now) {
             return Err(Hold::Asked(wait));
         }
@@ -157,8 +157,8 @@ impl Exchanges {
             self.sweep_at = SWEEP_AT.max(2 * self.networks.len());
         }
         let (free, per_second) = (MOST_WAITING.saturating_sub(self.waiting), self.per_second);
-        let new = || Account {
-            budget: Budget::new(NETWORK_BURST, per_second, now),
+        let new = || NetworkState {
+            budget: FailureBudget::new(NETWORK_BURST, per_second, now),
             under_way: 0,
             line: VecDeque::new(),
         };
@@ -174,23 +174,23 @@ impl Exchanges {
     }
 
     /// Whether the exchange of this number may begin.
-    pub fn turn(&mut self, network: Network, number: u64, now: Duration) -> Turn {
+    pub fn turn(&mut self, network: ClientNetwork, number: u64, now: Duration) -> ExchangeTurn {
         if let Some(wait) = self.asked_to_wait(now) {
             self.leave(network, number);
-            return Turn::Asked(wait);
+            return ExchangeTurn::Asked(wait);
         }
         let places = AT_ONCE.saturating_sub(self.under_way);
-        let Some(account) = self.networks.get_mut(&network) else { return Turn::Wait(Duration::MAX) };
+        let Some(account) = self.networks.get_mut(&network) else { return ExchangeTurn::Wait(Duration::MAX) };
         if account.line.front() != Some(&number) || account.under_way >= places {
-            return Turn::Wait(Duration::MAX);
+            return ExchangeTurn::Wait(Duration::MAX);
         }
         let had_failed = !account.budget.is_untouched(now);
         let Some(kind) = self.kinds.get_mut(usize::from(had_failed)) else {
-            return Turn::Wait(Duration::MAX);
+            return ExchangeTurn::Wait(Duration::MAX);
         };
         let wait = account.budget.wait(now).max(kind.wait(now));
         if !wait.is_zero() {
-            return Turn::Wait(wait);
+            return ExchangeTurn::Wait(wait);
         }
         account.line.pop_front();
         account.under_way += 1;
@@ -198,11 +198,11 @@ impl Exchanges {
         kind.under_way += 1;
         self.waiting -= 1;
         self.under_way += 1;
-        Turn::Begin(Permit { network, had_failed })
+        ExchangeTurn::Begin(ExchangePermit { network, had_failed })
     }
 
     /// The exchange of this number does not wait any longer.
-    pub fn leave(&mut self, network: Network, number: u64) {
+    pub fn leave(&mut self, network: ClientNetwork, number: u64) {
         let Some(account) = self.networks.get_mut(&network) else { return };
         let before = account.line.len();
         account.line.retain(|other| *other != number);
@@ -210,8 +210,8 @@ impl Exchanges {
     }
 
     /// An exchange has ended.
-    pub fn end(&mut self, permit: Permit, end: End, now: Duration) {
-        let failed = end != End::Succeeded;
+    pub fn end(&mut self, permit: ExchangePermit, end: ExchangeEnd, now: Duration) {
+        let failed = end != ExchangeEnd::Succeeded;
         self.under_way = self.under_way.saturating_sub(1);
         if let Some(account) = self.networks.get_mut(&permit.network) {
             account.under_way = account.under_way.saturating_sub(1);
@@ -220,7 +220,7 @@ impl Exchanges {
         if let Some(kind) = self.kinds.get_mut(usize::from(permit.had_failed)) {
             kind.end(failed, now);
         }
-        if let End::AskedToWait(wait) = end {
+        if let ExchangeEnd::AskedToWait(wait) = end {
             self.asked_until = self.asked_until.max(now + bounded(wait));
         }
     }
@@ -236,13 +236,13 @@ impl Exchanges {
     }
 }
 
-impl Account {
+impl NetworkState {
     fn is_idle(&mut self, now: Duration) -> bool {
         self.under_way == 0 && self.line.is_empty() && self.budget.is_untouched(now)
     }
 }
 
-impl Budget {
+impl FailureBudget {
     fn new(burst: f64, per_second: f64, now: Duration) -> Self {
         Self { burst, per_second, left: burst, at: now, under_way: 0 }
     }

@@ -4,20 +4,20 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn network(number: u32) -> Network {
+fn network(number: u32) -> ClientNetwork {
     Some(IpAddr::V4(number.into()))
 }
 
 /// Starts an exchange, if that is possible at once.
-fn begin(exchanges: &mut Exchanges, network: Network, now: Duration) -> Option<Permit> {
+fn begin(exchanges: &mut Exchanges, network: ClientNetwork, now: Duration) -> Option<ExchangePermit> {
     let number = exchanges.join(network, now).ok()?;
     match exchanges.turn(network, number, now) {
-        Turn::Begin(permit) => Some(permit),
-        Turn::Wait(_) => {
+        ExchangeTurn::Begin(permit) => Some(permit),
+        ExchangeTurn::Wait(_) => {
             exchanges.leave(network, number);
             None
         }
-        Turn::Asked(_) => None,
+        ExchangeTurn::Asked(_) => None,
     }
 }
 
@@ -28,7 +28,7 @@ fn failures(exchanges: &mut Exchanges, networks: u32, from: Duration, span: Dura
     while now < from + span {
         for number in 0..networks {
             while let Some(permit) = begin(exchanges, network(number), now) {
-                exchanges.end(permit, End::Failed, now);
+                exchanges.end(permit, ExchangeEnd::Failed, now);
                 count += 1;
             }
         }
@@ -49,8 +49,8 @@ fn failures_of_one_network_are_a_burst_and_then_a_few_a_second() {
 fn failures_of_all_networks_together_are_a_few_a_second_and_far_fewer_than_refreshes() {
     for (rate, most) in [(Some(20.0), 6.0), (Some(1.0), 0.3), (Some(10_000.0), 6.0), (None, 6.0)] {
         let mut exchanges = Exchanges::new(rate);
-        failures(&mut exchanges, 40, Duration::ZERO, 5 * SECOND);
-        let later = failures(&mut exchanges, 40, 5 * SECOND, 30 * SECOND);
+        failures(&mut exchanges, 100, Duration::ZERO, 5 * SECOND);
+        let later = failures(&mut exchanges, 100, 5 * SECOND, 30 * SECOND);
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let per_second = later as f64 / 30.0;
         assert!(per_second <= most + 0.1, "{rate:?}: {per_second}");
@@ -64,9 +64,10 @@ fn waves_of_failures_do_not_escape_the_rate() {
     let mut exchanges = Exchanges::new(None);
     let (mut count, mut now) = (0_u32, Duration::ZERO);
     while now < 600 * SECOND {
-        let wave: Vec<Permit> = (0..200).map_while(|_| begin(&mut exchanges, network(1), now)).collect();
+        let wave: Vec<ExchangePermit> =
+            (0..200).map_while(|_| begin(&mut exchanges, network(1), now)).collect();
         count += u32::try_from(wave.len()).unwrap();
-        wave.into_iter().for_each(|permit| exchanges.end(permit, End::Failed, now));
+        wave.into_iter().for_each(|permit| exchanges.end(permit, ExchangeEnd::Failed, now));
         now += 4 * SECOND;
     }
     assert!(count < 64 + 10 + 600 * 6, "{count}");
@@ -77,14 +78,14 @@ fn success_costs_nothing() {
     let mut exchanges = Exchanges::new(None);
     for _ in 0..100_000 {
         let permit = begin(&mut exchanges, network(1), SECOND).unwrap();
-        exchanges.end(permit, End::Succeeded, SECOND);
+        exchanges.end(permit, ExchangeEnd::Succeeded, SECOND);
     }
     // A network with failures goes on, as far as its exchanges succeed.
     failures(&mut exchanges, 1, SECOND, SECOND / 1000);
     let now = 2 * SECOND;
     for _ in 0..100_000 {
         let permit = begin(&mut exchanges, network(1), now).unwrap();
-        exchanges.end(permit, End::Succeeded, now);
+        exchanges.end(permit, ExchangeEnd::Succeeded, now);
     }
 }
 
@@ -118,9 +119,9 @@ fn in_one_network_who_comes_first_goes_first() {
     for step in 0..6_000 {
         let now = now + step * Duration::from_millis(1);
         for number in line.iter().rev().filter(|number| **number != line[0]) {
-            if let Turn::Begin(permit) = exchanges.turn(here, *number, now) {
+            if let ExchangeTurn::Begin(permit) = exchanges.turn(here, *number, now) {
                 began.push(*number);
-                exchanges.end(permit, End::Failed, now);
+                exchanges.end(permit, ExchangeEnd::Failed, now);
             }
         }
     }
@@ -138,15 +139,15 @@ fn a_wait_that_is_told_is_long_enough() {
         let number = exchanges.join(network(0), now).unwrap();
         let permit = loop {
             match exchanges.turn(network(0), number, now) {
-                Turn::Begin(permit) => break permit,
-                Turn::Wait(wait) => {
+                ExchangeTurn::Begin(permit) => break permit,
+                ExchangeTurn::Wait(wait) => {
                     assert!(wait <= SECOND, "{wait:?}");
                     now += wait;
                 }
-                Turn::Asked(_) => panic!("nothing was asked"),
+                ExchangeTurn::Asked(_) => panic!("nothing was asked"),
             }
         };
-        exchanges.end(permit, End::Failed, now);
+        exchanges.end(permit, ExchangeEnd::Failed, now);
     }
 }
 
@@ -172,9 +173,9 @@ fn while_webex_asks_to_wait_nothing_begins_and_the_wait_is_bounded() {
         let now = 5 * SECOND;
         let permit = begin(&mut exchanges, network(1), now).unwrap();
         let waiting = exchanges.join(network(2), now).unwrap();
-        exchanges.end(permit, End::AskedToWait(asked), now);
+        exchanges.end(permit, ExchangeEnd::AskedToWait(asked), now);
         assert_eq!(exchanges.join(network(1), now), Err(Hold::Asked(told)));
-        assert_eq!(exchanges.turn(network(2), waiting, now), Turn::Asked(told));
+        assert_eq!(exchanges.turn(network(2), waiting, now), ExchangeTurn::Asked(told));
         let late = now + told - Duration::from_millis(1);
         assert!(matches!(exchanges.join(network(3), late), Err(Hold::Asked(_))));
         assert!(begin(&mut exchanges, network(1), now + told).is_some());
@@ -186,14 +187,14 @@ fn networks_without_anything_to_remember_are_forgotten() {
     let mut exchanges = Exchanges::new(None);
     for number in 0..10_000 {
         let permit = begin(&mut exchanges, network(number), SECOND).unwrap();
-        exchanges.end(permit, End::Succeeded, SECOND);
+        exchanges.end(permit, ExchangeEnd::Succeeded, SECOND);
     }
     assert!(exchanges.networks.len() <= SWEEP_AT, "{}", exchanges.networks.len());
     failures(&mut exchanges, 1_000, 2 * SECOND, SECOND / 10);
     assert!(exchanges.networks.len() <= 3_000, "{}", exchanges.networks.len());
     for number in 0..10_000 {
         let permit = begin(&mut exchanges, network(number), 60 * SECOND).unwrap();
-        exchanges.end(permit, End::Succeeded, 60 * SECOND);
+        exchanges.end(permit, ExchangeEnd::Succeeded, 60 * SECOND);
     }
     assert!(exchanges.networks.len() <= SWEEP_AT, "{}", exchanges.networks.len());
 }

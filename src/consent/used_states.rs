@@ -27,83 +27,83 @@ const MOST_ENDS: usize = 2_000;
 pub(super) const TRIES: u32 = 3;
 
 /// What came of a state.
-type End = Arc<Result<Granted, ConsentError>>;
+type SharedResult = Arc<Result<Granted, ConsentError>>;
 
 /// A ticket's deadline, soonest first, and its state.
-type Key = (UnixTime, String);
+type StateKey = (UnixTime, String);
 
 /// The states of this process. In memory: after a restart, and when there were too many, Webex itself still refuses a
 /// used code.
 #[derive(Debug, Default)]
-pub(super) struct Redeemed(Mutex<States>);
+pub(super) struct UsedStates(Mutex<StateTable>);
 
 #[derive(Debug, Default)]
-struct States {
-    all: BTreeMap<Key, State>,
+struct StateTable {
+    all: BTreeMap<StateKey, UsedState>,
     /// Those with a whole end, oldest first.
-    ended: VecDeque<Key>,
+    ended: VecDeque<StateKey>,
 }
 
 #[derive(Debug)]
-enum State {
+enum UsedState {
     /// Webex was asked so often, and gave no final answer.
     Open(u32),
     /// It is being asked.
-    Running(watch::Receiver<Option<End>>),
+    Running(watch::Receiver<Option<SharedResult>>),
     /// It gave its final answer.
-    Ended(End),
+    Ended(SharedResult),
     /// The same, and nothing else is remembered.
     Spent,
 }
 
 /// What to do with a state that came back.
 #[derive(Debug)]
-pub(super) enum Shown<'a> {
+pub(super) enum Redemption<'a> {
     /// Ask Webex.
-    First(Attempt<'a>),
+    First(FirstUse<'a>),
     /// Another request asks Webex; this one waits for it.
-    Again(Follower),
+    Again(RepeatedUse),
     /// It was used, and nothing is known about it any more.
     Spent,
 }
 
 /// The one request that asks Webex about a state. One that is dropped before its end leaves the state open.
 #[derive(Debug)]
-pub(super) struct Attempt<'a> {
-    redeemed: &'a Redeemed,
-    key: Key,
+pub(super) struct FirstUse<'a> {
+    used: &'a UsedStates,
+    key: StateKey,
     tries: u32,
-    tell: watch::Sender<Option<End>>,
+    tell: watch::Sender<Option<SharedResult>>,
 }
 
 /// A request for what another one asks Webex about.
 #[derive(Debug)]
-pub(super) struct Follower(Result<End, watch::Receiver<Option<End>>>);
+pub(super) struct RepeatedUse(Result<SharedResult, watch::Receiver<Option<SharedResult>>>);
 
-impl Redeemed {
+impl UsedStates {
     /// A state that a ticket admits came back.
-    pub(super) fn show(&self, state: &Secret, deadline: UnixTime, now: UnixTime) -> Shown<'_> {
+    pub(super) fn show(&self, state: &Secret, deadline: UnixTime, now: UnixTime) -> Redemption<'_> {
         let key = (deadline, state.expose().to_owned());
         let mut states = self.states();
         states.forget(now);
         let tries = match states.all.get(&key) {
             None => 0,
-            Some(State::Open(tries)) => *tries,
-            Some(State::Running(end)) => return Shown::Again(Follower(Err(end.clone()))),
-            Some(State::Ended(end)) => return Shown::Again(Follower(Ok(end.clone()))),
-            Some(State::Spent) => return Shown::Spent,
+            Some(UsedState::Open(tries)) => *tries,
+            Some(UsedState::Running(end)) => return Redemption::Again(RepeatedUse(Err(end.clone()))),
+            Some(UsedState::Ended(end)) => return Redemption::Again(RepeatedUse(Ok(end.clone()))),
+            Some(UsedState::Spent) => return Redemption::Spent,
         };
         let (tell, end) = watch::channel(None);
-        states.all.insert(key.clone(), State::Running(end));
-        Shown::First(Attempt { redeemed: self, key, tries, tell })
+        states.all.insert(key.clone(), UsedState::Running(end));
+        Redemption::First(FirstUse { used: self, key, tries, tell })
     }
 
-    fn states(&self) -> MutexGuard<'_, States> {
+    fn states(&self) -> MutexGuard<'_, StateTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl States {
+impl StateTable {
     fn forget(&mut self, now: UnixTime) {
         while self.all.len() >= MOST || self.all.first_key_value().is_some_and(|((ends, _), _)| *ends < now) {
             self.all.pop_first();
@@ -111,24 +111,24 @@ impl States {
     }
 
     /// A state that was forgotten meanwhile stays forgotten.
-    fn set(&mut self, key: &Key, state: State) {
+    fn set(&mut self, key: &StateKey, state: UsedState) {
         if let Some(entry) = self.all.get_mut(key) {
             *entry = state;
         }
     }
 
-    fn end(&mut self, key: &Key, end: End) {
-        self.set(key, State::Ended(end));
+    fn end(&mut self, key: &StateKey, end: SharedResult) {
+        self.set(key, UsedState::Ended(end));
         self.ended.push_back(key.clone());
         if self.ended.len() > MOST_ENDS
             && let Some(oldest) = self.ended.pop_front()
         {
-            self.set(&oldest, State::Spent);
+            self.set(&oldest, UsedState::Spent);
         }
     }
 }
 
-impl Attempt<'_> {
+impl FirstUse<'_> {
     /// Whether Webex has been asked too often after this.
     pub(super) fn is_last(&self) -> bool {
         self.tries + 1 >= TRIES
@@ -154,22 +154,22 @@ impl Attempt<'_> {
     /// Webex gave its final answer.
     pub(super) fn end(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         let shared = Arc::new(end.clone());
-        self.redeemed.states().end(&self.key, shared.clone());
+        self.used.states().end(&self.key, shared.clone());
         self.tell.send_replace(Some(shared));
         end
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for FirstUse<'_> {
     fn drop(&mut self) {
-        let mut states = self.redeemed.states();
-        if let Some(state @ State::Running(_)) = states.all.get_mut(&self.key) {
-            *state = State::Open(self.tries);
+        let mut states = self.used.states();
+        if let Some(state @ UsedState::Running(_)) = states.all.get_mut(&self.key) {
+            *state = UsedState::Open(self.tries);
         }
     }
 }
 
-impl Follower {
+impl RepeatedUse {
     /// What came of the first request; `None` if that broke off.
     pub(super) async fn end(self) -> Option<Result<Granted, ConsentError>> {
         let end = match self.0 {
@@ -193,9 +193,9 @@ mod tests {
         Secret::new(text.to_owned())
     }
 
-    fn first<'a>(redeemed: &'a Redeemed, state: &str) -> Attempt<'a> {
-        match redeemed.show(&secret(state), LATE, NOW) {
-            Shown::First(attempt) => attempt,
+    fn first<'a>(used: &'a UsedStates, state: &str) -> FirstUse<'a> {
+        match used.show(&secret(state), LATE, NOW) {
+            Redemption::First(attempt) => attempt,
             other => panic!("{state}: {other:?}"),
         }
     }
@@ -206,56 +206,56 @@ mod tests {
 
     #[tokio::test]
     async fn a_state_that_is_shown_again_is_told_what_came_of_it() {
-        let redeemed = Redeemed::default();
-        let attempt = first(&redeemed, "s");
-        let Shown::Again(waiting) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let used = UsedStates::default();
+        let attempt = first(&used, "s");
+        let Redemption::Again(waiting) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
         let (told, _) = tokio::join!(waiting.end(), async { attempt.end(stale()) });
         assert!(matches!(told, Some(Err(ConsentError::Stale))));
-        let Shown::Again(later) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let Redemption::Again(later) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
         assert!(matches!(later.end().await, Some(Err(ConsentError::Stale))));
     }
 
     #[tokio::test]
     async fn a_state_is_open_until_webex_was_asked_three_times_and_where_its_request_broke_off() {
-        let redeemed = Redeemed::default();
+        let used = UsedStates::default();
         for _ in 0..5 {
-            let _ = first(&redeemed, "s").put_back(stale());
+            let _ = first(&used, "s").put_back(stale());
         }
         for _ in 1..TRIES {
-            let attempt = first(&redeemed, "s");
+            let attempt = first(&used, "s");
             assert!(!attempt.is_last());
             let _ = attempt.keep_open(stale());
         }
-        assert!(first(&redeemed, "s").is_last());
-        let broken = first(&redeemed, "s");
-        let Shown::Again(waiting) = redeemed.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        assert!(first(&used, "s").is_last());
+        let broken = first(&used, "s");
+        let Redemption::Again(waiting) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
         drop(broken);
         assert!(waiting.end().await.is_none());
-        assert!(first(&redeemed, "s").is_last());
+        assert!(first(&used, "s").is_last());
     }
 
     #[test]
     fn a_flood_of_states_is_bounded_and_shuts_no_other_state_out() {
-        let redeemed = Redeemed::default();
+        let used = UsedStates::default();
         for n in 0..2 * MOST {
-            let _ = first(&redeemed, &n.to_string()).end(stale());
+            let _ = first(&used, &n.to_string()).end(stale());
         }
-        let states = redeemed.states();
+        let states = used.states();
         assert_eq!((states.all.len(), states.ended.len()), (MOST, MOST_ENDS));
-        let whole = states.all.values().filter(|state| matches!(state, State::Ended(_))).count();
+        let whole = states.all.values().filter(|state| matches!(state, UsedState::Ended(_))).count();
         assert!(whole <= MOST_ENDS, "{whole}");
         drop(states);
-        let _ = first(&redeemed, "honest").end(stale());
-        assert!(matches!(redeemed.show(&secret("honest"), LATE, NOW), Shown::Again(_)));
+        let _ = first(&used, "honest").end(stale());
+        assert!(matches!(used.show(&secret("honest"), LATE, NOW), Redemption::Again(_)));
     }
 
     #[test]
     fn a_state_is_forgotten_after_its_ticket_has_ended() {
-        let redeemed = Redeemed::default();
-        let _ = first(&redeemed, "old").end(stale());
+        let used = UsedStates::default();
+        let _ = first(&used, "old").end(stale());
         let later = LATE + Duration::from_secs(1);
-        let Shown::First(new) = redeemed.show(&secret("new"), later, later) else { panic!("a new one") };
+        let Redemption::First(new) = used.show(&secret("new"), later, later) else { panic!("a new one") };
         let _ = new.end(stale());
-        assert_eq!(redeemed.states().all.len(), 1);
+        assert_eq!(used.states().all.len(), 1);
     }
 }
