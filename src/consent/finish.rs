@@ -49,7 +49,7 @@ impl Consents {
         network: ClientNetwork,
     ) -> Result<Granted, ConsentError> {
         let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
-        let attempt = match self.used_states.show(&state, ticket.deadline(), self.clock.now()) {
+        let attempt = match self.used_states.show(&state, &code, ticket.deadline(), self.clock.now()) {
             Redemption::First(attempt) => attempt,
             Redemption::Again(first) => return first.end().await.unwrap_or(Err(ConsentError::Stale)),
             Redemption::Spent => return Err(ConsentError::Stale),

@@ -10,6 +10,8 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use aws_lc_rs::digest;
+use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use tokio::sync::watch;
 
 use crate::consent::ConsentError;
@@ -28,6 +30,10 @@ pub(super) const TRIES: u32 = 3;
 
 /// What came of a state.
 type SharedResult = Arc<Result<Granted, ConsentError>>;
+
+/// Tells a state that comes back with the same code from one with another code: a person may go back in the browser and
+/// choose another account.
+type CodeHash = [u8; SHA256_OUTPUT_LEN];
 
 /// A ticket's deadline, soonest first, and its state.
 type StateKey = (UnixTime, String);
@@ -49,9 +55,9 @@ enum UsedState {
     /// Webex was asked so often, and gave no final answer.
     Open(u32),
     /// It is being asked.
-    Running(watch::Receiver<Option<SharedResult>>),
+    Running(CodeHash, watch::Receiver<Option<SharedResult>>),
     /// It gave its final answer.
-    Ended(SharedResult),
+    Ended(CodeHash, SharedResult),
     /// The same, and nothing else is remembered.
     Spent,
 }
@@ -72,6 +78,7 @@ pub(super) enum Redemption<'a> {
 pub(super) struct FirstUse<'a> {
     used: &'a UsedStates,
     key: StateKey,
+    code: CodeHash,
     tries: u32,
     tell: watch::Sender<Option<SharedResult>>,
 }
@@ -81,21 +88,34 @@ pub(super) struct FirstUse<'a> {
 pub(super) struct RepeatedUse(Result<SharedResult, watch::Receiver<Option<SharedResult>>>);
 
 impl UsedStates {
-    /// A state that a ticket admits came back.
-    pub(super) fn show(&self, state: &Secret, deadline: UnixTime, now: UnixTime) -> Redemption<'_> {
+    /// A state that a ticket admits came back with a code.
+    pub(super) fn show(
+        &self,
+        state: &Secret,
+        code: &Secret,
+        deadline: UnixTime,
+        now: UnixTime,
+    ) -> Redemption<'_> {
+        let code = hash_of(code);
         let key = (deadline, state.expose().to_owned());
         let mut states = self.states();
         states.forget(now);
         let tries = match states.all.get(&key) {
             None => 0,
             Some(UsedState::Open(tries)) => *tries,
-            Some(UsedState::Running(end)) => return Redemption::Again(RepeatedUse(Err(end.clone()))),
-            Some(UsedState::Ended(end)) => return Redemption::Again(RepeatedUse(Ok(end.clone()))),
-            Some(UsedState::Spent) => return Redemption::Spent,
+            Some(UsedState::Running(first, end)) if *first == code => {
+                return Redemption::Again(RepeatedUse(Err(end.clone())));
+            }
+            Some(UsedState::Ended(first, end)) if *first == code => {
+                return Redemption::Again(RepeatedUse(Ok(end.clone())));
+            }
+            Some(UsedState::Running(..) | UsedState::Ended(..) | UsedState::Spent) => {
+                return Redemption::Spent;
+            }
         };
         let (tell, end) = watch::channel(None);
-        states.all.insert(key.clone(), UsedState::Running(end));
-        Redemption::First(FirstUse { used: self, key, tries, tell })
+        states.all.insert(key.clone(), UsedState::Running(code, end));
+        Redemption::First(FirstUse { used: self, key, code, tries, tell })
     }
 
     fn states(&self) -> MutexGuard<'_, StateTable> {
@@ -117,8 +137,8 @@ impl StateTable {
         }
     }
 
-    fn end(&mut self, key: &StateKey, end: SharedResult) {
-        self.set(key, UsedState::Ended(end));
+    fn end(&mut self, key: &StateKey, code: CodeHash, end: SharedResult) {
+        self.set(key, UsedState::Ended(code, end));
         self.ended.push_back(key.clone());
         if self.ended.len() > MOST_ENDS
             && let Some(oldest) = self.ended.pop_front()
@@ -154,7 +174,7 @@ impl FirstUse<'_> {
     /// Webex gave its final answer.
     pub(super) fn end(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         let shared = Arc::new(end.clone());
-        self.used.states().end(&self.key, shared.clone());
+        self.used.states().end(&self.key, self.code, shared.clone());
         self.tell.send_replace(Some(shared));
         end
     }
@@ -163,7 +183,7 @@ impl FirstUse<'_> {
 impl Drop for FirstUse<'_> {
     fn drop(&mut self) {
         let mut states = self.used.states();
-        if let Some(state @ UsedState::Running(_)) = states.all.get_mut(&self.key) {
+        if let Some(state @ UsedState::Running(..)) = states.all.get_mut(&self.key) {
             *state = UsedState::Open(self.tries);
         }
     }
@@ -180,6 +200,13 @@ impl RepeatedUse {
     }
 }
 
+fn hash_of(code: &Secret) -> CodeHash {
+    let mut hash = CodeHash::default();
+    let digest = digest::digest(&digest::SHA256, code.expose().as_bytes());
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -194,7 +221,7 @@ mod tests {
     }
 
     fn first<'a>(used: &'a UsedStates, state: &str) -> FirstUse<'a> {
-        match used.show(&secret(state), LATE, NOW) {
+        match used.show(&secret(state), &secret("code"), LATE, NOW) {
             Redemption::First(attempt) => attempt,
             other => panic!("{state}: {other:?}"),
         }
@@ -208,11 +235,17 @@ mod tests {
     async fn a_state_that_is_shown_again_is_told_what_came_of_it() {
         let used = UsedStates::default();
         let attempt = first(&used, "s");
-        let Redemption::Again(waiting) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let Redemption::Again(waiting) = used.show(&secret("s"), &secret("code"), LATE, NOW) else {
+            panic!("asked twice")
+        };
         let (told, _) = tokio::join!(waiting.end(), async { attempt.end(stale()) });
         assert!(matches!(told, Some(Err(ConsentError::Stale))));
-        let Redemption::Again(later) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let Redemption::Again(later) = used.show(&secret("s"), &secret("code"), LATE, NOW) else {
+            panic!("asked twice")
+        };
         assert!(matches!(later.end().await, Some(Err(ConsentError::Stale))));
+        let other = used.show(&secret("s"), &secret("another code"), LATE, NOW);
+        assert!(matches!(other, Redemption::Spent), "the end of another code: {other:?}");
     }
 
     #[tokio::test]
@@ -228,7 +261,9 @@ mod tests {
         }
         assert!(first(&used, "s").is_last());
         let broken = first(&used, "s");
-        let Redemption::Again(waiting) = used.show(&secret("s"), LATE, NOW) else { panic!("asked twice") };
+        let Redemption::Again(waiting) = used.show(&secret("s"), &secret("code"), LATE, NOW) else {
+            panic!("asked twice")
+        };
         drop(broken);
         assert!(waiting.end().await.is_none());
         assert!(first(&used, "s").is_last());
@@ -242,11 +277,11 @@ mod tests {
         }
         let states = used.states();
         assert_eq!((states.all.len(), states.ended.len()), (MOST, MOST_ENDS));
-        let whole = states.all.values().filter(|state| matches!(state, UsedState::Ended(_))).count();
+        let whole = states.all.values().filter(|state| matches!(state, UsedState::Ended(..))).count();
         assert!(whole <= MOST_ENDS, "{whole}");
         drop(states);
         let _ = first(&used, "honest").end(stale());
-        assert!(matches!(used.show(&secret("honest"), LATE, NOW), Redemption::Again(_)));
+        assert!(matches!(used.show(&secret("honest"), &secret("code"), LATE, NOW), Redemption::Again(_)));
     }
 
     #[test]
@@ -254,7 +289,9 @@ mod tests {
         let used = UsedStates::default();
         let _ = first(&used, "old").end(stale());
         let later = LATE + Duration::from_secs(1);
-        let Redemption::First(new) = used.show(&secret("new"), later, later) else { panic!("a new one") };
+        let Redemption::First(new) = used.show(&secret("new"), &secret("code"), later, later) else {
+            panic!("a new one")
+        };
         let _ = new.end(stale());
         assert_eq!(used.states().all.len(), 1);
     }

@@ -61,7 +61,7 @@ async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) 
     accept(browser, 0).await;
     granted(browser).await;
     looked_at(browser, &format!("granted-{look}")).await;
-    browser.reload().await;
+    browser.open(&daemon.url("/oauth?code=a&state=b")).await;
     browser.text("#problem").await;
     looked_at(browser, &format!("stale-{look}")).await;
     for (name, trouble) in [

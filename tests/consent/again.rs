@@ -79,6 +79,18 @@ async fn a_look_beforehand_exchanges_nothing() {
     page(&visitor.get(back).await, 200, GRANTED);
 }
 
+/// A person goes back to Webex's page and chooses another account: that is another code, and another consent.
+#[tokio::test]
+async fn another_code_with_the_same_ticket_is_not_answered_with_the_first_consent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let begun = visitor.begin(&daemon).await;
+    let (ada, grace) = (visitor.accept(&begun, 0).await, visitor.accept(&begun, 1).await);
+    page(&visitor.get(ada).await, 200, GRANTED);
+    page(&visitor.get(grace).await, 400, STALE);
+    assert_eq!((counters(&sim).calls.access_token, daemon.kept().len()), (1, 1));
+}
+
 /// Other programs on the host set cookies, too.
 #[tokio::test]
 async fn cookies_of_other_programs_disturb_no_consent() {

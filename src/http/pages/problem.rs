@@ -102,7 +102,8 @@ pub(in crate::http) const NOT_FOUND: Problem = problem(
 pub(in crate::http) const STALE: Problem = problem(
     Tone::Warn,
     "This link is no longer good",
-    "It is older than 15 minutes, or it was begun in another browser or under another address. Nothing was changed.",
+    "It was used before, is older than 15 minutes, or was begun in another browser or under another address. Nothing was \
+     changed.",
     Ways::Start,
 )
 .then(
