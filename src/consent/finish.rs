@@ -51,7 +51,10 @@ impl Consents {
         let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
         let attempt = match self.used_states.show(&state, &code, ticket.deadline(), self.clock.now()) {
             Redemption::First(attempt) => attempt,
-            Redemption::Again(first) => return first.end().await.unwrap_or(Err(ConsentError::Stale)),
+            Redemption::Again(first) => {
+                let end = first.end().await.unwrap_or(Err(ConsentError::Stale));
+                return end.map(|granted| Granted { is_repeated: true, ..granted });
+            }
             Redemption::Spent => return Err(ConsentError::Stale),
         };
         let under_way = match self.exchanges.begin(network).await {
@@ -156,8 +159,16 @@ impl Consents {
             tokens.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let saved = self.save(person.clone(), tokens, sent_at).await?;
         let scopes = granted.unwrap_or_else(|| self.scopes().to_vec());
-        let granted =
-            Granted { person, scopes, obtained_at: sent_at, expires_at, lasts_until, picture, saved };
+        let granted = Granted {
+            person,
+            scopes,
+            obtained_at: sent_at,
+            expires_at,
+            lasts_until,
+            picture,
+            saved,
+            is_repeated: false,
+        };
         self.announce(&granted);
         Ok(granted)
     }

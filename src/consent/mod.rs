@@ -134,6 +134,8 @@ pub struct Granted {
     pub picture: Option<Picture>,
     /// Whether the person was known before.
     pub saved: Saved,
+    /// Whether the browser came back again, and this was kept the first time.
+    pub is_repeated: bool,
 }
 
 /// Why a consent was not kept. Nothing was changed then.

@@ -98,6 +98,7 @@ impl Door {
         let finish = self.tasks.spawn("consent", async move {
             let finished = consents.finish(code, state, sealed.as_deref(), network).await;
             match &finished {
+                Ok(granted) if granted.is_repeated => {}
                 Ok(granted) => space::follow_up(&tasks, consents, granted.person.id.clone()),
                 Err(error) => log.not_kept(error),
             }

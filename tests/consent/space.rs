@@ -115,13 +115,15 @@ async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() 
     let sim = sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let visitor = Visitor::new();
-    let granted = visitor.consent(&daemon, 0).await;
+    let back = visitor.come_back(&daemon, 0).await;
+    let granted = visitor.get(back.clone()).await;
     page(&granted, 200, GRANTED);
     let space = space_of(&granted);
     let visit = granted.all("set-cookie").find(|line| line.starts_with("__Secure-visit=")).unwrap();
     let attributes = format!("; Max-Age=3600; Path={space}; HttpOnly; SameSite=Strict; Secure");
     assert!(visit.ends_with(&attributes), "{visit}");
-    let (ada, grace, stranger) = (Guest { visitor, space }, Guest::new(&daemon, 1).await, Visitor::new());
+    let (ada, grace, stranger) =
+        (Guest { visitor, back, space }, Guest::new(&daemon, 1).await, Visitor::new());
     for (guest, person) in [(&ada, 0), (&grace, 1)] {
         let opened = guest.open(&daemon).await;
         assert_eq!(owner(&sim, &shown(&opened)), Some(person));
@@ -305,6 +307,20 @@ async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
         page(&granted.unwrap(), 200, GRANTED);
     }
     eventually("all are in the space", || members(&sim).len() == 24).await;
+}
+
+#[tokio::test]
+async fn a_reload_of_the_last_page_asks_the_bot_for_nothing() {
+    let sim = sim().await;
+    let daemon = daemon_with(&sim, &[]).await;
+    let guest = Guest::new(&daemon, 0).await;
+    eventually("Ada is in the space", || members(&sim) == [0]).await;
+    for _ in 0..3 {
+        let again = guest.visitor.get(guest.back.clone()).await;
+        page(&again, 200, GRANTED);
+        shown(&guest.visitor.get(daemon.url(&space_of(&again))).await);
+    }
+    assert_eq!(counters(&sim).calls.memberships, 1);
 }
 
 #[tokio::test]
