@@ -6,6 +6,7 @@ mod mendings;
 mod pace;
 mod store;
 mod store_trouble;
+mod tenants;
 mod time;
 mod trouble;
 mod waiting;

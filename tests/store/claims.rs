@@ -74,7 +74,7 @@ pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Ar
     failing_less.failures = 1;
     keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
     let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
-    assert_eq!(claim_names(&*store, probe).await, ["kim", "joe", "eve"]);
+    assert_eq!(claim_names(&*store, probe).await, ["joe", "kim", "eve"], "the most life left first");
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 }
 

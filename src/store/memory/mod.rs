@@ -3,6 +3,7 @@
 mod keys;
 mod turns;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -141,7 +142,17 @@ impl Inner {
             free.take(if ask.healthiest_first { usize::MAX } else { ask.limit }).cloned().collect()
         };
         if ask.healthiest_first {
-            let rank = |row: &Row| (row.grant.standing == Standing::ConsentNeeded, row.grant.failures);
+            let rank = |row: &Row| {
+                let (ended, expires_at) =
+                    (row.grant.standing == Standing::ConsentNeeded, row.grant.tokens.expires_at);
+                (
+                    ended,
+                    row.grant.failures,
+                    expires_at <= ask.lease.now,
+                    Reverse(expires_at),
+                    row.fence.serial,
+                )
+            };
             due.sort_by_key(|person| self.rows.get(person).map(rank));
             due.truncate(ask.limit);
         }
