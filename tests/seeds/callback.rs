@@ -7,7 +7,7 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::http::callback::Callback;
 
 /// A query is one of four things and never two of them; it reads back from what it is written as.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let query = String::from_utf8_lossy(data);
     let read = Callback::read(&query);
     let count = |name: &str| form_urlencoded::parse(query.as_bytes()).filter(|(n, _)| n == name).count();
@@ -23,9 +23,11 @@ pub(super) fn holds(data: &[u8]) {
             assert_eq!(format!("{read:?}"), "Granted { code: [redacted], state: [redacted] }");
             named(state);
         }
-        Callback::Stale => return,
+        Callback::Stale => return "stale".to_owned(),
     }
     assert_eq!(Callback::read(&written(&read)), read);
+    let shown = format!("{read:?}");
+    shown.split(' ').next().unwrap_or_default().to_lowercase()
 }
 
 /// The name of a ticket stands in a cookie's name: short, and nothing in it that a cookie's name may not have.

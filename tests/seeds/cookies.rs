@@ -21,22 +21,23 @@ use super::parts::House;
 const MOST_OF_A_BROWSER: usize = 64;
 
 /// The first line is a `Cookie` header; of the rest, pairs of bytes say what is changed in a sealed ticket.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let (header, changes) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
-    for secure in [true, false] {
-        carried(Cookies { secure }, header);
-    }
-    sealed(data, changes.get(1..).unwrap_or_default());
+    let [ours, plain] = [true, false].map(|secure| carried(Cookies { secure }, header));
+    let changed = if sealed(data, changes.get(1..).unwrap_or_default()) { "changed" } else { "as sealed" };
     let text = Secret::new(String::from_utf8_lossy(data).into_owned());
-    if let Some(ticket) = Ticket::from_text(&text) {
+    let ticket = Ticket::from_text(&text);
+    if let Some(ticket) = &ticket {
         let again = Ticket::from_text(&ticket.to_text()).unwrap();
         assert_eq!(again.to_text(), ticket.to_text());
     }
+    format!("{ours}+{plain} of ours, {changed}{}", if ticket.is_some() { ", a ticket's text" } else { "" })
 }
 
-/// What is found stood there, only our own cookies are touched, and a browser is left with few of them.
-fn carried(cookies: Cookies, header: &[u8]) {
-    let Ok(value) = HeaderValue::from_bytes(header) else { return };
+/// What is found stood there, only our own cookies are touched, and a browser is left with few of them. Answers how many
+/// are ours.
+fn carried(cookies: Cookies, header: &[u8]) -> usize {
+    let Ok(value) = HeaderValue::from_bytes(header) else { return 0 };
     let (prefix, tail) = if cookies.secure {
         ("__Host-ticket-", "; Path=/; HttpOnly; SameSite=Lax; Secure")
     } else {
@@ -66,11 +67,12 @@ fn carried(cookies: Cookies, header: &[u8]) {
         jar.remove(dropped);
     }
     assert!(jar.len() <= 8 || many, "{} tickets stay", jar.len());
+    ours().count()
 }
 
 /// What we did not seal never opens; what we sealed opens only as it was, and only for its own state. Webex hears of
-/// nothing else.
-fn sealed(data: &[u8], changes: &[u8]) {
+/// nothing else. Answers whether anything was changed.
+fn sealed(data: &[u8], changes: &[u8]) -> bool {
     let house = House::new();
     let begun = house.consents.begin(None).unwrap();
     let state = state_of(&begun);
@@ -95,6 +97,7 @@ fn sealed(data: &[u8], changes: &[u8]) {
     let finished = house.finish(state, Some(&begun.sealed));
     assert!(matches!(finished, Err(ConsentError::Unreachable { .. })), "our own ticket opens: {finished:?}");
     assert_eq!(house.calls(), 1);
+    bytes != whole
 }
 
 fn state_of(begun: &Begun) -> String {

@@ -15,8 +15,9 @@ use super::parts::MARK;
 const NOW: i64 = 1_790_000_000;
 
 /// A file is understood as a whole or not at all, what is understood looks like tokens, and nothing of it is quoted.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let all = [Origin::Jsonl, Origin::Wtr, Origin::Env];
+    let mut came = Vec::new();
     for origin in guess(data).into_iter().chain(all) {
         let place = file();
         if origin == Origin::TokenApp {
@@ -26,6 +27,7 @@ pub(super) fn holds(data: &[u8]) {
             Err(broken) => {
                 let told = broken.to_string();
                 assert!(!told.is_empty() && !told.contains(MARK), "{told}");
+                came.push(format!("no {origin:?}"));
             }
             Ok(parsed) => {
                 assert!(parsed.grants().count() > 0);
@@ -41,9 +43,11 @@ pub(super) fn holds(data: &[u8]) {
                     whole(data, parsed.grants().count());
                 }
                 assert_eq!(understand(origin, &place, data, NOW).as_ref(), Ok(&parsed));
+                came.push(format!("{origin:?} of {}", parsed.grants().count()));
             }
         }
     }
+    came.join(", ")
 }
 
 /// Every line that is not blank is a grant, and one line that is none spoils the file.

@@ -25,19 +25,21 @@ const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A status, a `Retry-After` and a `trackingId` in three lines, and a body behind them: as the answer to every call.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let raw = raw(data);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let given = raw.clone();
     let webex = webex(Line::new(Box::new(move |_| Some(given.clone()))));
     let secret = Secret::new("held".to_owned());
     runtime().block_on(async {
-        renewed(&webex.refresh(&secret).await, &raw, json.as_ref());
-        polled(webex.device_token(&secret).await.polled, &raw, json.as_ref());
+        let outcome = renewed(&webex.refresh(&secret).await, &raw, json.as_ref());
+        let poll = polled(webex.device_token(&secret).await.polled, &raw, json.as_ref());
+        let mut came = format!("{outcome}, poll {poll}");
         match webex.me(&secret).await {
             Ok(owner) => {
                 assert_eq!(raw.status, 200);
                 assert!(owner.person.display_name.is_none_or(|name| is_shown(&name)));
+                came += ", a person";
             }
             Err(unknown) => {
                 assert!(is_shown(&unknown.why) && (unknown.dead == (raw.status == 401)), "{unknown:?}");
@@ -50,10 +52,12 @@ pub(super) fn holds(data: &[u8]) {
                 assert!(code.verification_uri_complete.is_none_or(|url| safe(&url)));
                 assert!(!code.interval.is_zero() && code.interval <= Duration::from_secs(60));
                 assert!(!code.expires_in.is_zero() && code.expires_in <= Duration::from_secs(1800));
+                came += ", a device code";
             }
             Err(unknown) => assert!(is_shown(&unknown.why), "{unknown:?}"),
         }
-    });
+        came
+    })
 }
 
 fn raw(data: &[u8]) -> Raw {
@@ -89,7 +93,7 @@ fn access_token(json: Option<&Value>) -> Option<&str> {
 }
 
 /// A verdict says no more than the answer did, and no verdict but a renewal touches a token.
-fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) {
+fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
     assert!(reply.tracking_id.as_deref().is_none_or(is_shown));
     let held = tokens("held");
     let verdict = Verdict::of(reply.fact.clone(), &held);
@@ -119,7 +123,9 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) {
         Verdict::Refused(_) => panic!("what an answer means is not confirmed by itself"),
         Verdict::Transient(_) => {}
     }
+    let outcome = verdict.outcome().word().to_owned();
     judged(verdict, reply);
+    outcome
 }
 
 fn judged(verdict: Verdict, reply: &Reply) {
@@ -155,17 +161,25 @@ fn tokens(access_token: &str) -> Tokens {
 }
 
 /// A device grant begins only with a token and ends only by a definite word.
-fn polled(polled: Polled, raw: &Raw, json: Option<&Value>) {
+fn polled(polled: Polled, raw: &Raw, json: Option<&Value>) -> &'static str {
     match polled {
         Polled::Issued(issued) => {
             assert_eq!((raw.status, Some(issued.access_token.expose())), (200, access_token(json)));
+            "issued"
         }
         Polled::Ended(why) => {
             assert!(is_shown(&why), "{why}");
             assert!(matches!(raw.status, 400..=499) && !matches!(raw.status, 408 | 423 | 428 | 429));
             assert!(raw.status == 401 || json.is_some_and(|json| !texts(json).is_empty()), "{why}");
+            "ended"
         }
-        Polled::Trouble(why) => assert!(is_shown(&why), "{why}"),
-        Polled::Pending | Polled::SlowDown => assert!(matches!(raw.status, 400 | 403 | 428 | 429)),
+        Polled::Trouble(why) => {
+            assert!(is_shown(&why), "{why}");
+            "trouble"
+        }
+        Polled::Pending | Polled::SlowDown => {
+            assert!(matches!(raw.status, 400 | 403 | 428 | 429));
+            "waits"
+        }
     }
 }

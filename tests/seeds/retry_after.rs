@@ -18,7 +18,7 @@ use super::parts::NOW;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Whatever stands there, nobody waits longer than the cap (and the jitter on top), and nobody hammers.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let text = String::from_utf8_lossy(data);
     let read = retry_after(&text, NOW);
     if let Some(span) = read {
@@ -48,4 +48,5 @@ pub(super) fn holds(data: &[u8]) {
         assert!(next >= wish.max(Duration::from_secs(60)), "asked to wait {wish:?}, one waits {next:?}");
         assert!(next <= RETRY_AFTER_CAP + RETRY_AFTER_CAP / 5, "one waits {next:?}");
     }
+    read.map_or_else(|| "no wish".to_owned(), |wish| format!("{} s", wish.as_secs()))
 }

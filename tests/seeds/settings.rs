@@ -29,15 +29,16 @@ const URLS: [&str; 5] =
     ["MY_APP_REDIRECT_URI", "REDIRECT_URI", "REDIRECT_URL", "WEBEX_API_BASE_URL", "TOKEND_STORE_URL"];
 
 /// All mistakes are told at once, and none tells a secret.
-pub(super) fn holds(data: &[u8]) {
+pub(super) fn holds(data: &[u8]) -> String {
     let dir = dir();
     fs::write(dir.join(".env"), data).unwrap();
     let source = match Source::environment(dir) {
         Ok(source) => source,
         Err(mistakes) => return told(&mistakes),
     };
+    let words = |text: &str| text.to_owned();
     if VARIABLES.iter().any(|name| may_be_told(&source, name)) || reads_a_device(&source) {
-        return;
+        return words("not looked at");
     }
     let Err(mistakes) = Config::read(&source) else {
         let config = Config::read(&source).unwrap();
@@ -46,14 +47,15 @@ pub(super) fn holds(data: &[u8]) {
             (&config.remarks, &config.hook, &config.token_service, &config.integration.client_secret)
         );
         assert!(!shown.contains(MARK), "{shown}");
-        return;
+        return words("settings");
     };
     assert!(!mistakes.0.is_empty());
-    told(&mistakes);
+    let came = told(&mistakes);
     let mended = mended(source, &mistakes);
     if let Err(later) = Config::read(&mended) {
         panic!("{later}\nwas told only after these were mended:\n{mistakes}");
     }
+    came
 }
 
 /// Whether the mark stands where it is no secret.
@@ -67,7 +69,7 @@ fn may_be_told(source: &Source, name: &str) -> bool {
     })
 }
 
-fn told(mistakes: &Mistakes) {
+fn told(mistakes: &Mistakes) -> String {
     let told = mistakes.to_string();
     assert!(!told.contains(MARK), "{told}");
     for mistake in &mistakes.0 {
@@ -76,6 +78,8 @@ fn told(mistakes: &Mistakes) {
         assert!(known || mistake.variable == ".env", "{mistake}");
         assert!(!mistake.expected.is_empty() && mistake.found.chars().count() < 1000, "{mistake}");
     }
+    let names: Vec<&str> = mistakes.0.iter().map(|mistake| mistake.variable).collect();
+    format!("mistakes in {}", names.join(" "))
 }
 
 /// The settings with a right value for each mistake that was told, and none for what stands beside it.
