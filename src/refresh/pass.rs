@@ -129,9 +129,8 @@ impl Pass {
             }
         };
         for person in &unreadable {
-            log::error!(
-                "{person}: the stored tokens do not open (changed, or from another store); put off for a day"
-            );
+            // Why is the store's to tell.
+            log::warn!("{person}: put off for a day, since the record does not open");
         }
         let taken = if probe && taken.is_empty() { self.nobody_due().await } else { taken };
         let found = taken.len();

@@ -366,10 +366,12 @@ impl StoreError {
         matches!(self, Full | ReadOnly | Disk(_) | Moved(_) | Locked | Corrupt(_) | Failed(_))
     }
 
-    /// How loudly whoever runs into this tells it.
+    /// How loudly a caller that runs into this tells it. Trouble of the store, and a record that does not open, are
+    /// told by the store itself, once.
     #[must_use]
     pub fn level(&self) -> log::Level {
-        if self.is_trouble() { log::Level::Debug } else { log::Level::Error }
+        let is_told = self.is_trouble() || matches!(self, Self::Unreadable(_));
+        if is_told { log::Level::Debug } else { log::Level::Error }
     }
 
     /// The same, naming the store's file where that has to be copied or replaced.

@@ -1,4 +1,5 @@
-//! Sealing: AES-256-GCM-SIV with a random nonce, bound to the place where the sealed text is kept.
+//! Sealing: AES-256-GCM-SIV with a random nonce, bound to the place where the sealed text is kept; and MACs
+//! (HMAC-SHA256) over columns that stay readable but must not be changed by another program.
 //!
 //! GCM-SIV, because a store of a million grants refreshed daily seals some 2^29 times a year: near the bound of random
 //! nonces for plain GCM, far from this one's.
@@ -8,7 +9,10 @@ use aws_lc_rs::aead::Aad;
 use aws_lc_rs::aead::NONCE_LEN;
 use aws_lc_rs::aead::Nonce;
 use aws_lc_rs::aead::RandomizedNonceKey;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
+use aws_lc_rs::hkdf;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
@@ -19,12 +23,16 @@ pub const KEY_LEN: usize = 32;
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 8;
+
+/// Derives the key of the MACs from the store key, so that neither use says anything about the other.
+const MAC_KEY_LABEL: &[u8] = b"webex-tokend row mac 1";
 const HEAD_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
 /// Seals and opens with one key. What is sealed starts with a format byte and the key's id, so that a later key can
 /// live beside this one.
 pub struct Sealer {
     key: RandomizedNonceKey,
+    mac_key: hmac::Key,
     key_id: [u8; KEY_ID_LEN],
 }
 
@@ -42,7 +50,10 @@ impl Sealer {
         let hash = digest::digest(&digest::SHA256, key);
         let mut key_id = [0; KEY_ID_LEN];
         key_id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-        Ok(Self { key: RandomizedNonceKey::new(&AES_256_GCM_SIV, key).map_err(|_| SealError)?, key_id })
+        let sealing_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, key).map_err(|_| SealError)?;
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(key);
+        let mac_key = extracted.expand(&[MAC_KEY_LABEL], hmac::HMAC_SHA256).map_err(|_| SealError)?.into();
+        Ok(Self { key: sealing_key, mac_key, key_id })
     }
 
     /// A sealer whose key nobody knows and nobody keeps.
@@ -86,6 +97,33 @@ impl Sealer {
         let opened = std::str::from_utf8(opened).map_err(|_| SealError)?;
         Ok(Secret::new(opened.to_owned()))
     }
+
+    /// The MAC of the columns of one row, in this order. `kind` keeps the rows of different tables apart; `None` is a
+    /// column without a value. Like a sealed text, it starts with a format byte and the key's id.
+    #[must_use]
+    pub fn mac(&self, kind: &str, columns: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.mac_key);
+        for column in std::iter::once(&Some(kind.as_bytes())).chain(columns) {
+            // Every part is preceded by its length: no two rows give the same bytes.
+            context.update(&[u8::from(column.is_some())]);
+            context.update(&column.map_or(0, <[u8]>::len).to_be_bytes());
+            context.update(column.unwrap_or_default());
+        }
+        let tag = context.sign();
+        let mut mac = Vec::with_capacity(1 + KEY_ID_LEN + tag.as_ref().len());
+        mac.push(FORMAT);
+        mac.extend_from_slice(&self.key_id);
+        mac.extend_from_slice(tag.as_ref());
+        mac
+    }
+
+    /// Whether `mac` is the MAC of these columns. Compares in constant time.
+    ///
+    /// # Errors
+    /// [`SealError`] for another key, another kind, or any other value of a column.
+    pub fn verify(&self, mac: &[u8], kind: &str, columns: &[Option<&[u8]>]) -> Result<(), SealError> {
+        verify_slices_are_equal(mac, &self.mac(kind, columns)).map_err(|_| SealError)
+    }
 }
 
 impl std::fmt::Debug for Sealer {
@@ -124,6 +162,33 @@ mod tests {
         for len in 0..sealed.len() {
             assert!(sealer.open(&sealed[..len], "place").is_err(), "cut at {len}");
         }
+    }
+
+    #[test]
+    fn a_mac_fits_its_key_its_kind_and_its_columns_only() {
+        let sealer = Sealer::new(&[7; 32]).unwrap();
+        let columns: [Option<&[u8]>; 3] = [Some(b"ada"), None, Some(b"x")];
+        let mac = sealer.mac("grants", &columns);
+        assert_eq!(sealer.verify(&mac, "grants", &columns), Ok(()));
+        assert_eq!(Sealer::new(&[8; 32]).unwrap().verify(&mac, "grants", &columns), Err(SealError));
+        assert_eq!(sealer.verify(&mac, "keys", &columns), Err(SealError));
+        let others: [&[Option<&[u8]>]; 6] = [
+            &[Some(b"ada"), Some(b""), Some(b"x")],
+            &[Some(b"adax"), None, Some(b"")],
+            &[Some(b"ada"), None, None],
+            &[None, Some(b"ada"), Some(b"x")],
+            &[Some(b"ada"), None],
+            &[Some(b"ada"), None, Some(b"x"), None],
+        ];
+        for other in others {
+            assert_eq!(sealer.verify(&mac, "grants", other), Err(SealError), "{other:?}");
+        }
+        for bit in 0..mac.len() * 8 {
+            let mut changed = mac.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(sealer.verify(&changed, "grants", &columns).is_err(), "bit {bit}");
+        }
+        assert!(sealer.verify(&[], "grants", &columns).is_err());
     }
 
     #[test]

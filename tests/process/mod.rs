@@ -8,6 +8,8 @@ mod trouble;
 
 use std::time::Duration;
 
+use serde_json::Value;
+use serde_json::json;
 use webex_sim::Settings;
 use webex_sim::Sim;
 
@@ -122,26 +124,62 @@ async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
 }
 
+/// The names of the API keys that open something.
+async fn key_names(daemon: &Daemon) -> Vec<String> {
+    let answer = control(daemon).get("http://localhost/api/v1/keys").send().await.unwrap();
+    let keys: Value = answer.json().await.unwrap();
+    keys["keys"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn revoke_key(daemon: &Daemon, name: &str) {
+    let url = format!("http://localhost/api/v1/keys/{name}");
+    assert_eq!(control(daemon).delete(url).send().await.unwrap().status(), 204);
+}
+
+fn control(daemon: &Daemon) -> reqwest::Client {
+    let socket = daemon.state_dir().join("control.sock");
+    reqwest::Client::builder().unix_socket(socket).no_proxy().build().unwrap()
+}
+
 #[tokio::test]
 async fn a_restored_backup_is_refreshed_and_lives_on() {
+    const OLDER: &str = "is older than the one that was here last";
     let sim = sim_with(renewing()).await;
     let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    for person in [0, 1] {
+        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+    }
+    for name in ["kept", "stolen"] {
+        let made = control(&daemon).post("http://localhost/api/v1/keys").json(&json!({ "name": name }));
+        assert_eq!(made.send().await.unwrap().status(), 201);
+    }
     daemon.terminate().await;
-    let backup =
-        ["key", "tokend.db"].map(|name| (name, std::fs::read(daemon.state_dir().join(name)).unwrap()));
+    let database = daemon.state_dir().join("tokend.db");
+    let backup = std::fs::read(&database).unwrap();
     let old = daemon.kept();
     daemon.restart(&[]).await;
-    all_renewed(&sim, 1, 3).await;
+    assert!(!daemon.log().iter().any(|line| line.contains(OLDER)), "{:?}", daemon.log());
+    all_renewed(&sim, 2, 3).await;
+    revoke_key(&daemon, "stolen").await;
     daemon.terminate().await;
 
-    for (name, bytes) in backup {
-        std::fs::write(daemon.state_dir().join(name), bytes).unwrap();
-    }
+    // Since the backup one person's refresh token has died: they consented elsewhere, say.
+    sim.with(|webex| webex.revoke_person(1));
+    std::fs::write(&database, backup).unwrap();
     assert_eq!(format!("{:?}", daemon.kept()), format!("{old:?}"), "older than what Webex gave last");
     daemon.restart(&[]).await;
-    daemon.wait_for_line("persons kept: 1").await;
+    let told = daemon.wait_for_line(OLDER).await;
+    assert!(told.contains(" WARN ") && told.contains("`webex-tokend key list`"), "{told}");
+    assert_eq!(key_names(&daemon).await, ["kept", "stolen"], "what the line warns of");
+    daemon.wait_for_line("persons kept: 2").await;
     all_renewed(&sim, 1, 3).await;
-    assert_eq!(counters(&sim).refreshes.refused, 0);
-    assert!(!daemon.log().iter().any(|line| line.contains("consent needed")), "{:?}", daemon.log());
+    eventually("the dead refresh token was tried", || counters(&sim).refreshes.refused > 0).await;
+    assert_eq!(daemon.kept().len(), 2, "a refusal deletes nothing");
+    assert_eq!(Visitor::new().consent(&daemon, 1).await.status, 200);
+    all_renewed(&sim, 2, 3).await;
+
+    revoke_key(&daemon, "stolen").await;
+    daemon.restart(&[]).await;
+    assert_eq!(key_names(&daemon).await, ["kept"]);
+    assert!(!daemon.log().iter().any(|line| line.contains(OLDER)), "it was told: {:?}", daemon.log());
 }

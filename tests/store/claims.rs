@@ -200,6 +200,17 @@ pub(super) async fn one_person_is_not_claimed_before_a_lease_has_ended(store: Ar
     assert_eq!(store.commit(newer.fence, renewed(&newer.grant, 2)).await, Ok(Committed::Kept));
 }
 
+pub(super) async fn a_commit_long_after_its_lease_has_ended_counts(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    let claim = claim_one(&*store, 0).await;
+    // Others claim meanwhile, but not this one.
+    keep(&*store, [grant("eve")]).await;
+    assert!(store.claim_one(person("eve"), lease(100 * LEASE)).await.unwrap().is_some());
+    let outcome = renewed(&claim.grant, 100 * LEASE);
+    assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
+    assert_eq!(found(&*store, "ada").await, outcome);
+}
+
 pub(super) async fn a_commit_keeps_every_field_but_the_person(store: Arc<dyn Store>) {
     keep(&*store, [grant("ada"), living("eve", 9999)]).await;
     for (turn, mut outcome) in (0..).zip(unusual("ada")) {

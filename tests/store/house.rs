@@ -24,6 +24,7 @@ use webex_tokend::store::Claim;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::seal::Sealer;
 use webex_tokend::store::sqlite::SqliteStore;
 
 pub(super) const INTEGRATION: &str = "C0ffee";
@@ -218,6 +219,24 @@ impl Home {
         self.open_for(INTEGRATION, 0).unwrap_err()
     }
 
+    /// Makes it a store of a version without MACs. The SQL takes away what else that version has not, and sets its number.
+    pub(super) fn set_back(&self, sql: &str) {
+        let key = <[u8; 32]>::try_from(fs::read(self.key()).unwrap()).unwrap();
+        let canary = "webex-tokend canary";
+        let sealed = Sealer::new(&key).unwrap().seal(&secret(canary), canary).unwrap();
+        let shell = self.shell();
+        shell.execute_batch(sql).unwrap();
+        shell.execute_batch("ALTER TABLE grants DROP COLUMN person_mac").unwrap();
+        shell.execute("UPDATE meta SET value = ?1 WHERE name = 'canary'", [sealed]).unwrap();
+        shell.execute("DELETE FROM meta WHERE name IN ('store id', 'generation')", []).unwrap();
+    }
+
+    /// The notes of the latest generation that lie beside the key.
+    pub(super) fn last_seen(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_string_lossy().contains("key.last-seen-")).collect()
+    }
+
     /// Another program's connection to the same file. It never waits.
     pub(super) fn shell(&self) -> Connection {
         let shell = Connection::open(self.db()).unwrap();
@@ -230,13 +249,14 @@ impl Home {
         fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Name and content of every file there is, but for the empty lock.
+    /// Name and content of every file there is, but for the empty lock and the note of the latest generation.
     pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let files = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().path());
         let named = |path: PathBuf| {
             (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
         };
-        let mut contents: Vec<_> = files.map(named).filter(|(name, _)| name != "tokend.db.lock").collect();
+        let mut contents: Vec<_> = files.map(named).collect();
+        contents.retain(|(name, _)| name != "tokend.db.lock" && !name.starts_with("key.last-seen-"));
         contents.sort();
         contents
     }

@@ -65,6 +65,7 @@ async fn a_damaged_record_takes_no_other_key_along() {
         "UPDATE keys SET hash = x'00' WHERE name = 'bad'",
         "UPDATE keys SET persons = x'ff' || char(10) || ' ' WHERE name = 'bad'",
         "UPDATE keys SET name = CAST(x'ff' AS TEXT) WHERE name = 'bad'",
+        "UPDATE keys SET mac = NULL WHERE name = 'bad'",
     ];
     for damage in damages {
         let home = Home::new();
@@ -75,4 +76,59 @@ async fn a_damaged_record_takes_no_other_key_along() {
         home.shell().execute_batch(damage).unwrap();
         assert_eq!(store.keys().await, Ok(vec![key("first", 1), key("last", 3)]), "{damage}");
     }
+}
+
+/// Every column that says what a key may do, and another value for it.
+const FORGERIES: [(&str, &str); 8] = [
+    ("id", "'AAAAAAAA'"),
+    ("name", "'worse'"),
+    ("hash", "(SELECT hash FROM keys WHERE name = 'good')"),
+    ("persons", "NULL"),
+    ("rights", "'admin'"),
+    ("created_at", "created_at + 1"),
+    ("expires_at", "NULL"),
+    ("mac", "(SELECT mac FROM keys WHERE name = 'good')"),
+];
+
+#[tokio::test]
+async fn a_key_that_another_program_changed_opens_nothing() {
+    for (column, value) in FORGERIES {
+        let home = Home::new();
+        let store = home.open();
+        let mut limited = key("bad", 2);
+        (limited.persons, limited.expires_at) = (Some(vec![person("ada")]), Some(at(9)));
+        for key in [key("good", 1), limited.clone()] {
+            assert_eq!(store.add_key(key).await, Ok(true));
+        }
+        assert_eq!(store.keys().await, Ok(vec![key("good", 1), limited]));
+        // A copy of another row has the same hash twice, which the table allows.
+        let forgery = format!("UPDATE keys SET {column} = {value} WHERE name = 'bad'");
+        assert_eq!(home.shell().execute(&forgery, []).unwrap(), 1);
+        assert_eq!(store.keys().await, Ok(vec![key("good", 1)]), "{forgery}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_another_program_planted_opens_nothing_and_can_be_revoked() {
+    let home = Home::new();
+    let store = home.open();
+    assert_eq!(store.add_key(key("good", 1)).await, Ok(true));
+    let (planted, columns) = (key("planted", 2), "id, name, hash, persons, rights, created_at, expires_at");
+    for mac in ["NULL", "x'01'", "(SELECT mac FROM keys WHERE name = 'good')"] {
+        let plant =
+            format!("INSERT INTO keys ({columns}, mac) VALUES (?1, ?2, ?3, NULL, 'admin', 0, NULL, {mac})");
+        home.shell().execute(&plant, rusqlite::params![planted.id, planted.name, planted.hash]).unwrap();
+        assert_eq!(store.keys().await, Ok(vec![key("good", 1)]), "{mac}");
+        assert_eq!(store.revoke_key("planted".to_owned()).await, Ok(true));
+    }
+    assert_eq!(store.add_key(planted.clone()).await, Ok(true), "its name is free");
+    assert_eq!(store.keys().await, Ok(vec![key("good", 1), planted]));
+}
+
+#[tokio::test]
+async fn the_use_of_a_key_is_noted_without_the_key_being_trusted_less() {
+    let home = Home::new();
+    assert_eq!(home.open().add_key(key("ci", 1)).await, Ok(true));
+    home.open().touch_key(key("ci", 1).id, at(5)).await.unwrap();
+    assert_eq!(home.open().keys().await.unwrap().len(), 1);
 }

@@ -8,6 +8,7 @@ mod lists;
 mod model;
 mod other_process;
 mod people;
+mod restored;
 mod sqlite_files;
 mod sqlite_refusals;
 mod sqlite_secrets;
@@ -66,6 +67,7 @@ on_both_stores! {
         a_claim_shows_the_grant_as_it_stood,
         one_person_is_claimed_due_or_not,
         one_person_is_not_claimed_before_a_lease_has_ended,
+        a_commit_long_after_its_lease_has_ended_counts,
         a_commit_keeps_every_field_but_the_person,
         a_commit_counts_once,
         a_commit_needs_a_claim,

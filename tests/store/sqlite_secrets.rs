@@ -6,9 +6,12 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use log::Level;
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::Email;
 use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::search::Search;
 use webex_tokend::store::Bookmark;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
@@ -31,6 +34,7 @@ use crate::store::house::keep;
 use crate::store::house::lease;
 use crate::store::house::person;
 use crate::store::house::secret;
+use crate::support::heard;
 
 const DAY: i64 = 86_400;
 
@@ -103,7 +107,7 @@ async fn tampered(tamper: &str) -> Home {
     home
 }
 
-const TAMPERINGS: [&str; 9] = [
+const TAMPERINGS: [&str; 15] = [
     "UPDATE grants SET access_token = (SELECT access_token FROM grants WHERE person_id = 'ada') WHERE person_id = ?1",
     "UPDATE grants SET refresh_token = (SELECT refresh_token FROM grants WHERE person_id = 'ada') WHERE person_id = ?1",
     "UPDATE grants SET access_token = refresh_token WHERE person_id = ?1",
@@ -113,6 +117,12 @@ const TAMPERINGS: [&str; 9] = [
     "UPDATE grants SET access_token = substr(access_token, 1, 30) WHERE person_id = ?1",
     "UPDATE grants SET failures = -1 WHERE person_id = ?1",
     "UPDATE grants SET display_name = CAST(x'ff' AS TEXT) WHERE person_id = ?1",
+    "UPDATE grants SET display_name = 'Ada' WHERE person_id = ?1",
+    "UPDATE grants SET email = 'ada@example.com' WHERE person_id = ?1",
+    "UPDATE grants SET email = NULL, person_mac = NULL WHERE person_id = ?1",
+    "UPDATE grants SET org_id = 'another' WHERE person_id = ?1",
+    "UPDATE grants SET org_id = display_name, display_name = 'x' WHERE person_id = ?1",
+    "UPDATE grants SET person_mac = (SELECT person_mac FROM grants WHERE person_id = 'ada') WHERE person_id = ?1",
 ];
 
 #[tokio::test]
@@ -190,6 +200,67 @@ async fn a_record_whose_name_is_unreadable_goes_by_its_number() {
     assert_eq!(claims.claims.len(), 3);
     assert_eq!(claims.unreadable, [person("row-2")]);
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
+}
+
+fn addressed(name: &str) -> Grant {
+    let mut grant = grant(name);
+    grant.person.email = Some(Email::parse(&format!("{name}@example.com")).unwrap());
+    grant
+}
+
+#[tokio::test]
+async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
+    let home = Home::new();
+    let email = |name: &str| addressed(name).person.email.unwrap();
+    keep(&home.open(), ["ada", "eve", "joe"].map(addressed)).await;
+    let swap = "UPDATE grants SET email = CASE person_id WHEN 'ada' THEN 'eve@example.com' \
+         ELSE 'ada@example.com' END WHERE person_id IN ('ada', 'eve')";
+    assert_eq!(home.shell().execute(swap, []).unwrap(), 2);
+    let store = home.open();
+    assert_eq!(store.resolve(email("ada")).await, Err(StoreError::Unreadable(person("eve"))));
+    assert_eq!(store.resolve(email("eve")).await, Err(StoreError::Unreadable(person("ada"))));
+    assert_eq!(store.resolve(email("joe")).await, Ok(Some(person("joe"))));
+    for pick in [Pick::All(Order::Email), Pick::Found(Search::parse("ada").unwrap().unwrap())] {
+        let listed = store.list(Page::first(pick, 9, at(0))).await.unwrap();
+        assert!(listed.iter().all(|(_, grant)| grant.person.id == person("joe")), "{listed:?}");
+    }
+    keep(&store, [addressed("ada")]).await;
+    assert_eq!(store.resolve(email("ada")).await, Ok(Some(person("ada"))), "a new consent replaces it");
+}
+
+#[tokio::test]
+async fn a_false_owner_of_an_address_does_not_hide_the_true_one() {
+    let home = Home::new();
+    keep(&home.open(), ["ada", "eve"].map(addressed)).await;
+    // The later consent would win.
+    let take =
+        "UPDATE grants SET email = 'ada@example.com', obtained_at = obtained_at + 1 WHERE person_id = 'eve'";
+    assert_eq!(home.shell().execute(take, []).unwrap(), 1);
+    let email = addressed("ada").person.email.unwrap();
+    assert_eq!(home.open().resolve(email).await, Ok(Some(person("ada"))));
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
+    heard();
+    // A name of its own: other tests log at the same time.
+    let (home, name) = (Home::keeping(&["told-once"]).await, person("told-once"));
+    let (store, shell) = (home.open(), home.shell());
+    let unreadable = StoreError::Unreadable(name.clone());
+    let spoil = || shell.execute("UPDATE grants SET display_name = 'Ada'", []).unwrap();
+    let told = || heard().lines().filter(|line| **line == unreadable.to_string()).count();
+    spoil();
+    for _ in 0..3 {
+        assert_eq!(store.find(name.clone()).await, Err(unreadable.clone()));
+        assert!(store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap().is_empty());
+    }
+    assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable.first(), Some(&name));
+    assert_eq!(told(), 1);
+    assert_eq!(unreadable.level(), Level::Debug, "it is told already");
+    keep(&store, [grant("told-once")]).await;
+    spoil();
+    assert_eq!(store.find(name).await, Err(unreadable.clone()));
+    assert_eq!(told(), 2, "it had been replaced");
 }
 
 #[tokio::test]

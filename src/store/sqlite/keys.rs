@@ -10,8 +10,10 @@ use crate::domain::key::Rights;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
+use crate::store::seal::Sealer;
+use crate::store::sqlite::macs;
 
-pub(super) fn add(db: &Connection, key: &KeyRecord) -> Result<bool, StoreError> {
+pub(super) fn add(db: &Connection, sealer: &Sealer, key: &KeyRecord) -> Result<bool, StoreError> {
     let sql = "INSERT INTO keys (id, name, hash, persons, rights, created_at, expires_at, last_used_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING";
     let persons =
@@ -26,16 +28,20 @@ pub(super) fn add(db: &Connection, key: &KeyRecord) -> Result<bool, StoreError> 
         key.expires_at.map(|at| at.0),
         key.last_used_at.map(|at| at.0),
     ])?;
+    if added > 0 {
+        macs::renew_key(db, sealer, &key.id)?;
+    }
     Ok(added > 0)
 }
 
-pub(super) fn all(db: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
-    let sql = "SELECT id, name, hash, persons, rights, created_at, expires_at, last_used_at FROM keys ORDER BY rowid";
-    let mut query = db.prepare_cached(sql)?;
+pub(super) fn all(db: &Connection, sealer: &Sealer) -> Result<Vec<KeyRecord>, StoreError> {
+    let mut query = db.prepare_cached("SELECT * FROM keys ORDER BY rowid")?;
     let mut rows = query.query([])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        match read(row) {
+        let verified = macs::verify_key(sealer, row);
+        let verified = verified.map_err(|_| "another program wrote or changed it".to_owned());
+        match verified.and_then(|()| read(row)) {
             Ok(key) => keys.push(key),
             // One that cannot be read opens nothing, and must not take the others along.
             Err(why) => tell_damaged(row, &why),
@@ -46,7 +52,9 @@ pub(super) fn all(db: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
 
 fn tell_damaged(row: &Row<'_>, why: &str) {
     let name = row.get::<_, String>("name").unwrap_or_else(|_| "without a name".to_owned());
-    log::error!("the key {name:?} opens nothing, its record is damaged: {why}; revoke it and make a new one");
+    log::error!(
+        "the key {name:?} opens nothing, its record is not trusted: {why}; revoke it and make a new one"
+    );
 }
 
 /// Or what is wrong with it.

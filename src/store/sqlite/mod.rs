@@ -4,10 +4,15 @@
 //! sends them work and waits for the answer.
 
 mod condition;
+#[cfg(test)]
+mod costs;
 mod errors;
+mod generation;
 mod hand;
 mod keys;
 mod list;
+mod macs;
+mod meta;
 mod modes;
 mod open;
 mod overview;
@@ -17,8 +22,10 @@ mod rows;
 mod texts;
 mod threads;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -56,6 +63,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::condition::Condition;
+use crate::store::sqlite::generation::LastSeen;
 use crate::store::sqlite::hand::Hand;
 use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
@@ -67,6 +75,7 @@ pub struct SqliteStore {
     shelf: Arc<Shelf>,
     place: Place,
     condition: Arc<Condition>,
+    last_seen: Arc<LastSeen>,
     /// Held for its lock; released last.
     _owner: Owner,
 }
@@ -79,11 +88,31 @@ struct Shelf {
     hand: Mutex<Hand>,
     /// Refreshes are not counted any more: nothing can be kept together with what touches a damaged page.
     history_damaged: AtomicBool,
+    /// Rows that do not open, by number, and of which that was told.
+    unreadable: Mutex<BTreeSet<i64>>,
 }
+
+/// So many rows that do not open are remembered; then all of them are told again.
+const REMEMBERED: usize = 1024;
 
 impl Shelf {
     fn hand(&self) -> MutexGuard<'_, Hand> {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells that a row does not open, once and not with every read.
+    fn report_unreadable(&self, serial: i64, person: &PersonId) {
+        let mut told = self.unreadable();
+        if told.len() >= REMEMBERED {
+            told.clear();
+        }
+        if told.insert(serial) {
+            log::error!("{}", StoreError::Unreadable(person.clone()));
+        }
     }
 }
 
@@ -107,10 +136,11 @@ impl SqliteStore {
             sealer: opened.sealer.clone(),
             hand,
             history_damaged: AtomicBool::new(false),
+            unreadable: Mutex::default(),
         };
         let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
-        let (shelf, place) = (Arc::new(shelf), opened.place);
-        let store = Self { threads, shelf, place, condition, _owner: opened.owner };
+        let (shelf, place, last_seen) = (Arc::new(shelf), opened.place, Arc::new(opened.last_seen));
+        let store = Self { threads, shelf, place, condition, last_seen, _owner: opened.owner };
         Ok((store, opened.sealer))
     }
 
@@ -129,6 +159,34 @@ impl SqliteStore {
         Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 
+    /// A change that an older copy of the store would take back, if `counts` says so of what it came to.
+    fn write_generation<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+        counts: impl Fn(&T) -> bool + Send + 'static,
+    ) -> Answer<'_, T> {
+        let changed = self.write(move |db, shelf| generation::after(db, work(db, shelf)?, &counts));
+        Box::pin(async move {
+            let (changed, begun) = changed.await?;
+            if let Some(begun) = begun {
+                self.note_generation(begun).await;
+            }
+            Ok(changed)
+        })
+    }
+
+    /// The change that began it is durable, whatever becomes of the note.
+    async fn note_generation(&self, begun: i64) {
+        self.last_seen.want(begun);
+        let last_seen = self.last_seen.clone();
+        // On the writer's thread, since a disk that hangs must not hold up the async workers.
+        let noted = self.threads.write(move |_| {
+            last_seen.note(begun);
+            Ok(())
+        });
+        let _ = noted.await;
+    }
+
     fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
@@ -137,6 +195,13 @@ impl SqliteStore {
         let answer = self.threads.read(move |db| work(db, &shelf));
         Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
+}
+
+/// A name with something at its end.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 impl fmt::Debug for SqliteStore {
@@ -179,7 +244,7 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
-        self.write(move |db, shelf| queries::forget(db, shelf, &person))
+        self.write_generation(move |db, shelf| queries::forget(db, shelf, &person), |gone| *gone)
     }
 
     fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
@@ -211,7 +276,7 @@ impl Store for SqliteStore {
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        self.read(queries::latest)
+        self.read(meta::latest)
     }
 
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
@@ -219,11 +284,11 @@ impl Store for SqliteStore {
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        self.read(move |db, shelf| queries::recall(db, shelf, note))
+        self.read(move |db, shelf| meta::recall(db, shelf, note))
     }
 
     fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        self.write(move |db, shelf| queries::remember(db, shelf, note, &text))
+        self.write(move |db, shelf| meta::remember(db, shelf, note, &text))
     }
 
     fn check(&self) -> Answer<'_, ()> {
@@ -231,14 +296,14 @@ impl Store for SqliteStore {
         // The file is looked at there, too: a disk that hangs must not hold up the async workers.
         self.read(move |db, _| {
             place.check()?;
-            queries::check(db)
+            meta::check(db)
         })
     }
 
     fn prove(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             if self.condition.wants_proof() {
-                self.write(|db, _| queries::prove(db)).await?;
+                self.write(|db, _| meta::prove(db)).await?;
             }
             self.condition.writable()
         })
@@ -247,15 +312,15 @@ impl Store for SqliteStore {
 
 impl KeyStore for SqliteStore {
     fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
-        self.write(move |db, _| keys::add(db, &key))
+        self.write_generation(move |db, shelf| keys::add(db, &shelf.sealer, &key), |added| *added)
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
-        self.read(|db, _| keys::all(db))
+        self.read(|db, shelf| keys::all(db, &shelf.sealer))
     }
 
     fn revoke_key(&self, name: String) -> Answer<'_, bool> {
-        self.write(move |db, _| keys::revoke(db, &name))
+        self.write_generation(move |db, _| keys::revoke(db, &name), |gone| *gone)
     }
 
     fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {

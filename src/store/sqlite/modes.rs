@@ -6,7 +6,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::store::sqlite::open::with_suffix;
+use crate::store::sqlite::with_suffix;
 
 /// Takes the store's files at `path` away from everybody but their owner.
 pub(super) fn tighten(path: &Path) {

@@ -23,30 +23,47 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::key;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::generation::LastSeen;
+use crate::store::sqlite::macs;
+use crate::store::sqlite::meta;
 use crate::store::sqlite::modes;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::texts;
+use crate::store::sqlite::with_suffix;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
     include_str!("schema/0003_overview.sql"),
     include_str!("schema/0004_triggers.sql"),
     include_str!("schema/0005_refused.sql"),
+    include_str!("schema/0006_row_macs.sql"),
 ];
 
 /// The version that is not whole before its texts are filled in, which SQL cannot do: it knows the case of ASCII only.
 const WITH_TEXTS: i64 = 3;
 
+/// The version that is not whole before its rows have MACs.
+const WITH_MACS: i64 = 6;
+
 /// "wxtk": marks the file as ours.
 const APPLICATION_ID: i64 = 0x7778_746b;
 
 const CANARY: &str = "webex-tokend canary";
+
+/// The canary of a store whose rows have MACs. Another one, because a program without the key could set the version back,
+/// and its own rows would be given MACs.
+const CANARY_OF_MACS: &str = "webex-tokend canary of a store with MACs";
+
 const READERS: usize = 2;
 
 /// Bytes that the log keeps once it has been worked off; a backup that reads for long makes it grow.
 const LOG_LIMIT: i64 = 32 * 1024 * 1024;
+
+/// Claims of a process that is gone are due again.
+pub(super) const FREE_CLAIMS: &str =
+    "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
 
 /// How long to wait for another program's lock before it counts as trouble.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +74,7 @@ pub(super) struct Opened {
     pub(super) readers: Vec<Connection>,
     pub(super) place: Place,
     pub(super) sealer: Arc<Sealer>,
+    pub(super) last_seen: LastSeen,
 }
 
 pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened, StoreError> {
@@ -71,17 +89,19 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);
     if version > 0 {
-        check_canary(&writer, path, key_file, &sealer)?;
+        check_canary(&writer, path, key_file, (version, &sealer))?;
     }
     // It is ours, and about to be used: not before, since a refusal changes nothing.
     modes::tighten(path);
     prepare(&mut writer, version, &sealer, now)?;
+    let last_seen = LastSeen::new(key_file, &meta::store_id(&writer)?);
+    last_seen.start(&writer, path);
     // A statement that a trigger follows, and a savepoint, keep copies of the pages that they change: as a file, that is
     // most of what is written. After the migrations, which may sort a whole table.
     writer.pragma_update(None, "temp_store", "MEMORY")?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
-    Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer })
+    Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer, last_seen })
 }
 
 /// One name for one file: the lock is found by it, and a later change of directory does not matter. Makes the directory.
@@ -123,12 +143,6 @@ fn own(path: &Path) -> Result<Owner, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(e)) => Err(file_error(&lock, &e)),
     }
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn file_error(path: &Path, error: &io::Error) -> StoreError {
@@ -209,9 +223,7 @@ fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
 fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) -> Result<(), StoreError> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     migrate(db, version, sealer)?;
-    let freed =
-        "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
-    db.execute(freed, [now.0])?;
+    db.execute(FREE_CLAIMS, [now.0])?;
     Ok(())
 }
 
@@ -224,23 +236,44 @@ fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), Sto
         if number == WITH_TEXTS {
             texts::fill(&transaction)?;
         }
+        if number == WITH_MACS {
+            macs::fill(&transaction, sealer)?;
+            change_canary(&transaction, sealer)?;
+        }
         transaction.pragma_update(None, "user_version", number)?;
     }
     if version == 0 {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        let sealed = sealer.seal(&Secret::new(CANARY.to_owned()), CANARY);
-        let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
-        transaction.execute("INSERT INTO meta (name, value) VALUES ('canary', ?1)", params![sealed])?;
     }
     Ok(transaction.commit()?)
 }
 
+/// A new canary. The old one, if there is one, names the store from then on: its copies have the same one.
+fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
+    let sealed = sealer.seal(&Secret::new(CANARY_OF_MACS.to_owned()), CANARY_OF_MACS);
+    let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
+    let old = canary(db)?;
+    meta::name_store(db, old.as_ref().unwrap_or(&sealed))?;
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('canary', ?1)", params![sealed])?;
+    Ok(())
+}
+
+fn canary(db: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(db.query_row("SELECT value FROM meta WHERE name = 'canary'", [], |row| row.get(0)).optional()?)
+}
+
 /// A sealed text that every store holds: it opens with the store's own key only.
-fn check_canary(db: &Connection, path: &Path, key_file: &Path, sealer: &Sealer) -> Result<(), StoreError> {
-    let kept: Option<Vec<u8>> =
-        db.query_row("SELECT value FROM meta WHERE name = 'canary'", [], |row| row.get(0)).optional()?;
-    let sealed = kept.ok_or_else(|| StoreError::Corrupt("it has no canary".to_owned()))?;
-    let opened = sealer.open(&sealed, CANARY);
-    let wrong = || StoreError::WrongKey { store: path.to_owned(), key: key_file.to_owned() };
-    opened.map(drop).map_err(|_| wrong())
+fn check_canary(
+    db: &Connection,
+    path: &Path,
+    key_file: &Path,
+    (version, sealer): (i64, &Sealer),
+) -> Result<(), StoreError> {
+    let sealed = canary(db)?.ok_or_else(|| StoreError::Corrupt("it has no canary".to_owned()))?;
+    let opens = |canary| sealer.open(&sealed, canary).is_ok();
+    match (opens(CANARY), opens(CANARY_OF_MACS)) {
+        (false, false) => Err(StoreError::WrongKey { store: path.to_owned(), key: key_file.to_owned() }),
+        (_, with_macs) if with_macs == (version >= WITH_MACS) => Ok(()),
+        _ => Err(StoreError::Corrupt(format!("another program has set its version to {version}"))),
+    }
 }

@@ -23,11 +23,12 @@ use crate::store::Committed;
 use crate::store::Cursor;
 use crate::store::Fence;
 use crate::store::Lease;
-use crate::store::Note;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
+use crate::store::sqlite::meta;
+use crate::store::sqlite::meta::stamp;
 use crate::store::sqlite::overview;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
@@ -37,8 +38,10 @@ use crate::store::sqlite::texts;
 /// A record that does not open is looked at again after this; it may be restored by then, and must not be in the way.
 const UNREADABLE_STEP: Duration = Duration::from_secs(86_400);
 
-/// The person's own columns. They change rarely, and the indexes over them cost something with every write.
-const SET_PERSON: &str = "email = :email, display_name = :display_name, org_id = :org_id, ";
+/// The person's own columns, and the MAC over them. They change rarely, and the indexes over them cost something with
+/// every write.
+const SET_PERSON: &str =
+    "email = :email, display_name = :display_name, org_id = :org_id, person_mac = :person_mac, ";
 
 const SET: &str = "access_token = :access_token, \
      refresh_token = :refresh_token, token_type = :token_type, scope = :scope, obtained_at = :obtained_at, \
@@ -81,13 +84,14 @@ pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Res
         if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
+        shelf.unreadable().remove(&known.serial);
         texts::follow(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
     }
-    let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, access_token, \
+    let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, person_mac, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
          standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
-         VALUES (:integration, :person_id, :email, :display_name, :org_id, :access_token, :refresh_token, \
+         VALUES (:integration, :person_id, :email, :display_name, :org_id, :person_mac, :access_token, :refresh_token, \
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
          :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
@@ -257,12 +261,21 @@ fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>
     rows.next()?.map(|row| rows::read(row, shelf)).transpose()
 }
 
+const RESOLVE: &str = "SELECT serial, person_id, email, display_name, org_id, person_mac FROM grants \
+     WHERE integration = ?1 AND address = ?2 ORDER BY obtained_at DESC, serial DESC";
+
 pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Option<PersonId>, StoreError> {
-    let sql = "SELECT person_id FROM grants WHERE integration = ?1 AND address = ?2 ORDER BY obtained_at DESC, serial DESC LIMIT 1";
-    let mut query = db.prepare_cached(sql)?;
-    let id: Option<String> =
-        query.query_row(params![shelf.integration, email.as_str()], |row| row.get(0)).optional()?;
-    id.map(|id| PersonId::parse(&id).map_err(|e| StoreError::Corrupt(e.to_string()))).transpose()
+    let mut query = db.prepare_cached(RESOLVE)?;
+    let mut rows = query.query(params![shelf.integration, email.as_str()])?;
+    let mut refused = None;
+    while let Some(row) = rows.next()? {
+        // An index leads to what stands in a row, whoever wrote it: the row must prove that the address is its person's.
+        match rows::owner(row, shelf)? {
+            Ok(person) => return Ok(Some(person)),
+            Err(why) => refused = refused.or(Some(why)),
+        }
+    }
+    refused.map_or(Ok(None), Err)
 }
 
 pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
@@ -345,22 +358,6 @@ pub(super) fn revise(
     Ok(last)
 }
 
-/// Keeps the latest moment of a change, in the transaction of that change. Of each integration its own: each mends its
-/// own dates.
-fn stamp(db: &Connection, shelf: &Shelf, at: UnixTime) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
-         ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
-    db.prepare_cached(sql)?.execute(params![name_of("latest", shelf), at.0])?;
-    Ok(())
-}
-
-pub(super) fn latest(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
-    let sql = "SELECT value FROM meta WHERE name = ?1";
-    let latest =
-        db.prepare_cached(sql)?.query_row([name_of("latest", shelf)], |row| row.get(0).map(UnixTime));
-    Ok(latest.optional()?)
-}
-
 pub(super) fn settle(
     db: &Connection,
     shelf: &Shelf,
@@ -368,66 +365,9 @@ pub(super) fn settle(
     lease_end: UnixTime,
 ) -> Result<(), StoreError> {
     let latest = "UPDATE meta SET value = min(value, ?2) WHERE name = ?1";
-    db.prepare_cached(latest)?.execute(params![name_of("latest", shelf), now.0])?;
-    let claims = "UPDATE grants SET due_at = ?2, wake_at = ?2 \
+    db.prepare_cached(latest)?.execute(params![meta::name_of("latest", shelf), now.0])?;
+    let claims = "UPDATE grants INDEXED BY grants_claimed SET due_at = ?2, wake_at = ?2 \
          WHERE claim_owner IS NOT NULL AND integration = ?1 AND due_at > ?2";
     db.prepare_cached(claims)?.execute(params![shelf.integration, lease_end.0])?;
     Ok(())
-}
-
-pub(super) fn recall(db: &Connection, shelf: &Shelf, note: Note) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT value FROM meta WHERE name = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([name_of(note.name(), shelf)], |row| row.get(0)).optional()?)
-}
-
-pub(super) fn remember(db: &Connection, shelf: &Shelf, note: Note, text: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    db.prepare_cached(sql)?.execute(params![name_of(note.name(), shelf), text])?;
-    Ok(())
-}
-
-fn name_of(what: &str, shelf: &Shelf) -> String {
-    format!("{what} {}", shelf.integration)
-}
-
-/// Writes a mark that says nothing.
-pub(super) fn prove(db: &Connection) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta (name, value) VALUES ('proof', 1) ON CONFLICT (name) DO UPDATE SET value = 1 - value";
-    db.prepare_cached(sql)?.execute([])?;
-    Ok(())
-}
-
-pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
-    // What this connection remembers of the file says nothing about the file.
-    db.execute_batch("PRAGMA shrink_memory")?;
-    db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::sqlite::hand;
-
-    #[test]
-    fn what_is_due_is_looked_up_and_never_searched_for() {
-        let db = Connection::open_in_memory().unwrap();
-        for migration in crate::store::sqlite::open::MIGRATIONS {
-            db.execute_batch(migration).unwrap();
-        }
-        for (sql, index) in [
-            (hand::DUE.into(), "grants_due"),
-            (healthiest_sql(), "grants_due"),
-            (NEXT_WAKE.into(), "grants_wake"),
-            (ANY_DUE.into(), "grants_kind"),
-            (NEXT_TO_DIE.into(), "grants_expires"),
-        ] {
-            let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let (mut rows, mut told) = (plan.raw_query(), String::new());
-            while let Some(row) = rows.next().unwrap() {
-                told += &format!("{}\n", row.get::<_, String>("detail").unwrap());
-            }
-            assert!(told.contains(index) && !told.contains("SCAN grants"), "{sql}\n{told}");
-        }
-    }
 }

@@ -20,11 +20,12 @@ use crate::domain::verdict::Outcome;
 use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
+use crate::store::sqlite::macs;
 
 /// Every column that [`read`] looks at; what it reads from begins with them.
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-     standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner";
+     standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner, person_mac";
 
 /// The number of a column of [`COLUMNS`]. To be found while compiling: to look for a name costs more than to read.
 const fn at(column: &str) -> usize {
@@ -93,18 +94,38 @@ pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
         attempt: row.get(const { at("attempt") })?,
     };
     let claimed = row.get_ref(const { at("claim_owner") })? != ValueRef::Null;
-    let known = row.get::<_, String>(const { at("person_id") }).ok().and_then(|id| PersonId::parse(&id).ok());
-    let Some(person) = known else {
-        let person = PersonId::parse(&format!("row-{}", fence.serial));
-        let person = person.map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        return Ok(Read { fence, grant: Err(StoreError::Unreadable(person.clone())), person, claimed });
-    };
+    let person = person_of(row.get(const { at("person_id") }), fence.serial)?;
     // Whatever a column holds that is not ours concerns this row only: it must not stop the others.
     let grant = grant(row, shelf, person.clone()).map_err(|_| StoreError::Unreadable(person.clone()));
+    if grant.is_err() {
+        shelf.report_unreadable(fence.serial, &person);
+    }
     Ok(Read { fence, person, claimed, grant })
 }
 
+/// Who a row belongs to, if its MAC says the same. For a query of `serial`, `person_id`, `email`, `display_name`,
+/// `org_id` and `person_mac`.
+pub(super) fn owner(row: &Row<'_>, shelf: &Shelf) -> Result<Result<PersonId, StoreError>, StoreError> {
+    let serial: i64 = row.get(0)?;
+    let person = person_of(row.get::<_, String>(1), serial)?;
+    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, [1, 2, 3, 4, 5]);
+    if verified.is_err() {
+        shelf.report_unreadable(serial, &person);
+    }
+    Ok(verified.map(|()| person.clone()).map_err(|_| StoreError::Unreadable(person)))
+}
+
+/// A row whose very name is unreadable goes by its number.
+fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, StoreError> {
+    let known = id.ok().and_then(|id| PersonId::parse(&id).ok());
+    let numbered = || PersonId::parse(&format!("row-{serial}"));
+    known.map_or_else(numbered, Ok).map_err(|e| StoreError::Corrupt(e.to_string()))
+}
+
 fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError> {
+    let named = const { [at("person_id"), at("email"), at("display_name"), at("org_id"), at("person_mac")] };
+    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, named);
+    verified.map_err(|_| StoreError::Unreadable(id.clone()))?;
     let time = |column: usize| row.get(column).map(UnixTime);
     let standing: String = row.get(const { at("standing") })?;
     let outcome: String = row.get(const { at("last_outcome") })?;
@@ -155,6 +176,7 @@ pub(super) fn write(
         Standing::ConsentNeeded => CONSENT_NEEDED,
     };
     let tokens = &grant.tokens;
+    let person_mac = macs::of_person(&shelf.sealer, &shelf.integration, &grant.person);
     let access_token = shelf.seal(&tokens.access_token, id, "access_token")?;
     let refresh_token = shelf.seal(&tokens.refresh_token, id, "refresh_token")?;
     let columns: &[(&str, &dyn ToSql)] = named_params! {
@@ -163,6 +185,7 @@ pub(super) fn write(
         ":email": grant.person.email.as_ref().map(Email::as_str),
         ":display_name": grant.person.display_name,
         ":org_id": grant.person.org_id,
+        ":person_mac": person_mac,
         ":access_token": access_token,
         ":refresh_token": refresh_token,
         ":token_type": tokens.token_type,

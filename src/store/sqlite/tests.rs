@@ -58,7 +58,7 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
         Ok(())
     });
     let failing = store.write(|db, _| {
-        queries::prove(db)?;
+        meta::prove(db)?;
         Err::<(), _>(StoreError::ReadOnly)
     });
     // While the writer is held, what is asked for becomes one batch.

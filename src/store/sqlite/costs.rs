@@ -1,0 +1,196 @@
+//! What the store asks of SQLite costs what it is about, and not what is stored. Every verb runs on the present schema,
+//! and SQLite counts the steps of every statement, triggers included.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::StatementStatus;
+use rusqlite::trace::TraceEvent;
+use rusqlite::trace::TraceEventCodes;
+
+use crate::domain::grant::Grant;
+use crate::domain::grant::State;
+use crate::domain::grant::Tokens;
+use crate::domain::key::KeyRecord;
+use crate::domain::key::Rights;
+use crate::domain::person::Email;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::schedule::Next;
+use crate::domain::schedule::Policy;
+use crate::domain::search::Search;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::store::Ask;
+use crate::store::Cursor;
+use crate::store::Lease;
+use crate::store::Note;
+use crate::store::Order;
+use crate::store::Page;
+use crate::store::Pick;
+use crate::store::Revision;
+use crate::store::sqlite::Shelf;
+use crate::store::sqlite::keys;
+use crate::store::sqlite::list;
+use crate::store::sqlite::meta;
+use crate::store::sqlite::open;
+use crate::store::sqlite::overview;
+use crate::store::sqlite::queries;
+
+const NOW: UnixTime = UnixTime(1_795_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+const POLICY: Policy = Policy { sleep: DAY, max_age: DAY, noop_window: DAY, floor: DAY };
+
+/// Stored; a statement that looks at each of them takes at least as many steps.
+const STORED: u32 = 2000;
+
+/// Of them, due.
+const DUE: u32 = 10;
+
+/// Steps of one statement. What reads a few rows of all columns takes some hundred.
+const STEPS: i32 = 1500;
+
+type Steps = Arc<Mutex<BTreeMap<String, i32>>>;
+
+fn id(number: u32) -> PersonId {
+    PersonId::parse(&format!("p{number}")).unwrap()
+}
+
+fn numbered(number: u32) -> Grant {
+    let secret = || Secret::new("secret".to_owned());
+    let tokens = Tokens {
+        access_token: secret(),
+        refresh_token: secret(),
+        token_type: "Bearer".to_owned(),
+        scope: None,
+        expires_at: NOW + DAY,
+        refresh_token_expires_at: Some(NOW + 90 * DAY),
+    };
+    let mut person = Person::known_by(id(number));
+    person.email = Some(Email::parse(&format!("p{number}@example.com")).unwrap());
+    let grant = Grant::consented(person, tokens, NOW, &POLICY, NOW);
+    let due_at = if number < DUE { NOW } else { NOW + DAY };
+    Grant { next: Next::at(due_at), ..grant }
+}
+
+/// An open store's writer with all grants in it, and what its statements have cost since.
+fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
+    let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
+    let (hand, unreadable, history_damaged) = Default::default();
+    let sealer = opened.sealer.clone();
+    let shelf = Shelf { integration: "id".to_owned(), sealer, hand, history_damaged, unreadable };
+    let mut db = opened.writer;
+    db.execute_batch("BEGIN").unwrap();
+    for number in 0..STORED {
+        queries::save_consent(&db, &shelf, &numbered(number)).unwrap();
+    }
+    db.execute_batch("COMMIT").unwrap();
+    db.flush_prepared_statement_cache();
+    let steps = Steps::default();
+    let counted = steps.clone();
+    db.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_PROFILE,
+        Some(move |event: TraceEvent<'_>| {
+            if let TraceEvent::Profile(statement, _) = event {
+                let steps = statement.get_status(StatementStatus::VmStep);
+                counted.lock().unwrap().insert(statement.sql().into_owned(), steps);
+            }
+        }),
+    )
+    .unwrap();
+    (db, shelf, steps)
+}
+
+fn lease() -> Lease {
+    Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY }
+}
+
+fn ask(healthiest_first: bool) -> Ask {
+    Ask { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), healthiest_first }
+}
+
+/// Every verb once.
+fn work(db: &Connection, shelf: &Shelf) {
+    for healthiest_first in [false, true] {
+        let claims = queries::claim_due(db, shelf, &ask(healthiest_first)).unwrap().claims;
+        assert_eq!(claims.len(), 2);
+        queries::commit(db, shelf, claims[0].fence, &claims[0].grant).unwrap();
+        let back = Next::at(NOW + DAY);
+        queries::give_back(db, shelf, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
+    }
+    assert!(queries::claim_one(db, shelf, &id(1500), &lease()).unwrap().is_some());
+    assert!(queries::find(db, shelf, &id(1000)).unwrap().is_some());
+    let email = numbered(1000).person.email.unwrap();
+    assert_eq!(queries::resolve(db, shelf, &email).unwrap(), Some(id(1000)));
+    queries::save_consent(db, shelf, &numbered(1000)).unwrap();
+    queries::save_consent(db, shelf, &numbered(STORED)).unwrap();
+    assert!(queries::forget(db, shelf, &id(1001)).unwrap());
+    assert!(queries::next_wake(db, shelf, NOW).unwrap().is_some());
+    queries::waiting(db, shelf, NOW).unwrap();
+    let revision: Revision = Arc::new(|grant| {
+        grant.failures += 1;
+        true
+    });
+    queries::revise(db, shelf, Cursor(1200), 3, &revision).unwrap();
+    queries::settle(db, shelf, NOW, NOW).unwrap();
+    read_parts(db, shelf);
+    meta::latest(db, shelf).unwrap();
+    meta::remember(db, shelf, Note::Policy, "text").unwrap();
+    meta::recall(db, shelf, Note::Policy).unwrap();
+    meta::prove(db).unwrap();
+    meta::check(db).unwrap();
+    meta::begin_generation(db, 0).unwrap();
+    let (_, key) = KeyRecord::make(&[1; 38], "ci".to_owned(), Rights::default(), None, NOW);
+    assert!(keys::add(db, &shelf.sealer, &key).unwrap());
+    assert_eq!(keys::all(db, &shelf.sealer).unwrap().len(), 1);
+    keys::touch(db, &key.id, NOW).unwrap();
+    assert!(keys::revoke(db, "ci").unwrap());
+}
+
+/// Lists, forwards, backwards and further on, and numbers.
+fn read_parts(db: &Connection, shelf: &Shelf) {
+    let orders = [Order::Arrival, Order::Email, Order::Next, Order::Expires].map(Pick::All);
+    let states = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded].map(Pick::In);
+    let found = Pick::Found(Search::parse("p1").unwrap().unwrap());
+    for pick in orders.into_iter().chain(states).chain([found]) {
+        for backwards in [false, true] {
+            let page = Page { backwards, ..Page::first(pick.clone(), 3, NOW) };
+            let part = list::list(db, shelf, &page).unwrap();
+            let after = part.last().map(|(bookmark, _)| bookmark.clone());
+            list::list(db, shelf, &Page { after, ..page }).unwrap();
+        }
+    }
+    let among = Page { among: Some(vec![id(3), id(4)]), ..Page::first(Pick::All(Order::Email), 3, NOW) };
+    assert_eq!(list::list(db, shelf, &among).unwrap().len(), 2);
+    overview::census(db, shelf).unwrap();
+    overview::counts(db, shelf, NOW).unwrap();
+    overview::history(db, shelf, NOW).unwrap();
+}
+
+#[test]
+fn no_statement_of_the_store_costs_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, shelf, steps) = stored(dir.path());
+    work(&db, &shelf);
+    let mut scan = db.prepare("SELECT count(*) FROM grants WHERE failures = 77").unwrap();
+    let _: i64 = scan.query_row([], |row| row.get(0)).unwrap();
+    drop(scan);
+    let mut dear = steps.lock().unwrap().clone();
+    assert!(dear.len() > 50, "{} statements were looked at", dear.len());
+    dear.retain(|_, steps| *steps > STEPS);
+    assert_eq!(dear.len(), 1, "only the one that is meant to: {dear:#?}");
+    assert!(dear.keys().all(|sql| sql.contains("failures = 77")));
+}
+
+#[test]
+fn opening_a_store_costs_what_was_left_claimed_and_not_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, _, _) = stored(dir.path());
+    let mut freed = db.prepare(open::FREE_CLAIMS).unwrap();
+    freed.execute([NOW.0]).unwrap();
+    let steps = freed.get_status(StatementStatus::VmStep);
+    assert!(steps < STEPS, "{steps}");
+}

@@ -1,0 +1,89 @@
+//! Short facts about the whole store, one row each: when it was last changed, the loop's notes, its generation.
+
+use aws_lc_rs::digest;
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use crate::domain::time::UnixTime;
+use crate::store::Note;
+use crate::store::StoreError;
+use crate::store::sqlite::Shelf;
+
+/// Keeps the latest moment of a change, in the transaction of that change. Of each integration its own: each mends its
+/// own dates.
+pub(super) fn stamp(db: &Connection, shelf: &Shelf, at: UnixTime) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
+         ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
+    db.prepare_cached(sql)?.execute(params![name_of("latest", shelf), at.0])?;
+    Ok(())
+}
+
+pub(super) fn latest(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    let latest =
+        db.prepare_cached(sql)?.query_row([name_of("latest", shelf)], |row| row.get(0).map(UnixTime));
+    Ok(latest.optional()?)
+}
+
+pub(super) fn recall(db: &Connection, shelf: &Shelf, note: Note) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([name_of(note.name(), shelf)], |row| row.get(0)).optional()?)
+}
+
+pub(super) fn remember(db: &Connection, shelf: &Shelf, note: Note, text: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.prepare_cached(sql)?.execute(params![name_of(note.name(), shelf), text])?;
+    Ok(())
+}
+
+/// Of each integration its own.
+pub(super) fn name_of(what: &str, shelf: &Shelf) -> String {
+    format!("{what} {}", shelf.integration)
+}
+
+/// Writes a mark that says nothing.
+pub(super) fn prove(db: &Connection) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('proof', 1) ON CONFLICT (name) DO UPDATE SET value = 1 - value";
+    db.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
+    // What this connection remembers of the file says nothing about the file.
+    db.execute_batch("PRAGMA shrink_memory")?;
+    db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;
+    Ok(())
+}
+
+/// How often the store was started, or changed in a way that an older copy would take back.
+pub(super) fn generation(db: &Connection) -> Result<i64, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = 'generation'";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Begins the generation after the kept one and after `seen`, and answers it.
+pub(super) fn begin_generation(db: &Connection, seen: i64) -> Result<i64, StoreError> {
+    let begun = generation(db)?.max(seen).saturating_add(1);
+    let sql = "INSERT INTO meta (name, value) VALUES ('generation', ?1) \
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.prepare_cached(sql)?.execute([begun])?;
+    Ok(begun)
+}
+
+/// Names the store by a hash of something that only it and its copies have.
+pub(super) fn name_store(db: &Connection, of: &[u8]) -> Result<(), StoreError> {
+    let hash = digest::digest(&digest::SHA256, of);
+    let id: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('store id', ?1)", [id])?;
+    Ok(())
+}
+
+/// The store's name.
+pub(super) fn store_id(db: &Connection) -> Result<String, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = 'store id'";
+    let id: Option<String> = db.query_row(sql, [], |row| row.get(0)).optional()?;
+    // It becomes a part of a file's name.
+    let id = id.filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    id.ok_or_else(|| StoreError::Corrupt("it has no name".to_owned()))
+}
