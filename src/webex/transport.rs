@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use tokio::time::sleep;
 
 use crate::domain::secret::Secret;
 
@@ -16,6 +18,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// From the first byte sent to the last received; the samples wait as long.
 pub const WHOLE: Duration = Duration::from_secs(40);
+
+/// What has arrived by the end of [`WHOLE`] is read within this. A process that was stopped (SIGSTOP, a paused virtual
+/// machine) finds the end of its time and the answer at one moment; the answer may hold the only refresh token there is.
+const ARRIVED: Duration = Duration::from_secs(2);
 
 /// Token answers have a few hundred bytes, with JWT-shaped tokens a few thousand.
 const BODY_MAX: usize = 1024 * 1024;
@@ -83,7 +89,7 @@ pub struct NoAnswer(pub String);
 
 /// A way to Webex.
 pub trait Transport: Send + Sync {
-    /// Sends one call, once: no retries, no redirects. Ends within [`WHOLE`].
+    /// Sends one call, once: no retries, no redirects. Ends within [`WHOLE`] and two seconds.
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>>;
 }
 
@@ -116,7 +122,6 @@ impl HttpTransport {
         let mut client = Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT)
-            .timeout(WHOLE)
             .redirect(Policy::none())
             .retry(reqwest::retry::never());
         if plain {
@@ -137,7 +142,7 @@ impl HttpTransport {
 
     /// Asks without a token, only to see whether somebody answers.
     pub(super) async fn knock(&self, url: &str) -> Result<Knocked, NoAnswer> {
-        let response = self.0.get(url).send().await.map_err(no_answer)?;
+        let response = in_time(WHOLE, async { self.0.get(url).send().await.map_err(no_answer) }).await?;
         let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
         Ok(Knocked { status: response.status().as_u16(), date })
     }
@@ -175,8 +180,25 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
-        Box::pin(self.carry(call))
+        Box::pin(in_time(WHOLE, self.carry(call)))
     }
+}
+
+/// The answer, if it has arrived within `limit`. Unlike reqwest's own time-out, this one looks for the answer once more
+/// when the time is over: first for what is there, then for what the connection's task has still to read.
+async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, NoAnswer>>,
+) -> Result<T, NoAnswer> {
+    let mut answer = pin!(answer);
+    for wait in [limit, ARRIVED] {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            () = sleep(wait) => {}
+        }
+    }
+    Err(NoAnswer(format!("no answer in time ({limit:?})")))
 }
 
 fn pairs<'a>(fields: &'a [(&'static str, Secret)]) -> Vec<(&'static str, &'a str)> {
@@ -204,4 +226,81 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    /// Blocks this thread, and a runtime that has no other.
+    fn block(time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            thread::park_timeout(end.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Answers one request in parts, each after a pause; tells when the request is there.
+    fn server(parts: &'static [(u64, &'static str)]) -> (String, mpsc::Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/access_token", listener.local_addr().unwrap());
+        let (tell, arrived) = mpsc::channel();
+        thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(peer.read(&mut request).unwrap() > 0);
+            tell.send(()).unwrap();
+            for (pause, part) in parts {
+                block(Duration::from_millis(*pause));
+                // The client may have left.
+                let _ = peer.write_all(part.as_bytes());
+            }
+            let _ = peer.read(&mut request);
+        });
+        (url, arrived)
+    }
+
+    /// One call, by a runtime that does nothing from the arrival of the request on until `stopped` has gone by.
+    async fn call(parts: &'static [(u64, &'static str)], stopped: Option<Duration>) -> Result<Raw, NoAnswer> {
+        let (url, arrived) = server(parts);
+        let transport = HttpTransport::new("test", None, true).unwrap();
+        let payload = Payload::Form(vec![("grant_type", Secret::new("refresh_token".to_owned()))]);
+        let stop = async move {
+            while arrived.try_recv().is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            // Blocks the only thread that the runtime has, timers and sockets included.
+            stopped.into_iter().for_each(block);
+        };
+        let (answer, ()) = tokio::join!(in_time(LIMIT, transport.carry(Call { url, payload })), stop);
+        answer
+    }
+
+    const ANSWER: &[(u64, &str)] =
+        &[(10, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"to"), (10, "ken\":1}\n")];
+
+    #[tokio::test]
+    async fn an_answer_that_arrived_while_the_process_was_stopped_is_read() {
+        let raw = call(ANSWER, Some(LIMIT * 3)).await.unwrap();
+        assert_eq!((raw.status, raw.body), (200, b"{\"token\":1}\n".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_given_up_soon_after_its_time() {
+        let begun = Instant::now();
+        let why = call(&[(10, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n")], None).await.unwrap_err();
+        assert_eq!(why.to_string(), "no answer in time (300ms)");
+        let took = begun.elapsed();
+        assert!(took >= LIMIT && took < LIMIT + ARRIVED * 2, "{took:?}");
+    }
 }

@@ -4,6 +4,7 @@ mod kills;
 mod memory;
 mod secrets;
 mod settings;
+mod stopped;
 mod trouble;
 
 use std::time::Duration;

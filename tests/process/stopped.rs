@@ -1,0 +1,47 @@
+//! The real daemon when it is stopped and goes on later, as by a debugger, or with its virtual machine.
+
+use std::time::Duration;
+
+use webex_sim::RefreshToken;
+use webex_sim::Settings;
+
+use crate::support::BUSY_LOOP;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim_with;
+
+/// Longer than a call to Webex may take.
+const STOPPED: Duration = Duration::from_secs(45);
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_daemon_was_stopped_is_kept() {
+    // Every refresh ends the refresh token that was sent: an answer that is thrown away is a grant that is lost.
+    let rotating = Settings {
+        noop_window: Duration::ZERO,
+        refresh_token: RefreshToken::Rotating,
+        ..Settings::default()
+    };
+    let sim = sim_with(rotating).await;
+    let mut daemon = Daemon::start(&sim, &[]).await;
+    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    daemon.terminate().await;
+
+    sim.with(|webex| webex.settings_mut().latency = Duration::from_secs(2));
+    daemon.restart(&BUSY_LOOP).await;
+    eventually("a refresh is under way", || counters(&sim).in_flight == 1).await;
+    daemon.signal("STOP");
+    eventually("Webex has answered", || counters(&sim).in_flight == 0).await;
+    assert_eq!(counters(&sim).refreshes.renewed, 1);
+    tokio::time::sleep(STOPPED).await;
+    daemon.signal("CONT");
+    daemon.wait_for_line("ada@example.com: renewed").await;
+    assert!(!daemon.log().iter().any(|line| line.contains("no answer in time")), "{:?}", daemon.log());
+
+    sim.with(|webex| webex.settings_mut().latency = Duration::ZERO);
+    daemon.restart(&[]).await;
+    eventually("the new refresh token is the one that was kept", || counters(&sim).refreshes.renewed > 2)
+        .await;
+    assert_eq!(counters(&sim).refreshes.refused, 0);
+}
