@@ -35,20 +35,28 @@ fn serve(serve: Serve) -> ExitCode {
         Ok(source) => source,
         Err(mistakes) => return fail(Exit::Usage, &mistakes),
     };
-    logging::start(serve.debug, source.get("RUST_LOG"));
-    let config = match Config::read(&source) {
-        Ok(config) => config,
-        Err(mistakes) => return fail(Exit::Usage, &format!("the settings are wrong:\n{mistakes}")),
-    };
-    drop(source);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return fail(Exit::Failed, &format!("no runtime: {e}")),
-    };
-    match runtime.block_on(daemon::run(config, serve.refresh_at_start)) {
+    logging::start_for_daemon(serve.debug, source.get("RUST_LOG"), &source);
+    let ended = serve_logged(source, serve.refresh_at_start);
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(DaemonError::House(e)) if e.is_in_use() => fail(Exit::Unavailable, &e),
-        Err(e @ DaemonError::Control(ControlError::Live(_))) => fail(Exit::Unavailable, &e),
-        Err(e) => fail(Exit::Failed, &e),
+        Err((exit, why)) => fail(exit, &why),
     }
+}
+
+/// Or what is to be told at the end, and how.
+fn serve_logged(source: Source, refresh_at_start: bool) -> Result<(), (Exit, String)> {
+    let config = Config::read(&source)
+        .map_err(|mistakes| (Exit::Usage, format!("the settings are wrong:\n{mistakes}")))?;
+    drop(source);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| (Exit::Failed, format!("no runtime: {e}")))?;
+    runtime.block_on(daemon::run(config, refresh_at_start)).map_err(|e| {
+        let unavailable = match &e {
+            DaemonError::House(why) => why.is_in_use(),
+            DaemonError::Control(ControlError::Live(_)) => true,
+            _ => false,
+        };
+        (if unavailable { Exit::Unavailable } else { Exit::Failed }, e.to_string())
+    })
 }

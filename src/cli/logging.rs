@@ -1,16 +1,21 @@
 //! Log lines on stderr: time, level, text. One line each, whatever is in the text.
 
 use std::io;
+use std::io::IsTerminal as _;
 use std::io::Write as _;
 
 use env_logger::Builder;
 use env_logger::Logger;
+use env_logger::Target;
+use env_logger::WriteStyle;
 use log::LevelFilter;
 use log::Log;
 use log::Metadata;
 use log::Record;
 
+use crate::cli::log_queue::LogQueue;
 use crate::cli::print::printable;
+use crate::config::Source;
 
 /// These print whole requests and frames below `info`, with codes and tokens in them.
 const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
@@ -18,7 +23,23 @@ const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
 /// Sends log records to stderr: this program's from `info` on (`debug` with `--debug`), others' from `warn` on, unless
 /// `RUST_LOG` says otherwise.
 pub fn start(debug: bool, rust_log: Option<&str>) {
-    let mut builder = Builder::new();
+    install(&mut Builder::new(), (debug, rust_log), None);
+}
+
+/// The same for the daemon, in which nothing that logs ever waits for the log's reader; a panic is a log line, too.
+pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &Source) {
+    let (mut builder, queue) = (Builder::new(), LogQueue::to_stderr().ok());
+    if let Some(queue) = &queue {
+        let plain = source.get("NO_COLOR").is_some() || source.get("TERM") == Some("dumb");
+        let colours = io::stderr().is_terminal() && !plain;
+        builder.target(Target::Pipe(Box::new(queue.clone())));
+        builder.write_style(if colours { WriteStyle::Always } else { WriteStyle::Never });
+        std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    }
+    install(&mut builder, (debug, rust_log), queue);
+}
+
+fn install(builder: &mut Builder, (debug, rust_log): (bool, Option<&str>), queue: Option<LogQueue>) {
     match rust_log {
         Some(filters) => builder.parse_filters(filters),
         None => builder.filter_level(LevelFilter::Warn).filter_module("webex_tokend", LevelFilter::Info),
@@ -39,29 +60,36 @@ pub fn start(debug: bool, rust_log: Option<&str>) {
     let logger = builder.build();
     let finest = logger.filter();
     // An error only says that somebody else logs already.
-    if log::set_boxed_logger(Box::new(Guarded(logger))).is_ok() {
+    if log::set_boxed_logger(Box::new(Guarded { logger, queue })).is_ok() {
         log::set_max_level(finest);
     }
 }
 
 /// A logger that does not let the talkative ones speak of what they carry.
-struct Guarded(Logger);
+struct Guarded {
+    logger: Logger,
+    /// Where lines wait; without one, they are written at once.
+    queue: Option<LogQueue>,
+}
 
 impl Log for Guarded {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let talkative = TALKATIVE.iter().any(|name| metadata.target().starts_with(name));
-        !(talkative && metadata.level() > LevelFilter::Info) && self.0.enabled(metadata)
+        !(talkative && metadata.level() > LevelFilter::Info) && self.logger.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.0.log(record);
+            self.logger.log(record);
         }
     }
 
     fn flush(&self) {
-        self.0.flush();
-        let _ = io::stderr().flush();
+        self.logger.flush();
+        match &self.queue {
+            Some(queue) => queue.finish(),
+            None => drop(io::stderr().flush()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real binary over its life: the loop on the clock on the wall, restarts, the test hook, secrets, wrong settings.
 
 mod kills;
+mod log_reader;
 mod memory;
 mod secrets;
 mod settings;

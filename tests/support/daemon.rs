@@ -17,6 +17,7 @@ use super::HANGS;
 use super::eventually;
 use super::free_port;
 use super::log::Log;
+use super::log::Stalled;
 use super::store;
 use super::store::Kept;
 use super::visitor::http;
@@ -140,6 +141,11 @@ impl Daemon {
     /// Everything it has written since its last start.
     pub(crate) fn log(&self) -> Vec<String> {
         self.run.log.lines()
+    }
+
+    /// From now on its log is read no more, until what this answers is dropped.
+    pub(crate) fn stall_log(&self) -> Stalled {
+        self.run.log.stall()
     }
 
     /// The first line with `text` since its last start. Waits for it.

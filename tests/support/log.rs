@@ -5,6 +5,9 @@ use std::io::BufReader;
 use std::process::ChildStderr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -15,7 +18,24 @@ use super::HANGS;
 #[derive(Clone)]
 pub(super) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
+    /// Nothing more is read while this is set.
+    stalled: Arc<AtomicBool>,
     news: watch::Receiver<News>,
+}
+
+fn wait_while(stalled: &AtomicBool) {
+    while stalled.load(Ordering::Relaxed) {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The log is read again when this is dropped.
+pub(crate) struct Stalled(Arc<AtomicBool>);
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -28,15 +48,23 @@ impl Log {
     pub(super) fn of(stderr: ChildStderr) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (tell, news) = watch::channel(News::default());
-        let kept = lines.clone();
+        let (kept, stalled) = (lines.clone(), Arc::<AtomicBool>::default());
+        let stalls = stalled.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                wait_while(&stalls);
                 kept.lock().unwrap().push(line);
                 tell.send_replace(News { ended: false });
             }
             tell.send_replace(News { ended: true });
         });
-        Self { lines, news }
+        Self { lines, stalled, news }
+    }
+
+    /// From now on the daemon's log is read no more, until what this answers is dropped.
+    pub(super) fn stall(&self) -> Stalled {
+        self.stalled.store(true, Ordering::Relaxed);
+        Stalled(self.stalled.clone())
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
