@@ -18,6 +18,7 @@ use crate::http::serve;
 use crate::http::serve::Limits;
 use crate::http::serve::Secure;
 use crate::http::tls;
+use crate::http::tls::Alarm;
 use crate::http::tls::Reloader;
 use crate::http::tls::Renewer;
 use crate::http::tls::TlsFeed;
@@ -61,8 +62,8 @@ impl FrontDoor {
     /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one.
     pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks) {
         match self.keeper {
-            Some(Keeper::Files(reloader)) => {
-                tasks.spawn("certificate", reloader.watch(tasks.clone(), tls::LOOK_EVERY));
+            Some(Keeper::Files(reloader, alarm)) => {
+                tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::LOOK_EVERY));
             }
             Some(Keeper::Ourselves(renewer, clock)) => {
                 tasks.spawn("certificate", renewer.watch(clock, tasks.clone(), tls::LOOK_EVERY));
@@ -104,19 +105,19 @@ async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
 /// Who keeps the certificate fit to be served.
 enum Keeper {
     /// The operator does, in files.
-    Files(Reloader),
+    Files(Reloader, Alarm),
     /// We do.
     Ourselves(Renewer, Arc<dyn Clock>),
 }
 
 fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Keeper), DoorError> {
     let wrong = |e: &dyn std::fmt::Display| DoorError::Certificate(e.to_string());
+    let host = door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
     if let Some((certificate, key)) = door.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
-        log::info!("certificate: the operator's, key fingerprint {}", reloader.fingerprint());
-        return Ok((feed, Keeper::Files(reloader)));
+        log::info!("certificate: the operator's, {}", reloader.served());
+        return Ok((feed, Keeper::Files(reloader, Alarm::new(host, clock))));
     }
-    let host = door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
     let names = [host, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = SelfSigned::make(&names, clock.now().seconds()).map_err(|e| wrong(&e))?;
     log::info!(

@@ -17,14 +17,21 @@ use rcgen::ExtendedKeyUsagePurpose;
 use rcgen::IsCa;
 use rcgen::KeyPair;
 use rcgen::KeyUsagePurpose;
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
+
+use crate::domain::time::UnixTime;
+use crate::http::x509;
+use crate::http::x509::Facts;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Peers whose clock is slow must not meet a certificate "from the future".
@@ -33,6 +40,9 @@ const BEFORE_SECONDS: i64 = DAY_SECONDS;
 const AFTER_SECONDS: i64 = 397 * DAY_SECONDS;
 /// Made again so long before its end: whoever copied the certificate has a month to notice.
 const EARLY_SECONDS: i64 = 30 * DAY_SECONDS;
+
+/// From here on the end of the operator's certificate is told.
+const SOON_SECONDS: i64 = 21 * DAY_SECONDS;
 
 /// Why there is no certificate to serve. Each names the file, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +105,15 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// Something about a certificate that an operator must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Nobody takes the certificate at present; otherwise it is a warning.
+    pub is_error: bool,
+    /// What is wrong, and what to do.
+    pub says: String,
+}
+
 /// A certificate chain and its key, known to belong together.
 #[derive(Clone, Debug)]
 pub struct Pair {
@@ -120,6 +139,8 @@ impl Pair {
         }
         let key_pem = read_file(key)?;
         let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
+            // The old way (RFC 1421) to write a key with a passphrase, under the label of one without.
+            _ if is_encrypted(&key_pem) => unusable(key, "a key with a passphrase".to_owned(), KEY),
             rustls::pki_types::pem::Error::NoItemsFound => unusable(key, sections(&key_pem), KEY),
             error => unusable(key, format!("broken PEM ({error})"), KEY),
         })?;
@@ -159,11 +180,66 @@ impl Pair {
         self.certified.cert == other.certified.cert
     }
 
+    /// What its first certificate says of itself, if that can be read.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        x509::read(self.certified.cert.first()?)
+    }
+
+    /// What is wrong, or will be soon, with serving it as `host` at this time: who connects will refuse it.
+    #[must_use]
+    pub fn trouble(&self, host: &str, now_unix_seconds: i64) -> Option<Trouble> {
+        let facts = self.facts()?;
+        let left = facts.ends.saturating_sub(now_unix_seconds);
+        let (name, end) = (facts.names.join(", "), UnixTime::from_seconds(facts.ends));
+        let trouble = |is_error, says| Some(Trouble { is_error, says });
+        if left <= 0 {
+            return trouble(
+                true,
+                format!("the certificate for {name} ended at {end}; put a new one in its place"),
+            );
+        }
+        if now_unix_seconds < facts.begins {
+            let begin = UnixTime::from_seconds(facts.begins);
+            let says =
+                format!("the certificate for {name} is good from {begin} on only; look at the clock, too");
+            return trouble(true, says);
+        }
+        if !self.is_for(host) {
+            let says = format!("the certificate is for {name}, people come to {host}; use one for that name");
+            return trouble(false, says);
+        }
+        let days = left / DAY_SECONDS;
+        let says = || {
+            format!("the certificate for {name} ends at {end}, in {days} days; put a new one in its place")
+        };
+        (left <= SOON_SECONDS).then(|| Trouble { is_error: false, says: says() })
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        let (Some(der), Ok(name)) = (self.certified.cert.first(), ServerName::try_from(host)) else {
+            return true;
+        };
+        let parsed = ParsedCertificate::try_from(der);
+        parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+    }
+
     fn of(certified: CertifiedKey) -> Result<Self, String> {
         let public = certified.key.public_key().ok_or("a key that does not tell its public half")?;
         let hash = digest::digest(&digest::SHA256, public.as_ref());
         let fingerprint = Fingerprint(format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)));
         Ok(Self { certified: Arc::new(certified), fingerprint })
+    }
+}
+
+/// For people: its names, its end, and the fingerprint of its key.
+impl fmt::Display for Pair {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(facts) = self.facts() {
+            let (names, end) = (facts.names.join(", "), UnixTime::from_seconds(facts.ends));
+            write!(formatter, "for {names}, good until {end}, ")?;
+        }
+        write!(formatter, "key fingerprint {}", self.fingerprint)
     }
 }
 
@@ -278,6 +354,12 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
 
 fn unusable(path: &Path, found: String, expected: &'static str) -> CertificateError {
     CertificateError::Unusable { path: path.into(), found, expected }
+}
+
+fn is_encrypted(pem: &[u8]) -> bool {
+    String::from_utf8_lossy(pem)
+        .lines()
+        .any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
 
 /// The labels of the PEM sections, so that swapped files and encrypted keys explain themselves.

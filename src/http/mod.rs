@@ -34,5 +34,6 @@ mod sessions;
 mod space;
 pub mod tls;
 mod token_service;
+pub mod x509;
 
 pub use redirect::Authority;

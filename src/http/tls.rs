@@ -30,6 +30,9 @@ pub type TlsFeed = watch::Receiver<Arc<ServerConfig>>;
 /// How often [`Reloader::watch`] should look: soon enough for a person who waits, rare enough to cost nothing.
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Trouble with the certificate that lasts is told again after this.
+const DAY_SECONDS: u64 = 86_400;
+
 /// Sessions kept for peers that cannot take tickets (TLS 1.2 without them); a few hundred bytes each.
 const SESSIONS: usize = 1024;
 
@@ -133,6 +136,39 @@ impl Renewer {
     }
 }
 
+/// Tells what is wrong with the operator's certificate when it begins, and then once a day.
+pub struct Alarm {
+    host: String,
+    clock: Arc<dyn Clock>,
+    /// What was told last, whether as an error, and when.
+    told: Option<(Fingerprint, bool, i64)>,
+}
+
+impl Alarm {
+    /// For a certificate that is served as `host`.
+    #[must_use]
+    pub fn new(host: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { host: host.trim_matches(['[', ']']).to_owned(), clock, told: None }
+    }
+
+    /// Logs what is to be told of `served` now.
+    pub fn look(&mut self, served: &Pair) {
+        let now = self.clock.now().seconds();
+        let Some(trouble) = served.trouble(&self.host, now) else {
+            self.told = None;
+            return;
+        };
+        let known = self.told.as_ref().is_some_and(|(of, is_error, at)| {
+            of == served.fingerprint() && *is_error == trouble.is_error && now.abs_diff(*at) < DAY_SECONDS
+        });
+        if !known {
+            let level = if trouble.is_error { log::Level::Error } else { log::Level::Warn };
+            log::log!(level, "{}", trouble.says);
+            self.told = Some((served.fingerprint().clone(), trouble.is_error, now));
+        }
+    }
+}
+
 /// Why the operator's files cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
@@ -188,10 +224,10 @@ impl Reloader {
         Ok((Self { certificate, key, sessions, served, seen, read_again: true, feed }, reader))
     }
 
-    /// Of the certificate served now.
+    /// What is served now.
     #[must_use]
-    pub fn fingerprint(&self) -> &Fingerprint {
-        self.served.fingerprint()
+    pub fn served(&self) -> &Pair {
+        &self.served
     }
 
     /// Looks at both files once, and publishes what they hold if it is new and good. Open connections go on as they
@@ -222,15 +258,18 @@ impl Reloader {
         }
     }
 
-    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it.
-    pub async fn watch(mut self, tasks: Tasks, every: Duration) {
+    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it, and what `alarm` finds
+    /// wrong with what is served.
+    pub async fn watch(mut self, mut alarm: Alarm, tasks: Tasks, every: Duration) {
         let stopping = tasks.stopping();
+        alarm.look(&self.served);
         while stopping.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
             match self.reload_if_changed().await {
                 Reloaded::Unchanged => {}
-                Reloaded::Reloaded { fingerprint } => log::info!("new TLS certificate, key {fingerprint}"),
+                Reloaded::Reloaded { .. } => log::info!("new TLS certificate, {}", self.served),
                 Reloaded::Kept { error } => log::error!("the old TLS certificate is kept: {error}"),
             }
+            alarm.look(&self.served);
         }
     }
 

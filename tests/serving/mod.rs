@@ -2,6 +2,7 @@
 
 mod certificates;
 mod ending;
+mod ending_certificate;
 mod flows;
 pub(crate) mod house;
 mod limits;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use rustls::HandshakeKind;
 use tempfile::TempDir;
 use tokio::time::timeout;
+use webex_tokend::clock::SystemClock;
 use webex_tokend::http::serve::Limits;
+use webex_tokend::http::tls::Alarm;
 use webex_tokend::http::tls::Reloaded;
 use webex_tokend::http::tls::Reloader;
 
@@ -72,7 +74,7 @@ async fn an_open_connection_goes_on_and_new_ones_see_the_new_certificate() {
     let Reloaded::Reloaded { fingerprint } = reloader.reload_if_changed().await else {
         panic!("not reloaded")
     };
-    assert_eq!(&fingerprint, reloader.fingerprint());
+    assert_eq!(&fingerprint, reloader.served().fingerprint());
     assert!(files.serves(&certificate).await && !files.serves(&files.pem).await);
     ask(&mut open, REQUEST).await;
     assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
@@ -143,7 +145,8 @@ async fn a_session_is_resumed_across_a_reload() {
 async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
     let (files, reloader) = Files::open().await;
     let tasks = files.house.tasks.clone();
-    tasks.spawn("tls reload", reloader.watch(tasks.clone(), Duration::from_millis(10)));
+    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10)));
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);

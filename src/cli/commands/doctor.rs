@@ -28,6 +28,7 @@ use crate::house;
 use crate::house::House;
 use crate::http::api;
 use crate::http::certificate::Pair;
+use crate::http::certificate::Trouble;
 
 /// Any of these lets Webex say who consented.
 const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
@@ -181,10 +182,15 @@ fn certificate(door: &DoorConfig) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, "certificate", says);
     match &door.pem {
         Some((certificate, key)) => match Pair::read(certificate, key) {
-            Ok(pair) => finding(
-                Mark::Ok,
-                format!("{}, key fingerprint {}", certificate.display(), pair.fingerprint()),
-            ),
+            Ok(pair) => {
+                let host = door.redirect_uri.host_str().unwrap_or_default().trim_matches(['[', ']']);
+                let file = certificate.display();
+                match pair.trouble(host, show::now()) {
+                    None => finding(Mark::Ok, format!("{file}, {pair}")),
+                    Some(Trouble { is_error: true, says }) => finding(Mark::Bad, format!("{file}: {says}")),
+                    Some(Trouble { says, .. }) => finding(Mark::Warn, format!("{file}: {says}")),
+                }
+            }
             Err(e) => finding(Mark::Bad, e.to_string()),
         },
         None if door.secure => {

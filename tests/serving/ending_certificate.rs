@@ -1,0 +1,82 @@
+//! The operator's certificate ends, has ended, has not begun, or is for another host.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+
+use log::Level;
+use rcgen::CertificateParams;
+use rcgen::KeyPair;
+use time::OffsetDateTime;
+use webex_tokend::clock::Clock;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::http::certificate::Pair;
+use webex_tokend::http::tls::Alarm;
+
+use crate::support::heard_here;
+use crate::support::listen_here;
+
+const DAY: i64 = 86_400;
+const BEGINS: i64 = 1_800_000_000;
+const ENDS: i64 = BEGINS + 90 * DAY;
+
+/// Shows what it was set to, in seconds.
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn pair() -> Pair {
+    let (folder, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
+    let mut params = CertificateParams::new(["tokens.example.com".to_owned()]).unwrap();
+    params.not_before = OffsetDateTime::from_unix_timestamp(BEGINS).unwrap();
+    params.not_after = OffsetDateTime::from_unix_timestamp(ENDS).unwrap();
+    let [certificate, private] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&private, key.serialize_pem()).unwrap();
+    Pair::read(&certificate, &private).unwrap()
+}
+
+/// What is told by looks at these times, in order, of a certificate that is served as `host`.
+fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)> {
+    let (clock, pair) = (Arc::new(Set(AtomicI64::new(0))), pair());
+    let mut alarm = Alarm::new(host, clock.clone());
+    listen_here();
+    for time in times {
+        clock.0.store(time, Ordering::Relaxed);
+        alarm.look(&pair);
+    }
+    heard_here()
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an_error() {
+    let told = told("tokens.example.com", (BEGINS..ENDS + 2 * DAY).step_by(600));
+    let count = |level| told.iter().filter(|(at, _)| *at == level).count();
+    assert_eq!((count(Level::Warn), count(Level::Error)), (21, 2), "{told:?}");
+    let (_, first) = &told[0];
+    assert!(first.contains("for tokens.example.com ends at ") && first.contains("in 21 days"), "{first}");
+    let (_, last) = told.last().unwrap();
+    assert!(last.contains("for tokens.example.com ended at ") && last.contains("put a new one"), "{last}");
+}
+
+#[test]
+fn a_certificate_that_is_good_is_not_told_of() {
+    assert_eq!(told("tokens.example.com", [BEGINS, BEGINS + 60 * DAY]), []);
+    assert!(pair().to_string().starts_with("for tokens.example.com, good until 2027-04-15T08:00:00Z, key "));
+}
+
+#[test]
+fn a_certificate_from_the_future_or_for_another_host_is_told() {
+    let future = told("tokens.example.com", [BEGINS - 1]);
+    assert!(
+        future.len() == 1 && future[0].0 == Level::Error && future[0].1.contains("good from"),
+        "{future:?}"
+    );
+    let other = told("localhost", [BEGINS, BEGINS + 60]);
+    assert!(other.len() == 1 && other[0].0 == Level::Warn, "{other:?}");
+    assert!(other[0].1.contains("is for tokens.example.com, people come to localhost"), "{other:?}");
+}
