@@ -9,6 +9,9 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
 
 use crate::domain::secret::Secret;
@@ -101,7 +104,7 @@ pub struct HttpTransport(Client);
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// A file given by `WEBEX_CA_FILE` is no PEM bundle.
-    #[error("WEBEX_CA_FILE is no readable PEM file of certificates: {0}")]
+    #[error("WEBEX_CA_FILE: {0}; expected a PEM file of certificates")]
     Roots(String),
     /// The TLS library refuses.
     #[error(
@@ -129,11 +132,7 @@ impl HttpTransport {
             client = client.no_proxy();
         }
         if let Some(pem) = extra_roots {
-            let roots = Certificate::from_pem_bundle(pem).map_err(|e| TransportError::Roots(chain(&e)))?;
-            if roots.is_empty() {
-                return Err(TransportError::Roots("there is no certificate in it".to_owned()));
-            }
-            client = client.tls_certs_merge(roots);
+            client = client.tls_certs_merge(roots(pem).map_err(TransportError::Roots)?);
         } else if plain {
             client = client.tls_certs_only([]);
         }
@@ -176,6 +175,22 @@ impl HttpTransport {
         }
         Ok(raw)
     }
+}
+
+/// The certificates in a PEM file, each known to be one. The client would blame the system's roots for a bad one.
+fn roots(pem: &[u8]) -> Result<Vec<Certificate>, String> {
+    let mut roots = Vec::new();
+    for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
+        let wrong = |why: &dyn std::fmt::Display| {
+            format!(
+                "certificate {number} in it cannot be used ({why}); take it out, or put it in again whole"
+            )
+        };
+        let der = der.map_err(|e| wrong(&e))?;
+        RootCertStore::empty().add(der.clone()).map_err(|e| wrong(&e))?;
+        roots.push(Certificate::from_der(&der).map_err(|e| wrong(&chain(&e)))?);
+    }
+    if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(roots) }
 }
 
 impl Transport for HttpTransport {
@@ -288,6 +303,28 @@ mod tests {
 
     const ANSWER: &[(u64, &str)] =
         &[(10, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"to"), (10, "ken\":1}\n")];
+
+    #[test]
+    fn a_bad_entry_among_extra_roots_is_named_by_its_place() {
+        let made = || {
+            let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let opens = |pem: String| HttpTransport::new("test", Some(pem.as_bytes()), false).map(drop);
+        let why = |pem: String| opens(pem).unwrap_err().to_string();
+        let cut = made().replacen("-----END", "----END", 1);
+        for (pem, expected) in [
+            (format!("{}{bad}{}", made(), made()), "certificate 2 in it cannot be used"),
+            (bad.to_owned(), "certificate 1 in it cannot be used"),
+            (cut, "certificate 1 in it cannot be used"),
+            ("nothing".to_owned(), "there is no certificate in it"),
+        ] {
+            let told = why(pem);
+            assert!(told.starts_with("WEBEX_CA_FILE: ") && told.contains(expected), "{told}");
+        }
+        assert!(opens(format!("a comment\n{}{}", made(), made())).is_ok());
+    }
 
     #[tokio::test]
     async fn an_answer_that_arrived_while_the_process_was_stopped_is_read() {

@@ -68,6 +68,7 @@ fn each_mistake_names_its_file_what_was_found_and_what_was_expected() {
     let (certificate, key, _) = made();
     let stranger = made().1;
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00FF\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     let nonsense = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let no_certificate = nonsense.replace("PRIVATE KEY", "CERTIFICATE");
     for (certificate, key, file, found) in [
@@ -75,6 +76,7 @@ fn each_mistake_names_its_file_what_was_found_and_what_was_expected() {
         (&key, &key, "cert.pem", "found only PRIVATE KEY"),
         (&certificate, "", "key.pem", "found no PEM section"),
         (&certificate, encrypted, "key.pem", "found only ENCRYPTED PRIVATE KEY"),
+        (&certificate, old, "key.pem", "found a key with a passphrase"),
         (&certificate, nonsense, "key.pem", "found a key that cannot be used"),
         (&certificate, &key[..key.len() / 2], "key.pem", "found broken PEM"),
         (&certificate[..certificate.len() / 2], &key, "cert.pem", "found broken PEM"),
