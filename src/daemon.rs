@@ -70,7 +70,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     tell_start(&config, &*house.store).await;
 
-    let api = house.api(&config);
+    let api = house.api(&config).serving(door.certificate());
     let House { refresher, tasks, wake, .. } = house;
     if let Some(control) = control {
         tasks.spawn("control socket", control.serve(api.clone(), tasks.clone()));

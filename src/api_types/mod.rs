@@ -207,6 +207,26 @@ pub struct Status {
     pub ready: bool,
     /// When this process began.
     pub started_at: String,
+    /// The certificate that new connections get; null where the port speaks plain HTTP.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// DNS names and addresses that it is for.
+    pub names: Vec<String>,
+    /// Null where the certificate cannot be read.
+    pub begins_at: Option<String>,
+    /// Likewise.
+    pub ends_at: Option<String>,
+    /// Of its key.
+    pub fingerprint: String,
+    /// Whether the daemon made it.
+    pub self_signed: bool,
+    /// What is wrong with it, or will be soon, and what to do.
+    pub trouble: Option<String>,
 }
 
 /// Persons by [`Person::state`].

@@ -21,6 +21,7 @@ use crate::http::tls;
 use crate::http::tls::Alarm;
 use crate::http::tls::Reloader;
 use crate::http::tls::Renewer;
+use crate::http::tls::Served;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
@@ -57,6 +58,16 @@ impl FrontDoor {
         let (feed, keeper) = certificate.unzip();
         let secure = feed.map(|feed| secure(feed, config)).transpose()?;
         Ok(Self { config: config.clone(), listeners, secure, keeper })
+    }
+
+    /// The certificate that it serves, if it speaks TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Served> {
+        let (shown, self_signed) = match self.keeper.as_ref()? {
+            Keeper::Files(reloader, _) => (reloader.shown(), false),
+            Keeper::Ourselves(renewer, _) => (renewer.shown(), true),
+        };
+        Some(Served { shown, host: host(&self.config).to_owned(), self_signed })
     }
 
     /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one.
@@ -110,9 +121,14 @@ enum Keeper {
     Ourselves(Renewer, Arc<dyn Clock>),
 }
 
+/// Of the redirect URI; an IPv6 address without its brackets.
+fn host(door: &DoorConfig) -> &str {
+    door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
+}
+
 fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Keeper), DoorError> {
     let wrong = |e: &dyn std::fmt::Display| DoorError::Certificate(e.to_string());
-    let host = door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']']);
+    let host = host(door);
     if let Some((certificate, key)) = door.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
         log::info!("certificate: the operator's, {}", reloader.served());

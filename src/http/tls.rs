@@ -84,6 +84,7 @@ impl Sessions {
 #[derive(Debug)]
 pub struct Renewer {
     served: SelfSigned,
+    shown: watch::Sender<Pair>,
     sessions: Sessions,
     feed: watch::Sender<Arc<ServerConfig>>,
 }
@@ -96,7 +97,14 @@ impl Renewer {
     pub fn open(made: SelfSigned) -> Result<(Self, TlsFeed), TlsError> {
         let sessions = Sessions::new()?;
         let (feed, reader) = watch::channel(sessions.settings(made.pair())?);
-        Ok((Self { served: made, sessions, feed }, reader))
+        let shown = watch::Sender::new(made.pair().clone());
+        Ok((Self { served: made, shown, sessions, feed }, reader))
+    }
+
+    /// What is served, as it changes.
+    #[must_use]
+    pub fn shown(&self) -> watch::Receiver<Pair> {
+        self.shown.subscribe()
     }
 
     /// Publishes a new certificate of the same key if the old one is stale; says whether it did. After an error the
@@ -110,6 +118,7 @@ impl Renewer {
         }
         let made = self.served.again(now_unix_seconds)?;
         self.feed.send_replace(self.sessions.settings(made.pair())?);
+        self.shown.send_replace(made.pair().clone());
         self.served = made;
         Ok(true)
     }
@@ -134,6 +143,17 @@ impl Renewer {
             }
         }
     }
+}
+
+/// The certificate that new connections get.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// It, as it changes.
+    pub shown: watch::Receiver<Pair>,
+    /// The host that it is served as.
+    pub host: String,
+    /// Whether it was made here.
+    pub self_signed: bool,
 }
 
 /// Tells what is wrong with the operator's certificate when it begins, and then once a day.
@@ -204,6 +224,7 @@ pub struct Reloader {
     key: PathBuf,
     sessions: Sessions,
     served: Pair,
+    shown: watch::Sender<Pair>,
     seen: Marks,
     /// The files are read at the next look, changed or not: after a failure, because the other half may be on its
     /// way; after a change, because a second write within one tick of the file system's clock leaves no mark.
@@ -221,13 +242,20 @@ impl Reloader {
         let served = Pair::read(&certificate, &key)?;
         let sessions = Sessions::new()?;
         let (feed, reader) = watch::channel(sessions.settings(&served)?);
-        Ok((Self { certificate, key, sessions, served, seen, read_again: true, feed }, reader))
+        let shown = watch::Sender::new(served.clone());
+        Ok((Self { certificate, key, sessions, served, shown, seen, read_again: true, feed }, reader))
     }
 
     /// What is served now.
     #[must_use]
     pub fn served(&self) -> &Pair {
         &self.served
+    }
+
+    /// What is served, as it changes.
+    #[must_use]
+    pub fn shown(&self) -> watch::Receiver<Pair> {
+        self.shown.subscribe()
     }
 
     /// Looks at both files once, and publishes what they hold if it is new and good. Open connections go on as they
@@ -278,6 +306,7 @@ impl Reloader {
             Ok(settings) => {
                 self.feed.send_replace(settings);
                 let fingerprint = pair.fingerprint().clone();
+                self.shown.send_replace(pair.clone());
                 self.served = pair;
                 Reloaded::Reloaded { fingerprint }
             }

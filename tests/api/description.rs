@@ -131,6 +131,14 @@ fn every_field_of_every_type_is_described() {
     let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
     let breaker =
         api_types::Breaker { state: text(), cause: some(), says: some(), since: some(), until: some() };
+    let certificate = api_types::Certificate {
+        names: vec![],
+        begins_at: some(),
+        ends_at: some(),
+        fingerprint: text(),
+        self_signed: true,
+        trouble: some(),
+    };
     let status = api_types::Status {
         version: text(),
         people: Some(tally),
@@ -138,10 +146,12 @@ fn every_field_of_every_type_is_described() {
         store: text(),
         ready: true,
         started_at: text(),
+        certificate: Some(certificate.clone()),
     };
     let checked = agree! {
         tally => Tally,
         breaker => Breaker,
+        certificate => Certificate,
         status => Status,
         api_types::People { people: vec![person.clone()], next: some() } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,

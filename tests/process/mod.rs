@@ -1,5 +1,6 @@
 //! The real binary over its life: the loop on the clock on the wall, restarts, the test hook, secrets, wrong settings.
 
+mod certificate;
 mod kills;
 mod log_reader;
 mod memory;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::api_types::Breaker;
+use crate::api_types::Certificate;
 use crate::api_types::People;
 use crate::api_types::Status;
 use crate::cli::client::CallError;
@@ -32,6 +33,8 @@ use crate::http::certificate::Trouble;
 
 /// Any of these lets Webex say who consented.
 const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
+
+const CERTIFICATE: &str = "certificate";
 
 /// Less is a matter of the way the answer takes.
 const CLOCK_WARN_SECONDS: i64 = 60;
@@ -86,7 +89,12 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.extend(config.remarks.iter().map(|remark| Finding::new(Mark::Warn, "settings", remark)));
             findings.push(redirect_uri(&config.door));
             findings.push(scopes(&config.integration.scopes));
-            findings.push(certificate(&config.door));
+            let files = certificate(&config.door);
+            let served = daemon.iter().any(|finding| finding.what == CERTIFICATE);
+            // What the daemon serves counts; but what it cannot read now, it cannot read at the next start.
+            if !served || files.mark == Mark::Bad {
+                findings.push(files);
+            }
             findings.extend(key(&config.store));
             findings.extend(daemon);
             findings.extend(with_runtime(&config, daemon_runs)?);
@@ -126,8 +134,12 @@ fn daemon(surroundings: &Surroundings) -> (Vec<Finding>, bool) {
     };
     // A daemon of another version may not know.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
-    let refreshes = status.map(|status| refreshes(&status.breaker, show::now()));
-    ([answers].into_iter().chain(refreshes).collect(), true)
+    let (now, mut findings) = (show::now(), vec![answers]);
+    if let Some(status) = status {
+        findings.push(refreshes(&status.breaker, now));
+        findings.extend(status.certificate.map(|certificate| served(&certificate, now)));
+    }
+    (findings, true)
 }
 
 /// Whether refreshes of everybody pause; the cause says what to do.
@@ -178,8 +190,30 @@ fn scopes(scopes: &[String]) -> Finding {
     Finding::new(Mark::Bad, "scopes", says)
 }
 
+/// The one that the daemon serves, by its own word.
+fn served(certificate: &Certificate, now: i64) -> Finding {
+    let seconds = |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_second());
+    let (begins, ends) = (seconds(&certificate.begins_at), seconds(&certificate.ends_at));
+    let good = begins.is_none_or(|begins| begins <= now) && ends.is_none_or(|ends| now < ends);
+    let mark = match &certificate.trouble {
+        None => Mark::Ok,
+        Some(_) if good => Mark::Warn,
+        Some(_) => Mark::Bad,
+    };
+    let whose = if certificate.self_signed { "self-signed" } else { "the operator's" };
+    let (names, end) =
+        (certificate.names.join(", "), certificate.ends_at.as_deref().unwrap_or("an unknown time"));
+    let trouble = certificate.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+    let says = format!(
+        "served: {whose}, for {names}, good until {end}, key fingerprint {}{trouble}",
+        certificate.fingerprint
+    );
+    Finding::new(mark, CERTIFICATE, says)
+}
+
+/// What the files hold that the settings name.
 fn certificate(door: &DoorConfig) -> Finding {
-    let finding = |mark, says: String| Finding::new(mark, "certificate", says);
+    let finding = |mark, says: String| Finding::new(mark, CERTIFICATE, says);
     match &door.pem {
         Some((certificate, key)) => match Pair::read(certificate, key) {
             Ok(pair) => {

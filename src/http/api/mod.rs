@@ -15,6 +15,7 @@ mod status;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use hyper::Method;
 use hyper::Request;
@@ -41,6 +42,7 @@ use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::sessions::Sessions;
+use crate::http::tls::Served;
 use crate::keys::Keys;
 use crate::refresh::Refresher;
 use crate::tasks::Tasks;
@@ -89,6 +91,8 @@ struct Own {
     sessions: Sessions,
     listeners: Listeners,
     budget: Budget,
+    /// Where this process serves one.
+    certificate: OnceLock<Served>,
     /// When it was made: with the process.
     started_at: UnixTime,
 }
@@ -148,8 +152,19 @@ impl Api {
         let started_at = parts.clock.now();
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
         let budget = Budget::of(parts.refresher.pace().per_second);
-        let own = Own { sessions, listeners: Listeners::default(), budget, started_at };
+        let (listeners, certificate) = (Listeners::default(), OnceLock::new());
+        let own = Own { sessions, listeners, budget, certificate, started_at };
         Self(Arc::new(parts), Arc::new(own))
+    }
+
+    /// The same, and it shows the certificate that is served beside it.
+    #[must_use]
+    pub fn serving(self, certificate: Option<Served>) -> Self {
+        if let Some(certificate) = certificate {
+            // It is set once, before the API is served.
+            let _ = self.1.certificate.set(certificate);
+        }
+        self
     }
 
     /// Answers one request to `/api/v1/…`; never fails.

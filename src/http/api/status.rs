@@ -5,12 +5,14 @@ use hyper::StatusCode;
 
 use crate::api_types;
 use crate::domain::breaker::Pause;
+use crate::domain::time::UnixTime;
 use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::show::time;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::http::tls::Served;
 
 /// `GET /status`. Answers while the store fails, too: that is when it is looked at.
 pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
@@ -35,8 +37,23 @@ pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refus
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),
+        certificate: api.1.certificate.get().map(|served| certificate(served, api.0.clock.now())),
     };
     Ok(respond::json(StatusCode::OK, &status))
+}
+
+fn certificate(served: &Served, now: UnixTime) -> api_types::Certificate {
+    let pair = served.shown.borrow();
+    let facts = pair.facts();
+    let moment = |seconds: i64| UnixTime::from_seconds(seconds).to_string();
+    api_types::Certificate {
+        begins_at: facts.as_ref().map(|facts| moment(facts.begins)),
+        ends_at: facts.as_ref().map(|facts| moment(facts.ends)),
+        names: facts.map(|facts| facts.names).unwrap_or_default(),
+        fingerprint: pair.fingerprint().to_string(),
+        self_signed: served.self_signed,
+        trouble: pair.trouble(&served.host, now.seconds()).map(|trouble| trouble.says),
+    }
 }
 
 /// As the API shows it.

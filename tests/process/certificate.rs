@@ -1,0 +1,76 @@
+//! The operator's certificate, as the real daemon serves it, tells of it, and shows it.
+
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::CertificateParams;
+use rcgen::KeyPair;
+use serde_json::Value;
+use time::Duration;
+use time::OffsetDateTime;
+
+use super::control;
+use crate::support::Daemon;
+use crate::support::sim;
+
+/// A certificate for localhost that ends so many days from now, and its key, in files.
+fn write_pair(folder: &Path, days: i64) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(days) + Duration::hours(1);
+    std::fs::write(folder.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+async fn shown(daemon: &Daemon) -> Value {
+    let answer = control(daemon).get("http://localhost/api/v1/status").send().await.unwrap();
+    answer.json::<Value>().await.unwrap()["certificate"].take()
+}
+
+/// What `doctor` says of the certificate, with the daemon's settings unknown to it.
+fn doctor(daemon: &Daemon) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    let output =
+        command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).arg("doctor").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.contains("certificate")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_the_files_hold() {
+    let (sim, folder) = (sim().await, tempfile::tempdir().unwrap());
+    write_pair(folder.path(), 5);
+    let [certificate, key] =
+        ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
+    let settings = [("TOKEND_TLS_CERT", certificate.as_str()), ("TOKEND_TLS_KEY", key.as_str())];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let told = daemon.wait_for_line("the certificate for localhost ends at ").await;
+    assert!(told.contains(" WARN ") && told.contains("in 5 days"), "{told}");
+    let served = shown(&daemon).await;
+    assert_eq!((&served["names"][0], &served["self_signed"]), (&"localhost".into(), &false.into()));
+    assert!(served["trouble"].as_str().unwrap().contains("in 5 days"), "{served}");
+
+    // A reload that fails changes nothing of what is shown.
+    std::fs::write(&certificate, "nonsense").unwrap();
+    daemon.wait_for_line("the old TLS certificate is kept").await;
+    assert_eq!(shown(&daemon).await["fingerprint"], served["fingerprint"]);
+    let says = doctor(&daemon);
+    assert!(says.starts_with("warn") && says.contains(served["fingerprint"].as_str().unwrap()), "{says}");
+    assert!(says.contains("for localhost, good until ") && says.contains("in 5 days"), "{says}");
+
+    write_pair(folder.path(), -2);
+    let told = daemon.wait_for_line("the certificate for localhost ended at ").await;
+    assert!(told.contains(" ERROR "), "{told}");
+    let says = doctor(&daemon);
+    assert!(says.starts_with("bad") && says.contains("ended at"), "{says}");
+}
+
+#[tokio::test]
+async fn the_certificate_that_the_daemon_made_is_shown_without_trouble() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let served = shown(&daemon).await;
+    assert_eq!((&served["self_signed"], &served["trouble"]), (&true.into(), &Value::Null));
+    assert!(doctor(&daemon).starts_with("ok"), "{}", doctor(&daemon));
+}
