@@ -98,6 +98,7 @@ async fn plays_its_part() {
             fills_its_disk(&dir, |e| matches!(e, StoreError::Disk(_))).await;
         }
         "may not write" => may_not_write(&dir),
+        "may not own" => may_not_own(&dir.join("alone")),
         "finds a read-only disk" => finds_a_read_only_disk(&dir),
         other => panic!("there is no part {other:?}"),
     }
@@ -177,6 +178,12 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
 
 fn may_not_write(dir: &Path) {
     assert_eq!(open_in(dir, INTEGRATION, 0).unwrap_err(), StoreError::ReadOnly);
+}
+
+/// Another name of a file that another process owns, without the files beside it.
+fn may_not_own(dir: &Path) {
+    let refusal = open_in(dir, INTEGRATION, 0).unwrap_err();
+    assert!(matches!(refusal, StoreError::InUse(_)), "{refusal:?}");
 }
 
 fn finds_a_read_only_disk(dir: &Path) {

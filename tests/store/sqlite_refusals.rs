@@ -17,6 +17,8 @@ use crate::store::house::at;
 use crate::store::house::found;
 use crate::store::house::grant;
 use crate::store::other_process::playing;
+use crate::store::other_process::playing_in_a_namespace;
+use crate::store::other_process::plays_well;
 
 /// The refusal's text, with nothing changed by it.
 fn refused(home: &Home, expected: impl Fn(&StoreError) -> bool) -> String {
@@ -174,4 +176,35 @@ fn a_second_owner_in_another_process_is_refused_until_that_ends() {
     owner.kill().unwrap();
     owner.wait().unwrap();
     home.open();
+}
+
+/// A store with a directory beside it that has the same key.
+async fn with_a_room_for_another_name() -> Home {
+    let home = Home::keeping(&["ada"]).await;
+    let alone = home.dir().join("alone");
+    fs::create_dir(&alone).unwrap();
+    fs::copy(home.key(), alone.join("key")).unwrap();
+    home
+}
+
+#[tokio::test]
+async fn a_second_owner_by_a_hard_link_is_refused() {
+    let home = with_a_room_for_another_name().await;
+    fs::hard_link(home.db(), home.dir().join("alone/tokend.db")).unwrap();
+    let owner = home.open();
+    plays_well(playing("may not own", home.dir()));
+    assert_eq!(found(&owner, "ada").await, grant("ada"));
+}
+
+#[tokio::test]
+async fn a_second_owner_by_a_mount_of_the_file_alone_is_refused() {
+    let setup = "touch $0/alone/tokend.db; mount --bind $0/tokend.db $0/alone/tokend.db";
+    let home = with_a_room_for_another_name().await;
+    let Some(second) = playing_in_a_namespace("may not own", home.dir(), setup) else {
+        eprintln!("SKIPPED: the system lets no mount namespace be made");
+        return;
+    };
+    let owner = home.open();
+    plays_well(second);
+    assert_eq!(found(&owner, "ada").await, grant("ada"));
 }

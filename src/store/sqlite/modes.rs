@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::fs::Permissions;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -17,6 +18,14 @@ pub(super) fn tighten(path: &Path) {
             Ok(()) => log::warn!("{name}: its mode was {mode:04o}, others could use it; it is 0600 now"),
             Err(why) => log::warn!("{name}: its mode is {mode:04o}, others may use it; chmod 600 it ({why})"),
         }
+    }
+    if fs::metadata(path).is_ok_and(|found| found.nlink() > 1) {
+        log::warn!(
+            "{}: the file has another name, too (a hard link): under that, what is not yet worked off in {}-wal would be \
+             missing; remove it",
+            path.display(),
+            path.display()
+        );
     }
     let Some(dir) = path.parent() else { return };
     // Where the sticky bit is set, nobody replaces what is another's.

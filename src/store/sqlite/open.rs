@@ -79,12 +79,15 @@ pub(super) struct Opened {
 
 pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened, StoreError> {
     let path = &true_path(path)?;
-    let owner = own(path)?;
+    let mut owner = own(path)?;
     if is_fresh(path)? {
         // The key first: a store without a key is one that nobody can open.
         sealer(path, key_file, true)?;
         make_private(path)?;
     }
+    // Before SQLite opens it, and let go after SQLite has closed it: to close any descriptor of a file ends all locks that
+    // SQLite holds on it.
+    owner.database = Some(lock_database(path)?);
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);
@@ -119,13 +122,20 @@ fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// The lock that keeps two owners off one store; the system releases it when its holder ends, however it ends.
-pub(super) struct Owner(File);
+/// The locks that keep two owners off one store; the system releases them when their holder ends, however it ends.
+pub(super) struct Owner {
+    /// A file beside the database: the lock is there before the database is, and stays when that is replaced.
+    beside: File,
+    /// The database itself, whatever name leads to it: a hard link, or a mount of this file alone.
+    database: Option<File>,
+}
 
 /// Said aloud: a process that is just being started holds a copy of every open file for a moment, and the lock with it.
 impl Drop for Owner {
     fn drop(&mut self) {
-        let _ = self.0.unlock();
+        for file in self.database.iter().chain([&self.beside]) {
+            let _ = file.unlock();
+        }
     }
 }
 
@@ -139,9 +149,19 @@ fn own(path: &Path) -> Result<Owner, StoreError> {
         .open(&lock)
         .map_err(|e| file_error(&lock, &e))?;
     match file.try_lock() {
-        Ok(()) => Ok(Owner(file)),
+        Ok(()) => Ok(Owner { beside: file, database: None }),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(e)) => Err(file_error(&lock, &e)),
+    }
+}
+
+/// A lock of another kind than SQLite's own (`flock`), so that neither is in the other's way.
+fn lock_database(path: &Path) -> Result<File, StoreError> {
+    let file = File::open(path).map_err(|e| file_error(path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(e)) => Err(file_error(path, &e)),
     }
 }
 
