@@ -1,9 +1,15 @@
 //! What the daemon has in memory is in no file and for no other program to read.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::process::Stdio;
 
 use crate::support::Daemon;
+use crate::support::eventually;
+use crate::support::free_port;
 use crate::support::sim;
 
 /// Core files of any size are allowed, as some systems do it, as far as this one lets us.
@@ -24,4 +30,52 @@ async fn a_daemon_that_crashes_leaves_no_memory_behind() {
         |dir| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<String> = names(home).filter(|name| name.contains("core")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Where the system hands core files to a program, none is ever found beside the daemon. This holds everywhere: what the
+/// system shows of a process that cannot be dumped belongs to root.
+#[tokio::test]
+async fn no_program_of_the_daemons_user_can_read_its_memory() {
+    const OTHER_USER: u32 = 65_534;
+    let home = tempfile::tempdir().unwrap();
+    let us = fs::metadata(home.path()).unwrap().uid();
+    // Root's own processes look alike, dumped or not.
+    let user = if us == 0 { OTHER_USER } else { us };
+    let start = |program: &str| {
+        let mut command = Command::new(program);
+        command
+            .current_dir(home.path())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if us == 0 {
+            command.uid(OTHER_USER).gid(OTHER_USER);
+        }
+        command
+    };
+    if us == 0 {
+        chown(home.path(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    }
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+
+    let mut other = start("cat").env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    eventually("any other program's is its user's", || owner(other.id()) == user).await;
+    other.kill().unwrap();
+    other.wait().unwrap();
+
+    let socket = home.path().join("control.sock");
+    let mut daemon = start(env!("CARGO_BIN_EXE_webex-tokend"))
+        .env("MY_APP_CLIENT_ID", "C1")
+        .env("MY_APP_SECRET_ID", "s3cr3t")
+        .env("MY_APP_PORT", free_port().to_string())
+        .env("MY_APP_REDIRECT_URI", "https://localhost:8000/oauth")
+        .env("TOKEND_STATE_DIR", home.path())
+        .spawn()
+        .unwrap();
+    eventually("the daemon serves", || socket.exists()).await;
+    let seen = owner(daemon.id());
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert_eq!(seen, 0, "the daemon's memory can be read by programs of its user");
 }
