@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use webex_tokend::cli;
 use webex_tokend::cli::arguments::Arguments;
 use webex_tokend::cli::arguments::Command;
@@ -13,6 +12,7 @@ use webex_tokend::cli::exit::fail;
 use webex_tokend::cli::logging;
 use webex_tokend::cli::memory;
 use webex_tokend::config::Config;
+use webex_tokend::config::EnvFile;
 use webex_tokend::config::Source;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
@@ -22,16 +22,18 @@ fn main() -> ExitCode {
     if let Err(e) = memory::keep_private() {
         return fail(Exit::Failed, &format!("the system does not let memory be kept private: {e}"));
     }
-    let Arguments { command, serve: flags } = Arguments::parse();
+    let Arguments { command, serve: flags, env_file } = Arguments::typed();
+    let env_file = env_file.as_deref();
     match command {
-        None => serve(flags),
-        Some(Command::Serve(flags)) => serve(flags),
-        Some(command) => cli::run(command),
+        None => serve(flags, env_file),
+        Some(Command::Serve(flags)) => serve(flags, env_file),
+        Some(command) => cli::run(command, env_file),
     }
 }
 
-fn serve(serve: Serve) -> ExitCode {
-    let source = match Source::environment(Path::new(".")) {
+fn serve(serve: Serve, env_file: Option<&Path>) -> ExitCode {
+    let file = env_file.map_or_else(|| EnvFile::In(Path::new(".")), EnvFile::Named);
+    let source = match Source::environment(file) {
         Ok(source) => source,
         Err(mistakes) => return fail(Exit::Usage, &mistakes),
     };

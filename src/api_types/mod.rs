@@ -53,6 +53,10 @@ pub struct People {
     pub people: Vec<Person>,
     /// Give it as `after` for the next part; null at the end.
     pub next: Option<String>,
+    /// Exactly one person is stored, and is the first one that this store has ever kept: commands may leave the name
+    /// out. False in any other list, and for a key that is limited to some persons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sole: Option<bool>,
 }
 
 /// A live access token.

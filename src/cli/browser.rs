@@ -4,6 +4,7 @@ use std::process::Command;
 use std::process::Stdio;
 
 use crate::config::Source;
+use crate::config::secrets;
 
 /// `$BROWSER` (several, separated by colons; `%s` is the address), else what the system opens addresses with. Never
 /// through a shell: an address is no command.
@@ -25,7 +26,12 @@ fn start(command: &str, url: &str) -> bool {
         arguments.push(url.to_owned());
     }
     let quiet = || Stdio::null();
-    Command::new(program).args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+    let mut command = Command::new(program);
+    // A browser lives for long, and starts other programs.
+    secrets().for_each(|name| {
+        command.env_remove(name);
+    });
+    command.args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
 }
 
 #[cfg(test)]

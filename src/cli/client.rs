@@ -61,6 +61,13 @@ pub(super) enum CallError {
     /// There is a socket, and no way in.
     #[error("the control socket {path} cannot be used: {1}; commands run as the daemon's user", path = .0.display())]
     Refused(PathBuf, String),
+    /// A program of another user listens there.
+    #[error(
+        "{path} belongs to a program of the user with id {1}, and nothing was sent to it: a command speaks with daemons of \
+         its own user, of root, and of the owner of the state directory; set TOKEND_STATE_DIR to that of the daemon",
+        path = .0.display()
+    )]
+    Stranger(PathBuf, u32),
     /// It was there before.
     #[error("the daemon at {path} is gone; start it again", path = .0.display())]
     Gone(PathBuf),
@@ -102,14 +109,13 @@ pub(super) enum CallError {
 /// Where a command finds its daemon.
 pub(super) struct Surroundings {
     pub(super) source: Source,
-    pub(super) socket: PathBuf,
-    pub(super) patience: Duration,
+    pub(super) socket: Socket,
 }
 
 /// A way to the API.
 pub(super) enum Handle {
     /// Of the running daemon; the first connection is the one that found it.
-    Daemon(Socket, Option<UnixStream>, PathBuf),
+    Daemon(Socket, Option<UnixStream>),
     /// In this process.
     Here(Box<Local>),
 }
@@ -118,11 +124,11 @@ impl Handle {
     /// Finds the daemon, or takes its place.
     #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
     pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
-        let socket = Socket::new(&surroundings.socket, surroundings.patience);
+        let socket = &surroundings.socket;
         let deadline = SystemClock.now() + STARTING;
         loop {
             if let Some(stream) = socket.connect()? {
-                return Ok(Self::Daemon(socket, Some(stream), surroundings.socket.clone()));
+                return Ok(Self::Daemon(socket.clone(), Some(stream)));
             }
             match Local::open(surroundings, needs) {
                 Ok(local) => return Ok(Self::Here(Box::new(local))),
@@ -134,12 +140,12 @@ impl Handle {
 
     /// Finds the daemon; nothing here takes its place.
     pub(super) fn of_daemon(surroundings: &Surroundings) -> Result<Self, CallError> {
-        let socket = Socket::new(&surroundings.socket, surroundings.patience);
+        let socket = surroundings.socket.clone();
         let stream = socket.connect()?;
         let stream = stream.ok_or_else(|| {
-            CallError::NotRunning(surroundings.socket.clone(), "only a running daemon can do this")
+            CallError::NotRunning(socket.path().to_owned(), "only a running daemon can do this")
         })?;
-        Ok(Self::Daemon(socket, Some(stream), surroundings.socket.clone()))
+        Ok(Self::Daemon(socket, Some(stream)))
     }
 
     /// One call. `extra` is for those that wait by design.
@@ -152,9 +158,9 @@ impl Handle {
     ) -> Result<Answer, CallError> {
         let answer = match self {
             Self::Here(local) => local.call(method, path, body)?,
-            Self::Daemon(socket, first, place) => {
+            Self::Daemon(socket, first) => {
                 let stream = first.take().map_or_else(|| socket.connect(), |stream| Ok(Some(stream)))?;
-                let stream = stream.ok_or_else(|| CallError::Gone(place.clone()))?;
+                let stream = stream.ok_or_else(|| CallError::Gone(socket.path().to_owned()))?;
                 socket.exchange(stream, &Request { method, path, body }, extra)?
             }
         };

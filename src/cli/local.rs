@@ -43,21 +43,22 @@ pub(super) struct Local {
 impl Local {
     /// Opens the store, which is this process's alone until the end.
     pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
-        let Surroundings { source, socket, .. } = surroundings;
+        let Surroundings { source, socket } = surroundings;
+        let socket = socket.path();
         if source.setting("MY_APP_CLIENT_ID").is_none() {
             return Err(CallError::NotRunning(
-                socket.clone(),
+                socket.to_owned(),
                 "MY_APP_CLIENT_ID, to work without it, is not set",
             ));
         }
         let config = Config::read(source)
             .map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
-            return Err(CallError::NotRunning(socket.clone(), "its store is in its memory only"));
+            return Err(CallError::NotRunning(socket.to_owned(), "its store is in its memory only"));
         }
         let missing = config.store.path().is_some_and(|path| !path.exists());
         if needs == Needs::Kept && missing {
-            return Err(CallError::NotRunning(socket.clone(), "there is no store to work on without it"));
+            return Err(CallError::NotRunning(socket.to_owned(), "there is no store to work on without it"));
         }
         logging::start(false, Some(source.get("RUST_LOG").unwrap_or("warn")));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,7 +66,7 @@ impl Local {
             .build()
             .map_err(|e| CallError::Local(format!("no runtime: {e}")))?;
         let house = runtime.block_on(House::build(&config)).map_err(|e| match e {
-            e if e.is_in_use() => CallError::InUse(socket.clone()),
+            e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),
         })?;
         let (api, tasks) = (house.api(&config), house.tasks.clone());

@@ -1,14 +1,17 @@
 //! One HTTP/1.1 exchange over the control socket, by hand: no runtime, no client stack, so that a script can ask for
 //! a token a thousand times a second. Every size and every wait is bounded.
 
+use std::fs;
 use std::io;
 use std::io::Read;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use crate::cli::client::Answer;
@@ -31,21 +34,34 @@ const SEND: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     path: PathBuf,
+    state_dir: Option<PathBuf>,
     patience: Duration,
 }
 
 impl Socket {
-    pub(super) fn new(path: &Path, patience: Duration) -> Self {
-        Self { path: path.to_owned(), patience }
+    /// The one at `path`, of the daemon whose state is in `state_dir`.
+    pub(super) fn new(path: &Path, state_dir: Option<&Path>, patience: Duration) -> Self {
+        Self { path: path.to_owned(), state_dir: state_dir.map(Path::to_owned), patience }
     }
 
-    /// `None`: nobody listens there.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `None`: no process listens there. One that may not be trusted with a secret is refused.
     pub(super) fn connect(&self) -> Result<Option<UnixStream>, CallError> {
-        match UnixStream::connect(&self.path) {
-            Ok(stream) => Ok(Some(stream)),
-            Err(e) if absent(&e) => Ok(None),
-            Err(e) => Err(CallError::Refused(self.path.clone(), e.to_string())),
+        let refused = |e: io::Error| CallError::Refused(self.path.clone(), e.to_string());
+        let stream = match UnixStream::connect(&self.path) {
+            Ok(stream) => stream,
+            Err(e) if absent(&e) => return Ok(None),
+            Err(e) => return Err(refused(e)),
+        };
+        let listens = listener(&stream, &self.path).map_err(refused)?;
+        let owner = || Some(fs::metadata(self.state_dir.as_deref()?).ok()?.uid());
+        if listens != 0 && listens != geteuid().as_raw() && owner() != Some(listens) {
+            return Err(CallError::Stranger(self.path.clone(), listens));
         }
+        Ok(Some(stream))
     }
 
     /// One exchange, with `extra` time beyond the usual for calls that wait by design.
@@ -101,6 +117,18 @@ impl Socket {
     fn garbage(&self, why: &str) -> CallError {
         CallError::Garbage(self.path.clone(), why.to_owned())
     }
+}
+
+/// The user of the process that listens at the other end.
+#[cfg(target_os = "linux")]
+fn listener(stream: &UnixStream, _path: &Path) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+/// The owner of the socket's file: other systems tell who listens each in a way of its own.
+#[cfg(not(target_os = "linux"))]
+fn listener(_stream: &UnixStream, path: &Path) -> io::Result<u32> {
+    Ok(fs::metadata(path)?.uid())
 }
 
 fn absent(error: &io::Error) -> bool {

@@ -18,3 +18,8 @@ pub const ALIASES: [(&str, &str); 10] = [
 pub(super) fn others(variable: &str) -> impl Iterator<Item = &'static str> {
     ALIASES.iter().filter(move |(ours, _)| *ours == variable).map(|(_, other)| *other)
 }
+
+/// The name of ours that another sample calls `other`.
+pub(super) fn ours(other: &str) -> Option<&'static str> {
+    ALIASES.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours)
+}

@@ -3,8 +3,12 @@
 mod aliases;
 mod consent;
 mod door;
+pub mod dotenv;
+mod env_file;
 mod parse;
 mod places;
+mod service_links;
+mod settings;
 mod source;
 mod space;
 mod token_service;
@@ -23,6 +27,7 @@ use crate::consent::Hook;
 use crate::domain::allow::Allow;
 use crate::domain::host::is_host;
 use crate::domain::person::PersonId;
+use crate::domain::person::Who;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
 use crate::domain::token_service::TokenService;
@@ -33,51 +38,10 @@ use crate::webex::Space;
 pub use crate::config::aliases::ALIASES;
 pub use crate::config::door::DoorConfig;
 pub use crate::config::door::Listen;
+pub use crate::config::settings::VARIABLES;
+pub use crate::config::settings::secrets;
+pub use crate::config::source::EnvFile;
 pub use crate::config::source::Source;
-
-/// Every variable that is read, in the order of the README's table.
-pub const VARIABLES: [&str; 40] = [
-    "MY_APP_PORT",
-    "MY_APP_CLIENT_ID",
-    "MY_APP_SECRET_ID",
-    "MY_APP_SECRET_ID_FILE",
-    "MY_APP_REDIRECT_URI",
-    "MY_APP_SCOPES",
-    "MY_USER_AGENT",
-    "EVENT_LOOP_SLEEP_SECONDS",
-    "EVENT_LOOP_DAYS",
-    "EVENT_LOOP_NOOP_WINDOW_SECONDS",
-    "EVENT_LOOP_FLOOR_SECONDS",
-    "EVENT_LOOP_CONCURRENCY",
-    "EVENT_LOOP_MAX_PER_SECOND",
-    "WEBEX_API_BASE_URL",
-    "WEBEX_CA_FILE",
-    "TOKEND_STATE_DIR",
-    "TOKEND_STORE_URL",
-    "TOKEND_KEY_FILE",
-    "TOKEND_BIND",
-    "TOKEND_TLS_CERT",
-    "TOKEND_TLS_KEY",
-    "TOKEND_CONTROL_SOCKET",
-    "TOKEND_ALLOW",
-    "TOKEND_OPERATOR",
-    "TOKEND_CONTACT",
-    "TOKEND_PURPOSE",
-    "PASSPHRASE",
-    "ORG_ID",
-    "FROM",
-    "SOURCE_IP",
-    "BOT_TOKEN",
-    "BOT_TOKEN_FILE",
-    "SPACE_ID",
-    "TEST_PERSON_ID",
-    "TEST_ACCESS_TOKEN",
-    "TEST_REFRESH_TOKEN",
-    "RUST_LOG",
-    "STATE_DIRECTORY",
-    "XDG_STATE_HOME",
-    "HOME",
-];
 
 /// What the daemon runs with.
 #[derive(Clone, Debug)]
@@ -141,10 +105,17 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake there is.
+/// Every mistake there is, and beside them what may be the reason: names that are no settings, values that do not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Mistakes(pub Vec<Mistake>);
+#[error("{}", .0.iter().map(ToString::to_string).chain(.1.iter().cloned()).collect::<Vec<_>>().join("\n"))]
+pub struct Mistakes(pub Vec<Mistake>, pub Vec<String>);
+
+impl Mistakes {
+    /// Mistakes without anything beside them.
+    fn new(mistakes: Vec<Mistake>) -> Self {
+        Self(mistakes, Vec::new())
+    }
+}
 
 impl Config {
     /// Reads all settings.
@@ -156,7 +127,7 @@ impl Config {
         let read = Self::parts(&mut reader);
         match (read, reader.mistakes) {
             (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-            (_, mistakes) => Err(Mistakes(mistakes)),
+            (_, mistakes) => Err(Mistakes(mistakes, hints(source))),
         }
     }
 
@@ -171,6 +142,7 @@ impl Config {
         let store = places::store(reader);
         let control_socket = places::control_socket(reader);
         let hook = hook(reader);
+        default_person(reader);
         let allow = consent::allow(reader);
         let operator = consent::operator(reader);
         let door = door(reader, redirect_uri, operator);
@@ -208,9 +180,7 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
         remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
     }
     remarks.extend(foreign(reader));
-    remarks.extend(reader.source.unknown().map(|name| {
-        format!("{name} is set, but there is no such setting; is it misspelt? (README.md lists all)")
-    }));
+    remarks.extend(hints(reader.source));
     let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
     for name in
         placeholders.filter(|name| reader.text(name).is_some_and(|text| text.starts_with("your-client-")))
@@ -233,6 +203,14 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
     remarks
 }
 
+/// What is set and does not count.
+fn hints(source: &Source) -> Vec<String> {
+    let unknown = source.unknown().map(|name| {
+        format!("{name} is set, but there is no such setting; is it misspelt? (README.md lists all)")
+    });
+    unknown.chain(source.left_out().map(str::to_owned)).collect()
+}
+
 /// Which names of other samples are used.
 fn foreign(reader: &Reader<'_>) -> Vec<String> {
     let mut ours: Vec<&str> = ALIASES.iter().map(|(ours, _)| *ours).collect();
@@ -242,6 +220,9 @@ fn foreign(reader: &Reader<'_>) -> Vec<String> {
     used.map(|(ours, name)| format!("{name} is used, another sample's name, since {ours} is not set"))
         .collect()
 }
+
+/// Names the person that commands mean when none is named.
+pub const DEFAULT_PERSON: &str = "TOKEND_DEFAULT_PERSON";
 
 const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
 /// Where Webex is, unless a setting says otherwise (webex-api, "Endpoints").
@@ -269,8 +250,7 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
 }
 
 fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
-    let client_id =
-        reader.required("MY_APP_CLIENT_ID", "the integration's client id, from developer.webex.com/my-apps");
+    let client_id = client_id(reader);
     let client_secret = reader.secret("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE", "the client secret");
     let scopes = parse::scopes(reader.text("MY_APP_SCOPES").unwrap_or("spark:all"));
     if scopes.is_none() {
@@ -288,6 +268,16 @@ fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
         scopes: scopes?,
         base: base?,
     })
+}
+
+fn client_id(reader: &mut Reader<'_>) -> Option<String> {
+    let expected = "the integration's client id, from developer.webex.com/my-apps";
+    let client_id = reader.required("MY_APP_CLIENT_ID", expected)?;
+    if let Some(found) = parse::odd_character(&client_id) {
+        reader.note("MY_APP_CLIENT_ID", found, expected);
+        return None;
+    }
+    Some(client_id)
 }
 
 /// The client secret goes there, so plain HTTP only where nobody can listen.
@@ -345,6 +335,13 @@ fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
         reader.wrong("MY_USER_AGENT", "at most 256 printable ASCII characters");
     }
     fits.then(|| text.to_owned())
+}
+
+/// Only checked: it is the commands that read it.
+fn default_person(reader: &mut Reader<'_>) {
+    if reader.text(DEFAULT_PERSON).is_some_and(|text| Who::parse(text).is_err()) {
+        reader.wrong(DEFAULT_PERSON, "a Webex person id or an e-mail address");
+    }
 }
 
 fn hook(reader: &mut Reader<'_>) -> Option<Hook> {

@@ -4,9 +4,10 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 use crate::config::Mistake;
 use crate::config::Source;
-use crate::config::aliases::others;
 use crate::domain::secret::Secret;
 
 /// Reads variables and collects mistakes.
@@ -17,7 +18,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source) -> Self {
-        Self { source, mistakes: Vec::new() }
+        Self { source, mistakes: source.mistakes() }
     }
 
     /// What is set under this name of ours, or else under another sample's.
@@ -27,8 +28,7 @@ impl<'a> Reader<'a> {
 
     /// The name under which `variable` is really set; its own if it is not set at all.
     pub(super) fn set_as(&self, variable: &'static str) -> &'static str {
-        let is_set = |name: &&str| self.source.get(name).is_some();
-        if is_set(&variable) { variable } else { others(variable).find(is_set).unwrap_or(variable) }
+        self.source.set_as(variable)
     }
 
     /// Whether a file of ours takes the place of the secret.
@@ -53,8 +53,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Of several mistakes about one variable the first is told: the others follow from it.
     pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
-        self.mistakes.push(Mistake { variable: self.set_as(variable), found, expected: expected.to_owned() });
+        let variable = self.set_as(variable);
+        if !self.mistakes.iter().any(|mistake| mistake.variable == variable) {
+            self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
+        }
     }
 
     pub(super) fn required(&mut self, variable: &'static str, expected: &str) -> Option<String> {
@@ -76,33 +80,36 @@ impl<'a> Reader<'a> {
         let file = self.source.get(file_variable);
         let text = self.source.get(variable).or_else(|| self.text(variable).filter(|_| file.is_none()));
         if let Some(text) = text {
-            return Some(Secret::new(text.to_owned()));
+            return self.opaque(variable, text, what);
         }
         let Some(path) = file else {
             self.missing(variable, &format!("{what} (or {file_variable}, a file that holds it)"));
             return None;
         };
-        match fs::read_to_string(path).map(Secret::new) {
-            Ok(text) if !text.expose().trim().is_empty() => {
-                Some(Secret::new(text.expose().trim().to_owned()))
-            }
-            Ok(_) => {
-                self.note(
-                    file_variable,
-                    format!("the empty file {path:?}"),
-                    &format!("a file that holds {what}"),
-                );
-                None
-            }
+        match fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => match text.trim_start_matches('\u{feff}').trim() {
+                "" => {
+                    let expected = format!("a file that holds {what}");
+                    self.note(file_variable, format!("the empty file {path:?}"), &expected);
+                    None
+                }
+                text => self.opaque(file_variable, text, what),
+            },
             Err(e) => {
-                self.note(
-                    file_variable,
-                    format!("{path:?} ({e})"),
-                    &format!("a readable file that holds {what}"),
-                );
+                let expected = format!("a readable file that holds {what}");
+                self.note(file_variable, format!("{path:?} ({e})"), &expected);
                 None
             }
         }
+    }
+
+    /// A secret that Webex has made: no such has white space or anything else but printable ASCII in it.
+    fn opaque(&mut self, variable: &'static str, text: &str, what: &str) -> Option<Secret> {
+        if let Some(found) = odd_character(text) {
+            self.note(variable, found, what);
+            return None;
+        }
+        Some(Secret::new(text.to_owned()))
     }
 
     /// A file that can be opened, if the variable is set.
@@ -156,6 +163,17 @@ impl<'a> Reader<'a> {
         }
         value
     }
+}
+
+/// Where in `text` there is what no id, token or secret of Webex's has, without showing any of it.
+pub(super) fn odd_character(text: &str) -> Option<String> {
+    let (at, odd) = (1..).zip(text.chars()).find(|(_, c)| !c.is_ascii_graphic())?;
+    let what = match odd {
+        odd if odd.is_whitespace() => "white space",
+        odd if odd.is_control() => "a control character",
+        _ => "a character that is no ASCII",
+    };
+    Some(format!("{what} in it (character {at} of {})", text.chars().count()))
 }
 
 /// A URL may carry a password, before its host (`postgres://name:password@host`) or in its query: both are left out,

@@ -4,24 +4,24 @@ use std::path::PathBuf;
 
 use crate::config::StoreConfig;
 use crate::config::parse::Reader;
-use crate::config::source;
 
 /// `sun_path` has 108 bytes, the last one a zero; the socket is made in a directory of its own beside its place
 /// first, which needs some of them.
 const SOCKET_PATH_MAX: usize = 90;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
-    let state_dir = source::state_dir(reader.source);
+    let state_dir = reader.source.state_dir();
     let url = reader.text("TOKEND_STORE_URL").unwrap_or("sqlite:");
     let inside = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
     let path = match url.split_once(':') {
         Some(("memory", "")) => return Some(StoreConfig::Memory),
         Some(("sqlite", "")) => inside(&state_dir, "tokend.db"),
-        Some(("sqlite", path)) => Some(PathBuf::from(path)),
+        Some(("sqlite", path)) if !is_url(path) => Some(PathBuf::from(path)),
         _ => {
             reader.wrong(
                 "TOKEND_STORE_URL",
-                "sqlite:PATH, sqlite: for tokend.db in the state directory, or memory:",
+                "sqlite:PATH (the path in full, no // before it and no ?options behind it), sqlite: for tokend.db in the \
+                 state directory, or memory:",
             );
             return None;
         }
@@ -34,6 +34,11 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
         );
     }
     Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
+}
+
+/// Other programs write `sqlite://name.db?mode=rwc`, and a shell reads `~`. Neither is a path as it stands.
+fn is_url(path: &str) -> bool {
+    path.starts_with("//") || path.starts_with('~') || path.contains('?')
 }
 
 pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {

@@ -1,43 +1,157 @@
-//! Where settings come from: a `.env` file in the working directory, under the real environment.
+//! Where settings come from: the real environment, and under it one file.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::config::Mistake;
 use crate::config::Mistakes;
-use crate::config::VARIABLES;
-use crate::config::aliases::ALIASES;
 use crate::config::aliases::others;
+use crate::config::dotenv::assignments;
+use crate::config::env_file;
+use crate::config::service_links;
+use crate::config::settings::Kind;
+use crate::config::settings::VARIABLES;
+use crate::config::settings::kind;
+use crate::config::settings::known;
 
 /// What names of ours begin with, but for a few.
 const OURS: [&str; 3] = ["MY_APP_", "EVENT_LOOP_", "TOKEND_"];
 
+/// What the state directory decides on, unless they are set themselves.
+const INSIDE: [&str; 3] = ["TOKEND_CONTROL_SOCKET", "TOKEND_STORE_URL", "TOKEND_KEY_FILE"];
+
+/// What every command needs, also where a daemon does the work.
+const WHERE: [&str; 3] = ["TOKEND_STATE_DIR", "TOKEND_CONTROL_SOCKET", "TOKEND_DEFAULT_PERSON"];
+
+/// The file that lies under the real environment.
+#[derive(Clone, Copy, Debug)]
+pub enum EnvFile<'a> {
+    /// This one, which must be there.
+    Named(&'a Path),
+    /// `.env` in this directory, if there is one.
+    In(&'a Path),
+    /// `.env` in the state directory, if there is one. The directory's owner may own it, too.
+    InStateDirectory,
+}
+
 /// Variables by name. Empty ones count as not set.
 #[derive(Clone, Default)]
-pub struct Source(BTreeMap<String, String>);
+pub struct Source {
+    values: BTreeMap<String, String>,
+    /// Those of them that a file has set.
+    from_file: BTreeSet<String>,
+    /// Lines of the file that cannot be read.
+    unread: Vec<Mistake>,
+    /// What was left out on purpose.
+    left_out: Vec<String>,
+}
 
 impl Source {
-    /// The environment, over what `dir/.env` has.
+    /// The real environment, over what the file has.
     ///
     /// # Errors
-    /// A mistake that names the file, if there is one that cannot be read.
+    /// A mistake that names the file, if it cannot be read or others can write it.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn environment(dir: &Path) -> Result<Self, Mistakes> {
-        let mut all = dotenv(&dir.join(".env"))?;
+    pub fn environment(file: EnvFile<'_>) -> Result<Self, Mistakes> {
         // A variable that is no UTF-8 is none of ours.
-        all.extend(
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-        );
-        Ok(Self(all))
+        let pair = |(k, v): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((k.into_string().ok()?, v.into_string().ok()?))
+        };
+        Self::layered(std::env::vars_os().filter_map(pair), file)
     }
 
-    /// What is set under `name`; white space around it is nobody's intention.
+    /// `real`, over what the file has.
+    pub(super) fn layered(
+        real: impl IntoIterator<Item = (String, String)>,
+        file: EnvFile<'_>,
+    ) -> Result<Self, Mistakes> {
+        let mut left_out = Vec::new();
+        let mut values: BTreeMap<String, String> = real.into_iter().collect();
+        values.retain(|name, value| {
+            // Such a name is of another program's making, so that a file may still set ours.
+            let link = known(name).is_some() && service_links::is_link(name, value);
+            if link {
+                left_out.push(format!(
+                    "{name} is not used: it is an address that Kubernetes sets for a service of that name \
+                     (enableServiceLinks: false in the pod ends that)"
+                ));
+            }
+            !link
+        });
+        let real = Self { values, left_out, ..Self::default() };
+        let mut all = match file {
+            EnvFile::Named(path) => {
+                real.in_file(path, None)?.ok_or_else(|| wrong(path, "there is no such file"))?
+            }
+            EnvFile::In(dir) => real.in_file(&dir.join(".env"), None)?.unwrap_or_default(),
+            EnvFile::InStateDirectory => match real.state_dir() {
+                Some(dir) => {
+                    let owner = fs::metadata(&dir).ok().map(|found| found.uid());
+                    real.in_file(&dir.join(".env"), owner)?.unwrap_or_default()
+                }
+                None => Self::default(),
+            },
+        };
+        all.left_out.extend(real.left_out);
+        all.extend(real.values);
+        Ok(all)
+    }
+
+    /// What the file at `path` sets under this environment. `None` if there is no such file.
+    fn in_file(&self, path: &Path, owner: Option<u32>) -> Result<Option<Self>, Mistakes> {
+        let Some(text) = env_file::read(path, owner).map_err(|why| wrong(path, &why))? else {
+            return Ok(None);
+        };
+        let mut read = Self::default();
+        for found in assignments(&text, |name| known(name).is_some() || is_like_ours(name)) {
+            let Some(variable) = known(found.name) else {
+                // Kept for its name only, which is told as unknown.
+                read.values.insert(found.name.to_owned(), found.value.unwrap_or("unread").to_owned());
+                continue;
+            };
+            match (found.value, self.overrules(variable, path)) {
+                (Ok(_), Some(why)) => {
+                    read.left_out.push(format!("{variable} in {} is not used: {why}", path.display()));
+                }
+                (Ok(value), None) => {
+                    read.values.insert(variable.to_owned(), value.to_owned());
+                }
+                (Err(why), _) => {
+                    let found =
+                        format!("line {} of {}, which cannot be read: {why}", found.line, path.display());
+                    let expected = "NAME=value in one line".to_owned();
+                    read.unread.push(Mistake { variable, found, expected });
+                }
+            }
+        }
+        read.from_file = read.values.keys().cloned().collect();
+        Ok(Some(read))
+    }
+
+    /// Why a file's value of `name` does not count under this environment, if so.
+    fn overrules(&self, name: &str, path: &Path) -> Option<&'static str> {
+        if kind(name) == Some(Kind::System) {
+            return Some("it is never taken from a file");
+        }
+        // With another state directory another store, key and socket are meant, too. The directory's own file may say
+        // where they are.
+        let dir = self.get("TOKEND_STATE_DIR").filter(|_| INSIDE.contains(&name))?;
+        let same =
+            |a: &Path, b: &Path| fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b));
+        let parent =
+            path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let own = same(parent, Path::new(dir));
+        (!own).then_some("TOKEND_STATE_DIR is set in the environment; set both there")
+    }
+
+    /// What is set under `name`, without the white space around it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+        self.values.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
     /// What is set under this name of ours, or else under another sample's.
@@ -46,70 +160,105 @@ impl Source {
         self.get(name).or_else(|| others(name).find_map(|other| self.get(other)))
     }
 
+    /// The name under which `variable` is really set; its own if it is not set at all.
+    pub(super) fn set_as(&self, variable: &'static str) -> &'static str {
+        let is_set = |name: &&str| self.get(name).is_some();
+        if is_set(&variable) { variable } else { others(variable).find(is_set).unwrap_or(variable) }
+    }
+
+    /// What is wrong with values as they stand, whatever they are for.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let used = VARIABLES.into_iter().map(|name| self.set_as(name));
+        let written = used.filter_map(|name| self.written(name, self.get(name)?));
+        self.unread.iter().cloned().chain(written).collect()
+    }
+
+    fn written(&self, variable: &'static str, text: &str) -> Option<Mistake> {
+        let mistake = |found: &str, expected: &str| {
+            let (found, expected) = (found.to_owned(), expected.to_owned());
+            Some(Mistake { variable, found, expected })
+        };
+        let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+        if !self.from_file.contains(variable) && (quoted('"') || quoted('\'')) {
+            return mistake(
+                "a value in quotes",
+                "the value without them (docker --env-file and others hand quotes over as they stand)",
+            );
+        }
+        if kind(variable) == Some(Kind::Path) && text.starts_with('~') {
+            return mistake(
+                "a path that begins with ~",
+                "the path in full: only a shell knows what ~ stands for",
+            );
+        }
+        None
+    }
+
+    /// What keeps any command from finding the daemon and the person that are meant.
+    ///
+    /// # Errors
+    /// The mistakes.
+    pub fn check_places(&self) -> Result<(), Mistakes> {
+        let found: Vec<Mistake> =
+            self.mistakes().into_iter().filter(|mistake| WHERE.contains(&mistake.variable)).collect();
+        if found.is_empty() { Ok(()) } else { Err(Mistakes::new(found)) }
+    }
+
+    /// What is set and does not count, one line each.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = &str> {
+        self.left_out.iter().map(String::as_str)
+    }
+
     /// Names that look like ours and are none, as they are set; a typing mistake, most likely.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &str> {
-        let like_ours = |name: &&str| OURS.iter().any(|ours| name.starts_with(ours));
-        let known = |name: &str| VARIABLES.contains(&name) || ALIASES.iter().any(|(_, other)| *other == name);
-        let set = self.0.keys().map(String::as_str).filter(like_ours);
-        set.filter(move |name| !known(name) && self.get(name).is_some())
+        let set =
+            self.values.keys().map(String::as_str).filter(|name| is_like_ours(name) && known(name).is_none());
+        set.filter(|name| self.get(name).is_some_and(|value| !service_links::is_link(name, value)))
     }
 
     /// Where the daemon's control socket is: all that a command needs to know to speak with it.
     #[must_use]
     pub fn control_socket(&self) -> Option<PathBuf> {
-        let inside = || Some(state_dir(self)?.join("control.sock"));
+        let inside = || Some(self.state_dir()?.join("control.sock"));
         self.get("TOKEND_CONTROL_SOCKET").map(PathBuf::from).or_else(inside)
     }
+
+    /// `TOKEND_STATE_DIR`, else systemd's `STATE_DIRECTORY` (the first, of several), else `webex-tokend` under the XDG
+    /// state home.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let systemd = || self.get("STATE_DIRECTORY").and_then(|dirs| dirs.split(':').next());
+        let own = self.get("TOKEND_STATE_DIR").or_else(systemd).map(PathBuf::from);
+        let xdg = || self.get("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        let home = || self.get("HOME").map(|home| Path::new(home).join(".local/state"));
+        own.or_else(|| Some(xdg().or_else(home)?.join("webex-tokend")))
+    }
+}
+
+fn is_like_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.starts_with(ours))
+}
+
+fn wrong(path: &Path, why: &str) -> Mistakes {
+    let found = format!("{}, but {why}", path.display());
+    let expected = "a readable file that only you or root can write".to_owned();
+    Mistakes::new(vec![Mistake { variable: ".env", found, expected }])
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Source {
     fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        let values = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { values, ..Self::default() }
     }
 }
 
+/// As if these were set in the real environment.
 impl Extend<(String, String)> for Source {
     fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, pairs: T) {
-        self.0.extend(pairs);
+        for (name, value) in pairs {
+            self.unread.retain(|mistake| mistake.variable != name);
+            self.from_file.remove(&name);
+            self.values.insert(name, value);
+        }
     }
-}
-
-fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, Mistakes> {
-    let wrong = |found: String| {
-        Mistakes(vec![Mistake { variable: ".env", found, expected: "lines of NAME=value".to_owned() }])
-    };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(e) => return Err(wrong(e.to_string())),
-    };
-    let lines = dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes());
-    lines.collect::<Result<_, _>>().map_err(|e| wrong(told(&text, &e)))
-}
-
-/// Where the file is wrong. The library quotes the line or only its value, and either may be a secret's, so nothing of
-/// it is shown but its number and a name that we know.
-fn told(text: &str, error: &dotenvy::Error) -> String {
-    let dotenvy::Error::LineParse(part, _) = error else { return error.to_string() };
-    let part = part.lines().next().unwrap_or_default().trim();
-    let lines = text.lines().map(|line| line.trim().trim_start_matches('\u{feff}'));
-    let wrong = lines.enumerate().find(|(_, line)| {
-        *line == part || line.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with(part))
-    });
-    let Some((index, line)) = wrong else { return "a line that cannot be read".to_owned() };
-    let name = line.trim_start_matches("export").trim_start();
-    let name = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
-    let all = VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other));
-    let known = all.into_iter().find(|known| *known == name).map(|name| format!(", that of {name}"));
-    format!("a line that cannot be read (line {}{})", index + 1, known.unwrap_or_default())
-}
-
-/// `TOKEND_STATE_DIR`, else systemd's `STATE_DIRECTORY` (the first, of several), else `webex-tokend` under the XDG
-/// state home.
-pub(super) fn state_dir(source: &Source) -> Option<PathBuf> {
-    let systemd = || source.get("STATE_DIRECTORY").and_then(|dirs| dirs.split(':').next());
-    let own = source.get("TOKEND_STATE_DIR").or_else(systemd).map(PathBuf::from);
-    let xdg = || source.get("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || source.get("HOME").map(|home| Path::new(home).join(".local/state"));
-    own.or_else(|| Some(xdg().or_else(home)?.join("webex-tokend")))
 }

@@ -153,7 +153,7 @@ fn every_field_of_every_type_is_described() {
         breaker => Breaker,
         certificate => Certificate,
         status => Status,
-        api_types::People { people: vec![person.clone()], next: some() } => People,
+        api_types::People { people: vec![person.clone()], next: some(), sole: Some(true) } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
         api_types::LoginAsked { email: some(), device: true } => LoginAsked,
         api_types::LoginBegun {

@@ -153,6 +153,25 @@ fn a_login_waits_for_the_consent() {
 }
 
 #[test]
+fn a_login_that_another_person_ends_fails_and_names_both() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(login(0, granted()));
+    for words in
+        ["--email eve@example.com", "--email eve@example.com -j", "--email eve@example.com --device -o"]
+    {
+        let ended = desk.run(&format!("login --no-browser {words}"));
+        assert_eq!(ended.out, "", "no token of another person");
+        for part in
+            ["eve@example.com was to consent", "ada@example.com (Ada Lovelace) did", "is stored", "forget"]
+        {
+            assert!(ended.err.contains(part), "{part}: {ended:?}");
+        }
+        assert_eq!(ended.code, 1, "{ended:?}");
+    }
+    desk.run("login --no-browser --email ADA@example.com").good();
+}
+
+#[test]
 fn a_login_opens_the_browser_that_the_person_chose() {
     let desk = Desk::new();
     let _daemon = desk.daemon(login(5, granted()));

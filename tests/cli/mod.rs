@@ -4,6 +4,7 @@ mod broken;
 mod commands;
 mod daemon;
 mod imports;
+mod neighbours;
 mod tables;
 mod tokens;
 

@@ -21,7 +21,7 @@ fn with_ada(request: &str, _body: &str) -> (u16, Value) {
     match request.split('?').next().unwrap() {
         ADA | "GET /api/v1/people/id-of-ada%40example.com/token" => (200, token("ada@example.com")),
         "GET /api/v1/people" => {
-            (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null }))
+            (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null, "sole": true }))
         }
         _ => nothing(),
     }
@@ -67,6 +67,29 @@ fn the_only_person_may_be_left_out() {
     let desk = Desk::new();
     let _daemon = desk.daemon(with_ada);
     assert_eq!(desk.run("token").good(), format!("{TOKEN}\n"));
+}
+
+#[test]
+fn the_only_person_left_is_not_meant_where_another_one_was_first() {
+    for sole in [json!(false), Value::Null] {
+        let desk = Desk::new();
+        let daemon = desk.daemon(move |request, _| match request {
+            "GET /api/v1/people?limit=6" => {
+                (200, json!({ "people": [person("eve@example.com", "fresh")], "next": null, "sole": sole }))
+            }
+            "GET /api/v1/people/ada%40example.com/token" => (200, token("ada@example.com")),
+            _ => nothing(),
+        });
+        for words in ["token", "exec -- true", "why", "refresh", "forget --yes"] {
+            let ended = desk.run(words);
+            assert!(ended.err.contains("eve@example.com"), "{ended:?}");
+            ended.failed(2, "TOKEND_DEFAULT_PERSON");
+        }
+        assert!(daemon.asked().iter().all(|asked| asked.ends_with("limit=6")), "{:?}", daemon.asked());
+        let output =
+            desk.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "Ada@example.com").output().unwrap();
+        assert_eq!(crate::support::Ended::from(output).good(), format!("{TOKEN}\n"));
+    }
 }
 
 #[test]

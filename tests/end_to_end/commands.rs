@@ -3,13 +3,18 @@
 use reqwest::Client;
 use rusqlite::Connection;
 use serde_json::json;
+use webex_sim::Settings;
 
 use super::ADA;
 use super::GRACE;
 use super::Town;
 use super::always_new;
+use super::end;
+use super::program;
+use crate::support::Daemon;
 use crate::support::Visitor;
 use crate::support::http;
+use crate::support::sim_with;
 
 #[tokio::test]
 async fn everybody_who_consented_is_listed_with_a_live_token() {
@@ -101,8 +106,8 @@ async fn whoever_is_forgotten_is_gone_until_a_new_consent() {
     let gone = town.run(&format!("forget {ADA} --yes")).await.good();
     assert!(gone.starts_with(ADA) && gone.ends_with(": forgotten\n"), "{gone}");
     town.run(&format!("token {ADA}")).await.failed(3, "webex-tokend people");
-    // Grace is the only one now, and need not be named.
-    assert_eq!(town.run("token").await.good().trim_end(), town.token(GRACE).await);
+    // Grace is the only one now, but a script without a name may have meant Ada.
+    town.run("token").await.failed(2, GRACE);
     Visitor::new().consent(&town.daemon, 0).await;
     assert!(town.is_live(&town.token(ADA).await));
 }
@@ -161,4 +166,27 @@ async fn no_output_and_no_log_line_holds_a_secret_that_was_not_asked_for() {
     let store = Connection::open(town.daemon.state_dir().join("tokend.db")).unwrap();
     let keys: i64 = store.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();
     assert_eq!(keys, 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_left_out_never_comes_to_mean_another_person() {
+    let sim = sim_with(Settings::default()).await;
+    let town = Town { daemon: Daemon::start(&sim, &[]).await, sim };
+    assert_eq!(Visitor::new().consent(&town.daemon, 0).await.status, 200);
+    let ada = town.token(ADA).await;
+    assert_eq!(town.run("token").await.good().trim_end(), ada);
+    assert_eq!(Visitor::new().consent(&town.daemon, 0).await.status, 200);
+    assert_ne!(town.run("token").await.good().trim_end(), "", "another consent of hers changes nothing");
+
+    town.run(&format!("forget {ADA} --yes")).await.good();
+    town.run("token").await.failed(2, "nobody is stored");
+    assert_eq!(Visitor::new().consent(&town.daemon, 1).await.status, 200);
+    for words in ["token", "exec -- true", "refresh --force", "why", "forget --yes"] {
+        town.run(words).await.failed(2, "not the first one that was");
+    }
+    let mut command = program(&town.daemon.state_dir());
+    let default = end(command.arg("token").env("TOKEND_DEFAULT_PERSON", GRACE)).await;
+    assert_eq!(default.good().trim_end(), town.token(GRACE).await);
+    let mut command = program(&town.daemon.state_dir());
+    end(command.arg("token").env("TOKEND_DEFAULT_PERSON", ADA)).await.failed(3, "");
 }

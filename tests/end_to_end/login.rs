@@ -66,3 +66,18 @@ async fn a_decline_ends_the_login_with_code_4() {
     assert!(town.sim.with(|webex| webex.decline_device(&code)));
     assert_eq!(ended(child).await.code, 4);
 }
+
+#[tokio::test]
+async fn the_consent_of_another_person_than_was_asked_for_is_an_error_and_is_kept() {
+    let town = Town::new().await;
+    let words = "login --no-browser -t 20 --email ada@example.com";
+    let (child, line) = begun(&town, words, |line| line.contains("/oauth?login=")).await;
+    let url = line.split_whitespace().find(|word| word.contains("/oauth?login=")).unwrap();
+    let visitor = Visitor::new();
+    let to_webex = visitor.get(Url::parse(url).unwrap()).await;
+    let decided = format!("{}&decision=accept&person=2", to_webex.header("location").unwrap());
+    let back = visitor.get(Url::parse(&decided).unwrap()).await;
+    assert!(visitor.get(Url::parse(back.header("location").unwrap()).unwrap()).await.says("Access Granted"));
+    assert_eq!(ended(child).await.code, 1);
+    assert_eq!(town.json("people -j").await["people"].as_array().unwrap().len(), 3);
+}

@@ -97,5 +97,28 @@ fn a_dotenv_file_is_read_and_a_broken_one_is_told_without_its_values() {
     std::fs::write(home.path().join(".env"), "MY_APP_SECRET_ID='s3cr3t\n").unwrap();
     let run = run_it();
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains(".env: found") && !run.stderr.contains("s3cr3t"), "{}", run.stderr);
+    for told in ["MY_APP_SECRET_ID: found line 1 of ./.env", "MY_APP_CLIENT_ID: found nothing"] {
+        assert!(run.stderr.contains(told) && !run.stderr.contains("s3cr3t"), "{told}: {}", run.stderr);
+    }
+    std::fs::write(home.path().join(".env"), "MY_APP_CLIENT_ID=C1\n").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(home.path().join(".env"), open).unwrap();
+    let run = run_it();
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains(".env: found ./.env, but its mode is 0666"), "{}", run.stderr);
+}
+
+#[test]
+fn a_file_that_is_named_is_read_in_the_place_of_the_working_directorys() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".env"), "EVENT_LOOP_DAYS=soon\n").unwrap();
+    std::fs::write(home.path().join("named"), "EVENT_LOOP_SLEEP_SECONDS=now\n").unwrap();
+    for words in [["--env-file", "named"].as_slice(), &["serve", "--env-file", "named"]] {
+        let mut command = command(home.path());
+        command.args(words);
+        let run = ended(command);
+        assert_eq!(run.code, 2);
+        assert!(run.stderr.contains("EVENT_LOOP_SLEEP_SECONDS: found"), "{}", run.stderr);
+        assert!(!run.stderr.contains("EVENT_LOOP_DAYS"), "{}", run.stderr);
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use webex_tokend::config::ALIASES;
 use webex_tokend::config::Config;
+use webex_tokend::config::EnvFile;
 use webex_tokend::config::Mistakes;
 use webex_tokend::config::Source;
 use webex_tokend::config::VARIABLES;
@@ -32,7 +33,7 @@ const URLS: [&str; 5] =
 pub(super) fn holds(data: &[u8]) -> String {
     let dir = dir();
     fs::write(dir.join(".env"), data).unwrap();
-    let source = match Source::environment(dir) {
+    let source = match Source::environment(EnvFile::In(dir)) {
         Ok(source) => source,
         Err(mistakes) => return told(&mistakes),
     };

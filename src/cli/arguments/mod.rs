@@ -1,19 +1,32 @@
 //! What may be typed.
 
+mod parts;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::CommandFactory as _;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+use clap::error::ErrorKind;
 use clap_complete::Shell;
+
+use crate::cli::arguments::parts::patience;
+
+pub use crate::cli::arguments::parts::AsJson;
+pub use crate::cli::arguments::parts::Daemon;
+pub use crate::cli::arguments::parts::Format;
+pub use crate::cli::arguments::parts::Life;
+pub use crate::cli::arguments::parts::TokenOutput;
+pub use crate::cli::arguments::parts::Whom;
 
 /// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
 ///
 /// Without a command it serves. Settings come from the environment, see the README.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+#[command(version, about, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do; `serve` if it is left out.
     #[command(subcommand)]
@@ -21,6 +34,28 @@ pub struct Arguments {
     /// For `serve`, when no command is given.
     #[command(flatten)]
     pub serve: Serve,
+    /// Read settings from FILE, under the environment, instead of .env in the working directory (serve) or in the state
+    /// directory (all other commands)
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
+    pub env_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// What was typed, or the end of the process with a line that says what is wrong.
+    #[must_use]
+    pub fn typed() -> Self {
+        Self::checked(Self::parse()).unwrap_or_else(|e| e.exit())
+    }
+
+    /// Options of `serve` that stand before another command would count for nothing.
+    fn checked(self) -> Result<Self, clap::Error> {
+        let Serve { debug, refresh_at_start } = self.serve;
+        if self.command.is_some() && (debug || refresh_at_start) {
+            let line = "--debug and --refresh-at-start belong behind the command";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, line));
+        }
+        Ok(self)
+    }
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no such person, \
@@ -86,32 +121,6 @@ pub struct Serve {
     pub refresh_at_start: bool,
 }
 
-/// How to speak with the daemon.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Daemon {
-    /// How long to wait for an answer of the daemon
-    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=86_400), hide_short_help = true)]
-    pub daemon_timeout: u64,
-    /// Log what this command does
-    #[arg(short = 'd', long)]
-    pub debug: bool,
-}
-
-/// Who.
-#[derive(Clone, Debug, Args)]
-pub struct Whom {
-    /// Webex person id or e-mail address; may be left out where exactly one person is stored
-    pub person: Option<String>,
-}
-
-/// Output for programs.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct AsJson {
-    /// Print JSON
-    #[arg(short, long)]
-    pub json: bool,
-}
-
 /// `login`
 #[derive(Debug, Args)]
 pub struct Login {
@@ -125,7 +134,7 @@ pub struct Login {
     #[arg(long, value_name = "ADDRESS")]
     pub email: Option<String>,
     /// How long to wait for the consent [default: 60, with --device 300]
-    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(short, long, value_name = "TIME", value_parser = patience)]
     pub timeout: Option<u64>,
     /// What is printed.
     #[command(flatten)]
@@ -133,17 +142,6 @@ pub struct Login {
     /// The way to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
-}
-
-/// The token itself, once the work is done.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct TokenOutput {
-    /// Print the token as a block of text
-    #[arg(short, long)]
-    pub output: bool,
-    /// Print the token as JSON
-    #[arg(short, long, conflicts_with = "output")]
-    pub json: bool,
 }
 
 /// `refresh`
@@ -166,19 +164,6 @@ pub struct Refresh {
     pub daemon: Daemon,
 }
 
-/// How a token is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The token alone
-    Raw,
-    /// With its dates
-    Json,
-    /// WEBEX_ACCESS_TOKEN=…
-    Env,
-    /// Authorization: Bearer …, for `curl -H @-`
-    Header,
-}
-
 /// `token`
 #[derive(Debug, Args)]
 pub struct TokenAsked {
@@ -194,14 +179,6 @@ pub struct TokenAsked {
     /// The way to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
-}
-
-/// How long a token must live.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Life {
-    /// The token lives at least so long; it is refreshed first if need be [default: 60]
-    #[arg(long, value_name = "SECONDS")]
-    pub min_ttl: Option<u64>,
 }
 
 /// `exec`
@@ -355,6 +332,18 @@ pub struct Dashboard {
 }
 
 impl Ask {
+    /// The person that the command is about, if it is about one.
+    pub(super) fn whom(&mut self) -> Option<&mut Whom> {
+        match self {
+            Self::Token(TokenAsked { whom, .. })
+            | Self::Exec(Exec { whom, .. })
+            | Self::Why(WhyAsked { whom, .. })
+            | Self::Forget(Forget { whom, .. })
+            | Self::Refresh(Refresh { whom, all: false, .. }) => Some(whom),
+            _ => None,
+        }
+    }
+
     /// How to speak with the daemon, wherever it was typed.
     #[must_use]
     pub fn daemon(&self) -> Daemon {

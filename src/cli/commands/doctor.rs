@@ -19,7 +19,6 @@ use crate::cli::print;
 use crate::cli::print::Paper;
 use crate::cli::print::printable;
 use crate::cli::show;
-use crate::cli::socket::Socket;
 use crate::cli::table::Ink;
 use crate::config::Config;
 use crate::config::DoorConfig;
@@ -80,6 +79,8 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.extend(
                 mistakes.0.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())),
             );
+            let hints = mistakes.1.iter().map(|hint| Finding::new(Mark::Warn, "settings", hint));
+            findings.extend(hints);
             findings.extend(daemon);
             let says = "not asked: put the settings right first";
             findings.push(Finding::new(Mark::Warn, "webex", says));
@@ -113,9 +114,9 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
 
 /// Also says whether one runs.
 fn daemon(surroundings: &Surroundings) -> (Vec<Finding>, bool) {
-    let place = surroundings.socket.display();
+    let socket = &surroundings.socket;
+    let place = socket.path().display();
     let finding = |mark, says: String| Finding::new(mark, "daemon", says);
-    let socket = Socket::new(&surroundings.socket, surroundings.patience);
     let stream = match socket.connect() {
         Ok(Some(stream)) => stream,
         Ok(None) => {
@@ -126,7 +127,7 @@ fn daemon(surroundings: &Surroundings) -> (Vec<Finding>, bool) {
         }
         Err(e) => return (vec![finding(Mark::Bad, e.to_string())], false),
     };
-    let mut handle = Handle::Daemon(socket, Some(stream), surroundings.socket.clone());
+    let mut handle = Handle::Daemon(socket.clone(), Some(stream));
     let answers = match handle.get::<People>(&format!("{API}/people?limit=1")) {
         Ok(_) => finding(Mark::Ok, format!("answers at {place}")),
         Err(Failure::Told(_, why)) => finding(Mark::Bad, why),

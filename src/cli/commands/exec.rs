@@ -9,18 +9,9 @@ use crate::cli::client::Handle;
 use crate::cli::commands::token;
 use crate::cli::exit::Exit;
 use crate::cli::exit::Failure;
+use crate::config::secrets;
 
 const VARIABLES: [&str; 2] = ["WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
-
-/// What the caller's shell may hold for the daemon is none of the command's business.
-const SECRETS: [&str; 6] = [
-    "MY_APP_SECRET_ID",
-    "CLIENT_SECRET",
-    "WEBEX_SECRET",
-    "PASSPHRASE",
-    "TEST_ACCESS_TOKEN",
-    "TEST_REFRESH_TOKEN",
-];
 
 /// Does not return where all goes well: signals and the exit code are the command's own from then on.
 pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
@@ -37,7 +28,8 @@ pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
     drop(handle);
     let mut command = Command::new(program);
     command.args(arguments);
-    for name in SECRETS {
+    // What the caller's shell may hold for the daemon is none of the command's business.
+    for name in secrets() {
         command.env_remove(name);
     }
     for name in VARIABLES.into_iter().chain(asked.env.iter().map(String::as_str)) {

@@ -53,6 +53,9 @@ pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> R
     let usual = if asked.device { DEVICE_SECONDS } else { BROWSER_SECONDS };
     let patience = asked.timeout.unwrap_or(usual).min(begun.expires_in.max(1));
     let person = wait(&mut handle, &begun, Duration::from_secs(patience))?;
+    if let Some(email) = &asked.email {
+        is_meant(&person, email)?;
+    }
     if !asked.output.output && !asked.output.json {
         let left = show::left(Some(&person.expires_at), show::now(), "expired");
         let state = show::ink(&person.state).paint(&printable(&person.state), paper);
@@ -61,6 +64,20 @@ pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> R
     let path = format!("{API}/people/{}", segment(&person.person_id));
     let token = token::of(&mut handle, &path, Life { min_ttl: Some(0) })?;
     if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
+}
+
+/// Webex lets any account sign in, whichever was preselected.
+fn is_meant(person: &Person, email: &str) -> Result<(), Failure> {
+    if person.email.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(email.trim())) {
+        return Ok(());
+    }
+    let who = show::who(person);
+    let handle = person.email.as_deref().unwrap_or(&person.person_id);
+    let line = format!(
+        "{email} was to consent, but {who} did, and that consent is stored; `webex-tokend forget {handle}` removes it, \
+         and `webex-tokend login --email {email}` asks again"
+    );
+    Err(Failure::new(Exit::Failed, line))
 }
 
 #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]

@@ -28,20 +28,25 @@ use crate::cli::import;
 use crate::cli::local::Needs;
 use crate::cli::logging;
 use crate::cli::print::Paper;
+use crate::cli::socket::Socket;
+use crate::config::DEFAULT_PERSON;
+use crate::config::EnvFile;
+use crate::config::Mistakes;
 use crate::config::Source;
+use crate::domain::person::Who;
 
 /// Where the API begins.
 const API: &str = "/api/v1";
 
 /// Runs a command other than `serve`, to its exit code.
 #[must_use]
-pub fn run(command: Command) -> ExitCode {
+pub fn run(command: Command, env_file: Option<&Path>) -> ExitCode {
     let done = match command {
         Command::Serve(_) => Err(Failure::new(Exit::Usage, "the daemon is no command of its own")),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::manual(),
-        Command::Doctor(daemon) => surroundings(daemon).and_then(|s| doctor::run(&s)),
-        Command::Ask(ask) => surroundings(ask.daemon()).and_then(|s| answer(ask, &s)),
+        Command::Doctor(daemon) => surroundings(daemon, env_file).and_then(|s| doctor::run(&s)),
+        Command::Ask(ask) => surroundings(ask.daemon(), env_file).and_then(|s| answer(ask, &s)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,9 +54,12 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
-fn surroundings(daemon: Daemon) -> Result<Surroundings, Failure> {
-    let source = Source::environment(Path::new("."))
-        .map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))?;
+/// A file in the working directory says nothing to a command: another user may have put it there.
+fn surroundings(daemon: Daemon, env_file: Option<&Path>) -> Result<Surroundings, Failure> {
+    let wrong = |mistakes: Mistakes| Failure::new(Exit::Usage, mistakes.to_string().replace('\n', "; "));
+    let file = env_file.map_or(EnvFile::InStateDirectory, EnvFile::Named);
+    let source = Source::environment(file).map_err(wrong)?;
+    source.check_places().map_err(wrong)?;
     if daemon.debug {
         logging::start(true, source.get("RUST_LOG"));
     }
@@ -59,10 +67,23 @@ fn surroundings(daemon: Daemon) -> Result<Surroundings, Failure> {
         let line = "there is no HOME to look for the daemon's socket under; set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET";
         Failure::new(Exit::Usage, line)
     })?;
-    Ok(Surroundings { source, socket, patience: Duration::from_secs(daemon.daemon_timeout) })
+    let socket =
+        Socket::new(&socket, source.state_dir().as_deref(), Duration::from_secs(daemon.daemon_timeout));
+    Ok(Surroundings { source, socket })
 }
 
-fn answer(ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
+/// Who is meant where none is named, if the settings say it.
+fn default_person(source: &Source) -> Result<Option<String>, Failure> {
+    let Some(text) = source.get(DEFAULT_PERSON) else { return Ok(None) };
+    let who = Who::parse(text)
+        .map_err(|e| Failure::new(Exit::Usage, format!("{DEFAULT_PERSON}: {text:?} is no PERSON: {e}")))?;
+    Ok(Some(who.to_string()))
+}
+
+fn answer(mut ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
+    if let Some(whom) = ask.whom().filter(|whom| whom.person.is_none()) {
+        whom.person = default_person(&surroundings.source)?;
+    }
     let paper = Paper::of_stdout(&surroundings.source);
     let open = || Handle::open(surroundings, Needs::Kept);
     match ask {

@@ -35,7 +35,7 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
         Ok(())
     })?;
     if json {
-        return print::json(&People { people, next: None });
+        return print::json(&People { people, next: None, sole: None });
     }
     // A daemon of another version may not know; the table is what was asked for.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();

@@ -17,7 +17,8 @@ const NAMED: usize = 5;
 /// A part of a long list.
 const PART: usize = 200;
 
-/// The person's address in the API. Somebody left out is the only one there is.
+/// The person's address in the API. Without a name it is the only person stored, and only if that is the first one that
+/// the store has ever kept: then a script that leaves the name out can never come to mean another person.
 pub(super) fn path(handle: &mut Handle, whom: &Whom) -> Result<String, Failure> {
     let name = match &whom.person {
         Some(text) => Who::parse(text.trim())
@@ -32,11 +33,22 @@ fn only(handle: &mut Handle) -> Result<String, Failure> {
     let list: People = handle.get(&format!("{API}/people?limit={}", NAMED + 1))?;
     match list.people.as_slice() {
         [] => Err(Failure::new(Exit::Usage, "nobody is stored; `webex-tokend login` gets a consent")),
-        [person] if list.next.is_none() => Ok(person.person_id.clone()),
+        [person] if list.sole == Some(true) => Ok(person.person_id.clone()),
+        [person] if list.next.is_none() => {
+            let line = format!(
+                "{} is the only person stored, but not the first one that was: name the person you mean, or set \
+                 TOKEND_DEFAULT_PERSON",
+                show::who(person)
+            );
+            Err(Failure::new(Exit::Usage, line))
+        }
         several => {
             let names: Vec<String> = several.iter().take(NAMED).map(show::who).collect();
             let more = if several.len() > NAMED || list.next.is_some() { ", …" } else { "" };
-            let line = format!("several persons are stored, name one: {}{more}", names.join(", "));
+            let line = format!(
+                "several persons are stored, name one (or set TOKEND_DEFAULT_PERSON): {}{more}",
+                names.join(", ")
+            );
             Err(Failure::new(Exit::Usage, line))
         }
     }

@@ -69,13 +69,16 @@ fn a_mistake_names_the_variable_that_was_set() {
 #[test]
 fn a_file_of_ours_goes_before_the_secret_of_another_sample() {
     let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("HOME", "/home/ada")]);
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/rustfmt.toml");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "s3cr3t-in-a-file\n").unwrap();
+    let file = path.to_str().unwrap();
     source.extend(
         [("CLIENT_SECRET", "another"), ("MY_APP_SECRET_ID_FILE", file)]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
     let config = Config::read(&source).unwrap();
-    assert!(config.integration.client_secret.expose().contains("max_width"));
+    assert_eq!(config.integration.client_secret.expose(), "s3cr3t-in-a-file");
     assert!(config.remarks.is_empty(), "{:?}", config.remarks);
 }
 

@@ -20,12 +20,17 @@ impl Dir {
     }
 
     fn environment(&self) -> Result<Source, Mistakes> {
-        Source::environment(self.0.path())
+        Source::environment(EnvFile::In(self.0.path()))
     }
 }
 
 /// A variable that no real environment has.
 const UNHEARD_OF: &str = "TOKEND_TESTS_SET_NO_SUCH_THING";
+
+/// With this real environment.
+fn layered(real: &[(&str, &str)], file: EnvFile<'_>) -> Result<Source, Mistakes> {
+    Source::layered(real.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
+}
 
 fn with_dotenv(content: impl AsRef<[u8]>) -> Result<Source, Mistakes> {
     let dir = Dir::new();
@@ -33,21 +38,24 @@ fn with_dotenv(content: impl AsRef<[u8]>) -> Result<Source, Mistakes> {
     dir.environment()
 }
 
-/// What is told of a broken `.env`.
-fn told_of(content: impl AsRef<[u8]>) -> String {
-    let mistakes = with_dotenv(content).map(|_| ()).unwrap_err();
-    assert_eq!((mistakes.0.len(), mistakes.0[0].variable), (1, ".env"));
-    mistakes.to_string()
+/// What is told of settings with this `.env`, on top of what is required.
+fn told_of(content: impl AsRef<[u8]>) -> Mistakes {
+    let mut source = with_dotenv(content).unwrap();
+    source.extend([("HOME".to_owned(), "/home/ada".to_owned())]);
+    Config::read(&source).map(|_| ()).unwrap_err()
 }
 
 #[test]
 fn a_dotenv_file_lies_under_the_real_environment() {
-    let real = Dir::new().environment().unwrap();
-    let path = real.get("PATH").expect("tests run with a PATH").to_owned();
-    let source = with_dotenv(format!("PATH=/nowhere\n{UNHEARD_OF}=file\n")).unwrap();
-    assert_eq!(source.get("PATH"), Some(path.as_str()), "real variables win");
-    assert_eq!(source.get(UNHEARD_OF), Some("file"));
-    assert_eq!(real.get(UNHEARD_OF), None, "no file is no mistake");
+    let dir = Dir::new();
+    dir.file(".env", "ORG_ID=file\nFROM=file\nPATH=/nowhere\nBROWSER=sh\nLD_PRELOAD=x.so\n");
+    let source = layered(&[("ORG_ID", "real"), ("PATH", "/bin")], EnvFile::In(dir.0.path())).unwrap();
+    assert_eq!(source.get("ORG_ID"), Some("real"), "real variables win");
+    assert_eq!(source.get("FROM"), Some("file"));
+    assert_eq!(source.get("PATH"), Some("/bin"));
+    assert_eq!((source.get("BROWSER"), source.get("LD_PRELOAD")), (None, None), "no settings of ours");
+    let real = layered(&[], EnvFile::In(Dir::new().0.path())).unwrap();
+    assert_eq!(real.get("FROM"), None, "no file is no mistake");
 }
 
 #[test]
@@ -63,32 +71,111 @@ fn a_dotenv_file_may_be_a_copy_of_the_sample_or_of_another_editor() {
 }
 
 #[test]
-fn a_broken_dotenv_names_the_variable_and_not_its_value() {
+fn a_line_that_cannot_be_read_is_named_and_hides_no_other_mistake() {
     for line in [
-        "MY_APP_SECRET_ID=s3cr3t in two words",
-        "MY_APP_SECRET_ID=s3cr3t=x in two words",
-        "export MY_APP_SECRET_ID=s3cr3t in two words",
-        "MY_APP_SECRET_ID = s3cr3t in two words",
         "MY_APP_SECRET_ID=\"s3cr3t",
         "MY_APP_SECRET_ID='s3cr3t",
-        "MY_APP_SECRET_ID=s3cr3t\\q",
+        "MY_APP_SECRET_ID='s3cr3t'x",
         "MY_APP_SECRET_ID s3cr3t",
         "MY_APP_SECRET_ID: s3cr3t",
+        "export MY_APP_SECRET_ID",
         "MY_APP_SECRET_ID=\"s3cr3t\nMORE=s3cr3t",
     ] {
-        let told = told_of(format!("MY_APP_PORT=8000\n{line}\n"));
-        assert!(told.contains("MY_APP_SECRET_ID") && told.contains("line 2"), "{line:?}: {told}");
-        assert!(!told.contains("s3cr3t") && !told.contains("words"), "{line:?}: {told}");
+        let mistakes = told_of(format!("EVENT_LOOP_DAYS=soon\n{line}\n"));
+        let told = mistakes.to_string();
+        let names: Vec<_> = mistakes.0.iter().map(|mistake| mistake.variable).collect();
+        assert_eq!(names, ["MY_APP_SECRET_ID", "MY_APP_CLIENT_ID", "EVENT_LOOP_DAYS"], "{line:?}: {told}");
+        assert!(told.contains("line 2 of ") && !told.contains("s3cr3t"), "{line:?}: {told}");
+    }
+    let mistakes = told_of(b"MY_APP_CLIENT_ID=C\nMY_APP_SECRET_ID=s3cr3t\xff\n");
+    assert!(mistakes.to_string().contains("UTF-8") && mistakes.0.len() == 1, "{mistakes}");
+}
+
+#[test]
+fn a_line_that_the_environment_overrules_need_not_be_readable() {
+    let dir = Dir::new();
+    dir.file(".env", "MY_APP_SECRET_ID='s3cr3t\n");
+    let real = [("MY_APP_CLIENT_ID", "C"), ("MY_APP_SECRET_ID", "s"), ("HOME", "/home/ada")];
+    Config::read(&layered(&real, EnvFile::In(dir.0.path())).unwrap()).unwrap();
+}
+
+#[test]
+fn lines_that_set_no_setting_may_hold_anything() {
+    let text =
+        b"GREETING=hello \"world\nC:\\logs\nmysql://u:p w@h/x\nNAME=\xfc\n- s3cr3t\nMY_APP_CLIENT_ID=C$1\n";
+    assert_eq!(with_dotenv(text).unwrap().get("MY_APP_CLIENT_ID"), Some("C$1"));
+}
+
+#[test]
+fn values_of_a_dotenv_file_are_literal() {
+    let phrase = "correct$horse-battery-staple\\n";
+    for text in [format!("PASSPHRASE={phrase}\n"), format!("PASSPHRASE=\"{phrase}\"\n")] {
+        assert_eq!(with_dotenv(text).unwrap().get("PASSPHRASE"), Some(phrase));
     }
 }
 
 #[test]
-fn a_broken_dotenv_quotes_no_line_that_is_not_understood() {
-    for content in ["s3cr3t", "=s3cr3t", "s3cr3t=a b", "A=1\n-s3cr3t\n"] {
-        let told = told_of(content);
-        assert!(!told.to_lowercase().contains("s3cr3t") && told.contains("line"), "{content:?}: {told}");
+fn a_file_that_others_can_write_is_refused_by_a_line_that_says_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let dir = Dir::new();
+    let file = PathBuf::from(dir.file(".env", "MY_APP_CLIENT_ID=evil\n"));
+    for bad in [0o666, 0o620, 0o602] {
+        mode(&file, bad);
+        let told = dir.environment().map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains(&format!("{bad:04o}")) && told.contains("chmod go-w"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
     }
-    assert!(told_of(b"MY_APP_SECRET_ID=s3cr3t\xff\n").contains("UTF-8"));
+    for good in [0o600, 0o644, 0o640] {
+        mode(&file, good);
+        assert_eq!(dir.environment().unwrap().get("MY_APP_CLIENT_ID"), Some("evil"));
+    }
+    for (bad, sticky) in [(0o777, 0o1777), (0o775, 0o1775), (0o770, 0o1770)] {
+        mode(dir.0.path(), bad);
+        let told = dir.environment().map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("its directory has mode") && told.contains("chmod go-w"), "{told}");
+        mode(dir.0.path(), sticky);
+        dir.environment().unwrap();
+    }
+    mode(dir.0.path(), 0o777);
+    fs::remove_file(file).unwrap();
+    dir.environment().unwrap();
+}
+
+#[test]
+fn a_link_is_followed_to_a_file_that_others_cannot_change() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
+    let (dir, elsewhere) = (Dir::new(), Dir::new());
+    let target = PathBuf::from(elsewhere.file("settings", "MY_APP_CLIENT_ID=linked\n"));
+    symlink(&target, dir.0.path().join(".env")).unwrap();
+    assert_eq!(dir.environment().unwrap().get("MY_APP_CLIENT_ID"), Some("linked"));
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(dir.environment().is_err());
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(elsewhere.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(dir.environment().is_err(), "another file may be put into the target's place");
+    fs::remove_file(&target).unwrap();
+    assert!(dir.environment().is_err(), "a link to nothing is a mistake");
+}
+
+#[test]
+fn a_file_of_another_user_is_refused_unless_the_state_directory_is_theirs() {
+    let dir = Dir::new();
+    let file = dir.file(".env", "MY_APP_CLIENT_ID=theirs\n");
+    let stranger = Some(65_534);
+    if let Err(e) = std::os::unix::fs::chown(&file, stranger, stranger) {
+        eprintln!("SKIPPED: only root can give a file away: {e}");
+        return;
+    }
+    let state_dir = [("TOKEND_STATE_DIR", dir.0.path().to_str().unwrap())];
+    let told = dir.environment().map(|_| ()).unwrap_err().to_string();
+    assert!(told.contains("65534") && told.contains(".env: found"), "{told}");
+    assert!(layered(&state_dir, EnvFile::InStateDirectory).is_err());
+    std::os::unix::fs::chown(dir.0.path(), stranger, stranger).unwrap();
+    let source = layered(&state_dir, EnvFile::InStateDirectory).unwrap();
+    assert_eq!(source.get("MY_APP_CLIENT_ID"), Some("theirs"));
+    assert!(dir.environment().is_err(), "the working directory may be another user's");
 }
 
 #[test]
@@ -96,6 +183,20 @@ fn a_dotenv_that_is_no_file_is_told() {
     let dir = Dir::new();
     fs::create_dir(dir.0.path().join(".env")).unwrap();
     assert!(dir.environment().is_err());
+    let named =
+        |path: &str| layered(&[], EnvFile::Named(Path::new(path))).map(|_| ()).unwrap_err().to_string();
+    assert!(named("/nowhere/env").contains("there is no such file"));
+    assert!(named("/dev/null").contains("no regular file"));
+}
+
+#[test]
+fn a_secrets_file_may_begin_with_a_byte_order_mark() {
+    let dir = Dir::new();
+    for content in ["\u{feff}s3cr3t", "\u{feff} s3cr3t\r\n"] {
+        let file = dir.file("secret", content);
+        let config = read([("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", file.as_str())]);
+        assert_eq!(config.integration.client_secret.expose(), "s3cr3t");
+    }
 }
 
 #[test]
@@ -115,11 +216,17 @@ fn a_secret_file_that_is_missing_empty_or_unreadable_is_told_by_its_variable() {
     let dir = Dir::new();
     let (empty, binary) = (dir.file("empty", " \n"), dir.file("binary", b"s3cr3t\xff"));
     let folder = dir.0.path().to_str().unwrap();
-    for file in [empty.as_str(), binary.as_str(), folder, "/nowhere/secret"] {
+    let found = |file: &str| {
         let found = mistakes(&with([("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", file)]));
         assert_eq!((found.len(), found[0].variable), (1, "MY_APP_SECRET_ID_FILE"), "{file}");
-        assert!(found[0].found.contains(file) && !found[0].found.contains("s3cr3t"));
+        assert!(!found[0].found.contains("s3cr3t"));
+        found[0].found.clone()
+    };
+    for file in [empty.as_str(), binary.as_str(), folder, "/nowhere/secret"] {
+        assert!(found(file).contains(file));
     }
+    assert!(found(&dir.file("marked", "\u{feff}\n")).contains("empty"));
+    assert!(found(&dir.file("two", "s3cr3t words")).contains("white space"));
 }
 
 #[test]

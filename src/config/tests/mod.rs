@@ -4,6 +4,7 @@ mod aliases;
 mod consent;
 mod files;
 mod places;
+mod shapes;
 mod space;
 
 use super::*;
@@ -180,7 +181,7 @@ fn no_secret_is_in_a_mistake_or_in_the_printed_settings() {
     let told = mistakes(&source);
     assert_eq!(told.len(), 5);
     assert!(!format!("{told:?}").contains("s3cr3t"), "{told:?}");
-    assert!(!Mistakes(told).to_string().contains("s3cr3t"));
+    assert!(!Mistakes::new(told).to_string().contains("s3cr3t"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use crate::api_types;
 use crate::domain::explain;
 use crate::domain::explain::Word;
+use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::plan;
 use crate::http::api::Api;
@@ -16,6 +17,7 @@ use crate::http::api::show::time;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
+use crate::tokens::Bookmark;
 use crate::tokens::Order;
 use crate::tokens::Pick;
 
@@ -49,7 +51,7 @@ pub(super) async fn plan(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal
     let (grants, next) = api.part(ask, &query, Pick::All(Order::Arrival)).await?;
     let now = api.0.clock.now();
     let end = now + DAY * days;
-    let planned = |grant| {
+    let planned = |(_, grant): &(Bookmark, Grant)| {
         let ahead = plan::ahead(grant, &api.0.policy, now, end);
         api_types::Planned {
             person_id: grant.person.id.to_string(),

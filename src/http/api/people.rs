@@ -21,6 +21,7 @@ use crate::http::respond;
 use crate::http::serve::Body;
 use crate::refresh::Given;
 use crate::refresh::NoToken;
+use crate::tokens::Bookmark;
 use crate::tokens::Order;
 use crate::tokens::Page;
 use crate::tokens::Pick;
@@ -33,15 +34,21 @@ const MIN_TTL: u32 = 60;
 /// The longest `min_ttl`, a year: no token of Webex's lives longer.
 const MAX_TTL: u32 = 31_536_000;
 
+/// The number of the first person that a store keeps. No number is given twice, so it is never another person's.
+const FIRST: i64 = 1;
+
 /// `GET /people?state=&limit=&after=`
 pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
     let query = ask.query(["state", "limit", "after"])?;
     let state =
         query.text("state").map(|word| State::from_word(word).ok_or_else(unknown_state)).transpose()?;
     let pick = state.map_or(Pick::All(Order::Arrival), Pick::In);
+    let whole = state.is_none() && query.text("after").is_none() && ask.caller.may_all().is_ok();
     let (grants, next) = api.part(ask, &query, pick).await?;
-    let people = grants.iter().map(|grant| api.shown(grant)).collect();
-    Ok(respond::json(StatusCode::OK, &api_types::People { people, next }))
+    let only = matches!(grants.as_slice(), [(Bookmark { serial: FIRST, .. }, _)]);
+    let sole = whole && only && next.is_none();
+    let people = grants.iter().map(|(_, grant)| api.shown(grant)).collect();
+    Ok(respond::json(StatusCode::OK, &api_types::People { people, next, sole: Some(sole) }))
 }
 
 fn unknown_state() -> Refusal {
@@ -143,7 +150,7 @@ impl Api {
         ask: &Ask,
         query: &Query,
         pick: Pick,
-    ) -> Result<(Vec<Grant>, Option<String>), Refusal> {
+    ) -> Result<(Vec<(Bookmark, Grant)>, Option<String>), Refusal> {
         let limit = query.number("limit", 100, 1..=1000)?;
         let page = Page {
             after: query.after()?,
@@ -156,6 +163,6 @@ impl Api {
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|(mark, _)| bookmark::written(mark));
-        Ok((found.into_iter().map(|(_, grant)| grant).collect(), next))
+        Ok((found, next))
     }
 }

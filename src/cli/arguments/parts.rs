@@ -1,0 +1,88 @@
+//! What several commands have in common.
+
+use clap::Args;
+use clap::ValueEnum;
+
+/// How to speak with the daemon.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Daemon {
+    /// How long to wait for an answer of the daemon
+    #[arg(long, value_name = "TIME", default_value = "90", value_parser = patience, hide_short_help = true)]
+    pub daemon_timeout: u64,
+    /// Log what this command does
+    #[arg(short = 'd', long)]
+    pub debug: bool,
+}
+
+/// Who.
+#[derive(Clone, Debug, Args)]
+pub struct Whom {
+    /// Webex person id or e-mail address; without it TOKEND_DEFAULT_PERSON, else the only person ever stored
+    pub person: Option<String>,
+}
+
+/// Output for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct AsJson {
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+}
+
+/// The token itself, once the work is done.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TokenOutput {
+    /// Print the token as a block of text
+    #[arg(short, long)]
+    pub output: bool,
+    /// Print the token as JSON
+    #[arg(short, long, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// How a token is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The token alone
+    Raw,
+    /// With its dates
+    Json,
+    /// WEBEX_ACCESS_TOKEN=…
+    Env,
+    /// Authorization: Bearer …, for `curl -H @-`
+    Header,
+}
+
+/// How long a token must live.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Life {
+    /// The token lives at least so long; it is refreshed first if need be [default: 60]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub min_ttl: Option<u64>,
+}
+
+/// The seconds of a time as people write it: `90`, `90s`, `15m`, `12h`, `7d`.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix(|c: char| c.is_ascii_alphabetic()).unwrap_or(text);
+    let unit = match text.strip_prefix(number) {
+        Some("" | "s") => Some(1),
+        Some("m") => Some(60),
+        Some("h") => Some(3600),
+        Some("d") => Some(86_400),
+        _ => None,
+    };
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    let count = number.parse::<u64>().ok().filter(|_| digits);
+    count.zip(unit).and_then(|(count, unit)| count.checked_mul(unit)).ok_or_else(|| {
+        "expected a number of seconds, or one with s, m, h or d behind it, such as 90, 15m, 12h or 7d"
+            .to_owned()
+    })
+}
+
+/// How long to wait: at least a second, at most a day.
+pub(super) fn patience(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        seconds @ 1..=86_400 => Ok(seconds),
+        _ => Err("expected a time from 1s to 1d".to_owned()),
+    }
+}
