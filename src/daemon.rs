@@ -1,9 +1,11 @@
 //! Wiring only: open the store, build the parts, start the named tasks, wait, drain.
 
+use rustix::process::Signal as System;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
-use tokio::time::timeout;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use crate::config::Config;
 use crate::config::WEBEX_BASE;
@@ -19,6 +21,8 @@ use crate::store::Census;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::GRACE;
+use crate::tasks::Tasks;
+use crate::tasks::Wake;
 
 /// Why the daemon did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +76,12 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
     let api = house.api(&config).serving(door.certificate());
     let House { refresher, tasks, wake, .. } = house;
+    // They stop after everything else: live tokens are given until the last refresh is done.
+    let (doors, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
-        tasks.spawn("control socket", control.serve(api.clone(), tasks.clone()));
+        doors.spawn("control socket", control.serve(api.clone(), doors.clone()));
     }
-    door.serve(api, config.token_service.clone(), &tasks);
+    door.serve(api, config.token_service.clone(), &doors, reload.clone());
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
     let looping = tasks.spawn("event loop", async move {
         if let Err(why) = refresher.prepare(refresh_at_start).await {
@@ -86,22 +92,33 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
     let ended = tokio::select! {
         _ = looping => Err(DaemonError::Ended("event loop")),
-        name = signals.next() => {
-            log::info!("{name}: finishing what runs, for at most {GRACE:?}");
+        name = signals.end(&reload) => {
+            log::info!("{name}: finishing what runs, for at most {GRACE:?}; live tokens are given meanwhile");
             Ok(())
         }
     };
-    tasks.stop();
     tokio::select! {
-        drained = timeout(GRACE, tasks.drained()) => {
-            if drained.is_err() {
-                log::warn!("not everything was finished in {GRACE:?}; refreshes cut short are sent again at the next start");
-            }
-        }
-        _ = signals.next() => log::warn!("a second signal: leaving at once"),
+        () = finish(&tasks, &doors) => {}
+        _ = signals.end(&reload) => log::warn!("a second signal: leaving at once"),
     }
     log::info!("webex-tokend ends");
     ended
+}
+
+/// Begins nothing new, finishes what runs, and closes the doors then.
+async fn finish(tasks: &Tasks, doors: &Tasks) {
+    let end = Instant::now() + GRACE;
+    tasks.stop();
+    let finished = timeout_at(end, tasks.drained()).await;
+    doors.stop();
+    // The doors bound their own end.
+    doors.drained().await;
+    // What the last requests have begun, such as the end of a consent.
+    if finished.is_err() || timeout_at(end, tasks.drained()).await.is_err() {
+        log::warn!(
+            "not everything was finished in {GRACE:?}; refreshes cut short are sent again at the next start"
+        );
+    }
 }
 
 async fn tell_start(config: &Config, store: &dyn Store) {
@@ -131,24 +148,54 @@ fn tell_census(census: Census, kept: &str) {
     }
 }
 
-/// The signals that end the daemon, heard from when this is made: until then, they kill.
+/// The signals that the daemon knows, heard from when this is made: until then, they kill.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    /// These ask for an orderly end.
+    ending: [(&'static str, Signal); 4],
+    /// Files are to be read again.
+    hangup: Signal,
 }
+
+/// These end a process that does not know them, and nothing here is served by that. `Xfsz` comes with a write that
+/// fails anyway. `SIGPIPE` is ignored by the language's runtime.
+const HARMLESS: [System; 7] =
+    [System::USR1, System::USR2, System::ALARM, System::VTALARM, System::PROF, System::IO, System::XFSZ];
 
 impl Signals {
     fn hear() -> Result<Self, DaemonError> {
-        let hear =
-            |kind| signal(kind).map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")));
-        Ok(Self { terminate: hear(SignalKind::terminate())?, interrupt: hear(SignalKind::interrupt())? })
+        let hear = |kind: System| {
+            signal(SignalKind::from_raw(kind.as_raw()))
+                .map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")))
+        };
+        for kind in HARMLESS {
+            // Once heard, a signal does nothing by itself any more.
+            drop(hear(kind)?);
+        }
+        Ok(Self {
+            ending: [
+                ("SIGTERM", hear(System::TERM)?),
+                ("SIGINT", hear(System::INT)?),
+                ("SIGQUIT", hear(System::QUIT)?),
+                ("SIGXCPU", hear(System::XCPU)?),
+            ],
+            hangup: hear(System::HUP)?,
+        })
     }
 
-    /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// The name of the next one that asks for an end. Until then, each `SIGHUP` nudges `reload`.
+    async fn end(&mut self, reload: &Wake) -> &'static str {
+        let Self { ending: [(term, on_term), (int, on_int), (quit, on_quit), (cpu, on_cpu)], hangup } = self;
+        loop {
+            tokio::select! {
+                _ = on_term.recv() => return term,
+                _ = on_int.recv() => return int,
+                _ = on_quit.recv() => return quit,
+                _ = on_cpu.recv() => return cpu,
+                _ = hangup.recv() => {
+                    log::info!("SIGHUP: reading the certificate's files again");
+                    reload.nudge();
+                }
+            }
         }
     }
 }

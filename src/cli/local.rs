@@ -21,6 +21,7 @@ use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::tasks::GRACE;
 use crate::tasks::Tasks;
+use crate::tasks::Wake;
 
 /// What a command needs beside the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Local {
             let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.clone()));
             let door = door.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
-            door.serve(api.clone(), None, &tasks);
+            door.serve(api.clone(), None, &tasks, Wake::new());
         }
         Ok(Self { runtime, api, tasks })
     }

@@ -24,6 +24,7 @@ use crate::http::tls::Renewer;
 use crate::http::tls::Served;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
+use crate::tasks::Wake;
 
 /// Why people cannot come in.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +71,12 @@ impl FrontDoor {
         Some(Served { shown, host: host(&self.config).to_owned(), self_signed })
     }
 
-    /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one.
-    pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks) {
+    /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one. A nudge of `reload`
+    /// makes the operator's certificate be read again.
+    pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks, reload: Wake) {
         match self.keeper {
             Some(Keeper::Files(reloader, alarm)) => {
-                tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::LOOK_EVERY));
+                tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::LOOK_EVERY, reload));
             }
             Some(Keeper::Ourselves(renewer, clock)) => {
                 tasks.spawn("certificate", renewer.watch(clock, tasks.clone(), tls::LOOK_EVERY));

@@ -23,6 +23,7 @@ use crate::http::certificate::Fingerprint;
 use crate::http::certificate::Pair;
 use crate::http::certificate::SelfSigned;
 use crate::tasks::Tasks;
+use crate::tasks::Wake;
 
 /// Where connections take the present settings from. Stays readable when the writer is gone.
 pub type TlsFeed = watch::Receiver<Arc<ServerConfig>>;
@@ -286,12 +287,18 @@ impl Reloader {
         }
     }
 
-    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it, and what `alarm` finds
-    /// wrong with what is served.
-    pub async fn watch(mut self, mut alarm: Alarm, tasks: Tasks, every: Duration) {
+    /// Looks every `every` (see [`LOOK_EVERY`]), and at each nudge, until `tasks` stop. Logs what came of it, and what
+    /// `alarm` finds wrong with what is served.
+    pub async fn watch(mut self, mut alarm: Alarm, tasks: Tasks, every: Duration, reload: Wake) {
         let stopping = tasks.stopping();
         alarm.look(&self.served);
-        while stopping.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+                // An operator waits for a word: trouble that was told already is told again.
+                () = reload.nudged() => self.seen = Marks([None; 2]),
+            }
             match self.reload_if_changed().await {
                 Reloaded::Unchanged => {}
                 Reloaded::Reloaded { .. } => log::info!("new TLS certificate, {}", self.served),

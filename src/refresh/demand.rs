@@ -96,6 +96,9 @@ pub struct Report {
     pub grant: Arc<Grant>,
 }
 
+/// Why no refresh begins.
+const STOPS: &str = "the daemon is being stopped";
+
 impl Refresher {
     /// A live token of `person` that lives at least `min_ttl`, refreshed first if need be. Where Webex gives none that
     /// lives so long, the longest there is.
@@ -182,7 +185,9 @@ impl Refresher {
         }
         if grant.last == before.last {
             let cause = self.breaker().trouble().map(|cause| format!("refreshes pause: {cause}"));
+            let stops = self.parts().tasks.stopping().is_cancelled().then(|| STOPS.to_owned());
             let detail = cause
+                .or(stops)
                 .unwrap_or_else(|| "it could not be sent, or is still under way; see the log".to_owned());
             return Ok(Report { came: Came::Failed, detail, grant });
         }
@@ -248,6 +253,7 @@ impl Refresher {
         }
         let why = match self.breaker().trouble() {
             Some(cause) => format!("refreshes pause: {cause}"),
+            None if self.parts().tasks.stopping().is_cancelled() => STOPS.to_owned(),
             None if grant.failures > 0 => format!("the last refresh failed: {}", grant.last.detail),
             None => "the refresh is still under way".to_owned(),
         };
@@ -289,6 +295,10 @@ impl Refresher {
         let Ok(place) = self.asked().acquire().await else { return };
         // Before the claim, whose lease would run out while it waits.
         self.starts().mine().await;
+        if self.parts().tasks.stopping().is_cancelled() {
+            // The daemon ends as soon as what runs is finished.
+            return;
+        }
         let person = busy.person().clone();
         let Some(role) = self.admit(&person, forced).await else { return };
         match self.claim_one(busy, role).await {

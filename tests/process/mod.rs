@@ -6,6 +6,7 @@ mod log_reader;
 mod memory;
 mod secrets;
 mod settings;
+mod signals;
 mod stopped;
 mod trouble;
 

@@ -12,6 +12,7 @@ use webex_tokend::http::serve::Limits;
 use webex_tokend::http::tls::Alarm;
 use webex_tokend::http::tls::Reloaded;
 use webex_tokend::http::tls::Reloader;
+use webex_tokend::tasks::Wake;
 
 use super::certificates::made;
 use super::house::HANGS;
@@ -146,11 +147,26 @@ async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
     let (files, reloader) = Files::open().await;
     let tasks = files.house.tasks.clone();
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));
-    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10)));
+    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10), Wake::new()));
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
     let noticed = async { while !files.serves(&certificate).await {} };
     timeout(HANGS, noticed).await.expect("the new files are not noticed");
+    files.house.end().await;
+}
+
+#[tokio::test]
+async fn a_nudge_makes_the_watch_read_the_files_at_once() {
+    let (files, reloader) = Files::open().await;
+    let (tasks, reload) = (files.house.tasks.clone(), Wake::new());
+    tasks.spawn("tls reload", reloader.watch(tasks.clone(), 100 * HANGS, reload.clone()));
+    let (certificate, key, _) = made();
+    files.write("cert.pem", &certificate);
+    files.write("key.pem", &key);
+    assert!(!files.serves(&certificate).await, "the watch looks by itself only later");
+    reload.nudge();
+    let noticed = async { while !files.serves(&certificate).await {} };
+    timeout(HANGS, noticed).await.expect("the new files are not read");
     files.house.end().await;
 }

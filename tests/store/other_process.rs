@@ -98,6 +98,7 @@ async fn plays_its_part() {
             fills_its_disk(&dir, |e| matches!(e, StoreError::Disk(_))).await;
         }
         "may not write" => may_not_write(&dir),
+        "may write again" => drop(open_in(&dir, INTEGRATION, 0).unwrap()),
         "may not own" => may_not_own(&dir.join("alone")),
         "finds a read-only disk" => finds_a_read_only_disk(&dir),
         other => panic!("there is no part {other:?}"),

@@ -181,6 +181,12 @@ async fn a_file_that_may_not_be_written_is_told_and_left_as_it_is() {
     let text = StoreError::ReadOnly.to_string();
     assert!(text.contains("read-only") && text.contains("make it writable"), "{text}");
     fs::set_permissions(home.db(), fs::Permissions::from_mode(0o600)).unwrap();
+    // SQLite has left a file of the database's mode at that time.
+    let left = fs::metadata(home.dir().join("tokend.db-shm")).unwrap().permissions().mode();
+    assert_eq!(left & 0o777, 0o400);
+    let mut other = playing("may write again", home.dir());
+    without_rights(&mut other);
+    plays_well(other);
     assert_eq!(found(&home.open(), "ada").await, grant("ada"));
 }
 

@@ -9,6 +9,27 @@ use std::path::Path;
 
 use crate::store::sqlite::with_suffix;
 
+/// Lets SQLite write the files that it has left beside the database at `path`, if it may write the database: it makes
+/// them with the database's mode of that time, and a read-only one would keep the store closed for ever.
+pub(super) fn free_side_files(path: &Path) {
+    let read_only = |path: &Path| mode_of(path).filter(|mode| mode & 0o200 == 0);
+    if read_only(path).is_some() {
+        return;
+    }
+    for file in ["-wal", "-shm"].map(|suffix| with_suffix(path, suffix)) {
+        let Some(mode) = read_only(&file) else { continue };
+        let name = file.display();
+        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Ok(()) => {
+                log::warn!("{name}: its mode was {mode:04o}, and the database's is not; it is 0600 now")
+            }
+            Err(why) => log::warn!(
+                "{name}: its mode is {mode:04o}, so that the store cannot be written; chmod 600 it ({why})"
+            ),
+        }
+    }
+}
+
 /// Takes the store's files at `path` away from everybody but their owner.
 pub(super) fn tighten(path: &Path) {
     for file in ["", "-wal", "-shm", ".lock"].map(|suffix| with_suffix(path, suffix)) {

@@ -88,6 +88,7 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     // Before SQLite opens it, and let go after SQLite has closed it: to close any descriptor of a file ends all locks that
     // SQLite holds on it.
     owner.database = Some(lock_database(path)?);
+    modes::free_side_files(path);
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);

@@ -1,0 +1,80 @@
+//! Signals: which end the daemon, what it still does then, and which do it no harm.
+
+use std::time::Duration;
+
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use super::trouble::control;
+use super::trouble::token;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::eventually;
+use crate::support::sim;
+use crate::support::spoil;
+
+#[tokio::test]
+async fn no_signal_but_those_that_end_it_cuts_a_consent_short() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    let visitor = Visitor::new();
+    let back = visitor.come_back(&daemon, 0).await;
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
+    let page = async {
+        let page = visitor.get(back).await;
+        (page.status, page.body)
+    };
+    let signals = async {
+        eventually("the code is at Webex", || counters(&sim).in_flight == 1).await;
+        for name in ["HUP", "USR1", "USR2", "PIPE", "ALRM", "VTALRM", "PROF", "IO", "XFSZ", "HUP"] {
+            daemon.signal(name);
+        }
+    };
+    let ((status, body), ()) = tokio::join!(page, signals);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(daemon.kept().len(), 1);
+    daemon.wait_for_line("SIGHUP: reading the certificate").await;
+}
+
+/// Ada's refresh is at Webex while the signal comes.
+async fn ends_well(signal: &str) {
+    let sim = sim().await;
+    let mut daemon = Daemon::start(&sim, &[]).await;
+    for person in [0, 1] {
+        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+    }
+    let client = control(&daemon);
+    let refresh = |person: &str| {
+        let url = format!("http://localhost/api/v1/people/{person}@example.com/refresh");
+        client.post(url).header("content-type", "application/json").body("{\"force\":true}").send()
+    };
+    let before = counters(&sim).refreshes.attempts;
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
+    let checks = async {
+        eventually("the refresh is at Webex", || counters(&sim).in_flight == 1).await;
+        daemon.signal(signal);
+        daemon.wait_for_line("live tokens are given meanwhile").await;
+        // New connections, by the socket and by the port.
+        let client = control(&daemon);
+        assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());
+        assert_eq!(Visitor::new().get(daemon.url("/healthz")).await.status, 200);
+        let another = refresh("grace").await.unwrap().text().await.unwrap();
+        let refused = "{\"outcome\":\"failed\",\"detail\":\"the daemon is being stopped\"";
+        assert!(another.starts_with(refused), "{another}");
+        assert_eq!(counters(&sim).in_flight, 1, "all this while the refresh runs");
+    };
+    let (refreshed, ()) = tokio::join!(refresh("ada"), checks);
+    let refreshed = refreshed.unwrap().text().await.unwrap();
+    assert!(refreshed.starts_with("{\"outcome\":\"unchanged\""), "{refreshed}");
+    eventually("it ends by itself", || daemon.has_ended()).await;
+    assert_eq!(counters(&sim).refreshes.attempts, before + 1);
+    assert!(daemon.log().iter().any(|line| line.ends_with("webex-tokend ends")), "{:?}", daemon.log());
+}
+
+#[tokio::test]
+async fn while_the_last_refresh_runs_live_tokens_are_given_and_nothing_new_begins() {
+    for signal in ["TERM", "INT", "QUIT", "XCPU"] {
+        ends_well(signal).await;
+    }
+}
