@@ -131,6 +131,11 @@ async fn tell_start(config: &Config, store: &dyn Store) {
     if config.integration.base != WEBEX_BASE {
         log::warn!("Webex is looked for at {} (WEBEX_API_BASE_URL)", config.integration.base);
     }
+    if let Some(proxy) = &config.proxy {
+        let except =
+            proxy.except.as_ref().map(|hosts| format!(", but for {hosts} (NO_PROXY)")).unwrap_or_default();
+        log::info!("Webex is reached through the proxy {proxy}{except}");
+    }
     for listen in &config.door.addresses {
         log::info!("listening on {}", listen.address);
     }

@@ -7,6 +7,7 @@ pub mod dotenv;
 mod env_file;
 mod parse;
 mod places;
+mod proxy;
 mod service_links;
 mod settings;
 mod source;
@@ -33,6 +34,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token_service::TokenService;
 use crate::refresh::Pace;
 use crate::webex::Integration;
+use crate::webex::Proxy;
 use crate::webex::Space;
 
 pub use crate::config::aliases::ALIASES;
@@ -52,6 +54,8 @@ pub struct Config {
     pub user_agent: String,
     /// PEM roots to trust beside the system's, for calls to Webex.
     pub ca_file: Option<PathBuf>,
+    /// The proxy between here and Webex.
+    pub proxy: Option<Proxy>,
     /// When to refresh.
     pub policy: Policy,
     /// How many and how fast.
@@ -139,6 +143,7 @@ impl Config {
         let pace = pace(reader);
         let user_agent = user_agent(reader);
         let ca_file = reader.file("WEBEX_CA_FILE");
+        let proxy = proxy::proxy(reader);
         let store = places::store(reader);
         let control_socket = places::control_socket(reader);
         let hook = hook(reader);
@@ -156,6 +161,7 @@ impl Config {
             integration,
             user_agent: user_agent?,
             ca_file,
+            proxy,
             policy,
             pace,
             allow,

@@ -12,6 +12,7 @@ use crate::config::Mistakes;
 use crate::config::aliases::others;
 use crate::config::dotenv::assignments;
 use crate::config::env_file;
+use crate::config::proxy::IN_LOWER_CASE;
 use crate::config::service_links;
 use crate::config::settings::Kind;
 use crate::config::settings::VARIABLES;
@@ -71,6 +72,11 @@ impl Source {
     ) -> Result<Self, Mistakes> {
         let mut left_out = Vec::new();
         let mut values: BTreeMap<String, String> = real.into_iter().collect();
+        for name in IN_LOWER_CASE {
+            if let Some(value) = values.remove(&name.to_lowercase()) {
+                values.entry(name.to_owned()).or_insert(value);
+            }
+        }
         values.retain(|name, value| {
             // Such a name is of another program's making, so that a file may still set ours.
             let link = known(name).is_some() && service_links::is_link(name, value);

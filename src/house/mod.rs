@@ -186,7 +186,7 @@ fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
         |path: &PathBuf| fs::read(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
     let roots = config.ca_file.as_ref().map(read).transpose()?;
     let plain = config.integration.base.starts_with("http:");
-    Ok(HttpTransport::new(&config.user_agent, roots.as_deref(), plain)?)
+    Ok(HttpTransport::new(&config.user_agent, roots.as_deref(), plain, config.proxy.as_ref())?)
 }
 
 /// One name for each process, so that its claims are told from those of any other.

@@ -5,6 +5,7 @@
 
 mod device;
 mod picture;
+mod proxy;
 mod space;
 pub mod transport;
 pub mod wire;
@@ -22,6 +23,7 @@ use crate::domain::verdict::Reply;
 pub use crate::webex::device::DeviceCode;
 pub use crate::webex::device::Poll;
 pub use crate::webex::device::Polled;
+pub use crate::webex::proxy::Proxy;
 pub use crate::webex::space::NotAdded;
 pub use crate::webex::space::Space;
 pub use crate::webex::space::WIDGET;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::Certificate;
 use reqwest::Client;
+use reqwest::NoProxy;
 use reqwest::redirect::Policy;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -15,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
 
 use crate::domain::secret::Secret;
+use crate::webex::Proxy;
 
 /// A dead host is noticed after this.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -106,6 +108,9 @@ pub enum TransportError {
     /// A file given by `WEBEX_CA_FILE` is no PEM bundle.
     #[error("WEBEX_CA_FILE: {0}; expected a PEM file of certificates")]
     Roots(String),
+    /// The proxy's address is none.
+    #[error("the proxy's address cannot be used: {0}")]
+    Proxy(String),
     /// The TLS library refuses.
     #[error(
         "no TLS client can be built: {0} (are the system's root certificates installed, package ca-certificates?)"
@@ -114,22 +119,32 @@ pub enum TransportError {
 }
 
 impl HttpTransport {
-    /// A client that trusts the system's roots and those of `extra_roots` (PEM). With `plain` (an `http` base, on
-    /// loopback) it needs no roots at all.
+    /// A client that trusts the system's roots and those of `extra_roots` (PEM), and goes through `proxy`. With `plain`
+    /// (an `http` base, on loopback) it needs no roots at all, and no proxy.
     ///
     /// # Errors
     /// [`TransportError`] says what is wrong.
-    pub fn new(user_agent: &str, extra_roots: Option<&[u8]>, plain: bool) -> Result<Self, TransportError> {
+    pub fn new(
+        user_agent: &str,
+        extra_roots: Option<&[u8]>,
+        plain: bool,
+        proxy: Option<&Proxy>,
+    ) -> Result<Self, TransportError> {
         // An error only says that it is there already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut client = Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT)
             .redirect(Policy::none())
-            .retry(reqwest::retry::never());
-        if plain {
-            // Only this machine may see what is not encrypted, whatever HTTP_PROXY says.
-            client = client.no_proxy();
+            .retry(reqwest::retry::never())
+            // What the environment says of proxies has been read with the other settings.
+            .no_proxy();
+        // Only this machine may see what is not encrypted.
+        if let Some(proxy) = proxy.filter(|_| !plain) {
+            let except = proxy.except.as_deref().and_then(NoProxy::from_string);
+            let through = reqwest::Proxy::all(proxy.url.as_str());
+            let through = through.map_err(|e| TransportError::Proxy(chain(&e)))?;
+            client = client.proxy(through.no_proxy(except));
         }
         if let Some(pem) = extra_roots {
             client = client.tls_certs_merge(roots(pem).map_err(TransportError::Roots)?);

@@ -108,7 +108,7 @@ async fn the_device_grant_speaks_basic_over_sockets() {
         scopes: vec!["spark:all".to_owned()],
         base: sim.base_url(),
     };
-    let transport = HttpTransport::new("test", None, true).unwrap();
+    let transport = HttpTransport::new("test", None, true, None).unwrap();
     let webex = Webex::new(integration, Arc::new(transport), Arc::new(SystemClock));
     let code = webex.device_authorize().await.unwrap();
     assert!(code.verification_uri.starts_with("http://127.0.0.1:"));

@@ -4,6 +4,7 @@ mod certificate;
 mod kills;
 mod log_reader;
 mod memory;
+mod proxy;
 mod secrets;
 mod settings;
 mod signals;

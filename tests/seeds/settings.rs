@@ -26,8 +26,15 @@ const SECRETS: [&str; 6] = [
 ];
 
 /// A login may stand before their host or in their query.
-const URLS: [&str; 5] =
-    ["MY_APP_REDIRECT_URI", "REDIRECT_URI", "REDIRECT_URL", "WEBEX_API_BASE_URL", "TOKEND_STORE_URL"];
+const URLS: [&str; 7] = [
+    "MY_APP_REDIRECT_URI",
+    "REDIRECT_URI",
+    "REDIRECT_URL",
+    "WEBEX_API_BASE_URL",
+    "TOKEND_STORE_URL",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
 
 /// All mistakes are told at once, and none tells a secret.
 pub(super) fn holds(data: &[u8]) -> String {

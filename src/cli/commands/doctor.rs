@@ -90,6 +90,9 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.extend(config.remarks.iter().map(|remark| Finding::new(Mark::Warn, "settings", remark)));
             findings.push(redirect_uri(&config.door));
             findings.push(scopes(&config.integration.scopes));
+            if let Some(proxy) = &config.proxy {
+                findings.push(Finding::new(Mark::Ok, "proxy", format!("Webex is reached through {proxy}")));
+            }
             let files = certificate(&config.door);
             let served = daemon.iter().any(|finding| finding.what == CERTIFICATE);
             // What the daemon serves counts; but what it cannot read now, it cannot read at the next start.

@@ -141,3 +141,42 @@ fn a_state_directory_of_the_environment_decides_where_everything_is() {
     assert_eq!(source.get("TOKEND_KEY_FILE"), Some("/evil/key"));
     assert_eq!((source.get("HOME"), source.get("XDG_STATE_HOME")), (Some("/home/ada"), None));
 }
+
+#[test]
+fn a_proxy_is_an_http_address_and_a_broken_one_is_a_mistake() {
+    for (text, shown) in [
+        ("http://proxy.example.com:3128", "http://proxy.example.com:3128"),
+        ("proxy.example.com:3128", "http://proxy.example.com:3128"),
+        ("https://ada:s3cr3t@proxy.example.com/", "https://proxy.example.com:443"),
+        ("ada:s3cr3t@10.0.0.1:3128", "http://10.0.0.1:3128"),
+    ] {
+        let config = read([("HTTPS_PROXY", text), ("ALL_PROXY", "http://not.used"), ("NO_PROXY", "x")]);
+        assert!(!format!("{config:?}").contains("s3cr3t"));
+        let proxy = config.proxy.unwrap();
+        assert_eq!((proxy.to_string().as_str(), proxy.except.as_deref()), (shown, Some("x")));
+        assert!(read([("ALL_PROXY", text)]).proxy.is_some());
+    }
+    for text in [
+        "socks5://ada:s3cr3t@proxy.example.com:1080",
+        "http://",
+        "http://ada:s3cr3t@proxy.example.com:port",
+        "proxy example",
+        "http://proxy.example.com/path",
+        "http://proxy.example.com?x",
+    ] {
+        for name in ["HTTPS_PROXY", "ALL_PROXY"] {
+            let told = mistakes(&with([(name, text)]));
+            assert_eq!((told.len(), told[0].variable), (1, name), "{text}: {told:?}");
+            assert!(
+                told[0].expected.contains("SOCKS") && !format!("{told:?}").contains("s3cr3t"),
+                "{told:?}"
+            );
+        }
+    }
+    assert_eq!(read([("NO_PROXY", "x")]).proxy, None);
+    let lower =
+        Config::read(&real(&[("https_proxy", "http://lower:1"), ("no_proxy", "x")])).unwrap().proxy.unwrap();
+    assert_eq!((lower.to_string().as_str(), lower.except.as_deref()), ("http://lower:1", Some("x")));
+    let both = real(&[("https_proxy", "http://lower:1"), ("HTTPS_PROXY", "http://upper:1")]);
+    assert_eq!(Config::read(&both).unwrap().proxy.unwrap().to_string(), "http://upper:1");
+}
