@@ -1,9 +1,7 @@
 //! Wiring only: open the store, build the parts, start the named tasks, wait, drain.
 
-use rustix::process::Signal as System;
+use rustix::process::Signal as Kind;
 use tokio::signal::unix::Signal;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -14,6 +12,7 @@ use crate::house::House;
 use crate::house::HouseError;
 use crate::house::door::DoorError;
 use crate::house::door::FrontDoor;
+use crate::house::signals;
 use crate::http::control::ControlError;
 use crate::http::control::ControlSocket;
 use crate::refresh::EventLoop;
@@ -161,29 +160,19 @@ struct Signals {
     hangup: Signal,
 }
 
-/// These end a process that does not know them, and nothing here is served by that. `Xfsz` comes with a write that
-/// fails anyway. `SIGPIPE` is ignored by the language's runtime.
-const HARMLESS: [System; 7] =
-    [System::USR1, System::USR2, System::ALARM, System::VTALARM, System::PROF, System::IO, System::XFSZ];
-
 impl Signals {
     fn hear() -> Result<Self, DaemonError> {
-        let hear = |kind: System| {
-            signal(SignalKind::from_raw(kind.as_raw()))
-                .map_err(|e| DaemonError::System(format!("signals cannot be heard: {e}")))
-        };
-        for kind in HARMLESS {
-            // Once heard, a signal does nothing by itself any more.
-            drop(hear(kind)?);
-        }
+        let unheard = |e| DaemonError::System(format!("signals cannot be heard: {e}"));
+        let hear = |kind| signals::handle(kind).map_err(unheard);
+        signals::ignore_harmless().map_err(unheard)?;
         Ok(Self {
             ending: [
-                ("SIGTERM", hear(System::TERM)?),
-                ("SIGINT", hear(System::INT)?),
-                ("SIGQUIT", hear(System::QUIT)?),
-                ("SIGXCPU", hear(System::XCPU)?),
+                ("SIGTERM", hear(Kind::TERM)?),
+                ("SIGINT", hear(Kind::INT)?),
+                ("SIGQUIT", hear(Kind::QUIT)?),
+                ("SIGXCPU", hear(Kind::XCPU)?),
             ],
-            hangup: hear(System::HUP)?,
+            hangup: hear(Kind::HUP)?,
         })
     }
 

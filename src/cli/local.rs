@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::config::StoreConfig;
 use crate::house::House;
 use crate::house::door::FrontDoor;
+use crate::house::signals;
 use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::tasks::GRACE;
@@ -66,6 +68,12 @@ impl Local {
             .enable_all()
             .build()
             .map_err(|e| CallError::Local(format!("no runtime: {e}")))?;
+        // A terminal that is closed must not cut a consent or a refresh short.
+        let heard = runtime.block_on(async {
+            signals::ignore_harmless()?;
+            signals::handle(Signal::HUP).map(drop)
+        });
+        heard.map_err(|e| CallError::Local(format!("signals cannot be heard: {e}")))?;
         let house = runtime.block_on(House::build(&config)).map_err(|e| match e {
             e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),

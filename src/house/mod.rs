@@ -1,6 +1,7 @@
 //! The parts, put together from the settings: what the daemon serves, and what a command uses when no daemon runs.
 
 pub mod door;
+pub mod signals;
 
 use std::fs;
 use std::io;

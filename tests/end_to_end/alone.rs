@@ -1,17 +1,25 @@
 //! Commands without a daemon: the same code, on the store itself.
 
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
+use tokio::process::Command;
 use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
 
 use super::ADA;
 use super::Ended;
 use super::always_new;
 use super::end;
 use super::program;
+use crate::support::counters;
+use crate::support::eventually;
 use crate::support::sim_with;
+use crate::support::spoil;
 
 /// A store, and a shell with the daemon's settings; no daemon.
 struct Alone {
@@ -25,6 +33,10 @@ impl Alone {
     }
 
     async fn run(&self, words: &str) -> Ended {
+        end(&mut self.command(words)).await
+    }
+
+    fn command(&self, words: &str) -> Command {
         let (id, secret) = self.sim.with(|webex| {
             let settings = webex.settings();
             (settings.client_id.clone(), settings.client_secret.clone())
@@ -34,7 +46,7 @@ impl Alone {
         command.current_dir(self.home.path()).args(words.split(' '));
         command.env("MY_APP_CLIENT_ID", id).env("MY_APP_SECRET_ID", secret);
         command.env("WEBEX_API_BASE_URL", self.sim.base_url());
-        end(&mut command).await
+        command
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
@@ -108,4 +120,22 @@ async fn a_dead_grant_is_not_taken_over_and_says_why() {
     let ended = alone.run("import grants.jsonl").await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.out.contains("refused") && !ended.out.contains(&dead), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_cuts_no_refresh_short() {
+    let alone = Alone::new().await;
+    let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
+    std::fs::write(alone.file("grants.jsonl"), lines).unwrap();
+    spoil(&alone.sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    let mut command = alone.command("import grants.jsonl");
+    let import = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = import.id().unwrap().to_string();
+    eventually("the refresh is at Webex", || counters(&alone.sim).in_flight == 1).await;
+    for signal in ["HUP", "USR1"] {
+        assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+    let ended: Ended = import.wait_with_output().await.unwrap().into();
+    assert!(ended.good().contains(": new "));
+    assert!(alone.run(&format!("token {ADA}")).await.code == 0);
 }
