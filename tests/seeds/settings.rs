@@ -12,18 +12,9 @@ use webex_tokend::config::EnvFile;
 use webex_tokend::config::Mistakes;
 use webex_tokend::config::Source;
 use webex_tokend::config::VARIABLES;
+use webex_tokend::config::secrets;
 
 use super::parts::MARK;
-
-/// Nothing of their values is ever told.
-const SECRETS: [&str; 6] = [
-    "MY_APP_SECRET_ID",
-    "CLIENT_SECRET",
-    "WEBEX_SECRET",
-    "PASSPHRASE",
-    "TEST_ACCESS_TOKEN",
-    "TEST_REFRESH_TOKEN",
-];
 
 /// A login may stand before their host or in their query.
 const URLS: [&str; 7] = [
@@ -69,7 +60,7 @@ pub(super) fn holds(data: &[u8]) -> String {
 /// Whether the mark stands where it is no secret.
 fn may_be_told(source: &Source, name: &str) -> bool {
     let others = ALIASES.iter().filter(|(ours, _)| *ours == name).map(|(_, other)| *other);
-    others.chain([name]).filter(|name| !SECRETS.contains(name)).any(|name| {
+    others.chain([name]).filter(|name| !secrets().any(|secret| secret == *name)).any(|name| {
         let text = source.get(name).unwrap_or_default();
         let address = text.split('?').next().unwrap_or_default();
         let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
@@ -111,6 +102,10 @@ fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
         ALIASES.iter().filter(|(name, _)| *name == ours).for_each(|(_, other)| set(other, ""));
         match ours {
             "MY_APP_SECRET_ID_FILE" => set("MY_APP_SECRET_ID", "secret"),
+            // Each of them asks for the others.
+            "BOT_TOKEN" | "BOT_TOKEN_FILE" | "SPACE_ID" => {
+                ["BOT_TOKEN", "BOT_TOKEN_FILE", "SPACE_ID"].into_iter().for_each(|name| set(name, ""));
+            }
             "TOKEND_TLS_CERT" => set("TOKEND_TLS_KEY", ""),
             "TOKEND_TLS_KEY" => set("TOKEND_TLS_CERT", ""),
             _ => {}
