@@ -11,7 +11,9 @@ use std::sync::PoisonError;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
+use crate::domain::person::Resolved;
 use crate::domain::person::Who;
 use crate::domain::time::UnixTime;
 use crate::events::Events;
@@ -87,28 +89,70 @@ impl LiveView {
         Ok(Some(grant))
     }
 
-    /// The id of somebody who is named by id or by address. An id is not checked for being stored.
+    /// A person's grant, for showing only: one that does not open is shown as in need of a consent, without tokens.
     ///
     /// # Errors
     /// The store's.
-    pub async fn resolve(&self, who: &Who) -> Result<Option<PersonId>, StoreError> {
+    pub async fn show(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
+        match self.look(person).await {
+            Err(StoreError::Unreadable(_)) => {
+                let (among, any_time) = (Some(vec![person.clone()]), UnixTime(0));
+                let page = Page { among, ..Page::first(Pick::All(Order::Arrival), 1, any_time) };
+                Ok(self.store.list(page).await?.pop().map(|(_, grant)| Arc::new(grant)))
+            }
+            looked => looked,
+        }
+    }
+
+    /// The person whom an id or an address means ([`Resolved::among`]). An id is not checked for being stored.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn resolve(&self, who: &Who) -> Result<Resolved, StoreError> {
         let email = match who {
-            Who::Id(id) => return Ok(Some(id.clone())),
+            Who::Id(id) => return Ok(Resolved::One(id.clone())),
             Who::Email(email) => email,
         };
         let epoch = {
             let cache = self.cache();
             if let Some(id) = cache.emails.get(email) {
-                return Ok(Some(id.clone()));
+                return Ok(Resolved::One(id.clone()));
             }
             cache.epoch
         };
-        let Some(id) = self.store.resolve(email.clone()).await? else { return Ok(None) };
+        let resolved = Resolved::among(&self.store.resolve(email.clone()).await?);
         let mut cache = self.cache();
-        if cache.epoch == epoch && cache.emails.len() < GENERATION {
+        if let Resolved::One(id) = &resolved
+            && cache.epoch == epoch
+            && cache.emails.len() < GENERATION
+        {
             cache.emails.insert(email.clone(), id.clone());
         }
-        Ok(Some(id))
+        Ok(resolved)
+    }
+
+    /// Tells the operator that the address of `person` does not name a person any more, if several living grants share it.
+    pub async fn warn_if_shared(&self, person: &Person) {
+        let Some(email) = person.email.clone() else { return };
+        match self.resolve(&Who::Email(email.clone())).await {
+            Ok(Resolved::Ambiguous(persons)) => {
+                let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
+                log::warn!("{email} is the address of several persons, name them by id: {}", ids.join(", "));
+            }
+            Ok(_) => {}
+            Err(why) => log::log!(why.level(), "{email}: whether others have it is not known: {why}"),
+        }
+    }
+
+    /// The only person with this address, alive or not ([`Resolved::only`]), as the store has it at this moment.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn resolve_strictly(&self, who: &Who) -> Result<Resolved, StoreError> {
+        match who {
+            Who::Id(id) => Ok(Resolved::One(id.clone())),
+            Who::Email(email) => Ok(Resolved::only(&self.store.resolve(email.clone()).await?)),
+        }
     }
 
     /// A part of the list of grants, from the store: a list is no business of the cache.

@@ -319,7 +319,8 @@ impl std::fmt::Debug for ImportAsked {
 /// What became of a grant to take over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// `new`, `replaced`, `older` (a newer one stays), `refused` (it cannot be kept alive) or `failed` (it may be tried again).
+    /// `new`, `replaced`, `older` (a newer one stays),
+    /// `refused` (it cannot be kept alive) or `failed` (it may be tried again).
     pub outcome: String,
     /// Why, where there is something to say.
     pub detail: Option<String>,
@@ -363,11 +364,14 @@ pub struct Problem {
     pub status: u16,
     /// What was found, what was expected, what to do.
     pub detail: String,
-    /// For programs: `unauthorized`, `forbidden`, `unknown_person`, `consent_needed`, `bad_request`,
+    /// For programs: `unauthorized`, `forbidden`, `unknown_person`, `ambiguous_person`, `consent_needed`, `bad_request`,
     /// `too_many_requests`, `webex_unavailable`, `webex_refused`, `not_found`, `method_not_allowed`, `taken`,
     /// `store_unavailable`, `internal`.
     pub code: String,
     /// Where the person consents again, with `consent_needed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_url: Option<String>,
+    /// The ids of the persons who share the address, with `ambiguous_person`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persons: Option<Vec<String>>,
 }

@@ -79,7 +79,7 @@ impl From<Problem> for Failure {
         let exit = match problem.code.as_str() {
             "unknown_person" => Exit::UnknownPerson,
             "consent_needed" => Exit::ConsentNeeded,
-            "bad_request" => Exit::Usage,
+            "bad_request" | "ambiguous_person" => Exit::Usage,
             "webex_unavailable" => Exit::WebexUnreachable,
             _ => Exit::Failed,
         };
@@ -128,6 +128,7 @@ mod tests {
             ("unauthorized", 1),
             ("forbidden", 1),
             ("unknown_person", 3),
+            ("ambiguous_person", 2),
             ("consent_needed", 4),
             ("bad_request", 2),
             ("too_many_requests", 1),
@@ -144,6 +145,7 @@ mod tests {
                 detail: "no".into(),
                 code: code.into(),
                 consent_url: None,
+                persons: None,
             };
             let Failure::Told(exit, _) = problem.into() else { panic!("{code} says nothing") };
             assert_eq!(exit as u8, expected, "{code}");

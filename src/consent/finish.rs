@@ -20,6 +20,7 @@ use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Fact;
 use crate::domain::verdict::Issued;
+use crate::store::Answer;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::webex::Owner;
@@ -116,7 +117,7 @@ impl Consents {
         let what = match granted.saved {
             Saved::New => "consent kept, a new person",
             Saved::Replaced => "consent kept, in the place of an older one",
-            Saved::Older => "consent put aside, a newer one stays",
+            Saved::Older | Saved::Kept => "consent put aside, a newer one stays",
         };
         log::info!("{person}: {what}, id {id}, expires {until}");
         let missing: Vec<&str> = self
@@ -180,18 +181,29 @@ impl Consents {
         tokens: Tokens,
         sent_at: UnixTime,
     ) -> Result<Saved, StoreError> {
+        self.save_by(person, tokens, sent_at, |grant| self.store.save_consent(grant)).await
+    }
+
+    pub(super) async fn save_by<'a>(
+        &'a self,
+        person: Person,
+        tokens: Tokens,
+        sent_at: UnixTime,
+        save: impl Fn(Grant) -> Answer<'a, Saved>,
+    ) -> Result<Saved, StoreError> {
         let id = person.id.clone();
         let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
-        let mut saved = self.store.save_consent(grant.clone()).await;
+        let mut saved = save(grant.clone()).await;
         for pause in KEEP_AGAIN {
             let Err(why) = &saved else { break };
             log::log!(why.level(), "{id}: the consent cannot be kept yet: {why}");
             sleep(pause).await;
-            saved = self.store.save_consent(grant.clone()).await;
+            saved = save(grant.clone()).await;
         }
         // What changed nothing is no news: a claim of the person's that waits is given up for it.
         if let Ok(Saved::New | Saved::Replaced) = saved {
             self.view.publish(&id);
+            self.view.warn_if_shared(&grant.person).await;
         }
         self.wake.nudge();
         saved

@@ -7,6 +7,7 @@ use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::grant::Tokens;
+use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
@@ -79,6 +80,7 @@ impl Consents {
             },
             failures: 0,
             next: Next::NEVER,
+            person_check_at: now + CHECK_EVERY,
         }
     }
 

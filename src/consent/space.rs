@@ -108,7 +108,7 @@ impl Consents {
     /// # Errors
     /// The store's.
     pub async fn visitor(&self, visit: &Visit) -> Result<Option<PersonId>, StoreError> {
-        let grant = self.view.look(visit.person()).await?;
+        let grant = self.view.show(visit.person()).await?;
         let now = self.clock.now();
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))
     }

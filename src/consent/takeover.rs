@@ -51,6 +51,7 @@ impl Taken {
             Saved::New => "new",
             Saved::Replaced => "replaced",
             Saved::Older => "older",
+            Saved::Kept => "kept",
         }
     }
 

@@ -1,6 +1,18 @@
-//! Who consented: ids and addresses, parsed once.
+//! Who consented: ids and addresses, parsed once, and which person an address means.
 
 use std::fmt;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Addresses change: after this Webex is asked again for a person's address and name.
+pub const CHECK_EVERY: Duration = DAY.saturating_mul(7);
+
+/// The same where the grant's scopes do not allow the question.
+pub const CHECK_AFTER_REFUSAL: Duration = DAY.saturating_mul(90);
+
+/// Persons looked up for one address; more need not be named.
+pub const MOST_NAMESAKES: usize = 10;
 
 /// Webex's id of a person, as `people/me` answers it: what a grant is kept under. E-mail addresses change; ids do not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,12 +52,13 @@ impl fmt::Display for PersonId {
     }
 }
 
-/// An e-mail address, in lower case: how people name each other.
+/// An e-mail address, its ASCII letters in lower case: how people name each other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(String);
 
 impl Email {
-    /// Accepts `name@host`, no spaces or control characters, at most 254 characters; lowers its case.
+    /// Accepts `name@host`, no spaces or control characters, at most 254 characters; lowers ASCII letters only. Other
+    /// letters stay as they are: lowered, U+212A would become `k`, and one address another person's.
     ///
     /// # Errors
     /// [`PersonError::Email`] for anything else.
@@ -53,13 +66,13 @@ impl Email {
         let plain = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control());
         match text.split_once('@') {
             Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => {
-                Ok(Self(text.to_lowercase()))
+                Ok(Self(text.to_ascii_lowercase()))
             }
             _ => Err(PersonError::Email),
         }
     }
 
-    /// The address in lower case.
+    /// The address, its ASCII letters in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -100,6 +113,46 @@ impl fmt::Display for Who {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::Email(email) => email.fmt(f),
+        }
+    }
+}
+
+/// A person whose grant has the address that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namesake {
+    /// Who.
+    pub id: PersonId,
+    /// Whether Webex still renews the grant.
+    pub is_alive: bool,
+}
+
+/// Which person a name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// No grant has this address.
+    Unknown,
+    /// This one.
+    One(PersonId),
+    /// Several grants share the address; their persons.
+    Ambiguous(Vec<PersonId>),
+}
+
+impl Resolved {
+    /// Whom an address means that all of `namesakes` have: the only one whose grant is alive, or else the only one at
+    /// all. An address that was given to a new person means that person once the old grant has ended.
+    #[must_use]
+    pub fn among(namesakes: &[Namesake]) -> Self {
+        let living: Vec<Namesake> = namesakes.iter().filter(|one| one.is_alive).cloned().collect();
+        Self::only(if living.is_empty() { namesakes } else { &living })
+    }
+
+    /// The only one of `namesakes`, alive or not: for what cannot be taken back.
+    #[must_use]
+    pub fn only(namesakes: &[Namesake]) -> Self {
+        match namesakes {
+            [] => Self::Unknown,
+            [one] => Self::One(one.id.clone()),
+            several => Self::Ambiguous(several.iter().map(|one| one.id.clone()).collect()),
         }
     }
 }
@@ -145,6 +198,42 @@ mod tests {
         for bad in ["", "with space", "line\nbreak", "é", &"x".repeat(257)] {
             assert_eq!(PersonId::parse(bad), Err(PersonError::Id), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_ascii_letters_of_an_address_are_lowered() {
+        let kelvin = Email::parse("\u{212a}ate@Example.com").unwrap();
+        assert_eq!(kelvin.as_str(), "\u{212a}ate@example.com");
+        assert_ne!(kelvin, Email::parse("kate@example.com").unwrap());
+        assert_eq!(Email::parse("\u{130}van@a.b").unwrap().as_str(), "\u{130}van@a.b");
+    }
+
+    #[test]
+    fn an_address_means_the_only_living_person_or_else_the_only_one() {
+        let of = |standings: &[bool]| {
+            let namesake = |(n, is_alive): (usize, &bool)| Namesake { id: id(n), is_alive: *is_alive };
+            standings.iter().enumerate().map(namesake).collect::<Vec<_>>()
+        };
+        for (standings, living, all) in [
+            (&[][..], Resolved::Unknown, Resolved::Unknown),
+            (&[true], Resolved::One(id(0)), Resolved::One(id(0))),
+            (&[false], Resolved::One(id(0)), Resolved::One(id(0))),
+            (&[true, false], Resolved::One(id(0)), both()),
+            (&[false, true], Resolved::One(id(1)), both()),
+            (&[true, true], both(), both()),
+            (&[false, false], both(), both()),
+        ] {
+            assert_eq!(Resolved::among(&of(standings)), living, "{standings:?}");
+            assert_eq!(Resolved::only(&of(standings)), all, "{standings:?}");
+        }
+    }
+
+    fn id(n: usize) -> PersonId {
+        PersonId::parse(&n.to_string()).unwrap()
+    }
+
+    fn both() -> Resolved {
+        Resolved::Ambiguous(vec![id(0), id(1)])
     }
 
     #[test]

@@ -68,8 +68,15 @@ fn folded(text: &str) -> String {
     // A bound before the work: names come from outside.
     let plain = text.chars().take(4 * LONGEST).map(|c| if c.is_control() { ' ' } else { c });
     // Letter by letter, so that the start of a word folds to the start of the folded word.
-    let plain: String = plain.flat_map(char::to_lowercase).collect();
+    let plain: String = plain.flat_map(lowered).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A letter in lower case. None becomes an ASCII letter that is not one: `kate` must not find U+212A followed by `ate`.
+fn lowered(letter: char) -> impl Iterator<Item = char> {
+    let stays = !letter.is_ascii() && letter.to_lowercase().any(|low| low.is_ascii());
+    let low = (!stays).then(|| letter.to_lowercase());
+    low.into_iter().flatten().chain(stays.then_some(letter))
 }
 
 fn cut(text: &str) -> &str {
@@ -103,6 +110,17 @@ mod tests {
         }
         assert!(finds("ΟΔΟΣ", "Οδοσα"), "not as the end of a word");
         assert!(finds("ÉMIL", "émilie du Châtelet") && finds("châ", "Émilie Du CHÂTELET"));
+    }
+
+    #[test]
+    fn no_foreign_letter_is_found_by_an_ascii_letter() {
+        let kelvin = "\u{212a}ate";
+        assert!(!finds("kate", kelvin) && !finds("k", kelvin));
+        assert!(finds(kelvin, kelvin) && finds("\u{130}b", "\u{130}brahim"));
+        let email = Email::parse("\u{212a}im@example.com").unwrap();
+        let person = Person { email: Some(email), ..Person::known_by(PersonId::parse("id").unwrap()) };
+        let found = |text: &str| Search::parse(text).unwrap().unwrap().finds(&person).is_some();
+        assert!(found("\u{212a}im@") && !found("kim@"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::consent::ConsentError;
 use crate::domain::grant::Grant;
+use crate::domain::person::PersonId;
 use crate::http::body::BodyError;
 use crate::refresh::NoToken;
 use crate::tokens::StoreError;
@@ -20,6 +21,8 @@ pub(super) enum Refusal {
     Forbidden(String),
     /// Nobody of this name is kept.
     UnknownPerson,
+    /// Several persons have this address.
+    AmbiguousPerson(Vec<PersonId>),
     /// There is nothing at this address.
     NotFound(String),
     /// There is something, but it does not do that; the methods it does.

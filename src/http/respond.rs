@@ -12,6 +12,7 @@ use hyper::header::HeaderValue;
 use serde::Serialize;
 
 use crate::api_types;
+use crate::domain::person::PersonId;
 use crate::http::body::BodyError;
 use crate::http::pages::Asset;
 use crate::http::pages::Frame;
@@ -177,6 +178,7 @@ pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
         NoRecord::NoSuchPerson | NoRecord::NoToken(Refusal::ConsentNeeded { .. }) => {
             said(StatusCode::CONFLICT, "Consent Needed")
         }
+        NoRecord::NoToken(Refusal::AmbiguousPerson(_)) => said(StatusCode::CONFLICT, "Ambiguous Person"),
         NoRecord::NoToken(Refusal::WebexUnavailable { retry_after, .. }) => {
             later(said(StatusCode::SERVICE_UNAVAILABLE, "No Live Token"), *retry_after)
         }
@@ -202,9 +204,10 @@ fn typed(status: StatusCode, content_type: &'static str, what: &impl Serialize) 
 /// What the API says to a request that it refuses.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     let (status, title, detail) = said(refusal);
-    let consent_url = match refusal {
-        Refusal::ConsentNeeded { consent_url } => Some(consent_url.clone()),
-        _ => None,
+    let (consent_url, persons) = match refusal {
+        Refusal::ConsentNeeded { consent_url } => (Some(consent_url.clone()), None),
+        Refusal::AmbiguousPerson(persons) => (None, Some(persons.iter().map(PersonId::to_string).collect())),
+        _ => (None, None),
     };
     let problem = api_types::Problem {
         kind: "about:blank".to_owned(),
@@ -213,6 +216,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
         detail,
         code: code_of(refusal).to_owned(),
         consent_url,
+        persons,
     };
     refused_by(refusal, |status| typed(status, PROBLEM, &problem))
 }
@@ -240,6 +244,11 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
             "No such person",
             "Nobody of this id or address has consented here; the list of people (`webex-tokend people`) says who has.".into(),
         ),
+        Refusal::AmbiguousPerson(persons) => {
+            let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
+            let detail = format!("More than one person has this address. Name one by id: {}.", ids.join(", "));
+            (StatusCode::CONFLICT, "Several persons share this address", detail)
+        }
         Refusal::NotFound(what) => (StatusCode::NOT_FOUND, "Nothing here", what.clone()),
         Refusal::MethodNotAllowed(allow) => {
             (StatusCode::METHOD_NOT_ALLOWED, "Not by this method", format!("Answered here: {allow}."))
@@ -247,7 +256,7 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::ConsentNeeded { consent_url } => (
             StatusCode::CONFLICT,
             "The person must consent again",
-            format!("Webex no longer renews this grant. The person must open {consent_url} and consent."),
+            format!("This grant can no longer be renewed. The person must open {consent_url} and consent."),
         ),
         Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "The request does not fit", why.clone()),
         Refusal::NotJson => (
@@ -301,6 +310,7 @@ fn code_of(refusal: &Refusal) -> &'static str {
         Refusal::Unauthorized(_) => "unauthorized",
         Refusal::Forbidden(_) => "forbidden",
         Refusal::UnknownPerson => "unknown_person",
+        Refusal::AmbiguousPerson(_) => "ambiguous_person",
         Refusal::NotFound(_) => "not_found",
         Refusal::MethodNotAllowed(_) => "method_not_allowed",
         Refusal::ConsentNeeded { .. } => "consent_needed",

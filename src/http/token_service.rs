@@ -20,6 +20,7 @@ use crate::api_types;
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::domain::person::Resolved;
 use crate::domain::person::Who;
 use crate::domain::token_service::Shown;
 use crate::domain::token_service::TokenService;
@@ -218,9 +219,9 @@ impl Desk {
     /// The person of this address, if of the organisation.
     async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, Refusal> {
         let who = Who::Email(email.clone());
-        let named = api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
-        match named {
-            Some(named) if self.is_for(api, &named).await? => Ok(Some(named)),
+        match api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
+            Resolved::One(named) if self.is_for(api, &named).await? => Ok(Some(named)),
+            Resolved::Ambiguous(persons) => Err(Refusal::AmbiguousPerson(persons)),
             _ => Ok(None),
         }
     }
@@ -240,7 +241,7 @@ impl Desk {
 
     async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, Refusal> {
         let grant: Option<Arc<Grant>> =
-            api.parts().view.look(person).await.map_err(|why| Refusal::store(&why))?;
+            api.parts().view.show(person).await.map_err(|why| Refusal::store(&why))?;
         Ok(grant.is_some_and(|grant| self.service.is_for(&grant)))
     }
 

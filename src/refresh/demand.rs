@@ -43,7 +43,7 @@ pub enum NoToken {
     /// Nobody of this name is kept.
     #[error("no such person")]
     UnknownPerson,
-    /// The access token is dead and Webex will not renew it.
+    /// The access token is dead and Webex will not renew it, or the stored record does not open.
     #[error("the person must consent again")]
     ConsentNeeded(Arc<Grant>),
     /// The access token is dead and Webex does not answer well at present.
@@ -218,7 +218,16 @@ impl Refresher {
     }
 
     async fn known(&self, person: &PersonId) -> Result<Arc<Grant>, NoToken> {
-        self.parts().view.look(person).await?.ok_or(NoToken::UnknownPerson)
+        let view = &self.parts().view;
+        let grant = match view.look(person).await {
+            // Its tokens are lost: to wait helps nothing.
+            Err(StoreError::Unreadable(_)) => {
+                let shown = view.show(person).await?.ok_or(NoToken::UnknownPerson)?;
+                return Err(NoToken::ConsentNeeded(shown));
+            }
+            looked => looked?,
+        };
+        grant.ok_or(NoToken::UnknownPerson)
     }
 
     /// The longest life worth a refresh: more cannot be had without asking inside the no-op window, or so often that
@@ -307,7 +316,13 @@ impl Refresher {
                 return;
             }
             Ok(None) => {}
-            Err(why) => log::log!(why.level(), "{person}: no refresh is sent: {why}"),
+            Err(why) => {
+                log::log!(why.level(), "{person}: no refresh is sent: {why}");
+                if matches!(why, StoreError::Unreadable(_)) {
+                    // Readers must see it, too, and not what was cached before.
+                    self.parts().view.publish(&person);
+                }
+            }
         }
         if role == Role::Probe {
             self.breaker().cancel_probe();

@@ -9,6 +9,7 @@ use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::domain::breaker::Admission;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
@@ -130,7 +131,11 @@ impl Pass {
         };
         for person in &unreadable {
             // Why is the store's to tell.
-            log::warn!("{person}: put off for a day, since the record does not open");
+            log::warn!(
+                "{person}: the stored record does not open; consent needed at {}; looked at again in a day",
+                parts.webex.consent_url(&Person::known_by(person.clone()))
+            );
+            parts.view.publish(person);
         }
         let taken = if probe && taken.is_empty() { self.nobody_due().await } else { taken };
         let found = taken.len();

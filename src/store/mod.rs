@@ -20,6 +20,8 @@ use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
+use crate::domain::person::Namesake;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
@@ -51,6 +53,10 @@ pub trait Store: Send + Sync {
     /// consent's own present ([`Grant::last`]) is a wrong clock's, and counts for nothing.
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
 
+    /// Keeps a grant that was taken over, as [`Store::save_consent`] does, unless the one that is there covers it
+    /// ([`Grant::covers`]): then nothing is changed, and the answer is [`Saved::Kept`].
+    fn save_import(&self, grant: Grant) -> Answer<'_, Saved>;
+
     /// Takes up to `limit` grants that are due, and keeps everybody else away from them until the lease ends. Living
     /// tokens come first, the least life left first, then dead ones. The claim is durable when it is answered: whoever holds it may call Webex.
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
@@ -59,7 +65,8 @@ pub trait Store: Send + Sync {
     fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>>;
 
     /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
-    /// between: then nothing is changed and the answer is [`Committed::Superseded`]. Only a consent changes the person.
+    /// between: then nothing is changed and the answer is [`Committed::Superseded`]. Only a consent and
+    /// [`Store::update_person`] change the person.
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
 
     /// Ends a claim that came to nothing: the grant is as it was, and planned by `next`. As with [`Store::commit`],
@@ -69,8 +76,13 @@ pub trait Store: Send + Sync {
     /// One person's grant.
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;
 
-    /// The person of this address; of several, the one who consented last.
-    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>>;
+    /// The persons with this address, those whose grants are alive first, then in order of arrival; at most
+    /// [`MOST_NAMESAKES`](crate::domain::person::MOST_NAMESAKES).
+    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>>;
+
+    /// Keeps what Webex says of a person, and `next` as [`Grant::person_check_at`]. Changes nothing, and answers `false`,
+    /// unless that is still `planned`: a consent came between then, and its word is newer. A running claim goes on.
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool>;
 
     /// A part of the list of grants, and where in the list each stands. Costs what is in the part, not what is stored.
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>>;
@@ -148,6 +160,8 @@ pub enum Saved {
     Replaced,
     /// The person's grant is a newer one, and stays.
     Older,
+    /// The person's grant does all that the one taken over could do, and stays.
+    Kept,
 }
 
 /// What a commit did.

@@ -77,12 +77,10 @@ impl Webex {
             ("client_id", Secret::new(self.integration.client_id.clone())),
             ("scope", Secret::new(self.integration.scopes.join(" "))),
         ];
-        let raw = self.call("/device/authorize", Payload::Form(form)).await.map_err(|why| Unknown {
-            why: why.to_string(),
-            tracking_id: None,
-            transient: true,
-            dead: false,
-        })?;
+        let raw = self
+            .call("/device/authorize", Payload::Form(form))
+            .await
+            .map_err(|why| Unknown { transient: true, ..Unknown::because(why.to_string()) })?;
         wire::device_code(&raw).map_err(|unknown| {
             if unknown.transient {
                 return unknown;

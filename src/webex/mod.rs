@@ -11,6 +11,7 @@ pub mod transport;
 pub mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::person::Email;
@@ -95,6 +96,17 @@ pub struct Unknown {
     pub transient: bool,
     /// Webex does not take the access token.
     pub dead: bool,
+    /// The grant's scopes do not allow the question.
+    pub forbidden: bool,
+    /// How long Webex asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Unknown {
+    /// For this reason, of which nothing else is known.
+    pub(crate) fn because(why: String) -> Self {
+        Self { why, tracking_id: None, transient: false, dead: false, forbidden: false, retry_after: None }
+    }
 }
 
 /// Asks Webex at `base` for `people/me` without a token: a 401 says that it is there.
@@ -207,10 +219,11 @@ impl Webex {
     /// [`Unknown`] when Webex does not say.
     pub async fn me(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         match self.call("/people/me", Payload::Bearer(access_token.clone())).await {
-            Ok(raw) => wire::owner(&raw, &self.integration.base),
-            Err(why) => {
-                Err(Unknown { why: why.to_string(), tracking_id: None, transient: true, dead: false })
-            }
+            Ok(raw) => wire::owner(&raw, &self.integration.base).map_err(|unknown| {
+                let wait = |text: &String| wire::retry_after(text, self.clock.now());
+                Unknown { retry_after: raw.retry_after.as_ref().and_then(wait), ..unknown }
+            }),
+            Err(why) => Err(Unknown { transient: true, ..Unknown::because(why.to_string()) }),
         }
     }
 }

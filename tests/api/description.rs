@@ -127,6 +127,7 @@ fn every_field_of_every_type_is_described() {
         detail: text(),
         code: text(),
         consent_url: some(),
+        persons: Some(vec![text()]),
     };
     let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
     let breaker =

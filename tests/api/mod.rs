@@ -5,6 +5,7 @@ mod events;
 mod fairness;
 mod intake;
 mod keys;
+mod names;
 mod requests;
 mod rights;
 mod sockets;

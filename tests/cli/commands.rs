@@ -36,6 +36,18 @@ fn a_refresh_says_what_came_of_it() {
 }
 
 #[test]
+fn an_address_that_several_persons_share_is_wrong_usage_and_names_them() {
+    let desk = Desk::new();
+    let _daemon = desk.daemon(|_, _| {
+        let detail = "More than one person has this address. Name one by id: id-1, id-2.";
+        problem(409, "ambiguous_person", detail)
+    });
+    for command in ["token", "refresh", "why", "forget --yes"] {
+        desk.run(&format!("{command} kate@example.com")).failed(2, "Name one by id: id-1, id-2");
+    }
+}
+
+#[test]
 fn a_failed_refresh_ends_by_what_it_needs() {
     for (state, outcome, code, told) in [
         ("consent_needed", "consent_needed", 4, "consents at https://localhost:8000/oauth"),

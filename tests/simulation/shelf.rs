@@ -22,6 +22,8 @@ use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Namesake;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
@@ -162,6 +164,10 @@ impl Store for Shelf {
         })
     }
 
+    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+        Box::pin(self.verb("save_import", |inner| inner.save_import(grant), |_, _| ()))
+    }
+
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
         self.woke(ask.lease.now);
         let lease = ask.lease.clone();
@@ -204,8 +210,16 @@ impl Store for Shelf {
         Box::pin(self.verb("find", |inner| inner.find(person), |_, _| ()))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
         Box::pin(self.verb("resolve", |inner| inner.resolve(email), |_, _| ()))
+    }
+
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+        Box::pin(self.verb(
+            "update_person",
+            move |inner| inner.update_person(person, planned, next),
+            |_, _| (),
+        ))
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {

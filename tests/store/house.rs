@@ -68,6 +68,7 @@ pub(super) fn grant(name: &str) -> Grant {
         last: Attempt { at: at(-1000), outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
         next: Next::at(at(0)),
+        person_check_at: at(5000),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store: one contract, held by every implementation, and what only a file can go through.
 
+mod cached;
 mod claims;
 mod consents;
 mod house;
@@ -78,7 +79,10 @@ on_both_stores! {
         settling_ends_no_claim_but_bounds_its_lease,
         settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed;
     people:
-        an_address_leads_to_who_consented_last,
+        an_address_leads_to_all_who_have_it_the_living_first,
+        only_ascii_letters_of_an_address_are_folded,
+        a_person_is_updated_unless_a_consent_came_between,
+        a_grant_that_does_as_much_stays_when_another_is_imported,
         the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor,
         the_list_is_narrowed_by_state_and_by_person,
         whom_the_store_forgets_is_gone,

@@ -8,6 +8,8 @@ use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Namesake;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
@@ -47,6 +49,14 @@ enum Step {
         claim: Index,
         outcome: Drawn,
     },
+    /// What Webex says of a person.
+    Told {
+        drawn: Drawn,
+        planned: i64,
+        next: i64,
+    },
+    /// A grant from elsewhere.
+    Import(Drawn),
     Revise {
         after: i64,
         limit: u32,
@@ -158,9 +168,36 @@ impl Model {
             |row: &&mut Row| row.claimed && row.fence == fence && row.grant.person.id == grant.person.id;
         let Some(row) = self.rows.iter_mut().find(open) else { return Committed::Superseded };
         let fence = Fence { version: fence.version + 1, ..fence };
-        *row = Row { grant: grant.clone(), fence, claimed: false };
+        let (person, person_check_at) = (row.grant.person.clone(), row.grant.person_check_at);
+        let grant = Grant { person, person_check_at, ..grant.clone() };
         self.latest = self.latest.max(Some(grant.last.at));
+        *row = Row { grant, fence, claimed: false };
         Committed::Kept
+    }
+
+    fn import(&mut self, grant: &Grant) -> Saved {
+        let kept = self.rows.iter().find(|row| row.grant.person.id == grant.person.id);
+        let lives =
+            |row: &Row| row.grant.standing == Standing::Alive && row.grant.tokens.expires_at > grant.last.at;
+        // In this story scopes are one letter or none.
+        let wide = |row: &Row| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
+        if kept.is_some_and(|row| lives(row) && wide(row)) { Saved::Kept } else { self.consent(grant) }
+    }
+
+    fn update(&mut self, told: &Person, planned: UnixTime, next: UnixTime) -> bool {
+        let open = |row: &&mut Row| row.grant.person.id == told.id && row.grant.person_check_at == planned;
+        let row = self.rows.iter_mut().find(open);
+        row.map(|row| (row.grant.person, row.grant.person_check_at) = (told.clone(), next)).is_some()
+    }
+
+    fn namesakes(&self, email: &Email) -> Vec<Namesake> {
+        let theirs = self.rows.iter().filter(|row| row.grant.person.email.as_ref() == Some(email));
+        let namesake = |row: &Row| Namesake {
+            id: row.grant.person.id.clone(),
+            is_alive: row.grant.standing == Standing::Alive,
+        };
+        let (living, needy): (Vec<_>, Vec<_>) = theirs.map(namesake).partition(|one| one.is_alive);
+        [living, needy].concat()
     }
 
     fn revise(&mut self, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
@@ -204,7 +241,16 @@ fn step() -> impl Strategy<Value = Step> {
     let commit = (any::<Index>(), drawn()).prop_map(|(claim, outcome)| Step::Commit { claim, outcome });
     let revise = (0..6_i64, 0..4_u32, 0..9_u32, any::<bool>())
         .prop_map(|(after, limit, failures, odd_only)| Step::Revise { after, limit, failures, odd_only });
-    prop_oneof![3 => drawn().prop_map(Step::Consent), 4 => claim, 4 => commit, 1 => revise]
+    let told = (drawn(), 0..3_i64, 0..3_i64);
+    let told = told.prop_map(|(drawn, planned, next)| Step::Told { drawn, planned, next });
+    prop_oneof![
+        3 => drawn().prop_map(Step::Consent),
+        1 => drawn().prop_map(Step::Import),
+        4 => claim,
+        4 => commit,
+        2 => told,
+        1 => revise,
+    ]
 }
 
 impl Drawn {
@@ -222,6 +268,8 @@ impl Drawn {
         let (email, name) = CALLED[self.name.index(CALLED.len())];
         grant.person.email = Email::parse(email).ok();
         grant.person.display_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        grant.tokens.scope = ["a", "b"].get(self.name.index(3)).map(|scope| (*scope).to_owned());
+        grant.person_check_at = at(i64::from(self.failures % 3));
         if self.needy {
             grant.standing = Standing::ConsentNeeded;
         }
@@ -264,6 +312,21 @@ async fn tell(steps: Vec<Step>) {
                 }
             }
             Step::Commit { .. } => {}
+            Step::Import(drawn) => {
+                let grant = drawn.grant(number);
+                let expected = model.import(&grant);
+                for store in stores {
+                    assert_eq!(store.save_import(grant.clone()).await, Ok(expected));
+                }
+            }
+            Step::Told { drawn, planned, next } => {
+                let told = drawn.grant(number).person;
+                let (planned, next) = (at(planned), at(next));
+                let expected = model.update(&told, planned, next);
+                for store in stores {
+                    assert_eq!(store.update_person(told.clone(), planned, next).await, Ok(expected));
+                }
+            }
             Step::Revise { after, limit, failures, odd_only } => {
                 let expected = model.revise(after, limit, failures, odd_only);
                 for store in stores {
@@ -296,6 +359,9 @@ async fn compare(store: &dyn Store, model: &Model) {
         let expected = model.rows.iter().find(|row| row.grant.person.id.as_str() == name);
         let kept = store.find(person(name)).await.unwrap();
         assert_eq!(kept.as_ref(), expected.map(|row| &row.grant), "{name}");
+    }
+    for email in CALLED.iter().filter_map(|(email, _)| Email::parse(email).ok()) {
+        assert_eq!(store.resolve(email.clone()).await, Ok(model.namesakes(&email)), "{email}");
     }
     let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
     assert_eq!(store.next_wake(EVER).await, Ok(wake));

@@ -6,7 +6,10 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::grant::State;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::MOST_NAMESAKES;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::search::Search;
 use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Order;
@@ -37,18 +40,86 @@ fn reached_at(name: &str, email: &str, obtained: i64) -> Grant {
     grant
 }
 
-pub(super) async fn an_address_leads_to_who_consented_last(store: Arc<dyn Store>) {
-    let shared = Email::parse("Shared@Example.com").unwrap();
-    assert_eq!(store.resolve(shared.clone()).await, Ok(None));
-    let early = reached_at("ada", "shared@example.com", 5);
+async fn namesakes(store: &dyn Store, email: &str) -> Vec<(String, bool)> {
+    let found = store.resolve(Email::parse(email).unwrap()).await.unwrap();
+    found.into_iter().map(|one| (one.id.to_string(), one.is_alive)).collect()
+}
+
+pub(super) async fn an_address_leads_to_all_who_have_it_the_living_first(store: Arc<dyn Store>) {
+    let shared = "Shared@Example.com";
+    assert_eq!(namesakes(&*store, shared).await, []);
     let other = reached_at("eve", "eve@example.com", 9);
-    keep(&*store, [early, other, grant("joe"), reached_at("kim", "shared@example.com", 3)]).await;
-    assert_eq!(store.resolve(shared.clone()).await, Ok(Some(person("ada"))));
-    keep(&*store, [reached_at("kim", "shared@example.com", 6)]).await;
-    assert_eq!(store.resolve(shared.clone()).await, Ok(Some(person("kim"))));
+    let mut dead = reached_at("ada", "shared@example.com", 5);
+    dead.standing = Standing::ConsentNeeded;
+    let late = reached_at("kim", "shared@example.com", 3);
+    keep(&*store, [dead, other, grant("joe"), late, reached_at("zoe", "SHARED@example.com", 2)]).await;
+    let [ada, kim, zoe] =
+        [("ada", false), ("kim", true), ("zoe", true)].map(|(id, lives)| (id.to_owned(), lives));
+    assert_eq!(namesakes(&*store, shared).await, [kim.clone(), zoe.clone(), ada.clone()]);
     store.forget(person("kim")).await.unwrap();
-    assert_eq!(store.resolve(shared).await, Ok(Some(person("ada"))));
-    assert_eq!(store.resolve(Email::parse("%@example.com").unwrap()).await, Ok(None));
+    assert_eq!(namesakes(&*store, shared).await, [zoe, ada]);
+    assert_eq!(namesakes(&*store, "%@example.com").await, []);
+    let crowd = (0..20).map(|n| reached_at(&format!("p{n}"), "crowd@example.com", n));
+    keep(&*store, crowd).await;
+    let named = namesakes(&*store, "crowd@example.com").await;
+    assert_eq!((named.len(), named[9].0.as_str()), (MOST_NAMESAKES, "p9"));
+}
+
+pub(super) async fn only_ascii_letters_of_an_address_are_folded(store: Arc<dyn Store>) {
+    keep(
+        &*store,
+        [reached_at("ada", "Kate@example.com", 1), reached_at("eve", "\u{212a}ate@example.com", 2)],
+    )
+    .await;
+    assert_eq!(namesakes(&*store, "KATE@example.com").await, [("ada".to_owned(), true)]);
+    assert_eq!(namesakes(&*store, "\u{212a}ATE@example.com").await, [("eve".to_owned(), true)]);
+}
+
+pub(super) async fn a_person_is_updated_unless_a_consent_came_between(store: Arc<dyn Store>) {
+    let (before, planned) = (reached_at("ada", "old@example.com", 5), at(5000));
+    keep(&*store, [before.clone()]).await;
+    let claim = claim_one(&*store, 0).await;
+    let told = |email: &str| {
+        let (email, name) = (Email::parse(email).ok(), Some("Ada New".to_owned()));
+        Person { email, display_name: name, ..before.person.clone() }
+    };
+    assert_eq!(store.update_person(told("new@example.com"), planned, at(9000)).await, Ok(true));
+    assert_eq!(store.update_person(told("late@example.com"), planned, at(9500)).await, Ok(false));
+    assert_eq!(namesakes(&*store, "new@example.com").await.len(), 1);
+    assert_eq!(namesakes(&*store, "old@example.com").await, []);
+    let found = |text: &str| Page::first(Pick::Found(Search::parse(text).unwrap().unwrap()), 9, at(0));
+    assert_eq!(names(&*store, found("ada new")).await, ["ada"]);
+    assert_eq!(names(&*store, found("old@")).await, [""; 0]);
+    // The claim goes on, and its commit brings no older person back.
+    let outcome = renewed(&claim.grant, 1);
+    assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
+    let expected = Grant { person: told("new@example.com"), person_check_at: at(9000), ..outcome };
+    assert_eq!(store.find(person("ada")).await, Ok(Some(expected)));
+    assert_eq!(store.update_person(Person::known_by(person("eve")), planned, at(1)).await, Ok(false));
+}
+
+pub(super) async fn a_grant_that_does_as_much_stays_when_another_is_imported(store: Arc<dyn Store>) {
+    let scoped = |scope: Option<&str>| {
+        let mut grant = grant("ada");
+        grant.tokens.scope = scope.map(str::to_owned);
+        grant
+    };
+    let imported = |scope| Grant { obtained_at: at(10), person_check_at: at(7), ..scoped(scope) };
+    assert_eq!(store.save_import(scoped(Some("a b"))).await, Ok(Saved::New));
+    for narrower in [Some("b"), Some("b  a"), Some(""), None] {
+        assert_eq!(store.save_import(imported(narrower)).await, Ok(Saved::Kept), "{narrower:?}");
+        assert_eq!(store.find(person("ada")).await, Ok(Some(scoped(Some("a b")))));
+    }
+    assert_eq!(store.save_import(imported(Some("a c"))).await, Ok(Saved::Replaced));
+    let needy = Grant { standing: Standing::ConsentNeeded, ..scoped(Some("a b")) };
+    let mut dead = scoped(Some("a b"));
+    dead.tokens.expires_at = at(-1000);
+    for useless in [needy, dead] {
+        store.forget(person("ada")).await.unwrap();
+        keep(&*store, [useless]).await;
+        assert_eq!(store.save_import(imported(Some("b"))).await, Ok(Saved::Replaced));
+    }
+    assert_eq!(store.find(person("ada")).await, Ok(Some(imported(Some("b")))));
 }
 
 pub(super) async fn the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor(store: Arc<dyn Store>) {

@@ -10,12 +10,16 @@ use std::task::Waker;
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::search::Search;
+use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Census;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::KeyStore;
 use webex_tokend::store::Note;
+use webex_tokend::store::Page;
+use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
@@ -131,6 +135,29 @@ async fn each_integration_has_the_latest_moment_of_its_own() {
     assert_eq!(home.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
 }
 
+/// As a store of a version has it that did not note when Webex was asked about the person.
+fn asked_about_soon(grant: Grant) -> Grant {
+    Grant { person_check_at: UnixTime(0), ..grant }
+}
+
+#[tokio::test]
+async fn a_store_of_the_fifth_version_finds_by_the_case_of_ascii_only() {
+    let home = Home::new();
+    let mut kelvin = grant("kelvin");
+    kelvin.person.display_name = Some("\u{212a}ate".to_owned());
+    keep(&home.open(), [kelvin.clone()]).await;
+    let fifth = "ALTER TABLE grants DROP COLUMN person_check_at; UPDATE texts SET text = 'kate'; \
+         PRAGMA user_version = 5;";
+    home.shell().execute_batch(fifth).unwrap();
+    let store = home.open();
+    let found = async |text: &str| {
+        let search = Search::parse(text).unwrap().unwrap();
+        store.list(Page::first(Pick::Found(search), 9, at(0))).await.unwrap()
+    };
+    assert_eq!(found("kate").await, []);
+    assert_eq!(found("\u{212a}ate").await[0].1, asked_about_soon(kelvin));
+}
+
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     let home = Home::new();
@@ -142,13 +169,15 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
          DROP INDEX grants_kind; DROP INDEX grants_expires; DROP INDEX grants_address; \
          ALTER TABLE grants DROP COLUMN kind; ALTER TABLE grants DROP COLUMN address; \
          ALTER TABLE grants DROP COLUMN ends_on; DROP TABLE keys; \
-         ALTER TABLE grants DROP COLUMN refused_since; PRAGMA user_version = 1;";
+         ALTER TABLE grants DROP COLUMN refused_since; ALTER TABLE grants DROP COLUMN person_check_at; \
+         PRAGMA user_version = 1;";
     home.set_back(first);
+    let [ada, full] = [grant("ada"), full].map(asked_about_soon);
     for _ in 0..2 {
         let store = home.open();
-        assert_eq!(found(&store, "ada").await, grant("ada"));
+        assert_eq!(found(&store, "ada").await, ada);
         assert_eq!(store.keys().await, Ok(Vec::new()));
-        crate::store::lists::compare(&store, &[(1, &grant("ada")), (2, &full)], at(0)).await;
+        crate::store::lists::compare(&store, &[(1, &ada), (2, &full)], at(0)).await;
     }
 }
 
@@ -171,14 +200,16 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
     let back = format!(
         "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
          DROP TRIGGER grants_end_moved; CREATE TRIGGER{third} \
-         ALTER TABLE grants DROP COLUMN refused_since; ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 3;"
+         ALTER TABLE grants DROP COLUMN refused_since; ALTER TABLE grants DROP COLUMN person_check_at; \
+         ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 3;"
     );
     home.set_back(&back);
+    let [ada, full] = [grant("ada"), full].map(asked_about_soon);
     assert_ne!(triggers(), now);
     let store = home.open();
     assert_eq!(triggers(), now);
     keep(&store, [grant("eve")]).await;
-    let all = [(1, &grant("ada")), (2, &full), (3, &grant("eve"))];
+    let all = [(1, &ada), (2, &full), (3, &grant("eve"))];
     crate::store::lists::compare(&store, &all, at(0)).await;
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use webex_tokend::domain::breaker::Waiting;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Namesake;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
@@ -38,6 +40,7 @@ pub(crate) enum Verb {
     GiveBack,
     Find,
     Resolve,
+    UpdatePerson,
     List,
     Forget,
     NextWake,
@@ -79,6 +82,11 @@ impl<B: Between> Store for Behind<B> {
             .verb(Verb::SaveConsent, Some(&grant.person.id.clone()), move || self.store.save_consent(grant))
     }
 
+    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+        self.between
+            .verb(Verb::SaveConsent, Some(&grant.person.id.clone()), move || self.store.save_import(grant))
+    }
+
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
         self.between.verb(Verb::ClaimDue, None, move || self.store.claim_due(ask))
     }
@@ -101,8 +109,14 @@ impl<B: Between> Store for Behind<B> {
         self.between.verb(Verb::Find, Some(&person.clone()), move || self.store.find(person))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
         self.between.verb(Verb::Resolve, None, move || self.store.resolve(email))
+    }
+
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+        let id = person.id.clone();
+        self.between
+            .verb(Verb::UpdatePerson, Some(&id), move || self.store.update_person(person, planned, next))
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {

@@ -64,6 +64,7 @@ pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
         last: Attempt { at: renewed_at, outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
         next: Next::at(renewed_at + HOUR * 25),
+        person_check_at: renewed_at + HOUR * 24 * 7,
     };
     if n % 100 == 3 {
         grant.next = Next::at(now - HOUR);

@@ -1,7 +1,10 @@
 //! What a consent gave, its dates, and what a verdict makes of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::domain::person::CHECK_AFTER_REFUSAL;
+use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::schedule::Dates;
 use crate::domain::schedule::Next;
@@ -107,6 +110,8 @@ pub struct Grant {
     pub failures: u32,
     /// When the loop has to do with it again.
     pub next: Next,
+    /// When Webex is asked again for the person's address and name. As with the person, no refresh changes it.
+    pub person_check_at: UnixTime,
 }
 
 impl Tokens {
@@ -160,6 +165,7 @@ impl Grant {
             last: Attempt { at: now, outcome: Outcome::Renewed, detail: String::new() },
             failures: 0,
             next: Next::NEVER,
+            person_check_at: sent_at + CHECK_EVERY,
         };
         grant.next = policy.after_answer(&grant.dates(), now);
         grant
@@ -211,6 +217,25 @@ impl Grant {
     #[must_use]
     pub fn life_left(&self, now: UnixTime) -> Duration {
         self.tokens.expires_at.until(now)
+    }
+
+    /// Whether Webex is to be asked again for the person's address and name. A time further ahead than any that is ever
+    /// planned is a wrong clock's.
+    #[must_use]
+    pub fn person_is_due(&self, now: UnixTime) -> bool {
+        self.person_check_at <= now || self.person_check_at > now + CHECK_AFTER_REFUSAL
+    }
+
+    /// Whether this grant does all that `other` could do in its place: its token lives, Webex renews it, and it has every
+    /// scope of the other. Scopes that Webex has not told are none.
+    #[must_use]
+    pub fn covers(&self, other: &Self, now: UnixTime) -> bool {
+        let scopes = |grant: &Self| -> BTreeSet<String> {
+            let scopes = grant.tokens.scope.as_deref().unwrap_or_default();
+            scopes.split_whitespace().map(str::to_owned).collect()
+        };
+        let lives = self.standing == Standing::Alive && !self.life_left(now).is_zero();
+        lives && scopes(self).is_superset(&scopes(other))
     }
 
     /// What this grant becomes by `verdict` on a refresh sent at `sent_at` and judged at `now`. A failure changes no

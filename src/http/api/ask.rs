@@ -12,12 +12,14 @@ use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use crate::domain::person::PersonId;
+use crate::domain::person::Resolved;
 use crate::domain::person::Who;
 use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::http::bookmark;
 use crate::http::refusal::Refusal;
 use crate::tokens::Bookmark;
+use crate::tokens::StoreError;
 
 /// What is asked, and by whom.
 pub(super) struct Ask {
@@ -87,14 +89,29 @@ impl Ask {
 
     /// The person that the path names, whether kept or not. A key that is limited to others learns nothing.
     pub(super) async fn person(&self, api: &Api) -> Result<PersonId, Refusal> {
-        let who =
-            Who::parse(&self.named).map_err(|why| Refusal::BadRequest(format!("The person: {why}.")))?;
-        let found = api.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
-        match self.caller.among() {
-            Some(among) => found
-                .filter(|id| among.contains(id))
-                .ok_or_else(|| Refusal::Forbidden("The key is limited to other persons.".to_owned())),
-            None => found.ok_or(Refusal::UnknownPerson),
+        self.permitted(api.0.view.resolve(&self.who()?).await)
+    }
+
+    /// The same for what cannot be taken back: an address that several grants share names none of them, even if only one
+    /// of them is alive.
+    pub(super) async fn only_person(&self, api: &Api) -> Result<PersonId, Refusal> {
+        self.permitted(api.0.view.resolve_strictly(&self.who()?).await)
+    }
+
+    fn who(&self) -> Result<Who, Refusal> {
+        Who::parse(&self.named).map_err(|why| Refusal::BadRequest(format!("The person: {why}.")))
+    }
+
+    fn permitted(&self, resolved: Result<Resolved, StoreError>) -> Result<PersonId, Refusal> {
+        let among = self.caller.among();
+        let may = |id: &PersonId| among.is_none_or(|among| among.contains(id));
+        match resolved.map_err(|why| Refusal::store(&why))? {
+            Resolved::One(id) if may(&id) => Ok(id),
+            Resolved::Ambiguous(persons) if persons.iter().any(may) => {
+                Err(Refusal::AmbiguousPerson(persons.into_iter().filter(may).collect()))
+            }
+            Resolved::Unknown if among.is_none() => Err(Refusal::UnknownPerson),
+            _ => Err(Refusal::Forbidden("The key is limited to other persons.".to_owned())),
         }
     }
 }

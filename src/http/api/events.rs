@@ -196,7 +196,7 @@ impl Reader {
             Change::Person(person) if self.holder.sees(&person) => person,
             Change::Person(_) => return Ok(None),
         };
-        match self.api.0.view.look(&person).await {
+        match self.api.0.view.show(&person).await {
             Ok(Some(grant)) => Ok(Some(event("person", &self.api.shown(&grant)))),
             Ok(None) => Ok(Some(event("forgotten", &api_types::Forgotten { person_id: person.to_string() }))),
             Err(why) => {

@@ -93,7 +93,7 @@ impl Api {
 
     /// Somebody may have forgotten the person since.
     async fn shown_if_kept(&self, person: &PersonId) -> Result<Option<api_types::Person>, Refusal> {
-        let found = self.0.view.look(person).await.map_err(|why| Refusal::store(&why))?;
+        let found = self.0.view.show(person).await.map_err(|why| Refusal::store(&why))?;
         Ok(found.map(|grant| self.shown(&grant)))
     }
 }

@@ -9,6 +9,7 @@ use crate::api_types;
 use crate::domain::key::Rights;
 use crate::domain::key::id_of;
 use crate::domain::person::PersonId;
+use crate::domain::person::Resolved;
 use crate::domain::person::Who;
 use crate::http::api::Api;
 use crate::http::api::Ask;
@@ -84,8 +85,11 @@ impl Api {
         for text in persons {
             let who = Who::parse(text)
                 .map_err(|why| Refusal::BadRequest(format!("persons: {}: {why}.", shown(text))))?;
-            let id = self.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))?;
-            ids.push(id.ok_or(Refusal::UnknownPerson)?);
+            match self.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
+                Resolved::One(id) => ids.push(id),
+                Resolved::Unknown => return Err(Refusal::UnknownPerson),
+                Resolved::Ambiguous(persons) => return Err(Refusal::AmbiguousPerson(persons)),
+            }
         }
         Ok(Some(ids))
     }

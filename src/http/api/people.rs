@@ -67,7 +67,7 @@ pub(super) async fn one(api: &Api, ask: &Ask) -> Answered {
 pub(super) async fn forget(api: &Api, ask: &Ask) -> Answered {
     ask.query([])?;
     ask.no_body()?;
-    let (person, refresher) = (ask.person(api).await?, api.0.refresher.clone());
+    let (person, refresher) = (ask.only_person(api).await?, api.0.refresher.clone());
     let gone = api.finish("forget", async move { refresher.forget(&person).await }).await?;
     if gone.map_err(|why| Refusal::store(&why))? {
         Ok(respond::nothing())
@@ -140,7 +140,7 @@ impl Api {
     }
 
     pub(super) async fn grant(&self, person: &PersonId) -> Result<Arc<Grant>, Refusal> {
-        let found = self.0.view.look(person).await.map_err(|why| Refusal::store(&why))?;
+        let found = self.0.view.show(person).await.map_err(|why| Refusal::store(&why))?;
         found.ok_or(Refusal::UnknownPerson)
     }
 

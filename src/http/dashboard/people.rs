@@ -167,7 +167,7 @@ impl Dashboard {
     /// A search for a person's whole id finds that person.
     async fn by_id(&self, asked: &Query) -> Result<Option<(Bookmark, Grant)>, Refusal> {
         let Some(id) = PersonId::parse(&asked.typed).ok() else { return Ok(None) };
-        let found = self.api.parts().view.look(&id).await.map_err(|why| Refusal::store(&why))?;
+        let found = self.api.parts().view.show(&id).await.map_err(|why| Refusal::store(&why))?;
         let mark = Bookmark { key: Key::None, serial: 0 };
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
@@ -176,7 +176,7 @@ impl Dashboard {
     async fn said(&self, query: &str) -> Result<Option<Said>, Refusal> {
         let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
-        let found = self.api.parts().view.look(&id).await.map_err(|why| Refusal::store(&why))?;
+        let found = self.api.parts().view.show(&id).await.map_err(|why| Refusal::store(&why))?;
         let who = found.map_or_else(|| id.to_string(), |grant| grant.person.to_string());
         let (class, what) = match done.as_str() {
             "renewed" => ("good", "refreshed; Webex gave a new access token."),

@@ -121,7 +121,7 @@ impl Dashboard {
         let parts = self.api.parts();
         let id = parameter::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
-        let found = parts.view.look(&id).await.map_err(|why| Refusal::store(&why))?;
+        let found = parts.view.show(&id).await.map_err(|why| Refusal::store(&why))?;
         let row = |grant: &Arc<Grant>| Row::of(grant, &self.api, &parts.policy, parts.clock.now());
         Ok(found.map(|grant| (grant.clone(), row(&grant))))
     }

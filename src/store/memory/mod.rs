@@ -1,6 +1,7 @@
 //! A store that forgets at the end of the process: `TOKEND_STORE_URL=memory:`, and tests in virtual time.
 
 mod keys;
+mod persons;
 mod turns;
 
 use std::cmp::Reverse;
@@ -16,6 +17,8 @@ use crate::domain::grant::Standing;
 use crate::domain::grant::State;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
+use crate::domain::person::Namesake;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
@@ -193,13 +196,6 @@ impl Inner {
         true
     }
 
-    fn resolve(&self, email: &Email) -> Option<PersonId> {
-        let theirs = self.rows.values().filter(|row| row.grant.person.email.as_ref() == Some(email));
-        theirs
-            .max_by_key(|row| (row.grant.obtained_at, row.fence.serial))
-            .map(|row| row.grant.person.id.clone())
-    }
-
     fn list(&self, page: &Page) -> Vec<(Bookmark, Grant)> {
         let part = page.of(self.rows.values().map(|row| (row.fence.serial, &row.grant)));
         part.into_iter().map(|(mark, grant)| (mark, grant.clone())).collect()
@@ -254,8 +250,7 @@ impl Inner {
             return Committed::Superseded;
         }
         self.change(&id, |row| {
-            let person = row.grant.person.clone();
-            row.grant = Grant { person, ..grant };
+            row.grant = row.of_same_person(grant);
             row.fence.version += 1;
             row.claimed = false;
         });
@@ -283,11 +278,11 @@ impl Inner {
         part.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         for (_, id) in &part {
             let Some(row) = self.rows.get(id) else { continue };
-            let (mut revised, person) = (row.grant.clone(), row.grant.person.clone());
+            let mut revised = row.grant.clone();
             if revision(&mut revised) {
                 let lease = row.claimed.then_some(row.grant.next);
                 revised.next = lease.unwrap_or(revised.next);
-                self.change(id, |row| row.grant = Grant { person, ..revised });
+                self.change(id, |row| row.grant = row.of_same_person(revised));
             }
         }
         part.last().map(|(serial, _)| Cursor(*serial))
@@ -295,6 +290,11 @@ impl Inner {
 }
 
 impl Row {
+    /// `grant` with what only a consent or [`Store::update_person`] changes as it is here.
+    fn of_same_person(&self, grant: Grant) -> Grant {
+        Grant { person: self.grant.person.clone(), person_check_at: self.grant.person_check_at, ..grant }
+    }
+
     fn claim(&mut self, lease_end: UnixTime) -> Claim {
         self.fence.attempt += 1;
         self.claimed = true;
@@ -307,6 +307,10 @@ impl Row {
 impl Store for MemoryStore {
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
         self.answer(|inner| inner.save_consent(grant))
+    }
+
+    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+        self.answer(|inner| inner.save_import(grant))
     }
 
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
@@ -329,8 +333,12 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
+    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
         self.answer(|inner| inner.resolve(&email))
+    }
+
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+        self.answer(|inner| inner.update_person(person, planned, next))
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {

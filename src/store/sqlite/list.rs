@@ -122,10 +122,10 @@ pub(super) fn list(
     Ok(list)
 }
 
-/// `None` for one that does not open: it is the loop's to report, and must not hide the others.
+/// One that does not open is shown as [`rows::unopened`] says, and must not hide the others.
 fn listed(row: &Row<'_>, shelf: &Shelf, page: &Page) -> Result<Option<(Bookmark, Grant)>, StoreError> {
     let read = rows::read(row, shelf)?;
-    let Ok(grant) = read.grant else { return Ok(None) };
+    let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row)) else { return Ok(None) };
     let Some(key) = page.pick.key(&grant, page.now) else { return Ok(None) };
     // Who is found by two texts stands at the first.
     let elsewhere = matches!(&key, Key::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
@@ -144,7 +144,8 @@ fn these(db: &Connection, shelf: &Shelf, among: &[PersonId]) -> Result<Vec<(i64,
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let read = rows::read(row, shelf)?;
-        found.extend(read.grant.ok().map(|grant| (read.fence.serial, grant)));
+        let shown = read.grant.ok().or_else(|| rows::unopened(row));
+        found.extend(shown.map(|grant| (read.fence.serial, grant)));
     }
     Ok(found)
 }
@@ -155,6 +156,7 @@ mod tests {
     use crate::domain::search::Search;
     use crate::domain::time::UnixTime;
     use crate::store::sqlite::overview;
+    use crate::store::sqlite::persons;
 
     fn plan(db: &Connection, sql: &str) -> String {
         let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -222,6 +224,15 @@ mod tests {
                 hold(&db, (pick, index, equal, by), backwards);
             }
         }
+    }
+
+    #[test]
+    fn an_address_is_looked_up_in_an_index() {
+        let plan = plan(&tables(), persons::RESOLVE);
+        assert!(
+            plan.starts_with("SEARCH grants USING INDEX grants_address (integration=? AND address=?)"),
+            "{plan}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod meta;
 mod modes;
 mod open;
 mod overview;
+mod persons;
 mod place;
 mod queries;
 mod rows;
@@ -38,6 +39,8 @@ use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyRecord;
 use crate::domain::person::Email;
+use crate::domain::person::Namesake;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
@@ -215,6 +218,10 @@ impl Store for SqliteStore {
         self.write(move |db, shelf| queries::save_consent(db, shelf, &grant))
     }
 
+    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+        self.write(move |db, shelf| persons::save_import(db, shelf, &grant))
+    }
+
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
         self.write(move |db, shelf| queries::claim_due(db, shelf, &ask))
     }
@@ -235,8 +242,12 @@ impl Store for SqliteStore {
         self.read(move |db, shelf| queries::find(db, shelf, &person))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Option<PersonId>> {
-        self.read(move |db, shelf| queries::resolve(db, shelf, &email))
+    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
+        self.read(move |db, shelf| persons::resolve(db, shelf, &email))
+    }
+
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+        self.write(move |db, shelf| persons::update(db, shelf, (&person, planned), next))
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
@@ -244,7 +255,7 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
-        self.write_generation(move |db, shelf| queries::forget(db, shelf, &person), |gone| *gone)
+        self.write_generation(move |db, shelf| persons::forget(db, shelf, &person), |gone| *gone)
     }
 
     fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {

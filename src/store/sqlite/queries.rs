@@ -11,7 +11,6 @@ use rusqlite::params;
 
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
-use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Dates;
 use crate::domain::schedule::Next;
@@ -36,12 +35,13 @@ use crate::store::sqlite::rows::Read;
 use crate::store::sqlite::texts;
 
 /// A record that does not open is looked at again after this; it may be restored by then, and must not be in the way.
+/// Until then lists and numbers count it among those that need a consent, since nothing else helps.
 const UNREADABLE_STEP: Duration = Duration::from_secs(86_400);
 
 /// The person's own columns, and the MAC over them. They change rarely, and the indexes over them cost something with
 /// every write.
-const SET_PERSON: &str =
-    "email = :email, display_name = :display_name, org_id = :org_id, person_mac = :person_mac, ";
+pub(super) const SET_PERSON: &str = "email = :email, display_name = :display_name, org_id = :org_id, \
+     person_mac = :person_mac, person_check_at = :person_check_at";
 
 const SET: &str = "access_token = :access_token, \
      refresh_token = :refresh_token, token_type = :token_type, scope = :scope, obtained_at = :obtained_at, \
@@ -54,7 +54,7 @@ const SET: &str = "access_token = :access_token, \
 /// statement changes, so as to be able to take back half of it. Here whole pieces are taken back (`threads`).
 static REPLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "UPDATE OR FAIL grants SET {SET_PERSON}{SET}, claim_owner = NULL, version = version + 1 \
+        "UPDATE OR FAIL grants SET {SET_PERSON}, {SET}, claim_owner = NULL, version = version + 1 \
          WHERE serial = :serial AND NOT (obtained_at > :obtained_at AND obtained_at <= :last_at)"
     )
 });
@@ -90,10 +90,11 @@ pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Res
     }
     let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, person_mac, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-         standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, version, attempt) \
+         standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, person_check_at, version, \
+         attempt) \
          VALUES (:integration, :person_id, :email, :display_name, :org_id, :person_mac, :access_token, :refresh_token, \
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
-         :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, 1, 0)";
+         :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
     texts::follow(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
@@ -177,7 +178,8 @@ fn claim(db: &Connection, shelf: &Shelf, fence: Fence, lease: &Lease) -> Result<
 }
 
 fn put_off(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreError> {
-    let sql = "UPDATE grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2 WHERE serial = ?1";
+    let sql = "UPDATE OR FAIL grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2, standing = 'consent_needed' \
+         WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
     Ok(())
 }
@@ -255,33 +257,10 @@ pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<
     one(db, shelf, person)?.map(|read| read.grant).transpose()
 }
 
-fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>, StoreError> {
+pub(super) fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>, StoreError> {
     let mut query = db.prepare_cached(&ONE)?;
     let mut rows = query.query(params![shelf.integration, person.as_str()])?;
     rows.next()?.map(|row| rows::read(row, shelf)).transpose()
-}
-
-const RESOLVE: &str = "SELECT serial, person_id, email, display_name, org_id, person_mac FROM grants \
-     WHERE integration = ?1 AND address = ?2 ORDER BY obtained_at DESC, serial DESC";
-
-pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Option<PersonId>, StoreError> {
-    let mut query = db.prepare_cached(RESOLVE)?;
-    let mut rows = query.query(params![shelf.integration, email.as_str()])?;
-    let mut refused = None;
-    while let Some(row) = rows.next()? {
-        // An index leads to what stands in a row, whoever wrote it: the row must prove that the address is its person's.
-        match rows::owner(row, shelf)? {
-            Ok(person) => return Ok(Some(person)),
-            Err(why) => refused = refused.or(Some(why)),
-        }
-    }
-    refused.map_or(Ok(None), Err)
-}
-
-pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
-    let Some(known) = texts::known(db, shelf, person)? else { return Ok(false) };
-    texts::follow(db, known.serial, Some(&known.person), None)?;
-    Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }
 
 const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1 AND wake_at > ?2";

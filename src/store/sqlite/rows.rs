@@ -25,7 +25,8 @@ use crate::store::sqlite::macs;
 /// Every column that [`read`] looks at; what it reads from begins with them.
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-     standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner, person_mac";
+     standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner, person_mac, \
+     person_check_at";
 
 /// The number of a column of [`COLUMNS`]. To be found while compiling: to look for a name costs more than to read.
 const fn at(column: &str) -> usize {
@@ -159,6 +160,45 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
         },
         failures: row.get(const { at("failures") })?,
         next: Next { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
+        person_check_at: time(const { at("person_check_at") })?,
+    })
+}
+
+/// What a row that does not open is shown as: in need of a consent, without tokens. What cannot be read is left out.
+/// `None` where not even the person's name can be read.
+pub(super) fn unopened(row: &Row<'_>) -> Option<Grant> {
+    let text = |column: usize| row.get::<_, Option<String>>(column).ok().flatten();
+    let time = |column: usize| UnixTime(row.get(column).unwrap_or(0));
+    let id = text(const { at("person_id") }).and_then(|id| PersonId::parse(&id).ok())?;
+    let none = || Secret::new(String::new());
+    Some(Grant {
+        person: Person {
+            id,
+            email: text(const { at("email") }).and_then(|text| Email::parse(&text).ok()),
+            display_name: text(const { at("display_name") }),
+            org_id: text(const { at("org_id") }),
+        },
+        tokens: Tokens {
+            access_token: none(),
+            refresh_token: none(),
+            token_type: text(const { at("token_type") }).unwrap_or_default(),
+            scope: text(const { at("scope") }),
+            expires_at: time(const { at("expires_at") }),
+            refresh_token_expires_at: None,
+        },
+        obtained_at: time(const { at("obtained_at") }),
+        renewed_at: time(const { at("renewed_at") }),
+        answered_at: time(const { at("answered_at") }),
+        standing: Standing::ConsentNeeded,
+        refused_since: None,
+        last: Attempt {
+            at: time(const { at("last_at") }),
+            outcome: Outcome::ConsentNeeded,
+            detail: "the stored record does not open: it was changed, or sealed by another key".to_owned(),
+        },
+        failures: row.get(const { at("failures") }).unwrap_or(0),
+        next: Next { due_at: time(const { at("due_at") }), wake_at: time(const { at("wake_at") }) },
+        person_check_at: time(const { at("person_check_at") }),
     })
 }
 
@@ -203,6 +243,7 @@ pub(super) fn write(
         ":failures": grant.failures,
         ":due_at": grant.next.due_at.0,
         ":wake_at": grant.next.wake_at.0,
+        ":person_check_at": grant.person_check_at.0,
     };
     let mut change = db.prepare_cached(sql)?;
     for (name, value) in columns.iter().chain(extra) {

@@ -73,3 +73,15 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
     assert_eq!(claim(&store).await.as_deref(), Some("kim"));
     assert_eq!(claim(&store).await, None);
 }
+
+#[tokio::test]
+async fn what_is_kept_is_on_the_disk_before_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = SqliteStore::open(&dir.path().join("db"), &dir.path().join("key"), "id", NOW);
+    let (store, _) = opened.unwrap();
+    let read = |db: &Connection, name: &str| db.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+    let number = |db: &Connection, name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let settings = store.write(move |db, _| Ok((read(db, "journal_mode")?, number(db, "synchronous")?)));
+    // 2 is FULL: SQLite waits for the disk with every commit. With NORMAL, in this mode, it does not.
+    assert_eq!(settings.await, Ok(("wal".to_owned(), 2)));
+}

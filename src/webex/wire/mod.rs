@@ -113,10 +113,11 @@ fn some_span(json: &Value, name: &str) -> Option<Duration> {
 pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
-        why,
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
         dead: raw.status == 401,
+        forbidden: raw.status == 403,
+        ..Unknown::because(why)
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
@@ -169,10 +170,9 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
-        why,
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
-        dead: false,
+        ..Unknown::because(why)
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());

@@ -1,0 +1,36 @@
+//! Which persons an address may mean, what Webex says of them, and grants that are taken over.
+
+use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
+use crate::domain::person::Email;
+use crate::domain::person::MOST_NAMESAKES;
+use crate::domain::person::Namesake;
+use crate::domain::person::Person;
+use crate::domain::time::UnixTime;
+use crate::store::Saved;
+use crate::store::memory::Inner;
+use crate::store::memory::Row;
+
+impl Inner {
+    pub(super) fn save_import(&mut self, grant: Grant) -> Saved {
+        let kept = self.rows.get(&grant.person.id);
+        if kept.is_some_and(|row| row.grant.covers(&grant, grant.last.at)) {
+            return Saved::Kept;
+        }
+        self.save_consent(grant)
+    }
+
+    pub(super) fn resolve(&self, email: &Email) -> Vec<Namesake> {
+        let theirs = self.rows.values().filter(|row| row.grant.person.email.as_ref() == Some(email));
+        let is_alive = |row: &Row| row.grant.standing == Standing::Alive;
+        let mut rows: Vec<&Row> = theirs.collect();
+        rows.sort_by_key(|row| (!is_alive(row), row.fence.serial));
+        let namesake = |row: &Row| Namesake { id: row.grant.person.id.clone(), is_alive: is_alive(row) };
+        rows.into_iter().take(MOST_NAMESAKES).map(namesake).collect()
+    }
+
+    pub(super) fn update_person(&mut self, person: Person, planned: UnixTime, next: UnixTime) -> bool {
+        let row = self.rows.get_mut(&person.id).filter(|row| row.grant.person_check_at == planned);
+        row.map(|row| (row.grant.person, row.grant.person_check_at) = (person, next)).is_some()
+    }
+}

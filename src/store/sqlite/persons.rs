@@ -1,0 +1,79 @@
+//! Persons in SQL: whom an address means, what Webex says of them, and their removal. Each verb runs inside a transaction of
+//! the writer, or on a reader.
+
+use std::sync::LazyLock;
+
+use rusqlite::Connection;
+use rusqlite::named_params;
+use rusqlite::params;
+
+use crate::domain::grant::Grant;
+use crate::domain::person::Email;
+use crate::domain::person::MOST_NAMESAKES;
+use crate::domain::person::Namesake;
+use crate::domain::person::Person;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::Saved;
+use crate::store::StoreError;
+use crate::store::sqlite::Shelf;
+use crate::store::sqlite::queries;
+use crate::store::sqlite::queries::SET_PERSON;
+use crate::store::sqlite::rows;
+use crate::store::sqlite::texts;
+
+pub(super) const RESOLVE: &str = "SELECT serial, person_id, email, display_name, org_id, person_mac, kind <> 2 \
+     FROM grants INDEXED BY grants_address WHERE integration = ?1 AND address = ?2 ORDER BY kind = 2, serial LIMIT ?3";
+
+static UPDATE: LazyLock<String> =
+    LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET_PERSON} WHERE serial = :serial"));
+
+/// A grant that does not open covers nothing.
+pub(super) fn save_import(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
+    let kept = queries::one(db, shelf, &grant.person.id)?;
+    if kept.and_then(|read| read.grant.ok()).is_some_and(|kept| kept.covers(grant, grant.last.at)) {
+        return Ok(Saved::Kept);
+    }
+    queries::save_consent(db, shelf, grant)
+}
+
+pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Vec<Namesake>, StoreError> {
+    let most = i64::try_from(MOST_NAMESAKES).unwrap_or(i64::MAX);
+    let mut query = db.prepare_cached(RESOLVE)?;
+    let mut rows = query.query(params![shelf.integration, email.as_str(), most])?;
+    let (mut found, mut refused) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        // An index leads to what stands in a row, whatever program wrote it: the row must prove that the address is its person's.
+        match rows::owner(row, shelf)? {
+            Ok(id) => found.push(Namesake { id, is_alive: row.get(6)? }),
+            Err(why) => refused = refused.or(Some(why)),
+        }
+    }
+    match refused {
+        Some(why) if found.is_empty() => Err(why),
+        _ => Ok(found),
+    }
+}
+
+pub(super) fn update(
+    db: &Connection,
+    shelf: &Shelf,
+    (person, planned): (&Person, UnixTime),
+    next: UnixTime,
+) -> Result<bool, StoreError> {
+    let Some(found) = queries::one(db, shelf, &person.id)? else { return Ok(false) };
+    let kept = found.grant?;
+    if kept.person_check_at != planned {
+        return Ok(false);
+    }
+    texts::follow(db, found.fence.serial, Some(&kept.person), Some(person))?;
+    let grant = Grant { person: person.clone(), person_check_at: next, ..kept };
+    rows::write(db, &UPDATE, shelf, &grant, named_params! { ":serial": found.fence.serial })?;
+    Ok(true)
+}
+
+pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
+    let Some(known) = texts::known(db, shelf, person)? else { return Ok(false) };
+    texts::follow(db, known.serial, Some(&known.person), None)?;
+    Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
+}
