@@ -308,6 +308,9 @@ pub struct ImportAsked {
     /// Only to tell what kind of token it is when there is no refresh token.
     #[serde(default)]
     pub access_token: Option<String>,
+    /// Takes the place of what is there, even if that is alive and has every scope of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 impl std::fmt::Debug for ImportAsked {
@@ -319,7 +322,7 @@ impl std::fmt::Debug for ImportAsked {
 /// What became of a grant to take over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// `new`, `replaced`, `older` (a newer one stays),
+    /// `new`, `replaced`, `kept` (what is there is alive, has every scope of it, and stays), `older` (a newer one stays),
     /// `refused` (it cannot be kept alive) or `failed` (it may be tried again).
     pub outcome: String,
     /// Why, where there is something to say.

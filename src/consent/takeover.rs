@@ -1,7 +1,7 @@
 //! Taking over grants that another program kept: refreshed once, to learn whose they are and how long they live.
 //!
-//! A grant that Webex has just renewed is as good as a new consent, so it is kept as one: the newest wins, and the same
-//! grant taken over twice replaces itself.
+//! What is there stays if it does all that the grant taken over could do; else a grant that Webex has just renewed is as
+//! good as a new consent, and takes its place.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -32,6 +32,8 @@ pub struct Offered {
     pub refresh_token: Option<Secret>,
     /// Beside a refresh token: asked about before the refresh. Alone: only to say why it cannot be kept.
     pub access_token: Option<Secret>,
+    /// Whether it takes the place of what is there in any case.
+    pub replace: bool,
 }
 
 /// A grant that was taken over.
@@ -44,7 +46,8 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What became of it, in a word: `new`, `replaced` (it took an older one's place) or `older` (a newer one stays).
+    /// What became of it, in a word: `new`, `replaced` (it took an older one's place), `kept` (what is there does all that
+    /// it could do, and stays) or `older` (a newer one stays).
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self.saved {
@@ -55,10 +58,17 @@ impl Taken {
         }
     }
 
-    /// Whether it gave way to a newer one, which stays.
+    /// Why it gave way to what is there, if it did.
     #[must_use]
-    pub fn gave_way(&self) -> bool {
-        self.saved == Saved::Older
+    pub fn gave_way(&self) -> Option<&'static str> {
+        match self.saved {
+            Saved::New | Saved::Replaced => None,
+            Saved::Older => Some("a newer grant of this person stays"),
+            Saved::Kept => Some(
+                "the grant that is there is alive and has every scope of this one; to put this one in its place, import it \
+                 with --replace (API: \"replace\": true)",
+            ),
+        }
     }
 }
 
@@ -79,16 +89,22 @@ impl Consents {
     /// # Errors
     /// [`TakeOverError`] says whether it may be offered again.
     pub async fn take_over(&self, offered: Offered) -> Result<Taken, TakeOverError> {
+        let replace = offered.replace;
         let refresh_token = clean(offered.refresh_token, "refresh token")?;
         let access_token = clean(offered.access_token, "access token")?;
         match (refresh_token, access_token) {
-            (Some(refresh_token), access_token) => self.take(refresh_token, access_token).await,
+            (Some(refresh_token), access_token) => self.take(refresh_token, access_token, replace).await,
             (None, Some(access_token)) => Err(self.not_without_refresh_token(&access_token).await),
             (None, None) => Err(TakeOverError::Refused("there is no token in it".to_owned())),
         }
     }
 
-    async fn take(&self, offered: Secret, access_token: Option<Secret>) -> Result<Taken, TakeOverError> {
+    async fn take(
+        &self,
+        offered: Secret,
+        access_token: Option<Secret>,
+        replace: bool,
+    ) -> Result<Taken, TakeOverError> {
         if let Some(access_token) = access_token {
             self.ask_before(&access_token).await?;
         }
@@ -104,11 +120,16 @@ impl Consents {
         let person = owner.person;
         let tokens = Tokens::first(issued, sent_at)
             .ok_or_else(|| TakeOverError::Failed("the answer has no refresh token".to_owned()))?;
-        let saved = self.save(person.clone(), tokens, sent_at).await.map_err(|error| {
+        let save =
+            |grant| if replace { self.store.save_consent(grant) } else { self.store.save_import(grant) };
+        let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
             log::error!("{person}: a grant to take over could not be kept: {error}");
             TakeOverError::Failed("the grant could not be kept; the daemon's log says why".to_owned())
         })?;
-        self.held.release(&offered);
+        // One that gave way may be offered again, to replace what is there.
+        if saved != Saved::Kept {
+            self.held.release(&offered);
+        }
         log::info!("{person}: grant taken over ({saved:?})");
         Ok(Taken { person, saved })
     }

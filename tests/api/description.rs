@@ -161,7 +161,7 @@ fn every_field_of_every_type_is_described() {
             id: text(), url: text(), user_code: some(), complete_url: some(), expires_in: 1,
         } => LoginBegun,
         api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
-        api_types::ImportAsked { refresh_token: some(), access_token: some() } => ImportAsked,
+        api_types::ImportAsked { refresh_token: some(), access_token: some(), replace: true } => ImportAsked,
         api_types::Imported { outcome: text(), detail: some(), person: Some(person.clone()) } => Imported,
         person => Person,
         token => Token,

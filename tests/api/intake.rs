@@ -138,19 +138,26 @@ async fn what_is_asked_of_logins_is_checked() {
 }
 
 #[tokio::test]
-async fn a_good_grant_is_new_and_then_replaced() {
+async fn a_good_grant_is_new_then_there_already_and_replaced_where_that_is_asked_for() {
     let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
     let world = World::with(Settings { noop_window: Duration::ZERO, ..settings }).await;
-    for outcome in ["new", "replaced"] {
+    for (outcome, replace) in [("new", false), ("kept", false), ("replaced", true)] {
         let now_ms = world.sim.now_ms();
         let pair = world.sim.with(|webex| webex.mint(now_ms, 0));
-        let asked = json!({"refresh_token": pair.refresh_token, "access_token": pair.access_token});
+        let (refresh_token, access_token) = (&pair.refresh_token, pair.access_token);
+        let asked = json!({"refresh_token": refresh_token, "access_token": access_token, "replace": replace});
         let imported = import(&world, asked).await;
-        assert_eq!((&imported["outcome"], &imported["detail"]), (&json!(outcome), &Value::Null));
+        assert_eq!(imported["outcome"], outcome);
+        let detail = imported["detail"].as_str();
+        assert_eq!(
+            detail.is_some_and(|detail| detail.contains("--replace")),
+            outcome == "kept",
+            "{imported}"
+        );
         assert_eq!(imported["person"], world.get("/people/ada@example.com").await.json());
         assert!(!imported.to_string().contains(&pair.refresh_token));
     }
-    assert_eq!(world.refreshes(), 2);
+    assert_eq!(world.refreshes(), 3);
     assert_eq!(world.get("/people/ada@example.com/token").await.status, 200);
 }
 

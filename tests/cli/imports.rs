@@ -46,6 +46,31 @@ fn lines_are_imported_one_by_one() {
 }
 
 #[test]
+fn how_many_came_to_what_is_told_and_replacing_is_asked_for() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, body| match body {
+        body if body.contains("kept") && !body.contains("\"replace\":true") => {
+            let ada = person("ada@example.com", "fresh");
+            (200, json!({ "outcome": "kept", "detail": "what is there stays", "person": ada }))
+        }
+        body => importing(request, body),
+    });
+    let lines = ["kept", "kept", "older", "r", "busy"].map(|r| format!("{{\"refresh_token\":\"{r}\"}}\n"));
+    desk.write("g.jsonl", lines.concat());
+    let ended = desk.run("import g.jsonl");
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.out.starts_with("line 1: kept ada@example.com (Ada Lovelace) (what is there stays)\n"),
+        "{ended:?}"
+    );
+    let summary = "5 grants: 1 new, 0 replaced, 2 kept, 1 older, 1 not imported";
+    assert!(ended.err.contains(summary), "{ended:?}");
+    desk.write("g.jsonl", &lines[0]);
+    assert!(desk.run("import --replace g.jsonl").good().contains("line 1: new"));
+    assert!(daemon.asked().last().unwrap().ends_with("\"access_token\":null,\"replace\":true}"));
+}
+
+#[test]
 fn one_failure_does_not_keep_the_others_out() {
     let desk = Desk::new();
     let _daemon = desk.daemon(importing);

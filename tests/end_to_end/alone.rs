@@ -92,7 +92,7 @@ async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
         assert!(out.contains(": new "), "{file}: {out}");
     }
     let again = alone.run("import grants.jsonl").await.good();
-    assert!(again.contains(": replaced "), "{again}");
+    assert!(again.contains(": kept "), "{again}");
 
     let people: Value = serde_json::from_str(&alone.run("people -j").await.good()).unwrap();
     assert_eq!(people["people"].as_array().unwrap().len(), 4);

@@ -111,7 +111,7 @@ async fn a_grant_taken_over_while_it_is_refreshed_is_the_one_that_stays() {
     sleep(5 * SECOND).await;
     assert_eq!(world.model().counters().in_flight, 1, "the refresh is under way");
     world.model().settings_mut().latency = Duration::ZERO;
-    let offered = Offered { refresh_token: Some(refresh_token), access_token: None };
+    let offered = Offered { refresh_token: Some(refresh_token), access_token: None, replace: true };
     assert_eq!(world.consents.take_over(offered).await.unwrap().saved, Saved::Replaced);
     let taken = world.grant(0).await;
     sleep(MINUTE).await;

@@ -38,10 +38,22 @@ async fn offer(
     refresh_token: Option<&str>,
     access_token: Option<&str>,
 ) -> Result<Taken, TakeOverError> {
+    world.consents.take_over(offered(refresh_token, access_token)).await
+}
+
+fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
     let secret = |text: &str| Secret::new(text.to_owned());
-    let offered =
-        Offered { refresh_token: refresh_token.map(secret), access_token: access_token.map(secret) };
-    world.consents.take_over(offered).await
+    Offered {
+        refresh_token: refresh_token.map(secret),
+        access_token: access_token.map(secret),
+        replace: false,
+    }
+}
+
+/// In the place of what is there.
+async fn replace(world: &World, refresh_token: &str) -> Saved {
+    let offered = Offered { replace: true, ..offered(Some(refresh_token), None) };
+    world.consents.take_over(offered).await.unwrap().saved
 }
 
 fn refused(result: Result<Taken, TakeOverError>) -> String {
@@ -57,6 +69,9 @@ fn failed(result: Result<Taken, TakeOverError>) -> String {
         other => panic!("{other:?}"),
     }
 }
+
+/// What the grants of [`elsewhere`] allow.
+const MINTED: &str = "spark:all spark:kms";
 
 fn rotating() -> Settings {
     Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() }
@@ -89,13 +104,39 @@ async fn a_pair_or_a_bare_refresh_token_becomes_a_kept_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_record_twice_replaces_itself() {
+async fn the_same_record_twice_is_there_already() {
     let world = World::new(Settings::default());
     let pair = elsewhere(&world, 0).await;
-    for saved in [Saved::New, Saved::Replaced, Saved::Replaced] {
+    for saved in [Saved::New, Saved::Kept, Saved::Kept] {
         assert_eq!(offer(&world, Some(&pair.refresh_token), None).await.unwrap().saved, saved);
         assert!(world.is_live(0).await);
     }
+    assert_eq!(replace(&world, &pair.refresh_token).await, Saved::Replaced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_narrower_grant_takes_no_place_unless_it_is_told_to() {
+    let world = World::new(rotating());
+    let narrow = elsewhere(&world, 0).await;
+    world.consent(0).await;
+    let scoped = async |scope: &str| {
+        let mut grant = world.grant(0).await;
+        grant.tokens.scope = Some(scope.to_owned());
+        world.store.save_consent(grant.clone()).await.unwrap();
+        grant
+    };
+    let wide = scoped(&format!("{MINTED} spark:rooms_read")).await;
+    let taken = offer(&world, Some(&narrow.refresh_token), None).await.unwrap();
+    assert_eq!((taken.saved, taken.word()), (Saved::Kept, "kept"));
+    assert!(taken.gave_way().unwrap().contains("--replace"));
+    assert_eq!(world.grant(0).await, wide);
+    // Webex has replaced its refresh token meanwhile; the same record is good all the same.
+    assert_eq!(replace(&world, &narrow.refresh_token).await, Saved::Replaced);
+    assert_eq!(world.grant(0).await.tokens.scope.as_deref(), Some(MINTED));
+    scoped("spark:rooms_read").await;
+    let wider = elsewhere(&world, 0).await;
+    let taken = offer(&world, Some(&wider.refresh_token), None).await.unwrap();
+    assert_eq!(taken.saved, Saved::Replaced, "what is there has not all of its scopes");
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,6 +275,9 @@ pub struct Import {
     pub from: Option<Origin>,
     /// The file; `-` reads JSON lines from stdin
     pub file: PathBuf,
+    /// Put each grant in the place of what is stored of its person, even if that is alive and has every scope of it
+    #[arg(long)]
+    pub replace: bool,
     /// The way to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,

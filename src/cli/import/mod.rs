@@ -85,7 +85,8 @@ impl Record {
     ) -> Result<Self, Broken> {
         let clean =
             |token: Option<String>| token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let asked = ImportAsked { refresh_token: clean(refresh_token), access_token: clean(access_token) };
+        let (refresh_token, access_token) = (clean(refresh_token), clean(access_token));
+        let asked = ImportAsked { refresh_token, access_token, replace: false };
         if asked.refresh_token.is_none() && asked.access_token.is_none() {
             return Err(Broken(format!("{place} has neither a refresh_token nor an access_token")));
         }
@@ -112,7 +113,8 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
         );
         return Err(Failure::new(Exit::Usage, line));
     };
-    let parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
+    let mut parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
+    parsed.records.iter_mut().for_each(|record| record.asked.replace = asked.replace);
     for remark in &parsed.remarks {
         note(&format!("{name}: {}", printable(remark)));
     }
@@ -144,10 +146,13 @@ pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result
     Ok(parsed)
 }
 
-/// Sends one grant after another and tells what became of each.
+/// How many grants came to what; in the order in which it is told.
+const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
+
+/// Sends one grant after another and tells what became of each, and of all.
 pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
     let mut progress = Progress::new("imported", Some(parsed.records.len()));
-    let mut failed = 0;
+    let (mut counts, mut failed) = ([0_usize; OUTCOMES.len()], 0);
     for record in &parsed.records {
         let imported = match handle.post::<Imported>("/api/v1/import", &record.asked) {
             Ok(imported) => imported,
@@ -162,12 +167,18 @@ pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        failed += usize::from(!matches!(imported.outcome.as_str(), "new" | "replaced" | "older"));
+        match OUTCOMES.iter().zip(&mut counts).find(|(outcome, _)| **outcome == imported.outcome) {
+            Some((_, count)) => *count += 1,
+            None => failed += 1,
+        }
         progress.clear();
         print::line(&line(&record.place, &imported))?;
         progress.step();
     }
     drop(progress);
+    let counted: Vec<String> =
+        OUTCOMES.iter().zip(counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    note(&format!("{} grants: {}, {failed} not imported", parsed.records.len(), counted.join(", ")));
     if failed == 0 {
         return Ok(());
     }

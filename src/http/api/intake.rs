@@ -53,18 +53,19 @@ pub(super) async fn import(api: &Api, ask: &Ask) -> Answered {
     let offered = Offered {
         refresh_token: asked.refresh_token.map(Secret::new),
         access_token: asked.access_token.map(Secret::new),
+        replace: asked.replace,
     };
     let consents = api.0.consents.clone();
-    let (outcome, detail, person) =
-        match api.finish("import", async move { consents.take_over(offered).await }).await? {
-            Ok(taken) => (
-                taken.word(),
-                taken.gave_way().then(|| "a newer grant of this person stays".to_owned()),
-                api.shown_if_kept(&taken.person.id).await?,
-            ),
-            Err(TakeOverError::Refused(why)) => ("refused", Some(why), None),
-            Err(TakeOverError::Failed(why)) => ("failed", Some(why), None),
-        };
+    let (outcome, detail, person) = match api
+        .finish("import", async move { consents.take_over(offered).await })
+        .await?
+    {
+        Ok(taken) => {
+            (taken.word(), taken.gave_way().map(str::to_owned), api.shown_if_kept(&taken.person.id).await?)
+        }
+        Err(TakeOverError::Refused(why)) => ("refused", Some(why), None),
+        Err(TakeOverError::Failed(why)) => ("failed", Some(why), None),
+    };
     Ok(respond::json(StatusCode::OK, &api_types::Imported { outcome: outcome.to_owned(), detail, person }))
 }
 
