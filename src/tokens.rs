@@ -104,7 +104,7 @@ impl LiveView {
         }
     }
 
-    /// The person whom an id or an address means ([`Resolved::among`]). An id is not checked for being stored.
+    /// The person that an id or an address means ([`Resolved::among`]). An id is not checked for being stored.
     ///
     /// # Errors
     /// The store's.

@@ -138,7 +138,7 @@ pub enum Resolved {
 }
 
 impl Resolved {
-    /// Whom an address means that all of `namesakes` have: the only one whose grant is alive, or else the only one at
+    /// The person meant by an address that all of `namesakes` have: the only one whose grant is alive, or else the only one at
     /// all. An address that was given to a new person means that person once the old grant has ended.
     #[must_use]
     pub fn among(namesakes: &[Namesake]) -> Self {

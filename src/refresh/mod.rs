@@ -8,6 +8,7 @@ mod gate;
 mod keeping;
 mod pace;
 mod pass;
+mod person_check;
 mod refresher;
 mod report;
 mod revise;

@@ -28,6 +28,7 @@ use crate::refresh::busy::BusyList;
 use crate::refresh::gate::Gate;
 use crate::refresh::pace::Pace;
 use crate::refresh::pace::Starts;
+use crate::refresh::person_check::PersonChecks;
 use crate::refresh::report::ToldAgain;
 use crate::refresh::report::level;
 use crate::refresh::report::log_turn;
@@ -76,6 +77,7 @@ pub struct Refresher {
     asked: Semaphore,
     /// One claim of many at a time, until all of them are marked as busy.
     claiming: Semaphore,
+    person_checks: PersonChecks,
 }
 
 /// The parts that a refresher is made of.
@@ -119,6 +121,7 @@ impl Refresher {
         let places = || Semaphore::new(parts.pace.at_once);
         let (calls, asked) = (places(), places());
         Self {
+            person_checks: PersonChecks::new(&parts),
             parts,
             starts,
             gate: Gate::default(),
@@ -344,6 +347,9 @@ impl Refresher {
         if kept == Some(Committed::Kept) {
             let level = level(next.last.outcome, repeated);
             self.tell(level, &next, reply.tracking_id.as_deref(), now);
+            if next.last.outcome == Outcome::Renewed && self.pause().is_none() {
+                self.person_checks.after_refresh(&next);
+            }
         } else if kept == Some(Committed::Superseded) {
             log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
         }

@@ -1,4 +1,4 @@
-//! Whom a name means: addresses that persons share, and records that do not open.
+//! Which person a name means: addresses that persons share, and records that do not open.
 
 use std::path::Path;
 use std::time::Duration;
@@ -152,7 +152,7 @@ async fn a_record_that_does_not_open_is_answered_with_where_to_consent() {
     let list = world.get("/people").await.json();
     let states: Vec<&Value> = list["people"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
     assert_eq!(states, ["consent_needed", "fresh"]);
-    assert_eq!(world.get(&format!("/people/{grace}/token")).await.status, 200, "nobody else suffers");
+    assert_eq!(world.get(&format!("/people/{grace}/token")).await.status, 200, "no other person is affected");
     assert_eq!(world.refreshes(), 0);
 
     assert_eq!(world.ask(Way::Control, Method::DELETE, "/people/ada@example.com", None).await.status, 204);

@@ -4,6 +4,7 @@ mod breaker;
 mod faults;
 mod mendings;
 mod pace;
+mod persons;
 mod store;
 mod store_trouble;
 mod tenants;

@@ -1,4 +1,4 @@
-//! Persons in SQL: whom an address means, what Webex says of them, and their removal. Each verb runs inside a transaction of
+//! Persons in SQL: which of them an address may mean, what Webex says of them, and their removal. Each verb runs inside a transaction of
 //! the writer, or on a reader.
 
 use std::sync::LazyLock;
