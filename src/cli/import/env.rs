@@ -1,4 +1,5 @@
-//! A `.env` file with `REFRESH_TOKEN`, `ACCESS_TOKEN` or both, as the token management service reads it.
+//! A `.env` file with `REFRESH_TOKEN`, `ACCESS_TOKEN` or both, as the token management service reads it, or the same with
+//! `WEBEX_` before it, as other programs have it.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +9,43 @@ use crate::cli::import::Record;
 use crate::config::dotenv::Assignment;
 use crate::config::dotenv::assignments;
 
-pub(super) const NAMES: [&str; 2] = ["REFRESH_TOKEN", "ACCESS_TOKEN"];
+const REFRESH: [&str; 2] = ["REFRESH_TOKEN", "WEBEX_REFRESH_TOKEN"];
+const ACCESS: [&str; 3] = ["ACCESS_TOKEN", "WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
+const CLIENT: [&str; 2] = ["CLIENT_ID", "WEBEX_CLIENT_ID"];
 
-const CLIENT_ID: &str = "CLIENT_ID";
+/// The names by which such a file is known.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    REFRESH.into_iter().chain(ACCESS)
+}
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     let mut all = BTreeMap::new();
     for Assignment { line, name, value } in
-        assignments(bytes, |name| NAMES.contains(&name) || name == CLIENT_ID)
+        assignments(bytes, |name| names().chain(CLIENT).any(|known| known == name))
     {
         // Nothing of the value is told: it is a secret's.
         let value = value.map_err(|why| Broken::new(format!("line {line}, that of {name}: {why}")))?;
         all.insert(name, value.to_owned());
     }
-    let [refresh_token, access_token] = NAMES.map(|name| all.remove(name));
+    let (refresh_token, access_token) = (one_of(&all, &REFRESH)?, one_of(&all, &ACCESS)?);
     if refresh_token.is_none() && access_token.is_none() {
-        return Err(Broken::new("it sets neither REFRESH_TOKEN nor ACCESS_TOKEN"));
+        return Err(Broken::new(
+            "it sets neither REFRESH_TOKEN nor ACCESS_TOKEN, nor these with WEBEX_ before them",
+        ));
     }
     let record = Record::new("the .env grant".to_owned(), refresh_token, access_token)?;
-    let client_id = all.remove(CLIENT_ID).filter(|id| !id.is_empty());
+    let client_id = one_of(&all, &CLIENT)?.filter(|id| !id.is_empty());
     Ok(Parsed { records: vec![record], client_id, remarks: Vec::new() })
+}
+
+/// The value that these names have, as far as they are set.
+fn one_of(all: &BTreeMap<String, String>, names: &[&str]) -> Result<Option<String>, Broken> {
+    let mut values = names.iter().filter_map(|name| all.get(*name)).filter(|value| !value.is_empty());
+    let value = values.next();
+    if values.any(|other| Some(other) != value) {
+        return Err(Broken::new(format!("it sets {} to different values", names.join(" and "))));
+    }
+    Ok(value.or_else(|| names.iter().find_map(|name| all.get(*name))).cloned())
 }
 
 #[cfg(test)]
@@ -42,6 +60,20 @@ mod tests {
         assert_eq!(parsed.records[0].asked.refresh_token.as_deref(), Some("r1"));
         assert_eq!(parsed.records[0].asked.access_token.as_deref(), Some("a1_PF84_org"));
         assert_eq!(parsed.client_id.as_deref(), Some("C1"));
+    }
+
+    #[test]
+    fn names_of_other_programs_are_known() {
+        let file = "WEBEX_CLIENT_ID=C1\nWEBEX_REFRESH_TOKEN=r1\nREFRESH_TOKEN=\nWEBEX_ACCESS_TOKEN=a1\nACCESS_TOKEN=a1\n";
+        let parsed = parse(file.as_bytes()).unwrap();
+        assert_eq!(parsed.records[0].asked.refresh_token.as_deref(), Some("r1"));
+        assert_eq!(parsed.records[0].asked.access_token.as_deref(), Some("a1"));
+        assert_eq!(parsed.client_id.as_deref(), Some("C1"));
+        let told = parse(b"WEBEX_REFRESH_TOKEN=s3cret\nREFRESH_TOKEN=other\n").unwrap_err().to_string();
+        assert!(
+            told.contains("WEBEX_REFRESH_TOKEN to different values") && !told.contains("s3cret"),
+            "{told}"
+        );
     }
 
     #[test]

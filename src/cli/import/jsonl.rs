@@ -1,6 +1,9 @@
-//! Lines of JSON: `{"refresh_token":"…","access_token":"…"}`, other fields ignored.
+//! JSON: objects with a refresh token, an access token or both, on lines of their own, over several lines (as `jq .` prints
+//! Webex's answer), or in arrays. Other fields are ignored.
 
-use serde::Deserialize;
+use serde_json::Deserializer;
+use serde_json::Map;
+use serde_json::Value;
 
 use crate::cli::import::Broken;
 use crate::cli::import::Parsed;
@@ -9,27 +12,60 @@ use crate::cli::import::Record;
 use crate::cli::import::json_error;
 use crate::cli::import::text;
 
-#[derive(Deserialize)]
-struct Line {
-    refresh_token: Option<String>,
-    access_token: Option<String>,
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
+    let text = text(bytes)?;
+    let mut parsed = Parsed::default();
+    let mut values = Deserializer::from_str(text).into_iter::<Value>();
+    let (mut line, mut counted) = (1, 0);
+    loop {
+        // Where the next value begins.
+        let begins = next_value(text, values.byte_offset());
+        line += text.get(counted..begins).unwrap_or_default().matches('\n').count();
+        counted = begins;
+        let place = format!("line {line}");
+        match values.next().transpose().map_err(|e| json_error(&place, &e))? {
+            None => return Ok(parsed),
+            Some(Value::Array(items)) => {
+                for (number, item) in (1..).zip(items) {
+                    push(&mut parsed, format!("{place}, item {number}"), item)?;
+                }
+            }
+            Some(value) => push(&mut parsed, place, value)?,
+        }
+    }
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
-    let mut parsed = Parsed::default();
-    for (number, line) in (1..).zip(text(bytes)?.lines()) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        if parsed.records.len() == RECORDS_MAX {
-            return Err(Broken::new(format!("it has more than {RECORDS_MAX} records; split it")));
-        }
-        let place = format!("line {number}");
-        let Line { refresh_token, access_token } =
-            serde_json::from_str(line).map_err(|e| json_error(&place, &e))?;
-        parsed.records.push(Record::new(place, refresh_token, access_token)?);
+fn next_value(text: &str, from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    from + (rest.len() - rest.trim_start().len())
+}
+
+fn push(parsed: &mut Parsed, place: String, value: Value) -> Result<(), Broken> {
+    if parsed.records.len() == RECORDS_MAX {
+        return Err(Broken::new(format!("it has more than {RECORDS_MAX} records; split it")));
     }
-    Ok(parsed)
+    let Value::Object(fields) = value else {
+        return Err(Broken::new(format!("{place} is no object with tokens as strings")));
+    };
+    let (refresh_token, access_token) =
+        (token(&place, &fields, "refresh_token")?, token(&place, &fields, "access_token")?);
+    parsed.records.push(Record::new(place, refresh_token, access_token)?);
+    Ok(())
+}
+
+/// A token by its name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
+fn token(place: &str, fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Broken> {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let mut found = None;
+    for (_, value) in fields.iter().filter(|(key, value)| plain(key) == plain(name) && !value.is_null()) {
+        let Value::String(text) = value else {
+            return Err(Broken::new(format!("{place} is no object with tokens as strings")));
+        };
+        if found.replace(text).is_some_and(|other| other != text) {
+            return Err(Broken::new(format!("{place} has two different tokens that are a {name}")));
+        }
+    }
+    Ok(found.cloned())
 }
 
 #[cfg(test)]
@@ -53,7 +89,7 @@ mod tests {
             let text = format!("{{\"refresh_token\":\"ok\"}}\n{bad}");
             let told = parse(text.as_bytes()).unwrap_err().to_string();
             assert!(
-                told.starts_with("line 2 ") && !told.contains("s3cret") && !told.contains("5555"),
+                told.starts_with("line 2") && !told.contains("s3cret") && !told.contains("5555"),
                 "{told}"
             );
         }
@@ -61,8 +97,43 @@ mod tests {
     }
 
     #[test]
+    fn objects_over_several_lines_and_arrays_are_read_too() {
+        let answer =
+            "\n{\n  \"access_token\": \"a1\",\n  \"expires_in\": 1209599,\n  \"refresh_token\": \"r1\"\n}\n";
+        let array =
+            "[\n {\"refreshToken\": \"r2\"},\n {\"RefreshToken\": \"r3\", \"accessToken\": \"a3\"}\n]\n";
+        let one_line = "{\"refresh_token\":\"r4\",\"refreshToken\":\"r4\"} {\"refresh-token\":\"r5\"}";
+        let parsed = parse([answer, array, one_line].concat().as_bytes()).unwrap();
+        let told = |record: &Record| {
+            let token = |token: &Option<String>| token.clone().unwrap_or_default();
+            (record.place.clone(), token(&record.asked.refresh_token), token(&record.asked.access_token))
+        };
+        let expected = [
+            ("line 2", "r1", "a1"),
+            ("line 7, item 1", "r2", ""),
+            ("line 7, item 2", "r3", "a3"),
+            ("line 11", "r4", ""),
+            ("line 11", "r5", ""),
+        ];
+        let expected = expected.map(|(place, refresh, access)| (place.into(), refresh.into(), access.into()));
+        assert_eq!(parsed.records.iter().map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn two_different_tokens_of_one_kind_are_refused() {
+        let told =
+            parse(b"[{\"refresh_token\":\"s3cret\",\"refreshToken\":\"other\"}]").unwrap_err().to_string();
+        assert!(
+            told.starts_with("line 1, item 1 has two different tokens") && !told.contains("s3cret"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn there_is_an_end_to_it() {
         let text = "{\"refresh_token\":\"r\"}\n".repeat(RECORDS_MAX + 1);
         assert!(parse(text.as_bytes()).unwrap_err().to_string().contains("more than 100000"));
+        let array = format!("[{}{{}}]", "{\"refresh_token\":\"r\"},".repeat(RECORDS_MAX));
+        assert!(parse(array.as_bytes()).unwrap_err().to_string().contains("more than 100000"));
     }
 }

@@ -216,6 +216,9 @@ pub fn guess(bytes: &[u8]) -> Option<Origin> {
         return Some(Origin::TokenApp);
     }
     let text = text(bytes).ok()?;
+    if text.trim_start().starts_with('[') {
+        return Some(Origin::Jsonl);
+    }
     if text.trim_start().starts_with('{') {
         let whole: Option<Value> = serde_json::from_str(text).ok();
         let is_wtr = |value: Value| {
@@ -228,8 +231,7 @@ pub fn guess(bytes: &[u8]) -> Option<Origin> {
     }
     let assigns = |line: &str| {
         let line = line.trim_start().trim_start_matches("export ");
-        env::NAMES
-            .iter()
+        env::names()
             .any(|name| line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')))
     };
     text.lines().any(assigns).then_some(Origin::Env)
@@ -248,7 +250,7 @@ fn text(bytes: &[u8]) -> Result<&str, Broken> {
 /// The library's own text quotes what it found.
 fn json_error(place: &str, error: &serde_json::Error) -> Broken {
     let what = if error.is_data() { "is no object with tokens as strings" } else { "is no JSON" };
-    Broken(format!("{place} {what}, near column {}", error.column()))
+    Broken(format!("{place} {what} (looked at up to line {}, column {})", error.line(), error.column()))
 }
 
 #[cfg(test)]
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_kind_of_a_file_is_seen() {
-        let table: [(&[u8], Option<Origin>); 8] = [
+        let table: [(&[u8], Option<Origin>); 11] = [
             (b"SQLite format 3\0rest", Some(Origin::TokenApp)),
             (b"{\"refresh_token\":\"r\"}", Some(Origin::Jsonl)),
             (b"\n{\"refresh_token\":\"r\"}\n{broken", Some(Origin::Jsonl)),
@@ -265,6 +267,9 @@ mod tests {
             (b"\xef\xbb\xbf{\"token\":\"t\"}", Some(Origin::Wtr)),
             (b"# mine\nPORT=1\nexport REFRESH_TOKEN = x\n", Some(Origin::Env)),
             (b"PORT=1\nMY_REFRESH_TOKEN=x", None),
+            (b"WEBEX_REFRESH_TOKEN=x", Some(Origin::Env)),
+            (b"\n[{\"refreshToken\":\"r\"}]", Some(Origin::Jsonl)),
+            (b"{\n  \"access_token\": \"a\",\n  \"refresh_token\": \"r\"\n}\n", Some(Origin::Jsonl)),
             (b"\xff\xfe", None),
         ];
         for (bytes, expected) in table {
