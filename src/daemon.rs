@@ -74,13 +74,18 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     tell_start(&config, &*house.store).await;
 
     let api = house.api(&config).serving(door.certificate());
-    let House { refresher, tasks, wake, .. } = house;
+    let House { consents, refresher, tasks, wake, .. } = house;
     // They stop after everything else: live tokens are given until the last refresh is done.
     let (doors, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
         doors.spawn("control socket", control.serve(api.clone(), doors.clone()));
     }
     door.serve(api, config.token_service.clone(), &doors, reload.clone());
+    tasks.spawn("missing scopes", async move {
+        if let Err(why) = consents.tell_missing_scopes().await {
+            log::log!(why.level(), "whether grants lack a scope of MY_APP_SCOPES is not known: {why}");
+        }
+    });
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
     let looping = tasks.spawn("event loop", async move {
         if let Err(why) = refresher.prepare(refresh_at_start).await {

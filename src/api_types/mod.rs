@@ -25,6 +25,8 @@ pub struct Person {
     pub state: String,
     /// Scopes granted, separated by spaces.
     pub scope: Option<String>,
+    /// Which of the scopes that consents ask for are not among them; the person grants them by a new consent.
+    pub missing_scopes: Vec<String>,
     /// When the person consented.
     pub obtained_at: String,
     /// When the access token last changed.

@@ -9,6 +9,7 @@ mod exchange_gate;
 mod finish;
 mod hook;
 mod logins;
+mod scopes;
 mod space;
 mod takeover;
 mod used_states;

@@ -75,6 +75,7 @@ fn every_field_of_every_type_is_described() {
         org_id: some(),
         state: text(),
         scope: some(),
+        missing_scopes: vec![text()],
         obtained_at: text(),
         renewed_at: text(),
         expires_at: text(),

@@ -193,3 +193,15 @@ async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
         assert!(!log.contains(secret.as_str()));
     }
 }
+
+#[tokio::test]
+async fn scopes_that_consents_ask_for_and_a_grant_lacks_are_shown() {
+    let asked = [("MY_APP_SCOPES", "spark:all spark:people_read spark:rooms_read")];
+    let world = World::set(Settings::default(), &asked).await;
+    world.fresh(0).await;
+    let wide = |grant: &mut Grant| grant.tokens.scope = Some(asked[0].1.to_owned());
+    world.keep(1, DAY, wide).await;
+    let people = world.get("/people").await.json()["people"].clone();
+    assert_eq!(people[0]["missing_scopes"], json!(["spark:people_read", "spark:rooms_read"]));
+    assert_eq!(people[1]["missing_scopes"], json!([]));
+}

@@ -71,7 +71,7 @@ fn at(seconds: i64) -> String {
 fn person(email: &str, state: &str) -> Value {
     json!({
         "person_id": format!("id-of-{email}"), "email": email, "display_name": "Ada Lovelace", "org_id": "org",
-        "state": state, "scope": "spark:all", "obtained_at": at(-90_000), "renewed_at": at(-7_290),
+        "state": state, "scope": "spark:all", "missing_scopes": [], "obtained_at": at(-90_000), "renewed_at": at(-7_290),
         "expires_at": at(2 * 86_400 + 4 * 3600 + 90), "refresh_token_expires_at": at(89 * 86_400 + 90),
         "next_refresh_at": at(3 * 3600 + 330), "last_attempt_at": at(-7_290), "last_outcome": "renewed", "failures": 0,
         "consent_url": "https://localhost:8000/oauth"

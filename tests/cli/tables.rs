@@ -194,3 +194,31 @@ fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
     assert!(line("many").contains(" grace@example.com, ada@example.com and 2 more "), "{out}");
     assert!(line("gone").contains(" lost "), "{out}");
 }
+
+#[test]
+fn people_are_filtered() {
+    let desk = Desk::new();
+    let daemon = desk.daemon(|request, _| match request {
+        "GET /api/v1/people?limit=200" | "GET /api/v1/people?limit=200&state=due" => {
+            let mut people = ["a@x.y", "b@x.y", "c@x.y"].map(|email| person(email, "due"));
+            people[1]["missing_scopes"] = json!(["spark:rooms_read"]);
+            people[2]["missing_scopes"] = json!(["spark:rooms_read", "spark:all"]);
+            (200, json!({ "people": people, "next": null }))
+        }
+        _ => nothing(),
+    });
+    let listed = |words: &str| -> Vec<String> {
+        let people = json_of(&desk.run(words).good())["people"].clone();
+        people.as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed("people -j"), ["a@x.y", "b@x.y", "c@x.y"]);
+    assert_eq!(listed("people -j --missing-scope"), ["b@x.y", "c@x.y"]);
+    assert_eq!(listed("people -j --missing-scope --limit 1"), ["b@x.y"]);
+    assert_eq!(listed("people -j --state due --limit 2"), ["a@x.y", "b@x.y"]);
+    assert!(daemon.asked().last().unwrap().contains("&state=due"));
+    let ended = desk.run("people");
+    assert!(
+        ended.err.contains("2 lack a scope that consents ask for (spark:all spark:rooms_read)"),
+        "{ended:?}"
+    );
+}

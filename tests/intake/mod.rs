@@ -3,4 +3,5 @@
 mod device;
 mod door;
 mod logins;
+mod scopes;
 mod takeover;

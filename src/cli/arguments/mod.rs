@@ -94,7 +94,7 @@ pub enum Ask {
     Exec(Exec),
     /// List the persons stored, and how their tokens are
     #[command(visible_alias = "status")]
-    People(Listed),
+    People(PeopleAsked),
     /// Say what every rule makes of a person, and when the next refresh is
     Why(WhyAsked),
     /// Say who will be refreshed, and who must consent again, in the time ahead
@@ -212,18 +212,32 @@ pub struct Listed {
     pub daemon: Daemon,
 }
 
+/// `people`
+#[derive(Debug, Args)]
+pub struct PeopleAsked {
+    /// Only those in this state
+    #[arg(long, value_parser = ["fresh", "due", "retrying", "consent_needed"])]
+    pub state: Option<String>,
+    /// Only those whose grant lacks a scope that consents ask for
+    #[arg(long)]
+    pub missing_scope: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// As with every list.
+    #[command(flatten)]
+    pub list: Listed,
+}
+
 /// `why`
 #[derive(Debug, Args)]
 pub struct WhyAsked {
     /// Who.
     #[command(flatten)]
     pub whom: Whom,
-    /// What is printed.
+    /// As with every list.
     #[command(flatten)]
-    pub json: AsJson,
-    /// The way to the daemon.
-    #[command(flatten)]
-    pub daemon: Daemon,
+    pub list: Listed,
 }
 
 /// `plan`
@@ -356,8 +370,8 @@ impl Ask {
             | Self::Refresh(Refresh { daemon, .. })
             | Self::Token(TokenAsked { daemon, .. })
             | Self::Exec(Exec { daemon, .. })
-            | Self::People(Listed { daemon, .. })
-            | Self::Why(WhyAsked { daemon, .. })
+            | Self::People(PeopleAsked { list: Listed { daemon, .. }, .. })
+            | Self::Why(WhyAsked { list: Listed { daemon, .. }, .. })
             | Self::Plan(PlanAsked { daemon, .. })
             | Self::Forget(Forget { daemon, .. })
             | Self::Import(Import { daemon, .. })

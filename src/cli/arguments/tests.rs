@@ -91,6 +91,7 @@ fn what_the_contract_promises_is_understood() {
         "exec ada@example.com --env MY_TOKEN -- curl -s x",
         "exec -- true",
         "people -j",
+        "people --state consent_needed --missing-scope --limit 5",
         "status",
         "why x",
         "plan --days 30 -j",
@@ -107,9 +108,15 @@ fn what_the_contract_promises_is_understood() {
         let words = std::iter::once("webex-tokend").chain(typed.split(' '));
         assert!(Arguments::try_parse_from(words).is_ok(), "{typed}");
     }
-    for typed in
-        ["exec x", "refresh x --all", "key create x --can write", "login -t 0", "import --from csv x"]
-    {
+    for typed in [
+        "exec x",
+        "refresh x --all",
+        "key create x --can write",
+        "login -t 0",
+        "people --state odd",
+        "people --limit 0",
+        "import --from csv x",
+    ] {
         let words = std::iter::once("webex-tokend").chain(typed.split(' '));
         assert!(Arguments::try_parse_from(words).is_err(), "{typed}");
     }

@@ -1,6 +1,7 @@
 //! `doctor`: one line for everything that must be right, and what to do where it is not. Prints no secret.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -12,9 +13,12 @@ use crate::cli::client::CallError;
 use crate::cli::client::Handle;
 use crate::cli::client::Surroundings;
 use crate::cli::commands::API;
+use crate::cli::commands::people::Lacking;
 use crate::cli::commands::people::pause_line;
+use crate::cli::commands::person;
 use crate::cli::exit::Exit;
 use crate::cli::exit::Failure;
+use crate::cli::local::Needs;
 use crate::cli::print;
 use crate::cli::print::Paper;
 use crate::cli::print::printable;
@@ -34,6 +38,9 @@ use crate::http::certificate::Trouble;
 const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
 
 const CERTIFICATE: &str = "certificate";
+
+/// Grants looked at for missing scopes.
+const LOOKED_AT: usize = 10_000;
 
 /// Less is a matter of the way the answer takes.
 const CLOCK_WARN_SECONDS: i64 = 60;
@@ -102,6 +109,7 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
             findings.extend(key(&config.store));
             findings.extend(daemon);
             findings.extend(with_runtime(&config, daemon_runs)?);
+            findings.extend(grants(surroundings));
         }
     }
     let paper = Paper::of_stdout(&surroundings.source);
@@ -213,6 +221,23 @@ fn served(certificate: &Certificate, now: i64) -> Finding {
         certificate.fingerprint
     );
     Finding::new(mark, CERTIFICATE, says)
+}
+
+/// Whether grants lack scopes that consents ask for. Where nobody can say, other findings tell why.
+fn grants(surroundings: &Surroundings) -> Option<Finding> {
+    let mut handle = Handle::open(surroundings, Needs::Kept).ok()?;
+    let (mut lacking, mut looked_at) = (Lacking::default(), 0);
+    let looked = person::among(&mut handle, "", |_, person| {
+        lacking.count(&person);
+        looked_at += 1;
+        Ok(if looked_at < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    looked.ok()?;
+    let finding = |mark, says: String| Some(Finding::new(mark, "grants", says));
+    match lacking.persons {
+        0 => finding(Mark::Ok, format!("{looked_at} looked at, each has every scope that consents ask for")),
+        _ => finding(Mark::Warn, format!("of {looked_at} looked at, {}", lacking.line())),
+    }
 }
 
 /// What the files hold that the settings name.

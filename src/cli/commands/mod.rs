@@ -89,7 +89,7 @@ fn answer(mut ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
     match ask {
         Ask::Token(asked) => token::run(&mut open()?, &asked),
         Ask::Exec(asked) => exec::run(open()?, &asked),
-        Ask::People(asked) => people::run(&mut open()?, asked.json.json, paper),
+        Ask::People(asked) => people::run(&mut open()?, &asked, paper),
         Ask::Refresh(asked) => refresh::run(&mut open()?, &asked),
         Ask::Why(asked) => plan::why(&mut open()?, &asked, paper),
         Ask::Plan(asked) => plan::plan(&mut open()?, &asked, paper),

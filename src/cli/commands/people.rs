@@ -1,9 +1,13 @@
 //! `people`: everybody, in a table or as JSON.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use crate::api_types::Breaker;
 use crate::api_types::People;
 use crate::api_types::Person;
 use crate::api_types::Status;
+use crate::cli::arguments::PeopleAsked;
 use crate::cli::client::Handle;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
@@ -28,13 +32,9 @@ const COLUMNS: [Column; 7] = [
     ("last outcome", 4),
 ];
 
-pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
-    let mut people = Vec::new();
-    person::everybody(handle, |_, person| {
-        people.push(person);
-        Ok(())
-    })?;
-    if json {
+pub(super) fn run(handle: &mut Handle, asked: &PeopleAsked, paper: Paper) -> Result<(), Failure> {
+    let people = asked_for(handle, asked)?;
+    if asked.list.json.json {
         return print::json(&People { people, next: None, sole: None });
     }
     // A daemon of another version may not know; the table is what was asked for.
@@ -43,7 +43,9 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
         note(&line);
     }
     if people.is_empty() {
-        note("nobody is stored; `webex-tokend login` gets a consent");
+        let filtered = asked.state.is_some() || asked.missing_scope;
+        let none = "nobody is stored; `webex-tokend login` gets a consent";
+        note(if filtered { "no person stored is like that" } else { none });
         return Ok(());
     }
     let now = show::now();
@@ -56,7 +58,54 @@ pub(super) fn run(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), F
         let url = own.or_else(|| first.consent_url.split('?').next()).unwrap_or_default();
         note(&format!("{} must consent again, at {}", consent.len(), printable(url)));
     }
+    let lacking = Lacking::of(&people);
+    if lacking.persons > 0 {
+        note(&lacking.line());
+    }
     Ok(())
+}
+
+fn asked_for(handle: &mut Handle, asked: &PeopleAsked) -> Result<Vec<Person>, Failure> {
+    let filter = asked.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
+    let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let mut people = Vec::new();
+    person::among(handle, &filter, |_, person| {
+        if !asked.missing_scope || !person.missing_scopes.is_empty() {
+            people.push(person);
+        }
+        let enough = people.len() >= limit;
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(people)
+}
+
+/// Persons whose grants lack scopes that consents ask for, and those scopes.
+#[derive(Default)]
+pub(super) struct Lacking {
+    pub(super) persons: usize,
+    scopes: BTreeSet<String>,
+}
+
+impl Lacking {
+    fn of(people: &[Person]) -> Self {
+        let mut lacking = Self::default();
+        people.iter().for_each(|person| lacking.count(person));
+        lacking
+    }
+
+    pub(super) fn count(&mut self, person: &Person) {
+        self.persons += usize::from(!person.missing_scopes.is_empty());
+        self.scopes.extend(person.missing_scopes.iter().cloned());
+    }
+
+    pub(super) fn line(&self) -> String {
+        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        format!(
+            "{} lack a scope that consents ask for ({}); a new consent grants it: `people --missing-scope` lists them",
+            self.persons,
+            printable(&scopes.join(" "))
+        )
+    }
 }
 
 /// That refreshes of everybody pause, if they do.

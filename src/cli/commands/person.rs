@@ -1,5 +1,7 @@
 //! Whom a command is about.
 
+use std::ops::ControlFlow;
+
 use crate::api_types::People;
 use crate::api_types::Person;
 use crate::cli::arguments::Whom;
@@ -59,12 +61,23 @@ pub(super) fn everybody(
     handle: &mut Handle,
     mut each: impl FnMut(&mut Handle, Person) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    among(handle, "", |handle, person| each(handle, person).map(ControlFlow::Continue))
+}
+
+/// The persons that `filter` leaves, a part of a query such as `&state=due`, part by part, until `each` has enough.
+pub(super) fn among(
+    handle: &mut Handle,
+    filter: &str,
+    mut each: impl FnMut(&mut Handle, Person) -> Result<ControlFlow<()>, Failure>,
+) -> Result<(), Failure> {
     let mut after: Option<String> = None;
     loop {
         let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
-        let part: People = handle.get(&format!("{API}/people?limit={PART}{from}"))?;
+        let part: People = handle.get(&format!("{API}/people?limit={PART}{filter}{from}"))?;
         for person in part.people {
-            each(handle, person)?;
+            if each(handle, person)?.is_break() {
+                return Ok(());
+            }
         }
         match part.next {
             None => return Ok(()),

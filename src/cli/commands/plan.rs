@@ -22,7 +22,7 @@ use crate::cli::table::Ink;
 pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result<(), Failure> {
     let path = person::path(handle, &asked.whom)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
-    if asked.json.json {
+    if asked.list.json.json {
         return print::json(&why);
     }
     let person = &why.person;

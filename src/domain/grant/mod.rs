@@ -238,6 +238,14 @@ impl Grant {
         lives && scopes(self).is_superset(&scopes(other))
     }
 
+    /// Which of the scopes that are `asked` for it lacks. None where Webex has not said what it has.
+    #[must_use]
+    pub fn missing_scopes(&self, asked: &[String]) -> Vec<String> {
+        let Some(granted) = self.tokens.scope.as_deref() else { return Vec::new() };
+        let has = |scope: &str| granted.split_whitespace().any(|one| one == scope);
+        asked.iter().filter(|scope| !has(scope)).cloned().collect()
+    }
+
     /// What this grant becomes by `verdict` on a refresh sent at `sent_at` and judged at `now`. A failure changes no
     /// token; only [`Verdict::ConsentNeeded`] changes its standing for the worse.
     #[must_use]

@@ -322,3 +322,17 @@ fn a_token_that_was_dead_when_it_came_is_kept_and_asked_for_again_in_minutes() {
         assert!((MINUTE..=30 * MINUTE).contains(&wait), "{wait:?} with a floor of {floor:?}");
     }
 }
+
+#[test]
+fn a_grant_lacks_what_is_asked_for_and_was_not_granted() {
+    let asked = ["spark:all", "spark:rooms_read"].map(str::to_owned);
+    let mut grant = consented();
+    let mut missing = |scope: Option<&str>| {
+        grant.tokens.scope = scope.map(str::to_owned);
+        grant.missing_scopes(&asked)
+    };
+    assert_eq!(missing(Some("spark:kms  spark:rooms_read spark:all")), [""; 0]);
+    assert_eq!(missing(Some("spark:all spark:rooms")), ["spark:rooms_read"]);
+    assert_eq!(missing(Some("")), asked);
+    assert_eq!(missing(None), [""; 0], "what Webex has not told is not known to be missing");
+}

@@ -18,6 +18,7 @@ impl Api {
             org_id: person.org_id.clone(),
             state: grant.state(now).word().to_owned(),
             scope: grant.tokens.scope.clone(),
+            missing_scopes: grant.missing_scopes(self.0.consents.scopes()),
             obtained_at: grant.obtained_at.to_string(),
             renewed_at: grant.renewed_at.to_string(),
             expires_at: grant.tokens.expires_at.to_string(),

@@ -1,0 +1,47 @@
+//! Grants that lack a scope which consents ask for: `MY_APP_SCOPES` grew since they were given.
+
+use std::collections::BTreeSet;
+
+use crate::consent::Consents;
+use crate::store::Order;
+use crate::store::Page;
+use crate::store::Pick;
+use crate::store::StoreError;
+
+/// Grants read at once.
+const PART: u32 = 500;
+
+/// Grants looked at; what they lack, others of the same time lack, too.
+const LOOKED_AT: usize = 10_000;
+
+impl Consents {
+    /// Tells the operator, in one line, whose grants lack what is asked for now. Says nothing where none does.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tell_missing_scopes(&self) -> Result<(), StoreError> {
+        let (mut persons, mut looked_at, mut after) = (0, 0, None);
+        let mut missing = BTreeSet::new();
+        while looked_at < LOOKED_AT {
+            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), PART, self.clock.now()) };
+            let part = self.store.list(page).await?;
+            looked_at += part.len();
+            for (_, grant) in &part {
+                let lacks = grant.missing_scopes(self.scopes());
+                persons += usize::from(!lacks.is_empty());
+                missing.extend(lacks);
+            }
+            let Some((last, _)) = part.last() else { break };
+            after = Some(last.clone());
+        }
+        if persons > 0 {
+            let missing: Vec<String> = missing.into_iter().collect();
+            log::warn!(
+                "{persons} of {looked_at} grants lack a scope of MY_APP_SCOPES ({}); `webex-tokend people --missing-scope` \
+                 lists the persons, who grant it by a new consent",
+                missing.join(" ")
+            );
+        }
+        Ok(())
+    }
+}
