@@ -14,11 +14,14 @@ use crate::domain::secret::Secret;
 pub(super) struct Reader<'a> {
     pub(super) source: &'a Source,
     pub(super) mistakes: Vec<Mistake>,
+    /// So many of them were there before the first variable was read.
+    as_they_stand: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source) -> Self {
-        Self { source, mistakes: source.mistakes() }
+        let mistakes = source.mistakes();
+        Self { source, as_they_stand: mistakes.len(), mistakes }
     }
 
     /// What is set under this name of ours, or else under another sample's.
@@ -53,10 +56,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of several mistakes about one variable the first is told: the others follow from it.
+    /// Nothing more is told of a variable whose value is wrong as it stands: the rest follows from that.
     pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
         let variable = self.set_as(variable);
-        if !self.mistakes.iter().any(|mistake| mistake.variable == variable) {
+        if !self.mistakes.iter().take(self.as_they_stand).any(|mistake| mistake.variable == variable) {
             self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
         }
     }

@@ -303,7 +303,7 @@ mod tests {
     /// One call, by a runtime that does nothing from the arrival of the request on until `stopped` has gone by.
     async fn call(parts: &'static [(u64, &'static str)], stopped: Option<Duration>) -> Result<Raw, NoAnswer> {
         let (url, arrived) = server(parts);
-        let transport = HttpTransport::new("test", None, true).unwrap();
+        let transport = HttpTransport::new("test", None, true, None).unwrap();
         let payload = Payload::Form(vec![("grant_type", Secret::new("refresh_token".to_owned()))]);
         let stop = async move {
             while arrived.try_recv().is_err() {
@@ -326,7 +326,7 @@ mod tests {
             params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
         };
         let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let opens = |pem: String| HttpTransport::new("test", Some(pem.as_bytes()), false).map(drop);
+        let opens = |pem: String| HttpTransport::new("test", Some(pem.as_bytes()), false, None).map(drop);
         let why = |pem: String| opens(pem).unwrap_err().to_string();
         let cut = made().replacen("-----END", "----END", 1);
         for (pem, expected) in [
