@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
 }
 
 /// The value that these names have, as far as they are set.
-fn one_of(all: &BTreeMap<String, String>, names: &[&str]) -> Result<Option<String>, Broken> {
+fn one_of(all: &BTreeMap<&str, String>, names: &[&str]) -> Result<Option<String>, Broken> {
     let mut values = names.iter().filter_map(|name| all.get(*name)).filter(|value| !value.is_empty());
     let value = values.next();
     if values.any(|other| Some(other) != value) {

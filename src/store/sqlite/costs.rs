@@ -38,6 +38,7 @@ use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
 use crate::store::sqlite::overview;
+use crate::store::sqlite::persons;
 use crate::store::sqlite::queries;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
@@ -124,10 +125,11 @@ fn work(db: &Connection, shelf: &Shelf) {
     assert!(queries::claim_one(db, shelf, &id(1500), &lease()).unwrap().is_some());
     assert!(queries::find(db, shelf, &id(1000)).unwrap().is_some());
     let email = numbered(1000).person.email.unwrap();
-    assert_eq!(queries::resolve(db, shelf, &email).unwrap(), Some(id(1000)));
+    let namesakes = persons::resolve(db, shelf, &email).unwrap();
+    assert_eq!(namesakes.iter().map(|one| &one.id).collect::<Vec<_>>(), [&id(1000)]);
     queries::save_consent(db, shelf, &numbered(1000)).unwrap();
     queries::save_consent(db, shelf, &numbered(STORED)).unwrap();
-    assert!(queries::forget(db, shelf, &id(1001)).unwrap());
+    assert!(persons::forget(db, shelf, &id(1001)).unwrap());
     assert!(queries::next_wake(db, shelf, NOW).unwrap().is_some());
     queries::waiting(db, shelf, NOW).unwrap();
     let revision: Revision = Arc::new(|grant| {
