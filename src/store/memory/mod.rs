@@ -190,12 +190,6 @@ impl Inner {
         }
     }
 
-    fn forget(&mut self, person: &PersonId) -> bool {
-        let Some(row) = self.rows.remove(person) else { return false };
-        self.turns.take(row.fence.serial, &row.grant);
-        true
-    }
-
     fn list(&self, page: &Page) -> Vec<(Bookmark, Grant)> {
         let part = page.of(self.rows.values().map(|row| (row.fence.serial, &row.grant)));
         part.into_iter().map(|(mark, grant)| (mark, grant.clone())).collect()

@@ -1,4 +1,4 @@
-//! Which persons an address may mean, what Webex says of them, and grants that are taken over.
+//! Which persons an address may mean, what Webex says of them, grants that are taken over, and removals.
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
@@ -6,6 +6,7 @@ use crate::domain::person::Email;
 use crate::domain::person::MOST_NAMESAKES;
 use crate::domain::person::Namesake;
 use crate::domain::person::Person;
+use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Saved;
 use crate::store::memory::Inner;
@@ -32,5 +33,11 @@ impl Inner {
     pub(super) fn update_person(&mut self, person: Person, planned: UnixTime, next: UnixTime) -> bool {
         let row = self.rows.get_mut(&person.id).filter(|row| row.grant.person_check_at == planned);
         row.map(|row| (row.grant.person, row.grant.person_check_at) = (person, next)).is_some()
+    }
+
+    pub(super) fn forget(&mut self, person: &PersonId) -> bool {
+        let Some(row) = self.rows.remove(person) else { return false };
+        self.turns.take(row.fence.serial, &row.grant);
+        true
     }
 }
