@@ -252,7 +252,7 @@ pub struct Tally {
 pub struct Breaker {
     /// `closed`, `open` or `probing`.
     pub state: String,
-    /// `client_refused`, `busy` or `many_failing`.
+    /// `client_refused`, `busy`, `many_failing` or `many_refused`.
     pub cause: Option<String>,
     /// The cause in a sentence, and what to do.
     pub says: Option<String>,

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::domain::breaker::Role;
@@ -25,8 +27,9 @@ const ASKER_WAIT: Duration = Duration::from_secs(60);
 /// After a failure readers do not cause another try sooner than this; the loop's ladder goes on beside.
 const READER_STEP: Duration = Duration::from_secs(30);
 
-/// Forced refreshes of one person are kept apart by this: each may cost one of the tokens that Webex allows a person.
-const FORCED_STEP: Duration = Duration::from_secs(30);
+/// A refused grant whose token is dead is asked about once more after this, while the caller waits: a second refusal
+/// confirms the first.
+const CONFIRM_STEP: Duration = Duration::from_secs(1);
 
 /// A token that may be given away.
 #[derive(Clone, Debug)]
@@ -126,8 +129,23 @@ impl Refresher {
         if is_enough || !self.reader_may_ask(&grant, now) || !self.may_fly(person, may) {
             return self.give(grant, min_ttl);
         }
+        let begun = Instant::now();
         self.fly(person, READER_WAIT, false).await;
+        self.confirm_refusal(person, READER_WAIT.saturating_sub(begun.elapsed())).await?;
         self.give(self.known(person).await?, min_ttl)
+    }
+
+    /// Asks once more about a grant that was just refused and whose token is dead, so that the caller is not sent away to
+    /// come again.
+    async fn confirm_refusal(self: &Arc<Self>, person: &PersonId, patience: Duration) -> Result<(), NoToken> {
+        let grant = self.known(person).await?;
+        let refused = grant.last.outcome == Outcome::Refused && grant.standing == Standing::Alive;
+        let dead = grant.life_left(self.parts().clock.now()).is_zero();
+        if refused && dead && patience > CONFIRM_STEP {
+            sleep(CONFIRM_STEP).await;
+            self.fly(person, patience.saturating_sub(CONFIRM_STEP), false).await;
+        }
+        Ok(())
     }
 
     /// Refreshes `person` now. Without `force` the no-op window is respected.
@@ -157,7 +175,7 @@ impl Refresher {
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
-        if force && let Some(wait) = forced_lately(&before, now) {
+        if force && let Some(wait) = self.forced_lately(&before, now) {
             let seconds = wait.as_millis().div_ceil(1000);
             let detail = format!("it was refreshed a moment ago; a forced refresh may follow in {seconds} s");
             return Ok(Report { came: Came::Skipped, detail, grant: before });
@@ -177,6 +195,7 @@ impl Refresher {
             });
         }
         let joined = self.fly(person, ASKER_WAIT, force).await;
+        self.confirm_refusal(person, READER_WAIT).await?;
         let mut grant = self.known(person).await?;
         if joined && grant.last == before.last {
             // What it joined was put aside, for a consent that came meanwhile.
@@ -240,6 +259,13 @@ impl Refresher {
     fn reader_may_ask(&self, grant: &Grant, now: UnixTime) -> bool {
         let floor = self.parts().policy.floor_for(grant.dates().lifetime());
         grant.standing == Standing::Alive && now >= grant.answered_at + floor && !self.backs_off(grant, now)
+    }
+
+    /// How long a forced refresh must still wait, if the last refresh was too short ago. A consent is no refresh.
+    fn forced_lately(&self, grant: &Grant, now: UnixTime) -> Option<Duration> {
+        let refreshed = grant.failures > 0 || grant.answered_at > grant.obtained_at;
+        let wait = (grant.last.at + self.parts().policy.forced_floor()).until(now);
+        (refreshed && grant.last.at <= now && !wait.is_zero()).then_some(wait)
     }
 
     /// Whether it failed so lately, or in such a way, that asking again would only do harm.
@@ -328,11 +354,4 @@ impl Refresher {
             self.breaker().cancel_probe();
         }
     }
-}
-
-/// How long a forced refresh must still wait, if the last refresh was too short ago. A consent is no refresh.
-fn forced_lately(grant: &Grant, now: UnixTime) -> Option<Duration> {
-    let refreshed = grant.failures > 0 || grant.answered_at > grant.obtained_at;
-    let wait = (grant.last.at + FORCED_STEP).until(now);
-    (refreshed && grant.last.at <= now && !wait.is_zero()).then_some(wait)
 }

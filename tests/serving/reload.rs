@@ -160,7 +160,8 @@ async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
 async fn a_nudge_makes_the_watch_read_the_files_at_once() {
     let (files, reloader) = Files::open().await;
     let (tasks, reload) = (files.house.tasks.clone(), Wake::new());
-    tasks.spawn("tls reload", reloader.watch(tasks.clone(), 100 * HANGS, reload.clone()));
+    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), 100 * HANGS, reload.clone()));
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);

@@ -138,8 +138,8 @@ impl Model {
                 let ended = row.grant.standing == Standing::ConsentNeeded && ask.healthiest_first;
                 let failures = row.grant.failures * u32::from(ask.healthiest_first);
                 let expires_at = row.grant.tokens.expires_at;
-                let least_first = if ask.healthiest_first { -expires_at.0 } else { expires_at.0 };
-                (ended, failures, expires_at <= ask.lease.now, least_first, row.fence.serial)
+                let sign = 1 - 2 * i64::from(ask.healthiest_first);
+                (ended, failures, expires_at <= ask.lease.now, sign * expires_at.0, sign * row.fence.serial)
             };
             let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
             row.fence.attempt += 1;

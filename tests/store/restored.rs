@@ -135,7 +135,7 @@ async fn the_note_lies_beside_the_key_wherever_that_is() {
 async fn rows_of_an_earlier_version_are_trusted_once_and_a_row_without_a_mac_never_again() {
     let home = Home::keeping(&["ada", "eve"]).await;
     home.open().add_key(key("ci", 1)).await.unwrap();
-    let before = "ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 5";
+    let before = "ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 6";
     home.set_back(before);
     let store = home.open();
     assert_eq!(found(&store, "ada").await, grant("ada"));
@@ -150,7 +150,7 @@ async fn rows_of_an_earlier_version_are_trusted_once_and_a_row_without_a_mac_nev
 #[tokio::test]
 async fn a_copy_of_an_earlier_version_is_told_as_older_too() {
     let home = Home::keeping(&["ada"]).await;
-    home.set_back("ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 5");
+    home.set_back("ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 6");
     let copy = backup(&home);
     assert_eq!(told_at_start(&home), [""; 0], "the first start of this version");
     fs::write(home.db(), copy).unwrap();
@@ -167,8 +167,8 @@ async fn a_version_that_another_program_set_back_gives_its_rows_no_macs() {
     shell
         .execute_batch("INSERT INTO keys VALUES ('AAAAAAAA', 'planted', x'00', NULL, 'admin', 0, NULL, NULL)")
         .unwrap();
-    shell.execute_batch("PRAGMA user_version = 5").unwrap();
+    shell.execute_batch("PRAGMA user_version = 6").unwrap();
     drop(shell);
     let why = home.refusal();
-    assert!(matches!(&why, StoreError::Corrupt(text) if text.contains("set its version to 5")), "{why}");
+    assert!(matches!(&why, StoreError::Corrupt(text) if text.contains("set its version to 6")), "{why}");
 }

@@ -11,6 +11,8 @@ use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::State;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Namesake;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::search::Search;
 use webex_tokend::store::Bookmark;
@@ -215,6 +217,10 @@ async fn a_record_whose_name_is_unreadable_goes_by_its_number() {
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
 }
 
+fn only(name: &str) -> Namesake {
+    Namesake { id: person(name), is_alive: true }
+}
+
 fn addressed(name: &str) -> Grant {
     let mut grant = grant(name);
     grant.person.email = Some(Email::parse(&format!("{name}@example.com")).unwrap());
@@ -232,25 +238,24 @@ async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
     let store = home.open();
     assert_eq!(store.resolve(email("ada")).await, Err(StoreError::Unreadable(person("eve"))));
     assert_eq!(store.resolve(email("eve")).await, Err(StoreError::Unreadable(person("ada"))));
-    assert_eq!(store.resolve(email("joe")).await, Ok(Some(person("joe"))));
+    assert_eq!(store.resolve(email("joe")).await, Ok(vec![only("joe")]));
     for pick in [Pick::All(Order::Email), Pick::Found(Search::parse("ada").unwrap().unwrap())] {
         let listed = store.list(Page::first(pick, 9, at(0))).await.unwrap();
         assert!(listed.iter().all(|(_, grant)| grant.person.id == person("joe")), "{listed:?}");
     }
     keep(&store, [addressed("ada")]).await;
-    assert_eq!(store.resolve(email("ada")).await, Ok(Some(person("ada"))), "a new consent replaces it");
+    assert_eq!(store.resolve(email("ada")).await, Ok(vec![only("ada")]), "a new consent replaces it");
 }
 
 #[tokio::test]
 async fn a_false_owner_of_an_address_does_not_hide_the_true_one() {
     let home = Home::new();
     keep(&home.open(), ["ada", "eve"].map(addressed)).await;
-    // The later consent would win.
     let take =
         "UPDATE grants SET email = 'ada@example.com', obtained_at = obtained_at + 1 WHERE person_id = 'eve'";
     assert_eq!(home.shell().execute(take, []).unwrap(), 1);
     let email = addressed("ada").person.email.unwrap();
-    assert_eq!(home.open().resolve(email).await, Ok(Some(person("ada"))));
+    assert_eq!(home.open().resolve(email).await, Ok(vec![only("ada")]), "nor make it ambiguous");
 }
 
 #[tokio::test]
@@ -265,7 +270,9 @@ async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
     spoil();
     for _ in 0..3 {
         assert_eq!(store.find(name.clone()).await, Err(unreadable.clone()));
-        assert!(store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap().is_empty());
+        let listed = store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap();
+        let shown = listed.iter().map(|(_, grant)| (grant.state(at(0)), &grant.person)).collect::<Vec<_>>();
+        assert_eq!(shown, [(State::ConsentNeeded, &Person::known_by(name.clone()))], "without a false name");
     }
     assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable.first(), Some(&name));
     assert_eq!(told(), 1);

@@ -153,6 +153,13 @@ impl Policy {
         self.floor.min(lifetime / 4).max(SPACING)
     }
 
+    /// The least distance of two forced refreshes of one grant: a sixtieth of `EVENT_LOOP_FLOOR_SECONDS`, five seconds by
+    /// default. Each may cost one of the tokens that Webex allows a person.
+    #[must_use]
+    pub fn forced_floor(&self) -> Duration {
+        self.floor / 60
+    }
+
     /// From when on the survival rule asks for a refresh.
     #[must_use]
     pub fn survival_at(&self, dates: &Dates) -> UnixTime {

@@ -3,6 +3,7 @@
 mod keys;
 mod persons;
 mod turns;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -152,8 +153,7 @@ impl Inner {
                     ended,
                     row.grant.failures,
                     expires_at <= ask.lease.now,
-                    Reverse(expires_at),
-                    row.fence.serial,
+                    Reverse((expires_at, row.fence.serial)),
                 )
             };
             due.sort_by_key(|person| self.rows.get(person).map(rank));
@@ -174,20 +174,6 @@ impl Inner {
         }
         self.stamp(lease.now);
         self.change(person, |row| row.claim(lease.end))
-    }
-
-    fn waiting(&self, now: UnixTime) -> Waiting {
-        let due = || {
-            let grants = self.rows.values().map(|row| (row.fence.serial, &row.grant));
-            grants.filter(|(_, grant)| grant.standing == Standing::Alive && grant.next.due_at <= now)
-        };
-        let living = due().filter(|(_, grant)| grant.tokens.expires_at > now);
-        let next_to_die = living.min_by_key(|(serial, grant)| (grant.tokens.expires_at, *serial));
-        Waiting {
-            due: due().next().is_some(),
-            healthy: due().any(|(_, grant)| grant.failures == 0),
-            next_to_die: next_to_die.map(|(_, grant)| (grant.person.id.clone(), grant.dates())),
-        }
     }
 
     fn list(&self, page: &Page) -> Vec<(Bookmark, Grant)> {

@@ -125,7 +125,7 @@ pub(super) fn list(
 /// One that does not open is shown as [`rows::unopened`] says, and must not hide the others.
 fn listed(row: &Row<'_>, shelf: &Shelf, page: &Page) -> Result<Option<(Bookmark, Grant)>, StoreError> {
     let read = rows::read(row, shelf)?;
-    let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row)) else { return Ok(None) };
+    let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row, shelf)) else { return Ok(None) };
     let Some(key) = page.pick.key(&grant, page.now) else { return Ok(None) };
     // Who is found by two texts stands at the first.
     let elsewhere = matches!(&key, Key::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
@@ -144,7 +144,7 @@ fn these(db: &Connection, shelf: &Shelf, among: &[PersonId]) -> Result<Vec<(i64,
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let read = rows::read(row, shelf)?;
-        let shown = read.grant.ok().or_else(|| rows::unopened(row));
+        let shown = read.grant.ok().or_else(|| rows::unopened(row, shelf));
         found.extend(shown.map(|grant| (read.fence.serial, grant)));
     }
     Ok(found)

@@ -116,6 +116,9 @@ pub(super) fn owner(row: &Row<'_>, shelf: &Shelf) -> Result<Result<PersonId, Sto
     Ok(verified.map(|()| person.clone()).map_err(|_| StoreError::Unreadable(person)))
 }
 
+/// The columns that a row's MAC is over, and the MAC.
+const NAMED: [usize; 5] = [at("person_id"), at("email"), at("display_name"), at("org_id"), at("person_mac")];
+
 /// A row whose very name is unreadable goes by its number.
 fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, StoreError> {
     let known = id.ok().and_then(|id| PersonId::parse(&id).ok());
@@ -124,8 +127,7 @@ fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, Stor
 }
 
 fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError> {
-    let named = const { [at("person_id"), at("email"), at("display_name"), at("org_id"), at("person_mac")] };
-    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, named);
+    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, NAMED);
     verified.map_err(|_| StoreError::Unreadable(id.clone()))?;
     let time = |column: usize| row.get(column).map(UnixTime);
     let standing: String = row.get(const { at("standing") })?;
@@ -165,19 +167,21 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
 }
 
 /// What a row that does not open is shown as: in need of a consent, without tokens. What cannot be read is left out.
-/// `None` where not even the person's name can be read.
-pub(super) fn unopened(row: &Row<'_>) -> Option<Grant> {
+/// Names that another program may have changed are left out, too. `None` where not even the person's id can be read.
+pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
     let text = |column: usize| row.get::<_, Option<String>>(column).ok().flatten();
     let time = |column: usize| UnixTime(row.get(column).unwrap_or(0));
     let id = text(const { at("person_id") }).and_then(|id| PersonId::parse(&id).ok())?;
+    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, NAMED).is_ok();
+    let named = Person {
+        id: id.clone(),
+        email: text(const { at("email") }).and_then(|text| Email::parse(&text).ok()),
+        display_name: text(const { at("display_name") }),
+        org_id: text(const { at("org_id") }),
+    };
     let none = || Secret::new(String::new());
     Some(Grant {
-        person: Person {
-            id,
-            email: text(const { at("email") }).and_then(|text| Email::parse(&text).ok()),
-            display_name: text(const { at("display_name") }),
-            org_id: text(const { at("org_id") }),
-        },
+        person: if verified { named } else { Person::known_by(id) },
         tokens: Tokens {
             access_token: none(),
             refresh_token: none(),

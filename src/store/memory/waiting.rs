@@ -1,0 +1,22 @@
+//! What waits for a refresh, in memory.
+
+use crate::domain::breaker::Waiting;
+use crate::domain::grant::Standing;
+use crate::domain::time::UnixTime;
+use crate::store::memory::Inner;
+
+impl Inner {
+    pub(super) fn waiting(&self, now: UnixTime) -> Waiting {
+        let due = || {
+            let grants = self.rows.values().map(|row| (row.fence.serial, &row.grant));
+            grants.filter(|(_, grant)| grant.standing == Standing::Alive && grant.next.due_at <= now)
+        };
+        let living = due().filter(|(_, grant)| grant.tokens.expires_at > now);
+        let next_to_die = living.min_by_key(|(serial, grant)| (grant.tokens.expires_at, *serial));
+        Waiting {
+            due: due().next().is_some(),
+            healthy: due().any(|(_, grant)| grant.failures == 0),
+            next_to_die: next_to_die.map(|(_, grant)| (grant.person.id.clone(), grant.dates())),
+        }
+    }
+}
