@@ -83,7 +83,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     door.serve(api, config.token_service.clone(), &doors, reload.clone());
     tasks.spawn("missing scopes", async move {
         if let Err(why) = consents.tell_missing_scopes().await {
-            log::log!(why.level(), "whether grants lack a scope of MY_APP_SCOPES is not known: {why}");
+            log::log!(why.level(), "cannot check the grants for missing scopes: {why}");
         }
     });
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
@@ -97,7 +97,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     let ended = tokio::select! {
         _ = looping => Err(DaemonError::Ended("event loop")),
         name = signals.end(&reload) => {
-            log::info!("{name}: finishing what runs, for at most {GRACE:?}; live tokens are given meanwhile");
+            log::info!("{name}: shutting down; waiting up to {GRACE:?} for running consents and refreshes, live tokens are served until then");
             Ok(())
         }
     };

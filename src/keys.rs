@@ -59,7 +59,7 @@ pub enum KeyError {
     #[error("the name of a key has 1 to {NAME_MAX} printable characters")]
     Name,
     /// Limited to no person at all.
-    #[error("a key is limited to at least one person, or to none in particular; an empty list is neither")]
+    #[error("the list of persons is empty: name at least one person, or omit the list to allow all persons")]
     NoPerson,
     /// Taken.
     #[error("there is a key of this name already; revoke it first, or choose another name")]

@@ -63,7 +63,7 @@ pub(super) enum CallError {
     Refused(PathBuf, String),
     /// A program of another user listens there.
     #[error(
-        "{path} belongs to a program of the user with id {1}, and nothing was sent to it: a command speaks with daemons of \
+        "the control socket {path} is served by a process of uid {1}, and nothing was sent to it: commands connect only to daemons of \
          its own user, of root, and of the owner of the state directory; set TOKEND_STATE_DIR to that of the daemon",
         path = .0.display()
     )]

@@ -146,7 +146,7 @@ impl Consents {
         if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
             let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
             log::warn!(
-                "{person}: signed in at Webex, and may not consent here (TOKEND_ALLOW): nothing was kept, id {id}, \
+                "{person}: signed in at Webex, but TOKEND_ALLOW does not list this person: nothing was stored, id {id}, \
                  organization {organization}"
             );
             return Err(ConsentError::NotAllowed(person));

@@ -172,7 +172,7 @@ pub enum ConsentError {
         tracking_id: Option<String>,
     },
     /// Webex was asked several times and gave no final answer: it is not asked about this code again.
-    #[error("Webex was asked {TRIES} times and gave no answer that counts: {why}")]
+    #[error("no usable answer from Webex in {TRIES} attempts: {why}")]
     GivenUp {
         /// Fit for people.
         why: String,
@@ -180,7 +180,7 @@ pub enum ConsentError {
         tracking_id: Option<String>,
     },
     /// Too many codes wait to be exchanged, or were refused. The same link may work later.
-    #[error("too many codes are being exchanged at this moment")]
+    #[error("too many code exchanges are waiting or have failed")]
     TooMany {
         /// When it is worth another try.
         wait: Duration,

@@ -201,12 +201,15 @@ impl Pair {
         }
         if now_unix_seconds < facts.begins {
             let begin = UnixTime::from_seconds(facts.begins);
-            let says =
-                format!("the certificate for {name} is good from {begin} on only; look at the clock, too");
+            let says = format!(
+                "the certificate for {name} is not valid before {begin}; replace it, or correct the system clock"
+            );
             return trouble(true, says);
         }
         if !self.is_for(host) {
-            let says = format!("the certificate is for {name}, people come to {host}; use one for that name");
+            let says = format!(
+                "the certificate is for {name}, but the redirect URI has the host {host}; use a certificate for that host"
+            );
             return trouble(false, says);
         }
         let days = left / DAY_SECONDS;

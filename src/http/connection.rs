@@ -335,7 +335,7 @@ where
             let mut answer = match reply {
                 Some(reply) => reply.await,
                 None => {
-                    respond::plain(StatusCode::BAD_REQUEST, "An HTTP/1.1 request names its Host, once.\n")
+                    respond::plain(StatusCode::BAD_REQUEST, "A request must have exactly one Host header.\n")
                 }
             };
             answer.body_mut().tell(&activity);

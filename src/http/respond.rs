@@ -256,7 +256,7 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::ConsentNeeded { consent_url } => (
             StatusCode::CONFLICT,
             "The person must consent again",
-            format!("This grant can no longer be renewed. The person must open {consent_url} and consent."),
+            format!("This grant can no longer be renewed, or its stored record cannot be read. The person must open {consent_url} and consent."),
         ),
         Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "The request does not fit", why.clone()),
         Refusal::NotJson => (
@@ -282,7 +282,7 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::OverBudget { .. } => (
             StatusCode::TOO_MANY_REQUESTS,
             "Too many refreshes",
-            "This key has caused as many refreshes as one key may at this time. Ask again later; a token that lives long \
+            "This key has used up its refresh budget. Try again later; a token that lives long \
              enough is given at once."
                 .into(),
         ),
@@ -345,7 +345,7 @@ fn seconds(span: Duration) -> HeaderValue {
 
 /// To a look at an address that only a person's own visit may use. Browsers drop what they asked for beforehand then.
 pub(super) fn not_beforehand() -> Response<Body> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Nothing is done beforehand here.\n");
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Prefetch requests are not served here.\n");
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("sec-purpose, purpose"));
     response
 }

@@ -190,7 +190,7 @@ impl Refresher {
         if !self.may_fly(person, may) {
             return Ok(Report {
                 came: Came::Skipped,
-                detail: "the caller may not".to_owned(),
+                detail: "the caller has used up its refresh budget".to_owned(),
                 grant: before,
             });
         }
@@ -270,7 +270,10 @@ impl Refresher {
 
     /// Whether it failed so lately, or in such a way, that asking again would only do harm.
     fn backs_off(&self, grant: &Grant, now: UnixTime) -> bool {
-        let failing = grant.failures > 0 && now < grant.last.at + READER_STEP;
+        let refused = grant.last.outcome == Outcome::Refused && grant.life_left(now).is_zero();
+        // A refusal is to be confirmed for a caller who waits for a dead token.
+        let step = if refused { CONFIRM_STEP } else { READER_STEP };
+        let failing = grant.failures > 0 && now < grant.last.at + step;
         let limited =
             matches!(grant.last.outcome, Outcome::TokenLimit | Outcome::Busy) && now < grant.next.due_at;
         let limited = limited && grant.failures > 0;

@@ -78,7 +78,7 @@ async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
 
 #[tokio::test]
 async fn no_secret_is_ever_in_a_stream() {
-    let world = World::new().await;
+    let world = World::without_a_floor().await;
     let ada = world.fresh(0).await;
     let mut stream = stream(&world, Way::Control).await;
     let mut secrets = Vec::new();
@@ -97,7 +97,7 @@ async fn no_secret_is_ever_in_a_stream() {
 
 #[tokio::test]
 async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
-    let world = World::new().await;
+    let world = World::without_a_floor().await;
     let (ada, grace, alan) = (world.fresh(0).await, world.fresh(1).await, world.fresh(2).await);
     let (mut first, _) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
     refresh(&world, &ada).await;
@@ -128,7 +128,7 @@ async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
 
 #[tokio::test]
 async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
-    let world = World::new().await;
+    let world = World::without_a_floor().await;
     let other = World::new().await;
     let ada = world.fresh(0).await;
     other.fresh(0).await;

@@ -154,7 +154,8 @@ async fn a_dead_grant_is_answered_with_the_way_to_consent() {
 
 #[tokio::test]
 async fn a_person_may_ask_for_a_refresh_and_force_it() {
-    let world = world().await;
+    let floor = [("EVENT_LOOP_FLOOR_SECONDS", "0"), ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "86400")];
+    let world = World::set(Settings { noop_window: Duration::ZERO, ..Settings::default() }, &floor).await;
     world.fresh(0).await;
     let path = "/people/ada@example.com/refresh";
     let skipped = world.ask(Way::Control, Method::POST, path, None).await.json();

@@ -107,6 +107,11 @@ impl World {
         Self::with(Settings::default()).await
     }
 
+    /// Refreshes of one person may follow one another at once.
+    pub(super) async fn without_a_floor() -> Self {
+        Self::set(Settings::default(), &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
+    }
+
     pub(super) async fn with(settings: Settings) -> Self {
         Self::set(settings, &[]).await
     }

@@ -218,7 +218,7 @@ fn nothing_is_sent_to_a_socket_of_another_user() {
     for words in ["import grants.jsonl", "token ada@example.com", "dashboard --no-browser"] {
         let ended = desk.run(words);
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
-        ended.failed(5, "belongs to a program of the user with id 65534, and nothing was sent to it");
+        ended.failed(5, "is served by a process of uid 65534, and nothing was sent to it");
         assert_eq!(wait_for(&heard), "");
         std::fs::remove_file(&heard).unwrap();
     }

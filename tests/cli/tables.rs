@@ -217,8 +217,5 @@ fn people_are_filtered() {
     assert_eq!(listed("people -j --state due --limit 2"), ["a@x.y", "b@x.y"]);
     assert!(daemon.asked().last().unwrap().contains("&state=due"));
     let ended = desk.run("people");
-    assert!(
-        ended.err.contains("2 lack a scope that consents ask for (spark:all spark:rooms_read)"),
-        "{ended:?}"
-    );
+    assert!(ended.err.contains("2 lack a scope of MY_APP_SCOPES (spark:all spark:rooms_read)"), "{ended:?}");
 }

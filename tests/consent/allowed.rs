@@ -31,7 +31,8 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
         }
         assert_eq!(daemon.kept().len(), usize::from(allowed), "{allow}");
         let told = daemon.log();
-        let told: Vec<_> = told.iter().filter(|line| line.contains("may not consent here")).collect();
+        let told: Vec<_> =
+            told.iter().filter(|line| line.contains("TOKEND_ALLOW does not list this person")).collect();
         assert_eq!(told.len(), usize::from(!allowed), "{told:?}");
         assert!(
             told.iter().all(|line| line.contains(" WARN ") && line.contains("ada@example.com:")),

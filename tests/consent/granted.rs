@@ -26,11 +26,7 @@ async fn the_last_page_says_what_was_granted_until_when_and_how_to_take_it_back(
     let answered = visitor.consent(&daemon, 0).await;
     page(&answered, 200, GRANTED);
     assert!(answered.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", answered.body);
-    assert!(
-        answered.says("<span>Access that Webex calls</span> <code>odd:scope</code>"),
-        "{}",
-        answered.body
-    );
+    assert!(answered.says("<span>Permission</span> <code>odd:scope</code>"), "{}", answered.body);
     assert!(!answered.says("id=\"missing\""), "{}", answered.body);
     // 90 days, the life of the refresh token; the day may change while the test runs.
     let day = |shift: i64| {

@@ -128,11 +128,7 @@ async fn a_scope_without_words_is_no_bare_code() {
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", "spark:rooms_read analytics:read_all")]).await;
     let home = Visitor::new().get(daemon.url("/")).await;
     assert!(home.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", home.body);
-    assert!(
-        home.says("<span>Access that Webex calls</span> <code>analytics:read_all</code>"),
-        "{}",
-        home.body
-    );
+    assert!(home.says("<span>Permission</span> <code>analytics:read_all</code>"), "{}", home.body);
 }
 
 #[tokio::test]

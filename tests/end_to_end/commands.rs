@@ -38,7 +38,7 @@ async fn everybody_who_consented_is_listed_with_a_live_token() {
 
 #[tokio::test]
 async fn a_forced_refresh_gives_a_new_token_and_says_so() {
-    let town = Town::with(always_new()).await;
+    let town = Town::without_a_floor(always_new()).await;
     let before = town.token(ADA).await;
     let unforced = town.run(&format!("refresh {ADA}")).await.good();
     assert!(unforced.starts_with("ada@example.com (") && unforced.contains(": skipped"), "{unforced}");
@@ -182,7 +182,7 @@ async fn a_name_that_is_left_out_never_comes_to_mean_another_person() {
     town.run("token").await.failed(2, "nobody is stored");
     assert_eq!(Visitor::new().consent(&town.daemon, 1).await.status, 200);
     for words in ["token", "exec -- true", "refresh --force", "why", "forget --yes"] {
-        town.run(words).await.failed(2, "not the first one that was");
+        town.run(words).await.failed(2, "not the first one ever stored");
     }
     let mut command = program(&town.daemon.state_dir());
     let default = end(command.arg("token").env("TOKEND_DEFAULT_PERSON", GRACE)).await;

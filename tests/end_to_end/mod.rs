@@ -41,8 +41,18 @@ impl Town {
     }
 
     async fn with(settings: Settings) -> Self {
+        Self::set(settings, &[]).await
+    }
+
+    /// Refreshes of one person may follow one another at once.
+    async fn without_a_floor(settings: Settings) -> Self {
+        Self::set(settings, &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
+    }
+
+    async fn set(settings: Settings, variables: &[(&str, &str)]) -> Self {
         let sim = sim_with(settings).await;
-        let daemon = Daemon::start(&sim, &[("RUST_LOG", "trace")]).await;
+        let variables = [&[("RUST_LOG", "trace")], variables].concat();
+        let daemon = Daemon::start(&sim, &variables).await;
         let town = Self { sim, daemon };
         for person in [0, 1] {
             assert_eq!(Visitor::new().consent(&town.daemon, person).await.status, 200);

@@ -45,7 +45,7 @@ async fn somebody_who_must_be_named_and_is_not_is_code_2() {
 
 #[tokio::test]
 async fn a_grant_that_webex_took_back_is_retried_and_the_token_is_given_while_it_lives() {
-    let town = Town::new().await;
+    let town = Town::without_a_floor(Settings::default()).await;
     town.sim.with(|webex| webex.revoke_person(0));
     // It is told when a second refusal, ten minutes later, confirms the first.
     town.run(&format!("refresh {ADA} --force")).await.failed(1, "refused");

@@ -113,11 +113,12 @@ async fn three_thousand_who_consent_in_one_minute_stay_spread_for_sixty_days() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_twenty_days_of_downtime_everybody_is_served_least_life_left_first() {
+async fn after_twenty_days_of_downtime_the_living_are_served_least_life_left_first_and_then_the_dead() {
     let mut world = crowd(400);
-    // The later they consent, the sooner their tokens end.
+    // The later they consent, the sooner their tokens end; a hundred are dead after twenty days.
     for person in 0..400 {
-        world.model().settings_mut().access_lifetime = 40 * DAY - u32::try_from(person).unwrap() * HOUR;
+        let life = if person < 100 { 10 * DAY } else { 40 * DAY };
+        world.model().settings_mut().access_lifetime = life - u32::try_from(person).unwrap() * HOUR;
         world.consent(person).await;
     }
     sleep(20 * DAY).await;
@@ -128,7 +129,8 @@ async fn after_twenty_days_of_downtime_everybody_is_served_least_life_left_first
     assert_eq!(starts.len(), 400);
     assert!(most_in_a_second(&starts) <= 20);
     let mut last = Duration::ZERO;
-    for person in (0..400).rev() {
+    // Living ones by the life they have left, then the dead ones.
+    for person in (100..400).rev().chain((0..100).rev()) {
         let own = world.starts(person);
         assert!(own.len() == 1 && own[0] >= last, "person {person}: {own:?} after {last:?}");
         last = own[0];

@@ -73,10 +73,13 @@ fn a_certificate_that_is_good_is_not_told_of() {
 fn a_certificate_from_the_future_or_for_another_host_is_told() {
     let future = told("tokens.example.com", [BEGINS - 1]);
     assert!(
-        future.len() == 1 && future[0].0 == Level::Error && future[0].1.contains("good from"),
+        future.len() == 1 && future[0].0 == Level::Error && future[0].1.contains("is not valid before"),
         "{future:?}"
     );
     let other = told("localhost", [BEGINS, BEGINS + 60]);
     assert!(other.len() == 1 && other[0].0 == Level::Warn, "{other:?}");
-    assert!(other[0].1.contains("is for tokens.example.com, people come to localhost"), "{other:?}");
+    assert!(
+        other[0].1.contains("is for tokens.example.com, but the redirect URI has the host localhost"),
+        "{other:?}"
+    );
 }

@@ -7,11 +7,13 @@
 //!
 //! 1. no two refreshes of one grant are in flight at once, and none without a claim
 //! 2. no token is shown before it is durable; after a crash the store holds what it held; what came back well is kept
-//! 3. no alive grant's token expires while all is well, and none is shown as alive that is dead. *All is well* for a
-//!    person from 90 minutes after the last trouble on (a start, a fault of Webex or the store, the end of a `Retry-After`,
-//!    a clock set, a suspend), and for each other person who is ill meanwhile 90 minutes later. What a clock that was set
-//!    back while the daemon was down hides is not asked for.
-//! 4. a grant ends only by Webex's own word about it, or by `forget`
+//! 3. a living token whose margin contains ten minutes (or half of the margin) in which Webex answers properly about its
+//!    person is renewed in them, whatever happens to other persons, as long as the process runs, the store is well, the
+//!    clock is not touched and the configured rate leaves room; after a wait that two persons were asked for, in half of
+//!    the margin. A refresh that falls due waits no longer than a minute for other persons'. Living tokens go before dead
+//!    ones. What a clock that was set back while the daemon was down hides is not asked for.
+//! 4. a grant ends only by Webex's own word about it, said twice with time between, and not while Webex says it of many;
+//!    or by `forget`
 //! 5. nothing is refreshed inside the no-op window but by rule 1 or force; floor and ladder are kept
 //! 6. a consent that arrives during a refresh wins
 //! 7. no token and no client secret is in a line of the log or in what people are told

@@ -51,7 +51,7 @@ impl Arguments {
     fn checked(self) -> Result<Self, clap::Error> {
         let Serve { debug, refresh_at_start } = self.serve;
         if self.command.is_some() && (debug || refresh_at_start) {
-            let line = "--debug and --refresh-at-start belong behind the command";
+            let line = "--debug and --refresh-at-start must follow the command";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, line));
         }
         Ok(self)
@@ -215,13 +215,13 @@ pub struct Listed {
 /// `people`
 #[derive(Debug, Args)]
 pub struct PeopleAsked {
-    /// Only those in this state
+    /// Show only persons in this state
     #[arg(long, value_parser = ["fresh", "due", "retrying", "consent_needed"])]
     pub state: Option<String>,
-    /// Only those whose grant lacks a scope that consents ask for
+    /// Show only persons whose grant lacks a scope of MY_APP_SCOPES
     #[arg(long)]
     pub missing_scope: bool,
-    /// At most so many
+    /// Show at most N persons
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// As with every list.
@@ -289,7 +289,7 @@ pub struct Import {
     pub from: Option<Origin>,
     /// The file; `-` reads stdin
     pub file: PathBuf,
-    /// Put each grant in the place of what is stored of its person, even if that is alive and has every scope of it
+    /// Replace the person's stored grant even if it is alive and has every scope of the imported one
     #[arg(long)]
     pub replace: bool,
     /// The way to the daemon.

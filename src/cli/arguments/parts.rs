@@ -17,7 +17,7 @@ pub struct Daemon {
 /// Who.
 #[derive(Clone, Debug, Args)]
 pub struct Whom {
-    /// Webex person id or e-mail address; without it TOKEND_DEFAULT_PERSON, else the only person ever stored
+    /// Webex person id or e-mail address; without it TOKEND_DEFAULT_PERSON, else the only stored person if it is the first one ever stored
     pub person: Option<String>,
 }
 

@@ -74,7 +74,7 @@ fn is_meant(person: &Person, email: &str) -> Result<(), Failure> {
     let who = show::who(person);
     let handle = person.email.as_deref().unwrap_or(&person.person_id);
     let line = format!(
-        "{email} was to consent, but {who} did, and that consent is stored; `webex-tokend forget {handle}` removes it, \
+        "expected a consent of {email}, but {who} consented, and that consent is stored; `webex-tokend forget {handle}` removes it, \
          and `webex-tokend login --email {email}` asks again"
     );
     Err(Failure::new(Exit::Failed, line))

@@ -45,7 +45,7 @@ pub(super) fn run(handle: &mut Handle, asked: &PeopleAsked, paper: Paper) -> Res
     if people.is_empty() {
         let filtered = asked.state.is_some() || asked.missing_scope;
         let none = "nobody is stored; `webex-tokend login` gets a consent";
-        note(if filtered { "no person stored is like that" } else { none });
+        note(if filtered { "no stored person matches the filter" } else { none });
         return Ok(());
     }
     let now = show::now();
@@ -101,7 +101,7 @@ impl Lacking {
     pub(super) fn line(&self) -> String {
         let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
         format!(
-            "{} lack a scope that consents ask for ({}); a new consent grants it: `people --missing-scope` lists them",
+            "{} lack a scope of MY_APP_SCOPES ({}); a new consent grants it: `people --missing-scope` lists them",
             self.persons,
             printable(&scopes.join(" "))
         )

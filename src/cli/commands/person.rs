@@ -38,7 +38,7 @@ fn only(handle: &mut Handle) -> Result<String, Failure> {
         [person] if list.sole == Some(true) => Ok(person.person_id.clone()),
         [person] if list.next.is_none() => {
             let line = format!(
-                "{} is the only person stored, but not the first one that was: name the person you mean, or set \
+                "{} is the only person stored, but not the first one ever stored: name the person you mean, or set \
                  TOKEND_DEFAULT_PERSON",
                 show::who(person)
             );

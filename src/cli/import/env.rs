@@ -30,7 +30,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     let (refresh_token, access_token) = (one_of(&all, &REFRESH)?, one_of(&all, &ACCESS)?);
     if refresh_token.is_none() && access_token.is_none() {
         return Err(Broken::new(
-            "it sets neither REFRESH_TOKEN nor ACCESS_TOKEN, nor these with WEBEX_ before them",
+            "it sets none of REFRESH_TOKEN, ACCESS_TOKEN, WEBEX_REFRESH_TOKEN and WEBEX_ACCESS_TOKEN",
         ));
     }
     let record = Record::new("the .env grant".to_owned(), refresh_token, access_token)?;

@@ -1,8 +1,13 @@
 //! JSON: objects with a refresh token, an access token or both, on lines of their own, over several lines (as `jq .` prints
 //! Webex's answer), or in arrays. Other fields are ignored.
 
+use std::fmt;
+
+use serde::de::Deserialize;
+use serde::de::MapAccess;
+use serde::de::SeqAccess;
+use serde::de::Visitor;
 use serde_json::Deserializer;
-use serde_json::Map;
 use serde_json::Value;
 
 use crate::cli::import::Broken;
@@ -12,10 +17,73 @@ use crate::cli::import::Record;
 use crate::cli::import::json_error;
 use crate::cli::import::text;
 
+/// A JSON value. An object keeps a field that stands in it twice, which [`Value`] does not.
+enum Item {
+    Object(Vec<(String, Value)>),
+    Array(Vec<Self>),
+    Other,
+}
+
+struct ItemVisitor;
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ItemVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Item::Object(fields))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Item::Array(items))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Item, E> {
+        Ok(Item::Other)
+    }
+}
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     let text = text(bytes)?;
     let mut parsed = Parsed::default();
-    let mut values = Deserializer::from_str(text).into_iter::<Value>();
+    let mut values = Deserializer::from_str(text).into_iter::<Item>();
     let (mut line, mut counted) = (1, 0);
     loop {
         // Where the next value begins.
@@ -25,7 +93,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
         let place = format!("line {line}");
         match values.next().transpose().map_err(|e| json_error(&place, &e))? {
             None => return Ok(parsed),
-            Some(Value::Array(items)) => {
+            Some(Item::Array(items)) => {
                 for (number, item) in (1..).zip(items) {
                     push(&mut parsed, format!("{place}, item {number}"), item)?;
                 }
@@ -40,11 +108,11 @@ fn next_value(text: &str, from: usize) -> usize {
     from + (rest.len() - rest.trim_start().len())
 }
 
-fn push(parsed: &mut Parsed, place: String, value: Value) -> Result<(), Broken> {
+fn push(parsed: &mut Parsed, place: String, value: Item) -> Result<(), Broken> {
     if parsed.records.len() == RECORDS_MAX {
         return Err(Broken::new(format!("it has more than {RECORDS_MAX} records; split it")));
     }
-    let Value::Object(fields) = value else {
+    let Item::Object(fields) = value else {
         return Err(Broken::new(format!("{place} is no object with tokens as strings")));
     };
     let (refresh_token, access_token) =
@@ -54,7 +122,7 @@ fn push(parsed: &mut Parsed, place: String, value: Value) -> Result<(), Broken> 
 }
 
 /// A token by its name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
-fn token(place: &str, fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Broken> {
+fn token(place: &str, fields: &[(String, Value)], name: &str) -> Result<Option<String>, Broken> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     let mut found = None;
     for (_, value) in fields.iter().filter(|(key, value)| plain(key) == plain(name) && !value.is_null()) {

@@ -86,7 +86,9 @@ pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
     let given = given.map_err(|why| charge.refusal().unwrap_or_else(|| api.no_token(why)))?;
     let (grant, now) = (&given.grant, api.0.clock.now());
     let note = || match charge.refusal() {
-        Some(_) => format!("This key may cause no refresh at present, and {min_ttl} s were asked for."),
+        Some(_) => format!(
+            "This key has used up its refresh budget; the token lives less than the requested {min_ttl} s."
+        ),
         None => format!(
             "This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for."
         ),

@@ -83,7 +83,7 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Renewed => "Renewed",
         Outcome::Unchanged => "Unchanged",
         Outcome::ConsentNeeded => "Consent needed",
-        Outcome::Refused => "Refused, to be confirmed",
+        Outcome::Refused => "Refused once, not confirmed yet",
         Outcome::ClientRefused => "Client refused",
         Outcome::TokenLimit => "Token limit",
         Outcome::Busy => "Webex is busy",

@@ -103,7 +103,7 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// What the scope allows. Of one that is not known, its name says all.
     fn words(&self) -> &'static str {
-        self.words.unwrap_or("Access that Webex calls")
+        self.words.unwrap_or("Permission")
     }
 }
 

@@ -125,11 +125,11 @@ pub(in crate::http) const REFUSED: Problem = problem(
 pub(in crate::http) const NOT_ALLOWED: Problem = problem(
     Tone::Bad,
     "This service is not for your account",
-    "You signed in at Webex, but the people who run this service take consents from certain persons only, and your account \
+    "You signed in at Webex, but this service accepts consents from selected accounts only, and your account \
      is not among them. Nothing was stored, and this service has no access to your account.",
     Ways::Start,
 )
-.then("If you have another account, sign in with that one. If you think that this one should do, ask the people who run this service.");
+.then("If you have another account, sign in with that one. If you think that this account should be allowed, ask the people who run this service.");
 
 pub(in crate::http) const UNREACHABLE: Problem = problem(
     Tone::Warn,
@@ -142,7 +142,7 @@ pub(in crate::http) const UNREACHABLE: Problem = problem(
 pub(in crate::http) const BUSY: Problem = problem(
     Tone::Warn,
     "Webex asks to wait",
-    "You did consent, but Webex has too much to do and asks this service to wait before your consent is finished. Nothing \
+    "You gave your consent, but Webex limits requests at the moment, so this service must wait before it can finish. Nothing \
      of yours is lost.",
     Ways::Reload,
 )

@@ -63,7 +63,7 @@ impl LastSeen {
                 self.note(begun);
             }
             Err(why) => {
-                log::warn!("a restored backup would not be noticed, the generation is not kept: {why}")
+                log::warn!("cannot store the generation, so a restored backup would go unnoticed: {why}")
             }
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn all(db: &Connection, sealer: &Sealer) -> Result<Vec<KeyRecord>, St
 fn tell_damaged(row: &Row<'_>, why: &str) {
     let name = row.get::<_, String>("name").unwrap_or_else(|_| "without a name".to_owned());
     log::error!(
-        "the key {name:?} opens nothing, its record is not trusted: {why}; revoke it and make a new one"
+        "the API key {name:?} is rejected, its record is not trusted: {why}; revoke it and create a new one"
     );
 }
 

@@ -21,7 +21,9 @@ pub(super) fn free_side_files(path: &Path) {
         let name = file.display();
         match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
             Ok(()) => {
-                log::warn!("{name}: its mode was {mode:04o}, and the database's is not; it is 0600 now")
+                log::warn!(
+                    "{name}: was read-only (mode {mode:04o}) beside a writable database; changed to 0600"
+                )
             }
             Err(why) => log::warn!(
                 "{name}: its mode is {mode:04o}, so that the store cannot be written; chmod 600 it ({why})"

@@ -45,12 +45,13 @@ impl Witness {
         // A wait that two persons were asked for is kept, but for one probe in each quarter of the life that is left.
         let waits = self.all_wait_until > well;
         let window = if waits { margin / 2 } else { WINDOW.min(margin / 2) };
-        let by = well + window + self.room();
+        let by = well + window + self.room()?;
         (by <= minted.expires).then_some((well, by))
     }
 
-    /// What the configured rate and number of calls at once cost when all persons are due.
-    fn room(&self) -> Duration {
+    /// What the configured rate and number of calls at once cost when all persons are due. `None` where so many persons'
+    /// calls hang that their retries, some six minutes apart, take up every place: then there is no room.
+    fn room(&self) -> Option<Duration> {
         let persons = u32::try_from(self.people.len()).unwrap();
         let rate = if self.pace.per_second > 0.0 {
             Duration::from_secs_f64(f64::from(persons) / self.pace.per_second)
@@ -60,9 +61,12 @@ impl Witness {
         // Each call takes up to three seconds where all is well, a minute where it hangs.
         let hanging = self.people.iter().filter(|seen| seen.sick >= self.now).count() + 1;
         let at_once = self.pace.at_once.max(1);
+        if hanging > 5 * at_once {
+            return None;
+        }
         let calls = 3 * SECOND * u32::try_from(self.people.len().div_ceil(at_once)).unwrap();
         let hangs = MINUTE * u32::try_from(hanging / at_once).unwrap();
-        rate + calls + hangs
+        Some(rate + calls + hangs)
     }
 
     /// Trouble begins, or the process ends: what should have been renewed by now must have been.
@@ -153,7 +157,7 @@ impl Witness {
         let trouble = self.trouble.max(seen.trouble).max(self.store_trouble).max(self.all_wait_until);
         let well = self.up_since?.max(trouble).max(self.clock_changed);
         let delay = overdue.min(self.now.since(well));
-        (delay > MINUTE + self.room()).then_some(delay)
+        (delay > MINUTE + self.room()?).then_some(delay)
     }
 
     /// Rule 3: a dead token is not refreshed before a living one that has been due for a while.

@@ -230,8 +230,8 @@ fn grants(surroundings: &Surroundings) -> Option<Finding> {
     looked.ok()?;
     let finding = |mark, says: String| Some(Finding::new(mark, "grants", says));
     match lacking.persons {
-        0 => finding(Mark::Ok, format!("{looked_at} looked at, each has every scope that consents ask for")),
-        _ => finding(Mark::Warn, format!("of {looked_at} looked at, {}", lacking.line())),
+        0 => finding(Mark::Ok, format!("{looked_at} checked, all have every scope of MY_APP_SCOPES")),
+        _ => finding(Mark::Warn, format!("{looked_at} checked, {}", lacking.line())),
     }
 }
 

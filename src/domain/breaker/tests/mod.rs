@@ -1,6 +1,10 @@
 //! When refreshes pause, for how long, and which refusals are final.
 
+mod clock;
+mod on_demand;
+mod probes;
 mod refusals;
+mod waits;
 
 use proptest::prelude::*;
 
@@ -217,197 +221,6 @@ fn the_only_person_there_is_is_evidence_enough() {
 }
 
 #[test]
-fn the_first_probe_follows_after_a_second_and_a_success_ends_what_was_only_suspected() {
-    let mut breaker = suspected();
-    assert_eq!(breaker.trouble(), None, "nothing is shown");
-    assert_eq!(breaker.admit(&waiting(), NOW), Admission::Hold(NOW + SECOND));
-    assert_eq!(breaker.admit(&waiting(), NOW + SECOND), PROBE);
-    assert_eq!(record(&mut breaker, &probe(3), success(), NOW + SECOND), None, "nothing was logged");
-    assert_eq!(breaker.admit(&waiting(), NOW + SECOND), Admission::Go);
-    let mut breaker = suspected();
-    assert_eq!(record(&mut breaker, &sent(4), success(), NOW), None, "one that was under way");
-    assert!(!breaker.is_open());
-}
-
-#[test]
-fn probes_follow_after_longer_and_longer_pauses_but_never_after_ten_minutes() {
-    let (mut breaker, mut now) = (refused(), NOW + SECOND);
-    for pause in [5, 15, 30, 60, 120, 300, 540, 540, 540] {
-        let at = now + Duration::from_secs(pause);
-        assert_eq!(breaker.admit(&waiting(), at - SECOND), Admission::Hold(at));
-        assert_eq!(breaker.admit(&waiting(), at), PROBE);
-        let turn = record(&mut breaker, &probe(3), unauthorized(), at);
-        assert!(matches!(turn, Some(Turn::Opened { again: true, .. })), "{turn:?}");
-        now = at;
-    }
-}
-
-#[test]
-fn while_a_token_is_dying_a_probe_follows_after_a_quarter_of_the_life_left() {
-    for minutes in [1, 2, 8, 20, 35] {
-        let (mut breaker, mut now) = (refused(), NOW + SECOND);
-        for _ in 0..10 {
-            now = now + MAX_PAUSE;
-            assert_ne!(breaker.admit(&waiting(), now), Admission::Go);
-            record(&mut breaker, &probe(3), unauthorized(), now);
-        }
-        // Not inside its margin yet: a token of an hour that is due at half its life.
-        let left = minutes * MINUTE;
-        let hour = Dates { renewed_at: now - 23 * left, answered_at: now, expires_at: now + left };
-        let hour = if Policy::is_at_risk(&hour, now) { dates(now, left) } else { hour };
-        let due = Waiting { next_to_die: Some((person(0), hour)), ..waiting() };
-        let at = breaker.next_probe(&due, now).unwrap();
-        assert!(at <= now + (left / 4).max(MIN_PAUSE), "{minutes} minutes left, a probe at {at}, now {now}");
-    }
-}
-
-#[test]
-fn a_token_inside_its_margin_is_tried_after_seconds() {
-    let mut breaker = refused();
-    for _ in 0..10 {
-        breaker.admit(&waiting(), NOW + HOUR);
-        record(&mut breaker, &probe(3), unauthorized(), NOW + HOUR);
-    }
-    let now = NOW + HOUR;
-    let due = dying(now, 70 * MINUTE);
-    assert_eq!(breaker.admit(&due, now + MIN_PAUSE - SECOND), Admission::Hold(now + MIN_PAUSE));
-    assert_eq!(breaker.admit(&due, now + MIN_PAUSE), URGENT_PROBE);
-}
-
-#[test]
-fn a_healthy_grant_waits_half_a_minute_at_most() {
-    let mut breaker = refused();
-    for _ in 0..10 {
-        breaker.admit(&waiting(), NOW + HOUR);
-        record(&mut breaker, &probe(3), unauthorized(), NOW + HOUR);
-    }
-    let due = Waiting { healthy: true, ..waiting() };
-    assert_eq!(breaker.admit(&due, NOW + HOUR), Admission::Hold(NOW + HOUR + HEALTHY_PAUSE));
-    assert_eq!(breaker.admit(&due, NOW + HOUR + HEALTHY_PAUSE), PROBE);
-}
-
-#[test]
-fn healthy_grants_and_tokens_at_risk_are_the_probe_in_turn() {
-    let (mut breaker, mut now, mut urgent) = (refused(), NOW + SECOND, Vec::new());
-    for _ in 0..6 {
-        now = now + MINUTE;
-        let due = Waiting { healthy: true, ..dying(now, 30 * MINUTE) };
-        let admission = breaker.admit(&due, now);
-        urgent.push(admission == URGENT_PROBE);
-        record(&mut breaker, &probe(3), unauthorized(), now);
-    }
-    assert!(urgent.windows(2).all(|pair| pair[0] != pair[1]), "{urgent:?}");
-}
-
-#[test]
-fn a_wait_that_a_probe_confirmed_is_obeyed_to_its_end() {
-    let mut breaker = asked_to_wait(2 * HOUR);
-    assert_eq!(breaker.trouble(), Some(Cause::Busy));
-    let end = NOW + 2 * HOUR;
-    for minutes in 0..119 {
-        let now = NOW + SECOND + minutes * MINUTE;
-        assert_eq!(breaker.admit(&waiting(), now), Admission::Hold(end), "{minutes}");
-    }
-    assert_eq!(breaker.admit(&waiting(), end), PROBE);
-}
-
-#[test]
-fn during_a_confirmed_wait_a_probe_is_sent_whenever_a_quarter_of_the_least_life_left_has_gone_by() {
-    let mut breaker = asked_to_wait(6 * HOUR);
-    let now = NOW + SECOND;
-    let due = dying(now, 72 * MINUTE);
-    let at = now + 18 * MINUTE;
-    assert_eq!(breaker.admit(&due, at - SECOND), Admission::Hold(at));
-    assert_eq!(breaker.admit(&due, at), PROBE);
-    record_wait(&mut breaker, &probe(4), 5 * HOUR, at);
-    let next = at + Duration::from_secs(54 * 60 / 4);
-    assert_eq!(breaker.admit(&due, next - SECOND), Admission::Hold(next));
-}
-
-#[test]
-fn only_as_long_as_two_persons_were_asked_to_wait_all_wait() {
-    let mut breaker = Breaker::default();
-    record_wait(&mut breaker, &sent(1), 6 * HOUR, NOW);
-    record_wait(&mut breaker, &sent(2), MINUTE, NOW);
-    let at = NOW + SECOND;
-    breaker.admit(&waiting(), at);
-    // The probe is answered without a readable wait.
-    record(&mut breaker, &probe(3), busy(), at);
-    assert_eq!(breaker.pause().unwrap().until, at + MINUTE);
-    let mut over = Breaker::default();
-    record_wait(&mut over, &sent(1), MINUTE, NOW);
-    record_wait(&mut over, &sent(2), MINUTE, NOW + HOUR);
-    assert!(!over.is_open(), "what the first one was asked for is over");
-}
-
-#[test]
-fn a_wait_is_obeyed_within_bounds() {
-    let until = |wait| {
-        let mut breaker = Breaker::default();
-        let only = SentRefresh { only_person: true, ..sent(1) };
-        breaker.record(busy(), &only, wait, NOW);
-        breaker.pause().unwrap().until
-    };
-    assert_eq!(until(Some(2 * MINUTE)), NOW + 2 * MINUTE);
-    assert_eq!(until(None), NOW + MINUTE);
-    assert_eq!(until(Some(Duration::ZERO)), NOW + SECOND);
-    assert_eq!(until(Some(Duration::MAX)), NOW + 6 * HOUR);
-}
-
-#[test]
-fn an_answer_that_was_under_way_does_not_end_a_confirmed_wait_and_a_probe_does() {
-    let mut breaker = asked_to_wait(HOUR);
-    assert_eq!(record(&mut breaker, &sent(4), success(), NOW + 2 * SECOND), None);
-    assert!(breaker.is_open());
-    assert_eq!(record(&mut breaker, &probe(4), success(), NOW + 2 * SECOND), Some(Turn::Closed));
-    assert!(!breaker.is_open());
-}
-
-#[test]
-fn a_probe_that_is_answered_about_its_person_only_is_followed_by_another_one_soon() {
-    for verdict in [locked(), refusal()] {
-        let (mut breaker, mut now) = (refused(), NOW + SECOND);
-        for _ in 0..10 {
-            now = now + MAX_PAUSE;
-            breaker.admit(&waiting(), now);
-            record(&mut breaker, &probe(3), unauthorized(), now);
-        }
-        now = now + MAX_PAUSE;
-        assert_eq!(breaker.admit(&waiting(), now), PROBE);
-        assert_eq!(record(&mut breaker, &probe(4), verdict.clone(), now), None);
-        assert_eq!(breaker.admit(&waiting(), now + MIN_PAUSE), PROBE, "{verdict:?}");
-    }
-}
-
-#[test]
-fn a_known_trouble_of_the_probes_person_confirms_nothing() {
-    let mut breaker = Breaker::default();
-    for n in 1..=5 {
-        record(&mut breaker, &sent(n), transient(), NOW);
-    }
-    let at = NOW + SECOND;
-    breaker.admit(&waiting(), at);
-    let ill = SentRefresh { previous: Outcome::ClientRefused, ..probe(9) };
-    assert_eq!(record(&mut breaker, &ill, unauthorized(), at), None);
-    assert_eq!(breaker.trouble(), None);
-    assert_eq!(breaker.admit(&waiting(), at + SECOND), PROBE);
-}
-
-#[test]
-fn several_probes_that_fail_confirm_even_what_is_not_new_for_their_persons() {
-    let mut breaker = suspected();
-    let known = |n| SentRefresh { previous: Outcome::ClientRefused, ..probe(n) };
-    let mut now = NOW;
-    for n in 3..6 {
-        now = now + MINUTE;
-        assert_eq!(breaker.admit(&waiting(), now), PROBE);
-        let turn = record(&mut breaker, &known(n), unauthorized(), now);
-        assert_eq!(turn.is_some(), n == 5, "probe {n}");
-    }
-    assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
-}
-
-#[test]
 fn stragglers_change_nothing() {
     let mut breaker = refused();
     let before = breaker.to_text();
@@ -435,42 +248,6 @@ fn a_probe_that_was_not_sent_leaves_the_next_one_free() {
     breaker.cancel_probe();
     assert_eq!(breaker.trouble(), Some(Cause::ClientRefused));
     assert_eq!(breaker.admit(&waiting(), NOW + MINUTE), PROBE);
-}
-
-#[test]
-fn a_request_for_a_healthy_grant_may_be_the_probe_once_in_half_a_minute() {
-    let mut breaker = asked_to_wait(6 * HOUR);
-    let now = NOW + MINUTE;
-    assert_eq!(breaker.admit_on_demand(true, false, now), Some(Role::Probe));
-    assert_eq!(breaker.admit_on_demand(true, false, now), None, "one probe at a time");
-    record_wait(&mut breaker, &probe(4), HOUR, now);
-    assert_eq!(breaker.admit_on_demand(true, false, now + ON_DEMAND_PAUSE - SECOND), None);
-    assert_eq!(breaker.admit_on_demand(true, false, now + ON_DEMAND_PAUSE), Some(Role::Probe));
-    assert_eq!(Breaker::default().admit_on_demand(false, false, NOW), Some(Role::Ordinary));
-}
-
-#[test]
-fn a_request_for_a_grant_that_has_failed_is_sent_beside_the_probes_and_its_failure_says_nothing() {
-    let mut breaker = refused();
-    let now = NOW + MINUTE;
-    assert_eq!(breaker.admit_on_demand(false, false, now), None, "its own schedule does not allow it");
-    assert_eq!(breaker.admit_on_demand(false, true, now), Some(Role::Doubtful));
-    assert_eq!(breaker.admit_on_demand(false, true, now + SECOND), None, "whichever grant is asked for");
-    assert_eq!(
-        breaker.admit_on_demand(true, false, now),
-        Some(Role::Probe),
-        "a healthy one does not wait for it"
-    );
-    breaker.cancel_probe();
-    let doubtful = SentRefresh { role: Role::Doubtful, ..sent(1) };
-    let before = breaker.to_text();
-    for verdict in [transient(), unauthorized(), busy(), refusal()] {
-        assert_eq!(record(&mut breaker, &doubtful, verdict, now), None);
-    }
-    assert_eq!(breaker.to_text(), before);
-    assert_eq!(record(&mut breaker, &doubtful, success(), now), Some(Turn::Closed));
-    let mut waits = asked_to_wait(HOUR);
-    assert_eq!(waits.admit_on_demand(false, true, now), None, "Webex asked to wait");
 }
 
 #[test]
@@ -528,51 +305,6 @@ fn a_refused_client_of_the_last_run_is_tried_once() {
     assert_eq!(left.admit(&Waiting::default(), NOW), PROBE);
     record(&mut left, &probe(1), unauthorized(), NOW);
     assert!(!left.is_untried(), "the present one is known now");
-}
-
-#[test]
-fn a_clock_set_back_holds_no_refresh_longer_than_a_pause() {
-    let earlier = NOW - 365 * 24 * HOUR;
-    let mut breaker = refused();
-    assert_eq!(breaker.admit(&waiting(), earlier), Admission::Hold(earlier + 5 * SECOND));
-    assert_eq!(breaker.admit(&waiting(), earlier + 5 * SECOND), PROBE);
-    let mut probing = refused();
-    probing.admit(&waiting(), NOW + MINUTE);
-    assert_eq!(probing.admit(&waiting(), earlier), Admission::Hold(earlier + PROBE_TIMEOUT));
-    let mut busy = asked_to_wait(6 * HOUR);
-    let end = earlier + 6 * HOUR;
-    for minutes in 0..360 {
-        let held = busy.admit(&waiting(), earlier + minutes * MINUTE);
-        assert_eq!(held, Admission::Hold(end), "the end does not move along");
-    }
-    assert_eq!(busy.admit(&waiting(), end), PROBE);
-    let mut on_demand = refused();
-    assert!(on_demand.admit_on_demand(false, true, NOW + MINUTE).is_some());
-    assert!(on_demand.admit_on_demand(false, true, earlier).is_some());
-}
-
-#[test]
-fn a_wait_ends_when_it_would_have_ended_however_far_the_clock_was_set_back() {
-    for back in [2 * MINUTE, HOUR, 4 * HOUR, 7 * HOUR, 900 * 24 * HOUR] {
-        let (mut breaker, now) = (asked_to_wait(6 * HOUR), NOW + 5 * HOUR - back);
-        breaker.set_back(back, now);
-        let end = now + HOUR;
-        assert_eq!(breaker.admit(&waiting(), now), Admission::Hold(end), "{back:?}");
-        assert_eq!(breaker.admit(&waiting(), end), PROBE, "{back:?}");
-    }
-}
-
-#[test]
-fn a_wait_that_came_after_the_clock_was_set_back_keeps_its_time() {
-    let mut breaker = asked_to_wait(6 * HOUR);
-    breaker.set_back(900 * 24 * HOUR, NOW + MINUTE);
-    assert_eq!(breaker.admit(&waiting(), NOW + MINUTE), Admission::Hold(NOW + 6 * HOUR));
-}
-
-#[test]
-fn a_clock_set_far_ahead_only_sends_a_probe() {
-    assert!(matches!(refused().admit(&waiting(), UnixTime::NEVER), Admission::Probe { .. }));
-    assert_eq!(Breaker::default().admit(&waiting(), UnixTime(i64::MIN)), Admission::Go);
 }
 
 proptest! {
