@@ -97,8 +97,8 @@ impl Consents {
         let issued = match reply.fact {
             Fact::Granted(issued) => issued,
             Fact::Refused { status: status @ (408 | 423 | 429 | 500..), shown: why, .. } => {
-                // 423 and 429 ask to wait, said or not; the others only where they say for how long.
-                let wait = asked.or_else(|| matches!(status, 423 | 429).then_some(UNTOLD_WAIT));
+                // 429 asks to wait, said or not; the others only where they say for how long. 423 is about one account.
+                let wait = asked.or_else(|| (status == 429).then_some(UNTOLD_WAIT)).filter(|_| status != 423);
                 return Err(match wait {
                     Some(wait) => ConsentError::Busy { wait: bounded(wait), why, tracking_id },
                     None => ConsentError::Unreachable { why, tracking_id },

@@ -120,8 +120,12 @@ impl Consents {
         let person = owner.person;
         let tokens = Tokens::first(issued, sent_at)
             .ok_or_else(|| TakeOverError::Failed("the answer has no refresh token".to_owned()))?;
-        let save =
-            |grant| if replace { self.store.save_consent(grant) } else { self.store.save_import(grant) };
+        // The stored grant may be the offered one: its refresh token has just been used, and perhaps replaced.
+        let stored = self.store.find(person.id.clone()).await.ok().flatten();
+        let is_stored = stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
+        let save = |grant| {
+            if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
+        };
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
             log::error!("{person}: a grant to take over could not be kept: {error}");
             TakeOverError::Failed("the grant could not be kept; the daemon's log says why".to_owned())
@@ -130,7 +134,14 @@ impl Consents {
         if saved != Saved::Kept {
             self.held.release(&offered);
         }
-        log::info!("{person}: grant taken over ({saved:?})");
+        match saved {
+            Saved::Kept => {
+                log::info!("{person}: the imported grant was put aside, the stored one can do as much")
+            }
+            Saved::New | Saved::Replaced | Saved::Older => {
+                log::info!("{person}: grant taken over ({saved:?})")
+            }
+        }
         Ok(Taken { person, saved })
     }
 

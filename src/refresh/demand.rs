@@ -177,7 +177,7 @@ impl Refresher {
         }
         if force && let Some(wait) = self.forced_lately(&before, now) {
             let seconds = wait.as_millis().div_ceil(1000);
-            let detail = format!("it was refreshed a moment ago; a forced refresh may follow in {seconds} s");
+            let detail = format!("it was tried a moment ago; a forced refresh may follow in {seconds} s");
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
         if !force && self.backs_off(&before, now) {
@@ -331,14 +331,19 @@ impl Refresher {
 
     async fn fly_one(&self, busy: Busy, forced: bool) {
         let Ok(place) = self.asked().acquire().await else { return };
+        let person = busy.person().clone();
+        // Before it takes one of the starts, which the probes need while the breaker is open.
+        let Some(role) = self.admit(&person, forced).await else { return };
         // Before the claim, whose lease would run out while it waits.
         self.starts().mine().await;
-        if self.parts().tasks.stopping().is_cancelled() {
-            // The daemon ends as soon as what runs is finished.
+        let stops = self.parts().tasks.stopping().is_cancelled();
+        if stops || !self.breaker().may_send(role) {
+            // The daemon ends as soon as what runs is finished; or the breaker has opened meanwhile.
+            if role == Role::Probe {
+                self.breaker().cancel_probe();
+            }
             return;
         }
-        let person = busy.person().clone();
-        let Some(role) = self.admit(&person, forced).await else { return };
         match self.claim_one(busy, role).await {
             Ok(Some(taken)) => {
                 self.send(taken, place).await;

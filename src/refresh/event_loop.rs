@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +92,9 @@ impl EventLoop {
         while self.regular <= began {
             self.regular = self.regular.max(began - self.sleep()) + self.sleep();
         }
-        log::info!("event loop: looking for old tokens");
+        // While refreshes pause, each probe is a pass.
+        let level = if self.refresher.breaker().is_open() { Level::Debug } else { Level::Info };
+        log::log!(level, "event loop: looking for old tokens");
         self.refresher.prepare_again().await;
         self.refresher.keep_breaker().await;
         (self.held, self.stuck, self.retry_at) = (false, None, None);
@@ -232,7 +235,8 @@ impl EventLoop {
             .trouble()
             .map(|cause| format!("; refreshes pause: {cause}"))
             .unwrap_or_default();
-        log::info!("event loop: {found}{held}; sleeping for {} seconds", nap.as_secs_f64().ceil());
+        let level = if held.is_empty() { Level::Info } else { Level::Debug };
+        log::log!(level, "event loop: {found}{held}; sleeping for {} seconds", nap.as_secs_f64().ceil());
     }
 }
 

@@ -263,3 +263,57 @@ async fn what_falls_due_during_a_long_pass_is_taken_up_in_it() {
     sleep(MINUTE + 30 * SECOND).await;
     assert_eq!(world.starts(199).len(), 1, "half a minute after it fell due, though 100 others wait");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_tenant_beside_an_outage_that_ends_late_costs_no_other_person_a_token() {
+    let refused = FaultKind::Status400Dead(DeadText::InvalidGrant);
+    let locked = FaultKind::Locked423 { retry_after: Some("21600".to_owned()) };
+    let kinds = [refused, locked, FaultKind::Client401, wait_six_hours(), down()];
+    let every = kinds.into_iter().flat_map(|kind| [10, 30, 50].map(|late| (kind.clone(), late)));
+    for (kind, late) in every {
+        // The ill ones have the least life left.
+        let settings = Settings {
+            people: Person::some(40),
+            noop_window: Duration::ZERO,
+            ..lifetimes(12 * HOUR, 60 * DAY)
+        };
+        let mut world = World::new(settings);
+        world.start(false).await;
+        world.consents(30).await;
+        sleep(30 * SECOND).await;
+        for person in 30..40 {
+            world.consent(person).await;
+        }
+        sleep(9 * HOUR + 49 * MINUTE).await;
+        world.model().fault(fault(None, down()));
+        sleep(59 * MINUTE + late * MINUTE).await;
+        world.model().clear_faults();
+        (0..30).for_each(|person| world.model().fault(fault(Some(person), kind.clone())));
+        // A wait that two persons are asked for is kept, but for a probe in each quarter of the least life left.
+        let waits = matches!(kind, FaultKind::TooMany429 { .. });
+        sleep(if waits { 20 * MINUTE } else { 10 * MINUTE }).await;
+        for person in 30..40 {
+            assert!(world.is_live(person).await, "person {person}, {kind:?}, {late} minutes in");
+            let grant = world.grant(person).await;
+            assert!(grant.age(world.now()) < 21 * MINUTE, "person {person}, {kind:?}, {late} minutes in");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_who_is_asked_to_wait_after_an_outage_holds_up_no_other() {
+    for (ill, late) in (0..6).flat_map(|ill| [5, 8, 11, 40].map(|late| (ill, late))) {
+        let mut world = consented(6, 12 * HOUR).await;
+        sleep(9 * HOUR + 49 * MINUTE).await;
+        world.model().fault(fault(None, down()));
+        sleep(59 * MINUTE + late * MINUTE).await;
+        world.model().clear_faults();
+        world.model().fault(fault(Some(ill), wait_six_hours()));
+        sleep(10 * MINUTE).await;
+        for person in (0..6).filter(|person| *person != ill) {
+            let grant = world.grant(person).await;
+            assert!(grant.age(world.now()) < 11 * MINUTE, "person {person}, {ill} waits, {late} minutes in");
+        }
+        world.kill().await;
+    }
+}

@@ -80,7 +80,7 @@ mod tests {
     fn what_is_wrong_is_told_by_line_and_never_quoted() {
         let told = parse(b"PORT=1\nREFRESH_TOKEN='s3cret\n").unwrap_err().to_string();
         assert!(told.contains("line 2, that of REFRESH_TOKEN") && !told.contains("s3cret"), "{told}");
-        assert!(parse(b"PORT=1\n").unwrap_err().to_string().contains("neither"));
+        assert!(parse(b"PORT=1\n").unwrap_err().to_string().contains("none of"));
         assert!(parse(b"REFRESH_TOKEN=\n").unwrap_err().to_string().contains("neither"));
     }
 

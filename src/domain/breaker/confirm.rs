@@ -15,14 +15,10 @@ impl Breaker {
         if !matches!(verdict, Verdict::ClientRefused(_)) {
             return false;
         }
-        let before = match sent.previous {
-            Outcome::ClientRefused => sent.refused_since,
-            _ if sent.ended => Some(sent.previous_at),
-            _ => None,
-        };
-        let accepted =
-            |before| self.accepted.as_ref().is_some_and(|(at, other)| *at > before && *other != sent.person);
-        before.is_some_and(accepted)
+        let before = sent.ended || sent.previous == Outcome::ClientRefused;
+        // Between the last two refusals: one before may have been under way when the secret was changed for all.
+        let accepted = |(at, other): &(_, _)| *at > sent.previous_at && *other != sent.person;
+        before && self.accepted.as_ref().is_some_and(accepted)
     }
 
     /// Makes a refusal final, or not yet.
@@ -48,7 +44,8 @@ impl Breaker {
             return true;
         }
         let Some(first) = sent.refused_since.filter(|first| *first <= now) else { return false };
-        let waits = sent.on_demand && sent.token_dead;
+        // Not while another person's grant is refused, too: then time must show whose fault it is.
+        let waits = sent.on_demand && sent.token_dead && !self.suspects.others_are_refused(&sent.person, now);
         if now.since(first) < sent.confirm_after && !waits {
             return false;
         }

@@ -257,7 +257,7 @@ impl Breaker {
         }
         match self.outage {
             Some(outage) if outage.cause == Cause::ManyRefused && sent.role == Role::Probe => {
-                self.probe_failed(outage.cause, None, true, now)
+                self.probe_failed(None, true, now)
             }
             _ => self.inconclusive(sent.role, now),
         }
@@ -279,29 +279,36 @@ impl Breaker {
             let wait_until = self.suspects.add(cause, sent, wait_until, now)?;
             return self.open(cause, wait_until, sent.only_person, now);
         };
-        match sent.role {
-            // A known trouble of this person, other than what the breaker is open for.
-            Role::Probe if !news && cause != outage.cause => self.inconclusive(sent.role, now),
-            Role::Probe => self.probe_failed(cause, wait_until, news || sent.only_person, now),
+        if sent.role != Role::Probe {
             // The probe that is out will tell, or the next one.
-            Role::Ordinary | Role::Doubtful => None,
+            return None;
+        }
+        if cause == outage.cause {
+            // Persons whose refreshes failed before count, too, when several of them fail as probes.
+            let confirms = news || sent.only_person || outage.failed >= 2;
+            let confirmed_wait = wait_until.and_then(|_| self.suspects.add(cause, sent, wait_until, now));
+            return self.probe_failed(confirmed_wait.flatten(), confirms, now);
+        }
+        if !news {
+            // A known trouble of this person, other than what the breaker is open for.
+            return self.inconclusive(sent.role, now);
+        }
+        // Another trouble, which needs evidence of its own.
+        match self.suspects.add(cause, sent, wait_until, now) {
+            Some(wait_until) => self.open(cause, wait_until, true, now),
+            None => self.probe_failed(None, false, now),
         }
     }
 
-    fn probe_failed(
-        &mut self,
-        cause: Cause,
-        wait_until: Option<UnixTime>,
-        confirms: bool,
-        now: UnixTime,
-    ) -> Option<Turn> {
+    /// A probe failed. `wait_until` is a wait that two persons were asked for.
+    fn probe_failed(&mut self, wait_until: Option<UnixTime>, confirms: bool, now: UnixTime) -> Option<Turn> {
         let outage = self.outage.as_mut()?;
-        let known = outage.confirmed && outage.cause == cause;
+        let known = outage.confirmed;
+        outage.confirmed |= confirms;
+        outage.probes = outage.probes.wrapping_add(1);
         outage.failed = outage.failed.saturating_add(1);
-        // Persons whose refreshes failed before count, too, when several of them fail as probes.
-        outage.confirmed |= confirms || outage.failed >= 3;
-        (outage.cause, outage.last, outage.probe, outage.inconclusive) = (cause, now, None, false);
-        outage.wait_until = wait_until;
+        (outage.last, outage.probe, outage.inconclusive) = (now, None, false);
+        outage.wait_until = outage.wait_until.max(wait_until);
         let shown = outage.confirmed;
         self.opened(known).filter(|_| shown)
     }
@@ -326,6 +333,7 @@ impl Breaker {
     /// The answer says nothing about all; another grant must be the probe.
     fn inconclusive(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
         if let Some(outage) = self.outage.as_mut().filter(|_| role == Role::Probe) {
+            outage.probes = outage.probes.wrapping_add(1);
             (outage.last, outage.probe, outage.inconclusive) = (now, None, true);
         }
         None

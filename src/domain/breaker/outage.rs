@@ -29,10 +29,10 @@ pub(super) const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shortest pause between two probes after the first. Also the pause after a probe whose answer is about its person
 /// only.
-pub(super) const MIN_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const MIN_PAUSE: Duration = Duration::from_secs(2);
 
 /// After this time without an answer a probe is not waited for any more. Its answer still counts.
-pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The trouble for which the breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(super) struct Outage {
     pub(super) confirmed: bool,
     /// When it opened, or when the last probe ended.
     pub(super) last: UnixTime,
+    /// Probes that were answered, and did not end the trouble.
+    pub(super) probes: u32,
     /// Probes that failed.
     pub(super) failed: u32,
     /// The last probe was answered about its person only: the next one follows soon.
@@ -72,6 +74,7 @@ impl Outage {
             since: now,
             confirmed: false,
             last: now,
+            probes: 0,
             failed: 0,
             inconclusive: false,
             wait_until: None,
@@ -109,7 +112,7 @@ impl Outage {
             at_risk.then_some(self.last + MIN_PAUSE),
         ];
         let at = bounds.into_iter().flatten().fold(self.own_pause(), UnixTime::min);
-        // In turn, so that neither kind waits for the other.
-        (at, at_risk && !(waiting.healthy && self.failed % 2 == 1))
+        // In turn: persons whose refreshes fail and whose tokens end first must not keep the others from being the probe.
+        (at, at_risk && self.probes.is_multiple_of(2))
     }
 }

@@ -1,5 +1,6 @@
 //! Evidence against the app or Webex, before the breaker opens.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::domain::breaker::Cause;
@@ -9,6 +10,9 @@ use crate::domain::time::UnixTime;
 
 /// So many persons with transient failures in a row are no coincidence.
 const TRANSIENT: usize = 5;
+
+/// So many requests to wait are remembered.
+const BUSY: usize = 8;
 
 /// More than so many persons whose grants are refused within [`REFUSED_WITHIN`] are no coincidence.
 const REFUSED: usize = 5;
@@ -20,8 +24,8 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspects {
     client_refused: Option<PersonId>,
-    /// With the end of the wait that Webex asked for.
-    busy: Option<(PersonId, UnixTime)>,
+    /// With the ends of the waits that Webex asked for, the latest first.
+    busy: Vec<(PersonId, UnixTime)>,
     transient: Vec<PersonId>,
     refused: Vec<(PersonId, UnixTime)>,
 }
@@ -51,11 +55,12 @@ impl Suspects {
                 (*first != *person).then_some(None)
             }
             Cause::Busy => {
-                let end = wait_until.unwrap_or(now);
-                // What the first person was asked for may be over.
-                self.busy.take_if(|(_, first_end)| *first_end < now);
-                let (first, first_end) = self.busy.get_or_insert_with(|| (person.clone(), end));
-                (*first != *person).then_some(Some(end.min(*first_end)))
+                // What others were asked for may be over.
+                self.busy.retain(|(other, end)| other != person && *end >= now);
+                self.busy.push((person.clone(), wait_until.unwrap_or(now)));
+                self.busy.sort_by_key(|(_, end)| Reverse(*end));
+                self.busy.truncate(BUSY);
+                self.busy.get(1).map(|(_, end)| Some(*end))
             }
             Cause::ManyFailing | Cause::ManyRefused => {
                 if !self.transient.contains(person) {
@@ -64,6 +69,11 @@ impl Suspects {
                 (self.transient.len() >= TRANSIENT).then_some(None)
             }
         }
+    }
+
+    /// Whether another person's grant was refused lately, with no success since.
+    pub(super) fn others_are_refused(&self, person: &PersonId, now: UnixTime) -> bool {
+        self.refused.iter().any(|(other, at)| other != person && now < *at + REFUSED_WITHIN)
     }
 
     /// Adds a refused grant. Answers whether so many are refused that none of them may be to blame.

@@ -84,6 +84,9 @@ pub enum ExchangeEnd {
     AskedToWait(Duration),
 }
 
+/// A first request to wait holds up no other exchange for longer.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+
 /// An exchange under way. Must be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangePermit {
@@ -105,6 +108,8 @@ pub struct Exchanges {
     /// Of networks without failures, and of those that failed lately.
     kinds: [FailureBudget; 2],
     asked_until: Duration,
+    /// Requests to wait since the last success.
+    asked: u32,
 }
 
 #[derive(Debug)]
@@ -141,6 +146,7 @@ impl Exchanges {
             sweep_at: SWEEP_AT,
             kinds: [kind(), kind()],
             asked_until: Duration::ZERO,
+            asked: 0,
         }
     }
 
@@ -220,8 +226,15 @@ impl Exchanges {
         if let Some(kind) = self.kinds.get_mut(usize::from(permit.had_failed)) {
             kind.end(failed, now);
         }
-        if let ExchangeEnd::AskedToWait(wait) = end {
-            self.asked_until = self.asked_until.max(now + bounded(wait));
+        match end {
+            ExchangeEnd::Succeeded => self.asked = 0,
+            ExchangeEnd::AskedToWait(wait) => {
+                // One answer may be about its account only: it holds up the others for a minute at most.
+                let most = if self.asked == 0 { FIRST_WAIT } else { Duration::MAX };
+                self.asked = self.asked.saturating_add(1);
+                self.asked_until = self.asked_until.max(now + bounded(wait).min(most));
+            }
+            ExchangeEnd::Failed => {}
         }
     }
 

@@ -38,6 +38,11 @@ impl LastSeen {
         Self { path, wanted: AtomicI64::new(0) }
     }
 
+    /// Where the note is.
+    pub(super) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
     /// A start: compares the store at `store` with the note, and begins a generation that is later than both. Trouble
     /// with either is no reason not to start.
     pub(super) fn start(&self, db: &Connection, store: &Path) {

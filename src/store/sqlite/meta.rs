@@ -73,10 +73,14 @@ pub(super) fn begin_generation(db: &Connection, seen: i64) -> Result<i64, StoreE
 
 /// Names the store by a hash of something that only it and its copies have.
 pub(super) fn name_store(db: &Connection, of: &[u8]) -> Result<(), StoreError> {
-    let hash = digest::digest(&digest::SHA256, of);
-    let id: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('store id', ?1)", [id])?;
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('store id', ?1)", [id_of(of)])?;
     Ok(())
+}
+
+/// The name that [`name_store`] gives.
+pub(super) fn id_of(of: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, of);
+    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The store's name.

@@ -97,6 +97,9 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     if version > 0 {
         check_canary(&writer, path, key_file, (version, &sealer))?;
     }
+    if (1..WITH_MACS).contains(&version) {
+        refuse_old_copy(&writer, path, key_file)?;
+    }
     // It is ours, and about to be used: not before, since a refusal changes nothing.
     modes::tighten(path);
     prepare(&mut writer, version, &sealer, now)?;
@@ -279,6 +282,22 @@ fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     meta::name_store(db, old.as_ref().unwrap_or(&sealed))?;
     db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('canary', ?1)", params![sealed])?;
     Ok(())
+}
+
+/// A copy from before the rows had MACs, of a store that has been opened since: its rows would be given MACs as they are,
+/// whatever program wrote them.
+fn refuse_old_copy(db: &Connection, path: &Path, key_file: &Path) -> Result<(), StoreError> {
+    let Some(canary) = canary(db)? else { return Ok(()) };
+    let note = LastSeen::new(key_file, &meta::id_of(&canary)).into_path();
+    if !note.exists() {
+        return Ok(());
+    }
+    let why = format!(
+        "is a copy from before its records were authenticated, and the store has been opened since. Restore a later backup; \
+         if you trust this copy, remove {} and start again",
+        note.display()
+    );
+    Err(StoreError::File { path: path.to_owned(), why })
 }
 
 fn canary(db: &Connection) -> Result<Option<Vec<u8>>, StoreError> {

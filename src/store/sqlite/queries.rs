@@ -5,14 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::OptionalExtension;
 use rusqlite::named_params;
 use rusqlite::params;
 
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Dates;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
@@ -279,24 +277,28 @@ pub(super) fn next_wake(
 const ANY_DUE: &str = "SELECT EXISTS (SELECT 1 FROM grants INDEXED BY grants_kind \
      WHERE integration = ?1 AND kind = ?2 AND due_at <= ?3)";
 
-/// The due living token with the least life left. Only so many tokens with the least life left are looked at: while many
+/// The due living tokens with the least life left. Only so many tokens with the least life left are looked at: while many
 /// are due, they are among them.
-const NEXT_TO_DIE: &str = "SELECT person_id, renewed_at, answered_at, expires_at FROM \
-     (SELECT * FROM grants INDEXED BY grants_expires WHERE integration = ?1 AND expires_at > ?2 \
-     ORDER BY expires_at, serial LIMIT 5000) WHERE kind < 2 AND due_at <= ?2 LIMIT 1";
+static NEXT_TO_DIE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS} FROM (SELECT * FROM grants INDEXED BY grants_expires WHERE integration = ?1 AND expires_at > ?2 \
+         ORDER BY expires_at, serial LIMIT 50000) WHERE kind < 2 AND due_at <= ?2 LIMIT 16"
+    )
+});
 
 pub(super) fn waiting(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Waiting, StoreError> {
     let mut any_due = db.prepare_cached(ANY_DUE)?;
     let mut is_due = |kind: i64| any_due.query_row(params![shelf.integration, kind, now.0], |row| row.get(0));
     let (healthy, retrying): (bool, bool) = (is_due(0)?, is_due(1)?);
-    let mut query = db.prepare_cached(NEXT_TO_DIE)?;
-    let found = query.query_row(params![shelf.integration, now.0], |row| {
-        let time = |column| row.get(column).map(UnixTime);
-        let dates = Dates { renewed_at: time(1)?, answered_at: time(2)?, expires_at: time(3)? };
-        Ok((row.get::<_, String>(0)?, dates))
-    });
-    let next_to_die = found.optional()?.and_then(|(id, dates)| Some((PersonId::parse(&id).ok()?, dates)));
-    Ok(Waiting { due: healthy || retrying, healthy, next_to_die })
+    let mut waiting = Waiting { due: healthy || retrying, healthy, next_to_die: None };
+    let mut query = db.prepare_cached(&NEXT_TO_DIE)?;
+    let mut found = query.query(params![shelf.integration, now.0])?;
+    while let Some(row) = found.next()?.filter(|_| waiting.due && waiting.next_to_die.is_none()) {
+        // One that does not open is no probe.
+        let grant = rows::read(row, shelf)?.grant.ok();
+        waiting.next_to_die = grant.map(|grant| (grant.person.id.clone(), grant.dates()));
+    }
+    Ok(waiting)
 }
 
 pub(super) fn revise(

@@ -268,8 +268,19 @@ fn what_is_shown_of_a_trouble_has_its_beginning_whatever_it_turns_into() {
     let until = later + PROBE_TIMEOUT;
     let shown = Pause { cause: Cause::ClientRefused, since: NOW, until, probing: true };
     assert_eq!(breaker.pause(), Some(shown));
-    let turn = record_wait(&mut breaker, &probe(4), HOUR, later);
-    assert_eq!(turn, opened(Cause::Busy, later + HOUR), "another cause is logged");
+    let turn = record_wait(&mut breaker, &probe(4), 6 * HOUR, later);
+    assert!(matches!(turn, Some(Turn::Opened { cause: Cause::ClientRefused, again: true, .. })), "{turn:?}");
+    assert!(
+        breaker.next_probe(&waiting(), later).unwrap() < later + MINUTE,
+        "one person's wait holds no other"
+    );
+    breaker.admit(&waiting(), later);
+    let turn = record_wait(&mut breaker, &probe(5), HOUR, later);
+    assert_eq!(
+        turn,
+        opened(Cause::Busy, later + HOUR),
+        "another cause is logged when a second person meets it"
+    );
     let shown = Pause { cause: Cause::Busy, since: NOW, until: later + HOUR, probing: false };
     assert_eq!(breaker.pause(), Some(shown));
 }

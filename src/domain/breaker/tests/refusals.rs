@@ -92,8 +92,12 @@ fn while_many_are_refused_none_is_final_before_another_success_or_a_day() {
 fn a_mass_refusal_is_remembered_through_other_trouble_and_a_restart() {
     let mut breaker = mass_refusal();
     breaker.admit(&waiting(), NOW + MINUTE);
-    let turn = record(&mut breaker, &probe(9), transient(), NOW + MINUTE);
-    assert_eq!(turn, opened(Cause::ManyFailing, NOW + MINUTE + 5 * SECOND));
+    for n in 9..14 {
+        breaker.admit(&waiting(), NOW + MINUTE);
+        let turn = record(&mut breaker, &probe(n), transient(), NOW + MINUTE);
+        let switched = matches!(turn, Some(Turn::Opened { cause: Cause::ManyFailing, again: false, .. }));
+        assert_eq!(switched, n == 13, "five persons are evidence of another trouble: {turn:?}");
+    }
     for mut breaker in [breaker.clone(), Breaker::from_text(&breaker.to_text(), NOW + MINUTE).unwrap()] {
         let again = refused_before(1, Outcome::Refused, NOW);
         let now = NOW + HOUR;
@@ -138,6 +142,33 @@ fn a_client_refused_again_and_again_for_one_person_only_is_this_grant() {
     );
     assert_eq!(outcome(&mut breaker, &again, unauthorized(), late), Outcome::ConsentNeeded);
     assert!(!breaker.is_open());
+}
+
+#[test]
+fn a_success_that_was_under_way_when_the_secret_changed_blames_no_grant() {
+    let mut breaker = Breaker::default();
+    assert_eq!(outcome(&mut breaker, &sent(1), unauthorized(), NOW), Outcome::ClientRefused);
+    record(&mut breaker, &sent(2), success(), NOW + SECOND);
+    let mut before = NOW;
+    for minutes in [1, 3, 8, 18, 38] {
+        let again = refused_before(1, Outcome::ClientRefused, before.max(NOW + MINUTE));
+        before = NOW + minutes * MINUTE;
+        let again = if minutes == 1 { refused_before(1, Outcome::ClientRefused, NOW) } else { again };
+        assert_eq!(
+            outcome(&mut breaker, &again, unauthorized(), before),
+            Outcome::ClientRefused,
+            "{minutes}"
+        );
+    }
+}
+
+#[test]
+fn a_caller_who_waits_confirms_nothing_while_another_grant_is_refused() {
+    let mut breaker = Breaker::default();
+    assert_eq!(outcome(&mut breaker, &sent(2), refusal(), NOW), Outcome::Refused);
+    let waits = SentRefresh { token_dead: true, on_demand: true, ..refused_before(1, Outcome::Refused, NOW) };
+    assert_eq!(outcome(&mut breaker, &waits, refusal(), NOW + SECOND), Outcome::Refused);
+    assert_eq!(outcome(&mut breaker, &waits, refusal(), NOW + 10 * MINUTE), Outcome::ConsentNeeded);
 }
 
 #[test]
