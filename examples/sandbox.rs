@@ -49,7 +49,7 @@ async fn run(port: &str) -> Result<(), String> {
     ]);
     let config = Config::read(&source).map_err(|mistakes| mistakes.to_string())?;
     println!("Webex, simulated: {base}");
-    println!("The daemon:       https://localhost:{port}/  (open it, press Start, choose who you are)");
+    println!("The daemon:       https://localhost:{port}/  (open it, press Go to Webex, choose who you are)");
     println!(
         "Each token is refreshed when it is older than 9 seconds; the loop looks every 5. Ctrl-C ends it."
     );

@@ -248,7 +248,7 @@ fn is_like_ours(name: &str) -> bool {
 fn wrong(path: &Path, why: &str) -> Mistakes {
     let found = format!("{}, but {why}", path.display());
     let expected = "a readable file that only you or root can write".to_owned();
-    Mistakes::new(vec![Mistake { variable: ".env", found, expected }])
+    Mistakes::new(vec![Mistake { variable: "the settings file", found, expected }])
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Source {

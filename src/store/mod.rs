@@ -195,9 +195,9 @@ pub struct Ask {
     pub limit: usize,
     /// Persons not to claim: the asker is still at work on them.
     pub except: Vec<PersonId>,
-    /// For a probe: those with the fewest failures in a row first, grants that have ended last. So probes that fail go
-    /// round, and no bad grant is in the way of the others. Of those with as many failures the one with the most life
-    /// left: persons of one tenant often have as much life left as each other.
+    /// For a probe: grants that have ended last, before them those refused or asked to wait themselves; the fewest
+    /// failures in a row first, so that probes that fail go round; the most life left first, since persons of one tenant
+    /// often have as much life left as each other.
     pub healthiest_first: bool,
 }
 

@@ -139,7 +139,15 @@ impl Model {
                 let failures = row.grant.failures * u32::from(ask.healthiest_first);
                 let expires_at = row.grant.tokens.expires_at;
                 let sign = 1 - 2 * i64::from(ask.healthiest_first);
-                (ended, failures, expires_at <= ask.lease.now, sign * expires_at.0, sign * row.fence.serial)
+                let personal = ask.healthiest_first && row.grant.last.outcome.is_personal();
+                (
+                    ended,
+                    personal,
+                    failures,
+                    expires_at <= ask.lease.now,
+                    sign * expires_at.0,
+                    sign * row.fence.serial,
+                )
             };
             let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
             row.fence.attempt += 1;

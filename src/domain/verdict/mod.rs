@@ -120,6 +120,12 @@ impl Outcome {
         Self::WORDS.iter().find(|(outcome, _)| *outcome == self).map_or("transient", |(_, word)| word)
     }
 
+    /// Whether it says more about its person than about Webex: such a person is the last to be a probe.
+    #[must_use]
+    pub fn is_personal(self) -> bool {
+        matches!(self, Self::ClientRefused | Self::Busy | Self::Refused | Self::TokenLimit)
+    }
+
     /// The outcome that `word` stands for.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {

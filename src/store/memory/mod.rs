@@ -151,6 +151,7 @@ impl Inner {
                     (row.grant.standing == Standing::ConsentNeeded, row.grant.tokens.expires_at);
                 (
                     ended,
+                    row.grant.last.outcome.is_personal(),
                     row.grant.failures,
                     expires_at <= ask.lease.now,
                     Reverse((expires_at, row.fence.serial)),

@@ -161,7 +161,8 @@ fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, St
 }
 
 fn healthiest_sql() -> String {
-    let order = "standing = 'consent_needed', failures, expires_at <= ?3, expires_at DESC, serial DESC";
+    let order = "standing = 'consent_needed', last_outcome IN ('client_refused', 'busy', 'refused', 'token_limit'), failures, \
+         expires_at <= ?3, expires_at DESC, serial DESC";
     format!(
         "SELECT {COLUMNS} FROM grants WHERE serial IN (SELECT serial FROM grants INDEXED BY grants_due \
          WHERE integration = ?1 AND due_at <= ?2 ORDER BY {order} LIMIT ?4) ORDER BY {order}"
