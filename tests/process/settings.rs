@@ -105,7 +105,7 @@ fn a_dotenv_file_is_read_and_a_broken_one_is_told_without_its_values() {
     std::fs::set_permissions(home.path().join(".env"), open).unwrap();
     let run = run_it();
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains(".env: found ./.env, but its mode is 0666"), "{}", run.stderr);
+    assert!(run.stderr.contains("the settings file: found ./.env, but its mode is 0666"), "{}", run.stderr);
 }
 
 #[test]

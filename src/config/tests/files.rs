@@ -170,7 +170,7 @@ fn a_file_of_another_user_is_refused_unless_the_state_directory_is_theirs() {
     }
     let state_dir = [("TOKEND_STATE_DIR", dir.0.path().to_str().unwrap())];
     let told = dir.environment().map(|_| ()).unwrap_err().to_string();
-    assert!(told.contains("65534") && told.contains(".env: found"), "{told}");
+    assert!(told.contains("65534") && told.contains("the settings file: found"), "{told}");
     assert!(layered(&state_dir, EnvFile::InStateDirectory).is_err());
     std::os::unix::fs::chown(dir.0.path(), stranger, stranger).unwrap();
     let source = layered(&state_dir, EnvFile::InStateDirectory).unwrap();
