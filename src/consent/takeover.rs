@@ -120,9 +120,9 @@ impl Consents {
         let person = owner.person;
         let tokens = Tokens::first(issued, sent_at)
             .ok_or_else(|| TakeOverError::Failed("the answer has no refresh token".to_owned()))?;
-        // The stored grant may be the offered one: its refresh token has just been used, and perhaps replaced.
+        // The stored grant may be the offered one, whose refresh token Webex has just replaced.
         let stored = self.store.find(person.id.clone()).await.ok().flatten();
-        let is_stored = stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
+        let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
         let save = |grant| {
             if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
         };

@@ -54,7 +54,7 @@ async fn ends_well(signal: &str) {
     let checks = async {
         eventually("the refresh is at Webex", || counters(&sim).in_flight == 1).await;
         daemon.signal(signal);
-        daemon.wait_for_line("live tokens are given meanwhile").await;
+        daemon.wait_for_line("live tokens are served until then").await;
         // New connections, by the socket and by the port.
         let client = control(&daemon);
         assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());

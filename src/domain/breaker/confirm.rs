@@ -50,7 +50,7 @@ impl Breaker {
             return false;
         }
         let others = self.accepted.as_ref().is_some_and(|(at, other)| *at > first && *other != sent.person);
-        others || self.mass_refusal_since.is_none() || now.since(first) >= MASS_REFUSAL
+        others || self.mass_refusal_since.is_none()
     }
 
     /// After a day of refusals for all, each grant is judged by itself again.

@@ -7,6 +7,7 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
@@ -354,6 +355,10 @@ impl Witness {
             self.found(person, grant);
         }
         let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
+        // Refused without a fault: the person must consent, once that is confirmed. While many are refused, it takes a day.
+        if grant.last.outcome == Outcome::Refused {
+            return;
+        }
         let token = grant.tokens.access_token.expose();
         let blind = self.access.get(token).is_some_and(|minted| minted.era != self.era);
         // The lost consent may have ended the token that is stored; the daemon cannot know.

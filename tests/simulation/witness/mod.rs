@@ -306,6 +306,8 @@ impl Witness {
 
     pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {
         self.check_survival();
+        // By the daemon's clock a day may have passed.
+        self.all_refused_since = None;
         self.clock_changed = self.now;
         self.era += u32::from(while_down && ms < 0);
         self.unmended |= !while_down && ms < 0;
@@ -316,6 +318,7 @@ impl Witness {
 
     pub(super) fn suspended(&mut self, span: Duration) {
         self.check_survival();
+        self.all_refused_since = None;
         self.clock_changed = self.now + span;
         self.excuse_all();
         self.tally.suspends += 1;
