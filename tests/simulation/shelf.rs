@@ -175,7 +175,7 @@ impl Store for Shelf {
             "claim_due",
             |inner| inner.claim_due(ask),
             move |witness, came| {
-                witness.claimed_together(&came.claims);
+                witness.claimed_together(&came.claims, lease.now);
                 came.claims.iter().for_each(|claim| witness.claimed(By::Loop, claim, &lease));
             },
         ))

@@ -7,12 +7,12 @@
 //!
 //! While the breaker is open, single refreshes, the probes, find out whether the trouble is over:
 //!
-//! - The first probe follows after a second, later ones after longer pauses, [`outage::MAX_PAUSE`] at most. Only a failed probe
+//! - The first probe follows after a second, later ones after longer pauses, nine minutes at most. Only a failed probe
 //!   confirms the trouble and makes it an alert.
 //! - After at most a quarter of the least life left among what is due there is a probe.
-//! - A due grant that has not failed is a probe after [`outage::HEALTHY_PAUSE`] at the latest. So persons whose refreshes fail
+//! - A due grant that has not failed is a probe after half a minute at the latest. So persons whose refreshes fail
 //!   hold up the others for less than a minute.
-//! - A due token inside its survival margin is a probe after [`outage::MIN_PAUSE`], limited by its own retry schedule.
+//! - A due token inside its survival margin is a probe after two seconds, in turn with the healthiest grant, limited by its own retry schedule.
 //! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`], once a probe has confirmed it. Then only the
 //!   quarter of the least life left is sooner.
 //!

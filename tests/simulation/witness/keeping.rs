@@ -110,10 +110,10 @@ impl Witness {
         self.people[person].overtaken = false;
     }
 
-    /// What the loop claimed at once.
-    pub(crate) fn claimed_together(&mut self, claims: &[Claim]) {
+    /// What the loop claimed at once, with a question put at that time.
+    pub(crate) fn claimed_together(&mut self, claims: &[Claim], asked_at: UnixTime) {
         let together: Vec<usize> = claims.iter().map(|claim| self.person(&claim.grant.person.id)).collect();
-        let overlooked = claims.iter().find_map(|claim| self.overlooked(&claim.grant, &together));
+        let overlooked = claims.iter().find_map(|claim| self.overlooked(&claim.grant, &together, asked_at));
         if let Some(person) = overlooked {
             let what = format!(
                 "a dead token is refreshed before person {person}'s: {:?}, together: {together:?}, claimed: {claims:?}",

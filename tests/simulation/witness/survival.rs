@@ -161,9 +161,14 @@ impl Witness {
     }
 
     /// Rule 3: a dead token is not refreshed before a living one that has been due for a while.
-    pub(super) fn overlooked(&self, claimed: &Grant, together: &[usize]) -> Option<usize> {
-        let long_due = self.wall - MINUTE;
-        if claimed.tokens.expires_at > self.wall || self.clock_changed + HOUR > self.now {
+    pub(super) fn overlooked(
+        &self,
+        claimed: &Grant,
+        together: &[usize],
+        asked_at: UnixTime,
+    ) -> Option<usize> {
+        let long_due = asked_at - MINUTE;
+        if claimed.tokens.expires_at > asked_at || self.clock_changed + HOUR > self.now {
             return None;
         }
         let waits = |person: &usize| {
@@ -171,7 +176,7 @@ impl Witness {
             let free = seen.fence.is_none() && !together.contains(person);
             seen.kept.as_ref().is_some_and(|Kept { grant, .. }| {
                 let due = grant.next.due_at <= long_due && grant.failures == 0;
-                free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > self.wall
+                free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > asked_at
             })
         };
         (0..self.people.len()).find(waits)
