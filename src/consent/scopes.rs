@@ -15,7 +15,7 @@ const PART: u32 = 500;
 const LOOKED_AT: usize = 10_000;
 
 impl Consents {
-    /// Tells the operator, in one line, whose grants lack what is asked for now. Says nothing where none does.
+    /// Logs one line about the grants that lack a scope of the present setting. Logs nothing if none does.
     ///
     /// # Errors
     /// The store's.

@@ -10,8 +10,6 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use aws_lc_rs::digest;
-use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use tokio::sync::watch;
 
 use crate::consent::ConsentError;
@@ -33,7 +31,7 @@ type SharedResult = Arc<Result<Granted, ConsentError>>;
 
 /// Tells a state that comes back with the same code from one with another code: a person may go back in the browser and
 /// choose another account.
-type CodeHash = [u8; SHA256_OUTPUT_LEN];
+type CodeHash = [u8; 32];
 
 /// A ticket's deadline, soonest first, and its state.
 type StateKey = (UnixTime, String);
@@ -96,7 +94,7 @@ impl UsedStates {
         deadline: UnixTime,
         now: UnixTime,
     ) -> Redemption<'_> {
-        let code = hash_of(code);
+        let code = code.sha256();
         let key = (deadline, state.expose().to_owned());
         let mut states = self.states();
         states.forget(now);
@@ -198,13 +196,6 @@ impl RepeatedUse {
         };
         Some((*end).clone())
     }
-}
-
-fn hash_of(code: &Secret) -> CodeHash {
-    let mut hash = CodeHash::default();
-    let digest = digest::digest(&digest::SHA256, code.expose().as_bytes());
-    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -130,14 +129,14 @@ impl KeyRecord {
         let (id, secret) = random.split_at(6);
         let id = URL_SAFE_NO_PAD.encode(id);
         let key = Secret::new(format!("{PREFIX}{id}_{}", URL_SAFE_NO_PAD.encode(secret)));
-        let hash = hash(&key);
+        let hash = key.sha256();
         (key, Self { id, name, hash, persons, rights, created_at: now, expires_at: None, last_used_at: None })
     }
 
     /// Whether `key` is this record's, and has not expired. Compares in constant time.
     #[must_use]
     pub fn admits(&self, key: &Secret, now: UnixTime) -> bool {
-        let same = verify_slices_are_equal(&self.hash, &hash(key)).is_ok();
+        let same = verify_slices_are_equal(&self.hash, &key.sha256()).is_ok();
         same && self.is_alive(now)
     }
 
@@ -154,13 +153,6 @@ pub fn id_of(key: &Secret) -> Option<&str> {
     let rest = key.expose().strip_prefix(PREFIX)?;
     let (id, secret) = rest.split_at_checked(ID_LEN)?;
     secret.starts_with('_').then_some(id)
-}
-
-fn hash(key: &Secret) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let digest = digest::digest(&digest::SHA256, key.expose().as_bytes());
-    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }
 
 #[cfg(test)]

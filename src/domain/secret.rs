@@ -29,8 +29,16 @@ impl Secret {
     /// not do: it is the same for everybody in an organisation (webex-api, "Token shape").
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let hash = digest::digest(&digest::SHA256, self.0.as_bytes());
-        URL_SAFE_NO_PAD.encode(hash.as_ref().get(..6).unwrap_or_default())
+        URL_SAFE_NO_PAD.encode(self.sha256().get(..6).unwrap_or_default())
+    }
+
+    /// The SHA-256 of the whole, by which a secret of full strength is recognised without being kept.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
+        hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        hash
     }
 }
 

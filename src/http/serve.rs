@@ -299,7 +299,7 @@ impl<L: Listen> Acceptor<L> {
     /// to wait now.
     fn shed(&mut self, error: &io::Error) -> Duration {
         if self.no_files.now() {
-            log::error!("cannot accept connections for now, going on trying: {error}");
+            log::error!("cannot accept connections, trying again: {error}");
         }
         if self.crowd.make_room(SHED) > 0 { SHED_PAUSE } else { ACCEPT_PAUSE }
     }

@@ -91,7 +91,7 @@ pub struct Renewer {
 }
 
 impl Renewer {
-    /// Serves `made` for now.
+    /// Serves `made` until the first renewal.
     ///
     /// # Errors
     /// [`TlsError`], when TLS cannot be set up.

@@ -19,8 +19,8 @@ pub use crate::cli::arguments::parts::AsJson;
 pub use crate::cli::arguments::parts::Daemon;
 pub use crate::cli::arguments::parts::Format;
 pub use crate::cli::arguments::parts::Life;
+pub use crate::cli::arguments::parts::PersonArgument;
 pub use crate::cli::arguments::parts::TokenOutput;
-pub use crate::cli::arguments::parts::Whom;
 
 /// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
 ///
@@ -149,7 +149,7 @@ pub struct Login {
 pub struct Refresh {
     /// Who.
     #[command(flatten)]
-    pub whom: Whom,
+    pub subject: PersonArgument,
     /// Everybody; -j prints every outcome then
     #[arg(long, conflicts_with_all = ["person", "output"])]
     pub all: bool,
@@ -169,7 +169,7 @@ pub struct Refresh {
 pub struct TokenAsked {
     /// Who.
     #[command(flatten)]
-    pub whom: Whom,
+    pub subject: PersonArgument,
     /// How long it must live.
     #[command(flatten)]
     pub life: Life,
@@ -186,7 +186,7 @@ pub struct TokenAsked {
 pub struct Exec {
     /// Who.
     #[command(flatten)]
-    pub whom: Whom,
+    pub subject: PersonArgument,
     /// One more variable to set
     #[arg(long, value_name = "NAME")]
     pub env: Vec<String>,
@@ -234,7 +234,7 @@ pub struct PeopleAsked {
 pub struct WhyAsked {
     /// Who.
     #[command(flatten)]
-    pub whom: Whom,
+    pub subject: PersonArgument,
     /// As with every list.
     #[command(flatten)]
     pub list: Listed,
@@ -259,7 +259,7 @@ pub struct PlanAsked {
 pub struct Forget {
     /// Who.
     #[command(flatten)]
-    pub whom: Whom,
+    pub subject: PersonArgument,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -350,13 +350,13 @@ pub struct Dashboard {
 
 impl Ask {
     /// The person that the command is about, if it is about one.
-    pub(super) fn whom(&mut self) -> Option<&mut Whom> {
+    pub(super) fn subject(&mut self) -> Option<&mut PersonArgument> {
         match self {
-            Self::Token(TokenAsked { whom, .. })
-            | Self::Exec(Exec { whom, .. })
-            | Self::Why(WhyAsked { whom, .. })
-            | Self::Forget(Forget { whom, .. })
-            | Self::Refresh(Refresh { whom, all: false, .. }) => Some(whom),
+            Self::Token(TokenAsked { subject, .. })
+            | Self::Exec(Exec { subject, .. })
+            | Self::Why(WhyAsked { subject, .. })
+            | Self::Forget(Forget { subject, .. })
+            | Self::Refresh(Refresh { subject, all: false, .. }) => Some(subject),
             _ => None,
         }
     }

@@ -14,9 +14,9 @@ pub struct Daemon {
     pub debug: bool,
 }
 
-/// Who.
+/// The person that a command is about.
 #[derive(Clone, Debug, Args)]
-pub struct Whom {
+pub struct PersonArgument {
     /// Webex person id or e-mail address; without it TOKEND_DEFAULT_PERSON, else the only stored person if it is the first one ever stored
     pub person: Option<String>,
 }

@@ -23,7 +23,7 @@ pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
     let Some((program, arguments)) = asked.command.split_first() else {
         return Err(Failure::new(Exit::Usage, "there is no command to run after --"));
     };
-    let token = token::get(&mut handle, &asked.whom, asked.life)?;
+    let token = token::get(&mut handle, &asked.subject, asked.life)?;
     // A store opened here is let go: the command may run for days.
     drop(handle);
     let mut command = Command::new(program);

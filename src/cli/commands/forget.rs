@@ -10,7 +10,7 @@ use crate::cli::print;
 use crate::cli::show;
 
 pub(super) fn run(handle: &mut Handle, asked: &Forget) -> Result<(), Failure> {
-    let path = person::path(handle, &asked.whom)?;
+    let path = person::path(handle, &asked.subject)?;
     // Also says whose grant it is where an id was given.
     let person: Person = handle.get(&path)?;
     let who = show::who_line(&person);

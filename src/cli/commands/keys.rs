@@ -66,7 +66,7 @@ fn list(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
-/// Whom a key is for, by address where one is known: nobody knows a person by the id.
+/// The persons a key is for, by address where one is known.
 fn whose(handle: &mut Handle, key: &Key) -> String {
     let Some(persons) = key.persons.as_deref() else { return "everybody".to_owned() };
     let mut name = |id: &String| {

@@ -81,8 +81,8 @@ fn default_person(source: &Source) -> Result<Option<String>, Failure> {
 }
 
 fn answer(mut ask: Ask, surroundings: &Surroundings) -> Result<(), Failure> {
-    if let Some(whom) = ask.whom().filter(|whom| whom.person.is_none()) {
-        whom.person = default_person(&surroundings.source)?;
+    if let Some(subject) = ask.subject().filter(|subject| subject.person.is_none()) {
+        subject.person = default_person(&surroundings.source)?;
     }
     let paper = Paper::of_stdout(&surroundings.source);
     let open = || Handle::open(surroundings, Needs::Kept);

@@ -1,10 +1,10 @@
-//! Whom a command is about.
+//! The person that a command is about.
 
 use std::ops::ControlFlow;
 
 use crate::api_types::People;
 use crate::api_types::Person;
-use crate::cli::arguments::Whom;
+use crate::cli::arguments::PersonArgument;
 use crate::cli::client::Handle;
 use crate::cli::client::segment;
 use crate::cli::commands::API;
@@ -21,8 +21,8 @@ const PART: usize = 200;
 
 /// The person's address in the API. Without a name it is the only person stored, and only if that is the first one that
 /// the store has ever kept: then a script that leaves the name out can never come to mean another person.
-pub(super) fn path(handle: &mut Handle, whom: &Whom) -> Result<String, Failure> {
-    let name = match &whom.person {
+pub(super) fn path(handle: &mut Handle, subject: &PersonArgument) -> Result<String, Failure> {
+    let name = match &subject.person {
         Some(text) => Who::parse(text.trim())
             .map_err(|e| Failure::new(Exit::Usage, format!("{text:?} is no PERSON: {e}")))?
             .to_string(),

@@ -20,7 +20,7 @@ use crate::cli::table::Column;
 use crate::cli::table::Ink;
 
 pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result<(), Failure> {
-    let path = person::path(handle, &asked.whom)?;
+    let path = person::path(handle, &asked.subject)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.list.json.json {
         return print::json(&why);

@@ -23,7 +23,7 @@ pub(super) fn run(handle: &mut Handle, asked: &Refresh) -> Result<(), Failure> {
     if asked.all {
         return all(handle, how, asked.output.json);
     }
-    let path = person::path(handle, &asked.whom)?;
+    let path = person::path(handle, &asked.subject)?;
     let refreshed: Refreshed = handle.post(&format!("{path}/refresh"), &how)?;
     if refreshed.outcome == "failed" {
         return Err(failed(&refreshed));

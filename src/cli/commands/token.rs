@@ -3,8 +3,8 @@
 use crate::api_types::Token;
 use crate::cli::arguments::Format;
 use crate::cli::arguments::Life;
+use crate::cli::arguments::PersonArgument;
 use crate::cli::arguments::TokenAsked;
-use crate::cli::arguments::Whom;
 use crate::cli::client::Handle;
 use crate::cli::commands::person;
 use crate::cli::exit::Exit;
@@ -14,7 +14,7 @@ use crate::cli::print::note;
 use crate::cli::print::printable;
 
 pub(super) fn run(handle: &mut Handle, asked: &TokenAsked) -> Result<(), Failure> {
-    let token = get(handle, &asked.whom, asked.life)?;
+    let token = get(handle, &asked.subject, asked.life)?;
     match asked.format {
         Format::Raw => print::line(&token.access_token),
         Format::Json => print::json(&token),
@@ -24,8 +24,8 @@ pub(super) fn run(handle: &mut Handle, asked: &TokenAsked) -> Result<(), Failure
 }
 
 /// The token; that it lives less long than was asked for goes to stderr.
-pub(super) fn get(handle: &mut Handle, whom: &Whom, life: Life) -> Result<Token, Failure> {
-    let path = person::path(handle, whom)?;
+pub(super) fn get(handle: &mut Handle, subject: &PersonArgument, life: Life) -> Result<Token, Failure> {
+    let path = person::path(handle, subject)?;
     of(handle, &path, life)
 }
 
