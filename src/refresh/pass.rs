@@ -155,6 +155,7 @@ impl Pass {
 
     /// Asks the breaker what may be sent now, and of which person if the probe is a certain one's.
     async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), Step> {
+        self.refresher.end_mass_refusal(now).await;
         let waiting = self.refresher.waiting().await.map_err(|why| {
             log::log!(why.level(), "no refresh is sent, the store cannot be read: {why}");
             Step::Failed(now + STORE_STEP)

@@ -15,6 +15,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
 use crate::domain::breaker::SentRefresh;
+use crate::domain::breaker::Turn;
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
@@ -319,6 +320,22 @@ impl Refresher {
         }
     }
 
+    /// A breaker that many refused grants opened closes after a day.
+    pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
+        let turn = self.breaker().end_mass_refusal(now);
+        if turn.is_some() {
+            self.turned(turn);
+            self.keep_breaker().await;
+        }
+    }
+
+    fn turned(&self, turn: Option<Turn>) {
+        if turn.is_some() {
+            self.parts.view.events().breaker_turned();
+        }
+        log_turn(turn, &self.told_again);
+    }
+
     /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is
     /// not taken from the next call's.
     pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
@@ -337,10 +354,7 @@ impl Refresher {
         };
         // Not sooner: whoever takes it must find what this answer says of everybody.
         drop(place);
-        if turn.is_some() {
-            self.parts.view.events().breaker_turned();
-        }
-        log_turn(turn, &self.told_again);
+        self.turned(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let kept = self.keep(claim.fence, &next, mended).await;
         self.keep_breaker().await;

@@ -48,6 +48,9 @@ pub(super) fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
             let level = if told.lately() { Level::Debug } else { Level::Warn };
             log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
         }
+        Some(Turn::MassRefusalEnded) => log::warn!(
+            "Webex has refused all grants for a day: each is judged by itself from now on, and ends when it is refused again"
+        ),
         Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
         None => {}
     }

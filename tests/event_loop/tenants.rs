@@ -192,6 +192,24 @@ async fn refusals_for_all_within_minutes_end_no_grant_and_are_one_alert() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusals_for_all_are_taken_at_their_word_after_a_day_and_the_end_of_the_pause_is_logged() {
+    let mut world = World::new(Settings { people: Person::some(20), ..Settings::default() });
+    world.consents(20).await;
+    sleep(2 * DAY).await;
+    world.model().fault(fault(None, FaultKind::Status400Dead(DeadText::RefreshToken)));
+    listen_here();
+    world.start(false).await;
+    let ended = |line: &&(Level, String)| line.1.contains("Webex has refused all grants for a day");
+    sleep(23 * HOUR).await;
+    assert_eq!(heard_here().iter().filter(ended).count(), 0);
+    sleep(2 * DAY).await;
+    assert_eq!(heard_here().iter().filter(ended).count(), 1, "{:?}", heard_here());
+    for person in 0..20 {
+        assert_eq!(world.grant(person).await.state(world.now()), State::ConsentNeeded, "person {person}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_that_is_really_dead_is_told_after_a_second_refusal_ten_minutes_later() {
     let mut world = World::new(Settings::default());
     world.consents(2).await;

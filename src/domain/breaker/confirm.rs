@@ -4,6 +4,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Cause;
 use crate::domain::breaker::MASS_REFUSAL;
 use crate::domain::breaker::SentRefresh;
+use crate::domain::breaker::Turn;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
@@ -50,13 +51,22 @@ impl Breaker {
             return false;
         }
         let others = self.accepted.as_ref().is_some_and(|(at, other)| *at > first && *other != sent.person);
-        others || self.mass_refusal_since.is_none()
+        others || !self.all_are_refused(now)
     }
 
-    /// After a day of refusals for all, each grant is judged by itself again.
-    pub(super) fn end_mass_refusal(&mut self, now: UnixTime) {
-        if self.mass_refusal_since.take_if(|since| now >= *since + MASS_REFUSAL).is_some() {
-            self.outage.take_if(|outage| outage.cause == Cause::ManyRefused);
+    /// Whether so many grants are refused, for less than a day, that none of them may be to blame.
+    pub(super) fn all_are_refused(&self, now: UnixTime) -> bool {
+        self.mass_refusal_since.is_some_and(|since| now < since + MASS_REFUSAL)
+    }
+
+    /// Closes a breaker that many refused grants opened a day ago or earlier: from then on each grant is judged by itself.
+    pub fn end_mass_refusal(&mut self, now: UnixTime) -> Option<Turn> {
+        self.look_at_the_clock(now);
+        if self.all_are_refused(now) {
+            return None;
         }
+        self.mass_refusal_since.take()?;
+        let outage = self.outage.take_if(|outage| outage.cause == Cause::ManyRefused)?;
+        outage.confirmed.then_some(Turn::MassRefusalEnded)
     }
 }

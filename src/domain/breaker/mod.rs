@@ -92,6 +92,8 @@ pub enum Turn {
     },
     /// Refreshes go on.
     Closed,
+    /// Grants have been refused for a day, with none renewed: each is judged by itself again.
+    MassRefusalEnded,
 }
 
 /// See the module.
@@ -228,10 +230,15 @@ impl Breaker {
         let turn = match &verdict {
             Verdict::Renewed(_) | Verdict::Unchanged(_) => {
                 self.accepted = Some((now, sent.person.clone()));
-                self.succeeded(sent.role, now)
+                self.suspects.clear();
+                self.mass_refusal_since = None;
+                self.answered(sent.role, now)
             }
-            // Webex knows the client and the person.
-            Verdict::TokenLimit => self.succeeded(sent.role, now),
+            // Webex answers, and knows the client. That does not show that it accepts refresh tokens.
+            Verdict::TokenLimit => {
+                self.suspects.clear_all_but_refused();
+                self.answered(sent.role, now)
+            }
             _ if blamed => self.inconclusive(sent.role, now),
             Verdict::ConsentNeeded(_) | Verdict::Refused(_) => self.refused(sent, now),
             Verdict::Locked(_) => self.inconclusive(sent.role, now),
@@ -251,7 +258,7 @@ impl Breaker {
     /// Webex refused a grant.
     fn refused(&mut self, sent: &SentRefresh, now: UnixTime) -> Option<Turn> {
         let news = !sent.ended && sent.refused_since.is_none();
-        if news && self.suspects.refused(&sent.person, now) && self.mass_refusal_since.is_none() {
+        if news && self.suspects.refused(&sent.person, now) && !self.all_are_refused(now) {
             self.mass_refusal_since = Some(now);
             return self.open(Cause::ManyRefused, None, true, now);
         }
@@ -339,10 +346,12 @@ impl Breaker {
         None
     }
 
-    fn succeeded(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
-        self.suspects.clear();
-        self.mass_refusal_since = None;
+    /// Webex answered properly, with tokens or without.
+    fn answered(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
         let outage = self.outage?;
+        if outage.cause == Cause::ManyRefused && self.mass_refusal_since.is_some() {
+            return self.inconclusive(role, now);
+        }
         // An answer that was under way when Webex asked to wait does not take that back.
         if role == Role::Ordinary && outage.wait(now).is_some() {
             return None;

@@ -16,7 +16,6 @@ impl Breaker {
     pub(super) fn look_at_the_clock(&mut self, now: UnixTime) {
         self.accepted.take_if(|(at, _)| *at > now);
         self.mass_refusal_since = self.mass_refusal_since.map(|since| since.min(now));
-        self.end_mass_refusal(now);
         let Some(outage) = &mut self.outage else { return };
         outage.last = outage.last.min(now);
         outage.since = outage.since.min(now);

@@ -36,6 +36,12 @@ impl Suspects {
         *self = Self::default();
     }
 
+    /// Webex answered properly, but did not accept a refresh token.
+    pub(super) fn clear_all_but_refused(&mut self) {
+        let refused = std::mem::take(&mut self.refused);
+        *self = Self { refused, ..Self::default() };
+    }
+
     /// Adds a failed refresh. `Some` if the evidence is enough to open the breaker, with the end of the wait that two
     /// persons (or the only one) were asked for, if they were.
     pub(super) fn add(

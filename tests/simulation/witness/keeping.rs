@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
@@ -168,7 +169,8 @@ impl Witness {
     /// An outcome, at the moment at which it is durable or was refused.
     pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, came: Committed) {
         let person = self.person(&grant.person.id);
-        self.tell(&format!("commit for person {person}, {fence:?}, {}: {came:?}", grant.last.outcome));
+        let Attempt { outcome, detail, .. } = &grant.last;
+        self.tell(&format!("commit for person {person}, {fence:?}, {outcome} ({detail}): {came:?}"));
         let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
         if came == Committed::Superseded {
             if in_force {
@@ -215,6 +217,7 @@ impl Witness {
         }
         if in_force {
             self.people[person].fence = None;
+            self.people[person].free_since = UnixTime::NEVER;
         }
     }
 
@@ -398,7 +401,12 @@ impl Witness {
     }
 
     /// A changing verb has answered: from now on readers must see what it did.
-    pub(crate) fn told(&mut self, person: usize) {
+    pub(crate) fn change_answered(&mut self, person: usize, kept: bool) {
+        self.people[person].free_since = self.wall;
+        // An error that keeps something is worse than the contract: the caller does not know of the change.
+        if !kept {
+            return;
+        }
         let now = self.now;
         self.people[person].gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
     }

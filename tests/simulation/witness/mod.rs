@@ -91,6 +91,8 @@ pub(super) struct Seen {
     pub(super) epoch: u64,
     /// The claim in force, and when its lease ends.
     fence: Option<(Fence, UnixTime)>,
+    /// Since when the daemon knows that this person's last claim was given back, by its clock: until then it asks for others.
+    free_since: UnixTime,
     /// A consent came after the last claim.
     overtaken: bool,
     /// The consents that were kept.
@@ -285,6 +287,7 @@ impl Witness {
         }
         for seen in &mut self.people {
             seen.pending.clear();
+            seen.free_since = self.wall;
             seen.gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
             seen.excused |= seen.fence.take().is_some();
             // What was answered and not kept is not known any more, nor who else was accepted.

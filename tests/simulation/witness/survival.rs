@@ -123,8 +123,10 @@ impl Witness {
                 if first && verdict == Verdict::Dead {
                     self.refusals.retain(|(other, at)| *other != person && *at + WINDOW > now);
                     self.refusals.push((person, now));
-                    let many = (self.refusals.len() > 5).then_some(now);
-                    self.all_refused_since = self.all_refused_since.or(many);
+                    if self.refusals.len() > 5 && self.all_refused_since.is_none() {
+                        self.all_refused_since = Some(now);
+                        self.tell("more than five persons are refused within ten minutes");
+                    }
                 }
             }
             Verdict::Other => {}
@@ -173,7 +175,7 @@ impl Witness {
         }
         let waits = |person: &usize| {
             let seen = &self.people[*person];
-            let free = seen.fence.is_none() && !together.contains(person);
+            let free = seen.fence.is_none() && seen.free_since < asked_at && !together.contains(person);
             seen.kept.as_ref().is_some_and(|Kept { grant, .. }| {
                 let due = grant.next.due_at <= long_due && grant.failures == 0;
                 free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > asked_at

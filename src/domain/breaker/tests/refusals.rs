@@ -84,8 +84,29 @@ fn while_many_are_refused_none_is_final_before_another_success_or_a_day() {
     let now = NOW + 23 * HOUR + MINUTE;
     assert_eq!(outcome(&mut success_came, &again, refusal(), now), Outcome::ConsentNeeded);
     let day = NOW + 24 * HOUR;
+    assert_eq!(breaker.end_mass_refusal(day - SECOND), None);
     assert_eq!(outcome(&mut breaker, &again, refusal(), day), Outcome::ConsentNeeded);
+    assert_eq!(breaker.end_mass_refusal(day), Some(Turn::MassRefusalEnded));
     assert!(!breaker.is_open(), "each is judged by itself again");
+    assert_eq!(breaker.end_mass_refusal(day), None, "said once");
+}
+
+#[test]
+fn a_token_limit_does_not_show_that_refresh_tokens_are_accepted() {
+    let mut breaker = mass_refusal();
+    breaker.admit(&waiting(), NOW + MINUTE);
+    assert_eq!(record(&mut breaker, &probe(7), Verdict::TokenLimit, NOW + MINUTE), None);
+    assert_eq!(breaker.cause(), Some(Cause::ManyRefused));
+    let again = refused_before(1, Outcome::Refused, NOW);
+    assert_eq!(outcome(&mut breaker, &again, refusal(), NOW + HOUR), Outcome::Refused);
+
+    let mut breaker = Breaker::default();
+    for n in 0..5 {
+        breaker.record(refusal(), &sent(n), None, NOW);
+    }
+    breaker.record(Verdict::TokenLimit, &sent(7), None, NOW);
+    let (_, turn) = breaker.record(refusal(), &sent(8), None, NOW);
+    assert_eq!(turn, opened(Cause::ManyRefused, NOW + SECOND), "the sixth without a renewal between");
 }
 
 #[test]
