@@ -1,6 +1,8 @@
 //! Whether the daemon can do its work.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use crate::store::Store;
 use crate::store::StoreError;
@@ -14,28 +16,79 @@ pub enum NotReady {
     /// Nothing is refreshed, and no consent is kept.
     #[error("the store cannot be written")]
     Unwritable(#[source] StoreError),
+    /// Nothing is refreshed: the store refuses the results of earlier refreshes.
+    #[error("the results of refreshes cannot be stored")]
+    Unkept,
+}
+
+/// More results than this that the store refuses are no single row's trouble.
+const MOST_REFUSED: usize = 2;
+
+/// How many results of refreshes are not in the store yet. A result that is lost may cost the person a new consent.
+#[derive(Debug, Default)]
+pub struct UnkeptResults {
+    waiting: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// One result, until it is dropped.
+#[derive(Debug)]
+pub struct UnkeptResult<'a>(&'a AtomicUsize);
+
+impl UnkeptResults {
+    /// A result that the store has not taken.
+    pub fn waits(&self) -> UnkeptResult<'_> {
+        UnkeptResult::new(&self.waiting)
+    }
+
+    /// A result that the store refuses while it takes other changes: its row is on a damaged page, say.
+    pub fn is_refused(&self) -> UnkeptResult<'_> {
+        UnkeptResult::new(&self.refused)
+    }
+
+    /// Whether nothing more may be refreshed, since that could not be stored either. One or two results that are refused
+    /// hold up no other person.
+    #[must_use]
+    pub fn hold_all(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 || self.refused.load(Ordering::Relaxed) > MOST_REFUSED
+    }
+}
+
+impl<'a> UnkeptResult<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnkeptResult<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Answers readiness.
 #[derive(Clone)]
 pub struct Health {
     store: Arc<dyn Store>,
+    unkept: Arc<UnkeptResults>,
 }
 
 impl Health {
-    /// Looks at `store`.
+    /// Looks at `store`, and at what is not in it yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn Store>, unkept: Arc<UnkeptResults>) -> Self {
+        Self { store, unkept }
     }
 
-    /// Whether the store can be read and written. That the daemon listens is shown by its answering at all.
+    /// Whether the store can be read and written, and takes the results of refreshes. That the daemon listens is shown by its answering at all.
     ///
     /// # Errors
     /// What keeps it from its work.
     pub async fn ready(&self) -> Result<(), NotReady> {
         let (read, kept) = (self.store.check().await, self.store.prove().await);
         read.map_err(NotReady::Unreadable)?;
-        kept.map_err(NotReady::Unwritable)
+        kept.map_err(NotReady::Unwritable)?;
+        if self.unkept.hold_all() { Err(NotReady::Unkept) } else { Ok(()) }
     }
 }

@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tokens", &["domain", "store", "events"]),
     ("health", &["store"]),
     ("consent", &["domain", "clock", "tasks", "tokens", "store", "webex"]),
-    ("refresh", &["domain", "clock", "tasks", "tokens", "store", "webex"]),
+    ("refresh", &["domain", "clock", "tasks", "tokens", "health", "store", "webex"]),
     ("keys", &["domain", "clock", "store"]),
     (
         "http",

@@ -147,10 +147,10 @@ impl House {
         }
         Ok(Self {
             consents: Arc::new(consents),
+            health: Health::new(opened.store.clone(), refresher.unkept().clone()),
             refresher: Arc::new(refresher),
             view,
             keys: Arc::new(Keys::load(opened.keys, clock.clone()).await?),
-            health: Health::new(opened.store.clone()),
             store: opened.store,
             clock,
             tasks,

@@ -203,6 +203,7 @@ fn not_ready(why: &NotReady) -> &'static str {
     match why {
         NotReady::Unreadable(_) => "not ready: the store cannot be read\n",
         NotReady::Unwritable(_) => "not ready: the store cannot be written\n",
+        NotReady::Unkept => "not ready: the results of refreshes cannot be stored\n",
     }
 }
 

@@ -15,8 +15,10 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::refresh::busy::Busy;
+use crate::refresh::pace::Reason;
 use crate::refresh::refresher::Refresher;
 use crate::store::StoreError;
+use crate::tokens::Mark;
 
 /// A reader is not kept waiting longer; the refresh goes on without them.
 const READER_WAIT: Duration = Duration::from_secs(20);
@@ -310,10 +312,10 @@ impl Refresher {
         let (flight, busy) = self.busy().join(person);
         let joined = busy.is_none();
         if let Some(busy) = busy {
-            let refresher = self.clone();
+            let (refresher, published) = (self.clone(), self.parts().view.events().now());
             self.parts()
                 .tasks
-                .spawn("refresh on demand", async move { refresher.fly_one(busy, forced).await });
+                .spawn("refresh on demand", async move { refresher.fly_one(busy, forced, published).await });
         }
         // Whoever waits in vain is given what there is.
         timeout(patience, flight.ended()).await.is_ok() && joined
@@ -329,16 +331,22 @@ impl Refresher {
         self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
     }
 
-    async fn fly_one(&self, busy: Busy, forced: bool) {
+    async fn fly_one(&self, busy: Busy, forced: bool, published: Mark) {
         let Ok(place) = self.asked().acquire().await else { return };
         let person = busy.person().clone();
+        if self.keeps_nothing() {
+            log::info!("{person}: not refreshed, the store keeps nothing at present");
+            return;
+        }
         // Before it takes one of the starts, which the probes need while the breaker is open.
         let Some(role) = self.admit(&person, forced).await else { return };
         // Before the claim, whose lease would run out while it waits.
-        self.starts().mine().await;
+        self.starts().next(Reason::Requested).await;
         let stops = self.parts().tasks.stopping().is_cancelled();
-        if stops || !self.breaker().may_send(role) {
-            // The daemon ends as soon as what runs is finished; or the breaker has opened meanwhile.
+        let changed = self.parts().view.events().changed_since(published, &person);
+        if stops || changed || self.keeps_nothing() || !self.breaker().may_send(role) {
+            // The daemon ends as soon as what runs is finished; or a consent or removal came first; or what came back
+            // could not be kept; or the breaker has opened meanwhile.
             if role == Role::Probe {
                 self.breaker().cancel_probe();
             }

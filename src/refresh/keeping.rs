@@ -1,16 +1,20 @@
 //! What Webex answered goes into the store, however long that takes.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
 use tokio::time::sleep;
 
 use crate::domain::grant::Grant;
+use crate::domain::person::Person;
+use crate::health::UnkeptResult;
+use crate::health::UnkeptResults;
 use crate::refresh::refresher::Refresher;
 use crate::refresh::revise::mend;
 use crate::store::Committed;
 use crate::store::Fence;
+use crate::store::StoreError;
 
 /// Waits between tries to keep an outcome; the last one repeats.
 const KEEP_AGAIN: [Duration; 5] = [
@@ -21,26 +25,19 @@ const KEEP_AGAIN: [Duration; 5] = [
     Duration::from_secs(30),
 ];
 
-/// One outcome that the store did not take at once. While there is one, nothing more is sent: it could not be kept either.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// While the store refuses a result, it is logged again after so many tries, some ten minutes.
+const TELL_AGAIN: usize = 20;
 
 impl Refresher {
-    /// Whether an outcome waits for the store: another could not be kept either.
+    /// What the store has not taken yet.
+    #[must_use]
+    pub fn unkept(&self) -> &Arc<UnkeptResults> {
+        &self.unkept
+    }
+
+    /// Whether the result of a refresh could not be kept at present.
     pub(super) fn keeps_nothing(&self) -> bool {
-        self.unkept.load(Ordering::Relaxed) > 0
+        self.unkept().hold_all()
     }
 
     /// While a grant is claimed nobody else mends its dates when the clock is set back.
@@ -57,7 +54,7 @@ impl Refresher {
     pub(super) async fn keep(&self, fence: Fence, grant: &Grant, mut mended: Duration) -> Option<Committed> {
         let (stopping, mut tries) = (self.parts().tasks.stopping(), 0);
         let mut grant = grant.clone();
-        let mut waiting = None;
+        let (mut _counted, mut others_are_kept) = (None, false);
         loop {
             self.mend(&mut grant, &mut mended);
             match self.parts().store.commit(fence, grant.clone()).await {
@@ -65,13 +62,8 @@ impl Refresher {
                     self.parts().view.publish(&grant.person.id);
                     return Some(committed);
                 }
-                Err(why) => log::log!(
-                    why.level(),
-                    "{}: the refresh is done but cannot be kept yet: {why}",
-                    grant.person
-                ),
+                Err(why) => _counted = Some(self.not_kept(&grant.person, &why, others_are_kept, tries)),
             }
-            waiting.get_or_insert_with(|| Waiting::new(&self.unkept));
             let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
             tries += 1;
             tokio::select! {
@@ -82,6 +74,28 @@ impl Refresher {
                     return None;
                 }
             }
+            // Asked before the next try: what that comes to may be this row's trouble alone.
+            others_are_kept = tries >= KEEP_AGAIN.len() && self.parts().store.prove().await.is_ok();
         }
+    }
+
+    /// Logs that a result could not be kept, and counts it.
+    fn not_kept(
+        &self,
+        person: &Person,
+        why: &StoreError,
+        others_are_kept: bool,
+        tries: usize,
+    ) -> UnkeptResult<'_> {
+        if others_are_kept && matches!(why, StoreError::Corrupt(_) | StoreError::Failed(_)) {
+            let level = if tries % TELL_AGAIN == KEEP_AGAIN.len() { Level::Error } else { Level::Debug };
+            log::log!(
+                level,
+                "{person}: the refresh is done, but the store refuses to keep it, while it keeps other changes: {why}"
+            );
+            return self.unkept().is_refused();
+        }
+        log::log!(why.level(), "{person}: the refresh is done but cannot be kept yet: {why}");
+        self.unkept().waits()
     }
 }

@@ -3,8 +3,11 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
@@ -18,10 +21,59 @@ pub struct Pace {
 }
 
 /// Hands out starting times, evenly spaced: a burst would be what the cap is there to prevent.
+///
+/// Where both wait, due and requested refreshes take turns: requests without end hold up no due refresh, and a long pass
+/// holds up no request.
 #[derive(Debug)]
 pub(super) struct Starts {
     spacing: Duration,
     next: Mutex<Option<Instant>>,
+    due: Queue,
+    requested: Queue,
+}
+
+/// What a start is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reason {
+    /// A grant that the loop claimed.
+    Due,
+    /// A reader or an operator.
+    Requested,
+}
+
+/// Refreshes that wait for a start. The first of them has its time already.
+#[derive(Debug)]
+struct Queue {
+    turn: Semaphore,
+    waiting: AtomicU32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), waiting: AtomicU32::new(0) }
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// One that waits, also while its future is dropped.
+struct Counted<'a>(&'a AtomicU32);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Nothing is claimed while starts are given out further ahead than this, or leases would run out meanwhile.
@@ -60,22 +112,29 @@ impl Pace {
         } else {
             Duration::ZERO
         };
-        Starts { spacing, next: Mutex::new(None) }
+        Starts { spacing, next: Mutex::new(None), due: Queue::default(), requested: Queue::default() }
     }
 }
 
 impl Starts {
-    /// How far ahead starts are given out already.
+    /// In what time, at most, what the loop has claimed will have started.
     pub(super) fn ahead(&self) -> Duration {
-        let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.map(|next| next.saturating_duration_since(Instant::now())).unwrap_or_default()
+        let turns = if self.requested.waiting() > 0 { 2 } else { 1 };
+        self.spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
     }
 
     /// Returns when one more refresh may start.
-    pub(super) async fn mine(&self) {
+    pub(super) async fn next(&self, reason: Reason) {
         if self.spacing.is_zero() {
             return;
         }
+        let queue = match reason {
+            Reason::Due => &self.due,
+            Reason::Requested => &self.requested,
+        };
+        let _waiting = Counted::new(&queue.waiting);
+        // Never closed.
+        let _turn = queue.turn.acquire().await;
         let at = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let at = next.unwrap_or_else(Instant::now).max(Instant::now());
@@ -88,6 +147,10 @@ impl Starts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -95,7 +158,7 @@ mod tests {
         let starts = Pace { at_once: 64, per_second: 20.0 }.starts();
         let begin = Instant::now();
         for n in 0..100 {
-            starts.mine().await;
+            starts.next(Reason::Due).await;
             let earliest = Duration::from_millis(50) * n;
             assert!(begin.elapsed() >= earliest, "start {n} after {:?}", begin.elapsed());
         }
@@ -105,13 +168,54 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_time_is_not_saved_up_for_a_burst() {
         let starts = Pace { at_once: 64, per_second: 10.0 }.starts();
-        starts.mine().await;
+        starts.next(Reason::Due).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         let begin = Instant::now();
         for _ in 0..11 {
-            starts.mine().await;
+            starts.next(Reason::Due).await;
         }
         assert!(begin.elapsed() >= Duration::from_secs(1));
+    }
+
+    /// So many refreshes wait for a start.
+    async fn wait_in_line(starts: &Arc<Starts>, reason: Reason, many: usize) -> JoinSet<()> {
+        let mut waiting = JoinSet::new();
+        for _ in 0..many {
+            let starts = starts.clone();
+            waiting.spawn(async move { starts.next(reason).await });
+        }
+        tokio::task::yield_now().await;
+        waiting
+    }
+
+    /// How long it takes to get five starts while a hundred others wait.
+    async fn five_starts(few: Reason, many: Reason) -> Duration {
+        let starts = Arc::new(Pace { at_once: 16, per_second: 1.0 }.starts());
+        let _waiting = wait_in_line(&starts, many, 100).await;
+        let begin = Instant::now();
+        for _ in 0..5 {
+            starts.next(few).await;
+        }
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn due_and_requested_refreshes_take_turns() {
+        let most = Duration::from_secs(10);
+        assert!(five_starts(Reason::Due, Reason::Requested).await <= most);
+        assert!(five_starts(Reason::Requested, Reason::Due).await <= most);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_claimed_refreshes_count_as_ahead_and_those_that_are_dropped_do_not() {
+        let starts = Arc::new(Pace { at_once: 16, per_second: 1.0 }.starts());
+        let requested = wait_in_line(&starts, Reason::Requested, 50).await;
+        assert_eq!(starts.ahead(), Duration::ZERO);
+        let due = wait_in_line(&starts, Reason::Due, 4).await;
+        assert_eq!(starts.ahead(), Duration::from_secs(8), "every other start is theirs");
+        drop((requested, due));
+        tokio::task::yield_now().await;
+        assert_eq!(starts.ahead(), Duration::ZERO);
     }
 
     #[test]

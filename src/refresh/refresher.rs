@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -24,10 +23,12 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
+use crate::health::UnkeptResults;
 use crate::refresh::busy::Busy;
 use crate::refresh::busy::BusyList;
 use crate::refresh::gate::Gate;
 use crate::refresh::pace::Pace;
+use crate::refresh::pace::Reason;
 use crate::refresh::pace::Starts;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::report::ToldAgain;
@@ -70,7 +71,7 @@ pub struct Refresher {
     told_again: ToldAgain,
     set_back: Mutex<SetBack>,
     /// Outcomes that the store has not taken yet.
-    pub(super) unkept: AtomicUsize,
+    pub(super) unkept: Arc<UnkeptResults>,
     busy: BusyList,
     /// Places of the loop's own calls. What waits for its call, or to be kept, needs none.
     calls: Semaphore,
@@ -129,7 +130,7 @@ impl Refresher {
             unprepared: Mutex::new(None),
             told_again: ToldAgain::default(),
             set_back: Mutex::default(),
-            unkept: AtomicUsize::new(0),
+            unkept: Arc::default(),
             busy: BusyList::default(),
             calls,
             asked,
@@ -276,7 +277,7 @@ impl Refresher {
         let claimed_at = self.parts.clock.now();
         // Never closed. The place first: starts are evenly spaced, and who has one goes.
         let place = self.calls.acquire().await.ok()?;
-        self.starts.mine().await;
+        self.starts.next(Reason::Due).await;
         let grant = &taken.claim.grant;
         if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
             log::info!("{}: a consent or removal came first, nothing is sent", grant.person);

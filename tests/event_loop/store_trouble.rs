@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use log::Level;
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -9,11 +10,15 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::verdict::Outcome;
+use webex_tokend::health::Health;
+use webex_tokend::health::NotReady;
 use webex_tokend::refresh::Refresher;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
 use crate::support::between::Verb;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::moody::Mood;
 use crate::support::moody::MoodyStore;
 use crate::support::world::DAY;
@@ -64,6 +69,63 @@ async fn while_nothing_can_be_kept_no_refresh_is_sent_and_the_old_token_is_there
     for person in 0..3 {
         assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_store_refuses_alone_holds_up_no_other_person() {
+    let (mut world, store) = world(6).await;
+    let damaged = world.id(0);
+    store.plans(move |verb, person| {
+        let refused = verb == Verb::Commit && person == Some(&damaged);
+        if refused { Mood::Fails(StoreError::Corrupt("a page".to_owned())) } else { Mood::Well }
+    });
+    listen_here();
+    world.start(false).await;
+    let unkept = world.refresher.clone().unwrap().unkept().clone();
+    sleep(MINUTE / 2).await;
+    assert!(unkept.hold_all(), "at first it may be everything");
+    sleep(HOUR).await;
+    for person in 1..6 {
+        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
+    }
+    assert!(!unkept.hold_all());
+    let told = heard_here().into_iter().filter(|(level, line)| {
+        *level == Level::Error && line.contains("the store refuses to keep it, while it keeps other changes")
+    });
+    assert!((2..=7).contains(&told.count()), "at once and every ten minutes: {:?}", heard_here());
+    store.is_well();
+    sleep(MINUTE).await;
+    assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+    assert_eq!(world.starts(0).len(), 1, "the result of the only refresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_store_refuses_the_results_of_several_no_more_are_sent_and_it_is_not_ready() {
+    let (mut world, store) = world(40).await;
+    store.fails(&[Verb::Commit], StoreError::Corrupt("a page".to_owned()));
+    world.start(false).await;
+    sleep(2 * HOUR).await;
+    let sent = world.model().counters().refreshes.attempts;
+    sleep(10 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.attempts, sent, "not one more is put at risk");
+    let unkept = world.refresher.clone().unwrap().unkept().clone();
+    let ready = Health::new(world.store.clone(), unkept).ready().await;
+    assert!(matches!(ready, Err(NotReady::Unkept)), "{ready:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_is_asked_for_is_not_sent_while_a_result_cannot_be_kept() {
+    let (mut world, store) = world(2).await;
+    store.fails(&[Verb::Commit], StoreError::Full);
+    world.start(true).await;
+    sleep(MINUTE).await;
+    let sent = world.model().counters().refreshes.attempts;
+    let refresher = world.refresher.clone().unwrap();
+    for person in 0..2 {
+        let came = refresher.renew(&world.id(person), true).await;
+        assert!(came.is_ok(), "{came:?}");
+    }
+    assert_eq!(world.model().counters().refreshes.attempts, sent);
 }
 
 #[tokio::test(start_paused = true)]

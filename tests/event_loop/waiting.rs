@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -10,10 +11,12 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Came;
 use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::Refresher;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
@@ -210,4 +213,54 @@ async fn a_probe_that_is_given_back_holds_up_no_other_one() {
     sleep(MINUTE).await;
     assert_eq!(world.starts(2).len(), 1);
     assert_eq!(world.grant(2).await.last.outcome, Outcome::Renewed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_asked_for_is_not_sent_when_its_person_consents_while_it_waits() {
+    let (mut world, _store) = narrow();
+    world.consents(2).await;
+    sleep(12 * HOUR).await;
+    world.start(false).await;
+    let refresher = world.refresher.clone().unwrap();
+    world.model().settings_mut().latency = CALL;
+    let mut renewing = JoinSet::new();
+    for person in 0..2 {
+        let (refresher, id) = (refresher.clone(), world.id(person));
+        renewing.spawn(async move { refresher.renew(&id, true).await });
+        sleep(SECOND).await;
+    }
+    world.model().settings_mut().latency = Duration::ZERO;
+    world.consent(1).await;
+    while let Some(report) = renewing.join_next().await {
+        report.unwrap().unwrap();
+    }
+    assert_eq!(world.starts(0).len(), 1);
+    assert_eq!(world.starts(1).len(), 0, "the new consent's token is seconds old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_end_hold_up_no_due_refresh() {
+    let settings = Settings { people: Person::some(41), ..Settings::default() };
+    let policy = Policy { sleep: 10 * SECOND, noop_window: Duration::ZERO, ..POLICY };
+    let mut world = World::with(settings, policy, Pace { at_once: 16, per_second: 1.0 });
+    world.consents(1).await;
+    sleep(2 * DAY - MINUTE).await;
+    for person in 1..41 {
+        world.consent(person).await;
+    }
+    world.start(false).await;
+    let refresher = world.refresher.clone().unwrap();
+    let mut askers = JoinSet::new();
+    for person in 1..41 {
+        askers.spawn(ask_for_ever(refresher.clone(), world.id(person)));
+    }
+    sleep(3 * MINUTE).await;
+    assert_eq!(world.starts(0).len(), 1, "{:?}", world.grant(0).await.next);
+}
+
+async fn ask_for_ever(refresher: Arc<Refresher>, person: PersonId) {
+    loop {
+        let _ = refresher.renew(&person, true).await;
+        sleep(SECOND / 10).await;
+    }
 }

@@ -168,6 +168,7 @@ impl World {
             tasks: tasks.clone(),
         }));
         let keys = runtime.block_on(Keys::load(store.clone(), clock.clone())).unwrap();
+        let health = Health::new(store.clone(), refresher.unkept().clone());
         let api = Api::new(api::Parts {
             consents,
             refresher,
@@ -175,7 +176,7 @@ impl World {
             keys: Arc::new(keys),
             clock,
             policy: POLICY,
-            health: Health::new(store.clone()),
+            health,
             tasks,
             redirect_uri: "https://localhost:8000/oauth".to_owned(),
         });

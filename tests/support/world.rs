@@ -267,14 +267,15 @@ impl World {
     /// The API of this world, for its door.
     pub(crate) async fn api(&self) -> Api {
         let tasks = Tasks::new();
+        let refresher = self.refresher_of("api".to_owned(), &tasks);
         Api::new(api::Parts {
             consents: self.consents.clone(),
-            refresher: self.refresher_of("api".to_owned(), &tasks),
+            health: Health::new(self.store.clone(), refresher.unkept().clone()),
+            refresher,
             view: self.view.clone(),
             keys: Arc::new(Keys::load(Arc::new(MemoryStore::new()), self.clock.clone()).await.unwrap()),
             clock: self.clock.clone(),
             policy: self.policy,
-            health: Health::new(self.store.clone()),
             tasks,
             redirect_uri: "http://localhost:8000/oauth".to_owned(),
         })

@@ -50,8 +50,7 @@ impl Breaker {
         if now.since(first) < sent.confirm_after && !waits {
             return false;
         }
-        let others = self.accepted.as_ref().is_some_and(|(at, other)| *at > first && *other != sent.person);
-        others || !self.all_are_refused(now)
+        !self.all_are_refused(now)
     }
 
     /// Whether so many grants are refused, for less than a day, that none of them may be to blame.

@@ -11,7 +11,8 @@
 //!    as a failure until it has succeeded.
 //! 3. *A line for each network.* What may not begin waits, first come, first served. Behind a proxy all clients are
 //!    one network, and every client gets its turn.
-//! 4. *Webex's wish.* While Webex asks to wait, nothing is sent.
+//! 4. *Webex's wish.* While Webex asks to wait, nothing is sent: for a minute at most after the first such answer, for
+//!    five minutes at most after each further one.
 //!
 //! `now` is the time since a fixed moment, by a clock that never goes back.
 
@@ -86,6 +87,9 @@ pub enum ExchangeEnd {
 
 /// A first request to wait holds up no other exchange for longer.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
+
+/// Nor do later ones without an exchange between: one account may be asked to wait again and again.
+const LATER_WAIT: Duration = Duration::from_secs(300);
 
 /// An exchange under way. Must be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,8 +233,8 @@ impl Exchanges {
         match end {
             ExchangeEnd::Succeeded => self.asked = 0,
             ExchangeEnd::AskedToWait(wait) => {
-                // One answer may be about its account only: it holds up the others for a minute at most.
-                let most = if self.asked == 0 { FIRST_WAIT } else { Duration::MAX };
+                // The answers may be about one account only.
+                let most = if self.asked == 0 { FIRST_WAIT } else { LATER_WAIT };
                 self.asked = self.asked.saturating_add(1);
                 self.asked_until = self.asked_until.max(now + bounded(wait).min(most));
             }

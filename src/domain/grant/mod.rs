@@ -287,6 +287,10 @@ impl Grant {
                 next.failures = 0;
                 next.next = policy.after_answer(&next.dates(), now);
             }
+            // The few slow probes of a grant that has ended are planned: what was asked for between them uses up none.
+            _ if self.standing == Standing::ConsentNeeded && now < self.next.due_at => {
+                next.failures = self.failures;
+            }
             Verdict::ConsentNeeded(_) => {
                 if self.standing == Standing::Alive {
                     next.failures = 1;
@@ -295,7 +299,7 @@ impl Grant {
                 next.refused_since = next.first_refusal(now);
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
-            // The few slow probes of a grant that Webex called dead stay few and slow, whatever they meet.
+            // They stay few and slow, whatever they meet.
             _ if self.standing == Standing::ConsentNeeded => {
                 next.next = Policy::after_refusal(next.failures, who, now);
             }

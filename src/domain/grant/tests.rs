@@ -250,6 +250,18 @@ fn a_refused_grants_probes_stay_few_and_slow_whatever_they_meet() {
 }
 
 #[test]
+fn refreshes_that_are_asked_for_use_up_no_probe_of_a_refused_grant() {
+    let mut grant = refused();
+    let planned = grant.next;
+    for (n, verdict) in failures().into_iter().cycle().take(100).enumerate() {
+        let now = CONSENTED + DAY + Duration::from_secs(5) * u32::try_from(n).unwrap();
+        grant = after(&grant, verdict, now);
+        assert_eq!((grant.next, grant.standing), (planned, Standing::ConsentNeeded));
+    }
+    assert_waits(&after(&grant, refusal(), planned.due_at), planned.due_at, DAY);
+}
+
+#[test]
 fn failures_before_a_refusal_do_not_use_up_its_probes() {
     let mut grant = consented();
     for _ in 0..20 {

@@ -78,7 +78,7 @@ impl Condition {
         let mut now = self.now();
         now.proved = Some(Instant::now());
         if let Some(after) = now.writing.works() {
-            log::info!("the store can be written again, after {}; refreshes go on", spoken(after));
+            log::info!("the store can be written again, after {}", spoken(after));
         }
     }
 

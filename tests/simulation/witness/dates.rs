@@ -11,10 +11,16 @@ use crate::support::world::HOUR;
 
 impl Witness {
     /// Rule 9: when it is tried again.
-    pub(super) fn unplanned(&self, grant: &Grant) -> Option<String> {
+    pub(super) fn unplanned(&self, before: &Grant, grant: &Grant, excused: bool) -> Option<String> {
         // What was planned while the clock was set belongs to either clock.
         if self.clock_changed + 5 * MINUTE > self.now {
             return None;
+        }
+        let ended = |grant: &Grant| grant.standing == Standing::ConsentNeeded;
+        if ended(before) && ended(grant) && grant.last.at < before.next.due_at {
+            // It was asked for between two tries.
+            let kept = (grant.next, grant.failures) == (before.next, before.failures);
+            return (!kept && !excused).then(|| "a refresh that was asked for moves the next try".to_owned());
         }
         let wait = grant.next.due_at.since(grant.last.at);
         let most = match grant.standing {

@@ -153,7 +153,9 @@ impl Witness {
             };
         }
         if grant.standing == Standing::ConsentNeeded {
-            return if failed >= DAY { Ok(()) } else { Err(format!("probed again after {failed:?}")) };
+            // What was asked for between is no probe.
+            let early = seen.probed_at.map(|at| now.since(at)).filter(|since| *since < DAY);
+            return early.map_or(Ok(()), |since| Err(format!("probed again after {since:?}")));
         }
         if grant.failures > 0 {
             return if failed >= MINUTE { Ok(()) } else { Err(format!("it failed {failed:?} ago")) };
@@ -257,7 +259,12 @@ impl Witness {
         if changed && self.people[person].said != Some(Verdict::Good) {
             self.breach("nothing is lost", &format!("person {person}'s token changed by a failure"));
         }
-        if let Some(why) = self.unplanned(grant) {
+        let planned = before.grant.standing == Standing::Alive || grant.last.at >= before.grant.next.due_at;
+        if planned && grant.standing == Standing::ConsentNeeded {
+            self.people[person].probed_at = Some(grant.last.at);
+        }
+        let excused = self.people[person].excused;
+        if let Some(why) = self.unplanned(&before.grant, grant, excused) {
             self.breach("9 (bounds)", &format!("person {person}: {why}"));
         }
         self.dates(person, grant);

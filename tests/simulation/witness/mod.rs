@@ -108,8 +108,12 @@ pub(super) struct Seen {
     refused: bool,
     /// When Webex first refused the grant, or our client for it, since it was last renewed.
     refused_since: Option<UnixTime>,
+    /// Since when all were refused, as was known when Webex last answered for this person.
+    all_refused_since: Option<UnixTime>,
     /// The schedule was changed by other means than an answer: what is due now is not ours to judge.
     excused: bool,
+    /// When a grant that has ended was last tried by plan, by the daemon's clock.
+    probed_at: Option<UnixTime>,
     forced_at: Option<UnixTime>,
     renewed_at: Option<UnixTime>,
     forgetting: bool,
@@ -289,7 +293,9 @@ impl Witness {
             seen.pending.clear();
             seen.free_since = self.wall;
             seen.gone.iter_mut().for_each(|(_, told)| *told = told.or(Some(now)));
-            seen.excused |= seen.fence.take().is_some();
+            if seen.fence.take().is_some() {
+                (seen.excused, seen.probed_at) = (true, None);
+            }
             // What was answered and not kept is not known any more, nor who else was accepted.
             let kept = seen.kept.as_ref().map(|kept| kept.grant.last.outcome);
             (seen.refused, seen.blamed) = (kept == Some(Outcome::ClientRefused), false);
@@ -304,7 +310,7 @@ impl Witness {
     }
 
     pub(super) fn excuse_all(&mut self) {
-        self.people.iter_mut().for_each(|seen| seen.excused = true);
+        self.people.iter_mut().for_each(|seen| (seen.excused, seen.probed_at) = (true, None));
     }
 
     pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {

@@ -121,15 +121,21 @@ impl Witness {
                 let first = kept.is_some_and(|kept| kept.grant.refused_since.is_none());
                 self.people[person].refused_since.get_or_insert(now);
                 if first && verdict == Verdict::Dead {
-                    self.refusals.retain(|(other, at)| *other != person && *at + WINDOW > now);
-                    self.refusals.push((person, now));
-                    if self.refusals.len() > 5 && self.all_refused_since.is_none() {
-                        self.all_refused_since = Some(now);
-                        self.tell("more than five persons are refused within ten minutes");
-                    }
+                    self.note_new_refusal(person);
                 }
             }
             Verdict::Other => {}
+        }
+        self.people[person].all_refused_since = self.all_refused_since;
+    }
+
+    fn note_new_refusal(&mut self, person: usize) {
+        let now = self.now;
+        self.refusals.retain(|(other, at)| *other != person && *at + WINDOW > now);
+        self.refusals.push((person, now));
+        if self.refusals.len() > 5 && self.all_refused_since.is_none() {
+            self.all_refused_since = Some(now);
+            self.tell("more than five persons are refused within ten minutes");
         }
     }
 
@@ -144,9 +150,8 @@ impl Witness {
         if waited < least && !(dead && waited > Duration::ZERO) {
             return Some(format!("{waited:?} after the first refusal"));
         }
-        let all = self.all_refused_since.filter(|at| self.now < *at + DAY);
-        let others = self.last_good > since;
-        (all.is_some() && !others).then(|| "while all are refused".to_owned())
+        let all = self.people[person].all_refused_since.filter(|at| self.now < *at + DAY);
+        all.is_some().then(|| "while all are refused".to_owned())
     }
 
     /// Rule 3: no person's answers delay another person's refresh by more than a minute.

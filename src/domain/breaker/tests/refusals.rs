@@ -110,6 +110,19 @@ fn a_token_limit_does_not_show_that_refresh_tokens_are_accepted() {
 }
 
 #[test]
+fn a_success_before_a_mass_refusal_makes_none_of_its_refusals_final() {
+    let mut breaker = Breaker::default();
+    breaker.record(refusal(), &sent(1), None, NOW - MINUTE);
+    breaker.record(success(), &sent(9), None, NOW - SECOND);
+    for n in 2..8 {
+        breaker.record(refusal(), &sent(n), None, NOW);
+    }
+    assert_eq!(breaker.cause(), Some(Cause::ManyRefused));
+    let again = refused_before(1, Outcome::Refused, NOW - MINUTE);
+    assert_eq!(outcome(&mut breaker, &again, refusal(), NOW + HOUR), Outcome::Refused);
+}
+
+#[test]
 fn a_mass_refusal_is_remembered_through_other_trouble_and_a_restart() {
     let mut breaker = mass_refusal();
     breaker.admit(&waiting(), NOW + MINUTE);
