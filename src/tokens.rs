@@ -227,3 +227,49 @@ impl Cache {
         self.young.insert(person, grant);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::grant::Tokens;
+    use crate::domain::schedule::Policy;
+    use crate::domain::secret::Secret;
+    use crate::store::memory::MemoryStore;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const POLICY: Policy = Policy { sleep: HOUR, max_age: HOUR, noop_window: HOUR, floor: HOUR };
+
+    fn numbered(number: usize) -> Grant {
+        let secret = || Secret::new("secret".to_owned());
+        let mut person = Person::known_by(PersonId::parse(&format!("p{number}")).unwrap());
+        person.email = Email::parse(&format!("p{number}@example.com")).ok();
+        let tokens = Tokens {
+            access_token: secret(),
+            refresh_token: secret(),
+            token_type: "Bearer".to_owned(),
+            scope: None,
+            expires_at: UnixTime::NEVER,
+            refresh_token_expires_at: None,
+        };
+        Grant::consented(person, tokens, UnixTime(0), &POLICY, UnixTime(0))
+    }
+
+    #[tokio::test]
+    async fn however_many_persons_are_asked_for_the_cache_is_bounded() {
+        let store = Arc::new(MemoryStore::new());
+        let view = LiveView::new(store.clone());
+        for number in 0..3 * GENERATION {
+            let grant = numbered(number);
+            let (id, email) = (grant.person.id.clone(), grant.person.email.clone().unwrap());
+            store.save_consent(grant).await.unwrap();
+            assert!(view.look(&id).await.unwrap().is_some());
+            assert_eq!(view.resolve(&Who::Email(email)).await, Ok(Resolved::One(id)));
+            store.forget(PersonId::parse(&format!("p{number}")).unwrap()).await.unwrap();
+        }
+        let cache = view.cache();
+        assert!(cache.young.len() <= GENERATION && cache.old.len() <= GENERATION);
+        assert!(cache.emails.len() <= GENERATION, "{} addresses", cache.emails.len());
+    }
+}

@@ -1,6 +1,7 @@
 //! A store in trouble under the loop: nothing is spent that cannot be kept, nothing is shown that is not kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::Level;
 use tokio::time::sleep;
@@ -53,6 +54,86 @@ async fn an_answer_that_cannot_be_kept_is_shown_to_nobody_and_kept_as_soon_as_it
     assert_ne!(kept.tokens.access_token, old.tokens.access_token);
     assert_eq!(shown.tokens, kept.tokens);
     assert_eq!(world.starts(0).len(), 1, "and was not asked for another one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_while_an_outcome_is_being_kept_hides_the_new_token_from_no_later_reader() {
+    let (mut world, store) = world(1).await;
+    let old = world.grant(0).await.tokens;
+    store.plans(|verb, _| if verb == Verb::Commit { Mood::Slow(MINUTE) } else { Mood::Well });
+    world.start(false).await;
+    let shown = || async { world.view.look(&world.id(0)).await.unwrap().unwrap().tokens.clone() };
+    while world.model().counters().refreshes.renewed == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    sleep(MINUTE / 2).await;
+    assert_eq!(shown().await, old, "the new one is not kept yet");
+    sleep(MINUTE).await;
+    assert_eq!(shown().await, world.grant(0).await.tokens);
+    assert_ne!(shown().await, old);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_is_longer_on_its_way_to_the_store_than_its_lease_is_not_asked_for_again() {
+    let (mut world, store) = world(2).await;
+    let wrong = world.id(0);
+    store.plans(
+        move |verb, person| {
+            if verb == Verb::Commit && person == Some(&wrong) { Mood::Slow(HOUR) } else { Mood::Well }
+        },
+    );
+    world.start(false).await;
+    for _ in 0..58 {
+        sleep(MINUTE).await;
+        assert_eq!([world.starts(0).len(), world.starts(1).len()], [1, 1]);
+    }
+    sleep(5 * MINUTE).await;
+    assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+    assert_eq!(world.starts(0).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_an_outcome_is_offered_to_the_store_several_times() {
+    let (mut world, store) = world(1).await;
+    let mut tries = 0;
+    store.plans(move |verb, _| {
+        tries += u32::from(verb == Verb::Commit);
+        if verb == Verb::Commit && tries <= 3 { Mood::Fails(StoreError::Locked) } else { Mood::Well }
+    });
+    world.start(false).await;
+    while world.model().counters().refreshes.renewed == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    world.stop().await;
+    assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+    assert_eq!(store.asked(&[Verb::Commit]), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consent_is_offered_to_the_store_several_times() {
+    let (world, store) = world(1).await;
+    let (old, mut tries) = (world.grant(0).await.tokens, 0);
+    store.plans(move |verb, _| {
+        tries += u32::from(verb == Verb::SaveConsent);
+        if verb == Verb::SaveConsent && tries <= 3 { Mood::Fails(StoreError::Locked) } else { Mood::Well }
+    });
+    world.consent(0).await;
+    assert_ne!(world.grant(0).await.tokens, old);
+    assert_eq!(store.asked(&[Verb::SaveConsent]), 1 + 4, "the first one was well");
+    assert_eq!(world.model().counters().codes_exchanged, 2, "each code once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_are_told_at_once_of_a_record_that_the_loop_cannot_open() {
+    let (mut world, store) = world(2).await;
+    let mark = world.view.events().now();
+    store.plans(|verb, _| if verb == Verb::ClaimDue { Mood::Unreadable } else { Mood::Well });
+    world.start(false).await;
+    sleep(MINUTE).await;
+    for person in 0..2 {
+        assert!(world.view.events().changed_since(mark, &world.id(person)), "person {person}");
+    }
+    assert_eq!(world.model().counters().refreshes.attempts, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,12 @@
 //! What readers see through the cache before the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::Resolved;
 use webex_tokend::domain::person::Who;
 use webex_tokend::store::Store;
@@ -15,6 +18,9 @@ use crate::store::house::grant;
 use crate::store::house::keep;
 use crate::store::house::person;
 use crate::store::house::renewed;
+use crate::support::between::Verb;
+use crate::support::moody::Mood;
+use crate::support::moody::MoodyStore;
 
 /// More than either generation of the cache holds.
 const MANY: usize = 5000;
@@ -68,4 +74,59 @@ async fn what_was_read_before_a_publication_is_shown_no_more_whatever_was_read_s
         kept(&*store, &view, after.clone()).await;
         assert_eq!(*shown("ada").await, after, "{read_since} persons were read since");
     }
+}
+
+/// How a change is told to readers: as one person's, or as many at once.
+const PUBLICATIONS: [fn(&LiveView); 2] =
+    [|view| view.publish(&person("ada")), |view: &LiveView| view.publish_all()];
+
+#[tokio::test]
+async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
+    for publish in PUBLICATIONS {
+        let store = Arc::new(MemoryStore::new());
+        let view = LiveView::new(store.clone());
+        let before = reached_at("ada", "kate@example.com");
+        keep(&*store, [before.clone()]).await;
+        shows(&view, &before).await;
+        let after = renewed(&reached_at("ada", "ada@example.com"), 1);
+        keep(&*store, [after.clone()]).await;
+        publish(&view);
+        shows(&view, &after).await;
+        let kate = Who::parse("kate@example.com").unwrap();
+        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_from_the_store_at_a_publication_is_shown_to_no_later_reader() {
+    for publish in PUBLICATIONS {
+        let store = MoodyStore::new();
+        let view = LiveView::new(store.clone());
+        let (ada, kate) = (person("ada"), Who::parse("kate@example.com").unwrap());
+        keep(&*store, [reached_at("ada", "kate@example.com")]).await;
+        store.plans(|verb, _| match verb {
+            Verb::Find | Verb::Resolve => Mood::Late(Duration::from_secs(2)),
+            _ => Mood::Well,
+        });
+        let after = renewed(&reached_at("ada", "ada@example.com"), 1);
+        let change = async {
+            sleep(Duration::from_secs(1)).await;
+            keep(&*store, [after.clone()]).await;
+            publish(&view);
+        };
+        let (found, meant, ()) = tokio::join!(view.look(&ada), view.resolve(&kate), change);
+        assert_ne!(*found.unwrap().unwrap(), after, "it was read before the change");
+        assert_eq!(meant, Ok(Resolved::One(ada)), "it was read before the change");
+        store.is_well();
+        shows(&view, &after).await;
+        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+    }
+}
+
+/// This grant is shown, by the person's id and by the address.
+async fn shows(view: &LiveView, grant: &Grant) {
+    let Person { id, email, .. } = &grant.person;
+    assert_eq!(view.look(id).await.unwrap().as_deref(), Some(grant));
+    let email = Who::Email(email.clone().unwrap());
+    assert_eq!(view.resolve(&email).await, Ok(Resolved::One(id.clone())));
 }
