@@ -285,6 +285,38 @@ fn a_later_success_revives_a_refused_grant() {
 }
 
 #[test]
+fn a_success_between_two_refusals_makes_the_second_one_the_first() {
+    let refused = after(&consented(), Verdict::Refused("HTTP 400".to_owned()), CONSENTED + DAY);
+    assert_eq!((refused.standing, refused.refused_since), (Standing::Alive, Some(CONSENTED + DAY)));
+    for verdict in [
+        Verdict::Renewed(answer("access-1", "refresh-0")),
+        Verdict::Unchanged(answer("access-0", "refresh-0")),
+    ] {
+        let renewed = after(&refused, verdict, CONSENTED + 2 * DAY);
+        assert_eq!(renewed.refused_since, None);
+    }
+}
+
+#[test]
+fn refusals_of_the_client_count_from_the_first_of_those_in_a_row() {
+    let (day, client) = (CONSENTED + DAY, || Verdict::ClientRefused("HTTP 401".to_owned()));
+    let first = after(&consented(), client(), day);
+    assert_eq!(first.refused_since, Some(day));
+    let second = after(&first, client(), day + HOUR);
+    assert_eq!(second.refused_since, Some(day), "they are in a row");
+    let trouble = after(&second, Verdict::Transient("HTTP 500".to_owned()), day + 2 * HOUR);
+    let third = after(&trouble, client(), day + 3 * HOUR);
+    assert_eq!(third.refused_since, Some(day + 3 * HOUR), "the trouble between may have been all persons'");
+}
+
+#[test]
+fn a_first_refusal_of_a_clock_that_was_ahead_counts_from_now() {
+    let ahead = Grant { refused_since: Some(CONSENTED + 400 * DAY), ..consented() };
+    let refused = after(&ahead, Verdict::Refused("HTTP 400".to_owned()), CONSENTED + DAY);
+    assert_eq!(refused.refused_since, Some(CONSENTED + DAY));
+}
+
+#[test]
 fn at_the_token_limit_the_next_try_is_hours_away() {
     let (mut grant, now) = (consented(), CONSENTED + DAY);
     for _ in 0..3 {
