@@ -1,8 +1,11 @@
 //! Webex in trouble: nobody's token is lost, nobody is hammered, nobody is blamed for it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio::time::sleep;
+use webex_sim::Model;
 use webex_sim::Person;
 use webex_sim::RefreshToken;
 use webex_sim::Settings;
@@ -15,6 +18,8 @@ use webex_tokend::domain::grant::State;
 use webex_tokend::domain::verdict::Outcome;
 
 use crate::event_loop::MINUTE;
+use crate::support::heard_here;
+use crate::support::listen_here;
 use crate::support::world::DAY;
 use crate::support::world::HOUR;
 use crate::support::world::PACE;
@@ -85,6 +90,84 @@ async fn every_broken_answer_leaves_the_old_token_in_its_place() {
         sleep(HOUR).await;
         assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed, "{kind:?}");
     }
+}
+
+/// What each of three persons' grants, and its reader, is told of the last refresh.
+async fn words_of_all(world: &World, outcomes: &mut BTreeSet<&'static str>) -> Vec<String> {
+    let (refresher, mut told) = (world.refresher.clone().unwrap(), Vec::new());
+    for person in 0..3 {
+        let last = world.grant(person).await.last;
+        outcomes.insert(last.outcome.word());
+        told.push(last.detail);
+        let given = refresher.token(&world.id(person), MINUTE).await;
+        told.extend(given.err().map(|why| why.to_string()));
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_line_and_no_word_about_a_refresh_holds_a_secret_whatever_webex_answers() {
+    let echo = |model: &Model| {
+        let words = model.secrets_issued().join(" ");
+        let body = format!("{{\"error\":\"odd\",\"error_description\":\"{words}\"}}").into_bytes();
+        FaultKind::Raw { status: 400, headers: Vec::new(), body }
+    };
+    let kinds = [
+        FaultKind::OkHtml,
+        FaultKind::OkBrokenJson,
+        FaultKind::ResetBefore,
+        FaultKind::Client401,
+        FaultKind::TooMany429 { retry_after: None },
+        FaultKind::Locked423 { retry_after: None },
+        FaultKind::Status400Dead(DeadText::RefreshToken),
+        FaultKind::Unavailable { status: 503, html: true },
+    ];
+    let mut outcomes = BTreeSet::new();
+    for kind in kinds.map(Some).into_iter().chain([None]) {
+        let settings =
+            Settings { access_lifetime: 25 * HOUR, people: Person::some(3), ..Settings::default() };
+        let mut world = World::new(settings);
+        world.consents(3).await;
+        sleep(DAY + MINUTE).await;
+        let kind = kind.unwrap_or_else(|| echo(&world.model()));
+        // Two good answers come first: a new token, and the same one again.
+        listen_here();
+        world.start(false).await;
+        sleep(MINUTE).await;
+        let refresher = world.refresher.clone().unwrap();
+        outcomes.insert(refresher.renew(&world.id(0), true).await.unwrap().grant.last.outcome.word());
+        world.model().fault(fault(None, kind.clone()));
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            sleep(10 * HOUR).await;
+            told.extend(words_of_all(&world, &mut outcomes).await);
+        }
+        let lines = heard_here();
+        assert!(lines.iter().any(|(_, line)| line.contains("token hash")), "{kind:?}: {lines:?}");
+        told.extend(lines.into_iter().map(|(_, line)| line));
+        let mut secrets = world.model().secrets_issued();
+        secrets.push(world.model().settings().client_secret.clone());
+        assert!(secrets.len() > 6, "{}", secrets.len());
+        for secret in secrets {
+            let leak = told.iter().find(|text| text.contains(&secret));
+            assert!(leak.is_none(), "{kind:?}: {secret} is in {leak:?}");
+        }
+        world.stop().await;
+    }
+    let all = ["busy", "client_refused", "consent_needed", "renewed", "transient", "unchanged"];
+    assert!(all.iter().all(|word| outcomes.contains(word)), "{outcomes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_twenty_seconds_at_most_for_a_webex_that_hangs() {
+    let mut world = World::new(Settings::default());
+    world.consents(2).await;
+    sleep(30 * DAY).await;
+    world.model().fault(fault(None, FaultKind::Hang));
+    world.start(false).await;
+    let (refresher, begun) = (world.refresher.clone().unwrap(), Instant::now());
+    assert!(refresher.token(&world.id(0), MINUTE).await.is_err());
+    assert!(begun.elapsed() <= Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,8 +119,8 @@ impl Model {
         self.tally.picture(self.settings.people.len())
     }
 
-    /// Every access token, refresh token, authorization code and device code issued (or adopted), oldest first:
-    /// the newest 200 000.
+    /// Every access token, refresh token, authorization code and device code issued (or adopted), and every code verifier
+    /// that was shown for a code, oldest first: the newest 200 000.
     #[must_use]
     pub fn secrets_issued(&self) -> Vec<String> {
         self.grants.secrets()

@@ -46,6 +46,9 @@ impl Model {
         let (Some(code), Some(redirect_uri)) = (params.get("code"), params.get("redirect_uri")) else {
             return Err(problem::INVALID_REQUEST);
         };
+        if let Some(verifier) = params.get("code_verifier") {
+            self.grants.issue(&verifier.into());
+        }
         let lifetime_ms = millis(self.settings.code_lifetime);
         let ticket = self.codes.redeem(code, now_ms, lifetime_ms).ok_or(problem::BAD_CODE)?;
         if ticket.redirect_uri != redirect_uri {
