@@ -303,8 +303,9 @@ async fn a_dead_token_is_refreshed_and_trouble_is_told_apart() {
 async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
     let world = world().await;
     world.fresh(0).await;
-    for _ in 0..20 {
-        malformed(&get(&world, &[]).await);
+    // Without a phrase nothing is guessed, however the requests differ.
+    for n in 0..20 {
+        malformed(&get(&world, &[RIGHT[0], ("X-From", &format!("sender {n}"))]).await);
     }
     let guesses: Vec<String> = (0..11).map(|n| format!("guess {n}")).collect();
     let guess = |n: usize| [RIGHT[0], RIGHT[1], (RIGHT[2].0, guesses[n].as_str())];
@@ -316,6 +317,25 @@ async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
         assert_eq!((answer.status, answer.text.as_str()), (429, r#"{"error":"Too Many Requests"}"#));
         assert!((1..=6).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
     }
+}
+
+#[tokio::test]
+async fn nothing_that_is_wrong_in_a_request_removes_a_grant() {
+    let world = world().await;
+    world.fresh(0).await;
+    world.fresh(1).await;
+    let kept = async || world.get("/people").await.json()["people"].clone();
+    assert_eq!(get(&world, &RIGHT).await.status, 200);
+    let before = kept().await;
+    for wrong in [("X-Organization-Id", "another"), ("X-From", "another"), ("X-Api-Phrase", "another")] {
+        let headers = RIGHT.map(|right| if right.0 == wrong.0 { wrong } else { right });
+        malformed(&get(&world, &headers).await);
+        let others = RIGHT.into_iter().filter(|right| right.0 != wrong.0).collect::<Vec<_>>();
+        malformed(&get(&world, &others).await);
+    }
+    assert_eq!(ask(&world, Method::DELETE, "/api/token", &RIGHT).await.status, 405);
+    assert_eq!(kept().await, before);
+    assert_eq!(get(&world, &RIGHT).await.status, 200);
 }
 
 #[tokio::test]

@@ -63,3 +63,33 @@ impl Charge<'_> {
         self.wait.map(|retry_after| Refusal::OverBudget { retry_after })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::key::KeyRecord;
+    use crate::domain::key::Rights;
+    use crate::domain::time::UnixTime;
+
+    fn caller(random: u8) -> Caller {
+        let (_, record) =
+            KeyRecord::make(&[random; 38], format!("key {random}"), Rights::default(), None, UnixTime(0));
+        Caller::Key(Arc::new(record))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_causes_a_quarter_of_the_refreshes_in_the_long_run_whatever_others_do() {
+        let (budget, [one, other]) = (Budget::of(8.0), [1, 2].map(caller));
+        let asks = |caller: &Caller| u32::from(budget.charge(caller).allows());
+        let mut caused = [0; 2];
+        for _ in 0..6_000 {
+            caused = [caused[0] + asks(&one), caused[1] + asks(&other)];
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        // In a minute: eight at once, and two in each second.
+        assert!(caused.iter().all(|caused| (127..=128).contains(caused)), "{caused:?}");
+        assert!((0..1000).all(|_| budget.charge(&Caller::Control).allows()), "the operator has no budget");
+    }
+}
