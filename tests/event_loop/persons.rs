@@ -48,16 +48,28 @@ async fn a_changed_address_and_name_are_known_after_about_a_week_and_told() {
     world.start(false).await;
     world.consents(2).await;
     let before = world.grant(0).await.person;
-    let mark = world.view.events().now();
+    let old = Who::Email(before.email.clone().unwrap());
     {
         let mut model = world.model();
         let ada = &mut model.settings_mut().people[0];
         (ada.email, ada.display_name) = ("Ada.King@example.com".to_owned(), "Ada King".to_owned());
+        // So that there is a time between a refresh, which is told, too, and what Webex says of the person.
+        model.settings_mut().latency = 5 * SECOND;
     }
     sleep(6 * DAY).await;
     assert_eq!(world.grant(0).await.person, before);
-    sleep(3 * DAY).await;
+    // Readers have the old name and address cached until the change is told.
+    let (mut mark, mut days) = (world.view.events().now(), 6 * DAY);
+    while world.grant(0).await.person == before {
+        assert_eq!(world.view.resolve(&old).await, Ok(Resolved::One(world.id(0))));
+        assert_eq!(world.view.look(&world.id(0)).await.unwrap().unwrap().person, before);
+        mark = world.view.events().now();
+        sleep(2 * SECOND).await;
+        days += 2 * SECOND;
+    }
+    assert!((7 * DAY..=8 * DAY + HOUR).contains(&days), "{days:?}");
     let after = world.grant(0).await.person;
+    assert_eq!(world.view.look(&world.id(0)).await.unwrap().unwrap().person, after);
     assert_eq!(after.email.unwrap().as_str(), "ada.king@example.com");
     assert_eq!(after.display_name.as_deref(), Some("Ada King"));
     assert_eq!((after.id, after.org_id), (before.id, before.org_id));
@@ -125,6 +137,33 @@ async fn no_question_is_sent_while_webex_asks_to_wait() {
     world.model().clear_faults();
     sleep(2 * DAY).await;
     assert!(questions(&world, 40) >= 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_to_wait_for_years_ends_after_a_day() {
+    let mut world = World::new(people(2));
+    world.start(false).await;
+    world.consents(2).await;
+    spoil(&world, FaultKind::TooMany429 { retry_after: Some("999999999999".to_owned()) });
+    sleep(7 * DAY + 12 * HOUR).await;
+    assert_eq!(questions(&world, 2), 1);
+    world.model().clear_faults();
+    sleep(2 * DAY).await;
+    assert_eq!(questions(&world, 2), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_leaves_out_stays_as_it_was() {
+    let mut world = World::new(people(1));
+    world.start(false).await;
+    world.consents(1).await;
+    let before = world.grant(0).await.person;
+    let body = format!("{{\"id\":\"{}\"}}", before.id).into_bytes();
+    spoil(&world, FaultKind::Raw { status: 200, headers: vec![], body });
+    sleep(10 * DAY).await;
+    assert_eq!(questions(&world, 1), 1);
+    assert_eq!(world.grant(0).await.person, before);
+    assert!(before.email.is_some() && before.display_name.is_some() && before.org_id.is_some());
 }
 
 #[tokio::test(start_paused = true)]
