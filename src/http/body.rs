@@ -111,3 +111,38 @@ async fn drain<B: Body<Data = Bytes>>(body: B) {
     // A body that takes longer is cut off, and the answer may be lost with it.
     let _ = tokio::time::timeout(DISCARD_TIME, all).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Context;
+    use std::task::Poll;
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// How many bytes of it were taken. It has no end.
+    struct Endless<'a>(&'a mut u64);
+
+    impl Body for Endless<'_> {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            *self.0 += 1024;
+            assert!(*self.0 <= 100 * DISCARDED, "it is read without an end");
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1024])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_refused_body_so_much_is_thrown_away_and_no_more() {
+        let mut taken = 0;
+        drain(Endless(&mut taken)).await;
+        assert!((DISCARDED..=DISCARDED + 1024).contains(&taken), "{taken} bytes");
+    }
+}

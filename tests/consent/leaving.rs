@@ -22,6 +22,9 @@ use crate::support::spoil;
 /// Long enough to leave meanwhile.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// More than the end of the daemon gives to answers that are on their way.
+const LONGER_THAN_ANSWERS: Duration = Duration::from_secs(10);
+
 /// Returns while Webex thinks about the code.
 async fn asked(sim: &Sim, codes: u64) {
     eventually("Webex is asked", || counters(sim).calls.access_token == codes).await;
@@ -98,10 +101,11 @@ async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
 async fn a_consent_whose_browser_left_is_finished_before_the_end() {
     let sim = sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(LONGER_THAN_ANSWERS));
     let back = visitor.come_back(&daemon, 0).await;
     let connection = raw(&daemon, &back, &visitor).await;
     asked(&sim, 1).await;
+    connection.set_zero_linger().unwrap();
     drop(connection);
     still_unanswered(&daemon).await;
     let ended = daemon.terminate().await;

@@ -58,6 +58,24 @@ async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_who_want_the_longest_life_cause_no_refresh_inside_the_no_op_window() {
+    let mut world = World::new(Settings::default());
+    world.start(false).await;
+    world.consents(3).await;
+    let refresher = world.refresher.clone().unwrap();
+    for _ in 0..23 * 6 {
+        sleep(10 * MINUTE).await;
+        for person in 0..3 {
+            let given = refresher.token(&world.id(person), 365 * DAY).await.unwrap();
+            assert!(given.short, "no token lives so long");
+        }
+    }
+    assert_eq!(world.model().counters().refreshes.attempts, 0);
+    sleep(3 * HOUR).await;
+    assert_eq!(world.model().counters().refreshes.renewed, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
     // Contact Center: 12 hours, no no-op window (or every refresh would be one).
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };

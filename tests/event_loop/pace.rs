@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -99,6 +100,30 @@ async fn mass_consent(persons: usize, days: u32) {
 #[tokio::test(start_paused = true)]
 async fn hundreds_who_consent_in_one_minute_are_never_refreshed_faster_than_the_cap() {
     mass_consent(500, 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_hundreds_of_dead_tokens_cause_refreshes_no_faster_than_the_cap() {
+    let mut world = crowd(300);
+    world.consents(300).await;
+    sleep(20 * DAY).await;
+    world.start(false).await;
+    let mut readers = JoinSet::new();
+    for person in 0..300 {
+        let (refresher, id) = (world.refresher.clone().unwrap(), world.id(person));
+        readers.spawn(async move {
+            refresher.token(&id, MINUTE).await.map(|given| given.grant.person.id.clone())
+        });
+    }
+    let given = readers.join_all().await.into_iter().filter(Result::is_ok).count();
+    assert!(given >= 200, "{given} within the twenty seconds that a reader waits");
+    let starts = all_starts(&world);
+    assert!(
+        starts.len() >= 200 && most_in_a_second(&starts) <= 20,
+        "{} in one second",
+        most_in_a_second(&starts)
+    );
+    assert!(starts_of_each(&world).iter().all(|own| own.len() <= 1), "one for each person");
 }
 
 #[tokio::test(start_paused = true)]

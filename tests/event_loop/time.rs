@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 use tokio::time::sleep;
+use webex_sim::Person;
 use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
@@ -158,6 +159,28 @@ async fn whoever_waits_for_the_end_of_a_wish_is_sent_then_though_the_clock_was_s
     // Each wait is drawn up to a fifth longer.
     sleep(100 * MINUTE).await;
     assert_eq!([world.starts(0).len(), world.starts(1).len()], [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_all_persons_ends_when_it_would_have_ended_though_the_clock_was_set_back() {
+    let settings = Settings { people: Person::some(20), ..Settings::default() };
+    let mut world = World::new(settings);
+    world.consents(20).await;
+    sleep(2 * DAY).await;
+    let kind = FaultKind::TooMany429 { retry_after: Some("21600".to_owned()) };
+    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    world.model().settings_mut().latency = Duration::from_secs(1);
+    world.start(false).await;
+    sleep(5 * HOUR).await;
+    world.model().clear_faults();
+    assert!(world.refresher.as_ref().unwrap().pause().is_some(), "a probe has confirmed it");
+    world.clock.set_by(-30 * DAY_MS);
+    sleep(55 * MINUTE).await;
+    assert_eq!(world.model().counters().refreshes.renewed, 0, "the wait is obeyed");
+    sleep(20 * MINUTE).await;
+    assert_eq!(world.refresher.as_ref().unwrap().pause(), None);
+    let asked = world.model().counters().refreshes.renewed;
+    assert!(asked >= 1, "{asked}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,21 @@ async fn the_same_record_twice_is_there_already() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_stored_grants_own_refresh_token_that_webex_replaces_at_the_import_is_not_lost() {
+    let mut world = World::new(rotating());
+    world.consent(0).await;
+    let stored = world.grant(0).await.tokens.refresh_token;
+    sleep(2 * DAY).await;
+    let taken = offer(&world, Some(stored.expose()), None).await.unwrap();
+    assert_eq!(taken.saved, Saved::Replaced, "the stored one is dead at Webex");
+    assert_ne!(world.grant(0).await.tokens.refresh_token, stored);
+    world.start(false).await;
+    sleep(30 * DAY).await;
+    assert!(world.is_live(0).await);
+    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_narrower_grant_takes_no_place_unless_it_is_told_to() {
     let world = World::new(rotating());
     let narrow = elsewhere(&world, 0).await;

@@ -68,9 +68,10 @@ pub(super) async fn the_order_holds_over_many_claims_whatever_comes_between(stor
 }
 
 pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Arc<dyn Store>) {
-    let mut failing = living("ada", 1);
+    // They have the most life left: without their failures they would be first.
+    let mut failing = living("ada", 990);
     failing.failures = 7;
-    let mut failing_less = living("eve", 2);
+    let mut failing_less = living("eve", 950);
     failing_less.failures = 1;
     keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
     let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
@@ -80,11 +81,18 @@ pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Ar
 
 pub(super) async fn those_whom_the_asker_is_still_at_work_on_are_left_out(store: Arc<dyn Store>) {
     let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
-    keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
-    let at_work = Ask { limit: 2, except: ["ada", "joe", "nobody"].map(person).into(), ..ask(0) };
-    assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve", "kim"], "they do not use up the limit");
-    assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
-    assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
+    for (healthiest_first, order) in [(false, ["eve", "kim"]), (true, ["kim", "eve"])] {
+        keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
+        let except = ["ada", "joe", "kim", "nobody"].map(person).into();
+        let at_work = Ask { limit: 1, except, healthiest_first, ..ask(0) };
+        assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve"], "they do not use up the limit");
+        assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
+        keep(&*store, [living("eve", 2)]).await;
+        let at_work = Ask { limit: 2, except: ["ada", "joe"].map(person).into(), healthiest_first, ..ask(0) };
+        assert_eq!(claim_names(&*store, at_work.clone()).await, order);
+        assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
+        assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
+    }
 }
 
 pub(super) async fn nothing_is_claimed_before_it_is_due(store: Arc<dyn Store>) {

@@ -85,3 +85,15 @@ async fn what_is_kept_is_on_the_disk_before_it_is_answered() {
     // 2 is FULL: SQLite waits for the disk with every commit. With NORMAL, in this mode, it does not.
     assert_eq!(settings.await, Ok(("wal".to_owned(), 2)));
 }
+
+#[tokio::test]
+async fn so_many_records_that_do_not_open_are_remembered_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = SqliteStore::open(&dir.path().join("db"), &dir.path().join("key"), "id", NOW);
+    let (store, _) = opened.unwrap();
+    let ada = PersonId::parse("ada").unwrap();
+    for serial in 0..3 * i64::try_from(REMEMBERED).unwrap() {
+        store.shelf.report_unreadable(serial, &ada);
+        assert!(store.shelf.unreadable().len() <= REMEMBERED);
+    }
+}

@@ -310,3 +310,19 @@ proptest! {
         let _ = retry_after(&text, SENT);
     }
 }
+
+#[test]
+fn a_device_code_is_asked_about_neither_too_often_nor_too_seldom() {
+    let read = |more: &str| {
+        let body = format!(
+            "{{\"device_code\":\"d\",\"user_code\":\"1\",\"verification_uri\":\"https://webex.example/\"{more}}}"
+        );
+        let code = device_code(&raw(200, &body)).unwrap();
+        (code.interval.as_secs(), code.expires_in.as_secs())
+    };
+    assert_eq!(read(""), (5, 300), "untold");
+    assert_eq!(read(",\"interval\":0,\"expires_in\":0"), (5, 300), "no times");
+    assert_eq!(read(",\"interval\":0.5,\"expires_in\":10"), (5, 10));
+    assert_eq!(read(",\"interval\":7,\"expires_in\":600"), (7, 600));
+    assert_eq!(read(",\"interval\":999999999,\"expires_in\":999999999"), (60, 1800), "bounded");
+}
