@@ -19,12 +19,13 @@ use crate::support::between::Between;
 use crate::support::between::Verb;
 
 /// Every verb that keeps something.
-pub(crate) const WRITES: [Verb; 9] = [
+pub(crate) const WRITES: [Verb; 10] = [
     Verb::SaveConsent,
     Verb::ClaimDue,
     Verb::ClaimOne,
     Verb::Commit,
     Verb::GiveBack,
+    Verb::UpdatePerson,
     Verb::Forget,
     Verb::Revise,
     Verb::Settle,
