@@ -44,6 +44,19 @@ pub(super) async fn equal_lives_are_claimed_in_order_of_arrival(store: Arc<dyn S
     assert_eq!(claim_names(&*store, ask(0)).await, ["kim", "ada", "joe"]);
 }
 
+pub(super) async fn whether_a_token_lives_is_judged_by_the_time_of_each_claim(store: Arc<dyn Store>) {
+    let next = async |now: i64| {
+        let ask = Ask { due_by: at(20), limit: 1, lease: lease(now), ..ask(0) };
+        claim_names(&*store, ask).await.concat()
+    };
+    let lives = [("lea", -5), ("kim", -1), ("eve", 35), ("joe", 37), ("ada", 60)];
+    keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
+    assert_eq!(next(90).await, "lea", "all are dead");
+    assert_eq!(next(30).await, "eve", "after a clock that was set back three live");
+    assert_eq!(next(50).await, "ada", "one has died since");
+    assert_eq!([next(50).await, next(50).await, next(50).await], ["kim", "joe", ""]);
+}
+
 pub(super) async fn the_order_holds_over_many_claims_whatever_comes_between(store: Arc<dyn Store>) {
     let lives = [("ada", 50), ("eve", 10), ("joe", 40), ("kim", 20), ("lea", 60)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;

@@ -57,6 +57,7 @@ on_both_stores! {
     claims:
         the_least_life_left_is_claimed_first_and_dead_tokens_last,
         equal_lives_are_claimed_in_order_of_arrival,
+        whether_a_token_lives_is_judged_by_the_time_of_each_claim,
         the_order_holds_over_many_claims_whatever_comes_between,
         a_probe_takes_those_with_the_fewest_failures_first,
         those_whom_the_asker_is_still_at_work_on_are_left_out,

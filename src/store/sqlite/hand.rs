@@ -4,6 +4,7 @@
 //! thousands, so the order is dealt once for many claims: a claim costs what it takes, not what is due.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -17,7 +18,7 @@ use crate::store::sqlite::Shelf;
 const DEAL: usize = 4096;
 
 /// What is due: living tokens first, the least life left first, then dead ones.
-pub(super) const DUE: &str = "SELECT serial FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
+pub(super) const DUE: &str = "SELECT serial, expires_at FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
      ORDER BY expires_at <= ?3, expires_at, serial LIMIT ?4";
 
 /// Rows that were due at one moment and have not been taken, least life left first. A guess to be checked row by row:
@@ -25,16 +26,19 @@ pub(super) const DUE: &str = "SELECT serial FROM grants INDEXED BY grants_due WH
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     due_by: Option<UnixTime>,
+    /// The times at which the order is right: from the one that it was dealt at until the first living token dies.
+    ordered: Option<Range<UnixTime>>,
     serials: VecDeque<i64>,
     /// Whether the present claim has dealt already.
     dealt: bool,
 }
 
 impl Hand {
-    /// A claim begins: a hand of another moment is of no use to it.
+    /// A claim begins: a hand of another moment is of no use to it, nor one whose order is no longer right.
     pub(super) fn begin(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
         self.dealt = false;
-        if self.due_by == Some(ask.due_by) { Ok(()) } else { self.deal(db, shelf, ask) }
+        let ordered = self.ordered.as_ref().is_some_and(|times| times.contains(&ask.lease.now));
+        if ordered && self.due_by == Some(ask.due_by) { Ok(()) } else { self.deal(db, shelf, ask) }
     }
 
     /// The next one that may be due, if there is one. Deals once in a claim: whom the asker passes over is due still,
@@ -62,10 +66,16 @@ impl Hand {
         let size = DEAL.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(DUE)?;
-        let found = query
-            .query_map(params![shelf.integration, ask.due_by.0, ask.lease.now.0, size], |row| row.get(0))?;
-        let serials = found.collect::<Result<_, _>>()?;
-        *self = Self { due_by: Some(ask.due_by), serials, dealt: true };
+        let mut found = query.query(params![shelf.integration, ask.due_by.0, ask.lease.now.0, size])?;
+        let (mut serials, now, mut first_death) = (VecDeque::new(), ask.lease.now, UnixTime::NEVER);
+        while let Some(row) = found.next()? {
+            serials.push_back(row.get(0)?);
+            let expires_at = UnixTime(row.get(1)?);
+            if expires_at > now {
+                first_death = first_death.min(expires_at);
+            }
+        }
+        *self = Self { due_by: Some(ask.due_by), ordered: Some(now..first_death), serials, dealt: true };
         Ok(())
     }
 }
@@ -117,7 +127,8 @@ mod tests {
 
     #[test]
     fn whoever_becomes_due_tears_a_hand_up_and_nobody_else_does() {
-        let mut hand = Hand { due_by: Some(UnixTime(20)), serials: [1, 2].into(), dealt: true };
+        let ordered = Some(UnixTime(20)..UnixTime::NEVER);
+        let mut hand = Hand { due_by: Some(UnixTime(20)), ordered, serials: [1, 2].into(), dealt: true };
         hand.written(UnixTime(21));
         assert_eq!(hand.serials.len(), 2);
         hand.written(UnixTime(20));
