@@ -11,6 +11,7 @@ use crate::consent::ConsentError;
 use crate::consent::Consents;
 use crate::consent::Granted;
 use crate::consent::logins::LoginState;
+use crate::consent::used_states::TokensInHand;
 use crate::tasks::Tasks;
 use crate::webex::DeviceCode;
 use crate::webex::Polled;
@@ -107,7 +108,9 @@ impl Consents {
             let asked = answer.retry_after.unwrap_or_default();
             pause = match answer.polled {
                 Polled::Issued(issued) => {
-                    let kept = self.keep(issued, answer.sent_at, answer.tracking_id).await;
+                    let (sent_at, tracking_id) = (answer.sent_at, answer.tracking_id);
+                    let in_hand = TokensInHand { issued, sent_at, tracking_id };
+                    let kept = self.keep_until(deadline + LAST_ANSWERS, in_hand, stopping).await;
                     return Ok(kept.inspect_err(tell));
                 }
                 Polled::Ended(why) => return Err(why),
@@ -121,6 +124,33 @@ impl Consents {
                     (pause * 2).min(LONGEST_PAUSE).max(interval).max(asked)
                 }
             };
+        }
+    }
+
+    /// Webex gives the tokens of a code once: trouble that may pass is waited for, but not beyond `end`.
+    async fn keep_until(
+        &self,
+        end: Instant,
+        in_hand: TokensInHand,
+        stopping: &CancellationToken,
+    ) -> Result<Granted, ConsentError> {
+        loop {
+            let kept = self.keep(in_hand.clone()).await;
+            let pause = match &kept {
+                Err(ConsentError::Busy { wait, .. }) => LONGEST_PAUSE.max(*wait),
+                Err(ConsentError::Unreachable { .. } | ConsentError::Store(_)) => LONGEST_PAUSE,
+                Ok(_) | Err(_) => return kept,
+            };
+            let next = Instant::now() + pause;
+            if next >= end {
+                return kept;
+            }
+            log::debug!("a device login goes on when it can be kept, in {pause:?}");
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return kept,
+                () = sleep_until(next) => {}
+            }
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::consent::ConsentError;
 use crate::consent::Consents;
 use crate::consent::Granted;
 use crate::consent::used_states::Redemption;
+use crate::consent::used_states::TokensInHand;
 use crate::domain::exchanges::ClientNetwork;
 use crate::domain::exchanges::ExchangeEnd;
-use crate::domain::exchanges::UNTOLD_WAIT;
-use crate::domain::exchanges::bounded;
+use crate::domain::exchanges::asked_wait;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
@@ -19,14 +19,13 @@ use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Fact;
-use crate::domain::verdict::Issued;
 use crate::store::Answer;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::webex::Owner;
 use crate::webex::Unknown;
 
-/// A code is spent by the time Webex is asked whose it is; a hiccup there must not waste the person's consent.
+/// A short hiccup where Webex is asked whose tokens are costs the person no second try.
 const ASK_AGAIN: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
 
@@ -50,7 +49,7 @@ impl Consents {
         network: ClientNetwork,
     ) -> Result<Granted, ConsentError> {
         let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
-        let attempt = match self.used_states.show(&state, &code, ticket.deadline(), self.clock.now()) {
+        let mut attempt = match self.used_states.show(&state, &code, ticket.deadline(), self.clock.now()) {
             Redemption::First(attempt) => attempt,
             Redemption::Again(first) => {
                 let end = first.end().await.unwrap_or(Err(ConsentError::Stale));
@@ -62,18 +61,34 @@ impl Consents {
             Ok(under_way) => under_way,
             Err(hold) => return attempt.put_back(Err(hold.into())),
         };
-        let finished = self.exchange(&code, &ticket).await;
+        let exchanged = match attempt.in_hand().cloned() {
+            Some(in_hand) => Ok(in_hand),
+            None => self.exchange(&code, &ticket).await,
+        };
+        let is_issued = exchanged.is_ok();
+        let finished = match exchanged {
+            Ok(in_hand) => {
+                attempt.hold(in_hand.clone());
+                self.keep(in_hand).await
+            }
+            Err(error) => Err(error),
+        };
         under_way.end(end_of(&finished));
         let finished = match finished {
             Err(
                 ConsentError::Unreachable { why, tracking_id } | ConsentError::Busy { why, tracking_id, .. },
-            ) if attempt.is_last() => Err(ConsentError::GivenUp { why, tracking_id }),
+            ) if !is_issued && attempt.is_last() => Err(ConsentError::GivenUp { why, tracking_id }),
             finished => finished,
         };
         if let Some(login) = ticket.login() {
             self.tell(login, &finished);
         }
         match finished {
+            Err(ConsentError::Unreachable { .. } | ConsentError::Busy { .. } | ConsentError::Store(_))
+                if is_issued =>
+            {
+                attempt.put_back(finished)
+            }
             Err(ConsentError::Unreachable { .. } | ConsentError::Busy { .. }) => attempt.keep_open(finished),
             finished => attempt.end(finished),
         }
@@ -91,25 +106,19 @@ impl Consents {
         sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(state, now))
     }
 
-    async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Finished {
+    async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Result<TokensInHand, ConsentError> {
         let reply = self.webex.exchange(code, ticket.verifier()).await;
         let (tracking_id, asked) = (reply.tracking_id, reply.retry_after);
-        let issued = match reply.fact {
-            Fact::Granted(issued) => issued,
+        Err(match reply.fact {
+            Fact::Granted(issued) => {
+                return Ok(TokensInHand { issued, sent_at: reply.sent_at, tracking_id });
+            }
             Fact::Refused { status: status @ (408 | 423 | 429 | 500..), shown: why, .. } => {
-                // 429 asks to wait, said or not; the others only where they say for how long. 423 is about one account.
-                let wait = asked.or_else(|| (status == 429).then_some(UNTOLD_WAIT)).filter(|_| status != 423);
-                return Err(match wait {
-                    Some(wait) => ConsentError::Busy { wait: bounded(wait), why, tracking_id },
-                    None => ConsentError::Unreachable { why, tracking_id },
-                });
+                no_answer(Some(status), asked, why, tracking_id)
             }
-            Fact::Unreadable(why) | Fact::Unreachable(why) => {
-                return Err(ConsentError::Unreachable { why, tracking_id });
-            }
-            Fact::Refused { shown: why, .. } => return Err(ConsentError::Refused { why, tracking_id }),
-        };
-        self.keep(issued, reply.sent_at, tracking_id).await
+            Fact::Unreadable(why) | Fact::Unreachable(why) => no_answer(None, asked, why, tracking_id),
+            Fact::Refused { shown: why, .. } => ConsentError::Refused { why, tracking_id },
+        })
     }
 
     fn announce(&self, granted: &Granted) {
@@ -131,17 +140,11 @@ impl Consents {
         }
     }
 
-    /// The code is spent: from here on only a definite no ends it.
-    pub(super) async fn keep(
-        &self,
-        issued: Issued,
-        sent_at: UnixTime,
-        tracking_id: Option<String>,
-    ) -> Result<Granted, ConsentError> {
-        let owner = self.whose(&issued.access_token).await.map_err(|unknown| ConsentError::Refused {
-            why: format!("people/me: {}", unknown.why),
-            tracking_id: unknown.tracking_id,
-        })?;
+    /// The code is spent: from here on only a definite no ends it. After any other trouble the same tokens may be offered
+    /// again.
+    pub(super) async fn keep(&self, in_hand: TokensInHand) -> Result<Granted, ConsentError> {
+        let TokensInHand { issued, sent_at, tracking_id } = in_hand;
+        let owner = self.whose(&issued.access_token).await.map_err(not_told)?;
         let Owner { person, picture, .. } = owner;
         if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
             let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
@@ -209,14 +212,44 @@ impl Consents {
         saved
     }
 
+    /// A Webex that asks to wait for longer than the next pause is not asked again here.
     pub(super) async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         for pause in ASK_AGAIN {
             match self.webex.me(access_token).await {
-                Err(unknown) if unknown.transient => sleep(pause).await,
+                Err(unknown) if unknown.transient && wait_of(&unknown).is_none_or(|wait| wait <= pause) => {
+                    sleep(pause).await;
+                }
                 answer => return answer,
             }
         }
         self.webex.me(access_token).await
+    }
+}
+
+fn wait_of(unknown: &Unknown) -> Option<Duration> {
+    asked_wait(unknown.status.unwrap_or_default(), unknown.retry_after)
+}
+
+/// Webex did not say whose the tokens are.
+fn not_told(unknown: Unknown) -> ConsentError {
+    let (why, tracking_id) = (format!("people/me: {}", unknown.why), unknown.tracking_id);
+    if unknown.transient {
+        no_answer(unknown.status, unknown.retry_after, why, tracking_id)
+    } else {
+        ConsentError::Refused { why, tracking_id }
+    }
+}
+
+/// Webex gave no answer, or asks to wait. A 423 is about one account, and holds up no other.
+fn no_answer(
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    why: String,
+    tracking_id: Option<String>,
+) -> ConsentError {
+    match status.filter(|status| *status != 423).and_then(|status| asked_wait(status, retry_after)) {
+        Some(wait) => ConsentError::Busy { wait, why, tracking_id },
+        None => ConsentError::Unreachable { why, tracking_id },
     }
 }
 

@@ -150,7 +150,7 @@ impl Consents {
     async fn ask_before(&self, access_token: &Secret) -> Result<(), TakeOverError> {
         match self.whose(access_token).await {
             Ok(_) => Ok(()),
-            Err(unknown) if unknown.dead => Ok(()),
+            Err(unknown) if unknown.is_dead() => Ok(()),
             Err(unknown) => Err(nobody(&unknown, false)),
         }
     }
@@ -199,7 +199,7 @@ impl Consents {
                      person consent here, or offer the refresh token"
                 }
             },
-            Err(unknown) if unknown.dead => {
+            Err(unknown) if unknown.is_dead() => {
                 "Webex does not accept this access token any more, and there is no refresh token: let the person \
                  consent here"
             }

@@ -16,12 +16,16 @@ use crate::consent::ConsentError;
 use crate::consent::Granted;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::Issued;
 
 /// Only states of tickets that open get here, so this many within a ticket's life are no honest crowd.
 const MOST: usize = 20_000;
 
 /// Ends that are remembered with all that a page tells of them: some kilobytes each.
 const MOST_ENDS: usize = 2_000;
+
+/// States whose tokens are kept until it is known whose they are: some kilobytes each.
+const MOST_IN_HAND: usize = 1_000;
 
 /// Webex is asked about one state at most so often.
 pub(super) const TRIES: u32 = 3;
@@ -32,6 +36,17 @@ type SharedResult = Arc<Result<Granted, ConsentError>>;
 /// Tells a state that comes back with the same code from one with another code: a person may go back in the browser and
 /// choose another account.
 type CodeHash = [u8; 32];
+
+/// What Webex gave for a code. The code is spent, so nothing else gives it again.
+#[derive(Clone, Debug)]
+pub(super) struct TokensInHand {
+    pub(super) issued: Issued,
+    pub(super) sent_at: UnixTime,
+    pub(super) tracking_id: Option<String>,
+}
+
+/// The tokens of a state, and the code that they were given for.
+type StateTokens = Option<Box<(CodeHash, TokensInHand)>>;
 
 /// A ticket's deadline, soonest first, and its state.
 type StateKey = (UnixTime, String);
@@ -46,12 +61,14 @@ struct StateTable {
     all: BTreeMap<StateKey, UsedState>,
     /// Those with a whole end, oldest first.
     ended: VecDeque<StateKey>,
+    /// Those that have tokens in hand, oldest first.
+    in_hand: VecDeque<StateKey>,
 }
 
 #[derive(Debug)]
 enum UsedState {
-    /// Webex was asked so often, and gave no final answer.
-    Open(u32),
+    /// Webex was asked so often, and gave no final answer. There may be tokens that were not kept yet.
+    Open(u32, StateTokens),
     /// It is being asked.
     Running(CodeHash, watch::Receiver<Option<SharedResult>>),
     /// It gave its final answer.
@@ -78,6 +95,7 @@ pub(super) struct FirstUse<'a> {
     key: StateKey,
     code: CodeHash,
     tries: u32,
+    in_hand: StateTokens,
     tell: watch::Sender<Option<SharedResult>>,
 }
 
@@ -98,9 +116,9 @@ impl UsedStates {
         let key = (deadline, state.expose().to_owned());
         let mut states = self.states();
         states.forget(now);
-        let tries = match states.all.get(&key) {
-            None => 0,
-            Some(UsedState::Open(tries)) => *tries,
+        let (tries, in_hand) = match states.all.get_mut(&key) {
+            None => (0, None),
+            Some(UsedState::Open(tries, in_hand)) => (*tries, in_hand.take()),
             Some(UsedState::Running(first, end)) if *first == code => {
                 return Redemption::Again(RepeatedUse(Err(end.clone())));
             }
@@ -111,9 +129,10 @@ impl UsedStates {
                 return Redemption::Spent;
             }
         };
+        states.in_hand.retain(|held| *held != key);
         let (tell, end) = watch::channel(None);
         states.all.insert(key.clone(), UsedState::Running(code, end));
-        Redemption::First(FirstUse { used: self, key, code, tries, tell })
+        Redemption::First(FirstUse { used: self, key, code, tries, in_hand, tell })
     }
 
     fn states(&self) -> MutexGuard<'_, StateTable> {
@@ -135,6 +154,19 @@ impl StateTable {
         }
     }
 
+    fn open(&mut self, key: &StateKey, tries: u32, in_hand: StateTokens) {
+        if in_hand.is_some() {
+            self.in_hand.push_back(key.clone());
+        }
+        self.set(key, UsedState::Open(tries, in_hand));
+        if self.in_hand.len() > MOST_IN_HAND
+            && let Some(oldest) = self.in_hand.pop_front()
+            && let Some(UsedState::Open(_, in_hand)) = self.all.get_mut(&oldest)
+        {
+            *in_hand = None;
+        }
+    }
+
     fn end(&mut self, key: &StateKey, code: CodeHash, end: SharedResult) {
         self.set(key, UsedState::Ended(code, end));
         self.ended.push_back(key.clone());
@@ -152,12 +184,22 @@ impl FirstUse<'_> {
         self.tries + 1 >= TRIES
     }
 
-    /// Webex was not asked.
+    /// What Webex gave for this code before.
+    pub(super) fn in_hand(&self) -> Option<&TokensInHand> {
+        self.in_hand.as_deref().filter(|(code, _)| *code == self.code).map(|(_, tokens)| tokens)
+    }
+
+    /// Webex gave this for the code: it stays in hand until the end of the state.
+    pub(super) fn hold(&mut self, tokens: TokensInHand) {
+        self.in_hand = Some(Box::new((self.code, tokens)));
+    }
+
+    /// Webex was not asked about the code.
     pub(super) fn put_back(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         self.leave_open(0, end)
     }
 
-    /// Webex was asked, and gave no final answer.
+    /// Webex was asked about the code, and gave no final answer.
     pub(super) fn keep_open(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         self.leave_open(1, end)
     }
@@ -181,8 +223,8 @@ impl FirstUse<'_> {
 impl Drop for FirstUse<'_> {
     fn drop(&mut self) {
         let mut states = self.used.states();
-        if let Some(state @ UsedState::Running(..)) = states.all.get_mut(&self.key) {
-            *state = UsedState::Open(self.tries);
+        if let Some(UsedState::Running(..)) = states.all.get(&self.key) {
+            states.open(&self.key, self.tries, self.in_hand.take());
         }
     }
 }
@@ -273,6 +315,41 @@ mod tests {
         drop(states);
         let _ = first(&used, "honest").end(stale());
         assert!(matches!(used.show(&secret("honest"), &secret("code"), LATE, NOW), Redemption::Again(_)));
+    }
+
+    #[test]
+    fn tokens_in_hand_are_for_their_code_and_bounded() {
+        let used = UsedStates::default();
+        let tokens = || TokensInHand {
+            issued: Issued {
+                access_token: secret("token"),
+                refresh_token: None,
+                expires_in: Duration::from_secs(60),
+                refresh_token_expires_in: None,
+                token_type: None,
+                scope: None,
+            },
+            sent_at: NOW,
+            tracking_id: None,
+        };
+        for n in 0..=MOST_IN_HAND {
+            let mut attempt = first(&used, &n.to_string());
+            attempt.hold(tokens());
+            let _ = attempt.put_back(stale());
+        }
+        assert!(first(&used, "0").in_hand().is_none(), "the oldest makes room");
+        let last = MOST_IN_HAND.to_string();
+        for _ in 0..2 {
+            assert!(first(&used, &last).in_hand().is_some(), "also after a request that broke off");
+        }
+        let Redemption::First(other) = used.show(&secret(&last), &secret("another code"), LATE, NOW) else {
+            panic!("another account may be chosen")
+        };
+        assert!(other.in_hand().is_none(), "the tokens of another code");
+        drop(other);
+        assert!(first(&used, &last).in_hand().is_some(), "the other code changed nothing");
+        let _ = first(&used, &last).end(stale());
+        assert_eq!(used.states().in_hand.len(), MOST_IN_HAND - 1);
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Shared {
             let wait = unknown.retry_after.unwrap_or(BACK_OFF).clamp(least, most);
             *self.resumes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
         }
-        if unknown.forbidden {
+        if unknown.is_forbidden() {
             self.plan(grant, grant.person.clone(), CHECK_AFTER_REFUSAL).await?;
         }
         Ok(())

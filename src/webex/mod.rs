@@ -94,10 +94,8 @@ pub struct Unknown {
     pub tracking_id: Option<String>,
     /// It may go better at once.
     pub transient: bool,
-    /// Webex does not take the access token.
-    pub dead: bool,
-    /// The grant's scopes do not allow the question.
-    pub forbidden: bool,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
     /// How long Webex asks to be left alone.
     pub retry_after: Option<Duration>,
 }
@@ -105,7 +103,19 @@ pub struct Unknown {
 impl Unknown {
     /// For this reason, of which nothing else is known.
     pub(crate) fn because(why: String) -> Self {
-        Self { why, tracking_id: None, transient: false, dead: false, forbidden: false, retry_after: None }
+        Self { why, tracking_id: None, transient: false, status: None, retry_after: None }
+    }
+
+    /// Whether Webex does not take the access token.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.status == Some(401) && !self.transient
+    }
+
+    /// Whether the grant's scopes do not allow the question.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.status == Some(403) && !self.transient
     }
 }
 

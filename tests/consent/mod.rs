@@ -13,6 +13,7 @@ mod secrets;
 mod space;
 mod stale;
 mod trouble;
+mod whose;
 
 use crate::support::Answered;
 

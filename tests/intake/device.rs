@@ -125,6 +125,27 @@ async fn an_outage_in_the_middle_costs_nothing_but_time() {
     }
 }
 
+/// Webex gives the tokens once.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_people_me_costs_no_device_login() {
+    for (kind, seconds) in [
+        (FaultKind::Unavailable { status: 503, html: true }, 30),
+        (FaultKind::TooMany429 { retry_after: Some("90".to_owned()) }, 90),
+    ] {
+        let world = World::new(settings());
+        let tasks = Tasks::new();
+        let login = begin(&world, &tasks).await;
+        let is_wait = matches!(kind, FaultKind::TooMany429 { .. });
+        world.model().fault(Fault { on: Endpoint::PeopleMe, ..fault(kind.clone(), is_wait.then_some(1)) });
+        assert!(world.model().approve_device(&login.user_code, 1));
+        sleep(seconds * SECOND).await;
+        assert_eq!(world.consents.login_status(&login.id, Duration::ZERO).await, Some(LoginState::Pending));
+        world.model().clear_faults();
+        assert_eq!(end(&world, &login).await, Ok(world.id(1)), "{kind:?}");
+        assert!(world.is_live(1).await);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_code_that_nobody_types_expires_with_advice() {
     let world = World::new(settings());

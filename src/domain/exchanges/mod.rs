@@ -40,12 +40,18 @@ pub const FAILURES_PER_SECOND: f64 = 3.0;
 const PART_OF_REFRESHES: f64 = 0.15;
 
 /// For how long nothing is sent where Webex asks to wait and does not say how long.
-pub const UNTOLD_WAIT: Duration = Duration::from_secs(30);
+const UNTOLD_WAIT: Duration = Duration::from_secs(30);
 
 /// A wait that Webex asks for, as it is obeyed.
-#[must_use]
-pub fn bounded(wait: Duration) -> Duration {
+fn bounded(wait: Duration) -> Duration {
     wait.clamp(Duration::from_secs(1), RETRY_AFTER_CAP)
+}
+
+/// For how long an answer of this status asks to be left alone: 429 says so, with a time or without; all others only
+/// where they have a time (`retry_after`).
+#[must_use]
+pub fn asked_wait(status: u16, retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.or_else(|| (status == 429).then_some(UNTOLD_WAIT)).map(bounded)
 }
 
 /// Networks remembered before those without anything to remember are dropped.

@@ -167,10 +167,13 @@ pub(in crate::http) const CROWDED: Problem = problem(
 pub(in crate::http) const NOT_KEPT: Problem = problem(
     Tone::Bad,
     "Your consent could not be kept",
-    "This service has a problem of its own, which the people who run it find in its log.",
-    Ways::Start,
+    "You did consent, but this service has a problem of its own, which the people who run it find in its log.",
+    Ways::Reload,
 )
-.then("Please start again later, and tell them if it goes on.");
+.then(
+    "Wait a minute, then try again: what Webex gave you is still good. If that does not help, tell them, and start again \
+     later.",
+);
 
 pub(in crate::http) const DECLINED: Problem = problem(
     Tone::Calm,

@@ -115,8 +115,7 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     let unknown = |why: String, transient: bool| Unknown {
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
-        dead: raw.status == 401,
-        forbidden: raw.status == 403,
+        status: Some(raw.status),
         ..Unknown::because(why)
     };
     if raw.status != 200 {
@@ -172,6 +171,7 @@ pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
     let unknown = |why: String, transient: bool| Unknown {
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
+        status: Some(raw.status),
         ..Unknown::because(why)
     };
     if raw.status != 200 {
