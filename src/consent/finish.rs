@@ -117,6 +117,10 @@ impl Consents {
                 no_answer(Some(status), asked, why, tracking_id)
             }
             Fact::Unreadable(why) | Fact::Unreachable(why) => no_answer(None, asked, why, tracking_id),
+            // Webex's own no has words. A portal's or a proxy's page says nothing of the code, which Webex has not seen.
+            Fact::Refused { text, shown: why, .. } if text.is_empty() => {
+                ConsentError::Unreachable { why, tracking_id }
+            }
             Fact::Refused { shown: why, .. } => ConsentError::Refused { why, tracking_id },
         })
     }

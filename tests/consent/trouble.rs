@@ -88,6 +88,16 @@ async fn trouble_at_webex_costs_nobody_a_consent() {
         html(502),
         html(503),
         json(408),
+        html(302),
+        html(400),
+        html(401),
+        html(403),
+        html(404),
+        html(407),
+        html(511),
+        FaultKind::Raw { status: 403, headers: vec![], body: b"blocked".to_vec() },
+        FaultKind::Raw { status: 401, headers: vec![], body: b"Unauthorized".to_vec() },
+        FaultKind::Redirect("https://portal.test/login".to_owned()),
         FaultKind::OkHtml,
         FaultKind::OkEmpty,
         FaultKind::OkNoToken,
@@ -152,7 +162,7 @@ async fn a_webex_that_is_not_there_is_told_as_such_and_a_reload_goes_on_when_it_
 async fn a_hiccup_at_people_me_costs_nobody_a_consent() {
     let sim = sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    for kind in [json(500), html(200), FaultKind::ResetBefore] {
+    for kind in [json(500), html(200), html(403), html(401), html(302), FaultKind::ResetBefore] {
         spoil(&sim, Endpoint::PeopleMe, 1, kind);
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 200, GRANTED);

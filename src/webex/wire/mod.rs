@@ -49,6 +49,11 @@ pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
         (None, 401) if looks_like_html(&raw.body) => {
             Fact::Unreadable("HTTP 401 with a page (a captive portal, a proxy?)".to_owned())
         }
+        (None, status) if is_foreign(raw) => Fact::Refused {
+            status,
+            text: String::new(),
+            shown: format!("HTTP {status} that is no JSON (a captive portal, a proxy?)"),
+        },
         (json, status) => refused(json.as_ref(), status),
     };
     let retry_after = raw.retry_after.as_deref().and_then(|text| retry_after(text, now));
@@ -57,6 +62,14 @@ pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
 
 fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
+}
+
+/// Whether an answer without JSON comes from somebody on the way: a redirect, or a page of an error that is not about the
+/// load.
+fn is_foreign(raw: &Raw) -> bool {
+    let is_page =
+        matches!(raw.status, 400..=499) && !matches!(raw.status, 408 | 423 | 429) && !raw.body.is_empty();
+    is_page || matches!(raw.status, 300..=399)
 }
 
 fn refused(json: Option<&Value>, status: u16) -> Fact {
@@ -120,7 +133,8 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
-        return Err(unknown(why, matches!(raw.status, 408 | 423 | 429 | 500..)));
+        let is_portal = json.is_none() && is_foreign(raw);
+        return Err(unknown(why, is_portal || matches!(raw.status, 408 | 423 | 429 | 500..)));
     }
     let Some(json) = &json else { return Err(unknown("HTTP 200 that is no JSON".to_owned(), true)) };
     let field = |name: &str| json.get(name).and_then(Value::as_str);

@@ -149,6 +149,10 @@ fn a_page_with_status_401_is_not_webexs_word() {
     assert!(unreadable(401, "\n <!DOCTYPE html><p>Log in</p>").contains("HTTP 401"));
     assert_eq!(refused(401, ""), (String::new(), "HTTP 401".to_owned()));
     assert_eq!(refused(429, "<html>"), (String::new(), "HTTP 429".to_owned()));
+    for status in [302, 403, 404] {
+        let (text, shown) = refused(status, "<html>");
+        assert!(text.is_empty() && shown.ends_with("(a captive portal, a proxy?)"), "{shown}");
+    }
 }
 
 #[test]

@@ -70,8 +70,13 @@ fn a_refusal_tells_its_text_and_whether_to_try_again() {
     for status in [408, 423, 429, 500, 502, 503, 504] {
         assert!(unknown(status, "").transient, "{status}");
     }
-    for status in [204, 302, 400, 401, 403, 404] {
+    for status in [204, 400, 401, 403, 404] {
         assert!(!unknown(status, "").transient, "{status}");
+    }
+    // A portal or a proxy on the way, which says nothing of the token.
+    for (status, body) in [(302, ""), (401, "<html>"), (403, "blocked"), (404, "<html>"), (407, "<html>")] {
+        let unknown = unknown(status, body);
+        assert!(unknown.transient && !unknown.is_dead() && !unknown.is_forbidden(), "{status}");
     }
     let forbidden = unknown(403, r#"{"message":"Invalid access token","trackingId":"ROUTER_9"}"#);
     assert_eq!(forbidden.why, "HTTP 403: Invalid access token");
