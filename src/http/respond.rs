@@ -282,8 +282,8 @@ fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::OverBudget { .. } => (
             StatusCode::TOO_MANY_REQUESTS,
             "Too many refreshes",
-            "This key has used up its refresh budget. Try again later; a token that lives long \
-             enough is given at once."
+            "This key has used up its refresh budget, or too many refreshes that it asked for are under way. Try again \
+             later; a token that lives long enough is given at once."
                 .into(),
         ),
         Refusal::WebexUnavailable { why, .. } => {

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use tokio::sync::watch;
 
 use crate::domain::person::PersonId;
+use crate::refresh::refresher::Refresher;
 
 /// The list. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,14 @@ impl BusyList {
     /// Everybody who is marked.
     pub(super) fn persons(&self) -> Vec<PersonId> {
         self.lock().keys().cloned().collect()
+    }
+}
+
+impl Refresher {
+    /// Whether a refresh of `person` is under way in this process, or waits for its turn.
+    #[must_use]
+    pub fn is_refreshing(&self, person: &PersonId) -> bool {
+        self.busy().holds(person)
     }
 }
 

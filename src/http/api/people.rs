@@ -13,8 +13,9 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::http::api::Api;
 use crate::http::api::Ask;
+use crate::http::api::Caller;
 use crate::http::api::ask::Query;
-use crate::http::api::budget::Budget;
+use crate::http::api::budget::Charge;
 use crate::http::bookmark;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
@@ -80,7 +81,7 @@ pub(super) async fn forget(api: &Api, ask: &Ask) -> Answered {
 pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
     let min_ttl = ask.query(["min_ttl"])?.number("min_ttl", MIN_TTL, 0..=MAX_TTL)?;
     let person = ask.person(api).await?;
-    let mut charge = api.budget().charge(&ask.caller);
+    let mut charge = api.charge(&ask.caller, &person);
     let given =
         api.0.refresher.token_if(&person, Duration::from_secs(min_ttl.into()), || charge.allows()).await;
     let given = given.map_err(|why| charge.refusal().unwrap_or_else(|| api.no_token(why)))?;
@@ -113,7 +114,7 @@ pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
     let asked: api_types::RefreshAsked = ask.body()?;
     let person = ask.person(api).await?;
     // The refresh itself runs beside this and outlives its asker.
-    let mut charge = api.budget().charge(&ask.caller);
+    let mut charge = api.charge(&ask.caller, &person);
     let report = api.0.refresher.renew_if(&person, asked.force, || charge.allows()).await;
     if let Some(refusal) = charge.refusal() {
         return Err(refusal);
@@ -133,8 +134,8 @@ impl Api {
         self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(why))
     }
 
-    fn budget(&self) -> &Budget {
-        &self.1.budget
+    fn charge<'a>(&'a self, caller: &'a Caller, person: &'a PersonId) -> Charge<'a> {
+        self.1.budget.charge(caller, &self.0.refresher, person)
     }
 
     fn no_token(&self, why: NoToken) -> Refusal {
