@@ -51,13 +51,11 @@ fn line(reader: &mut Reader<'_>, variable: &'static str, longest: usize) -> Opti
 
 /// What is allowed and looks like a mistake.
 pub(super) fn remark(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Option<String> {
-    let url = &door?.redirect_uri;
-    let is_open = reader.text("TOKEND_ALLOW").is_none() && !is_loopback(url);
-    is_open.then(|| {
-        let host = url.host_str().unwrap_or_default();
-        format!(
-            "every person with a Webex account may consent at {host}: name the addresses, @domains or organization ids \
-             that may in TOKEND_ALLOW"
-        )
-    })
+    let door = door.filter(|door| reader.text("TOKEND_ALLOW").is_none() && !door.is_local())?;
+    let host = door.redirect_uri.host_str().filter(|_| !is_loopback(&door.redirect_uri)).map(str::to_owned);
+    let place = host.or_else(|| Some(door.wide_address()?.to_string())).unwrap_or_default();
+    Some(format!(
+        "every person with a Webex account may consent at {place}: name the addresses, @domains or organization ids that \
+         may in TOKEND_ALLOW"
+    ))
 }

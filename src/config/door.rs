@@ -27,6 +27,20 @@ pub struct DoorConfig {
     pub operator: Operator,
 }
 
+impl DoorConfig {
+    /// Whether only this machine comes in: by the host that people are sent to, and by every address that is listened on.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.redirect_uri) && self.wide_address().is_none()
+    }
+
+    /// The first address that other machines may reach.
+    pub(super) fn wide_address(&self) -> Option<SocketAddr> {
+        let mut addresses = self.addresses.iter().map(|listen| listen.address);
+        addresses.find(|address| !address.ip().to_canonical().is_loopback())
+    }
+}
+
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {

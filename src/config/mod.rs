@@ -201,6 +201,12 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
     if is_loopback(url) && url.port_or_known_default() != port {
         remarks.push(format!("browsers come back to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
     }
+    if let Some(address) = door.wide_address().filter(|_| !door.secure) {
+        remarks.push(format!(
+            "plain HTTP is served at {address}: others on the way can read API keys and tokens, so the dashboard and the \
+             space are closed; use an https MY_APP_REDIRECT_URI, or loopback addresses only (TOKEND_BIND)"
+        ));
+    }
     if !door.secure && door.pem.is_some() {
         remarks.push(
             "TOKEND_TLS_CERT and TOKEND_TLS_KEY are not used: MY_APP_REDIRECT_URI is plain http".to_owned(),

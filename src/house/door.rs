@@ -83,7 +83,7 @@ impl FrontDoor {
             }
             None => {}
         }
-        let door = Door::new(api, &self.config.redirect_uri)
+        let door = Door::new(api, &self.config.redirect_uri, self.config.is_local())
             .with_token_service(token_service)
             .run_by(self.config.operator.clone());
         let door = Arc::new(door);

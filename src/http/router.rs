@@ -7,7 +7,6 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use url::Host;
 use url::Url;
 
 use crate::consent::Consents;
@@ -58,15 +57,16 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door for consents that come back to `redirect_uri`, and for readers with keys.
+    /// A door for consents that come back to `redirect_uri`, and for readers with keys. `is_local`: only this machine
+    /// comes in.
     #[must_use]
-    pub fn new(api: Api, redirect_uri: &Url) -> Self {
+    pub fn new(api: Api, redirect_uri: &Url, is_local: bool) -> Self {
         let Parts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
         let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some())
             .with_accesses(consents.revoke_at());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
-        let is_overheard = !cookies.secure && !is_here(redirect_uri);
+        let is_overheard = !cookies.secure && !is_local;
         Self {
             dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri, is_overheard),
             consents: consents.clone(),
@@ -204,16 +204,6 @@ fn not_ready(why: &NotReady) -> &'static str {
         NotReady::Unreadable(_) => "not ready: the store cannot be read\n",
         NotReady::Unwritable(_) => "not ready: the store cannot be written\n",
         NotReady::Unkept => "not ready: the results of refreshes cannot be stored\n",
-    }
-}
-
-/// Whether only this machine can reach the URL's host.
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
     }
 }
 

@@ -270,7 +270,7 @@ async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String)
     let secure = Secure { feed: Renewer::open(made.clone()).unwrap().1, authority };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let door = Door::new(api, &config.door.redirect_uri);
+    let door = Door::new(api, &config.door.redirect_uri, config.door.is_local());
     let door = Arc::new(door.with_token_service(config.token_service.clone()));
     let service = move |request, peer| {
         let door = door.clone();

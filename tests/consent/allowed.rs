@@ -61,6 +61,9 @@ async fn a_daemon_that_others_reach_says_at_its_start_when_every_person_may_cons
     for (settings, told) in [
         (vec![("MY_APP_REDIRECT_URI", open), bind], true),
         (vec![("MY_APP_REDIRECT_URI", open), bind, ("TOKEND_ALLOW", "@example.com")], false),
+        (vec![("TOKEND_BIND", "0.0.0.0")], true),
+        (vec![("TOKEND_BIND", "0.0.0.0"), ("TOKEND_ALLOW", "@example.com")], false),
+        (vec![("TOKEND_BIND", "127.0.0.1")], false),
         (vec![], false),
     ] {
         let daemon = Daemon::start_unreached(&sim, &settings).await;

@@ -20,6 +20,7 @@ use super::STALE;
 use super::page;
 use crate::support::Answered;
 use crate::support::Daemon;
+use crate::support::PLAIN;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
@@ -356,14 +357,20 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
 #[tokio::test]
 async fn plain_http_shows_the_space_on_this_machine_only() {
     let sim = sim().await;
-    let daemon = daemon_with(&sim, &[crate::support::PLAIN]).await;
+    let daemon = daemon_with(&sim, &[PLAIN]).await;
     let guest = Guest::new(&daemon, 0).await;
     let visitor = &guest.visitor;
     assert!(visitor.cookie_names().iter().any(|name| name == "visit"), "{:?}", visitor.cookie_names());
     shown(&guest.open(&daemon).await);
     assert!(!visitor.get(daemon.url("/")).await.says("id=\"overheard\""));
     // Not an address of loopback, and yet one that leads here.
-    let abroad = daemon_with(&sim, &[("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth")]).await;
-    page(&open(visitor, &abroad).await, 403, "This connection is not secure");
-    assert!(visitor.get(abroad.url("/")).await.says("id=\"overheard\""));
+    let address = ("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth");
+    let bind = ("TOKEND_BIND", "0.0.0.0");
+    for settings in [vec![address], vec![PLAIN, bind]] {
+        let abroad = daemon_with(&sim, &settings).await;
+        page(&open(visitor, &abroad).await, 403, "This connection is not secure");
+        assert!(visitor.get(abroad.url("/")).await.says("id=\"overheard\""));
+        let told = abroad.log();
+        assert!(told.iter().any(|line| line.contains(" WARN  plain HTTP is served at 0.0.0.0:")), "{told:?}");
+    }
 }

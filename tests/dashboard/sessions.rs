@@ -149,7 +149,12 @@ async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
 
 #[tokio::test]
 async fn nobody_signs_in_where_others_may_listen() {
-    let world = World::new("http://tokens.example.com/oauth").await;
+    closed(World::new("http://tokens.example.com/oauth").await).await;
+    let bind = [("TOKEND_STORE_URL", "memory:"), ("TOKEND_BIND", "127.0.0.1,0.0.0.0")];
+    closed(World::with(PLAIN, &bind).await).await;
+}
+
+async fn closed(world: World) {
     let key = world.key("admin", None).await;
     let mut browser = world.browser();
     let (_, link) = world.link().await;

@@ -25,7 +25,7 @@ use crate::support::world::World;
 
 async fn open(world: &World) -> House {
     let uri = Url::parse("http://localhost:8000/oauth").unwrap();
-    let door = Arc::new(Door::new(world.api().await, &uri));
+    let door = Arc::new(Door::new(world.api().await, &uri, true));
     let service = move |request, peer| {
         let door = door.clone();
         async move { door.answer(request, peer).await }

@@ -38,6 +38,24 @@ fn what_is_told_of_the_operator_is_bounded_and_one_line() {
 }
 
 #[test]
+fn plain_http_that_others_reach_is_remarked() {
+    let told = |settings: &[(&'static str, &'static str)]| {
+        let mut source = with([("TOKEND_ALLOW", "@example.com")]);
+        source.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Config::read(&source).unwrap().remarks
+    };
+    let (bind, plain) = (("TOKEND_BIND", "0.0.0.0"), ("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth"));
+    let remarks = told(&[plain, bind]);
+    assert!(
+        matches!(&*remarks, [one] if one.contains("plain HTTP is served at 0.0.0.0:8000")),
+        "{remarks:?}"
+    );
+    for settings in [vec![plain], vec![bind]] {
+        assert_eq!(told(&settings), [""; 0], "{settings:?}");
+    }
+}
+
+#[test]
 fn a_redirect_uri_that_others_reach_without_a_list_of_persons_is_remarked() {
     let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     let remarks = read([open]).remarks.concat();
@@ -46,7 +64,10 @@ fn a_redirect_uri_that_others_reach_without_a_list_of_persons_is_remarked() {
         "{remarks}"
     );
     assert!(remarks.contains("TOKEND_ALLOW"), "{remarks}");
-    for settings in [vec![], vec![open, ("TOKEND_ALLOW", "@example.com")]] {
+    let wide = read([("TOKEND_BIND", "127.0.0.1,0.0.0.0:9000")]).remarks.concat();
+    assert!(wide.contains("may consent at 0.0.0.0:9000:"), "{wide}");
+    let here = ("TOKEND_BIND", "127.0.0.2,::1,[::ffff:127.0.0.1]:8001");
+    for settings in [vec![], vec![here], vec![open, ("TOKEND_ALLOW", "@example.com")]] {
         let mut source = with([]);
         source.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(Config::read(&source).unwrap().remarks, [""; 0]);
