@@ -71,7 +71,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
             }
         }
     }
-    tell_start(&config, &*house.store).await;
+    tell_start(&config, &door, &*house.store).await;
 
     let api = house.api(&config).serving(door.certificate());
     let House { consents, refresher, tasks, wake, .. } = house;
@@ -125,7 +125,7 @@ async fn finish(tasks: &Tasks, doors: &Tasks) {
     }
 }
 
-async fn tell_start(config: &Config, store: &dyn Store) {
+async fn tell_start(config: &Config, door: &FrontDoor, store: &dyn Store) {
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     match store.census().await {
         Ok(census) => tell_census(census, &kept),
@@ -140,8 +140,8 @@ async fn tell_start(config: &Config, store: &dyn Store) {
             proxy.except.as_ref().map(|hosts| format!(", but for {hosts} (NO_PROXY)")).unwrap_or_default();
         log::info!("Webex is reached through the proxy {proxy}{except}");
     }
-    for listen in &config.door.addresses {
-        log::info!("listening on {}", listen.address);
+    for address in door.addresses() {
+        log::info!("listening on {address}");
     }
     let url = &config.door.redirect_uri;
     log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));

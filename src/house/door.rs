@@ -1,9 +1,11 @@
 //! Where people come in: addresses, certificate, the serving of both. The daemon's, or a login's without a daemon.
 
 use std::io;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
@@ -61,6 +63,11 @@ impl FrontDoor {
         Ok(Self { config: config.clone(), listeners, secure, keeper })
     }
 
+    /// Where people come in.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok())
+    }
+
     /// The certificate that it serves, if it speaks TLS.
     #[must_use]
     pub fn certificate(&self) -> Option<Served> {
@@ -107,12 +114,24 @@ async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
     for listen in addresses {
         match TcpListener::bind(listen.address).await {
             Ok(listener) => listeners.push(listener),
-            // A dual-stack socket may hold the port for both kinds, and many machines have no IPv6.
-            Err(e) if listen.optional => log::debug!("not listening on {}: {e}", listen.address),
+            Err(e) if listen.optional && is_spare(listen.address, &e) => {
+                log::debug!("not listening on {}: {e}", listen.address);
+            }
             Err(e) => return Err(DoorError::Listen(listen.address, e)),
         }
     }
     Ok(listeners)
+}
+
+/// Whether nothing is lost without this address. Many machines have no IPv6, and a socket for all of IPv4 may keep the
+/// port from another one for all of both. But where another program has a single address, browsers come to that program.
+fn is_spare(address: SocketAddr, why: &io::Error) -> bool {
+    let no_family = Errno::AFNOSUPPORT.raw_os_error();
+    match why.kind() {
+        ErrorKind::AddrNotAvailable => true,
+        ErrorKind::AddrInUse => address.ip().is_unspecified(),
+        _ => why.raw_os_error() == Some(no_family),
+    }
 }
 
 /// Who keeps the certificate fit to be served.

@@ -11,6 +11,8 @@ mod signals;
 mod stopped;
 mod trouble;
 
+use std::net::TcpListener;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -127,6 +129,34 @@ async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
     let second = settings::run(&sim, &[("MY_APP_PORT", &port)]);
     assert_eq!(second.code, 1, "{}", second.stderr);
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
+}
+
+/// Browsers try `::1` first where `localhost` is meant: the program that has it would be sent the codes.
+#[tokio::test]
+async fn a_port_that_another_program_has_on_ipv6_loopback_ends_the_start() {
+    let Ok(other) = TcpListener::bind("[::1]:0") else { return };
+    let port = other.local_addr().unwrap().port().to_string();
+    let run = settings::run(&sim().await, &[("MY_APP_PORT", &port)]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("cannot listen on [::1]:{port}: Address already in use")),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test]
+async fn only_addresses_that_are_listened_on_are_logged() {
+    let sim = sim().await;
+    let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
+    for settings in [vec![open], vec![]] {
+        let daemon = Daemon::start_unreached(&sim, &settings).await;
+        daemon.wait_for_line(" to consent").await;
+        let (log, port) = (daemon.log(), daemon.port());
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let is_told = log.iter().any(|line| line.contains(" INFO  listening on [::"));
+        assert_eq!(is_told, TcpStream::connect(("::1", port)).is_ok(), "{log:?}");
+    }
 }
 
 /// The names of the API keys that open something.

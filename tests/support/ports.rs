@@ -1,6 +1,9 @@
 //! Ports that a daemon can have again after a restart.
 
+use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -18,7 +21,10 @@ pub(crate) fn free_port() -> u16 {
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).unwrap();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_free = |ip: IpAddr| {
+            TcpListener::bind((ip, port)).err().is_none_or(|why| why.kind() != ErrorKind::AddrInUse)
+        };
+        if is_free(Ipv4Addr::LOCALHOST.into()) && is_free(Ipv6Addr::LOCALHOST.into()) {
             return port;
         }
     }
