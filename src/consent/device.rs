@@ -11,6 +11,7 @@ use crate::consent::ConsentError;
 use crate::consent::Consents;
 use crate::consent::Granted;
 use crate::consent::logins::LoginState;
+use crate::consent::not_listed;
 use crate::consent::used_states::TokensInHand;
 use crate::tasks::Tasks;
 use crate::webex::DeviceCode;
@@ -155,9 +156,9 @@ impl Consents {
     }
 }
 
-/// That a person is not allowed is told where it is decided.
 fn tell(error: &ConsentError) {
-    if !matches!(error, ConsentError::NotAllowed(_)) {
-        log::warn!("a device login was not kept: {error}");
+    match error {
+        ConsentError::NotAllowed(person) => log::warn!("{}", not_listed(person)),
+        _ => log::warn!("a device login was not kept: {error}"),
     }
 }

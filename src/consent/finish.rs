@@ -151,11 +151,6 @@ impl Consents {
         let owner = self.whose(&issued.access_token).await.map_err(not_told)?;
         let Owner { person, picture, .. } = owner;
         if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
-            let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
-            log::warn!(
-                "{person}: signed in at Webex, but TOKEND_ALLOW does not list this person: nothing was stored, id {id}, \
-                 organization {organization}"
-            );
             return Err(ConsentError::NotAllowed(person));
         }
         let no_refresh_token =

@@ -296,6 +296,16 @@ impl Consents {
     }
 }
 
+/// What the log tells of a person who is not among those who may consent.
+#[must_use]
+pub fn not_listed(person: &Person) -> String {
+    let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
+    format!(
+        "{person}: signed in at Webex, but TOKEND_ALLOW does not list this person: nothing was stored, id {id}, \
+         organization {organization}"
+    )
+}
+
 /// The name of the ticket whose state this is.
 #[must_use]
 pub fn name_of(state: &Secret) -> String {

@@ -23,9 +23,7 @@ impl LogLimit {
     /// What stands at the end of a line that is due now: how many were left out before it. `None`: the line is left
     /// out.
     pub(super) fn due(&self) -> Option<String> {
-        let left_out = self.next(Instant::now())?;
-        let more = format!("; {left_out} more since the last such line");
-        Some(if left_out > 0 { more } else { String::new() })
+        self.next(Instant::now()).map(more)
     }
 
     fn next(&self, now: Instant) -> Option<u64> {
@@ -37,6 +35,11 @@ impl LogLimit {
         lines.last = Some(now);
         Some(std::mem::take(&mut lines.left_out))
     }
+}
+
+/// How many lines were left out, for the end of a line.
+pub(super) fn more(left_out: u64) -> String {
+    if left_out > 0 { format!("; {left_out} more since the last such line") } else { String::new() }
 }
 
 #[cfg(test)]

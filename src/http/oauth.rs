@@ -1,5 +1,8 @@
 //! `GET /oauth`: begins a consent, and finishes it when Webex sends the browser back.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
@@ -7,19 +10,25 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
+use tokio::time::Instant;
 
 use crate::consent;
 use crate::consent::ConsentError;
+use crate::consent::not_listed;
 use crate::consent::shown;
 use crate::domain::exchanges::ClientNetwork;
 use crate::domain::person::Email;
+use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::http::auth::network;
 use crate::http::callback::Callback;
 use crate::http::consent_pages;
+use crate::http::log_limit::EVERY;
 use crate::http::log_limit::LogLimit;
+use crate::http::log_limit::more;
 use crate::http::pages::GrantedPage;
 use crate::http::policy;
+use crate::http::rate_limit::RateLimit;
 use crate::http::respond;
 use crate::http::router::Door;
 use crate::http::serve::Body;
@@ -33,7 +42,22 @@ pub(super) struct ConsentLog {
     declined: LogLimit,
     ended_at_webex: LogLimit,
     made_up: LogLimit,
+    not_listed: NotListed,
 }
+
+/// The lines about persons who may not consent: the operator needs each address, but one person comes again and again.
+#[derive(Debug)]
+struct NotListed(Mutex<NotListedLines>);
+
+#[derive(Debug)]
+struct NotListedLines {
+    persons: RateLimit<PersonId>,
+    all: RateLimit<()>,
+    left_out: u64,
+}
+
+/// So many persons are named at once, and in a minute.
+const NAMED: u32 = 10;
 
 impl Door {
     pub(super) async fn oauth(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
@@ -150,6 +174,26 @@ struct WebexError<'a> {
     tracking_id: Option<String>,
 }
 
+impl Default for NotListed {
+    fn default() -> Self {
+        let (persons, all) = (RateLimit::new(1, EVERY), RateLimit::new(NAMED, EVERY / NAMED));
+        Self(Mutex::new(NotListedLines { persons, all, left_out: 0 }))
+    }
+}
+
+impl NotListed {
+    /// What stands at the end of a line about `person` that is due now, as [`LogLimit::due`].
+    fn due(&self, person: &PersonId) -> Option<String> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if lines.persons.take(person.clone(), now).and_then(|()| lines.all.take((), now)).is_err() {
+            lines.left_out = lines.left_out.saturating_add(1);
+            return None;
+        }
+        Some(more(std::mem::take(&mut lines.left_out)))
+    }
+}
+
 impl ConsentLog {
     fn not_kept(&self, error: &ConsentError) {
         let (ConsentError::Refused { tracking_id, .. }
@@ -169,8 +213,11 @@ impl ConsentLog {
         match error {
             // Every client can make such a link, again and again.
             ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
-            // Told when it was decided.
-            ConsentError::NotAllowed(_) => {}
+            ConsentError::NotAllowed(person) => {
+                if let Some(more) = self.not_listed.due(&person.id) {
+                    log::warn!("{}{more}", not_listed(person));
+                }
+            }
             _ => {
                 if let Some(more) = self.not_kept.due() {
                     log::warn!("a consent was not kept: {error}{more}");

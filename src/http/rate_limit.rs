@@ -12,6 +12,7 @@ pub(super) const NAMES: usize = 4096;
 
 /// For each name, when all that it did is forgotten. Two generations: when the young one is full it becomes the old
 /// one, and what was in the old one is forgotten unless it came again.
+#[derive(Debug)]
 pub(super) struct RateLimit<K> {
     /// At once.
     burst: u32,

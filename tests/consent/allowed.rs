@@ -1,10 +1,14 @@
 //! Who may consent, where the operator says so.
 
+use webex_sim::Person;
+use webex_sim::Settings;
+
 use super::GRANTED;
 use super::page;
 use crate::support::Daemon;
 use crate::support::Visitor;
 use crate::support::sim;
+use crate::support::sim_with;
 
 const NOT_FOR_YOU: &str = "This service is not for your account";
 
@@ -39,6 +43,29 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
             "{told:?}"
         );
     }
+}
+
+/// One person who is not allowed can come again and again.
+#[tokio::test]
+async fn refusals_of_persons_do_not_flood_the_log_and_each_address_is_named() {
+    let settings = Settings { people: Person::some(14), ..Settings::default() };
+    let sim = sim_with(settings).await;
+    let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", "@example.net")]).await;
+    for _ in 0..5 {
+        page(&Visitor::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
+    }
+    for person in 1..14 {
+        page(&Visitor::new().consent(&daemon, person).await, 403, NOT_FOR_YOU);
+    }
+    let told = daemon.log();
+    let told: Vec<_> = told.iter().filter(|line| line.contains("does not list this person")).collect();
+    let named = |person: usize| sim.with(|webex| webex.settings().people[person].email.clone());
+    for person in 0..5 {
+        let lines = told.iter().filter(|line| line.contains(&format!(" {}: ", named(person)))).count();
+        assert_eq!(lines, 1, "{person}: {told:?}");
+    }
+    assert!((10..=12).contains(&told.len()), "{told:?}");
+    assert!(told[1].contains("; 4 more since the last such line"), "{told:?}");
 }
 
 /// Allowed once, and not any more: what is kept stays, and a new consent changes nothing.
