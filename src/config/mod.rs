@@ -8,6 +8,7 @@ mod env_file;
 mod parse;
 mod places;
 mod proxy;
+mod secret_files;
 mod service_links;
 mod settings;
 mod source;
@@ -155,6 +156,7 @@ impl Config {
         let space = space::space(reader);
         let mut remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
         remarks.extend(consent::remark(reader, door.as_ref()));
+        remarks.extend(open_secrets(reader, door.as_ref()));
         remarks.extend(token_service.as_ref().and_then(token_service::remark));
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
@@ -213,6 +215,17 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
         );
     }
     remarks
+}
+
+/// Which files with secrets other users can read.
+fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
+    let named = [("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"), ("BOT_TOKEN", "BOT_TOKEN_FILE")];
+    let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
+    let named = named.filter_map(|(_, file)| Some((file, Path::new(reader.source.get(file)?))));
+    let key = door.filter(|door| door.secure).and_then(|door| door.pem.as_ref());
+    let key = key.map(|(_, key)| ("TOKEND_TLS_KEY", key.as_path()));
+    let settings = reader.source.file_with_secrets().map(|file| ("the settings file", file));
+    named.chain(key).chain(settings).filter_map(|(name, file)| secret_files::remark(name, file)).collect()
 }
 
 /// What is set and does not count.

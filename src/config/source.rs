@@ -18,6 +18,7 @@ use crate::config::settings::Kind;
 use crate::config::settings::VARIABLES;
 use crate::config::settings::kind;
 use crate::config::settings::known;
+use crate::config::settings::secrets;
 
 /// What names of ours begin with, but for a few.
 const OURS: [&str; 3] = ["MY_APP_", "EVENT_LOOP_", "TOKEND_"];
@@ -45,6 +46,8 @@ pub struct Source {
     values: BTreeMap<String, String>,
     /// Those of them that a file has set.
     from_file: BTreeSet<String>,
+    /// That file.
+    file: Option<PathBuf>,
     /// Lines of the file that cannot be read.
     unread: Vec<Mistake>,
     /// What was left out on purpose.
@@ -134,6 +137,7 @@ impl Source {
                 }
             }
         }
+        read.file = Some(path.to_owned());
         read.from_file = read.values.keys().cloned().collect();
         Ok(Some(read))
     }
@@ -208,6 +212,12 @@ impl Source {
         let found: Vec<Mistake> =
             self.mistakes().into_iter().filter(|mistake| WHERE.contains(&mistake.variable)).collect();
         if found.is_empty() { Ok(()) } else { Err(Mistakes::new(found)) }
+    }
+
+    /// The file, if it sets a secret.
+    pub(super) fn file_with_secrets(&self) -> Option<&Path> {
+        let holds_one = secrets().any(|name| self.from_file.contains(name));
+        self.file.as_deref().filter(|_| holds_one)
     }
 
     /// What is set and does not count, one line each.

@@ -4,12 +4,14 @@ use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+use std::io::Read;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_lc_rs::rand;
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use crate::store::StoreError;
@@ -21,22 +23,40 @@ pub type Key = Zeroizing<[u8; KEY_LEN]>;
 /// Reads the key at `path`; `None` if there is no such file.
 ///
 /// # Errors
-/// [`StoreError::BadKey`] if it cannot be read, is not 32 bytes long, or others may read it.
+/// [`StoreError::BadKey`] if it cannot be read, is not 32 bytes long, others may read it, or it belongs to another user
+/// than this process's or root.
 pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
     let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
-    let bytes = match fs::read(path) {
-        Ok(bytes) => Zeroizing::new(bytes),
+    let file = match File::open(path) {
+        Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(bad(e.to_string())),
     };
-    let mode = fs::metadata(path).map_err(|e| bad(e.to_string()))?.permissions().mode() & 0o777;
+    // Of what was opened, whatever its name leads to by now.
+    let found = file.metadata().map_err(|e| bad(e.to_string()))?;
+    let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(bad(format!("its mode is {mode:04o}, others may use it; expected 0600: chmod 600 it")));
     }
+    let us = geteuid().as_raw();
+    if !may_own(found.uid(), us) {
+        return Err(bad(format!(
+            "it belongs to the user with id {owner}, who knows it; expected a file of yours (id {us}) or root's: run this \
+             as its owner, or chown it if you know that it is yours",
+            owner = found.uid()
+        )));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_LEN + 1));
+    file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(|e| bad(e.to_string()))?;
     let key = <[u8; KEY_LEN]>::try_from(bytes.as_slice()).map_err(|_| {
-        bad(format!("it has {} bytes, expected {KEY_LEN}; restore it from your backup", bytes.len()))
+        bad(format!("it has {} bytes, expected {KEY_LEN}; restore it from your backup", found.len()))
     })?;
     Ok(Some(Zeroizing::new(key)))
+}
+
+/// The user who made a key knows it.
+fn may_own(owner: u32, us: u32) -> bool {
+    owner == us || owner == 0
 }
 
 /// Makes a new key at `path`, durable before it returns. Never replaces a file.
@@ -70,6 +90,9 @@ fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::chown;
+
     use super::*;
 
     #[test]
@@ -95,5 +118,22 @@ mod tests {
         fs::write(&path, [1; 32]).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("0640"));
+    }
+
+    #[test]
+    fn a_key_of_another_user_is_refused() {
+        for (owner, us, may) in
+            [(0, 0, true), (0, 1000, true), (1000, 1000, true), (1000, 0, false), (1, 2, false)]
+        {
+            assert_eq!(may_own(owner, us), may, "{owner} {us}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        make(&path).unwrap();
+        // Only root can give a file away.
+        if chown(&path, Some(4711), None).is_ok() {
+            let why = read(&path).unwrap_err().to_string();
+            assert!(why.contains("belongs to the user with id 4711"), "{why}");
+        }
     }
 }

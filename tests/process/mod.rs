@@ -21,6 +21,7 @@ use webex_sim::Settings;
 use webex_sim::Sim;
 
 use crate::support::Daemon;
+use crate::support::Setup;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
@@ -129,6 +130,27 @@ async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
     let second = settings::run(&sim, &[("MY_APP_PORT", &port)]);
     assert_eq!(second.code, 1, "{}", second.stderr);
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
+}
+
+/// What others of this machine can read is told. Kubernetes hands secrets over with mode 0644, on a file system that is
+/// read-only, in memory, and one service's alone.
+#[tokio::test]
+async fn secret_files_that_others_can_read_are_told_at_the_start() {
+    const KEPT: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; printf secret >\"$0/kept/secret\"";
+    const MOUNTED: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; mount -t tmpfs -o mode=755 tmpfs \"$0/kept\"; \
+        printf secret >\"$0/kept/secret\"; mount -o remount,ro \"$0/kept\"";
+    let sim = sim().await;
+    let file = [("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", "{home}/kept/secret")];
+    for (setup, told) in [(Setup::Shell(KEPT), true), (Setup::Namespace(MOUNTED), false)] {
+        if !setup.is_possible() {
+            eprintln!("skipped: no mount to be had here");
+            continue;
+        }
+        let daemon = Daemon::start_after(&sim, &file, setup).await;
+        let log = daemon.log();
+        let line = "WARN  MY_APP_SECRET_ID_FILE: every user of this machine can read the secret in ";
+        assert_eq!(log.iter().any(|text| text.contains(line)), told, "{setup:?}: {log:?}");
+    }
 }
 
 /// Browsers try `::1` first where `localhost` is meant: the program that has it would be sent the codes.

@@ -72,6 +72,8 @@ fn a_file_of_ours_goes_before_the_secret_of_another_sample() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
     std::fs::write(&path, "s3cr3t-in-a-file\n").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&path, private).unwrap();
     let file = path.to_str().unwrap();
     source.extend(
         [("CLIENT_SECRET", "another"), ("MY_APP_SECRET_ID_FILE", file)]
