@@ -3,25 +3,38 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use aws_lc_rs::aead::AES_256_GCM_SIV;
+use aws_lc_rs::aead::Aad;
+use aws_lc_rs::aead::NONCE_LEN;
+use aws_lc_rs::aead::Nonce;
+use aws_lc_rs::aead::RandomizedNonceKey;
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::domain::person::PersonId;
 
 /// Changes kept, one for each person at most; whoever is further behind must load everything anew.
 pub const KEPT: usize = 1024;
 
+const AES_256_KEY_LEN: usize = 32;
+
+/// Nonce, number and tag.
+const NAME_LEN: usize = NONCE_LEN + 8 + 16;
+
 /// The ring. A person's change is noted after it is durable, never before; the breaker's as soon as it has turned, since
 /// it is at work then, whether it could be kept or not.
 pub struct Events {
-    /// Tells this process's ids from any other's: random, since a clock may be set back.
-    run: u64,
+    /// Seals the names of marks: the number of changes is for no reader who may see some persons only. `None` where the
+    /// system has no random bytes; no name is known then.
+    names: Option<RandomizedNonceKey>,
     ring: Mutex<Ring>,
     news: watch::Sender<()>,
 }
@@ -61,13 +74,16 @@ pub enum After {
     Lost(Mark),
 }
 
+/// A key that no other process has.
+fn names() -> Option<RandomizedNonceKey> {
+    let mut key = Zeroizing::new([0; AES_256_KEY_LEN]);
+    rand::fill(key.as_mut()).ok()?;
+    RandomizedNonceKey::new(&AES_256_GCM_SIV, key.as_ref()).ok()
+}
+
 impl Default for Events {
     fn default() -> Self {
-        Self {
-            run: RandomState::new().hash_one(std::process::id()),
-            ring: Mutex::default(),
-            news: watch::Sender::new(()),
-        }
+        Self { names: names(), ring: Mutex::default(), news: watch::Sender::new(()) }
     }
 }
 
@@ -106,20 +122,28 @@ impl Events {
         Mark(self.ring().latest)
     }
 
-    /// The mark's name, outside: grows within a run of this process, and is another one's in no other.
+    /// A name of the mark, outside: another one each time, of the same length, which says nothing and is known to this
+    /// process alone.
     #[must_use]
     pub fn id(&self, mark: Mark) -> String {
-        format!("{:016x}-{}", self.run, mark.0)
+        let mut number = mark.0.to_be_bytes().to_vec();
+        let sealed =
+            self.names.as_ref().map(|names| names.seal_in_place_append_tag(Aad::empty(), &mut number));
+        let Some(Ok(nonce)) = sealed else { return String::new() };
+        let name = [nonce.as_ref().as_slice(), &number].concat();
+        URL_SAFE_NO_PAD.encode(name)
     }
 
     /// The mark of this name, unless it is unknown, or something after it is forgotten.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Mark> {
-        let (run, number) = id.split_once('-')?;
-        let number: u64 = number.parse().ok()?;
-        let (mark, ring) = (Mark(number), self.ring());
-        let ours = run == format!("{:016x}", self.run) && (ring.lost..=ring.latest).contains(&number);
-        ours.then_some(mark)
+        let name = URL_SAFE_NO_PAD.decode(id).ok().filter(|name| name.len() == NAME_LEN)?;
+        let (nonce, sealed) = name.split_at_checked(NONCE_LEN)?;
+        let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
+        let opened = self.names.as_ref()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
+        let number = u64::from_be_bytes((*opened).try_into().ok()?);
+        let ring = self.ring();
+        (ring.lost..=ring.latest).contains(&number).then_some(Mark(number))
     }
 
     /// The first change after `mark`.
@@ -166,6 +190,8 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn person(n: usize) -> PersonId {
@@ -245,6 +271,22 @@ mod tests {
         assert_eq!(events.after(events.now()), After::Nothing);
     }
 
+    /// Neither how much has changed, nor that nothing has.
+    #[test]
+    fn an_id_says_nothing_of_other_changes() {
+        let events = Events::default();
+        let mut ids = vec![events.id(events.now()), events.id(events.now())];
+        for n in 0..300 {
+            events.person_changed(&person(n));
+            ids.push(events.id(events.now()));
+        }
+        let lengths: BTreeSet<usize> = ids.iter().map(String::len).collect();
+        let distinct: BTreeSet<&String> = ids.iter().collect();
+        assert_eq!((lengths.len(), distinct.len()), (1, ids.len()));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        assert!(ids.iter().all(|id| id.chars().all(is_plain)), "{ids:?}");
+    }
+
     #[test]
     fn only_ids_of_this_run_that_lost_nothing_are_found() {
         let (events, other) = (Events::default(), Events::default());
@@ -255,10 +297,10 @@ mod tests {
             assert_eq!(other.find(&events.id(mark)), None);
         }
         assert_eq!(events.find(&events.id(Mark(2))), None, "the future");
-        for odd in ["", "-", "1", "x-1", &format!("{}0", events.id(start)), &events.id(start).to_uppercase()]
-        {
-            let same = odd == events.id(start);
-            assert!(same || events.find(odd).is_none_or(|mark| mark == start), "{odd}");
+        let id = events.id(start);
+        let flipped = format!("{}{}", if id.starts_with('A') { 'B' } else { 'A' }, &id[1..]);
+        for odd in ["", "-", "1", "x-1", &format!("{id}0"), &id[..id.len() - 4], &flipped] {
+            assert_eq!(events.find(odd), None, "{odd}");
         }
         events.everything_changed();
         assert_eq!(events.find(&events.id(start)), None, "lost");

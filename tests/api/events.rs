@@ -110,12 +110,11 @@ async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
     forget(&world, &alan).await;
     let again = |id: &str| world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
     let (mut second, hello) = Stream::open(again(&seen.id)).await;
-    assert_eq!((hello.name.as_str(), &hello.id), ("", &seen.id));
+    assert_eq!(hello.name, "");
     assert_eq!(second.person(&grace).await, newest);
     let last = second.next().await;
     assert_eq!(last.name, "forgotten");
-    let number = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
-    assert!(number(&seen.id) < number(&last.id));
+    assert_ne!(seen.id, last.id);
     // The same as a parameter, for clients that cannot set the header at first.
     let path = format!("/events?since={}", seen.id);
     let (mut third, _) = Stream::open(world.request(Way::Control, Method::GET, &path)).await;
@@ -135,8 +134,7 @@ async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
     let (_, elsewhere) = Stream::open(other.request(Way::Control, Method::GET, "/events")).await;
     let (_, hello) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
     assert_eq!(hello.name, "");
-    let (run, _) = hello.id.split_once('-').unwrap();
-    for id in [elsewhere.id.as_str(), "", "nonsense", &format!("{run}-99"), &"x".repeat(5000)] {
+    for id in [elsewhere.id.as_str(), "", "nonsense", &hello.id[1..], &"x".repeat(5000)] {
         let request = world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
         let (mut stream, first) = Stream::open(request).await;
         assert_eq!((first.name.as_str(), &first.data), ("reset", &json!({})), "{id}");
