@@ -7,6 +7,7 @@ mod dashboard_links;
 pub(super) mod events;
 mod intake;
 mod keys;
+mod list_turns;
 mod outlook;
 mod people;
 mod routes;
@@ -36,6 +37,7 @@ use crate::domain::time::UnixTime;
 use crate::health::Health;
 use crate::http::api::ask::Ask;
 use crate::http::api::budget::Budget;
+use crate::http::api::list_turns::ListTurns;
 use crate::http::body;
 use crate::http::listeners::Listeners;
 use crate::http::refusal::Refusal;
@@ -91,6 +93,7 @@ struct Own {
     sessions: Sessions,
     listeners: Listeners,
     budget: Budget,
+    lists: ListTurns,
     /// Where this process serves one.
     certificate: OnceLock<Served>,
     /// When it was made: with the process.
@@ -153,7 +156,8 @@ impl Api {
         let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
         let budget = Budget::of(parts.refresher.pace());
         let (listeners, certificate) = (Listeners::default(), OnceLock::new());
-        let own = Own { sessions, listeners, budget, certificate, started_at };
+        let lists = ListTurns::default();
+        let own = Own { sessions, listeners, budget, lists, certificate, started_at };
         Self(Arc::new(parts), Arc::new(own))
     }
 

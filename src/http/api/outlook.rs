@@ -48,6 +48,7 @@ pub(super) async fn why(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal>
 pub(super) async fn plan(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
     let query = ask.query(["days", "limit", "after"])?;
     let days = query.number("days", 90, 1..=3650)?;
+    let _turn = api.list_turn(&ask.caller).await?;
     let (grants, next) = api.part(ask, &query, Pick::All(Order::Arrival)).await?;
     let now = api.0.clock.now();
     let end = now + DAY * days;

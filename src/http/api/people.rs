@@ -16,6 +16,7 @@ use crate::http::api::Ask;
 use crate::http::api::Caller;
 use crate::http::api::ask::Query;
 use crate::http::api::budget::Charge;
+use crate::http::api::list_turns::ListTurn;
 use crate::http::bookmark;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
@@ -45,6 +46,7 @@ pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
         query.text("state").map(|word| State::from_word(word).ok_or_else(unknown_state)).transpose()?;
     let pick = state.map_or(Pick::All(Order::Arrival), Pick::In);
     let whole = state.is_none() && query.text("after").is_none() && ask.caller.may_all().is_ok();
+    let _turn = api.list_turn(&ask.caller).await?;
     let (grants, next) = api.part(ask, &query, pick).await?;
     let only = matches!(grants.as_slice(), [(Bookmark { serial: FIRST, .. }, _)]);
     let sole = whole && only && next.is_none();
@@ -136,6 +138,11 @@ impl Api {
 
     fn charge<'a>(&'a self, caller: &'a Caller, person: &'a PersonId) -> Charge<'a> {
         self.1.budget.charge(caller, &self.0.refresher, person)
+    }
+
+    /// Kept until the list is made.
+    pub(super) async fn list_turn(&self, caller: &Caller) -> Result<ListTurn, Refusal> {
+        self.1.lists.take(caller).await
     }
 
     fn no_token(&self, why: NoToken) -> Refusal {

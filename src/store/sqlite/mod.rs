@@ -19,6 +19,7 @@ mod overview;
 mod persons;
 mod place;
 mod queries;
+mod readers;
 mod rows;
 mod texts;
 mod threads;
@@ -70,6 +71,7 @@ use crate::store::sqlite::generation::LastSeen;
 use crate::store::sqlite::hand::Hand;
 use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
+use crate::store::sqlite::readers::ReadSpan;
 use crate::store::sqlite::threads::Threads;
 
 /// One integration's grants in a SQLite file. The file is this process's alone until the value is dropped.
@@ -194,8 +196,24 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
+        self.look(ReadSpan::Short, work)
+    }
+
+    /// A read that takes its time.
+    fn survey<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        self.look(ReadSpan::Long, work)
+    }
+
+    fn look<T: Send + 'static>(
+        &self,
+        span: ReadSpan,
+        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
         let shelf = self.shelf.clone();
-        let answer = self.threads.read(move |db| work(db, &shelf));
+        let answer = self.threads.read(span, move |db| work(db, &shelf));
         Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 }
@@ -251,7 +269,8 @@ impl Store for SqliteStore {
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
-        self.read(move |db, shelf| list::list(db, shelf, &page))
+        let span = if page.limit > 1 { ReadSpan::Long } else { ReadSpan::Short };
+        self.look(span, move |db, shelf| list::list(db, shelf, &page))
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
@@ -271,19 +290,19 @@ impl Store for SqliteStore {
     }
 
     fn census(&self) -> Answer<'_, Census> {
-        self.read(overview::census)
+        self.survey(overview::census)
     }
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
-        self.read(move |db, shelf| overview::counts(db, shelf, now))
+        self.survey(move |db, shelf| overview::counts(db, shelf, now))
     }
 
     fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
-        self.read(move |db, shelf| overview::history(db, shelf, since))
+        self.survey(move |db, shelf| overview::history(db, shelf, since))
     }
 
     fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
-        self.read(move |db, shelf| overview::calendar(db, shelf, now, days))
+        self.survey(move |db, shelf| overview::calendar(db, shelf, now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
@@ -327,7 +346,7 @@ impl KeyStore for SqliteStore {
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
-        self.read(|db, shelf| keys::all(db, &shelf.sealer))
+        self.survey(|db, shelf| keys::all(db, &shelf.sealer))
     }
 
     fn revoke_key(&self, name: String) -> Answer<'_, bool> {

@@ -3,8 +3,6 @@
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::thread::JoinHandle;
 
@@ -17,6 +15,8 @@ use tokio::sync::oneshot;
 use crate::store::StoreError;
 use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::place::Place;
+use crate::store::sqlite::readers::ReadSpan;
+use crate::store::sqlite::readers::Readers;
 
 /// Requests that may wait for a thread; whoever comes then waits to be let in.
 const QUEUE: usize = 1024;
@@ -27,13 +27,12 @@ const BATCH: usize = 512;
 /// One writer, some readers. Dropping it finishes what is queued and closes the connections.
 pub(super) struct Threads {
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
-    readers: Vec<mpsc::Sender<Box<dyn Work>>>,
-    turn: AtomicUsize,
+    readers: Readers,
     running: Vec<JoinHandle<()>>,
 }
 
 /// A piece of work on its way to a connection and back. Two steps, since a write is done only when it is durable.
-trait Work: Send {
+pub(super) trait Work: Send {
     /// May run again, after all that it changed was taken back.
     fn run(&mut self, db: &Connection);
     fn failure(&self) -> Option<&StoreError>;
@@ -75,17 +74,14 @@ impl Threads {
         place: Place,
         condition: &Arc<Condition>,
     ) -> Result<Self, StoreError> {
-        let mut threads =
-            Self { writer: None, readers: Vec::new(), turn: AtomicUsize::new(0), running: Vec::new() };
+        let mut threads = Self { writer: None, readers: Readers::default(), running: Vec::new() };
         let (to_writer, work) = mpsc::channel(QUEUE);
         let watched = condition.clone();
         threads.run("store-writer", move || write_all(writer, &place, &watched, work))?;
         threads.writer = Some(to_writer);
         for reader in readers {
-            let (to_reader, work) = mpsc::channel(QUEUE);
-            let watched = condition.clone();
+            let (work, watched) = (threads.readers.add(QUEUE), condition.clone());
             threads.run("store-reader", move || read_all(&reader, &watched, work))?;
-            threads.readers.push(to_reader);
         }
         Ok(threads)
     }
@@ -105,13 +101,18 @@ impl Threads {
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
+        span: ReadSpan,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let line = self.readers.line(span).ok_or(StoreError::Closed)?;
+        let place = line.join();
         // Only what is written may have to run again.
         let mut work = Some(work);
-        let once = move |db: &Connection| work.take().map_or(Err(StoreError::Closed), |work| work(db));
-        ask(self.readers.get(turn % self.readers.len().max(1)), once).await
+        let once = move |db: &Connection| {
+            let _place = &place;
+            work.take().map_or(Err(StoreError::Closed), |work| work(db))
+        };
+        ask(Some(line.queue()), once).await
     }
 }
 
@@ -128,7 +129,7 @@ async fn ask<T: Send + 'static>(
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.readers.clear();
+        self.readers = Readers::default();
         // The writer was started first and ends last: the last connection tidies the log into the database file,
         // and a reader's may not.
         let readers = self.running.split_off(self.running.len().min(1));
@@ -226,6 +227,8 @@ fn run_within(transaction: &Transaction<'_>, work: &mut dyn Work) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use tempfile::TempDir;
@@ -289,7 +292,8 @@ mod tests {
     #[tokio::test]
     async fn a_read_may_give_away_what_it_holds() {
         let (house, held) = (House::new(), "held".to_owned());
-        assert_eq!(house.threads.read(move |_| Ok(held)).await, Ok("held".to_owned()));
+        let read = house.threads.read(ReadSpan::Short, move |_| Ok(held));
+        assert_eq!(read.await, Ok("held".to_owned()));
     }
 
     const PLAIN: &str = "INSERT INTO kept (n) VALUES (?1)";
