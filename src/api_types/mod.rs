@@ -331,6 +331,8 @@ pub struct Imported {
     pub detail: Option<String>,
     /// Whose it is.
     pub person: Option<Person>,
+    /// Webex asks that nothing be imported for so many seconds.
+    pub retry_after: Option<u64>,
 }
 
 /// Somebody whose grant is kept no more, in the stream of events.

@@ -229,6 +229,12 @@ fn wait_of(unknown: &Unknown) -> Option<Duration> {
     asked_wait(unknown.status.unwrap_or_default(), unknown.retry_after)
 }
 
+/// The same, where it is not about one account (423).
+pub(super) fn wait_for_all(status: Option<u16>, retry_after: Option<Duration>) -> Option<Duration> {
+    let status = status.filter(|status| *status != 423)?;
+    asked_wait(status, retry_after)
+}
+
 /// Webex did not say whose the tokens are.
 fn not_told(unknown: Unknown) -> ConsentError {
     let (why, tracking_id) = (format!("people/me: {}", unknown.why), unknown.tracking_id);
@@ -239,14 +245,14 @@ fn not_told(unknown: Unknown) -> ConsentError {
     }
 }
 
-/// Webex gave no answer, or asks to wait. A 423 is about one account, and holds up no other.
+/// Webex gave no answer, or asks to wait.
 fn no_answer(
     status: Option<u16>,
     retry_after: Option<Duration>,
     why: String,
     tracking_id: Option<String>,
 ) -> ConsentError {
-    match status.filter(|status| *status != 423).and_then(|status| asked_wait(status, retry_after)) {
+    match wait_for_all(status, retry_after) {
         Some(wait) => ConsentError::Busy { wait, why, tracking_id },
         None => ConsentError::Unreachable { why, tracking_id },
     }

@@ -7,8 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::consent::Consents;
+use crate::consent::finish::wait_for_all;
+use crate::domain::exchanges::asked_wait;
+use crate::domain::exchanges::bounded;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
 use crate::domain::secret::Secret;
@@ -81,6 +85,24 @@ pub enum TakeOverError {
     /// It may go better later: the same may be offered again.
     #[error("{0}")]
     Failed(String),
+    /// The same, and Webex asks that nothing else be offered before.
+    #[error("{why}")]
+    Busy {
+        /// Fit for people.
+        why: String,
+        /// For how long, at least a second.
+        wait: Duration,
+    },
+}
+
+impl TakeOverError {
+    /// It may go better later; after `wait`, if Webex asks for one.
+    fn later(why: String, wait: Option<Duration>) -> Self {
+        match wait {
+            Some(wait) => Self::Busy { why, wait },
+            None => Self::Failed(why),
+        }
+    }
 }
 
 impl Consents {
@@ -157,6 +179,7 @@ impl Consents {
 
     async fn refreshed(&self, refresh_token: &Secret) -> Result<(Issued, UnixTime), TakeOverError> {
         let reply = self.webex.refresh(refresh_token).await;
+        let asked = reply.retry_after;
         let held = Tokens {
             access_token: Secret::new(String::new()),
             refresh_token: refresh_token.clone(),
@@ -180,9 +203,10 @@ impl Consents {
                  MY_APP_CLIENT_ID and MY_APP_SECRET_ID do not fit together"
             )),
             Verdict::TokenLimit => TakeOverError::Failed(detail.to_owned()),
-            Verdict::Busy(_) | Verdict::Locked(_) | Verdict::Transient(_) => {
-                TakeOverError::Failed(format!("Webex did not renew it now: {detail}"))
-            }
+            // 423 is about one account.
+            Verdict::Locked(_) => TakeOverError::Failed(not_now(detail)),
+            Verdict::Busy(_) => TakeOverError::later(not_now(detail), asked_wait(429, asked)),
+            Verdict::Transient(_) => TakeOverError::later(not_now(detail), asked.map(bounded)),
         };
         Err(error)
     }
@@ -233,6 +257,10 @@ fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOver
     Ok(Some(Secret::new(token.to_owned())))
 }
 
+fn not_now(detail: &str) -> String {
+    format!("Webex did not renew it now: {detail}")
+}
+
 /// `people/me` gave nobody.
 fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
     let why = &unknown.why;
@@ -242,7 +270,8 @@ fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
         ""
     };
     if unknown.transient {
-        return TakeOverError::Failed(format!("Webex does not say now whose it is: {why}{lost}"));
+        let why = format!("Webex does not say now whose it is: {why}{lost}");
+        return TakeOverError::later(why, wait_for_all(unknown.status, unknown.retry_after));
     }
     TakeOverError::Refused(format!(
         "Webex does not say whose it is: {why}; the grant needs the scope spark:people_read or spark:all{lost}"

@@ -163,7 +163,9 @@ fn every_field_of_every_type_is_described() {
         } => LoginBegun,
         api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
         api_types::ImportAsked { refresh_token: some(), access_token: some(), replace: true } => ImportAsked,
-        api_types::Imported { outcome: text(), detail: some(), person: Some(person.clone()) } => Imported,
+        api_types::Imported {
+            outcome: text(), detail: some(), person: Some(person.clone()), retry_after: Some(1),
+        } => Imported,
         person => Person,
         token => Token,
         api_types::RefreshAsked { force: true } => RefreshAsked,

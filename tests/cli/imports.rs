@@ -1,8 +1,12 @@
 //! `import`, from files as the samples leave them.
 
+use std::sync::Arc;
+use std::sync::Mutex;
+
 use rusqlite::Connection;
 use serde_json::Value;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::Desk;
 use super::person;
@@ -80,6 +84,35 @@ fn one_failure_does_not_keep_the_others_out() {
     let outcomes: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').nth(2)).collect();
     assert_eq!(outcomes, ["failed", "refused", "new"], "{ended:?}");
     assert!(ended.err.contains("2 of 3 were not imported"), "{ended:?}");
+}
+
+#[test]
+fn what_webex_asks_to_wait_is_waited_before_the_next_grant() {
+    let desk = Desk::new();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = times.clone();
+    let _daemon = desk.daemon(move |request, body| {
+        seen.lock().unwrap().push(Instant::now());
+        if body.contains("limited") {
+            return (
+                200,
+                json!({ "outcome": "failed", "detail": "HTTP 429", "person": null, "retry_after": 2 }),
+            );
+        }
+        importing(request, body)
+    });
+    let lines = ["r", "limited", "r", "r", "limited"].map(|r| format!("{{\"refresh_token\":\"{r}\"}}\n"));
+    desk.write("g.jsonl", lines.concat());
+    let ended = desk.run("import g.jsonl");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let times = times.lock().unwrap();
+    let gaps: Vec<u64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!(gaps, [0, 2, 0, 0], "{ended:?}");
+    assert_eq!(
+        ended.err.matches("Webex asks to wait: the next grant is sent in 2 s").count(),
+        1,
+        "{ended:?}"
+    );
 }
 
 #[test]

@@ -104,6 +104,30 @@ async fn a_pair_or_a_bare_refresh_token_becomes_a_kept_grant() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_webex_asks_to_wait_is_told() {
+    let asks = |seconds: Option<&str>| FaultKind::TooMany429 { retry_after: seconds.map(str::to_owned) };
+    for on in [Endpoint::AccessToken, Endpoint::PeopleMe] {
+        for (kind, seconds) in [
+            (asks(Some("70")), Some(70)),
+            (asks(Some("0")), Some(1)),
+            (asks(None), Some(30)),
+            (FaultKind::Locked423 { retry_after: Some("70".to_owned()) }, None),
+            (FaultKind::Unavailable { status: 503, html: true }, None),
+        ] {
+            let world = World::new(Settings::default());
+            let pair = elsewhere(&world, 0).await;
+            world.model().fault(Fault { on, person: None, times: None, kind: kind.clone() });
+            let wait = match offer(&world, Some(&pair.refresh_token), None).await.unwrap_err() {
+                TakeOverError::Busy { wait, .. } => Some(wait.as_secs()),
+                TakeOverError::Failed(_) => None,
+                TakeOverError::Refused(why) => panic!("{why}"),
+            };
+            assert_eq!(wait, seconds, "{on:?} {kind:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_record_twice_is_there_already() {
     let world = World::new(Settings::default());
     let pair = elsewhere(&world, 0).await;

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -153,11 +154,17 @@ const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
 pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
     let mut progress = Progress::new("imported", Some(parsed.records.len()));
     let (mut counts, mut failed) = ([0_usize; OUTCOMES.len()], 0);
+    let mut wait = None;
     for record in &parsed.records {
+        if let Some(seconds) = wait.take() {
+            progress.clear();
+            note(&format!("Webex asks to wait: the next grant is sent in {seconds} s"));
+            pause(Duration::from_secs(seconds));
+        }
         let imported = match handle.post::<Imported>("/api/v1/import", &record.asked) {
             Ok(imported) => imported,
             Err(Failure::Told(exit, why)) if exit != Exit::Unavailable => {
-                Imported { outcome: "failed".to_owned(), detail: Some(why), person: None }
+                Imported { outcome: "failed".to_owned(), detail: Some(why), person: None, retry_after: None }
             }
             Err(Failure::Told(exit, why)) => {
                 return Err(Failure::new(
@@ -174,6 +181,7 @@ pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
         progress.clear();
         print::line(&line(&record.place, &imported))?;
         progress.step();
+        wait = imported.retry_after.map(|seconds| seconds.max(1));
     }
     drop(progress);
     let counted: Vec<String> =
@@ -185,6 +193,11 @@ pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
     let line =
         format!("{failed} of {} were not imported; the file may be imported again", parsed.records.len());
     Err(Failure::new(Exit::Failed, line))
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn line(place: &str, imported: &Imported) -> String {

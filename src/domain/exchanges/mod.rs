@@ -43,7 +43,8 @@ const PART_OF_REFRESHES: f64 = 0.15;
 const UNTOLD_WAIT: Duration = Duration::from_secs(30);
 
 /// A wait that Webex asks for, as it is obeyed.
-fn bounded(wait: Duration) -> Duration {
+#[must_use]
+pub fn bounded(wait: Duration) -> Duration {
     wait.clamp(Duration::from_secs(1), RETRY_AFTER_CAP)
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn import(api: &Api, ask: &Ask) -> Answered {
         replace: asked.replace,
     };
     let consents = api.0.consents.clone();
+    let mut retry_after = None;
     let (outcome, detail, person) = match api
         .finish("import", async move { consents.take_over(offered).await })
         .await?
@@ -65,8 +66,13 @@ pub(super) async fn import(api: &Api, ask: &Ask) -> Answered {
         }
         Err(TakeOverError::Refused(why)) => ("refused", Some(why), None),
         Err(TakeOverError::Failed(why)) => ("failed", Some(why), None),
+        Err(TakeOverError::Busy { why, wait }) => {
+            retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+            ("failed", Some(why), None)
+        }
     };
-    Ok(respond::json(StatusCode::OK, &api_types::Imported { outcome: outcome.to_owned(), detail, person }))
+    let outcome = outcome.to_owned();
+    Ok(respond::json(StatusCode::OK, &api_types::Imported { outcome, detail, person, retry_after }))
 }
 
 impl Api {
