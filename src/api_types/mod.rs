@@ -1,10 +1,14 @@
 //! The JSON that leaves the daemon, shared by the API and the commands. Times are RFC 3339 in UTC; unknown is null.
 
+mod examination;
 mod keys;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use crate::api_types::examination::Examination;
+pub use crate::api_types::examination::Finding;
+pub use crate::api_types::examination::Mark;
 pub use crate::api_types::keys::Key;
 pub use crate::api_types::keys::KeyAsked;
 pub use crate::api_types::keys::KeyList;

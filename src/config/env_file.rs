@@ -27,7 +27,9 @@ const STICKY: u32 = 0o1000;
 pub(super) fn read(path: &Path, also: Option<u32>) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     let named = match fs::symlink_metadata(path) {
         Ok(named) => named,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(e) => return Err(e.to_string()),
     };
     // The directory first: while others cannot write to it, what was looked at is what is opened.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -97,10 +98,15 @@ impl Source {
                 real.in_file(path, None)?.ok_or_else(|| wrong(path, "there is no such file"))?
             }
             EnvFile::In(dir) => real.in_file(&dir.join(".env"), None)?.unwrap_or_default(),
-            EnvFile::InStateDirectory => match real.state_dir() {
-                Some(dir) => {
+            EnvFile::InStateDirectory => match real.state_dir().map(|dir| (dir.join(".env"), dir)) {
+                // A user who may not look in need not know whether there is one: the daemon may be reached all the same.
+                Some((path, _)) if is_hidden(&path) => {
+                    let says = "is not read: this user may not look into the state directory";
+                    Self { left_out: vec![format!("{} {says}", path.display())], ..Self::default() }
+                }
+                Some((path, dir)) => {
                     let owner = fs::metadata(&dir).ok().map(|found| found.uid());
-                    real.in_file(&dir.join(".env"), owner)?.unwrap_or_default()
+                    real.in_file(&path, owner)?.unwrap_or_default()
                 }
                 None => Self::default(),
             },
@@ -249,6 +255,11 @@ impl Source {
         let home = || self.get("HOME").map(|home| Path::new(home).join(".local/state"));
         own.or_else(|| Some(xdg().or_else(home)?.join("webex-tokend")))
     }
+}
+
+/// Whether the system does not even say if there is such a file.
+fn is_hidden(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
 }
 
 fn is_like_ours(name: &str) -> bool {

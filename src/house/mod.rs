@@ -1,15 +1,19 @@
 //! The parts, put together from the settings: what the daemon serves, and what a command uses when no daemon runs.
 
 pub mod door;
+pub mod examine;
 pub mod signals;
 
 use std::fs;
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
 
+use crate::api_types::Finding;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -31,11 +35,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 use crate::tokens::LiveView;
-use crate::webex;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
-use crate::webex::transport::Knocked;
-use crate::webex::transport::NoAnswer;
 use crate::webex::transport::TransportError;
 
 /// Everything that does the work, and the handles to run and end it.
@@ -85,18 +86,15 @@ impl HouseError {
     }
 }
 
-/// Whether Webex answers: its status (401 is right) and `Date`, with a client like the daemon's own.
-///
-/// # Errors
-/// `Ok(Err(…))` when nobody answers; [`HouseError`] when no call can be made.
-pub async fn knock(config: &Config) -> Result<Result<Knocked, NoAnswer>, HouseError> {
-    Ok(webex::knock(&config.integration.base, &transport(config)?).await)
-}
-
 impl House {
     /// The API on these parts.
     #[must_use]
     pub fn api(&self, config: &Config) -> Api {
+        let (examined, health) = (Arc::new(config.clone()), self.health.clone());
+        let examine = move || -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> {
+            let (config, health) = (examined.clone(), health.clone());
+            Box::pin(async move { examine::daemon(&config, &health).await })
+        };
         Api::new(api::Parts {
             consents: self.consents.clone(),
             refresher: self.refresher.clone(),
@@ -107,6 +105,7 @@ impl House {
             health: self.health.clone(),
             tasks: self.tasks.clone(),
             redirect_uri: config.integration.redirect_uri.clone(),
+            examine: Arc::new(examine),
         })
     }
 

@@ -19,8 +19,10 @@ use crate::domain::person::Person;
 use crate::domain::picture::Picture;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
+use crate::domain::verdict::ClientVerdict;
 use crate::domain::verdict::Fact;
 use crate::domain::verdict::Reply;
+use crate::domain::verdict::Verdict;
 pub use crate::webex::device::DeviceCode;
 pub use crate::webex::device::Poll;
 pub use crate::webex::device::Polled;
@@ -73,6 +75,9 @@ pub struct Owner {
 /// Where a person sees which programs have access to their Webex account, and takes it back (webex-api,
 /// "Introspection, listing, revocation": "Users").
 pub const OWN_ACCESSES: &str = "https://idbroker.webex.com/idb/profile#/tokens";
+
+/// Stands in a refresh token's place where only the client is to be tried.
+const NO_TOKEN: &str = "no-refresh-token-only-the-client-is-tried";
 
 /// The kinds of account that own tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +198,11 @@ impl Webex {
             ("refresh_token", refresh_token.clone()),
         ];
         self.ask_for_tokens(grant.to_vec()).await
+    }
+
+    /// Whether Webex takes the client id and secret: asks for a refresh with a token that is none, so that nothing changes.
+    pub async fn introduce(&self) -> ClientVerdict {
+        Verdict::of_client(self.refresh(&Secret::new(NO_TOKEN.to_owned())).await.fact)
     }
 
     /// Client id and secret go into the body: what every public sample does (webex-api, "Endpoints").

@@ -150,7 +150,10 @@ fn every_field_of_every_type_is_described() {
         started_at: text(),
         certificate: Some(certificate.clone()),
     };
+    let finding = api_types::Finding::new(api_types::Mark::Ok, "x", "x");
     let checked = agree! {
+        api_types::Examination { findings: vec![finding.clone()] } => Examination,
+        finding => Finding,
         tally => Tally,
         breaker => Breaker,
         certificate => Certificate,

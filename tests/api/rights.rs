@@ -30,7 +30,7 @@ fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
 fn right(method: &Method, pattern: &str) -> Option<&'static str> {
     match (method.as_str(), pattern) {
         (_, "/openapi.json") => None,
-        (_, "/dashboard-links") => Some("socket"),
+        (_, "/dashboard-links" | "/doctor") => Some("socket"),
         ("DELETE", _) | (_, "/keys" | "/logins" | "/logins/{id}" | "/import") => Some("admin"),
         ("POST", _) => Some("refresh"),
         _ => Some("read"),

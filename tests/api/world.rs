@@ -145,6 +145,7 @@ impl World {
             health: house.health.clone(),
             tasks: house.tasks.clone(),
             redirect_uri: config.integration.redirect_uri.clone(),
+            examine: Arc::new(|| Box::pin(async { vec![] })),
         });
         let (base, pem) = open_door(&config, api.clone(), &house.tasks).await;
         let control = ControlSocket::open(&socket).await.unwrap();

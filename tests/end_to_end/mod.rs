@@ -2,6 +2,7 @@
 
 mod alone;
 mod commands;
+mod doctor;
 mod login;
 mod python;
 mod refusals;

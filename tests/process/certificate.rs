@@ -1,13 +1,13 @@
 //! The operator's certificate, as the real daemon serves it, tells of it, and shows it.
 
 use std::path::Path;
-use std::process::Command;
 
 use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use serde_json::Value;
 use time::Duration;
 use time::OffsetDateTime;
+use tokio::process::Command;
 
 use super::control;
 use crate::support::Daemon;
@@ -28,11 +28,11 @@ async fn shown(daemon: &Daemon) -> Value {
     answer.json::<Value>().await.unwrap()["certificate"].take()
 }
 
-/// What `doctor` says of the certificate, with the daemon's settings unknown to it.
-fn doctor(daemon: &Daemon) -> String {
+/// What `doctor` says of certificates: of the file, where that is bad, and of the one that is served.
+async fn doctor(daemon: &Daemon) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     let output =
-        command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).arg("doctor").output().unwrap();
+        command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).arg("doctor").output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().filter(|line| line.contains("certificate")).collect::<Vec<_>>().join("\n")
 }
@@ -55,14 +55,19 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
     std::fs::write(&certificate, "nonsense").unwrap();
     daemon.wait_for_line("the old TLS certificate is kept").await;
     assert_eq!(shown(&daemon).await["fingerprint"], served["fingerprint"]);
-    let says = doctor(&daemon);
+    let says = doctor(&daemon).await;
+    let (file, says) = says.split_once('\n').unwrap();
+    assert!(
+        file.starts_with("bad") && file.contains(&certificate),
+        "it cannot be read at the next start: {file}"
+    );
     assert!(says.starts_with("warn") && says.contains(served["fingerprint"].as_str().unwrap()), "{says}");
     assert!(says.contains("for localhost, good until ") && says.contains("in 5 days"), "{says}");
 
     write_pair(folder.path(), -2);
     let told = daemon.wait_for_line("the certificate for localhost ended at ").await;
     assert!(told.contains(" ERROR "), "{told}");
-    let says = doctor(&daemon);
+    let says = doctor(&daemon).await;
     assert!(says.starts_with("bad") && says.contains("ended at"), "{says}");
 }
 
@@ -72,5 +77,6 @@ async fn the_certificate_that_the_daemon_made_is_shown_without_trouble() {
     let daemon = Daemon::start(&sim, &[]).await;
     let served = shown(&daemon).await;
     assert_eq!((&served["self_signed"], &served["trouble"]), (&true.into(), &Value::Null));
-    assert!(doctor(&daemon).starts_with("ok"), "{}", doctor(&daemon));
+    let says = doctor(&daemon).await;
+    assert!(says.starts_with("ok"), "{says}");
 }

@@ -179,6 +179,7 @@ impl World {
             health,
             tasks,
             redirect_uri: "https://localhost:8000/oauth".to_owned(),
+            examine: Arc::new(|| Box::pin(async { vec![] })),
         });
         Self { api, store, grace }
     }

@@ -278,6 +278,7 @@ impl World {
             policy: self.policy,
             tasks,
             redirect_uri: "http://localhost:8000/oauth".to_owned(),
+            examine: Arc::new(|| Box::pin(async { vec![] })),
         })
     }
 

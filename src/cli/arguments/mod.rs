@@ -69,7 +69,7 @@ pub enum Command {
     /// A command that needs the daemon's API, or the store.
     #[command(flatten)]
     Ask(Ask),
-    /// Check the settings, the key, the store, the clock, the certificate, the daemon and Webex
+    /// Ask the running daemon how it is: settings, certificate, store, Webex; without one, check the own settings
     Doctor(Daemon),
     /// Print a completion script for a shell
     Completions {

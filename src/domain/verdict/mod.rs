@@ -81,6 +81,17 @@ pub enum Verdict {
     Transient(String),
 }
 
+/// Whether Webex takes the client id and secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientVerdict {
+    /// It does.
+    Known,
+    /// It does not, in Webex's words.
+    Refused(String),
+    /// Its answer says neither.
+    Unclear(String),
+}
+
 /// The short word for a verdict, as it is stored, logged and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -148,6 +159,21 @@ impl Verdict {
             Fact::Granted(issued) => Self::Renewed(issued),
             Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
             Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Transient(why),
+        }
+    }
+
+    /// Whether Webex knows the client, by its answer to a refresh token that nobody has.
+    #[must_use]
+    pub fn of_client(fact: Fact) -> ClientVerdict {
+        let verdict = match fact {
+            Fact::Granted(_) => return ClientVerdict::Known,
+            Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
+            Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Transient(why),
+        };
+        match verdict {
+            Self::ConsentNeeded(_) => ClientVerdict::Known,
+            Self::ClientRefused(why) => ClientVerdict::Refused(why),
+            other => ClientVerdict::Unclear(other.detail().to_owned()),
         }
     }
 

@@ -4,6 +4,7 @@
 mod ask;
 mod budget;
 mod dashboard_links;
+mod doctor;
 pub(super) mod events;
 mod intake;
 mod keys;
@@ -51,6 +52,7 @@ use crate::tasks::Tasks;
 use crate::tokens::LiveView;
 
 pub(super) use crate::http::api::ask::last_event;
+pub use crate::http::api::doctor::Examine;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
@@ -82,6 +84,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// The redirect URI: consents begin there, too.
     pub redirect_uri: String,
+    /// Looks for trouble in all of it.
+    pub examine: Examine,
 }
 
 /// The API. Clones share it, and the dashboard's sessions with it.

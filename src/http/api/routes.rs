@@ -13,6 +13,7 @@ use crate::http::api::Api;
 use crate::http::api::Ask;
 use crate::http::api::Caller;
 use crate::http::api::dashboard_links;
+use crate::http::api::doctor;
 use crate::http::api::events;
 use crate::http::api::intake;
 use crate::http::api::keys;
@@ -59,7 +60,7 @@ const SOCKET: Needs = Needs::Socket;
 const ADMIN: Needs = Needs::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 17] = [
+static ROUTES: [Route; 18] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
@@ -76,6 +77,7 @@ static ROUTES: [Route; 17] = [
     route(Method::POST,   "/keys",                    HOUSE,      |api, ask| Box::pin(keys::make(api, ask))),
     route(Method::DELETE, "/keys/{name}",             HOUSE,      |api, ask| Box::pin(keys::revoke(api, ask))),
     route(Method::POST,   "/dashboard-links",         SOCKET,     |api, ask| Box::pin(dashboard_links::make(api, ask))),
+    route(Method::GET,    "/doctor",                  SOCKET,     |api, ask| Box::pin(doctor::examine(api, ask))),
     route(Method::GET,    "/openapi.json",            NOTHING,    |_, ask| Box::pin(describe(ask))),
 ];
 

@@ -1,0 +1,220 @@
+//! `doctor`: one line for everything that must be right, and what to do where it is not. Prints no secret.
+
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+
+use crate::api_types::Breaker;
+use crate::api_types::Certificate;
+use crate::api_types::Examination;
+use crate::api_types::Finding;
+use crate::api_types::Mark;
+use crate::api_types::Status;
+use crate::cli::client::CallError;
+use crate::cli::client::Handle;
+use crate::cli::client::Surroundings;
+use crate::cli::commands::API;
+use crate::cli::commands::people::Lacking;
+use crate::cli::commands::people::pause_line;
+use crate::cli::commands::person;
+use crate::cli::exit::Exit;
+use crate::cli::exit::Failure;
+use crate::cli::local::Needs;
+use crate::cli::print;
+use crate::cli::print::Paper;
+use crate::cli::print::printable;
+use crate::cli::show;
+use crate::cli::table::Ink;
+use crate::config::Config;
+use crate::config::Mistakes;
+use crate::config::StoreConfig;
+use crate::domain::breaker::Cause;
+use crate::house::House;
+use crate::house::examine;
+use crate::house::examine::CERTIFICATE;
+use crate::http::api;
+
+/// Grants looked at for missing scopes.
+const LOOKED_AT: usize = 10_000;
+
+/// Of those that lack some, so many are named.
+const NAMED: usize = 20;
+
+pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
+    let socket = &surroundings.socket;
+    let place = socket.path().display();
+    let findings = match socket.connect() {
+        Ok(Some(stream)) => of_daemon(surroundings, stream),
+        Ok(None) => {
+            let says = format!("none answers at {place}, so what follows is by this command's own settings");
+            alone(surroundings, Finding::new(Mark::Warn, "daemon", says))?
+        }
+        // Whether the daemon is well is not known, and it need not have these settings.
+        Err(e) if surroundings.source.setting("MY_APP_CLIENT_ID").is_none() => {
+            let says = "not looked at: the daemon's are not known here, and this command has none of its own";
+            vec![Finding::new(Mark::Bad, "daemon", e.to_string()), Finding::new(Mark::Warn, "settings", says)]
+        }
+        Err(e) => alone(surroundings, Finding::new(Mark::Bad, "daemon", e.to_string()))?,
+    };
+    let paper = Paper::of_stdout(&surroundings.source);
+    let lines: Vec<String> = findings.iter().map(|finding| line(finding, paper)).collect();
+    print::line(&lines.join("\n"))?;
+    let any = |mark| findings.iter().any(|finding| finding.mark == mark);
+    match (any(Mark::Bad), any(Mark::Unreachable)) {
+        (true, _) => Err(Failure::Silent(Exit::Failed)),
+        (false, true) => Err(Failure::Silent(Exit::WebexUnreachable)),
+        (false, false) => Ok(()),
+    }
+}
+
+fn line(finding: &Finding, paper: Paper) -> String {
+    let (word, ink) = match finding.mark {
+        Mark::Ok => ("ok", Ink::Good),
+        Mark::Warn => ("warn", Ink::Attention),
+        Mark::Bad | Mark::Unreachable => ("bad", Ink::Bad),
+    };
+    let word = ink.paint(&format!("{word:<4}"), paper);
+    format!("{word}  {:<12}  {}", printable(&finding.what), printable(&finding.says))
+}
+
+/// All by the running daemon's word: its settings, its certificate, its store.
+fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
+    let socket = &surroundings.socket;
+    let place = socket.path().display();
+    let mut handle = Handle::Daemon(socket.clone(), Some(stream));
+    let status = match handle.get::<Status>(&format!("{API}/status")) {
+        Ok(status) => status,
+        Err(Failure::Told(_, why)) => return vec![Finding::new(Mark::Bad, "daemon", why)],
+        Err(_) => {
+            let says = format!("does not answer well at {place}; look at its log");
+            return vec![Finding::new(Mark::Bad, "daemon", says)];
+        }
+    };
+    let now = show::now();
+    let mut findings = vec![
+        Finding::new(Mark::Ok, "daemon", format!("version {} answers at {place}", status.version)),
+        refreshes(&status.breaker, now),
+    ];
+    let served = status.certificate.map(|certificate| served(&certificate, now));
+    match handle.get::<Examination>(&format!("{API}/doctor")) {
+        Ok(examined) => {
+            // What is served counts; but what cannot be read now, cannot be read at the next start.
+            let counts = |finding: &Finding| {
+                served.is_none() || finding.what != CERTIFICATE || finding.mark == Mark::Bad
+            };
+            findings.extend(examined.findings.into_iter().filter(counts));
+        }
+        Err(Failure::Told(_, why)) => {
+            let says = format!("the daemon does not tell how they are: {why}");
+            findings.push(Finding::new(Mark::Bad, "settings", says));
+        }
+        Err(_) => {}
+    }
+    findings.extend(served);
+    findings.extend(grants(surroundings));
+    findings
+}
+
+/// By the settings of this command.
+fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, Failure> {
+    let config = match Config::read(&surroundings.source) {
+        Ok(config) => config,
+        Err(Mistakes(mistakes, hints)) => {
+            let mut findings = vec![daemon];
+            findings
+                .extend(mistakes.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())));
+            findings.extend(hints.iter().map(|hint| Finding::new(Mark::Warn, "settings", hint)));
+            let says = "not asked: put the settings right first";
+            findings.push(Finding::new(Mark::Warn, "webex", says));
+            return Ok(findings);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("no runtime: {e}")))?;
+    let mut findings = vec![daemon];
+    findings.extend(runtime.block_on(examine::settings(&config)));
+    findings.extend(runtime.block_on(store(&config)));
+    findings.extend(grants(surroundings));
+    Ok(findings)
+}
+
+/// Whether the store opens, and whether refreshes paused when its daemon ended.
+async fn store(config: &Config) -> Vec<Finding> {
+    let finding = |mark, says: String| vec![Finding::new(mark, "store", says)];
+    let StoreConfig::Sqlite { path, .. } = &config.store else { return vec![examine::in_memory()] };
+    if let Some(to_be) = examine::store_to_be(path) {
+        return vec![to_be];
+    }
+    match House::build(config).await {
+        Ok(house) => {
+            let left = refreshes(&api::breaker(house.refresher.pause()), show::now());
+            let mut findings = finding(Mark::Ok, format!("{} opens", path.display()));
+            findings.extend(Some(left).filter(|left| left.mark != Mark::Ok));
+            findings
+        }
+        Err(e) if e.is_in_use() => finding(Mark::Bad, CallError::InUse(path.clone()).to_string()),
+        Err(e) => finding(Mark::Bad, e.to_string()),
+    }
+}
+
+/// Whether refreshes of everybody pause; the cause says what to do.
+fn refreshes(breaker: &Breaker, now: i64) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "refreshes", says);
+    match pause_line(breaker, now) {
+        None => finding(Mark::Ok, "go on".to_owned()),
+        Some(line) if breaker.cause.as_deref() == Some(Cause::ClientRefused.word()) => {
+            finding(Mark::Bad, line)
+        }
+        Some(line) => finding(
+            Mark::Warn,
+            format!("{line}; live tokens are given all the same, and refreshes go on by themselves"),
+        ),
+    }
+}
+
+/// The one that the daemon serves, by its own word.
+fn served(certificate: &Certificate, now: i64) -> Finding {
+    let seconds = |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_second());
+    let (begins, ends) = (seconds(&certificate.begins_at), seconds(&certificate.ends_at));
+    let good = begins.is_none_or(|begins| begins <= now) && ends.is_none_or(|ends| now < ends);
+    let mark = match &certificate.trouble {
+        None => Mark::Ok,
+        Some(_) if good => Mark::Warn,
+        Some(_) => Mark::Bad,
+    };
+    let whose = if certificate.self_signed { "self-signed" } else { "the operator's" };
+    let (names, end) =
+        (certificate.names.join(", "), certificate.ends_at.as_deref().unwrap_or("an unknown time"));
+    let trouble = certificate.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+    let says = format!(
+        "served: {whose}, for {names}, good until {end}, key fingerprint {}{trouble}",
+        certificate.fingerprint
+    );
+    Finding::new(mark, CERTIFICATE, says)
+}
+
+/// Grants that lack scopes which consents ask for. Where the list cannot be had, other findings tell why.
+fn grants(surroundings: &Surroundings) -> Vec<Finding> {
+    let mut lines = Vec::new();
+    let (mut lacking, mut looked_at) = (Lacking::default(), 0);
+    let looked = Handle::open(surroundings, Needs::Kept).map_err(Failure::from).and_then(|mut handle| {
+        person::among(&mut handle, "", |_, person| {
+            lacking.count(&person);
+            if !person.missing_scopes.is_empty() && lines.len() < NAMED {
+                lines.push(format!("{} lacks {}", show::who(&person), person.missing_scopes.join(" ")));
+            }
+            looked_at += 1;
+            Ok(if looked_at < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+    });
+    if looked.is_err() {
+        return Vec::new();
+    }
+    let says = match lacking.persons {
+        0 => format!("{looked_at} checked, all have every scope of MY_APP_SCOPES"),
+        _ => format!("{looked_at} checked, {}", lacking.line()),
+    };
+    let mark = if lacking.persons == 0 { Mark::Ok } else { Mark::Warn };
+    [says].into_iter().chain(lines).map(|says| Finding::new(mark, "grants", says)).collect()
+}

@@ -1,0 +1,108 @@
+//! The store's file and its key's, looked at without opening them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rustix::fs::Access;
+use rustix::fs::AtFlags;
+use rustix::fs::CWD;
+use rustix::fs::accessat;
+
+use crate::api_types::Finding;
+use crate::api_types::Mark;
+use crate::config::StoreConfig;
+use crate::house::examine::kept;
+
+/// What there is to say of a store that is not there to be opened; `None` if one is.
+#[must_use]
+pub fn store_to_be(path: &Path) -> Option<Finding> {
+    let name = path.display();
+    let finding = |mark, says: String| Some(Finding::new(mark, "store", says));
+    match has_store(path) {
+        Ok(true) => None,
+        Ok(false) => match obstacle(path) {
+            None => finding(Mark::Ok, format!("{name} will be made at the first start")),
+            Some(why) => finding(Mark::Bad, format!("{name} cannot be made: {why}")),
+        },
+        Err(why) => finding(Mark::Bad, why),
+    }
+}
+
+/// What keeps this user from making a file here; the directories on the way to it may be missing, too.
+fn obstacle(path: &Path) -> Option<String> {
+    let there = path.ancestors().skip(1).find(|dir| fs::symlink_metadata(dir).is_ok())?;
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let name = there.display();
+    if !there.is_dir() {
+        return Some(format!("{name} is no directory; set TOKEND_STATE_DIR to one"));
+    }
+    let may = accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+    may.err().map(|e| format!("{name}: {e}; set TOKEND_STATE_DIR to a place where this user may write"))
+}
+
+pub(super) fn key(store: &StoreConfig) -> Option<Finding> {
+    let (path, key_file) = kept(store)?;
+    let name = key_file.display();
+    let (mark, says) = match (fs::metadata(key_file), has_store(path)) {
+        (Ok(found), _) => key_found(key_file, found.len(), found.permissions().mode() & 0o777),
+        (Err(e), _) if e.kind() != ErrorKind::NotFound => (Mark::Bad, unseen(key_file, &e)),
+        (Err(_), Ok(false)) => (Mark::Ok, format!("{name} will be made with the store")),
+        (Err(e), Ok(true)) => (
+            Mark::Bad,
+            format!("{name}: {e}; the store cannot be opened without it, restore it from your backup"),
+        ),
+        (Err(_), Err(why)) => (Mark::Bad, why),
+    };
+    Some(Finding::new(mark, "key file", says))
+}
+
+fn key_found(path: &Path, length: u64, mode: u32) -> (Mark, String) {
+    let name = path.display();
+    if length != 32 {
+        return (Mark::Bad, format!("{name} has {length} bytes, not 32; restore it from your backup"));
+    }
+    if mode & 0o077 != 0 {
+        return (Mark::Bad, format!("{name} has mode {mode:04o}, others may use it; chmod 600 it"));
+    }
+    (Mark::Ok, format!("{name}; back it up apart from the store"))
+}
+
+/// Whether something is kept there; an error where this user may not know.
+fn has_store(path: &Path) -> Result<bool, String> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(unseen(path, &e)),
+    }
+}
+
+fn unseen(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be looked at: {error}; run this as the daemon's user", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_others_can_read_are_bad() {
+        let mark = |length, mode| key_found(Path::new("key"), length, mode).0;
+        assert_eq!([mark(32, 0o600), mark(32, 0o640), mark(31, 0o600)], [Mark::Ok, Mark::Bad, Mark::Bad]);
+    }
+
+    #[test]
+    fn a_store_below_a_file_will_never_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
+        let mark = |path: &Path| store_to_be(path).map(|finding| finding.mark);
+        assert_eq!(mark(&file.join("tokend.db")), Some(Mark::Bad));
+        assert_eq!(mark(&link.join("below/tokend.db")), Some(Mark::Bad));
+        assert_eq!(mark(&dir.path().join("deep/below/tokend.db")), Some(Mark::Ok));
+        fs::write(&file, "something").unwrap();
+        assert_eq!(mark(&file), None);
+    }
+}

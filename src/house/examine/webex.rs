@@ -1,0 +1,99 @@
+//! Whether Webex answers, whether it takes the client id and secret, and whether the clock agrees with Webex's.
+
+use std::sync::Arc;
+
+use crate::api_types::Finding;
+use crate::api_types::Mark;
+use crate::clock::Clock as _;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::domain::time::spoken;
+use crate::domain::verdict::ClientVerdict;
+use crate::house::transport;
+use crate::webex;
+use crate::webex::Webex;
+use crate::webex::transport::HttpTransport;
+
+/// Less is a matter of the way the answer takes.
+const CLOCK_WARN_SECONDS: u64 = 60;
+
+/// From here on tokens are thought alive or dead that are not.
+const CLOCK_BAD_SECONDS: u64 = 600;
+
+pub(super) async fn findings(config: &Config) -> Vec<Finding> {
+    let base = &config.integration.base;
+    let finding = |mark, says: String| Finding::new(mark, "webex", says);
+    let transport = match transport(config) {
+        Ok(transport) => transport,
+        Err(e) => return vec![finding(Mark::Bad, e.to_string())],
+    };
+    let knocked = match webex::knock(base, &transport).await {
+        Ok(knocked) => knocked,
+        Err(e) => {
+            let says = format!("{base} cannot be reached: {e}; check the network, proxies and WEBEX_CA_FILE");
+            return vec![finding(Mark::Unreachable, says)];
+        }
+    };
+    let answers = match knocked.status {
+        401 => finding(Mark::Ok, format!("{base} answers")),
+        status => {
+            let says = format!(
+                "{base} answers with status {status} where 401 was expected; is it Webex (WEBEX_API_BASE_URL, a proxy)?"
+            );
+            finding(Mark::Warn, says)
+        }
+    };
+    let now = SystemClock.now().seconds();
+    vec![answers, client(config, transport).await, clock(knocked.date.as_deref(), now)]
+}
+
+async fn client(config: &Config, transport: HttpTransport) -> Finding {
+    let webex = Webex::new(config.integration.clone(), Arc::new(transport), Arc::new(SystemClock));
+    let (mark, says) = match webex.introduce().await {
+        ClientVerdict::Known => (Mark::Ok, "Webex takes MY_APP_CLIENT_ID and MY_APP_SECRET_ID".to_owned()),
+        ClientVerdict::Refused(why) => {
+            let says = format!(
+                "Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID ({why}); compare both with the integration at developer.webex.com/my-apps"
+            );
+            (Mark::Bad, says)
+        }
+        ClientVerdict::Unclear(why) => (
+            Mark::Warn,
+            format!("Webex did not say whether it takes client id and secret ({why}); try again later"),
+        ),
+    };
+    Finding::new(mark, "client", says)
+}
+
+fn clock(date: Option<&str>, now: i64) -> Finding {
+    let finding = |mark, says: String| Finding::new(mark, "clock", says);
+    let theirs = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let Some(theirs) = theirs else {
+        return finding(Mark::Warn, "Webex did not say what time it is".to_owned());
+    };
+    let off = now - theirs.timestamp().as_second();
+    let direction = if off > 0 { "ahead of" } else { "behind" };
+    let off = off.unsigned_abs();
+    let says = format!("{} {direction} Webex's", spoken(std::time::Duration::from_secs(off)));
+    if off <= CLOCK_WARN_SECONDS {
+        return finding(Mark::Ok, says);
+    }
+    if off <= CLOCK_BAD_SECONDS {
+        return finding(Mark::Warn, format!("{says}; set it by NTP"));
+    }
+    finding(Mark::Bad, format!("{says}; tokens are taken for alive or dead that are not: set it by NTP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_judged_by_the_size_of_its_error() {
+        let at = |now| clock(Some("Sun, 06 Nov 1994 08:49:37 GMT"), now).mark;
+        let right = 784_111_777;
+        assert_eq!([at(right), at(right - 61), at(right + 601)], [Mark::Ok, Mark::Warn, Mark::Bad]);
+        assert_eq!(clock(Some("yesterday"), right).mark, Mark::Warn);
+        assert_eq!(clock(None, right).mark, Mark::Warn);
+    }
+}

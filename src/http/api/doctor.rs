@@ -1,0 +1,27 @@
+//! The daemon examined by itself, for whoever may use the control socket.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types::Examination;
+use crate::api_types::Finding;
+use crate::http::api::Api;
+use crate::http::api::Ask;
+use crate::http::refusal::Refusal;
+use crate::http::respond;
+use crate::http::serve::Body;
+
+/// Looks at settings, files, store and Webex. Takes as long as Webex does.
+pub type Examine = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
+
+/// `GET /doctor`
+pub(super) async fn examine(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+    ask.query([])?;
+    ask.no_body()?;
+    let findings = (api.0.examine)().await;
+    Ok(respond::json(StatusCode::OK, &Examination { findings }))
+}

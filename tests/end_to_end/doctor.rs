@@ -1,0 +1,154 @@
+//! What `doctor` says: of the running daemon by its own word, else of the settings that it was started with.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use tokio::process::Command;
+use webex_sim::Settings;
+use webex_sim::Sim;
+
+use super::Town;
+use super::end;
+use super::program;
+use super::run;
+use crate::support::Daemon;
+use crate::support::Ended;
+use crate::support::counters;
+use crate::support::sim;
+
+const STRANGER: u32 = 65_534;
+
+/// A command with the settings of an integration at `sim`, and no daemon.
+fn alone(sim: &Sim, state_dir: &Path, secret: &str) -> Command {
+    let mut command = program(state_dir);
+    let id = sim.with(|webex| webex.settings().client_id.clone());
+    command.arg("doctor").env("MY_APP_CLIENT_ID", id).env("MY_APP_SECRET_ID", secret);
+    command.env("WEBEX_API_BASE_URL", sim.base_url());
+    command
+}
+
+fn secret(sim: &Sim) -> String {
+    sim.with(|webex| webex.settings().client_secret.clone())
+}
+
+/// Whether a line begins with these words.
+fn says(ended: &Ended, begins: &str) -> bool {
+    ended.out.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begins))
+}
+
+fn assert_says(ended: &Ended, all: &[&str]) {
+    for begins in all {
+        assert!(says(ended, begins), "{begins}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_running_daemon_is_judged_by_its_own_settings() {
+    let town = Town::new().await;
+    let ended = town.run("doctor").await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let uri = format!("ok redirect URI {}", town.daemon.redirect_uri());
+    assert_says(&ended, &["ok daemon version", "ok settings all are understood", &uri]);
+    assert_says(
+        &ended,
+        &["ok certificate served", "ok key file", "ok store", "ok webex", "ok client", "ok clock"],
+    );
+    assert_says(&ended, &["ok refreshes go on", "ok grants 2 checked"]);
+    assert_eq!(counters(&town.sim).codes_exchanged, 2, "nothing was spent");
+
+    // Settings that the daemon does not have are not looked at.
+    let mut command = program(&town.daemon.state_dir());
+    command.arg("doctor").env("MY_APP_PORT", "none").env("MY_APP_SCOPES", "spark:kms");
+    assert_eq!(end(&mut command).await.code, 0);
+}
+
+#[tokio::test]
+async fn remarks_and_missing_scopes_of_the_running_daemon_are_told() {
+    let mut town = Town::new().await;
+    town.daemon.restart(&[("MY_APP_SCOPES", "spark:all spark:rooms_read"), ("TOKEND_BOND", "x")]).await;
+    let ended = town.run("doctor").await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_says(&ended, &["warn settings TOKEND_BOND is set", "warn grants 2 checked, 2 lack a scope"]);
+    assert_says(&ended, &["warn grants ada@example.com (Ada Lovelace) lacks spark:rooms_read"]);
+}
+
+#[tokio::test]
+async fn a_client_secret_that_webex_refuses_is_bad_with_and_without_a_daemon() {
+    let sim = sim().await;
+    let daemon = Daemon::start(&sim, &[("MY_APP_SECRET_ID", "not-the-secret")]).await;
+    let ended = run(&daemon.state_dir(), &["doctor"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_says(&ended, &["ok webex", "bad client Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID"]);
+
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    let ended = end(&mut alone(&sim, &state, "not-the-secret")).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_says(&ended, &["warn daemon", "ok webex", "bad client"]);
+    assert!(!ended.out.contains("not-the-secret"), "{ended:?}");
+    let ended = end(&mut alone(&sim, &state, &secret(&sim))).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_says(&ended, &["ok client", "ok store", "ok key file"]);
+    assert!(!state.exists(), "a look makes nothing");
+}
+
+#[tokio::test]
+async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
+    let (sim, home) = (sim().await, tempfile::tempdir().unwrap());
+    let state = home.path().join("state");
+    for (dir, mode) in [(home.path(), 0o755), (&state, 0o700)] {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    // Root reads everything; any other user is kept out by a mode.
+    let root = is_root();
+    if !root {
+        std::fs::set_permissions(&state, PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    let as_stranger = |command: &mut Command| {
+        if root {
+            command.as_std_mut().uid(STRANGER).gid(STRANGER);
+        }
+    };
+    let mut command = alone(&sim, &state, &secret(&sim));
+    as_stranger(&mut command);
+    let ended = end(&mut command).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_says(&ended, &["ok settings", "bad daemon", "bad key file", "bad store", "ok client"]);
+    assert!(ended.out.contains("Permission denied") && !ended.out.contains("will be made"), "{ended:?}");
+
+    // Without settings of its own it has nothing to judge.
+    let mut command = program(&state);
+    as_stranger(command.arg("doctor"));
+    let ended = end(&mut command).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_says(&ended, &["bad daemon the control socket", "warn settings not looked at"]);
+    assert!(!says(&ended, "bad settings"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_place_where_no_state_directory_can_be_made_is_bad() {
+    let (sim, home) = (sim().await, tempfile::tempdir().unwrap());
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let mut command = alone(&sim, &home.path().join("file").join("state"), &secret(&sim));
+    let ended = end(command.current_dir(home.path())).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_says(&ended, &["bad store"]);
+    assert!(!ended.out.contains("will be made"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_webex_that_does_not_answer_is_told_by_the_daemon_with_exit_code_6() {
+    let town = Town::with(Settings::default()).await;
+    let Town { sim, daemon } = town;
+    drop(sim);
+    let ended = run(&daemon.state_dir(), &["doctor"]).await;
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert_says(&ended, &["ok daemon", "bad webex"]);
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
