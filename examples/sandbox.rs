@@ -8,14 +8,22 @@
 
 #![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use webex_sim::Settings;
 use webex_sim::Sim;
+use webex_tokend::api_types::DashboardLink;
 use webex_tokend::cli::logging;
 use webex_tokend::config::Config;
 use webex_tokend::config::Source;
 use webex_tokend::daemon;
+use webex_tokend::daemon::DaemonError;
+use webex_tokend::house::door::DoorError;
+
+/// The daemon answers long before.
+const STARTS: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,10 +40,13 @@ async fn main() -> ExitCode {
 
 async fn run(port: &str) -> Result<(), String> {
     // Without the no-op window every refresh brings a new token, which is more to look at.
-    let settings = Settings { noop_window: std::time::Duration::ZERO, ..Settings::default() };
+    let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
     let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
     let sim = Sim::start(settings).await.map_err(|e| format!("no simulator: {e}"))?;
     let (base, redirect_uri) = (sim.base_url(), format!("https://localhost:{port}/oauth"));
+    // For this user alone, and gone at the end.
+    let dir = tempfile::tempdir().map_err(|e| format!("no directory for the control socket: {e}"))?;
+    let socket = dir.path().join("control.sock");
     let source = Source::from([
         ("MY_APP_PORT", port),
         ("MY_APP_CLIENT_ID", &client_id),
@@ -43,15 +54,50 @@ async fn run(port: &str) -> Result<(), String> {
         ("MY_APP_REDIRECT_URI", &redirect_uri),
         ("WEBEX_API_BASE_URL", &base),
         ("TOKEND_STORE_URL", "memory:"),
+        ("TOKEND_CONTROL_SOCKET", &socket.display().to_string()),
         ("EVENT_LOOP_SLEEP_SECONDS", "5"),
         ("EVENT_LOOP_DAYS", "0.0001"),
         ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
     ]);
     let config = Config::read(&source).map_err(|mistakes| mistakes.to_string())?;
     println!("Webex, simulated: {base}");
-    println!("The daemon:       https://localhost:{port}/  (open it, press Go to Webex, choose who you are)");
+    let daemon = daemon::run(config, false);
+    tokio::pin!(daemon);
+    tokio::select! {
+        ended = &mut daemon => return ended.map_err(told),
+        link = dashboard_link(&socket) => tell(port, &socket, link.as_ref()),
+    }
+    daemon.await.map_err(told)
+}
+
+fn tell(port: &str, socket: &Path, link: Option<&DashboardLink>) {
+    println!("Consent:          https://localhost:{port}/  (press Go to Webex, choose who you are)");
+    println!("Commands:         export TOKEND_CONTROL_SOCKET={}", socket.display());
+    if let Some(link) = link {
+        println!("Dashboard:        {}, code {}, within a minute", link.url, link.code);
+        println!("                  (later: `webex-tokend dashboard` in a shell with that variable)");
+    }
     println!(
         "Each token is refreshed when it is older than 9 seconds; the loop looks every 5. Ctrl-C ends it."
     );
-    daemon::run(config, false).await.map_err(|e| e.to_string())
+}
+
+/// What a user of this sandbox can do about it: it has no settings but its port.
+fn told(error: DaemonError) -> String {
+    match error {
+        DaemonError::Door(DoorError::Listen(address, why)) => {
+            format!("cannot listen on {address}: {why}; take another port: cargo run --example sandbox 8123")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Asks the daemon for a link as soon as its socket is there; `None` if it gives none.
+async fn dashboard_link(socket: &Path) -> Option<DashboardLink> {
+    while !socket.exists() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let client = reqwest::Client::builder().unix_socket(socket).no_proxy().timeout(STARTS).build().ok()?;
+    let answer = client.post("http://localhost/api/v1/dashboard-links").send().await;
+    answer.ok()?.json().await.ok()
 }

@@ -5,6 +5,7 @@ mod kills;
 mod log_reader;
 mod memory;
 mod proxy;
+mod sandbox;
 mod secrets;
 mod settings;
 mod signals;

@@ -1,0 +1,107 @@
+//! `cargo run --example sandbox`, as the README has it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use tokio::process::ChildStdout;
+use tokio::process::Command;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::support::Ended;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::free_port;
+use crate::support::http;
+
+/// The example may have to be built first.
+const BUILDS: Duration = Duration::from_secs(300);
+
+struct Sandbox {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Sandbox {
+    fn start(port: u16) -> Self {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["run", "--quiet", "--locked", "--example", "sandbox", "--", &port.to_string()]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    async fn line(&mut self) -> String {
+        let line = timeout(BUILDS, self.lines.next_line()).await.unwrap().unwrap();
+        line.expect("the sandbox ended without the line")
+    }
+
+    /// What follows `begins` on the line of its output that has it.
+    async fn says(&mut self, begins: &str) -> String {
+        loop {
+            if let Some((_, rest)) = self.line().await.split_once(begins) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    async fn end(self) -> Ended {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
+        timeout(HANGS, self.child.wait_with_output()).await.unwrap().unwrap().into()
+    }
+}
+
+async fn command(socket: &str, words: &str) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env_clear().env("TOKEND_CONTROL_SOCKET", socket).env("HOME", "/nowhere").args(words.split(' '));
+    timeout(HANGS, command.output()).await.unwrap().unwrap().into()
+}
+
+#[tokio::test]
+async fn the_sandbox_shows_the_dashboard_and_lets_commands_in() {
+    let port = free_port();
+    let mut sandbox = Sandbox::start(port);
+    let socket = sandbox.says("export TOKEND_CONTROL_SOCKET=").await;
+    let link = sandbox.says("Dashboard:").await;
+    let (link, code) = link.split_once(", code ").unwrap();
+    assert!(link.starts_with(&format!("https://localhost:{port}/dashboard/open?link=")), "{link}");
+    let page = http().get(link).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let (_, id) = link.split_once("link=").unwrap();
+    let url = Url::parse(link).unwrap().join("/dashboard/open").unwrap();
+    let code = &code[..6];
+    let entered = http()
+        .post(url)
+        .header("origin", format!("https://localhost:{port}"))
+        .form(&[("link", id), ("code", code)])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(entered.status(), 303, "{code}");
+
+    assert!(command(&socket, "people").await.good().is_empty());
+    let start = Url::parse(&format!("https://localhost:{port}/oauth?person=ada@example.com")).unwrap();
+    assert_eq!(Visitor::new().get(start).await.status, 302);
+    let doctor = command(&socket, "doctor").await;
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+
+    let ended = sandbox.end().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!ended.err.contains("set TOKEND"), "it advises what it does not read: {}", ended.err);
+    assert!(!std::path::Path::new(&socket).exists(), "nothing is kept");
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_port_is_taken_says_how_to_take_another() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut sandbox = Sandbox::start(port);
+    let why = sandbox.says("sandbox: ").await;
+    assert!(why.contains("cargo run --example sandbox ") && !why.contains("MY_APP_PORT"), "{why}");
+}
