@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 
 use crate::http::activity::Activity;
+use crate::http::linger::Linger;
 
 /// Bytes from a peer while none of its requests is worked on, from one request, or one piece of a flow, to the next. A
 /// head has 32 KiB and the rest of a body that we refused fits into a window of 64 KiB, both in TLS records that may be
@@ -27,11 +28,12 @@ const BETWEEN_REQUESTS: usize = 256 * 1024;
 pub(super) struct Metered<T> {
     stream: T,
     activity: Arc<Activity>,
+    linger: Linger,
 }
 
 impl<T> Metered<T> {
     pub(super) fn new(stream: T, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        Self { stream, activity, linger: Linger::new() }
     }
 }
 
@@ -44,6 +46,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         let got = into.filled().len().saturating_sub(before);
+        if got == 0 && into.remaining() > 0 {
+            self.linger.peer_has_shut();
+        }
         if self.activity.sent(got) > BETWEEN_REQUESTS {
             log::debug!("a connection ends: more than {BETWEEN_REQUESTS} bytes came without a request");
             return Poll::Ready(Err(io::Error::other("too much was sent without a request")));
@@ -52,7 +57,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -66,7 +71,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, linger, .. } = &mut *self;
+        linger.poll_close(stream, context)
     }
 
     fn poll_write_vectored(

@@ -15,6 +15,7 @@ pub mod cookies;
 mod crowd;
 mod dashboard;
 mod flow;
+mod linger;
 mod links;
 mod listeners;
 mod log_limit;

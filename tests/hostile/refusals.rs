@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -89,6 +90,9 @@ async fn a_refusal_over_http_1_is_seen_by_a_client_that_sends_its_body_first() {
         ("POST /dashboard/sign-in HTTP/1.1\r\n".to_owned(), 40_000, 403),
         (format!("POST /api/v1/keys HTTP/1.1\r\n{keyed}"), 70_000, 413),
         (format!("POST /api/v1/keys HTTP/1.1\r\n{keyed}"), 200_000, 413),
+        (format!("POST /api/v1/keys HTTP/1.1\r\n{keyed}"), 1_000_000, 413),
+        ("POST /api/v1/people/ada/refresh HTTP/1.1\r\n".to_owned(), 1_000_000, 401),
+        ("POST /healthz HTTP/1.1\r\n".to_owned(), 300_000, 405),
     ] {
         for turn in 0..4 {
             let answer = after_all_is_sent(port, &head, length).await;
@@ -115,4 +119,28 @@ async fn a_refused_body_without_end_is_waited_for_in_vain_only_for_a_moment() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let (told, _) = rest(&mut stream, Duration::from_millis(700)).await;
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_on_the_control_socket_is_seen_by_a_client_that_sends_its_body_first() {
+    let siege = Siege::new().await;
+    let mut stream = UnixStream::connect(siege.daemon.state_dir().join("control.sock")).await.unwrap();
+    let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[b'x'; 1_000_000]).await.unwrap();
+    let (told, _) = rest(&mut stream, Duration::from_millis(700)).await;
+    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_body_that_goes_on_and_on_is_cut_off_after_some_seconds_and_megabytes() {
+    let siege = Siege::new().await;
+    let mut stream = tls(siege.daemon.port(), b"http/1.1").await.unwrap();
+    let head = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (begun, mut sent) = (Instant::now(), 0);
+    while stream.write_all(&[b'x'; 16_384]).await.is_ok() {
+        sent += 16_384;
+        assert!(begun.elapsed() < Duration::from_secs(5) && sent < 24 * 1024 * 1024, "{sent} bytes");
+    }
 }
