@@ -17,7 +17,7 @@ use crate::domain::operator::Operator;
 pub struct DoorConfig {
     /// Addresses to listen on.
     pub addresses: Vec<Listen>,
-    /// TLS, or plain HTTP when the redirect URI says so.
+    /// Whether the port speaks TLS. It does not where the redirect URI is plain http, or a proxy on this machine ends TLS.
     pub secure: bool,
     /// The redirect URI, parsed.
     pub redirect_uri: Url,
@@ -79,12 +79,39 @@ pub(super) fn door(
         }
         (None, None) => None,
     };
-    let loopback = redirect_uri.as_ref().is_none_or(is_loopback);
+    let by_proxy = by_proxy(reader, redirect_uri.as_ref());
+    let loopback = by_proxy || redirect_uri.as_ref().is_none_or(is_loopback);
     let addresses = addresses(reader, loopback, port.unwrap_or(0));
+    if by_proxy && addresses.iter().flatten().any(|listen| !listen.address.ip().is_loopback()) {
+        reader.wrong(
+            "TOKEND_BIND",
+            "addresses of this machine alone, such as 127.0.0.1: with TOKEND_TLS=proxy the port speaks plain HTTP",
+        );
+        return None;
+    }
     let redirect_uri = redirect_uri?;
     port?;
-    let secure = redirect_uri.scheme() == "https";
+    let secure = redirect_uri.scheme() == "https" && !by_proxy;
     Some(DoorConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
+}
+
+/// Whether a proxy on this machine speaks TLS with browsers and plain HTTP with us.
+fn by_proxy(reader: &mut Reader<'_>, redirect_uri: Option<&Url>) -> bool {
+    match reader.text("TOKEND_TLS") {
+        Some("proxy") if redirect_uri.is_none_or(|url| url.scheme() == "https") => true,
+        Some("proxy") => {
+            reader.wrong(
+                "TOKEND_TLS",
+                "nothing, or an https address in MY_APP_REDIRECT_URI: browsers speak TLS with the proxy",
+            );
+            false
+        }
+        None | Some("own") => false,
+        Some(_) => {
+            reader.wrong("TOKEND_TLS", "own, or proxy where a proxy on this machine ends TLS");
+            false
+        }
+    }
 }
 
 fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {

@@ -200,7 +200,8 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
     }
     let Some(door) = door else { return remarks };
     let (url, port) = (&door.redirect_uri, door.addresses.first().map(|listen| listen.address.port()));
-    if is_loopback(url) && url.port_or_known_default() != port {
+    // Elsewhere, and with TOKEND_TLS, a proxy stands between.
+    if is_loopback(url) && reader.text("TOKEND_TLS").is_none() && url.port_or_known_default() != port {
         remarks.push(format!("browsers come back to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
     }
     if let Some(address) = door.wide_address().filter(|_| !door.secure) {
@@ -211,7 +212,8 @@ fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorCon
     }
     if !door.secure && door.pem.is_some() {
         remarks.push(
-            "TOKEND_TLS_CERT and TOKEND_TLS_KEY are not used: MY_APP_REDIRECT_URI is plain http".to_owned(),
+            "TOKEND_TLS_CERT and TOKEND_TLS_KEY are not used: the port speaks plain HTTP by MY_APP_REDIRECT_URI or TOKEND_TLS"
+                .to_owned(),
         );
     }
     remarks

@@ -48,6 +48,7 @@ settings! {
     Plain "TOKEND_STORE_URL",
     Path "TOKEND_KEY_FILE",
     Plain "TOKEND_BIND",
+    Plain "TOKEND_TLS",
     Path "TOKEND_TLS_CERT",
     Path "TOKEND_TLS_KEY",
     Path "TOKEND_CONTROL_SOCKET",

@@ -1,4 +1,4 @@
-//! A proxy between the daemon and Webex.
+//! A proxy between the daemon and Webex, and one between browsers and the daemon.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use webex_sim::Settings;
 use webex_sim::Sim;
 use webex_tokend::tasks::Tasks;
 
 use crate::support::Daemon;
 use crate::support::Visitor;
+use crate::support::http;
 
 type Heads = Arc<Mutex<Vec<String>>>;
 
@@ -81,4 +83,48 @@ async fn webex_is_reached_without_the_proxy_where_none_is_wanted() {
     let daemon = Daemon::start(&sim, &settings).await;
     assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
     assert_eq!(heads.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_ends_tls_the_port_speaks_plain_http_and_cookies_stay_secure() {
+    let sim = crate::support::sim().await;
+    let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
+    let daemon = Daemon::start_unreached(&sim, &[uri, ("TOKEND_TLS", "proxy")]).await;
+    daemon.wait_for_line("control socket: ").await;
+    let host = [("host", "tokens.example.com"), ("x-forwarded-proto", "https")];
+    let asked = http().get(format!("http://127.0.0.1:{}/webex/oauth?person=ada@example.com", daemon.port()));
+    let answer =
+        host.iter().fold(asked, |asked, (name, value)| asked.header(*name, *value)).send().await.unwrap();
+    assert_eq!(answer.status(), 302);
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-ticket-") && cookie.contains("; Secure"), "{cookie}");
+    let warnings: Vec<String> = daemon.log().into_iter().filter(|line| line.contains(" WARN ")).collect();
+    assert!(!warnings.concat().contains("MY_APP_PORT"), "{warnings:?}");
+    assert!(
+        daemon
+            .log()
+            .iter()
+            .filter(|line| line.contains("listening on"))
+            .all(|line| { line.contains("127.0.0.1") || line.contains("[::1]") })
+    );
+    let doctor = doctor(&daemon).await;
+    assert!(doctor.contains("ok    redirect URI") && !doctor.contains("MY_APP_PORT"), "{doctor}");
+}
+
+#[tokio::test]
+async fn the_documented_proxy_set_up_is_no_cause_for_a_warning_of_the_port() {
+    let sim = crate::support::sim().await;
+    let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
+    let daemon = Daemon::start_unreached(&sim, &[uri, ("TOKEND_BIND", "127.0.0.1")]).await;
+    daemon.wait_for_line("control socket: ").await;
+    let warnings: Vec<String> = daemon.log().into_iter().filter(|line| line.contains(" WARN ")).collect();
+    assert!(!warnings.concat().contains("MY_APP_PORT"), "{warnings:?}");
+    let doctor = doctor(&daemon).await;
+    assert!(doctor.contains("ok    redirect URI") && !doctor.contains("MY_APP_PORT"), "{doctor}");
+}
+
+async fn doctor(daemon: &Daemon) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+    let command = command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).arg("doctor");
+    String::from_utf8(command.output().await.unwrap().stdout).unwrap()
 }

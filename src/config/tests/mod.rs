@@ -274,6 +274,24 @@ fn the_redirect_uri_decides_on_tls_and_on_who_may_come_in() {
 }
 
 #[test]
+fn a_proxy_may_end_tls_on_this_machine_and_nowhere_else() {
+    let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
+    let proxy = ("TOKEND_TLS", "proxy");
+    let config = read([uri, proxy]);
+    assert!(!config.door.secure);
+    assert_eq!(addresses(&config), ["127.0.0.1:8000", "[::1]:8000"]);
+    let remarks = config.remarks.join("\n");
+    assert!(!remarks.contains("MY_APP_PORT"), "{remarks}");
+    assert!(read([uri, ("TOKEND_TLS", "own")]).door.secure);
+    assert_eq!(addresses(&read([uri, proxy, ("TOKEND_BIND", "127.0.0.9:81")])), ["127.0.0.9:81"]);
+    assert_eq!(wrong([uri, proxy, ("TOKEND_BIND", "127.0.0.1,0.0.0.0")]), ["TOKEND_BIND"]);
+    assert_eq!(wrong([proxy, ("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth")]), ["TOKEND_TLS"]);
+    assert_eq!(wrong([uri, ("TOKEND_TLS", "off")]), ["TOKEND_TLS"]);
+    let config = read([proxy, ("MY_APP_REDIRECT_URI", "https://localhost/oauth")]);
+    assert!(!config.remarks.join("\n").contains("MY_APP_PORT"), "{:?}", config.remarks);
+}
+
+#[test]
 fn addresses_are_bound_as_they_are_set() {
     for (text, expected) in [
         ("127.0.0.1", &["127.0.0.1:8000"][..]),

@@ -69,20 +69,32 @@ pub fn in_memory() -> Finding {
 fn redirect_uri(door: &DoorConfig) -> Finding {
     let finding = |mark, says| Finding::new(mark, "redirect URI", says);
     let url = &door.redirect_uri;
-    let port = url.port_or_known_default().unwrap_or(0);
-    let ours: Vec<u16> = door.addresses.iter().map(|listen| listen.address.port()).collect();
-    if !ours.contains(&port) {
-        let says = format!(
-            "people come back to port {port} of {url}, the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy stands between",
-            ours.first().copied().unwrap_or(0)
-        );
-        return finding(Mark::Warn, says);
-    }
     let host = url.host_str().unwrap_or_default();
     let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    if !door.secure && !loopback {
+    if url.scheme() == "http" && !loopback {
         let says =
             format!("{url} is plain HTTP: consents can be read on the way; use https, or TLS in a proxy");
+        return finding(Mark::Warn, says);
+    }
+    let port = url.port_or_known_default().unwrap_or(0);
+    let first = door.addresses.first().map(|listen| listen.address);
+    let is_ours = door.addresses.iter().any(|listen| listen.address.port() == port);
+    // From elsewhere nobody reaches this machine's own addresses but through a proxy.
+    let proxied = url.scheme() == "https"
+        && (!door.secure
+            || (!loopback && door.addresses.iter().all(|listen| listen.address.ip().is_loopback())));
+    if let Some(address) = first.filter(|_| proxied) {
+        let speaks = if door.secure { "HTTPS" } else { "plain HTTP" };
+        let says = format!(
+            "{url}, by a proxy that speaks {speaks} to {address}; it must be registered at Webex to the letter"
+        );
+        return finding(Mark::Ok, says);
+    }
+    if !is_ours {
+        let says = format!(
+            "people come back to port {port} of {url}, the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy stands between",
+            first.map(|address| address.port()).unwrap_or(0)
+        );
         return finding(Mark::Warn, says);
     }
     finding(Mark::Ok, format!("{url}; it must be registered at Webex to the letter"))
@@ -102,7 +114,7 @@ fn scopes(scopes: &[String]) -> Finding {
 /// What the files hold that the settings name.
 fn certificate(door: &DoorConfig) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, CERTIFICATE, says);
-    match &door.pem {
+    match door.pem.as_ref().filter(|_| door.secure) {
         Some((certificate, key)) => match Pair::read(certificate, key) {
             Ok(pair) => {
                 let host = door.redirect_uri.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -118,6 +130,9 @@ fn certificate(door: &DoorConfig) -> Finding {
         None if door.secure => {
             let says = "self-signed, made at each start: browsers ask once; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
             finding(Mark::Ok, says.to_owned())
+        }
+        None if door.redirect_uri.scheme() == "https" => {
+            finding(Mark::Ok, "the proxy's: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
         }
         None => finding(Mark::Ok, "none: the port speaks plain HTTP".to_owned()),
     }
