@@ -38,7 +38,6 @@ const OPERATORS_CSP: &str = "default-src 'none'; style-src 'self'; script-src 's
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-const SVG: &str = "image/svg+xml";
 const PROBLEM: &str = "application/problem+json";
 
 /// When a store in trouble, or a place among too many, is worth asking for again.
@@ -82,11 +81,6 @@ pub(super) fn page(status: StatusCode, page: &impl Template) -> Response<Body> {
 
 pub(super) fn problem(frame: &Frame, status: StatusCode, problem: &Problem) -> Response<Body> {
     page(status, &ProblemPage { frame, problem })
-}
-
-/// A picture, made just now.
-pub(super) fn picture(svg: String) -> Response<Body> {
-    with(StatusCode::OK, SVG, svg)
 }
 
 /// To Webex's consent page.

@@ -93,6 +93,7 @@ impl Door {
     /// The same, whose pages say who runs it.
     #[must_use]
     pub fn run_by(mut self, operator: Operator) -> Self {
+        self.dashboard = self.dashboard.run_by(operator.clone());
         self.frame = self.frame.run_by(operator);
         self
     }

@@ -19,6 +19,7 @@ use hyper::header::HeaderValue;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::http::api::Caller;
@@ -57,6 +58,8 @@ struct Kept {
     path: Hash,
     begun: UnixTime,
     seen: UnixTime,
+    /// The person it forgot last, whose name is nowhere else any more.
+    forgotten: Option<(PersonId, String)>,
 }
 
 /// An operator at the dashboard.
@@ -84,8 +87,13 @@ impl Session {
     pub(super) fn name(&self) -> &str {
         match &self.caller {
             Caller::Key(key) => &key.name,
-            Caller::Control => "the control socket",
+            Caller::Control => "the terminal",
         }
+    }
+
+    /// Whether it began by a link from the terminal, without a key.
+    pub(super) fn is_of_terminal(&self) -> bool {
+        matches!(self.caller, Caller::Control)
     }
 
     /// Tells it from others; opens nothing.
@@ -152,8 +160,22 @@ impl Sessions {
             stalest.and_then(|id| table.remove(&id));
         }
         let path = hash(part.expose());
-        table.insert(hash(id.expose()), Kept { caller, csrf, path, begun: now, seen: now });
+        table.insert(hash(id.expose()), Kept { caller, csrf, path, begun: now, seen: now, forgotten: None });
         Some(Begun { home, cookie })
+    }
+
+    /// Notes for the next pages of `session` that it forgot `person`, and what the person was called.
+    pub(super) fn note_forgotten(&self, session: &Session, person: PersonId, name: String) {
+        if let Some(kept) = self.table().get_mut(&session.id) {
+            kept.forgotten = Some((person, name));
+        }
+    }
+
+    /// What `person` was called, if `session` forgot this one last.
+    pub(super) fn forgotten(&self, session: &Session, person: &PersonId) -> Option<String> {
+        let table = self.table();
+        let (id, name) = table.get(&session.id)?.forgotten.as_ref()?;
+        (id == person).then(|| name.clone())
     }
 
     /// Ends a session. The answer takes its cookie back.

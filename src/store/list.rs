@@ -4,6 +4,7 @@
 use std::borrow::Borrow;
 
 use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
 use crate::domain::grant::State;
 use crate::domain::person::PersonId;
 use crate::domain::search::Search;
@@ -33,6 +34,12 @@ pub enum Pick {
     All(Order),
     /// Those in this state at present, by their next refresh.
     In(State),
+    /// Those whose last refresh did not fail, fresh or due, by their next refresh.
+    Working,
+    /// Those in need of a consent, by the end of their access token.
+    ConsentNeeded,
+    /// Those whose consent ends soon ([`Grant::consent_ends_soon`]), by that end.
+    ConsentEnding,
     /// Those whom a search finds, by what it finds of them.
     Found(Search),
 }
@@ -46,8 +53,6 @@ pub enum Order {
     Email,
     /// By the time at which the loop has to do with them again.
     Next,
-    /// By the end of the access token.
-    Expires,
 }
 
 /// What a list is ordered by. Within one list all keys are of one kind.
@@ -79,8 +84,13 @@ impl Pick {
             Self::All(Order::Arrival) => Some(Key::None),
             Self::All(Order::Email) => Some(Key::Text(email().unwrap_or_default())),
             Self::All(Order::Next) => Some(Key::Number(grant.next.due_at.0)),
-            Self::All(Order::Expires) => Some(Key::Number(grant.tokens.expires_at.0)),
             Self::In(state) => (grant.state(now) == *state).then_some(Key::Number(grant.next.due_at.0)),
+            Self::Working => matches!(grant.state(now), State::Fresh | State::Due)
+                .then_some(Key::Number(grant.next.due_at.0)),
+            Self::ConsentNeeded => {
+                (grant.standing == Standing::ConsentNeeded).then_some(Key::Number(grant.tokens.expires_at.0))
+            }
+            Self::ConsentEnding => grant.consent_ends_soon(now).map(|ends| Key::Number(ends.0)),
             Self::Found(search) => search.finds(&grant.person).map(Key::Text),
         }
     }

@@ -26,8 +26,8 @@ pub struct Count {
     pub or_more: bool,
 }
 
-/// How many grants are in each state. Only of the fresh and the due may it be unknown how many more there are, and only
-/// when both are many.
+/// How many grants are in each state. How many more there are may be unknown of those whose consent ends soon,
+/// when they are many, and of the fresh and the due, when both are many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// All of them.
@@ -40,6 +40,8 @@ pub struct Counts {
     pub retrying: Count,
     /// See [`State::ConsentNeeded`](crate::domain::grant::State::ConsentNeeded).
     pub consent_needed: Count,
+    /// See [`Grant::consent_ends_soon`](crate::domain::grant::Grant::consent_ends_soon): some of those above.
+    pub consent_ending: Count,
 }
 
 /// Refreshes that came to the same in one hour.
@@ -67,6 +69,13 @@ impl Count {
     #[must_use]
     pub fn exactly(people: u64) -> Self {
         Self { people, or_more: false }
+    }
+}
+
+impl Count {
+    /// Of what is counted up to [`COUNTED`] and one more.
+    pub(super) fn up_to(counted: u64) -> Self {
+        Self { people: counted.min(COUNTED), or_more: counted > COUNTED }
     }
 }
 

@@ -35,7 +35,7 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
         browser.open(&Url::parse(&line("http")).unwrap()).await;
         browser.write("#code", line("The code").rsplit(' ').next().unwrap()).await;
         browser.click("#open").await;
-        assert_eq!(browser.text("#name").await, "the control socket");
+        assert_eq!(browser.text("#name").await, "the terminal");
         let home = browser.url().await;
         let part = home.path().strip_prefix("/dashboard/").unwrap();
         assert_eq!(part.len(), 43, "{home}");
@@ -45,6 +45,7 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
             home.path()
         );
         assert_eq!(browser.evaluate(&opens).await, "open");
+        browser.click("#account summary").await;
         browser.click("#sign-out").await;
         browser.text("#sign-in").await;
 

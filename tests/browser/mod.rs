@@ -8,6 +8,7 @@ mod neighbours;
 mod operators;
 mod people;
 mod webdriver;
+mod widths;
 
 use url::Url;
 

@@ -47,7 +47,7 @@ async fn a_link_and_its_code_open_the_dashboard_once() {
     assert_eq!(entered.status, 303);
     assert!(entered.header("location").starts_with("/webex/dashboard/"), "{entered:?}");
     let home = browser.get("/dashboard").await;
-    assert!(home.text.contains("the control socket"), "{}", home.text);
+    assert!(home.text.contains("the terminal"), "{}", home.text);
     let mut other = world.browser();
     assert_eq!(other.post("/dashboard/open", &[("link", &id), ("code", &code)]).await.status, 404);
     assert_eq!(other.get(&format!("/dashboard/open?link={id}")).await.status, 404);

@@ -2,6 +2,7 @@
 
 mod events;
 mod links;
+mod needs;
 mod neighbours;
 mod people;
 mod sessions;

@@ -1,7 +1,5 @@
 //! The pages for whoever is signed in: everybody at a glance, the list, one person, and what can be done.
 
-use std::time::Duration;
-
 use log::Level;
 use rusqlite::Connection;
 use webex_tokend::clock::Clock;
@@ -15,23 +13,24 @@ use crate::support::crowd;
 use crate::support::heard_here;
 use crate::support::listen_here;
 
-async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
+pub(super) async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
     for grant in grants {
         world.house.store.save_consent(grant).await.unwrap();
     }
 }
 
 /// A house with so many people, and an operator.
-async fn crowded(people: usize) -> (World, Browser) {
+pub(super) async fn crowded(people: usize) -> (World, Browser) {
     let world = World::secure().await;
     keep(&world, (0..people).map(|n| crowd::member(n, world.clock.now()))).await;
     let browser = world.operator("op").await;
     (world, browser)
 }
 
-/// Whose rows there are, by their numbers.
-fn rows(page: &str) -> Vec<usize> {
-    let ids = page.split("data-person=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+/// Whose rows there are in the list, by their numbers.
+pub(super) fn rows(page: &str) -> Vec<usize> {
+    let (_, list) = page.split_once("id=\"rows\"").unwrap();
+    let ids = list.split("data-person=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     ids.map(|id| usize::from_str_radix(&id[id.len() - 8..], 16).unwrap()).collect()
 }
 
@@ -43,18 +42,11 @@ fn link(page: &str, id: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn everybody_is_shown_with_their_state_and_can_be_found_filtered_and_sorted() {
+async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
     let (_world, mut browser) = crowded(120).await;
     let first = browser.get("/dashboard").await;
     assert_eq!(rows(&first.text), (0..50).collect::<Vec<_>>());
-    for (tile, count) in [("all", 120), ("fresh", 115), ("due", 2), ("retrying", 2), ("consent_needed", 1)] {
-        let (_, rest) = first.text.split_once(&format!("id=\"tile-{tile}\"")).unwrap();
-        let number = rest.split_once("class=\"number\">").unwrap().1.split('<').next().unwrap();
-        assert_eq!(number, count.to_string(), "{tile}");
-    }
     for (query, expected) in [
-        ("state=due", vec![3, 103]),
-        ("state=retrying", vec![7, 107]),
         ("q=hedy.3%40", vec![3]),
         ("q=HEDY.103", vec![103]),
         ("q=du+ch%C3%82t", (0..120).filter(|n| n / 7 % 11 == 5).collect()),
@@ -67,7 +59,7 @@ async fn everybody_is_shown_with_their_state_and_can_be_found_filtered_and_sorte
     }
     let needy = browser.get("/dashboard?state=consent_needed").await;
     assert_eq!(rows(&needy.text), [9]);
-    assert!(needy.text.contains("Consent needed</span>") && needy.text.contains("aria-current=\"true\""));
+    assert!(needy.text.contains("Must consent</span>") && needy.text.contains("aria-current=\"true\""));
     let by_name = browser.get("/dashboard?sort=person").await;
     let sorted = |way: &str, by: &str| {
         format!("aria-sort=\"{way}\"><a href=\"/webex{}\"", browser.path(&format!("/dashboard?sort={by}")))
@@ -83,7 +75,8 @@ async fn everybody_is_shown_with_their_state_and_can_be_found_filtered_and_sorte
 #[tokio::test]
 async fn parts_go_forwards_and_back_and_lose_nobody() {
     let (_world, mut browser) = crowded(120).await;
-    for start in ["/dashboard", "/dashboard?sort=-next", "/dashboard?sort=person", "/dashboard?state=fresh"] {
+    for start in ["/dashboard", "/dashboard?sort=-next", "/dashboard?sort=person", "/dashboard?state=working"]
+    {
         let mut pages = vec![browser.get(start).await.text];
         assert_eq!(link(&pages[0], "previous"), None);
         while let Some(next) = link(pages.last().unwrap(), "next") {
@@ -98,7 +91,7 @@ async fn parts_go_forwards_and_back_and_lose_nobody() {
         assert_eq!(link(&pages[2], "first").unwrap(), browser.path(start));
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), if start.contains("fresh") { 115 } else { 120 });
+        assert_eq!(all.len(), if start.contains("working") { 117 } else { 120 });
     }
 }
 
@@ -124,10 +117,9 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
     for id in ids {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         paths.push(format!("/dashboard/person?id={id}"));
-        paths.push(format!("/dashboard/forget?id={id}&back=%3Fq%3D%3Cscript%3E"));
+        paths.push(format!("/dashboard/forget?id={id}"));
         paths.push(format!("/dashboard?done=unknown&who={id}"));
     }
-    paths.extend(["/dashboard/plan.svg".to_owned(), "/dashboard/plan-dark.svg".to_owned()]);
     for path in paths {
         let page = browser.get(&path).await;
         assert_eq!(page.status, 200, "{path}");
@@ -151,10 +143,10 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
 }
 
 #[tokio::test]
-async fn forgetting_asks_first_and_goes_back_to_where_one_was() {
+async fn forgetting_asks_first_and_goes_back_to_the_list() {
     let (world, mut browser) = crowded(3).await;
     let id = crowd::member(1, world.clock.now()).person.id;
-    let asked = browser.get(&format!("/dashboard/forget?id={id}&back=%3Fsort%3Dperson")).await;
+    let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
     assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
     assert!(world.house.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
     let csrf = asked.csrf();
@@ -163,24 +155,24 @@ async fn forgetting_asks_first_and_goes_back_to_where_one_was() {
         assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 403);
     }
     assert!(world.house.store.find(id.clone()).await.unwrap().is_some());
-    let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "?sort=person")];
+    let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/")];
     let gone = browser.post("/dashboard/forget", &fields).await;
     assert_eq!(gone.status, 303);
     let to = gone.header("location").to_owned();
     let home = format!("/webex{}", browser.path("/dashboard"));
-    assert!(to.starts_with(&format!("{home}?sort=person&done=forgotten&who=")), "{to}");
+    assert!(to.starts_with(&format!("{home}?done=forgotten&who=")), "{to}");
     assert_eq!(world.house.store.find(id.clone()).await, Ok(None));
     let page = browser.get(to.trim_start_matches("/webex")).await;
-    assert!(page.text.contains("forgotten; the tokens are removed"), "{}", page.text);
+    assert!(page.text.contains("forgotten. The tokens are removed."), "{}", page.text);
     assert_eq!(rows(&page.text), [0, 2]);
     let again = browser.post("/dashboard/forget", &fields).await;
     assert!(again.header("location").contains("done=unknown"));
     let elsewhere = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/?sort=-next")];
-    let to = browser.post("/dashboard/forget", &elsewhere).await.header("location").to_owned();
+    let to = browser.post("/dashboard/refresh", &elsewhere).await.header("location").to_owned();
     assert!(to.starts_with(&format!("{home}?done=unknown&who=")), "{to}");
-    let other = crowd::member(0, world.clock.now()).person.id;
-    let page = browser.get(&format!("/dashboard/forget?id={other}&back=https%3A%2F%2Fevil.example%2F")).await;
-    assert!(page.status == 200 && !page.text.contains("evil"), "{}", page.text);
+    let here = [("id", id.as_str()), ("csrf", &csrf), ("back", "?sort=-next")];
+    let to = browser.post("/dashboard/refresh", &here).await.header("location").to_owned();
+    assert!(to.starts_with(&format!("{home}?sort=-next&done=unknown&who=")), "{to}");
     assert_eq!(browser.get(&format!("/dashboard/person?id={id}")).await.status, 404);
 }
 
@@ -188,9 +180,9 @@ async fn forgetting_asks_first_and_goes_back_to_where_one_was() {
 async fn a_refresh_says_what_came_of_it() {
     let (world, mut browser) = crowded(4).await;
     let csrf = browser.get("/dashboard").await.csrf();
-    let mut refresh = async |n: usize, force: &str| {
+    let mut refresh = async |n: usize| {
         let id = crowd::member(n, world.clock.now()).person.id;
-        let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", ""), ("force", force)];
+        let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "")];
         let done = browser.post("/dashboard/refresh", &fields).await;
         assert_eq!(done.status, 303, "{}", done.text);
         let page = browser.get(done.header("location").trim_start_matches("/webex")).await;
@@ -198,11 +190,12 @@ async fn a_refresh_says_what_came_of_it() {
         said.split('<').next().unwrap().to_owned()
     };
     // Nobody listens where Webex should be.
-    assert!(refresh(3, "yes").await.contains("the refresh failed"));
-    assert!(refresh(0, "").await.contains("not refreshed: the last refresh is too young"));
-    assert!(refresh(0, "yes").await.contains("the refresh failed"));
-    let history = browser.get("/dashboard").await;
-    assert!(history.text.contains("2 failed</li>"), "{}", history.text);
+    assert!(refresh(3).await.contains("the refresh failed"));
+    assert!(refresh(0).await.contains("the refresh failed"), "also where nothing is due");
+    assert!(refresh(0).await.contains("not refreshed: it was tried a moment ago"));
+    let csrf = browser.get("/dashboard").await.csrf();
+    let none = browser.post("/dashboard/refresh", &[("id", "none"), ("csrf", &csrf)]).await;
+    assert!(none.header("location").contains("done=unknown"), "{none:?}");
     assert_eq!(browser.get("/dashboard/refresh").await.status, 405);
 }
 
@@ -223,36 +216,12 @@ async fn trouble_of_the_store_is_told_with_a_time_to_try_again_and_logged_once()
 }
 
 #[tokio::test]
-async fn a_house_where_nothing_was_refreshed_says_so_instead_of_an_empty_plot() {
-    let (world, mut browser) = crowded(1).await;
-    let quiet = browser.get("/dashboard").await;
-    assert!(quiet.text.contains("Nothing was refreshed yet.") && !quiet.text.contains("<svg class=\"plot\""));
-    let id = crowd::member(0, world.clock.now()).person.id;
-    let fields = [("id", id.as_str()), ("csrf", &quiet.csrf()), ("force", "yes")];
-    assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 303);
-    let busy = browser.get("/dashboard").await;
-    assert!(!busy.text.contains("Nothing was refreshed yet.") && busy.text.contains("<svg class=\"plot\""));
-}
-
-#[tokio::test]
 async fn an_empty_house_says_how_to_begin() {
     let (_world, mut browser) = crowded(0).await;
     let page = browser.get("/dashboard").await;
-    assert!(page.text.contains("Nobody has consented yet") && !page.text.contains("<table"));
-    assert_eq!(link(&page.text, "start-here").unwrap(), "/");
-    assert_eq!(rows(&browser.get("/dashboard?state=due").await.text), [0; 0]);
-}
-
-#[tokio::test]
-async fn the_days_ahead_are_counted_at_most_once_a_minute() {
-    let (world, mut browser) = crowded(1).await;
-    let one = browser.get("/dashboard/plan.svg").await.text;
-    assert!(one.contains("Next refreshes, most on a day: 1<"), "{one}");
-    keep(&world, (1..3).map(|n| crowd::member(n, world.clock.now()))).await;
-    world.clock.turn(Duration::from_secs(59));
-    assert_eq!(browser.get("/dashboard/plan.svg").await.text, one);
-    world.clock.turn(Duration::from_secs(1));
-    assert_ne!(browser.get("/dashboard/plan.svg").await.text, one, "people who came since are not counted");
+    assert!(page.text.contains("No person has consented yet") && !page.text.contains("<table"));
+    assert!(page.text.contains("webex-tokend import") && !page.text.contains("id=\"tile-"), "{}", page.text);
+    assert_eq!(rows(&browser.get("/dashboard?state=working").await.text), [0; 0]);
 }
 
 #[tokio::test]
@@ -269,10 +238,8 @@ async fn style_and_script_are_files_that_may_be_kept_for_ever() {
         let kind = if path.ends_with(".js") { "text/javascript" } else { "text/css" };
         assert!(asset.header("content-type").starts_with(kind));
     }
-    let plan = browser.get("/dashboard/plan.svg").await;
-    assert_eq!(plan.header("content-type"), "image/svg+xml");
     let mut stranger = _world.browser();
-    for path in ["/dashboard/plan.svg", "/dashboard/person?id=x", "/dashboard/forget?id=x"] {
+    for path in ["/dashboard/person?id=x", "/dashboard/forget?id=x"] {
         assert_eq!(stranger.get(path).await.status, 303, "{path}");
     }
 }

@@ -64,17 +64,14 @@ async fn the_first_page_is_fast_at_a_million_people() {
         "/dashboard?q=lovelace",
         "/dashboard?q=ada.99",
         "/dashboard?q=nobody",
-        "/dashboard?state=fresh",
-        "/dashboard?state=due",
-        "/dashboard?state=retrying",
         "/dashboard?state=consent_needed",
+        "/dashboard?state=consent_ending",
+        "/dashboard?state=retrying",
+        "/dashboard?state=working",
         "/dashboard?sort=person",
         "/dashboard?sort=-person",
-        "/dashboard?sort=expires",
-        "/dashboard?sort=-expires",
         "/dashboard?sort=next",
         "/dashboard?sort=-next",
-        "/dashboard?sort=-consent",
     ] {
         let mut times = Vec::new();
         for _ in 0..200 {
@@ -86,12 +83,6 @@ async fn the_first_page_is_fast_at_a_million_people() {
         slowest = slowest.max(told(path, times));
         told(&format!("{path}, 50 parts"), parts(&mut browser, path).await);
     }
-    let begun = Instant::now();
-    assert_eq!(browser.get("/dashboard/plan.svg").await.status, 200);
-    println!("/dashboard/plan.svg, counted: {:?}", begun.elapsed());
-    let begun = Instant::now();
-    assert_eq!(browser.get("/dashboard/plan.svg").await.status, 200);
-    println!("/dashboard/plan.svg, known: {:?}", begun.elapsed());
     assert!(slowest < Duration::from_millis(50), "{slowest:?}");
 }
 

@@ -101,7 +101,8 @@ impl World {
             let authority = Authority::parse("localhost:8000").unwrap();
             Secure { feed: Renewer::open(made).unwrap().1, authority }
         });
-        let door = Arc::new(Door::new(api.clone(), &config.door.redirect_uri, config.door.is_local()));
+        let door = Door::new(api.clone(), &config.door.redirect_uri, config.door.is_local());
+        let door = Arc::new(door.run_by(config.door.operator.clone()));
         let service = move |request, peer| {
             let door = door.clone();
             async move { door.answer(request, peer).await }

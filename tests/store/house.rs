@@ -226,6 +226,7 @@ impl Home {
         let canary = "webex-tokend canary";
         let sealed = Sealer::new(&key).unwrap().seal(&secret(canary), canary).unwrap();
         let shell = self.shell();
+        shell.execute_batch("DROP INDEX grants_needed; DROP INDEX grants_ending").unwrap();
         shell.execute_batch(sql).unwrap();
         shell.execute_batch("ALTER TABLE grants DROP COLUMN person_mac").unwrap();
         shell.execute("UPDATE meta SET value = ?1 WHERE name = 'canary'", [sealed]).unwrap();

@@ -36,7 +36,7 @@ const LAST: [&str; 11] = [
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying or in need of consent.
+/// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying, in need of consent or soon to be.
 pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
     let (first, last) = (FIRST[n % FIRST.len()], LAST[n / 7 % LAST.len()]);
     let number = u32::try_from(n).unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
             token_type: "Bearer".to_owned(),
             scope: Some("spark:all spark:kms".to_owned()),
             expires_at: renewed_at + HOUR * 24 * 14,
-            refresh_token_expires_at: Some(now + HOUR * 24 * (1 + number % 90)),
+            refresh_token_expires_at: Some(renewed_at + HOUR * 24 * 90),
         },
         obtained_at: renewed_at,
         renewed_at,
@@ -68,12 +68,17 @@ pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
     };
     if n % 100 == 3 {
         grant.next = Next::at(now - HOUR);
+    } else if n % 100 == 5 {
+        grant.tokens.refresh_token_expires_at = Some(now + HOUR * 24 * (1 + number / 100 % 29));
     } else if n % 100 == 7 {
         grant.failures = 1 + number % 4;
         grant.last.outcome = Outcome::Transient;
         grant.next = Next::at(now + HOUR * 2);
     } else if n % 200 == 9 {
         grant.standing = Standing::ConsentNeeded;
+        if n % 400 == 209 {
+            grant.tokens.expires_at = now - HOUR * (24 + number / 10);
+        }
         grant.failures = 1;
         grant.last.outcome = Outcome::ConsentNeeded;
     }

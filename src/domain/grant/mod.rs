@@ -15,6 +15,10 @@ use crate::domain::verdict::Issued;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
+/// A consent that ends within this time is to be given again. Each refresh moves the end by as much as it is away from the
+/// last one, months ahead: one that has come so near is moved no more.
+pub const CONSENT_SOON: Duration = Duration::from_secs(30 * 86_400);
+
 /// The two tokens and what Webex said with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
@@ -205,6 +209,18 @@ impl Grant {
     /// When it was first refused, if it is refused now. One from the future is of a clock that was set back since.
     fn first_refusal(&self, now: UnixTime) -> Option<UnixTime> {
         self.refused_since.filter(|first| *first <= now).or(Some(now))
+    }
+
+    /// When the consent ends, as last reported; `None` also where it has ended, whatever was reported.
+    #[must_use]
+    pub fn consent_ends_at(&self) -> Option<UnixTime> {
+        self.tokens.refresh_token_expires_at.filter(|_| self.standing == Standing::Alive)
+    }
+
+    /// The same, if that is soon.
+    #[must_use]
+    pub fn consent_ends_soon(&self, now: UnixTime) -> Option<UnixTime> {
+        self.consent_ends_at().filter(|ends| *ends <= now + CONSENT_SOON)
     }
 
     /// How long ago the access token last changed.

@@ -1,4 +1,4 @@
-// Keeps the page true while somebody looks at it. Without it every link and form works, and a reload shows the news.
+// Keeps the page true while a person looks at it. Without it every link and form works, and a reload shows the news.
 "use strict";
 (() => {
   const live = document.getElementById("live");
@@ -9,16 +9,34 @@
     if (live.textContent !== text) live.textContent = text;
   };
 
+  const COPIED = 2000; // so long a button says that it has copied
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy]");
-    if (!button) return;
+    const button = event.target.closest("[data-copy], [data-copy-from]");
+    if (!button || button.dataset.was) return;
+    const text = button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).value;
     try {
-      await navigator.clipboard.writeText(button.dataset.copy);
-      say("The link to consent again is copied.");
+      await navigator.clipboard.writeText(text);
     } catch {
-      window.prompt("Copy this link:", button.dataset.copy);
+      window.prompt("Copy this:", text);
+      return;
     }
+    button.dataset.was = button.textContent;
+    button.textContent = "Copied";
+    say("Copied.");
+    setTimeout(() => {
+      button.textContent = button.dataset.was;
+      delete button.dataset.was;
+      if (live.textContent === "Copied.") say("");
+    }, COPIED);
   });
+
+  // A menu that a click elsewhere, or Escape, closes.
+  const account = document.getElementById("account");
+  const close = (event) => {
+    if (event.key ? event.key === "Escape" : !account.contains(event.target)) account.open = false;
+  };
+  document.addEventListener("click", close);
+  document.addEventListener("keydown", close);
 
   // What was just done is said once, not again with every reload.
   const here = new URL(location.href);
@@ -39,28 +57,27 @@
   let looking = false;
   let out = false; // once signed out, nothing more is asked
 
-  // Puts `fresh` into the place of `old`; whoever is at the keyboard stays where they are.
+  // Puts `fresh` into the place of `old`; a person at the keyboard stays where they are, and what is open stays open.
   const swap = (old, fresh) => {
-    if (!old || !fresh || old.isEqualNode(fresh)) return;
+    for (const open of old.querySelectorAll("details[open][id]")) {
+      fresh.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+    }
+    if (old.isEqualNode(fresh)) return;
     const at = old.contains(document.activeElement) ? document.activeElement : null;
-    const row = at?.closest("[id]:not([data-key])")?.id;
+    // A text that is being marked, and a button that says it has copied, are left until the next look.
+    if (at?.matches("textarea, input") || old.querySelector("[data-was]")) return;
+    const place = at?.closest("[id]:not([data-key])")?.id;
     const key = at?.dataset.key;
     old.replaceWith(fresh);
-    if (fresh.matches("tr")) fresh.classList.add("changed");
-    if (key && row) document.getElementById(row)?.querySelector(`[data-key="${key}"]`)?.focus();
+    if (key && place) document.getElementById(place)?.querySelector(`[data-key="${key}"]`)?.focus();
   };
 
-  const ids = (rows) => [...rows.querySelectorAll("[data-person]")].map((row) => row.id).join(" ");
-
   const show = (page) => {
-    const [old, fresh] = [document.getElementById("rows"), page.getElementById("rows")];
-    if (old && fresh && old.matches("table") && fresh.matches("table") && ids(old) === ids(fresh)) {
-      for (const row of fresh.querySelectorAll("[data-person]")) swap(document.getElementById(row.id), row);
-    } else {
-      swap(old, fresh);
+    for (const id of ["state", "todo", "find", "listing"]) {
+      const [old, fresh] = [document.getElementById(id), page.getElementById(id)];
+      if (old && fresh) swap(old, fresh);
     }
-    for (const tile of page.querySelectorAll(".tile")) swap(document.getElementById(tile.id), tile);
-    for (const id of ["breaker", "history", "pages"]) swap(document.getElementById(id), page.getElementById(id));
+    document.title = page.title;
   };
 
   const signedOut = () => {
@@ -98,7 +115,10 @@
     if (out || source || document.hidden) return;
     const query = since ? `?since=${encodeURIComponent(since)}` : "";
     source = new EventSource(live.dataset.events + query);
-    source.onopen = () => say("Live: the page follows what happens.");
+    source.onopen = () => {
+      live.dataset.follows = "yes";
+      say("");
+    };
     for (const name of ["person", "forgotten", "breaker", "reset"]) {
       source.addEventListener(name, (event) => {
         since = event.lastEventId || since;
@@ -106,7 +126,8 @@
       });
     }
     source.onerror = () => {
-      say("The daemon is not heard; trying again.");
+      delete live.dataset.follows;
+      say("The daemon does not answer. This page may be out of date.");
       if (source.readyState !== EventSource.CLOSED) return;
       source = null;
       // It was refused: a look tells whether that is because one is signed out.

@@ -81,26 +81,28 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl Dashboard {
-    /// The form of a page of ours, where nobody is signed in yet. While it comes, its connection is as good as silent:
+    /// The form of a page of ours, where no one is signed in yet. While it comes, its connection is as good as silent:
     /// strangers could hold every one otherwise.
     pub(super) async fn form(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
-        self.taken(request).await
+        self.taken(&self.home, request).await
     }
 
-    async fn taken(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
+    /// Refusals lead to `home`.
+    async fn taken(&self, home: &str, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         if !self.origin.is_ours(&request) {
             body::discard(request).await;
-            return Err(self.foreign());
+            return Err(self.foreign(home));
         }
         let kind = one(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             body::discard(request).await;
             let text = "The dashboard takes forms as its own pages send them.";
-            return Err(self.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "This is no form", text));
+            return Err(self.refused(home, StatusCode::UNSUPPORTED_MEDIA_TYPE, ("This is no form", text)));
         }
-        let bytes = body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(&why))?;
+        let bytes =
+            body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(home, &why))?;
         let fields = form_urlencoded::parse(&bytes);
         Ok(Form(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()))
     }
@@ -111,23 +113,24 @@ impl Dashboard {
         session: &Session,
         request: Request<Incoming>,
     ) -> Result<Form, Response<Body>> {
-        let form = self.taken(request).await?;
+        let home = session.home.expose();
+        let form = self.taken(home, request).await?;
         // Secrets are compared in constant time.
-        if form.get("csrf") == Some(&session.csrf) { Ok(form) } else { Err(self.foreign()) }
+        if form.get("csrf") == Some(&session.csrf) { Ok(form) } else { Err(self.foreign(home)) }
     }
 
-    fn foreign(&self) -> Response<Body> {
+    fn foreign(&self, home: &str) -> Response<Body> {
         let text = "The form did not come from a page of this dashboard, or from one that is no longer good. Nothing \
                     was changed. Open the dashboard again and try once more.";
-        self.refused(StatusCode::FORBIDDEN, "Not from here", text)
+        self.refused(home, StatusCode::FORBIDDEN, ("Not from here", text))
     }
 
-    fn broken(&self, why: &BodyError) -> Response<Body> {
+    fn broken(&self, home: &str, why: &BodyError) -> Response<Body> {
         let (status, text) = match why {
             BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "The form is too long."),
             BodyError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "The form came too slowly."),
             BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "The form broke off."),
         };
-        self.refused(status, "The form was not taken", text)
+        self.refused(home, status, ("The form was not taken", text))
     }
 }

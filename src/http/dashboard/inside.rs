@@ -1,11 +1,10 @@
-//! What whoever is signed in gets. `room` is what stands after `/dashboard`: empty for the first page.
+//! The pages for people who are signed in. `room` is what stands after `/dashboard`: empty for the first page.
 
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
 
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::plot;
 use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
@@ -23,12 +22,10 @@ pub(super) async fn look(
         "" | "/" => dashboard.home(session, query).await,
         "/person" => dashboard.person_page(session, query).await,
         "/forget" => dashboard.forget_page(session, query).await,
-        "/plan.svg" => dashboard.plan(false).await,
-        "/plan-dark.svg" => dashboard.plan(true).await,
         "/refresh" => Ok(respond::wrong_method("POST")),
-        _ => Ok(dashboard.nothing_here()),
+        _ => Ok(dashboard.nothing_here(session)),
     };
-    page.unwrap_or_else(|why| dashboard.trouble(&why))
+    page.unwrap_or_else(|why| dashboard.trouble(session, &why))
 }
 
 /// `POST`: a form of a page of this session.
@@ -42,21 +39,16 @@ pub(super) async fn send(
         "/refresh" => dashboard.refresh(session, request).await,
         "/forget" => dashboard.forget(session, request).await,
         _ => match dashboard.form_of(session, request).await {
-            Ok(_) => dashboard.nothing_here(),
+            Ok(_) => dashboard.nothing_here(session),
             Err(refused) => refused,
         },
     }
 }
 
 impl Dashboard {
-    async fn plan(&self, dark: bool) -> Result<Response<Body>, Refusal> {
-        let now = self.api.parts().clock.now();
-        Ok(respond::picture(plot::plan(&self.calendar(now).await?, now, dark)))
-    }
-
     /// The store could not say, or something broke; the log has the rest already.
-    pub(super) fn trouble(&self, why: &Refusal) -> Response<Body> {
-        let (heading, text) = match why {
+    pub(super) fn trouble(&self, session: &Session, why: &Refusal) -> Response<Body> {
+        let said = match why {
             Refusal::Broken => (
                 "This could not be finished",
                 "This is a mistake in webex-tokend. The log of the daemon says more.",
@@ -66,6 +58,6 @@ impl Dashboard {
                 "The store could not be read or written. The log of the daemon says why.",
             ),
         };
-        respond::refused_by(why, |status| self.refused(status, heading, text))
+        respond::refused_by(why, |status| self.refused(session.home.expose(), status, said))
     }
 }

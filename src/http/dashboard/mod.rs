@@ -4,13 +4,12 @@
 //! pages of a session are below a random part of the path, which no log shows; no key and no code is in an address.
 
 mod assets;
-mod bar;
 mod form;
 mod inside;
+mod invitation;
 mod overview;
 mod people;
 mod person;
-mod plot;
 mod query;
 mod row;
 mod sign_in;
@@ -23,6 +22,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::Url;
 
+use crate::domain::operator::Operator;
 use crate::http::api::Api;
 use crate::http::api::events::Holder;
 use crate::http::api::last_event;
@@ -30,7 +30,6 @@ use crate::http::auth::Auth;
 use crate::http::body;
 use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::form::Origin;
-use crate::http::dashboard::overview::Calendar;
 use crate::http::log_path::without_random_parts;
 use crate::http::pages::Frame;
 use crate::http::pages::Problem;
@@ -56,25 +55,22 @@ pub(super) struct Dashboard {
     /// Its path as browsers see it (behind a proxy, with the prefix), above all sessions.
     home: String,
     origin: Origin,
-    /// Plain HTTP beyond this machine: others may listen, so that nobody signs in.
+    /// Plain HTTP beyond this machine: others may listen, so that no one signs in.
     is_overheard: bool,
     dress: Dress,
-    calendar: Calendar,
 }
 
 impl Dashboard {
     /// A dashboard beside `redirect_uri`, below `prefix`; others may listen to it if it `is_overheard`.
     pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url, is_overheard: bool) -> Self {
         let home = api.sessions().home().to_owned();
-        Self {
-            api,
-            frame,
-            home,
-            origin: Origin::of(redirect_uri),
-            is_overheard,
-            dress: Dress::below(prefix),
-            calendar: Calendar::default(),
-        }
+        Self { api, frame, home, origin: Origin::of(redirect_uri), is_overheard, dress: Dress::below(prefix) }
+    }
+
+    /// The same, whose invitations say who runs the service.
+    pub(super) fn run_by(mut self, operator: Operator) -> Self {
+        self.frame = self.frame.run_by(operator);
+        self
     }
 
     /// Whether `path` (without the prefix) is the dashboard's.
@@ -93,7 +89,7 @@ impl Dashboard {
         let (method, head) = (request.method().clone(), request.method() == Method::HEAD);
         let room = path.strip_prefix(HOME).unwrap_or_default();
         let response = self.room(request, room, auth, peer).await;
-        // Never the query, which may hold what somebody put there.
+        // Never the query, which may hold anything.
         log::debug!("{method} {} {}", without_random_parts(path), response.status().as_u16());
         if head { respond::head_of(response) } else { response }
     }
@@ -131,7 +127,7 @@ impl Dashboard {
         }
     }
 
-    /// Who asks. What a page loads by itself does not count as use: else nobody would be idle before a page that
+    /// Who asks. What a page loads by itself does not count as use: else no one would be idle before a page that
     /// follows what happens. Browsers say what a request is for; one that does not say is believed to be a click.
     fn session(&self, method: Asked, headers: &HeaderMap, part: &str, room: &str) -> Option<Session> {
         let is_click = headers.get("sec-fetch-dest").is_none_or(|what| what == "document");
@@ -164,11 +160,21 @@ impl Dashboard {
         self.api.sessions()
     }
 
-    /// A page that says why not.
-    fn refused(&self, status: StatusCode, heading: &'static str, text: &'static str) -> Response<Body> {
-        let (tone, ways) = (Tone::Warn, Ways::Home);
+    /// The frame of a page whose logo leads to `home`: a session's first page, or the way in.
+    fn frame_at(&self, home: &str) -> Frame {
+        Frame { home: home.to_owned(), ..self.frame.clone() }
+    }
+
+    /// A page that says why not, and leads to `home`.
+    fn refused(
+        &self,
+        home: &str,
+        status: StatusCode,
+        (heading, text): (&'static str, &'static str),
+    ) -> Response<Body> {
+        let (tone, ways) = (Tone::Warn, Ways::Dashboard);
         let problem = Problem { tone, heading, text, next: None, tracking_id: None, accesses: None, ways };
-        respond::for_operators(respond::problem(&self.frame, status, &problem))
+        respond::for_operators(respond::problem(&self.frame_at(home), status, &problem))
     }
 
     fn overheard(&self) -> Response<Body> {
@@ -176,8 +182,9 @@ impl Dashboard {
         respond::for_operators(page)
     }
 
-    fn nothing_here(&self) -> Response<Body> {
-        self.refused(StatusCode::NOT_FOUND, "Nothing here", "The dashboard has no page at this address.")
+    fn nothing_here(&self, session: &Session) -> Response<Body> {
+        let said = ("Nothing here", "The dashboard has no page at this address.");
+        self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 

@@ -1,138 +1,101 @@
-//! What stands above the table: how many are how, whether refreshes run, what was and what is planned.
+//! What stands above the list: the answer to the operator's question, what is in the way, and the numbers.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
-
-use crate::domain::grant::State;
 use crate::domain::time::UnixTime;
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::plot;
-use crate::http::dashboard::plot::Column;
-use crate::http::dashboard::plot::Hour;
+use crate::http::dashboard::query::Filter;
 use crate::http::dashboard::query::Query;
-use crate::http::dashboard::row::Chip;
 use crate::http::dashboard::row::Moment;
 use crate::http::refusal::Refusal;
 use crate::tokens::Count;
 use crate::tokens::Counts;
-use crate::tokens::Day;
-
-/// Days ahead that are shown.
-pub(super) const DAYS: u32 = 90;
-
-/// A calendar is good for so long: at a million people it takes a moment to count.
-const FRESH: Duration = Duration::from_secs(60);
-
-/// The calendar, counted at most once a minute, by one at a time.
-pub(super) struct Calendar {
-    turn: Semaphore,
-    known: Mutex<Option<(UnixTime, Arc<Vec<Day>>)>>,
-}
-
-impl Default for Calendar {
-    fn default() -> Self {
-        Self { turn: Semaphore::new(1), known: Mutex::default() }
-    }
-}
 
 /// See the module.
 pub(super) struct Overview {
+    /// Who needs the operator, in a sentence.
+    pub(super) answer: String,
     pub(super) people: String,
-    pub(super) nobody: bool,
+    /// No person has ever consented.
+    pub(super) is_empty: bool,
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
     pub(super) pause: Option<(String, Moment)>,
-    /// No refresh at all in the hours that the history shows.
-    pub(super) is_quiet: bool,
-    pub(super) columns: Vec<Column>,
-    pub(super) sum: Sum,
 }
 
-/// All hours together.
-pub(super) struct Sum {
-    pub(super) renewed: String,
-    pub(super) unchanged: String,
-    pub(super) failed: String,
-}
-
-/// How many are in one state.
+/// A number of people, and the way to them.
 pub(super) struct Tile {
-    pub(super) state: State,
-    pub(super) chip: Chip,
+    pub(super) filter: Filter,
     pub(super) count: String,
+    /// What the number counts.
+    pub(super) word: &'static str,
+    /// How loud it is: `zero` where there is nothing.
+    pub(super) class: &'static str,
     /// Where they are listed.
     pub(super) link: String,
 }
 
 impl Dashboard {
     pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, Refusal> {
-        let (parts, day) = (self.api.parts(), Duration::from_secs(23 * 3600));
+        let parts = self.api.parts();
         let counts = parts.view.counts(now).await.map_err(|why| Refusal::store(&why))?;
-        let past = parts.view.history(now - day).await.map_err(|why| Refusal::store(&why))?;
-        let hours = plot::hours(&past, now);
-        let sum = |part: fn(&Hour) -> u64| thousands(hours.iter().map(part).sum());
-        let sum = Sum {
-            renewed: sum(|hour| hour.renewed),
-            unchanged: sum(|hour| hour.unchanged),
-            failed: sum(|hour| hour.failed),
-        };
         let pause = parts.refresher.pause();
         Ok(Overview {
+            answer: answer(&counts),
             people: thousands(counts.people),
-            nobody: counts.people == 0,
-            tiles: tiles(home, &counts),
+            is_empty: counts.people == 0,
+            tiles: Filter::ALL.map(|filter| tile(home, filter, &counts)).into(),
             pause: pause.map(|pause| (pause.cause.to_string(), Moment::of(pause.until, now))),
-            is_quiet: hours.iter().all(|hour| hour.all() == 0),
-            columns: plot::columns(&hours, now),
-            sum,
         })
     }
+}
 
-    /// What is planned for the next days, as it was known within the last minute.
-    pub(super) async fn calendar(&self, now: UnixTime) -> Result<Arc<Vec<Day>>, Refusal> {
-        // Never closed.
-        let _turn = self.calendar.turn.acquire().await;
-        let known = self.calendar.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, days)) = known
-            && at <= now
-            && now.since(at) < FRESH
-        {
-            return Ok(days);
-        }
-        let days = self.api.parts().view.calendar(now, DAYS).await.map_err(|why| Refusal::store(&why))?;
-        let days = Arc::new(days);
-        *self.calendar.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, days.clone()));
-        Ok(days)
+/// The most urgent truth.
+fn answer(counts: &Counts) -> String {
+    let Counts { people, retrying, consent_needed, consent_ending, .. } = *counts;
+    if people == 0 {
+        "No person has consented yet".to_owned()
+    } else if consent_needed.people > 0 {
+        format!("{} must consent", people_of(consent_needed))
+    } else if consent_ending.people > 0 {
+        format!("The consent of {} ends soon", people_of(consent_ending))
+    } else if retrying.people > 0 {
+        format!("Refreshes fail for {}", people_of(retrying))
+    } else if people == 1 {
+        "1 person has access".to_owned()
+    } else {
+        format!("All {} have access", people_of(Count::exactly(people)))
     }
 }
 
-/// One for each state, with links below `home`.
-fn tiles(home: &str, counts: &Counts) -> Vec<Tile> {
-    let of = |(state, count): (State, Count)| Tile {
-        state,
-        chip: Chip::of(state),
-        count: written(count),
-        link: format!("{home}{}", Query::in_state(state).written()),
-    };
-    let all = [
-        (State::Fresh, counts.fresh),
-        (State::Due, counts.due),
-        (State::Retrying, counts.retrying),
-        (State::ConsentNeeded, counts.consent_needed),
-    ];
-    all.into_iter().map(of).collect()
+fn people_of(count: Count) -> String {
+    format!("{} {}", written(count), if count.people == 1 { "person" } else { "people" })
 }
 
-fn written(count: Count) -> String {
+fn tile(home: &str, filter: Filter, counts: &Counts) -> Tile {
+    let (count, word, class) = match filter {
+        Filter::ConsentNeeded => (counts.consent_needed, "must consent", "bad"),
+        Filter::ConsentEnding => (counts.consent_ending, "consent ends soon", "warn"),
+        Filter::Retrying => (counts.retrying, "failing", "warn"),
+        Filter::Working => {
+            let others = counts.retrying.people.saturating_add(counts.consent_needed.people);
+            (Count::exactly(counts.people.saturating_sub(others)), "working", "good")
+        }
+    };
+    Tile {
+        filter,
+        count: written(count),
+        word,
+        class: if count.people == 0 { "zero" } else { class },
+        link: format!("{home}{}", Query::filtered(filter).written()),
+    }
+}
+
+/// `1,234`, or `10,000+`.
+pub(super) fn written(count: Count) -> String {
     format!("{}{}", thousands(count.people), if count.or_more { "+" } else { "" })
 }
 
 /// `1,234,567`
-pub(super) fn thousands(number: u64) -> String {
+fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut written = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -155,5 +118,21 @@ mod tests {
             assert_eq!(thousands(number), said);
         }
         assert_eq!(written(Count { people: 10_000, or_more: true }), "10,000+");
+    }
+
+    #[test]
+    fn the_answer_is_the_most_urgent_truth() {
+        let mut counts = Counts::default();
+        assert_eq!(answer(&counts), "No person has consented yet");
+        counts.people = 1;
+        assert_eq!(answer(&counts), "1 person has access");
+        counts.people = 1_200;
+        assert_eq!(answer(&counts), "All 1,200 people have access");
+        counts.retrying = Count::exactly(1);
+        assert_eq!(answer(&counts), "Refreshes fail for 1 person");
+        counts.consent_ending = Count { people: 10_000, or_more: true };
+        assert_eq!(answer(&counts), "The consent of 10,000+ people ends soon");
+        counts.consent_needed = Count::exactly(2);
+        assert_eq!(answer(&counts), "2 people must consent");
     }
 }

@@ -1,20 +1,21 @@
-//! The dashboard's first page: everybody at a glance, and a part of the list of people.
+//! The dashboard's first page: who needs the operator, and a part of the list of people.
 
 use askama::Template;
 use hyper::Response;
 use hyper::StatusCode;
-use url::form_urlencoded::byte_serialize;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::State;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::Dress;
+use crate::http::dashboard::invitation::Invitation;
 use crate::http::dashboard::overview::Overview;
+use crate::http::dashboard::query::Filter;
 use crate::http::dashboard::query::From;
 use crate::http::dashboard::query::Query;
 use crate::http::dashboard::row::Row;
+use crate::http::dashboard::row::name_of;
 use crate::http::pages::Frame;
 use crate::http::parameter;
 use crate::http::refusal::Refusal;
@@ -30,16 +31,22 @@ use crate::tokens::Pick;
 /// Rows of one part.
 const ROWS: usize = 50;
 
+/// People of one kind who stand above the list; more are a click away.
+const NEEDS: usize = 10;
+
 #[derive(Template)]
 #[template(path = "dashboard/home.html")]
 struct Home<'a> {
     frame: &'a Frame,
     dress: &'a Dress,
     home: &'a str,
-    name: &'a str,
+    session: &'a Session,
     csrf: &'a str,
     said: Option<Said>,
     overview: Overview,
+    /// People who are to be sent a link, the most urgent first. On the plain first page only, as is the next.
+    needs: Vec<Needs>,
+    invitation: Option<Invitation>,
     list: List,
     /// How far the page's state goes, for the stream of changes.
     since: String,
@@ -54,23 +61,29 @@ pub(super) struct Said {
     pub(super) text: String,
 }
 
+/// People who need the same.
+pub(super) struct Needs {
+    filter: Filter,
+    rows: Vec<Row>,
+    /// Where all of them are, in words and as a link, if these are not all.
+    more: Option<(String, String)>,
+}
+
 /// A part of the list, and the ways from it.
 pub(super) struct List {
     pub(super) rows: Vec<Row>,
-    /// Only those in this state.
-    pub(super) state: Option<State>,
+    /// Only these.
+    pub(super) filter: Option<Filter>,
     /// Only those who are found.
     pub(super) typed: String,
     pub(super) heads: Vec<Head>,
-    /// Everybody.
+    /// All people.
     pub(super) all: String,
     pub(super) first: Option<String>,
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
     /// This very part, to come back to.
     pub(super) here: String,
-    /// The same, fit for an address.
-    pub(super) here_encoded: String,
 }
 
 /// A head of the table; a link where the list can be sorted by it.
@@ -82,8 +95,25 @@ pub(super) struct Head {
 }
 
 impl List {
-    fn is_in(&self, state: &State) -> bool {
-        self.state.as_ref() == Some(state)
+    fn is_in(&self, filter: Filter) -> bool {
+        self.filter == Some(filter)
+    }
+
+    /// Whether all of its people are to be sent a link.
+    fn is_of_needs(&self) -> bool {
+        matches!(self.filter, Some(Filter::ConsentNeeded | Filter::ConsentEnding))
+    }
+
+    /// Whose list it is.
+    fn heading(&self) -> &'static str {
+        match self.filter {
+            Some(Filter::ConsentNeeded) => "People who must consent",
+            Some(Filter::ConsentEnding) => "People whose consent ends within 30 days",
+            Some(Filter::Retrying) => "People whose last refresh failed",
+            Some(Filter::Working) => "People whose access works",
+            None if !self.typed.is_empty() => "People who were found",
+            None => "All people",
+        }
     }
 }
 
@@ -95,41 +125,65 @@ impl Dashboard {
         let since = self.since();
         let asked = Query::parse(query);
         let home = session.home.expose();
-        let list = self.list(home, &asked, now).await?;
+        let overview = self.overview(home, now).await?;
+        let needs = if asked.is_plain() { self.needs(&overview, now).await? } else { Vec::new() };
+        let link = self.api.parts().redirect_uri.strip_suffix("oauth").unwrap_or_default().to_owned();
         let page = Home {
-            frame: &self.frame,
+            frame: &self.frame_at(home),
             dress: &self.dress,
             home,
-            name: session.name(),
+            session,
             csrf: session.csrf.expose(),
-            said: self.said(query).await?,
-            overview: self.overview(home, now).await?,
-            list,
+            said: self.said(session, query).await?,
+            overview,
+            needs,
+            invitation: asked.is_plain().then(|| Invitation::first(&self.frame.operator, link)),
+            list: self.list(home, &asked, now).await?,
             since,
             sign_in: format!("{}/sign-in?ended", self.home),
         };
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
+    /// Who is to be sent a link, the most urgent of each kind first.
+    async fn needs(&self, overview: &Overview, now: UnixTime) -> Result<Vec<Needs>, Refusal> {
+        let mut needs = Vec::new();
+        for (filter, who) in
+            [(Filter::ConsentNeeded, "who must consent"), (Filter::ConsentEnding, "whose consent ends soon")]
+        {
+            let page = Page::first(filter.pick(), u32::try_from(NEEDS).unwrap_or(u32::MAX) + 1, now);
+            let mut found = self.api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
+            let tile = overview.tiles.iter().find(|tile| tile.filter == filter);
+            let more = tile.filter(|_| found.len() > NEEDS);
+            let more = more.map(|tile| (format!("All {} {who}", tile.count), tile.link.clone()));
+            found.truncate(NEEDS);
+            if !found.is_empty() {
+                let rows = found.iter().map(|(_, grant)| self.row_of(grant, now)).collect();
+                needs.push(Needs { filter, rows, more });
+            }
+        }
+        Ok(needs)
+    }
+
+    /// A person, with what to send.
+    pub(super) fn row_of(&self, grant: &Grant, now: UnixTime) -> Row {
+        let link = self.api.consent_url(grant);
+        Row::of(grant, &self.api, Invitation::again(&self.frame.operator, grant, link, now), now)
+    }
+
     async fn list(&self, home: &str, asked: &Query, now: UnixTime) -> Result<List, Refusal> {
         let (found, before, after) = self.part(asked, now).await?;
-        let (api, policy) = (&self.api, &self.api.parts().policy);
         let link = |from: From| format!("{home}{}", asked.starting(from).written());
         let ends = (found.first().map(|(mark, _)| mark.clone()), found.last().map(|(mark, _)| mark.clone()));
-        let state = match &asked.pick {
-            Pick::In(state) => Some(*state),
-            _ => None,
-        };
         Ok(List {
-            rows: found.iter().map(|(_, grant)| Row::of(grant, api, policy, now)).collect(),
-            state,
+            rows: found.iter().map(|(_, grant)| self.row_of(grant, now)).collect(),
+            filter: asked.filter(),
             typed: asked.typed.clone(),
             heads: heads(home, asked),
             all: home.to_owned(),
             first: before.then(|| link(From::Start)),
             previous: ends.0.filter(|_| before).map(|mark| link(From::Before(mark))),
             next: ends.1.filter(|_| after).map(|mark| link(From::After(mark))),
-            here_encoded: byte_serialize(asked.written().as_bytes()).collect(),
             here: asked.written(),
         })
     }
@@ -173,23 +227,23 @@ impl Dashboard {
     }
 
     /// What the action that led here came to: one of a few sentences, whatever the address says.
-    async fn said(&self, query: &str) -> Result<Option<Said>, Refusal> {
+    async fn said(&self, session: &Session, query: &str) -> Result<Option<Said>, Refusal> {
         let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
         let found = self.api.parts().view.show(&id).await.map_err(|why| Refusal::store(&why))?;
-        let who = found.map_or_else(|| id.to_string(), |grant| grant.person.to_string());
+        let who =
+            found.map(|grant| name_of(&grant.person)).or_else(|| self.sessions().forgotten(session, &id));
+        let who = who.unwrap_or_else(|| id.to_string());
         let (class, what) = match done.as_str() {
-            "renewed" => ("good", "refreshed; Webex gave a new access token."),
-            "unchanged" => ("good", "refreshed; Webex answered with the same access token."),
-            "skipped" => {
-                ("warn", "not refreshed: the last refresh is too young. The person’s page says when.")
-            }
+            "renewed" => ("good", "refreshed. Webex gave a new token."),
+            "unchanged" => ("good", "refreshed. Webex gave the same token again."),
+            "skipped" => ("warn", "not refreshed: it was tried a moment ago."),
             "failed" => {
                 ("bad", "the refresh failed. The person’s page says why, and when it is tried again.")
             }
-            "consent_needed" => ("bad", "Webex no longer renews this; the person must consent again."),
+            "consent_needed" => ("bad", "Webex no longer renews this access: the person must consent again."),
             "unavailable" => ("bad", "no refresh could be sent at present; the log says why."),
-            "forgotten" => ("good", "forgotten; the tokens are removed."),
+            "forgotten" => ("good", "forgotten. The tokens are removed."),
             "unknown" => ("warn", "is not here any more."),
             _ => return Ok(None),
         };
@@ -209,10 +263,8 @@ fn heads(home: &str, asked: &Query) -> Vec<Head> {
     let heads = [
         ("Person", Some(Order::Email)),
         ("State", None),
-        ("Access token", Some(Order::Expires)),
         ("Next refresh", Some(Order::Next)),
-        ("Refresh token", None),
-        ("Last outcome", None),
+        ("Consent ends", None),
     ];
     let head = |(text, order): (&'static str, Option<Order>)| {
         let here = order.is_some_and(|order| asked.pick == Pick::All(order));

@@ -9,12 +9,13 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::form_urlencoded::Serializer;
 
-use crate::domain::explain;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::Dress;
 use crate::http::dashboard::query::Query;
+use crate::http::dashboard::row;
+use crate::http::dashboard::row::Moment;
 use crate::http::dashboard::row::Row;
 use crate::http::pages::Frame;
 use crate::http::parameter;
@@ -30,23 +31,20 @@ struct PersonPage<'a> {
     frame: &'a Frame,
     dress: &'a Dress,
     home: &'a str,
-    name: &'a str,
+    session: &'a Session,
     csrf: &'a str,
     row: Row,
-    /// The exact times: consented, renewed.
-    obtained: String,
+    summary: String,
+    access: Moment,
+    /// Whether the access has ended.
+    is_dead: bool,
+    /// What the last refresh came to, and when.
+    last: (&'static str, Moment),
+    /// What was said with it.
+    detail: Option<String>,
+    obtained: Moment,
     scope: Option<String>,
     org: Option<String>,
-    summary: String,
-    detail: Option<String>,
-    rules: Vec<Rule>,
-}
-
-/// One rule's word.
-struct Rule {
-    name: &'static str,
-    word: &'static str,
-    says: String,
 }
 
 #[derive(Template)]
@@ -55,10 +53,9 @@ struct ForgetPage<'a> {
     frame: &'a Frame,
     dress: &'a Dress,
     home: &'a str,
-    name: &'a str,
+    session: &'a Session,
     csrf: &'a str,
     row: Row,
-    back: String,
 }
 
 impl Dashboard {
@@ -70,49 +67,41 @@ impl Dashboard {
     ) -> Result<Response<Body>, Refusal> {
         let parts = self.api.parts();
         let now = parts.clock.now();
-        let Some((grant, row)) = self.row(query).await? else { return Ok(self.nobody()) };
-        let pause = parts.refresher.pause();
-        let rule = |word: explain::Word| Rule {
-            name: word.rule,
-            word: match word.refresh {
-                Some(true) => "asks for a refresh",
-                Some(false) => "forbids a refresh",
-                None => "says nothing",
-            },
-            says: word.says,
-        };
+        let Some((grant, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
+        let missing = grant.missing_scopes(parts.consents.scopes());
         let page = PersonPage {
-            frame: &self.frame,
+            frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
             home: session.home.expose(),
-            name: session.name(),
+            session,
             csrf: session.csrf.expose(),
             row,
-            obtained: grant.obtained_at.to_string(),
+            summary: row::summary(&grant, &missing, parts.refresher.pause(), now),
+            access: Moment::of(grant.tokens.expires_at, now),
+            is_dead: grant.life_left(now).is_zero(),
+            last: (row::came(grant.last.outcome), Moment::of(grant.last.at, now)),
+            detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
+            obtained: Moment::of(grant.obtained_at, now),
             scope: grant.tokens.scope.clone(),
             org: grant.person.org_id.clone(),
-            summary: explain::summary(&grant, pause, now),
-            detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
-            rules: explain::words(&grant, &parts.policy, pause, now).into_iter().map(rule).collect(),
         };
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
-    /// `GET /dashboard/forget?id=&back=`: asks first.
+    /// `GET /dashboard/forget?id=`: asks first.
     pub(super) async fn forget_page(
         &self,
         session: &Session,
         query: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let Some((_, row)) = self.row(query).await? else { return Ok(self.nobody()) };
+        let Some((_, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
         let page = ForgetPage {
-            frame: &self.frame,
+            frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
             home: session.home.expose(),
-            name: session.name(),
+            session,
             csrf: session.csrf.expose(),
             row,
-            back: back(&parameter::first(query, "back").unwrap_or_default()),
         };
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
@@ -122,18 +111,18 @@ impl Dashboard {
         let id = parameter::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
         let found = parts.view.show(&id).await.map_err(|why| Refusal::store(&why))?;
-        let row = |grant: &Arc<Grant>| Row::of(grant, &self.api, &parts.policy, parts.clock.now());
-        Ok(found.map(|grant| (grant.clone(), row(&grant))))
+        let now = parts.clock.now();
+        Ok(found.map(|grant| (grant.clone(), self.row_of(&grant, now))))
     }
 
-    /// `POST /dashboard/refresh`: `id`, `back`, `force` if it is to be sent inside the no-op window, too.
+    /// `POST /dashboard/refresh`: `id`, `back`. It is sent although nothing is due: an operator has a reason.
     pub(super) async fn refresh(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
             Err(refused) => return refused,
         };
-        let Ok(id) = PersonId::parse(form.text("id")) else { return self.nobody() };
-        let came = match self.api.parts().refresher.renew(&id, form.text("force") == "yes").await {
+        let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
+        let came = match self.api.parts().refresher.renew(&id, true).await {
             Ok(report) => report.came.word(),
             Err(NoToken::UnknownPerson) => "unknown",
             Err(NoToken::ConsentNeeded(_)) => "consent_needed",
@@ -143,31 +132,36 @@ impl Dashboard {
         done(session, came, &id, form.text("back"))
     }
 
-    /// `POST /dashboard/forget`: `id`, `back`.
+    /// `POST /dashboard/forget`: `id`.
     pub(super) async fn forget(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
             Err(refused) => return refused,
         };
-        let Ok(id) = PersonId::parse(form.text("id")) else { return self.nobody() };
+        let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
+        // The name goes with the grant.
+        let found = self.api.parts().view.show(&id).await;
+        let named = found.ok().flatten().map(|grant| row::name_of(&grant.person));
         let (refresher, who) = (self.api.parts().refresher.clone(), id.clone());
         let gone = self.api.finish("forget", async move { refresher.forget(&who).await }).await;
         let came = match gone {
-            Ok(Ok(true)) => "forgotten",
+            Ok(Ok(true)) => {
+                if let Some(name) = named {
+                    self.sessions().note_forgotten(session, id.clone(), name);
+                }
+                "forgotten"
+            }
             Ok(Ok(false)) => "unknown",
-            Ok(Err(why)) => return self.trouble(&Refusal::store(&why)),
-            Err(why) => return self.trouble(&why),
+            Ok(Err(why)) => return self.trouble(session, &Refusal::store(&why)),
+            Err(why) => return self.trouble(session, &why),
         };
         log::info!("dashboard: {} asked to forget {id}: {came}", session.name());
-        done(session, came, &id, form.text("back"))
+        done(session, came, &id, "")
     }
 
-    fn nobody(&self) -> Response<Body> {
-        self.refused(
-            StatusCode::NOT_FOUND,
-            "No such person",
-            "Nobody of this id is kept here, or not any more.",
-        )
+    fn unknown_person(&self, session: &Session) -> Response<Body> {
+        let said = ("No such person", "No person of this id is kept here, or not any more.");
+        self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 

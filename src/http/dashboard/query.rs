@@ -12,14 +12,48 @@ use crate::tokens::Order;
 use crate::tokens::Pick;
 
 /// Orders that the table's heads offer, and their words in the address.
-const SORTS: [(Order, &str); 4] = [
-    (Order::Arrival, "consent"),
-    (Order::Email, "person"),
-    (Order::Expires, "expires"),
-    (Order::Next, "next"),
-];
+const SORTS: [(Order, &str); 2] = [(Order::Email, "person"), (Order::Next, "next")];
 
-/// A question to the list. A search, a state and an order are asked for one at a time: only that is fast among a
+/// Whom one of the numbers counts, and lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// Who must consent now.
+    ConsentNeeded,
+    /// Who must consent soon.
+    ConsentEnding,
+    /// Whose last refresh failed.
+    Retrying,
+    /// The others.
+    Working,
+}
+
+impl Filter {
+    /// All of them, the most urgent first.
+    pub(super) const ALL: [Self; 4] =
+        [Self::ConsentNeeded, Self::ConsentEnding, Self::Retrying, Self::Working];
+
+    /// Its word in the address.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::ConsentNeeded => "consent_needed",
+            Self::ConsentEnding => "consent_ending",
+            Self::Retrying => "retrying",
+            Self::Working => "working",
+        }
+    }
+
+    /// The list of these people.
+    pub(super) fn pick(self) -> Pick {
+        match self {
+            Self::ConsentNeeded => Pick::ConsentNeeded,
+            Self::ConsentEnding => Pick::ConsentEnding,
+            Self::Retrying => Pick::In(State::Retrying),
+            Self::Working => Pick::Working,
+        }
+    }
+}
+
+/// A question to the list. A search, a filter and an order are asked for one at a time: only that is fast among a
 /// million people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
@@ -57,8 +91,10 @@ impl Query {
         let typed = if search.is_some() { typed } else { String::new() };
         if let Some(search) = search {
             pick = Pick::Found(search);
-        } else if let Some(state) = value("state").as_deref().and_then(State::from_word) {
-            pick = Pick::In(state);
+        } else if let Some(filter) =
+            value("state").and_then(|word| Filter::ALL.into_iter().find(|filter| filter.word() == word))
+        {
+            pick = filter.pick();
         } else if let Some(sort) = value("sort") {
             let (word, turned) = sort.strip_prefix('-').map_or((&*sort, false), |word| (word, true));
             if let Some((order, _)) = SORTS.iter().find(|(_, known)| *known == word) {
@@ -71,18 +107,19 @@ impl Query {
     /// The address of this question, behind the path.
     pub(super) fn written(&self) -> String {
         let mut query = Serializer::new(String::new());
-        match &self.pick {
-            Pick::Found(_) => {
+        match (&self.pick, self.filter()) {
+            (Pick::Found(_), _) => {
                 query.append_pair("q", &self.typed);
             }
-            Pick::In(state) => {
-                query.append_pair("state", state.word());
+            (_, Some(filter)) => {
+                query.append_pair("state", filter.word());
             }
-            Pick::All(order) if *order != Order::Arrival || self.descending => {
-                let word = SORTS.iter().find(|(known, _)| known == order).map_or("", |(_, word)| word);
-                query.append_pair("sort", &format!("{}{word}", if self.descending { "-" } else { "" }));
+            (Pick::All(order), None) => {
+                if let Some((_, word)) = SORTS.iter().find(|(known, _)| known == order) {
+                    query.append_pair("sort", &format!("{}{word}", if self.descending { "-" } else { "" }));
+                }
             }
-            Pick::All(_) => {}
+            _ => {}
         }
         match &self.from {
             From::Start => {}
@@ -102,14 +139,24 @@ impl Query {
         Self { from, ..self.clone() }
     }
 
-    /// Everybody in this order.
+    /// All people in this order.
     pub(super) fn sorted(order: Order, descending: bool) -> Self {
         Self { pick: Pick::All(order), descending, from: From::Start, typed: String::new() }
     }
 
-    /// Those in this state.
-    pub(super) fn in_state(state: State) -> Self {
-        Self { pick: Pick::In(state), ..Self::sorted(Order::Arrival, false) }
+    /// The people of this filter.
+    pub(super) fn filtered(filter: Filter) -> Self {
+        Self { pick: filter.pick(), ..Self::sorted(Order::Arrival, false) }
+    }
+
+    /// Its filter, if it has one.
+    pub(super) fn filter(&self) -> Option<Filter> {
+        Filter::ALL.into_iter().find(|filter| filter.pick() == self.pick)
+    }
+
+    /// Whether it asks for nothing in particular.
+    pub(super) fn is_plain(&self) -> bool {
+        *self == Self::sorted(Order::Arrival, false)
     }
 }
 
@@ -121,19 +168,16 @@ mod tests {
     #[test]
     fn questions_come_back_as_they_went() {
         let mark = Bookmark { key: Key::Number(-5), serial: 7 };
-        for text in [
-            "",
-            "?q=Ada+%26+%3Cb%3E",
-            "?state=consent_needed",
-            "?sort=-next",
-            "?sort=person",
-            "?sort=-consent",
-        ] {
+        let filters = Filter::ALL.map(|filter| format!("?state={}", filter.word()));
+        let others = ["", "?q=Ada+%26+%3Cb%3E", "?sort=-next", "?sort=person"].map(str::to_owned);
+        for text in filters.into_iter().chain(others) {
             let query = Query::parse(text.trim_start_matches('?'));
             assert_eq!(query.written(), text);
+            assert_eq!(query.is_plain(), text.is_empty());
             for from in [From::After(mark.clone()), From::Before(mark.clone())] {
                 let there = query.starting(from);
                 assert_eq!(Query::parse(there.written().trim_start_matches('?')), there);
+                assert!(!there.is_plain());
             }
         }
     }
@@ -143,7 +187,7 @@ mod tests {
         for text in ["state=well", "sort=failures", "sort=--next", "after=x", "q=+%00", "x=1&&=", "%", "q"] {
             assert_eq!(Query::parse(text), Query::sorted(Order::Arrival, false), "{text}");
         }
-        assert_eq!(Query::parse("q=a&state=due&sort=next").written(), "?q=a");
+        assert_eq!(Query::parse("q=a&state=retrying&sort=next").written(), "?q=a");
         assert_eq!(Query::parse(&format!("q={}", "x".repeat(100_000))).typed.len(), LONGEST);
     }
 }

@@ -1,15 +1,17 @@
-//! A person as a row of the table, and all that is said of them elsewhere.
+//! A person as an operator sees one: how they are, since when, and what can be done.
 
 use url::form_urlencoded::byte_serialize;
 
+use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
+use crate::domain::grant::Standing;
 use crate::domain::grant::State;
-use crate::domain::schedule::Policy;
+use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::spoken;
 use crate::domain::verdict::Outcome;
 use crate::http::api::Api;
-use crate::http::dashboard::bar::Bar;
+use crate::http::dashboard::invitation::Invitation;
 
 /// One person.
 #[derive(Clone, Debug)]
@@ -17,26 +19,30 @@ pub(super) struct Row {
     pub(super) id: String,
     /// The id, fit for an address.
     pub(super) encoded: String,
-    /// The name, or else the address, or else the id.
+    /// See [`name_of`].
     pub(super) name: String,
-    /// The address, if it is not the name already.
-    pub(super) email: Option<String>,
+    /// Whether the name is one, and not the e-mail address or the id.
+    pub(super) is_named: bool,
+    /// The e-mail address, in pieces between which a line may end.
+    pub(super) address: Vec<String>,
     pub(super) state: Chip,
-    pub(super) age: Moment,
-    pub(super) bar: Bar,
-    pub(super) expires: Moment,
-    /// `None`: not again by itself.
+    /// What is not well, in a few words; empty if nothing is.
+    pub(super) says: String,
+    /// `None`: there will be none.
     pub(super) next: Option<Moment>,
-    /// The refresh token's end as last reported.
+    /// When the consent ends, as last reported; `None` also where it has ended.
     pub(super) ends: Option<Moment>,
-    pub(super) outcome: &'static str,
-    pub(super) last: Moment,
-    pub(super) failures: u32,
-    pub(super) consent_url: String,
+    /// The person is to be sent the link.
+    pub(super) wants_link: bool,
+    /// The consent has ended.
+    pub(super) is_over: bool,
+    /// The last refresh failed.
+    pub(super) is_failing: bool,
+    pub(super) invitation: Invitation,
 }
 
 /// A state in words, and the class that colours it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chip {
     pub(super) word: &'static str,
     pub(super) class: &'static str,
@@ -60,58 +66,211 @@ impl Moment {
         Self { said, exact: at.to_string() }
     }
 
+    /// To the minute, for people who compare it with a log.
+    pub(super) fn stamp(&self) -> String {
+        let minute = self.exact.get(..16).unwrap_or(&self.exact);
+        format!("{} UTC", minute.replace('T', " "))
+    }
+
     fn unless_never(at: UnixTime, now: UnixTime) -> Option<Self> {
         (at != UnixTime::NEVER).then(|| Self::of(at, now))
     }
 }
 
-impl Chip {
-    pub(super) fn of(state: State) -> Self {
-        let (word, class) = match state {
-            State::Fresh => ("Fresh", "good"),
-            State::Due => ("Due", "calm"),
-            State::Retrying => ("Retrying", "warn"),
-            State::ConsentNeeded => ("Consent needed", "bad"),
-        };
-        Self { word, class }
-    }
+/// A person's name, or else the e-mail address, or else the id.
+pub(super) fn name_of(person: &Person) -> String {
+    called(person).unwrap_or_else(|| person.to_string())
 }
 
-/// An outcome as operators read it.
-pub(super) fn outcome(outcome: Outcome) -> &'static str {
+fn called(person: &Person) -> Option<String> {
+    person.display_name.clone().filter(|name| !name.trim().is_empty())
+}
+
+/// An address may go on in the next line before its `@` and behind each mark that parts its words.
+fn pieces(address: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for letter in address.chars() {
+        if letter == '@' {
+            pieces.push(String::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(letter);
+        }
+        if matches!(letter, '.' | '-' | '_' | '+') {
+            pieces.push(String::new());
+        }
+    }
+    pieces
+}
+
+/// What the last refresh came to, as operators read it.
+pub(super) fn came(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Renewed => "Renewed",
-        Outcome::Unchanged => "Unchanged",
-        Outcome::ConsentNeeded => "Consent needed",
-        Outcome::Refused => "Refused once, not confirmed yet",
-        Outcome::ClientRefused => "Client refused",
-        Outcome::TokenLimit => "Token limit",
-        Outcome::Busy => "Webex is busy",
+        Outcome::Unchanged => "Webex gave the same token again",
+        Outcome::ConsentNeeded => "Refused by Webex",
+        Outcome::Refused => "Refused by Webex once, and soon tried again",
+        Outcome::ClientRefused => "Webex refused the client id or secret",
+        Outcome::TokenLimit => "Webex gives this person no more tokens at present",
+        Outcome::Busy => "Webex asked to wait",
         Outcome::Transient => "Failed",
     }
 }
 
+/// When the access ends, or since when there is none.
+fn access(grant: &Grant, now: UnixTime) -> String {
+    let ends = Moment::of(grant.tokens.expires_at, now).said;
+    format!("Access {} {ends}", if is_dead(grant, now) { "ended" } else { "ends" })
+}
+
+fn is_dead(grant: &Grant, now: UnixTime) -> bool {
+    grant.life_left(now).is_zero()
+}
+
+fn failed(grant: &Grant) -> String {
+    match grant.failures {
+        1 => "the last refresh failed".to_owned(),
+        failures => format!("the last {failures} refreshes failed"),
+    }
+}
+
+/// The state, and what is not well about it.
+fn state(grant: &Grant, now: UnixTime) -> (Chip, String) {
+    let chip = |word, class| Chip { word, class };
+    let class = if is_dead(grant, now) { "bad" } else { "warn" };
+    match (grant.state(now), grant.consent_ends_soon(now)) {
+        (State::ConsentNeeded, _) => (chip("Must consent", "bad"), access(grant, now)),
+        (State::Retrying, _) => {
+            (chip("Failing", class), format!("{}; {}", access(grant, now), failed(grant)))
+        }
+        (State::Fresh | State::Due, Some(ends)) => {
+            let ended = if ends <= now { "ended" } else { "ends" };
+            (chip("Ends soon", "warn"), format!("Consent {ended} {}", Moment::of(ends, now).said))
+        }
+        (State::Fresh | State::Due, None) if is_dead(grant, now) => {
+            (chip("Waiting", class), format!("{}; a refresh comes soon", access(grant, now)))
+        }
+        (State::Fresh | State::Due, None) => (chip("Working", "good"), String::new()),
+    }
+}
+
+/// All of it in whole sentences, and what to do.
+pub(super) fn summary(grant: &Grant, missing: &[String], pause: Option<Pause>, now: UnixTime) -> String {
+    let (access, next) = (access(grant, now), grant.next.due_at);
+    let next = match next.until(now) {
+        left if left.is_zero() => "comes in a moment".to_owned(),
+        left => format!("is in {}", spoken(left)),
+    };
+    let mut says = match (grant.state(now), grant.consent_ends_soon(now)) {
+        (State::ConsentNeeded, _) => format!(
+            "Webex no longer renews this person’s access. Send the link, so that the person consents again. {access}."
+        ),
+        (State::Retrying, _) => {
+            let failed = failed(grant).replacen('t', "T", 1);
+            format!("{failed}. {access}; the next try {next}.")
+        }
+        (State::Fresh | State::Due, Some(ends)) => {
+            let (day, ends) = (ends.day(), Moment::of(ends, now).said);
+            format!("The consent ends on {day} ({ends}), if it is not given again: send the link.")
+        }
+        (State::Fresh | State::Due, None) if is_dead(grant, now) => {
+            format!("{access}. The next refresh {next}.")
+        }
+        (State::Fresh | State::Due, None) => format!("All is well. The next refresh {next}."),
+    };
+    if !missing.is_empty() {
+        says = format!(
+            "{says} The consent lacks {}: send the link, so that the person consents to it.",
+            missing.join(", ")
+        );
+    }
+    if let Some(pause) = pause.filter(|_| grant.standing == Standing::Alive) {
+        says = format!("{says} All refreshes pause at present: {}.", pause.cause);
+    }
+    says
+}
+
 impl Row {
-    pub(super) fn of(grant: &Grant, api: &Api, policy: &Policy, now: UnixTime) -> Self {
+    pub(super) fn of(grant: &Grant, api: &Api, invitation: Invitation, now: UnixTime) -> Self {
         let person = &grant.person;
-        let (id, email) = (person.id.to_string(), person.email.as_ref().map(ToString::to_string));
-        let called = person.display_name.clone().filter(|name| !name.trim().is_empty());
-        let name = called.clone().or_else(|| email.clone()).unwrap_or_else(|| id.clone());
+        let id = person.id.to_string();
+        let missing = grant.missing_scopes(api.parts().consents.scopes());
+        let (state, mut says) = state(grant, now);
+        if !missing.is_empty() && grant.standing == Standing::Alive {
+            let and = if says.is_empty() { "" } else { "; " };
+            says = format!("{says}{and}Consent lacks {}", missing.join(", "));
+        }
+        let must_consent = grant.standing == Standing::ConsentNeeded;
         Self {
             encoded: byte_serialize(id.as_bytes()).collect(),
             id,
-            name,
-            email: email.filter(|_| called.is_some()),
-            state: Chip::of(grant.state(now)),
-            age: Moment { said: spoken(grant.age(now)), exact: grant.renewed_at.to_string() },
-            bar: Bar::of(grant, policy, now),
-            expires: Moment::of(grant.tokens.expires_at, now),
-            next: Moment::unless_never(grant.next.due_at, now),
-            ends: grant.tokens.refresh_token_expires_at.and_then(|at| Moment::unless_never(at, now)),
-            outcome: outcome(grant.last.outcome),
-            last: Moment::of(grant.last.at, now),
-            failures: grant.failures,
-            consent_url: api.consent_url(grant),
+            name: name_of(person),
+            is_named: called(person).is_some(),
+            address: person.email.as_ref().map(|email| pieces(email.as_str())).unwrap_or_default(),
+            state,
+            says,
+            next: Moment::unless_never(grant.next.due_at, now).filter(|_| !must_consent),
+            ends: grant.consent_ends_at().and_then(|at| Moment::unless_never(at, now)),
+            wants_link: must_consent || grant.consent_ends_soon(now).is_some() || !missing.is_empty(),
+            is_over: must_consent,
+            is_failing: grant.state(now) == State::Retrying,
+            invitation,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::explain::sample::T0;
+    use crate::domain::explain::sample::days;
+    use crate::domain::explain::sample::grant;
+
+    fn said(grant: &Grant, now: UnixTime) -> (&'static str, &'static str, String) {
+        let (chip, says) = state(grant, now);
+        (chip.word, chip.class, says)
+    }
+
+    #[test]
+    fn each_state_says_what_is_not_well() {
+        let mut one = grant();
+        assert_eq!(said(&one, T0), ("Working", "good", String::new()));
+        assert_eq!(
+            said(&one, T0 + days(15)),
+            ("Waiting", "bad", "Access ended 1d ago; a refresh comes soon".into())
+        );
+        one.tokens.expires_at = T0 + days(200);
+        assert_eq!(said(&one, T0 + days(60)), ("Ends soon", "warn", "Consent ends in 30d".into()));
+        assert_eq!(said(&one, T0 + days(60) - Duration::from_secs(1)).0, "Working");
+        assert_eq!(said(&one, T0 + days(92)).2, "Consent ended 2d ago");
+        one.failures = 3;
+        assert_eq!(
+            said(&one, T0 + days(199)),
+            ("Failing", "warn", "Access ends in 1d; the last 3 refreshes failed".into())
+        );
+        assert_eq!(said(&one, T0 + days(201)).1, "bad");
+        one.standing = Standing::ConsentNeeded;
+        assert_eq!(said(&one, T0 + days(195)), ("Must consent", "bad", "Access ends in 5d".into()));
+        assert_eq!(said(&one, T0 + days(201)).2, "Access ended 1d ago");
+    }
+
+    #[test]
+    fn a_summary_is_made_of_sentences() {
+        let mut one = grant();
+        assert_eq!(summary(&one, &[], None, T0), "All is well. The next refresh is in 1d.");
+        one.failures = 1;
+        let missing = ["spark:all".to_owned()];
+        let says = summary(&one, &missing, None, T0 + days(3));
+        let expected = "The last refresh failed. Access ends in 11d; the next try comes in a moment. The consent lacks \
+                        spark:all: send the link, so that the person consents to it.";
+        assert_eq!(says, expected);
+    }
+
+    #[test]
+    fn an_address_may_be_parted_between_its_words() {
+        let parted = pieces("ada.k-lovelace@example.com");
+        assert_eq!(parted, ["ada.", "k-", "lovelace", "@example.", "com"]);
     }
 }

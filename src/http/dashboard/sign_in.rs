@@ -48,8 +48,8 @@ impl Dashboard {
     /// `GET /dashboard/sign-in`: also where an address leads whose session has ended.
     pub(super) fn way_in(&self, query: &str) -> Response<Body> {
         let ended = parameter::first(query, "ended").is_some();
-        let said = "You are signed out. A session ends after an hour without a click, and its address opens in the \
-                    browser that signed in only.";
+        let said = "You are signed out. A session ends after an hour without a click, and its address opens only in \
+                    the browser that signed in.";
         self.sign_in_page(StatusCode::OK, ended.then_some(("warn", said)))
     }
 
@@ -58,7 +58,8 @@ impl Dashboard {
     }
 
     fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<Body> {
-        let page = SignIn { frame: &self.frame, dress: &self.dress, home: &self.home, said };
+        let frame = &self.frame_at(&self.home);
+        let page = SignIn { frame, dress: &self.dress, home: &self.home, said };
         respond::for_operators(respond::page(status, &page))
     }
 
@@ -91,7 +92,7 @@ impl Dashboard {
         if !record.rights.allow(Right::Admin) || record.persons.is_some() {
             auth.tell(peer.addr.ip(), "is not for the dashboard");
             let said =
-                "This key is good, but not for the dashboard: that takes the right admin, for everybody.";
+                "This key is good, but not for the dashboard: that takes the right admin, for all people.";
             return self.not_in(StatusCode::FORBIDDEN, said);
         }
         log::info!("dashboard: signed in with key {:?}", record.name);
@@ -109,7 +110,8 @@ impl Dashboard {
     }
 
     fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<Body> {
-        let page = Open { frame: &self.frame, dress: &self.dress, home: &self.home, link, said };
+        let frame = &self.frame_at(&self.home);
+        let page = Open { frame, dress: &self.dress, home: &self.home, link, said };
         respond::for_operators(respond::page(status, &page))
     }
 
@@ -140,7 +142,7 @@ impl Dashboard {
     fn stale_link(&self) -> Response<Body> {
         let text =
             "It works once, for a minute, and for three tries. `webex-tokend dashboard` makes a new one.";
-        self.refused(StatusCode::NOT_FOUND, "This link is no longer good", text)
+        self.refused(&self.home, StatusCode::NOT_FOUND, ("This link is no longer good", text))
     }
 
     /// A session of its own for every sign-in.
@@ -150,7 +152,7 @@ impl Dashboard {
             None => {
                 log::error!("dashboard: no session can begin: the system has no random bytes to give");
                 let text = "This service has a problem of its own, which its log names.";
-                self.refused(StatusCode::INTERNAL_SERVER_ERROR, "No session can begin", text)
+                self.refused(&self.home, StatusCode::INTERNAL_SERVER_ERROR, ("No session can begin", text))
             }
         }
     }

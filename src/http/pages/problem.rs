@@ -67,6 +67,8 @@ pub(in crate::http) enum Ways {
     Start,
     /// To the home page.
     Home,
+    /// To the operators' dashboard.
+    Dashboard,
 }
 
 const fn problem(tone: Tone, heading: &'static str, text: &'static str, ways: Ways) -> Problem {
@@ -236,8 +238,8 @@ pub(in crate::http) const OVERHEARD: Problem = problem(
 pub(in crate::http) const DASHBOARD_OVERHEARD: Problem = problem(
     Tone::Bad,
     "This connection is not secure",
-    "The dashboard is reached without encryption: whoever is on the way could read the key that you sign in with, and act \
-     as you. So nobody signs in here.",
+    "The dashboard is reached without encryption: other people on the way could read the key that you sign in with, and \
+     act as you. So it takes no key here.",
     Ways::Home,
 )
 .then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");

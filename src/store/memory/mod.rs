@@ -190,7 +190,9 @@ impl Inner {
         let [retrying, consent_needed] =
             [State::Retrying, State::ConsentNeeded].map(|state| Count::exactly(count(state)));
         let people = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
-        Counts { people, fresh, due, retrying, consent_needed }
+        let ending = self.rows.values().filter(|row| row.grant.consent_ends_soon(now).is_some()).count();
+        let consent_ending = Count::up_to(u64::try_from(ending).unwrap_or(u64::MAX));
+        Counts { people, fresh, due, retrying, consent_needed, consent_ending }
     }
 
     fn note_refresh(&mut self, last: &Attempt) {

@@ -154,10 +154,11 @@ fn work(db: &Connection, shelf: &Shelf) {
 
 /// Lists, forwards, backwards and further on, and numbers.
 fn read_parts(db: &Connection, shelf: &Shelf) {
-    let orders = [Order::Arrival, Order::Email, Order::Next, Order::Expires].map(Pick::All);
+    let orders = [Order::Arrival, Order::Email, Order::Next].map(Pick::All);
     let states = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded].map(Pick::In);
     let found = Pick::Found(Search::parse("p1").unwrap().unwrap());
-    for pick in orders.into_iter().chain(states).chain([found]) {
+    let others = [Pick::Working, Pick::ConsentNeeded, Pick::ConsentEnding, found];
+    for pick in orders.into_iter().chain(states).chain(others) {
         for backwards in [false, true] {
             let page = Page { backwards, ..Page::first(pick.clone(), 3, NOW) };
             let part = list::list(db, shelf, &page).unwrap();

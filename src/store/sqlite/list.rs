@@ -5,6 +5,7 @@ use rusqlite::Row;
 use rusqlite::ToSql;
 use rusqlite::params;
 
+use crate::domain::grant::CONSENT_SOON;
 use crate::domain::grant::Grant;
 use crate::domain::grant::State;
 use crate::domain::person::PersonId;
@@ -36,10 +37,21 @@ impl Range {
             Pick::All(Order::Arrival) => plain("grants NOT INDEXED", None),
             Pick::All(Order::Email) => plain("grants INDEXED BY grants_address", Some("address")),
             Pick::All(Order::Next) => plain("grants INDEXED BY grants_due", Some("due_at")),
-            Pick::All(Order::Expires) => plain("grants INDEXED BY grants_expires", Some("expires_at")),
             Pick::In(state) => Self {
                 within: format!("integration = ?1 AND {}", in_state(*state)),
                 ..plain("grants INDEXED BY grants_kind", Some("due_at"))
+            },
+            Pick::Working => Self {
+                within: format!("{ours} AND kind = 0"),
+                ..plain("grants INDEXED BY grants_kind", Some("due_at"))
+            },
+            Pick::ConsentNeeded => Self {
+                within: format!("{ours} AND standing = 'consent_needed'"),
+                ..plain("grants INDEXED BY grants_needed", Some("expires_at"))
+            },
+            Pick::ConsentEnding => Self {
+                within: format!("integration = ?1 AND {}", ends_soon()),
+                ..plain("grants INDEXED BY grants_ending", Some("refresh_token_expires_at"))
             },
             Pick::Found(_) => Self {
                 from: "texts CROSS JOIN grants ON serial = person",
@@ -59,6 +71,11 @@ fn in_state(state: State) -> &'static str {
         State::Due => "kind = 0 AND due_at <= ?2",
         State::Fresh => "kind = 0 AND due_at > ?2",
     }
+}
+
+/// The same as [`Grant::consent_ends_soon`], in SQL; `?2` is the present.
+pub(super) fn ends_soon() -> String {
+    format!("standing = 'alive' AND refresh_token_expires_at <= ?2 + {}", CONSENT_SOON.as_millis())
 }
 
 /// The queries of a part, one after the other: behind a bookmark, first what is equal to it. `?1` integration, `?2`
@@ -213,11 +230,13 @@ mod tests {
             (&Pick::All(Order::Arrival), "INTEGER PRIMARY KEY", "", ""),
             (&Pick::All(Order::Email), "INDEX grants_address", ours, "address"),
             (&Pick::All(Order::Next), "INDEX grants_due", ours, "due_at"),
-            (&Pick::All(Order::Expires), "INDEX grants_expires", ours, "expires_at"),
             (&Pick::In(State::Fresh), "INDEX grants_kind", kind, "due_at"),
             (&Pick::In(State::Due), "INDEX grants_kind", kind, "due_at"),
             (&Pick::In(State::Retrying), "INDEX grants_kind", kind, "due_at"),
             (&Pick::In(State::ConsentNeeded), "INDEX grants_kind", kind, "due_at"),
+            (&Pick::Working, "INDEX grants_kind", kind, "due_at"),
+            (&Pick::ConsentNeeded, "INDEX grants_needed", ours, "expires_at"),
+            (&Pick::ConsentEnding, "INDEX grants_ending", ours, "refresh_token_expires_at"),
             (&Pick::Found(ada), "PRIMARY KEY", "", "text"),
         ] {
             for backwards in [false, true] {
@@ -238,7 +257,9 @@ mod tests {
     #[test]
     fn numbers_are_ranges_of_an_index() {
         let db = tables();
+        let ending = overview::ending();
         for (sql, expected) in [
+            (&*ending, "COVERING INDEX grants_ending (integration=? AND refresh_token_expires_at<?)"),
             (overview::DUE, "INDEX grants_kind (integration=? AND kind=? AND due_at<?)"),
             (overview::FRESH, "INDEX grants_kind (integration=? AND kind=? AND due_at>?)"),
             (overview::DAY, "COVERING INDEX grants_due (integration=? AND due_at>? AND due_at<?)"),

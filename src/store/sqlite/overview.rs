@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::overview;
 use crate::store::overview::COUNTED;
 use crate::store::sqlite::Shelf;
+use crate::store::sqlite::list;
 
 fn number(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
@@ -38,6 +39,14 @@ pub(super) const DUE: &str = "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED
 pub(super) const FRESH: &str = "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED BY grants_kind \
      WHERE integration = ?1 AND kind = 0 AND due_at > ?2 LIMIT ?3)";
 
+/// Whose consent ends soon, up to so many.
+pub(super) fn ending() -> String {
+    format!(
+        "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED BY grants_ending WHERE integration = ?1 AND {} LIMIT ?3)",
+        list::ends_soon()
+    )
+}
+
 pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Counts, StoreError> {
     let mut kinds = [0_u64; 3];
     let sql = "SELECT which, people FROM tallies WHERE integration = ?1 AND what = 'kind'";
@@ -58,7 +67,8 @@ pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Co
     let fresh = if due > COUNTED { some(FRESH)? } else { 0 };
     let (fresh, due) = Counts::split(alive, due, || fresh);
     let [retrying, consent_needed] = [retrying, consent_needed].map(Count::exactly);
-    Ok(Counts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed })
+    let consent_ending = Count::up_to(some(&ending())?);
+    Ok(Counts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed, consent_ending })
 }
 
 /// Counts one kept refresh, in the transaction that keeps it. The first one of an hour clears away what is too old.
