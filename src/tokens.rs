@@ -23,11 +23,9 @@ pub use crate::events::Mark;
 pub use crate::store::Bookmark;
 pub use crate::store::Count;
 pub use crate::store::Counts;
-pub use crate::store::Day;
 pub use crate::store::Key;
 pub use crate::store::Order;
 pub use crate::store::Page;
-pub use crate::store::Past;
 pub use crate::store::Pick;
 pub use crate::store::StoreError;
 
@@ -169,22 +167,6 @@ impl LiveView {
     /// The store's.
     pub async fn counts(&self, now: UnixTime) -> Result<Counts, StoreError> {
         self.store.counts(now).await
-    }
-
-    /// What the refreshes since the start of the hour of `since` came to, oldest hour first.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn history(&self, since: UnixTime) -> Result<Vec<Past>, StoreError> {
-        self.store.history(since).await
-    }
-
-    /// What is planned for the day of `now` and the days after it. Not to be asked with every page.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn calendar(&self, now: UnixTime, days: u32) -> Result<Vec<Day>, StoreError> {
-        self.store.calendar(now, days).await
     }
 
     /// Lets readers see that `person`'s grant changed. Called after the change is durable, never before.

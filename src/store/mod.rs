@@ -34,8 +34,6 @@ pub use crate::store::list::Pick;
 pub use crate::store::overview::Census;
 pub use crate::store::overview::Count;
 pub use crate::store::overview::Counts;
-pub use crate::store::overview::Day;
-pub use crate::store::overview::Past;
 
 /// What a store answers, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -107,13 +105,6 @@ pub trait Store: Send + Sync {
 
     /// How many grants are in which state at `now`.
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts>;
-
-    /// What the refreshes kept since the start of the hour of `since` came to, oldest hour first. About two days are kept.
-    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>>;
-
-    /// What is planned for the day of `now` (whatever is overdue falls on it, too) and the days after it. Its cost grows
-    /// with what is planned: to be asked now and then, not with every page.
-    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>>;
 
     /// The latest moment at which anything was kept: a clock that reads less has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;

@@ -1,8 +1,5 @@
 //! Everybody at a glance: numbers that cost the same at a million grants as at ten.
 
-use crate::domain::time::UnixTime;
-use crate::domain::verdict::Outcome;
-
 /// How many are counted one by one; of more it is only said that they are more.
 pub const COUNTED: u64 = 10_000;
 
@@ -44,26 +41,6 @@ pub struct Counts {
     pub consent_ending: Count,
 }
 
-/// Refreshes that came to the same in one hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// When the hour began.
-    pub hour: UnixTime,
-    /// What they came to.
-    pub outcome: Outcome,
-    /// How many.
-    pub refreshes: u64,
-}
-
-/// What is planned for one day (UTC).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Day {
-    /// Persons whose next refresh falls on it.
-    pub refreshes: u64,
-    /// Persons whose refresh token ends on it, as last reported.
-    pub consents: u64,
-}
-
 impl Count {
     /// Exactly so many.
     #[must_use]
@@ -93,38 +70,4 @@ impl Counts {
         let many = Count { people: COUNTED, or_more: true };
         (many, many)
     }
-}
-
-const HOUR: i64 = 3_600_000;
-const DAY: i64 = 24 * HOUR;
-
-/// The hour of `at`, counted from 1970.
-pub(super) fn hour(at: UnixTime) -> i64 {
-    at.0.div_euclid(HOUR)
-}
-
-/// When the hour of this number began.
-pub(super) fn hour_began(hour: i64) -> UnixTime {
-    UnixTime(hour.saturating_mul(HOUR))
-}
-
-/// The day of `at`, counted from 1970.
-pub(super) fn day(at: UnixTime) -> i64 {
-    at.0.div_euclid(DAY)
-}
-
-/// The day of number `day` in a calendar that begins with `today`.
-pub(super) fn on(calendar: &mut [Day], today: i64, day: i64) -> Option<&mut Day> {
-    usize::try_from(day.saturating_sub(today)).ok().and_then(|at| calendar.get_mut(at))
-}
-
-/// When the day of this number began.
-pub(super) fn day_began(day: i64) -> UnixTime {
-    UnixTime(day.saturating_mul(DAY))
-}
-
-/// Hours of the past that are kept: two days and the hour under way. The clock may be set, too: what is further in the
-/// future than an hour goes as well.
-pub(super) fn kept_hours(now: i64) -> std::ops::RangeInclusive<i64> {
-    now.saturating_sub(48)..=now.saturating_add(1)
 }

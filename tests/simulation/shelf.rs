@@ -36,13 +36,11 @@ use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Counts;
 use webex_tokend::store::Cursor;
-use webex_tokend::store::Day;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Note;
 use webex_tokend::store::Order;
 use webex_tokend::store::Page;
-use webex_tokend::store::Past;
 use webex_tokend::store::Pick;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
@@ -292,14 +290,6 @@ impl Store for Shelf {
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
         Box::pin(self.verb("counts", move |inner| inner.counts(now), |_, _| ()))
-    }
-
-    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
-        Box::pin(self.verb("history", move |inner| inner.history(since), |_, _| ()))
-    }
-
-    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
-        Box::pin(self.verb("calendar", move |inner| inner.calendar(now, days), |_, _| ()))
     }
 }
 

@@ -226,7 +226,7 @@ impl Home {
         let canary = "webex-tokend canary";
         let sealed = Sealer::new(&key).unwrap().seal(&secret(canary), canary).unwrap();
         let shell = self.shell();
-        shell.execute_batch("DROP INDEX grants_needed; DROP INDEX grants_ending").unwrap();
+        shell.execute_batch(&back_to_the_seventh_version()).unwrap();
         shell.execute_batch(sql).unwrap();
         shell.execute_batch("ALTER TABLE grants DROP COLUMN person_mac").unwrap();
         shell.execute("UPDATE meta SET value = ?1 WHERE name = 'canary'", [sealed]).unwrap();
@@ -276,4 +276,26 @@ pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<Sql
         opened = open();
     }
     opened.map(|(store, _)| store)
+}
+
+/// What makes a store of this version one of the seventh.
+fn back_to_the_seventh_version() -> String {
+    let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
+    let fourth = include_str!("../../src/store/sqlite/schema/0004_triggers.sql");
+    let piece = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap();
+        let (inner, _) = rest.split_once(to).unwrap();
+        format!("{from}{inner}{to}")
+    };
+    [
+        "DROP INDEX grants_needed; DROP INDEX grants_ending; DROP TRIGGER grants_added; DROP TRIGGER grants_removed;"
+            .to_owned(),
+        piece(third, "ALTER TABLE grants ADD COLUMN ends_on", ";"),
+        piece(third, "INSERT INTO tallies SELECT integration, 'ends_on'", ";"),
+        piece(third, "CREATE TABLE history", ";"),
+        piece(third, "CREATE TRIGGER grants_removed", "END;"),
+        piece(fourth, "CREATE TRIGGER grants_added", "END;"),
+        piece(fourth, "CREATE TRIGGER grants_end_moved", "END;"),
+    ]
+    .join("\n")
 }

@@ -1,7 +1,6 @@
 //! What is promised of lists and of numbers about everybody: both stores show what the domain says of each grant.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
@@ -10,20 +9,15 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::search::Search;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Bookmark;
-use webex_tokend::store::Committed;
 use webex_tokend::store::Count;
 use webex_tokend::store::Counts;
-use webex_tokend::store::Day;
 use webex_tokend::store::Order;
 use webex_tokend::store::Page;
-use webex_tokend::store::Past;
 use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 
 use crate::store::house::at;
-use crate::store::house::claim_one;
 use crate::store::house::grant;
 use crate::store::house::keep;
 use crate::store::house::person;
@@ -67,18 +61,6 @@ pub(super) async fn compare(store: &dyn Store, rows: &[(i64, &Grant)], now: Unix
     let consent_ending = Count::exactly(ending);
     let counts = Counts { people, fresh, due, retrying, consent_needed, consent_ending };
     assert_eq!(store.counts(now).await, Ok(counts));
-    let mut calendar = vec![Day::default(); 3];
-    let day = |at: UnixTime| at.0.div_euclid(DAY * 1000) - now.0.div_euclid(DAY * 1000);
-    for (_, grant) in rows {
-        if let Some(on) = calendar.get_mut(day(grant.next.due_at).max(0) as usize) {
-            on.refreshes += 1;
-        }
-        let ends = grant.tokens.refresh_token_expires_at.map(day).filter(|day| *day >= 0);
-        if let Some(on) = ends.and_then(|ends| calendar.get_mut(ends as usize)) {
-            on.consents += 1;
-        }
-    }
-    assert_eq!(store.calendar(now, 3).await, Ok(calendar));
 }
 
 async fn all_parts(store: &dyn Store, mut page: Page) -> Vec<(Bookmark, Grant)> {
@@ -175,56 +157,4 @@ pub(super) async fn few_persons_are_listed_in_every_order(store: Arc<dyn Store>)
         let rest = Page { after: Some(part[0].0.clone()), ..page };
         assert_eq!(store.list(rest).await.unwrap(), part[1..]);
     }
-}
-
-pub(super) async fn the_history_counts_what_was_kept_and_forgets_after_two_days(store: Arc<dyn Store>) {
-    keep(&*store, [grant("ada")]).await;
-    assert_eq!(store.history(UnixTime(i64::MIN)).await, Ok(Vec::new()), "a consent is no refresh");
-    let commit = async |outcome: Outcome, seconds: i64| {
-        let mut claim = claim_one(&*store, seconds).await;
-        claim.grant.last.outcome = outcome;
-        claim.grant.last.at = at(seconds);
-        claim.grant.next = Next::at(at(seconds));
-        let fence = claim.fence;
-        assert_eq!(store.commit(fence, claim.grant.clone()).await, Ok(Committed::Kept));
-        assert_eq!(store.commit(fence, claim.grant).await, Ok(Committed::Superseded), "and is not counted");
-    };
-    for (outcome, seconds) in [
-        (Outcome::Renewed, 0),
-        (Outcome::Busy, 10),
-        (Outcome::Renewed, 3599),
-        (Outcome::Renewed, 3600),
-        (Outcome::Transient, 24 * 3600),
-    ] {
-        commit(outcome, seconds).await;
-    }
-    let past = |hour: i64, outcome, refreshes| Past { hour: at(hour * 3600), outcome, refreshes };
-    let all = [
-        past(0, Outcome::Busy, 1),
-        past(0, Outcome::Renewed, 2),
-        past(1, Outcome::Renewed, 1),
-        past(24, Outcome::Transient, 1),
-    ];
-    assert_eq!(store.history(at(0)).await.unwrap(), all);
-    assert_eq!(store.history(at(3599)).await.unwrap(), all, "the whole hour");
-    assert_eq!(store.history(at(3600)).await.unwrap(), all[2..]);
-    commit(Outcome::Unchanged, 49 * 3600).await;
-    let left =
-        [past(1, Outcome::Renewed, 1), past(24, Outcome::Transient, 1), past(49, Outcome::Unchanged, 1)];
-    assert_eq!(store.history(UnixTime(i64::MIN)).await.unwrap(), left);
-    commit(Outcome::Unchanged, 1000 * 3600).await;
-    assert_eq!(store.history(UnixTime(i64::MIN)).await.unwrap(), [past(1000, Outcome::Unchanged, 1)]);
-}
-
-pub(super) async fn no_date_breaks_a_calendar(store: Arc<dyn Store>) {
-    let [_, mut edges, _] = unusual("odd");
-    for end in [UnixTime(i64::MIN), UnixTime(-1), UnixTime::NEVER] {
-        edges.tokens.refresh_token_expires_at = Some(end);
-        keep(&*store, [edges.clone()]).await;
-        for now in [UnixTime(i64::MIN), at(0), UnixTime::NEVER, UnixTime::NEVER - Duration::from_secs(86_400)]
-        {
-            assert_eq!(store.calendar(now, 90).await.unwrap().len(), 90);
-        }
-    }
-    assert_eq!(store.calendar(at(0), 0).await, Ok(Vec::new()));
 }

@@ -93,9 +93,7 @@ on_both_stores! {
         every_list_and_number_is_what_the_domain_says,
         a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name,
         a_search_follows_the_person,
-        few_persons_are_listed_in_every_order,
-        the_history_counts_what_was_kept_and_forgets_after_two_days,
-        no_date_breaks_a_calendar;
+        few_persons_are_listed_in_every_order;
     keys:
         a_key_is_kept_whole,
         a_name_is_given_once,

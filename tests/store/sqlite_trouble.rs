@@ -17,7 +17,6 @@ use webex_tokend::store::StoreError;
 use crate::store::house::Home;
 use crate::store::house::INTEGRATION;
 use crate::store::house::ask;
-use crate::store::house::at;
 use crate::store::house::claim;
 use crate::store::house::claim_one;
 use crate::store::house::found;
@@ -31,7 +30,6 @@ use crate::store::other_process::playing_in_a_namespace;
 use crate::store::other_process::plays_well;
 use crate::store::other_process::running_as_root;
 use crate::store::other_process::without_rights;
-use crate::support::heard;
 
 #[tokio::test]
 async fn a_lock_of_another_program_keeps_writes_out_and_lets_reads_in() {
@@ -310,31 +308,6 @@ async fn a_damaged_page_is_told_as_damage_and_gives_no_wrong_token() {
     assert!(text.contains("(why)") && text.contains("keep a copy") && text.contains("backup"), "{text}");
     fs::write(home.db(), whole).unwrap();
     assert_eq!(home.open().census().await.unwrap().people, 80);
-}
-
-#[tokio::test]
-async fn a_damaged_history_costs_nobodys_token_and_no_try() {
-    let home = Home::keeping(&["ada", "eve"]).await;
-    let page: i64 = home
-        .shell()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'history'", [], |row| row.get(0))
-        .unwrap();
-    let (page, mut file) = (usize::try_from(page).unwrap(), fs::read(home.db()).unwrap());
-    file[(page - 1) * 4096..page * 4096].fill(0xa5);
-    fs::write(home.db(), file).unwrap();
-    heard();
-    let store = home.open();
-    let claims = claim(&store, ask(0)).await;
-    assert_eq!(claims.len(), 2);
-    for claim in claims {
-        let outcome = renewed(&claim.grant, 1);
-        assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
-        assert_eq!(found(&store, claim.grant.person.id.as_str()).await, outcome);
-    }
-    assert!(matches!(store.history(at(0)).await, Err(StoreError::Corrupt(_))));
-    assert!(heard().contains("the history is damaged"));
-    drop(store);
-    assert_eq!(found(&home.open(), "ada").await, renewed(&grant("ada"), 1), "it is durable");
 }
 
 #[tokio::test]

@@ -20,12 +20,10 @@ use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Counts;
 use webex_tokend::store::Cursor;
-use webex_tokend::store::Day;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Note;
 use webex_tokend::store::Page;
-use webex_tokend::store::Past;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
@@ -48,8 +46,6 @@ pub(crate) enum Verb {
     Revise,
     Census,
     Counts,
-    History,
-    Calendar,
     Latest,
     Settle,
     Recall,
@@ -145,14 +141,6 @@ impl<B: Between> Store for Behind<B> {
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
         self.between.verb(Verb::Counts, None, move || self.store.counts(now))
-    }
-
-    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
-        self.between.verb(Verb::History, None, move || self.store.history(since))
-    }
-
-    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
-        self.between.verb(Verb::Calendar, None, move || self.store.calendar(now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

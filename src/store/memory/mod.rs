@@ -12,7 +12,6 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use crate::domain::breaker::Waiting;
-use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::grant::State;
@@ -23,7 +22,6 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Next;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Outcome;
 use crate::store::Answer;
 use crate::store::Ask;
 use crate::store::Bookmark;
@@ -34,18 +32,15 @@ use crate::store::Committed;
 use crate::store::Count;
 use crate::store::Counts;
 use crate::store::Cursor;
-use crate::store::Day;
 use crate::store::Fence;
 use crate::store::Lease;
 use crate::store::Note;
 use crate::store::Page;
-use crate::store::Past;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::memory::turns::Turns;
-use crate::store::overview;
 
 /// Grants in a map behind a lock that is never held across a wait.
 #[derive(Debug, Default)]
@@ -59,8 +54,6 @@ struct Inner {
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
     keys: Vec<KeyRecord>,
-    /// Refreshes by hour and outcome.
-    past: BTreeMap<(i64, &'static str), u64>,
 }
 
 #[derive(Debug)]
@@ -195,40 +188,8 @@ impl Inner {
         Counts { people, fresh, due, retrying, consent_needed, consent_ending }
     }
 
-    fn note_refresh(&mut self, last: &Attempt) {
-        let hour = overview::hour(last.at);
-        let kept = overview::kept_hours(hour);
-        self.past.retain(|(hour, _), _| kept.contains(hour));
-        *self.past.entry((hour, last.outcome.word())).or_default() += 1;
-    }
-
-    fn history(&self, since: UnixTime) -> Vec<Past> {
-        let past = self.past.iter().filter(|((hour, _), _)| *hour >= overview::hour(since));
-        let told = past.filter_map(|((hour, word), refreshes)| {
-            let (hour, outcome) = (overview::hour_began(*hour), Outcome::from_word(word)?);
-            Some(Past { hour, outcome, refreshes: *refreshes })
-        });
-        told.collect()
-    }
-
-    fn calendar(&self, now: UnixTime, days: u32) -> Vec<Day> {
-        let today = overview::day(now);
-        let mut calendar = vec![Day::default(); usize::try_from(days).unwrap_or(0)];
-        for grant in self.rows.values().map(|row| &row.grant) {
-            let due = overview::day(grant.next.due_at).max(today);
-            if let Some(day) = overview::on(&mut calendar, today, due) {
-                day.refreshes += 1;
-            }
-            let ends = grant.tokens.refresh_token_expires_at.map(overview::day);
-            if let Some(day) = ends.and_then(|ends| overview::on(&mut calendar, today, ends)) {
-                day.consents += 1;
-            }
-        }
-        calendar
-    }
-
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
-        let (last, id) = (grant.last.clone(), grant.person.id.clone());
+        let (at, id) = (grant.last.at, grant.person.id.clone());
         if self.rows.get(&id).is_none_or(|row| row.fence != fence || !row.claimed) {
             return Committed::Superseded;
         }
@@ -237,8 +198,7 @@ impl Inner {
             row.fence.version += 1;
             row.claimed = false;
         });
-        self.stamp(last.at);
-        self.note_refresh(&last);
+        self.stamp(at);
         Committed::Kept
     }
 
@@ -357,14 +317,6 @@ impl Store for MemoryStore {
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
         self.answer(|inner| inner.counts(now))
-    }
-
-    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
-        self.answer(|inner| inner.history(since))
-    }
-
-    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
-        self.answer(|inner| inner.calendar(now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

@@ -80,9 +80,9 @@ fn numbered(number: u32) -> Grant {
 /// An open store's writer with all grants in it, and what its statements have cost since.
 fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
-    let (hand, unreadable, history_damaged) = Default::default();
+    let (hand, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
-    let shelf = Shelf { integration: "id".to_owned(), sealer, hand, history_damaged, unreadable };
+    let shelf = Shelf { integration: "id".to_owned(), sealer, hand, unreadable };
     let mut db = opened.writer;
     db.execute_batch("BEGIN").unwrap();
     for number in 0..STORED {
@@ -170,7 +170,6 @@ fn read_parts(db: &Connection, shelf: &Shelf) {
     assert_eq!(list::list(db, shelf, &among).unwrap().len(), 2);
     overview::census(db, shelf).unwrap();
     overview::counts(db, shelf, NOW).unwrap();
-    overview::history(db, shelf, NOW).unwrap();
 }
 
 #[test]

@@ -110,8 +110,8 @@ mod tests {
     fn a_moment_is_dealt_for_once_and_another_one_anew_ahead_or_back() {
         let db = due_at(&[10, 20, 5, 30]);
         let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
-        let (hand, unreadable, history_damaged) = Default::default();
-        let shelf = Shelf { integration: "id".to_owned(), sealer, hand, history_damaged, unreadable };
+        let (hand, unreadable) = Default::default();
+        let shelf = Shelf { integration: "id".to_owned(), sealer, hand, unreadable };
         let mut hand = Hand::default();
         let mut take = |due_by| {
             hand.begin(&db, &shelf, &ask(due_by)).unwrap();

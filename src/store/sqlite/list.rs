@@ -262,7 +262,6 @@ mod tests {
             (&*ending, "COVERING INDEX grants_ending (integration=? AND refresh_token_expires_at<?)"),
             (overview::DUE, "INDEX grants_kind (integration=? AND kind=? AND due_at<?)"),
             (overview::FRESH, "INDEX grants_kind (integration=? AND kind=? AND due_at>?)"),
-            (overview::DAY, "COVERING INDEX grants_due (integration=? AND due_at>? AND due_at<?)"),
         ] {
             let plan = plan(&db, sql);
             assert!(plan.contains(&format!("SEARCH grants USING {expected}")), "{plan}");

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
@@ -54,13 +53,11 @@ use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Counts;
 use crate::store::Cursor;
-use crate::store::Day;
 use crate::store::Fence;
 use crate::store::KeyStore;
 use crate::store::Lease;
 use crate::store::Note;
 use crate::store::Page;
-use crate::store::Past;
 use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::Store;
@@ -91,8 +88,6 @@ struct Shelf {
     sealer: Arc<Sealer>,
     /// The writer's alone; behind a lock only because the readers share the shelf.
     hand: Mutex<Hand>,
-    /// Refreshes are not counted any more: nothing can be kept together with what touches a damaged page.
-    history_damaged: AtomicBool,
     /// Rows that do not open, by number, and of which that was told.
     unreadable: Mutex<BTreeSet<i64>>,
 }
@@ -136,13 +131,7 @@ impl SqliteStore {
         let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
         let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
         let (integration, hand) = (integration.to_owned(), Mutex::new(Hand::default()));
-        let shelf = Shelf {
-            integration,
-            sealer: opened.sealer.clone(),
-            hand,
-            history_damaged: AtomicBool::new(false),
-            unreadable: Mutex::default(),
-        };
+        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hand, unreadable: Mutex::default() };
         let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (shelf, place, last_seen) = (Arc::new(shelf), opened.place, Arc::new(opened.last_seen));
         let store = Self { threads, shelf, place, condition, last_seen, _owner: opened.owner };
@@ -295,14 +284,6 @@ impl Store for SqliteStore {
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
         self.survey(move |db, shelf| overview::counts(db, shelf, now))
-    }
-
-    fn history(&self, since: UnixTime) -> Answer<'_, Vec<Past>> {
-        self.survey(move |db, shelf| overview::history(db, shelf, since))
-    }
-
-    fn calendar(&self, now: UnixTime, days: u32) -> Answer<'_, Vec<Day>> {
-        self.survey(move |db, shelf| overview::calendar(db, shelf, now, days))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {

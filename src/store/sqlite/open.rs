@@ -32,7 +32,7 @@ use crate::store::sqlite::texts;
 use crate::store::sqlite::with_suffix;
 
 /// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
-pub(super) const MIGRATIONS: [&str; 8] = [
+pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
     include_str!("schema/0003_overview.sql"),
@@ -41,6 +41,7 @@ pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("schema/0006_persons.sql"),
     include_str!("schema/0007_row_macs.sql"),
     include_str!("schema/0008_consents.sql"),
+    include_str!("schema/0009_numbers.sql"),
 ];
 
 /// The version that is not whole before its texts are filled in, which SQL cannot do: it knows the case of ASCII only.

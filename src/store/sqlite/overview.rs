@@ -3,16 +3,11 @@
 use rusqlite::Connection;
 use rusqlite::params;
 
-use crate::domain::grant::Attempt;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Outcome;
 use crate::store::Census;
 use crate::store::Count;
 use crate::store::Counts;
-use crate::store::Day;
-use crate::store::Past;
 use crate::store::StoreError;
-use crate::store::overview;
 use crate::store::overview::COUNTED;
 use crate::store::sqlite::Shelf;
 use crate::store::sqlite::list;
@@ -69,65 +64,4 @@ pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Co
     let [retrying, consent_needed] = [retrying, consent_needed].map(Count::exactly);
     let consent_ending = Count::up_to(some(&ending())?);
     Ok(Counts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed, consent_ending })
-}
-
-/// Counts one kept refresh, in the transaction that keeps it. The first one of an hour clears away what is too old.
-pub(super) fn note_refresh(db: &Connection, shelf: &Shelf, last: &Attempt) -> Result<(), StoreError> {
-    let hour = overview::hour(last.at);
-    let bound = params![shelf.integration, hour, last.outcome.word()];
-    // Not one statement with RETURNING: SQLite makes a table, with its cache, for the rows that such a one answers.
-    let more =
-        "UPDATE history SET refreshes = refreshes + 1 WHERE integration = ?1 AND hour = ?2 AND outcome = ?3";
-    if db.prepare_cached(more)?.execute(bound)? == 0 {
-        db.prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, 1)")?.execute(bound)?;
-        let kept = overview::kept_hours(hour);
-        let sql = "DELETE FROM history WHERE hour NOT BETWEEN ?1 AND ?2";
-        db.prepare_cached(sql)?.execute(params![kept.start(), kept.end()])?;
-    }
-    Ok(())
-}
-
-pub(super) fn history(db: &Connection, shelf: &Shelf, since: UnixTime) -> Result<Vec<Past>, StoreError> {
-    let sql = "SELECT hour, outcome, refreshes FROM history WHERE integration = ?1 AND hour >= ?2 \
-         ORDER BY hour, outcome";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(params![shelf.integration, overview::hour(since)])?;
-    let mut past = Vec::new();
-    while let Some(row) = rows.next()? {
-        let word: String = row.get(1)?;
-        let Some(outcome) = Outcome::from_word(&word) else { continue };
-        past.push(Past { hour: overview::hour_began(row.get(0)?), outcome, refreshes: number(row.get(2)?) });
-    }
-    Ok(past)
-}
-
-pub(super) const DAY: &str = "SELECT count(*) FROM grants INDEXED BY grants_due \
-     WHERE integration = ?1 AND due_at >= ?2 AND due_at < ?3";
-
-pub(super) fn calendar(
-    db: &Connection,
-    shelf: &Shelf,
-    now: UnixTime,
-    days: u32,
-) -> Result<Vec<Day>, StoreError> {
-    let today = overview::day(now);
-    let mut calendar = vec![Day::default(); usize::try_from(days).unwrap_or(0)];
-    let mut planned = db.prepare_cached(DAY)?;
-    let mut from = UnixTime(i64::MIN);
-    for (number_of_day, day) in (today..).zip(&mut calendar) {
-        let to = overview::day_began(number_of_day.saturating_add(1));
-        let count: i64 = planned.query_row(params![shelf.integration, from.0, to.0], |row| row.get(0))?;
-        day.refreshes = number(count);
-        from = to;
-    }
-    let sql = "SELECT which, people FROM tallies WHERE integration = ?1 AND what = 'ends_on' \
-         AND which >= ?2 AND which < ?3";
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(params![shelf.integration, today, today.saturating_add(days.into())])?;
-    while let Some(row) = rows.next()? {
-        if let Some(day) = overview::on(&mut calendar, today, row.get(0)?) {
-            day.consents = number(row.get(1)?);
-        }
-    }
-    Ok(calendar)
 }

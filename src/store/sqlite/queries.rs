@@ -1,7 +1,6 @@
 //! The store's verbs in SQL. Each runs inside a transaction of the writer, or on a reader.
 
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -26,7 +25,6 @@ use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::meta::stamp;
-use crate::store::sqlite::overview;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::Read;
@@ -212,16 +210,6 @@ pub(super) fn commit(
     }
     shelf.hand().written(grant.next.due_at);
     stamp(db, shelf, grant.last.at)?;
-    // A number is not worth a token. But once SQLite has met damage in a transaction, it keeps nothing of it, whatever is
-    // taken back: this commit runs again in another one, and goes without the history then.
-    if !shelf.history_damaged.load(Ordering::Relaxed) {
-        overview::note_refresh(db, shelf, &grant.last).inspect_err(|why| {
-            if matches!(why, StoreError::Corrupt(_)) {
-                shelf.history_damaged.store(true, Ordering::Relaxed);
-                log::error!("the history is damaged ({why}); until the next start it leaves refreshes out");
-            }
-        })?;
-    }
     Ok(Committed::Kept)
 }
 
