@@ -37,7 +37,7 @@ pub struct Person {
     pub renewed_at: String,
     /// When the access token dies.
     pub expires_at: String,
-    /// When the refresh token dies, as last reported by Webex.
+    /// When the refresh token dies, as last reported by Webex; null once Webex has called it dead.
     pub refresh_token_expires_at: Option<String>,
     /// When a wake will refresh it; null: not again, unless somebody asks.
     pub next_refresh_at: Option<String>,

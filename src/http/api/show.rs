@@ -22,7 +22,7 @@ impl Api {
             obtained_at: grant.obtained_at.to_string(),
             renewed_at: grant.renewed_at.to_string(),
             expires_at: grant.tokens.expires_at.to_string(),
-            refresh_token_expires_at: grant.tokens.refresh_token_expires_at.and_then(time),
+            refresh_token_expires_at: grant.consent_ends_at().and_then(time),
             next_refresh_at: time(grant.next.due_at),
             last_attempt_at: grant.last.at.to_string(),
             last_outcome: grant.last.outcome.word().to_owned(),
