@@ -14,7 +14,6 @@ use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
 use crate::domain::breaker::SentRefresh;
-use crate::domain::breaker::Turn;
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
@@ -33,7 +32,6 @@ use crate::refresh::pace::Starts;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::report::ToldAgain;
 use crate::refresh::report::level;
-use crate::refresh::report::log_turn;
 use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
 use crate::store::Ask;
@@ -68,7 +66,7 @@ pub struct Refresher {
     /// The start whose preparations the store did not let finish.
     unprepared: Mutex<Option<Start>>,
     /// When it was last logged that refreshes pause.
-    told_again: ToldAgain,
+    pub(super) told_again: ToldAgain,
     set_back: Mutex<SetBack>,
     /// Outcomes that the store has not taken yet.
     pub(super) unkept: Arc<UnkeptResults>,
@@ -319,22 +317,6 @@ impl Refresher {
             Ok(_) => self.parts.view.publish(&grant.person.id),
             Err(why) => log::log!(why.level(), "{}: its claim cannot be given back: {why}", grant.person),
         }
-    }
-
-    /// A breaker that many refused grants opened closes after a day.
-    pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
-        let turn = self.breaker().end_mass_refusal(now);
-        if turn.is_some() {
-            self.turned(turn);
-            self.keep_breaker().await;
-        }
-    }
-
-    fn turned(&self, turn: Option<Turn>) {
-        if turn.is_some() {
-            self.parts.view.events().breaker_turned();
-        }
-        log_turn(turn, &self.told_again);
     }
 
     /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is

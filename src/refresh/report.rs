@@ -38,7 +38,7 @@ impl ToldAgain {
 }
 
 /// Logs a change of the breaker. That the trouble lasts is logged again after ten minutes at the earliest.
-pub(super) fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
+fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
     match turn {
         Some(Turn::Opened { until, cause, again: false }) => {
             told.now();
@@ -57,6 +57,23 @@ pub(super) fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
 }
 
 impl Refresher {
+    /// A breaker that many refused grants opened closes after a day.
+    pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
+        let turn = self.breaker().end_mass_refusal(now);
+        if turn.is_some() {
+            self.turned(turn);
+            self.keep_breaker().await;
+        }
+    }
+
+    /// Tells of a change of the breaker.
+    pub(super) fn turned(&self, turn: Option<Turn>) {
+        if turn.is_some() {
+            self.parts().view.events().breaker_turned();
+        }
+        log_turn(turn, &self.told_again);
+    }
+
     /// The one line of a refresh.
     pub(super) fn tell(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
         let (person, last) = (&grant.person, &grant.last);
