@@ -3,7 +3,7 @@
 # written in Python), documentation, what may stand in Cargo.lock.
 # Installs what these tests need and is missing: Debian packages, where it may, Python packages below target/venv, Node
 # packages below target/node, and cargo-deny below target/tools.
-# Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
+# What could not be checked is named in the last line. Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,6 +13,7 @@ while IFS= read -r name; do
 done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|BOT_TOKEN|SPACE_ID$|RUST_LOG$|STATE_DIRECTORY$)' || true)
 
 begun=$SECONDS
+skipped=()
 
 # section NAME COMMAND...: runs the command under a heading, and ends everything if it fails.
 section() {
@@ -23,7 +24,9 @@ section() {
         printf '\n== FAILED: %s, after %d s\n' "$name" $((SECONDS - from)) >&2
         exit 1
     fi
-    printf '== %s: passed in %d s\n' "$name" $((SECONDS - from))
+    local came=passed
+    case " ${skipped[*]} " in *" $name "*) came=skipped ;; esac
+    printf '== %s: %s in %d s\n' "$name" "$came" $((SECONDS - from))
 }
 
 # set_up COMMAND=PACKAGE...: installs the packages whose commands are not there.
@@ -44,7 +47,7 @@ debian_packages() {
         printf '    sudo apt-get install %s\n' "$*" >&2
         exit 2
     fi
-    printf '\n== installing %s\n' "$*"
+    printf '\n== installing from Debian into this system: %s\n' "$*"
     local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@")
     # The package lists may be missing or old: only then they are fetched.
     "${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; } || {
@@ -62,7 +65,7 @@ python_packages() {
     fi
     # Debian's python3 comes without the part that makes environments.
     command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || debian_packages python3-venv
-    printf '\n== installing %s\n' "$*"
+    printf '\n== installing into %s: %s\n' "$venv" "$*"
     rm -rf "$venv"
     python3 -m venv "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || {
         printf 'These Python packages cannot be installed into %s: %s\n' "$venv" "$*" >&2
@@ -77,7 +80,7 @@ cargo_tool() {
     if [ "$("target/tools/bin/$name" --version 2>/dev/null)" = "$name $version" ]; then
         return 0
     fi
-    printf '\n== installing %s %s\n' "$name" "$version"
+    printf '\n== installing into target/tools: %s %s\n' "$name" "$version"
     # Not optimised: it is built once and runs for a second.
     cargo install --quiet --root target/tools --debug --locked --version "$version" "$name" || {
         printf '%s %s cannot be installed into target/tools\n' "$name" "$version" >&2
@@ -97,6 +100,7 @@ advisories() {
         printf 'no dependency has a known flaw\n'
     elif [ $code -eq 124 ] || grep -q 'failed to fetch advisory database' <<<"$told"; then
         printf 'skipped: the database cannot be reached\n'
+        skipped+=('known flaws of dependencies')
     else
         printf '%s\n' "$told" >&2
         return 1
@@ -111,7 +115,7 @@ node_packages() {
         return 0
     fi
     set_up node=nodejs npm=npm
-    printf '\n== installing %s\n' "$*"
+    printf '\n== installing into %s: %s\n' "$place" "$*"
     rm -rf "$place"
     mkdir -p "$place" && npm install --silent --no-fund --no-audit --ignore-scripts --prefix "$place" "$@" || {
         printf 'These Node packages cannot be installed into %s: %s\n' "$place" "$*" >&2
@@ -139,4 +143,8 @@ section "documentation" documentation
 section "what stands in Cargo.lock" supply_chain
 section "known flaws of dependencies" advisories
 
-printf '\n== all passed in %d s\n' $((SECONDS - begun))
+if [ ${#skipped[@]} -eq 0 ]; then
+    printf '\n== all passed in %d s\n' $((SECONDS - begun))
+else
+    printf '\n== passed in %d s; skipped: %s\n' $((SECONDS - begun)) "${skipped[*]}"
+fi
