@@ -9,7 +9,7 @@ use serde::Serialize;
 pub enum Mark {
     /// As it should be.
     Ok,
-    /// It works, and somebody should look at it.
+    /// It works, and an operator should look at it.
     Warn,
     /// It must be put right.
     Bad,

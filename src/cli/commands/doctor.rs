@@ -158,7 +158,7 @@ async fn store(config: &Config) -> Vec<Finding> {
     }
 }
 
-/// Whether refreshes of everybody pause; the cause says what to do.
+/// Whether all refreshes pause; the cause says what to do.
 fn refreshes(breaker: &Breaker, now: i64) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, "refreshes", says);
     match pause_line(breaker, now) {

@@ -162,7 +162,7 @@ impl Verdict {
         }
     }
 
-    /// Whether Webex knows the client, by its answer to a refresh token that nobody has.
+    /// Whether Webex knows the client, by its answer to a refresh token that does not exist.
     #[must_use]
     pub fn of_client(fact: Fact) -> ClientVerdict {
         let verdict = match fact {

@@ -79,7 +79,7 @@ fn redirect_uri(door: &DoorConfig) -> Finding {
     let port = url.port_or_known_default().unwrap_or(0);
     let first = door.addresses.first().map(|listen| listen.address);
     let is_ours = door.addresses.iter().any(|listen| listen.address.port() == port);
-    // From elsewhere nobody reaches this machine's own addresses but through a proxy.
+    // From elsewhere only a proxy reaches this machine's own addresses.
     let proxied = url.scheme() == "https"
         && (!door.secure
             || (!loopback && door.addresses.iter().all(|listen| listen.address.ip().is_loopback())));

@@ -1,4 +1,4 @@
-//! The daemon examined by itself, for whoever may use the control socket.
+//! The daemon examined by itself, for callers of the control socket.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -14,7 +14,7 @@ use crate::tokens::Pick;
 /// Orders that the table's heads offer, and their words in the address.
 const SORTS: [(Order, &str); 2] = [(Order::Email, "person"), (Order::Next, "next")];
 
-/// Whom one of the numbers counts, and lists.
+/// The people that one of the numbers counts and lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
     /// Who must consent now.

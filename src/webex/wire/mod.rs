@@ -64,7 +64,7 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Whether an answer without JSON comes from somebody on the way: a redirect, or a page of an error that is not about the
+/// Whether an answer without JSON comes from a program on the way: a redirect, or a page of an error that is not about the
 /// load.
 fn is_foreign(raw: &Raw) -> bool {
     let is_page =
