@@ -79,6 +79,9 @@ impl Drop for Counted<'_> {
 /// Nothing is claimed while starts are given out further ahead than this, or leases would run out meanwhile.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// How late a timer may be: it counts whole milliseconds, and each start waits for the one before it.
+const TIMER_LAG: Duration = Duration::from_millis(5);
+
 impl Pace {
     /// How many may be claimed, called or kept at once: some more than calls, so that each place is taken again as soon
     /// as it is free. Few more: who is claimed waits for a place, and so does a reader of theirs.
@@ -133,11 +136,15 @@ impl Starts {
             Reason::Requested => &self.requested,
         };
         let _waiting = Counted::new(&queue.waiting);
+        let asked = Instant::now();
         // Never closed.
         let _turn = queue.turn.acquire().await;
         let at = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = next.unwrap_or_else(Instant::now).max(Instant::now());
+            let now = Instant::now();
+            // A timer that was late costs no start. What is more than that is idle time, as is all before it was asked.
+            let earliest = now.checked_sub(TIMER_LAG).unwrap_or(now).max(asked);
+            let at = next.map_or(now, |next| next.max(earliest));
             *next = Some(at + self.spacing);
             at
         };
@@ -163,6 +170,15 @@ mod tests {
             assert!(begin.elapsed() >= earliest, "start {n} after {:?}", begin.elapsed());
         }
         assert!(begin.elapsed() < Duration::from_millis(5100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_finer_than_the_timer_is_kept() {
+        let starts = Arc::new(Pace { at_once: 64, per_second: 4000.0 }.starts());
+        let begin = Instant::now();
+        let mut waiting = wait_in_line(&starts, Reason::Due, 4000).await;
+        while waiting.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_millis(1100), "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
