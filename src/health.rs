@@ -1,8 +1,6 @@
 //! Whether the daemon can do its work.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use crate::store::Store;
 use crate::store::StoreError;
@@ -27,43 +25,33 @@ const MOST_REFUSED: usize = 2;
 /// How many results of refreshes are not in the store yet. A result that is lost may cost the person a new consent.
 #[derive(Debug, Default)]
 pub struct UnkeptResults {
-    waiting: AtomicUsize,
-    refused: AtomicUsize,
+    waiting: Arc<()>,
+    refused: Arc<()>,
 }
 
 /// One result, until it is dropped.
 #[derive(Debug)]
-pub struct UnkeptResult<'a>(&'a AtomicUsize);
+pub struct UnkeptResult(#[expect(dead_code, reason = "counts while it lives")] Arc<()>);
 
 impl UnkeptResults {
     /// A result that the store has not taken.
-    pub fn waits(&self) -> UnkeptResult<'_> {
-        UnkeptResult::new(&self.waiting)
+    #[must_use]
+    pub fn waits(&self) -> UnkeptResult {
+        UnkeptResult(self.waiting.clone())
     }
 
     /// A result that the store refuses while it takes other changes: its row is on a damaged page, say.
-    pub fn is_refused(&self) -> UnkeptResult<'_> {
-        UnkeptResult::new(&self.refused)
+    #[must_use]
+    pub fn is_refused(&self) -> UnkeptResult {
+        UnkeptResult(self.refused.clone())
     }
 
     /// Whether nothing more may be refreshed, since that could not be stored either. One or two results that are refused
     /// hold up no other person.
     #[must_use]
     pub fn hold_all(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0 || self.refused.load(Ordering::Relaxed) > MOST_REFUSED
-    }
-}
-
-impl<'a> UnkeptResult<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for UnkeptResult<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let count = |results: &Arc<()>| Arc::strong_count(results) - 1;
+        count(&self.waiting) > 0 || count(&self.refused) > MOST_REFUSED
     }
 }
 

@@ -86,7 +86,7 @@ impl Refresher {
         why: &StoreError,
         others_are_kept: bool,
         tries: usize,
-    ) -> UnkeptResult<'_> {
+    ) -> UnkeptResult {
         if others_are_kept && matches!(why, StoreError::Corrupt(_) | StoreError::Failed(_)) {
             let level = if tries % TELL_AGAIN == KEEP_AGAIN.len() { Level::Error } else { Level::Debug };
             log::log!(

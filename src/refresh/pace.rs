@@ -1,10 +1,9 @@
 //! How many refreshes run at once, and how many start in a second: Webex publishes no limit for its token endpoint,
 //! so we keep one of our own.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -45,34 +44,19 @@ pub(super) enum Reason {
 #[derive(Debug)]
 struct Queue {
     turn: Semaphore,
-    waiting: AtomicU32,
+    /// One more for each that waits.
+    waiting: Arc<()>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), waiting: AtomicU32::new(0) }
+        Self { turn: Semaphore::new(1), waiting: Arc::default() }
     }
 }
 
 impl Queue {
     fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
-    }
-}
-
-/// One that waits, also while its future is dropped.
-struct Counted<'a>(&'a AtomicU32);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        u32::try_from(Arc::strong_count(&self.waiting) - 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -135,7 +119,7 @@ impl Starts {
             Reason::Due => &self.due,
             Reason::Requested => &self.requested,
         };
-        let _waiting = Counted::new(&queue.waiting);
+        let _waiting = queue.waiting.clone();
         let asked = Instant::now();
         // Never closed.
         let _turn = queue.turn.acquire().await;
@@ -154,8 +138,6 @@ impl Starts {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::task::JoinSet;
 
     use super::*;

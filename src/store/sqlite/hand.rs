@@ -4,7 +4,6 @@
 //! thousands, so the order is dealt once for many claims: a claim costs what it takes, not what is due.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -14,7 +13,7 @@ use crate::store::Ask;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 
-/// Rows in a hand: eight bytes each, and all that is due is looked at once for so many.
+/// Rows in a hand: sixteen bytes each, and all that is due is looked at once for so many.
 const DEAL: usize = 4096;
 
 /// What is due: living tokens first, the least life left first, then dead ones.
@@ -26,9 +25,10 @@ pub(super) const DUE: &str = "SELECT serial, expires_at FROM grants INDEXED BY g
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     due_by: Option<UnixTime>,
-    /// The times at which the order is right: from the one that it was dealt at until the first living token dies.
-    ordered: Option<Range<UnixTime>>,
-    serials: VecDeque<i64>,
+    /// When it was dealt: who lived then comes first.
+    dealt_at: UnixTime,
+    /// Serial numbers, and the ends of their tokens.
+    rows: VecDeque<(i64, UnixTime)>,
     /// Whether the present claim has dealt already.
     dealt: bool,
 }
@@ -37,8 +37,15 @@ impl Hand {
     /// A claim begins: a hand of another moment is of no use to it, nor one whose order is no longer right.
     pub(super) fn begin(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
         self.dealt = false;
-        let ordered = self.ordered.as_ref().is_some_and(|times| times.contains(&ask.lease.now));
-        if ordered && self.due_by == Some(ask.due_by) { Ok(()) } else { self.deal(db, shelf, ask) }
+        let fits = self.due_by == Some(ask.due_by) && self.is_in_order(ask.lease.now);
+        if fits { Ok(()) } else { self.deal(db, shelf, ask) }
+    }
+
+    /// Whether those that are first still live: of the living the first one dies first. A clock that was set back brings
+    /// tokens to life.
+    fn is_in_order(&self, now: UnixTime) -> bool {
+        let died = |(_, end): &(i64, UnixTime)| *end > self.dealt_at && *end <= now;
+        now >= self.dealt_at && !self.rows.front().is_some_and(died)
     }
 
     /// The next one that may be due, if there is one. Deals once in a claim: whom the asker passes over is due still,
@@ -49,10 +56,10 @@ impl Hand {
         shelf: &Shelf,
         ask: &Ask,
     ) -> Result<Option<i64>, StoreError> {
-        if self.serials.is_empty() && !self.dealt {
+        if self.rows.is_empty() && !self.dealt {
             self.deal(db, shelf, ask)?;
         }
-        Ok(self.serials.pop_front())
+        Ok(self.rows.pop_front().map(|(serial, _)| serial))
     }
 
     /// A row was written that is due at `due_at`.
@@ -66,16 +73,12 @@ impl Hand {
         let size = DEAL.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(DUE)?;
-        let mut found = query.query(params![shelf.integration, ask.due_by.0, ask.lease.now.0, size])?;
-        let (mut serials, now, mut first_death) = (VecDeque::new(), ask.lease.now, UnixTime::NEVER);
-        while let Some(row) = found.next()? {
-            serials.push_back(row.get(0)?);
-            let expires_at = UnixTime(row.get(1)?);
-            if expires_at > now {
-                first_death = first_death.min(expires_at);
-            }
-        }
-        *self = Self { due_by: Some(ask.due_by), ordered: Some(now..first_death), serials, dealt: true };
+        let dealt_at = ask.lease.now;
+        let found = query.query_map(params![shelf.integration, ask.due_by.0, dealt_at.0, size], |row| {
+            Ok((row.get(0)?, UnixTime(row.get(1)?)))
+        })?;
+        *self =
+            Self { due_by: Some(ask.due_by), dealt_at, rows: found.collect::<Result<_, _>>()?, dealt: true };
         Ok(())
     }
 }
@@ -116,7 +119,7 @@ mod tests {
         let mut take = |due_by| {
             hand.begin(&db, &shelf, &ask(due_by)).unwrap();
             let taken = hand.next(&db, &shelf, &ask(due_by)).unwrap();
-            (taken, hand.serials.len(), hand.dealt)
+            (taken, hand.rows.len(), hand.dealt)
         };
         assert_eq!(take(20), (Some(0), 2, true));
         assert_eq!(take(20), (Some(1), 1, false), "what was dealt is still good");
@@ -127,11 +130,11 @@ mod tests {
 
     #[test]
     fn whoever_becomes_due_tears_a_hand_up_and_nobody_else_does() {
-        let ordered = Some(UnixTime(20)..UnixTime::NEVER);
-        let mut hand = Hand { due_by: Some(UnixTime(20)), ordered, serials: [1, 2].into(), dealt: true };
+        let (dealt_at, rows) = (UnixTime(20), [1, 2].map(|serial| (serial, UnixTime::NEVER)).into());
+        let mut hand = Hand { due_by: Some(UnixTime(20)), dealt_at, rows, dealt: true };
         hand.written(UnixTime(21));
-        assert_eq!(hand.serials.len(), 2);
+        assert_eq!(hand.rows.len(), 2);
         hand.written(UnixTime(20));
-        assert_eq!((hand.due_by, hand.serials.len()), (None, 0));
+        assert_eq!((hand.due_by, hand.rows.len()), (None, 0));
     }
 }
