@@ -68,7 +68,9 @@ impl Suspects {
                 self.busy.truncate(BUSY);
                 self.busy.get(1).map(|(_, end)| Some(*end))
             }
-            Cause::ManyFailing | Cause::ManyRefused => {
+            // Refused grants are counted by `refused`.
+            Cause::ManyRefused => None,
+            Cause::ManyFailing => {
                 if !self.transient.contains(person) {
                     self.transient.push(person.clone());
                 }
