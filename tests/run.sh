@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: format, lints, tests (also those with a real browser and with programs
 # written in Python), documentation, what may stand in Cargo.lock.
-# Installs what these tests need and is missing: Debian packages, where it may, Python packages below target/venv, Node
+#
+#     bash tests/run.sh              all of it, in the order below
+#     bash tests/run.sh SECTION...   these sections only; the recipes of the justfile do this
+#     bash tests/run.sh --list       the names of all sections
+#
+# Installs what a section needs and is missing: Debian packages, where it may, Python packages below target/venv, Node
 # packages below target/node, and cargo-deny below target/tools.
-# What could not be checked is named in the last line. Ends with the first section that fails. Exit codes: 0 all well, 1 a section failed, 2 something must be installed first.
+# What could not be checked is named in the last line. Ends with the first section that fails.
+# Exit codes: 0 all well, 1 a section failed, 2 wrong usage, or something must be installed first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# What the caller has set for a daemon of their own is none of the tests' business.
+# Settings that the caller has for a daemon must not reach the tests.
 while IFS= read -r name; do
     unset "$name"
 done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|BOT_TOKEN|SPACE_ID$|RUST_LOG$|STATE_DIRECTORY$)' || true)
@@ -128,20 +134,81 @@ documentation() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked --quiet
 }
 
-set_up chromium=chromium chromedriver=chromium-driver
-node_packages axe-core@4.11.0
-python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5
-cargo_tool cargo-deny 0.20.2
-section "format" cargo fmt --all --check
-section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-section "tests" cargo test --workspace --locked --quiet
-section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser:: --skip pictures_for_the_readme
-section "measurements, with small numbers" cargo test --workspace --locked --quiet --bench load --bench parts
-section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis
-section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python
-section "documentation" documentation
-section "what stands in Cargo.lock" supply_chain
-section "known flaws of dependencies" advisories
+# A section is a function whose name begins with run_. Its programs are installed by the function of the same name that begins
+# with need_, where there is one.
+
+run_format() { section "format" cargo fmt --all --check; }
+run_lint() { section "lints" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
+run_test() { section "tests" cargo test --workspace --locked --quiet; }
+
+need_browser() { set_up chromium=chromium chromedriver=chromium-driver && node_packages axe-core@4.11.0; }
+run_browser() {
+    section "tests in a browser" cargo test --workspace --locked --quiet --test main -- --ignored browser:: --skip pictures_for_the_readme
+}
+
+run_bench_small() { section "measurements, with small numbers" cargo test --workspace --locked --quiet --bench load --bench parts; }
+
+# Programs that Python's package index has.
+python_tools() { python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5 typos==1.52.0; }
+need_spelling() { python_tools; }
+run_spelling() { section "spelling" target/venv/bin/typos; }
+need_api() { python_tools; }
+run_api() { section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis; }
+need_python() { python_tools; }
+run_python() { section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python; }
+
+run_docs() { section "documentation" documentation; }
+
+need_deny() { cargo_tool cargo-deny 0.20.2; }
+run_deny() { section "what stands in Cargo.lock" supply_chain; }
+need_advisories() { need_deny; }
+run_advisories() { section "known flaws of dependencies" advisories; }
+
+# Sections that run only when they are named: they take long, and say more with larger numbers.
+run_sim() {
+    section "simulation, ${SIMULATION_SEEDS:=1000} seeds" env SIMULATION_SEEDS="$SIMULATION_SEEDS" cargo test --locked --test main simulation::
+}
+run_kills() {
+    section "${KILLS:=300} kills" env KILLS="$KILLS" cargo test --locked --test main -- --ignored --nocapture process::kills
+}
+run_attacks() {
+    section "attacks of ${HOSTILE_SECONDS:=10} seconds" env HOSTILE_SECONDS="$HOSTILE_SECONDS" \
+        cargo test --locked --test main hostile -- --include-ignored --nocapture --test-threads 1
+}
+run_bench() {
+    section "measurements" cargo bench --locked --bench load -- passes reads handshakes consents command stored
+    section "measurements of small parts" cargo bench --locked --bench parts
+}
+run_pictures() {
+    section "pictures for the README" cargo test --locked --test main -- --ignored pictures_for_the_readme
+}
+need_pictures() { need_browser; }
+
+all=(format spelling lint test browser bench_small api python docs deny advisories)
+on_request=(sim kills attacks bench pictures)
+
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "${all[@]}" "${on_request[@]}"
+    exit 0
+fi
+chosen=("$@")
+[ ${#chosen[@]} -gt 0 ] || chosen=("${all[@]}")
+for name in "${chosen[@]}"; do
+    case " ${all[*]} ${on_request[*]} " in
+    *" $name "*) ;;
+    *)
+        printf 'There is no section %s. The sections are: %s\n' "$name" "${all[*]} ${on_request[*]}" >&2
+        exit 2
+        ;;
+    esac
+done
+# First, so that what cannot be installed is known before anything has taken long.
+for name in "${chosen[@]}"; do
+    ! declare -F "need_$name" >/dev/null || "need_$name"
+done
+for name in "${chosen[@]}"; do
+    "run_$name"
+done
 
 if [ ${#skipped[@]} -eq 0 ]; then
     printf '\n== all passed in %d s\n' $((SECONDS - begun))
