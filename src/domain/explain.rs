@@ -57,17 +57,25 @@ pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
     }
     let failures = grant.failures;
     if failures > 0 {
-        let times = if failures == 1 {
-            "The last refresh".to_owned()
-        } else {
-            format!("The last {failures} refreshes")
-        };
-        return format!("{times} failed ({}); the next try is at {due_at}; {token}.", grant.last.outcome);
+        let failed = failed(failures);
+        return format!(
+            "The refresh {failed} ({}); the next try is at {due_at}; {token}.",
+            grant.last.outcome
+        );
     }
     if due_at <= now {
         return format!("A refresh is due since {due_at} and comes with the next wake; {token}.");
     }
     format!("All is well: the next refresh is at {due_at}; {token}.")
+}
+
+/// That a refresh failed so many times: `failed once`, `failed 3 times in a row`.
+#[must_use]
+pub fn failed(failures: u32) -> String {
+    match failures {
+        1 => "failed once".to_owned(),
+        _ => format!("failed {failures} times in a row"),
+    }
 }
 
 /// A rule that asks from `at` on.
@@ -144,8 +152,8 @@ fn retry(grant: &Grant, now: UnixTime) -> Word {
     if let Some(says) = silent {
         return Word { rule: "retry", refresh: None, at: None, says: says.to_owned() };
     }
-    let says =
-        format!("failed in a row: {failures}, the last time at {}; tried again at {at}", grant.last.at);
+    let (failed, last) = (failed(failures), grant.last.at);
+    let says = format!("{failed}, the last time at {last}; tried again at {at}");
     let wait = now < at;
     Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
 }
@@ -274,7 +282,15 @@ mod tests {
         failed.next = Next::at(T0 + days(2));
         assert_eq!(said(&failed, None, T0 + days(1))[4], ("retry", Some(false), Some(T0 + days(2))));
         assert_eq!(said(&failed, None, T0 + days(2))[4], ("retry", Some(true), None));
-        assert!(summary(&failed, None, T0).starts_with("The last 2 refreshes failed"));
+        assert!(summary(&failed, None, T0).starts_with("The refresh failed 2 times in a row (renewed)"));
+        assert!(
+            words(&failed, &POLICY, None, T0)[4]
+                .says
+                .starts_with("failed 2 times in a row, the last time at ")
+        );
+        failed.failures = 1;
+        assert!(summary(&failed, None, T0).starts_with("The refresh failed once ("));
+        assert!(words(&failed, &POLICY, None, T0)[4].says.starts_with("failed once, the last time at "));
     }
 
     fn busy(until: UnixTime) -> Pause {

@@ -8,6 +8,7 @@ use log::Level;
 use tokio::time::Instant;
 
 use crate::domain::breaker::Turn;
+use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
 use crate::domain::time::UnixTime;
 use crate::domain::time::spoken;
@@ -97,10 +98,10 @@ impl Refresher {
             ),
             outcome => log::log!(
                 level,
-                "{person}: {outcome} ({}), failure {} in a row, next try in {}; the access token lives until {expires}, \
+                "{person}: {outcome} ({}), {}, next try in {}; the access token lives until {expires}, \
                  token hash {hash}, tracking id {id}",
                 last.detail,
-                grant.failures,
+                failed(grant.failures),
                 spoken(grant.next.due_at.until(now))
             ),
         }

@@ -73,7 +73,7 @@ fn people_are_a_table_that_fits() {
         "89d",
         "3h 5m",
         "2h 1m",
-        "consent_needed (2x)",
+        "consent_needed, failed 2 times in a row",
     ] {
         assert!(out.contains(shown), "{shown}: {out}");
     }

@@ -58,6 +58,21 @@ async fn an_outage_of_days_costs_nobody_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_says_how_many_times_a_refresh_failed() {
+    let mut world = World::new(Settings::default());
+    world.consent(0).await;
+    sleep(2 * DAY).await;
+    world.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: false }));
+    listen_here();
+    world.start(false).await;
+    sleep(10 * MINUTE).await;
+    let heard = heard_here();
+    let lines = heard.iter().map(|(_, text)| text).filter(|text| text.contains(": transient ("));
+    let says: Vec<&str> = lines.filter_map(|text| text.split_once("), ")?.1.split(',').next()).collect();
+    assert_eq!(says[..3], ["failed once", "failed 2 times in a row", "failed 3 times in a row"], "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_broken_answer_leaves_the_old_token_in_its_place() {
     let kinds = [
         FaultKind::OkHtml,

@@ -21,6 +21,7 @@ use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Column;
 use crate::cli::table::Ink;
+use crate::domain::explain::failed;
 
 const COLUMNS: [Column; 7] = [
     ("who", 0),
@@ -127,7 +128,7 @@ fn row(person: &Person, now: i64) -> Vec<Cell> {
     };
     let outcome = match person.failures {
         0 => person.last_outcome.clone(),
-        failures => format!("{} ({failures}x)", person.last_outcome),
+        failures => format!("{}, {}", person.last_outcome, failed(failures)),
     };
     let ink = if person.failures > 0 { Ink::Attention } else { Ink::Plain };
     vec![

@@ -3,6 +3,7 @@
 use url::form_urlencoded::byte_serialize;
 
 use crate::domain::breaker::Pause;
+use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::grant::State;
@@ -127,13 +128,6 @@ fn is_dead(grant: &Grant, now: UnixTime) -> bool {
     grant.life_left(now).is_zero()
 }
 
-fn failed(grant: &Grant) -> String {
-    match grant.failures {
-        1 => "the last refresh failed".to_owned(),
-        failures => format!("the last {failures} refreshes failed"),
-    }
-}
-
 /// The state, and what is not well about it.
 fn state(grant: &Grant, now: UnixTime) -> (Chip, String) {
     let chip = |word, class| Chip { word, class };
@@ -141,7 +135,8 @@ fn state(grant: &Grant, now: UnixTime) -> (Chip, String) {
     match (grant.state(now), grant.consent_ends_soon(now)) {
         (State::ConsentNeeded, _) => (chip("Must consent", "bad"), access(grant, now)),
         (State::Retrying, _) => {
-            (chip("Failing", class), format!("{}; {}", access(grant, now), failed(grant)))
+            let says = format!("{}; the refresh {}", access(grant, now), failed(grant.failures));
+            (chip("Failing", class), says)
         }
         (State::Fresh | State::Due, Some(ends)) => {
             let ended = if ends <= now { "ended" } else { "ends" };
@@ -166,8 +161,8 @@ pub(super) fn summary(grant: &Grant, missing: &[String], pause: Option<Pause>, n
             "Webex no longer renews this person’s access. Send the link, so that the person consents again. {access}."
         ),
         (State::Retrying, _) => {
-            let failed = failed(grant).replacen('t', "T", 1);
-            format!("{failed}. {access}; the next try {next}.")
+            let failed = failed(grant.failures);
+            format!("The refresh {failed}. {access}; the next try {next}.")
         }
         (State::Fresh | State::Due, Some(ends)) => {
             let (day, ends) = (ends.day(), Moment::of(ends, now).said);
@@ -248,7 +243,7 @@ mod tests {
         one.failures = 3;
         assert_eq!(
             said(&one, T0 + days(199)),
-            ("Failing", "warn", "Access ends in 1d; the last 3 refreshes failed".into())
+            ("Failing", "warn", "Access ends in 1d; the refresh failed 3 times in a row".into())
         );
         assert_eq!(said(&one, T0 + days(201)).1, "bad");
         one.standing = Standing::ConsentNeeded;
@@ -263,7 +258,7 @@ mod tests {
         one.failures = 1;
         let missing = ["spark:all".to_owned()];
         let says = summary(&one, &missing, None, T0 + days(3));
-        let expected = "The last refresh failed. Access ends in 11d; the next try comes in a moment. The consent lacks \
+        let expected = "The refresh failed once. Access ends in 11d; the next try comes in a moment. The consent lacks \
                         spark:all: send the link, so that the person consents to it.";
         assert_eq!(says, expected);
     }
