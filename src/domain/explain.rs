@@ -5,6 +5,7 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
 
 /// One rule's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         at,
         now,
         format!(
-            "Webex last answered at {answered} and renews nothing before {at}; only survival and force go past this"
+            "Webex last gave a token at {answered} and gives no other one before {at}; only survival, retries and force go past this"
         ),
     )
 }
@@ -134,7 +135,7 @@ fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         at,
         now,
         format!(
-            "survival and readers refresh at most once in {} seconds; age and force are not bound by it",
+            "survival and readers refresh at most once in {} seconds; age, retries and force are not bound by it",
             floor.as_secs()
         ),
     )
@@ -178,9 +179,7 @@ fn breaker(pause: Option<Pause>) -> Word {
 fn standing(grant: &Grant) -> Word {
     let at = Some(grant.next.due_at).filter(|at| *at != UnixTime::NEVER);
     match grant.standing {
-        Standing::Alive => {
-            Word { rule: "standing", refresh: None, at: None, says: "Webex renews this grant".to_owned() }
-        }
+        Standing::Alive => Word { rule: "standing", refresh: None, at: None, says: alive(grant) },
         Standing::ConsentNeeded => Word {
             rule: "standing",
             refresh: Some(false),
@@ -188,6 +187,27 @@ fn standing(grant: &Grant) -> Word {
             says: "Webex no longer renews this grant: the person must consent again".to_owned(),
         },
     }
+}
+
+/// What is known of a grant that has not ended. A refusal stays unconfirmed until Webex repeats it.
+fn alive(grant: &Grant) -> String {
+    let Some(first) = grant.refused_since else {
+        let says =
+            if grant.failures > 0 { "Webex has not refused this grant" } else { "Webex renews this grant" };
+        return says.to_owned();
+    };
+    let what = match grant.last.outcome {
+        Outcome::ClientRefused => {
+            return "Webex refused the client id or secret; this grant ends only if Webex accepts them for other persons and \
+                    goes on to refuse them here"
+                .to_owned();
+        }
+        Outcome::Refused => "this grant",
+        _ => "a refresh of this grant",
+    };
+    format!(
+        "Webex refused {what} at {first}; that is not final before Webex repeats it, and the grant is tried again"
+    )
 }
 
 /// A grant for tests of what is said about grants.
@@ -291,6 +311,47 @@ mod tests {
         failed.failures = 1;
         assert!(summary(&failed, None, T0).starts_with("The refresh failed once ("));
         assert!(words(&failed, &POLICY, None, T0)[4].says.starts_with("failed once, the last time at "));
+    }
+
+    #[test]
+    fn while_a_refusal_is_not_final_no_rule_says_that_the_grant_is_renewed_or_over() {
+        let (refused_at, retry_at) = (T0 + days(2), T0 + days(2) + Duration::from_secs(600));
+        let mut refused = grant();
+        refused.failures = 1;
+        refused.refused_since = Some(refused_at);
+        refused.last.at = refused_at;
+        refused.next = Next::at(retry_at);
+        let cases = [
+            (Outcome::Refused, "Webex refused this grant at 2023-11-16T22:13:20Z"),
+            (Outcome::Transient, "Webex refused a refresh of this grant at 2023-11-16T22:13:20Z"),
+            (Outcome::ClientRefused, "Webex refused the client id or secret"),
+        ];
+        for (outcome, expected) in cases {
+            refused.last.outcome = outcome;
+            for now in [refused_at, retry_at] {
+                let words = words(&refused, &POLICY, None, now);
+                let all: String = words.iter().map(|word| format!("{}\n", word.says)).collect();
+                assert!(words[6].says.starts_with(expected), "{all}");
+                assert_eq!((words[6].refresh, words[4].refresh), (None, Some(now >= retry_at)));
+                let wrong = ["renews this grant", "no longer renews", "did not fail", "last answered at"];
+                assert!(!wrong.iter().any(|wrong| all.contains(wrong)), "{outcome}: {all}");
+            }
+        }
+        refused.refused_since = None;
+        refused.last.outcome = Outcome::Transient;
+        assert_eq!(words(&refused, &POLICY, None, retry_at)[6].says, "Webex has not refused this grant");
+    }
+
+    #[test]
+    fn a_rule_that_forbids_says_that_a_retry_is_not_bound_by_it() {
+        let mut failed = grant();
+        failed.failures = 1;
+        failed.next = Next::at(T0 + Duration::from_secs(60));
+        let words = words(&failed, &POLICY, None, T0 + Duration::from_secs(60));
+        assert_eq!(words.each_ref().map(|word| word.refresh)[2..5], [Some(false), Some(false), Some(true)]);
+        for word in &words[2..4] {
+            assert!(word.says.contains("retries"), "{word:?}");
+        }
     }
 
     fn busy(until: UnixTime) -> Pause {
