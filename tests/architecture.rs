@@ -65,17 +65,22 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
+fn all_below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(files_below(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.extend(all_below(&path));
+        } else {
             files.push(path);
         }
     }
     files
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let is_code = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rs");
+    all_below(dir).into_iter().filter(is_code).collect()
 }
 
 fn files_of(module: &str) -> Vec<PathBuf> {
@@ -132,6 +137,21 @@ fn files_stay_short() {
     for file in files_below(&source()).into_iter().chain(files_below(&sim)) {
         let lines = text_of(&file).lines().count();
         assert!(lines <= LONGEST_FILE, "{} has {lines} lines", file.display());
+    }
+}
+
+/// The names in Webex's API have the American spelling, and texts beside them keep to it.
+#[test]
+fn texts_spell_organization_as_webex_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dirs = ["src", "tests", "benches", "examples", "webex-sim/src", "webex-sim/tests", "docs"];
+    let mut texts: Vec<PathBuf> = dirs.iter().flat_map(|dir| all_below(&root.join(dir))).collect();
+    texts.extend(
+        ["README.md", "CHANGELOG.md", "SECURITY.md", "webex-sim/README.md"].map(|name| root.join(name)),
+    );
+    for file in texts {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).to_lowercase();
+        assert!(!text.contains(concat!("organ", "is")), "{}: write organization", file.display());
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Person {
     pub email: Option<String>,
     /// As Webex has it.
     pub display_name: Option<String>,
-    /// Webex's id of the organisation.
+    /// Webex's id of the organization.
     pub org_id: Option<String>,
     /// `fresh`, `due`, `retrying` or `consent_needed`.
     pub state: String,
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Token {
 pub struct TokenRecord {
     /// Always 1.
     pub id: u32,
-    /// The organisation, from the end of the token if it is there.
+    /// The organization, from the end of the token if it is there.
     pub org_id: String,
     /// The cluster, from the end of the token.
     pub cluster_id: Option<String>,

@@ -11,7 +11,7 @@ const SHORT: usize = 16;
 /// `None` where it is off, or a mistake was noted.
 pub(super) fn token_service(reader: &mut Reader<'_>) -> Option<TokenService> {
     let passphrase = Secret::new(reader.text("PASSPHRASE")?.to_owned());
-    let org_id = reader.required("ORG_ID", "the organisation's id, since PASSPHRASE is set");
+    let org_id = reader.required("ORG_ID", "the organization's id, since PASSPHRASE is set");
     let from =
         reader.required("FROM", "what X-From must be, such as an e-mail address, since PASSPHRASE is set");
     let sources = sources(reader);

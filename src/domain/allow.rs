@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::host::is_host;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
-use crate::domain::token_service::organisation;
+use crate::domain::token_service::organization_uuid;
 
 /// The persons who may consent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn of_domain(text: &str) -> Option<String> {
 
 /// The UUID of an organization, however it is written.
 fn organization(id: &str) -> String {
-    organisation(id).to_ascii_lowercase()
+    organization_uuid(id).to_ascii_lowercase()
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -166,7 +166,7 @@ pub struct Person {
     pub email: Option<Email>,
     /// The name to greet with.
     pub display_name: Option<String>,
-    /// Webex's id of the organisation.
+    /// Webex's id of the organization.
     pub org_id: Option<String>,
 }
 

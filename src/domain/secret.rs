@@ -26,7 +26,7 @@ impl Secret {
     }
 
     /// A short name for the log: the first 48 bits of the SHA-256 of the whole. The end of a Webex token would
-    /// not do: it is the same for everybody in an organisation (webex-api, "Token shape").
+    /// not do: it is the same for everybody in an organization (webex-api, "Token shape").
     #[must_use]
     pub fn fingerprint(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.sha256().get(..6).unwrap_or_default())

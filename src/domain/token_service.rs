@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 /// What a request must show.
 #[derive(Clone, Debug)]
 pub struct TokenService {
-    /// The organisation: as a UUID, or as Webex's API writes it.
+    /// The organization: as a UUID, or as Webex's API writes it.
     pub org_id: String,
     /// Whatever was agreed on; an address of somebody who consented says whose token it is.
     pub from: String,
@@ -83,11 +83,11 @@ impl TokenService {
         if wrong.org_id | wrong.from | wrong.phrase | wrong.source { Err(wrong) } else { Ok(()) }
     }
 
-    /// Whether the grant is of somebody of the organisation.
+    /// Whether the grant is of somebody of the organization.
     #[must_use]
     pub fn is_for(&self, grant: &Grant) -> bool {
-        let wanted = organisation(&self.org_id);
-        let theirs = grant.person.org_id.as_deref().map(organisation);
+        let wanted = organization_uuid(&self.org_id);
+        let theirs = grant.person.org_id.as_deref().map(organization_uuid);
         let tail = tail(grant.tokens.access_token.expose()).map(|(_, org)| org);
         theirs.is_some_and(|theirs| theirs.eq_ignore_ascii_case(&wanted))
             || tail.is_some_and(|org| org.eq_ignore_ascii_case(&wanted))
@@ -101,7 +101,7 @@ fn same(shown: &[u8], right: &str) -> bool {
 }
 
 /// The UUID inside `base64(ciscospark://us/ORGANIZATION/UUID)`; of anything else, the text itself.
-pub(crate) fn organisation(text: &str) -> String {
+pub(crate) fn organization_uuid(text: &str) -> String {
     let plain = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok();
     let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
     let uuid = plain.as_deref().and_then(|uri| {
@@ -111,7 +111,7 @@ pub(crate) fn organisation(text: &str) -> String {
     uuid.unwrap_or_else(|| text.to_owned())
 }
 
-/// Cluster and organisation of an opaque token, `…_PF84_UUID`; `None` for one of another shape.
+/// Cluster and organization of an opaque token, `…_PF84_UUID`; `None` for one of another shape.
 #[must_use]
 pub fn tail(token: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = token.split('_').collect();
@@ -208,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn an_organisation_is_one_in_all_its_spellings() {
+    fn an_organization_is_one_in_all_its_spellings() {
         let uuid = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
         let plain = format!("ciscospark://us/ORGANIZATION/{uuid}");
         let padded = base64::engine::general_purpose::STANDARD.encode(&plain);
         for text in [uuid, &STANDARD_NO_PAD.encode(&plain), &padded] {
-            assert_eq!(organisation(text), uuid);
+            assert_eq!(organization_uuid(text), uuid);
         }
         for other in ["", "x", "Y2lzY28", "ciscospark://us/ORGANIZATION/x"] {
-            assert_eq!(organisation(other), other);
+            assert_eq!(organization_uuid(other), other);
         }
     }
 

@@ -42,7 +42,7 @@ const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
 /// As with the API: a token that lives less long is seldom of use.
 const MIN_TTL: Duration = Duration::from_secs(60);
 
-/// Persons looked through at once for one of the organisation.
+/// Persons looked through at once for one of the organization.
 const STEP: u32 = 500;
 
 /// Wrong requests that an address may make at once. A phrase that a person chose can be guessed, so that after them
@@ -60,9 +60,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Why there is no record.
 pub(super) enum NoRecord {
-    /// Something of the request is wrong, or no person of the organisation is kept. The sample says no more.
+    /// Something of the request is wrong, or no person of the organization is kept. The sample says no more.
     Malformed,
-    /// `FROM` is an address, and no grant of that person is kept for the organisation.
+    /// `FROM` is an address, and no grant of that person is kept for the organization.
     NoSuchPerson,
     /// Too much was wrong from this address.
     TooMany(Duration),
@@ -75,7 +75,7 @@ pub(super) struct Desk {
     service: TokenService,
     /// When the log may be told again of an address.
     told: Mutex<RateLimit<IpAddr>>,
-    /// The longest-standing person of the organisation, once found: nobody who comes later stands longer.
+    /// The longest-standing person of the organization, once found: nobody who comes later stands longer.
     found: Mutex<Option<PersonId>>,
     guesses: Mutex<Guesses>,
 }
@@ -201,7 +201,7 @@ impl Desk {
     }
 
     /// The person whose token it is. Where `FROM` is an address, it is that person's or none; else it is of the person
-    /// of the organisation who consented first.
+    /// of the organization who consented first.
     async fn person(&self, api: &Api, from: IpAddr) -> Result<PersonId, NoRecord> {
         let Ok(email) = Email::parse(&self.service.from) else {
             return self.first(api).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
@@ -216,7 +216,7 @@ impl Desk {
         })
     }
 
-    /// The person of this address, if of the organisation.
+    /// The person of this address, if of the organization.
     async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, Refusal> {
         let who = Who::Email(email.clone());
         match api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
@@ -226,7 +226,7 @@ impl Desk {
         }
     }
 
-    /// The person of the organisation who consented first.
+    /// The person of the organization who consented first.
     async fn first(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known

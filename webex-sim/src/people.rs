@@ -1,4 +1,4 @@
-//! The people of the simulated organisation.
+//! The people of the simulated organization.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};

@@ -100,7 +100,7 @@ pub enum ErrorBody {
 /// What access tokens look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenShape {
-    /// 64 characters, `_`, the cluster, `_`, the id of the organisation.
+    /// 64 characters, `_`, the cluster, `_`, the id of the organization.
     Opaque,
     /// `eyJ…`, longer than 2 kB. The signature is noise.
     Jwt,

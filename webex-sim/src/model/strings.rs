@@ -30,7 +30,7 @@ impl Strings {
         noise
     }
 
-    /// `base64("<uuid><8 hex>-<3 hex>")`, `_`, cluster, `_`, organisation: tokens and codes alike.
+    /// `base64("<uuid><8 hex>-<3 hex>")`, `_`, cluster, `_`, organization: tokens and codes alike.
     pub(super) fn opaque(&mut self, cluster: &str, person: &Person) -> String {
         let noise = self.noise();
         let tail = hex(noise.get(16..22).unwrap_or_default());
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_opaque_token_has_webex_s_length_and_ends_in_the_organisation() {
+    fn an_opaque_token_has_webex_s_length_and_ends_in_the_organization() {
         let ada = Person::numbered(0);
         let token = Strings::new(0).opaque("PF84", &ada);
         assert_eq!(token.len(), 106);
