@@ -18,7 +18,9 @@ use crate::domain::person::Person;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::ClientVerdict;
 use crate::domain::verdict::Fact;
+use crate::domain::verdict::Verdict;
 use crate::store::Answer;
 use crate::store::Saved;
 use crate::store::StoreError;
@@ -121,7 +123,14 @@ impl Consents {
             Fact::Refused { text, shown: why, .. } if text.is_empty() => {
                 ConsentError::Unreachable { why, tracking_id }
             }
-            Fact::Refused { shown: why, .. } => ConsentError::Refused { why, tracking_id },
+            Fact::Refused { status, text, shown: why } => {
+                match Verdict::of_client(Fact::Refused { status, text, shown: why.clone() }) {
+                    ClientVerdict::Refused(_) => ConsentError::ClientRefused { why, tracking_id },
+                    ClientVerdict::Known | ClientVerdict::Unclear(_) => {
+                        ConsentError::Refused { why, tracking_id }
+                    }
+                }
+            }
         })
     }
 

@@ -34,6 +34,7 @@ use crate::domain::ticket::LoginId;
 use crate::domain::ticket::PATIENCE;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
+use crate::domain::verdict::client_refused;
 use crate::store::Saved;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -148,6 +149,14 @@ pub enum ConsentError {
     /// Webex refuses the code, or its answer is of no use.
     #[error("Webex did not accept it: {why}")]
     Refused {
+        /// Fit for people.
+        why: String,
+        /// To quote to Webex.
+        tracking_id: Option<String>,
+    },
+    /// Webex refuses the client id or secret: only the operator can help.
+    #[error("{}", client_refused(why))]
+    ClientRefused {
         /// Fit for people.
         why: String,
         /// To quote to Webex.

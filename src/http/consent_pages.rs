@@ -22,6 +22,9 @@ pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Bo
         ConsentError::Refused { tracking_id, .. } => {
             (StatusCode::BAD_GATEWAY, problem::REFUSED.traced(tracking_id), None)
         }
+        ConsentError::ClientRefused { tracking_id, .. } => {
+            (StatusCode::BAD_GATEWAY, problem::CLIENT_REFUSED.traced(tracking_id), None)
+        }
         ConsentError::Unreachable { tracking_id, .. } => {
             (StatusCode::BAD_GATEWAY, problem::UNREACHABLE.traced(tracking_id), Some(WEBEX_RETRY))
         }
@@ -66,6 +69,7 @@ pub(super) fn webex_refused(frame: &Frame, error: &str) -> Response<Body> {
     let (status, told) = match error {
         "access_denied" => (StatusCode::FORBIDDEN, problem::DECLINED),
         "invalid_scope" => (StatusCode::BAD_REQUEST, problem::WRONG_SCOPES),
+        "invalid_client" | "unauthorized_client" => (StatusCode::BAD_REQUEST, problem::CLIENT_REFUSED),
         "server_error" => (StatusCode::BAD_GATEWAY, problem::WEBEX_BROKEN),
         _ => (StatusCode::BAD_REQUEST, problem::ENDED),
     };

@@ -39,6 +39,7 @@ use crate::http::space;
 #[derive(Debug, Default)]
 pub(super) struct ConsentLog {
     not_kept: LogLimit,
+    client_refused: LogLimit,
     declined: LogLimit,
     ended_at_webex: LogLimit,
     made_up: LogLimit,
@@ -197,13 +198,17 @@ impl NotListed {
 impl ConsentLog {
     fn not_kept(&self, error: &ConsentError) {
         let (ConsentError::Refused { tracking_id, .. }
+        | ConsentError::ClientRefused { tracking_id, .. }
         | ConsentError::Unreachable { tracking_id, .. }
         | ConsentError::Busy { tracking_id, .. }
         | ConsentError::GivenUp { tracking_id, .. }) = error
         else {
             return self.not_asked(error);
         };
-        if let Some(more) = self.not_kept.due() {
+        // What the operator must mend is not hidden by answers about codes, which every client can cause.
+        let is_of_client = matches!(error, ConsentError::ClientRefused { .. });
+        let limit = if is_of_client { &self.client_refused } else { &self.not_kept };
+        if let Some(more) = limit.due() {
             let tracking_id = tracking_id.as_deref().unwrap_or("none");
             log::warn!("a consent was not kept: {error}, tracking id {tracking_id}{more}");
         }
@@ -242,7 +247,16 @@ impl ConsentLog {
                 log::info!("a person declined at Webex: {all}{more}");
             }
         } else if let Some(more) = self.ended_at_webex.due() {
-            log::warn!("Webex ended a consent: {all}{more}");
+            let compare = match said.error {
+                "invalid_scope" => {
+                    "; compare MY_APP_SCOPES with the integration at developer.webex.com/my-apps"
+                }
+                "invalid_client" | "unauthorized_client" => {
+                    "; compare MY_APP_CLIENT_ID with the integration at developer.webex.com/my-apps"
+                }
+                _ => "",
+            };
+            log::warn!("Webex ended a consent: {all}{compare}{more}");
         }
     }
 }

@@ -93,9 +93,9 @@ impl Refusal {
             ConsentError::Busy { wait, .. } => {
                 Self::WebexUnavailable { why: format!("{why}."), retry_after: wait }
             }
-            ConsentError::Refused { .. } | ConsentError::GivenUp { .. } => {
-                Self::WebexRefused(format!("{why}."))
-            }
+            ConsentError::Refused { .. }
+            | ConsentError::ClientRefused { .. }
+            | ConsentError::GivenUp { .. } => Self::WebexRefused(format!("{why}.")),
             ConsentError::Crowded | ConsentError::TooMany { .. } => {
                 Self::Crowded("Too many logins wait for their end.")
             }

@@ -1,6 +1,5 @@
 //! The device grant (RFC 8628): a code shown here is typed into a browser anywhere.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::domain::secret::Secret;
@@ -9,6 +8,7 @@ use crate::domain::verdict::Fact;
 use crate::domain::verdict::Issued;
 use crate::domain::verdict::Reply;
 use crate::domain::verdict::Verdict;
+use crate::domain::verdict::client_refused;
 use crate::webex::Unknown;
 use crate::webex::Webex;
 use crate::webex::transport::Payload;
@@ -124,7 +124,7 @@ impl Polled {
             428 => Self::Pending,
             429 => Self::SlowDown,
             408 | 423 | 500.. => Self::Trouble(shown),
-            401 => Self::Ended(unknown_client(&shown)),
+            401 => Self::Ended(client_refused(&shown)),
             400 | 403 if says(&["slow_down"]) => Self::SlowDown,
             400 | 403 if says(&["authorization_pending"]) => Self::Pending,
             400 | 403 if says(&["access_denied"]) => Self::Ended("the person declined at Webex".to_owned()),
@@ -133,7 +133,7 @@ impl Polled {
             }
             400 | 403 if says(&["expired_token", "invalid_grant"]) => Self::Ended(Self::expired()),
             400 | 403 if says(&["invalid_client", "unauthorized_client", "client id is invalid"]) => {
-                Self::Ended(unknown_client(&shown))
+                Self::Ended(client_refused(&shown))
             }
             400..=499 if !text.is_empty() => {
                 Self::Ended(format!("Webex refuses the device grant: {shown}; {HELPERS}"))
@@ -150,10 +150,6 @@ impl Polled {
              person, {HELPERS}"
         )
     }
-}
-
-fn unknown_client(shown: &impl fmt::Display) -> String {
-    format!("Webex does not accept this integration: {shown}; check MY_APP_CLIENT_ID and MY_APP_SECRET_ID")
 }
 
 #[cfg(test)]

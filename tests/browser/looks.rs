@@ -65,7 +65,8 @@ async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) 
     browser.text("#problem").await;
     looked_at(browser, &format!("stale-{look}")).await;
     for (name, trouble) in [
-        ("refused", FaultKind::Client401),
+        ("refused", FaultKind::TokenLimit),
+        ("client-refused", FaultKind::Client401),
         ("unreachable", FaultKind::Unavailable { status: 503, html: true }),
     ] {
         come_back_to(browser, daemon, sim, trouble).await;

@@ -6,8 +6,8 @@ use reqwest::Method;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
+use super::CLIENT_REFUSED;
 use super::GRANTED;
-use super::REFUSED;
 use super::STALE;
 use super::page;
 use crate::support::Daemon;
@@ -30,7 +30,7 @@ async fn a_reload_shows_what_came_of_the_first_time() {
     spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Client401);
     let back = visitor.come_back(&daemon, 0).await;
     for _ in 0..3 {
-        page(&visitor.get(back.clone()).await, 502, REFUSED);
+        page(&visitor.get(back.clone()).await, 502, CLIENT_REFUSED);
     }
     assert_eq!(counters(&sim).calls.access_token, 2);
     assert_eq!(daemon.kept().len(), 1);

@@ -3,6 +3,7 @@
 use webex_sim::Person;
 use webex_sim::Settings;
 
+use super::CLIENT_REFUSED;
 use super::GRANTED;
 use super::page;
 use crate::support::BUSY_LOOP;
@@ -107,6 +108,8 @@ async fn each_error_of_webex_has_its_page_and_its_texts_are_not_shown() {
     for (error, status, heading) in [
         ("access_denied", 403, "You did not consent"),
         ("invalid_scope", 400, "Webex does not know what is asked for"),
+        ("unauthorized_client", 400, CLIENT_REFUSED),
+        ("invalid_client", 400, CLIENT_REFUSED),
         ("server_error", 502, "Webex has a problem"),
         ("temporarily_unavailable", 400, "Webex ended the consent"),
         ("%3Cscript%3Ealert(1)%3C/script%3E", 400, "Webex ended the consent"),
@@ -116,6 +119,7 @@ async fn each_error_of_webex_has_its_page_and_its_texts_are_not_shown() {
         let answered = visitor.get(daemon.url(&url)).await;
         page(&answered, status, heading);
         assert!(!answered.says("EVIL") && !answered.says("alert"), "{}", answered.body);
+        assert!(!answered.says("MY_APP_"), "settings are the operator's: {}", answered.body);
     }
     assert_eq!(counters(&sim).calls.access_token, 0, "an error is not exchanged, whatever comes with it");
     assert!(daemon.kept().is_empty());

@@ -7,7 +7,14 @@ use crate::support::sim;
 #[tokio::test]
 async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
     let sim = sim().await;
-    for error in ["invalid_scope", "unauthorized_client", "server_error"] {
+    for (error, hint) in [
+        ("invalid_scope", "; compare MY_APP_SCOPES with the integration at developer.webex.com/my-apps"),
+        (
+            "unauthorized_client",
+            "; compare MY_APP_CLIENT_ID with the integration at developer.webex.com/my-apps",
+        ),
+        ("server_error", ""),
+    ] {
         let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
         let state = visitor.begin(&daemon).await.query["state"].clone();
         let query =
@@ -19,7 +26,7 @@ async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
         let line = daemon.wait_for_line("Webex ended a consent").await;
         let said =
             format!("error {error:?}, description \"Scope is wrong ERROR forged\", tracking id ROUTER_1");
-        assert!(line.contains(" WARN ") && line.contains(&said), "{line}");
+        assert!(line.contains(" WARN ") && line.ends_with(&format!("{said}{hint}")), "{line}");
         let log = daemon.log();
         assert_eq!(log.iter().filter(|line| line.contains("Webex ended a consent")).count(), 1);
         assert!(!log.iter().any(|line| line.contains(&state)), "a state is in the log");

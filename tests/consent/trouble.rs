@@ -7,6 +7,7 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
 use super::BUSY;
+use super::CLIENT_REFUSED;
 use super::GRANTED;
 use super::REFUSED;
 use super::UNREACHABLE;
@@ -42,7 +43,6 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
     let mut ids = Vec::new();
     for kind in [
-        FaultKind::Client401,
         FaultKind::TokenLimit,
         json(400),
         json(403),
@@ -64,6 +64,32 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
     let told = daemon.log().iter().filter(|line| line.contains("a consent was not kept")).count();
     assert_eq!(told, 1, "{:?}", daemon.log());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+}
+
+/// The person cannot mend it and is not shown settings; the operator can, and is.
+#[tokio::test]
+async fn a_refused_client_is_told_to_the_operator_with_the_settings_and_to_the_person_without() {
+    let sim = sim().await;
+    let invalid_client = FaultKind::Raw {
+        status: 400,
+        headers: vec![("TrackingID".to_owned(), "ROUTER_42".to_owned())],
+        body: br#"{"error":"invalid_client","error_description":"Client authentication failed"}"#.to_vec(),
+    };
+    for kind in [FaultKind::Client401, invalid_client] {
+        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+        spoil(&sim, Endpoint::AccessToken, 1, json(400));
+        page(&visitor.consent(&daemon, 0).await, 502, REFUSED);
+        spoil(&sim, Endpoint::AccessToken, 1, kind.clone());
+        let answered = visitor.consent(&daemon, 0).await;
+        page(&answered, 502, CLIENT_REFUSED);
+        assert!(answered.says("must fix its registration at Webex"), "{}", answered.body);
+        assert!(!answered.says("MY_APP_"), "{}", answered.body);
+        let id = tracking_id(&answered).unwrap_or_else(|| panic!("{kind:?}: no tracking id"));
+        let line = daemon.wait_for_line("Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID").await;
+        assert!(line.contains(" WARN ") && line.contains(&format!("tracking id {id}")), "{line}");
+        assert!(daemon.kept().is_empty(), "{kind:?}");
+        page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    }
 }
 
 /// The consent survives the trouble: the same link works when it is over.

@@ -140,10 +140,10 @@ async fn a_refusal_is_told_and_trouble_that_may_pass_is_not() {
     assert_eq!(state(&world, &login.id).await, LoginState::Pending, "the page may be reloaded");
     let kind = FaultKind::Client401;
     world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
-    assert!(matches!(finish().await, Err(ConsentError::Refused { .. })));
+    assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })));
     assert!(failed(&state(&world, &login.id).await).contains("HTTP 401"));
     let calls = world.model().counters().calls.access_token;
-    assert!(matches!(finish().await, Err(ConsentError::Refused { .. })), "what came of it stays");
+    assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })), "what came of it stays");
     assert_eq!(world.model().counters().calls.access_token, calls, "and Webex is not asked again");
 }
 

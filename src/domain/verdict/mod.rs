@@ -92,6 +92,15 @@ pub enum ClientVerdict {
     Unclear(String),
 }
 
+/// What an operator is told when Webex refuses the client, with Webex's reason.
+#[must_use]
+pub fn client_refused(why: &str) -> String {
+    format!(
+        "Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID ({why}); compare both with the integration at \
+         developer.webex.com/my-apps"
+    )
+}
+
 /// The short word for a verdict, as it is stored, logged and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -162,7 +171,7 @@ impl Verdict {
         }
     }
 
-    /// Whether Webex knows the client, by its answer to a refresh token that does not exist.
+    /// Whether Webex knows the client, by its answer to a code, or to a refresh token that does not exist.
     #[must_use]
     pub fn of_client(fact: Fact) -> ClientVerdict {
         let verdict = match fact {

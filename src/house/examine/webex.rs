@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::time::spoken;
 use crate::domain::verdict::ClientVerdict;
+use crate::domain::verdict::client_refused;
 use crate::house::transport;
 use crate::webex;
 use crate::webex::Webex;
@@ -51,12 +52,7 @@ async fn client(config: &Config, transport: HttpTransport) -> Finding {
     let webex = Webex::new(config.integration.clone(), Arc::new(transport), Arc::new(SystemClock));
     let (mark, says) = match webex.introduce().await {
         ClientVerdict::Known => (Mark::Ok, "Webex takes MY_APP_CLIENT_ID and MY_APP_SECRET_ID".to_owned()),
-        ClientVerdict::Refused(why) => {
-            let says = format!(
-                "Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID ({why}); compare both with the integration at developer.webex.com/my-apps"
-            );
-            (Mark::Bad, says)
-        }
+        ClientVerdict::Refused(why) => (Mark::Bad, client_refused(&why)),
         ClientVerdict::Unclear(why) => (
             Mark::Warn,
             format!("Webex did not say whether it takes client id and secret ({why}); try again later"),

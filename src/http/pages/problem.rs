@@ -124,6 +124,15 @@ pub(in crate::http) const REFUSED: Problem = problem(
     "Please start again. If it happens again, tell the people who run this service: their log has Webex’s reason.",
 );
 
+pub(in crate::http) const CLIENT_REFUSED: Problem = problem(
+    Tone::Bad,
+    "Webex does not accept this service",
+    "Webex does not accept the registration of this service, so your consent could not be completed. You did nothing wrong, \
+     and nothing was changed.",
+    Ways::Start,
+)
+.then("The people who run it must fix its registration at Webex: tell them, and start again after that.");
+
 pub(in crate::http) const NOT_ALLOWED: Problem = problem(
     Tone::Bad,
     "This service is not for your account",
@@ -192,7 +201,7 @@ pub(in crate::http) const WRONG_SCOPES: Problem = problem(
      nothing was changed.",
     Ways::Start,
 )
-.then("The people who run it must make MY_APP_SCOPES and the integration agree; start again after that.");
+.then("The people who run it must fix its registration at Webex: tell them, and start again after that.");
 
 pub(in crate::http) const WEBEX_BROKEN: Problem = problem(
     Tone::Warn,
@@ -233,7 +242,7 @@ pub(in crate::http) const OVERHEARD: Problem = problem(
      could read it. So it is not shown.",
     Ways::Home,
 )
-.then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
+.then("The people who run this service must give it an address that starts with https.");
 
 pub(in crate::http) const DASHBOARD_OVERHEARD: Problem = problem(
     Tone::Bad,
@@ -278,6 +287,7 @@ mod tests {
             NOT_FOUND,
             STALE,
             REFUSED,
+            CLIENT_REFUSED,
             NOT_ALLOWED,
             UNREACHABLE,
             BUSY,
@@ -303,6 +313,8 @@ mod tests {
             assert!(html.contains(&heading), "{html}");
             assert!(html.contains(&format!("<title>{} · webex-tokend</title>", problem.heading)), "{html}");
             assert_eq!(html.matches("class=\"button\"").count(), 1, "{html}");
+            let names_settings = html.contains("MY_APP_") || html.contains("TOKEND_");
+            assert!(!names_settings || problem == DASHBOARD_OVERHEARD, "settings are the operator's: {html}");
             assert!(problem.text.ends_with('.') && problem.next.is_none_or(|next| next.ends_with('.')));
         }
     }
