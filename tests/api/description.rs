@@ -189,6 +189,46 @@ fn every_field_of_every_type_is_described() {
     assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), checked);
 }
 
+#[test]
+fn every_operation_has_tags_that_are_declared_and_every_tag_is_used() {
+    let document = document();
+    let declared: Vec<&str> =
+        document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert!(document["tags"].as_array().unwrap().iter().all(|tag| tag["description"].is_string()));
+    let paths = document["paths"].as_object().unwrap();
+    let mut used = BTreeSet::new();
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            let tags = operation["tags"].as_array().unwrap_or_else(|| panic!("{method} {path} has no tags"));
+            let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str().unwrap()).collect();
+            assert!(
+                !tags.is_empty() && tags.iter().all(|tag| declared.contains(tag)),
+                "{method} {path}: {tags:?}"
+            );
+            used.extend(tags.into_iter().map(str::to_owned));
+        }
+    }
+    assert_eq!(used, declared.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn every_component_is_referred_to() {
+    let document = document();
+    for kind in ["schemas", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            let reference = format!("\"#/components/{kind}/{name}\"");
+            assert!(OPENAPI.contains(&reference), "{kind}/{name} is not used");
+        }
+    }
+}
+
+#[test]
+fn the_license_and_a_contact_are_named() {
+    let info = &document()["info"];
+    assert_eq!(info["license"]["identifier"], env!("CARGO_PKG_LICENSE"));
+    assert!(info["contact"]["name"].is_string(), "{info}");
+}
+
 #[tokio::test]
 async fn the_document_is_served_as_it_is() {
     let world = World::new().await;
