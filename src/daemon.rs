@@ -56,9 +56,13 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     for remark in &config.remarks {
         log::warn!("{remark}");
     }
+    let group = config.socket_group.as_ref();
+    if let (Some(path), Some(group)) = (&config.control_socket, group) {
+        ControlSocket::check(path, group)?;
+    }
     let house = House::build(&config).await?;
     let control = match &config.control_socket {
-        Some(path) => Some(ControlSocket::open(path).await?),
+        Some(path) => Some(ControlSocket::open(path, group).await?),
         None => None,
     };
     let door = FrontDoor::open(&config.door, house.clock.clone()).await?;

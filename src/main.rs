@@ -54,11 +54,12 @@ fn serve_logged(source: Source, refresh_at_start: bool) -> Result<(), (Exit, Str
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| (Exit::Failed, format!("no runtime: {e}")))?;
     runtime.block_on(daemon::run(config, refresh_at_start)).map_err(|e| {
-        let unavailable = match &e {
-            DaemonError::House(why) => why.is_in_use(),
-            DaemonError::Control(ControlError::Live(_)) => true,
-            _ => false,
+        let exit = match &e {
+            DaemonError::House(why) if why.is_in_use() => Exit::Unavailable,
+            DaemonError::Control(ControlError::Live(_)) => Exit::Unavailable,
+            DaemonError::Control(why) if why.is_wrong_setting() => Exit::Usage,
+            _ => Exit::Failed,
         };
-        (if unavailable { Exit::Unavailable } else { Exit::Failed }, e.to_string())
+        (exit, e.to_string())
     })
 }

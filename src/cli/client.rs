@@ -59,12 +59,13 @@ pub(super) struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     /// There is a socket, and no way in.
-    #[error("the control socket {path} cannot be used: {1}; commands run as the daemon's user", path = .0.display())]
+    #[error("the control socket {path} cannot be used: {1}; commands run as the daemon's user, or as a member of the group that TOKEND_SOCKET_GROUP names for the daemon", path = .0.display())]
     Refused(PathBuf, String),
     /// A program of another user listens there.
     #[error(
         "the control socket {path} is served by a process of uid {1}, and nothing was sent to it: commands connect only to daemons of \
-         its own user, of root, and of the owner of the state directory; set TOKEND_STATE_DIR to that of the daemon",
+         their own user, of root, of the owner of the state directory, and of the owner of the socket's directory where only root \
+         can have made that; set TOKEND_STATE_DIR to that of the daemon, or let the daemon's socket be below /run",
         path = .0.display()
     )]
     Stranger(PathBuf, u32),

@@ -14,6 +14,7 @@ mod print;
 mod progress;
 mod show;
 mod socket;
+mod socket_place;
 mod table;
 
 pub use commands::run;

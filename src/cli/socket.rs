@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::cli::client::Answer;
 use crate::cli::client::CallError;
 use crate::cli::client::Method;
+use crate::cli::socket_place;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 
@@ -58,7 +59,11 @@ impl Socket {
         };
         let listens = listener(&stream, &self.path).map_err(refused)?;
         let owner = || Some(fs::metadata(self.state_dir.as_deref()?).ok()?.uid());
-        if listens != 0 && listens != geteuid().as_raw() && owner() != Some(listens) {
+        let is_daemon = listens == 0
+            || listens == geteuid().as_raw()
+            || owner() == Some(listens)
+            || socket_place::owner(&self.path) == Some(listens);
+        if !is_daemon {
             return Err(CallError::Stranger(self.path.clone(), listens));
         }
         Ok(Some(stream))

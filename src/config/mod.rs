@@ -5,6 +5,7 @@ mod consent;
 mod door;
 pub mod dotenv;
 mod env_file;
+mod hook;
 mod parse;
 mod places;
 mod proxy;
@@ -28,10 +29,9 @@ use crate::config::parse::Reader;
 use crate::consent::Hook;
 use crate::domain::allow::Allow;
 use crate::domain::host::is_host;
-use crate::domain::person::PersonId;
 use crate::domain::person::Who;
 use crate::domain::schedule::Policy;
-use crate::domain::secret::Secret;
+use crate::domain::socket_group::SocketGroup;
 use crate::domain::token_service::TokenService;
 use crate::refresh::Pace;
 use crate::webex::Integration;
@@ -67,6 +67,8 @@ pub struct Config {
     pub door: DoorConfig,
     /// Where commands come in; `None` where no place for it is known.
     pub control_socket: Option<PathBuf>,
+    /// Whose members may use it, beside the daemon's user and root.
+    pub socket_group: Option<SocketGroup>,
     /// Where grants are kept.
     pub store: StoreConfig,
     /// The token service sample's own endpoint, if it is on.
@@ -147,7 +149,8 @@ impl Config {
         let proxy = proxy::proxy(reader);
         let store = places::store(reader);
         let control_socket = places::control_socket(reader);
-        let hook = hook(reader);
+        let socket_group = places::socket_group(reader);
+        let hook = hook::hook(reader);
         default_person(reader);
         let allow = consent::allow(reader);
         let operator = consent::operator(reader);
@@ -169,6 +172,7 @@ impl Config {
             allow,
             door: door?,
             control_socket,
+            socket_group,
             store: store?,
             token_service,
             space,
@@ -179,10 +183,10 @@ impl Config {
 }
 
 /// Things that are allowed and look like mistakes.
-fn remarks(reader: &Reader<'_>, hook: bool, control: bool, door: Option<&DoorConfig>) -> Vec<String> {
+fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorConfig>) -> Vec<String> {
     let mut remarks = Vec::new();
-    if !hook && HOOK.iter().any(|name| reader.text(name).is_some()) {
-        remarks.push(format!("the test hook is off: it needs all of {}", HOOK.join(", ")));
+    if !hooked && hook::VARIABLES.iter().any(|name| reader.text(name).is_some()) {
+        remarks.push(format!("the test hook is off: it needs all of {}", hook::VARIABLES.join(", ")));
     }
     if !control {
         remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
@@ -251,7 +255,6 @@ fn foreign(reader: &Reader<'_>) -> Vec<String> {
 /// Names the person that commands mean when none is named.
 pub const DEFAULT_PERSON: &str = "TOKEND_DEFAULT_PERSON";
 
-const HOOK: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
 /// Where Webex is, unless a setting says otherwise (webex-api, "Endpoints").
 pub const WEBEX_BASE: &str = "https://webexapis.com/v1";
 
@@ -369,17 +372,6 @@ fn default_person(reader: &mut Reader<'_>) {
     if reader.text(DEFAULT_PERSON).is_some_and(|text| Who::parse(text).is_err()) {
         reader.wrong(DEFAULT_PERSON, "a Webex person id or an e-mail address");
     }
-}
-
-fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
-    let [person, access_token, refresh_token] = HOOK.map(|name| reader.text(name));
-    let (person, access_token, refresh_token) = (person?, access_token?, refresh_token?);
-    let Ok(person) = PersonId::parse(person) else {
-        reader.wrong("TEST_PERSON_ID", "a Webex person id");
-        return None;
-    };
-    let secret = |text: &str| Secret::new(text.to_owned());
-    Some(Hook { person, access_token: secret(access_token), refresh_token: secret(refresh_token) })
 }
 
 impl StoreConfig {

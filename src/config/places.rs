@@ -2,12 +2,20 @@
 
 use std::path::PathBuf;
 
+use nix::unistd::Group;
+
 use crate::config::StoreConfig;
 use crate::config::parse::Reader;
+use crate::domain::socket_group::SocketGroup;
 
 /// `sun_path` has 108 bytes, the last one a zero; the socket is made in a directory of its own beside its place
 /// first, which needs some of them.
 const SOCKET_PATH_MAX: usize = 90;
+
+const SOCKET_GROUP: &str = "TOKEND_SOCKET_GROUP";
+
+/// No system has names of groups that are nearly as long.
+const GROUP_NAME_MAX: usize = 256;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let state_dir = reader.source.state_dir();
@@ -55,4 +63,33 @@ pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
         reader.note(variable, format!("{} ({found} bytes)", path.display()), &expected);
     }
     Some(path)
+}
+
+/// `None` where none is set, or a mistake was noted. That this process is a member is for the daemon to check: a command
+/// that works without it need not be one.
+pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
+    let name = reader.text(SOCKET_GROUP)?.to_owned();
+    // As for chown(2), the highest number means none.
+    let number = |text: &str| text.parse().ok().filter(|gid| *gid != u32::MAX);
+    let gid = if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        number(&name)
+    } else if name.len() > GROUP_NAME_MAX || name.contains(|c: char| c.is_control() || c == ':') {
+        None
+    } else {
+        match Group::from_name(&name) {
+            Ok(found) => found.map(|group| group.gid.as_raw()),
+            Err(why) => {
+                let found = format!("{name:?}, which cannot be looked up ({why})");
+                reader.note(SOCKET_GROUP, found, "a group of this machine, or its number");
+                return None;
+            }
+        }
+    };
+    if gid.is_none() {
+        reader.wrong(
+            SOCKET_GROUP,
+            "the name or number of a group of this machine (`getent group` lists them, `groupadd --system NAME` makes one)",
+        );
+    }
+    Some(SocketGroup { name, gid: gid? })
 }

@@ -52,6 +52,7 @@ settings! {
     Path "TOKEND_TLS_CERT",
     Path "TOKEND_TLS_KEY",
     Path "TOKEND_CONTROL_SOCKET",
+    Plain "TOKEND_SOCKET_GROUP",
     Plain "TOKEND_ALLOW",
     Plain "TOKEND_OPERATOR",
     Plain "TOKEND_CONTACT",

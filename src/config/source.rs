@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::config::Mistake;
 use crate::config::Mistakes;
@@ -99,9 +101,10 @@ impl Source {
             }
             EnvFile::In(dir) => real.in_file(&dir.join(".env"), None)?.unwrap_or_default(),
             EnvFile::InStateDirectory => match real.state_dir().map(|dir| (dir.join(".env"), dir)) {
-                // A user who may not look in need not know whether there is one: the daemon may be reached all the same.
+                // Another user than the daemon's need not know what is in it: the daemon may be reached all the same.
                 Some((path, _)) if is_hidden(&path) => {
-                    let says = "is not read: this user may not look into the state directory";
+                    let says =
+                        "is not read: this user may not look into the state directory, or not read the file";
                     Self { left_out: vec![format!("{} {says}", path.display())], ..Self::default() }
                 }
                 Some((path, dir)) => {
@@ -257,9 +260,9 @@ impl Source {
     }
 }
 
-/// Whether the system does not even say if there is such a file.
+/// Whether the system does not let this user read such a file, or does not even say if there is one.
 fn is_hidden(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+    rustix::fs::access(path, Access::READ_OK).is_err_and(|e| e == Errno::ACCESS)
 }
 
 fn is_like_ours(name: &str) -> bool {

@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod scope;
 pub mod search;
 pub mod secret;
+pub mod socket_group;
 pub mod ticket;
 pub mod time;
 pub mod token_service;

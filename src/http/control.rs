@@ -1,4 +1,4 @@
-//! The control socket: the same API for whoever may open a file of ours, without a key.
+//! The control socket: the same API without a key, for every process that may open a file of ours.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -21,11 +21,14 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::domain::socket_group::SocketGroup;
 use crate::http::api::Api;
 use crate::http::api::Caller;
 use crate::http::serve::Limits;
 use crate::http::serve::open_files;
 use crate::http::serve::serve_local;
+use crate::http::socket_group;
+use crate::http::socket_group::directory_of;
 use crate::tasks::Tasks;
 
 /// A daemon that does not even accept in this time is alive all the same, if busy.
@@ -43,6 +46,43 @@ pub enum ControlError {
     /// The system refuses.
     #[error("the control socket {} cannot be made: {}; see TOKEND_CONTROL_SOCKET", .0.display(), .1)]
     System(PathBuf, io::Error),
+    /// The group's members cannot be let in: the daemon is none of them.
+    #[error(
+        "TOKEND_SOCKET_GROUP: found the group {group}, of which this process (user {uid}, groups {groups}) is no member, so it \
+         cannot give the control socket to it; start the daemon in that group: SupplementaryGroups={name} in a systemd unit, \
+         --group-add for a container, else `usermod -aG {name} USER`", name = group.name
+    )]
+    NotAMember {
+        /// The one that was asked for.
+        group: SocketGroup,
+        /// This process's user.
+        uid: u32,
+        /// This process's groups.
+        groups: String,
+    },
+    /// systemd keeps the group away.
+    #[error(
+        "TOKEND_SOCKET_GROUP: found the group {group}, which cannot reach {}: systemd keeps all other users out of the state \
+         directory of a unit with DynamicUser=yes; set RuntimeDirectory=webex-tokend in the unit and \
+         TOKEND_CONTROL_SOCKET=/run/webex-tokend/control.sock", path.display()
+    )]
+    PrivateToTheService {
+        /// The one that was asked for.
+        group: SocketGroup,
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The directory is another user's or group's.
+    #[error("{0}")]
+    ClosedToGroup(String),
+}
+
+impl ControlError {
+    /// Whether the settings ask for what cannot be.
+    #[must_use]
+    pub fn is_wrong_setting(&self) -> bool {
+        matches!(self, Self::NotAMember { .. } | Self::PrivateToTheService { .. } | Self::ClosedToGroup(_))
+    }
 }
 
 /// A control socket in its place. Its file goes away with it.
@@ -60,17 +100,28 @@ struct Place {
 }
 
 impl ControlSocket {
-    /// Puts a socket at `path`, for its owner only, in a directory for its owner only (if it is made for it). A socket
-    /// that nobody listens at is replaced.
+    /// Whether a socket at `path` can be opened for `group`. Nothing is changed.
     ///
     /// # Errors
-    /// [`ControlError`] says what is in the way; nothing was changed then.
-    pub async fn open(path: &Path) -> Result<Self, ControlError> {
+    /// [`ControlError`] says what is in the way.
+    pub fn check(path: &Path, group: &SocketGroup) -> Result<(), ControlError> {
+        socket_group::check(group, path)
+    }
+
+    /// Puts a socket at `path`, for its owner and `group` only, in a directory for them only (if it is made for it). A
+    /// directory that is there lets the group pass through then. A socket at which no process listens is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError`] says what is in the way; no socket was touched then.
+    pub async fn open(path: &Path, group: Option<&SocketGroup>) -> Result<Self, ControlError> {
         let refused = |error| ControlError::System(path.to_owned(), error);
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
+        let dir = directory_of(path);
         if is_live(path).await? {
             return Err(ControlError::Live(path.to_owned()));
+        }
+        match group {
+            Some(group) => socket_group::open_directory(dir, group)?,
+            None => DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?,
         }
         // Bound where nobody else can reach it, and moved into place when its mode is set: never open to others, never
         // half there.
@@ -80,10 +131,19 @@ impl ControlSocket {
         let room = dir.join(format!(".{}", URL_SAFE_NO_PAD.encode(name)));
         DirBuilder::new().mode(0o700).create(&room).map_err(refused)?;
         let made = room.join("s");
-        let placed = place(&made, path);
+        let placed = place(&made, path, group);
         let _ = fs::remove_file(&made);
         let _ = fs::remove_dir(&room);
-        placed.map_err(refused)
+        let placed = placed.map_err(refused)?;
+        if let Some(group) = group {
+            log::info!(
+                "control socket: the group {group} may use it, for everything that an operator may do"
+            );
+            for warning in socket_group::warnings(path, group) {
+                log::warn!("{warning}");
+            }
+        }
+        Ok(placed)
     }
 
     /// Answers until `tasks` stop; then removes the file.
@@ -109,9 +169,12 @@ impl ControlSocket {
     }
 }
 
-fn place(made: &Path, path: &Path) -> io::Result<ControlSocket> {
+fn place(made: &Path, path: &Path, group: Option<&SocketGroup>) -> io::Result<ControlSocket> {
     let listener = UnixListener::bind(made)?;
-    fs::set_permissions(made, Permissions::from_mode(0o600))?;
+    match group {
+        Some(group) => socket_group::hand_over(made, group)?,
+        None => fs::set_permissions(made, Permissions::from_mode(0o600))?,
+    }
     let found = fs::symlink_metadata(made)?;
     fs::rename(made, path)?;
     let place = Place { path: path.to_owned(), inode: (found.dev(), found.ino()) };

@@ -32,6 +32,7 @@ mod respond;
 pub mod router;
 pub mod serve;
 mod sessions;
+mod socket_group;
 mod space;
 pub mod tls;
 mod token_service;

@@ -45,7 +45,7 @@ async fn the_socket_goes_away_with_the_daemon() {
 #[tokio::test]
 async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
     let world = World::new().await;
-    let error = ControlSocket::open(&world.socket).await.unwrap_err();
+    let error = ControlSocket::open(&world.socket, None).await.unwrap_err();
     assert!(matches!(error, ControlError::Live(_)), "{error}");
     assert!(error.to_string().contains("another webex-tokend answers"));
     assert_eq!(world.get("/people").await.status, 200);
@@ -54,7 +54,7 @@ async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
     let path = dir.path().join("stale.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let opened = ControlSocket::open(&path).await.unwrap();
+    let opened = ControlSocket::open(&path, None).await.unwrap();
     assert_eq!(mode(&path), 0o600);
     // Another daemon's socket is not taken away with ours.
     fs::remove_file(&path).unwrap();
@@ -68,7 +68,7 @@ async fn a_file_in_the_sockets_place_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("control.sock");
     fs::write(&path, "mine").unwrap();
-    let error = ControlSocket::open(&path).await.unwrap_err();
+    let error = ControlSocket::open(&path, None).await.unwrap_err();
     assert!(matches!(error, ControlError::NotASocket(_)), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 }

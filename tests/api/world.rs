@@ -148,7 +148,7 @@ impl World {
             examine: Arc::new(|| Box::pin(async { vec![] })),
         });
         let (base, pem) = open_door(&config, api.clone(), &house.tasks).await;
-        let control = ControlSocket::open(&socket).await.unwrap();
+        let control = ControlSocket::open(&socket, None).await.unwrap();
         house.tasks.spawn("control socket", control.serve(api.clone(), house.tasks.clone()));
         Self { sim, house, config, api, socket, base, pem, _dir: dir }
     }

@@ -9,6 +9,7 @@ mod sandbox;
 mod secrets;
 mod settings;
 mod signals;
+mod socket_group;
 mod stopped;
 mod trouble;
 

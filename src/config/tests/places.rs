@@ -104,7 +104,7 @@ fn the_sample_exports_the_first_eight_settings_and_mentions_the_hook() {
             "EVENT_LOOP_DAYS",
         ]
     );
-    assert_eq!(names("# export "), HOOK);
+    assert_eq!(names("# export "), hook::VARIABLES);
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Whether the place of a control socket tells whose daemon listens there.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::path::absolute;
+
+use rustix::process::geteuid;
+
+/// What the others of the owner's group, and all others, may not do.
+const WRITE_BY_OTHERS: u32 = 0o022;
+
+/// The owner of the directory in which the socket at `path` lies, where only root or this process's user can have put that
+/// directory there: such as systemd's `/run/webex-tokend`, and nothing below `/tmp`. `None` anywhere else.
+pub(super) fn owner(path: &Path) -> Option<u32> {
+    let dir = absolute(path).ok()?.parent()?.to_owned();
+    let real = fs::canonicalize(&dir).ok()?;
+    // The path as it is written, too: a link in it may lead elsewhere a moment later.
+    let written = dir.ancestors().all(|part| match fs::symlink_metadata(part) {
+        Ok(found) if found.is_symlink() => is_trusted(found.uid()),
+        Ok(found) => part == dir || is_closed(&found),
+        Err(_) => false,
+    });
+    let above = real.ancestors().skip(1).all(|part| fs::metadata(part).is_ok_and(|found| is_closed(&found)));
+    (written && above).then(|| fs::metadata(&real).ok().map(|found| found.uid())).flatten()
+}
+
+/// Whether no other user can put anything into this directory.
+fn is_closed(found: &fs::Metadata) -> bool {
+    is_trusted(found.uid()) && found.mode() & WRITE_BY_OTHERS == 0
+}
+
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::chown;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const OTHER: u32 = 65_534;
+
+    /// A directory above which all belong to root and to this user. `None` where there is none to be had.
+    fn closed_place() -> Option<(tempfile::TempDir, PathBuf)> {
+        let places = [PathBuf::from("/run"), std::env::current_dir().unwrap()];
+        places.into_iter().find_map(|place| {
+            let dir = tempfile::tempdir_in(place).ok()?;
+            let path = dir.path().canonicalize().unwrap();
+            let closed = path.ancestors().skip(1).all(|part| is_closed(&fs::metadata(part).unwrap()));
+            closed.then_some((dir, path))
+        })
+    }
+
+    #[test]
+    fn a_place_tells_whose_daemon_listens_only_where_other_users_could_not_have_made_it() {
+        let open = tempfile::tempdir_in("/tmp").unwrap();
+        assert_eq!(owner(&open.path().join("control.sock")), None, "all users may make a directory in /tmp");
+        assert_eq!(owner(Path::new("/nowhere/control.sock")), None);
+
+        let Some((_dir, path)) = closed_place() else {
+            return eprintln!("skipped: all places here are in directories of other users");
+        };
+        let me = geteuid().as_raw();
+        let place = path.join("daemon");
+        fs::create_dir(&place).unwrap();
+        let socket = place.join("control.sock");
+        assert_eq!(owner(&socket), Some(me));
+        symlink(&place, path.join("link")).unwrap();
+        assert_eq!(owner(&path.join("link/control.sock")), Some(me));
+        assert_eq!(owner(&path.join("link/../daemon/control.sock")), Some(me));
+        symlink(&place, open.path().join("link")).unwrap();
+        assert_eq!(owner(&open.path().join("link/control.sock")), None, "another user could move the link");
+        symlink(open.path(), path.join("out")).unwrap();
+        assert_eq!(owner(&path.join("out/control.sock")), None);
+        fs::set_permissions(&path, Permissions::from_mode(0o770)).unwrap();
+        assert_eq!(owner(&socket), None, "the group could have made it");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+
+        if chown(&place, Some(OTHER), None).is_err() {
+            return eprintln!("skipped in part: only root can give a directory away");
+        }
+        assert_eq!(owner(&socket), Some(OTHER), "root has put it there");
+        assert_eq!(owner(&place.join("below/control.sock")), None);
+        fs::create_dir(place.join("below")).unwrap();
+        assert_eq!(owner(&place.join("below/control.sock")), None, "its owner could have put anything there");
+    }
+}

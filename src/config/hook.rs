@@ -1,0 +1,20 @@
+//! The test hook: a person with tokens that the operator has already.
+
+use crate::config::parse::Reader;
+use crate::consent::Hook;
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+
+pub(super) const VARIABLES: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
+
+/// `None` unless all three are set and right.
+pub(super) fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
+    let [person, access_token, refresh_token] = VARIABLES.map(|name| reader.text(name));
+    let (person, access_token, refresh_token) = (person?, access_token?, refresh_token?);
+    let Ok(person) = PersonId::parse(person) else {
+        reader.wrong("TEST_PERSON_ID", "a Webex person id");
+        return None;
+    };
+    let secret = |text: &str| Secret::new(text.to_owned());
+    Some(Hook { person, access_token: secret(access_token), refresh_token: secret(refresh_token) })
+}
