@@ -48,7 +48,7 @@ fn serve(serve: Serve, env_file: Option<&Path>) -> ExitCode {
 
 /// Or what is to be told at the end, and how.
 fn serve_logged(source: Source, refresh_at_start: bool) -> Result<(), (Exit, String)> {
-    let config = Config::read(&source)
+    let config = Config::read_to_serve(&source)
         .map_err(|mistakes| (Exit::Usage, format!("the settings are wrong:\n{mistakes}")))?;
     drop(source);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "refresh",
         ],
     ),
-    ("config", &["domain", "consent", "refresh", "webex"]),
+    ("config", &["domain", "consent", "refresh", "http", "webex"]),
     (
         "house",
         &[

@@ -54,8 +54,9 @@ impl Local {
                 "MY_APP_CLIENT_ID, to work without it, is not set",
             ));
         }
-        let config = Config::read(source)
-            .map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
+        let read = if needs == Needs::Door { Config::read_to_serve } else { Config::read };
+        let config =
+            read(source).map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
             return Err(CallError::NotRunning(socket.to_owned(), "its store is in its memory only"));
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
 use url::Host;
@@ -11,6 +12,8 @@ use url::Url;
 
 use crate::config::parse::Reader;
 use crate::domain::operator::Operator;
+use crate::http::certificate::Pair;
+use crate::http::certificate::WrongFiles;
 
 /// Where people come in.
 #[derive(Clone, Debug)]
@@ -80,6 +83,10 @@ pub(super) fn door(
         (None, None) => None,
     };
     let by_proxy = by_proxy(reader, redirect_uri.as_ref());
+    let is_plain = by_proxy || redirect_uri.as_ref().is_some_and(|url| url.scheme() == "http");
+    if let Some((certificate, key)) = pem.as_ref().filter(|_| reader.serves && !is_plain) {
+        check_pair(reader, certificate, key);
+    }
     let loopback = by_proxy || redirect_uri.as_ref().is_none_or(is_loopback);
     let addresses = addresses(reader, loopback, port.unwrap_or(0));
     if by_proxy && addresses.iter().flatten().any(|listen| !listen.address.ip().is_loopback()) {
@@ -93,6 +100,21 @@ pub(super) fn door(
     port?;
     let secure = redirect_uri.scheme() == "https" && !by_proxy;
     Some(DoorConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
+}
+
+/// Notes what is wrong with the content of the operator's certificate and key files.
+fn check_pair(reader: &mut Reader<'_>, certificate: &Path, key: &Path) {
+    let Err(wrong) = Pair::check(certificate, key) else { return };
+    let (wrong_certificate, wrong_key) = match *wrong {
+        WrongFiles::Certificate(why) => (Some(why), None),
+        WrongFiles::Key(why) => (None, Some(why)),
+        WrongFiles::Both(certificate, key) => (Some(certificate), Some(key)),
+    };
+    for (variable, wrong) in [("TOKEND_TLS_CERT", wrong_certificate), ("TOKEND_TLS_KEY", wrong_key)] {
+        let Some(wrong) = wrong else { continue };
+        let (found, expected) = wrong.found_and_expected();
+        reader.note(variable, found, expected);
+    }
 }
 
 /// Whether a proxy on this machine speaks TLS with browsers and plain HTTP with us.

@@ -41,6 +41,7 @@ use crate::webex::Space;
 pub use crate::config::aliases::ALIASES;
 pub use crate::config::door::DoorConfig;
 pub use crate::config::door::Listen;
+pub use crate::config::places::StoreConfig;
 pub use crate::config::settings::VARIABLES;
 pub use crate::config::settings::secrets;
 pub use crate::config::source::EnvFile;
@@ -81,20 +82,6 @@ pub struct Config {
     pub remarks: Vec<String>,
 }
 
-/// Where grants are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreConfig {
-    /// A SQLite file and the key that seals it.
-    Sqlite {
-        /// The database.
-        path: PathBuf,
-        /// 32 bytes.
-        key_file: PathBuf,
-    },
-    /// Nothing outlives the process.
-    Memory,
-}
-
 /// One wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -130,11 +117,22 @@ impl Config {
     /// # Errors
     /// Every mistake, not only the first.
     pub fn read(source: &Source) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(source);
+        Self::read_by(Reader::new(source))
+    }
+
+    /// The same for a process that is going to serve: mistakes in the content of the certificate's files are found, too.
+    ///
+    /// # Errors
+    /// Every mistake, not only the first.
+    pub fn read_to_serve(source: &Source) -> Result<Self, Mistakes> {
+        Self::read_by(Reader::to_serve(source))
+    }
+
+    fn read_by(mut reader: Reader<'_>) -> Result<Self, Mistakes> {
         let read = Self::parts(&mut reader);
         match (read, reader.mistakes) {
             (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-            (_, mistakes) => Err(Mistakes(mistakes, hints(source))),
+            (_, mistakes) => Err(Mistakes(mistakes, hints(reader.source))),
         }
     }
 
@@ -145,7 +143,7 @@ impl Config {
         let policy = policy(reader);
         let pace = pace(reader);
         let user_agent = user_agent(reader);
-        let ca_file = reader.file("WEBEX_CA_FILE");
+        let ca_file = reader.roots("WEBEX_CA_FILE");
         let proxy = proxy::proxy(reader);
         let store = places::store(reader);
         let control_socket = places::control_socket(reader);
@@ -371,17 +369,6 @@ fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
 fn default_person(reader: &mut Reader<'_>) {
     if reader.text(DEFAULT_PERSON).is_some_and(|text| Who::parse(text).is_err()) {
         reader.wrong(DEFAULT_PERSON, "a Webex person id or an e-mail address");
-    }
-}
-
-impl StoreConfig {
-    /// The database file, if there is one.
-    #[must_use]
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite { path, .. } => Some(path),
-            Self::Memory => None,
-        }
     }
 }
 

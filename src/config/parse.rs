@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::config::Mistake;
 use crate::config::Source;
 use crate::domain::secret::Secret;
+use crate::webex::transport::check_roots;
 
 /// Reads variables and collects mistakes.
 pub(super) struct Reader<'a> {
@@ -16,12 +17,19 @@ pub(super) struct Reader<'a> {
     pub(super) mistakes: Vec<Mistake>,
     /// So many of them were there before the first variable was read.
     as_they_stand: usize,
+    /// Whether the certificate that the settings name is going to be served.
+    pub(super) serves: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source) -> Self {
         let mistakes = source.mistakes();
-        Self { source, as_they_stand: mistakes.len(), mistakes }
+        Self { source, as_they_stand: mistakes.len(), mistakes, serves: false }
+    }
+
+    /// The same, where the certificate is going to be served.
+    pub(super) fn to_serve(source: &'a Source) -> Self {
+        Self { serves: true, ..Self::new(source) }
     }
 
     /// What is set under this name of ours, or else under another sample's.
@@ -129,6 +137,15 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A file of PEM certificates to trust.
+    pub(super) fn roots(&mut self, variable: &'static str) -> Option<PathBuf> {
+        let path = self.file(variable)?;
+        let checked = fs::read(&path).map_err(|e| e.to_string()).and_then(|pem| check_roots(&pem));
+        let Err(why) = checked else { return Some(path) };
+        self.note(variable, format!("{} ({why})", path.display()), "a PEM file of certificates");
+        None
     }
 
     pub(super) fn whole(

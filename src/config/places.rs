@@ -1,12 +1,37 @@
 //! Where things are kept on this machine: the store, its key, the control socket.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use nix::unistd::Group;
 
-use crate::config::StoreConfig;
 use crate::config::parse::Reader;
 use crate::domain::socket_group::SocketGroup;
+
+/// Where grants are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// A SQLite file and the key that seals it.
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// 32 bytes.
+        key_file: PathBuf,
+    },
+    /// Nothing outlives the process.
+    Memory,
+}
+
+impl StoreConfig {
+    /// The database file, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path, .. } => Some(path),
+            Self::Memory => None,
+        }
+    }
+}
 
 /// `sun_path` has 108 bytes, the last one a zero; the socket is made in a directory of its own beside its place
 /// first, which needs some of them.

@@ -192,6 +192,14 @@ impl HttpTransport {
     }
 }
 
+/// Checks that `pem` holds certificates, and that each can be trusted by a TLS client.
+///
+/// # Errors
+/// Says what is wrong, without any of the content.
+pub fn check_roots(pem: &[u8]) -> Result<(), String> {
+    roots(pem).map(drop)
+}
+
 /// The certificates in a PEM file, each known to be one. The client would blame the system's roots for a bad one.
 fn roots(pem: &[u8]) -> Result<Vec<Certificate>, String> {
     let mut roots = Vec::new();

@@ -79,6 +79,55 @@ fn every_kind_of_wrong_setting_is_reported_at_once_and_nothing_is_opened() {
 }
 
 #[test]
+fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let [cert, key, roots] = ["cert.pem", "key.pem", "ca.pem"].map(|name| home.path().join(name));
+    let (good, stranger) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&good).unwrap().pem();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let run_with = |contents: [&str; 3], more: &[(&str, &str)]| {
+        for (file, content) in [&cert, &key, &roots].into_iter().zip(contents) {
+            std::fs::write(file, content).unwrap();
+        }
+        let mut command = command(home.path());
+        command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cr3t");
+        command.env("TOKEND_TLS_CERT", &cert).env("TOKEND_TLS_KEY", &key).env("WEBEX_CA_FILE", &roots);
+        command.envs(more.iter().copied());
+        ended(command)
+    };
+    let (key_pem, other_pem) = (good.serialize_pem(), stranger.serialize_pem());
+    let wrong_roots = format!("WEBEX_CA_FILE: found {} (", roots.display());
+    let wrong_cert = format!("TOKEND_TLS_CERT: found {} (", cert.display());
+    let wrong_key = format!("TOKEND_TLS_KEY: found {} (", key.display());
+    let all = [wrong_roots.as_str(), &wrong_cert, &wrong_key];
+    let table: [([&str; 3], &[&str]); 5] = [
+        (["", "", ""], &all),
+        ([broken, "nonsense", broken], &all),
+        ([&key_pem, &certificate, &key_pem], &all),
+        ([&certificate, &other_pem, &certificate], &[&wrong_key]),
+        ([&certificate, &key_pem, broken], &[&wrong_roots]),
+    ];
+    for (contents, expected) in table {
+        let run = run_with(contents, &[("MY_APP_SCOPES", "\"quoted\"")]);
+        assert_eq!(run.code, 2, "{}", run.stderr);
+        assert!(run.stderr.contains("MY_APP_SCOPES: found "), "{}", run.stderr);
+        for line in all {
+            assert_eq!(run.stderr.contains(line), expected.contains(&line), "{line}:\n{}", run.stderr);
+        }
+        assert!(!run.stderr.contains("PRIVATE KEY-----") && !run.stderr.contains("AAAA"), "{}", run.stderr);
+    }
+    let run = run_with([&certificate, &other_pem, &certificate], &[]);
+    assert!(run.code == 2 && run.stderr.contains(", expected "), "{}", run.stderr);
+    let unused = [("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth"), ("EVENT_LOOP_DAYS", "soon")];
+    let run = run_with(["", "", &certificate], &unused);
+    assert!(!run.stderr.contains("TOKEND_TLS_CERT: found"), "it is not served: {}", run.stderr);
+    let names: Vec<_> =
+        std::fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "nothing was made: {names:?}");
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_says_what_is_right() {
     let home = tempfile::tempdir().unwrap();
     let mut command = command(home.path());

@@ -249,5 +249,9 @@ fn a_file_that_cannot_be_read_is_told_once() {
         assert_eq!(wrong([("TOKEND_TLS_CERT", bad), ("TOKEND_TLS_KEY", &good)]), ["TOKEND_TLS_CERT"]);
         assert_eq!(wrong([("TOKEND_TLS_CERT", &good), ("TOKEND_TLS_KEY", bad)]), ["TOKEND_TLS_KEY"]);
     }
+    assert_eq!(wrong([("WEBEX_CA_FILE", &*good)]), ["WEBEX_CA_FILE"], "there is no certificate in it");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let roots = rcgen::CertificateParams::new(["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let good = dir.file("roots.pem", roots.pem());
     assert_eq!(read([("WEBEX_CA_FILE", &*good)]).ca_file, Some(PathBuf::from(&good)));
 }

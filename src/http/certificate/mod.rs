@@ -1,10 +1,10 @@
 //! Who we say we are: the self-signed certificate made at start, or the operator's own pair of PEM files.
 
+mod error;
+
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -26,10 +26,13 @@ use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use rustls::sign::SigningKey;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::domain::time::UnixTime;
+pub use crate::http::certificate::error::CertificateError;
+pub use crate::http::certificate::error::WrongFiles;
 use crate::http::x509;
 use crate::http::x509::Facts;
 
@@ -43,50 +46,6 @@ const EARLY_SECONDS: i64 = 30 * DAY_SECONDS;
 
 /// From here on the end of the operator's certificate is told.
 const SOON_SECONDS: i64 = 21 * DAY_SECONDS;
-
-/// Why there is no certificate to serve. Each names the file, what was found and what was expected.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read ({error}); expected a PEM file", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The file holds no usable PEM section of the kind wanted.
-    #[error("{}: found {found}; expected {expected}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// The PEM sections in it, or what is wrong with them. Never their content.
-        found: String,
-        /// What belongs there.
-        expected: &'static str,
-    },
-    /// Both files are good, but not for each other.
-    #[error(
-        "{}: found a key that is not the one of the first certificate in {}; \
-         expected the private key of that certificate (the server's own comes first in the chain)",
-        key.display(), certificate.display()
-    )]
-    Strangers {
-        /// The certificate file.
-        certificate: PathBuf,
-        /// The key file.
-        key: PathBuf,
-    },
-    /// The self-signed certificate cannot be made.
-    #[error("self-signed certificate: found {found}; expected DNS names or IP addresses, and a sane clock")]
-    SelfSigned {
-        /// What stands in the way.
-        found: String,
-    },
-    /// The reading task was cut off; only at shutdown or by a defect.
-    #[error("certificate files: the reading was cut off ({0}); expected it to end by itself")]
-    CutOff(String),
-}
 
 /// SHA-256 of a public key's DER SubjectPublicKeyInfo (algorithm and key, nothing else of the certificate), printed
 /// as `SHA256:` and base64 without padding. It stays the same when a certificate is renewed with the same key. With
@@ -128,37 +87,30 @@ impl Pair {
     /// # Errors
     /// [`CertificateError`], when a file cannot be used or the two do not belong together.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        const CHAIN: &str = "a PEM certificate chain (BEGIN CERTIFICATE), the server's own first";
-        const KEY: &str = "a PEM private key without a passphrase (BEGIN PRIVATE KEY, RSA or EC PRIVATE KEY)";
-        let chain_pem = read_file(certificate)?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_pem)
-            .collect::<Result<_, _>>()
-            .map_err(|error| unusable(certificate, format!("broken PEM ({error})"), CHAIN))?;
-        if chain.is_empty() {
-            return Err(unusable(certificate, sections(&chain_pem), CHAIN));
-        }
-        let key_pem = read_file(key)?;
-        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
-            // The old way (RFC 1421) to write a key with a passphrase, under the label of one without.
-            _ if is_encrypted(&key_pem) => unusable(key, "a key with a passphrase".to_owned(), KEY),
-            rustls::pki_types::pem::Error::NoItemsFound => unusable(key, sections(&key_pem), KEY),
-            error => unusable(key, format!("broken PEM ({error})"), KEY),
-        })?;
-        let signer = default_provider()
-            .key_provider
-            .load_private_key(private)
-            .map_err(|error| unusable(key, format!("a key that cannot be used ({error})"), KEY))?;
+        Self::check(certificate, key).map_err(|wrong| match *wrong {
+            WrongFiles::Certificate(error) | WrongFiles::Key(error) | WrongFiles::Both(error, _) => error,
+        })
+    }
+
+    /// The same, telling what is wrong with either file. Blocks.
+    ///
+    /// # Errors
+    /// [`WrongFiles`], as with [`Pair::read`].
+    pub fn check(certificate: &Path, key: &Path) -> Result<Self, Box<WrongFiles>> {
+        let (chain, signer) = match (read_chain(certificate), read_signer(key)) {
+            (Ok(chain), Ok(signer)) => (chain, signer),
+            (Err(error), Ok(_)) => return Err(WrongFiles::Certificate(error).into()),
+            (Ok(_), Err(error)) => return Err(WrongFiles::Key(error).into()),
+            (Err(certificate), Err(key)) => return Err(WrongFiles::Both(certificate, key).into()),
+        };
         let certified = CertifiedKey::new(chain, signer);
         match certified.keys_match() {
-            Ok(()) => Self::of(certified).map_err(|found| unusable(key, found, KEY)),
+            Ok(()) => Self::of(certified).map_err(|found| WrongFiles::Key(unusable(key, found, KEY)).into()),
             Err(rustls::Error::InconsistentKeys(_)) => {
-                Err(CertificateError::Strangers { certificate: certificate.into(), key: key.into() })
+                let (certificate, key) = (certificate.into(), key.into());
+                Err(WrongFiles::Key(CertificateError::Strangers { certificate, key }).into())
             }
-            Err(error) => Err(unusable(
-                certificate,
-                format!("a first certificate that cannot be used ({error})"),
-                CHAIN,
-            )),
+            Err(error) => Err(WrongFiles::Certificate(unusable_first(certificate, &error)).into()),
         }
     }
 
@@ -347,6 +299,35 @@ fn normal(names: &[String]) -> Vec<String> {
 fn moment(now_unix_seconds: i64, offset_seconds: i64) -> Result<OffsetDateTime, String> {
     OffsetDateTime::from_unix_timestamp(now_unix_seconds.saturating_add(offset_seconds))
         .map_err(|_| format!("a clock at {now_unix_seconds} s"))
+}
+
+const CHAIN: &str = "a PEM certificate chain (BEGIN CERTIFICATE), the server's own first";
+const KEY: &str = "a PEM private key without a passphrase (BEGIN PRIVATE KEY, RSA or EC PRIVATE KEY)";
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let pem = read_file(path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(path, format!("broken PEM ({error})"), CHAIN))?;
+    let first = chain.first().ok_or_else(|| unusable(path, sections(&pem), CHAIN))?;
+    ParsedCertificate::try_from(first).map_err(|error| unusable_first(path, &error))?;
+    Ok(chain)
+}
+
+fn unusable_first(path: &Path, error: &rustls::Error) -> CertificateError {
+    unusable(path, format!("a first certificate that cannot be used ({error})"), CHAIN)
+}
+
+fn read_signer(path: &Path) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    let pem = read_file(path)?;
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        // The old way (RFC 1421) to write a key with a passphrase, under the label of one without.
+        _ if is_encrypted(&pem) => unusable(path, "a key with a passphrase".to_owned(), KEY),
+        rustls::pki_types::pem::Error::NoItemsFound => unusable(path, sections(&pem), KEY),
+        error => unusable(path, format!("broken PEM ({error})"), KEY),
+    })?;
+    let signer = default_provider().key_provider.load_private_key(private);
+    signer.map_err(|error| unusable(path, format!("a key that cannot be used ({error})"), KEY))
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {

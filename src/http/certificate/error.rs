@@ -1,0 +1,82 @@
+//! Why a certificate cannot be served.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no certificate to serve. Each names the file, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read ({error}); expected a PEM file", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file holds no usable PEM section of the kind wanted.
+    #[error("{}: found {found}; expected {expected}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The PEM sections in it, or what is wrong with them. Never their content.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// Both files are good, but not for each other.
+    #[error(
+        "{}: found a key that is not the one of the first certificate in {}; \
+         expected the private key of that certificate (the server's own comes first in the chain)",
+        key.display(), certificate.display()
+    )]
+    Strangers {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The self-signed certificate cannot be made.
+    #[error("self-signed certificate: found {found}; expected DNS names or IP addresses, and a sane clock")]
+    SelfSigned {
+        /// What stands in the way.
+        found: String,
+    },
+    /// The reading task was cut off; only at shutdown or by a defect.
+    #[error("certificate files: the reading was cut off ({0}); expected it to end by itself")]
+    CutOff(String),
+}
+
+impl CertificateError {
+    /// The file with what was found in it, never its content, and what belongs there.
+    #[must_use]
+    pub fn found_and_expected(&self) -> (String, &str) {
+        match self {
+            Self::Unreadable { path, error } => {
+                (format!("{} ({error})", path.display()), "a readable PEM file")
+            }
+            Self::Unusable { path, found, expected } => (format!("{} ({found})", path.display()), expected),
+            Self::Strangers { certificate, key } => (
+                format!(
+                    "{} (not the key of the first certificate in {})",
+                    key.display(),
+                    certificate.display()
+                ),
+                "the private key of that certificate (the server's own comes first in the chain)",
+            ),
+            Self::SelfSigned { found } => (found.clone(), "DNS names or IP addresses, and a sane clock"),
+            Self::CutOff(found) => (found.clone(), "the reading to end by itself"),
+        }
+    }
+}
+
+/// Which of the operator's two files are of no use, and why.
+#[derive(Debug)]
+pub enum WrongFiles {
+    /// The certificate's.
+    Certificate(CertificateError),
+    /// The key's, which may only be the key of another certificate.
+    Key(CertificateError),
+    /// The certificate's and the key's.
+    Both(CertificateError, CertificateError),
+}
