@@ -33,7 +33,7 @@ kills KILLS="300":
 
 # Attack the daemon, each attack for many seconds
 attacks SECONDS="10":
-    HOSTILE_SECONDS={{ SECONDS }} bash tests/run.sh attacks
+    ABUSE_SECONDS={{ SECONDS }} bash tests/run.sh attacks
 
 # Measure speed and size (a quarter of an hour)
 bench:

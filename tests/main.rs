@@ -2,6 +2,8 @@
 
 // `cfg(test)` says so to clippy: helpers in these modules are test code, too.
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod architecture;
@@ -20,15 +22,15 @@ mod end_to_end;
 #[cfg(test)]
 mod event_loop;
 #[cfg(test)]
-mod hostile;
+mod import;
 #[cfg(test)]
-mod intake;
+mod logins;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
-mod seeds;
+mod properties;
 #[cfg(test)]
-mod serving;
+mod server;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

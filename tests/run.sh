@@ -172,8 +172,8 @@ run_kills() {
     section "${KILLS:=300} kills" env KILLS="$KILLS" cargo test --locked --test main -- --ignored --nocapture process::kills
 }
 run_attacks() {
-    section "attacks of ${HOSTILE_SECONDS:=10} seconds" env HOSTILE_SECONDS="$HOSTILE_SECONDS" \
-        cargo test --locked --test main hostile -- --include-ignored --nocapture --test-threads 1
+    section "attacks of ${ABUSE_SECONDS:=10} seconds" env ABUSE_SECONDS="$ABUSE_SECONDS" \
+        cargo test --locked --test main abuse:: -- --include-ignored --nocapture --test-threads 1
 }
 run_bench() {
     section "measurements" cargo bench --locked --bench load -- passes reads handshakes consents command stored

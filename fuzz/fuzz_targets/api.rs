@@ -1,4 +1,4 @@
-//! See `tests/seeds/api.rs`.
+//! See `tests/properties/api.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("api", data));

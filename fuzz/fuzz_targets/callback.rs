@@ -1,4 +1,4 @@
-//! See `tests/seeds/callback.rs`.
+//! See `tests/properties/callback.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("callback", data));

@@ -1,4 +1,4 @@
-//! See `tests/seeds/cookies.rs`.
+//! See `tests/properties/cookies.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("cookies", data));

@@ -1,4 +1,4 @@
-//! See `tests/seeds/imports.rs`.
+//! See `tests/properties/imports.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("imports", data));

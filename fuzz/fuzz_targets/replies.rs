@@ -1,4 +1,4 @@
-//! See `tests/seeds/replies.rs`.
+//! See `tests/properties/replies.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("replies", data));

@@ -1,4 +1,4 @@
-//! See `tests/seeds/retry_after.rs`.
+//! See `tests/properties/retry_after.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| webex_tokend_fuzz::holds("retry_after", data));

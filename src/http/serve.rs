@@ -68,7 +68,7 @@ impl Default for Limits {
             // Our cookie is under 4 KiB, but cookies ignore ports: other services on localhost add theirs.
             header_bytes: 32 * 1024,
             // About 26 kB each when idle, so 27 MB for all. One of HTTP/2 that takes none of its 64 answers needs 0.3
-            // to 0.4 MB for as long as it may be idle, so 0.4 GB if all do it (tests/hostile measures both). Needs a
+            // to 0.4 MB for as long as it may be idle, so 0.4 GB if all do it (tests/abuse measures both). Needs a
             // descriptor each: where the process has fewer, the accept loop waits earlier, and files and calls of
             // other parts fail, so the caller lowers this.
             connections: 1024,

@@ -20,12 +20,12 @@ use webex_tokend::events::KEPT;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::serve::Body;
 
-use super::stream::Event;
-use super::stream::HANGS;
-use super::stream::Stream;
-use super::stream::event;
-use super::world::Way;
-use super::world::World;
+use super::event_client::Event;
+use super::event_client::HANGS;
+use super::event_client::Stream;
+use super::event_client::event;
+use super::harness::Way;
+use super::harness::World;
 
 async fn stream(world: &World, way: Way<'_>) -> Stream {
     Stream::open(world.request(way, Method::GET, "/events")).await.0

@@ -16,10 +16,10 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
-use super::world::Answer;
-use super::world::DAY;
-use super::world::Way;
-use super::world::World;
+use super::harness::Answer;
+use super::harness::DAY;
+use super::harness::Way;
+use super::harness::World;
 
 const PERSONS: usize = 30;
 

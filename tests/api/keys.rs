@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 
-use super::world::Way;
-use super::world::World;
+use super::harness::Way;
+use super::harness::World;
 
 #[tokio::test]
 async fn a_key_is_shown_once_and_listed_without_its_secret() {

@@ -1,16 +1,16 @@
 //! The API, over real TLS and a real Unix socket, in front of a simulated Webex.
 
-mod description;
+mod control_socket;
+mod event_client;
 mod events;
 mod fairness;
-mod intake;
+mod harness;
 mod keys;
-mod names;
+mod logins_and_import;
+mod openapi;
+mod person_lookup;
 mod requests;
 mod rights;
-mod sockets;
 mod status;
-mod stream;
 mod token_service;
 mod tokens;
-mod world;

@@ -7,10 +7,10 @@ use serde_json::Value;
 use serde_json::json;
 use webex_tokend::domain::schedule::Next;
 
-use super::world::Answer;
-use super::world::DAY;
-use super::world::Way;
-use super::world::World;
+use super::harness::Answer;
+use super::harness::DAY;
+use super::harness::Way;
+use super::harness::World;
 
 #[tokio::test]
 async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {

@@ -9,8 +9,8 @@ use webex_tokend::domain::key::Rights;
 use webex_tokend::http::api::surface;
 use webex_tokend::keys::NewKey;
 
-use super::world::Way;
-use super::world::World;
+use super::harness::Way;
+use super::harness::World;
 
 /// A request that does no harm to the next ones, for every route.
 fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
@@ -136,7 +136,7 @@ async fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
     let client = world.client().build().unwrap();
     let show = async |key: &str| {
         let request = client.get(world.url("/people")).bearer_auth(key);
-        super::world::Answer::of(request.send().await.unwrap()).await
+        super::harness::Answer::of(request.send().await.unwrap()).await
     };
     for n in 0..10 {
         assert_eq!(show("wtk_wrong").await.status, 401, "{n}");

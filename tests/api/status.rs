@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 
-use super::world::Way;
-use super::world::World;
+use super::harness::Way;
+use super::harness::World;
 
 #[tokio::test]
 async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {

@@ -14,9 +14,9 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
-use super::world::Answer;
-use super::world::DAY;
-use super::world::World;
+use super::harness::Answer;
+use super::harness::DAY;
+use super::harness::World;
 use crate::support::heard;
 use crate::support::heard_here;
 use crate::support::listen_here;

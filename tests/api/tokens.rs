@@ -14,10 +14,10 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 
-use super::world::Answer;
-use super::world::DAY;
-use super::world::Way;
-use super::world::World;
+use super::harness::Answer;
+use super::harness::DAY;
+use super::harness::Way;
+use super::harness::World;
 use crate::support::heard;
 
 const ADA: &str = "/people/ada@example.com/token";

@@ -1,11 +1,11 @@
 //! People in real browsers. Ignored unless asked for, since they need Chromium and chromedriver.
 
+mod appearance;
 mod axe;
 mod dashboard;
-mod hands;
-mod looks;
-mod neighbours;
+mod keyboard_and_scripts;
 mod operators;
+mod other_ports;
 mod people;
 mod webdriver;
 mod widths;

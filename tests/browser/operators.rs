@@ -22,7 +22,7 @@ use super::webdriver::ENTER;
 use super::webdriver::TAB;
 use crate::support::Daemon;
 use crate::support::Visitor;
-use crate::support::crowd;
+use crate::support::many_grants;
 use crate::support::sim;
 
 const ROWS: &str = "document.querySelectorAll('[data-person]').length";
@@ -30,7 +30,7 @@ const ROWS: &str = "document.querySelectorAll('[data-person]').length";
 /// The page hears of what changes.
 const FOLLOWS: &str = "document.getElementById('live').dataset.follows === 'yes'";
 
-/// Two of the same width, as [`super::looks`] measures them: of the page and of the screen.
+/// Two of the same width, as [`super::appearance`] measures them: of the page and of the screen.
 const WIDTHS: &str = "[document.documentElement.scrollWidth, innerWidth]";
 
 /// Things to be pressed that are smaller than WCAG 2.2 asks for (2.5.8), links in sentences aside.
@@ -44,17 +44,17 @@ pub(super) async fn house(people: usize) -> (Sim, Daemon, String) {
     daemon.terminate().await;
     let client = sim.with(|webex| webex.settings().client_id.clone());
     let (dir, now) = (daemon.state_dir(), SystemClock.now());
-    crowd::settle(&dir, &client, people, now).await;
+    many_grants::settle(&dir, &client, people, now).await;
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), &client, now);
     let store = Arc::new(opened.unwrap().0);
     // These are no grants of the simulator's: nothing of them is due while the tests look.
     for n in (0..people).filter(|n| [3, 5, 9].contains(&(n % 100))) {
-        let mut odd = crowd::member(n, now);
+        let mut odd = many_grants::member(n, now);
         odd.person.display_name =
             Some("<script>document.title = 'taken'</script> ".to_owned() + &"Very long ".repeat(12));
         let long = format!("{n}.katherine-johnson@engineering.departments.example-company.com");
         odd.person.email = Email::parse(&long).ok();
-        odd.next = crowd::member(0, now).next;
+        odd.next = many_grants::member(0, now).next;
         if n == 103 {
             odd.person.display_name = Some("x".repeat(150));
         }
@@ -270,9 +270,9 @@ async fn settle_for_the_picture(dir: &Path, client: &str) {
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), client, now);
     let store = opened.unwrap().0;
     for n in 0..1240 {
-        let mut grant = crowd::member(n, now);
+        let mut grant = many_grants::member(n, now);
         // Not those of one state all with the same name.
-        grant.person = crowd::member(n * 7919 % 10_007, now).person;
+        grant.person = many_grants::member(n * 7919 % 10_007, now).person;
         // Spread over the week, each person at a minute of their own.
         let age = Duration::from_secs(60 * (u64::try_from(n).unwrap() * 997 % (7 * 1440)));
         let renewed_at = now - age;

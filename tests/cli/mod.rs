@@ -1,12 +1,12 @@
 //! The commands as people and scripts run them: the real program, a clean environment, a daemon that is played.
 
-mod broken;
 mod commands;
-mod daemon;
+mod fake_daemon;
 mod imports;
-mod neighbours;
+mod other_users;
 mod tables;
 mod tokens;
+mod unavailable_daemon;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::daemon::Daemon;
+use self::fake_daemon::Daemon;
 use crate::support::Ended;
 
 /// One temporary directory: the state directory, the working directory and the home of a command.

@@ -1,19 +1,19 @@
 //! A consent from outside: the real daemon, a simulated Webex, and visitors without a browser.
 
 mod addresses;
-mod again;
-mod allowed;
+mod allowed_persons;
 mod begin;
+mod disconnects;
 mod finish;
-mod granted;
-mod leaving;
-mod logged;
+mod granted_page;
+mod log_lines;
+mod owner_lookup;
 mod pages;
+mod repeated_callbacks;
 mod secrets;
 mod space;
-mod stale;
-mod trouble;
-mod whose;
+mod tickets;
+mod webex_errors;
 
 use crate::support::Answered;
 

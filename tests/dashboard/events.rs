@@ -7,8 +7,8 @@ use reqwest::Response;
 use tokio::time::timeout;
 use webex_tokend::domain::person::PersonId;
 
-use super::world::Browser;
-use super::world::World;
+use super::harness::Browser;
+use super::harness::World;
 
 const HANGS: Duration = Duration::from_secs(20);
 

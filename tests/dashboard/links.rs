@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
-use super::world::SECURE;
-use super::world::World;
+use super::harness::SECURE;
+use super::harness::World;
 use crate::support::Daemon;
 use crate::support::Visitor;
 use crate::support::http;

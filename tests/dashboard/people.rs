@@ -6,12 +6,12 @@ use webex_tokend::clock::Clock;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 
-use super::world::Browser;
-use super::world::SECURE;
-use super::world::World;
-use crate::support::crowd;
+use super::harness::Browser;
+use super::harness::SECURE;
+use super::harness::World;
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::many_grants;
 
 pub(super) async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
     for grant in grants {
@@ -22,7 +22,7 @@ pub(super) async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>)
 /// A house with so many people, and an operator.
 pub(super) async fn crowded(people: usize) -> (World, Browser) {
     let world = World::secure().await;
-    keep(&world, (0..people).map(|n| crowd::member(n, world.clock.now()))).await;
+    keep(&world, (0..people).map(|n| many_grants::member(n, world.clock.now()))).await;
     let browser = world.operator("op").await;
     (world, browser)
 }
@@ -51,7 +51,7 @@ async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
         ("q=HEDY.103", vec![103]),
         ("q=du+ch%C3%82t", (0..120).filter(|n| n / 7 % 11 == 5).collect()),
         ("q=nobody", vec![]),
-        (&format!("q={}", crowd::member(77, _world.clock.now()).person.id), vec![77]),
+        (&format!("q={}", many_grants::member(77, _world.clock.now()).person.id), vec![77]),
     ] {
         let mut found = rows(&browser.get(&format!("/dashboard?{query}")).await.text);
         found.sort_unstable();
@@ -98,7 +98,8 @@ async fn parts_go_forwards_and_back_and_lose_nobody() {
 #[tokio::test]
 async fn no_name_is_markup_and_no_token_is_on_a_page() {
     let world = World::secure().await;
-    let mut grants = vec![crowd::member(0, world.clock.now()), crowd::member(7, world.clock.now())];
+    let mut grants =
+        vec![many_grants::member(0, world.clock.now()), many_grants::member(7, world.clock.now())];
     grants[0].person.display_name =
         Some("<script>alert(1)</script>\"'><img src=x onerror=alert(2)>".to_owned());
     grants[1].person.id = PersonId::parse("\"><script>alert(3)</script>&<b>").unwrap();
@@ -145,7 +146,7 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
 #[tokio::test]
 async fn forgetting_asks_first_and_goes_back_to_the_list() {
     let (world, mut browser) = crowded(3).await;
-    let id = crowd::member(1, world.clock.now()).person.id;
+    let id = many_grants::member(1, world.clock.now()).person.id;
     let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
     assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
     assert!(world.house.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
@@ -181,7 +182,7 @@ async fn a_refresh_says_what_came_of_it() {
     let (world, mut browser) = crowded(4).await;
     let csrf = browser.get("/dashboard").await.csrf();
     let mut refresh = async |n: usize| {
-        let id = crowd::member(n, world.clock.now()).person.id;
+        let id = many_grants::member(n, world.clock.now()).person.id;
         let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "")];
         let done = browser.post("/dashboard/refresh", &fields).await;
         assert_eq!(done.status, 303, "{}", done.text);

@@ -6,8 +6,8 @@ use log::Level;
 use reqwest::Method;
 use webex_tokend::domain::person::PersonId;
 
-use super::world::PLAIN;
-use super::world::World;
+use super::harness::PLAIN;
+use super::harness::World;
 use crate::support::heard_here;
 use crate::support::listen_here;
 

@@ -17,10 +17,10 @@ use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
-use super::world::Browser;
-use super::world::SECURE;
-use super::world::World;
-use crate::support::crowd;
+use super::harness::Browser;
+use super::harness::SECURE;
+use super::harness::World;
+use crate::support::many_grants;
 
 fn bytes_of(dir: &Path) -> u64 {
     std::fs::metadata(dir.join("tokend.db")).unwrap().len()
@@ -52,7 +52,7 @@ async fn parts(browser: &mut Browser, path: &str) -> Vec<Duration> {
 async fn the_first_page_is_fast_at_a_million_people() {
     let dir = tempfile::tempdir().unwrap();
     let begun = Instant::now();
-    crowd::settle(dir.path(), "id", 1_000_000, SystemClock.now()).await;
+    many_grants::settle(dir.path(), "id", 1_000_000, SystemClock.now()).await;
     println!("1,000,000 people kept in {:?}, {} MB", begun.elapsed(), bytes_of(dir.path()) / 1_000_000);
     let begun = Instant::now();
     let world = World::with(SECURE, &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())]).await;
@@ -90,7 +90,7 @@ async fn the_first_page_is_fast_at_a_million_people() {
 #[ignore = "long: fills a store with a hundred thousand people; run it in a release build"]
 async fn what_a_claim_and_a_commit_cost_at_a_hundred_thousand_people() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), SystemClock);
-    crowd::settle(dir.path(), "id", 100_000, clock.now()).await;
+    many_grants::settle(dir.path(), "id", 100_000, clock.now()).await;
     println!("100,000 people: {} MB", bytes_of(dir.path()) / 1_000_000);
     let opened = SqliteStore::open(&dir.path().join("tokend.db"), &dir.path().join("key"), "id", clock.now());
     let store = Arc::new(opened.unwrap().0);

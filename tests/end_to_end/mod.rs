@@ -1,11 +1,11 @@
 //! People, the real daemon and the real commands: what one of them does, the other two see.
 
-mod alone;
 mod commands;
 mod doctor;
+mod exit_codes;
 mod login;
 mod python;
-mod refusals;
+mod without_daemon;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -19,17 +19,17 @@ use webex_tokend::store::Note;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::support::between::Verb;
+use crate::support::faulty_store::MoodyStore;
+use crate::support::faulty_store::NOTES;
 use crate::support::heard_here;
+use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::moody::MoodyStore;
-use crate::support::moody::NOTES;
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
-use crate::support::world::PACE;
-use crate::support::world::POLICY;
-use crate::support::world::World;
-use crate::support::world::lifetimes;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+use crate::support::virtual_time::PACE;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::World;
+use crate::support::virtual_time::lifetimes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -221,7 +221,7 @@ async fn what_cannot_be_read_or_is_of_a_wrong_clock_holds_nobody() {
 }
 
 fn world_time_text(cause: &str, ahead: Duration) -> String {
-    let since = crate::support::world::DAWN + ahead;
+    let since = crate::support::virtual_time::DAWN + ahead;
     format!("open {cause} {since} {since} {} 3", (since + HOUR).0, since = since.0)
 }
 

@@ -14,15 +14,15 @@ use webex_tokend::store::Note;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::support::between::Verb;
-use crate::support::moody::Mood;
-use crate::support::moody::MoodyStore;
-use crate::support::moody::NOTES;
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
-use crate::support::world::PACE;
-use crate::support::world::POLICY;
-use crate::support::world::World;
+use crate::support::faulty_store::Mood;
+use crate::support::faulty_store::MoodyStore;
+use crate::support::faulty_store::NOTES;
+use crate::support::intercept_store::Verb;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+use crate::support::virtual_time::PACE;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 

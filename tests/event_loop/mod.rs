@@ -1,16 +1,16 @@
 //! The event loop over days and months, in virtual time, with its own code and an in-process Webex.
 
 mod breaker;
-mod faults;
+mod isolation;
 mod mendings;
-mod pace;
-mod persons;
-mod store;
-mod store_trouble;
-mod tenants;
+mod person_checks;
+mod queued_claims;
+mod rate_limits;
+mod store_consistency;
+mod store_faults;
+mod store_outages;
 mod time;
-mod trouble;
-mod waiting;
+mod webex_faults;
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
-use crate::support::world::PACE;
-use crate::support::world::POLICY;
-use crate::support::world::World;
-use crate::support::world::lifetimes;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+use crate::support::virtual_time::PACE;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::World;
+use crate::support::virtual_time::lifetimes;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

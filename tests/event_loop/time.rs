@@ -16,16 +16,16 @@ use webex_tokend::store::Lease;
 use webex_tokend::store::StoreError;
 
 use crate::event_loop::MINUTE;
-use crate::support::between::Verb;
+use crate::support::faulty_store::MoodyStore;
+use crate::support::faulty_store::WRITES;
 use crate::support::heard_here;
+use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::moody::MoodyStore;
-use crate::support::moody::WRITES;
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
-use crate::support::world::PACE;
-use crate::support::world::POLICY;
-use crate::support::world::World;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+use crate::support::virtual_time::PACE;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::World;
 
 const DAY_MS: i64 = 86_400_000;
 

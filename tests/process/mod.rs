@@ -2,7 +2,6 @@
 
 mod certificate;
 mod kills;
-mod log_reader;
 mod memory;
 mod proxy;
 mod sandbox;
@@ -10,8 +9,9 @@ mod secrets;
 mod settings;
 mod signals;
 mod socket_group;
-mod stopped;
-mod trouble;
+mod stalled_log_reader;
+mod store_faults;
+mod suspended;
 
 use std::net::TcpListener;
 use std::net::TcpStream;

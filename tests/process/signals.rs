@@ -5,8 +5,8 @@ use std::time::Duration;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
-use super::trouble::control;
-use super::trouble::token;
+use super::store_faults::control;
+use super::store_faults::token;
 use crate::support::Daemon;
 use crate::support::Visitor;
 use crate::support::counters;

@@ -1,8 +1,8 @@
 //! Years of the daemon in seconds: its own consent, loop, tokens and store code in virtual time, against an in-process
-//! Webex, with everything that goes wrong drawn from one seed ([`scenario`], [`weather`], [`run`]).
+//! Webex, with everything that goes wrong drawn from one seed ([`scenario`], [`faults`], [`run`]).
 //!
 //! A crash stops everything at an await at which the daemon meets the world, drops the runtime with all that was in memory,
-//! and opens the store again; the memory store stands for the disk, and some seeds use SQLite itself. The [`witness`]
+//! and opens the store again; the memory store stands for the disk, and some seeds use SQLite itself. The [`invariants`]
 //! checks what must always be true, at each step:
 //!
 //! 1. no two refreshes of one grant are in flight at once, and none without a claim
@@ -31,18 +31,18 @@
 //! SIMULATION_SEED=7 SIMULATION_SIZE=short cargo test --test main simulation::replay -- --ignored --nocapture
 //! ```
 
-mod dice;
-mod fuse;
-mod guests;
-mod happenings;
-mod house;
-mod line;
+mod clients;
+mod crash;
+mod env;
+mod faults;
+mod faulty_store;
+mod faulty_transport;
+mod invariants;
+mod process;
+mod rng;
 mod run;
 mod scenario;
-mod shelf;
-mod stage;
-mod weather;
-mod witness;
+mod workload;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -50,11 +50,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use crate::simulation::invariants::Tally;
 use crate::simulation::run::run;
 use crate::simulation::scenario::LONG;
 use crate::simulation::scenario::SHORT;
 use crate::simulation::scenario::Size;
-use crate::simulation::witness::Tally;
 
 /// Lines of the log shown of a seed that fails; a replay shows `SIMULATION_LINES` of them.
 const LINES: usize = 80;

@@ -18,25 +18,25 @@ use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::sqlite::SqliteStore;
 use webex_tokend::tasks::GRACE;
 
-use crate::simulation::dice::Dice;
-use crate::simulation::fuse::Fuse;
-use crate::simulation::house::House;
+use crate::simulation::crash::Fuse;
+use crate::simulation::env::Stage;
+use crate::simulation::faults::Weather;
+use crate::simulation::faulty_store::in_the_poll;
+use crate::simulation::invariants::Tally;
+use crate::simulation::invariants::Witness;
+use crate::simulation::process::House;
+use crate::simulation::rng::Dice;
 use crate::simulation::scenario::Kind;
 use crate::simulation::scenario::MINUTE;
 use crate::simulation::scenario::SECOND;
 use crate::simulation::scenario::Scenario;
 use crate::simulation::scenario::Size;
-use crate::simulation::shelf::in_the_poll;
-use crate::simulation::stage::Stage;
-use crate::simulation::weather::Weather;
-use crate::simulation::witness::Tally;
-use crate::simulation::witness::Witness;
 use crate::support::heard_here;
 use crate::support::listen_here;
-use crate::support::world::DAWN;
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
-use crate::support::world::WallClock;
+use crate::support::virtual_time::DAWN;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+use crate::support::virtual_time::WallClock;
 
 /// What came of a seed.
 pub(super) struct Outcome {

@@ -10,9 +10,9 @@ use webex_sim::Settings;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::refresh::Pace;
 
-use crate::simulation::dice::Dice;
-use crate::support::world::DAY;
-use crate::support::world::HOUR;
+use crate::simulation::rng::Dice;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);

@@ -13,21 +13,21 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 
-use crate::store::house::EVER;
-use crate::store::house::LEASE;
-use crate::store::house::ask;
-use crate::store::house::at;
-use crate::store::house::claim;
-use crate::store::house::claim_names;
-use crate::store::house::claim_one;
-use crate::store::house::found;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::lease;
-use crate::store::house::living;
-use crate::store::house::person;
-use crate::store::house::renewed;
-use crate::store::house::unusual;
+use crate::store::fixtures::EVER;
+use crate::store::fixtures::LEASE;
+use crate::store::fixtures::ask;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim;
+use crate::store::fixtures::claim_names;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::lease;
+use crate::store::fixtures::living;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
+use crate::store::fixtures::unusual;
 
 pub(super) async fn the_least_life_left_is_claimed_first_and_dead_tokens_last(store: Arc<dyn Store>) {
     let lives = [("joe", -20), ("ada", 300), ("eve", 100), ("max", -50), ("kim", 200), ("lea", 0)];

@@ -10,19 +10,19 @@ use webex_tokend::store::Note;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 
-use crate::store::house::LEASE;
-use crate::store::house::ask;
-use crate::store::house::at;
-use crate::store::house::claim;
-use crate::store::house::claim_one;
-use crate::store::house::found;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::lease;
-use crate::store::house::living;
-use crate::store::house::person;
-use crate::store::house::renewed;
-use crate::store::house::unusual;
+use crate::store::fixtures::LEASE;
+use crate::store::fixtures::ask;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::lease;
+use crate::store::fixtures::living;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
+use crate::store::fixtures::unusual;
 
 pub(super) async fn a_first_consent_is_new_and_the_next_replaces_it(store: Arc<dyn Store>) {
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));

@@ -6,9 +6,9 @@ use webex_tokend::domain::key::KeyRecord;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::store::KeyStore;
 
-use crate::store::house::Home;
-use crate::store::house::at;
-use crate::store::house::person;
+use crate::store::fixtures::Home;
+use crate::store::fixtures::at;
+use crate::store::fixtures::person;
 
 fn key(name: &str, number: u8) -> KeyRecord {
     let rights = Rights { read: true, ..Rights::default() };

@@ -17,11 +17,11 @@ use webex_tokend::store::Page;
 use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 
-use crate::store::house::at;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::person;
-use crate::store::house::unusual;
+use crate::store::fixtures::at;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::person;
+use crate::store::fixtures::unusual;
 
 const STATES: [State; 4] = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded];
 const DAY: i64 = 86_400;

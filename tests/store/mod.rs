@@ -1,20 +1,20 @@
 //! The store: one contract, held by every implementation, and what only a file can go through.
 
-mod cached;
+mod batch_updates;
+mod child_process;
 mod claims;
 mod consents;
-mod house;
+mod fixtures;
+mod grant_cache;
 mod keys;
 mod lists;
 mod model;
-mod other_process;
 mod people;
-mod restored;
+mod restored_backups;
+mod sqlite_faults;
 mod sqlite_files;
-mod sqlite_refusals;
+mod sqlite_open_errors;
 mod sqlite_secrets;
-mod sqlite_trouble;
-mod sweeps;
 
 /// Runs each named function of `$suite` on both stores.
 macro_rules! on_both_stores {
@@ -33,7 +33,7 @@ macro_rules! on_both_stores {
             mod $suite {$(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    let home = crate::store::house::Home::new();
+                    let home = crate::store::fixtures::Home::new();
                     crate::store::$suite::$promise(std::sync::Arc::new(home.open())).await;
                 }
             )+}
@@ -99,7 +99,7 @@ on_both_stores! {
         a_name_is_given_once,
         a_revoked_key_is_gone_and_its_name_is_free,
         a_use_is_noted_with_its_key;
-    sweeps:
+    batch_updates:
         the_next_wake_is_the_earliest_of_all,
         a_long_list_is_revised_in_steps,
         a_revision_keeps_only_what_it_says_it_changed,

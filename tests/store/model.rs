@@ -22,13 +22,13 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 
-use crate::store::house;
-use crate::store::house::EVER;
-use crate::store::house::Home;
-use crate::store::house::at;
-use crate::store::house::grant;
-use crate::store::house::person;
-use crate::store::house::secret;
+use crate::store::fixtures;
+use crate::store::fixtures::EVER;
+use crate::store::fixtures::Home;
+use crate::store::fixtures::at;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::person;
+use crate::store::fixtures::secret;
 use crate::store::lists;
 
 const NAMES: [&str; 5] = ["ada", "eve", "joe", "kim", "Zoe"];
@@ -302,7 +302,7 @@ async fn tell(steps: Vec<Step>) {
             }
             Step::Claim { now, due_by, lease, limit, healthiest_first, except } => {
                 let except = except.iter().map(|who| person(NAMES[who.index(NAMES.len())])).collect();
-                let lease = Lease { end: at(now + lease), ..house::lease(now) };
+                let lease = Lease { end: at(now + lease), ..fixtures::lease(now) };
                 let ask = Ask { lease, due_by: at(due_by), limit, except, healthiest_first };
                 let expected = model.claim(&ask);
                 for store in stores {

@@ -18,12 +18,12 @@ use webex_tokend::store::Pick;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 
-use crate::store::house::at;
-use crate::store::house::claim_one;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::person;
-use crate::store::house::renewed;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
 
 fn page() -> Page {
     Page::first(Pick::All(Order::Arrival), 100, at(0))

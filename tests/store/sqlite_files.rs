@@ -23,22 +23,22 @@ use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
-use crate::store::house::EVER;
-use crate::store::house::Home;
-use crate::store::house::INTEGRATION;
-use crate::store::house::ask;
-use crate::store::house::at;
-use crate::store::house::claim;
-use crate::store::house::claim_names;
-use crate::store::house::claim_one;
-use crate::store::house::found;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::person;
-use crate::store::house::renewed;
-use crate::store::house::unusual;
-use crate::store::other_process::playing;
-use crate::store::other_process::plays_well;
+use crate::store::child_process::playing;
+use crate::store::child_process::plays_well;
+use crate::store::fixtures::EVER;
+use crate::store::fixtures::Home;
+use crate::store::fixtures::INTEGRATION;
+use crate::store::fixtures::ask;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim;
+use crate::store::fixtures::claim_names;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
+use crate::store::fixtures::unusual;
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
@@ -217,7 +217,7 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
 async fn every_file_is_its_owners_alone() {
     let home = Home::new();
     let state = home.dir().join("some/state");
-    let store = crate::store::house::open_in(&state, INTEGRATION, 0).unwrap();
+    let store = crate::store::fixtures::open_in(&state, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for dir in [home.dir().join("some"), state.clone()] {

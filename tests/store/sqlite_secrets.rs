@@ -26,18 +26,18 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 
-use crate::store::house::EVER;
-use crate::store::house::Home;
-use crate::store::house::ask;
-use crate::store::house::at;
-use crate::store::house::claim_names;
-use crate::store::house::claim_one;
-use crate::store::house::found;
-use crate::store::house::grant;
-use crate::store::house::keep;
-use crate::store::house::lease;
-use crate::store::house::person;
-use crate::store::house::secret;
+use crate::store::fixtures::EVER;
+use crate::store::fixtures::Home;
+use crate::store::fixtures::ask;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim_names;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::lease;
+use crate::store::fixtures::person;
+use crate::store::fixtures::secret;
 use crate::support::heard;
 
 const DAY: i64 = 86_400;
@@ -291,7 +291,7 @@ async fn an_older_token_put_back_into_its_own_place_still_opens() {
         shell.query_row("SELECT access_token FROM grants", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
     };
     let older = read(&home.shell());
-    keep(&home.open(), [crate::store::house::renewed(&grant("ada"), 1)]).await;
+    keep(&home.open(), [crate::store::fixtures::renewed(&grant("ada"), 1)]).await;
     assert_ne!(read(&home.shell()), older);
     home.shell().execute("UPDATE grants SET access_token = ?1", [older]).unwrap();
     assert_eq!(found(&home.open(), "ada").await.tokens.access_token, grant("ada").tokens.access_token);

@@ -14,13 +14,13 @@ use url::Url;
 use webex_sim::Sim;
 
 use super::HANGS;
+use super::browser_client::http;
+use super::daemon_log::Log;
+use super::daemon_log::Stalled;
 use super::eventually;
 use super::free_port;
-use super::log::Log;
-use super::log::Stalled;
-use super::store;
-use super::store::Kept;
-use super::visitor::http;
+use super::stored_grants;
+use super::stored_grants::Kept;
 
 /// Makes a daemon speak plain HTTP: a setting for [`Daemon::start`].
 pub(crate) const PLAIN: (&str, &str) = ("MY_APP_REDIRECT_URI", "http://localhost:{port}/oauth");
@@ -156,7 +156,7 @@ impl Daemon {
 
     /// Whose grants its store holds now, by address.
     pub(crate) fn kept(&self) -> Vec<Kept> {
-        store::kept(&self.state_dir())
+        stored_grants::kept(&self.state_dir())
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -4,17 +4,17 @@
 //! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
 //! again and again until [`HANGS`] is over.
 
-pub(crate) mod between;
-pub(crate) mod crowd;
+mod browser_client;
+mod command_output;
 mod daemon;
-mod ear;
-mod ended;
-mod log;
-pub(crate) mod moody;
+mod daemon_log;
+pub(crate) mod faulty_store;
+pub(crate) mod intercept_store;
+mod log_capture;
+pub(crate) mod many_grants;
 mod ports;
-mod store;
-mod visitor;
-pub(crate) mod world;
+mod stored_grants;
+pub(crate) mod virtual_time;
 
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 
+pub(crate) use browser_client::Answered;
+pub(crate) use browser_client::Visitor;
+pub(crate) use browser_client::http;
+pub(crate) use command_output::Ended;
 pub(crate) use daemon::Daemon;
 pub(crate) use daemon::PLAIN;
 pub(crate) use daemon::Setup;
-pub(crate) use ear::heard;
-pub(crate) use ear::heard_here;
-pub(crate) use ear::listen_here;
-pub(crate) use ended::Ended;
+pub(crate) use log_capture::heard;
+pub(crate) use log_capture::heard_here;
+pub(crate) use log_capture::listen_here;
 pub(crate) use ports::free_port;
-pub(crate) use visitor::Answered;
-pub(crate) use visitor::Visitor;
-pub(crate) use visitor::http;
 
 /// Far longer than anything takes, also on a busy machine: what takes longer hangs.
 pub(crate) const HANGS: Duration = Duration::from_secs(20);

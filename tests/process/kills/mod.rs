@@ -16,7 +16,7 @@
 //! A call to Webex that is under way when its daemon is killed counts until Webex notices that the connection is gone,
 //! which is awaited before the next start. From then on no two refreshes of one grant may be in flight at once.
 
-mod kept;
+mod durability;
 mod load;
 
 use std::sync::Arc;
@@ -161,7 +161,7 @@ async fn survive(settings: Settings, kills: usize, seed: u64) {
     daemon.restart(&QUIET).await;
     every_grant_works(&daemon, &load).await;
     assert_eq!(daemon.terminate().await.code, Some(0));
-    kept::holds_everything_shown(&daemon.state_dir(), &load).await;
+    durability::holds_everything_shown(&daemon.state_dir(), &load).await;
     let counters = counters(&sim);
     assert_eq!(counters.most_in_flight_for_one_token, 1, "never two refreshes of one grant at once");
     assert_eq!(counters.refreshes.refused, 0, "no refresh token was lost");
@@ -192,7 +192,7 @@ async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mu
         let panics = log.iter().filter(|line| line.contains("panicked"));
         assert_eq!(panics.count(), 0, "{log:?}");
         let _nobody_asks = load.stillness().await;
-        kept::holds_everything_shown(&daemon.state_dir(), load).await;
+        durability::holds_everything_shown(&daemon.state_dir(), load).await;
         eventually("Webex notices that the daemon is gone", || counters(load.sim()).in_flight == 0).await;
         daemon.begin_restart(&[]);
     }

@@ -1,0 +1,228 @@
+//! A daemon under attack, an honest client beside the attackers, and what both find.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::process::Command;
+use std::sync::Once;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use webex_sim::Sim;
+
+use super::client::tls;
+use crate::support::Daemon;
+use crate::support::Setup;
+use crate::support::Visitor;
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::sim;
+
+/// Generous: the machine may run other tests. Still less than the ten seconds after which silent peers are sent away
+/// anyhow. The figures printed tell more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Connections that the daemon takes on its address and its control socket, and what it needs beside them.
+const MOST_FILES: usize = 1024 + 256 + 64;
+
+/// Resident memory in MiB that no attack may make the daemon need; a build for development, with its log.
+const MOST_MEMORY: u64 = 192;
+
+/// A daemon with one grant and one key, and nobody else.
+pub(super) struct Siege {
+    pub(super) sim: Sim,
+    pub(super) daemon: Daemon,
+    /// With all rights.
+    pub(super) key: String,
+    files: usize,
+}
+
+/// How long the slowest honest request of each kind took.
+type Worst = BTreeMap<&'static str, Duration>;
+
+/// How long `asked` took, which must be answered in time.
+async fn answered(kind: &str, asked: impl Future<Output = String>, status: &str) -> Duration {
+    let begun = Instant::now();
+    let answer = timeout(ANSWERED_WITHIN, asked).await;
+    let answer = answer.unwrap_or_else(|_| panic!("{kind}: no answer within {ANSWERED_WITHIN:?}"));
+    assert!(answer.lines().next().unwrap_or_default().contains(status), "{kind}: {answer:?}");
+    begun.elapsed()
+}
+
+/// How long an attack goes on when its crowd is there.
+pub(super) fn lasting() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "an amount for whoever runs the tests, no setting")]
+    let asked = std::env::var("ABUSE_SECONDS").ok();
+    Duration::from_secs_f64(asked.map_or(0.7, |text| text.parse().unwrap()))
+}
+
+impl Siege {
+    pub(super) async fn new() -> Self {
+        Self::of(Setup::None).await
+    }
+
+    /// Of a daemon that may open 400 files.
+    pub(super) async fn with_few_files() -> Self {
+        Self::of(Setup::Shell("ulimit -n 400")).await
+    }
+
+    async fn of(setup: Setup) -> Self {
+        many_files();
+        let sim = sim().await;
+        let daemon = Daemon::start_after(&sim, &[], setup).await;
+        assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+        let mut siege = Self { sim, daemon, key: String::new(), files: 0 };
+        let made =
+            siege.control("POST", "/keys", r#"{"name":"honest","can":["read","refresh","admin"]}"#).await;
+        let made: Value = serde_json::from_str(made.split_once("\r\n\r\n").unwrap().1).unwrap();
+        siege.key = made["secret"].as_str().unwrap().to_owned();
+        // Files that are opened once stay open.
+        siege.honest(&http(), &mut Worst::new()).await;
+        let seen = siege.settled().await;
+        siege.files = seen;
+        siege
+    }
+
+    /// Runs `attack` until its end, while an honest client asks again and again; then waits until nothing of the
+    /// attackers is left, and judges the daemon's memory.
+    pub(super) async fn under(&self, name: &str, attack: impl Future<Output = u64>) {
+        let begun = Instant::now();
+        let (over, mut ended) = watch::channel(false);
+        let mut worst = Worst::new();
+        let attacked = async {
+            let sent = attack.await;
+            over.send_replace(true);
+            sent
+        };
+        let honest = async {
+            let (kept, mut most) = (http(), 0);
+            while !*ended.borrow_and_update() {
+                self.honest(&kept, &mut worst).await;
+                most = most.max(self.files());
+            }
+            most
+        };
+        let (sent, files) = tokio::join!(attacked, honest);
+        eventually("all connections of the attackers have ended", || self.files() <= self.files).await;
+        let memory = self.memory();
+        let slowest =
+            worst.iter().map(|(kind, took)| format!("{kind} {:.0?}", took)).collect::<Vec<_>>().join(", ");
+        eprintln!("| {name} | {sent} | {slowest} | {memory} MiB | {files} files | {:.1?} |", begun.elapsed());
+        assert!(files <= MOST_FILES, "{name}: {files} files");
+        assert!(memory <= MOST_MEMORY, "{name}: {memory} MiB");
+    }
+
+    /// Each kind of honest request once, on new connections and on one that is kept.
+    async fn honest(&self, kept: &reqwest::Client, worst: &mut Worst) {
+        let token = "/api/v1/people/ada@example.com/token";
+        let took = [
+            ("health", answered("health", self.get("/healthz"), " 200 ").await),
+            ("consent", answered("consent", self.get("/oauth"), " 302 ").await),
+            ("token", answered("token", self.get_on(kept, token), "200").await),
+            (
+                "control",
+                answered("control", self.control("GET", &token["/api/v1".len()..], ""), " 200 ").await,
+            ),
+        ];
+        for (kind, took) in took {
+            let slowest = worst.entry(kind).or_default();
+            *slowest = took.max(*slowest);
+        }
+    }
+
+    /// On a connection of its own, and on another if that one is lost before the answer, as browsers do.
+    async fn get(&self, path: &str) -> String {
+        loop {
+            if let Ok(answer) = self.try_to_get(path).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn try_to_get(&self, path: &str) -> io::Result<String> {
+        let lost = || io::Error::other("no TLS");
+        let mut stream = tls(self.daemon.port(), b"http/1.1").await.ok_or_else(lost)?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// On the connection that is kept, and on another if that one made room just when it was asked.
+    async fn get_on(&self, client: &reqwest::Client, path: &str) -> String {
+        loop {
+            match client.get(self.daemon.url(path)).bearer_auth(&self.key).send().await {
+                Ok(answer) => return answer.status().to_string(),
+                Err(lost) => assert!(lost.is_request(), "{lost:?}"),
+            }
+        }
+    }
+
+    pub(super) async fn control_stream(&self) -> UnixStream {
+        UnixStream::connect(self.daemon.state_dir().join("control.sock")).await.unwrap()
+    }
+
+    /// The whole answer to one request on the control socket.
+    pub(super) async fn control(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = self.control_stream().await;
+        let length = body.len();
+        let head = format!("{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        let request =
+            format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// How many files the daemon has open.
+    pub(super) fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.daemon.pid())).unwrap().count()
+    }
+
+    /// How many files it has open when nobody is connected.
+    async fn settled(&self) -> usize {
+        let (mut last, mut same) = (self.files(), 0);
+        while same < 20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let now = self.files();
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+        }
+        last
+    }
+
+    /// The most memory that the daemon ever needed, in MiB.
+    pub(super) fn memory(&self) -> u64 {
+        self.status("VmHWM:") / 1024
+    }
+
+    /// What it needs now, in KiB.
+    pub(super) fn memory_now(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+/// A crowd needs a file for each of its connections, and so does the daemon, which inherits the limit.
+fn many_files() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let this = std::process::id().to_string();
+        // Where it fails the usual limit has to do.
+        let _ = Command::new("prlimit").args(["--pid", &this, "--nofile=16384:"]).output();
+    });
+}

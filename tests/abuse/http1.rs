@@ -1,0 +1,270 @@
+//! HTTP/1.1 requests that are too long, never end, contradict themselves, or are no requests.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::client::crowd;
+use super::client::drip;
+use super::client::lanes;
+use super::client::rest;
+use super::client::tls;
+use super::harness::Siege;
+use super::harness::lasting;
+
+/// Longer than the daemon needs for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `asked` on a connection of its own; all that came back, and whether the daemon closed then.
+async fn told(port: u16, asked: &[u8]) -> (String, bool) {
+    let mut stream = tls(port, b"http/1.1").await.unwrap();
+    // It may close before it has taken all.
+    let _ = timeout(PATIENCE, stream.write_all(asked)).await;
+    rest(&mut stream, Duration::from_millis(700)).await
+}
+
+fn answers(told: &str) -> usize {
+    told.matches("HTTP/1.1 ").count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    // Half of them have a key and may send a body, the others are sent away.
+    let heads =
+        [siege.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
+    let attack = async {
+        let held = crowd(200, |n| begun(port, heads[n % 2].clone()));
+        let mut held = held.await;
+        let until = Instant::now() + lasting() * 2;
+        while Instant::now() < until {
+            drip(&mut held, b" ").await;
+        }
+        held.len() as u64
+    };
+    siege.under("200 slow bodies", attack).await;
+}
+
+/// A POST with this key, but for its length.
+fn post(key: &str) -> String {
+    format!("POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n")
+}
+
+/// A connection on which `bytes` have been sent.
+async fn begun(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
+    let mut stream = tls(port, b"http/1.1").await?;
+    stream.write_all(bytes.as_bytes()).await.ok()?;
+    Some(stream)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_without_end_keep_nobody_out() {
+    let siege = Siege::new().await;
+    let (port, head) = (siege.daemon.port(), post(&siege.key));
+    let until = Instant::now() + lasting();
+    let attack = lanes(8, until, move || endless(port, format!("{head}Transfer-Encoding: chunked\r\n\r\n")));
+    siege.under("chunks without end", attack).await;
+}
+
+/// Sends chunks of one byte until the daemon takes no more; how many.
+async fn endless(port: u16, head: String) -> u64 {
+    let Some(mut stream) = begun(port, head).await else { return 0 };
+    let (mut sent, chunks) = (0, b"1\r\nx\r\n".repeat(2_000));
+    while let Ok(Ok(())) = timeout(Duration::from_millis(500), stream.write_all(&chunks)).await {
+        sent += chunks.len() as u64;
+        assert!(sent < 16 * 1024 * 1024, "the daemon takes more and more");
+    }
+    sent / 6
+}
+
+/// Anybody may send these, so nobody has shown a key or a session before they are there. More of them than there are
+/// connections, each begun anew when it is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_whose_bodies_never_come_keep_nobody_out() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let attack = async {
+        let held = crowd(1_100, |n| begun(port, form(["open", "sign-in"][n % 2])));
+        let held = held.await;
+        let until = Instant::now() + lasting();
+        held.len() as u64 + lanes(32, until, move || waiting(port)).await
+    };
+    siege.under("1,100 forms without their bodies", attack).await;
+    siege.daemon.wait_for_line("made room for another").await;
+}
+
+/// One more of them, for a second.
+async fn waiting(port: u16) -> u64 {
+    let Some(mut stream) = begun(port, form("open")).await else { return 0 };
+    rest(&mut stream, Duration::from_secs(1)).await;
+    1
+}
+
+/// The head of one that a page of the dashboard could have sent.
+fn form(to: &str) -> String {
+    format!(
+        "POST /dashboard/{to} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_of_any_size_are_refused_beyond_the_bound() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let long = "x".repeat(64 * 1024);
+    let many: String = (0..10_000).map(|n| format!("h{n}: x\r\n")).collect();
+    let some: String = (0..101).map(|n| format!("h{n}: x\r\n")).collect();
+    let cookies = format!("Cookie: {}\r\n", "a=b; ".repeat(13_000));
+    let attack = async {
+        for (what, head, statuses) in [
+            (
+                "a long header",
+                format!("GET /healthz HTTP/1.1\r\nHost: x\r\na: {long}\r\n\r\n"),
+                ["431", "400"],
+            ),
+            ("10,000 headers", format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n"), ["431", "400"]),
+            ("101 headers", format!("GET /healthz HTTP/1.1\r\n{some}\r\n"), ["431", "400"]),
+            ("a long address", format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), ["414", "431"]),
+            ("cookies", format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{cookies}\r\n"), ["431", "400"]),
+            ("a long method", format!("{long} / HTTP/1.1\r\n\r\n"), ["400", "431"]),
+            ("an endless line", long.repeat(4), ["400", "431"]),
+        ] {
+            let (told, closed) = told(port, head.as_bytes()).await;
+            assert!(closed, "{what}: stays open");
+            let refused = statuses.iter().any(|status| told.starts_with(&format!("HTTP/1.1 {status} ")));
+            // What is unread when the daemon closes resets the connection, and the answer may go with it.
+            assert!(refused || told.is_empty(), "{what}: {told}");
+        }
+        7
+    };
+    siege.under("huge heads", attack).await;
+}
+
+/// A request whose end two readers may see at different places: nothing behind it may be taken for a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_smuggled_behind_a_request() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Who has a key has their body read, and their connection kept.
+    let key = format!(
+        "/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json",
+        siege.key
+    );
+    let firsts = ["/healthz HTTP/1.1", "/oauth HTTP/1.1", "/api/v1/keys HTTP/1.1", &key];
+    let attack = async {
+        let all = LENGTHS.iter().flat_map(|lengths| firsts.map(|first| (lengths, first)));
+        let tried = crowd(all.clone().count(), |n| {
+            let (lengths, first) = all.clone().nth(n).unwrap();
+            let asked = format!("POST {first}\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{behind}");
+            alone(port, asked)
+        });
+        tried.await.len() as u64
+    };
+    siege.under("smuggling", attack).await;
+}
+
+/// The first request in `asked` may be answered or refused; it is the last.
+async fn alone(port: u16, asked: String) -> Option<()> {
+    let (told, closed) = told(port, asked.as_bytes()).await;
+    assert!(answers(&told) <= 1, "{asked}: {told}");
+    assert!(!told.contains("HTTP/1.1 404"), "{asked}: {told}");
+    assert!(closed, "{asked}: stays open: {told}");
+    Some(())
+}
+
+/// Two lengths, none that is clear, or chunks, which another reader may not know.
+const LENGTHS: &[&str] = &[
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: 5",
+    "Content-Length: 5\r\nContent-Length: 6",
+    "Content-Length: 5, 6",
+    "Content-Length: +5",
+    "Content-Length: -1",
+    "Content-Length: 5x",
+    "Content-Length: 0x5",
+    "Content-Length: 99999999999999999999999",
+    "Content-Length: 18446744073709551615",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding: chunked, identity",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding\u{b}: chunked",
+    "X: y\r\n Transfer-Encoding: chunked",
+    "X: y\rTransfer-Encoding: chunked",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_that_are_none_end_the_connection() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let head = post(&siege.key);
+    let attack = async {
+        let extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(1024 * 1024));
+        let trailers = format!("1\r\nx\r\n0\r\n{}\r\n", "t: u\r\n".repeat(100_000));
+        let bodies = [
+            "ffffffffffffffffff\r\n",
+            "-1\r\n",
+            "g\r\n",
+            "1 1\r\nx\r\n",
+            "1\nx\n0\n\n",
+            &extension,
+            &trailers,
+        ];
+        for body in bodies {
+            let asked =
+                format!("{head}Transfer-Encoding: chunked\r\n\r\n{body}GET /smuggled HTTP/1.1\r\n\r\n");
+            let (told, closed) = told(port, asked.as_bytes()).await;
+            assert!(closed, "{:.20}: stays open: {told}", body);
+            assert!(answers(&told) <= 1 && !told.contains(" 200 "), "{:.20}: {told}", body);
+        }
+        bodies.len() as u64
+    };
+    siege.under("broken chunks", attack).await;
+}
+
+/// The answers would be a hundred times what a connection may hold for a peer that does not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_without_reading_an_answer_cost_no_memory() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let attack = async {
+        let asked = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
+        // Most of them will never have sent all.
+        let held = crowd(50, |_| greedy(port, asked.clone())).await;
+        sleep(lasting()).await;
+        held.len() as u64 * 10_000
+    };
+    siege.under("50 x 10,000 requests, never reading", attack).await;
+}
+
+/// A connection on which as much of `bytes` has been sent as the daemon takes.
+async fn greedy(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
+    let mut stream = tls(port, b"http/1.1").await?;
+    let _ = timeout(Duration::from_secs(1), stream.write_all(bytes.as_bytes())).await;
+    Some(stream)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_behind_a_request_ends_the_connection() {
+    let siege = Siege::new().await;
+    let port = siege.daemon.port();
+    let until = Instant::now() + lasting();
+    let attack = lanes(16, until, move || async move {
+        let garbage: Vec<u8> = (0..32_768_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let asked = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), garbage].concat();
+        let (told, closed) = told(port, &asked).await;
+        assert!(closed && answers(&told) <= 2, "{told}");
+        1
+    });
+    siege.under("pipelined garbage", attack).await;
+}

@@ -1,0 +1,127 @@
+//! The control socket itself: its file, its place, its clients.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use webex_tokend::config::Config;
+use webex_tokend::config::Source;
+use webex_tokend::http::control::ControlError;
+use webex_tokend::http::control::ControlSocket;
+
+use super::harness::World;
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_socket_and_its_directory_are_for_their_owner_only() {
+    let world = World::new().await;
+    let dir = world.socket.parent().unwrap();
+    assert_eq!((mode(&world.socket), mode(dir)), (0o600, 0o700));
+    assert_eq!(names(dir), ["control.sock"]);
+}
+
+#[tokio::test]
+async fn the_socket_goes_away_with_the_daemon() {
+    let world = World::new().await;
+    assert_eq!(world.get("/people").await.status, 200);
+    world.house.tasks.stop();
+    tokio::time::timeout(Duration::from_secs(20), world.house.tasks.drained()).await.expect("the end hangs");
+    assert!(!world.socket.exists());
+}
+
+#[tokio::test]
+async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
+    let world = World::new().await;
+    let error = ControlSocket::open(&world.socket, None).await.unwrap_err();
+    assert!(matches!(error, ControlError::Live(_)), "{error}");
+    assert!(error.to_string().contains("another webex-tokend answers"));
+    assert_eq!(world.get("/people").await.status, 200);
+
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("stale.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let opened = ControlSocket::open(&path, None).await.unwrap();
+    assert_eq!(mode(&path), 0o600);
+    // Another daemon's socket is not taken away with ours.
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    drop(opened);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_file_in_the_sockets_place_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("control.sock");
+    fs::write(&path, "mine").unwrap();
+    let error = ControlSocket::open(&path, None).await.unwrap_err();
+    assert!(matches!(error, ControlError::NotASocket(_)), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_is_a_wrong_setting() {
+    let long = format!("/tmp/{}/control.sock", "x".repeat(100));
+    let source = Source::from([
+        ("MY_APP_CLIENT_ID", "id"),
+        ("MY_APP_SECRET_ID", "secret"),
+        ("TOKEND_STORE_URL", "memory:"),
+        ("TOKEND_CONTROL_SOCKET", &long),
+    ]);
+    let mistakes = Config::read(&source).unwrap_err();
+    assert_eq!(mistakes.0.len(), 1);
+    assert_eq!(mistakes.0[0].variable, "TOKEND_CONTROL_SOCKET");
+    assert!(mistakes.to_string().contains("at most 90 bytes"), "{mistakes}");
+}
+
+#[tokio::test]
+async fn clients_that_are_stuck_disturb_nobody() {
+    let world = World::new().await;
+    for index in 0..100 {
+        world.fresh(index).await;
+    }
+    let mut stuck = Vec::new();
+    for n in 0..60 {
+        let mut client = UnixStream::connect(&world.socket).await.unwrap();
+        match n % 3 {
+            0 => {}
+            1 => client.write_all(b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nContent-Le").await.unwrap(),
+            _ => {
+                // Far more answers than the socket holds, and nobody reads.
+                let asked = "GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n".repeat(40);
+                let write = client.write_all(asked.as_bytes());
+                let _ = tokio::time::timeout(Duration::from_millis(200), write).await;
+            }
+        }
+        stuck.push(client);
+    }
+    for _ in 0..20 {
+        let get = tokio::time::timeout(Duration::from_secs(5), world.get("/people?limit=5"));
+        assert_eq!(get.await.expect("a stuck client blocks others").status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_shuts_its_side_still_gets_its_answer() {
+    let world = World::new().await;
+    let mut client = UnixStream::connect(&world.socket).await.unwrap();
+    client.write_all(b"GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}

@@ -1,0 +1,270 @@
+//! The OpenAPI document, held to the routes, to the types, and to a program that tries to prove it wrong.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+use tokio::time::timeout;
+use webex_tokend::api_types;
+use webex_tokend::http::api::OPENAPI;
+use webex_tokend::http::api::surface;
+
+use super::harness::World;
+
+fn document() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let document = document();
+    let described: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let routes = surface().map(|(method, path)| (method.to_string(), path.to_owned())).collect();
+    assert_eq!(described, routes);
+}
+
+/// Every field of a sample that has them all is in the schema, and the other way round.
+fn agrees(name: &str, sample: &impl Serialize, reads: impl Fn(&Value) -> bool) {
+    let (document, sample) = (document(), serde_json::to_value(sample).unwrap());
+    let schema = &document["components"]["schemas"][name];
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&schema["properties"]), keys(&sample), "{name}");
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for field in keys(&sample) {
+        let mut without = sample.clone();
+        without.as_object_mut().unwrap().remove(&field);
+        let optional = reads(&without);
+        let nullable = schema["properties"][&field]["type"].as_array().is_some();
+        let is_required = required.contains(&json!(field));
+        // serde reads a missing Option; what we write has it all the same.
+        assert!(is_required || optional, "{name}.{field} is optional in the document only");
+        assert!(!is_required || !optional || nullable, "{name}.{field} is required in the document only");
+    }
+}
+
+fn reads<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
+    serde_json::from_value::<T>(value.clone()).is_ok()
+}
+
+macro_rules! agree {
+    ($($sample:expr => $type:ident),* $(,)?) => {{
+        $(agrees(stringify!($type), &$sample, reads::<api_types::$type>);)*
+        BTreeSet::from([$(stringify!($type)),*])
+    }};
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one sample of each type")]
+fn every_field_of_every_type_is_described() {
+    let text = || "x".to_owned();
+    let some = || Some(text());
+    let person = api_types::Person {
+        person_id: text(),
+        email: some(),
+        display_name: some(),
+        org_id: some(),
+        state: text(),
+        scope: some(),
+        missing_scopes: vec![text()],
+        obtained_at: text(),
+        renewed_at: text(),
+        expires_at: text(),
+        refresh_token_expires_at: some(),
+        next_refresh_at: some(),
+        last_attempt_at: text(),
+        last_outcome: text(),
+        failures: 0,
+        consent_url: text(),
+    };
+    let token = api_types::Token {
+        access_token: text(),
+        token_type: text(),
+        expires_in: 1,
+        expires_at: text(),
+        person_id: text(),
+        email: some(),
+        scope: some(),
+        note: some(),
+    };
+    let rule = api_types::RuleSays { rule: text(), refresh: Some(true), at: some(), says: text() };
+    let why = api_types::Why {
+        person: person.clone(),
+        rules: vec![rule.clone()],
+        last_detail: some(),
+        next_refresh_at: some(),
+        summary: text(),
+    };
+    let planned = api_types::Planned {
+        person_id: text(),
+        email: some(),
+        state: text(),
+        next_refresh_at: some(),
+        refreshes: 1,
+        consent_by: some(),
+    };
+    let key = api_types::Key {
+        name: text(),
+        id: text(),
+        persons: Some(vec![]),
+        can: vec![],
+        created_at: text(),
+        expires_at: some(),
+        last_used_at: some(),
+    };
+    let problem = api_types::Problem {
+        kind: text(),
+        title: text(),
+        status: 400,
+        detail: text(),
+        code: text(),
+        consent_url: some(),
+        persons: Some(vec![text()]),
+    };
+    let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
+    let breaker =
+        api_types::Breaker { state: text(), cause: some(), says: some(), since: some(), until: some() };
+    let certificate = api_types::Certificate {
+        names: vec![],
+        begins_at: some(),
+        ends_at: some(),
+        fingerprint: text(),
+        self_signed: true,
+        trouble: some(),
+    };
+    let status = api_types::Status {
+        version: text(),
+        people: Some(tally),
+        breaker: breaker.clone(),
+        store: text(),
+        ready: true,
+        started_at: text(),
+        certificate: Some(certificate.clone()),
+    };
+    let finding = api_types::Finding::new(api_types::Mark::Ok, "x", "x");
+    let checked = agree! {
+        api_types::Examination { findings: vec![finding.clone()] } => Examination,
+        finding => Finding,
+        tally => Tally,
+        breaker => Breaker,
+        certificate => Certificate,
+        status => Status,
+        api_types::People { people: vec![person.clone()], next: some(), sole: Some(true) } => People,
+        api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
+        api_types::LoginAsked { email: some(), device: true } => LoginAsked,
+        api_types::LoginBegun {
+            id: text(), url: text(), user_code: some(), complete_url: some(), expires_in: 1,
+        } => LoginBegun,
+        api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
+        api_types::ImportAsked { refresh_token: some(), access_token: some(), replace: true } => ImportAsked,
+        api_types::Imported {
+            outcome: text(), detail: some(), person: Some(person.clone()), retry_after: Some(1),
+        } => Imported,
+        person => Person,
+        token => Token,
+        api_types::RefreshAsked { force: true } => RefreshAsked,
+        rule => RuleSays,
+        why => Why,
+        planned => Planned,
+        api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
+        api_types::KeyAsked { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => KeyAsked,
+        api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
+        key => Key,
+        api_types::KeyList { keys: vec![] } => KeyList,
+        api_types::Forgotten { person_id: text() } => Forgotten,
+        api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
+        problem => Problem,
+    };
+    let document = document();
+    let described = document["components"]["schemas"].as_object().unwrap();
+    assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), checked);
+}
+
+#[test]
+fn every_operation_has_tags_that_are_declared_and_every_tag_is_used() {
+    let document = document();
+    let declared: Vec<&str> =
+        document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert!(document["tags"].as_array().unwrap().iter().all(|tag| tag["description"].is_string()));
+    let paths = document["paths"].as_object().unwrap();
+    let mut used = BTreeSet::new();
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            let tags = operation["tags"].as_array().unwrap_or_else(|| panic!("{method} {path} has no tags"));
+            let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str().unwrap()).collect();
+            assert!(
+                !tags.is_empty() && tags.iter().all(|tag| declared.contains(tag)),
+                "{method} {path}: {tags:?}"
+            );
+            used.extend(tags.into_iter().map(str::to_owned));
+        }
+    }
+    assert_eq!(used, declared.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn every_component_is_referred_to() {
+    let document = document();
+    for kind in ["schemas", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            let reference = format!("\"#/components/{kind}/{name}\"");
+            assert!(OPENAPI.contains(&reference), "{kind}/{name} is not used");
+        }
+    }
+}
+
+#[test]
+fn the_license_and_a_contact_are_named() {
+    let info = &document()["info"];
+    assert_eq!(info["license"]["identifier"], env!("CARGO_PKG_LICENSE"));
+    assert!(info["contact"]["name"].is_string(), "{info}");
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is() {
+    let world = World::new().await;
+    assert_eq!(world.get("/openapi.json").await.text, OPENAPI);
+}
+
+/// Needs `python3 -m venv target/venv && target/venv/bin/pip install schemathesis==4.32.5`.
+#[tokio::test]
+#[ignore = "needs schemathesis"]
+async fn schemathesis_finds_no_violation() {
+    // A login that is waited for waits: its status is asked for with made-up ids only, or the run would take hours.
+    // A stream of events does not end by itself.
+    schemathesis(&["--exclude-path", "/logins/{id}", "--exclude-path", "/events"]).await;
+    schemathesis(&["--include-path", "/logins/{id}", "--phases", "examples,coverage,fuzzing"]).await;
+}
+
+/// In a world of its own: a run removes persons and revokes keys, its own among them.
+async fn schemathesis(which: &[&str]) {
+    let world = World::new().await;
+    for index in 0..6 {
+        world.fresh(index).await;
+    }
+    let key = world.key_that_can("admin").await;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/schemathesis");
+    let run = tokio::process::Command::new(program)
+        .args(["run", &world.url("/openapi.json"), "--tls-verify", "false", "--seed", "1", "--checks", "all"])
+        // Wrong keys are slowed down, with 429; who opens what is tested in rights.rs.
+        .args(["--exclude-checks", "ignored_auth"])
+        .args(["--max-examples", "25", "--continue-on-failure", "--warnings", "off"])
+        .args(["-H", &format!("Authorization: Bearer {key}")])
+        .args(which)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = timeout(Duration::from_secs(240), run).await.expect("it takes too long").unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
+}

@@ -1,0 +1,104 @@
+//! Webex gave tokens for the code, and it is not known whose they are, or they cannot be kept yet. The code is spent, so
+//! they must not be lost.
+
+use std::time::Duration;
+
+use webex_sim::Consent;
+use webex_sim::Settings;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+use webex_tokend::consent::ConsentError;
+use webex_tokend::store::StoreError;
+
+use super::BUSY;
+use super::GRANTED;
+use super::UNREACHABLE;
+use super::page;
+use crate::support::Daemon;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::faulty_store::MoodyStore;
+use crate::support::intercept_store::Verb;
+use crate::support::sim;
+use crate::support::spoil;
+use crate::support::virtual_time::PACE;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::World;
+
+fn down() -> FaultKind {
+    FaultKind::Unavailable { status: 503, html: false }
+}
+
+#[tokio::test]
+async fn an_outage_of_people_me_costs_no_person_a_consent_and_a_reload_goes_on() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::PeopleMe, 4, down());
+    let back = visitor.come_back(&daemon, 0).await;
+    let answered = visitor.get(back.clone()).await;
+    page(&answered, 502, UNREACHABLE);
+    assert_eq!(answered.header("retry-after"), Some("30"));
+    assert!(daemon.kept().is_empty());
+    daemon.wait_for_line("a consent was not kept: Webex cannot be reached: people/me: HTTP 503").await;
+    page(&visitor.get(back.clone()).await, 200, GRANTED);
+    page(&visitor.get(back).await, 200, GRANTED);
+    let calls = counters(&sim).calls;
+    assert_eq!((calls.access_token, calls.people_me), (1, 5), "the code was shown once");
+    daemon.wait_until_kept(&["ada"]).await;
+}
+
+/// The tokens in hand do not age like a code, so Webex is asked whose they are as long as the ticket holds.
+#[tokio::test]
+async fn more_than_three_reloads_of_tokens_in_hand_go_on() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let back = visitor.come_back(&daemon, 0).await;
+    for _ in 0..5 {
+        spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) });
+        spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
+        page(&visitor.get(back.clone()).await, 503, BUSY);
+        sim.with(|webex| webex.clear_faults());
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    page(&visitor.get(back).await, 200, GRANTED);
+    assert_eq!(counters(&sim).calls.access_token, 1);
+}
+
+#[tokio::test]
+async fn while_people_me_asks_to_wait_no_code_is_spent() {
+    let sim = sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("4".to_owned()) });
+    let back = visitor.come_back(&daemon, 0).await;
+    let answered = visitor.get(back.clone()).await;
+    page(&answered, 503, BUSY);
+    assert_eq!(answered.header("retry-after"), Some("4"));
+    assert_eq!(counters(&sim).calls.people_me, 1, "it was asked again at once");
+    let other = Visitor::new();
+    let theirs = other.come_back(&daemon, 1).await;
+    page(&other.get(theirs.clone()).await, 503, BUSY);
+    page(&visitor.get(back.clone()).await, 503, BUSY);
+    assert_eq!(counters(&sim).calls.access_token, 1, "a code was spent meanwhile");
+    tokio::time::sleep(Duration::from_millis(4_100)).await;
+    page(&visitor.get(back).await, 200, GRANTED);
+    page(&other.get(theirs).await, 200, GRANTED);
+    assert_eq!(counters(&sim).calls.access_token, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_in_trouble_costs_no_person_a_consent_and_a_reload_goes_on() {
+    let store = MoodyStore::new();
+    let world = World::on(store.clone(), Settings::default(), POLICY, PACE);
+    let begun = world.consents.begin(None).unwrap();
+    let back = world.browse(&begun.url, Consent::AcceptAs(0));
+    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
+    store.fails(&[Verb::SaveConsent], StoreError::Full);
+    for _ in 0..4 {
+        assert!(matches!(finish().await, Err(ConsentError::Store(_))));
+    }
+    store.is_well();
+    finish().await.unwrap();
+    assert_eq!(world.model().counters().calls.access_token, 1);
+    assert!(world.is_live(0).await);
+}

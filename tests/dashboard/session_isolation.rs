@@ -1,0 +1,159 @@
+//! What other ports of the same host name can do: browsers show them cookies, and a cookie alone opens nothing.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::Response;
+use webex_tokend::clock::Clock;
+
+use super::harness::PLAIN;
+use super::harness::World;
+use crate::support::http;
+use crate::support::many_grants;
+
+/// A client that holds a cookie, and no more of the session than that.
+struct Thief {
+    base: String,
+    cookie: String,
+}
+
+impl Thief {
+    async fn ask(&self, method: Method, path: &str) -> Response {
+        let request = http().request(method, format!("{}{path}", self.base)).header("cookie", &self.cookie);
+        let request = request.header("origin", &self.base).header("sec-fetch-site", "same-origin");
+        request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
+    }
+}
+
+/// Asserts that nothing of the dashboard is given to this client, whatever it asks for below `home`.
+async fn is_kept_out(thief: &Thief, home: &str) {
+    for room in ["", "/", "/person?id=x", "/forget?id=x", "/plan.svg", "/events", "/sign-out", "/nothing"] {
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let path = format!("{home}{room}");
+            let answer = thief.ask(method.clone(), &path).await;
+            let status = answer.status().as_u16();
+            assert!([303, 403].contains(&status), "{method} {path}: {status}");
+            assert!(answer.headers().get("set-cookie").is_none(), "{method} {path} changes a cookie");
+            let to = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+            let sign_in = |to: &String| {
+                to.starts_with("/webex/dashboard/sign-in") || to.starts_with("/dashboard/sign-in")
+            };
+            assert!(to.iter().all(sign_in), "{method} {path} leads to {to:?}");
+            assert!(
+                !answer.text().await.unwrap().contains("csrf"),
+                "{method} {path} is a page of the session"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_alone_opens_nothing() {
+    for redirect_uri in [super::harness::SECURE, PLAIN] {
+        let world = World::new(redirect_uri).await;
+        let mut browser = world.operator("op").await;
+        let thief = Thief { base: world.base.clone(), cookie: browser.cookie.clone().unwrap() };
+        for home in ["/dashboard".to_owned(), format!("/dashboard/{}", "A".repeat(43))] {
+            is_kept_out(&thief, &home).await;
+        }
+        assert!(browser.is_in().await, "the session ends by what others try");
+    }
+}
+
+#[tokio::test]
+async fn an_address_alone_opens_nothing() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    let home = browser.path("/dashboard");
+    for cookie in ["other=1", "__Secure-dashboard=", &format!("__Secure-dashboard={}", "A".repeat(43))] {
+        is_kept_out(&Thief { base: world.base.clone(), cookie: cookie.to_owned() }, &home).await;
+    }
+    assert!(browser.is_in().await);
+}
+
+#[tokio::test]
+async fn the_address_of_one_session_does_not_fit_the_cookie_of_another() {
+    let world = World::secure().await;
+    let (mut one, mut other) = (world.operator("one").await, world.operator("other").await);
+    let thief = Thief { base: world.base.clone(), cookie: one.cookie.clone().unwrap() };
+    is_kept_out(&thief, &other.path("/dashboard")).await;
+    let home = one.path("/dashboard");
+    for wrong in [&home[..home.len() - 1], &format!("{home}A"), &home.to_uppercase(), &format!("{home}%20")] {
+        assert_eq!(
+            thief.ask(Method::GET, wrong).await.status(),
+            if wrong.starts_with("/D") { 404 } else { 303 }
+        );
+    }
+    // Both cookies at once, as a browser with two sessions and a careless proxy may show them.
+    let both = format!("{}; {}", one.cookie.clone().unwrap(), other.cookie.clone().unwrap());
+    (one.cookie, other.cookie) = (Some(both.clone()), Some(both));
+    for (browser, name) in [(&mut one, "one"), (&mut other, "other")] {
+        let page = browser.get("/dashboard").await;
+        assert!(page.text.contains(&format!("<strong id=\"name\">{name}</strong>")), "{}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn every_address_on_a_page_is_below_the_sessions_own() {
+    let world = World::secure().await;
+    for n in 0..60 {
+        let member = many_grants::member(n, world.clock.now());
+        world.house.store.save_consent(member).await.unwrap();
+    }
+    let mut browser = world.operator("op").await;
+    let home = format!("/webex{}", browser.path("/dashboard"));
+    let id = many_grants::member(1, world.clock.now()).person.id;
+    for path in ["/dashboard", &format!("/dashboard/person?id={id}"), &format!("/dashboard/forget?id={id}")] {
+        let page = browser.get(path).await;
+        assert_eq!((page.status, page.header("referrer-policy")), (200, "strict-origin"), "{path}");
+        let addresses = page.text.split('"').filter(|text| text.starts_with("/webex/dashboard"));
+        let addresses: Vec<&str> = addresses.collect();
+        assert!(addresses.len() >= 3, "{path}: {addresses:?}");
+        for address in addresses {
+            let is_sign_in = address == "/webex/dashboard/sign-in?ended";
+            assert!(is_sign_in || address.starts_with(&home), "{path} has {address}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_whose_session_has_ended_leads_to_a_page_that_says_so() {
+    let world = World::secure().await;
+    let mut browser = world.operator("op").await;
+    world.clock.turn(Duration::from_secs(3600));
+    let away = browser.get("/dashboard/person?id=x").await;
+    assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in?ended"));
+    let page = browser.get("/dashboard/sign-in?ended").await;
+    assert!(page.status == 200 && page.text.contains("You are signed out."), "{}", page.text);
+    assert!(page.text.contains("action=\"/webex/dashboard/sign-in\""), "{}", page.text);
+    for path in ["/dashboard", "/dashboard/"] {
+        let mut stranger = world.browser();
+        let away = stranger.get(path).await;
+        assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"), "{path}");
+    }
+    let plain = browser.get("/dashboard/sign-in").await;
+    assert!(!plain.text.contains("You are signed out."), "{}", plain.text);
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_every_session_of_the_same_key_and_no_other() {
+    let world = World::secure().await;
+    let key = world.make("shared", "admin", None, None).await;
+    let (mut here, mut there, mut other) = (world.browser(), world.browser(), world.operator("other").await);
+    for browser in [&mut here, &mut there] {
+        assert_eq!(browser.sign_in(&key).await.status, 303);
+    }
+    let (before, csrf) = (here.cookie.clone(), here.get("/dashboard").await.csrf());
+    let foreign = here.post("/dashboard/sign-out", &[("csrf", "x"), ("everywhere", "yes")]).await;
+    assert_eq!(foreign.status, 403);
+    assert!(here.is_in().await && there.is_in().await);
+    let away = here.post("/dashboard/sign-out", &[("csrf", &csrf), ("everywhere", "yes")]).await;
+    assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
+    assert!(away.header("set-cookie").contains("Max-Age=0"), "{away:?}");
+    here.cookie = before;
+    assert!(!here.is_in().await && !there.is_in().await, "a session of the key goes on");
+    assert!(other.is_in().await, "a session of another key has ended");
+    // The key itself is as good as before.
+    assert_eq!(here.sign_in(&key).await.status, 303);
+    assert!(here.is_in().await);
+}

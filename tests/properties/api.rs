@@ -1,0 +1,240 @@
+//! Requests to the API: method, path, headers, body.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use webex_tokend::consent;
+use webex_tokend::consent::Consents;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::key::KeyRecord;
+use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::health::Health;
+use webex_tokend::http::api;
+use webex_tokend::http::api::Api;
+use webex_tokend::http::api::Caller;
+use webex_tokend::keys::Keys;
+use webex_tokend::refresh;
+use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::Refresher;
+use webex_tokend::store::Store;
+use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::store::seal::Sealer;
+use webex_tokend::tasks::Tasks;
+use webex_tokend::tasks::Wake;
+use webex_tokend::tokens::LiveView;
+use webex_tokend::webex::transport::Call;
+use webex_tokend::webex::transport::Payload;
+use webex_tokend::webex::transport::Raw;
+
+use super::harness::Line;
+use super::harness::MARK;
+use super::harness::NOW;
+use super::harness::POLICY;
+use super::harness::Still;
+use super::harness::runtime;
+use super::harness::webex;
+
+const STATUSES: [u16; 13] = [200, 201, 204, 400, 403, 404, 405, 409, 413, 415, 429, 502, 503];
+
+/// Grace's name, which nobody who is limited to Ada may learn.
+const HIDDEN: &str = "Gr4ce-Hopper-8c1f-4e7b";
+
+/// What the caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Nothing,
+    ReadsAda,
+    Operator,
+}
+
+/// `METHOD PATH`, headers and a body, with empty lines as in HTTP. Every answer is well-formed; no secret leaves but
+/// an access token, by the token answer; a key that may not change anything changes nothing, and one that is limited
+/// to a person learns of no other.
+pub(super) fn holds(data: &[u8]) -> String {
+    let mut statuses = Vec::new();
+    for who in [Who::Nothing, Who::ReadsAda, Who::Operator] {
+        let Some(request) = request(data) else { return "no request".to_owned() };
+        let runtime = runtime();
+        let world = World::new(&runtime);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (status, kind, body) = runtime.block_on(world.answer(request, who));
+        let what = format!("{who:?} {method} {path}: {status} {body}");
+        well_formed(status, &kind, &body, method == hyper::Method::HEAD, &what);
+
+        let is_token = status == 200 && path.ends_with("/token");
+        assert!(is_token || !body.contains(&format!("access-{MARK}")), "{what}");
+        let secrets = ["refresh", "client"].map(|kind| format!("{kind}-{MARK}"));
+        assert!(!secrets.iter().any(|secret| body.contains(secret)), "{what}");
+        if who == Who::ReadsAda && !data.windows(HIDDEN.len()).any(|part| part == HIDDEN.as_bytes()) {
+            assert!(!body.contains(HIDDEN), "{what}");
+        }
+        if who == Who::Nothing {
+            let open = path == "/api/v1/openapi.json";
+            assert!(open || !matches!(status, 200..=299), "{what}");
+        }
+        let (ada, grace) = (world.kept(&runtime, "ada"), world.kept(&runtime, "grace"));
+        if who != Who::Operator {
+            // A reader may have its token refreshed, no more.
+            assert!(ada.is_some() && grace.as_ref() == Some(&world.grace), "{what}");
+        }
+        let forgets = method == hyper::Method::DELETE && status == 204;
+        assert!(forgets || (ada.is_some() && grace.is_some()), "{what}");
+        statuses.push(status.to_string());
+    }
+    statuses.join(" ")
+}
+
+fn request(data: &[u8]) -> Option<Request<Bytes>> {
+    let (head, body) = match data.windows(2).position(|pair| pair == b"\n\n") {
+        Some(at) => (&data[..at], &data[at + 2..]),
+        None => (data, &[][..]),
+    };
+    let head = std::str::from_utf8(head).ok()?;
+    let mut lines = head.lines();
+    let (method, path) = lines.next()?.split_once(' ')?;
+    let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        request = request.header(name, value);
+    }
+    request.body(Bytes::copy_from_slice(body)).ok()
+}
+
+fn well_formed(status: u16, kind: &str, body: &str, head: bool, what: &str) {
+    assert!(STATUSES.contains(&status), "{what}");
+    assert!(body.len() < 200_000, "{} bytes to {what}", body.len());
+    if status == 204 || head {
+        assert!(body.is_empty(), "{what}");
+        return;
+    }
+    let json: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {what}"));
+    if status >= 400 {
+        assert_eq!(
+            (kind, json["status"].as_u64()),
+            ("application/problem+json", Some(status.into())),
+            "{what}"
+        );
+        let detail = json["detail"].as_str().unwrap_or_default();
+        assert!(json["code"].is_string() && detail.len() < 2000, "{what}");
+        assert!(!detail.chars().any(char::is_control), "{what}");
+    } else {
+        assert_eq!(kind, "application/json", "{what}");
+    }
+}
+
+struct World {
+    api: Api,
+    store: Arc<MemoryStore>,
+    grace: Grant,
+}
+
+impl World {
+    fn new(runtime: &Runtime) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let grace = grant("grace", HIDDEN);
+        runtime.block_on(async {
+            store.save_consent(grant("ada", "Ada")).await.unwrap();
+            store.save_consent(grace.clone()).await.unwrap();
+        });
+        let clock = Arc::new(Still);
+        let webex = Arc::new(webex(Line::new(Box::new(says))));
+        let (tasks, view) = (Tasks::new(), Arc::new(LiveView::new(store.clone())));
+        let consents = Arc::new(Consents::new(consent::Parts {
+            webex: webex.clone(),
+            store: store.clone(),
+            sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
+            policy: POLICY,
+            clock: clock.clone(),
+            view: view.clone(),
+            wake: Wake::new(),
+        }));
+        let refresher = Arc::new(Refresher::new(refresh::Parts {
+            webex,
+            store: store.clone(),
+            policy: POLICY,
+            pace: Pace { at_once: 16, per_second: 0.0 },
+            clock: clock.clone(),
+            view: view.clone(),
+            owner: "the seeds".to_owned(),
+            tasks: tasks.clone(),
+        }));
+        let keys = runtime.block_on(Keys::load(store.clone(), clock.clone())).unwrap();
+        let health = Health::new(store.clone(), refresher.unkept().clone());
+        let api = Api::new(api::Parts {
+            consents,
+            refresher,
+            view,
+            keys: Arc::new(keys),
+            clock,
+            policy: POLICY,
+            health,
+            tasks,
+            redirect_uri: "https://localhost:8000/oauth".to_owned(),
+            examine: Arc::new(|| Box::pin(async { vec![] })),
+        });
+        Self { api, store, grace }
+    }
+
+    async fn answer(&self, request: Request<Bytes>, who: Who) -> (u16, String, String) {
+        let key = |rights, persons| {
+            let rights = Rights::parse(rights).unwrap();
+            Caller::Key(KeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1.into())
+        };
+        let caller = match who {
+            Who::Nothing => key("", None),
+            Who::ReadsAda => key("read", Some(vec![PersonId::parse("ada").unwrap()])),
+            Who::Operator => Caller::Control,
+        };
+        let response = self.api.answer(request, caller).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let kind = headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn kept(&self, runtime: &Runtime, name: &str) -> Option<Grant> {
+        runtime.block_on(self.store.find(PersonId::parse(name).unwrap())).unwrap()
+    }
+}
+
+fn grant(name: &str, display_name: &str) -> Grant {
+    let person = Person {
+        id: PersonId::parse(name).unwrap(),
+        email: Email::parse(&format!("{name}@example.com")).ok(),
+        display_name: Some(display_name.to_owned()),
+        org_id: None,
+    };
+    let tokens = Tokens {
+        access_token: Secret::new(format!("access-{MARK}")),
+        refresh_token: Secret::new(format!("refresh-{MARK}")),
+        token_type: "Bearer".to_owned(),
+        scope: Some("spark:all".to_owned()),
+        expires_at: NOW + std::time::Duration::from_secs(14 * 86_400),
+        refresh_token_expires_at: None,
+    };
+    Grant::consented(person, tokens, NOW, &POLICY, NOW)
+}
+
+/// Renews everything, as Ada's.
+fn says(call: &Call) -> Option<Raw> {
+    let body = match call.payload {
+        Payload::Bearer(_) => "{\"id\":\"ada\",\"emails\":[\"ada@example.com\"]}".to_owned(),
+        _ if call.url.ends_with("/device/authorize") => format!(
+            "{{\"device_code\":\"client-{MARK}\",\"user_code\":\"123456\",\"verification_uri\":\"https://webex.example/verify\"}}"
+        ),
+        _ => format!(
+            "{{\"access_token\":\"access-{MARK}\",\"refresh_token\":\"refresh-{MARK}\",\"expires_in\":43200}}"
+        ),
+    };
+    Some(Raw { status: 200, body: body.into_bytes(), ..Raw::default() })
+}

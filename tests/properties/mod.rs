@@ -1,0 +1,199 @@
+//! What must hold for whatever comes from outside: one property for each kind of input, a function of bytes.
+//!
+//! The fuzz targets (`fuzz/`) call them with what a fuzzer makes up; the tests here with the seeds of their corpora.
+
+mod api;
+mod callback;
+mod cookies;
+mod harness;
+mod imports;
+mod replies;
+mod retry_after;
+mod settings;
+
+/// Panics if it does not hold for these bytes. Answers what they came to.
+type Property = fn(&[u8]) -> String;
+
+/// Every property, by the name of its fuzz target and of its corpus.
+pub(crate) const PROPERTIES: [(&str, Property); 7] = [
+    ("api", api::holds),
+    ("callback", callback::holds),
+    ("cookies", cookies::holds),
+    ("imports", imports::holds),
+    ("replies", replies::holds),
+    ("retry_after", retry_after::holds),
+    ("settings", settings::holds),
+];
+
+#[cfg(test)]
+mod corpus {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::panic::catch_unwind;
+    use std::path::Path;
+    use std::path::PathBuf;
+
+    use super::PROPERTIES;
+
+    fn below(place: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(place)
+    }
+
+    fn names(place: &str) -> BTreeSet<String> {
+        let entries = fs::read_dir(below(place)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_property_has_a_fuzz_target_and_a_corpus_and_there_are_no_others() {
+        let properties: BTreeSet<String> = PROPERTIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(names("corpus"), properties);
+        let targets: BTreeSet<String> = properties.iter().map(|name| format!("{name}.rs")).collect();
+        assert_eq!(names("fuzz_targets"), targets);
+        let manifest = fs::read_to_string(below("Cargo.toml")).unwrap();
+        for name in &properties {
+            let target = fs::read_to_string(below("fuzz_targets").join(name).with_extension("rs")).unwrap();
+            assert!(target.contains(&format!("\"{name}\"")), "the target {name} runs another property");
+            assert!(
+                manifest.contains(&format!("name = \"{name}\"\n")),
+                "{name} is missing in fuzz/Cargo.toml"
+            );
+        }
+    }
+
+    /// What each seed comes to: `PROPERTY/SEED: OUTCOME`, a line each.
+    const OUTCOMES: &str = include_str!("outcomes.txt");
+
+    fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
+        OUTCOMES.lines().map(|line| line.split_once(": ").unwrap())
+    }
+
+    /// Holds a property to the seeds that a promise is about: each is there, is understood as what it is, and the
+    /// property holds for it. Answers how many there are.
+    fn hold(property: &str, concerns: impl Fn(&str, &[u8]) -> bool) -> usize {
+        let (_, holds) = PROPERTIES.iter().find(|(name, _)| *name == property).unwrap();
+        let (mut broken, mut held) = (Vec::new(), 0);
+        for (seed, expected) in outcomes().filter(|(seed, _)| seed.starts_with(&format!("{property}/"))) {
+            let Ok(bytes) = fs::read(below("corpus").join(seed)) else {
+                broken.push(format!("{seed} is missing"));
+                continue;
+            };
+            if !concerns(expected, &bytes) {
+                continue;
+            }
+            held += 1;
+            match catch_unwind(|| holds(&bytes)) {
+                Ok(outcome) if outcome == expected => {}
+                Ok(outcome) => broken.push(format!("{seed} comes to {outcome:?}, not {expected:?}")),
+                Err(_) => broken.push(format!("the property does not hold for {seed}, see above")),
+            }
+        }
+        assert!(broken.is_empty(), "{}", broken.join("\n"));
+        held
+    }
+
+    fn marked(_: &str, bytes: &[u8]) -> bool {
+        let mark = super::harness::MARK.as_bytes();
+        bytes.windows(mark.len()).any(|part| part == mark)
+    }
+
+    #[test]
+    fn every_seed_has_an_outcome_and_no_other_has() {
+        let told: BTreeSet<String> = outcomes().map(|(seed, _)| seed.to_owned()).collect();
+        let in_corpus = |name: &'static str| {
+            names(&format!("corpus/{name}")).into_iter().map(move |seed| format!("{name}/{seed}"))
+        };
+        assert_eq!(told, PROPERTIES.into_iter().flat_map(|(name, _)| in_corpus(name)).collect());
+    }
+
+    #[test]
+    fn a_cookie_that_was_forged_or_changed_opens_nothing() {
+        assert!(hold("cookies", |_, _| true) >= 20);
+    }
+
+    #[test]
+    fn a_query_is_never_two_answers_at_once() {
+        assert!(hold("callback", |_, _| true) >= 20);
+    }
+
+    #[test]
+    fn what_webex_says_is_shown_without_the_secrets_in_it() {
+        assert!(hold("replies", marked) >= 4);
+    }
+
+    #[test]
+    fn no_mistake_in_settings_or_files_quotes_a_secret() {
+        assert!(hold("settings", marked) >= 5);
+        assert!(hold("imports", marked) >= 5);
+    }
+
+    #[test]
+    fn an_answer_that_lies_ends_no_grant_and_renews_none() {
+        let fails = |outcome: &str| {
+            ["renewed", "unchanged", "consent_needed"].iter().all(|word| !outcome.starts_with(word))
+        };
+        assert!(hold("replies", |outcome, _| fails(outcome)) >= 20);
+    }
+
+    #[test]
+    fn a_grant_ends_by_definite_words_only() {
+        hold("replies", |_, _| true);
+        let ends = outcomes().filter(|(_, outcome)| outcome.starts_with("consent_needed"));
+        let ends: Vec<&str> = ends.map(|(seed, _)| seed).collect();
+        assert_eq!(
+            ends,
+            [
+                "replies/a-scope-that-is-no-longer-allowed",
+                "replies/a-wrapper-that-echoes-the-token",
+                "replies/an-error-that-echoes-the-token",
+                "replies/dead-refresh-token",
+                "replies/dead-refresh-token-in-the-wrapper",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_wish_to_wait_has_two_ends() {
+        assert!(hold("retry_after", |_, _| true) >= 15);
+    }
+
+    #[test]
+    fn a_wish_to_wait_for_years_or_not_at_all_is_bounded() {
+        let extreme =
+            |outcome: &str| outcome.trim_end_matches(" s").parse().is_ok_and(|s: u64| s == 0 || s > 86_400);
+        assert!(hold("retry_after", |outcome, _| extreme(outcome)) >= 4);
+    }
+
+    #[test]
+    fn an_odd_wish_to_wait_is_none() {
+        assert!(hold("retry_after", |outcome, _| outcome == "no wish") >= 5);
+    }
+
+    #[test]
+    fn a_key_does_no_more_than_it_may() {
+        assert!(hold("api", |_, _| true) >= 40);
+    }
+
+    #[test]
+    fn an_odd_request_is_refused_in_words() {
+        assert!(hold("api", |outcome, _| outcome.rsplit(' ').next() >= Some("400")) >= 15);
+    }
+
+    #[test]
+    fn no_request_of_a_consumer_removes_a_grant() {
+        assert!(outcomes().filter(|(seed, _)| seed.starts_with("api/forget")).count() >= 2);
+        assert!(hold("api", |_, _| true) >= 40);
+    }
+
+    /// Prints the outcomes as they are.
+    #[test]
+    #[ignore = "prints what goes into outcomes.txt, to be judged before it is added"]
+    fn outcomes_as_they_are() {
+        for (name, holds) in PROPERTIES {
+            for seed in names(&format!("corpus/{name}")) {
+                let seed = format!("{name}/{seed}");
+                println!("{seed}: {}", holds(&fs::read(below("corpus").join(&seed)).unwrap()));
+            }
+        }
+    }
+}

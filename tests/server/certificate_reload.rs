@@ -1,0 +1,173 @@
+//! The operator's files change under a running server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::HandshakeKind;
+use tempfile::TempDir;
+use tokio::time::timeout;
+use webex_tokend::clock::SystemClock;
+use webex_tokend::http::serve::Limits;
+use webex_tokend::http::tls::Alarm;
+use webex_tokend::http::tls::Reloaded;
+use webex_tokend::http::tls::Reloader;
+use webex_tokend::tasks::Wake;
+
+use super::certificates::made;
+use super::harness::HANGS;
+use super::harness::House;
+use super::harness::ask;
+use super::harness::echo;
+use super::harness::tls_to;
+use super::harness::trusting;
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A house that serves a pair of files.
+struct Files {
+    folder: TempDir,
+    pem: String,
+    house: House,
+}
+
+impl Files {
+    async fn open() -> (Self, Reloader) {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key, _) = made();
+        std::fs::write(folder.path().join("cert.pem"), &certificate).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key).unwrap();
+        let (reloader, feed) =
+            Reloader::open(folder.path().join("cert.pem"), folder.path().join("key.pem")).unwrap();
+        let house = House::open(Some(feed), certificate.clone(), Limits::default(), echo).await;
+        (Self { folder, pem: certificate, house }, reloader)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn serves(&self, pem: &str) -> bool {
+        tls_to(self.house.addr, "localhost", trusting(pem, None)).await.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn files_that_stay_are_not_loaded_again() {
+    let (_files, mut reloader) = Files::open().await;
+    for _ in 0..3 {
+        assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
+    }
+}
+
+#[tokio::test]
+async fn an_open_connection_goes_on_and_new_ones_see_the_new_certificate() {
+    let (files, mut reloader) = Files::open().await;
+    let mut open = files.house.connect_tls(None).await;
+    ask(&mut open, REQUEST).await;
+    let (certificate, key, _) = made();
+    files.write("cert.pem", &certificate);
+    files.write("key.pem", &key);
+    let Reloaded::Reloaded { fingerprint } = reloader.reload_if_changed().await else {
+        panic!("not reloaded")
+    };
+    assert_eq!(&fingerprint, reloader.served().fingerprint());
+    assert!(files.serves(&certificate).await && !files.serves(&files.pem).await);
+    ask(&mut open, REQUEST).await;
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
+}
+
+#[tokio::test]
+async fn a_replaced_file_is_noticed_like_a_rewritten_one() {
+    let (files, mut reloader) = Files::open().await;
+    while !matches!(reloader.reload_if_changed().await, Reloaded::Unchanged) {}
+    let (certificate, key, _) = made();
+    for (name, text) in [("cert.pem", &certificate), ("key.pem", &key)] {
+        files.write("new", text);
+        std::fs::rename(files.path("new"), files.path(name)).unwrap();
+    }
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Reloaded { .. }));
+    assert!(files.serves(&certificate).await);
+}
+
+#[tokio::test]
+async fn a_bad_new_file_keeps_the_old_certificate_and_is_told_once() {
+    let (files, mut reloader) = Files::open().await;
+    files.write("cert.pem", "nonsense");
+    let Reloaded::Kept { error } = reloader.reload_if_changed().await else { panic!("not refused") };
+    assert!(error.to_string().contains("cert.pem: found no PEM section"), "{error}");
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
+    assert!(files.serves(&files.pem).await);
+
+    std::fs::remove_file(files.path("cert.pem")).unwrap();
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Kept { .. }));
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
+
+    files.write("cert.pem", &files.pem);
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
+    assert!(files.serves(&files.pem).await);
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_key_written_one_after_the_other_end_well() {
+    for order in [["cert.pem", "key.pem"], ["key.pem", "cert.pem"]] {
+        let (files, mut reloader) = Files::open().await;
+        let (certificate, key, _) = made();
+        let text = |name| if name == "cert.pem" { &certificate } else { &key };
+        files.write(order[0], text(order[0]));
+        assert!(matches!(reloader.reload_if_changed().await, Reloaded::Kept { .. }), "{order:?}");
+        assert!(files.serves(&files.pem).await);
+        files.write(order[1], text(order[1]));
+        assert!(matches!(reloader.reload_if_changed().await, Reloaded::Reloaded { .. }), "{order:?}");
+        assert!(files.serves(&certificate).await);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_across_a_reload() {
+    let (files, mut reloader) = Files::open().await;
+    let config = trusting(&files.pem, None);
+    let mut before = tls_to(files.house.addr, "localhost", Arc::clone(&config)).await.unwrap();
+    ask(&mut before, REQUEST).await;
+    let (certificate, key, _) = made();
+    files.write("cert.pem", &certificate);
+    files.write("key.pem", &key);
+    assert!(matches!(reloader.reload_if_changed().await, Reloaded::Reloaded { .. }));
+    let mut after = tls_to(files.house.addr, "localhost", config).await.unwrap();
+    ask(&mut after, REQUEST).await;
+    assert_eq!(after.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
+    let (files, reloader) = Files::open().await;
+    let tasks = files.house.tasks.clone();
+    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10), Wake::new()));
+    let (certificate, key, _) = made();
+    files.write("cert.pem", &certificate);
+    files.write("key.pem", &key);
+    let noticed = async { while !files.serves(&certificate).await {} };
+    timeout(HANGS, noticed).await.expect("the new files are not noticed");
+    files.house.end().await;
+}
+
+#[tokio::test]
+async fn a_nudge_makes_the_watch_read_the_files_at_once() {
+    let (files, reloader) = Files::open().await;
+    let (tasks, reload) = (files.house.tasks.clone(), Wake::new());
+    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), 100 * HANGS, reload.clone()));
+    let (certificate, key, _) = made();
+    files.write("cert.pem", &certificate);
+    files.write("key.pem", &key);
+    assert!(!files.serves(&certificate).await, "the watch looks by itself only later");
+    reload.nudge();
+    let noticed = async { while !files.serves(&certificate).await {} };
+    timeout(HANGS, noticed).await.expect("the new files are not read");
+    files.house.end().await;
+}

@@ -1,0 +1,136 @@
+//! The self-signed certificate of a daemon that runs for years, or began with a wrong clock.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use log::Level;
+use tokio::time::timeout;
+use webex_tokend::clock::Clock;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::http::certificate::SelfSigned;
+use webex_tokend::http::serve::Limits;
+use webex_tokend::http::tls::Renewer;
+use webex_tokend::tasks::Tasks;
+
+use super::harness::HANGS;
+use super::harness::House;
+use super::harness::ask;
+use super::harness::echo;
+use super::harness::now;
+use super::harness::tls_to;
+use super::harness::trusting;
+use crate::support::heard_here;
+use crate::support::listen_here;
+
+const DAY: i64 = 86_400;
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Shows what it was set to, in seconds.
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn made(at: i64) -> SelfSigned {
+    SelfSigned::make(&["localhost".to_owned()], at).unwrap()
+}
+
+async fn served(made: SelfSigned) -> (House, Renewer) {
+    let pem = made.pem().to_owned();
+    let (renewer, feed) = Renewer::open(made).unwrap();
+    (House::open(Some(feed), pem, Limits::default(), echo).await, renewer)
+}
+
+/// Whether a peer that checks dates, and trusts the key and the name of the first certificate, is content.
+async fn is_valid_now(house: &House) -> bool {
+    tls_to(house.addr, "localhost", trusting(&house.pem, None)).await.is_ok()
+}
+
+#[test]
+fn a_certificate_is_stale_in_its_last_month_and_whenever_the_clock_is_outside_of_it() {
+    let made = made(now());
+    for (days, stale) in [
+        (-1_000, true),
+        (-2, true),
+        (0, false),
+        (1, false),
+        (366, false),
+        (368, true),
+        (397, true),
+        (9_000, true),
+    ] {
+        assert_eq!(made.is_stale(now() + days * DAY), stale, "{days}");
+    }
+}
+
+#[test]
+fn a_certificate_made_again_has_the_same_key_and_other_dates() {
+    let first = made(now());
+    let again = first.again(now() + 370 * DAY).unwrap();
+    assert_eq!(first.pair().fingerprint(), again.pair().fingerprint());
+    assert_ne!(first.pem(), again.pem());
+    assert!(!again.is_stale(now() + 370 * DAY));
+    assert!(first.again(i64::MAX).unwrap_err().to_string().contains("a clock at"));
+}
+
+#[tokio::test]
+async fn an_ended_certificate_is_replaced_under_a_running_server() {
+    for wrong_by in [-500 * DAY, 500 * DAY] {
+        let (house, mut renewer) = served(made(now() + wrong_by)).await;
+        assert!(!is_valid_now(&house).await, "{wrong_by}");
+        assert!(renewer.renew_if_stale(now()).unwrap());
+        assert!(is_valid_now(&house).await, "{wrong_by}");
+        assert!(!renewer.renew_if_stale(now()).unwrap());
+    }
+}
+
+/// Lines of this level since the last call.
+fn told(level: Level) -> usize {
+    heard_here().iter().filter(|(other, _)| *other == level).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_is_told_once_and_again_when_it_comes_back() {
+    const EVERY: Duration = Duration::from_secs(5);
+    let (clock, tasks) = (Arc::new(Set(AtomicI64::new(now()))), Tasks::new());
+    let (renewer, _feed) = Renewer::open(made(now())).unwrap();
+    listen_here();
+    tasks.spawn("certificate", renewer.watch(clock.clone(), tasks.clone(), EVERY));
+    for _ in 0..2 {
+        clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
+        tokio::time::sleep(EVERY * 3).await;
+        assert_eq!(told(Level::Error), 1);
+        clock.0.store(now(), Ordering::Relaxed);
+        tokio::time::sleep(EVERY * 2).await;
+        assert_eq!(told(Level::Error), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_watch_follows_the_clock_and_open_connections_go_on() {
+    let clock = Arc::new(Set(AtomicI64::new(now())));
+    let (house, renewer) = served(made(now())).await;
+    let tasks = house.tasks.clone();
+    tasks.spawn("certificate", renewer.watch(clock.clone(), tasks.clone(), Duration::from_millis(10)));
+    let mut open = house.connect_tls(None).await;
+    ask(&mut open, REQUEST).await;
+
+    clock.0.store(now() + 400 * DAY, Ordering::Relaxed);
+    let renewed = async { while is_valid_now(&house).await {} };
+    timeout(HANGS, renewed).await.expect("the certificate is not made again for the next year");
+
+    // A clock that no certificate can be made with changes nothing.
+    clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    clock.0.store(now(), Ordering::Relaxed);
+    let renewed = async { while !is_valid_now(&house).await {} };
+    timeout(HANGS, renewed).await.expect("the certificate is not made again when the clock is put right");
+    ask(&mut open, REQUEST).await;
+    house.end().await;
+}

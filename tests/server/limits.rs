@@ -1,0 +1,167 @@
+//! Peers that hold what they are given: each is sent away, and an honest one is answered meanwhile.
+
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use webex_tokend::http::serve::Limits;
+
+use super::harness::Gate;
+use super::harness::HANGS;
+use super::harness::HONEST;
+use super::harness::House;
+use super::harness::answer;
+use super::harness::ask;
+use super::harness::closed;
+use super::harness::echo;
+use super::harness::quick;
+
+/// A limit may be met late on a busy machine, but a test limit is never taken for a default one.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Only the limits up to the first request can end anything.
+fn never_idle() -> Limits {
+    Limits { idle: HANGS * 2, ..quick() }
+}
+
+async fn is_sent_away<T: AsyncRead + Unpin>(house: &House, mut stream: T) {
+    let (took, honest) = tokio::join!(closed(&mut stream), house.honest());
+    assert_eq!(honest, HONEST);
+    assert!(took < SOON, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_sent_away() {
+    let house = House::tls(quick(), echo).await;
+    is_sent_away(&house, house.connect().await).await;
+}
+
+#[tokio::test]
+async fn a_silent_peer_on_a_plain_port_is_sent_away() {
+    let house = House::plain(never_idle(), echo).await;
+    let took = closed(&mut house.connect().await).await;
+    assert!(took < SOON, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_stops_in_mid_handshake_is_sent_away() {
+    let house = House::tls(quick(), echo).await;
+    let mut stream = house.connect().await;
+    // The head of a handshake record that promises 512 bytes, and the first of them.
+    stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await.unwrap();
+    is_sent_away(&house, stream).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_silent_after_the_handshake_is_sent_away() {
+    let house = House::tls(never_idle(), echo).await;
+    for protocol in [None, Some(&b"http/1.1"[..]), Some(b"h2")] {
+        is_sent_away(&house, house.connect_tls(protocol).await).await;
+    }
+}
+
+#[tokio::test]
+async fn an_http2_peer_that_asks_for_nothing_is_sent_away() {
+    let house = House::tls(never_idle(), echo).await;
+    let mut stream = house.connect_tls(Some(b"h2")).await;
+    stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    is_sent_away(&house, stream).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_its_head_slowly_is_sent_away() {
+    let house = House::tls(never_idle(), echo).await;
+    is_sent_away(&house, slowly(house.connect_tls(None).await)).await;
+    is_sent_away(&house, slowly(house.connect().await)).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_a_later_head_slowly_is_sent_away() {
+    let house = House::tls(quick(), echo).await;
+    let mut stream = house.connect_tls(None).await;
+    ask(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    is_sent_away(&house, slowly(stream)).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_after_the_idle_time_and_not_before() {
+    let house = House::tls(quick(), echo).await;
+    let mut stream = house.connect_tls(None).await;
+    ask(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let took = closed(&mut stream).await;
+    // Longer than the limit for the first head, which is the one that would end it if the two were mixed up.
+    assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_not_idle() {
+    for protocol in [reqwest::Version::HTTP_11, reqwest::Version::HTTP_2] {
+        let gate = Gate::default();
+        let house = House::tls(quick(), gate.service()).await;
+        let client = house.client();
+        let client = if protocol == reqwest::Version::HTTP_11 { client.http1_only() } else { client };
+        let asked = house.tasks.spawn("ask", client.build().unwrap().get(house.url("/gate")).send());
+        gate.begun.notified().await;
+        sleep(quick().idle * 2).await;
+        gate.go.notify_one();
+        let reply = asked.await.unwrap().unwrap();
+        assert_eq!(reply.version(), protocol);
+        assert_eq!(reply.text().await.unwrap(), "let go");
+    }
+}
+
+/// A whole HTTP/2 opening: the preface, settings (empty, or an initial window of 0), and `GET /` on stream 1.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+const NO_WINDOW: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x87\x41\x01x";
+
+#[tokio::test]
+async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_takes_nothing() {
+    let house = House::tls(quick(), echo).await;
+    for settings in [SETTINGS, NO_WINDOW] {
+        let mut stream = house.connect_tls(Some(b"h2")).await;
+        stream.write_all(&[PREFACE, settings, GET].concat()).await.unwrap();
+        let took = closed(&mut stream).await;
+        // Not the limit for a first request, which it made.
+        assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other() {
+    let limits = Limits { connections: 2, handshake: HANGS * 2, ..Limits::default() };
+    let house = House::tls(limits, echo).await;
+    let (mut first, mut second) = (house.connect().await, house.connect().await);
+    assert_eq!(timeout(HANGS, house.honest()).await.unwrap(), HONEST);
+    closed(&mut first).await;
+    assert!(timeout(Duration::from_millis(200), closed(&mut second)).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_connection_cap_no_request_in_flight_is_cut_off() {
+    let gate = Gate::default();
+    let house = House::tls(Limits { connections: 1, ..Limits::default() }, gate.service()).await;
+    let mut busy = house.connect_tls(None).await;
+    busy.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    gate.begun.notified().await;
+    let mut waiting = Box::pin(house.honest());
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    gate.go.notify_one();
+    assert!(answer(&mut busy).await.ends_with("let go"));
+    assert_eq!(timeout(HANGS, waiting).await.unwrap(), HONEST);
+}
+
+/// The stream, on which a head comes in byte by byte for as long as the other side takes it.
+fn slowly<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: T) -> impl AsyncRead + Unpin {
+    let (reader, mut writer) = tokio::io::split(stream);
+    webex_tokend::tasks::Tasks::new().spawn("slow peer", async move {
+        while writer.write_all(b"G").await.is_ok() && writer.flush().await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    reader
+}

@@ -1,0 +1,11 @@
+//! The door, over real sockets: what is served, what is refused, and how it ends.
+
+mod certificate_expiry;
+mod certificate_reload;
+mod certificate_renewal;
+mod certificates;
+pub(crate) mod harness;
+mod limits;
+mod protocols;
+mod shutdown;
+mod streaming;

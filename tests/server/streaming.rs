@@ -1,0 +1,94 @@
+//! Answers that go on: a living one is no idle connection, and one that nobody takes does not last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::body::Bytes;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use webex_tokend::http::serve::Body;
+use webex_tokend::tasks::Tasks;
+
+use super::harness::HANGS;
+use super::harness::House;
+use super::harness::closed;
+use super::harness::quick;
+
+/// A house whose every answer is a flow of pieces of so many bytes, one each 100 ms (or as fast as they go). The
+/// semaphore counts the flows that have ended.
+async fn flowing(bytes: usize, pause: Duration) -> (House, Arc<Semaphore>) {
+    let ended = Arc::new(Semaphore::new(0));
+    let count = ended.clone();
+    let house = House::tls(quick(), move |_, _| {
+        let (sender, pieces) = mpsc::channel(1);
+        let count = count.clone();
+        Tasks::new().spawn("flow", async move {
+            while sender.send(Bytes::from(vec![b'x'; bytes])).await.is_ok() {
+                sleep(pause).await;
+            }
+            count.add_permits(1);
+        });
+        async move { Response::new(Body::flow(pieces)) }
+    })
+    .await;
+    (house, ended)
+}
+
+async fn all_end(ended: &Semaphore, flows: u32) {
+    timeout(HANGS, ended.acquire_many(flows)).await.expect("a flow goes on").unwrap().forget();
+}
+
+#[tokio::test]
+async fn a_flow_outlives_the_idle_limit_while_it_is_taken() {
+    let (house, ended) = flowing(10, Duration::from_millis(100)).await;
+    let idle = quick().idle;
+    for client in [house.client().http1_only(), house.client()] {
+        let mut response = client.build().unwrap().get(house.url("/")).send().await.unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < idle * 3 {
+            let piece = timeout(idle, response.chunk()).await.expect("nothing comes").unwrap();
+            assert!(piece.is_some(), "it was cut off after {:?}", begun.elapsed());
+        }
+        drop(response);
+        all_end(&ended, 1).await;
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_flow_that_is_not_taken_ends_with_its_connection() {
+    let (house, ended) = flowing(64 * 1024, Duration::ZERO).await;
+    let mut first = house.connect_tls(Some(b"http/1.1")).await;
+    first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    all_end(&ended, 1).await;
+    closed(&mut first).await;
+    let mut second = house.client().build().unwrap().get(house.url("/")).send().await.unwrap();
+    second.chunk().await.unwrap();
+    all_end(&ended, 1).await;
+}
+
+#[tokio::test]
+async fn a_flow_in_which_nothing_comes_is_idle() {
+    let (house, _ended) = flowing(10, HANGS * 2).await;
+    let mut stream = house.connect_tls(Some(b"http/1.1")).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let begun = Instant::now();
+    closed(&mut stream).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_ends_its_flow() {
+    let (house, ended) = flowing(10, Duration::from_millis(50)).await;
+    let mut stream = house.connect_tls(Some(b"http/1.1")).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    drop(stream);
+    all_end(&ended, 1).await;
+}

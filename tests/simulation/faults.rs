@@ -1,0 +1,278 @@
+//! Trouble: which calls to Webex and which verbs of the store go wrong, and how.
+
+use std::time::Duration;
+
+use webex_sim::model::DeadText;
+use webex_sim::model::FaultKind;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::StoreError;
+
+use crate::simulation::rng::Dice;
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::SECOND;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+
+/// `Retry-After` as nobody should write it, among some that are right.
+const WISHES: [Option<&str>; 14] = [
+    None,
+    Some("0"),
+    Some("1"),
+    Some("-5"),
+    Some("120"),
+    Some("1800"),
+    Some("21600"),
+    Some("99999999999"),
+    Some("Wed, 21 Oct 2065 07:28:00 GMT"),
+    Some("Thu, 01 Jan 1970 00:00:00 GMT"),
+    Some("rand(30),add(30)"),
+    Some("soon"),
+    Some("1e9"),
+    Some(""),
+];
+
+/// One person's kinds of trouble in a tenant whose refreshes fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ailment {
+    Unauthorized,
+    TooMany,
+    Locked,
+    Refused,
+    Broken,
+    Hanging,
+}
+
+/// Trouble that lasts.
+#[derive(Clone, Debug)]
+struct Front {
+    until: UnixTime,
+    /// One person's, or everybody's.
+    person: Option<usize>,
+    kind: FaultKind,
+    /// Of a thousand calls, so many are struck.
+    strikes: u64,
+}
+
+/// What happens to one verb of the store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verb {
+    pub(super) wait_before: Duration,
+    pub(super) wait_after: Duration,
+    /// It is refused, and nothing is kept.
+    pub(super) refused: Option<StoreError>,
+    /// It is done, and an error is answered all the same.
+    pub(super) denied: Option<StoreError>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Weather {
+    dice: Dice,
+    blips: u64,
+    liar: bool,
+    fronts: Vec<Front>,
+    store: Option<(UnixTime, u64, bool)>,
+}
+
+impl Weather {
+    pub(super) fn new(dice: Dice, blips: u64, liar: bool) -> Self {
+        Self { dice, blips, liar, fronts: Vec::new(), store: None }
+    }
+
+    /// All trouble is over, for ever.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.dice.others(), 0, false);
+    }
+
+    /// Webex is down, or as good as that, for everybody. Answers until when, and how.
+    pub(super) fn outage(&mut self, now: UnixTime) -> (UnixTime, FaultKind) {
+        let until = now + self.dice.spread(MINUTE, 5 * DAY);
+        let kind = self.any_kind(false);
+        self.fronts.push(Front {
+            until,
+            person: None,
+            kind: kind.clone(),
+            strikes: self.dice.pick(&[1000, 1000, 500]),
+        });
+        (until, kind)
+    }
+
+    /// Webex is down for all persons until then.
+    pub(super) fn outage_until(&mut self, until: UnixTime) -> FaultKind {
+        let kind = self.outage_kind();
+        self.fronts.push(Front { until, person: None, kind: kind.clone(), strikes: 1000 });
+        kind
+    }
+
+    /// Webex calls every refresh token dead, though none is. Answers until when.
+    pub(super) fn incident(&mut self, now: UnixTime) -> UnixTime {
+        let until = now + self.dice.spread(MINUTE, 12 * HOUR);
+        let kind = FaultKind::Status400Dead(DeadText::RefreshToken);
+        self.fronts.push(Front { until, person: None, kind, strikes: 1000 });
+        until
+    }
+
+    /// Refreshes of one person of a bad tenant go wrong until then.
+    pub(super) fn ail(&mut self, person: usize, until: UnixTime, ailment: Ailment) {
+        let wish = self.dice.pick(&[None, Some("600"), Some("21600"), Some("21600")]).map(str::to_owned);
+        let kind = match ailment {
+            Ailment::Unauthorized => FaultKind::Client401,
+            Ailment::TooMany => FaultKind::TooMany429 { retry_after: wish },
+            Ailment::Locked => FaultKind::Locked423 { retry_after: wish },
+            Ailment::Refused => FaultKind::Status400Dead(DeadText::InvalidGrant),
+            Ailment::Broken => FaultKind::Unavailable { status: 500, html: false },
+            Ailment::Hanging => FaultKind::Hang,
+        };
+        self.fronts.push(Front { until, person: Some(person), kind, strikes: 1000 });
+    }
+
+    fn outage_kind(&mut self) -> FaultKind {
+        self.dice.pick(&[
+            FaultKind::Unavailable { status: 503, html: true },
+            FaultKind::Unavailable { status: 500, html: false },
+            FaultKind::Hang,
+            FaultKind::ResetBefore,
+            FaultKind::Client401,
+            FaultKind::TooMany429 { retry_after: None },
+        ])
+    }
+
+    /// Refreshes of one person go wrong. Answers until when, and how.
+    pub(super) fn sickness(&mut self, person: usize, now: UnixTime) -> (UnixTime, FaultKind) {
+        let until = now + self.dice.spread(HOUR, 20 * DAY);
+        let kind = self.any_kind(true);
+        self.fronts.push(Front { until, person: Some(person), kind: kind.clone(), strikes: 1000 });
+        (until, kind)
+    }
+
+    /// Calls about one person take this long for a while.
+    pub(super) fn slow(&mut self, person: usize, by: Duration, now: UnixTime) {
+        let until = now + 2 * MINUTE;
+        self.fronts.push(Front { until, person: Some(person), kind: FaultKind::Slow(by), strikes: 1000 });
+    }
+
+    /// The store is slow, or fails, until then.
+    pub(super) fn store_trouble(&mut self, now: UnixTime) -> UnixTime {
+        let until = now + self.dice.spread(MINUTE, 2 * DAY);
+        self.store = Some((until, self.dice.pick(&[1000, 900, 500, 100]), self.dice.coin()));
+        until
+    }
+
+    /// What strikes a call of this person, if anything.
+    pub(super) fn strike(&mut self, person: Option<usize>, now: UnixTime) -> Option<FaultKind> {
+        self.fronts.retain(|front| front.until > now);
+        let over = |front: &&Front| front.person.is_none() || front.person == person;
+        // What strikes all persons hides one person's own trouble.
+        let all = self.fronts.iter().find(|front| front.person.is_none());
+        if let Some(Front { strikes, kind, .. }) = all.or_else(|| self.fronts.iter().find(over)) {
+            return self.dice.thousandths(*strikes).then(|| kind.clone());
+        }
+        let blips = self.blips;
+        self.dice.thousandths(blips).then(|| self.any_kind(false))
+    }
+
+    /// What happens to a verb of the store.
+    pub(super) fn verb(&mut self, now: UnixTime) -> Verb {
+        let Some((until, fails, slow)) = self.store else { return Verb::default() };
+        if until <= now {
+            self.store = None;
+            return Verb::default();
+        }
+        let mut verb = Verb::default();
+        if slow {
+            verb.wait_before = self.dice.spread(Duration::ZERO, 2 * SECOND);
+            verb.wait_after = self.dice.spread(Duration::ZERO, 2 * SECOND);
+        }
+        if self.dice.thousandths(fails) {
+            let errors = [
+                StoreError::Full,
+                StoreError::Locked,
+                StoreError::ReadOnly,
+                StoreError::Disk("I/O".to_owned()),
+            ];
+            let why = self.dice.pick(&errors);
+            if self.liar && self.dice.coin() {
+                verb.denied = Some(why);
+            } else {
+                verb.refused = Some(why);
+            }
+        }
+        verb
+    }
+
+    fn any_kind(&mut self, personal: bool) -> FaultKind {
+        let wish = self.dice.pick(&WISHES).map(str::to_owned);
+        let status = self.dice.pick(&[408, 500, 502, 503, 504, 520]);
+        let html = self.dice.coin();
+        let slow = self.dice.between(SECOND, 60 * SECOND);
+        let own = self.dice.below(12);
+        match if personal { self.dice.below(19) } else { self.dice.below(15) } {
+            0 | 1 => FaultKind::Unavailable { status, html },
+            2 => FaultKind::TooMany429 { retry_after: wish },
+            3 => FaultKind::Locked423 { retry_after: wish },
+            4 => FaultKind::Client401,
+            5 => FaultKind::Hang,
+            6 => FaultKind::ResetBefore,
+            7 => FaultKind::OkHtml,
+            8 => FaultKind::OkEmpty,
+            9 => FaultKind::OkNoToken,
+            10 => {
+                if own == 0 {
+                    FaultKind::OkHuge(2_000_000)
+                } else {
+                    FaultKind::OkBrokenJson
+                }
+            }
+            11 => {
+                if own < 6 {
+                    FaultKind::ExpiresInAsString
+                } else {
+                    FaultKind::OkTruncatedJson
+                }
+            }
+            12 => {
+                if own < 6 {
+                    FaultKind::ProcessedButLost
+                } else {
+                    FaultKind::CutInBody
+                }
+            }
+            13 => FaultKind::Slow(slow),
+            14 => strange(own),
+            15 => FaultKind::TokenLimit,
+            16 => FaultKind::Unavailable { status: 403, html },
+            _ => FaultKind::Status400Dead(self.dice.pick(&[
+                DeadText::RefreshToken,
+                DeadText::InvalidGrant,
+                DeadText::InvalidRefreshToken,
+                DeadText::Scope,
+            ])),
+        }
+    }
+}
+
+/// Refusals that nobody documents; none of them names the refresh token.
+fn strange(which: u64) -> FaultKind {
+    let (status, body) = match which {
+        0 => (400, r#"{"error":"unsupported_grant_type"}"#),
+        1 => (400, r#"{"error":"invalid_request"}"#),
+        2 => (400, "<html>Bad Request</html>"),
+        3 => (400, ""),
+        4 => (404, r#"{"message":"The requested resource could not be found."}"#),
+        5 => (302, ""),
+        6 => (204, ""),
+        7 => (418, "short and stout"),
+        8 => (200, r#"{"access_token":""}"#),
+        9 => (200, r#"{"access_token":7,"expires_in":3600}"#),
+        10 => (200, "[]"),
+        _ => (599, "\u{0}"),
+    };
+    FaultKind::Raw { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+}
+
+/// What a fault is called in the log.
+pub(super) fn name(kind: &FaultKind) -> String {
+    let mut text = format!("{kind:?}");
+    text.truncate(60);
+    text
+}

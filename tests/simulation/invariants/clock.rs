@@ -1,0 +1,67 @@
+//! When a token dies, and when it is asked for again, as the daemon believes.
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+
+use crate::simulation::invariants::Witness;
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::SECOND;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+
+impl Witness {
+    /// Rule 9: when it is tried again.
+    pub(super) fn unplanned(&self, before: &Grant, grant: &Grant, excused: bool) -> Option<String> {
+        // What was planned while the clock was set belongs to either clock.
+        if self.clock_changed + 5 * MINUTE > self.now {
+            return None;
+        }
+        let ended = |grant: &Grant| grant.standing == Standing::ConsentNeeded;
+        if ended(before) && ended(grant) && grant.last.at < before.next.due_at {
+            // It was asked for between two tries.
+            let kept = (grant.next, grant.failures) == (before.next, before.failures);
+            return (!kept && !excused).then(|| "a refresh that was asked for moves the next try".to_owned());
+        }
+        let wait = grant.next.due_at.since(grant.last.at);
+        let most = match grant.standing {
+            Standing::ConsentNeeded if grant.failures > 5 => return None,
+            Standing::ConsentNeeded => DAY + DAY / 5,
+            Standing::Alive if grant.failures > 0 => 6 * HOUR + 6 * HOUR / 5,
+            Standing::Alive => 400 * DAY,
+        };
+        let least = match grant.failures {
+            0 => SECOND,
+            _ if grant.standing == Standing::ConsentNeeded => DAY,
+            _ => MINUTE,
+        };
+        (wait < least || wait > most || grant.next.wake_at < grant.next.due_at).then(|| {
+            format!(
+                "the next try is {wait:?} after this one ({least:?}..{most:?}), failure {}",
+                grant.failures
+            )
+        })
+    }
+
+    /// No token is believed to live longer than it does.
+    pub(super) fn dates(&mut self, person: usize, grant: &Grant) {
+        let Some(minted) = self.access.get(grant.tokens.access_token.expose()) else {
+            return self.breach("4", &format!("person {person}: a token is kept that Webex never gave"));
+        };
+        let shift = self.wall.0 - self.now.0;
+        let beyond = grant.tokens.expires_at.0 - shift - minted.expires.0;
+        // One that was told as dead is believed to have died when it was asked for, however long ago that was.
+        let told_dead = grant.tokens.expires_at <= grant.renewed_at;
+        if minted.person != person {
+            self.breach("4", &format!("person {person} got the token of person {}", minted.person));
+        } else if beyond > 0
+            && !told_dead
+            && self.clock_changed + 5 * MINUTE < self.now
+            && grant.last.outcome.word() == "renewed"
+        {
+            self.breach(
+                "3 (expiry counts from the sending)",
+                &format!("person {person}: {beyond} ms too late"),
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What readers and people are told.
+
+use webex_tokend::consent::ConsentError;
+use webex_tokend::consent::Granted;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::refresh::Given;
+use webex_tokend::refresh::NoToken;
+use webex_tokend::store::StoreError;
+
+use crate::simulation::invariants::Witness;
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::SECOND;
+
+/// When a question was put, and what the row had seen by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    person: usize,
+    at: UnixTime,
+    epoch: u64,
+}
+
+impl Witness {
+    /// Somebody asks for a token, a refresh, or a removal.
+    pub(crate) fn question(&mut self, person: usize) -> Question {
+        self.grant_verbs(12);
+        Question { person, at: self.now, epoch: self.people[person].epoch }
+    }
+
+    pub(crate) fn asks_to_renew(&mut self, person: usize, force: bool) -> Question {
+        self.tally.renews += 1;
+        let now = self.now;
+        let seen = &mut self.people[person];
+        seen.renewed_at = Some(now);
+        if force {
+            seen.forced_at = Some(now);
+        }
+        self.tell(&format!("somebody asks to renew person {person}, force: {force}"));
+        self.question(person)
+    }
+
+    pub(crate) fn asks_to_forget(&mut self, person: usize, does: bool) {
+        self.tally.forgets += u64::from(does);
+        self.grant_verbs(12);
+        self.people[person].forgetting = does;
+    }
+
+    /// Rule 2 and what a reader is promised.
+    pub(crate) fn given(
+        &mut self,
+        question: Question,
+        came: &Result<Given, NoToken>,
+        model_says_live: impl Fn(&str) -> bool,
+    ) {
+        self.tally.reads += 1;
+        let Question { person, at, epoch } = question;
+        let waited = self.now.since(at);
+        if waited > 45 * SECOND && !self.in_store_trouble() && self.clock_changed < at {
+            self.breach("9 (bounds)", &format!("a reader waited {waited:?}"));
+        }
+        let seen = &self.people[person];
+        let kept = seen.kept.as_ref().map(|kept| &kept.grant);
+        let changed = seen.epoch != epoch;
+        let unsettled = seen.gone.iter().any(|(_, told)| told.is_none_or(|told| told >= at));
+        let word = match came {
+            Ok(_) => "a token".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        let wrong = match came {
+            Ok(given) => {
+                let token = given.grant.tokens.access_token.expose();
+                let current = kept.is_some_and(|kept| kept.tokens.access_token.expose() == token);
+                let gone = seen.gone.iter().find(|(gone, _)| gone == token);
+                match gone {
+                    _ if current => None,
+                    Some((_, told)) if told.is_none_or(|told| told >= at) => None,
+                    Some((_, told)) => Some(format!("a token that gave way at {told:?}")),
+                    None => Some("a token that was never durable".to_owned()),
+                }
+            }
+            Err(NoToken::UnknownPerson) => {
+                (kept.is_some() && !changed && !unsettled).then(|| "nobody, who is kept".to_owned())
+            }
+            Err(NoToken::ConsentNeeded(_)) => {
+                let alive = kept.is_some_and(|kept| kept.standing == Standing::Alive);
+                (alive && !changed && !unsettled)
+                    .then(|| "consent needed, for a grant that is alive".to_owned())
+            }
+            Err(NoToken::Unavailable { .. }) => {
+                let lives = kept.is_some_and(|kept| {
+                    kept.life_left(self.wall) > MINUTE && kept.last.at + MINUTE < self.wall
+                });
+                let steady = self.clock_changed + MINUTE < at;
+                (lives && steady && !changed && !unsettled).then(|| "no token, though one lives".to_owned())
+            }
+            Err(NoToken::Store(_)) => {
+                (!self.in_store_trouble()).then(|| "a store in trouble, which is well".to_owned())
+            }
+        };
+        self.tell(&format!("a reader of person {person} is given {word}, after {waited:?}"));
+        if let Some(wrong) = wrong {
+            self.breach(
+                "2 (durable before shown)",
+                &format!("a reader of person {person} was given {wrong}"),
+            );
+        }
+        if let Ok(given) = came {
+            self.alive_as_said(person, given, model_says_live);
+        }
+    }
+
+    /// Rule 3, as a reader meets it: what is shown as alive is alive, as long as the clock can be trusted.
+    fn alive_as_said(&mut self, person: usize, given: &Given, model_says_live: impl Fn(&str) -> bool) {
+        let token = given.grant.tokens.access_token.expose();
+        let Some(minted) = self.access.get(token) else { return };
+        let trusted = minted.era == self.era && self.clock_changed + 2 * MINUTE < self.now;
+        if trusted && self.survives && !model_says_live(token) {
+            let what = format!(
+                "a reader of person {person} was given a token that died at {}; {:?}",
+                minted.expires, given.grant
+            );
+            self.breach("3 (shown as alive, but dead)", &what);
+        }
+    }
+
+    /// Rule 6, as the browser meets it.
+    pub(crate) fn finished(
+        &mut self,
+        person: usize,
+        code: &str,
+        epoch: u64,
+        came: &Result<Granted, ConsentError>,
+    ) {
+        let word = match came {
+            Ok(granted) => format!("kept, {:?}", granted.saved),
+            Err(why) => why.to_string(),
+        };
+        self.tell(&format!("a consent of person {person} ends: {word}"));
+        let chain = self.codes.remove(code).and_then(|(_, chain)| chain);
+        let seen = &self.people[person];
+        let saved = chain.is_some_and(|chain| seen.saves.contains(&chain) || seen.gave_way.contains(&chain));
+        let forgotten = seen.kept.is_none() && seen.epoch > epoch;
+        match came {
+            Ok(_) if !saved && !forgotten => {
+                self.breach(
+                    "6 (a consent wins)",
+                    &format!("the consent of person {person} was answered and is not kept"),
+                );
+            }
+            Err(ConsentError::Store(_)) if saved && !self.liar && !self.keeps_chain => {
+                self.breach("6", &format!("the consent of person {person} was refused and is kept"));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn removed(&mut self, question: Question, came: &Result<bool, StoreError>) {
+        let Question { person, epoch, .. } = question;
+        let seen = &self.people[person];
+        if came.is_ok() && seen.kept.is_some() && seen.epoch == epoch {
+            self.breach("4", &format!("person {person} was to be forgotten and is still there"));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Rule 3: no living grant's token expires if Webex answers properly for ten minutes within its survival margin.
+
+use std::time::Duration;
+
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::time::UnixTime;
+
+use crate::simulation::invariants::Kept;
+use crate::simulation::invariants::Minted;
+use crate::simulation::invariants::Witness;
+use crate::simulation::invariants::calls::Verdict;
+use crate::simulation::scenario::MINUTE;
+use crate::simulation::scenario::SECOND;
+use crate::support::virtual_time::DAY;
+use crate::support::virtual_time::HOUR;
+
+/// For so long Webex must answer properly.
+const WINDOW: Duration = Duration::from_secs(600);
+
+impl Witness {
+    /// The survival margin of this person's token, if it lives: from when on, and its end.
+    pub(crate) fn margin_of(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
+        let minted = self.living(person)?;
+        Some((minted.expires - Policy::margin(minted.life), minted.expires))
+    }
+
+    fn living(&self, person: usize) -> Option<&Minted> {
+        let kept = self.people[person].kept.as_ref()?;
+        let alive = kept.grant.standing == Standing::Alive;
+        let minted = self.access.get(kept.grant.tokens.access_token.expose())?;
+        // After the clock was set ahead, tokens seem to end sooner than they do.
+        let believed = kept.grant.tokens.expires_at.0 - (self.wall.0 - self.now.0);
+        let right = believed + 60_000 >= minted.expires.0;
+        (alive && right && minted.era == self.era).then_some(minted)
+    }
+
+    /// The last moment at which this person may still have the present token, if everything stays well until then.
+    fn to_be_renewed_by(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
+        let (minted, up) = (self.living(person)?, self.up_since?);
+        let margin = Policy::margin(minted.life);
+        let trouble = self.trouble.max(self.people[person].trouble).max(self.store_trouble);
+        let well = up.max(trouble).max(self.clock_changed).max(minted.expires - margin);
+        // A wait that two persons were asked for is kept, but for one probe in each quarter of the life that is left.
+        let waits = self.all_wait_until > well;
+        let window = if waits { margin / 2 } else { WINDOW.min(margin / 2) };
+        let by = well + window + self.room()?;
+        (by <= minted.expires).then_some((well, by))
+    }
+
+    /// What the configured rate and number of calls at once cost when all persons are due. `None` where so many persons'
+    /// calls hang that their retries, some six minutes apart, take up every place: then there is no room.
+    fn room(&self) -> Option<Duration> {
+        let persons = u32::try_from(self.people.len()).unwrap();
+        let rate = if self.pace.per_second > 0.0 {
+            Duration::from_secs_f64(f64::from(persons) / self.pace.per_second)
+        } else {
+            Duration::ZERO
+        };
+        // Each call takes up to three seconds where all is well, a minute where it hangs.
+        let hanging = self.people.iter().filter(|seen| seen.sick >= self.now).count() + 1;
+        let at_once = self.pace.at_once.max(1);
+        if hanging > 5 * at_once {
+            return None;
+        }
+        let calls = 3 * SECOND * u32::try_from(self.people.len().div_ceil(at_once)).unwrap();
+        let hangs = MINUTE * u32::try_from(hanging / at_once).unwrap();
+        Some(rate + calls + hangs)
+    }
+
+    /// Trouble begins, or the process ends: what should have been renewed by now must have been.
+    pub(super) fn check_survival(&mut self) {
+        (0..self.people.len()).for_each(|person| self.check_survival_of(person));
+    }
+
+    pub(super) fn check_survival_of(&mut self, person: usize) {
+        let Some((well, by)) = self.to_be_renewed_by(person) else { return };
+        if self.now >= by {
+            let grant = self.people[person].kept.as_ref().map(|kept| kept.grant.clone());
+            let what = format!(
+                "person {person}'s token was to be renewed by {by}: all is well since {well}; {grant:?}"
+            );
+            self.breach("3 (no living grant's token expires while Webex answers)", &what);
+        }
+    }
+
+    /// A token reaches its end.
+    pub(super) fn expired(&mut self, at: UnixTime, person: usize) {
+        let Some(minted) = self.living(person) else { return };
+        if minted.expires > at {
+            return;
+        }
+        if minted.expires == at {
+            self.check_survival_of(person);
+            self.tally.expired += 1;
+        }
+    }
+
+    /// Webex asks to wait in the answer about this person.
+    pub(super) fn asked_to_wait(&mut self, person: usize, wish: Duration) {
+        let ends = self.now + wish;
+        self.wishes.retain(|(other, _)| *other != person);
+        if let Some(confirmed) = self.wishes.iter().map(|(_, end)| (*end).min(ends)).max() {
+            self.all_wait_until = self.all_wait_until.max(confirmed);
+        }
+        self.wishes.push((person, ends));
+    }
+
+    /// Rule 4: what is known of refusals, before a verdict may become final.
+    pub(super) fn note_refusal(&mut self, person: usize, verdict: Verdict) {
+        let now = self.now;
+        match verdict {
+            Verdict::Good => {
+                self.refusals.clear();
+                self.all_refused_since = None;
+                self.people[person].refused_since = None;
+            }
+            Verdict::Dead | Verdict::Client => {
+                let kept = self.people[person].kept.as_ref();
+                let first = kept.is_some_and(|kept| kept.grant.refused_since.is_none());
+                self.people[person].refused_since.get_or_insert(now);
+                if first && verdict == Verdict::Dead {
+                    self.note_new_refusal(person);
+                }
+            }
+            Verdict::Other => {}
+        }
+        self.people[person].all_refused_since = self.all_refused_since;
+    }
+
+    fn note_new_refusal(&mut self, person: usize) {
+        let now = self.now;
+        self.refusals.retain(|(other, at)| *other != person && *at + WINDOW > now);
+        self.refusals.push((person, now));
+        if self.refusals.len() > 5 && self.all_refused_since.is_none() {
+            self.all_refused_since = Some(now);
+            self.tell("more than five persons are refused within ten minutes");
+        }
+    }
+
+    /// Rule 4: why a grant may not be called dead yet.
+    pub(super) fn ends_too_early(&self, person: usize, life: Duration, dead: bool) -> Option<String> {
+        if self.clock_changed + HOUR > self.now {
+            return None;
+        }
+        let Some(since) = self.people[person].refused_since else { return Some("never refused".to_owned()) };
+        let waited = self.now.since(since);
+        let least = WINDOW.min(Policy::margin(life) / 4);
+        if waited < least && !(dead && waited > Duration::ZERO) {
+            return Some(format!("{waited:?} after the first refusal"));
+        }
+        let all = self.people[person].all_refused_since.filter(|at| self.now < *at + DAY);
+        all.is_some().then(|| "while all are refused".to_owned())
+    }
+
+    /// Rule 3: no person's answers delay another person's refresh by more than a minute.
+    pub(super) fn delayed(&self, person: usize, grant: &Grant) -> Option<Duration> {
+        let seen = &self.people[person];
+        if seen.excused || grant.failures > 0 || grant.standing != Standing::Alive {
+            return None;
+        }
+        let overdue = self.wall.since(grant.next.wake_at);
+        let trouble = self.trouble.max(seen.trouble).max(self.store_trouble).max(self.all_wait_until);
+        let well = self.up_since?.max(trouble).max(self.clock_changed);
+        let delay = overdue.min(self.now.since(well));
+        (delay > MINUTE + self.room()?).then_some(delay)
+    }
+
+    /// Rule 3: a dead token is not refreshed before a living one that has been due for a while.
+    pub(super) fn overlooked(
+        &self,
+        claimed: &Grant,
+        together: &[usize],
+        asked_at: UnixTime,
+    ) -> Option<usize> {
+        let long_due = asked_at - MINUTE;
+        if claimed.tokens.expires_at > asked_at || self.clock_changed + HOUR > self.now {
+            return None;
+        }
+        let waits = |person: &usize| {
+            let seen = &self.people[*person];
+            let free = seen.fence.is_none() && seen.free_since < asked_at && !together.contains(person);
+            seen.kept.as_ref().is_some_and(|Kept { grant, .. }| {
+                let due = grant.next.due_at <= long_due && grant.failures == 0;
+                free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > asked_at
+            })
+        };
+        (0..self.people.len()).find(waits)
+    }
+}

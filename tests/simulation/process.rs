@@ -1,0 +1,76 @@
+//! One process of the daemon: its own parts, on the store that the last one left.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use webex_tokend::consent;
+use webex_tokend::consent::Consents;
+use webex_tokend::refresh;
+use webex_tokend::refresh::EventLoop;
+use webex_tokend::refresh::Refresher;
+use webex_tokend::store::Store;
+use webex_tokend::store::seal::Sealer;
+use webex_tokend::tasks::Tasks;
+use webex_tokend::tasks::Wake;
+use webex_tokend::tokens::LiveView;
+use webex_tokend::webex::Webex;
+
+use crate::simulation::env::Stage;
+use crate::simulation::faulty_store::Shelf;
+use crate::simulation::faulty_transport::Line;
+use crate::simulation::scenario::Scenario;
+use crate::support::virtual_time::Wire;
+use crate::support::virtual_time::integration;
+
+#[derive(Clone)]
+pub(super) struct House {
+    pub(super) stage: Arc<Stage>,
+    pub(super) consents: Arc<Consents>,
+    pub(super) refresher: Arc<Refresher>,
+    pub(super) tasks: Tasks,
+}
+
+impl House {
+    /// As `house` and `daemon` put it together.
+    pub(super) fn open(
+        stage: &Arc<Stage>,
+        scenario: &Scenario,
+        inner: Arc<dyn Store>,
+        start: u32,
+        all_now: bool,
+    ) -> (Self, JoinHandle<()>) {
+        let skips = scenario.skips.then_some(scenario.policy.sleep);
+        let store: Arc<dyn Store> = Arc::new(Shelf::new(inner, stage.clone(), skips));
+        let wire = Wire { model: stage.model.clone(), clock: stage.clock.clone() };
+        let line = Line { wire, stage: stage.clone() };
+        let webex = Arc::new(Webex::new(integration(&scenario.webex), Arc::new(line), stage.clock.clone()));
+        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(store.clone())));
+        let consents = Arc::new(Consents::new(consent::Parts {
+            webex: webex.clone(),
+            store: store.clone(),
+            sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
+            policy: scenario.policy,
+            clock: stage.clock.clone(),
+            view: view.clone(),
+            wake: wake.clone(),
+        }));
+        let refresher = Arc::new(Refresher::new(refresh::Parts {
+            webex,
+            store,
+            policy: scenario.policy,
+            pace: scenario.pace,
+            clock: stage.clock.clone(),
+            view,
+            owner: format!("start {start}"),
+            tasks: tasks.clone(),
+        }));
+        let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
+        let house = Self { stage: stage.clone(), consents, refresher: refresher.clone(), tasks };
+        let looping = house.tasks.spawn("event loop", async move {
+            // What it could not do is logged, and the loop runs: as in `daemon`.
+            let _ = refresher.prepare(all_now).await;
+            event_loop.run().await;
+        });
+        (house, looping)
+    }
+}

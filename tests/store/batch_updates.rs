@@ -1,0 +1,180 @@
+//! What is promised of the questions and changes that go over all grants.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::task::JoinSet;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::schedule::Next;
+use webex_tokend::store::Committed;
+use webex_tokend::store::Cursor;
+use webex_tokend::store::Revision;
+use webex_tokend::store::Store;
+
+use crate::store::fixtures::EVER;
+use crate::store::fixtures::LEASE;
+use crate::store::fixtures::ask;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim;
+use crate::store::fixtures::claim_names;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
+use crate::store::fixtures::unusual;
+
+pub(super) async fn the_next_wake_is_the_earliest_of_all(store: Arc<dyn Store>) {
+    assert_eq!(store.next_wake(EVER).await, Ok(None));
+    let waking = |name: &str, due: i64, wake: i64| {
+        let mut grant = grant(name);
+        grant.next = Next { due_at: at(due), wake_at: at(wake) };
+        grant
+    };
+    let mut never = grant("eve");
+    never.next = Next::NEVER;
+    keep(&*store, [never.clone()]).await;
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(Next::NEVER.wake_at)));
+    keep(&*store, [waking("ada", 0, 500), waking("joe", 400, 450)]).await;
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))), "due_at wakes nobody");
+    assert_eq!(store.next_wake(at(449)).await, Ok(Some(at(450))));
+    assert_eq!(store.next_wake(at(450)).await, Ok(Some(at(500))), "what is asked for is later");
+    assert_eq!(store.next_wake(Next::NEVER.wake_at).await, Ok(None));
+
+    let claim = claim_one(&*store, 300).await;
+    assert_eq!(
+        store.next_wake(EVER).await,
+        Ok(Some(at(300 + LEASE))),
+        "the end of a lease is worth waking for"
+    );
+    store.commit(claim.fence, waking("ada", 600, 700)).await.unwrap();
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))));
+    never.person.id = person("joe");
+    keep(&*store, [never]).await;
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(700))));
+}
+
+/// Answers who was shown, step by step.
+async fn sweep(
+    store: &dyn Store,
+    step: u32,
+    change: impl Fn(&mut Grant) -> bool + Send + Sync + 'static,
+) -> Vec<Vec<String>> {
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let seen = shown.clone();
+    let revision: Revision = Arc::new(move |grant| {
+        seen.lock().unwrap().push(grant.person.id.to_string());
+        change(grant)
+    });
+    let (mut steps, mut cursor) = (Vec::new(), Cursor::default());
+    while let Some(after) = store.revise(cursor, step, revision.clone()).await.unwrap() {
+        assert!(after.0 > cursor.0, "every step goes on");
+        cursor = after;
+        steps.push(std::mem::take(&mut *shown.lock().unwrap()));
+    }
+    assert!(shown.lock().unwrap().is_empty(), "nobody is shown at the end");
+    steps
+}
+
+pub(super) async fn a_long_list_is_revised_in_steps(store: Arc<dyn Store>) {
+    const PERSONS: usize = 1203;
+    let mut consents = JoinSet::new();
+    for n in 0..PERSONS {
+        let store = store.clone();
+        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
+    }
+    consents.join_all().await;
+
+    let steps = sweep(&*store, 500, |grant| {
+        grant.next = Next::at(at(77));
+        true
+    })
+    .await;
+    assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [500, 500, 203]);
+    let mut names = steps.concat();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), PERSONS, "each is shown once");
+    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(77))), "every change is kept");
+}
+
+pub(super) async fn a_revision_keeps_only_what_it_says_it_changed(store: Arc<dyn Store>) {
+    keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
+    let steps = sweep(&*store, 2, |grant| {
+        grant.failures = 9;
+        grant.next = Next::at(at(77));
+        grant.person.id.as_str() == "eve"
+    })
+    .await;
+    assert_eq!(steps, [vec!["ada", "eve"], vec!["joe"]]);
+    assert_eq!(found(&*store, "ada").await, grant("ada"));
+    assert_eq!(found(&*store, "eve").await.failures, 9);
+    assert_eq!(found(&*store, "joe").await, grant("joe"));
+    assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
+}
+
+pub(super) async fn a_revision_keeps_every_field_but_the_person(store: Arc<dyn Store>) {
+    keep(&*store, [grant("ada")]).await;
+    for mut wanted in unusual("ada") {
+        let revised = wanted.clone();
+        sweep(&*store, 10, move |grant| {
+            *grant = revised.clone();
+            true
+        })
+        .await;
+        wanted.person = grant("ada").person;
+        assert_eq!(found(&*store, "ada").await, wanted);
+    }
+}
+
+pub(super) async fn a_revision_of_a_claimed_grant_leaves_its_claim(store: Arc<dyn Store>) {
+    let mut later = grant("eve");
+    later.next = Next::at(at(5));
+    keep(&*store, [grant("ada"), later]).await;
+    let running = claim_one(&*store, 0).await;
+    let lease = found(&*store, "ada").await.next;
+    let change = |grant: &mut Grant| {
+        grant.renewed_at = at(-7);
+        grant.next = Next::at(at(1));
+        true
+    };
+    assert_eq!(sweep(&*store, 10, change).await, [vec!["ada", "eve"]]);
+    let revised = found(&*store, "ada").await;
+    assert_eq!(
+        (revised.renewed_at, revised.next),
+        (at(-7), lease),
+        "it is nobody else's before its lease ends"
+    );
+    assert_eq!(claim_names(&*store, ask(4)).await, ["eve"]);
+
+    let outcome = renewed(&running.grant, 1);
+    assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Kept));
+    assert_eq!(found(&*store, "ada").await, outcome, "what is committed replaces what was revised");
+}
+
+pub(super) async fn a_revision_of_nothing_ends_at_once(store: Arc<dyn Store>) {
+    assert_eq!(store.revise(Cursor::default(), 10, Arc::new(|_| true)).await, Ok(None));
+    keep(&*store, [grant("ada")]).await;
+    assert_eq!(store.revise(Cursor::default(), 0, Arc::new(|_| true)).await, Ok(None));
+    assert_eq!(store.revise(Cursor(i64::MAX), 10, Arc::new(|_| true)).await, Ok(None));
+    assert_eq!(found(&*store, "ada").await, grant("ada"));
+}
+
+pub(super) async fn claims_are_made_between_the_steps_of_a_revision(store: Arc<dyn Store>) {
+    keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
+    let revision: Revision = Arc::new(|grant| {
+        grant.failures += 1;
+        true
+    });
+    let after = store.revise(Cursor::default(), 1, revision.clone()).await.unwrap().unwrap();
+    let claims = claim(&*store, ask(0)).await;
+    assert_eq!(claims.iter().map(|claim| claim.grant.failures).collect::<Vec<_>>(), [1, 0, 0]);
+    let end = store.revise(after, 5, revision.clone()).await.unwrap();
+    for claim in claims {
+        let outcome = renewed(&claim.grant, 1);
+        assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
+    }
+    assert_eq!(store.revise(end.unwrap(), 5, revision).await, Ok(None));
+    assert_eq!(found(&*store, "eve").await.failures, 0);
+}

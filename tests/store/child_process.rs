@@ -1,0 +1,195 @@
+//! What takes a process of its own: to die at once, to be another owner, to live on a full or read-only disk.
+//!
+//! The other process is this test binary, told by its environment which part to play.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use webex_tokend::store::Committed;
+use webex_tokend::store::Store;
+use webex_tokend::store::StoreError;
+use webex_tokend::store::sqlite::SqliteStore;
+
+use crate::store::fixtures::INTEGRATION;
+use crate::store::fixtures::at;
+use crate::store::fixtures::claim_one;
+use crate::store::fixtures::found;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::open_in;
+use crate::store::fixtures::renewed;
+
+const PART: &str = "TOKEND_TEST_PART";
+const DIR: &str = "TOKEND_TEST_DIR";
+
+/// Said by the other process when it has done its part.
+const DONE: &str = "PART-PLAYED";
+
+/// Runs this binary in `dir` as a process that plays `part`.
+pub(super) fn playing(part: &str, dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    cast(&mut command, part, dir);
+    command
+}
+
+/// The same in a mount namespace of its own, after `setup` (a shell's, with the directory as `$0`). `None` if the
+/// system grants no such namespace.
+pub(super) fn playing_in_a_namespace(part: &str, dir: &Path, setup: &str) -> Option<Command> {
+    let in_namespace = |script: String| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", &script]).arg(dir);
+        command
+    };
+    let probe = in_namespace(setup.to_owned()).stderr(Stdio::null()).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let mut command = in_namespace(format!("{setup}\nexec \"$@\""));
+    command.arg(std::env::current_exe().unwrap());
+    cast(&mut command, part, dir);
+    Some(command)
+}
+
+fn cast(command: &mut Command, part: &str, dir: &Path) {
+    command
+        .args(["--exact", "store::child_process::plays_its_part", "--ignored", "--nocapture"])
+        .env(PART, part)
+        .env(DIR, dir)
+        .stdin(Stdio::piped());
+}
+
+/// Waits for the end, and that the part was played to it.
+pub(super) fn plays_well(mut command: Command) {
+    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(DONE), "{}\n{said}\n{complained}", output.status);
+}
+
+/// Makes a command run as somebody without rights, if this is somebody with all of them: whom no file mode stops.
+pub(super) fn without_rights(command: &mut Command) {
+    if running_as_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+pub(super) const NOBODY: u32 = 65_534;
+
+pub(super) fn running_as_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+#[tokio::test]
+#[ignore = "a part that other tests give to a process of its own"]
+async fn plays_its_part() {
+    #[expect(clippy::disallowed_methods, reason = "set by the test that started this process")]
+    let (part, dir) = (std::env::var(PART).unwrap(), PathBuf::from(std::env::var(DIR).unwrap()));
+    match part.as_str() {
+        "dies" => dies(&dir).await,
+        "owns" => owns(&dir).await,
+        "goes elsewhere" => goes_elsewhere(&dir).await,
+        "fills its disk" => fills_its_disk(&dir, |e| *e == StoreError::Full).await,
+        "reaches the file size limit" => {
+            fills_its_disk(&dir, |e| matches!(e, StoreError::Disk(_))).await;
+        }
+        "may not write" => may_not_write(&dir),
+        "may write again" => drop(open_in(&dir, INTEGRATION, 0).unwrap()),
+        "may not own" => may_not_own(&dir.join("alone")),
+        "finds a read-only disk" => finds_a_read_only_disk(&dir),
+        other => panic!("there is no part {other:?}"),
+    }
+    println!("{DONE}");
+}
+
+/// Keeps two consents, a claim and an outcome, and is gone without a word.
+async fn dies(dir: &Path) {
+    let store = open_in(dir, INTEGRATION, 0).unwrap();
+    keep(&store, [grant("ada")]).await;
+    let claim = claim_one(&store, 0).await;
+    assert_eq!(store.commit(claim.fence, renewed(&claim.grant, 1)).await, Ok(Committed::Kept));
+    keep(&store, [grant("eve")]).await;
+    claim_one(&store, 2).await;
+    println!("{DONE}");
+    std::process::abort();
+}
+
+/// Holds the store until its standard input ends.
+async fn owns(dir: &Path) {
+    let store = open_in(dir, INTEGRATION, 0).unwrap();
+    keep(&store, [grant("ada")]).await;
+    println!("{DONE}");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Opens a store by a relative path, one that SQLite itself would take for a store in memory, and changes directory.
+async fn goes_elsewhere(dir: &Path) {
+    std::env::set_current_dir(dir).unwrap();
+    let (db, key) = (Path::new(":memory:"), Path::new("key"));
+    let (store, _) = SqliteStore::open(db, key, INTEGRATION, at(0)).unwrap();
+    std::env::set_current_dir("/").unwrap();
+    keep(&store, [grant("ada")]).await;
+    assert_eq!(found(&store, "ada").await, grant("ada"));
+}
+
+/// Consents until there is no more room, then makes room.
+async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
+    let store = open_in(dir, INTEGRATION, 0).unwrap();
+    keep(&store, [grant("ada")]).await;
+    let claim = claim_one(&store, 0).await;
+    let mut kept = 0;
+    let refusal = loop {
+        let mut bulky = grant(&format!("p{kept}"));
+        bulky.last.detail = "long ".repeat(2000);
+        match store.save_consent(bulky).await {
+            Ok(_) => kept += 1,
+            Err(refusal) => break refusal,
+        }
+        assert!(kept < 1000, "there is no end to this disk");
+    };
+    assert!(expected(&refusal), "{refusal:?}");
+    let outcome = renewed(&claim.grant, 1);
+    let mut bulky = outcome.clone();
+    bulky.last.detail = "long ".repeat(20_000);
+    assert_eq!(store.commit(claim.fence, bulky).await, Err(refusal), "and again");
+    assert_eq!(store.check().await, Ok(()), "it can still be read");
+    assert_eq!(store.find(crate::store::fixtures::person(&format!("p{kept}"))).await, Ok(None));
+    assert_eq!(found(&store, "ada").await.tokens, grant("ada").tokens);
+
+    // What gives room on a disk that is full cannot be done to a limit on the size of files: reopening works the log off.
+    let ballast = dir.join("ballast");
+    let store = if ballast.exists() {
+        std::fs::remove_file(ballast).unwrap();
+        assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept), "by itself");
+        assert_eq!(found(&store, "ada").await, outcome);
+        store
+    } else {
+        drop(store);
+        open_in(dir, INTEGRATION, 5).unwrap()
+    };
+    assert_eq!(store.census().await.unwrap().people, kept + 1, "what was kept is kept");
+    drop(store);
+    let again = open_in(dir, INTEGRATION, 5).unwrap();
+    assert_eq!(again.census().await.unwrap().people, kept + 1);
+}
+
+fn may_not_write(dir: &Path) {
+    assert_eq!(open_in(dir, INTEGRATION, 0).unwrap_err(), StoreError::ReadOnly);
+}
+
+/// Another name of a file that another process owns, without the files beside it.
+fn may_not_own(dir: &Path) {
+    let refusal = open_in(dir, INTEGRATION, 0).unwrap_err();
+    assert!(matches!(refusal, StoreError::InUse(_)), "{refusal:?}");
+}
+
+fn finds_a_read_only_disk(dir: &Path) {
+    let refusal = open_in(dir, INTEGRATION, 0).unwrap_err();
+    let text = refusal.to_string();
+    assert!(matches!(refusal, StoreError::File { .. }), "{text}");
+    assert!(text.contains("tokend.db") && text.contains("TOKEND_STATE_DIR"), "{text}");
+}

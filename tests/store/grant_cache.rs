@@ -1,0 +1,132 @@
+//! What readers see through the cache before the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::Email;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::Resolved;
+use webex_tokend::domain::person::Who;
+use webex_tokend::store::Store;
+use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::tokens::LiveView;
+
+use crate::store::fixtures::at;
+use crate::store::fixtures::grant;
+use crate::store::fixtures::keep;
+use crate::store::fixtures::person;
+use crate::store::fixtures::renewed;
+use crate::support::faulty_store::Mood;
+use crate::support::faulty_store::MoodyStore;
+use crate::support::intercept_store::Verb;
+
+/// More than either generation of the cache holds.
+const MANY: usize = 5000;
+
+fn reached_at(name: &str, email: &str) -> Grant {
+    let mut grant = grant(name);
+    grant.person.email = Email::parse(email).ok();
+    grant
+}
+
+async fn kept(store: &dyn Store, view: &LiveView, grant: Grant) {
+    let id = grant.person.id.clone();
+    keep(store, [grant]).await;
+    view.publish(&id);
+}
+
+#[tokio::test]
+async fn an_address_means_no_longer_what_it_meant_before_a_publication() {
+    let store = Arc::new(MemoryStore::new());
+    let view = LiveView::new(store.clone());
+    let kate = Who::parse("kate@example.com").unwrap();
+    let meant = async || view.resolve(&kate).await.unwrap();
+    let [ada, eve] = ["ada", "eve"].map(person);
+    kept(&*store, &view, reached_at("ada", "kate@example.com")).await;
+    assert_eq!(meant().await, Resolved::One(ada.clone()));
+    kept(&*store, &view, reached_at("eve", "kate@example.com")).await;
+    assert_eq!(meant().await, Resolved::Ambiguous(vec![ada.clone(), eve.clone()]), "another has it, too");
+    store.forget(ada.clone()).await.unwrap();
+    view.publish(&ada);
+    assert_eq!(meant().await, Resolved::One(eve.clone()));
+    store.update_person(reached_at("eve", "eve@example.com").person, at(5000), at(6000)).await.unwrap();
+    view.publish(&eve);
+    assert_eq!(meant().await, Resolved::Unknown);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_publication_is_shown_no_more_whatever_was_read_since() {
+    let store = Arc::new(MemoryStore::new());
+    let view = LiveView::new(store.clone());
+    let shown = async |name: &str| view.look(&person(name)).await.unwrap().unwrap();
+    let others: Vec<String> = (0..MANY).map(|n| format!("p{n}")).collect();
+    keep(&*store, [grant("ada")]).await;
+    keep(&*store, others.iter().map(|name| grant(name))).await;
+    // Ada grows older in the cache with each of these.
+    for read_since in [0, MANY / 2, MANY] {
+        let before = shown("ada").await;
+        for name in others.iter().take(read_since) {
+            shown(name).await;
+        }
+        let after = renewed(&before, i64::try_from(read_since).unwrap() + 1);
+        kept(&*store, &view, after.clone()).await;
+        assert_eq!(*shown("ada").await, after, "{read_since} persons were read since");
+    }
+}
+
+/// How a change is told to readers: as one person's, or as many at once.
+const PUBLICATIONS: [fn(&LiveView); 2] =
+    [|view| view.publish(&person("ada")), |view: &LiveView| view.publish_all()];
+
+#[tokio::test]
+async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
+    for publish in PUBLICATIONS {
+        let store = Arc::new(MemoryStore::new());
+        let view = LiveView::new(store.clone());
+        let before = reached_at("ada", "kate@example.com");
+        keep(&*store, [before.clone()]).await;
+        shows(&view, &before).await;
+        let after = renewed(&reached_at("ada", "ada@example.com"), 1);
+        keep(&*store, [after.clone()]).await;
+        publish(&view);
+        shows(&view, &after).await;
+        let kate = Who::parse("kate@example.com").unwrap();
+        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_from_the_store_at_a_publication_is_shown_to_no_later_reader() {
+    for publish in PUBLICATIONS {
+        let store = MoodyStore::new();
+        let view = LiveView::new(store.clone());
+        let (ada, kate) = (person("ada"), Who::parse("kate@example.com").unwrap());
+        keep(&*store, [reached_at("ada", "kate@example.com")]).await;
+        store.plans(|verb, _| match verb {
+            Verb::Find | Verb::Resolve => Mood::Late(Duration::from_secs(2)),
+            _ => Mood::Well,
+        });
+        let after = renewed(&reached_at("ada", "ada@example.com"), 1);
+        let change = async {
+            sleep(Duration::from_secs(1)).await;
+            keep(&*store, [after.clone()]).await;
+            publish(&view);
+        };
+        let (found, meant, ()) = tokio::join!(view.look(&ada), view.resolve(&kate), change);
+        assert_ne!(*found.unwrap().unwrap(), after, "it was read before the change");
+        assert_eq!(meant, Ok(Resolved::One(ada)), "it was read before the change");
+        store.is_well();
+        shows(&view, &after).await;
+        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+    }
+}
+
+/// This grant is shown, by the person's id and by the address.
+async fn shows(view: &LiveView, grant: &Grant) {
+    let Person { id, email, .. } = &grant.person;
+    assert_eq!(view.look(id).await.unwrap().as_deref(), Some(grant));
+    let email = Who::Email(email.clone().unwrap());
+    assert_eq!(view.resolve(&email).await, Ok(Resolved::One(id.clone())));
+}
