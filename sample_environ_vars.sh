@@ -3,7 +3,7 @@
 #
 #     source sample_environ_vars.sh && cargo run -- --debug
 #
-# Everything else has a default that works; README.md lists all settings.
+# Everything else has a default that works; docs/configuration.md lists all settings.
 
 export MY_APP_PORT=8000
 export MY_APP_CLIENT_ID="your-client-id"

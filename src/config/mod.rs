@@ -235,7 +235,9 @@ fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
 /// What is set and does not count.
 fn hints(source: &Source) -> Vec<String> {
     let unknown = source.unknown().map(|name| {
-        format!("{name} is set, but there is no such setting; is it misspelt? (README.md lists all)")
+        format!(
+            "{name} is set, but there is no such setting; is it misspelt? (docs/configuration.md lists all)"
+        )
     });
     unknown.chain(source.left_out().map(str::to_owned)).collect()
 }

@@ -18,7 +18,7 @@ pub(super) enum Kind {
 
 macro_rules! settings {
     ($($kind:ident $name:literal,)+) => {
-        /// Every variable that is read, in the order of the README's table.
+        /// Every variable that is read, in the order of the tables in docs/configuration.md.
         pub const VARIABLES: [&str; [$($name),+].len()] = [$($name),+];
 
         const KINDS: [(&str, Kind); VARIABLES.len()] = [$(($name, Kind::$kind)),+];

@@ -155,7 +155,7 @@ fn plain_answer(request: &Request<Incoming>, registered: &Authority, proxies: &L
     if let Some(more) = proxies.due() {
         log::warn!(
             "a proxy (X-Forwarded-Proto: https) speaks plain HTTP to this port, which expects HTTPS: let it speak HTTPS \
-             to the daemon, such as by proxy_pass https://… in nginx, or set TOKEND_TLS=proxy if it runs on this machine; README.md, \"Behind a proxy\", says more{more}"
+             to the daemon, such as by proxy_pass https://… in nginx, or set TOKEND_TLS=proxy if it runs on this machine; docs/operations.md, \"Behind a proxy\", says more{more}"
         );
     }
     redirect::to_proxy()

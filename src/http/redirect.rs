@@ -98,9 +98,10 @@ pub(super) fn came_by_https<B>(request: &Request<B>) -> bool {
     says("x-forwarded-proto", "https") || says("forwarded", "proto=https")
 }
 
-const PROXY_TEXT: &[u8] = b"This service expects HTTPS, and the proxy in front of it speaks plain HTTP to it.\n\
-    The people who run it must let the proxy speak HTTPS to this port, or set TOKEND_TLS=proxy; README.md says how under\n\
-    \"Behind a proxy\".\n";
+const PROXY_TEXT: &[u8] =
+    b"This service expects HTTPS, and the proxy in front of it speaks plain HTTP to it.\n\
+    The people who run it must let the proxy speak HTTPS to this port, or set TOKEND_TLS=proxy. See\n\
+    docs/operations.md, \"Behind a proxy\".\n";
 
 const TEXT: &[u8] = b"This port speaks HTTPS: put https:// in front of the address.\n";
 

@@ -24,7 +24,7 @@ pub use crate::cli::arguments::parts::TokenOutput;
 
 /// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
 ///
-/// Without a command it serves. Settings come from the environment, see the README.
+/// Without a command it serves. Settings come from the environment; docs/configuration.md lists them.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXIT_CODES)]
 pub struct Arguments {
