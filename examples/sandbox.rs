@@ -28,7 +28,7 @@ const STARTS: Duration = Duration::from_secs(20);
 #[tokio::main]
 async fn main() -> ExitCode {
     let port = std::env::args().nth(1).unwrap_or_else(|| "8000".to_owned());
-    logging::start(false, None);
+    logging::start(false, log::LevelFilter::Info, None);
     match run(&port).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
+use log::LevelFilter;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -64,7 +65,7 @@ impl Local {
         if needs == Needs::Kept && missing {
             return Err(CallError::NotRunning(socket.to_owned(), "there is no store to work on without it"));
         }
-        logging::start(false, Some(source.get("RUST_LOG").unwrap_or("warn")));
+        logging::start(false, LevelFilter::Warn, source.get("RUST_LOG"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

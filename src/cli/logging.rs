@@ -13,6 +13,8 @@ use log::Log;
 use log::Metadata;
 use log::Record;
 
+use crate::cli::log_filter::LogFilter;
+use crate::cli::log_filter::OURS;
 use crate::cli::log_queue::LogQueue;
 use crate::cli::print::printable;
 use crate::config::Source;
@@ -20,13 +22,13 @@ use crate::config::Source;
 /// These print whole requests and frames below `info`, with codes and tokens in them.
 const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
 
-/// Sends log records to stderr: this program's from `info` on (`debug` with `--debug`), others' from `warn` on, unless
+/// Sends log records to stderr: this program's from `own` on (`debug` with `--debug`), others' from `warn` on, unless
 /// `RUST_LOG` says otherwise.
-pub fn start(debug: bool, rust_log: Option<&str>) {
-    install(&mut Builder::new(), (debug, rust_log), None);
+pub fn start(debug: bool, own: LevelFilter, rust_log: Option<&str>) {
+    install(&mut Builder::new(), (debug, own, rust_log), None);
 }
 
-/// The same for the daemon, in which nothing that logs ever waits for the log's reader; a panic is a log line, too.
+/// The same for the daemon, from `info` on, in which nothing that logs ever waits for the log's reader; a panic is a log line, too.
 pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &Source) {
     let (mut builder, queue) = (Builder::new(), LogQueue::to_stderr().ok());
     if let Some(queue) = &queue {
@@ -36,25 +38,24 @@ pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &Source) {
         builder.write_style(if colours { WriteStyle::Always } else { WriteStyle::Never });
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     }
-    install(&mut builder, (debug, rust_log), queue);
+    install(&mut builder, (debug, LevelFilter::Info, rust_log), queue);
 }
 
-fn install(builder: &mut Builder, (debug, rust_log): (bool, Option<&str>), queue: Option<LogQueue>) {
-    match rust_log {
-        Some(filters) => builder.parse_filters(filters),
-        None => builder.filter_level(LevelFilter::Warn).filter_module("webex_tokend", LevelFilter::Info),
-    };
+fn install(
+    builder: &mut Builder,
+    (debug, own, rust_log): (bool, LevelFilter, Option<&str>),
+    queue: Option<LogQueue>,
+) {
+    let text = rust_log.unwrap_or_default();
+    let mistake = LogFilter::read(text).apply(text, own, builder);
     if debug {
-        builder.filter_module("webex_tokend", LevelFilter::Debug);
+        builder.filter_module(OURS, LevelFilter::Debug);
     }
     builder.format(|out, record| {
         let level = out.default_level_style(record.level());
         let (time, text) = (out.timestamp_seconds(), printable(&record.args().to_string()));
-        let place = if record.target().starts_with("webex_tokend") {
-            String::new()
-        } else {
-            format!("{}: ", record.target())
-        };
+        let place =
+            if record.target().starts_with(OURS) { String::new() } else { format!("{}: ", record.target()) };
         writeln!(out, "{time} {level}{:<5}{level:#} {place}{text}", record.level())
     });
     let logger = builder.build();
@@ -62,6 +63,9 @@ fn install(builder: &mut Builder, (debug, rust_log): (bool, Option<&str>), queue
     // An error only says that somebody else logs already.
     if log::set_boxed_logger(Box::new(Guarded { logger, queue })).is_ok() {
         log::set_max_level(finest);
+    }
+    if let Some(mistake) = mistake {
+        log::warn!("{mistake}");
     }
 }
 

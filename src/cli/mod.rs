@@ -7,6 +7,7 @@ mod commands;
 pub mod exit;
 pub mod import;
 mod local;
+mod log_filter;
 mod log_queue;
 pub mod logging;
 pub mod memory;

@@ -127,6 +127,38 @@ fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at
     assert_eq!(names.len(), 3, "nothing was made: {names:?}");
 }
 
+/// A daemon that is silent tells nothing of a trouble, least of all of this one.
+#[tokio::test]
+async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
+    let sim = crate::support::sim().await;
+    for (rust_log, named) in [
+        ("inof", "\"inof\""),
+        ("webex_tokend=debgu", "\"webex_tokend=debgu\""),
+        ("webex-tokend=debug", "\"webex-tokend=debug\""),
+        ("hyper=off,info=debug=x", "\"info=debug=x\""),
+        ("off/a/b", "\"off/a/b\""),
+    ] {
+        // No machine has this address, so that the start ends by itself.
+        let run = run(&sim, &[("RUST_LOG", rust_log), ("TOKEND_BIND", "192.0.2.1")]);
+        assert_eq!(run.code, 1, "{}", run.stderr);
+        let warned = run.stderr.lines().find(|line| line.contains(" WARN ") && line.contains("RUST_LOG"));
+        assert!(warned.is_some_and(|line| line.contains(named)), "{rust_log}: {}", run.stderr);
+        assert!(run.stderr.contains(" INFO  webex-tokend "), "{rust_log}: {}", run.stderr);
+    }
+    for (rust_log, level) in
+        [("hyper=debug", " INFO  webex-tokend "), ("error", ""), ("webex_tokend=off", "")]
+    {
+        let run = run(&sim, &[("RUST_LOG", rust_log), ("TOKEND_BIND", "192.0.2.1")]);
+        assert!(!run.stderr.contains("RUST_LOG"), "{rust_log}: {}", run.stderr);
+        let line = run.stderr.lines().next().unwrap();
+        assert!(
+            if level.is_empty() { !line.contains("INFO") } else { line.contains(level) },
+            "{}",
+            run.stderr
+        );
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_2_and_says_what_is_right() {
     let home = tempfile::tempdir().unwrap();

@@ -17,6 +17,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::cli::arguments::Ask;
 use crate::cli::arguments::Command;
 use crate::cli::arguments::Daemon;
@@ -61,7 +63,7 @@ fn surroundings(daemon: Daemon, env_file: Option<&Path>) -> Result<Surroundings,
     let source = Source::environment(file).map_err(wrong)?;
     source.check_places().map_err(wrong)?;
     if daemon.debug {
-        logging::start(true, source.get("RUST_LOG"));
+        logging::start(true, LevelFilter::Info, source.get("RUST_LOG"));
     }
     let socket = source.control_socket().ok_or_else(|| {
         let line = "there is no HOME to look for the daemon's socket under; set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET";
