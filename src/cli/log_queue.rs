@@ -1,5 +1,5 @@
-//! Log lines on their way to stderr. Who logs never waits: a thread writes, and what it cannot write in time is dropped
-//! and counted.
+//! Log lines on their way to stderr. No task that logs ever waits: a thread writes, and what it cannot write in time is
+//! dropped and counted. The last quarter of the room is for warnings and errors.
 
 use std::fs::File;
 use std::io;
@@ -16,6 +16,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -27,13 +28,16 @@ const LINES: usize = 4096;
 /// Bytes that may wait.
 const BYTES: usize = 1024 * 1024;
 
+/// How often it is told that lines were dropped, while more are.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long the end of the process waits for what is queued.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// While there is no room, the end of the process looks again after this.
 const STEP: Duration = Duration::from_millis(10);
 
-/// The queue's entry. Each write is one whole line.
+/// The queue's entry.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     to_writer: SyncSender<Item>,
@@ -41,13 +45,14 @@ pub(super) struct LogQueue {
 }
 
 enum Item {
-    Line(Vec<u8>),
+    Line(String),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
 
 #[derive(Default)]
 struct Waiting {
+    lines: AtomicUsize,
     bytes: AtomicUsize,
     dropped: AtomicU64,
 }
@@ -67,6 +72,15 @@ impl LogQueue {
         Ok(Self { to_writer, waiting })
     }
 
+    /// Hands a whole line of this level over, or drops it where there is no room.
+    pub(super) fn push(&self, level: Level, line: String) {
+        let bytes = line.len();
+        if !self.waiting.take(level, bytes) || self.to_writer.try_send(Item::Line(line)).is_err() {
+            self.waiting.give_back(bytes);
+            self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Waits until what is queued is written, but not for long.
     pub(super) fn finish(&self) {
         let ((done, written), end) = (sync_channel(1), Instant::now() + FLUSH);
@@ -81,23 +95,33 @@ impl LogQueue {
     }
 }
 
-impl Write for LogQueue {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let before = self.waiting.bytes.fetch_add(line.len(), Ordering::Relaxed);
-        let fits = before + line.len() <= BYTES;
-        if !fits || self.to_writer.try_send(Item::Line(line.to_vec())).is_err() {
-            self.waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
-            self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
+impl Waiting {
+    /// Takes room for a line of so many bytes, if there is some for its level.
+    fn take(&self, level: Level, bytes: usize) -> bool {
+        let lines_before = self.lines.fetch_add(1, Ordering::Relaxed);
+        let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // The channel has the last word on the number of warnings and errors.
+        let (most_lines, most_bytes) = match level {
+            Level::Error | Level::Warn => (usize::MAX, BYTES),
+            Level::Info | Level::Debug | Level::Trace => (LINES / 4 * 3, BYTES / 4 * 3),
+        };
+        lines_before < most_lines && bytes_before + bytes <= most_bytes
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn give_back(&self, bytes: usize) {
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a line of any level would find room.
+    fn has_room(&self) -> bool {
+        self.lines.load(Ordering::Relaxed) < LINES / 4 * 3
+            && self.bytes.load(Ordering::Relaxed) < BYTES / 4 * 3
     }
 }
 
 fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
+    let mut told: Option<Instant> = None;
     loop {
         let item = match items.try_recv() {
             Err(TryRecvError::Empty) => {
@@ -109,8 +133,12 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
         match item {
             Some(Item::Line(line)) => {
                 // A reader that has left misses it.
-                let _ = out.write_all(&line);
-                waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                let _ = out.write_all(line.as_bytes());
+                waiting.give_back(line.len());
+                let is_due = told.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
+                if is_due && waiting.has_room() && tell_dropped(&mut out, waiting) {
+                    told = Some(Instant::now());
+                }
             }
             Some(Item::Flush(done)) => {
                 let _ = done.send(());
@@ -120,8 +148,8 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
     }
 }
 
-/// Where they would stand: behind the last line that had room.
-fn tell_dropped(out: &mut impl Write, waiting: &Waiting) {
+/// Writes how many lines were dropped since the last time, if any were.
+fn tell_dropped(out: &mut impl Write, waiting: &Waiting) -> bool {
     let dropped = waiting.dropped.swap(0, Ordering::Relaxed);
     if dropped > 0 {
         let now = SystemClock.now();
@@ -129,6 +157,7 @@ fn tell_dropped(out: &mut impl Write, waiting: &Waiting) {
             format!("{now} WARN  {dropped} log lines were dropped: the log's reader did not keep up\n");
         let _ = out.write_all(line.as_bytes());
     }
+    dropped > 0
 }
 
 #[cfg(test)]
@@ -166,16 +195,67 @@ mod tests {
         }
     }
 
-    fn log(queue: &mut LogQueue, lines: usize, line: &str) {
-        (0..lines).for_each(|_| queue.write_all(line.as_bytes()).unwrap());
+    fn log(queue: &LogQueue, lines: usize, line: &str) {
+        log_at(Level::Warn, queue, lines, line);
+    }
+
+    fn log_at(level: Level, queue: &LogQueue, lines: usize, line: &str) {
+        (0..lines).for_each(|_| queue.push(level, line.to_owned()));
+    }
+
+    #[test]
+    fn warnings_and_errors_find_room_where_other_lines_are_dropped() {
+        for (low, high) in [(Level::Info, Level::Error), (Level::Trace, Level::Warn)] {
+            let reader = Reader::default();
+            let queue = LogQueue::new(reader.clone()).unwrap();
+            let stall = reader.stall();
+            log_at(low, &queue, LINES + 500, "low\n");
+            log_at(high, &queue, 500, "high\n");
+            let long = format!("{}\n", "x".repeat(BYTES / 10));
+            log_at(low, &queue, 1, &long);
+            drop(stall);
+            queue.finish();
+            let text = reader.text();
+            let count = |wanted: &str| text.lines().filter(|line| *line == wanted).count();
+            assert_eq!(count("high"), 500, "{high}");
+            assert!(count("low") <= LINES * 3 / 4 + 1, "{}", count("low"));
+        }
+    }
+
+    #[test]
+    fn bytes_are_kept_for_warnings_and_errors_as_well() {
+        let reader = Reader::default();
+        let queue = LogQueue::new(reader.clone()).unwrap();
+        let stall = reader.stall();
+        let long = format!("{}\n", "x".repeat(BYTES / 50));
+        log_at(Level::Info, &queue, 100, &long);
+        log_at(Level::Error, &queue, 10, &long.replace('x', "e"));
+        drop(stall);
+        queue.finish();
+        assert_eq!(reader.text().lines().filter(|line| line.starts_with('e')).count(), 10);
+    }
+
+    #[test]
+    fn the_number_of_dropped_lines_is_told_as_soon_as_there_is_room_again() {
+        let reader = Reader::default();
+        let queue = LogQueue::new(reader.clone()).unwrap();
+        let stall = reader.stall();
+        log_at(Level::Info, &queue, LINES + 500, "a line\n");
+        drop(stall);
+        queue.finish();
+        let text = reader.text();
+        let told = text.lines().position(|line| line.contains("log lines were dropped"));
+        assert!(told.is_some_and(|at| at < 10), "{told:?} of {}", text.lines().count());
+        let again = text.lines().filter(|line| line.contains("log lines were dropped")).count();
+        assert_eq!(again, 1, "at most once a second, and once at the end");
     }
 
     #[test]
     fn every_line_is_written_and_in_order_while_there_is_a_reader() {
         let reader = Reader::default();
-        let mut queue = LogQueue::new(reader.clone()).unwrap();
+        let queue = LogQueue::new(reader.clone()).unwrap();
         for number in 0..1000 {
-            log(&mut queue, 1, &format!("{number}\n"));
+            log(&queue, 1, &format!("{number}\n"));
         }
         queue.finish();
         let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
@@ -185,16 +265,16 @@ mod tests {
     #[test]
     fn a_stalled_reader_stops_no_writer_and_hears_later_how_many_lines_it_missed() {
         let reader = Reader::default();
-        let mut queue = LogQueue::new(reader.clone()).unwrap();
+        let queue = LogQueue::new(reader.clone()).unwrap();
         let stall = reader.stall();
-        log(&mut queue, LINES + 500, "a line\n");
+        log(&queue, LINES + 500, "a line\n");
         let missed = queue.waiting.dropped.load(Ordering::Relaxed);
         assert!((499..=500).contains(&missed), "{missed}");
         // Nor is it waited for.
         queue.finish();
         drop(stall);
         queue.finish();
-        log(&mut queue, 1, "the last\n");
+        log(&queue, 1, "the last\n");
         queue.finish();
         let text = reader.text();
         let told: Vec<&str> = text.lines().filter(|line| line.contains("log lines were dropped")).collect();
@@ -208,9 +288,9 @@ mod tests {
     #[test]
     fn long_lines_are_bounded_by_their_bytes() {
         let reader = Reader::default();
-        let mut queue = LogQueue::new(reader.clone()).unwrap();
+        let queue = LogQueue::new(reader.clone()).unwrap();
         let _stall = reader.stall();
-        log(&mut queue, 100, &"x".repeat(BYTES / 10));
+        log(&queue, 100, &"x".repeat(BYTES / 10));
         assert!(queue.waiting.bytes.load(Ordering::Relaxed) <= BYTES);
         assert!(queue.waiting.dropped.load(Ordering::Relaxed) >= 89);
     }
