@@ -1,11 +1,12 @@
-//! Whether a connection has a request in flight, and since when it has none: what its watchdog goes by.
+//! Tracks whether a connection has a request in flight, and since when it has been idle, for the connection's
+//! watchdog.
 //!
-//! A request is in flight while its handler works. Whole answers (see `flow`) wait for nobody, so a peer that does not
-//! take its answer counts as idle: flow control cannot be used to hold a connection open. Each piece of a flow that is
-//! taken is a sign of life, like a request.
+//! A request is in flight while its handler works. Sending a complete response does not count, so a client
+//! that does not read its response is idle: it cannot use flow control to hold a connection open. In a
+//! streaming response, each chunk that the client reads counts as activity, like a request.
 //!
-//! A request that only waits for a body which anybody may send is not in flight: nobody has shown yet that they may
-//! take our time.
+//! A request that is still waiting for an unauthenticated client's body does not count as in flight, so its
+//! connection can be evicted.
 
 use std::future::Future;
 use std::future::poll_fn;
@@ -24,7 +25,7 @@ use tokio::time::Sleep;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-/// Shared by a connection and its requests.
+/// The activity of one connection, shared with its requests.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
@@ -34,19 +35,20 @@ pub(super) struct Activity {
 #[derive(Clone, Copy, Debug)]
 struct State {
     in_flight: usize,
-    /// Of these, the ones that wait for a stranger's body.
+    /// How many of these wait for an unauthenticated client's body.
     waiting: usize,
     asked: bool,
-    /// Bytes since the last request was in flight, or the last piece of a flow was taken.
+    /// Bytes since a request was last in flight, or since the client last read a chunk of a streaming
+    /// response.
     sent: usize,
     quiet_since: Instant,
 }
 
-/// Lives as long as a handler works.
+/// Marks a request as in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
-/// Lives as long as a handler waits for the body of somebody who has shown no key and no session.
+/// Marks a request as waiting for the body of a client without a key or session, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting(Arc<Activity>);
 
@@ -57,18 +59,18 @@ impl State {
 }
 
 impl Activity {
-    /// Of a connection that was accepted now.
+    /// The activity of a connection that was accepted now.
     pub(super) fn new() -> Arc<Self> {
         let state = State { in_flight: 0, waiting: 0, asked: false, sent: 0, quiet_since: Instant::now() };
         Arc::new(Self { state: Mutex::new(state), dismissal: CancellationToken::new() })
     }
 
-    /// The connection is ready for its first request only now: it had to agree on TLS.
+    /// Restarts the idle time, because the TLS handshake has just ended and a request can be sent only now.
     pub(super) fn opened(&self) {
         self.change(|state| state.quiet_since = Instant::now());
     }
 
-    /// A request has arrived; it ends when the guard is dropped, also by a panic or a cancelled stream.
+    /// Records a new request. It ends when the guard is dropped, also by a panic or a cancelled stream.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.change(|state| {
             state.in_flight += 1;
@@ -78,7 +80,7 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    /// A request that is in flight waits for a stranger's body, until the guard is dropped.
+    /// Marks a request in flight as waiting for an unauthenticated client's body, until the guard is dropped.
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         self.change(|state| {
             state.waiting += 1;
@@ -87,7 +89,8 @@ impl Activity {
         Waiting(Arc::clone(self))
     }
 
-    /// A piece of a flow was taken. Whoever takes it acknowledges it, too: over hours that adds up.
+    /// Records that the client read a chunk of a streaming response, and resets the byte count. A client also
+    /// acknowledges the chunks that it reads, and over hours these bytes add up.
     pub(super) fn touch(&self) {
         self.change(|state| {
             state.sent = 0;
@@ -100,8 +103,8 @@ impl Activity {
         self.state().asked
     }
 
-    /// The peer has sent so many bytes. Returns how many it has sent while nothing was in flight, since it last asked
-    /// or took a piece of a flow.
+    /// Records bytes received from the client. Returns how many it has sent while nothing was in flight,
+    /// since its last request or the last chunk that it read.
     pub(super) fn sent(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.is_busy() {
@@ -110,7 +113,7 @@ impl Activity {
         state.sent
     }
 
-    /// Tells the connection to make room for another.
+    /// Asks the connection to close, to make room for another.
     pub(super) fn dismiss(&self) {
         self.dismissal.cancel();
     }
@@ -120,14 +123,14 @@ impl Activity {
         self.dismissal.is_cancelled()
     }
 
-    /// Returns when the connection was told to make room and nothing is in flight.
+    /// Returns when the connection is evicted and nothing is in flight.
     pub(super) async fn dismissed(&self) {
         self.dismissal.cancelled().await;
         self.until(Duration::from_secs(1), |state| state.quiet_since).await;
     }
 
-    /// Since when the connection has been quiet, if it could make room: nothing is in flight, and it was not told so
-    /// before.
+    /// Since when the connection has been idle. `None` if it cannot be evicted, because something is in
+    /// flight or because it already is being evicted.
     pub(super) fn may_go(&self) -> Option<Instant> {
         let state = self.state();
         (!state.is_busy() && !self.dismissal.is_cancelled()).then_some(state.quiet_since)
@@ -144,9 +147,9 @@ impl Activity {
         self.until(grace, |state| state.quiet_since.max(from) + grace).await;
     }
 
-    /// Returns when nothing is in flight and `end` has passed. Polled in the connection's own task, so the end
-    /// is looked at again after each thing that happens there; `again` is only for what happens elsewhere
-    /// (an HTTP/2 handler that is cancelled in its own task wakes nobody here).
+    /// Returns when nothing is in flight and `end` has passed. It is polled in the connection's own task, so
+    /// `end` is checked again after each event there. `again` covers events elsewhere: an HTTP/2 handler that
+    /// is cancelled in its own task does not wake this one.
     async fn until(&self, again: Duration, end: impl Fn(State) -> Instant) {
         let end = |state: State| if state.is_busy() { Instant::now() + again } else { end(state) };
         let mut timer = pin!(sleep_until(end(self.state())));
@@ -162,7 +165,7 @@ impl Activity {
         loop {
             let state = self.state();
             let end = end(state);
-            // Setting the timer costs more than letting it fire early, so it is only ever pulled closer here.
+            // Resetting the timer costs more than letting it fire early, so it is only moved closer here.
             if end < timer.deadline() {
                 timer.as_mut().reset(end);
             }
@@ -203,7 +206,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_for_a_body_of_a_stranger_may_go_and_is_metered() {
+    async fn waiting_for_an_unauthenticated_body_is_evictable_and_metered() {
         let activity = Activity::new();
         let in_flight = activity.begin();
         assert_eq!((activity.may_go(), activity.sent(7)), (None, 0));
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_from_one_piece_of_a_flow_to_the_next() {
+    fn bytes_are_counted_from_one_chunk_of_a_stream_to_the_next() {
         let activity = Activity::new();
         assert_eq!((activity.sent(5), activity.sent(5)), (5, 10));
         activity.touch();

@@ -1,5 +1,6 @@
-//! Request bodies, whole, within a size and a time: hyper itself bounds neither. And bodies that are refused: many
-//! clients read no answer before they have sent everything, and lose one that comes together with a reset.
+//! Reads complete request bodies within a size and a time, which hyper does not limit. Also discards refused
+//! bodies: many clients read no response before they have sent everything, and lose a response that is
+//! followed by a reset.
 
 use std::pin::Pin;
 use std::pin::pin;
@@ -15,31 +16,32 @@ use hyper::header;
 
 use crate::http::activity::Activity;
 
-/// So much of a refused body is read and thrown away, and nothing of one that announces more.
+/// How many bytes of a refused body are discarded. A body that announces more is not read at all.
 const DISCARDED: u64 = 256 * 1024;
 
-/// For no longer than this.
+/// Maximum time for that.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// Why a body was not taken.
+/// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// Longer than the limit, in bytes; the answer is 413.
+    /// Longer than the limit, in bytes. The status is 413.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// Not complete within the limit; the answer is 408.
+    /// Not complete within the limit. The status is 408.
     #[error("the body was not complete within {0:?}")]
     TooSlow(Duration),
-    /// The peer left or broke the protocol; usually nobody is there to read an answer.
-    #[error("the body broke off: {0}")]
+    /// The client disconnected or violated the protocol. Usually it cannot read a response any more.
+    #[error("the body is incomplete: {0}")]
     Broken(String),
 }
 
-/// Reads all of `body`. A body that announces more than `max_bytes` is refused before any of it is kept;
-/// one that announces nothing, as soon as it has sent more. The rest of it is thrown away, within bounds.
+/// Reads all of `body`. A body that announces more than `max_bytes` is refused before any of it is stored. A
+/// body that announces no length is refused as soon as it has sent more. The rest is discarded, within
+/// limits. The function never holds more than `max_bytes` and one frame.
 ///
 /// # Errors
-/// [`BodyError`], as its variants say. Never holds more than `max_bytes` and one frame.
+/// [`BodyError`], if the body is too large, too slow or incomplete.
 pub async fn read<B>(body: B, max_bytes: usize, within: Duration) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes>,
@@ -50,7 +52,7 @@ where
         drain(body).await;
         return Err(BodyError::TooLarge(max_bytes));
     }
-    // Most requests have none, and no need of a timer.
+    // Most requests have no body, and need no timer.
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -62,7 +64,8 @@ where
     read.unwrap_or(Err(BodyError::TooSlow(within))).map(Bytes::from)
 }
 
-/// Copied together: frames kept as they come cost far more than they hold, if each is a byte long.
+/// The frames are copied together: stored as they arrive, frames of one byte each would cost far more memory
+/// than they hold.
 async fn whole<B>(mut body: Pin<&mut B>, max_bytes: usize) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes>,
@@ -80,15 +83,15 @@ where
     Ok(whole)
 }
 
-/// Throws away what is left of a refused request's body, within bounds. Of a client that asks first whether to send it
-/// (`Expect`), nothing is asked for.
+/// Discards the rest of a refused request's body, within limits. If a client first asks whether to send the
+/// body (`Expect`), the body is not requested.
 pub(super) async fn discard(request: Request<Incoming>) {
     if !request.headers().contains_key(header::EXPECT) {
         drain(request.into_body()).await;
     }
 }
 
-/// The same for a client that has shown no right: while its body comes, its connection is as good as silent.
+/// The same for an unauthenticated client. While its body arrives, its connection counts as idle.
 pub(super) async fn discard_of_stranger(request: Request<Incoming>) {
     if !request.body().is_end_stream() {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
@@ -108,7 +111,7 @@ async fn drain<B: Body<Data = Bytes>>(body: B) {
             left = rest;
         }
     };
-    // A body that takes longer is cut off, and the answer may be lost with it.
+    // A body that takes longer is cut off, and the response may be lost.
     let _ = tokio::time::timeout(DISCARD_TIME, all).await;
 }
 
@@ -122,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes of it were taken. It has no end.
+    /// An endless body, which counts the bytes that were read.
     struct Endless<'a>(&'a mut u64);
 
     impl Body for Endless<'_> {
@@ -134,13 +137,13 @@ mod tests {
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             *self.0 += 1024;
-            assert!(*self.0 <= 100 * DISCARDED, "it is read without an end");
+            assert!(*self.0 <= 100 * DISCARDED, "the body is read without a limit");
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1024])))))
         }
     }
 
     #[tokio::test]
-    async fn of_a_refused_body_so_much_is_thrown_away_and_no_more() {
+    async fn only_a_limited_part_of_a_refused_body_is_discarded() {
         let mut taken = 0;
         drain(Endless(&mut taken)).await;
         assert!((DISCARDED..=DISCARDED + 1024).contains(&taken), "{taken} bytes");

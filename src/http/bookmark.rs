@@ -1,14 +1,14 @@
-//! A place in a list, as it is given out: nothing in it is meant to be understood.
+//! Pagination cursors as opaque text.
 
 use std::fmt::Write;
 
 use crate::tokens::Bookmark;
 use crate::tokens::Key;
 
-/// Digits of a number.
+/// Hexadecimal digits of a number.
 const DIGITS: usize = 16;
 
-/// Bytes of the longest text: 128 characters of a search, 254 of an address, in UTF-8.
+/// Maximum size of a text in bytes: 128 characters of a search or 254 of an address, in UTF-8.
 const LONGEST: usize = 1024;
 
 pub(super) fn written(mark: &Bookmark) -> String {
@@ -28,7 +28,8 @@ pub(super) fn written(mark: &Bookmark) -> String {
     text
 }
 
-/// `None` if it is none. One of another list is a place nowhere, or anywhere, in this one.
+/// Decodes a cursor. `None` if it is invalid. A cursor of another list gives an arbitrary position in this
+/// one.
 pub(super) fn read(text: &str) -> Option<Bookmark> {
     let (serial, key) = text.split_at_checked(DIGITS)?;
     let serial = i64::try_from(number(serial)?).ok()?;
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bookmarks_come_back_as_they_went() {
+    fn cursors_survive_encoding() {
         for serial in [0, 1, 255, i64::MAX] {
             let numbers = [i64::MIN, -1, 0, i64::MAX].map(Key::Number);
             let texts = ["", "zoë@exämple.com"].map(|text| Key::Text(text.to_owned()));
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn invalid_cursors_are_refused() {
         for bad in
             ["", "1", "ffffffffffffffff", "000000000000000G", "+00000000000000f", "00000000000000001", "é"]
         {

@@ -1,48 +1,49 @@
-//! What a browser asks of the redirect URI: one of four things, whatever else its query says.
+//! Parses the query of the redirect URI into one of four cases.
 
 use std::collections::BTreeMap;
 
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 
-/// Parameters that may stand there once only (RFC 6749, 3.1).
+/// Parameters that must not be repeated (RFC 6749, 3.1).
 const ONCE: [&str; 8] =
     ["code", "state", "error", "error_description", "trackingId", "trackingID", "person", "login"];
 
-/// The query of the redirect URI, understood. Nothing else of it is used.
+/// The parsed query of the redirect URI. Other parameters are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callback {
-    /// A consent is to begin.
+    /// A consent should begin.
     Begin {
         /// The account to preselect at Webex.
         hint: Option<Email>,
-        /// The login that waits for it.
+        /// The login that waits for this consent.
         login: Option<String>,
     },
-    /// Webex sends the browser back without a code. Every client can make such a link: what it says is for the log.
+    /// Webex sends the browser back without a code. Any client can make such a link, so the content is for
+    /// the log only.
     Declined {
-        /// Webex's word for why.
+        /// Webex's error code.
         error: String,
-        /// More of its words.
+        /// Webex's description of the error.
         description: Option<String>,
-        /// Webex's name for the call.
+        /// Webex's tracking id of the call.
         tracking_id: Option<String>,
-        /// Not promised by Webex.
+        /// The consent's state. Webex does not promise to send it.
         state: Option<Secret>,
     },
     /// Webex sends the browser back with a code.
     Granted {
-        /// Never empty.
+        /// The authorization code; never empty.
         code: Secret,
-        /// What the ticket must hold.
+        /// The state that the ticket must contain.
         state: Secret,
     },
-    /// Nothing that Webex or we ever send: half of a pair, or something twice.
+    /// Neither Webex nor the daemon sends this: code or state is missing, or a parameter is repeated.
     Stale,
 }
 
 impl Callback {
-    /// Reads a query, without its question mark.
+    /// Parses a query, without its question mark.
     #[must_use]
     pub fn read(query: &str) -> Self {
         let Some(mut asked) = parameters(query) else { return Self::Stale };
@@ -64,7 +65,7 @@ impl Callback {
     }
 }
 
-/// `None` if one of ours stands there twice.
+/// `None` if one of the known parameters is repeated.
 fn parameters(query: &str) -> Option<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {

@@ -1,5 +1,5 @@
-//! One connection from its first byte to its end, with a limit on every wait.
-//! It never logs URLs or headers: they hold codes and keys.
+//! Serves one connection from its first byte to its end, with a limit on every wait. It never logs URLs or
+//! headers, because they contain codes and keys.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -48,32 +48,34 @@ use crate::http::serve::Secure;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
-/// What every connection of one listener shares.
+/// The state that all connections of one listener share.
 pub(super) struct Door {
     pub(super) tls: Option<Secure>,
     pub(super) limits: Arc<Limits>,
     pub(super) tasks: Tasks,
-    /// The lines about proxies that speak plain HTTP to a port that speaks TLS.
+    /// Limits the log lines about proxies that speak plain HTTP to a TLS port.
     pub(super) proxies: LogLimit,
 }
 
-/// A peer that is gone is noticed after interval + time-out, also while its request is in flight.
+/// Interval of HTTP/2 keep-alive pings. A dead peer is detected after interval plus timeout, even while its
+/// request is in flight.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// What we sent and no peer acknowledges for so long ends its connection.
+/// A TCP connection ends if the peer does not acknowledge sent data for this long.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
-/// Bytes of request body a peer may send ahead, per stream; our largest body is far smaller.
+/// Flow-control window of a stream: how many bytes of a request body a client may send ahead.
 const STREAM_WINDOW: u32 = 32 * 1024;
-/// The same for the whole connection: the least that HTTP/2 allows.
+/// The same for the whole connection: the minimum that HTTP/2 allows.
 const CONNECTION_WINDOW: u32 = 65_535;
-/// Bytes of answer kept per stream for a peer that reads slowly.
+/// Bytes of a response that are buffered per stream for a client that reads slowly.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Requests taken back before we saw them, or refused by us, before the connection is ended (rapid reset).
+/// How many streams a client may reset before we handled them, or cause us to refuse, before its connection
+/// is closed (rapid reset).
 const RESETS: usize = 16;
 /// hyper accepts no smaller buffer.
 const LEAST_BUFFER: usize = 8192;
-/// The first byte of every TLS connection: a handshake record.
+/// The first byte of every TLS connection: the type of a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 enum Opened {
@@ -82,22 +84,22 @@ enum Opened {
     Left,
 }
 
-/// What is answered on a connection.
+/// How requests on a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// Requests.
+    /// By the request handler.
     Pages,
-    /// Plain HTTP where TLS is spoken: one redirect, which trusts no host that it is told.
+    /// Plain HTTP on a TLS port: one redirect, to a known host only.
     Redirect,
 }
 
-/// Who is served, and how busy we are with them.
+/// The label and the activity of a connected peer.
 struct Guest<W> {
     who: W,
     activity: Arc<Activity>,
 }
 
-/// Serves one accepted connection to its end.
+/// Serves one accepted connection until it ends.
 pub(super) async fn connection(
     stream: TcpStream,
     addr: SocketAddr,
@@ -105,9 +107,9 @@ pub(super) async fn connection(
     door: Arc<Door>,
     service: impl Answer,
 ) {
-    // Answers are written whole; waiting for more to send only delays them.
+    // Responses are written whole, so Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
-        log::debug!("{addr}: no TCP_NODELAY: {error}");
+        log::debug!("{addr}: cannot set TCP_NODELAY: {error}");
     }
     notice_death(&stream, addr);
     let guest = Guest { who: addr, activity };
@@ -119,13 +121,13 @@ pub(super) async fn connection(
     let opening = timeout(door.limits.handshake, guest.open(stream, &secure.feed));
     let opened = tokio::select! {
         opened = stopping.run_until_cancelled(opening) => opened,
-        () = guest.activity.dismissed() => return log::debug!("{addr}: made room for another in its handshake"),
+        () = guest.activity.dismissed() => return log::debug!("{addr}: evicted during the TLS handshake"),
     };
     guest.activity.opened();
     match opened {
         Some(Ok(Ok(Opened::Tls(stream)))) => {
             let peer = Peer { addr, secure: true };
-            // By ALPN: sniffing the protocol has no time limit.
+            // Decided by ALPN, because sniffing the protocol has no time limit.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 door.http2(*stream, guest, move |request| service.answer(request, peer)).await;
             } else {
@@ -140,28 +142,29 @@ pub(super) async fn connection(
             };
             door.http1(stream, guest, Port::Redirect, redirect).await;
         }
-        Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: left without a word"),
-        Some(Ok(Err(error))) => log::debug!("{addr}: no TLS: {error}"),
-        Some(Err(_elapsed)) => log::debug!("{addr}: no TLS within {:?}", door.limits.handshake),
-        None => log::debug!("{addr}: dropped in its handshake by the stop"),
+        Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: closed before sending data"),
+        Some(Ok(Err(error))) => log::debug!("{addr}: TLS handshake failed: {error}"),
+        Some(Err(_elapsed)) => log::debug!("{addr}: no TLS handshake within {:?}", door.limits.handshake),
+        None => log::debug!("{addr}: closed during the TLS handshake, because the daemon stops"),
     }
 }
 
-/// To a plain request on a port that speaks TLS.
+/// The response to plain HTTP on a TLS port.
 fn plain_answer(request: &Request<Incoming>, registered: &Authority, proxies: &LogLimit) -> Response<Body> {
     if !redirect::came_by_https(request) {
         return redirect::to_https(request, registered);
     }
     if let Some(more) = proxies.due() {
         log::warn!(
-            "a proxy (X-Forwarded-Proto: https) speaks plain HTTP to this port, which expects HTTPS: let it speak HTTPS \
-             to the daemon, such as by proxy_pass https://… in nginx, or set TOKEND_TLS=proxy if it runs on this machine; docs/operations.md, \"Behind a proxy\", says more{more}"
+            "a proxy (X-Forwarded-Proto: https) sends plain HTTP to this port, which expects HTTPS; configure it to use \
+             HTTPS to the daemon, such as proxy_pass https://… in nginx, or set TOKEND_TLS=proxy if it runs on this \
+             machine; see docs/operations.md, \"Behind a proxy\"{more}"
         );
     }
     redirect::to_proxy()
 }
 
-/// Serves one accepted connection of the control socket to its end: HTTP/1 only, and no address to speak of.
+/// Serves one accepted connection of the control socket until it ends: HTTP/1 only. Its peer has no address.
 pub(super) async fn local_connection<S, F>(
     stream: UnixStream,
     activity: Arc<Activity>,
@@ -181,12 +184,12 @@ pub(super) async fn local_connection<S, F>(
     door.http1(guest.metered(stream), guest, Port::Pages, service).await;
 }
 
-/// A peer that vanished without a word acknowledges nothing. A flow writes too little to fill the system's buffer, which
-/// would go on trying for a quarter of an hour.
+/// Detects peers that vanish without closing, because they acknowledge nothing. A streaming response writes
+/// too little to fill the system's send buffer, so the system would retransmit for a quarter of an hour.
 fn notice_death(stream: &TcpStream, addr: SocketAddr) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
-        log::debug!("{addr}: no TCP_USER_TIMEOUT: {error}");
+        log::debug!("{addr}: cannot set TCP_USER_TIMEOUT: {error}");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (stream, addr);
@@ -222,13 +225,14 @@ impl Door {
         let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_BUFFER);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // hyper counts the idle time before a head as part of it. The watchdog below holds the first head to
-            // `limits.header`; this holds each later one to the idle limit, should the watchdog fail.
+            // hyper counts the idle time before a head as part of it. The watchdog in `drive` holds the first
+            // head to `limits.header`. This bounds each later head by the idle limit, in case the watchdog
+            // fails.
             .header_read_timeout(limits.header.max(limits.idle))
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes)
             .keep_alive(port == Port::Pages)
-            // A peer that has said all it wants may shut its side and still gets its answer.
+            // A client that has sent its requests may shut its sending side and still gets the response.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), watched(&guest.activity, port, service));
         self.drive(connection, &guest).await;
@@ -254,7 +258,8 @@ impl Door {
         self.drive(connection, &guest).await;
     }
 
-    /// Runs a connection until it ends, has nothing to do for too long, or is told to stop; then sees it out.
+    /// Runs a connection until it ends, is idle for too long, is evicted, or the daemon stops. Then closes it
+    /// gracefully.
     async fn drive(&self, connection: impl Connection, guest: &Guest<impl Display>) {
         let Guest { who, activity } = guest;
         let (limits, stopping) = (&self.limits, self.tasks.stopping());
@@ -269,9 +274,9 @@ impl Door {
             }
             () = activity.dismissed() => {
                 connection.as_mut().graceful_shutdown();
-                // One try to say goodbye; another is waiting for the room.
+                // One attempt to close gracefully, without waiting, because a new client waits for the slot.
                 let _ = timeout(Duration::ZERO, connection).await;
-                return log::debug!("{who}: made room for another");
+                return log::debug!("{who}: evicted to make room for a new connection");
             }
             () = stopping.cancelled() => {}
         }
@@ -283,28 +288,29 @@ impl Door {
         tokio::select! {
             biased;
             ended = connection.as_mut() => note(who, ended),
-            () = activity.still_quiet(limits.closing) => log::debug!("{who}: idle, and dropped: it did not close"),
-            () = drained => log::debug!("{who}: cut off by the stop"),
+            () = activity.still_quiet(limits.closing) => log::debug!("{who}: did not close and was dropped"),
+            () = drained => log::debug!("{who}: cut off, because the daemon stops"),
         }
     }
 }
 
-/// Peers leave as they like (reset, no close_notify, half a request): nothing an operator could act on.
+/// Clients disconnect in many ways (reset, no close_notify, half a request), and an operator can act on none
+/// of them. So nothing is logged above DEBUG.
 fn note(who: &impl Display, ended: hyper::Result<()>) {
     match ended {
         Ok(()) => log::trace!("{who}: closed"),
-        Err(error) => log::debug!("{who}: ended: {error}"),
+        Err(error) => log::debug!("{who}: closed with an error: {error}"),
     }
 }
 
-/// Whether a request says clearly which host it is for: with HTTP/1.1 exactly one `Host` (RFC 9112, 3.2). Where there are
-/// two, a proxy on the way may have taken the other one.
+/// Whether the request names its host unambiguously: with HTTP/1.1 by exactly one `Host` (RFC 9112, 3.2). If
+/// there are two, a proxy in between may have used the other one.
 fn has_clear_host(request: &Request<Incoming>) -> bool {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
-/// `service`, with every request counted as long as it is worked on.
+/// Wraps `service` so that a request counts as in flight until it is handled.
 fn watched<S, F>(
     activity: &Arc<Activity>,
     port: Port,
@@ -322,12 +328,14 @@ where
     let activity = Arc::clone(activity);
     service_fn(move |mut request: Request<Incoming>| {
         let in_flight = activity.begin();
-        // Whoever waits for a stranger's body says so.
+        // A handler that waits for an unauthenticated client's body reports that here.
         request.extensions_mut().insert(Arc::clone(&activity));
-        // Whatever a proxy took for this request's end, nothing after it is taken for a request (RFC 9112, 6.1). Where a
-        // length stands beside the chunks hyper sees to that; not if a proxy has dropped it, or knows no chunks.
+        // The connection is closed after a chunked request, so that nothing after it is taken for a request,
+        // wherever a proxy saw its end (RFC 9112, 6.1). hyper does this only if there is a length as well,
+        // but a proxy may have dropped the length, or may not support chunks.
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
-        // In its own box: hyper keeps this future until the answer is taken, which a hostile peer never does.
+        // Boxed, so that its memory is freed once it is done: hyper keeps the outer future until the response
+        // is read, which an abusive client never does.
         let is_clear = port == Port::Redirect || has_clear_host(&request);
         let reply = is_clear.then(|| Box::pin(service(request)));
         let activity = Arc::clone(&activity);
@@ -348,7 +356,7 @@ where
     })
 }
 
-/// HTTP/2 streams run as tasks of ours, so that the stop waits for them.
+/// Runs HTTP/2 streams as tasks of the daemon, so that the shutdown waits for them.
 #[derive(Clone)]
 struct Streams(Tasks);
 
@@ -361,9 +369,9 @@ where
     }
 }
 
-/// What hyper's two kinds of connection have in common.
+/// The common interface of hyper's HTTP/1 and HTTP/2 connections.
 trait Connection: Future<Output = hyper::Result<()>> {
-    /// No further request; ends when those in flight have their answers.
+    /// Accepts no further requests. The connection ends when those in flight have been answered.
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
@@ -373,7 +381,7 @@ where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        // hyper's own of the same name.
+        // Calls hyper's method of the same name.
         Self::graceful_shutdown(self);
     }
 }
@@ -384,7 +392,7 @@ where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        // hyper's own of the same name.
+        // Calls hyper's method of the same name.
         Self::graceful_shutdown(self);
     }
 }

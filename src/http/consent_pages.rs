@@ -1,4 +1,4 @@
-//! Which page, with which status, a consent that came to nothing shows, and a space that cannot be shown.
+//! The pages and statuses for a consent that failed, and for a space that cannot be shown.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::http::respond;
 use crate::http::serve::Body;
 use crate::refresh::NoToken;
 
-/// When Webex is worth asking again, if it does not say.
+/// `Retry-After` if Webex does not give one.
 const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
-/// What a failed consent looks like.
+/// The page for a failed consent.
 pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Body> {
     let (status, told, wait) = match error {
         ConsentError::Stale => (StatusCode::BAD_REQUEST, problem::STALE, None),
@@ -50,21 +50,21 @@ pub(super) fn consent_problem(frame: &Frame, error: ConsentError) -> Response<Bo
     }
 }
 
-/// Why the space is not shown to a person who may see it.
+/// The page if the space cannot be shown to a person who may see it.
 pub(super) fn no_space(frame: &Frame, why: &NoToken) -> Response<Body> {
     let (status, told) = match why {
         NoToken::UnknownPerson => (StatusCode::FORBIDDEN, problem::NO_VISIT),
         NoToken::ConsentNeeded(_) => (StatusCode::CONFLICT, problem::ENDED_AT_WEBEX),
         NoToken::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, problem::NO_TOKEN),
         NoToken::Store(why) => {
-            log::error!("the space cannot be shown: {why}");
+            log::error!("cannot show the space: {why}");
             (StatusCode::INTERNAL_SERVER_ERROR, problem::NO_STORE)
         }
     };
     respond::problem(frame, status, &told)
 }
 
-/// What it looks like when Webex sends the browser back without a code.
+/// The page if Webex sends the browser back without a code.
 pub(super) fn webex_refused(frame: &Frame, error: &str) -> Response<Body> {
     let (status, told) = match error {
         "access_denied" => (StatusCode::FORBIDDEN, problem::DECLINED),

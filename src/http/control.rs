@@ -1,4 +1,4 @@
-//! The control socket: the same API without a key, for every process that may open a file of ours.
+//! The control socket: the same API without a key, for every process that may open the socket's file.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -31,68 +31,68 @@ use crate::http::socket_group;
 use crate::http::socket_group::directory_of;
 use crate::tasks::Tasks;
 
-/// A daemon that does not even accept in this time is alive all the same, if busy.
+/// Timeout of the probe. A daemon that does not accept within this time is running, but busy.
 const KNOCK: Duration = Duration::from_secs(1);
 
-/// Why there is no control socket.
+/// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Somebody listens there.
+    /// Another process listens on the socket.
     #[error("another webex-tokend answers at {}; stop that one, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
     Live(PathBuf),
-    /// Something else has the name.
+    /// The path exists, and is not a socket.
     #[error("{} is not a socket; move it away, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
     NotASocket(PathBuf),
-    /// The system refuses.
-    #[error("the control socket {} cannot be made: {}; see TOKEND_CONTROL_SOCKET", .0.display(), .1)]
+    /// The system reports an error.
+    #[error("cannot create the control socket {}: {}; see TOKEND_CONTROL_SOCKET", .0.display(), .1)]
     System(PathBuf, io::Error),
-    /// The group's members cannot be let in: the daemon is none of them.
+    /// The daemon is not a member of the group, so it cannot give the socket to the group.
     #[error(
-        "TOKEND_SOCKET_GROUP: found the group {group}, of which this process (user {uid}, groups {groups}) is no member, so it \
+        "TOKEND_SOCKET_GROUP: found the group {group}, of which this process (user {uid}, groups {groups}) is not a member, so it \
          cannot give the control socket to it; start the daemon in that group: SupplementaryGroups={name} in a systemd unit, \
          --group-add for a container, else `usermod -aG {name} USER`", name = group.name
     )]
     NotAMember {
-        /// The one that was asked for.
+        /// The configured group.
         group: SocketGroup,
         /// This process's user.
         uid: u32,
         /// This process's groups.
         groups: String,
     },
-    /// systemd keeps the group away.
+    /// systemd keeps the group out of the directory.
     #[error(
         "TOKEND_SOCKET_GROUP: found the group {group}, which cannot reach {}: systemd keeps all other users out of the state \
          directory of a unit with DynamicUser=yes; set RuntimeDirectory=webex-tokend in the unit and \
          TOKEND_CONTROL_SOCKET=/run/webex-tokend/control.sock", path.display()
     )]
     PrivateToTheService {
-        /// The one that was asked for.
+        /// The configured group.
         group: SocketGroup,
         /// The socket.
         path: PathBuf,
     },
-    /// The directory is another user's or group's.
+    /// The directory belongs to another user or group.
     #[error("{0}")]
     ClosedToGroup(String),
 }
 
 impl ControlError {
-    /// Whether the settings ask for what cannot be.
+    /// Whether the settings require what is not possible.
     #[must_use]
     pub fn is_wrong_setting(&self) -> bool {
         matches!(self, Self::NotAMember { .. } | Self::PrivateToTheService { .. } | Self::ClosedToGroup(_))
     }
 }
 
-/// A control socket in its place. Its file goes away with it.
+/// An open control socket. Its file is removed on drop.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
     place: Place,
 }
 
-/// The socket's file, which another daemon may have replaced since.
+/// The socket's file. Another daemon may have replaced it meanwhile.
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
@@ -100,19 +100,21 @@ struct Place {
 }
 
 impl ControlSocket {
-    /// Whether a socket at `path` can be opened for `group`. Nothing is changed.
+    /// Checks whether a socket at `path` can be opened for `group`, without changing anything.
     ///
     /// # Errors
-    /// [`ControlError`] says what is in the way.
+    /// [`ControlError`], if it cannot.
     pub fn check(path: &Path, group: &SocketGroup) -> Result<(), ControlError> {
         socket_group::check(group, path)
     }
 
-    /// Puts a socket at `path`, for its owner and `group` only, in a directory for them only (if it is made for it). A
-    /// directory that is there lets the group pass through then. A socket at which no process listens is replaced.
+    /// Creates a socket at `path` for its owner and `group` only. A missing directory is created for them
+    /// only. An existing one is changed so that the group can pass through it. A socket on which no process
+    /// listens is replaced.
     ///
     /// # Errors
-    /// [`ControlError`] says what is in the way; no socket was touched then.
+    /// [`ControlError`], if the socket cannot be created, or another process listens on it. An existing
+    /// socket stays then.
     pub async fn open(path: &Path, group: Option<&SocketGroup>) -> Result<Self, ControlError> {
         let refused = |error| ControlError::System(path.to_owned(), error);
         let dir = directory_of(path);
@@ -123,11 +125,10 @@ impl ControlSocket {
             Some(group) => socket_group::open_directory(dir, group)?,
             None => DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?,
         }
-        // Bound where nobody else can reach it, and moved into place when its mode is set: never open to others, never
-        // half there.
+        // The socket is bound where no other user can reach it, and moved into place after its mode is set.
+        // So it is never open to others, and never incomplete.
         let mut name = [0; 6];
-        rand::fill(&mut name)
-            .map_err(|_| refused(io::Error::other("the system has no random bytes to give")))?;
+        rand::fill(&mut name).map_err(|_| refused(io::Error::other("the system gives no random bytes")))?;
         let room = dir.join(format!(".{}", URL_SAFE_NO_PAD.encode(name)));
         DirBuilder::new().mode(0o700).create(&room).map_err(refused)?;
         let made = room.join("s");
@@ -137,7 +138,7 @@ impl ControlSocket {
         let placed = placed.map_err(refused)?;
         if let Some(group) = group {
             log::info!(
-                "control socket: the group {group} may use it, for everything that an operator may do"
+                "control socket: members of the group {group} may use it, with all rights of the operator"
             );
             for warning in socket_group::warnings(path, group) {
                 log::warn!("{warning}");
@@ -146,7 +147,7 @@ impl ControlSocket {
         Ok(placed)
     }
 
-    /// Answers until `tasks` stop; then removes the file.
+    /// Serves requests until `tasks` stop. Then removes the file.
     pub async fn serve(self, api: Api, tasks: Tasks) {
         let Self { listener, place } = self;
         let limits = Arc::new(Limits::control(open_files()));
@@ -160,7 +161,8 @@ impl ControlSocket {
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
-            // Commands that come now find no daemon, rather than one that is leaving.
+            // The file is removed first, so that new commands find no daemon, instead of one that is shutting
+            // down.
             () = stopping.cancelled() => {
                 drop(place);
                 serving.await;
@@ -181,7 +183,7 @@ fn place(made: &Path, path: &Path, group: Option<&SocketGroup>) -> io::Result<Co
     Ok(ControlSocket { listener, place })
 }
 
-/// Whether somebody listens at `path`.
+/// Whether a process listens at `path`.
 async fn is_live(path: &Path) -> Result<bool, ControlError> {
     let refused = |error| ControlError::System(path.to_owned(), error);
     match fs::symlink_metadata(path) {
@@ -194,7 +196,7 @@ async fn is_live(path: &Path) -> Result<bool, ControlError> {
         Ok(Ok(_)) | Err(_) => Ok(true),
         Ok(Err(error)) => match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => Ok(false),
-            // Its queue is full.
+            // The socket's queue is full.
             ErrorKind::WouldBlock => Ok(true),
             _ => Err(refused(error)),
         },
@@ -206,7 +208,7 @@ impl Drop for Place {
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("the control socket {} stays behind: {error}", self.path.display());
+            log::warn!("cannot remove the control socket {}: {error}", self.path.display());
         }
     }
 }

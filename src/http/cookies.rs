@@ -1,4 +1,5 @@
-//! The ticket's cookie: one for each tab's consent, named after its state.
+//! Cookies of tickets, one for each tab's consent and named after its state, and of sessions of the Space
+//! widget.
 
 use std::time::Duration;
 
@@ -9,33 +10,35 @@ use hyper::header::HeaderValue;
 
 use crate::consent::Invitation;
 
-/// More than a person has tabs; older ones are taken back, so that the `Cookie` header stays short.
+/// Maximum number of tickets: more than a person has tabs. Older ones are removed, so that the `Cookie`
+/// header stays short.
 const MOST: usize = 8;
 
-/// Taken back at once; more than browsers keep for one host. The rest of a made-up header is not worth an answer that
-/// is several times as long.
+/// Maximum number of cookies removed at once: more than browsers store for one host. A forged header must not
+/// cause a response several times as long.
 const MOST_DROPPED: usize = 64;
 
-/// How tickets travel, depending on whether the door is secure.
+/// Sets and reads cookies, depending on whether browsers use TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct Cookies {
-    /// Whether it speaks TLS, or stands behind a proxy that does.
+    /// Whether the server speaks TLS, or is behind a proxy that does.
     pub secure: bool,
 }
 
 impl Cookies {
-    /// `__Host-` ties a cookie to this host and to TLS (RFC 6265bis, 4.1.3); browsers refuse it on plain HTTP.
+    /// The prefix `__Host-` ties a cookie to this host and to TLS (RFC 6265bis, 4.1.3); browsers refuse it
+    /// over plain HTTP.
     fn prefix(self) -> &'static str {
         if self.secure { "__Host-ticket-" } else { "ticket-" }
     }
 
-    /// The sealed ticket called `name`.
+    /// The sealed ticket with this name.
     #[must_use]
     pub fn find<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         self.all(headers).find(|(other, _)| *other == name).map(|(_, sealed)| sealed)
     }
 
-    /// `Set-Cookie` for a ticket that begins, and for those that are too many.
+    /// The `Set-Cookie` headers that store a new ticket, and remove the oldest ones beyond the limit.
     #[must_use]
     pub fn keep(self, headers: &HeaderMap, name: &str, sealed: &str, keep: Duration) -> Vec<HeaderValue> {
         let begun =
@@ -47,34 +50,35 @@ impl Cookies {
         HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
     }
 
-    /// `Set-Cookie` that takes all tickets back, also those whose consents are finished: a reload would show them again.
+    /// The `Set-Cookie` headers that remove all tickets, including those of completed consents, which a
+    /// reload would show again.
     pub(super) fn drop_all(self, headers: &HeaderMap) -> Vec<HeaderValue> {
         self.all(headers).take(MOST_DROPPED).filter_map(|(name, _)| self.drop(name)).collect()
     }
 
-    /// `Set-Cookie` that takes a ticket back.
+    /// The `Set-Cookie` header that removes a ticket.
     fn drop(self, name: &str) -> Option<HeaderValue> {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 
-    /// The name of a visit to the space. `__Host-` would ask for the path `/`.
+    /// The name of the cookie for the space. `__Host-` would require the path `/`.
     fn visit_name(self) -> &'static str {
         if self.secure { "__Secure-visit" } else { "visit" }
     }
 
-    /// Lets the browser into the space at `path`.
+    /// Lets the browser open the space at `path`.
     pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation, path: &str) {
         let cookie = self.visit_cookie(&invitation.sealed, invitation.keep, path);
         response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
     }
 
-    /// `Set-Cookie` that takes the visit at `path` back.
+    /// The `Set-Cookie` header that removes the cookie for the space at `path`.
     pub(super) fn leave(self, path: &str) -> Option<HeaderValue> {
         self.visit_cookie("", Duration::ZERO, path)
     }
 
-    /// Browsers show it at this path only, so that other ports of the host do not even see it. Strict: no other site
-    /// may lead a browser there with it.
+    /// Browsers send it to this path only, so other ports of the host do not receive it. Strict: no link on
+    /// another site carries it.
     fn visit_cookie(self, sealed: &str, keep: Duration, path: &str) -> Option<HeaderValue> {
         let (name, keep, secure) =
             (self.visit_name(), keep.as_secs(), if self.secure { "; Secure" } else { "" });
@@ -82,13 +86,13 @@ impl Cookies {
         HeaderValue::from_str(&text).ok()
     }
 
-    /// The sealed visits. Other ports of the host may have set some, too.
+    /// The sealed cookies for the space. Other ports of the host may have set some, too.
     pub(super) fn visits(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
         pairs(headers).filter(move |(name, _)| *name == self.visit_name()).map(|(_, sealed)| sealed)
     }
 
     fn attributes(self) -> &'static str {
-        // Lax, not Strict: the browser comes back from Webex's site.
+        // Lax, not Strict, because the browser comes back from Webex's site.
         if self.secure {
             "; Path=/; HttpOnly; SameSite=Lax; Secure"
         } else {
@@ -101,8 +105,8 @@ impl Cookies {
     }
 }
 
-/// Names and values of all cookies, as they came. Other programs on the host set cookies, too, of any bytes: what is no
-/// text is left out, and nothing else with it.
+/// Names and values of all cookies, as received. Other programs on the host set cookies as well, with any
+/// bytes. A pair that is not text is skipped, and the others are returned.
 pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let values = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
     let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_of_several_tabs_are_told_apart() {
+    fn tickets_of_several_tabs_are_distinguished() {
         let cookies = Cookies { secure: true };
         let headers = headers("other=1; __Host-ticket-aa=first; __Host-ticket-bb=second");
         assert_eq!(cookies.find(&headers, "bb"), Some("second"));
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_tickets_the_oldest_go() {
+    fn the_oldest_tickets_beyond_the_limit_are_removed() {
         let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
         let set =
             Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
@@ -161,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_tickets_do_not_pile_up() {
+    fn abandoned_tickets_do_not_accumulate() {
         let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
         let set =
             Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
-        assert_eq!(set.len(), 1 + 5, "the new one and five taken back");
+        assert_eq!(set.len(), 1 + 5, "the new one and five removals");
     }
 }

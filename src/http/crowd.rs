@@ -1,8 +1,9 @@
-//! The connections of one listener, and who goes when there are too many.
+//! Limits the connections of one listener, and evicts connections when the limit is reached.
 //!
-//! There is no cap for each address: behind a proxy, and on loopback, everybody has the same one. But whoever holds most
-//! seats gives the next: a crowd from elsewhere sends its own away, and nobody else's. And those that have asked before
-//! are no better than those that have not: whoever is new could never get in past a crowd that asked once.
+//! There is no limit for each address, because behind a proxy and on loopback all clients share one address.
+//! When the limit is reached, the network with the most connections loses its longest-idle one. So a flood
+//! from one network evicts its own connections only. Connections that have already sent a request get no
+//! preference; otherwise a flood that sends one request each could lock out new clients.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,14 +23,15 @@ use tokio::time::timeout;
 use crate::http::activity::Activity;
 use crate::http::auth::network;
 
-/// Whoever came, or was answered, within this time is not sent away: a request or an answer may be on its way.
+/// A connection that was accepted or had a request in flight within this time is not evicted, because a
+/// request or a response may be on its way.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// When nobody could be sent away, or somebody does not go: this long until the next look.
+/// Pause before the next attempt, if no connection can be evicted or an evicted one has not closed yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// At most so many connections, each with a seat. When all are taken, the address with most of them makes room for the
-/// next: with the connection that has been of no use for the longest time.
+/// Limits the number of connections. When the limit is reached, the address with the most connections loses
+/// the one that has been idle for the longest time.
 #[derive(Debug)]
 pub(super) struct Crowd {
     most: usize,
@@ -41,11 +43,11 @@ pub(super) struct Crowd {
 struct Seated {
     next: u64,
     all: BTreeMap<u64, Guest>,
-    /// How many each has.
+    /// The number of connections of each network.
     of: HashMap<Network, usize>,
 }
 
-/// An address, of IPv6 its network; none on the control socket, where all come from the same place.
+/// An IP address; for IPv6, its /64 network. `None` on the control socket, where all peers count as one.
 type Network = Option<IpAddr>;
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ struct Guest {
     activity: Arc<Activity>,
 }
 
-/// A connection's place; free again when it is dropped.
+/// A connection's slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     number: u64,
@@ -64,14 +66,14 @@ pub(super) struct Seat {
 }
 
 impl Crowd {
-    /// Room for `most` connections.
+    /// A limiter for at most `most` connections.
     pub(super) fn new(most: u32) -> Arc<Self> {
         let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self { most, free: Arc::new(Semaphore::new(most)), seated: Mutex::default() })
     }
 
-    /// A seat for somebody from `from`, as soon as there is one. Waits only while every connection has a request in
-    /// flight, or those of the address that must make room had one a moment ago.
+    /// Waits for a free slot for a connection from `from`. It waits only while every connection has a request
+    /// in flight, or while the address with the most connections had one in flight a moment ago.
     pub(super) async fn seat(self: &Arc<Self>, from: Option<IpAddr>) -> Seat {
         let from = from.map(network);
         loop {
@@ -85,27 +87,28 @@ impl Crowd {
         }
     }
 
-    /// Sends up to `wanted` connections away and says how many: each time the one that has had no request in flight
-    /// for the longest time, counted from its arrival if it never had one, of the address that holds most.
+    /// Evicts up to `wanted` connections and returns how many. Each time it takes the address with the most
+    /// connections, and of these the one that has had no request in flight for the longest time, counted from
+    /// its accept if it never had one.
     pub(super) fn make_room(&self, wanted: usize) -> usize {
         let now = Instant::now();
         let seated = self.seated();
         (0..wanted).take_while(|_| seated.dismiss_one(now)).count()
     }
 
-    /// Returns when nobody is left.
+    /// Returns when all connections are closed.
     pub(super) async fn gone(&self) {
         let all = u32::try_from(self.most).unwrap_or(u32::MAX);
-        // An error would mean that the seats are closed, which they never are.
+        // An error would mean that the semaphore is closed, which it never is.
         let _ = self.free.acquire_many(all).await;
     }
 
-    /// Whether the next connection has to wait for a seat.
+    /// Whether the next connection must wait for a slot.
     pub(super) fn is_full(&self) -> bool {
         self.free.available_permits() == 0
     }
 
-    /// How many are here.
+    /// The number of open connections.
     pub(super) fn size(&self) -> usize {
         self.most.saturating_sub(self.free.available_permits())
     }
@@ -126,8 +129,9 @@ impl Crowd {
 }
 
 impl Seated {
-    /// Whether somebody could go. Nobody else does while all of the greatest crowd were busy a moment ago: it may come
-    /// so fast that its own are always the newest.
+    /// Evicts one connection, if possible. If all connections of the largest network were busy a moment ago,
+    /// no other network loses one instead: a flood may arrive so fast that its own connections are always the
+    /// newest.
     fn dismiss_one<'a>(&'a self, now: Instant) -> bool {
         let may_go = |guest: &'a Guest| {
             let since = guest.activity.may_go()?;
@@ -142,7 +146,7 @@ impl Seated {
         goes
     }
 
-    /// How many seats are taken from there.
+    /// The number of connections from this network.
     fn held(&self, from: Network) -> usize {
         self.of.get(&from).copied().unwrap_or_default()
     }
@@ -159,7 +163,7 @@ impl Seated {
 }
 
 impl Seat {
-    /// Of the connection that sits here.
+    /// The activity of this connection.
     pub(super) fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
@@ -175,7 +179,7 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    /// A crowd without a free seat, each taken a millisecond after the one before it.
+    /// A limiter without a free slot. Its connections were accepted one millisecond apart.
     async fn full(from: &[&str]) -> (Arc<Crowd>, Vec<Seat>) {
         let crowd = Crowd::new(u32::try_from(from.len()).unwrap());
         let mut seats = Vec::new();
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_goes_that_has_been_quiet_for_the_longest_time_asked_or_not() {
+    async fn the_longest_idle_connection_is_evicted_whether_it_has_sent_a_request_or_not() {
         let (crowd, seats) = full(&["192.0.2.1"; 4]).await;
         drop(seats[0].activity.begin());
         let working = seats[1].activity.begin();
@@ -205,13 +209,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_from_elsewhere_sends_its_own_away_and_nobody_elses() {
+    async fn a_flood_from_one_network_evicts_its_own_connections() {
         let (one, other, guest) = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1");
         let (crowd, mut seats) = full(&[guest, "2001:db8:1:3::1", one, guest, other, one]).await;
         tokio::time::advance(MOMENT).await;
         assert_eq!(crowd.make_room(2), 2);
         assert_eq!(dismissed(&seats), [2, 4]);
-        // Its next are the newest of all, and make room nonetheless.
+        // The next connections of the flood are the newest of all, and are evicted nevertheless.
         for n in [4, 2] {
             drop(seats.remove(n));
         }
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_holds_most_and_is_all_at_work_keeps_nobody_else_from_making_room() {
+    async fn a_network_whose_connections_are_all_busy_does_not_prevent_eviction() {
         let (crowd, seats) = full(&["192.0.2.1", "192.0.2.2", "192.0.2.2"]).await;
         tokio::time::advance(MOMENT).await;
         let _working = [seats[1].activity.begin(), seats[2].activity.begin()];
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_seat_is_given_once_one_is_free_and_every_seat_counts() {
+    async fn a_permit_is_given_when_one_is_free_and_every_permit_counts() {
         let (crowd, mut seats) = full(&["192.0.2.1", "192.0.2.2"]).await;
         let _working: Vec<_> = seats.iter().map(|seat| seat.activity.begin()).collect();
         assert!(timeout(Duration::from_secs(5), crowd.seat(None)).await.is_err());

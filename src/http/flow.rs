@@ -1,4 +1,4 @@
-//! An answer's body: whole, or a flow of pieces that come when there is something to say.
+//! Response bodies: complete ones, and streams of chunks that are sent as they become available.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::http::activity::Activity;
 
-/// An answer's body. A whole one holds memory only while a peer reads slowly, never a handler. A flow holds one piece,
-/// and its connection counts as busy at each piece that the peer's side takes: one that takes none for too long is
-/// closed like any idle one.
+/// A response body. A complete one uses memory only while the client reads slowly, and never keeps a handler
+/// running. A stream buffers one chunk. Each chunk that the client reads counts as activity of its
+/// connection. A client that reads none for too long is closed like any idle one.
 #[derive(Debug)]
 pub struct Body(Kind);
 
@@ -28,18 +28,18 @@ enum Kind {
 }
 
 impl Body {
-    /// All of it at once.
+    /// A complete body.
     pub fn new(whole: impl Into<Bytes>) -> Self {
         Self(Kind::Whole(Full::new(whole.into())))
     }
 
-    /// What comes out of `pieces`, to the end of it.
+    /// A stream of the chunks from `pieces`, until its end.
     #[must_use]
     pub fn flow(pieces: mpsc::Receiver<Bytes>) -> Self {
         Self(Kind::Flow { pieces, activity: None })
     }
 
-    /// Lets the connection know of every piece that is taken.
+    /// Reports each chunk that the client reads to the connection.
     pub(super) fn tell(&mut self, connection: &Arc<Activity>) {
         if let Kind::Flow { activity, .. } = &mut self.0 {
             *activity = Some(Arc::clone(connection));

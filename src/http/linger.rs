@@ -1,6 +1,6 @@
-//! The end of a connection whose peer may still be sending (RFC 9112, 9.6): our side is shut, and what comes is read and
-//! thrown away for a while. A system that closes a connection with unread bytes in it resets it, and the peer loses the
-//! last answer with that.
+//! Closes a connection whose peer may still be sending (RFC 9112, 9.6): shuts our side, then reads and
+//! discards what arrives for a while. If a system closes a connection with unread bytes in it, it sends a
+//! reset, and the client may lose the last response.
 
 use std::future::Future;
 use std::io;
@@ -17,22 +17,22 @@ use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep_until;
 
-/// For no longer than this.
+/// Maximum total time.
 const WHOLE_TIME: Duration = Duration::from_secs(2);
 
-/// And not if so long nothing comes.
+/// Ends earlier if nothing arrives for this long.
 const QUIET_TIME: Duration = Duration::from_millis(500);
 
-/// No more than this.
+/// Maximum number of discarded bytes.
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// How far the end of one connection has come.
+/// The state of closing one connection.
 #[derive(Debug)]
 pub(super) struct Linger {
-    /// From when our side is shut on.
+    /// Set once our side is shut.
     wait: Option<Wait>,
     left: usize,
-    /// The peer has shut its side, or a bound is reached.
+    /// The peer has shut its side, or a limit is reached.
     over: bool,
 }
 
@@ -43,17 +43,17 @@ struct Wait {
 }
 
 impl Linger {
-    /// Of a connection that goes on.
+    /// The state of an open connection.
     pub(super) fn new() -> Self {
         Self { wait: None, left: BYTES, over: false }
     }
 
-    /// The peer has shut its side: nothing more comes.
+    /// Records that the peer has shut its side and sends nothing more.
     pub(super) fn peer_has_shut(&mut self) {
         self.over = true;
     }
 
-    /// Shuts our side of `stream`. Ready when the peer has shut its own, or when a bound is reached.
+    /// Shuts our side of `stream`. Ready when the peer has shut its side, or when a limit is reached.
     pub(super) fn poll_close<T: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         stream: &mut T,

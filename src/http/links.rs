@@ -1,5 +1,6 @@
-//! One-time links to the dashboard, for whoever may use the control socket. The address alone opens nothing: it stands
-//! in histories, in logs of proxies and in the list of processes, so a code that only the terminal shows goes with it.
+//! One-time login links to the dashboard, for users of the control socket. The URL alone gives no access,
+//! because it appears in browser histories, in logs of proxies and in the list of processes. A code that only
+//! the terminal shows is required as well.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -14,19 +15,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
-/// Long enough for a browser to start and for six digits to be typed.
+/// Time for a browser to start and for six digits to be typed.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// At once; more are a script gone wild.
+/// Maximum number of pending links. More indicate a runaway script.
 const MOST: usize = 16;
 
-/// Wrong codes that a link bears: 3 of 1,000,000.
+/// Attempts at a link's code, of 1,000,000 possible codes.
 const TRIES: u32 = 3;
 
-/// A SHA-256: what is kept of a secret that must only be recognised.
+/// A SHA-256 hash. It is stored instead of a secret that must only be recognized.
 pub(super) type Hash = [u8; 32];
 
-/// Links that nobody has used yet.
+/// Links that have not been used yet.
 #[derive(Default)]
 pub(super) struct Links(Mutex<Vec<Kept>>);
 
@@ -37,38 +38,38 @@ struct Kept {
     tries: u32,
 }
 
-/// A new link, in the only place where it stands.
+/// A new link, with the only copy of its secrets.
 pub(super) struct Link {
-    /// Goes into the address.
+    /// Part of the URL.
     pub(super) id: Secret,
-    /// Goes to the terminal.
+    /// Shown in the terminal.
     pub(super) code: Secret,
-    /// From then on it opens nothing.
+    /// From then on it is invalid.
     pub(super) ends: UnixTime,
 }
 
-/// Why there is no link.
+/// Why no link was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoLink {
-    /// Too many are waiting.
+    /// Too many links are pending.
     Crowded,
-    /// The system has no random bytes to give.
+    /// The system gives no random bytes.
     NoRandom,
 }
 
-/// What a code came to.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
-    /// It was right, and the link is used up.
+    /// The code is right, and the link is used up.
     Right,
-    /// It was wrong, and may be typed again.
+    /// The code is wrong, and may be typed again.
     Wrong,
-    /// There is no such link, or not any more.
+    /// The link does not exist, or no longer.
     Gone,
 }
 
 impl Links {
-    /// A new link.
+    /// Creates a link.
     pub(super) fn make(&self, now: UnixTime) -> Result<Link, NoLink> {
         let mut kept = self.alive(now);
         if kept.len() >= MOST {
@@ -83,13 +84,13 @@ impl Links {
         Ok(Link { id, code, ends })
     }
 
-    /// Whether a code would be looked at.
+    /// Whether the link exists, so that a code would be checked.
     pub(super) fn knows(&self, id: &str, now: UnixTime) -> bool {
         let id = hash(id);
         self.alive(now).iter().any(|link| link.id == id)
     }
 
-    /// Uses a link up, if `code` is its own.
+    /// Uses the link up, if `code` is its own.
     pub(super) fn take(&self, id: &str, code: &Secret, now: UnixTime) -> Tried {
         let (id, mut kept) = (hash(id), self.alive(now));
         let Some(at) = kept.iter().position(|link| link.id == id) else { return Tried::Gone };
@@ -106,7 +107,8 @@ impl Links {
         Tried::Gone
     }
 
-    /// A clock that was set back must not lengthen a link's life, so one from the future is none.
+    /// Removes expired links. A clock that was set back must not extend a link's life, so a link from the
+    /// future is removed as well.
     fn alive(&self, now: UnixTime) -> MutexGuard<'_, Vec<Kept>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|link| now < link.ends && link.ends.until(now) <= LIFE);
@@ -114,7 +116,7 @@ impl Links {
     }
 }
 
-/// 256 bits that nobody can guess.
+/// 256 random bits in base64url. `None` if the system gives no random bytes.
 pub(super) fn random() -> Option<Secret> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).ok()?;
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_links_wait_at_once() {
+    fn the_number_of_pending_links_is_limited() {
         let links = Links::default();
         for _ in 0..MOST {
             assert!(links.make(NOW).is_ok());

@@ -1,32 +1,33 @@
-//! How many watch the events at once: each costs a task and a connection for as long as it likes.
+//! Limits the open event streams. Each costs a task and a connection for as long as the client likes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// All together.
+/// Maximum number of streams.
 const MOST: usize = 64;
 
-/// One key, one session, or all of the control socket: a program that leaks streams must not shut the others out.
+/// Maximum for one key, one session, or the control socket as a whole. A client that leaks streams must not
+/// lock the others out.
 const MOST_OF_ONE: usize = 16;
 
-/// The last of all places are for those who have none yet: a few programs that leak streams must not shut the others
-/// out together, either.
+/// Streams reserved for callers that have none yet. A few clients that leak streams must not lock the others
+/// out together.
 const FOR_NEWCOMERS: usize = 16;
 
-/// Whoever watches, counted by name.
+/// Open streams, counted by caller.
 #[derive(Clone, Default)]
 pub(super) struct Listeners(Arc<Mutex<HashMap<String, usize>>>);
 
-/// A place among them, given back when it is dropped.
+/// One open stream, released on drop.
 pub(super) struct Place {
     all: Listeners,
     name: String,
 }
 
 impl Listeners {
-    /// A place for `name`, if there is one.
+    /// A permit for `name`. `None` if a limit is reached.
     pub(super) fn take(&self, name: String) -> Option<Place> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, own) = (places.values().sum::<usize>(), places.get(&name).copied().unwrap_or(0));
@@ -56,14 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_takes_every_place_and_places_come_back() {
+    fn one_caller_never_takes_every_permit_and_permits_are_returned() {
         let all = Listeners::default();
         let take = |name: &str| all.take(name.to_owned());
         let mut places: Vec<Place> = (0..MOST_OF_ONE).map(|_| take("one").unwrap()).collect();
         assert!(take("one").is_none());
         places.extend((0..MOST - FOR_NEWCOMERS - MOST_OF_ONE).map(|n| take(&format!("{}", n / 16)).unwrap()));
         assert!(take("0").is_none() && take("1").is_none());
-        places.extend((0..FOR_NEWCOMERS).map(|n| take(&format!("newcomer {n}")).unwrap()));
+        places.extend((0..FOR_NEWCOMERS).map(|n| take(&format!("new caller {n}")).unwrap()));
         assert!(take("another").is_none());
         places.pop();
         places.push(take("another").unwrap());

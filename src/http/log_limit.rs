@@ -1,4 +1,5 @@
-//! One line a minute for what a client can cause again and again: a flood of requests must not become one of the log.
+//! Limits log lines that clients can cause to one a minute for each kind, so that a flood of requests does
+//! not flood the log.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A line of one kind is written at most so often.
+/// Minimum time between two lines of one kind.
 pub(super) const EVERY: Duration = Duration::from_secs(60);
 
-/// Counts the lines of one kind that were not written.
+/// Counts the suppressed lines of one kind.
 #[derive(Debug, Default)]
 pub(super) struct LogLimit(Mutex<Lines>);
 
@@ -20,8 +21,8 @@ struct Lines {
 }
 
 impl LogLimit {
-    /// What stands at the end of a line that is due now: how many were left out before it. `None`: the line is left
-    /// out.
+    /// If a line may be written now, returns the text to append to it, which says how many lines were
+    /// suppressed before. `None` if the line must be suppressed.
     pub(super) fn due(&self) -> Option<String> {
         self.next(Instant::now()).map(more)
     }
@@ -37,7 +38,7 @@ impl LogLimit {
     }
 }
 
-/// How many lines were left out, for the end of a line.
+/// The number of suppressed lines, as text to append to a line.
 pub(super) fn more(left_out: u64) -> String {
     if left_out > 0 { format!("; {left_out} more since the last such line") } else { String::new() }
 }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn of_a_flood_one_line_a_minute_is_written_with_the_number_of_the_others() {
+    async fn repeated_lines_are_logged_once_a_minute_with_a_count() {
         let limit = LogLimit::default();
         assert_eq!(limit.due(), Some(String::new()));
         for _ in 0..1000 {

@@ -1,11 +1,11 @@
-//! Paths as the log may have them. A random part of a path is half of a session, so the log never shows one.
+//! Paths for the log. A random part of a path is half of a session's credentials, so it is never logged.
 
 use std::borrow::Cow;
 
 /// The shortest random part: 256 bits in base64url. No other segment of a page's path is as long.
 const RANDOM_LEN: usize = 43;
 
-/// `path` with `…` for every segment that is long enough to be a random part.
+/// `path` with `…` in place of every segment that is long enough to be a random part.
 pub(super) fn without_random_parts(path: &str) -> Cow<'_, str> {
     let is_random = |segment: &str| segment.len() >= RANDOM_LEN;
     if !path.split('/').any(is_random) {
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_parts_are_left_out_wherever_they_stand() {
+    fn random_parts_are_replaced_at_every_position() {
         let part = "A".repeat(RANDOM_LEN);
         for (path, shown) in [
             ("/", "/"),

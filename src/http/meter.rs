@@ -1,7 +1,8 @@
-//! What a peer may send without asking for anything.
+//! Limits what a client may send without a request.
 //!
-//! HTTP/2 has frames that cost us work and are no request (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA), and so
-//! has TLS (key updates, empty records). Neither library counts them all; bytes bound them all.
+//! HTTP/2 has frames that cost work and are no request (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA),
+//! and so has TLS (key updates, empty records). Neither library counts all of them. Counting bytes bounds all
+//! of them.
 
 use std::io;
 use std::io::IoSlice;
@@ -18,12 +19,12 @@ use tokio::io::ReadBuf;
 use crate::http::activity::Activity;
 use crate::http::linger::Linger;
 
-/// Bytes from a peer while none of its requests is worked on, from one request, or one piece of a flow, to the next. A
-/// head has 32 KiB and the rest of a body that we refused fits into a window of 64 KiB, both in TLS records that may be
-/// half padding.
+/// Maximum bytes from a client while none of its requests is handled, counted from one request (or one chunk
+/// of a streaming response) to the next. A head may have 32 KiB and the rest of a refused body fits into a
+/// window of 64 KiB, both in TLS records that may be half padding.
 const BETWEEN_REQUESTS: usize = 256 * 1024;
 
-/// A stream that breaks when its peer has sent too much without asking.
+/// A stream that fails when its peer has sent too much without a request.
 #[derive(Debug)]
 pub(super) struct Metered<T> {
     stream: T,
@@ -50,8 +51,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
             self.linger.peer_has_shut();
         }
         if self.activity.sent(got) > BETWEEN_REQUESTS {
-            log::debug!("a connection ends: more than {BETWEEN_REQUESTS} bytes came without a request");
-            return Poll::Ready(Err(io::Error::other("too much was sent without a request")));
+            log::debug!(
+                "closing a connection: the client sent more than {BETWEEN_REQUESTS} bytes without a request"
+            );
+            return Poll::Ready(Err(io::Error::other("too many bytes without a request")));
         }
         Poll::Ready(Ok(()))
     }

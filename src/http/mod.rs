@@ -1,5 +1,5 @@
-//! The door: everything that arrives by HTTP.
-//! It owns sockets, TLS and the limits that keep a hostile peer cheap; it knows neither store nor Webex.
+//! The HTTP server: sockets, TLS, limits, routing, the API, the pages and the dashboard. It bounds what an
+//! abusive client can consume. It imports neither `store` nor `webex`.
 
 mod activity;
 pub mod api;

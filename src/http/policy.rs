@@ -1,22 +1,22 @@
-//! What browsers let a page do (`Content-Security-Policy`).
+//! `Content-Security-Policy` headers.
 
 use hyper::header::HeaderValue;
 
 use crate::consent::Widget;
 use crate::domain::picture::Picture;
 
-/// Nothing but our own style sheet and icon; no frames around us, no forms, no scripts.
+/// Only our own style sheet and icon. No embedding in frames, no forms, no scripts.
 pub(super) const STRICT: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                                  form-action 'none'; frame-ancestors 'none'";
 
-/// The strict one, and images from where this picture lies.
+/// The strict policy, plus images from the origin of this avatar.
 pub(super) fn with_picture(picture: Option<&Picture>) -> HeaderValue {
     let wider = picture.map(|it| STRICT.replace("img-src 'self'", &format!("img-src 'self' {}", it.origin)));
     wider.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(HeaderValue::from_static(STRICT))
 }
 
-/// The strict one, what Webex's widget needs (its script and style from their host, and Webex's services), and the form
-/// that ends the visit. Nothing inline, and no script of anybody else's.
+/// The strict policy, plus what Webex's widget needs (its script and style from their host, and Webex's
+/// services), and the form that ends the session. Nothing inline, and no other scripts.
 pub(super) fn of_widget(widget: &Widget) -> HeaderValue {
     let Widget { host, talks_with, files, .. } = widget;
     let text = format!(

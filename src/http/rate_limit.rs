@@ -1,5 +1,5 @@
-//! How often each of many may do something: a burst, then one more for each step of time (a leaky bucket as a meter,
-//! known as GCRA). One point in time is kept for each name, and the table is bounded.
+//! Rate limits by name: a burst, then one more for each interval (GCRA, a leaky bucket as a meter). One point
+//! in time is stored for each name, and the table is bounded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Names remembered, in each of two generations. Under 200 bytes each.
+/// Names in each of the two generations. Each takes less than 200 bytes.
 pub(super) const NAMES: usize = 4096;
 
-/// For each name, when all that it did is forgotten. Two generations: when the young one is full it becomes the old
-/// one, and what was in the old one is forgotten unless it came again.
+/// For each name, the time at which its earlier use no longer counts. There are two generations: when the
+/// young one is full it replaces the old one, and names that were only in the old one are dropped.
 #[derive(Debug)]
 pub(super) struct RateLimit<K> {
-    /// At once.
+    /// How many are allowed at once.
     burst: u32,
-    /// After them, one more for each of these.
+    /// After the burst, one more is allowed for each interval.
     step: Duration,
     young: HashMap<K, Instant>,
     old: HashMap<K, Instant>,
@@ -27,14 +27,14 @@ impl<K: Eq + Hash> RateLimit<K> {
         Self { burst, step, young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// Whether `name` may do it now, without taking note of it. `Err` says how long it has to wait.
+    /// Checks whether `name` may proceed now, without counting it. `Err` holds the time to wait.
     pub(super) fn look(&self, name: &K, now: Instant) -> Result<(), Duration> {
         let known = self.young.get(name).or_else(|| self.old.get(name)).copied();
         self.after_one_more(known, now).1
     }
 
-    /// Takes note that `name` does it. `Err` says how long it has to wait, and then nothing is noted: a name that waits
-    /// as it was told may go on.
+    /// Counts one use by `name`. `Err` holds the time to wait; the use is not counted then, so a name that
+    /// waits for that time may proceed.
     pub(super) fn take(&mut self, name: K, now: Instant) -> Result<(), Duration> {
         let known = self.young.get(&name).copied().or_else(|| self.old.remove(&name));
         let (forgotten_at, allowed) = self.after_one_more(known, now);
@@ -46,7 +46,7 @@ impl<K: Eq + Hash> RateLimit<K> {
         allowed
     }
 
-    /// When one more would be forgotten, and whether it is allowed.
+    /// When one more use would no longer count, and whether it is allowed.
     fn after_one_more(&self, known: Option<Instant>, now: Instant) -> (Instant, Result<(), Duration>) {
         let forgotten_at = known.unwrap_or(now).max(now) + self.step;
         let wait = forgotten_at.saturating_duration_since(now).saturating_sub(self.step * self.burst);
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(limit.look(&"one", Instant::now()), Err(STEP));
         assert_eq!(limit.look(&"other", Instant::now()), Ok(()));
         assert_eq!(limit.take("one", Instant::now()), Err(STEP));
-        assert_eq!(limit.take("one", Instant::now()), Err(STEP), "what is refused is not counted");
+        assert_eq!(limit.take("one", Instant::now()), Err(STEP), "a refused use is not counted");
         assert_eq!(limit.take("other", Instant::now()), Ok(()));
         tokio::time::advance(STEP).await;
         assert_eq!(limit.take("one", Instant::now()), Ok(()));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_table_is_bounded_and_keeps_a_name_that_comes_again() {
+    async fn the_table_is_bounded_and_keeps_a_name_that_is_used_again() {
         let mut limit = RateLimit::new(10, STEP);
         let often = usize::MAX;
         for name in (0..NAMES * 5).flat_map(|other| [other, often]) {

@@ -1,4 +1,4 @@
-//! Plain HTTP on the TLS port: the way to https. The answer's text repeats nothing of the request.
+//! Redirects plain HTTP on the TLS port to https. The response's text repeats nothing of the request.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use hyper::header::HeaderValue;
 use crate::domain::host::is_host;
 use crate::http::serve::Body;
 
-/// `host` or `host:port`, safe to be put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
+/// `host` or `host:port`, safe to put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority(String);
 
@@ -31,8 +31,8 @@ impl Authority {
         is(registered.host()) || LOOPBACK.into_iter().any(is)
     }
 
-    /// Takes only what needs no interpretation: no user name, no escapes, no zone, port 1 to 65535.
-    /// `None` for anything else.
+    /// Accepts only what needs no interpretation: no user name, no escapes, no zone, port 1 to 65535. `None`
+    /// for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rfind(':') {
@@ -46,7 +46,7 @@ impl Authority {
     }
 }
 
-/// Names of this machine that the self-signed certificate has beside the redirect URI's host.
+/// Names of this machine that the self-signed certificate contains in addition to the redirect URI's host.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl fmt::Display for Authority {
@@ -55,8 +55,8 @@ impl fmt::Display for Authority {
     }
 }
 
-/// 308 (the method and the body are to be sent again) to the same path and query on https. The answer names the
-/// `registered` host, or the loopback name that the request was sent to; no other host.
+/// Redirects with 308 (the client repeats the method and the body) to the same path and query on https. The
+/// target is the `registered` host, or the loopback name in the request's `Host`; no other host.
 pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Response<Body> {
     let asked = asked_host(request).filter(|asked| asked.is_served_by(registered));
     let authority = asked.unwrap_or_else(|| registered.clone());
@@ -69,7 +69,8 @@ pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Respo
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    // No HSTS: on plain HTTP it must not be sent, and with a self-signed certificate it would lock people out.
+    // No HSTS: it must not be sent over plain HTTP, and with a self-signed certificate it would lock people
+    // out.
     match HeaderValue::from_maybe_shared(Bytes::from(location)) {
         Ok(location) => _ = headers.insert(header::LOCATION, location),
         Err(_) => *answer.status_mut() = StatusCode::BAD_REQUEST,
@@ -77,8 +78,8 @@ pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Respo
     answer
 }
 
-/// To a proxy that took HTTPS from its client and speaks plain HTTP here: a redirect would bring the client back by the
-/// same way, again and again.
+/// The response to a proxy that received HTTPS from its client and speaks plain HTTP here. A redirect would
+/// loop, because the client's next request would take the same way.
 pub(super) fn to_proxy() -> Response<Body> {
     let mut answer = Response::new(Body::new(PROXY_TEXT));
     *answer.status_mut() = StatusCode::BAD_REQUEST;
@@ -89,7 +90,7 @@ pub(super) fn to_proxy() -> Response<Body> {
     answer
 }
 
-/// Whether a proxy says that its client spoke HTTPS (RFC 7239, or the older header).
+/// Whether a proxy states that its client used HTTPS (RFC 7239, or the older header).
 pub(super) fn came_by_https<B>(request: &Request<B>) -> bool {
     let says = |name: &str, word: &str| {
         let values = request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok());
@@ -98,9 +99,8 @@ pub(super) fn came_by_https<B>(request: &Request<B>) -> bool {
     says("x-forwarded-proto", "https") || says("forwarded", "proto=https")
 }
 
-const PROXY_TEXT: &[u8] =
-    b"This service expects HTTPS, and the proxy in front of it speaks plain HTTP to it.\n\
-    The people who run it must let the proxy speak HTTPS to this port, or set TOKEND_TLS=proxy. See\n\
+const PROXY_TEXT: &[u8] = b"This service expects HTTPS, but the proxy in front of it sends plain HTTP.\n\
+    The operator must configure the proxy to use HTTPS to this port, or set TOKEND_TLS=proxy; see\n\
     docs/operations.md, \"Behind a proxy\".\n";
 
 const TEXT: &[u8] = b"This port speaks HTTPS: put https:// in front of the address.\n";
@@ -108,7 +108,7 @@ const TEXT: &[u8] = b"This port speaks HTTPS: put https:// in front of the addre
 fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next()?;
-    // Two hosts: whichever is taken, somebody between us and the peer may have meant the other.
+    // If there are two hosts, a proxy between us and the client may have used the other one.
     if hosts.next().is_some() {
         return None;
     }

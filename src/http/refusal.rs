@@ -1,4 +1,4 @@
-//! Why a request of the API is refused, in the API's words. The statuses are in `respond`.
+//! The errors of the API. [`crate::http::respond`] maps them to statuses.
 
 use std::time::Duration;
 
@@ -9,72 +9,72 @@ use crate::http::body::BodyError;
 use crate::refresh::NoToken;
 use crate::tokens::StoreError;
 
-/// When Webex is worth asking again, if it does not say.
+/// `Retry-After` if Webex does not give one.
 const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
-/// A refusal, with what a person needs to know to do better.
+/// An error of the API, with what the caller needs to correct the request.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// No key, or one that opens nothing.
+    /// There is no API key, or an invalid one.
     Unauthorized(&'static str),
-    /// The key is good, but not for this.
+    /// The key is valid, but does not allow this.
     Forbidden(String),
-    /// Nobody of this name is kept.
+    /// No grant of this person is stored.
     UnknownPerson,
     /// Several persons have this address.
     AmbiguousPerson(Vec<PersonId>),
-    /// There is nothing at this address.
+    /// The path or what it names does not exist.
     NotFound(String),
-    /// There is something, but it does not do that; the methods it does.
+    /// The path exists, but does not support the method. Holds the methods that it supports.
     MethodNotAllowed(String),
-    /// Only the person can help.
+    /// Only the person can resolve this, by a new consent.
     ConsentNeeded {
-        /// Where.
+        /// Where the person consents.
         consent_url: String,
     },
-    /// Something of the request does not fit.
+    /// The request is invalid.
     BadRequest(String),
-    /// A body that is not JSON.
+    /// The body is not JSON.
     NotJson,
-    /// What is to be made is there already.
+    /// What should be created exists already, or a limit is reached.
     Taken(String),
-    /// The body could not be taken.
+    /// The body could not be read.
     Body(BodyError),
-    /// Too many wrong keys from one address.
+    /// Too many invalid keys were sent from one address.
     TooMany {
-        /// When the next one is looked at.
+        /// When the next key is checked.
         retry_after: Duration,
     },
-    /// The key has caused as many refreshes as one key may.
+    /// The key has used up its refresh budget.
     OverBudget {
-        /// When it may cause the next one.
+        /// When the key may cause the next refresh.
         retry_after: Duration,
     },
-    /// No live token, and Webex gives none at present.
+    /// There is no live token, and Webex does not issue one at present.
     WebexUnavailable {
-        /// Fit for people.
+        /// The reason, in a sentence for people.
         why: String,
-        /// When it is worth asking again.
+        /// When a retry makes sense.
         retry_after: Duration,
     },
-    /// Webex says no to us, not to the asker.
+    /// Webex rejects this service, not the caller.
     WebexRefused(String),
-    /// Too much is under way already.
+    /// A limit on concurrent work is reached.
     Crowded(&'static str),
-    /// The store cannot say or keep it. The log says why.
+    /// The store cannot be read or written. The log has the reason.
     StoreUnavailable,
-    /// A mistake of ours.
+    /// A defect of the daemon.
     Broken,
 }
 
 impl Refusal {
-    /// The store's trouble: its words name files, which are the operator's business.
+    /// Logs the store's error. The response does not contain it, because it names files.
     pub(super) fn store(why: &StoreError) -> Self {
-        log::log!(why.level(), "a request could not be answered: {why}");
+        log::log!(why.level(), "a request failed: {why}");
         Self::StoreUnavailable
     }
 
-    /// `consent_url` is asked for only when it is needed.
+    /// Calls `consent_url` only if it is needed.
     pub(super) fn no_token(why: NoToken, consent_url: impl FnOnce(&Grant) -> String) -> Self {
         match why {
             NoToken::UnknownPerson => Self::UnknownPerson,
@@ -84,7 +84,7 @@ impl Refusal {
         }
     }
 
-    /// Why a consent could not even begin.
+    /// The error for a consent that cannot begin.
     pub(super) fn no_consent(why: ConsentError) -> Self {
         match why {
             ConsentError::Unreachable { .. } => {
@@ -97,11 +97,11 @@ impl Refusal {
             | ConsentError::ClientRefused { .. }
             | ConsentError::GivenUp { .. } => Self::WebexRefused(format!("{why}.")),
             ConsentError::Crowded | ConsentError::TooMany { .. } => {
-                Self::Crowded("Too many logins wait for their end.")
+                Self::Crowded("Too many logins are pending.")
             }
             ConsentError::Store(why) => Self::store(&why),
             ConsentError::Stale | ConsentError::NoTicket | ConsentError::NotAllowed(_) => {
-                log::error!("a login cannot begin: {why}");
+                log::error!("cannot begin a login: {why}");
                 Self::Broken
             }
         }

@@ -1,4 +1,4 @@
-//! Answers: the headers that all of them carry, and the only map from errors to statuses.
+//! Builds responses: the headers that all of them have, and the only mapping from errors to statuses.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::http::refusal::Refusal;
 use crate::http::serve::Body;
 use crate::http::token_service::NoRecord;
 
-/// On every answer. The callback's address holds a code, so no `Referer` may ever name it.
+/// Headers of every response. The callback's URL contains a code, so no `Referer` may contain it.
 static ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy::STRICT)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -31,7 +31,7 @@ static ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// For operators: forms to us, our own scripts, and what these ask us for.
+/// For the dashboard: its own forms and scripts, and the requests of these scripts.
 const OPERATORS_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
@@ -40,14 +40,14 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-/// When a store in trouble, or a place among too many, is worth asking for again.
+/// `Retry-After` if the store fails or a concurrency limit is reached.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     of(status, content_type, Body::new(body))
 }
 
-/// What comes when there is something to say. Proxies must not collect it.
+/// A streaming response. Proxies must not buffer it.
 pub(super) fn flow(content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = of(StatusCode::OK, content_type, body);
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -73,8 +73,8 @@ pub(super) fn page(status: StatusCode, page: &impl Template) -> Response<Body> {
     match page.render() {
         Ok(html) => with(status, HTML, html),
         Err(e) => {
-            log::error!("a page could not be made: {e}");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.\n")
+            log::error!("cannot render a page: {e}");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be rendered.\n")
         }
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn problem(frame: &Frame, status: StatusCode, problem: &Problem) -> R
     page(status, &ProblemPage { frame, problem })
 }
 
-/// To Webex's consent page.
+/// Redirects the browser, for example to Webex's consent page.
 pub(super) fn redirect(url: &str) -> Response<Body> {
     let mut response = with(StatusCode::FOUND, PLAIN, "");
     match HeaderValue::from_str(url) {
@@ -91,7 +91,7 @@ pub(super) fn redirect(url: &str) -> Response<Body> {
             response.headers_mut().insert(header::LOCATION, url);
             response
         }
-        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The address of Webex is wrong.\n"),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The target of the redirect is invalid.\n"),
     }
 }
 
@@ -103,19 +103,20 @@ pub(super) fn asset(asset: &'static Asset) -> Response<Body> {
 }
 
 pub(super) fn not_allowed() -> Response<Body> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.\n");
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed here.\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }
 
-/// To a method that is not answered here.
+/// The response to a method that the path does not support.
 pub(super) fn wrong_method(allow: &'static str) -> Response<Body> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not answered here.\n");
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
 }
 
-/// A page of the dashboard. Forms with `no-referrer` come without their origin, so that is told; never an address.
+/// Sets the headers of a dashboard page. With `no-referrer`, browsers would send forms with `Origin: null`.
+/// With `strict-origin` they send the origin, and never the path.
 pub(super) fn for_operators(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OPERATORS_CSP));
@@ -123,22 +124,22 @@ pub(super) fn for_operators(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// To another page of the dashboard, by GET.
+/// Redirects to another page of the dashboard, by GET.
 pub(super) fn see_other(path: &str) -> Response<Body> {
     let mut response = redirect(path);
     *response.status_mut() = StatusCode::SEE_OTHER;
     response
 }
 
-/// With the time after which it is worth trying again.
+/// Adds `Retry-After`.
 pub(super) fn later(mut response: Response<Body>, after: Duration) -> Response<Body> {
     response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
     response
 }
 
-/// The same answer without its body, as HEAD wants it.
+/// The same response without its body, for HEAD.
 pub(super) fn head_of(mut response: Response<Body>) -> Response<Body> {
-    // A flow has no length.
+    // A streaming response has no length.
     if let Some(length) = hyper::body::Body::size_hint(response.body()).exact() {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -146,24 +147,24 @@ pub(super) fn head_of(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// An answer of the API.
+/// A JSON response of the API.
 pub(super) fn json(status: StatusCode, what: &impl Serialize) -> Response<Body> {
     typed(status, JSON, what)
 }
 
-/// An answer of the API that says all by its status.
+/// A response without a body: its status says everything.
 pub(super) fn nothing() -> Response<Body> {
     let mut response = with(StatusCode::NO_CONTENT, PLAIN, "");
     response.headers_mut().remove(header::CONTENT_TYPE);
     response
 }
 
-/// The token service sample's answer.
+/// The response of the token service endpoint.
 pub(super) fn record(record: &api_types::TokenRecord) -> Response<Body> {
     json(StatusCode::OK, record)
 }
 
-/// The token service sample's one refusal, and those that it does not know.
+/// The errors of the token service endpoint: those of the sample, and some that the sample does not have.
 pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
     let said = |status, error: &str| json(status, &serde_json::json!({ "error": error }));
     match why {
@@ -180,7 +181,7 @@ pub(super) fn no_record(why: &NoRecord) -> Response<Body> {
     }
 }
 
-/// JSON that is there already.
+/// A JSON response from a constant text.
 pub(super) fn json_text(text: &'static str) -> Response<Body> {
     with(StatusCode::OK, JSON, text)
 }
@@ -189,13 +190,13 @@ fn typed(status: StatusCode, content_type: &'static str, what: &impl Serialize) 
     match serde_json::to_vec(what) {
         Ok(body) => with(status, content_type, body),
         Err(e) => {
-            log::error!("an answer could not be made: {e}");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made.\n")
+            log::error!("cannot serialize a response: {e}");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "The response could not be created.\n")
         }
     }
 }
 
-/// What the API says to a request that it refuses.
+/// The API's response to an error, as problem details (RFC 9457).
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     let (status, title, detail) = said(refusal);
     let (consent_url, persons) = match refusal {
@@ -215,7 +216,8 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     refused_by(refusal, |status| typed(status, PROBLEM, &problem))
 }
 
-/// The same for people: what `page` makes with the refusal's status, and the header that tells browsers what to do.
+/// The same for browsers: `page` builds the response for the error's status. The header that tells browsers
+/// what to do is added.
 pub(super) fn refused_by(
     refusal: &Refusal,
     page: impl FnOnce(StatusCode) -> Response<Body>,
@@ -228,77 +230,77 @@ pub(super) fn refused_by(
     response
 }
 
-/// The map from refusals to statuses, and what people read with them.
+/// The status, title and detail of each error.
 fn said(refusal: &Refusal) -> (StatusCode, &'static str, String) {
     match refusal {
-        Refusal::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "No key that opens this", (*why).into()),
-        Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "The key may not do this", why.clone()),
+        Refusal::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "A valid API key is required", (*why).into()),
+        Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "Not allowed with this key", why.clone()),
         Refusal::UnknownPerson => (
             StatusCode::NOT_FOUND,
             "No such person",
-            "Nobody of this id or address has consented here; the list of people (`webex-tokend people`) says who has.".into(),
+            "No person with this id or address has consented; `webex-tokend people` lists those who have.".into(),
         ),
         Refusal::AmbiguousPerson(persons) => {
             let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
             let detail = format!("More than one person has this address. Name one by id: {}.", ids.join(", "));
             (StatusCode::CONFLICT, "Several persons share this address", detail)
         }
-        Refusal::NotFound(what) => (StatusCode::NOT_FOUND, "Nothing here", what.clone()),
+        Refusal::NotFound(what) => (StatusCode::NOT_FOUND, "Not found", what.clone()),
         Refusal::MethodNotAllowed(allow) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "Not by this method", format!("Answered here: {allow}."))
+            (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("Allowed methods: {allow}."))
         }
         Refusal::ConsentNeeded { consent_url } => (
             StatusCode::CONFLICT,
             "The person must consent again",
             format!("This grant can no longer be renewed, or its stored record cannot be read. The person must open {consent_url} and consent."),
         ),
-        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "The request does not fit", why.clone()),
+        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "Invalid request", why.clone()),
         Refusal::NotJson => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "The body is not JSON",
             "Send the body with Content-Type: application/json.".into(),
         ),
-        Refusal::Taken(why) => (StatusCode::CONFLICT, "It is there already", why.clone()),
+        Refusal::Taken(why) => (StatusCode::CONFLICT, "Conflict", why.clone()),
         Refusal::Body(why @ BodyError::TooLarge(_)) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", why.to_string())
         }
         Refusal::Body(why @ BodyError::TooSlow(_)) => {
-            (StatusCode::REQUEST_TIMEOUT, "The body came too slowly", why.to_string())
+            (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time", why.to_string())
         }
         Refusal::Body(why @ BodyError::Broken(_)) => {
-            (StatusCode::BAD_REQUEST, "The body broke off", why.to_string())
+            (StatusCode::BAD_REQUEST, "The body is incomplete", why.to_string())
         }
         Refusal::TooMany { .. } => (
             StatusCode::TOO_MANY_REQUESTS,
-            "Too many wrong keys",
-            "Too many wrong keys came from this address. A right one is always let in.".into(),
+            "Too many invalid keys",
+            "Too many invalid keys were sent from this address. A valid key is always accepted.".into(),
         ),
         Refusal::OverBudget { .. } => (
             StatusCode::TOO_MANY_REQUESTS,
             "Too many refreshes",
-            "This key has used up its refresh budget, or too many refreshes that it asked for are under way. Try again \
-             later; a token that lives long enough is given at once."
+            "This key has used up its refresh budget, or too many of its refreshes are running. Try again later; a token \
+             that lives long enough is returned without a refresh."
                 .into(),
         ),
         Refusal::WebexUnavailable { why, .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Webex gives nothing at present", why.clone())
+            (StatusCode::SERVICE_UNAVAILABLE, "Webex is unavailable", why.clone())
         }
-        Refusal::WebexRefused(why) => (StatusCode::BAD_GATEWAY, "Webex says no", why.clone()),
-        Refusal::Crowded(why) => (StatusCode::TOO_MANY_REQUESTS, "Too much is under way", (*why).into()),
+        Refusal::WebexRefused(why) => (StatusCode::BAD_GATEWAY, "Webex rejected the request", why.clone()),
+        Refusal::Crowded(why) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests at once", (*why).into()),
         Refusal::StoreUnavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "The store does not work",
+            "The store is unavailable",
             "The store cannot be read or written at present; the log says why.".into(),
         ),
         Refusal::Broken => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "A mistake in webex-tokend",
-            "The request could not be finished; the log says more.".into(),
+            "An error in webex-tokend",
+            "The request could not be completed; the log says more.".into(),
         ),
     }
 }
 
-/// The API's word for it.
+/// The problem code of the API.
 fn code_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Unauthorized(_) => "unauthorized",
@@ -332,19 +334,20 @@ fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
     })
 }
 
-/// At least one, rounded up.
+/// Whole seconds, rounded up, at least one.
 fn seconds(span: Duration) -> HeaderValue {
     HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX))
 }
 
-/// To a look at an address that only a person's own visit may use. Browsers drop what they asked for beforehand then.
+/// The response to a prefetch of a URL that only a person's own visit may use. Browsers drop the prefetch
+/// then.
 pub(super) fn not_beforehand() -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Prefetch requests are not served here.\n");
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("sec-purpose, purpose"));
     response
 }
 
-/// To `OPTIONS`: what is answered here. Load balancers ask so whether the service is there.
+/// The response to `OPTIONS`: the allowed methods. Load balancers use it as a health check.
 pub(super) fn options() -> Response<Body> {
     let mut response = nothing();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
@@ -356,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_for_people_have_the_statuses_and_hints_that_programs_get() {
+    fn pages_have_the_status_and_retry_after_of_the_api() {
         for (why, status, hint) in
             [(Refusal::Broken, 500, None), (Refusal::StoreUnavailable, 503, Some(HeaderValue::from(5)))]
         {

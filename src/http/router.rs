@@ -1,4 +1,4 @@
-//! The whole surface on one screen.
+//! Dispatches all paths of the server: the API, the dashboard, the pages and the token service endpoint.
 
 use std::sync::Arc;
 
@@ -38,13 +38,13 @@ use crate::http::token_service::Desk;
 use crate::refresh::Refresher;
 use crate::tasks::Tasks;
 
-/// Everything a request may need.
+/// The state that request handlers share.
 pub struct Door {
     pub(super) consents: Arc<Consents>,
     pub(super) tasks: Tasks,
     pub(super) cookies: Cookies,
     pub(super) frame: Frame,
-    /// Plain HTTP beyond this machine: others may listen.
+    /// Whether the service is reached over plain HTTP beyond this machine, where others can read the traffic.
     pub(super) is_overheard: bool,
     pub(super) consent_log: Arc<ConsentLog>,
     health: Health,
@@ -52,13 +52,13 @@ pub struct Door {
     auth: Auth,
     dashboard: Dashboard,
     desk: Option<Desk>,
-    /// What stands before `/oauth` in the redirect URI: a proxy may leave it on, or take it off.
+    /// The path before `/oauth` in the redirect URI. A proxy may keep it or strip it.
     prefix: String,
 }
 
 impl Door {
-    /// A door for consents that come back to `redirect_uri`, and for readers with keys. `is_local`: only this machine
-    /// comes in.
+    /// Creates the routes for consents that return to `redirect_uri`, and for API callers with keys.
+    /// `is_local`: only this machine can connect.
     #[must_use]
     pub fn new(api: Api, redirect_uri: &Url, is_local: bool) -> Self {
         let Parts { consents, health, keys, tasks, .. } = api.parts();
@@ -83,14 +83,14 @@ impl Door {
         }
     }
 
-    /// The same, with the token service sample's own endpoint if it is set.
+    /// Adds the token service sample's endpoint, if it is configured.
     #[must_use]
     pub fn with_token_service(mut self, service: Option<TokenService>) -> Self {
         self.desk = service.map(Desk::new);
         self
     }
 
-    /// The same, whose pages say who runs it.
+    /// Adds the operator's name and contact to the pages.
     #[must_use]
     pub fn run_by(mut self, operator: Operator) -> Self {
         self.dashboard = self.dashboard.run_by(operator.clone());
@@ -98,8 +98,8 @@ impl Door {
         self
     }
 
-    /// Answers one request; never fails. What is asked for seldom is boxed, so that the API's requests do not carry its
-    /// size.
+    /// Handles one request; never fails. Rarely used handlers are boxed, so that the futures of API requests
+    /// stay small.
     pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
         let inner = self.inner(path);
@@ -184,7 +184,7 @@ impl Door {
         match self.health.ready().await {
             Ok(()) => respond::plain(StatusCode::OK, "ready\n"),
             Err(why) => {
-                // The store has told it, once.
+                // The store has already logged the error.
                 log::debug!("not ready: {why}");
                 respond::plain(StatusCode::SERVICE_UNAVAILABLE, not_ready(&why))
             }

@@ -1,5 +1,5 @@
-//! The accept loop and the limits it holds peers to. What a connection does is in `connection`, what a request
-//! gets is the caller's.
+//! The accept loop and its limits. The `connection` module serves each connection. The caller supplies the
+//! request handler.
 
 use std::future::Future;
 use std::io;
@@ -31,63 +31,69 @@ use crate::tasks::Tasks;
 
 pub use crate::http::flow::Body;
 
-/// What a peer may take of us before it is sent away.
+/// Limits on what peers can consume.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From accept to the end of the TLS handshake, the first byte included.
+    /// From accept to the end of the TLS handshake, including the wait for the first byte.
     pub handshake: Duration,
     /// From the handshake (or accept, without TLS) to the end of the first request's head.
     pub header: Duration,
-    /// No request in flight for this long: the connection is closed. Bounds later request heads and the taking of
-    /// an answer, too.
+    /// A connection without a request in flight is closed after this time. This also bounds later request
+    /// heads and the time that a client takes to read a response.
     pub idle: Duration,
-    /// A connection that was told to close and has nothing in flight is dropped after this.
+    /// After a graceful close has begun, a connection without a request in flight is dropped after this time.
     pub closing: Duration,
-    /// Bytes of one request's head, for HTTP/1 and HTTP/2 alike. HTTP/1 counts at least 8192.
+    /// Maximum size of one request's head in bytes, for HTTP/1 and HTTP/2 alike. HTTP/1 uses at least 8192.
     pub header_bytes: u32,
-    /// Connections at once. For one more, one goes of the address that holds most: the one that has been silent for the
-    /// longest time. While all are being answered, more wait in the kernel's queue.
+    /// Maximum number of connections. When one more arrives, the address with the most connections loses its
+    /// longest-idle one. While every connection has a request in flight, new ones wait in the kernel's queue.
     pub connections: u32,
-    /// Requests in flight at once on one HTTP/2 connection.
+    /// Maximum number of requests in flight on one HTTP/2 connection.
     pub streams: u32,
-    /// From the stop to the moment when requests still in flight are cut off.
+    /// From the stop until requests still in flight are cut off.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A handshake is two round trips and under 1 ms of work: 10 s is a bad mobile link, not more.
+            // A handshake takes two round trips and less than 1 ms of work. 10 s allow for a bad mobile link.
             handshake: Duration::from_secs(10),
-            // A head fits into a few packets; the same link, the same patience.
+            // A request head fits into a few packets, so the same time is enough.
             header: Duration::from_secs(10),
-            // Readers that ask every half minute keep their connection; browsers open a new one without noticing.
+            // API clients that send a request every half minute keep their connection. Browsers reconnect
+            // without an error.
             idle: Duration::from_secs(60),
-            // Several round trips: enough for GOAWAY or close_notify to be answered.
+            // Several round trips: enough for the client to answer GOAWAY or close_notify.
             closing: Duration::from_secs(1),
-            // Our cookie is under 4 KiB, but cookies ignore ports: other services on localhost add theirs.
+            // Our own cookies take less than 4 KiB, but cookies ignore ports, so other services on localhost
+            // add theirs.
             header_bytes: 32 * 1024,
-            // About 26 kB each when idle, so 27 MB for all. One of HTTP/2 that takes none of its 64 answers needs 0.3
-            // to 0.4 MB for as long as it may be idle, so 0.4 GB if all do it (tests/abuse measures both). Needs a
-            // descriptor each: where the process has fewer, the accept loop waits earlier, and files and calls of
-            // other parts fail, so the caller lowers this.
+            // An idle connection takes about 26 kB, so all together 27 MB. An HTTP/2 connection whose client
+            // reads none of its 64 responses takes 0.3 to 0.4 MB for as long as it may be idle, so up to 0.4
+            // GB in total (tests measure both). Each connection needs a file descriptor. If the process has
+            // fewer, the accept loop stalls earlier, and the store and calls to Webex fail. So the caller
+            // lowers this limit if there are few.
             connections: 1024,
-            // Browsers open about ten; an API reader that wants more opens a second connection. Not fewer: a client that
-            // sends a burst before it has seen our limit has the rest refused, and too many refusals end a connection.
+            // Browsers open about ten streams. An API client that wants more opens a second connection. A
+            // lower limit would harm clients that send a burst before they have seen the limit: the rest of
+            // the burst is refused, and too many refusals end a connection.
             streams: 64,
-            // Under the 10 s after which container engines kill, with time left to close the store.
+            // Less than the 10 s after which container engines kill a process, with time left to close the
+            // store.
             drain: Duration::from_secs(8),
         }
     }
 }
 
 impl Limits {
-    /// Fewer connections where the process may not open many files: a flood must leave some for the store and for
-    /// calls to Webex. `files` is the process's limit, `doors` how many listeners share it, the control socket aside.
+    /// Lowers the number of connections if the process may open few files, so that a flood leaves some for
+    /// the store and for calls to Webex. `files` is the process's limit of open files. `listeners` is the
+    /// number of listeners that share it, without the control socket.
     #[must_use]
-    pub fn within(files: u32, doors: u32) -> Self {
+    pub fn within(files: u32, listeners: u32) -> Self {
         let all = Self::default();
-        let share = files.saturating_sub(FILES_ELSEWHERE + control_share(files)) / doors.max(1);
+        let share = files.saturating_sub(FILES_ELSEWHERE + control_share(files)) / listeners.max(1);
         Self { connections: all.connections.min(share).max(FEWEST), ..all }
     }
 
@@ -102,7 +108,7 @@ fn control_share(files: u32) -> u32 {
     (files / 16).clamp(FEWEST, CONTROL)
 }
 
-/// How many files this process may open (Linux; elsewhere the usual default).
+/// How many files this process may open (on Linux; elsewhere a common default).
 #[must_use]
 pub fn open_files() -> u32 {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -110,32 +116,34 @@ pub fn open_files() -> u32 {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
 }
 
-/// Who asks.
+/// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Of the other end of the TCP connection; an IPv4 address stays one, also on a dual-stack socket.
+    /// Address of the other end of the TCP connection. An IPv4 address stays IPv4, also on a dual-stack
+    /// socket.
     pub addr: SocketAddr,
-    /// Whether the request came through our TLS.
+    /// Whether the request arrived over our TLS.
     pub secure: bool,
 }
 
-/// What makes a port speak TLS.
+/// What a port needs to speak TLS.
 #[derive(Clone, Debug)]
 pub struct Secure {
     /// The settings for each new connection.
     pub feed: TlsFeed,
-    /// Where plain HTTP is sent, unless its `Host` header names this host or a loopback name: the redirect URI's.
+    /// Where plain HTTP is redirected, unless its `Host` header names this host or a loopback name. It is the
+    /// redirect URI's host.
     pub authority: Authority,
 }
 
-/// A service: a clone of it answers each request. It cannot fail; a panic costs its connection (HTTP/1) or its
-/// stream (HTTP/2), nothing else.
+/// A request handler. Each connection uses a clone. It cannot fail; a panic ends only its connection (HTTP/1)
+/// or its stream (HTTP/2).
 pub trait Answer: Clone + Send + 'static {
-    /// The work for one request. Dropped when the peer leaves or the drain time is up, so work that must be done once
-    /// begun belongs into a task of its own.
+    /// The future of one response. It is dropped when the client disconnects or the drain time is over, so
+    /// work that must be completed once begun belongs in a task of its own.
     type Reply: Future<Output = Response<Body>> + Send + 'static;
 
-    /// Begins the work for `request`. Its body is unbounded: take it with `http::body::read`.
+    /// Begins to handle `request`. Its body is unbounded: read it with [`crate::http::body::read`].
     fn answer(&self, request: Request<Incoming>, peer: Peer) -> Self::Reply;
 }
 
@@ -151,24 +159,27 @@ where
     }
 }
 
-/// Files for everything else: the store, at most 128 exchanges, refreshes, standard streams.
+/// File descriptors for everything else: the store, at most 128 code exchanges, refreshes, standard streams.
 const FILES_ELSEWHERE: u32 = 256;
-/// Below this nobody would be served at all.
+/// With fewer connections, the server would be unusable.
 const FEWEST: u32 = 16;
-/// On the control socket: commands come one at a time and leave at once; more at once are a script gone wild.
+/// For the control socket. Commands connect one at a time and for a short time, so more indicate a runaway
+/// script.
 const CONTROL: u32 = 256;
 
-/// How long to wait when the system has no descriptor or memory for another connection, and no connection can go.
+/// Pause after a failed accept (no file descriptor or memory is left) if no connection could be evicted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How many connections then make room at once, and how long they have for it.
+/// How many connections are evicted after a failed accept.
 const SHED: usize = 16;
+/// How long the evicted connections get to close.
 const SHED_PAUSE: Duration = Duration::from_millis(5);
-/// The same trouble is not logged more often than this.
+/// Minimum time between two log lines about the same problem.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// Serves `listener` until `tasks` stop: with TLS (plain HTTP is then sent to https), or plain HTTP/1. No error of a
-/// peer or of the system ends it. At the stop, no connection is accepted any more, idle ones are closed, and requests
-/// in flight get `limits.drain` to finish. Returns when all connections are gone or that time is up.
+/// Serves `listener` until `tasks` stop: over TLS (plain HTTP is redirected to https), or plain HTTP/1. No
+/// error of a client or of the system ends it. At the stop it accepts no more connections, closes idle ones,
+/// and gives requests in flight `limits.drain` to finish. Returns when all connections are closed or that
+/// time is over.
 pub async fn serve<S, F>(
     listener: TcpListener,
     tls: Option<Secure>,
@@ -188,7 +199,7 @@ pub async fn serve<S, F>(
     accept(listener, &door, work).await;
 }
 
-/// Serves the control socket until `tasks` stop, as [`serve`] does a port: HTTP/1, no TLS.
+/// Serves the control socket until `tasks` stop, like [`serve`]: HTTP/1, no TLS.
 pub(super) async fn serve_local<S, F>(listener: UnixListener, limits: Arc<Limits>, service: S, tasks: Tasks)
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -202,14 +213,14 @@ where
     accept(listener, &door, work).await;
 }
 
-/// What connections come from.
+/// A socket that accepts connections.
 trait Listen {
     type Stream;
     type From;
 
     async fn accept(&self) -> io::Result<(Self::Stream, Self::From)>;
 
-    /// The address of whoever came, where there is one.
+    /// The peer's IP address, if the socket has addresses.
     fn address(from: &Self::From) -> Option<IpAddr>;
 }
 
@@ -218,7 +229,7 @@ impl Listen for TcpListener {
     type From = SocketAddr;
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        // tokio's own of the same name.
+        // Calls tokio's method of the same name.
         Self::accept(self).await
     }
 
@@ -232,7 +243,7 @@ impl Listen for UnixListener {
     type From = tokio::net::unix::SocketAddr;
 
     async fn accept(&self) -> io::Result<(UnixStream, Self::From)> {
-        // tokio's own of the same name.
+        // Calls tokio's method of the same name.
         Self::accept(self).await
     }
 
@@ -241,7 +252,7 @@ impl Listen for UnixListener {
     }
 }
 
-/// Accepts until the stop, and runs `work` on each connection; then waits for those that run.
+/// Accepts connections until the stop, and runs `work` on each. Then waits for the running ones.
 async fn accept<L, W, F>(listener: L, door: &Door, work: W)
 where
     L: Listen,
@@ -255,7 +266,7 @@ where
     loop {
         let Some((stream, from)) = acceptor.next(&stopping).await else { break };
         if crowd.is_full() && is_full.now() {
-            log::warn!("{} connections: the most useless ones make room for new ones", limits.connections);
+            log::warn!("connection limit ({}) reached; closing idle connections", limits.connections);
         }
         let Some(seat) = stopping.run_until_cancelled(crowd.seat(L::address(&from))).await else { break };
         let work = work(stream, from, seat.activity());
@@ -264,11 +275,11 @@ where
             drop(seat);
         });
     }
-    // New connections are refused while the old ones finish.
+    // New connections are refused while the existing ones finish.
     drop(acceptor);
     if tokio::time::timeout(limits.drain, crowd.gone()).await.is_err() {
         let (left, drain) = (crowd.size(), limits.drain);
-        log::warn!("{left} connections were still busy {drain:?} after the stop and are cut off");
+        log::warn!("closing {left} connections that are still busy {drain:?} after the stop");
     }
 }
 
@@ -279,13 +290,13 @@ struct Acceptor<L> {
 }
 
 impl<L: Listen> Acceptor<L> {
-    /// The next connection, whatever goes wrong before it comes; `None` at the stop.
+    /// Returns the next connection, and retries after errors. `None` at the stop.
     async fn next(&mut self, stopping: &CancellationToken) -> Option<(L::Stream, L::From)> {
         loop {
             match stopping.run_until_cancelled(self.listener.accept()).await? {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if is_the_peers(&error) => {
-                    log::debug!("a peer left before it was accepted: {error}")
+                    log::debug!("a client disconnected before its connection was accepted: {error}")
                 }
                 Err(error) => {
                     let pause = self.shed(&error);
@@ -295,17 +306,17 @@ impl<L: Listen> Acceptor<L> {
         }
     }
 
-    /// Most likely there is no descriptor left, and the store and calls to Webex need some, too. Returns for how long
-    /// to wait now.
+    /// Evicts idle connections. Most likely no file descriptor is left, and the store and calls to Webex need
+    /// some, too. Returns how long to wait before the next accept.
     fn shed(&mut self, error: &io::Error) -> Duration {
         if self.no_files.now() {
-            log::error!("cannot accept connections, trying again: {error}");
+            log::error!("cannot accept connections, retrying: {error}");
         }
         if self.crowd.make_room(SHED) > 0 { SHED_PAUSE } else { ACCEPT_PAUSE }
     }
 }
 
-/// When something was last told that is not to be told again and again.
+/// The time of the last log line about a problem that may repeat.
 struct Seldom(Option<Instant>);
 
 impl Seldom {
@@ -333,19 +344,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_files_for_everything_else() {
+    fn the_connection_limits_leave_files_for_everything_else() {
         let most = Limits::default().connections;
-        for (files, doors, each, control) in [
+        for (files, listeners, each, control) in [
             (20_000, 1, most, 256),
             (4_096, 2, most, 256),
             (1_024, 2, 352, 64),
             (400, 1, 119, 25),
             (0, 2, 16, 16),
         ] {
-            let (door, local) =
-                (Limits::within(files, doors).connections, Limits::control(files).connections);
-            assert_eq!((door, local), (each, control), "{files} files, {doors} doors");
-            assert!(files < 400 || door * doors + local + FILES_ELSEWHERE <= files, "{files} files");
+            let (http, local) =
+                (Limits::within(files, listeners).connections, Limits::control(files).connections);
+            assert_eq!((http, local), (each, control), "{files} files, {listeners} listeners");
+            assert!(files < 400 || http * listeners + local + FILES_ELSEWHERE <= files, "{files} files");
         }
     }
 }

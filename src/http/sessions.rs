@@ -1,8 +1,9 @@
-//! The sessions of operators at the dashboard. In memory only: a restart ends all of them.
+//! Sessions of operators at the dashboard. They are in memory only, so a restart ends all of them.
 //!
-//! Browsers show a cookie to every port of a host name, so that a cookie alone must open nothing. A session takes two
-//! secrets: a random id in a cookie, and a random part of the path, which only the pages of this session and the
-//! browser's address bar hold. Never a key; of both secrets, only hashes are kept here.
+//! Browsers send a cookie to every port of a host name, so a cookie alone must not give access. A session
+//! needs two secrets: a random id in a cookie, and a random part of the path, which only the pages of this
+//! session and the browser's address bar contain. Neither of them is an API key, and only hashes of both are
+//! stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,22 +31,23 @@ use crate::http::links::hash;
 use crate::http::links::random;
 use crate::keys::Keys;
 
-/// At once; then the one that was not used for the longest time ends.
+/// Maximum number of sessions. One more ends the least recently used.
 const MOST: usize = 256;
 
-/// A working day.
+/// Maximum life of a session: a working day.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 
-/// Without a request.
+/// A session ends after this time without a request.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The dashboard's sessions. An id is made here or it is none: one that a browser brings along is never taken up.
+/// The dashboard's sessions. The daemon makes every session id; an id that a browser brings is never adopted
+/// (session fixation).
 pub(super) struct Sessions {
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
-    /// Whether browsers come by https.
+    /// Whether browsers use https.
     secure: bool,
-    /// The dashboard's path as browsers see it, above all sessions.
+    /// The dashboard's path as browsers see it, above the paths of all sessions.
     home: String,
     table: Mutex<HashMap<Hash, Kept>>,
     links: Links,
@@ -58,18 +60,18 @@ struct Kept {
     path: Hash,
     begun: UnixTime,
     seen: UnixTime,
-    /// The person it forgot last, whose name is nowhere else any more.
+    /// Id and name of the person that this session forgot last. The name is stored nowhere else any more.
     forgotten: Option<(PersonId, String)>,
 }
 
-/// An operator at the dashboard.
+/// The session of an operator at the dashboard.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// Asks the API: a key that may do everything, or the control socket's holder.
+    /// The caller for requests to the API: a key with all rights, or the control socket.
     pub(super) caller: Caller,
-    /// Stands in every form of this session as `csrf`, and nowhere else.
+    /// The token that every form of this session contains as `csrf`, and nothing else does.
     pub(super) csrf: Secret,
-    /// The path of its first page, as its browser sees it; every other page of it is below.
+    /// The path of the session's first page, as the browser sees it. All its other pages are below this path.
     pub(super) home: Secret,
     id: Hash,
 }
@@ -78,12 +80,12 @@ pub(super) struct Session {
 pub(super) struct Begun {
     /// See [`Session::home`].
     pub(super) home: Secret,
-    /// `Set-Cookie`.
+    /// The `Set-Cookie` header.
     pub(super) cookie: HeaderValue,
 }
 
 impl Session {
-    /// Who it is, for people.
+    /// The name of the key, or the terminal, for people.
     pub(super) fn name(&self) -> &str {
         match &self.caller {
             Caller::Key(key) => &key.name,
@@ -96,14 +98,14 @@ impl Session {
         matches!(self.caller, Caller::Control)
     }
 
-    /// Tells it from others; opens nothing.
+    /// Identifies the session, and gives no access to it.
     pub(super) fn id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.id)
     }
 }
 
 impl Sessions {
-    /// No session yet, at a dashboard beside `redirect_uri`.
+    /// Starts without sessions, for the dashboard beside `redirect_uri`.
     pub(super) fn new(keys: Arc<Keys>, clock: Arc<dyn Clock>, redirect_uri: &str) -> Self {
         let path = Url::parse(redirect_uri).map(|url| url.path().to_owned()).unwrap_or_default();
         Self {
@@ -116,12 +118,13 @@ impl Sessions {
         }
     }
 
-    /// The dashboard's path as browsers see it (behind a proxy, with the prefix), above all sessions.
+    /// The dashboard's path as browsers see it (behind a proxy, with the prefix), above the paths of all
+    /// sessions.
     pub(super) fn home(&self) -> &str {
         &self.home
     }
 
-    /// One-time links to sessions.
+    /// One-time links that begin sessions.
     pub(super) fn links(&self) -> &Links {
         &self.links
     }
@@ -130,23 +133,23 @@ impl Sessions {
         self.clock.now()
     }
 
-    /// The session that a cookie in `headers` and `part`, the random part of the path, show together. It counts as used
-    /// now.
+    /// Authenticates the session by the cookie in `headers` and by `part`, the random part of the path. The
+    /// session counts as used now.
     pub(super) fn of(&self, headers: &HeaderMap, part: &str) -> Option<Session> {
         self.shown(headers, part, |kept, now| kept.seen = now)
     }
 
-    /// The same without counting as its use: for what browsers ask by themselves.
+    /// The same, but the session does not count as used. For requests that browsers send by themselves.
     pub(super) fn unused(&self, headers: &HeaderMap, part: &str) -> Option<Session> {
         self.shown(headers, part, |_, _| ())
     }
 
-    /// Whether `session` goes on, without counting as its use: for what stays open by itself.
+    /// Whether `session` is still active. It does not count as used. For responses that stay open.
     pub(super) fn lasts(&self, session: &Session) -> bool {
         self.live(&mut self.table(), session.id, self.clock.now()).is_some()
     }
 
-    /// Begins a session, with two secrets that no session had before. `None` without random bytes.
+    /// Begins a session with new random secrets. `None` if the system gives no random bytes.
     pub(super) fn begin(&self, caller: Caller) -> Option<Begun> {
         let (id, part, csrf, now) = (random()?, random()?, random()?, self.clock.now());
         let home = Secret::new(format!("{}/{}", self.home, part.expose()));
@@ -164,27 +167,28 @@ impl Sessions {
         Some(Begun { home, cookie })
     }
 
-    /// Notes for the next pages of `session` that it forgot `person`, and what the person was called.
+    /// Records for the next pages of `session` that it forgot `person`, and the person's name.
     pub(super) fn note_forgotten(&self, session: &Session, person: PersonId, name: String) {
         if let Some(kept) = self.table().get_mut(&session.id) {
             kept.forgotten = Some((person, name));
         }
     }
 
-    /// What `person` was called, if `session` forgot this one last.
+    /// The name of `person`, if `session` forgot this person last.
     pub(super) fn forgotten(&self, session: &Session, person: &PersonId) -> Option<String> {
         let table = self.table();
         let (id, name) = table.get(&session.id)?.forgotten.as_ref()?;
         (id == person).then(|| name.clone())
     }
 
-    /// Ends a session. The answer takes its cookie back.
+    /// Ends a session. Returns the `Set-Cookie` header that removes its cookie.
     pub(super) fn end(&self, session: &Session) -> Option<HeaderValue> {
         self.table().remove(&session.id);
         self.cookie("", &session.home, "; Max-Age=0")
     }
 
-    /// Ends every session of the same key, or every one that began by a link from the control socket; answers how many.
+    /// Ends every session of the same key, or every session that began by a link from the control socket.
+    /// Returns their number, and the `Set-Cookie` header that removes the cookie of `session`.
     pub(super) fn end_all(&self, session: &Session) -> (usize, Option<HeaderValue>) {
         let mut table = self.table();
         let before = table.len();
@@ -194,7 +198,7 @@ impl Sessions {
 
     fn shown(&self, headers: &HeaderMap, part: &str, note: fn(&mut Kept, UnixTime)) -> Option<Session> {
         let (now, path, name) = (self.clock.now(), hash(part), self.cookie_name());
-        // Other ports of this host may set a cookie of the same name: the one that is ours counts.
+        // Other ports of this host may set a cookie of the same name, so all of them are tried.
         let ids = cookies::pairs(headers).filter(|(other, _)| *other == name).map(|(_, id)| hash(id));
         let mut table = self.table();
         for id in ids {
@@ -208,10 +212,10 @@ impl Sessions {
         None
     }
 
-    /// The session of this id, with its key as it is now; one that has ended is removed.
+    /// The session with this id and the current record of its key. A session that has ended is removed.
     fn live<'t>(&self, table: &'t mut HashMap<Hash, Kept>, id: Hash, now: UnixTime) -> Option<&'t mut Kept> {
         let kept = table.get_mut(&id)?;
-        // The key's word counts now, not the one it had when the session began.
+        // The key's current rights count, not those that it had when the session began.
         let caller = match &kept.caller {
             Caller::Control => Some(Caller::Control),
             Caller::Key(key) => self.keys.live(key).map(Caller::Key),
@@ -230,14 +234,15 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `__Secure-` ties a cookie to TLS; browsers refuse it on plain HTTP. `__Host-` would ask for the path `/`.
+    /// The prefix `__Secure-` ties a cookie to TLS; browsers refuse it over plain HTTP. `__Host-` would
+    /// require the path `/`.
     fn cookie_name(&self) -> &'static str {
         if self.secure { "__Secure-dashboard" } else { "dashboard" }
     }
 
-    /// `Set-Cookie` for the pages of one session: browsers show it to no other path, so that other ports do not even see
-    /// it. Without `Max-Age`, the browser's end is the cookie's. Strict: no other site's link or form carries it; a link
-    /// from a terminal has no site, and needs no cookie.
+    /// The `Set-Cookie` header for the pages of one session. Browsers send the cookie to this path only, so
+    /// other ports do not receive it. Without `Max-Age`, it ends when the browser is closed. Strict: no link
+    /// or form of another site carries it. A link from a terminal has no site, and needs no cookie.
     fn cookie(&self, id: &str, home: &Secret, age: &str) -> Option<HeaderValue> {
         let (name, path) = (self.cookie_name(), home.expose());
         let secure = if self.secure { "; Secure" } else { "" };
@@ -248,7 +253,7 @@ impl Sessions {
     }
 }
 
-/// Whether both are of one key, or both of the control socket.
+/// Whether both are the same key, or both the control socket.
 fn is_same(one: &Caller, other: &Caller) -> bool {
     let of_key = |caller: &Caller| match caller {
         Caller::Control => None,
@@ -258,7 +263,7 @@ fn is_same(one: &Caller, other: &Caller) -> bool {
 }
 
 impl Kept {
-    /// A clock that was set back far counts as idleness.
+    /// A clock that was set back far counts as idle time.
     fn is_live(&self, now: UnixTime) -> bool {
         now < self.begun + LIFE && now < self.seen + IDLE && self.seen < now + IDLE
     }

@@ -1,4 +1,4 @@
-//! How the control socket and its directory are opened for one group, and for no other user.
+//! Opens the control socket and its directory to one group, and to no other user.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -15,25 +15,27 @@ use std::path::Path;
 use crate::domain::socket_group::SocketGroup;
 use crate::http::control::ControlError;
 
-/// systemd keeps everything below it from all users but root and the service itself (`DynamicUser=yes`). Inside the
-/// service it looks open.
+/// systemd keeps all users out of this directory, except root and the service itself (`DynamicUser=yes`).
+/// Inside the service it looks open.
 const PRIVATE: &str = "/var/lib/private";
 
-/// What lets the others of a directory's group through it; all others.
+/// The mode bit that lets a directory's group pass through it.
 const THROUGH_BY_GROUP: u32 = 0o010;
+/// The mode bit that lets all other users pass through a directory.
 const THROUGH_BY_OTHERS: u32 = 0o001;
 
-/// What the others of a directory's group may do in it.
+/// The mode bits of a directory's group.
 const GROUP: u32 = 0o070;
 
-/// Lets them write, such as to put another socket in this one's place.
+/// The mode bit that lets the group write, for example replace the socket with another.
 const WRITE_BY_GROUP: u32 = 0o020;
 
-/// So many entries of the directory are looked at, and so many are named.
+/// How many entries of the directory are examined.
 const LOOKED_AT: usize = 10_000;
+/// How many of them are named in a warning.
 const NAMED: usize = 5;
 
-/// This process.
+/// User and group of this process.
 #[derive(Clone, Copy, Debug)]
 struct Us {
     uid: u32,
@@ -46,21 +48,21 @@ impl Us {
     }
 }
 
-/// What must be done to a directory so that a group can pass through it, and see nothing of what is in it.
+/// The change that lets a group pass through a directory without listing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// It can pass already.
+    /// None, because the group can pass already.
     Nothing,
-    /// The directory is the group's; it needs this mode.
+    /// The directory belongs to the group, and needs this mode.
     Mode(u32),
-    /// It must become the group's, with this mode.
+    /// The directory must be given to the group, with this mode.
     GroupAndMode(u32),
 }
 
-/// Whether this process can open the socket at `path` for `group`. Nothing is changed.
+/// Checks whether this process can open the socket at `path` for `group`, without changing anything.
 ///
 /// # Errors
-/// [`ControlError`] says what is in the way.
+/// [`ControlError`], if it cannot.
 pub(super) fn check(group: &SocketGroup, path: &Path) -> Result<(), ControlError> {
     let us = Us::new();
     let mut groups: Vec<u32> = rustix::process::getgroups()
@@ -85,14 +87,14 @@ pub(super) fn check(group: &SocketGroup, path: &Path) -> Result<(), ControlError
         Ok(found) => change(&found, group.gid, us)
             .map(|_| ())
             .ok_or_else(|| ControlError::ClosedToGroup(shut_out(group, dir, &found))),
-        // It will be made.
+        // The directory will be created.
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(ControlError::System(path.to_owned(), e)),
     }
 }
 
-/// Makes `dir` where it is missing, for this user alone and, to pass through, for `group`; lets the group pass through
-/// one that is there.
+/// Creates `dir` if it is missing, for this user only, and lets `group` pass through it. Lets the group pass
+/// through an existing one.
 pub(super) fn open_directory(dir: &Path, group: &SocketGroup) -> Result<(), ControlError> {
     let refused = |error| ControlError::System(dir.to_owned(), error);
     let missing: Vec<&Path> =
@@ -122,7 +124,7 @@ pub(super) fn hand_over(made: &Path, group: &SocketGroup) -> io::Result<()> {
     fs::set_permissions(made, Permissions::from_mode(0o660))
 }
 
-/// What the operator should know of the place of the socket at `path`, one line each.
+/// Warnings for the operator about the location of the socket at `path`, one line each.
 pub(super) fn warnings(path: &Path, group: &SocketGroup) -> Vec<String> {
     let dir = directory_of(path);
     let Ok(real) = fs::canonicalize(dir) else { return Vec::new() };
@@ -146,14 +148,14 @@ pub(super) fn warnings(path: &Path, group: &SocketGroup) -> Vec<String> {
             real.display()
         ));
     }
-    // In a directory that is open to all users, the group reaches nothing that they do not.
+    // If all users can pass through the directory, the group gets no additional access.
     if found.mode() & THROUGH_BY_OTHERS == 0 {
         lines.extend(reachable(&real, path, group));
     }
     lines
 }
 
-/// Which other files of the directory the group can use, now that it can pass through.
+/// Other files in the directory that the group can use, because it can pass through.
 fn reachable(dir: &Path, socket: &Path, group: &SocketGroup) -> Option<String> {
     let mut open: Vec<String> = fs::read_dir(dir)
         .ok()?
@@ -173,7 +175,7 @@ fn reachable(dir: &Path, socket: &Path, group: &SocketGroup) -> Option<String> {
     open.truncate(NAMED);
     (!open.is_empty()).then(|| {
         format!(
-            "TOKEND_SOCKET_GROUP: beside the control socket the group {group} can reach, in {}: {}{more}; chmod o-rwx them, \
+            "TOKEND_SOCKET_GROUP: the group {group} can also use these files in {}: {}{more}; chmod o-rwx them, \
              or set TOKEND_CONTROL_SOCKET to a path in a directory of its own",
             dir.display(),
             open.join(", ")
@@ -181,7 +183,7 @@ fn reachable(dir: &Path, socket: &Path, group: &SocketGroup) -> Option<String> {
     })
 }
 
-/// `None`: this process cannot, or should not, let the group pass.
+/// `None` if this process cannot, or should not, let the group pass.
 fn change(found: &Metadata, gid: u32, us: Us) -> Option<Change> {
     needed(found.mode() & 0o7777, (found.uid(), found.gid()), gid, us)
 }
@@ -198,7 +200,7 @@ fn needed(mode: u32, (uid, group): (u32, u32), gid: u32, us: Us) -> Option<Chang
     if mode & THROUGH_BY_OTHERS != 0 {
         return Some(Change::Nothing);
     }
-    // The rights of another group than the daemon's own were given on purpose.
+    // Rights of a group other than the daemon's own were granted on purpose, so they stay.
     let is_free = mode & GROUP == 0 || group == us.gid;
     (is_ours && is_free).then_some(Change::GroupAndMode(mode & !GROUP | THROUGH_BY_GROUP))
 }
@@ -221,7 +223,7 @@ fn shut_out(group: &SocketGroup, dir: &Path, found: &Metadata) -> String {
     )
 }
 
-/// Where the socket at `path` lies.
+/// The directory of the socket at `path`.
 pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
@@ -234,7 +236,7 @@ mod tests {
     const GID: u32 = 991;
 
     #[test]
-    fn a_directory_is_opened_to_pass_through_and_for_the_group_alone() {
+    fn a_directory_is_opened_for_passing_through_and_to_the_group_only() {
         for (mode, owner, expected) in [
             (0o700, (100, 100), Some(Change::GroupAndMode(0o710))),
             // As systemd makes it with RuntimeDirectoryMode=0750 and SupplementaryGroups=.
@@ -248,12 +250,12 @@ mod tests {
             (0o755, (0, 0), Some(Change::Nothing)),
             (0o1777, (0, 0), Some(Change::Nothing)),
             (0o750, (0, GID), Some(Change::Nothing)),
-            // Another user's, another group's.
+            // Directories of another user or group.
             (0o700, (0, 0), None),
             (0o700, (0, GID), None),
             (0o750, (100, 50), None),
             (0o700, (100, 50), Some(Change::GroupAndMode(0o710))),
-            // Open to all but the group.
+            // Open to all users except the group.
             (0o705, (0, GID), None),
         ] {
             assert_eq!(needed(mode, owner, GID, US), expected, "{mode:o} {owner:?}");

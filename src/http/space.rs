@@ -1,5 +1,6 @@
-//! `/space/…`: Webex's Space widget, for the browser that has just consented, with that person's own token. The browser
-//! shows two secrets, a sealed cookie and the random part of the path: cookies are shown to every port of a host name.
+//! `/space/…`: Webex's Space widget for the browser that has just consented, with that person's own token.
+//! The browser authenticates by two secrets, a sealed cookie and the random part of the path, because
+//! browsers send cookies to every port of a host name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,34 +23,36 @@ use crate::http::serve::Body;
 use crate::refresh::NoToken;
 use crate::tasks::Tasks;
 
-/// The page is shown after this, whether the bot has done its part or not.
+/// How long the page waits for the bot to add the person. After that it is shown in any case.
 const BOT_WAIT: Duration = Duration::from_secs(10);
 
 /// The widget cannot be given another token later, so this one should live for a while.
 const MIN_TTL: Duration = Duration::from_secs(600);
 
-/// Starts what follows a consent when there is a space: beside it, and also if the browser has left.
+/// Adds the person to the space after a consent, if a space is configured: in the background, and also if the
+/// browser has disconnected.
 pub(super) fn follow_up(tasks: &Tasks, consents: Arc<Consents>, person: PersonId) {
     if consents.space_id().is_some() {
         let stopping = tasks.stopping();
-        // What goes wrong is logged there, and told when the person opens the space.
+        // Errors are logged there, and shown when the person opens the space.
         tasks.spawn("space", async move { _ = consents.welcome(&person, stopping.cancelled()).await });
     }
 }
 
-/// The random part of a path of the space; empty if there is none. `None` for the paths of anything else.
+/// The random part of a path of the space; empty if there is none. `None` for other paths.
 pub(super) fn part_of(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/space")?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 impl Door {
-    /// Where the browser with this random part sees the space. `None` without one.
+    /// The path of the space for the browser with this random part. `None` if no space is configured.
     pub(super) fn space_at(&self, part: &str) -> Option<String> {
         self.frame.space.as_ref().map(|space| format!("{space}/{part}"))
     }
 
-    /// `POST /space/…`: the browser gives its visit back. Another site's form brings no visit along, and ends none.
+    /// `POST /space/…`: ends the browser's session. A form of another site carries no session cookie, and
+    /// ends none.
     pub(super) fn leave(&self, part: &str, headers: &HeaderMap) -> Response<Body> {
         let Some(here) = self.space_at(part) else { return self.not_found() };
         if self.consents.visit(self.cookies.visits(headers), part).is_none() {
@@ -76,7 +79,7 @@ impl Door {
             Ok(None) => return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT),
             Err(why) => return consent_pages::no_space(&self.frame, &NoToken::Store(why)),
         };
-        // First of all the person must be in it: the widget looks at once.
+        // The person must be a member first, because the widget opens the space at once.
         let added = timeout(BOT_WAIT, self.consents.add_to_space(&person)).await;
         let trouble = match added {
             Ok(Ok(())) => None,

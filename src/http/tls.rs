@@ -1,5 +1,5 @@
-//! The TLS settings in force, published to every new connection and replaced when the operator's files change.
-//! It owns no socket: a connection keeps the settings it began with.
+//! The current TLS settings, published to every new connection and replaced when the operator's files change.
+//! This owns no socket: a connection keeps the settings with which it began.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,30 +25,34 @@ use crate::http::certificate::SelfSigned;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
-/// Where connections take the present settings from. Stays readable when the writer is gone.
+/// Where connections read the current settings. It stays readable after its writer is dropped.
 pub type TlsFeed = watch::Receiver<Arc<ServerConfig>>;
 
-/// How often [`Reloader::watch`] should look: soon enough for a person who waits, rare enough to cost nothing.
+/// How often [`Reloader::watch`] should check: soon enough for an operator who waits, rarely enough to cost
+/// nothing.
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Trouble with the certificate that lasts is told again after this.
+/// A lasting problem with the certificate is logged again after this time.
 const DAY_SECONDS: u64 = 86_400;
 
-/// Sessions kept for peers that cannot take tickets (TLS 1.2 without them); a few hundred bytes each.
+/// Sessions stored for clients that cannot use tickets (TLS 1.2 without them). Each takes a few hundred
+/// bytes.
 const SESSIONS: usize = 1024;
 
 /// HTTP/2 first: one connection then serves a whole page or a busy API reader.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// TLS cannot be set up at all: no randomness for the ticket keys, or the crypto provider lacks a protocol version.
+/// TLS cannot be set up: the system gives no random bytes for the ticket keys, or the crypto provider lacks a
+/// protocol version.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: {0}")]
 pub struct TlsError(#[from] rustls::Error);
 
-/// Makes settings that share one memory of sessions, whatever certificate they carry.
+/// Creates settings that share one session storage, whatever certificate they contain.
 ///
-/// A resumed session was agreed under a certificate that its peer had checked, and ticket keys owe nothing to the
-/// certificate's key; so the sessions outlive a reload. They end by themselves with the ticket keys, in 12 hours.
+/// A resumed session was agreed under a certificate that the client had checked, and ticket keys do not
+/// depend on the certificate's key. So sessions survive a reload. They end with the ticket keys, after 12
+/// hours.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     tickets: Arc<dyn ProducesTickets>,
@@ -56,10 +60,10 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// With fresh ticket keys, which change every six hours by themselves.
+    /// With new ticket keys, which rotate every six hours.
     ///
     /// # Errors
-    /// [`TlsError`], when there is no randomness.
+    /// [`TlsError`], if the system gives no random bytes.
     pub fn new() -> Result<Self, TlsError> {
         Ok(Self { tickets: aws_lc_rs::Ticketer::new()?, memory: ServerSessionMemoryCache::new(SESSIONS) })
     }
@@ -67,9 +71,9 @@ impl Sessions {
     /// TLS 1.2 and 1.3 for HTTP/2 and HTTP/1.1, with resumption and without early data (which can be replayed).
     ///
     /// # Errors
-    /// [`TlsError`], when the provider does not fit; never because of `pair`.
+    /// [`TlsError`], if the provider lacks a protocol version; never because of `pair`.
     pub fn settings(&self, pair: &Pair) -> Result<Arc<ServerConfig>, TlsError> {
-        // The provider is named: with two in the tree, rustls' own choice panics.
+        // The provider is named, because with two in the dependency tree rustls' own choice panics.
         let mut settings = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
@@ -81,7 +85,7 @@ impl Sessions {
     }
 }
 
-/// The writer's side of a [`TlsFeed`] that keeps a self-signed certificate from ending.
+/// The writer of a [`TlsFeed`] that renews a self-signed certificate before it expires.
 #[derive(Debug)]
 pub struct Renewer {
     served: SelfSigned,
@@ -94,7 +98,7 @@ impl Renewer {
     /// Serves `made` until the first renewal.
     ///
     /// # Errors
-    /// [`TlsError`], when TLS cannot be set up.
+    /// [`TlsError`], if TLS cannot be set up.
     pub fn open(made: SelfSigned) -> Result<(Self, TlsFeed), TlsError> {
         let sessions = Sessions::new()?;
         let (feed, reader) = watch::channel(sessions.settings(made.pair())?);
@@ -102,17 +106,17 @@ impl Renewer {
         Ok((Self { served: made, shown, sessions, feed }, reader))
     }
 
-    /// What is served, as it changes.
+    /// The served certificate, as it changes.
     #[must_use]
     pub fn shown(&self) -> watch::Receiver<Pair> {
         self.shown.subscribe()
     }
 
-    /// Publishes a new certificate of the same key if the old one is stale; says whether it did. After an error the
-    /// old one stays.
+    /// If the certificate is stale, publishes a new one for the same key. Returns whether it did. After an
+    /// error, the old one stays.
     ///
     /// # Errors
-    /// [`PairError`], when none can be made, as with a clock that is far off.
+    /// [`PairError`], if none can be created, for example because the clock is far off.
     pub fn renew_if_stale(&mut self, now_unix_seconds: i64) -> Result<bool, PairError> {
         if !self.served.is_stale(now_unix_seconds) {
             return Ok(false);
@@ -124,8 +128,8 @@ impl Renewer {
         Ok(true)
     }
 
-    /// Looks every `every` (see [`LOOK_EVERY`]) until `tasks` stop, and logs what came of it. Trouble is told once,
-    /// until all is well again.
+    /// Renews a stale certificate, and logs the result, every `every` (see [`LOOK_EVERY`]) until `tasks`
+    /// stop. A lasting problem is logged once.
     pub async fn watch(mut self, clock: Arc<dyn Clock>, tasks: Tasks, every: Duration) {
         let stopping = tasks.stopping();
         let mut told = false;
@@ -134,11 +138,14 @@ impl Renewer {
                 Ok(false) => told = false,
                 Ok(true) => {
                     told = false;
-                    log::info!("new self-signed certificate, same key {}", self.served.pair().fingerprint());
+                    log::info!(
+                        "new self-signed certificate for the same key {}",
+                        self.served.pair().fingerprint()
+                    );
                 }
                 Err(_) if told => {}
                 Err(error) => {
-                    log::error!("the old self-signed certificate is kept: {error}");
+                    log::error!("cannot renew the self-signed certificate, so the old one stays: {error}");
                     told = true;
                 }
             }
@@ -149,30 +156,30 @@ impl Renewer {
 /// The certificate that new connections get.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// It, as it changes.
+    /// The certificate, as it changes.
     pub shown: watch::Receiver<Pair>,
-    /// The host that it is served as.
+    /// The host for which it is served.
     pub host: String,
-    /// Whether it was made here.
+    /// Whether the daemon made it.
     pub self_signed: bool,
 }
 
-/// Tells what is wrong with the operator's certificate when it begins, and then once a day.
+/// Logs problems of the operator's certificate when they begin, and then once a day.
 pub struct Alarm {
     host: String,
     clock: Arc<dyn Clock>,
-    /// What was told last, whether as an error, and when.
+    /// What was logged last: the certificate, whether it was an error, and when.
     told: Option<(Fingerprint, bool, i64)>,
 }
 
 impl Alarm {
-    /// For a certificate that is served as `host`.
+    /// For a certificate that is served for `host`.
     #[must_use]
     pub fn new(host: &str, clock: Arc<dyn Clock>) -> Self {
         Self { host: host.trim_matches(['[', ']']).to_owned(), clock, told: None }
     }
 
-    /// Logs what is to be told of `served` now.
+    /// Logs a problem of `served`, if a line is due now.
     pub fn look(&mut self, served: &Pair) {
         let now = self.clock.now().seconds();
         let Some(trouble) = served.trouble(&self.host, now) else {
@@ -196,19 +203,19 @@ pub enum PairError {
     /// The files are not usable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// TLS is not.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// What a look at the files led to.
+/// The result of checking the files.
 #[derive(Debug)]
 pub enum Reloaded {
-    /// Nothing new; or what is wrong with the files has been told already.
+    /// Nothing has changed, or the problem with the files was reported before.
     Unchanged,
     /// New connections get the new certificate.
     Reloaded {
-        /// Of the new certificate's key.
+        /// The fingerprint of the new certificate's key.
         fingerprint: Fingerprint,
     },
     /// The files changed and cannot be used; the old certificate stays.
@@ -218,7 +225,7 @@ pub enum Reloaded {
     },
 }
 
-/// The writer's side of a [`TlsFeed`] that follows the operator's two files.
+/// The writer of a [`TlsFeed`] that follows the operator's two files.
 #[derive(Debug)]
 pub struct Reloader {
     certificate: PathBuf,
@@ -227,17 +234,18 @@ pub struct Reloader {
     served: Pair,
     shown: watch::Sender<Pair>,
     seen: Marks,
-    /// The files are read at the next look, changed or not: after a failure, because the other half may be on its
-    /// way; after a change, because a second write within one tick of the file system's clock leaves no mark.
+    /// Whether the next check reads the files even if they look unchanged. After a failure, because the other
+    /// file may follow. After a change, because a second write within one tick of the file system's clock is
+    /// invisible.
     read_again: bool,
     feed: watch::Sender<Arc<ServerConfig>>,
 }
 
 impl Reloader {
-    /// Reads the files for the first time. Blocks; for the start, when nobody waits yet.
+    /// Reads the files for the first time. It blocks, so it is only for the start.
     ///
     /// # Errors
-    /// [`PairError`]: there is no old certificate to go on with.
+    /// [`PairError`], if the files cannot be used: there is no old certificate to keep.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<(Self, TlsFeed), PairError> {
         let seen = Marks::of(&certificate, &key);
         let served = Pair::read(&certificate, &key)?;
@@ -247,25 +255,25 @@ impl Reloader {
         Ok((Self { certificate, key, sessions, served, shown, seen, read_again: true, feed }, reader))
     }
 
-    /// What is served now.
+    /// The certificate that is served now.
     #[must_use]
     pub fn served(&self) -> &Pair {
         &self.served
     }
 
-    /// What is served, as it changes.
+    /// The served certificate, as it changes.
     #[must_use]
     pub fn shown(&self) -> watch::Receiver<Pair> {
         self.shown.subscribe()
     }
 
-    /// Looks at both files once, and publishes what they hold if it is new and good. Open connections go on as they
-    /// are. The same trouble is told once.
+    /// Checks both files once, and publishes their content if it is new and valid. Open connections keep
+    /// their settings. The same problem is reported once.
     pub async fn reload_if_changed(&mut self) -> Reloaded {
         let (certificate, key) = (self.certificate.clone(), self.key.clone());
         let (seen, read_again) = (self.seen, self.read_again);
         let look = tokio::task::spawn_blocking(move || {
-            // Before reading: what is written from here on shows at the next look.
+            // Taken before reading, so that the next check notices a later write.
             let marks = Marks::of(&certificate, &key);
             (marks, (read_again || marks != seen).then(|| Pair::read(&certificate, &key)))
         });
@@ -287,8 +295,8 @@ impl Reloader {
         }
     }
 
-    /// Looks every `every` (see [`LOOK_EVERY`]), and at each nudge, until `tasks` stop. Logs what came of it, and what
-    /// `alarm` finds wrong with what is served.
+    /// Checks the files every `every` (see [`LOOK_EVERY`]), and at each notification, until `tasks` stop.
+    /// Logs the result, and what `alarm` finds wrong with the served certificate.
     pub async fn watch(mut self, mut alarm: Alarm, tasks: Tasks, every: Duration, reload: Wake) {
         let stopping = tasks.stopping();
         alarm.look(&self.served);
@@ -296,13 +304,15 @@ impl Reloader {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
-                // An operator waits for a word: trouble that was told already is told again.
+                // An operator waits for the result, so a problem that was logged before is logged again.
                 () = reload.nudged() => self.seen = Marks([None; 2]),
             }
             match self.reload_if_changed().await {
                 Reloaded::Unchanged => {}
-                Reloaded::Reloaded { .. } => log::info!("new TLS certificate, {}", self.served),
-                Reloaded::Kept { error } => log::error!("the old TLS certificate is kept: {error}"),
+                Reloaded::Reloaded { .. } => log::info!("loaded a new TLS certificate, {}", self.served),
+                Reloaded::Kept { error } => {
+                    log::error!("cannot load the new TLS certificate, so the old one stays: {error}")
+                }
             }
             alarm.look(&self.served);
         }
@@ -322,14 +332,14 @@ impl Reloader {
     }
 }
 
-/// What changes when a file is written, replaced or made to point elsewhere.
+/// File attributes that change when a file is written, replaced or linked elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Marks([Option<Mark>; 2]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     modified: (i64, i64),
-    /// Of the inode: tells a replacement that took the old time stamp along (`cp -p`).
+    /// Of the inode: it reveals a replacement that preserved the old modification time (`cp -p`).
     changed: (i64, i64),
     bytes: u64,
     inode: u64,

@@ -1,4 +1,5 @@
-//! `GET /api/token`: the token service sample's own endpoint, for programs that were written for it. Off unless set.
+//! `GET /api/token`: the endpoint of the token service sample, for programs that were written for it. Off
+//! unless it is configured.
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -36,58 +37,58 @@ use crate::tokens::Order;
 use crate::tokens::Page;
 use crate::tokens::Pick;
 
-/// The sample's framework does not look at case, nor at a slash at the end.
+/// The sample's framework ignores case and a slash at the end.
 const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
 
-/// As with the API: a token that lives less long is seldom of use.
+/// The default of the API: a token that lives less long is rarely useful.
 const MIN_TTL: Duration = Duration::from_secs(60);
 
-/// Persons looked through at once for one of the organization.
+/// Batch size of the search for a person of the organization.
 const STEP: u32 = 500;
 
-/// Wrong requests that an address may make at once. A phrase that a person chose can be guessed, so that after them
-/// not even a right one is looked at.
+/// Invalid requests that an address may send at once. A phrase that a person chose can be guessed, so after
+/// these even a correct one is not checked.
 const BURST: u32 = 10;
 
-/// After them, one more for each of these.
+/// After the burst, one more is allowed for each interval.
 const GUESS_STEP: Duration = Duration::from_secs(6);
 
-/// A wrong request that is made again within this time is the same mistake, not another guess.
+/// An invalid request that is repeated within this time is the same mistake, not another guess.
 const SAME_MISTAKE: Duration = Duration::from_secs(86_400);
 
-/// The log is told at most so often, for each address, why there was no record.
+/// Minimum time between two log lines about invalid requests from one address.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Why there is no record.
+/// Why the endpoint returns no token.
 pub(super) enum NoRecord {
-    /// Something of the request is wrong, or no person of the organization is kept. The sample says no more.
+    /// The request is invalid, or no grant of the organization is stored. The sample does not say which.
     Malformed,
-    /// `FROM` is an address, and no grant of that person is kept for the organization.
+    /// `FROM` is an address, and no grant of that person is stored for the organization.
     NoSuchPerson,
-    /// Too much was wrong from this address.
+    /// Too many invalid requests came from this address.
     TooMany(Duration),
-    /// There is somebody, but no live token.
+    /// There is a person, but no live token.
     NoToken(Refusal),
 }
 
-/// The endpoint, if it is on.
+/// The token service endpoint.
 pub(super) struct Desk {
     service: TokenService,
-    /// When the log may be told again of an address.
+    /// Limits the log lines about each address.
     told: Mutex<RateLimit<IpAddr>>,
-    /// The longest-standing person of the organization, once found: nobody who comes later stands longer.
+    /// Cached: the person of the organization who consented first. Later consents cannot change this.
     found: Mutex<Option<PersonId>>,
     guesses: Mutex<Guesses>,
 }
 
-/// What was wrong here, by address. Wrong API keys are counted elsewhere: a neighbour's mistakes there must not keep a
-/// right phrase out here.
+/// Invalid requests, by address. Invalid API keys are counted elsewhere, so that they do not lock out a
+/// correct phrase from the same address.
 struct Guesses {
     wrong: RateLimit<IpAddr>,
-    /// Each wrong request once, by address and hash: a program that repeats its mistake tries nothing new, and must not
-    /// lock out the others at its address.
+    /// Counts each distinct invalid request once, by address and hash. A program that repeats its mistake
+    /// guesses nothing new, and must not lock out other programs at its address.
     known: RateLimit<(IpAddr, u64)>,
-    /// Keyed at random: of a phrase, nothing that could be tried elsewhere is kept.
+    /// Keyed at random, so that a stored hash of a phrase is useless elsewhere.
     hasher: RandomState,
 }
 
@@ -97,17 +98,17 @@ impl Guesses {
         Self { wrong, known, hasher: RandomState::new() }
     }
 
-    /// How long `from` has to wait until it is listened to.
+    /// How long `from` must wait until its requests are checked again.
     fn look(&self, from: IpAddr) -> Result<(), Duration> {
         self.wrong.look(&network(from), Instant::now())
     }
 
-    /// Takes note of a wrong request.
+    /// Records an invalid request.
     fn note(&mut self, from: IpAddr, headers: &HeaderMap) {
         let values = [ORGANIZATION, SENDER, PHRASE].map(|name| headers.get(name).map(HeaderValue::as_bytes));
         let (from, now) = (network(from), Instant::now());
         if self.known.take((from, self.hasher.hash_one(values)), now).is_ok() {
-            // Whether it may go on is asked before the next request.
+            // Whether the address may proceed is checked before its next request.
             let _ = self.wrong.take(from, now);
         }
     }
@@ -127,7 +128,7 @@ impl Desk {
         }
     }
 
-    /// Answers a request that came from `peer`; whatever a proxy says about where it came from is not believed.
+    /// Handles a request from `peer`. Addresses in a proxy's headers are not trusted.
     pub(super) async fn answer(
         &self,
         api: &Api,
@@ -169,7 +170,7 @@ impl Desk {
         Ok(self.shown(&given.grant, api))
     }
 
-    /// Tells the log why a caller got no record. What the caller showed is never in it.
+    /// Logs why a caller got no token. The values that the caller sent are not logged.
     fn tell(&self, from: IpAddr, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.take(network(from), Instant::now()).is_ok() {
@@ -200,8 +201,8 @@ impl Desk {
         }
     }
 
-    /// The person whose token it is. Where `FROM` is an address, it is that person's or none; else it is of the person
-    /// of the organization who consented first.
+    /// The person whose token is returned. If `FROM` is an address, it is that person or none. Otherwise it
+    /// is the person of the organization who consented first.
     async fn person(&self, api: &Api, from: IpAddr) -> Result<PersonId, NoRecord> {
         let Ok(email) = Email::parse(&self.service.from) else {
             return self.first(api).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
@@ -211,12 +212,15 @@ impl Desk {
         };
         self.named(api, &email).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
             let who = self.service.from.trim();
-            self.tell(from, &format!("FROM names {who}, who has not consented here, or is not of ORG_ID"));
+            self.tell(
+                from,
+                &format!("FROM names {who}, who has not consented, or does not belong to ORG_ID"),
+            );
             NoRecord::NoSuchPerson
         })
     }
 
-    /// The person of this address, if of the organization.
+    /// The person with this address, if the grant belongs to the organization.
     async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, Refusal> {
         let who = Who::Email(email.clone());
         match api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
@@ -264,12 +268,16 @@ const ORGANIZATION: &str = "x-organization-id";
 const SENDER: &str = "x-from";
 const PHRASE: &str = "x-api-phrase";
 
-/// Each of the three headers, if each is there once; else what is wrong.
+/// The three headers with credentials. `Err` says which of them is missing or repeated.
 fn shown(headers: &HeaderMap) -> Result<Shown<'_>, String> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
         let value = values.next().ok_or_else(|| format!("{name} is missing"))?;
-        if values.next().is_some() { Err(format!("{name} is there twice")) } else { Ok(value.as_bytes()) }
+        if values.next().is_some() {
+            Err(format!("{name} is given more than once"))
+        } else {
+            Ok(value.as_bytes())
+        }
     };
     Ok(Shown { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
 }

@@ -1,5 +1,5 @@
-//! What a certificate says of itself: its names, and from when to when it is good. Only what is needed to tell an
-//! operator; peers do the checking.
+//! Reads names and validity from a certificate, for messages to the operator. Clients validate the
+//! certificate.
 
 use std::net::IpAddr;
 
@@ -18,18 +18,18 @@ const ADDRESS: u8 = 0x87;
 /// `subjectAltName`, with its tag and length.
 const ALTERNATIVE_NAMES: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x11];
 
-/// Names and times of a certificate.
+/// Names and validity of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// DNS names and addresses that it is for.
+    /// The DNS names and IP addresses for which it is valid.
     pub names: Vec<String>,
-    /// Good from this second since 1970 on.
+    /// The start of its validity, in Unix seconds.
     pub begins: i64,
-    /// Good up to this second.
+    /// The end of its validity, in Unix seconds.
     pub ends: i64,
 }
 
-/// Reads a certificate in DER (RFC 5280, 4.1). `None` if it is none.
+/// Parses a certificate in DER (RFC 5280, 4.1). `None` if it is invalid.
 #[must_use]
 pub fn read(der: &[u8]) -> Option<Facts> {
     let (certificate, _) = expect(SEQUENCE, der)?;
@@ -37,7 +37,7 @@ pub fn read(der: &[u8]) -> Option<Facts> {
     if let Some((_, behind)) = expect(VERSION, rest) {
         rest = behind;
     }
-    // Serial number, signature's algorithm, issuer.
+    // Skips serial number, signature algorithm and issuer.
     for _ in 0..3 {
         rest = element(rest)?.2;
     }
@@ -65,7 +65,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     None
 }
 
-/// Whether the extension is critical may stand before its value.
+/// Skips the flag that marks the extension as critical, which may precede the value.
 fn names(mut value: &[u8]) -> Option<Vec<String>> {
     let list = loop {
         let (tag, body, behind) = element(value)?;
@@ -92,7 +92,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// A time in seconds, and what comes behind it.
+/// A time in seconds, and the rest.
 fn time(der: &[u8]) -> Option<(i64, &[u8])> {
     let (tag, body, behind) = element(der)?;
     let text = std::str::from_utf8(body).ok()?.strip_suffix('Z')?;
@@ -109,13 +109,13 @@ fn time(der: &[u8]) -> Option<(i64, &[u8])> {
     Some((moment.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second(), behind))
 }
 
-/// The content of an element of this kind, and what comes behind it.
+/// The content of an element of this kind, and the rest.
 fn expect(wanted: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (tag, body, behind) = element(der)?;
     (tag == wanted).then_some((body, behind))
 }
 
-/// Tag and content of the first element, and what comes behind it.
+/// Tag and content of the first element, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_times_are_read_in_both_spellings() {
+    fn names_and_times_are_read_in_both_formats() {
         // The second one ends after 2049, which needs four digits for the year.
         for (begins, ends) in [(1_700_000_000, 1_800_000_001), (0, 4_102_444_799)] {
             let der = made(&["example.com", "*.example.org", "10.0.0.1", "::1"], begins, ends);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_read_without_harm() {
+    fn truncated_and_changed_certificates_are_read_without_a_panic() {
         let der = made(&["example.com"], 0, 1_800_000_000);
         for length in 0..der.len() {
             assert_eq!(read(&der[..length]), None, "cut at {length}");

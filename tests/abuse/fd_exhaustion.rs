@@ -26,7 +26,7 @@ async fn a_daemon_without_descriptors_sheds_silent_connections_and_goes_on() {
         held.len() as u64
     };
     siege.under("400 connections, 60 descriptors", attack).await;
-    siege.daemon.wait_for_line("cannot accept connections, trying again").await;
+    siege.daemon.wait_for_line("cannot accept connections, retrying").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

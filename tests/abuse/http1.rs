@@ -96,7 +96,7 @@ async fn forms_whose_bodies_never_come_keep_nobody_out() {
         held.len() as u64 + lanes(32, until, move || waiting(port)).await
     };
     siege.under("1,100 forms without their bodies", attack).await;
-    siege.daemon.wait_for_line("made room for another").await;
+    siege.daemon.wait_for_line("evicted to make room for a new connection").await;
 }
 
 /// One more of them, for a second.

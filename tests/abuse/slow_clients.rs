@@ -37,7 +37,7 @@ async fn two_thousand_silent_connections_keep_nobody_out() {
         held.len() as u64
     };
     siege.under("2,000 idle connections", attack).await;
-    siege.daemon.wait_for_line("make room for new ones").await;
+    siege.daemon.wait_for_line("closing idle connections").await;
 }
 
 /// The one that is kept is older, and silent for longer, than any of the crowd.
@@ -61,7 +61,7 @@ async fn a_crowd_from_elsewhere_ends_no_kept_connection() {
         held.len() as u64
     };
     siege.under("2,000 idle connections from elsewhere", attack).await;
-    siege.daemon.wait_for_line("make room for new ones").await;
+    siege.daemon.wait_for_line("closing idle connections").await;
 }
 
 async fn silent_after_tls(connections: usize) {

@@ -231,7 +231,7 @@ async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() 
         (
             right.to_vec(),
             409,
-            "FROM names nobody@example.com, who has not consented here, or is not of ORG_ID",
+            "FROM names nobody@example.com, who has not consented, or does not belong to ORG_ID",
         ),
         (wrong.to_vec(), 400, "X-Api-Phrase is not PASSPHRASE"),
         (
@@ -240,7 +240,7 @@ async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() 
             "X-Organization-Id is not ORG_ID, X-From is not FROM",
         ),
         (right[..2].to_vec(), 400, "x-api-phrase is missing"),
-        ([&right[..], &right[..1]].concat(), 400, "x-organization-id is there twice"),
+        ([&right[..], &right[..1]].concat(), 400, "x-organization-id is given more than once"),
     ];
     // Each from an address of its own.
     for (last, (headers, status, why)) in (1..).zip(cases) {

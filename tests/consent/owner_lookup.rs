@@ -39,7 +39,7 @@ async fn an_outage_of_people_me_costs_no_person_a_consent_and_a_reload_goes_on()
     page(&answered, 502, UNREACHABLE);
     assert_eq!(answered.header("retry-after"), Some("30"));
     assert!(daemon.kept().is_empty());
-    daemon.wait_for_line("a consent was not kept: Webex cannot be reached: people/me: HTTP 503").await;
+    daemon.wait_for_line("a consent failed: Webex cannot be reached: people/me: HTTP 503").await;
     page(&visitor.get(back.clone()).await, 200, GRANTED);
     page(&visitor.get(back).await, 200, GRANTED);
     let calls = counters(&sim).calls;

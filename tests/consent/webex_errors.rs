@@ -59,9 +59,9 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
         sim.with(|webex| webex.clear_faults());
     }
     // The first is told at once, the others are counted in the next minute's line.
-    let first = daemon.wait_for_line("a consent was not kept: Webex did not accept it: ").await;
+    let first = daemon.wait_for_line("a consent failed: Webex did not accept it: ").await;
     assert!(first.contains(&format!("tracking id {}", ids[0])), "{first}");
-    let told = daemon.log().iter().filter(|line| line.contains("a consent was not kept")).count();
+    let told = daemon.log().iter().filter(|line| line.contains("a consent failed")).count();
     assert_eq!(told, 1, "{:?}", daemon.log());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
 }
@@ -210,7 +210,7 @@ async fn a_token_of_nobody_is_not_kept() {
         assert!(tracking_id(&answered).is_some(), "{kind:?}: {}", answered.body);
         assert!(daemon.kept().is_empty(), "{kind:?}");
     }
-    daemon.wait_for_line("a consent was not kept: Webex did not accept it: people/me: HTTP 401").await;
+    daemon.wait_for_line("a consent failed: Webex did not accept it: people/me: HTTP 401").await;
 }
 
 #[tokio::test]

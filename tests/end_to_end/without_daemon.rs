@@ -108,7 +108,7 @@ async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
     assert!(alone.run("key create one --can read").await.good().starts_with("wtk_"));
     assert!(alone.run("key list").await.good().contains("one"));
     alone.run(&format!("forget {ADA} --yes")).await.good();
-    alone.run(&format!("token {ADA}")).await.failed(3, "Nobody of this id or address");
+    alone.run(&format!("token {ADA}")).await.failed(3, "No person with this id or address");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
         ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
     let settings = [("TOKEND_TLS_CERT", certificate.as_str()), ("TOKEND_TLS_KEY", key.as_str())];
     let daemon = Daemon::start(&sim, &settings).await;
-    let told = daemon.wait_for_line("the certificate for localhost ends at ").await;
+    let told = daemon.wait_for_line("the certificate for localhost expires at ").await;
     assert!(told.contains(" WARN ") && told.contains("in 5 days"), "{told}");
     let served = shown(&daemon).await;
     assert_eq!((&served["names"][0], &served["self_signed"]), (&"localhost".into(), &false.into()));
@@ -53,7 +53,7 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
 
     // A reload that fails changes nothing of what is shown.
     std::fs::write(&certificate, "nonsense").unwrap();
-    daemon.wait_for_line("the old TLS certificate is kept").await;
+    daemon.wait_for_line("cannot load the new TLS certificate").await;
     assert_eq!(shown(&daemon).await["fingerprint"], served["fingerprint"]);
     let says = doctor(&daemon).await;
     let (file, says) = says.split_once('\n').unwrap();
@@ -65,10 +65,10 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
     assert!(says.contains("for localhost, good until ") && says.contains("in 5 days"), "{says}");
 
     write_pair(folder.path(), -2);
-    let told = daemon.wait_for_line("the certificate for localhost ended at ").await;
+    let told = daemon.wait_for_line("the certificate for localhost expired at ").await;
     assert!(told.contains(" ERROR "), "{told}");
     let says = doctor(&daemon).await;
-    assert!(says.starts_with("bad") && says.contains("ended at"), "{says}");
+    assert!(says.starts_with("bad") && says.contains("expired at"), "{says}");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn the_socket_is_for_the_group_that_is_named() {
         let us = rustix::process::geteuid().as_raw();
         assert_eq!(mode_and_owners(&socket), (0o660, us, gid), "{name}");
         assert_eq!(mode_and_owners(&daemon.state_dir()), (0o710, us, gid), "{name}");
-        daemon.wait_for_line("may use it, for everything that an operator may do").await;
+        daemon.wait_for_line("may use it, with all rights of the operator").await;
     }
 }
 
@@ -190,7 +190,7 @@ async fn the_state_directory_lets_the_group_through_to_the_socket_and_to_no_file
     fs::set_permissions(state.join("copy.db"), Permissions::from_mode(0o644)).unwrap();
     daemon.terminate().await;
     daemon.restart(&[]).await;
-    let told = daemon.wait_for_line("beside the control socket the group id 60991 can reach").await;
+    let told = daemon.wait_for_line("the group id 60991 can also use these files").await;
     assert!(told.contains("copy.db (0644);") && !told.contains("tokend.db"), "{told}");
 }
 

@@ -58,9 +58,9 @@ fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an
     let count = |level| told.iter().filter(|(at, _)| *at == level).count();
     assert_eq!((count(Level::Warn), count(Level::Error)), (21, 2), "{told:?}");
     let (_, first) = &told[0];
-    assert!(first.contains("for tokens.example.com ends at ") && first.contains("in 21 days"), "{first}");
+    assert!(first.contains("for tokens.example.com expires at ") && first.contains("in 21 days"), "{first}");
     let (_, last) = told.last().unwrap();
-    assert!(last.contains("for tokens.example.com ended at ") && last.contains("put a new one"), "{last}");
+    assert!(last.contains("for tokens.example.com expired at ") && last.contains("replace it"), "{last}");
 }
 
 #[test]

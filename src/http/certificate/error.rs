@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no certificate to serve. Each names the file, what was found and what was expected.
+/// Why there is no certificate to serve. Each message names the file, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The file cannot be read.
@@ -11,20 +11,20 @@ pub enum CertificateError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file holds no usable PEM section of the kind wanted.
+    /// The file has no usable PEM section of the expected kind.
     #[error("{}: found {found}; expected {expected}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// The PEM sections in it, or what is wrong with them. Never their content.
+        /// The PEM sections in the file, or what is wrong with them. Never their content.
         found: String,
-        /// What belongs there.
+        /// What the file should contain.
         expected: &'static str,
     },
-    /// Both files are good, but not for each other.
+    /// Both files are valid, but the key does not belong to the certificate.
     #[error(
         "{}: found a key that is not the one of the first certificate in {}; \
          expected the private key of that certificate (the server's own comes first in the chain)",
@@ -39,16 +39,16 @@ pub enum CertificateError {
     /// The self-signed certificate cannot be made.
     #[error("self-signed certificate: found {found}; expected DNS names or IP addresses, and a sane clock")]
     SelfSigned {
-        /// What stands in the way.
+        /// The cause.
         found: String,
     },
-    /// The reading task was cut off; only at shutdown or by a defect.
-    #[error("certificate files: the reading was cut off ({0}); expected it to end by itself")]
+    /// The reading task was cancelled, at shutdown or by a defect.
+    #[error("certificate files: reading was cancelled ({0}); expected it to finish")]
     CutOff(String),
 }
 
 impl CertificateError {
-    /// The file with what was found in it, never its content, and what belongs there.
+    /// What was found, never the file's content, and what was expected.
     #[must_use]
     pub fn found_and_expected(&self) -> (String, &str) {
         match self {
@@ -65,12 +65,12 @@ impl CertificateError {
                 "the private key of that certificate (the server's own comes first in the chain)",
             ),
             Self::SelfSigned { found } => (found.clone(), "DNS names or IP addresses, and a sane clock"),
-            Self::CutOff(found) => (found.clone(), "the reading to end by itself"),
+            Self::CutOff(found) => (found.clone(), "reading to finish"),
         }
     }
 }
 
-/// Which of the operator's two files are of no use, and why.
+/// Which of the operator's two files cannot be used, and why.
 #[derive(Debug)]
 pub enum WrongFiles {
     /// The certificate's.

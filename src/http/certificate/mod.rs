@@ -1,4 +1,4 @@
-//! Who we say we are: the self-signed certificate made at start, or the operator's own pair of PEM files.
+//! The server's certificate: self-signed and made at start, or the operator's own pair of PEM files.
 
 mod error;
 
@@ -37,14 +37,14 @@ use crate::http::x509;
 use crate::http::x509::Facts;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// Peers whose clock is slow must not meet a certificate "from the future".
+/// Valid from this long before now, so that clients whose clock is slow accept it.
 const BEFORE_SECONDS: i64 = DAY_SECONDS;
-/// The longest life browsers accept is 398 days.
+/// Browsers accept a life of at most 398 days.
 const AFTER_SECONDS: i64 = 397 * DAY_SECONDS;
-/// Made again so long before its end: whoever copied the certificate has a month to notice.
+/// It is renewed this long before its end, so that people who copied it have a month to notice.
 const EARLY_SECONDS: i64 = 30 * DAY_SECONDS;
 
-/// From here on the end of the operator's certificate is told.
+/// The end of the operator's certificate is logged from this long before it.
 const SOON_SECONDS: i64 = 21 * DAY_SECONDS;
 
 /// SHA-256 of a public key's DER SubjectPublicKeyInfo (algorithm and key, nothing else of the certificate), printed
@@ -64,16 +64,16 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Something about a certificate that an operator must know.
+/// A problem with a certificate that the operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Nobody takes the certificate at present; otherwise it is a warning.
+    /// Whether clients refuse the certificate at present. Otherwise it is a warning.
     pub is_error: bool,
     /// What is wrong, and what to do.
     pub says: String,
 }
 
-/// A certificate chain and its key, known to belong together.
+/// A certificate chain and its key, which belong together.
 #[derive(Clone, Debug)]
 pub struct Pair {
     certified: Arc<CertifiedKey>,
@@ -81,18 +81,19 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Reads the operator's files: a PEM chain, the server's own certificate first, and a PEM key (PKCS#8, PKCS#1 or
-    /// SEC1, not encrypted). Other sections in either file are passed over, so one file may be given twice. Blocks.
+    /// Reads the operator's files: a PEM chain, the server's own certificate first, and a PEM key (PKCS#8,
+    /// PKCS#1 or SEC1, not encrypted). Other sections in either file are ignored, so one file may be given
+    /// twice. Blocks.
     ///
     /// # Errors
-    /// [`CertificateError`], when a file cannot be used or the two do not belong together.
+    /// [`CertificateError`], if a file cannot be used or the two do not belong together.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         Self::check(certificate, key).map_err(|wrong| match *wrong {
             WrongFiles::Certificate(error) | WrongFiles::Key(error) | WrongFiles::Both(error, _) => error,
         })
     }
 
-    /// The same, telling what is wrong with either file. Blocks.
+    /// Like [`Pair::read`], but reports the errors of both files. Blocks.
     ///
     /// # Errors
     /// [`WrongFiles`], as with [`Pair::read`].
@@ -114,31 +115,31 @@ impl Pair {
         }
     }
 
-    /// The chain and the key, as rustls wants them.
+    /// The chain and the key, as rustls needs them.
     #[must_use]
     pub fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
     }
 
-    /// Of the key. See [`Fingerprint`].
+    /// The fingerprint of the key. See [`Fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Whether both serve the very same chain (and so the same key).
+    /// Whether both have the same chain, and so the same key.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert
     }
 
-    /// What its first certificate says of itself, if that can be read.
+    /// Names and validity of its first certificate, if they can be read.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
         x509::read(self.certified.cert.first()?)
     }
 
-    /// What is wrong, or will be soon, with serving it as `host` at this time: who connects will refuse it.
+    /// What is wrong now, or will be soon, with serving it for `host` at this time: clients will refuse it.
     #[must_use]
     pub fn trouble(&self, host: &str, now_unix_seconds: i64) -> Option<Trouble> {
         let facts = self.facts()?;
@@ -146,10 +147,7 @@ impl Pair {
         let (name, end) = (facts.names.join(", "), UnixTime::from_seconds(facts.ends));
         let trouble = |is_error, says| Some(Trouble { is_error, says });
         if left <= 0 {
-            return trouble(
-                true,
-                format!("the certificate for {name} ended at {end}; put a new one in its place"),
-            );
+            return trouble(true, format!("the certificate for {name} expired at {end}; replace it"));
         }
         if now_unix_seconds < facts.begins {
             let begin = UnixTime::from_seconds(facts.begins);
@@ -165,9 +163,7 @@ impl Pair {
             return trouble(false, says);
         }
         let days = left / DAY_SECONDS;
-        let says = || {
-            format!("the certificate for {name} ends at {end}, in {days} days; put a new one in its place")
-        };
+        let says = || format!("the certificate for {name} expires at {end}, in {days} days; replace it");
         (left <= SOON_SECONDS).then(|| Trouble { is_error: false, says: says() })
     }
 
@@ -180,7 +176,8 @@ impl Pair {
     }
 
     fn of(certified: CertifiedKey) -> Result<Self, String> {
-        let public = certified.key.public_key().ok_or("a key that does not tell its public half")?;
+        let public =
+            certified.key.public_key().ok_or("a private key whose public key cannot be determined")?;
         let hash = digest::digest(&digest::SHA256, public.as_ref());
         let fingerprint = Fingerprint(format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)));
         Ok(Self { certified: Arc::new(certified), fingerprint })
@@ -198,7 +195,7 @@ impl fmt::Display for Pair {
     }
 }
 
-/// A certificate nobody else vouches for, with a key that never leaves memory.
+/// A self-signed certificate, with a key that never leaves memory.
 #[derive(Clone)]
 pub struct SelfSigned {
     names: Vec<String>,
@@ -215,27 +212,28 @@ impl fmt::Debug for SelfSigned {
 }
 
 impl SelfSigned {
-    /// Makes a P-256 key and a server certificate for `names` (DNS names or IP addresses without brackets; each
-    /// counts once), good from a day before `now_unix_seconds` until 397 days after it.
+    /// Makes a P-256 key and a server certificate for `names` (DNS names or IP addresses without brackets;
+    /// duplicates are ignored), valid from a day before `now_unix_seconds` until 397 days after it.
     ///
     /// # Errors
-    /// [`CertificateError::SelfSigned`]: no names, a name that is none, a time out of range, no randomness.
+    /// [`CertificateError::SelfSigned`], if there are no names, a name is invalid, the time is out of range,
+    /// or the system gives no random bytes.
     pub fn make(names: &[String], now_unix_seconds: i64) -> Result<Self, CertificateError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(|error| CertificateError::SelfSigned { found: error.to_string() })?;
         Self::with(normal(names), Arc::new(key), now_unix_seconds)
     }
 
-    /// A new certificate for the same names and the same key, so that whoever pinned the key need not care.
+    /// A new certificate for the same names and the same key, so that pinned keys stay valid.
     ///
     /// # Errors
-    /// [`CertificateError::SelfSigned`]: a time out of range.
+    /// [`CertificateError::SelfSigned`], if the time is out of range.
     pub fn again(&self, now_unix_seconds: i64) -> Result<Self, CertificateError> {
         Self::with(self.names.clone(), Arc::clone(&self.key), now_unix_seconds)
     }
 
-    /// Whether it should be made again: it ends in less than 30 days, has ended, or has not begun. The clock may have
-    /// been wrong when it was made, either way.
+    /// Whether it should be renewed: it ends in less than 30 days, has ended, or is not valid yet. The clock
+    /// may have been wrong in either direction when it was made.
     #[must_use]
     pub fn is_stale(&self, now_unix_seconds: i64) -> bool {
         let age = now_unix_seconds.saturating_sub(self.made_at);
@@ -248,7 +246,7 @@ impl SelfSigned {
         &self.pair
     }
 
-    /// The certificate, for people who want to trust it. Not the key.
+    /// The certificate, for people who want to trust it. Without the key.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
@@ -270,7 +268,8 @@ impl SelfSigned {
         params.not_before = moment(now_unix_seconds, -BEFORE_SECONDS)?;
         params.not_after = moment(now_unix_seconds, AFTER_SECONDS)?;
         params.distinguished_name = DistinguishedName::new();
-        // A constant: names may be longer than the 64 characters a CN may have, and nobody matches names by CN.
+        // A constant, because names may be longer than the 64 characters of a CN, and clients do not match
+        // names by CN.
         params.distinguished_name.push(DnType::CommonName, "webex-tokend self-signed");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -283,7 +282,7 @@ impl SelfSigned {
     }
 }
 
-/// Each name once, however it was written.
+/// Each name once, in its normal form.
 fn normal(names: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for name in names {
@@ -346,7 +345,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
         .any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
 
-/// The labels of the PEM sections, so that swapped files and encrypted keys explain themselves.
+/// The labels of the PEM sections, so that the message explains swapped files and encrypted keys.
 fn sections(pem: &[u8]) -> String {
     let text = String::from_utf8_lossy(pem);
     let labels: Vec<_> = text
