@@ -1,4 +1,4 @@
-//! A request as handlers see it: checked, bounded, nothing unknown in it.
+//! A validated API request, as handlers see it: bounded, and without unknown parameters.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,18 +21,18 @@ use crate::http::refusal::Refusal;
 use crate::tokens::Bookmark;
 use crate::tokens::StoreError;
 
-/// What is asked, and by whom.
+/// An API request and its caller.
 pub(super) struct Ask {
-    /// The path's `{…}`, decoded; empty if there is none.
+    /// The decoded segment of the path that the route's `{…}` matches; empty if it has none.
     pub(super) named: String,
     pub(super) caller: Caller,
-    /// The last event that a client of a stream saw before it was cut off.
+    /// The id of the last event that a reconnecting client of a stream has seen.
     pub(super) last_event: Option<String>,
     query: String,
     body: Bytes,
 }
 
-/// The parameters of a query, each there at most once, all of them known.
+/// The parameters of a query. All of them are known, and none is repeated.
 pub(super) struct Query(BTreeMap<&'static str, String>);
 
 impl Ask {
@@ -49,36 +49,36 @@ impl Ask {
         Ok(Self { named, caller, last_event: last_event(request.headers()), query, body })
     }
 
-    /// The query, if nothing but `known` stands in it.
+    /// The query. Fails if it contains other parameters than `known`, or one of them twice.
     pub(super) fn query<const N: usize>(&self, known: [&'static str; N]) -> Result<Query, Refusal> {
         let mut found = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
             let Some(known) = known.iter().find(|known| **known == name) else {
                 return Err(Refusal::BadRequest(format!(
-                    "{}: no such parameter here; known: {}.",
+                    "The parameter {} is unknown. Known parameters: {}.",
                     shown(&name),
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
                 )));
             };
             if found.insert(*known, value.into_owned()).is_some() {
-                return Err(Refusal::BadRequest(format!("{known}: stands there twice.")));
+                return Err(Refusal::BadRequest(format!("The parameter {known} is given more than once.")));
             }
         }
         Ok(Query(found))
     }
 
-    /// The body, an object without unknown fields; an empty body counts as `{}`.
+    /// The body, an object without unknown fields. An empty body counts as `{}`.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let bytes: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        // serde would take an array for a struct, too.
+        // serde would also accept an array for a struct.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(Refusal::BadRequest("The body must be a JSON object.".to_owned()));
         }
         serde_json::from_slice(bytes)
-            .map_err(|why| Refusal::BadRequest(format!("The body: {}.", shown(&why.to_string()))))
+            .map_err(|why| Refusal::BadRequest(format!("The body is invalid: {}.", shown(&why.to_string()))))
     }
 
-    /// For a request that has none.
+    /// Fails if there is a body.
     pub(super) fn no_body(&self) -> Result<(), Refusal> {
         if self.body.is_empty() {
             Ok(())
@@ -87,19 +87,20 @@ impl Ask {
         }
     }
 
-    /// The person that the path names, whether kept or not. A key that is limited to others learns nothing.
+    /// The person in the path, whether stored or not. A key that is limited to other persons learns nothing.
     pub(super) async fn person(&self, api: &Api) -> Result<PersonId, Refusal> {
         self.permitted(api.0.view.resolve(&self.who()?).await)
     }
 
-    /// The same for what cannot be taken back: an address that several grants share names none of them, even if only one
-    /// of them is alive.
+    /// The same for irreversible actions. An address that several grants share is ambiguous here, even if
+    /// only one of these grants is alive.
     pub(super) async fn only_person(&self, api: &Api) -> Result<PersonId, Refusal> {
         self.permitted(api.0.view.resolve_strictly(&self.who()?).await)
     }
 
     fn who(&self) -> Result<Who, Refusal> {
-        Who::parse(&self.named).map_err(|why| Refusal::BadRequest(format!("The person: {why}.")))
+        Who::parse(&self.named)
+            .map_err(|why| Refusal::BadRequest(format!("The person in the path is invalid: {why}.")))
     }
 
     fn permitted(&self, resolved: Result<Resolved, StoreError>) -> Result<PersonId, Refusal> {
@@ -121,7 +122,7 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A whole number, written in digits only.
+    /// A whole number, in digits only.
     pub(super) fn number(
         &self,
         name: &str,
@@ -140,7 +141,7 @@ impl Query {
         })
     }
 
-    /// Where a list goes on.
+    /// The position at which the list continues.
     pub(super) fn after(&self) -> Result<Option<Bookmark>, Refusal> {
         let read = |text| bookmark::read(text).ok_or_else(unknown_after);
         self.text("after").map(read).transpose()
@@ -148,10 +149,10 @@ impl Query {
 }
 
 fn unknown_after() -> Refusal {
-    Refusal::BadRequest("after: expected what an answer had as `next`.".to_owned())
+    Refusal::BadRequest("after: expected the value of `next` in an earlier response.".to_owned())
 }
 
-/// One that is no text is no event of ours, but was meant to be one.
+/// A header that is not text becomes an empty id. This id is unknown, but the client meant to send one.
 pub(in crate::http) fn last_event(headers: &HeaderMap) -> Option<String> {
     let id = headers.get("last-event-id")?;
     Some(id.to_str().unwrap_or_default().to_owned())
@@ -161,7 +162,7 @@ fn is_json(kind: &str) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// What came in, made fit to be said back: short and printable.
+/// Text from a request, made safe for a message: short and printable.
 pub(super) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(100) {
@@ -170,7 +171,8 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-/// Percent-decoded; `None` if it is not well-formed or not UTF-8. Unlike in a query, `+` stands for itself.
+/// Decodes percent-encoding; `None` if it is malformed or not UTF-8. Unlike in a query, `+` stands for
+/// itself.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_digits_in_their_range() {
+    fn query_numbers_accept_only_digits_in_range() {
         let of = |text: &str| Query(BTreeMap::from([("n", text.to_owned())])).number("n", 5, 1..=10);
         assert_eq!(of("10").unwrap(), 10);
         for bad in ["", "0", "11", "+1", "-1", "1.0", " 1", "99999999999999999999", "x"] {

@@ -1,6 +1,6 @@
-//! How many refreshes one key may cause. All refreshes share one rate (`EVENT_LOOP_MAX_PER_SECOND`) and so many places
-//! (`EVENT_LOOP_CONCURRENCY`): without a budget a single key, limited to one person or not, could take all of them from
-//! the others.
+//! Limits the refreshes that one key may cause. All refreshes share one rate (`EVENT_LOOP_MAX_PER_SECOND`)
+//! and a number of slots (`EVENT_LOOP_CONCURRENCY`). Without a budget, a single key could use up both, even
+//! if it is limited to one person.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -18,48 +18,50 @@ use crate::http::refusal::Refusal;
 use crate::refresh::Pace;
 use crate::refresh::Refresher;
 
-/// A key may cause this part of all refreshes in the long run, and as many at once as start in a second.
+/// The share of one key is one in this many refreshes in the long run. At once, a key may cause as many as
+/// start in a second.
 const PART: f64 = 4.0;
 
-/// The refreshes of one key that are under way at once, as a part of all places.
+/// The share of one key is one in this many slots.
 const PART_OF_PLACES: usize = 4;
 
-/// When a key without a free place is told to come again. A refresh takes a moment as a rule; one that hangs, 40 seconds.
+/// `Retry-After` for a key without a free slot. A refresh usually takes a moment. One that hangs takes 40
+/// seconds.
 const NO_PLACE: Duration = Duration::from_secs(2);
 
-/// The budgets of all keys, by id. Reads that need no refresh cost nothing.
+/// The budgets of all keys, by key id. Reads that need no refresh are free.
 pub(super) struct Budget {
-    /// `None` where nothing limits how many start.
+    /// `None` if the rate is unlimited.
     starts: Option<Mutex<RateLimit<String>>>,
-    /// Refreshes of one key under way.
+    /// Maximum number of running refreshes for one key.
     places: usize,
     under_way: Mutex<HashMap<String, Flights>>,
 }
 
-/// The refreshes that one key has begun: their persons, with how many of the key's requests wait for each. A refresh
-/// goes on when its requests have left.
+/// The refreshes that one key has begun, by person, with the number of the key's requests that wait for each.
+/// A refresh continues after its requests have ended.
 type Flights = BTreeMap<PersonId, usize>;
 
-/// One request's use of a budget.
+/// The use of a budget by one request.
 pub(super) struct Charge<'a> {
     budget: &'a Budget,
     caller: &'a Caller,
     refresher: &'a Refresher,
     person: &'a PersonId,
-    /// Whether a refresh was begun for it.
+    /// Whether a refresh was begun for the request.
     begun: bool,
-    /// How long the key must wait, where its budget is used up.
+    /// How long the key must wait, if its budget is used up.
     wait: Option<Duration>,
 }
 
 impl Budget {
-    /// Of the refreshes that may start in a second, and be under way at once.
+    /// Budgets for this rate and number of slots.
     pub(super) fn of(pace: Pace) -> Self {
         let places = (pace.at_once / PART_OF_PLACES).max(1);
         Self { starts: starts_of(pace.per_second), places, under_way: Mutex::default() }
     }
 
-    /// Ready to be charged by a request of `caller` about `person`.
+    /// Prepares a charge for a request of `caller` about `person`.
     pub(super) fn charge<'a>(
         &'a self,
         caller: &'a Caller,
@@ -80,21 +82,21 @@ impl Budget {
     }
 }
 
-/// Without a cap there is nothing to be divided.
+/// `None` if the rate is unlimited.
 fn starts_of(per_second: f64) -> Option<Mutex<RateLimit<String>>> {
     if per_second <= 0.0 {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; never negative")]
     let burst = per_second.ceil() as u32;
-    // A step that is too long to be written down is as good as for ever.
+    // A step that is too long to be represented is replaced by a very long one.
     let step = Duration::try_from_secs_f64(PART / per_second).unwrap_or(Duration::MAX / 4);
     Some(Mutex::new(RateLimit::new(burst, step)))
 }
 
 impl Charge<'_> {
-    /// Whether one more refresh may be sent for this request. The control socket, which is the operator's own, has no
-    /// budget.
+    /// Whether one more refresh may be sent for this request. The control socket has no budget, because it
+    /// belongs to the operator.
     pub(super) fn allows(&mut self) -> bool {
         let Caller::Key(key) = self.caller else { return true };
         let mut all = self.budget.under_way();
@@ -118,7 +120,7 @@ impl Charge<'_> {
         self.begun
     }
 
-    /// The refusal, where a refresh was not allowed.
+    /// The error, if a refresh was not allowed.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.wait.map(|retry_after| Refusal::OverBudget { retry_after })
     }
@@ -152,7 +154,7 @@ mod tests {
             caused = [caused[0] + asks("one"), caused[1] + asks("other")];
             tokio::time::advance(Duration::from_millis(10)).await;
         }
-        // In a minute: eight at once, and two in each second.
+        // In one minute: eight at once, and two in each second.
         assert!(caused.iter().all(|caused| (127..=128).contains(caused)), "{caused:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! One-time links to the dashboard, for whoever may use the control socket.
+//! One-time login links to the dashboard, for users of the control socket.
 
 use hyper::Response;
 use hyper::StatusCode;
@@ -17,9 +17,9 @@ pub(super) async fn make(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal
     ask.no_body()?;
     let sessions = api.sessions();
     let link = sessions.links().make(sessions.now()).map_err(|why| match why {
-        NoLink::Crowded => Refusal::Crowded("Too many links wait to be opened; each ends after a minute."),
+        NoLink::Crowded => Refusal::Crowded("Too many links are pending; each expires after a minute."),
         NoLink::NoRandom => {
-            log::error!("no link can be made: the system has no random bytes to give");
+            log::error!("cannot create a link to the dashboard: the system gives no random bytes");
             Refusal::Broken
         }
     })?;

@@ -1,4 +1,4 @@
-//! The daemon examined by itself, for callers of the control socket.
+//! `GET /doctor`: the daemon examines itself, for callers of the control socket.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 
-/// Looks at settings, files, store and Webex. Takes as long as Webex does.
+/// Examines settings, files, store and Webex. It takes as long as Webex takes to respond.
 pub type Examine = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
 
 /// `GET /doctor`

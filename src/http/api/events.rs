@@ -1,7 +1,7 @@
-//! `GET /events`: what changes, as it changes (server-sent events, as the HTML standard has them).
+//! `GET /events`: changes as they happen (server-sent events, as the HTML standard defines them).
 //!
-//! A reader has a task of its own that waits for news, looks the state up and hands one piece at a time to the
-//! connection. No token is ever in it: it tells persons as the list of persons does.
+//! Each stream has a task that waits for changes, reads the current state and sends one chunk at a time to
+//! the connection. No token is ever sent. Persons are sent in the same form as in the list of persons.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,25 +32,25 @@ use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::sessions::Session;
 
-/// Often enough that no proxy (usually a minute) and no watchdog of ours takes a quiet stream for a dead one.
+/// Short enough that neither a proxy (usually a minute) nor our watchdog takes a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A peer that takes nothing for so long is gone.
+/// A client that reads nothing for this long is disconnected.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When a client comes again by itself, in milliseconds.
+/// When a client reconnects by itself, in milliseconds.
 const RETRY: u32 = 5000;
 
-/// Everything must be loaded anew. Without its end, as [`event`].
+/// Tells the client to load everything anew. Like the result of [`event`], it is not terminated.
 const RESET: &str = "event: reset\ndata: {}\n";
 
-/// Who watches.
+/// The subscriber of a stream.
 pub(in crate::http) enum Holder {
-    /// Over the control socket.
+    /// A caller of the control socket.
     Control,
-    /// With a key.
+    /// The holder of a key.
     Key(Arc<KeyRecord>),
-    /// At the dashboard.
+    /// A session at the dashboard.
     Session(Session),
 }
 
@@ -61,12 +61,12 @@ struct Reader {
     news: watch::Receiver<()>,
     revoked: watch::Receiver<()>,
     pieces: mpsc::Sender<Bytes>,
-    /// When a piece was handed over last.
+    /// When a chunk was last sent.
     told_at: Instant,
     _place: Place,
 }
 
-/// The stream is at its end.
+/// The stream ends.
 struct Over;
 
 /// `GET /events?since=`
@@ -81,15 +81,16 @@ pub(super) async fn stream(api: &Api, ask: &Ask) -> Result<Response<Body>, Refus
 }
 
 impl Api {
-    /// A stream of what changes after the event `since`; from now on if there is none.
+    /// A stream of the changes after the event `since`, or of new changes if it is `None`.
     pub(in crate::http) fn events(
         &self,
         holder: Holder,
         since: Option<&str>,
     ) -> Result<Response<Body>, Refusal> {
-        let crowded = Refusal::Crowded("Too many streams of events are open; close some.");
+        let crowded = Refusal::Crowded("Too many event streams are open; close some.");
         let place = self.listeners().take(holder.name()).ok_or(crowded)?;
-        // News from here on is news: whoever loads the list after the stream has begun misses nothing.
+        // The subscription begins before the position is read, so a client that loads the list after opening
+        // the stream misses nothing.
         let events = self.0.view.events();
         let (news, revoked) = (events.news(), self.0.keys.revocations());
         let known = since.map_or_else(|| Some(events.now()), |id| events.find(id));
@@ -112,7 +113,7 @@ impl Holder {
         }
     }
 
-    /// Whether what let it in still does.
+    /// Whether the subscriber's key or session is still valid.
     fn lasts(&self, api: &Api) -> bool {
         match self {
             Self::Control => true,
@@ -121,7 +122,7 @@ impl Holder {
         }
     }
 
-    /// The persons that it is limited to.
+    /// The persons to which the subscriber is limited.
     fn among(&self) -> Option<&Vec<PersonId>> {
         match self {
             Self::Key(key) => key.persons.as_ref(),
@@ -129,7 +130,7 @@ impl Holder {
         }
     }
 
-    /// What concerns the whole daemon is kept from keys that are limited to some persons, as with `GET /status`.
+    /// Keys that are limited to some persons get no events about the whole daemon, as with `GET /status`.
     fn sees_all(&self) -> bool {
         self.among().is_none()
     }
@@ -173,8 +174,8 @@ impl Reader {
         }
     }
 
-    /// Waits for news; `true` if nothing was told for so long that the peer must be shown a sign of life: news that are
-    /// not for its eyes are none to it.
+    /// Waits for a change. `true` if nothing was sent for so long that a heartbeat is due. Changes that the
+    /// subscriber may not see do not count.
     async fn waited(&mut self) -> Result<bool, Over> {
         let heartbeat = tokio::select! {
             biased;
@@ -185,8 +186,8 @@ impl Reader {
         if self.holder.lasts(&self.api) { Ok(heartbeat) } else { Err(Over) }
     }
 
-    /// A change, if it is for this reader's eyes. Without the store, the stream ends: the client comes again, with the
-    /// last id that it saw.
+    /// The event for a change, if the subscriber may see it. If the store fails, the stream ends. The client
+    /// then reconnects with the last id that it has seen.
     async fn told(&self, change: Change) -> Result<Option<String>, Over> {
         let person = match change {
             Change::Breaker if !self.holder.sees_all() => return Ok(None),
@@ -200,17 +201,18 @@ impl Reader {
             Ok(Some(grant)) => Ok(Some(event("person", &self.api.shown(&grant)))),
             Ok(None) => Ok(Some(event("forgotten", &api_types::Forgotten { person_id: person.to_string() }))),
             Err(why) => {
-                log::error!("a stream of events ends: {why}");
+                log::error!("closing an event stream: {why}");
                 Err(Over)
             }
         }
     }
 
-    /// Hands a piece over, unless nobody takes it, or nobody may have it any more.
+    /// Sends a chunk. Fails if the client does not read it in time, or if the subscriber is no longer
+    /// authorized.
     async fn send(&mut self, text: String) -> Result<(), Over> {
         let place = timeout(PATIENCE, self.pieces.reserve()).await;
         let place = place.map_err(|_| Over)?.map_err(|_| Over)?;
-        // Asked last: what was revoked while it waited must not go out.
+        // Checked last: after a revocation, nothing may be sent.
         if !self.holder.lasts(&self.api) {
             return Err(Over);
         }
@@ -223,15 +225,15 @@ impl Reader {
         self.api.0.view.events()
     }
 
-    /// The line that a client remembers, and the end of what it belongs to.
+    /// The line that a client remembers, and the end of the event.
     fn id(&self) -> String {
         format!("id: {}\n\n", self.events().id(self.mark))
     }
 }
 
-/// Without its end: the id comes after it.
+/// An event without its end, because the id follows.
 fn event(name: &str, what: &impl Serialize) -> String {
-    // Numbers and text only: it cannot fail, and it has no line break.
+    // Numbers and text only, so this cannot fail and contains no line break.
     let data = serde_json::to_string(what).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n")
 }

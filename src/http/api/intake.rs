@@ -1,4 +1,4 @@
-//! The ways in beside the pages: logins that somebody waits for, and grants taken over.
+//! Logins that a caller waits for, and imports of grants.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::http::serve::Body;
 
 type Answered = Result<Response<Body>, Refusal>;
 
-/// The longest wait of one question, in seconds: below the patience of proxies.
+/// Maximum wait of one request, in seconds: shorter than the timeouts of proxies.
 const MOST_WAIT: u32 = 30;
 
 /// `POST /logins`
@@ -37,7 +37,8 @@ pub(super) async fn begin(api: &Api, ask: &Ask) -> Answered {
 pub(super) async fn status(api: &Api, ask: &Ask) -> Answered {
     let wait = ask.query(["wait"])?.number("wait", 0, 0..=MOST_WAIT)?;
     let found = api.0.consents.login_status(&ask.named, Duration::from_secs(wait.into())).await;
-    let unknown = || Refusal::NotFound("There is no login of this name, or not any more.".to_owned());
+    let unknown =
+        || Refusal::NotFound("There is no login with this id, or it was forgotten after its end.".to_owned());
     let (state, detail, person) = match found.ok_or_else(unknown)? {
         LoginState::Pending => ("pending", None, None),
         LoginState::Granted(person) => ("granted", None, api.shown_if_kept(&person).await?),
@@ -98,7 +99,7 @@ impl Api {
         })
     }
 
-    /// Somebody may have forgotten the person since.
+    /// `None` if the person was forgotten meanwhile.
     async fn shown_if_kept(&self, person: &PersonId) -> Result<Option<api_types::Person>, Refusal> {
         let found = self.0.view.show(person).await.map_err(|why| Refusal::store(&why))?;
         Ok(found.map(|grant| self.shown(&grant)))

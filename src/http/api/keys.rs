@@ -1,4 +1,4 @@
-//! API keys: made, listed, revoked. For the operator only.
+//! Creates, lists and revokes API keys. For the operator only.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ type Answered = Result<Response<Body>, Refusal>;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Ten years: who wants longer wants no end.
+/// Ten years. A key for longer should have no expiry.
 const MOST_DAYS: u32 = 3650;
 
-/// A key for more is better a key for everybody.
+/// A key for more persons should not be limited.
 const MOST_PERSONS: usize = 1000;
 
 /// `GET /keys`
@@ -53,7 +53,7 @@ pub(super) async fn make(api: &Api, ask: &Ask) -> Answered {
         api.finish("key", async move { keys.make(new).await }).await?.map_err(|why| refused(&why))?;
     let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
     let key = show::key(&made.ok_or(Refusal::Broken)?);
-    log::info!("key {:?} was made: {}", key.name, key.can.join(", "));
+    log::info!("key {:?} was created with the rights {}", key.name, key.can.join(", "));
     Ok(respond::json(StatusCode::CREATED, &api_types::KeyMade { secret: secret.expose().to_owned(), key }))
 }
 
@@ -64,14 +64,15 @@ pub(super) async fn revoke(api: &Api, ask: &Ask) -> Answered {
     let (name, keys) = (ask.named.clone(), api.0.keys.clone());
     let gone = api.finish("revoke", async move { keys.revoke(&name).await }).await?;
     if !gone.map_err(|why| Refusal::store(&why))? {
-        return Err(Refusal::NotFound("There is no key of this name.".to_owned()));
+        return Err(Refusal::NotFound("There is no key with this name.".to_owned()));
     }
     log::info!("key {:?} was revoked", ask.named);
     Ok(respond::nothing())
 }
 
 impl Api {
-    /// An empty list limits a key to no person, which cannot be meant: it is refused, and never means all of them.
+    /// An empty list would limit a key to no person, which cannot be intended. It is refused, and never means
+    /// all persons.
     async fn ids(&self, persons: Option<&[String]>) -> Result<Option<Vec<PersonId>>, Refusal> {
         let Some(persons) = persons else { return Ok(None) };
         if persons.is_empty() {
@@ -79,7 +80,7 @@ impl Api {
             return Err(Refusal::BadRequest(why.to_owned()));
         }
         if persons.len() > MOST_PERSONS {
-            return Err(Refusal::BadRequest(format!("persons: at most {MOST_PERSONS} of them.")));
+            return Err(Refusal::BadRequest(format!("persons: expected at most {MOST_PERSONS} persons.")));
         }
         let mut ids = Vec::new();
         for text in persons {
@@ -95,14 +96,13 @@ impl Api {
     }
 }
 
-/// Fit for a path, a shell and a table. One that is not is never made.
+/// Whether the name is suitable for a path, a shell command and a table. Other names are refused.
 fn named(name: String) -> Result<String, Refusal> {
     let fits = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         && !name.ends_with(' ');
-    let expected =
-        "name: expected 1 to 64 printable ASCII characters, the first a letter or digit, the last no space.";
+    let expected = "name: expected 1 to 64 printable ASCII characters, with a letter or digit first and no space at the end.";
     if fits { Ok(name) } else { Err(Refusal::BadRequest(expected.to_owned())) }
 }
 
@@ -119,9 +119,9 @@ fn rights(can: Option<&[String]>) -> Result<Rights, Refusal> {
 
 fn days(days: Option<u32>) -> Result<Option<Duration>, Refusal> {
     match days {
-        Some(days) if !(1..=MOST_DAYS).contains(&days) => {
-            Err(Refusal::BadRequest(format!("days: expected 1 to {MOST_DAYS}, or none for no end.")))
-        }
+        Some(days) if !(1..=MOST_DAYS).contains(&days) => Err(Refusal::BadRequest(format!(
+            "days: expected 1 to {MOST_DAYS}, or no value for a key without expiry."
+        ))),
         days => Ok(days.map(|days| DAY * days)),
     }
 }

@@ -1,5 +1,5 @@
-//! Whose list is made next. A long list takes a reader of the store and a processor for some milliseconds; without turns
-//! one key that asks for many at once would take both from all others.
+//! Limits concurrent lists. A long list takes a reader of the store and a processor for some milliseconds.
+//! Without a limit, one key that requests many lists at once would take both from all other callers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,21 +14,22 @@ use tokio::time::timeout;
 use crate::http::api::Caller;
 use crate::http::refusal::Refusal;
 
-/// Lists that are made at once: of all, and of one key or all of the control socket.
+/// Lists that are created at once, in total.
 const MOST: usize = 4;
+/// Lists that are created at once for one key, or for the control socket as a whole.
 const MOST_OF_ONE: usize = 2;
 
-/// A request waits for its turn no longer.
+/// Maximum time that a request waits for its permit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The lists that are being made.
+/// Limits the lists that are created at once.
 pub(super) struct ListTurns {
     all: Arc<Semaphore>,
-    /// By key; those that have none at work or waiting are dropped.
+    /// By key id. Keys without a running or waiting request are dropped.
     keys: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A list's turn, until it is dropped.
+/// A permit for one list, released on drop.
 pub(super) struct ListTurn {
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
@@ -41,8 +42,8 @@ impl Default for ListTurns {
 }
 
 impl ListTurns {
-    /// Waits for the turn of a list for `caller`. Those of one key are served in turn, and few of them stand in the line of
-    /// all.
+    /// Waits for a permit to create a list for `caller`. Requests of one key are served in order, and only a
+    /// few of them wait in the queue of all callers.
     pub(super) async fn take(&self, caller: &Caller) -> Result<ListTurn, Refusal> {
         let own = self.of(match caller {
             Caller::Key(key) => &key.id,
@@ -53,7 +54,7 @@ impl ListTurns {
             Some(ListTurn { _all: self.all.clone().acquire_owned().await.ok()?, _own: own })
         };
         let taken = timeout(PATIENCE, turn).await.ok().flatten();
-        taken.ok_or(Refusal::Crowded("Too many lists are asked for at once; ask for one after the other."))
+        taken.ok_or(Refusal::Crowded("Too many lists are requested at once; request one after the other."))
     }
 
     fn of(&self, name: &str) -> Arc<Semaphore> {
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_caller_leaves_turns_for_others_and_waits_for_an_end() {
+    async fn one_caller_leaves_permits_for_others_and_waits_for_its_own() {
         let turns = ListTurns::default();
         let one = Caller::Control;
         let held = [turns.take(&one).await.ok(), turns.take(&one).await.ok()];

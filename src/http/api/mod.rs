@@ -1,5 +1,5 @@
-//! The API: JSON about persons, tokens and keys. The same handlers answer TLS, the control socket and commands that
-//! run in a process of their own; who asks decides what they may.
+//! The API: JSON about persons, tokens and keys. The same handlers serve TLS, the control socket and commands
+//! that run without a daemon. The caller determines what is allowed.
 
 mod ask;
 mod budget;
@@ -58,33 +58,33 @@ pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
 pub use crate::http::api::status::breaker;
 
-/// The longest body; the longest honest one is a key for a few hundred persons.
+/// Maximum size of a body. The largest legitimate one creates a key for a few hundred persons.
 pub const BODY_BYTES: usize = 64 * 1024;
 
-/// A body has so long to arrive.
+/// Maximum time for a body to arrive.
 pub const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What the API is made of.
+/// The services that the API uses.
 pub struct Parts {
-    /// Consents, begun and finished.
+    /// Begins and completes consents.
     pub consents: Arc<Consents>,
     /// Refreshes on demand.
     pub refresher: Arc<Refresher>,
-    /// Grants, as readers see them.
+    /// Grants, as callers see them.
     pub view: Arc<LiveView>,
     /// API keys.
     pub keys: Arc<Keys>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// When refreshes are due.
     pub policy: Policy,
     /// Readiness.
     pub health: Health,
-    /// Runs what must be finished even if the asker leaves.
+    /// Runs work that must be completed even if the caller disconnects.
     pub tasks: Tasks,
-    /// The redirect URI: consents begin there, too.
+    /// The redirect URI, where consents also begin.
     pub redirect_uri: String,
-    /// Looks for trouble in all of it.
+    /// Examines all of this for problems.
     pub examine: Examine,
 }
 
@@ -92,22 +92,22 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Api(Arc<Parts>, Arc<Own>);
 
-/// What the API keeps by itself, in memory.
+/// The API's own state, in memory only.
 struct Own {
     sessions: Sessions,
     listeners: Listeners,
     budget: Budget,
     lists: ListTurns,
-    /// Where this process serves one.
+    /// Set if this process serves a certificate.
     certificate: OnceLock<Served>,
-    /// When it was made: with the process.
+    /// When the process started.
     started_at: UnixTime,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Whoever may open the control socket, or runs on the store: the operator.
+    /// A process that may open the control socket or the store: the operator.
     Control,
     /// The holder of a key.
     Key(Arc<KeyRecord>),
@@ -125,7 +125,7 @@ impl Caller {
         }
     }
 
-    /// What concerns the whole house is not for a key limited to some persons.
+    /// Fails for keys that are limited to some persons, because the request concerns all persons.
     fn may_all(&self) -> Result<(), Refusal> {
         match self.among() {
             Some(_) => Err(Refusal::Forbidden(
@@ -135,7 +135,7 @@ impl Caller {
         }
     }
 
-    /// What only the operator of the machine may do.
+    /// Fails for keys, because only the operator of the machine may do this.
     fn is_control(&self) -> Result<(), Refusal> {
         match self {
             Self::Key(_) => Err(Refusal::Forbidden("This is for the control socket only.".to_owned())),
@@ -143,7 +143,7 @@ impl Caller {
         }
     }
 
-    /// The persons that it is limited to.
+    /// The persons to which the caller is limited.
     fn among(&self) -> Option<&Vec<PersonId>> {
         match self {
             Self::Key(key) => key.persons.as_ref(),
@@ -153,7 +153,7 @@ impl Caller {
 }
 
 impl Api {
-    /// An API for these parts.
+    /// Creates the API from these services.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let started_at = parts.clock.now();
@@ -165,7 +165,7 @@ impl Api {
         Self(Arc::new(parts), Arc::new(own))
     }
 
-    /// The same, and it shows the certificate that is served beside it.
+    /// Adds the certificate that is served beside the API, so that the status shows it.
     #[must_use]
     pub fn serving(self, certificate: Option<Served>) -> Self {
         if let Some(certificate) = certificate {
@@ -175,7 +175,7 @@ impl Api {
         self
     }
 
-    /// Answers one request to `/api/v1/…`; never fails.
+    /// Handles one request to `/api/v1/…`; never fails.
     pub async fn answer(&self, request: Request<Bytes>, caller: Caller) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         log::debug!("{} {}", request.method(), told(request.uri().path()));
@@ -196,7 +196,7 @@ impl Api {
         &self.1.listeners
     }
 
-    /// Takes the body first, within its limits.
+    /// Reads the body within its limits, then handles the request.
     pub(super) async fn answer_incoming(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
         let (head, incoming) = request.into_parts();
         match body::read(incoming, BODY_BYTES, BODY_TIME).await {
@@ -205,7 +205,7 @@ impl Api {
         }
     }
 
-    /// Where this person consents again.
+    /// Where this person can consent again.
     pub(super) fn consent_url(&self, grant: &Grant) -> String {
         let uri = &self.0.redirect_uri;
         match &grant.person.email {
@@ -214,20 +214,22 @@ impl Api {
         }
     }
 
-    /// Does `work` to its end, even if the asker leaves: a change that is durable must be seen by readers, too.
+    /// Completes `work` even if the caller disconnects, because a durable change must also become visible to
+    /// readers.
     pub(super) async fn finish<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Refusal> {
         self.0.tasks.spawn(name, work).await.map_err(|broken| {
-            log::error!("{name}: {broken}");
+            log::error!("the task {name:?} failed: {broken}");
             Refusal::Broken
         })
     }
 }
 
-/// The path as the log may have it: whoever knows a login's id may consent into it.
+/// The path as it may be logged. The id of a login is cut off, because a client that knows it may consent
+/// into the login.
 fn told(path: &str) -> &str {
     path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path)
 }

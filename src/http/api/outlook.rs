@@ -1,4 +1,4 @@
-//! Why a person is refreshed or not, and what is ahead of everybody.
+//! Why a person is refreshed or not, and the plan for all persons.
 
 use std::time::Duration;
 

@@ -30,13 +30,14 @@ use crate::tokens::Pick;
 
 type Answered = Result<Response<Body>, Refusal>;
 
-/// A token that lives less long than this is seldom of use; what `min_ttl` is without a word.
+/// The default of `min_ttl`. A token that lives less long is rarely useful.
 const MIN_TTL: u32 = 60;
 
-/// The longest `min_ttl`, a year: no token of Webex's lives longer.
+/// The maximum of `min_ttl`: a year. No token of Webex lives longer.
 const MAX_TTL: u32 = 31_536_000;
 
-/// The number of the first person that a store keeps. No number is given twice, so it is never another person's.
+/// The serial number of the first person that a store has stored. Numbers are not reused, so it is never
+/// another person's.
 const FIRST: i64 = 1;
 
 /// `GET /people?state=&limit=&after=`
@@ -93,10 +94,10 @@ pub(super) async fn token(api: &Api, ask: &Ask) -> Answered {
             "This key has used up its refresh budget; the token lives less than the requested {min_ttl} s."
         ),
         None => format!(
-            "This is the longest-lived token that Webex gives at present; {min_ttl} s were asked for."
+            "This is the longest-lived token that Webex issues at present; {min_ttl} s were requested."
         ),
     };
-    // `no-store` is on every answer.
+    // Every response has `no-store`.
     let token = api_types::Token {
         access_token: grant.tokens.access_token.expose().to_owned(),
         token_type: grant.tokens.token_type.clone(),
@@ -115,7 +116,7 @@ pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
     ask.query([])?;
     let asked: api_types::RefreshAsked = ask.body()?;
     let person = ask.person(api).await?;
-    // The refresh itself runs beside this and outlives its asker.
+    // The refresh runs as a task of its own, and continues if the caller disconnects.
     let mut charge = api.charge(&ask.caller, &person);
     let report = api.0.refresher.renew_if(&person, asked.force, || charge.allows()).await;
     if let Some(refusal) = charge.refusal() {
@@ -131,7 +132,7 @@ pub(super) async fn refresh(api: &Api, ask: &Ask) -> Answered {
 }
 
 impl Api {
-    /// A live token, refreshed first if need be.
+    /// A live token, refreshed first if necessary.
     pub(in crate::http) async fn live(&self, person: &PersonId, min_ttl: Duration) -> Result<Given, Refusal> {
         self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(why))
     }
@@ -140,7 +141,7 @@ impl Api {
         self.1.budget.charge(caller, &self.0.refresher, person)
     }
 
-    /// Kept until the list is made.
+    /// Waits for a permit, which is held until the list is complete.
     pub(super) async fn list_turn(&self, caller: &Caller) -> Result<ListTurn, Refusal> {
         self.1.lists.take(caller).await
     }
@@ -154,7 +155,7 @@ impl Api {
         found.ok_or(Refusal::UnknownPerson)
     }
 
-    /// A part of the list that the caller may see, as `limit` and `after` say, and where it goes on.
+    /// One page of the list that the caller may see, by `limit` and `after`, and the cursor of the next page.
     pub(super) async fn part(
         &self,
         ask: &Ask,
@@ -165,7 +166,7 @@ impl Api {
         let page = Page {
             after: query.after()?,
             among: ask.caller.among().cloned(),
-            // One more tells whether the list goes on.
+            // One more row shows whether the list continues.
             ..Page::first(pick, limit + 1, self.0.clock.now())
         };
         let mut found = self.0.view.list(page).await.map_err(|why| Refusal::store(&why))?;

@@ -1,4 +1,4 @@
-//! The whole API on one screen.
+//! The routes of the API, and what each of them requires.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,19 +24,20 @@ use crate::http::refusal::Refusal;
 use crate::http::respond;
 use crate::http::serve::Body;
 
-/// Stands before every path of the API.
+/// The prefix of every path of the API.
 pub const PREFIX: &str = "/api/v1";
 
-/// The API, described (OpenAPI 3.1). A test holds it to the routes and the types.
+/// The description of the API (OpenAPI 3.1). A test compares it with the routes and the types.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 type Reply<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Refusal>> + Send + 'a>>;
 
-/// What a caller needs.
+/// What a route requires of its caller.
 enum Needs {
-    /// Any key.
+    /// Any valid key.
     Nothing,
-    /// This right; for one person if the path names one, else for those that the key is limited to.
+    /// This right. If the path names a person, for that person; otherwise for the persons to which the key is
+    /// limited.
     Right(Right),
     /// The right `admin`, and a key that is not limited to some persons.
     WholeHouse,
@@ -46,7 +47,7 @@ enum Needs {
 
 struct Route {
     method: Method,
-    /// `{…}` stands for one segment, which the handler finds in [`Ask::named`].
+    /// `{…}` matches one segment, which the handler finds in [`Ask::named`].
     path: &'static str,
     needs: Needs,
     handler: for<'a> fn(&'a Api, &'a Ask) -> Reply<'a>,
@@ -119,14 +120,12 @@ pub(super) async fn answer(
     (route.handler)(api, &ask).await
 }
 
-/// What is wrong with a request that no route answers: its path, or only its method.
+/// The error for a request without a route: the path is unknown, or it does not support the method.
 fn unanswered(path: &str) -> Refusal {
     let here = ROUTES.iter().filter(|route| matched(route.path, path).is_some());
     let mut methods: Vec<&str> = here.map(|route| route.method.as_str()).collect();
     if methods.is_empty() {
-        return Refusal::NotFound(
-            "There is nothing at this address; /api/v1/openapi.json says what there is.".to_owned(),
-        );
+        return Refusal::NotFound("There is no such path; /api/v1/openapi.json lists all paths.".to_owned());
     }
     if methods.contains(&"GET") {
         methods.push("HEAD");
@@ -134,7 +133,8 @@ fn unanswered(path: &str) -> Refusal {
     Refusal::MethodNotAllowed(methods.join(", "))
 }
 
-/// The segment that `{…}` in `pattern` stands for, as it is written; empty if there is none in it.
+/// The segment that `{…}` in `pattern` matches, still encoded; empty if the pattern has none. `None` if the
+/// path does not match.
 fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
     let mut named = "";
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_matches_whole_or_not_at_all() {
+    fn a_pattern_matches_only_a_complete_path() {
         assert_eq!(matched("/people", "/people"), Some(""));
         assert_eq!(matched("/people/{person}", "/people/a%2Fb"), Some("a%2Fb"));
         assert_eq!(matched("/people/{person}/why", "/people/x/why"), Some("x"));

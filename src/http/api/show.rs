@@ -1,4 +1,4 @@
-//! What is true, as the API shows it.
+//! Grants and keys, as the API shows them.
 
 use crate::api_types;
 use crate::domain::grant::Grant;

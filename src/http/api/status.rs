@@ -1,4 +1,4 @@
-//! How the daemon is doing, for whoever watches it.
+//! `GET /status`: the state of the daemon, for monitoring.
 
 use hyper::Response;
 use hyper::StatusCode;
@@ -14,14 +14,14 @@ use crate::http::respond;
 use crate::http::serve::Body;
 use crate::http::tls::Served;
 
-/// `GET /status`. Answers while the store fails, too: that is when it is looked at.
+/// `GET /status`. It also responds while the store fails, because that is when it is needed.
 pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
     ask.query([])?;
     ask.caller.may_all()?;
     let well = api.0.health.ready().await;
     let counted = api.0.view.counts(api.0.clock.now()).await;
     if let Err(why) = &counted {
-        log::error!("the store cannot say how many are kept: {why}");
+        log::error!("cannot count the stored persons: {why}");
     }
     let ready = well.is_ok() && counted.is_ok();
     let status = api_types::Status {
@@ -56,7 +56,7 @@ fn certificate(served: &Served, now: UnixTime) -> api_types::Certificate {
     }
 }
 
-/// As the API shows it.
+/// The state of the circuit breaker, as the API shows it.
 #[must_use]
 pub fn breaker(pause: Option<Pause>) -> api_types::Breaker {
     let state = match pause {
