@@ -1,5 +1,6 @@
-//! Who may use the API over the network: whoever shows a key. Wrong keys are slowed down, address by address; a right
-//! one is always let in, since 256 random bits need no protection against guessing, only the machine against the work.
+//! Authenticates API callers by their keys. Invalid keys are limited by address. A valid key is always
+//! accepted, because 256 random bits need no protection against guessing; the limit only protects the machine
+//! against the work.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,18 +20,18 @@ use crate::http::refusal::Refusal;
 use crate::keys::Keys;
 use crate::tasks::Tasks;
 
-/// Wrong keys that an address may show at once.
+/// Invalid keys that an address may send at once.
 const BURST: u32 = 10;
 
-/// After them, one more for each of these.
+/// After the burst, one more is allowed for each interval.
 const STEP: Duration = Duration::from_secs(6);
 
-/// Checks keys.
+/// Checks API keys.
 pub(super) struct Auth {
     keys: Arc<Keys>,
     tasks: Tasks,
     wrong: Mutex<RateLimit<IpAddr>>,
-    /// When a wrong key at the dashboard is worth a line in the log again.
+    /// Limits the log lines about failed sign-ins at the dashboard.
     told: LogLimit,
 }
 
@@ -43,13 +44,13 @@ impl Auth {
     pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let Some(first) = shown.next() else {
-            return Err(Refusal::Unauthorized("Show a key: Authorization: Bearer KEY."));
+            return Err(Refusal::Unauthorized("Send an API key: Authorization: Bearer KEY."));
         };
         let key = first.to_str().ok().filter(|_| shown.next().is_none()).and_then(bearer);
         self.admit_key(&key.unwrap_or_else(|| Secret::new(String::new())), from)
     }
 
-    /// The record of `key`, however it was shown.
+    /// The record of `key`, from a header or a form.
     pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
         if let Some(record) = self.keys.check(key) {
             self.note_use(&record);
@@ -57,19 +58,19 @@ impl Auth {
         }
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.take(network(from), Instant::now()) {
-            Ok(()) => Err(Refusal::Unauthorized("This key opens nothing: it is wrong, revoked or expired.")),
+            Ok(()) => Err(Refusal::Unauthorized("The API key is invalid, revoked or expired.")),
             Err(retry_after) => Err(Refusal::TooMany { retry_after }),
         }
     }
 
-    /// Logs that a key shown at `from` was refused, at most once a minute. Never the key.
+    /// Logs, at most once a minute, that a sign-in from `from` failed. The key is not logged.
     pub(super) fn tell(&self, from: IpAddr, why: &str) {
         if let Some(more) = self.told.due() {
-            log::warn!("dashboard: {} showed a key that {why}{more}", from.to_canonical());
+            log::warn!("dashboard: sign-in from {} failed: {why}{more}", from.to_canonical());
         }
     }
 
-    /// Beside the answer: nobody waits for a date.
+    /// Runs in the background, so that the response does not wait for it.
     fn note_use(&self, record: &Arc<KeyRecord>) {
         if !self.keys.is_untouched(record) {
             return;
@@ -77,19 +78,19 @@ impl Auth {
         let (keys, record) = (self.keys.clone(), record.clone());
         self.tasks.spawn("key use", async move {
             if let Err(why) = keys.touch(&record).await {
-                log::log!(why.level(), "the use of key {:?} could not be noted: {why}", record.name);
+                log::log!(why.level(), "cannot store when key {:?} was last used: {why}", record.name);
             }
         });
     }
 }
 
-/// The key of `Bearer KEY`; the scheme in any case (RFC 9110, 11.1).
+/// The key of `Bearer KEY`. The scheme is case-insensitive (RFC 9110, 11.1).
 fn bearer(text: &str) -> Option<Secret> {
     let (scheme, key) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(key.trim_matches(' ').to_owned()))
 }
 
-/// Whoever has one address of a /64 has all of them.
+/// The address or, for IPv6, its /64 network: a client that has one address of a /64 usually has all of them.
 pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_ipv6_share_one_allowance_and_mapped_addresses_are_ipv4() {
+    fn addresses_of_one_ipv6_network_share_a_limit_and_mapped_addresses_are_ipv4() {
         assert_eq!(network(ip("2001:db8:1:2:aaaa::1")), network(ip("2001:db8:1:2:bbbb::2")));
         assert_ne!(network(ip("2001:db8:1:2::1")), network(ip("2001:db8:1:3::1")));
         assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));

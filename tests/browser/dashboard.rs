@@ -51,7 +51,7 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
 
         let key = said(&daemon, "key create op --can admin").lines().next().unwrap().to_owned();
         sign_in(&browser, &daemon, "wtk_wrong").await;
-        assert!(browser.text("#said").await.contains("opens nothing"));
+        assert!(browser.text("#said").await.contains("invalid, revoked or expired"));
         sign_in(&browser, &daemon, &key).await;
         assert_eq!(browser.text("#name").await, "op");
         let home = browser.url().await;
@@ -65,7 +65,7 @@ async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
             daemon.url("/dashboard/sign-in")
         );
         browser.evaluate(&form).await;
-        assert_eq!(browser.text("#problem").await, "Not from here");
+        assert_eq!(browser.text("#problem").await, "The form was refused");
         browser.open(&home).await;
         assert_eq!(browser.text("#name").await, "op");
         // Without the random part, not even this browser is let in.

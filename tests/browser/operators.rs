@@ -103,7 +103,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     browser.open(&daemon.url("/dashboard")).await;
     browser.write("#key", "wtk_wrong").await;
     browser.click("#sign-in").await;
-    assert!(browser.text("#said").await.contains("opens nothing"));
+    assert!(browser.text("#said").await.contains("invalid, revoked or expired"));
     sign_in(&browser, &daemon, &key).await;
     assert!(browser.text("#rows").await.contains("People appear here"));
 
@@ -143,7 +143,9 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     // The page before says something else in the same place.
     let said = "document.getElementById('said')?.textContent";
     browser
-        .until(&format!("{said}?.includes('Ada Lovelace: not refreshed: it was tried a moment ago')"))
+        .until(&format!(
+            "{said}?.includes('Ada Lovelace: not refreshed, because a refresh was tried a moment ago')"
+        ))
         .await;
 
     browser.click("[data-key=who]").await;

@@ -193,7 +193,7 @@ async fn a_refresh_says_what_came_of_it() {
     // Nobody listens where Webex should be.
     assert!(refresh(3).await.contains("the refresh failed"));
     assert!(refresh(0).await.contains("the refresh failed"), "also where nothing is due");
-    assert!(refresh(0).await.contains("not refreshed: it was tried a moment ago"));
+    assert!(refresh(0).await.contains("not refreshed, because a refresh was tried a moment ago"));
     let csrf = browser.get("/dashboard").await.csrf();
     let none = browser.post("/dashboard/refresh", &[("id", "none"), ("csrf", &csrf)]).await;
     assert!(none.header("location").contains("done=unknown"), "{none:?}");

@@ -66,12 +66,12 @@ async fn keys_that_are_wrong_weak_or_limited_do_not_let_in() {
     let weak = world.key("read,refresh", None).await;
     let mut browser = world.browser();
     for (key, why) in [
-        ("", "opens nothing"),
-        ("wtk_wrong", "opens nothing"),
-        (&format!("{admin}x"), "opens nothing"),
-        (&expired.await, "opens nothing"),
-        (&weak, "not for the dashboard"),
-        (&limited, "not for the dashboard"),
+        ("", "invalid, revoked or expired"),
+        ("wtk_wrong", "invalid, revoked or expired"),
+        (&format!("{admin}x"), "invalid, revoked or expired"),
+        (&expired.await, "invalid, revoked or expired"),
+        (&weak, "the dashboard requires"),
+        (&limited, "the dashboard requires"),
     ] {
         let answer = browser.sign_in(key).await;
         assert_eq!((answer.status, answer.header("set-cookie")), (403, ""), "{key}");
@@ -185,7 +185,7 @@ async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_sho
     let heard = heard_here();
     let warned: Vec<&String> =
         heard.iter().filter(|(level, _)| *level == Level::Warn).map(|(_, text)| text).collect();
-    assert_eq!(warned, ["dashboard: 127.0.0.1 showed a key that opens nothing"]);
+    assert_eq!(warned, ["dashboard: sign-in from 127.0.0.1 failed: the key is invalid, revoked or expired"]);
     for (_, text) in heard {
         assert!(!text.contains("wtk_wrong") && !text.contains(&weak), "{text}");
     }
@@ -224,7 +224,7 @@ async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
     for fields in [vec![], vec![("csrf", "")], vec![("csrf", "x")], vec![("csrf", others.as_str())]] {
         let answer = browser.post("/dashboard/sign-out", &fields).await;
         assert_eq!(answer.status, 403, "{fields:?}");
-        assert!(answer.text.contains("Not from here"), "{}", answer.text);
+        assert!(answer.text.contains("The form was refused"), "{}", answer.text);
     }
     for (origin, site) in [
         (None, None),
@@ -257,7 +257,11 @@ async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
             );
             let answer = browser.send(request).await;
             assert_eq!(answer.status, 403, "{path} {origin:?} {site:?}");
-            assert!(answer.text.contains("Not from here"), "{path} {origin:?} {site:?}: {}", answer.text);
+            assert!(
+                answer.text.contains("The form was refused"),
+                "{path} {origin:?} {site:?}: {}",
+                answer.text
+            );
         }
     }
     let twice =
@@ -315,7 +319,7 @@ async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_one
     let slowed = browser.sign_in("wtk_wrong").await;
     assert_eq!(slowed.status, 429);
     assert!((1..=6).contains(&slowed.header("retry-after").parse::<u32>().unwrap()));
-    assert!(slowed.text.contains("Too many wrong keys"), "{}", slowed.text);
+    assert!(slowed.text.contains("Too many invalid keys"), "{}", slowed.text);
     assert_eq!(browser.sign_in(&key).await.status, 303);
 }
 

@@ -12,12 +12,12 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("dashboard", "js", "text/javascript; charset=utf-8", include_str!("dashboard.js"))
 });
 
-/// The asset at this path.
+/// The asset with this path.
 pub(in crate::http) fn asset(path: &str) -> Option<&'static Asset> {
     [&*STYLE, &*SCRIPT].into_iter().find(|asset| asset.path == path)
 }
 
-/// Paths of both, as browsers see them.
+/// The URLs of both, as browsers see them.
 #[derive(Clone, Debug)]
 pub(super) struct Dress {
     pub(super) style: String,

@@ -1,4 +1,4 @@
-// Keeps the page true while a person looks at it. Without it every link and form works, and a reload shows the news.
+// Keeps an open page current. All links and forms work without it, and a reload shows the current state.
 "use strict";
 (() => {
   const live = document.getElementById("live");
@@ -9,7 +9,7 @@
     if (live.textContent !== text) live.textContent = text;
   };
 
-  const COPIED = 2000; // so long a button says that it has copied
+  const COPIED = 2000; // how long a button says "Copied", in milliseconds
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy], [data-copy-from]");
     if (!button || button.dataset.was) return;
@@ -30,7 +30,7 @@
     }, COPIED);
   });
 
-  // A menu that a click elsewhere, or Escape, closes.
+  // Closes the menu on a click elsewhere, or on Escape.
   const account = document.getElementById("account");
   const close = (event) => {
     if (event.key ? event.key === "Escape" : !account.contains(event.target)) account.open = false;
@@ -38,7 +38,7 @@
   document.addEventListener("click", close);
   document.addEventListener("keydown", close);
 
-  // What was just done is said once, not again with every reload.
+  // Removes the result of the last action from the URL, so that a reload does not show it again.
   const here = new URL(location.href);
   if (here.searchParams.has("done")) {
     here.searchParams.delete("done");
@@ -47,24 +47,24 @@
   }
 
   if (!live.dataset.events) return;
-  const STEP = 1000; // between two looks, however much happens
-  const MINUTE = 60000; // times like "in 3h" grow old
-  const AGAIN = 5000; // after a stream that was refused
+  const STEP = 1000; // minimum time between two updates
+  const MINUTE = 60000; // after this, times such as "in 3h" are out of date
+  const AGAIN = 5000; // until a refused stream is opened again
   let source = null;
   let since = live.dataset.since;
   let planned = 0;
   let looked = 0;
   let looking = false;
-  let out = false; // once signed out, nothing more is asked
+  let out = false; // after sign-out, no more requests are sent
 
-  // Puts `fresh` into the place of `old`; a person at the keyboard stays where they are, and what is open stays open.
+  // Replaces `old` with `fresh`. Keyboard focus is kept, and open sections stay open.
   const swap = (old, fresh) => {
     for (const open of old.querySelectorAll("details[open][id]")) {
       fresh.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
     }
     if (old.isEqualNode(fresh)) return;
     const at = old.contains(document.activeElement) ? document.activeElement : null;
-    // A text that is being marked, and a button that says it has copied, are left until the next look.
+    // Selected text, and a button that says "Copied", are left until the next update.
     if (at?.matches("textarea, input") || old.querySelector("[data-was]")) return;
     const place = at?.closest("[id]:not([data-key])")?.id;
     const key = at?.dataset.key;
@@ -100,7 +100,7 @@
       if (answer.type === "opaqueredirect") signedOut();
       if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
-      // The stream's own error says that the daemon is away.
+      // The error handler of the stream reports that the daemon does not respond.
     } finally {
       looking = false;
       looked = Date.now();
@@ -130,7 +130,7 @@
       say("The daemon does not answer. This page may be out of date.");
       if (source.readyState !== EventSource.CLOSED) return;
       source = null;
-      // It was refused: a look tells whether that is because one is signed out.
+      // The stream was refused. The update shows whether the session has ended.
       touch();
       setTimeout(listen, AGAIN);
     };

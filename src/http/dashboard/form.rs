@@ -1,7 +1,7 @@
-//! Forms: taken whole, within limits, and only from a page of ours.
+//! Reads forms completely, within limits, and only from the dashboard's own pages.
 //!
-//! Two locks against forms of other sites (CSRF), beside the cookie's `SameSite=Strict`: the browser's word on where a
-//! form comes from, and a token that only this session's pages hold.
+//! Two checks prevent cross-site request forgery (CSRF), in addition to the cookie's `SameSite=Strict`: the
+//! origin that the browser reports, and a token that only this session's pages contain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,28 +23,28 @@ use crate::http::dashboard::Dashboard;
 use crate::http::serve::Body;
 use crate::http::sessions::Session;
 
-/// The longest form; the longest honest one is a key for some hundred persons.
+/// Maximum size of a form in bytes.
 const BYTES: usize = 32 * 1024;
 
-/// A form has so long to arrive.
+/// Maximum time for a form to arrive.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Where this daemon's pages come from.
+/// The origin of this daemon's pages.
 pub(super) struct Origin {
     scheme: &'static str,
     registered: String,
 }
 
-/// The fields of a form, in their order.
+/// The fields of a form, in order.
 pub(super) struct Form(Vec<(String, Secret)>);
 
 impl Form {
-    /// The first field of this name.
+    /// The first field with this name.
     pub(super) fn get(&self, name: &str) -> Option<&Secret> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// The first field of this name, without spaces at its ends; empty if there is none.
+    /// The first field with this name, trimmed; empty if there is none.
     pub(super) fn text(&self, name: &str) -> &str {
         self.get(name).map_or("", |value| value.expose().trim())
     }
@@ -56,7 +56,8 @@ impl Origin {
         Self { scheme, registered: redirect_uri.origin().ascii_serialization() }
     }
 
-    /// Whether the browser says that a page of ours sent this. One that says nothing at all is not believed.
+    /// Whether the browser reports that one of our pages sent this form. A request without this information
+    /// is refused.
     fn is_ours(&self, request: &Request<Incoming>) -> bool {
         let headers = request.headers();
         let (Some(site), Some(origin)) = (one(headers, "sec-fetch-site"), one(headers, "origin")) else {
@@ -65,7 +66,7 @@ impl Origin {
         if site.is_empty() && origin.is_empty() {
             return false;
         }
-        // Behind a proxy the host may be the registered one's or, if the proxy keeps it, the one asked for.
+        // Behind a proxy, the host may be the registered one or, if the proxy forwards it, the requested one.
         let host = request.uri().authority().map(|host| host.as_str()).or_else(|| one(headers, "host"));
         let asked = format!("{}://{}", self.scheme, host.unwrap_or_default());
         matches!(site, "" | "same-origin")
@@ -73,7 +74,7 @@ impl Origin {
     }
 }
 
-/// The value of a header; empty if it is not there, `None` if it is there twice or not text.
+/// The value of a header; empty if it is missing, `None` if it is repeated or not text.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut all = headers.get_all(name).iter();
     let Some(first) = all.next() else { return Some("") };
@@ -81,14 +82,14 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl Dashboard {
-    /// The form of a page of ours, where no one is signed in yet. While it comes, its connection is as good as silent:
-    /// strangers could hold every one otherwise.
+    /// Reads a form of a page without a session. While it arrives, its connection counts as idle; otherwise
+    /// unauthenticated clients could hold every connection.
     pub(super) async fn form(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
         self.taken(&self.home, request).await
     }
 
-    /// Refusals lead to `home`.
+    /// Reads a form. Error pages link to `home`.
     async fn taken(&self, home: &str, request: Request<Incoming>) -> Result<Form, Response<Body>> {
         if !self.origin.is_ours(&request) {
             body::discard(request).await;
@@ -98,8 +99,8 @@ impl Dashboard {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             body::discard(request).await;
-            let text = "The dashboard takes forms as its own pages send them.";
-            return Err(self.refused(home, StatusCode::UNSUPPORTED_MEDIA_TYPE, ("This is no form", text)));
+            let text = "The dashboard accepts only forms that its own pages send.";
+            return Err(self.refused(home, StatusCode::UNSUPPORTED_MEDIA_TYPE, ("This is not a form", text)));
         }
         let bytes =
             body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(home, &why))?;
@@ -107,7 +108,7 @@ impl Dashboard {
         Ok(Form(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()))
     }
 
-    /// The form of a page of this session.
+    /// Reads a form of a page of this session.
     pub(super) async fn form_of(
         &self,
         session: &Session,
@@ -120,17 +121,17 @@ impl Dashboard {
     }
 
     fn foreign(&self, home: &str) -> Response<Body> {
-        let text = "The form did not come from a page of this dashboard, or from one that is no longer good. Nothing \
-                    was changed. Open the dashboard again and try once more.";
-        self.refused(home, StatusCode::FORBIDDEN, ("Not from here", text))
+        let text = "The form was not sent by a page of this dashboard, or that page is no longer valid. Nothing was \
+                    changed. Open the dashboard again and try once more.";
+        self.refused(home, StatusCode::FORBIDDEN, ("The form was refused", text))
     }
 
     fn broken(&self, home: &str, why: &BodyError) -> Response<Body> {
         let (status, text) = match why {
             BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "The form is too long."),
-            BodyError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "The form came too slowly."),
-            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "The form broke off."),
+            BodyError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "The form did not arrive in time."),
+            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "The form is incomplete."),
         };
-        self.refused(home, status, ("The form was not taken", text))
+        self.refused(home, status, ("The form could not be read", text))
     }
 }

@@ -1,4 +1,4 @@
-//! The pages for people who are signed in. `room` is what stands after `/dashboard`: empty for the first page.
+//! The pages that require a session. `room` is the path after the session's part; empty for the first page.
 
 use hyper::Request;
 use hyper::Response;
@@ -46,12 +46,12 @@ pub(super) async fn send(
 }
 
 impl Dashboard {
-    /// The store could not say, or something broke; the log has the rest already.
+    /// The error page for a request that failed. The log has the details already.
     pub(super) fn trouble(&self, session: &Session, why: &Refusal) -> Response<Body> {
         let said = match why {
             Refusal::Broken => (
-                "This could not be finished",
-                "This is a mistake in webex-tokend. The log of the daemon says more.",
+                "This could not be completed",
+                "This is an error in webex-tokend. The log of the daemon says more.",
             ),
             _ => (
                 "The page cannot be shown at present",

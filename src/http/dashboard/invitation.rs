@@ -1,4 +1,4 @@
-//! What is sent to a person: a link, and a text around it that can be sent as it is.
+//! The text that operators send to a person: a link with an explanation.
 
 use url::form_urlencoded::byte_serialize;
 
@@ -9,17 +9,17 @@ use crate::domain::operator::Operator;
 use crate::domain::operator::is_line;
 use crate::domain::time::UnixTime;
 
-/// A link to a consent, and the words to send it with.
+/// A link to a consent, and the text to send it with.
 #[derive(Clone, Debug)]
 pub(super) struct Invitation {
     pub(super) link: String,
     pub(super) text: String,
-    /// Opens a mail to the person with all of it.
+    /// A `mailto:` link with the person's address and this text.
     pub(super) mail: Option<String>,
 }
 
 impl Invitation {
-    /// For people who have not consented yet: `link` leads to the page that tells them what they are asked for.
+    /// For people who have not consented yet. `link` leads to the page that explains what is requested.
     pub(super) fn first(operator: &Operator, link: String) -> Self {
         let asks = operator.name.as_ref().map_or_else(|| "We ask".to_owned(), |name| format!("{name} asks"));
         let why = format!("{asks} you for access to your Webex account.");
@@ -27,11 +27,11 @@ impl Invitation {
         Self { link, text, mail: None }
     }
 
-    /// For a person who is to consent again by `link`.
+    /// For a person who should consent again by `link`.
     pub(super) fn again(operator: &Operator, grant: &Grant, link: String, now: UnixTime) -> Self {
         let person = &grant.person;
         let name = person.display_name.as_deref().map(str::trim);
-        // It is written by the person: nothing that begins a new line.
+        // The person chooses the name, so a name that contains a line break is not used.
         let name = name.filter(|name| !name.is_empty() && is_line(name, NAME_MAX));
         let greeting = name.map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"));
         let whose = operator.name.as_deref().unwrap_or("us");
@@ -72,7 +72,7 @@ fn written(greeting: &str, why: &str, ask: &str, operator: &Operator, link: &str
     )
 }
 
-/// Fit for a part of a `mailto:` address, which takes a plus sign as it is (RFC 6068).
+/// Encodes text for a part of a `mailto:` URL, in which a plus sign has no special meaning (RFC 6068).
 fn escaped(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
@@ -97,14 +97,14 @@ mod tests {
         assert!(again(&grant, T0).contains("Please confirm once more the access"), "{}", again(&grant, T0));
         let soon = again(&grant, T0 + days(70));
         assert!(soon.contains(&format!("ends on {}, unless you renew it.", (T0 + days(90)).day())), "{soon}");
-        assert!(again(&grant, T0 + days(91)).contains("Please confirm"), "a date that has passed is none");
+        assert!(again(&grant, T0 + days(91)).contains("Please confirm"), "a date in the past is not shown");
         grant.standing = Standing::ConsentNeeded;
         assert!(again(&grant, T0).contains(&format!("It ends on {}.", grant.tokens.expires_at.day())));
         assert!(again(&grant, T0 + days(20)).contains("Webex has ended the access"));
     }
 
     #[test]
-    fn a_mail_goes_to_the_person_and_nowhere_else() {
+    fn a_mail_is_addressed_to_the_person_only() {
         let mut grant = grant();
         assert_eq!(Invitation::again(&Operator::default(), &grant, LINK.to_owned(), T0).mail, None);
         grant.person.email = Email::parse("a?cc=b@example.com&bcc=x+y").ok();

@@ -1,7 +1,7 @@
-//! The operators' dashboard: who may come in, and the way to its pages. Works without script.
+//! The operators' dashboard: access control and routing. It works without script.
 //!
-//! What changes something is a form, sent by a page of ours ([`form`]), in a session ([`crate::http::sessions`]). The
-//! pages of a session are below a random part of the path, which no log shows; no key and no code is in an address.
+//! Every change is a form ([`form`]) that a page of a session ([`crate::http::sessions`]) sends. The pages of
+//! a session are below a random part of the path, which is never logged. No URL contains a key or a code.
 
 mod assets;
 mod form;
@@ -45,40 +45,41 @@ use crate::http::sessions::Sessions;
 
 pub(super) use crate::http::dashboard::assets::asset;
 
-/// Stands before every path of the dashboard.
+/// The prefix of every path of the dashboard.
 const HOME: &str = "/dashboard";
 
 /// The dashboard.
 pub(super) struct Dashboard {
     api: Api,
     frame: Frame,
-    /// Its path as browsers see it (behind a proxy, with the prefix), above all sessions.
+    /// Its path as browsers see it (behind a proxy, with the prefix), above the paths of all sessions.
     home: String,
     origin: Origin,
-    /// Plain HTTP beyond this machine: others may listen, so that no one signs in.
+    /// Whether it is reached over plain HTTP beyond this machine. Others could read the traffic then, so
+    /// sign-in is disabled.
     is_overheard: bool,
     dress: Dress,
 }
 
 impl Dashboard {
-    /// A dashboard beside `redirect_uri`, below `prefix`; others may listen to it if it `is_overheard`.
+    /// Creates a dashboard beside `redirect_uri`, below `prefix`. `is_overheard` disables sign-in.
     pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url, is_overheard: bool) -> Self {
         let home = api.sessions().home().to_owned();
         Self { api, frame, home, origin: Origin::of(redirect_uri), is_overheard, dress: Dress::below(prefix) }
     }
 
-    /// The same, whose invitations say who runs the service.
+    /// Adds the operator's name to the invitations.
     pub(super) fn run_by(mut self, operator: Operator) -> Self {
         self.frame = self.frame.run_by(operator);
         self
     }
 
-    /// Whether `path` (without the prefix) is the dashboard's.
+    /// Whether `path` (without the prefix) belongs to the dashboard.
     pub(super) fn is_here(path: &str) -> bool {
         path.strip_prefix(HOME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Answers a request to `path` (without the prefix); never fails.
+    /// Handles a request to `path` (without the prefix); never fails.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -89,12 +90,12 @@ impl Dashboard {
         let (method, head) = (request.method().clone(), request.method() == Method::HEAD);
         let room = path.strip_prefix(HOME).unwrap_or_default();
         let response = self.room(request, room, auth, peer).await;
-        // Never the query, which may hold anything.
+        // The query is not logged, because it may contain anything.
         log::debug!("{method} {} {}", without_random_parts(path), response.status().as_u16());
         if head { respond::head_of(response) } else { response }
     }
 
-    /// The whole dashboard on one screen; what is not named here needs a session and is in [`inside`].
+    /// Dispatches all paths of the dashboard. Pages that require a session are in [`inside`].
     async fn room(&self, request: Request<Incoming>, room: &str, auth: &Auth, peer: Peer) -> Response<Body> {
         let method = asked(request.method());
         match (method, room) {
@@ -127,8 +128,9 @@ impl Dashboard {
         }
     }
 
-    /// Who asks. What a page loads by itself does not count as use: else no one would be idle before a page that
-    /// follows what happens. Browsers say what a request is for; one that does not say is believed to be a click.
+    /// The session of a request. Requests that a page sends by itself do not count as use; otherwise a
+    /// session would never end while its page is open and follows the events. Browsers state what a request
+    /// is for. A request without this header counts as a click.
     fn session(&self, method: Asked, headers: &HeaderMap, part: &str, room: &str) -> Option<Session> {
         let is_click = headers.get("sec-fetch-dest").is_none_or(|what| what == "document");
         match method {
@@ -137,7 +139,7 @@ impl Dashboard {
         }
     }
 
-    /// To the page where one signs in. Away from an address that held a session's part of the path, it says that the
+    /// Redirects to the sign-in page. If the URL contained the part of a session, that page says that the
     /// session has ended.
     fn no_session(&self, part: &str, room: &str) -> Response<Body> {
         if room == "/events" {
@@ -147,8 +149,8 @@ impl Dashboard {
         respond::see_other(&format!("{}/sign-in{query}", self.home))
     }
 
-    /// The API's stream of events, for a session. A page may say in `since` how far its own state goes; a browser that
-    /// comes again says so itself.
+    /// The API's event stream for a session. A page may state in `since` how current its data is. A browser
+    /// that reconnects sends `Last-Event-ID` instead.
     fn events(&self, session: Session, request: &Request<Incoming>) -> Response<Body> {
         let query = request.uri().query().unwrap_or_default();
         let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
@@ -160,12 +162,12 @@ impl Dashboard {
         self.api.sessions()
     }
 
-    /// The frame of a page whose logo leads to `home`: a session's first page, or the way in.
+    /// The frame of a page whose logo links to `home`: a session's first page, or the sign-in page.
     fn frame_at(&self, home: &str) -> Frame {
         Frame { home: home.to_owned(), ..self.frame.clone() }
     }
 
-    /// A page that says why not, and leads to `home`.
+    /// An error page that links to `home`.
     fn refused(
         &self,
         home: &str,
@@ -183,18 +185,18 @@ impl Dashboard {
     }
 
     fn nothing_here(&self, session: &Session) -> Response<Body> {
-        let said = ("Nothing here", "The dashboard has no page at this address.");
+        let said = ("Page not found", "The dashboard has no page at this address.");
         self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 
-/// The session's part of what stands after `/dashboard`, and the rest.
+/// The session's part of the path after `/dashboard`, and the rest.
 fn parted(room: &str) -> (&str, &str) {
     let room = room.strip_prefix('/').unwrap_or(room);
     room.find('/').map_or((room, ""), |at| room.split_at(at))
 }
 
-/// What browsers do.
+/// What a request does.
 #[derive(Clone, Copy)]
 enum Asked {
     /// GET or HEAD: changes nothing.

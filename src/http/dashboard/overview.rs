@@ -1,4 +1,4 @@
-//! What stands above the list: the answer to the operator's question, what is in the way, and the numbers.
+//! The top of the first page: whether people need attention, current problems, and the numbers.
 
 use crate::domain::time::UnixTime;
 use crate::http::dashboard::Dashboard;
@@ -9,27 +9,27 @@ use crate::http::refusal::Refusal;
 use crate::tokens::Count;
 use crate::tokens::Counts;
 
-/// See the module.
+/// The data of this part of the page.
 pub(super) struct Overview {
-    /// Who needs the operator, in a sentence.
+    /// A sentence that says which people need attention.
     pub(super) answer: String,
     pub(super) people: String,
-    /// No person has ever consented.
+    /// No person has consented.
     pub(super) is_empty: bool,
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
     pub(super) pause: Option<(String, Moment)>,
 }
 
-/// A number of people, and the way to them.
+/// A number of people, with a link to their list.
 pub(super) struct Tile {
     pub(super) filter: Filter,
     pub(super) count: String,
     /// What the number counts.
     pub(super) word: &'static str,
-    /// How loud it is: `zero` where there is nothing.
+    /// The CSS class; `zero` if there are none.
     pub(super) class: &'static str,
-    /// Where they are listed.
+    /// The link to their list.
     pub(super) link: String,
 }
 
@@ -48,7 +48,7 @@ impl Dashboard {
     }
 }
 
-/// The most urgent truth.
+/// The most urgent fact.
 fn answer(counts: &Counts) -> String {
     let Counts { people, retrying, consent_needed, consent_ending, .. } = *counts;
     if people == 0 {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_parted_by_thousands() {
+    fn thousands_are_separated_by_commas() {
         let table = [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")];
         for (number, said) in table {
             assert_eq!(thousands(number), said);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_the_most_urgent_truth() {
+    fn the_answer_is_the_most_urgent_fact() {
         let mut counts = Counts::default();
         assert_eq!(answer(&counts), "No person has consented yet");
         counts.people = 1;

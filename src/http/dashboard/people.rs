@@ -1,4 +1,4 @@
-//! The dashboard's first page: who needs the operator, and a part of the list of people.
+//! The dashboard's first page: which people need attention, and one page of the list of people.
 
 use askama::Template;
 use hyper::Response;
@@ -28,10 +28,10 @@ use crate::tokens::Order;
 use crate::tokens::Page;
 use crate::tokens::Pick;
 
-/// Rows of one part.
+/// Rows on one page of the list.
 const ROWS: usize = 50;
 
-/// People of one kind who stand above the list; more are a click away.
+/// Maximum number of people of one kind above the list. A link leads to all of them.
 const NEEDS: usize = 10;
 
 #[derive(Template)]
@@ -44,49 +44,50 @@ struct Home<'a> {
     csrf: &'a str,
     said: Option<Said>,
     overview: Overview,
-    /// People who are to be sent a link, the most urgent first. On the plain first page only, as is the next.
+    /// People who need a link, the most urgent first. Only on the first page without a query, like the
+    /// invitation.
     needs: Vec<Needs>,
     invitation: Option<Invitation>,
     list: List,
-    /// How far the page's state goes, for the stream of changes.
+    /// The event up to which the page is current, for the event stream.
     since: String,
-    /// Where one signs in again after the end of the session.
+    /// The URL of the sign-in page after the session has ended.
     sign_in: String,
 }
 
-/// What came of the last action.
+/// The result of the last action.
 pub(super) struct Said {
     /// `good`, `warn` or `bad`.
     pub(super) class: &'static str,
     pub(super) text: String,
 }
 
-/// People who need the same.
+/// People with the same need.
 pub(super) struct Needs {
     filter: Filter,
     rows: Vec<Row>,
-    /// Where all of them are, in words and as a link, if these are not all.
+    /// Text and link for all of them, if these are not all.
     more: Option<(String, String)>,
 }
 
-/// A part of the list, and the ways from it.
+/// One page of the list, with its links.
 pub(super) struct List {
     pub(super) rows: Vec<Row>,
-    /// Only these.
+    /// The filter, if one is set.
     pub(super) filter: Option<Filter>,
-    /// Only those who are found.
+    /// The search text, if there is one.
     pub(super) typed: String,
     pub(super) heads: Vec<Head>,
-    /// All people.
+    /// The link to all people.
     pub(super) all: String,
     pub(super) first: Option<String>,
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
-    /// This very part, to come back to.
+    /// The query of this page, to return to it.
     pub(super) here: String,
 }
 
-/// A head of the table; a link where the list can be sorted by it.
+/// A column head of the table; a link if the list can be sorted by it.
 pub(super) struct Head {
     pub(super) text: &'static str,
     pub(super) link: Option<String>,
@@ -99,12 +100,12 @@ impl List {
         self.filter == Some(filter)
     }
 
-    /// Whether all of its people are to be sent a link.
+    /// Whether all people in it need a link.
     fn is_of_needs(&self) -> bool {
         matches!(self.filter, Some(Filter::ConsentNeeded | Filter::ConsentEnding))
     }
 
-    /// Whose list it is.
+    /// The heading of the list.
     fn heading(&self) -> &'static str {
         match self.filter {
             Some(Filter::ConsentNeeded) => "People who must consent",
@@ -121,7 +122,8 @@ impl Dashboard {
     /// `GET /dashboard?q=&state=&sort=&after=&before=&done=&who=`
     pub(super) async fn home(&self, session: &Session, query: &str) -> Result<Response<Body>, Refusal> {
         let now = self.api.parts().clock.now();
-        // Before what it shows is read: what changes meanwhile is told twice rather than never.
+        // Read before the data that the page shows, so that a change meanwhile is sent twice rather than
+        // never.
         let since = self.since();
         let asked = Query::parse(query);
         let home = session.home.expose();
@@ -145,7 +147,7 @@ impl Dashboard {
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
-    /// Who is to be sent a link, the most urgent of each kind first.
+    /// The people who need a link, the most urgent of each kind first.
     async fn needs(&self, overview: &Overview, now: UnixTime) -> Result<Vec<Needs>, Refusal> {
         let mut needs = Vec::new();
         for (filter, who) in
@@ -165,7 +167,7 @@ impl Dashboard {
         Ok(needs)
     }
 
-    /// A person, with what to send.
+    /// A person, with the invitation to send.
     pub(super) fn row_of(&self, grant: &Grant, now: UnixTime) -> Row {
         let link = self.api.consent_url(grant);
         Row::of(grant, &self.api, Invitation::again(&self.frame.operator, grant, link, now), now)
@@ -188,7 +190,7 @@ impl Dashboard {
         })
     }
 
-    /// A part, and whether there is something before it and after it.
+    /// One page of the list, and whether there are rows before it and after it.
     async fn part(
         &self,
         asked: &Query,
@@ -205,7 +207,7 @@ impl Dashboard {
         let page = Page {
             backwards: asked.descending != back,
             after: mark.clone(),
-            // One more tells whether the list goes on.
+            // One more row shows whether the list continues.
             ..Page::first(asked.pick.clone(), u32::try_from(ROWS).unwrap_or(u32::MAX) + 1, now)
         };
         let mut found = self.api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
@@ -226,7 +228,7 @@ impl Dashboard {
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
 
-    /// What the action that led here came to: one of a few sentences, whatever the address says.
+    /// The result of the action that redirected here: one of a few fixed sentences, whatever the URL says.
     async fn said(&self, session: &Session, query: &str) -> Result<Option<Said>, Refusal> {
         let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
@@ -235,29 +237,27 @@ impl Dashboard {
             found.map(|grant| name_of(&grant.person)).or_else(|| self.sessions().forgotten(session, &id));
         let who = who.unwrap_or_else(|| id.to_string());
         let (class, what) = match done.as_str() {
-            "renewed" => ("good", "refreshed. Webex gave a new token."),
-            "unchanged" => ("good", "refreshed. Webex gave the same token again."),
-            "skipped" => ("warn", "not refreshed: it was tried a moment ago."),
-            "failed" => {
-                ("bad", "the refresh failed. The person’s page says why, and when it is tried again.")
-            }
+            "renewed" => ("good", "refreshed. Webex issued a new token."),
+            "unchanged" => ("good", "refreshed. Webex returned the same token."),
+            "skipped" => ("warn", "not refreshed, because a refresh was tried a moment ago."),
+            "failed" => ("bad", "the refresh failed. The person’s page says why, and when the next try is."),
             "consent_needed" => ("bad", "Webex no longer renews this access: the person must consent again."),
             "unavailable" => ("bad", "no refresh could be sent at present; the log says why."),
             "forgotten" => ("good", "forgotten. The tokens are removed."),
-            "unknown" => ("warn", "is not here any more."),
+            "unknown" => ("warn", "no longer stored."),
             _ => return Ok(None),
         };
         Ok(Some(Said { class, text: format!("{who}: {what}") }))
     }
 
-    /// Where the stream of changes stands.
+    /// The current position in the event stream.
     fn since(&self) -> String {
         let events = self.api.parts().view.events();
         events.id(events.now())
     }
 }
 
-/// The heads of the table of this question.
+/// The column heads for this query.
 fn heads(home: &str, asked: &Query) -> Vec<Head> {
     let sortable = matches!(asked.pick, Pick::All(_));
     let heads = [

@@ -1,4 +1,4 @@
-//! One person: everything that is known, and what can be done.
+//! The page of one person: all details, and the possible actions.
 
 use std::sync::Arc;
 
@@ -38,9 +38,9 @@ struct PersonPage<'a> {
     access: Moment,
     /// Whether the access has ended.
     is_dead: bool,
-    /// What the last refresh came to, and when.
+    /// The result of the last refresh, and when it was.
     last: (&'static str, Moment),
-    /// What was said with it.
+    /// Details of the result.
     detail: Option<String>,
     obtained: Moment,
     scope: Option<String>,
@@ -88,7 +88,7 @@ impl Dashboard {
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
-    /// `GET /dashboard/forget?id=`: asks first.
+    /// `GET /dashboard/forget?id=`: asks for confirmation.
     pub(super) async fn forget_page(
         &self,
         session: &Session,
@@ -115,7 +115,8 @@ impl Dashboard {
         Ok(found.map(|grant| (grant.clone(), self.row_of(&grant, now))))
     }
 
-    /// `POST /dashboard/refresh`: `id`, `back`. It is sent although nothing is due: an operator has a reason.
+    /// `POST /dashboard/refresh`: `id`, `back`. The refresh is sent even if nothing is due, because the
+    /// operator has a reason.
     pub(super) async fn refresh(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
@@ -128,7 +129,7 @@ impl Dashboard {
             Err(NoToken::ConsentNeeded(_)) => "consent_needed",
             Err(NoToken::Unavailable { .. } | NoToken::Store(_)) => "unavailable",
         };
-        log::info!("dashboard: {} asked to refresh {id}: {came}", session.name());
+        log::info!("dashboard: {} requested a refresh of {id}: {came}", session.name());
         done(session, came, &id, form.text("back"))
     }
 
@@ -139,7 +140,7 @@ impl Dashboard {
             Err(refused) => return refused,
         };
         let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
-        // The name goes with the grant.
+        // The name is read first, because it is removed with the grant.
         let found = self.api.parts().view.show(&id).await;
         let named = found.ok().flatten().map(|grant| row::name_of(&grant.person));
         let (refresher, who) = (self.api.parts().refresher.clone(), id.clone());
@@ -155,22 +156,22 @@ impl Dashboard {
             Ok(Err(why)) => return self.trouble(session, &Refusal::store(&why)),
             Err(why) => return self.trouble(session, &why),
         };
-        log::info!("dashboard: {} asked to forget {id}: {came}", session.name());
+        log::info!("dashboard: {} requested to forget {id}: {came}", session.name());
         done(session, came, &id, "")
     }
 
     fn unknown_person(&self, session: &Session) -> Response<Body> {
-        let said = ("No such person", "No person of this id is kept here, or not any more.");
+        let said = ("No such person", "No person with this id is stored, or no longer.");
         self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 
-/// A question to the list, and nothing else: an address from outside leads nowhere else.
+/// A query for the list and nothing else, so that a URL from outside cannot redirect elsewhere.
 fn back(text: &str) -> String {
     Query::parse(text.trim_start_matches('?')).written()
 }
 
-/// Back to the list, which says what came of it.
+/// Redirects to the list, which shows the result.
 fn done(session: &Session, came: &str, id: &PersonId, to: &str) -> Response<Body> {
     let to = back(to);
     let mut query = Serializer::new(to.trim_start_matches('?').to_owned());

@@ -1,4 +1,4 @@
-//! What an operator asks the list for, as it stands in the address; and addresses that ask for something else.
+//! The query of the list in a URL. URLs with other content are tolerated.
 
 use url::form_urlencoded::Serializer;
 
@@ -11,19 +11,19 @@ use crate::tokens::Bookmark;
 use crate::tokens::Order;
 use crate::tokens::Pick;
 
-/// Orders that the table's heads offer, and their words in the address.
+/// The orders that the table offers, and their names in the URL.
 const SORTS: [(Order, &str); 2] = [(Order::Email, "person"), (Order::Next, "next")];
 
-/// The people that one of the numbers counts and lists.
+/// The group of people that one of the numbers counts and lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// Who must consent now.
+    /// People who must consent now.
     ConsentNeeded,
-    /// Who must consent soon.
+    /// People who must consent soon.
     ConsentEnding,
-    /// Whose last refresh failed.
+    /// People whose last refresh failed.
     Retrying,
-    /// The others.
+    /// All other people.
     Working,
 }
 
@@ -32,7 +32,7 @@ impl Filter {
     pub(super) const ALL: [Self; 4] =
         [Self::ConsentNeeded, Self::ConsentEnding, Self::Retrying, Self::Working];
 
-    /// Its word in the address.
+    /// Its name in the URL.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::ConsentNeeded => "consent_needed",
@@ -53,29 +53,29 @@ impl Filter {
     }
 }
 
-/// A question to the list. A search, a filter and an order are asked for one at a time: only that is fast among a
-/// million people.
+/// A query for the list. A search, a filter and an order exclude each other, because only this is fast among
+/// a million people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) pick: Pick,
     pub(super) descending: bool,
     pub(super) from: From,
-    /// What was searched for, as it was typed.
+    /// The search text, as it was typed.
     pub(super) typed: String,
 }
 
-/// Where the part begins.
+/// Where a page of the list begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum From {
     Start,
-    /// Behind this one.
+    /// After this position.
     After(Bookmark),
-    /// What stands before this one.
+    /// Before this position.
     Before(Bookmark),
 }
 
 impl Query {
-    /// Whatever makes no sense is left out: an address may be typed, shortened or old.
+    /// Parses a query. Invalid parts are ignored, because a URL may be typed, shortened or old.
     pub(super) fn parse(text: &str) -> Self {
         let value = |name: &str| parameter::first(text, name);
         let mark = |name| value(name).and_then(|text| bookmark::read(&text));
@@ -104,7 +104,7 @@ impl Query {
         Self { pick, descending, from, typed }
     }
 
-    /// The address of this question, behind the path.
+    /// The query as it follows the path in a URL.
     pub(super) fn written(&self) -> String {
         let mut query = Serializer::new(String::new());
         match (&self.pick, self.filter()) {
@@ -134,7 +134,7 @@ impl Query {
         if query.is_empty() { query } else { format!("?{query}") }
     }
 
-    /// The same question from elsewhere.
+    /// The same query at another position.
     pub(super) fn starting(&self, from: From) -> Self {
         Self { from, ..self.clone() }
     }
@@ -154,7 +154,7 @@ impl Query {
         Filter::ALL.into_iter().find(|filter| filter.pick() == self.pick)
     }
 
-    /// Whether it asks for nothing in particular.
+    /// Whether it is the list of all people from its start, without search, filter or order.
     pub(super) fn is_plain(&self) -> bool {
         *self == Self::sorted(Order::Arrival, false)
     }
@@ -166,7 +166,7 @@ mod tests {
     use crate::tokens::Key;
 
     #[test]
-    fn questions_come_back_as_they_went() {
+    fn queries_survive_formatting_and_parsing() {
         let mark = Bookmark { key: Key::Number(-5), serial: 7 };
         let filters = Filter::ALL.map(|filter| format!("?state={}", filter.word()));
         let others = ["", "?q=Ada+%26+%3Cb%3E", "?sort=-next", "?sort=person"].map(str::to_owned);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_left_out() {
+    fn invalid_parts_are_ignored() {
         for text in ["state=well", "sort=failures", "sort=--next", "after=x", "q=+%00", "x=1&&=", "%", "q"] {
             assert_eq!(Query::parse(text), Query::sorted(Order::Arrival, false), "{text}");
         }

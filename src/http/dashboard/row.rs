@@ -1,4 +1,4 @@
-//! A person as an operator sees one: how they are, since when, and what can be done.
+//! A person as the dashboard shows one: the state, its times, and the possible actions.
 
 use url::form_urlencoded::byte_serialize;
 
@@ -18,38 +18,38 @@ use crate::http::dashboard::invitation::Invitation;
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) id: String,
-    /// The id, fit for an address.
+    /// The id, encoded for a URL.
     pub(super) encoded: String,
     /// See [`name_of`].
     pub(super) name: String,
-    /// Whether the name is one, and not the e-mail address or the id.
+    /// Whether it is a name, and not the e-mail address or the id.
     pub(super) is_named: bool,
-    /// The e-mail address, in pieces between which a line may end.
+    /// The e-mail address, in parts between which a line may break.
     pub(super) address: Vec<String>,
     pub(super) state: Chip,
-    /// What is not well, in a few words; empty if nothing is.
+    /// What is wrong, in a few words; empty if nothing is wrong.
     pub(super) says: String,
-    /// `None`: there will be none.
+    /// The next refresh. `None` if there will be none.
     pub(super) next: Option<Moment>,
-    /// When the consent ends, as last reported; `None` also where it has ended.
+    /// When the consent ends, as last reported. `None` also if it has ended.
     pub(super) ends: Option<Moment>,
-    /// The person is to be sent the link.
+    /// Whether the person needs a link.
     pub(super) wants_link: bool,
-    /// The consent has ended.
+    /// Whether the consent has ended.
     pub(super) is_over: bool,
-    /// The last refresh failed.
+    /// Whether the last refresh failed.
     pub(super) is_failing: bool,
     pub(super) invitation: Invitation,
 }
 
-/// A state in words, and the class that colours it.
+/// A state in words, and its CSS class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chip {
     pub(super) word: &'static str,
     pub(super) class: &'static str,
 }
 
-/// A point in time, as people say it and as machines write it.
+/// A point in time, as text for people and for machines.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub(super) said: String,
@@ -67,7 +67,7 @@ impl Moment {
         Self { said, exact: at.to_string() }
     }
 
-    /// To the minute, for people who compare it with a log.
+    /// To the minute, for comparison with a log.
     pub(super) fn stamp(&self) -> String {
         let minute = self.exact.get(..16).unwrap_or(&self.exact);
         format!("{} UTC", minute.replace('T', " "))
@@ -78,7 +78,7 @@ impl Moment {
     }
 }
 
-/// A person's name, or else the e-mail address, or else the id.
+/// A person's name, otherwise the e-mail address, otherwise the id.
 pub(super) fn name_of(person: &Person) -> String {
     called(person).unwrap_or_else(|| person.to_string())
 }
@@ -87,7 +87,7 @@ fn called(person: &Person) -> Option<String> {
     person.display_name.clone().filter(|name| !name.trim().is_empty())
 }
 
-/// An address may go on in the next line before its `@` and behind each mark that parts its words.
+/// Splits an address where a line may break: before its `@`, and after each mark that separates words.
 fn pieces(address: &str) -> Vec<String> {
     let mut pieces = vec![String::new()];
     for letter in address.chars() {
@@ -104,21 +104,21 @@ fn pieces(address: &str) -> Vec<String> {
     pieces
 }
 
-/// What the last refresh came to, as operators read it.
+/// The result of the last refresh, as text for operators.
 pub(super) fn came(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Renewed => "Renewed",
-        Outcome::Unchanged => "Webex gave the same token again",
+        Outcome::Unchanged => "Webex returned the same token",
         Outcome::ConsentNeeded => "Refused by Webex",
-        Outcome::Refused => "Refused by Webex once, and soon tried again",
+        Outcome::Refused => "Refused by Webex once; a retry follows soon",
         Outcome::ClientRefused => "Webex refused the client id or secret",
-        Outcome::TokenLimit => "Webex gives this person no more tokens at present",
+        Outcome::TokenLimit => "Webex issues no more tokens for this person at present",
         Outcome::Busy => "Webex asked to wait",
         Outcome::Transient => "Failed",
     }
 }
 
-/// When the access ends, or since when there is none.
+/// When the access ends, or when it ended.
 fn access(grant: &Grant, now: UnixTime) -> String {
     let ends = Moment::of(grant.tokens.expires_at, now).said;
     format!("Access {} {ends}", if is_dead(grant, now) { "ended" } else { "ends" })
@@ -128,7 +128,7 @@ fn is_dead(grant: &Grant, now: UnixTime) -> bool {
     grant.life_left(now).is_zero()
 }
 
-/// The state, and what is not well about it.
+/// The state, and what is wrong.
 fn state(grant: &Grant, now: UnixTime) -> (Chip, String) {
     let chip = |word, class| Chip { word, class };
     let class = if is_dead(grant, now) { "bad" } else { "warn" };
@@ -143,17 +143,17 @@ fn state(grant: &Grant, now: UnixTime) -> (Chip, String) {
             (chip("Ends soon", "warn"), format!("Consent {ended} {}", Moment::of(ends, now).said))
         }
         (State::Fresh | State::Due, None) if is_dead(grant, now) => {
-            (chip("Waiting", class), format!("{}; a refresh comes soon", access(grant, now)))
+            (chip("Waiting", class), format!("{}; a refresh follows soon", access(grant, now)))
         }
         (State::Fresh | State::Due, None) => (chip("Working", "good"), String::new()),
     }
 }
 
-/// All of it in whole sentences, and what to do.
+/// The state in complete sentences, and what to do.
 pub(super) fn summary(grant: &Grant, missing: &[String], pause: Option<Pause>, now: UnixTime) -> String {
     let (access, next) = (access(grant, now), grant.next.due_at);
     let next = match next.until(now) {
-        left if left.is_zero() => "comes in a moment".to_owned(),
+        left if left.is_zero() => "follows in a moment".to_owned(),
         left => format!("is in {}", spoken(left)),
     };
     let mut says = match (grant.state(now), grant.consent_ends_soon(now)) {
@@ -166,7 +166,7 @@ pub(super) fn summary(grant: &Grant, missing: &[String], pause: Option<Pause>, n
         }
         (State::Fresh | State::Due, Some(ends)) => {
             let (day, ends) = (ends.day(), Moment::of(ends, now).said);
-            format!("The consent ends on {day} ({ends}), if it is not given again: send the link.")
+            format!("The consent ends on {day} ({ends}), unless the person renews it: send the link.")
         }
         (State::Fresh | State::Due, None) if is_dead(grant, now) => {
             format!("{access}. The next refresh {next}.")
@@ -180,7 +180,7 @@ pub(super) fn summary(grant: &Grant, missing: &[String], pause: Option<Pause>, n
         );
     }
     if let Some(pause) = pause.filter(|_| grant.standing == Standing::Alive) {
-        says = format!("{says} All refreshes pause at present: {}.", pause.cause);
+        says = format!("{says} All refreshes are paused at present: {}.", pause.cause);
     }
     says
 }
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn each_state_says_what_is_not_well() {
+    fn each_state_says_what_is_wrong() {
         let mut one = grant();
         assert_eq!(said(&one, T0), ("Working", "good", String::new()));
         assert_eq!(
             said(&one, T0 + days(15)),
-            ("Waiting", "bad", "Access ended 1d ago; a refresh comes soon".into())
+            ("Waiting", "bad", "Access ended 1d ago; a refresh follows soon".into())
         );
         one.tokens.expires_at = T0 + days(200);
         assert_eq!(said(&one, T0 + days(60)), ("Ends soon", "warn", "Consent ends in 30d".into()));
@@ -252,19 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_made_of_sentences() {
+    fn a_summary_consists_of_sentences() {
         let mut one = grant();
         assert_eq!(summary(&one, &[], None, T0), "All is well. The next refresh is in 1d.");
         one.failures = 1;
         let missing = ["spark:all".to_owned()];
         let says = summary(&one, &missing, None, T0 + days(3));
-        let expected = "The refresh failed once. Access ends in 11d; the next try comes in a moment. The consent lacks \
+        let expected = "The refresh failed once. Access ends in 11d; the next try follows in a moment. The consent lacks \
                         spark:all: send the link, so that the person consents to it.";
         assert_eq!(says, expected);
     }
 
     #[test]
-    fn an_address_may_be_parted_between_its_words() {
+    fn an_address_may_break_between_its_words() {
         let parted = pieces("ada.k-lovelace@example.com");
         assert_eq!(parted, ["ada.", "k-", "lovelace", "@example.", "com"]);
     }

@@ -1,4 +1,4 @@
-//! The ways in, with a key or by a one-time link, and the way out.
+//! Sign-in, with a key or by a one-time link, and sign-out.
 
 use askama::Template;
 use hyper::Request;
@@ -30,7 +30,7 @@ struct SignIn<'a> {
     frame: &'a Frame,
     dress: &'a Dress,
     home: &'a str,
-    /// What one should know first, and the class that colours it.
+    /// A message above the form, with the CSS class that colours it.
     said: Option<(&'static str, &'a str)>,
 }
 
@@ -45,7 +45,7 @@ struct Open<'a> {
 }
 
 impl Dashboard {
-    /// `GET /dashboard/sign-in`: also where an address leads whose session has ended.
+    /// `GET /dashboard/sign-in`. URLs whose session has ended redirect here as well.
     pub(super) fn way_in(&self, query: &str) -> Response<Body> {
         let ended = parameter::first(query, "ended").is_some();
         let said = "You are signed out. A session ends after an hour without a click, and its address opens only in \
@@ -63,7 +63,7 @@ impl Dashboard {
         respond::for_operators(respond::page(status, &page))
     }
 
-    /// `POST /dashboard/sign-in`: a key, once; from then on its session counts.
+    /// `POST /dashboard/sign-in`: checks a key once, and begins a session.
     pub(super) async fn sign_in(
         &self,
         request: Request<Incoming>,
@@ -78,28 +78,29 @@ impl Dashboard {
         let record = match auth.admit_key(&key, peer.addr.ip()) {
             Ok(record) => record,
             Err(Refusal::TooMany { retry_after }) => {
-                auth.tell(peer.addr.ip(), "opens nothing, as did too many before");
-                let said = "Too many wrong keys came from your address. Wait a few seconds and try again.";
+                auth.tell(peer.addr.ip(), "too many invalid keys were sent");
+                let said =
+                    "Too many invalid keys were sent from your address. Wait a few seconds and try again.";
                 let page = self.not_in(StatusCode::TOO_MANY_REQUESTS, said);
                 return respond::later(page, retry_after);
             }
             Err(_) => {
-                auth.tell(peer.addr.ip(), "opens nothing");
-                let said = "This key opens nothing: it is wrong, revoked or expired.";
+                auth.tell(peer.addr.ip(), "the key is invalid, revoked or expired");
+                let said = "The API key is invalid, revoked or expired.";
                 return self.not_in(StatusCode::FORBIDDEN, said);
             }
         };
         if !record.rights.allow(Right::Admin) || record.persons.is_some() {
-            auth.tell(peer.addr.ip(), "is not for the dashboard");
+            auth.tell(peer.addr.ip(), "the key lacks the right admin for all persons");
             let said =
-                "This key is good, but not for the dashboard: that takes the right admin, for all people.";
+                "This key is valid, but the dashboard requires a key with the right admin for all people.";
             return self.not_in(StatusCode::FORBIDDEN, said);
         }
         log::info!("dashboard: signed in with key {:?}", record.name);
         self.come_in(Caller::Key(record))
     }
 
-    /// `GET /dashboard/open?link=`: uses nothing up, so that a browser may look ahead.
+    /// `GET /dashboard/open?link=`. The link is not used up, so a browser may prefetch the page.
     pub(super) fn link_page(&self, query: &str) -> Response<Body> {
         let link = parameter::first(query, "link").unwrap_or_default();
         if self.sessions().links().knows(&link, self.sessions().now()) {
@@ -115,7 +116,7 @@ impl Dashboard {
         respond::for_operators(respond::page(status, &page))
     }
 
-    /// `POST /dashboard/open`: the link and its code.
+    /// `POST /dashboard/open`: redeems the link with its code.
     pub(super) async fn open_link(&self, request: Request<Incoming>) -> Response<Body> {
         let form = match self.form(request).await {
             Ok(form) => form,
@@ -128,7 +129,7 @@ impl Dashboard {
                 self.come_in(Caller::Control)
             }
             Tried::Wrong => {
-                log::warn!("dashboard: a wrong code was typed for a link");
+                log::warn!("dashboard: sign-in failed: wrong code for a link");
                 self.open_page(
                     StatusCode::FORBIDDEN,
                     link,
@@ -140,24 +141,23 @@ impl Dashboard {
     }
 
     fn stale_link(&self) -> Response<Body> {
-        let text =
-            "It works once, for a minute, and for three tries. `webex-tokend dashboard` makes a new one.";
-        self.refused(&self.home, StatusCode::NOT_FOUND, ("This link is no longer good", text))
+        let text = "A link works once, for one minute and three attempts. `webex-tokend dashboard` creates a new one.";
+        self.refused(&self.home, StatusCode::NOT_FOUND, ("This link is no longer valid", text))
     }
 
-    /// A session of its own for every sign-in.
+    /// Begins a new session for each sign-in.
     fn come_in(&self, caller: Caller) -> Response<Body> {
         match self.sessions().begin(caller) {
             Some(Begun { home, cookie }) => with_cookie(respond::see_other(home.expose()), Some(cookie)),
             None => {
-                log::error!("dashboard: no session can begin: the system has no random bytes to give");
-                let text = "This service has a problem of its own, which its log names.";
-                self.refused(&self.home, StatusCode::INTERNAL_SERVER_ERROR, ("No session can begin", text))
+                log::error!("dashboard: cannot begin a session: the system gives no random bytes");
+                let text = "This service has an internal problem. Its log has the reason.";
+                self.refused(&self.home, StatusCode::INTERNAL_SERVER_ERROR, ("Sign-in failed", text))
             }
         }
     }
 
-    /// `POST /dashboard/…/sign-out`: this session, or with `everywhere` every one of the same key.
+    /// `POST /dashboard/…/sign-out`: ends this session or, with `everywhere`, every session of the same key.
     pub(super) async fn sign_out(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
