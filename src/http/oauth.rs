@@ -1,4 +1,4 @@
-//! `GET /oauth`: begins a consent, and finishes it when Webex sends the browser back.
+//! `GET /oauth`: begins a consent, and completes it when Webex sends the browser back.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -35,7 +35,7 @@ use crate::http::serve::Body;
 use crate::http::serve::Peer;
 use crate::http::space;
 
-/// The lines about consents that came to nothing. Every client can cause them.
+/// Limits the log lines about consents that failed. Any client can cause them.
 #[derive(Debug, Default)]
 pub(super) struct ConsentLog {
     not_kept: LogLimit,
@@ -46,7 +46,8 @@ pub(super) struct ConsentLog {
     not_listed: NotListed,
 }
 
-/// The lines about persons who may not consent: the operator needs each address, but one person comes again and again.
+/// Limits the log lines about persons who may not consent. The operator needs each address, but one person
+/// may try again and again.
 #[derive(Debug)]
 struct NotListed(Mutex<NotListedLines>);
 
@@ -57,7 +58,7 @@ struct NotListedLines {
     left_out: u64,
 }
 
-/// So many persons are named at once, and in a minute.
+/// How many persons are named at once, and within a minute.
 const NAMED: u32 = 10;
 
 impl Door {
@@ -72,7 +73,7 @@ impl Door {
                 });
                 let said = WebexError { error: &error, description, tracking_id };
                 self.consent_log.declined(&said, began_here);
-                // What Webex wrote beside the error is not shown: every client can make such a link.
+                // Webex's description of the error is not shown, because any client can make such a link.
                 consent_pages::webex_refused(&self.frame, &error)
             }
             Callback::Granted { code, state } if is_only_a_look(request) => self.look(&code, &state, headers),
@@ -99,7 +100,7 @@ impl Door {
         response
     }
 
-    /// A code is for the person who comes back, not for programs that look at an address beforehand.
+    /// A code is for the person's own visit, not for programs that prefetch the URL.
     fn look(&self, _code: &Secret, state: &Secret, headers: &HeaderMap) -> Response<Body> {
         let sealed = self.cookies.find(headers, &consent::name_of(state));
         if self.consents.admits(state, sealed) {
@@ -109,8 +110,9 @@ impl Door {
         }
     }
 
-    /// Runs beside this handler, which ends when the browser leaves: a code works once, and must not be lost with it.
-    /// The ticket stays with the browser: where it comes back again, it is told what came of the first time.
+    /// Runs as a task of its own, because this handler ends when the browser disconnects. A code works once,
+    /// and must not be lost. The browser keeps the ticket: if it sends the callback again, it gets the first
+    /// result.
     async fn finish(
         &self,
         code: Secret,
@@ -130,7 +132,7 @@ impl Door {
             finished
         });
         let finished = finish.await.unwrap_or_else(|broken| {
-            log::error!("a consent broke off: {broken}");
+            log::error!("the task of a consent failed: {broken}");
             Err(ConsentError::NoTicket)
         });
         match finished {
@@ -157,7 +159,7 @@ impl Door {
     }
 }
 
-/// Whether no person sees the answer: programs look at addresses by HEAD, and browsers ask before the person does.
+/// Whether no person sees the response: programs check URLs by HEAD, and browsers prefetch them.
 fn is_only_a_look<B>(request: &Request<B>) -> bool {
     let purposes = ["sec-purpose", "purpose", "x-moz", "x-purpose"].into_iter();
     let mut values = purposes.flat_map(|name| request.headers().get_all(name));
@@ -168,7 +170,7 @@ fn is_only_a_look<B>(request: &Request<B>) -> bool {
         || values.any(|value| value.to_str().is_ok_and(|text| text.split([';', ',']).any(ahead)))
 }
 
-/// What the browser came with. Webex sent it, or a client made the link.
+/// The error in the callback. Webex sent it, or a client made the link.
 struct WebexError<'a> {
     error: &'a str,
     description: Option<String>,
@@ -183,7 +185,7 @@ impl Default for NotListed {
 }
 
 impl NotListed {
-    /// What stands at the end of a line about `person` that is due now, as [`LogLimit::due`].
+    /// The text to append to a line about `person` that may be written now, like [`LogLimit::due`].
     fn due(&self, person: &PersonId) -> Option<String> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -205,19 +207,19 @@ impl ConsentLog {
         else {
             return self.not_asked(error);
         };
-        // What the operator must mend is not hidden by answers about codes, which every client can cause.
+        // Errors about codes, which any client can cause, do not hide those that the operator must fix.
         let is_of_client = matches!(error, ConsentError::ClientRefused { .. });
         let limit = if is_of_client { &self.client_refused } else { &self.not_kept };
         if let Some(more) = limit.due() {
             let tracking_id = tracking_id.as_deref().unwrap_or("none");
-            log::warn!("a consent was not kept: {error}, tracking id {tracking_id}{more}");
+            log::warn!("a consent failed: {error}, tracking id {tracking_id}{more}");
         }
     }
 
     fn not_asked(&self, error: &ConsentError) {
         match error {
-            // Every client can make such a link, again and again.
-            ConsentError::Stale => log::debug!("a consent was not kept: {error}"),
+            // Any client can make such a link, again and again.
+            ConsentError::Stale => log::debug!("a consent failed: {error}"),
             ConsentError::NotAllowed(person) => {
                 if let Some(more) = self.not_listed.due(&person.id) {
                     log::warn!("{}{more}", not_listed(person));
@@ -225,7 +227,7 @@ impl ConsentLog {
             }
             _ => {
                 if let Some(more) = self.not_kept.due() {
-                    log::warn!("a consent was not kept: {error}{more}");
+                    log::warn!("a consent failed: {error}{more}");
                 }
             }
         }
@@ -239,7 +241,7 @@ impl ConsentLog {
         if !began_here {
             if let Some(more) = self.made_up.due() {
                 log::warn!(
-                    "a browser without a consent in progress came with an error of Webex: {all}{more}"
+                    "received an error of Webex from a browser without a consent in progress: {all}{more}"
                 );
             }
         } else if said.error == "access_denied" {

@@ -64,7 +64,7 @@ async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
     // Back at the question: the old consent is used up there, so the answer to it is, too.
     browser.back().await;
     accept(&browser, 0).await;
-    assert_eq!(browser.text("#problem").await, "This link is no longer good");
+    assert_eq!(browser.text("#problem").await, "This link is no longer valid");
     assert!(browser.text("main").await.contains("all is well"));
     assert_eq!(daemon.kept(), kept);
 

@@ -107,7 +107,7 @@ async fn each_error_of_webex_has_its_page_and_its_texts_are_not_shown() {
     let state = visitor.begin(&daemon).await.query["state"].clone();
     for (error, status, heading) in [
         ("access_denied", 403, "You did not consent"),
-        ("invalid_scope", 400, "Webex does not know what is asked for"),
+        ("invalid_scope", 400, "Webex does not accept the requested scopes"),
         ("unauthorized_client", 400, CLIENT_REFUSED),
         ("invalid_client", 400, CLIENT_REFUSED),
         ("server_error", 502, "Webex has a problem"),

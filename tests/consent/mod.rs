@@ -40,7 +40,7 @@ pub(super) fn page(answered: &Answered, status: u16, heading: &str) {
 }
 
 pub(super) const GRANTED: &str = "Access Granted";
-pub(super) const STALE: &str = "This link is no longer good";
+pub(super) const STALE: &str = "This link is no longer valid";
 pub(super) const REFUSED: &str = "Webex did not confirm your consent";
 pub(super) const CLIENT_REFUSED: &str = "Webex does not accept this service";
 pub(super) const BUSY: &str = "Webex asks to wait";

@@ -64,7 +64,7 @@ async fn what_is_not_there_is_told_kindly() {
     for path in ["/nothing", "/oauth/", "/OAUTH", "//oauth", "/oauth%2f", "/assets/style.css", "/favicon.ico"]
     {
         url.set_path(path);
-        page(&visitor.get(url.clone()).await, 404, "Nothing here");
+        page(&visitor.get(url.clone()).await, 404, "Page not found");
     }
 }
 

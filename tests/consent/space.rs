@@ -107,7 +107,7 @@ async fn without_the_settings_there_is_no_space() {
     let granted = visitor.consent(&daemon, 0).await;
     assert!(!granted.says("/space"), "{}", granted.body);
     assert!(!visitor.cookie_names().iter().any(|name| name.contains("visit")));
-    page(&open(&visitor, &daemon).await, 404, "Nothing here");
+    page(&open(&visitor, &daemon).await, 404, "Page not found");
     assert_eq!(counters(&sim).calls.memberships, 0);
 }
 
@@ -332,14 +332,14 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
     let (visitor, space) = (&guest.visitor, &guest.space);
     let opened = guest.open(&daemon).await;
     shown(&opened);
-    assert!(opened.says("For an hour after your consent"), "{}", opened.body);
+    assert!(opened.says("For one hour after your consent"), "{}", opened.body);
     assert!(opened.says(&format!(r#"method="post" action="{space}""#)), "{}", opened.body);
     // Another site's form comes without the cookie, and takes none away.
     let foreign = Visitor::new().ask(Method::POST, daemon.url(space)).await;
     page(&foreign, 403, NO_VISIT);
     assert_eq!(foreign.header("set-cookie"), None);
     let left = visitor.ask(Method::POST, daemon.url(space)).await;
-    page(&left, 200, "This browser shows the space no more");
+    page(&left, 200, "This browser can no longer open the space");
     let cookie = format!("__Secure-visit=; Max-Age=0; Path={space}; HttpOnly; SameSite=Strict; Secure");
     assert_eq!(left.header("set-cookie"), Some(cookie.as_str()));
     assert!(visitor.cookie_names().is_empty());
@@ -350,7 +350,7 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
     daemon.wait_until_kept(&["ada"]).await;
     // Where there is no space, and elsewhere, nothing is sent.
     let plain = Daemon::start(&sim, &[]).await;
-    page(&visitor.ask(Method::POST, plain.url("/space")).await, 404, "Nothing here");
+    page(&visitor.ask(Method::POST, plain.url("/space")).await, 404, "Page not found");
     assert_eq!(visitor.ask(Method::POST, daemon.url("/")).await.status, 405);
 }
 

@@ -168,7 +168,7 @@ async fn a_pause_of_all_refreshes_is_said_first_and_in_words_to_act_on() {
     assert!(world.house.refresher.pause().is_some());
     let page = browser.get("/dashboard").await.text;
     let note = between(&page, "id=\"pause\"", "</p>");
-    assert!(note.contains("class=\"note bad\"") && note.contains("All refreshes pause."), "{note}");
+    assert!(note.contains("class=\"note bad\"") && note.contains("All refreshes are paused."), "{note}");
     assert!(note.contains("Webex or the way to it is in trouble"), "{note}");
     assert!(place(&page, "id=\"pause\"") < place(&page, "id=\"tile-all\""));
     for word in JARGON {

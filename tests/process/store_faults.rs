@@ -165,7 +165,7 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
     story.trouble("its disk is full; free some space").await;
     let page = Visitor::new().consent(&story.daemon, 3).await;
     assert_eq!(page.status, 500);
-    assert!(page.says("Your consent could not be kept"), "{}", page.body);
+    assert!(page.says("Your consent could not be stored"), "{}", page.body);
 
     drop(file);
     std::fs::remove_file(ballast).unwrap();

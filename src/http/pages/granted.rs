@@ -1,4 +1,4 @@
-//! The page after a good end: who consented, to what, for how long, and how to take it back.
+//! The page after a successful consent: who consented, to what, for how long, and how to revoke it.
 
 use askama::Template;
 
@@ -15,25 +15,26 @@ use crate::http::pages::scopes;
 pub(in crate::http) struct GrantedPage<'a> {
     frame: &'a Frame,
     name: &'a str,
-    /// What stands before the `@`, and after it: a line may end there.
+    /// The parts before and after the `@`, between which a line may break.
     email: Option<(&'a str, &'a str)>,
     initials: String,
     picture: Option<&'a Picture>,
     scopes: Vec<Scope<'a>>,
-    /// Asked for, but not granted.
+    /// Requested, but not granted.
     missing: Vec<Scope<'a>>,
-    /// As programs read it, and as people do.
+    /// The end of the access, for programs and for people.
     until: (String, String),
-    /// What the operator forgets the person by.
-    whom: &'a str,
-    /// Where the person takes it back.
+    /// How the operator names the person in the command `forget`.
+    forget_name: &'a str,
+    /// Where the person can revoke the access.
     revoke_at: &'a str,
-    /// Where this browser sees the Space widget.
+    /// The path of the Space widget for this browser.
     space: Option<&'a str>,
 }
 
 impl<'a> GrantedPage<'a> {
-    /// What to say about `granted`; `asked` are the scopes that were asked for, `space` is where this browser sees it.
+    /// The page for `granted`. `asked` are the requested scopes, and `space` is the path of the Space widget
+    /// for this browser.
     pub(in crate::http) fn new(
         frame: &'a Frame,
         granted: &'a Granted,
@@ -56,14 +57,15 @@ impl<'a> GrantedPage<'a> {
                 .filter(|scope| !granted.scopes.iter().any(|it| it == scope.name))
                 .collect(),
             until: (until.to_string(), until.day()),
-            whom: email.unwrap_or(granted.person.id.as_str()),
+            forget_name: email.unwrap_or(granted.person.id.as_str()),
             revoke_at,
             space,
         }
     }
 }
 
-/// Of the first and the last word; of scripts without capitals only the first letter, since theirs are not shortened so.
+/// Initials of the first and the last word. In scripts without capitals, only the first letter, because names
+/// in these scripts are not abbreviated by initials.
 fn initials(name: &str) -> String {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| !is_invisible(*c)));
     let first = words.next();
@@ -72,7 +74,7 @@ fn initials(name: &str) -> String {
     first.into_iter().chain(last).flat_map(char::to_uppercase).collect()
 }
 
-/// Marks of direction and joiners, which stand for nothing by themselves; quotation marks and brackets.
+/// Direction marks and joiners, which are invisible by themselves; quotation marks and brackets.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
         || matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«')

@@ -1,4 +1,4 @@
-//! What people see: templates, checked when compiled, the one style sheet and the icon.
+//! The HTML pages: templates that are checked at compile time, the style sheet and the icon.
 
 mod granted;
 pub(super) mod problem;
@@ -18,7 +18,8 @@ pub(super) use crate::http::pages::granted::GrantedPage;
 pub(super) use crate::http::pages::problem::Problem;
 pub(super) use crate::http::pages::problem::ProblemPage;
 
-/// A file that pages load, embedded. Its path holds a hash of it, so that it may be cached for ever.
+/// An embedded file that pages load. Its path contains a hash of its content, so that it can be cached
+/// forever.
 #[derive(Debug)]
 pub(super) struct Asset {
     pub(super) path: String,
@@ -27,7 +28,7 @@ pub(super) struct Asset {
 }
 
 impl Asset {
-    /// `name` and `ending` of the file, its type, and what is in it.
+    /// Name and extension of the file, its type and its content.
     pub(super) fn new(name: &str, ending: &str, content_type: &'static str, text: &'static str) -> Self {
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
         let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default());
@@ -35,40 +36,40 @@ impl Asset {
     }
 }
 
-/// The visual language and all that follows from it.
+/// The style sheet of all pages.
 pub(super) static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("style.css")));
 
-/// What a browser's tab shows; without it browsers ask for `/favicon.ico`.
+/// The icon in a browser's tab. Without it, browsers request `/favicon.ico`.
 pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("icon.svg")));
 
-/// The asset at this path.
+/// The asset with this path.
 pub(super) fn asset(path: &str) -> Option<&'static Asset> {
     [&*STYLE, &*ICON].into_iter().find(|asset| asset.path == path)
 }
 
-/// What every page has in common: paths as the browser sees them, and who runs the service.
+/// What all pages have in common: URLs as the browser sees them, and the operator.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// Of the style sheet.
+    /// URL of the style sheet.
     pub(super) style: String,
-    /// Of the icon.
+    /// URL of the icon.
     pub(super) icon: String,
-    /// Of the home page.
+    /// URL of the home page.
     pub(super) home: String,
-    /// Of the start of a consent.
+    /// URL where a consent starts.
     pub(super) start: String,
-    /// Of the Space widget, if there is one.
+    /// URL of the Space widget, if a space is configured.
     pub(super) space: Option<String>,
-    /// Of Webex's page where persons end what they granted.
+    /// URL of Webex's page where persons revoke what they granted.
     pub(super) accesses: Option<&'static str>,
-    /// Who runs the service.
+    /// The operator of the service.
     pub(super) operator: Arc<Operator>,
 }
 
 impl Frame {
-    /// Of a daemon whose pages are below `prefix`, whose consents start at `start`, and which may have a space.
+    /// For a daemon whose pages are below `prefix`, and whose consents start at `start`.
     pub(super) fn new(prefix: &str, start: &str, has_space: bool) -> Self {
         let at = |path: &str| format!("{prefix}{path}");
         Self {
@@ -82,18 +83,18 @@ impl Frame {
         }
     }
 
-    /// The same with Webex's page where persons end what they granted.
+    /// Adds Webex's page where persons revoke what they granted.
     pub(super) fn with_accesses(self, address: &'static str) -> Self {
         Self { accesses: Some(address), ..self }
     }
 
-    /// The same with who runs the service.
+    /// Adds the operator of the service.
     pub(super) fn run_by(self, operator: Operator) -> Self {
         Self { operator: Arc::new(operator), ..self }
     }
 }
 
-/// A scope, as a page lists it.
+/// A scope in the list of a page.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
     name: &'a str,
@@ -101,13 +102,13 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// What the scope allows. Of one that is not known, its name says all.
+    /// What the scope allows. For an unknown scope, a general word.
     fn words(&self) -> &'static str {
         self.words.unwrap_or("Permission")
     }
 }
 
-/// Scopes, as a page lists them.
+/// Scopes for the list of a page.
 pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
     names.iter().map(|name| Scope { name, words: scope::in_words(name) }).collect()
 }
@@ -117,11 +118,11 @@ pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
 pub(super) struct Home<'a> {
     pub(super) frame: &'a Frame,
     pub(super) scopes: Vec<Scope<'a>>,
-    /// Others may listen: there is no TLS.
+    /// Whether others can read the traffic, because there is no TLS.
     pub(super) is_overheard: bool,
 }
 
-/// The space, as a person sees it. The only page that holds a token.
+/// The page with the Space widget. It is the only page that contains a token.
 #[derive(Template)]
 #[template(path = "space.html")]
 pub(super) struct SpacePage<'a> {
@@ -129,7 +130,7 @@ pub(super) struct SpacePage<'a> {
     pub(super) widget: &'a Widget,
     pub(super) space_id: &'a str,
     pub(super) token: &'a str,
-    /// Of this page: where its form goes.
+    /// The URL of this page, which is the target of its form.
     pub(super) here: &'a str,
     /// Why the bot could not add the person.
     pub(super) trouble: Option<String>,

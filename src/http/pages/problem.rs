@@ -1,10 +1,10 @@
-//! What may go wrong in front of a browser, said once: what happened, and what to do next.
+//! The error pages: what happened, and what to do next.
 
 use askama::Template;
 
 use crate::http::pages::Frame;
 
-/// A page about something that did not go well.
+/// The template of the error pages.
 #[derive(Template)]
 #[template(path = "problem.html")]
 pub(in crate::http) struct ProblemPage<'a> {
@@ -12,30 +12,30 @@ pub(in crate::http) struct ProblemPage<'a> {
     pub(in crate::http) problem: &'a Problem,
 }
 
-/// What went wrong, told to the person in front of the browser.
+/// The content of an error page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::http) struct Problem {
     pub(in crate::http) tone: Tone,
     pub(in crate::http) heading: &'static str,
     /// What happened.
     pub(in crate::http) text: &'static str,
-    /// What to do next, where the buttons do not say it all.
+    /// What to do next, if the buttons do not say it.
     pub(in crate::http) next: Option<&'static str>,
-    /// To quote to Webex.
+    /// Webex's tracking id, to quote to Webex.
     pub(in crate::http) tracking_id: Option<String>,
-    /// Webex's page where the person ends what they granted.
+    /// Webex's page where the person can revoke the access.
     pub(in crate::http) accesses: Option<&'static str>,
     pub(in crate::http) ways: Ways,
 }
 
-/// How bad it is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Tone {
-    /// Nothing is wrong: somebody chose so, or came to the wrong place.
+    /// Nothing is wrong: the person chose this, or opened a wrong URL.
     Calm,
-    /// It passes.
+    /// The problem is temporary.
     Warn,
-    /// Somebody must mend something.
+    /// The problem lasts until it is fixed.
     Bad,
 }
 
@@ -48,7 +48,7 @@ impl Tone {
         }
     }
 
-    /// An SVG path in a box of 24 by 24: so that colour is not all that tells them apart.
+    /// An SVG path in a box of 24 by 24, so that colour is not the only difference.
     fn drawing(self) -> &'static str {
         match self {
             Self::Calm => "M12 11v6M12 7v.01",
@@ -58,16 +58,16 @@ impl Tone {
     }
 }
 
-/// Which buttons there are.
+/// The buttons of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Ways {
-    /// The same address again: its ticket still holds.
+    /// The same URL again, because its ticket is still valid.
     Reload,
     /// A new consent.
     Start,
-    /// To the home page.
+    /// The home page.
     Home,
-    /// To the operators' dashboard.
+    /// The operators' dashboard.
     Dashboard,
 }
 
@@ -81,13 +81,13 @@ impl Problem {
         self
     }
 
-    /// The same with Webex's name for its answer.
+    /// Adds Webex's tracking id of its response.
     pub(in crate::http) fn traced(mut self, tracking_id: Option<String>) -> Self {
         self.tracking_id = tracking_id;
         self
     }
 
-    /// The same with Webex's page where the person ends what they granted.
+    /// Adds Webex's page where the person can revoke the access.
     pub(in crate::http) fn ended_at(mut self, accesses: Option<&'static str>) -> Self {
         self.accesses = accesses;
         self
@@ -96,28 +96,28 @@ impl Problem {
 
 pub(in crate::http) const NOT_FOUND: Problem = problem(
     Tone::Calm,
-    "Nothing here",
-    "There is nothing at this address. A consent starts on the home page.",
+    "Page not found",
+    "There is no page at this address. A consent starts on the home page.",
     Ways::Home,
 );
 
 pub(in crate::http) const STALE: Problem = problem(
     Tone::Warn,
-    "This link is no longer good",
-    "It was used before, is older than 15 minutes, or was begun in another browser or under another address. Nothing was \
+    "This link is no longer valid",
+    "It was used before, is older than 15 minutes, or was started in another browser or under another address. Nothing was \
      changed.",
     Ways::Start,
 )
 .then(
-    "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Otherwise start again, and let \
-     your browser keep cookies for this site until you are back from Webex.",
+    "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Otherwise start again, and allow \
+     your browser to keep cookies for this site.",
 );
 
 pub(in crate::http) const REFUSED: Problem = problem(
     Tone::Bad,
     "Webex did not confirm your consent",
-    "You came back from Webex with a one-time code. This service showed it to Webex, and Webex did not accept it, so there \
-     is no access. Nothing was changed.",
+    "You came back from Webex with a one-time code. This service sent the code to Webex, but Webex did not accept it, so \
+     there is no access. Nothing was changed.",
     Ways::Start,
 )
 .then(
@@ -145,16 +145,18 @@ pub(in crate::http) const NOT_ALLOWED: Problem = problem(
 pub(in crate::http) const UNREACHABLE: Problem = problem(
     Tone::Warn,
     "Webex cannot be reached",
-    "You did consent, but Webex does not answer this service at the moment. Nothing was changed.",
+    "You consented, but Webex does not respond to this service at the moment. Nothing was changed.",
     Ways::Reload,
 )
-.then("Wait a minute, then try again: what Webex gave you is still good. If that does not help, start again later.");
+.then(
+    "Wait a minute, then try again: your consent is still valid. If that does not help, start again later.",
+);
 
 pub(in crate::http) const BUSY: Problem = problem(
     Tone::Warn,
     "Webex asks to wait",
-    "You gave your consent, but Webex limits requests at the moment, so this service must wait before it can finish. Nothing \
-     of yours is lost.",
+    "You consented, but Webex limits requests at the moment, so this service must wait before it can finish. Nothing is \
+     lost.",
     Ways::Reload,
 )
 .then("Wait a minute, then try again. If that does not help, start again later.");
@@ -162,43 +164,42 @@ pub(in crate::http) const BUSY: Problem = problem(
 pub(in crate::http) const GIVEN_UP: Problem = problem(
     Tone::Warn,
     "Webex cannot be reached",
-    "You did consent, but Webex did not answer this service in several tries. Nothing was changed.",
+    "You consented, but Webex did not respond to this service in several attempts. Nothing was changed.",
     Ways::Start,
 )
 .then("Please start again later.");
 
 pub(in crate::http) const CROWDED: Problem = problem(
     Tone::Warn,
-    "Very many people at once",
-    "More people come back from Webex at this moment than this service takes at once. Nothing of yours is lost.",
+    "Too many people at once",
+    "More people are coming back from Webex at this moment than this service can handle at once. Nothing is lost.",
     Ways::Reload,
 )
 .then("Please try again in a few seconds.");
 
 pub(in crate::http) const NOT_KEPT: Problem = problem(
     Tone::Bad,
-    "Your consent could not be kept",
-    "You did consent, but this service has a problem of its own, which the people who run it find in its log.",
+    "Your consent could not be stored",
+    "You consented, but this service has an internal problem. The people who run it find the reason in its log.",
     Ways::Reload,
 )
 .then(
-    "Wait a minute, then try again: what Webex gave you is still good. If that does not help, tell them, and start again \
-     later.",
+    "Wait a minute, then try again: your consent is still valid. If that does not help, tell them, and start again later.",
 );
 
 pub(in crate::http) const DECLINED: Problem = problem(
     Tone::Calm,
     "You did not consent",
-    "Webex says that you declined. Nothing was changed, and nothing new may act for you.",
+    "Webex reports that you declined. Nothing was changed, and no new access was granted.",
     Ways::Start,
 )
-.then("You may close this window, or start again whenever you like.");
+.then("You may close this window, or start again at any time.");
 
 pub(in crate::http) const WRONG_SCOPES: Problem = problem(
     Tone::Bad,
-    "Webex does not know what is asked for",
-    "The scopes that this service asks for are not those registered with its integration. You did nothing wrong, and \
-     nothing was changed.",
+    "Webex does not accept the requested scopes",
+    "The scopes that this service requests are not the ones that are registered for its integration. You did nothing wrong, \
+     and nothing was changed.",
     Ways::Start,
 )
 .then("The people who run it must fix its registration at Webex: tell them, and start again after that.");
@@ -206,7 +207,7 @@ pub(in crate::http) const WRONG_SCOPES: Problem = problem(
 pub(in crate::http) const WEBEX_BROKEN: Problem = problem(
     Tone::Warn,
     "Webex has a problem",
-    "Webex could not finish the consent. Nothing was changed.",
+    "Webex could not complete the consent. Nothing was changed.",
     Ways::Start,
 )
 .then("Please start again in a few minutes.");
@@ -222,24 +223,24 @@ pub(in crate::http) const ENDED: Problem = problem(
 pub(in crate::http) const NO_VISIT: Problem = problem(
     Tone::Calm,
     "Consent first",
-    "The space is shown for an hour to the browser in which its person has consented, and to no other. A newer consent \
-     elsewhere ends that, too.",
+    "The space opens only in the browser in which you consented, for one hour after the consent. A newer consent in another \
+     browser ends this.",
     Ways::Start,
 )
 .then("Start again here; the page after your consent has a button that opens the space.");
 
 pub(in crate::http) const LEFT: Problem = problem(
     Tone::Calm,
-    "This browser shows the space no more",
-    "It is not let in again without a new consent. You are still in the space, and the access that you granted is kept.",
+    "This browser can no longer open the space",
+    "It needs a new consent to open the space again. You are still a member of the space, and the access that you granted is kept.",
     Ways::Home,
 );
 
 pub(in crate::http) const OVERHEARD: Problem = problem(
     Tone::Bad,
     "This connection is not secure",
-    "The space needs a token of yours in the page, and this service is reached without encryption: whoever is on the way \
-     could read it. So it is not shown.",
+    "The page of the space contains one of your tokens, and this service is reached without encryption: other people on the \
+     network could read the token. So the space is not shown.",
     Ways::Home,
 )
 .then("The people who run this service must give it an address that starts with https.");
@@ -247,15 +248,15 @@ pub(in crate::http) const OVERHEARD: Problem = problem(
 pub(in crate::http) const DASHBOARD_OVERHEARD: Problem = problem(
     Tone::Bad,
     "This connection is not secure",
-    "The dashboard is reached without encryption: other people on the way could read the key that you sign in with, and \
-     act as you. So it takes no key here.",
+    "The dashboard is reached without encryption: other people on the network could read the key that you sign in with, and \
+     act as you. So sign-in is disabled here.",
     Ways::Home,
 )
 .then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
 
 pub(in crate::http) const NO_TOKEN: Problem = problem(
     Tone::Warn,
-    "Webex gives no token at present",
+    "No token is available at present",
     "The access that you granted is kept, but Webex does not renew it at the moment.",
     Ways::Reload,
 )
@@ -267,22 +268,22 @@ pub(in crate::http) const ENDED_AT_WEBEX: Problem = problem(
     "Webex no longer renews the access that you granted.",
     Ways::Start,
 )
-.then("Start again to consent anew.");
+.then("Start again to consent once more.");
 
 pub(in crate::http) const NO_STORE: Problem = problem(
     Tone::Bad,
     "The space cannot be shown",
-    "This service has a problem of its own, which the people who run it find in its log.",
+    "This service has an internal problem. The people who run it find the reason in its log.",
     Ways::Reload,
 )
-.then("Please try again later, and tell them if it goes on.");
+.then("Please try again later, and tell them if it continues.");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_says_what_happened_and_offers_a_way_on() {
+    fn every_error_page_says_what_happened_and_has_one_main_button() {
         let all = [
             NOT_FOUND,
             STALE,
