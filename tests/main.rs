@@ -30,6 +30,8 @@ mod process;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod simulation;

@@ -1,0 +1,3 @@
+//! The recipes of the documents: the programs that fetch tokens.
+
+mod programs;

@@ -1,0 +1,277 @@
+//! The programs in `examples/` that fetch tokens, as another user or machine runs them, against a real daemon and a
+//! simulated Webex.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::fs::Permissions;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rcgen::CertificateParams;
+use rcgen::KeyPair;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use webex_sim::Settings;
+use webex_sim::Sim;
+use webex_sim::model::Endpoint;
+use webex_sim::model::FaultKind;
+
+use crate::support::Daemon;
+use crate::support::Ended;
+use crate::support::HANGS;
+use crate::support::Visitor;
+use crate::support::counters;
+use crate::support::sim_with;
+use crate::support::spoil;
+
+/// Nothing else of the environment is handed over.
+const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
+
+const ADA: &str = "Ada Lovelace";
+
+/// Whether these programs are here; says so where one is not.
+fn has(programs: &[&str]) -> bool {
+    let is_here = |program: &&str| {
+        let mut probe = Command::new("env");
+        probe.args(["-i", SEARCH_PATH, program, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    };
+    let all = programs.iter().all(is_here);
+    if !all {
+        eprintln!("SKIPPED: needs {}", programs.join(" and "));
+    }
+    all
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+/// A simulated Webex, and a daemon with a certificate and one person.
+struct Place {
+    sim: Sim,
+    daemon: Daemon,
+    dir: TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let [pem, key_pem] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        fs::write(&pem, certificate.pem()).unwrap();
+        fs::write(&key_pem, key.serialize_pem()).unwrap();
+        fs::set_permissions(&key_pem, Permissions::from_mode(0o600)).unwrap();
+        let settings = [
+            ("TOKEND_TLS_CERT", pem.to_str().unwrap()),
+            ("TOKEND_TLS_KEY", key_pem.to_str().unwrap()),
+            ("EVENT_LOOP_FLOOR_SECONDS", "0"),
+        ];
+        let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+        let daemon = Daemon::start(&sim, &settings).await;
+        assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+        Self { sim, daemon, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A key for the person with these rights.
+    fn key(&self, can: &str) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
+        command.env_clear().env("TOKEND_STATE_DIR", self.daemon.state_dir());
+        let words = ["key", "create", "report", "--person", "ada@example.com", "--can", can];
+        Ended::from(command.args(words).output().unwrap()).good().trim().to_owned()
+    }
+
+    /// `program` in an environment that says no more than where things are.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("env");
+        command.env_clear().arg(SEARCH_PATH).arg(program).stdin(Stdio::null());
+        command.env("WEBEX_API_BASE_URL", self.sim.base_url());
+        // curl's, and OpenSSL's in Python.
+        command.env("CURL_CA_BUNDLE", self.path("cert.pem")).env("SSL_CERT_FILE", self.path("cert.pem"));
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.daemon.state_dir().join("control.sock")
+    }
+
+    fn origin(&self) -> String {
+        format!("https://localhost:{}", self.daemon.port())
+    }
+
+    fn refreshes(&self) -> u64 {
+        counters(&self.sim).refreshes.attempts
+    }
+}
+
+fn end(mut command: Command) -> Ended {
+    command.output().unwrap().into()
+}
+
+fn asks_to_wait() -> FaultKind {
+    FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shell_script_over_the_control_socket_names_the_person() {
+    if !has(&["curl", "jq"]) {
+        return;
+    }
+    let place = Place::new().await;
+    let run = |person: &str| {
+        let mut command = place.command(example("shell/socket.sh"));
+        command.env("TOKEND_CONTROL_SOCKET", place.socket()).env("REPORT_PERSON", person);
+        end(command)
+    };
+    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"));
+    spoil(&place.sim, Endpoint::PeopleMe, 1, asks_to_wait());
+    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"), "it waits and asks again");
+    let ended = run("bob@example.com");
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.err.contains("the list of people"), "it says what to do: {ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cron_job_over_https_names_the_person_and_prints_no_token() {
+    if !has(&["curl", "jq"]) {
+        return;
+    }
+    let place = Place::new().await;
+    let header = place.path("report.header");
+    fs::write(&header, format!("Authorization: Bearer {}\n", place.key("read"))).unwrap();
+    let run = || {
+        let mut command = place.command(example("shell/report.sh"));
+        command.env("REPORT_TOKEND", place.origin()).env("REPORT_KEY", &header);
+        end(command)
+    };
+    let ended = run();
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("Ada Lovelace\n", ""), "{ended:?}");
+
+    fs::write(&header, "Authorization: Bearer nonsense\n").unwrap();
+    let ended = run();
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.err.contains("401") && ended.err.contains("key"), "{ended:?}");
+}
+
+/// A program that goes on, and the lines of its output.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (told, lines) = mpsc::channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let outputs: [Box<dyn BufRead + Send>; 2] =
+            [Box::new(BufReader::new(out)), Box::new(BufReader::new(err))];
+        for output in outputs {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                output.lines().map_while(Result::ok).try_for_each(|line| told.send(line))
+            });
+        }
+        Self { child, lines }
+    }
+
+    /// Reads on until a line has `text`.
+    fn says(&self, text: &str) {
+        let begun = Instant::now();
+        let mut last = String::new();
+        while begun.elapsed() < HANGS {
+            let Ok(line) = self.lines.recv_timeout(HANGS / 4) else { continue };
+            if line.contains(text) {
+                return;
+            }
+            last = line;
+        }
+        panic!("no {text:?} in {HANGS:?}; the last line was: {last}");
+    }
+
+    /// Two lines: the first may have been on its way.
+    fn goes_on(&self) {
+        while self.lines.try_recv().is_ok() {}
+        self.says(ADA);
+        self.says(ADA);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_that_runs_for_weeks_lives_through_all_that_passes() {
+    if !has(&["python3"]) {
+        return;
+    }
+    let mut place = Place::new().await;
+    let key = place.path("report.key");
+    fs::write(&key, place.key("read,refresh")).unwrap();
+    let mut command = place.command("python3");
+    command.arg(example("python/weeks.py")).env("REPORT_KEY_FILE", &key).env("REPORT_PAUSE", "0.1");
+    command.env("REPORT_PERSON_URL", format!("{}/api/v1/people/ada@example.com", place.origin()));
+    let program = Running::start(command);
+    program.goes_on();
+
+    // Webex ends a token early: one refresh, and the next one is taken.
+    let before = place.refreshes();
+    spoil(&place.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
+    program.goes_on();
+    assert_eq!(place.refreshes(), before + 1, "a 401 causes one refresh");
+
+    spoil(&place.sim, Endpoint::PeopleMe, 2, asks_to_wait());
+    program.goes_on();
+
+    // The daemon is restarted, and away for a while.
+    let ended = place.daemon.terminate().await;
+    assert_eq!(ended.code, Some(0));
+    place.daemon.restart(&[]).await;
+    program.goes_on();
+
+    // What only people can mend is told, and the program goes on when they have.
+    let forget = ["forget", "ada@example.com", "--yes"];
+    let mut command = place.command(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env("TOKEND_STATE_DIR", place.daemon.state_dir()).args(forget);
+    end(command).good();
+    program.says("403 ");
+    assert_eq!(Visitor::new().consent(&place.daemon, 0).await.status, 200);
+    program.goes_on();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_program_over_the_control_socket_names_the_person() {
+    let place = Place::new().await;
+    let run = |person: &str| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["run", "--quiet", "--locked", "--example", "live_token", "--", person]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("WEBEX_API_BASE_URL", place.sim.base_url());
+        end({
+            command.env("TOKEND_CONTROL_SOCKET", place.socket());
+            command
+        })
+    };
+    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"));
+    let ended = run("bob@example.com");
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.err.contains("the list of people"), "{ended:?}");
+}
