@@ -1,3 +1,4 @@
-//! The recipes of the documents: the programs that fetch tokens.
+//! The recipes of the documents: the files that they show, and the programs that fetch tokens.
 
+mod files;
 mod programs;
