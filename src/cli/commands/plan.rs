@@ -37,7 +37,7 @@ pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result
     lines.push(format!("last attempt   {tried} ago: {}{detail}", printable(&person.last_outcome)));
     lines.push(match why.next_refresh_at.as_deref() {
         Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
-        None => "next refresh   none, unless somebody asks for it".to_owned(),
+        None => "next refresh   none, unless it is asked for".to_owned(),
     });
     print::line(&lines.join("\n"))
 }
