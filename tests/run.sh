@@ -157,6 +157,9 @@ run_api() { section "the API, by schemathesis" cargo test --workspace --locked -
 need_python() { python_tools; }
 run_python() { section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python; }
 
+need_man() { set_up mandoc=mandoc; }
+run_man() { section "the manual page, by mandoc" cargo test --workspace --locked --quiet --test main -- --ignored mandoc; }
+
 run_docs() { section "documentation" documentation; }
 
 need_deny() { cargo_tool cargo-deny 0.20.2; }
@@ -184,7 +187,7 @@ run_pictures() {
 }
 need_pictures() { need_browser; }
 
-all=(format spelling lint test browser bench_small api python docs deny advisories)
+all=(format spelling lint test browser bench_small api python man docs deny advisories)
 on_request=(sim kills attacks bench pictures)
 
 if [ "${1:-}" = --list ]; then

@@ -30,6 +30,17 @@ pub enum Exit {
     NoSuchCommand = 127,
 }
 
+/// What each code says that a command of ours ends with.
+pub const EXIT_CODES: [(u8, &str); 7] = [
+    (0, "done"),
+    (Exit::Failed as u8, "failed"),
+    (Exit::Usage as u8, "wrong usage or settings"),
+    (Exit::UnknownPerson as u8, "no such person"),
+    (Exit::ConsentNeeded as u8, "consent needed"),
+    (Exit::Unavailable as u8, "daemon not reachable or store in use"),
+    (Exit::WebexUnreachable as u8, "Webex not reachable"),
+];
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

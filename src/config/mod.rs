@@ -42,6 +42,8 @@ pub use crate::config::aliases::ALIASES;
 pub use crate::config::door::DoorConfig;
 pub use crate::config::door::Listen;
 pub use crate::config::places::StoreConfig;
+pub use crate::config::settings::SETTINGS;
+pub use crate::config::settings::Setting;
 pub use crate::config::settings::VARIABLES;
 pub use crate::config::settings::secrets;
 pub use crate::config::source::EnvFile;

@@ -16,62 +16,89 @@ pub(super) enum Kind {
     System,
 }
 
+/// One setting, as the manual page tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: &'static str,
+    /// What counts where it is not set.
+    pub default: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
 macro_rules! settings {
-    ($($kind:ident $name:literal,)+) => {
+    ($($kind:ident $name:literal [$default:literal] $meaning:literal,)+) => {
         /// Every variable that is read, in the order of the tables in docs/configuration.md.
         pub const VARIABLES: [&str; [$($name),+].len()] = [$($name),+];
+
+        /// The same with default and meaning.
+        pub const SETTINGS: [Setting; VARIABLES.len()] =
+            [$(Setting { name: $name, default: $default, meaning: $meaning }),+];
 
         const KINDS: [(&str, Kind); VARIABLES.len()] = [$(($name, Kind::$kind)),+];
     };
 }
 
 settings! {
-    Plain "MY_APP_PORT",
-    Plain "MY_APP_CLIENT_ID",
-    Secret "MY_APP_SECRET_ID",
-    Path "MY_APP_SECRET_ID_FILE",
-    Plain "MY_APP_REDIRECT_URI",
-    Plain "MY_APP_SCOPES",
-    Plain "MY_USER_AGENT",
-    Plain "EVENT_LOOP_SLEEP_SECONDS",
-    Plain "EVENT_LOOP_DAYS",
-    Plain "EVENT_LOOP_NOOP_WINDOW_SECONDS",
-    Plain "EVENT_LOOP_FLOOR_SECONDS",
-    Plain "EVENT_LOOP_CONCURRENCY",
-    Plain "EVENT_LOOP_MAX_PER_SECOND",
-    Plain "WEBEX_API_BASE_URL",
-    Path "WEBEX_CA_FILE",
-    Plain "HTTPS_PROXY",
-    Plain "ALL_PROXY",
-    Plain "NO_PROXY",
-    Path "TOKEND_STATE_DIR",
-    Plain "TOKEND_STORE_URL",
-    Path "TOKEND_KEY_FILE",
-    Plain "TOKEND_BIND",
-    Plain "TOKEND_TLS",
-    Path "TOKEND_TLS_CERT",
-    Path "TOKEND_TLS_KEY",
-    Path "TOKEND_CONTROL_SOCKET",
-    Plain "TOKEND_SOCKET_GROUP",
-    Plain "TOKEND_ALLOW",
-    Plain "TOKEND_OPERATOR",
-    Plain "TOKEND_CONTACT",
-    Plain "TOKEND_PURPOSE",
-    Plain "TOKEND_DEFAULT_PERSON",
-    Secret "PASSPHRASE",
-    Plain "ORG_ID",
-    Plain "FROM",
-    Plain "SOURCE_IP",
-    Secret "BOT_TOKEN",
-    Path "BOT_TOKEN_FILE",
-    Plain "SPACE_ID",
-    Plain "TEST_PERSON_ID",
-    Secret "TEST_ACCESS_TOKEN",
-    Secret "TEST_REFRESH_TOKEN",
-    Plain "RUST_LOG",
-    System "STATE_DIRECTORY",
-    System "XDG_STATE_HOME",
-    System "HOME",
+    Plain "MY_APP_PORT" ["8000"] "the port to listen on",
+    Plain "MY_APP_CLIENT_ID" ["required"] "the integration's client id",
+    Secret "MY_APP_SECRET_ID" ["required"] "its client secret",
+    Path "MY_APP_SECRET_ID_FILE" ["none"] "a file that holds the client secret, instead of MY_APP_SECRET_ID",
+    Plain "MY_APP_REDIRECT_URI" ["https://localhost:8000/oauth"]
+        "the registered redirect URI, to the letter; https makes the port speak TLS",
+    Plain "MY_APP_SCOPES" ["spark:all"] "the scopes that consents ask for, separated by spaces",
+    Plain "MY_USER_AGENT" ["webex-tokend/VERSION"] "the User-Agent of calls to Webex",
+    Plain "EVENT_LOOP_SLEEP_SECONDS" ["3600"] "how often the daemon looks for tokens to refresh",
+    Plain "EVENT_LOOP_DAYS" ["1"] "a token older than this is refreshed; decimals allowed",
+    Plain "EVENT_LOOP_NOOP_WINDOW_SECONDS" ["86400"]
+        "no token is refreshed for its age sooner than this after Webex's last answer; 0: off",
+    Plain "EVENT_LOOP_FLOOR_SECONDS" ["300"]
+        "the least distance of two refreshes of one person for a short life; forced ones: a sixtieth",
+    Plain "EVENT_LOOP_CONCURRENCY" ["16"] "refreshes at once, 1 to 1024",
+    Plain "EVENT_LOOP_MAX_PER_SECOND" ["20"] "refreshes that start in a second; 0: no limit",
+    Plain "WEBEX_API_BASE_URL" ["https://webexapis.com/v1"] "where Webex is; plain http on loopback only",
+    Path "WEBEX_CA_FILE" ["none"] "PEM certificates to trust in calls to Webex, beside the system's",
+    Plain "HTTPS_PROXY" ["none"]
+        "an HTTP proxy for calls to Webex: http://[USER:PASSWORD@]HOST:PORT, or https to the proxy itself",
+    Plain "ALL_PROXY" ["none"] "the same, where HTTPS_PROXY is not set",
+    Plain "NO_PROXY" ["none"]
+        "hosts that are reached without the proxy: names, addresses, networks or *, separated by commas",
+    Path "TOKEND_STATE_DIR" ["$STATE_DIRECTORY, $XDG_STATE_HOME/webex-tokend or ~/.local/state/webex-tokend"]
+        "the directory of store, key and control socket",
+    Plain "TOKEND_STORE_URL" ["sqlite:"]
+        "where grants are stored: sqlite: is tokend.db in the state directory, sqlite:PATH another file; memory: forgets everything at the end",
+    Path "TOKEND_KEY_FILE" ["key in the state directory"] "the key that seals the tokens; made with a new store",
+    Plain "TOKEND_BIND" ["loopback if the redirect URI's host is, else all interfaces"]
+        "IP addresses to listen on, separated by commas, with :PORT where it differs",
+    Plain "TOKEND_TLS" ["own"]
+        "who ends TLS; proxy: a proxy on this machine, so that the port speaks plain HTTP on loopback",
+    Path "TOKEND_TLS_CERT" ["none"] "a PEM certificate chain to serve instead of the self-signed one",
+    Path "TOKEND_TLS_KEY" ["none"] "its PEM key",
+    Path "TOKEND_CONTROL_SOCKET" ["control.sock in the state directory"] "the control socket of the commands",
+    Plain "TOKEND_SOCKET_GROUP" ["none"] "a group whose members may use the control socket, too",
+    Plain "TOKEND_ALLOW" ["every person"]
+        "who may consent: e-mail addresses, @domains and organization ids, separated by commas",
+    Plain "TOKEND_OPERATOR" ["none"] "who runs the service, as the consent pages say it",
+    Plain "TOKEND_CONTACT" ["none"] "where persons ask questions, on the same pages: an e-mail address or a URL",
+    Plain "TOKEND_PURPOSE" ["none"] "what the access is for, on the same pages",
+    Plain "TOKEND_DEFAULT_PERSON" ["none"] "the person that a command means when none is named",
+    Secret "PASSPHRASE" ["none"] "what X-Api-Phrase must be at /api/token; the endpoint is off without it",
+    Plain "ORG_ID" ["required with PASSPHRASE"] "what X-Organization-Id must be there, and whose token is given",
+    Plain "FROM" ["required with PASSPHRASE"]
+        "what X-From must be there; an e-mail address chooses that person's token",
+    Plain "SOURCE_IP" ["required with PASSPHRASE"] "addresses or networks that may ask there, separated by commas",
+    Secret "BOT_TOKEN" ["none"] "the token of a bot that adds people to SPACE_ID",
+    Path "BOT_TOKEN_FILE" ["none"] "a file that holds it, instead of BOT_TOKEN",
+    Plain "SPACE_ID" ["required with BOT_TOKEN"] "Webex's id of the space",
+    Plain "TEST_PERSON_ID" ["none"] "test hook: a person id that is put into the store",
+    Secret "TEST_ACCESS_TOKEN" ["none"] "test hook: an access token of theirs",
+    Secret "TEST_REFRESH_TOKEN" ["none"] "test hook: their refresh token",
+    Plain "RUST_LOG" ["info for webex_tokend, warn for others"]
+        "which log lines are written: LEVEL or TARGET=LEVEL, separated by commas",
+    System "STATE_DIRECTORY" ["none"] "set by systemd; see TOKEND_STATE_DIR",
+    System "XDG_STATE_HOME" ["~/.local/state"] "see TOKEND_STATE_DIR",
+    System "HOME" ["none"] "where ~ is; set by the system",
 }
 
 /// What `name` holds, one of ours or another sample's. `None` if no setting has this name.

@@ -3,6 +3,7 @@
 mod commands;
 mod fake_daemon;
 mod imports;
+mod manual;
 mod other_users;
 mod tables;
 mod tokens;

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap_complete::Shell;
 
 use crate::cli::arguments::parts::patience;
+use crate::cli::exit::EXIT_CODES;
 
 pub use crate::cli::arguments::parts::AsJson;
 pub use crate::cli::arguments::parts::Daemon;
@@ -24,9 +25,9 @@ pub use crate::cli::arguments::parts::TokenOutput;
 
 /// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
 ///
-/// Without a command it serves. Settings come from the environment; docs/configuration.md lists them.
+/// Without a command it serves. Settings are environment variables; `webex-tokend man` explains each of them.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES)]
+#[command(version, about, after_help = exit_codes())]
 pub struct Arguments {
     /// What to do; `serve` if it is left out.
     #[command(subcommand)]
@@ -58,8 +59,10 @@ impl Arguments {
     }
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no such person, \
-    4 consent needed, 5 daemon not reachable or store in use, 6 Webex not reachable.";
+fn exit_codes() -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+    format!("Exit codes: {}.", codes.join(", "))
+}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -69,14 +72,14 @@ pub enum Command {
     /// A command that needs the daemon's API, or the store.
     #[command(flatten)]
     Ask(Ask),
-    /// Ask the running daemon how it is: settings, certificate, store, Webex; without one, check the own settings
+    /// Check settings, certificate, store, grants and Webex: those of the running daemon or, without one, of this command
     Doctor(Daemon),
     /// Print a completion script for a shell
     Completions {
-        /// Whose
+        /// The shell
         shell: Shell,
     },
-    /// Print the manual page
+    /// Print the manual page; `webex-tokend man | man -l -` shows it
     Man,
 }
 
@@ -86,24 +89,24 @@ pub enum Ask {
     /// Get a person's consent from the terminal, by a browser or by another device
     #[command(visible_alias = "retrieve")]
     Login(Login),
-    /// Refresh tokens now, outside the no-op window or with --force
+    /// Refresh a token now; while Webex would give the same one again (the no-op window), only with --force
     Refresh(Refresh),
     /// Print a live access token and nothing else
     Token(TokenAsked),
     /// Run a command with a live access token in WEBEX_ACCESS_TOKEN and WEBEX_TEAMS_ACCESS_TOKEN
     Exec(Exec),
-    /// List the persons stored, and how their tokens are
+    /// List the stored persons and the state of their tokens
     #[command(visible_alias = "status")]
     People(PeopleAsked),
-    /// Say what every rule makes of a person, and when the next refresh is
+    /// Explain, rule by rule, whether and when a person's token is refreshed, and show Webex's last answer
     Why(WhyAsked),
-    /// Say who will be refreshed, and who must consent again, in the time ahead
+    /// List the refreshes ahead, and who must consent again by when
     Plan(PlanAsked),
     /// Remove a person's grant from the store
     Forget(Forget),
     /// Take grants over from a file
     Import(Import),
-    /// API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// Open the running daemon's dashboard in a browser, by a link that works once
@@ -130,7 +133,7 @@ pub struct Login {
     /// Only print the address to open
     #[arg(long)]
     pub no_browser: bool,
-    /// Preselect this account at Webex
+    /// Preselect this account at Webex, and fail if another person consents
     #[arg(long, value_name = "ADDRESS")]
     pub email: Option<String>,
     /// How long to wait for the consent [default: 60, with --device 300]
@@ -150,10 +153,10 @@ pub struct Refresh {
     /// Who.
     #[command(flatten)]
     pub subject: PersonArgument,
-    /// Everybody; -j prints every outcome then
+    /// Refresh all persons; with -j, print every outcome
     #[arg(long, conflicts_with_all = ["person", "output"])]
     pub all: bool,
-    /// Inside the no-op window, too
+    /// Refresh inside the no-op window as well
     #[arg(long)]
     pub force: bool,
     /// What is printed.
@@ -187,7 +190,7 @@ pub struct Exec {
     /// Who.
     #[command(flatten)]
     pub subject: PersonArgument,
-    /// One more variable to set
+    /// Set this variable to the token as well; may be given several times
     #[arg(long, value_name = "NAME")]
     pub env: Vec<String>,
     /// How long it must live.
@@ -196,7 +199,7 @@ pub struct Exec {
     /// The way to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
-    /// What to run
+    /// The command to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
@@ -243,7 +246,7 @@ pub struct WhyAsked {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanAsked {
-    /// How far ahead
+    /// How many days to look ahead
     #[arg(long, default_value_t = 90)]
     pub days: u32,
     /// What is printed.
@@ -260,7 +263,7 @@ pub struct Forget {
     /// Who.
     #[command(flatten)]
     pub subject: PersonArgument,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
     /// The way to the daemon.
@@ -300,26 +303,26 @@ pub struct Import {
 /// `key`
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key and print it, this once
+    /// Make a key and print it; it is never shown again
     Create(KeyCreate),
     /// List the keys, without their secrets
     List(Listed),
-    /// Make a key useless from now on
+    /// Revoke a key at once
     Revoke(KeyRevoke),
 }
 
 /// `key create`
 #[derive(Debug, Args)]
 pub struct KeyCreate {
-    /// What to call it
+    /// The name of the new key
     pub name: String,
-    /// Only for this person (id or e-mail address); may be given several times; everybody if left out
+    /// Only for this person (id or e-mail address); may be given several times; all persons if left out
     #[arg(long = "person", value_name = "PERSON")]
     pub persons: Vec<String>,
-    /// What it may do: read, refresh, admin
+    /// What the key may do, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "read", value_parser = ["read", "refresh", "admin"])]
     pub can: Vec<String>,
-    /// It opens nothing after so many days
+    /// Days until the key expires; never if left out
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: Option<u32>,
     /// The way to the daemon.
@@ -330,7 +333,7 @@ pub struct KeyCreate {
 /// `key revoke`
 #[derive(Debug, Args)]
 pub struct KeyRevoke {
-    /// Its name
+    /// The name of the key
     pub name: String,
     /// The way to the daemon.
     #[command(flatten)]

@@ -17,7 +17,8 @@ pub struct Daemon {
 /// The person that a command is about.
 #[derive(Clone, Debug, Args)]
 pub struct PersonArgument {
-    /// Webex person id or e-mail address; without it TOKEND_DEFAULT_PERSON, else the only stored person if it is the first one ever stored
+    /// Webex person id or e-mail address; if left out, TOKEND_DEFAULT_PERSON, else the only stored person if that was the first
+    /// one ever stored
     pub person: Option<String>,
 }
 
@@ -56,7 +57,7 @@ pub enum Format {
 /// How long a token must live.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Life {
-    /// The token lives at least so long; it is refreshed first if need be [default: 60]
+    /// How long the token must still live; it is refreshed first if need be [default: 60]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub min_ttl: Option<u64>,
 }

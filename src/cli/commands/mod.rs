@@ -1,12 +1,13 @@
 //! The commands, one file for each kind; every one of them speaks with the API through one [`Handle`].
 
+mod completions;
 mod dashboard;
 mod doctor;
 mod exec;
 mod forget;
 mod keys;
 mod login;
-mod pages;
+mod manual;
 mod people;
 mod person;
 mod plan;
@@ -45,8 +46,8 @@ const API: &str = "/api/v1";
 pub fn run(command: Command, env_file: Option<&Path>) -> ExitCode {
     let done = match command {
         Command::Serve(_) => Err(Failure::new(Exit::Usage, "the daemon is no command of its own")),
-        Command::Completions { shell } => pages::completions(shell),
-        Command::Man => pages::manual(),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man => manual::run(),
         Command::Doctor(daemon) => surroundings(daemon, env_file).and_then(|s| doctor::run(&s)),
         Command::Ask(ask) => surroundings(ask.daemon(), env_file).and_then(|s| answer(ask, &s)),
     };

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what packages install beside the program.
+//! `completions`: what a shell completes after the program's name.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -9,14 +9,8 @@ use crate::cli::print;
 
 const NAME: &str = "webex-tokend";
 
-pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
+pub(super) fn run(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
     print::bytes(&script)
-}
-
-pub(super) fn manual() -> Result<(), Failure> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
-    print::bytes(&page)
 }
