@@ -1,22 +1,22 @@
-//! The only reader of the clock.
+//! The only module that reads the system clock.
 
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use crate::domain::time::UnixTime;
 
-/// What time it is. Everything that needs to know is given one; tests give their own.
+/// The source of the current time. Services receive it as a parameter, so that tests can replace it.
 pub trait Clock: Send + Sync {
-    /// The present time. May jump either way between two calls.
+    /// The present time. It may jump in either direction between two calls.
     fn now(&self) -> UnixTime;
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "the only module that reads the clock")]
     fn now(&self) -> UnixTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -1,4 +1,4 @@
-//! Wiring only: open the store, build the parts, start the named tasks, wait, drain.
+//! Opens the store, builds the services, starts the tasks, waits for a signal, and shuts down in order.
 
 use rustix::process::Signal as Kind;
 use tokio::signal::unix::Signal;
@@ -23,33 +23,33 @@ use crate::tasks::GRACE;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
-/// Why the daemon did not start, or ended by itself.
+/// Why the daemon did not start, or stopped without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The parts cannot be put together.
+    /// The services cannot be built.
     #[error(transparent)]
     House(#[from] HouseError),
-    /// The store's refusal.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// People cannot come in.
+    /// The HTTP server cannot be started.
     #[error(transparent)]
     Door(#[from] DoorError),
-    /// The control socket cannot be had.
+    /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The system refuses something basic.
+    /// A basic system call failed.
     #[error("{0}")]
     System(String),
-    /// A part that must run for ever ended.
-    #[error("the {0} ended by itself; this is a bug, see the log")]
+    /// A task that must run until the shutdown has ended.
+    #[error("the {0} ended unexpectedly; this is a bug, see the log")]
     Ended(&'static str),
 }
 
 /// Runs the daemon until a signal ends it. `refresh_at_start` makes every stored grant due at once.
 ///
 /// # Errors
-/// [`DaemonError`] says why it could not start, or why it had to end.
+/// When the daemon cannot start, or when the event loop ends without a signal.
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
     let mut signals = Signals::hear()?;
     log::info!("webex-tokend {}", env!("CARGO_PKG_VERSION"));
@@ -69,9 +69,13 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
         match house.consents.hook(hook).await? {
-            Hooked::Put => log::warn!("test hook: {person} was put into the store, aged for the first wake"),
+            Hooked::Put => {
+                log::warn!("test hook: {person} was added to the store, due for a refresh at once")
+            }
             Hooked::Aged => {
-                log::warn!("test hook: {person} is in the store already, its tokens are kept and aged")
+                log::warn!(
+                    "test hook: {person} is stored already; its tokens are kept and are due for a refresh at once"
+                )
             }
         }
     }
@@ -79,7 +83,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
     let api = house.api(&config).serving(door.certificate());
     let House { consents, refresher, tasks, wake, .. } = house;
-    // They stop after everything else: live tokens are given until the last refresh is done.
+    // The servers stop after everything else, so that tokens are served until the last refresh has ended.
     let (doors, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
         doors.spawn("control socket", control.serve(api.clone(), doors.clone()));
@@ -93,7 +97,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
     let looping = tasks.spawn("event loop", async move {
         if let Err(why) = refresher.prepare(refresh_at_start).await {
-            log::error!("the stored schedule could not be brought in line with the settings: {why}");
+            log::error!("cannot apply the settings to the stored schedule: {why}");
         }
         event_loop.run().await;
     });
@@ -101,30 +105,30 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     let ended = tokio::select! {
         _ = looping => Err(DaemonError::Ended("event loop")),
         name = signals.end(&reload) => {
-            log::info!("{name}: shutting down; waiting up to {GRACE:?} for running consents and refreshes, live tokens are served until then");
+            log::info!("{name}: shutting down; waiting up to {GRACE:?} for running consents and refreshes, and serving tokens until then");
             Ok(())
         }
     };
     tokio::select! {
         () = finish(&tasks, &doors) => {}
-        _ = signals.end(&reload) => log::warn!("a second signal: leaving at once"),
+        _ = signals.end(&reload) => log::warn!("second signal: stopping at once"),
     }
-    log::info!("webex-tokend ends");
+    log::info!("webex-tokend stopped");
     ended
 }
 
-/// Begins nothing new, finishes what runs, and closes the doors then.
+/// Starts nothing new, waits for what runs, then stops the servers.
 async fn finish(tasks: &Tasks, doors: &Tasks) {
     let end = Instant::now() + GRACE;
     tasks.stop();
     let finished = timeout_at(end, tasks.drained()).await;
     doors.stop();
-    // The doors bound their own end.
+    // The servers limit the time that their own end takes.
     doors.drained().await;
-    // What the last requests have begun, such as the end of a consent.
+    // Waits for work that the last requests started, such as the end of a consent.
     if finished.is_err() || timeout_at(end, tasks.drained()).await.is_err() {
         log::warn!(
-            "not everything was finished in {GRACE:?}; refreshes cut short are sent again at the next start"
+            "some work did not finish within {GRACE:?}; interrupted refreshes are repeated at the next start"
         );
     }
 }
@@ -133,16 +137,16 @@ async fn tell_start(config: &Config, door: &FrontDoor, store: &dyn Store) {
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     match store.census().await {
         Ok(census) => tell_census(census, &kept),
-        // A page that is damaged: whoever stands on another one is served.
-        Err(why) => log::log!(why.level(), "how many persons are kept in {kept} is not known: {why}"),
+        // The store may have a damaged page. The grants on other pages are still served.
+        Err(why) => log::log!(why.level(), "store: cannot count the grants in {kept}: {why}"),
     }
     if config.integration.base != WEBEX_BASE {
-        log::warn!("Webex is looked for at {} (WEBEX_API_BASE_URL)", config.integration.base);
+        log::warn!("Webex's base URL is {} (WEBEX_API_BASE_URL)", config.integration.base);
     }
     if let Some(proxy) = &config.proxy {
         let except =
-            proxy.except.as_ref().map(|hosts| format!(", but for {hosts} (NO_PROXY)")).unwrap_or_default();
-        log::info!("Webex is reached through the proxy {proxy}{except}");
+            proxy.except.as_ref().map(|hosts| format!(", except {hosts} (NO_PROXY)")).unwrap_or_default();
+        log::info!("requests to Webex go through the proxy {proxy}{except}");
     }
     for address in door.addresses() {
         log::info!("listening on {address}");
@@ -152,26 +156,30 @@ async fn tell_start(config: &Config, door: &FrontDoor, store: &dyn Store) {
 }
 
 fn tell_census(census: Census, kept: &str) {
-    log::info!("persons kept: {}, in {kept}", census.people);
+    let grants = if census.people == 1 { "grant" } else { "grants" };
+    log::info!("store: {} {grants} in {kept}", census.people);
     if census.consent_needed > 0 {
-        log::warn!("in need of consent: {}", census.consent_needed);
+        log::warn!("grants that need a new consent: {}", census.consent_needed);
     }
     if census.elsewhere > 0 {
-        log::warn!("kept for other client ids than MY_APP_CLIENT_ID, and left alone: {}", census.elsewhere);
+        log::warn!(
+            "grants of other client ids than MY_APP_CLIENT_ID, which are ignored: {}",
+            census.elsewhere
+        );
     }
 }
 
-/// The signals that the daemon knows, heard from when this is made: until then, they kill.
+/// The signals that the daemon handles. Before this value exists, each of them kills the process.
 struct Signals {
-    /// These ask for an orderly end.
+    /// Each of these starts an orderly shutdown.
     ending: [(&'static str, Signal); 4],
-    /// Files are to be read again.
+    /// The certificate's files are to be read again.
     hangup: Signal,
 }
 
 impl Signals {
     fn hear() -> Result<Self, DaemonError> {
-        let unheard = |e| DaemonError::System(format!("signals cannot be heard: {e}"));
+        let unheard = |e| DaemonError::System(format!("cannot handle signals: {e}"));
         let hear = |kind| signals::handle(kind).map_err(unheard);
         signals::ignore_harmless().map_err(unheard)?;
         Ok(Self {
@@ -185,7 +193,8 @@ impl Signals {
         })
     }
 
-    /// The name of the next one that asks for an end. Until then, each `SIGHUP` nudges `reload`.
+    /// Returns the name of the next signal that asks for a shutdown. Until then, each `SIGHUP` notifies
+    /// `reload`.
     async fn end(&mut self, reload: &Wake) -> &'static str {
         let Self { ending: [(term, on_term), (int, on_int), (quit, on_quit), (cpu, on_cpu)], hangup } = self;
         loop {

@@ -1,5 +1,6 @@
-//! What changed, for whoever watches: a bounded ring of *whose* state changed, never of what it became. A reader looks
-//! the state up when it is about to tell it, so a burst of changes is told once, and a late reader tells the newest.
+//! A bounded log of changes for subscribers. An entry names the person whose grant changed, not the new
+//! state. A reader looks the state up when it reports the change, so a burst of changes is reported once,
+//! with the newest state.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -21,19 +22,20 @@ use zeroize::Zeroizing;
 
 use crate::domain::person::PersonId;
 
-/// Changes kept, one for each person at most; whoever is further behind must load everything anew.
+/// Maximum number of stored changes, at most one for each person. A reader that is further behind must load
+/// everything again.
 pub const KEPT: usize = 1024;
 
 const AES_256_KEY_LEN: usize = 32;
 
-/// Nonce, number and tag.
+/// Length of an event id: nonce, number and authentication tag.
 const NAME_LEN: usize = NONCE_LEN + 8 + 16;
 
-/// The ring. A person's change is noted after it is durable, never before; the breaker's as soon as it has turned, since
-/// it is at work then, whether it could be kept or not.
+/// The log of changes. A change of a person is added once it is durable, never before. A change of the
+/// circuit breaker is added immediately, because it takes effect before it is stored.
 pub struct Events {
-    /// Seals the names of marks: the number of changes is for no reader who may see some persons only. `None` where the
-    /// system has no random bytes; no name is known then.
+    /// Encrypts the event ids: a reader that is limited to some persons must not learn the number of all
+    /// changes. `None` if the system has no random bytes; then no id is accepted.
     names: Option<RandomizedNonceKey>,
     ring: Mutex<Ring>,
     news: watch::Sender<()>,
@@ -41,36 +43,36 @@ pub struct Events {
 
 #[derive(Default)]
 struct Ring {
-    /// The latest change's number; the first is 1.
+    /// Number of the latest change; the first is 1.
     latest: u64,
-    /// Whoever has seen no more than this may have missed something.
+    /// A reader at an earlier position than this may have missed a change.
     lost: u64,
     changes: BTreeMap<u64, Change>,
-    /// Where each change stands now: a new one of the same kind takes the old one's place.
+    /// The latest entry of each change. A new one replaces the older one of the same kind.
     places: HashMap<Change, u64>,
 }
 
-/// Something that is not what it was.
+/// A change that readers may report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// A person's grant: another state, or none any more.
+    /// The person's grant has another state, or is removed.
     Person(PersonId),
-    /// Whether refreshes pause.
+    /// The circuit breaker changed: refreshes pause or continue.
     Breaker,
 }
 
-/// How far a reader has read.
+/// The position of a reader in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
-/// What comes after a mark.
+/// What follows a position in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Nothing yet.
+    /// No change yet.
     Nothing,
-    /// This, which brings the reader to this mark.
+    /// The next change, and the reader's position after it.
     Next(Mark, Change),
-    /// Nobody knows any more: everything may have changed up to this mark.
+    /// Changes up to this position may be missing, so everything may have changed.
     Lost(Mark),
 }
 
@@ -88,17 +90,17 @@ impl Default for Events {
 }
 
 impl Events {
-    /// This person's grant changed, or is gone.
+    /// Adds a change of this person's grant, which may have been removed.
     pub fn person_changed(&self, person: &PersonId) {
         self.note(Change::Person(person.clone()));
     }
 
-    /// Refreshes pause from now on, or go on again.
+    /// Adds a change of the circuit breaker.
     pub fn breaker_turned(&self) {
         self.note(Change::Breaker);
     }
 
-    /// Many grants changed at once: every reader must load everything anew.
+    /// Makes every reader load everything again, because many grants changed at once.
     pub fn everything_changed(&self) {
         {
             let mut ring = self.ring();
@@ -110,20 +112,20 @@ impl Events {
         self.news.send_replace(());
     }
 
-    /// Becomes changed with every change.
+    /// Returns a receiver that is notified of every change.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
 
-    /// Where whoever begins to read now stands.
+    /// The position of a reader that starts now.
     #[must_use]
     pub fn now(&self) -> Mark {
         Mark(self.ring().latest)
     }
 
-    /// A name of the mark, outside: another one each time, of the same length, which says nothing and is known to this
-    /// process alone.
+    /// The event id that clients see for the position. It differs with each call, has a fixed length, reveals
+    /// nothing, and is readable by this process only.
     #[must_use]
     pub fn id(&self, mark: Mark) -> String {
         let mut number = mark.0.to_be_bytes().to_vec();
@@ -134,7 +136,7 @@ impl Events {
         URL_SAFE_NO_PAD.encode(name)
     }
 
-    /// The mark of this name, unless it is unknown, or something after it is forgotten.
+    /// The position with this id. `None` if the id is unknown or later changes were dropped.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Mark> {
         let name = URL_SAFE_NO_PAD.decode(id).ok().filter(|name| name.len() == NAME_LEN)?;
@@ -157,7 +159,7 @@ impl Events {
         next.map_or(After::Nothing, |(number, change)| After::Next(Mark(*number), change.clone()))
     }
 
-    /// Whether this person's grant is known to have changed after `mark`. What is forgotten is not known.
+    /// Whether this person's grant is known to have changed after `mark`. Dropped changes count as unknown.
     #[must_use]
     pub fn changed_since(&self, mark: Mark, person: &PersonId) -> bool {
         let number = self.ring().places.get(&Change::Person(person.clone())).copied();
@@ -198,7 +200,7 @@ mod tests {
         PersonId::parse(&format!("person-{n}")).unwrap()
     }
 
-    /// All that comes after `mark`, and where the reader stands then.
+    /// All changes after `mark`, and the reader's position after them.
     fn read(events: &Events, mut mark: Mark) -> (Vec<Change>, Mark) {
         let mut all = Vec::new();
         while let After::Next(next, change) = events.after(mark) {
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_of_changes_of_one_person_is_told_once() {
+    fn a_burst_of_changes_of_one_person_is_reported_once() {
         let events = Events::default();
         let start = events.now();
         for n in [1, 2, 1, 1, 2, 1] {
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_in_the_middle_misses_nothing_that_took_another_place() {
+    fn a_reader_in_the_middle_misses_no_change_that_moved() {
         let events = Events::default();
         events.person_changed(&person(1));
         events.person_changed(&person(2));
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_too_far_behind_is_told_so() {
+    fn a_reader_too_far_behind_must_load_everything() {
         let events = Events::default();
         let start = events.now();
         for n in 0..KEPT {
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_grant_has_changed_since_is_known_until_it_is_forgotten() {
+    fn a_change_of_a_grant_is_known_until_it_is_dropped() {
         let events = Events::default();
         let before = events.now();
         events.person_changed(&person(1));
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn when_everything_changed_everybody_is_told_so() {
+    fn when_everything_changed_every_reader_must_load_everything() {
         let events = Events::default();
         events.person_changed(&person(1));
         let mark = events.now();
@@ -271,9 +273,9 @@ mod tests {
         assert_eq!(events.after(events.now()), After::Nothing);
     }
 
-    /// Neither how much has changed, nor that nothing has.
+    /// It reveals neither how much changed nor that nothing changed.
     #[test]
-    fn an_id_says_nothing_of_other_changes() {
+    fn an_event_id_reveals_nothing_about_other_changes() {
         let events = Events::default();
         let mut ids = vec![events.id(events.now()), events.id(events.now())];
         for n in 0..300 {
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ids_of_this_run_that_lost_nothing_are_found() {
+    fn only_event_ids_of_this_run_without_dropped_changes_are_found() {
         let (events, other) = (Events::default(), Events::default());
         let start = events.now();
         events.person_changed(&person(1));

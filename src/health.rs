@@ -1,53 +1,55 @@
-//! Whether the daemon can do its work.
+//! The daemon's readiness.
 
 use std::sync::Arc;
 
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// Why the daemon cannot do its work. The source says more than everybody may know.
+/// Why the daemon is not ready. The source may contain details that clients must not see.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotReady {
-    /// Nobody gets a token but from memory.
+    /// Only cached tokens can be served.
     #[error("the store cannot be read")]
     Unreadable(#[source] StoreError),
-    /// Nothing is refreshed, and no consent is kept.
+    /// No refresh is sent, and no consent can be stored.
     #[error("the store cannot be written")]
     Unwritable(#[source] StoreError),
-    /// Nothing is refreshed: the store refuses the results of earlier refreshes.
+    /// No refresh is sent, because the store rejects the results of earlier refreshes.
     #[error("the results of refreshes cannot be stored")]
     Unkept,
 }
 
-/// More results than this that the store refuses are no single row's trouble.
+/// With more rejected results than this, the cause is not a single damaged row.
 const MOST_REFUSED: usize = 2;
 
-/// How many results of refreshes are not in the store yet. A result that is lost may cost the person a new consent.
+/// Counts the results of refreshes that are not stored yet. Losing a result may cost the person a new
+/// consent.
 #[derive(Debug, Default)]
 pub struct UnkeptResults {
     waiting: Arc<()>,
     refused: Arc<()>,
 }
 
-/// One result, until it is dropped.
+/// A result that is not stored yet; counted until it is dropped.
 #[derive(Debug)]
 pub struct UnkeptResult(#[expect(dead_code, reason = "counts while it lives")] Arc<()>);
 
 impl UnkeptResults {
-    /// A result that the store has not taken.
+    /// Counts a result that the store has not accepted yet.
     #[must_use]
     pub fn waits(&self) -> UnkeptResult {
         UnkeptResult(self.waiting.clone())
     }
 
-    /// A result that the store refuses while it takes other changes: its row is on a damaged page, say.
+    /// Counts a result that the store rejects while it accepts other changes, for example because its row is
+    /// on a damaged page.
     #[must_use]
     pub fn is_refused(&self) -> UnkeptResult {
         UnkeptResult(self.refused.clone())
     }
 
-    /// Whether nothing more may be refreshed, since that could not be stored either. One or two results that are refused
-    /// hold up no other person.
+    /// Whether no refresh may be sent, because its result could not be stored. One or two rejected results do
+    /// not stop the refreshes of other persons.
     #[must_use]
     pub fn hold_all(&self) -> bool {
         let count = |results: &Arc<()>| Arc::strong_count(results) - 1;
@@ -55,7 +57,7 @@ impl UnkeptResults {
     }
 }
 
-/// Answers readiness.
+/// Checks readiness.
 #[derive(Clone)]
 pub struct Health {
     store: Arc<dyn Store>,
@@ -63,16 +65,17 @@ pub struct Health {
 }
 
 impl Health {
-    /// Looks at `store`, and at what is not in it yet.
+    /// Checks `store`, and counts the results in `unkept`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, unkept: Arc<UnkeptResults>) -> Self {
         Self { store, unkept }
     }
 
-    /// Whether the store can be read and written, and takes the results of refreshes. That the daemon listens is shown by its answering at all.
+    /// Whether the store can be read and written and accepts the results of refreshes. Answering at all shows
+    /// that the daemon listens.
     ///
     /// # Errors
-    /// What keeps it from its work.
+    /// [`NotReady`] says what is missing.
     pub async fn ready(&self) -> Result<(), NotReady> {
         let (read, kept) = (self.store.check().await, self.store.prove().await);
         read.map_err(NotReady::Unreadable)?;

@@ -1,4 +1,5 @@
-//! API keys at work: all of them in memory (an operator makes dozens, not millions), every change durable first.
+//! API keys. All of them are in memory (an operator creates dozens, not millions), and every change is stored
+//! first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,57 +21,57 @@ use crate::domain::time::UnixTime;
 use crate::store::KeyStore;
 use crate::store::StoreError;
 
-/// The use of a key is kept at most this often: readers must not cause a write each.
+/// The last use of a key is stored at most this often, so that not every request causes a write.
 const TOUCH_STEP: Duration = Duration::from_secs(60);
 
-/// More than this would no longer belong in memory.
+/// Maximum number of keys; more would no longer belong in memory.
 const MOST: usize = 10_000;
 
-/// The longest name of a key.
+/// Maximum length of a key's name, in characters.
 const NAME_MAX: usize = 64;
 
-/// The keys of a store.
+/// The API keys of a store.
 pub struct Keys {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     table: RwLock<BTreeMap<String, Arc<KeyRecord>>>,
-    /// One change at a time: a key that is revoked while it is made must not live on in memory.
+    /// Serializes changes: a key that is revoked while it is created must not stay in memory.
     changes: Semaphore,
     revoked: watch::Sender<()>,
 }
 
-/// What a new key should be.
+/// The properties of a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// Unique.
+    /// Unique among all keys.
     pub name: String,
-    /// What it may do.
+    /// What the key allows.
     pub rights: Rights,
-    /// The persons that it is limited to, at least one; `None`: all persons.
+    /// The persons that the key is limited to, at least one; `None`: all persons.
     pub persons: Option<Vec<PersonId>>,
-    /// How long it opens anything.
+    /// How long the key is valid; `None`: until it is revoked.
     pub life: Option<Duration>,
 }
 
-/// Why there is no new key.
+/// Why no key was created.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Not a name.
+    /// The name is empty, too long or not printable.
     #[error("the name of a key has 1 to {NAME_MAX} printable characters")]
     Name,
-    /// Limited to no person at all.
+    /// The list of persons is empty.
     #[error("the list of persons is empty: name at least one person, or omit the list to allow all persons")]
     NoPerson,
-    /// Taken.
+    /// Another key has this name.
     #[error("there is a key of this name already; revoke it first, or choose another name")]
     Taken,
-    /// Too many.
+    /// The limit of keys is reached.
     #[error("there are {MOST} keys already; revoke some")]
     TooMany,
-    /// The system has no random bytes to give.
-    #[error("no key can be made: the system has no random bytes to give")]
+    /// The system has no random bytes.
+    #[error("cannot create a key: the system has no random bytes")]
     NoRandom,
-    /// The store's.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,7 +80,7 @@ impl Keys {
     /// Reads the keys of `store`.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn load(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let table = store.keys().await?.into_iter().map(|key| (key.id.clone(), Arc::new(key))).collect();
         Ok(Self {
@@ -91,7 +92,7 @@ impl Keys {
         })
     }
 
-    /// The record of a key that opens something at present.
+    /// The record of this key, if the key is valid now.
     #[must_use]
     pub fn check(&self, key: &Secret) -> Option<Arc<KeyRecord>> {
         let now = self.clock.now();
@@ -99,7 +100,7 @@ impl Keys {
         table.get(id_of(key)?).filter(|record| record.admits(key, now)).cloned()
     }
 
-    /// The record as it is now of a key that was admitted before, if it still opens something.
+    /// The current record of a key that was accepted before, if the key is still valid.
     #[must_use]
     pub fn live(&self, record: &KeyRecord) -> Option<Arc<KeyRecord>> {
         let now = self.clock.now();
@@ -108,37 +109,38 @@ impl Keys {
         table.get(&record.id).filter(same).cloned()
     }
 
-    /// Becomes changed whenever a key was revoked: for whoever was let in by one and is still there.
+    /// Returns a receiver that is notified whenever a key is revoked, for sessions and streams that a key
+    /// opened.
     #[must_use]
     pub fn revocations(&self) -> watch::Receiver<()> {
         self.revoked.subscribe()
     }
 
-    /// Notes that a key was used, now and then.
+    /// Records that a key was used, at most once a minute.
     ///
     /// # Errors
-    /// The store's; the use is noted in memory all the same.
+    /// When the store cannot be written; the use is recorded in memory all the same.
     pub async fn touch(&self, record: &KeyRecord) -> Result<(), StoreError> {
         let now = self.clock.now();
         let noted = {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            // The table's word, not the record's: of many readers at once, the first writes.
+            // The table decides, not `record`: of many concurrent requests, only the first writes.
             let kept = table.get_mut(&record.id).filter(|kept| is_worth_noting(kept, now));
             kept.map(|kept| Arc::make_mut(kept).last_used_at = Some(now)).is_some()
         };
         if noted { self.store.touch_key(record.id.clone(), now).await } else { Ok(()) }
     }
 
-    /// Whether [`Keys::touch`] would note anything; costs nothing to ask.
+    /// Whether [`Keys::touch`] would write anything. Cheap.
     #[must_use]
     pub fn is_untouched(&self, record: &KeyRecord) -> bool {
         is_worth_noting(record, self.clock.now())
     }
 
-    /// Makes a key. The answer is the only place where it stands.
+    /// Creates a key and returns it. The key cannot be read again later.
     ///
     /// # Errors
-    /// [`KeyError`] says why there is none.
+    /// [`KeyError`] says why no key was created.
     pub async fn make(&self, new: NewKey) -> Result<Secret, KeyError> {
         let printable = new.name.chars().all(|c| !c.is_control()) && !new.name.trim().is_empty();
         if !printable || new.name.chars().count() > NAME_MAX {
@@ -147,7 +149,7 @@ impl Keys {
         if new.persons.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::NoPerson);
         }
-        // It is never closed.
+        // The semaphore is never closed, so this cannot fail.
         let _change = self.changes.acquire().await;
         if self.table.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
             return Err(KeyError::TooMany);
@@ -167,10 +169,10 @@ impl Keys {
         Ok(key)
     }
 
-    /// Revokes the key of this name; answers whether there was one.
+    /// Revokes the key of this name. Returns whether there was one.
     ///
     /// # Errors
-    /// The store's; the key then still opens what it did.
+    /// When the store cannot be written; the key stays valid then.
     pub async fn revoke(&self, name: &str) -> Result<bool, StoreError> {
         let _change = self.changes.acquire().await;
         let gone = self.store.revoke_key(name.to_owned()).await?;

@@ -1,32 +1,34 @@
-//! webex-tokend keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
+//! webex-tokend refreshes the Cisco Webex access tokens of many people, stores them encrypted and serves
+//! them.
 //!
-//! # The map, bottom-up
+//! # Modules, from the bottom up
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`domain`] | what is true: persons, grants, the schedule, verdicts; no I/O, no clock, no log |
-//! | [`clock`] | the only reader of the clock |
-//! | [`tasks`] | named tasks, one shutdown, the nudge that wakes the loop |
-//! | [`api_types`] | the JSON that leaves the daemon |
-//! | [`store`] | what is kept: sealed grants and when they are due; SQLite or memory |
-//! | [`webex`] | what Webex says: the only place that knows its addresses and JSON |
-//! | [`events`] | what changed: a bounded ring for whoever watches |
-//! | [`tokens`] | the live view that readers use: a bounded cache over the store |
-//! | [`health`] | whether the daemon can do its work |
-//! | [`keys`] | API keys at work |
-//! | [`consent`] | one use case: begin -> URL; finish(code, state) -> kept grant; also logins, the device grant, taking over, the space |
-//! | [`refresh`] | the other use case: the event loop and one pass of it |
-//! | [`http`] | the door: sockets, TLS, the router, pages, the dashboard; the only map from errors to statuses |
-//! | [`config`] | every setting, typed, defaulted, all mistakes at once |
-//! | [`house`] | the parts, put together from the settings |
-//! | [`cli`] | the handle: arguments, logging, exit codes |
-//! | [`daemon`] | wiring only |
+//! | [`domain`] | persons, grants, the refresh schedule, verdicts: rules without I/O, clock or log |
+//! | [`clock`] | the only module that reads the system clock |
+//! | [`tasks`] | named tasks with one shutdown, and the notification that wakes the event loop |
+//! | [`api_types`] | the JSON of the API |
+//! | [`store`] | stored grants, sealed, with their due times; in SQLite or in memory |
+//! | [`webex`] | the Webex client: the only module that knows Webex's URLs and JSON |
+//! | [`events`] | a bounded log of changes for subscribers |
+//! | [`tokens`] | a bounded cache of grants over the store |
+//! | [`health`] | readiness of the daemon |
+//! | [`keys`] | API keys: creation, revocation, lookup |
+//! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
+//! | [`refresh`] | second use case: refreshes, by the event loop and on demand |
+//! | [`http`] | the HTTP server: sockets, TLS, routes, pages, the dashboard; the only module that maps errors to statuses |
+//! | [`config`] | all settings, typed, with their defaults; reports all errors at once |
+//! | [`house`] | builds all services from the settings |
+//! | [`cli`] | the command line: arguments, commands, logging, exit codes |
+//! | [`daemon`] | starts the services, waits for a signal, shuts down |
 //!
 //! # The import rule
 //!
-//! Imports go downward only, and siblings never import each other:
+//! Imports go downward only, and modules of one level never import each other:
 //! `main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex | events > domain`, with `clock`, `tasks`
-//! and `api_types` beside `domain`. `http` sees neither `store` nor `webex`. `tests/architecture.rs` holds the rule.
+//! and `api_types` beside `domain`. `http` imports neither `store` nor `webex`. `tests/architecture.rs`
+//! checks the rule.
 
 pub mod api_types;
 pub mod cli;

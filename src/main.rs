@@ -1,4 +1,4 @@
-//! Arguments -> serve or a command -> exit code.
+//! Parses the arguments, runs the daemon or a command, and returns the exit code.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use webex_tokend::http::control::ControlError;
 
 fn main() -> ExitCode {
     if let Err(e) = memory::keep_private() {
-        return fail(Exit::Failed, &format!("the system does not let memory be kept private: {e}"));
+        return fail(Exit::Failed, &format!("cannot disable core dumps: {e}"));
     }
     let Arguments { command, serve: flags, env_file } = Arguments::typed();
     let env_file = env_file.as_deref();
@@ -46,13 +46,13 @@ fn serve(serve: Serve, env_file: Option<&Path>) -> ExitCode {
     }
 }
 
-/// Or what is to be told at the end, and how.
+/// Runs the daemon until it ends. Returns the exit code and the message if it fails.
 fn serve_logged(source: Source, refresh_at_start: bool) -> Result<(), (Exit, String)> {
     let config = Config::read_to_serve(&source)
         .map_err(|mistakes| (Exit::Usage, format!("the settings are wrong:\n{mistakes}")))?;
     drop(source);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| (Exit::Failed, format!("no runtime: {e}")))?;
+    let runtime = runtime.map_err(|e| (Exit::Failed, format!("cannot start the async runtime: {e}")))?;
     runtime.block_on(daemon::run(config, refresh_at_start)).map_err(|e| {
         let exit = match &e {
             DaemonError::House(why) if why.is_in_use() => Exit::Unavailable,

@@ -1,5 +1,5 @@
-//! Tasks with names, one shutdown for all of them, and the nudge that wakes the loop.
-//! The only caller of `tokio::spawn`: whatever runs beside the main path is waited for at the end.
+//! Named tasks with one shutdown, and the notification that wakes the event loop. This is the only module
+//! that calls `tokio::spawn`, so the shutdown can wait for every task.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// After a signal, what runs (a consent, a refresh) has so long to finish; service managers kill after 90 s.
+/// After a signal, running work (a consent, a refresh) has this long to finish. Service managers kill after
+/// 90 s.
 pub const GRACE: Duration = Duration::from_secs(75);
 
-/// A set of tasks that are told to stop together and waited for together. Clones share the set.
+/// A set of tasks that are stopped together and waited for together. Clones share the set.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -27,9 +28,12 @@ impl Tasks {
         Self::default()
     }
 
-    /// Runs `work` beside the caller. It is not cancelled by [`Tasks::stop`]: it watches [`Tasks::stopping`]
-    /// where it can wait for long, and is waited for by [`Tasks::drained`].
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns, so that shutdown can wait")]
+    /// Starts `work` as a task. [`Tasks::stop`] does not cancel it: a task that can wait for long watches
+    /// [`Tasks::stopping`]. [`Tasks::drained`] waits for it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only module that spawns, so that the shutdown can wait for every task"
+    )]
     pub fn spawn<T>(
         &self,
         name: &'static str,
@@ -42,41 +46,41 @@ impl Tasks {
         tokio::spawn(self.tracker.track_future(work))
     }
 
-    /// Tells every task to come to an end. May be called again.
+    /// Asks every task to end. May be called more than once.
     pub fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();
     }
 
-    /// Becomes cancelled when [`Tasks::stop`] is called.
+    /// A token that [`Tasks::stop`] cancels.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Returns when [`Tasks::stop`] was called and every task has ended.
+    /// Returns once [`Tasks::stop`] was called and every task has ended.
     pub async fn drained(&self) {
         self.tracker.wait().await;
     }
 }
 
-/// A nudge that ends a nap early. Nudges given while nobody naps are kept, as one.
+/// Wakes the event loop. Notifications sent while it is running are coalesced and delivered on the next wait.
 #[derive(Clone, Debug, Default)]
 pub struct Wake(Arc<Notify>);
 
 impl Wake {
-    /// A wake that nobody has nudged yet.
+    /// A wake without a pending notification.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the present nap, or the next one if nobody naps.
+    /// Wakes the waiting task, or makes the next wait return at once.
     pub fn nudge(&self) {
         self.0.notify_one();
     }
 
-    /// Returns at the next nudge. Safe to drop and call again: no nudge is lost.
+    /// Returns at the next notification. Cancel-safe: a dropped wait loses no notification.
     pub async fn nudged(&self) {
         self.0.notified().await;
     }

@@ -1,7 +1,8 @@
-//! The live view that readers use: a bounded cache over the store, never a copy of it.
+//! A bounded cache of grants over the store.
 //!
-//! Whoever makes a change durable *publishes* it here, which only drops what is cached: the next reader sees the
-//! store's truth. So publishing late, twice or out of order does no harm.
+//! After a change is durable, its author *publishes* it here. Publishing only removes the cached entry, so
+//! the next reader loads the grant from the store. Therefore publishing late, twice or out of order does no
+//! harm.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,35 +30,36 @@ pub use crate::store::Page;
 pub use crate::store::Pick;
 pub use crate::store::StoreError;
 
-/// Grants in each of the two generations; about a kilobyte each.
+/// Number of grants in each of the two generations; a grant takes about a kilobyte.
 const GENERATION: usize = 4096;
 
-/// Reads grants from memory where it can.
+/// Serves grants from memory where possible.
 pub struct LiveView {
     store: Arc<dyn Store>,
     cache: Mutex<Cache>,
     events: Events,
 }
 
-/// Two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten unless
-/// it was used since.
+/// Two generations: when the young one is full, it replaces the old one. Entries of the old one are dropped
+/// unless they were used since.
 #[derive(Default)]
 struct Cache {
     young: HashMap<PersonId, Arc<Grant>>,
     old: HashMap<PersonId, Arc<Grant>>,
     emails: HashMap<Email, PersonId>,
-    /// Grows with every publication: what was read from the store before one must not be cached after it.
+    /// Increased by every publication: a value read from the store before a publication must not be cached
+    /// after it.
     epoch: u64,
 }
 
 impl LiveView {
-    /// A view of `store` with nothing cached.
+    /// An empty cache over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, cache: Mutex::new(Cache::default()), events: Events::default() }
     }
 
-    /// What was published here, for whoever watches.
+    /// The log of what was published here.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.events
@@ -70,7 +72,7 @@ impl LiveView {
     /// A person's grant, as last made durable.
     ///
     /// # Errors
-    /// The store's.
+    /// When the grant is not cached and the store cannot read it.
     pub async fn look(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
         let epoch = {
             let mut cache = self.cache();
@@ -87,10 +89,11 @@ impl LiveView {
         Ok(Some(grant))
     }
 
-    /// A person's grant, for showing only: one that does not open is shown as in need of a consent, without tokens.
+    /// A person's grant, for display only: a grant that cannot be decrypted is shown as in need of a consent,
+    /// without tokens.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn show(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
         match self.look(person).await {
             Err(StoreError::Unreadable(_)) => {
@@ -102,10 +105,11 @@ impl LiveView {
         }
     }
 
-    /// The person that an id or an address means ([`Resolved::among`]). An id is not checked for being stored.
+    /// The person that an id or an address means ([`Resolved::among`]). An id is returned even if it is not
+    /// stored.
     ///
     /// # Errors
-    /// The store's.
+    /// When the address is not cached and the store cannot be read.
     pub async fn resolve(&self, who: &Who) -> Result<Resolved, StoreError> {
         let email = match who {
             Who::Id(id) => return Ok(Resolved::One(id.clone())),
@@ -129,23 +133,30 @@ impl LiveView {
         Ok(resolved)
     }
 
-    /// Tells the operator that the address of `person` does not name a person any more, if several living grants share it.
+    /// Logs a warning if several active grants share the address of `person`, because the address is then
+    /// ambiguous.
     pub async fn warn_if_shared(&self, person: &Person) {
         let Some(email) = person.email.clone() else { return };
         match self.resolve(&Who::Email(email.clone())).await {
             Ok(Resolved::Ambiguous(persons)) => {
                 let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
-                log::warn!("{email} is the address of several persons, name them by id: {}", ids.join(", "));
+                log::warn!(
+                    "{email} is the address of several persons; use their ids instead: {}",
+                    ids.join(", ")
+                );
             }
             Ok(_) => {}
-            Err(why) => log::log!(why.level(), "{email}: whether others have it is not known: {why}"),
+            Err(why) => {
+                log::log!(why.level(), "{email}: cannot check whether other persons have this address: {why}")
+            }
         }
     }
 
-    /// The only person with this address, alive or not ([`Resolved::only`]), as the store has it at this moment.
+    /// The only person with this address, whether the grant is active or not ([`Resolved::only`]), read from
+    /// the store without the cache.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn resolve_strictly(&self, who: &Who) -> Result<Resolved, StoreError> {
         match who {
             Who::Id(id) => Ok(Resolved::One(id.clone())),
@@ -153,23 +164,23 @@ impl LiveView {
         }
     }
 
-    /// A part of the list of grants, from the store: a list is no business of the cache.
+    /// One page of the list of grants. It is always read from the store.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn list(&self, page: Page) -> Result<Vec<(Bookmark, Grant)>, StoreError> {
         self.store.list(page).await
     }
 
-    /// How many grants are in which state at `now`.
+    /// The number of grants in each state at `now`.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn counts(&self, now: UnixTime) -> Result<Counts, StoreError> {
         self.store.counts(now).await
     }
 
-    /// Lets readers see that `person`'s grant changed. Called after the change is durable, never before.
+    /// Tells readers that `person`'s grant changed. Call it after the change is durable, never before.
     pub fn publish(&self, person: &PersonId) {
         {
             let mut cache = self.cache();
@@ -178,11 +189,11 @@ impl LiveView {
             cache.old.remove(person);
             cache.emails.clear();
         }
-        // Told when the cache can no longer give the old state to whoever hears of it.
+        // Subscribers are notified last, when the cache can no longer serve the old state.
         self.events.person_changed(person);
     }
 
-    /// Lets readers see that many grants changed at once.
+    /// Tells readers that many grants changed at once.
     pub fn publish_all(&self) {
         {
             let mut cache = self.cache();
@@ -239,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn however_many_persons_are_asked_for_the_cache_is_bounded() {
+    async fn the_cache_is_bounded_however_many_persons_are_read() {
         let store = Arc::new(MemoryStore::new());
         let view = LiveView::new(store.clone());
         for number in 0..3 * GENERATION {

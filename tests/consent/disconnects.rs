@@ -94,7 +94,7 @@ async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
     assert!(ended.took < Duration::from_secs(10), "{ended:?}");
     assert_eq!(daemon.kept().len(), 1);
     daemon.restart(&[]).await;
-    daemon.wait_for_line("persons kept: 1").await;
+    daemon.wait_for_line("store: 1 grant in").await;
 }
 
 #[tokio::test]
@@ -158,6 +158,6 @@ async fn what_was_shown_as_granted_survives_a_crash() {
         daemon.kill9();
         daemon.restart(&[]).await;
     }
-    daemon.wait_for_line("persons kept: 2").await;
+    daemon.wait_for_line("store: 2 grants in").await;
     daemon.wait_until_kept(&["ada", "grace"]).await;
 }

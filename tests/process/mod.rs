@@ -68,13 +68,13 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
     assert_eq!(ended.code, Some(0));
     assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
     daemon.restart(&[]).await;
-    daemon.wait_for_line("persons kept: 4").await;
+    daemon.wait_for_line("store: 4 grants in").await;
     all_renewed(&sim, 4, 2).await;
 
     for _ in 0..KILLS {
         daemon.kill9();
         daemon.restart(&[]).await;
-        daemon.wait_for_line("persons kept: 4").await;
+        daemon.wait_for_line("store: 4 grants in").await;
         all_renewed(&sim, 4, 1).await;
     }
 
@@ -103,12 +103,12 @@ async fn the_test_hook_refreshes_its_person_at_the_first_wake() {
         ("TEST_REFRESH_TOKEN", tokens.refresh_token.as_str()),
     ];
     let mut daemon = Daemon::start(&sim, &hook).await;
-    daemon.wait_for_line("aged for the first wake").await;
+    daemon.wait_for_line("was added to the store, due for a refresh at once").await;
     daemon.wait_for_line(&format!("{id}: renewed")).await;
     assert_eq!(counters(&sim).refreshes.attempts, 1);
 
     daemon.restart(&[]).await;
-    daemon.wait_for_line("its tokens are kept and aged").await;
+    daemon.wait_for_line("its tokens are kept and are due").await;
     daemon.wait_for_line(&format!("{id}: unchanged")).await;
     assert_eq!(counters(&sim).refreshes.attempts, 2);
 }
@@ -230,7 +230,7 @@ async fn a_restored_backup_is_refreshed_and_lives_on() {
     let told = daemon.wait_for_line(OLDER).await;
     assert!(told.contains(" WARN ") && told.contains("`webex-tokend key list`"), "{told}");
     assert_eq!(key_names(&daemon).await, ["kept", "stolen"], "what the line warns of");
-    daemon.wait_for_line("persons kept: 2").await;
+    daemon.wait_for_line("store: 2 grants in").await;
     all_renewed(&sim, 1, 3).await;
     eventually("the dead refresh token was tried", || counters(&sim).refreshes.refused > 0).await;
     assert_eq!(daemon.kept().len(), 2, "a refusal deletes nothing");

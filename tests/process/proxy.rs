@@ -71,7 +71,7 @@ async fn webex_is_reached_through_the_proxy_that_is_set() {
         // "ada:s3cr3t" in base64.
         let asked_as_ada = seen.iter().all(|head| head.contains("Basic YWRhOnMzY3IzdA=="));
         assert_eq!(asked_as_ada, value.contains('@'), "{seen:?}");
-        daemon.wait_for_line(&format!("Webex is reached through the proxy http://{address}")).await;
+        daemon.wait_for_line(&format!("requests to Webex go through the proxy http://{address}")).await;
         assert!(!daemon.log().concat().contains("s3cr3t"));
     }
 }

@@ -54,7 +54,7 @@ async fn ends_well(signal: &str) {
     let checks = async {
         eventually("the refresh is at Webex", || counters(&sim).in_flight == 1).await;
         daemon.signal(signal);
-        daemon.wait_for_line("live tokens are served until then").await;
+        daemon.wait_for_line("and serving tokens until then").await;
         // New connections, by the socket and by the port.
         let client = control(&daemon);
         assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());
@@ -69,7 +69,7 @@ async fn ends_well(signal: &str) {
     assert!(refreshed.starts_with("{\"outcome\":\"unchanged\""), "{refreshed}");
     eventually("it ends by itself", || daemon.has_ended()).await;
     assert_eq!(counters(&sim).refreshes.attempts, before + 1);
-    assert!(daemon.log().iter().any(|line| line.ends_with("webex-tokend ends")), "{:?}", daemon.log());
+    assert!(daemon.log().iter().any(|line| line.ends_with("webex-tokend stopped")), "{:?}", daemon.log());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ impl Story {
         }
         assert_eq!(
             self.lines(" ERROR ") + self.lines(" WARN "),
-            1 + self.lines("Webex is looked for at"),
+            1 + self.lines("Webex's base URL is"),
             "told once"
         );
     }
