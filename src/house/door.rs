@@ -1,4 +1,5 @@
-//! Where people come in: addresses, certificate, the serving of both. The daemon's, or a login's without a daemon.
+//! The HTTP server of the daemon, or of a login without a daemon: it binds the addresses, loads the
+//! certificate, and serves both.
 
 use std::io;
 use std::io::ErrorKind;
@@ -28,21 +29,21 @@ use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
-/// Why people cannot come in.
+/// Why the HTTP server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
-    /// An address is taken, or not this machine's.
+    /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {0}: {1}; stop what listens there, or change MY_APP_PORT or TOKEND_BIND")]
     Listen(SocketAddr, io::Error),
-    /// The certificate cannot be made or read.
+    /// The certificate cannot be created or loaded.
     #[error("no certificate to serve: {0}")]
     Certificate(String),
-    /// The redirect URI's host cannot stand in a redirect.
-    #[error("the redirect URI's host {0:?} is no host name")]
+    /// The redirect URI's host is not usable in a redirect.
+    #[error("the redirect URI's host {0:?} is not a host name")]
     Host(String),
 }
 
-/// Bound addresses, and what they will speak. Nobody is let in before [`FrontDoor::serve`].
+/// The bound addresses and the TLS settings. Connections are accepted only after [`FrontDoor::serve`].
 pub struct FrontDoor {
     config: DoorConfig,
     listeners: Vec<TcpListener>,
@@ -51,10 +52,10 @@ pub struct FrontDoor {
 }
 
 impl FrontDoor {
-    /// Binds the addresses and makes or reads the certificate.
+    /// Binds the addresses, and creates or loads the certificate.
     ///
     /// # Errors
-    /// [`DoorError`] says what is in the way.
+    /// When an address cannot be bound, or the certificate or the redirect URI's host is unusable.
     pub async fn open(config: &DoorConfig, clock: Arc<dyn Clock>) -> Result<Self, DoorError> {
         let listeners = listen(&config.addresses).await?;
         let certificate = if config.secure { Some(certificate(config, clock)?) } else { None };
@@ -63,12 +64,12 @@ impl FrontDoor {
         Ok(Self { config: config.clone(), listeners, secure, keeper })
     }
 
-    /// Where people come in.
+    /// The addresses that the server listens on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok())
     }
 
-    /// The certificate that it serves, if it speaks TLS.
+    /// The served certificate; `None` without TLS.
     #[must_use]
     pub fn certificate(&self) -> Option<Served> {
         let (shown, self_signed) = match self.keeper.as_ref()? {
@@ -78,8 +79,8 @@ impl FrontDoor {
         Some(Served { shown, host: host(&self.config).to_owned(), self_signed })
     }
 
-    /// Lets people in until `tasks` stop; programs of the token service sample, too, if there is one. A nudge of `reload`
-    /// makes the operator's certificate be read again.
+    /// Accepts connections until `tasks` stop. `token_service` adds the endpoint of the token service sample.
+    /// A notification of `reload` reloads the operator's certificate.
     pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks, reload: Wake) {
         match self.keeper {
             Some(Keeper::Files(reloader, alarm)) => {
@@ -99,7 +100,7 @@ impl FrontDoor {
         let limits = Arc::new(Limits::within(files, doors));
         if limits.connections < Limits::default().connections {
             log::warn!(
-                "this process may open {files} files only, so at most {} connections are taken on each address",
+                "this process may open only {files} files, so each address accepts at most {} connections",
                 limits.connections
             );
         }
@@ -123,8 +124,9 @@ async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
     Ok(listeners)
 }
 
-/// Whether nothing is lost without this address. Many machines have no IPv6, and a socket for all of IPv4 may keep the
-/// port from another one for all of both. But where another program has a single address, browsers come to that program.
+/// Whether the server may start without this address. Many machines have no IPv6, and a socket for all of
+/// IPv4 may prevent a second one for all of IPv4 and IPv6. A single address that another program uses is an
+/// error, because browsers would reach that program.
 fn is_spare(address: SocketAddr, why: &io::Error) -> bool {
     let no_family = Errno::AFNOSUPPORT.raw_os_error();
     match why.kind() {
@@ -134,15 +136,15 @@ fn is_spare(address: SocketAddr, why: &io::Error) -> bool {
     }
 }
 
-/// Who keeps the certificate fit to be served.
+/// Where the certificate comes from, with the task that replaces it.
 enum Keeper {
-    /// The operator does, in files.
+    /// The operator's files.
     Files(Reloader, Alarm),
-    /// We do.
+    /// A self-signed certificate.
     Ourselves(Renewer, Arc<dyn Clock>),
 }
 
-/// Of the redirect URI; an IPv6 address without its brackets.
+/// The redirect URI's host; an IPv6 address without its brackets.
 fn host(door: &DoorConfig) -> &str {
     door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
 }
@@ -152,13 +154,13 @@ fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Kee
     let host = host(door);
     if let Some((certificate, key)) = door.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
-        log::info!("certificate: the operator's, {}", reloader.served());
+        log::info!("certificate: from the operator's files, {}", reloader.served());
         return Ok((feed, Keeper::Files(reloader, Alarm::new(host, clock))));
     }
     let names = [host, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = SelfSigned::make(&names, clock.now().seconds()).map_err(|e| wrong(&e))?;
     log::info!(
-        "certificate: self-signed, made for this start, key fingerprint {}",
+        "certificate: self-signed, created at this start, key fingerprint {}",
         made.pair().fingerprint()
     );
     let (renewer, feed) = Renewer::open(made).map_err(|e| wrong(&e))?;

@@ -1,4 +1,4 @@
-//! The parts, put together from the settings: what the daemon serves, and what a command uses when no daemon runs.
+//! Builds all services from the settings: for the daemon, and for a command that runs without a daemon.
 
 pub mod door;
 pub mod examine;
@@ -39,47 +39,47 @@ use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
 use crate::webex::transport::TransportError;
 
-/// Everything that does the work, and the handles to run and end it.
+/// All services, and the handles to run and stop them.
 pub struct House {
-    /// Consents, begun and finished.
+    /// Starts and finishes consents.
     pub consents: Arc<Consents>,
-    /// Refreshes, by the loop and on demand.
+    /// Refreshes tokens, by the event loop and on demand.
     pub refresher: Arc<Refresher>,
-    /// Grants, as readers see them.
+    /// The cache of grants.
     pub view: Arc<LiveView>,
     /// API keys.
     pub keys: Arc<Keys>,
-    /// Readiness.
+    /// The readiness check.
     pub health: Health,
-    /// Grants, as they are kept.
+    /// The stored grants.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// All tasks.
+    /// All tasks of the services.
     pub tasks: Tasks,
-    /// Nudges the loop.
+    /// Wakes the event loop.
     pub wake: Wake,
 }
 
-/// Why the parts cannot be put together.
+/// Why the services cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HouseError {
-    /// The store's refusal.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Calls to Webex cannot be made.
+    /// The HTTP client for Webex cannot be built.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// A file named by a setting cannot be read.
+    /// A file that a setting names cannot be read.
     #[error("{0} {path}: {error}", path = .1.display(), error = .2)]
     File(&'static str, PathBuf, io::Error),
-    /// The system has no random bytes to give.
-    #[error("the system has no random bytes to give")]
+    /// The system has no random bytes.
+    #[error("the system has no random bytes")]
     NoRandom,
 }
 
 impl HouseError {
-    /// Another process holds the store's lock.
+    /// Whether another process holds the store's lock.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Store(StoreError::InUse(_)))
@@ -87,7 +87,7 @@ impl HouseError {
 }
 
 impl House {
-    /// The API on these parts.
+    /// The API of these services.
     #[must_use]
     pub fn api(&self, config: &Config) -> Api {
         let (examined, health) = (Arc::new(config.clone()), self.health.clone());
@@ -109,10 +109,10 @@ impl House {
         })
     }
 
-    /// Opens the store, which is this process's alone from then on, and builds the parts on it.
+    /// Opens the store, which locks it for this process, and builds the services on it.
     ///
     /// # Errors
-    /// [`HouseError`] says what is in the way; nothing was changed then.
+    /// When the store, a file or the HTTP client cannot be opened. Nothing is changed then.
     pub async fn build(config: &Config) -> Result<Self, HouseError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = open_store(config, &*clock)?;
@@ -142,7 +142,7 @@ impl House {
             tasks: tasks.clone(),
         });
         if let Err(why) = refresher.recall().await {
-            log::warn!("whether refreshes paused before this start is not known: {why}");
+            log::warn!("cannot read whether refreshes paused before this start: {why}");
         }
         Ok(Self {
             consents: Arc::new(consents),
@@ -167,7 +167,7 @@ struct Opened {
 fn open_store(config: &Config, clock: &dyn Clock) -> Result<Opened, HouseError> {
     match &config.store {
         StoreConfig::Memory => {
-            log::warn!("the store is in memory: everything is forgotten at the end");
+            log::warn!("the store is in memory: all grants are lost when the daemon stops");
             let store = Arc::new(MemoryStore::new());
             let sealer = Sealer::ephemeral().map_err(|_| HouseError::NoRandom)?;
             Ok(Opened { keys: store.clone(), store, sealer: Arc::new(sealer) })
@@ -189,7 +189,7 @@ fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
     Ok(HttpTransport::new(&config.user_agent, roots.as_deref(), plain, config.proxy.as_ref())?)
 }
 
-/// One name for each process, so that its claims are told from those of any other.
+/// A name unique to this process, which distinguishes its claims from those of other processes.
 fn owner_name() -> Result<String, HouseError> {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).map_err(|_| HouseError::NoRandom)?;

@@ -32,7 +32,7 @@ async fn a_daemon_without_descriptors_sheds_silent_connections_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_may_open_few_files_says_so_and_takes_fewer_connections() {
     let siege = Siege::with_few_files().await;
-    siege.daemon.wait_for_line("this process may open 400 files only").await;
+    siege.daemon.wait_for_line("this process may open only 400 files").await;
     let port = siege.daemon.port();
     let attack = async {
         let held = crowd(600, |_| tcp(port)).await;

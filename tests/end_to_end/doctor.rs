@@ -116,7 +116,7 @@ async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
     let ended = end(&mut command).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert_says(&ended, &["ok settings", "bad daemon", "bad key file", "bad store", "ok client"]);
-    assert!(ended.out.contains("Permission denied") && !ended.out.contains("will be made"), "{ended:?}");
+    assert!(ended.out.contains("Permission denied") && !ended.out.contains("will be created"), "{ended:?}");
 
     // Without settings of its own it has nothing to judge.
     let mut command = program(&state);
@@ -135,7 +135,7 @@ async fn a_place_where_no_state_directory_can_be_made_is_bad() {
     let ended = end(command.current_dir(home.path())).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert_says(&ended, &["bad store"]);
-    assert!(!ended.out.contains("will be made"), "{ended:?}");
+    assert!(!ended.out.contains("will be created"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The store's file and its key's, looked at without opening them.
+//! Checks of the store file and the key file, without opening the store.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use crate::api_types::Mark;
 use crate::config::StoreConfig;
 use crate::house::examine::kept;
 
-/// What there is to say of a store that is not there to be opened; `None` if one is.
+/// The finding for a store that does not exist yet; `None` if it exists.
 #[must_use]
 pub fn store_to_be(path: &Path) -> Option<Finding> {
     let name = path.display();
@@ -23,23 +23,23 @@ pub fn store_to_be(path: &Path) -> Option<Finding> {
     match has_store(path) {
         Ok(true) => None,
         Ok(false) => match obstacle(path) {
-            None => finding(Mark::Ok, format!("{name} will be made at the first start")),
-            Some(why) => finding(Mark::Bad, format!("{name} cannot be made: {why}")),
+            None => finding(Mark::Ok, format!("{name} will be created at the first start")),
+            Some(why) => finding(Mark::Bad, format!("{name} cannot be created: {why}")),
         },
         Err(why) => finding(Mark::Bad, why),
     }
 }
 
-/// What keeps this user from making a file here; the directories on the way to it may be missing, too.
+/// Why this user cannot create a file here. The directories above it may be missing, too.
 fn obstacle(path: &Path) -> Option<String> {
     let there = path.ancestors().skip(1).find(|dir| fs::symlink_metadata(dir).is_ok())?;
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
     let name = there.display();
     if !there.is_dir() {
-        return Some(format!("{name} is no directory; set TOKEND_STATE_DIR to one"));
+        return Some(format!("{name} is not a directory; set TOKEND_STATE_DIR to a directory"));
     }
     let may = accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-    may.err().map(|e| format!("{name}: {e}; set TOKEND_STATE_DIR to a place where this user may write"))
+    may.err().map(|e| format!("{name}: {e}; set TOKEND_STATE_DIR to a directory that this user may write"))
 }
 
 pub(super) fn key(store: &StoreConfig) -> Option<Finding> {
@@ -48,7 +48,7 @@ pub(super) fn key(store: &StoreConfig) -> Option<Finding> {
     let (mark, says) = match (fs::metadata(key_file), has_store(path)) {
         (Ok(found), _) => key_found(key_file, found.len(), found.permissions().mode() & 0o777),
         (Err(e), _) if e.kind() != ErrorKind::NotFound => (Mark::Bad, unseen(key_file, &e)),
-        (Err(_), Ok(false)) => (Mark::Ok, format!("{name} will be made with the store")),
+        (Err(_), Ok(false)) => (Mark::Ok, format!("{name} will be created with the store")),
         (Err(e), Ok(true)) => (
             Mark::Bad,
             format!("{name}: {e}; the store cannot be opened without it, restore it from your backup"),
@@ -64,12 +64,15 @@ fn key_found(path: &Path, length: u64, mode: u32) -> (Mark, String) {
         return (Mark::Bad, format!("{name} has {length} bytes, not 32; restore it from your backup"));
     }
     if mode & 0o077 != 0 {
-        return (Mark::Bad, format!("{name} has mode {mode:04o}, others may use it; chmod 600 it"));
+        return (
+            Mark::Bad,
+            format!("{name} has mode {mode:04o}, so other users may access it; run chmod 600 on it"),
+        );
     }
-    (Mark::Ok, format!("{name}; back it up apart from the store"))
+    (Mark::Ok, format!("{name}; back it up separately from the store"))
 }
 
-/// Whether something is kept there; an error where this user may not know.
+/// Whether the store exists; an error if this user may not check.
 fn has_store(path: &Path) -> Result<bool, String> {
     match fs::metadata(path) {
         Ok(found) => Ok(found.len() > 0),
@@ -79,7 +82,7 @@ fn has_store(path: &Path) -> Result<bool, String> {
 }
 
 fn unseen(path: &Path, error: &std::io::Error) -> String {
-    format!("{} cannot be looked at: {error}; run this as the daemon's user", path.display())
+    format!("{} cannot be checked: {error}; run this as the daemon's user", path.display())
 }
 
 #[cfg(test)]
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_below_a_file_will_never_be_made() {
+    fn a_store_below_a_file_cannot_be_created() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "").unwrap();

@@ -1,5 +1,5 @@
-//! What must be right for the daemon to do its work: one finding for each thing, and what to do where it is not. The
-//! running daemon examines itself; a command without one examines its own settings.
+//! The checks of `doctor`: one finding for each requirement, with the remedy if it is not met. The running
+//! daemon checks itself; a command without a daemon checks its own settings.
 
 mod files;
 mod webex;
@@ -19,13 +19,13 @@ use crate::http::certificate::Trouble;
 
 pub use crate::house::examine::files::store_to_be;
 
-/// What the findings on certificates are called.
+/// The `what` of the findings about certificates.
 pub const CERTIFICATE: &str = "certificate";
 
-/// Any of these lets Webex say who consented.
+/// With any of these scopes, Webex reports who consented.
 const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
 
-/// Settings, files that they name, and Webex. The store is not opened.
+/// Checks the settings, the files that they name, and Webex. The store is not opened.
 pub async fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::new(Mark::Ok, "settings", "all are understood")];
     findings.extend(config.remarks.iter().map(|remark| Finding::new(Mark::Warn, "settings", remark)));
@@ -40,7 +40,7 @@ pub async fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// The same by the daemon itself, with the store that it has open.
+/// Checks the same from inside the daemon, including its open store.
 pub(super) async fn daemon(config: &Config, health: &Health) -> Vec<Finding> {
     let mut findings = settings(config).await;
     findings.push(open_store(config.store.path(), health).await);
@@ -53,17 +53,18 @@ async fn open_store(path: Option<&Path>, health: &Health) -> Finding {
     match health.ready().await {
         Ok(()) => Finding::new(Mark::Ok, "store", format!("{name} is open and can be written")),
         Err(why) => {
-            let says =
-                format!("{name}: {why}; the log has more, and the daemon goes on when it is well again");
+            let says = format!(
+                "{name}: {why}; the log has the details, and the daemon continues once this is fixed"
+            );
             Finding::new(Mark::Bad, "store", says)
         }
     }
 }
 
-/// A store that outlives nothing.
+/// The finding for a store in memory.
 #[must_use]
 pub fn in_memory() -> Finding {
-    Finding::new(Mark::Warn, "store", "in memory: everything is forgotten when the daemon ends")
+    Finding::new(Mark::Warn, "store", "in memory: all grants are lost when the daemon stops")
 }
 
 fn redirect_uri(door: &DoorConfig) -> Finding {
@@ -73,31 +74,31 @@ fn redirect_uri(door: &DoorConfig) -> Finding {
     let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     if url.scheme() == "http" && !loopback {
         let says =
-            format!("{url} is plain HTTP: consents can be read on the way; use https, or TLS in a proxy");
+            format!("{url} is plain HTTP: consents can be read in transit; use https, or TLS in a proxy");
         return finding(Mark::Warn, says);
     }
     let port = url.port_or_known_default().unwrap_or(0);
     let first = door.addresses.first().map(|listen| listen.address);
     let is_ours = door.addresses.iter().any(|listen| listen.address.port() == port);
-    // From elsewhere only a proxy reaches this machine's own addresses.
+    // From another machine, only a proxy reaches loopback addresses.
     let proxied = url.scheme() == "https"
         && (!door.secure
             || (!loopback && door.addresses.iter().all(|listen| listen.address.ip().is_loopback())));
     if let Some(address) = first.filter(|_| proxied) {
         let speaks = if door.secure { "HTTPS" } else { "plain HTTP" };
         let says = format!(
-            "{url}, by a proxy that speaks {speaks} to {address}; it must be registered at Webex to the letter"
+            "{url}, through a proxy that speaks {speaks} to {address}; register exactly this URI at Webex"
         );
         return finding(Mark::Ok, says);
     }
     if !is_ours {
         let says = format!(
-            "people come back to port {port} of {url}, the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy stands between",
+            "browsers return to port {port} of {url}, but the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy is in between",
             first.map(|address| address.port()).unwrap_or(0)
         );
         return finding(Mark::Warn, says);
     }
-    finding(Mark::Ok, format!("{url}; it must be registered at Webex to the letter"))
+    finding(Mark::Ok, format!("{url}; register exactly this URI at Webex"))
 }
 
 fn scopes(scopes: &[String]) -> Finding {
@@ -111,7 +112,7 @@ fn scopes(scopes: &[String]) -> Finding {
     Finding::new(Mark::Bad, "scopes", says)
 }
 
-/// What the files hold that the settings name.
+/// Checks the certificate's files that the settings name.
 fn certificate(door: &DoorConfig) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, CERTIFICATE, says);
     match door.pem.as_ref().filter(|_| door.secure) {
@@ -128,17 +129,17 @@ fn certificate(door: &DoorConfig) -> Finding {
             Err(e) => finding(Mark::Bad, e.to_string()),
         },
         None if door.secure => {
-            let says = "self-signed, made at each start: browsers ask once; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
+            let says = "self-signed, created at each start: browsers show a warning; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
             finding(Mark::Ok, says.to_owned())
         }
         None if door.redirect_uri.scheme() == "https" => {
-            finding(Mark::Ok, "the proxy's: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
+            finding(Mark::Ok, "the proxy has it: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
         }
         None => finding(Mark::Ok, "none: the port speaks plain HTTP".to_owned()),
     }
 }
 
-/// Where grants are kept, if that outlives the daemon.
+/// The paths of the store and its key file; `None` for a store in memory.
 fn kept(store: &StoreConfig) -> Option<(&Path, &Path)> {
     match store {
         StoreConfig::Sqlite { path, key_file } => Some((path, key_file)),
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_must_let_webex_say_who_consented() {
+    fn a_scope_must_let_webex_report_who_consented() {
         let mark = |text: &str| scopes(&text.split(' ').map(str::to_owned).collect::<Vec<_>>()).mark;
         assert_eq!(mark("spark:kms spark:people_read"), Mark::Ok);
         assert_eq!(mark("spark:all"), Mark::Ok);

@@ -1,4 +1,5 @@
-//! Whether Webex answers, whether it takes the client id and secret, and whether the clock agrees with Webex's.
+//! Checks that Webex answers, that it accepts the client id and secret, and that the clock agrees with
+//! Webex's.
 
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ use crate::webex;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
 
-/// Less is a matter of the way the answer takes.
+/// A smaller difference may come from network latency.
 const CLOCK_WARN_SECONDS: u64 = 60;
 
-/// From here on tokens are thought alive or dead that are not.
+/// From this difference on, the daemon misjudges which tokens are still valid.
 const CLOCK_BAD_SECONDS: u64 = 600;
 
 pub(super) async fn findings(config: &Config) -> Vec<Finding> {
@@ -51,11 +52,13 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
 async fn client(config: &Config, transport: HttpTransport) -> Finding {
     let webex = Webex::new(config.integration.clone(), Arc::new(transport), Arc::new(SystemClock));
     let (mark, says) = match webex.introduce().await {
-        ClientVerdict::Known => (Mark::Ok, "Webex takes MY_APP_CLIENT_ID and MY_APP_SECRET_ID".to_owned()),
+        ClientVerdict::Known => (Mark::Ok, "Webex accepts MY_APP_CLIENT_ID and MY_APP_SECRET_ID".to_owned()),
         ClientVerdict::Refused(why) => (Mark::Bad, client_refused(&why)),
         ClientVerdict::Unclear(why) => (
             Mark::Warn,
-            format!("Webex did not say whether it takes client id and secret ({why}); try again later"),
+            format!(
+                "Webex did not say whether it accepts the client id and the secret ({why}); try again later"
+            ),
         ),
     };
     Finding::new(mark, "client", says)
@@ -65,7 +68,7 @@ fn clock(date: Option<&str>, now: i64) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, "clock", says);
     let theirs = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
     let Some(theirs) = theirs else {
-        return finding(Mark::Warn, "Webex did not say what time it is".to_owned());
+        return finding(Mark::Warn, "Webex's answer has no date, so the clock cannot be checked".to_owned());
     };
     let off = now - theirs.timestamp().as_second();
     let direction = if off > 0 { "ahead of" } else { "behind" };
@@ -77,7 +80,7 @@ fn clock(date: Option<&str>, now: i64) -> Finding {
     if off <= CLOCK_BAD_SECONDS {
         return finding(Mark::Warn, format!("{says}; set it by NTP"));
     }
-    finding(Mark::Bad, format!("{says}; tokens are taken for alive or dead that are not: set it by NTP"))
+    finding(Mark::Bad, format!("{says}; the daemon misjudges which tokens are valid: set it by NTP"))
 }
 
 #[cfg(test)]
