@@ -1,43 +1,43 @@
-//! What an examination of the daemon finds.
+//! The findings of `doctor`.
 
 use serde::Deserialize;
 use serde::Serialize;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
-    /// As it should be.
+    /// The check passed.
     Ok,
-    /// It works, and an operator should look at it.
+    /// It works, but an operator should look at it.
     Warn,
-    /// It must be put right.
+    /// It must be fixed.
     Bad,
-    /// Bad, and by Webex's absence alone.
+    /// It must be fixed, and the only reason is that Webex cannot be reached.
     Unreachable,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub mark: Mark,
-    /// What was looked at, in a word or two: `settings`, `client`.
+    /// What was checked, in a word or two: `settings`, `client`.
     pub what: String,
-    /// What was found, and what to do where it is not right. No secret is in it.
+    /// What was found, and the remedy if there is a problem. Contains no secret.
     pub says: String,
 }
 
 impl Finding {
-    /// A finding.
+    /// Builds a finding.
     pub fn new(mark: Mark, what: &str, says: impl Into<String>) -> Self {
         Self { mark, what: what.to_owned(), says: says.into() }
     }
 }
 
-/// All that was looked at.
+/// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examination {
-    /// In the order in which people read them.
+    /// In the order in which they are shown.
     pub findings: Vec<Finding>,
 }

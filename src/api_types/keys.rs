@@ -1,33 +1,33 @@
-//! API keys, as they are asked for and shown.
+//! API keys, in requests and responses.
 
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
 use serde::de::Error as _;
 
-/// What a key is asked with.
+/// The request to create a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAsked {
-    /// Unique.
+    /// The key's name, which is unique.
     pub name: String,
-    /// Ids or addresses; never empty. Left out: all persons.
+    /// Person ids or e-mail addresses, at least one. Omitted: all persons.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub persons: Option<Vec<String>>,
-    /// Of `read`, `refresh`, `admin`; never empty. Left out: `read`.
+    /// Rights out of `read`, `refresh` and `admin`, at least one. Omitted: `read`.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub can: Option<Vec<String>>,
-    /// Days until it opens nothing any more.
+    /// Days until the key expires. Omitted or null: it does not expire.
     #[serde(default, deserialize_with = "whole_number")]
     pub days: Option<u32>,
 }
 
-/// Only a field that is left out means the default: `null` counts as an empty list, which is refused.
+/// Only an omitted field means the default. `null` counts as an empty list, which is rejected.
 fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
     Ok(Some(Option::<Vec<String>>::deserialize(from)?.unwrap_or_default()))
 }
 
-/// JSON has numbers of one kind only: 30.0 is 30.
+/// JSON has only one kind of number, so 30.0 counts as 30.
 fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(from)? else { return Ok(None) };
     let fits = |n: &f64| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n);
@@ -35,31 +35,31 @@ fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Er
     whole.map(Some).ok_or_else(|| D::Error::custom("expected a whole number"))
 }
 
-/// A key, without its secret.
+/// An API key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
-    /// Unique.
+    /// The key's name, which is unique.
     pub name: String,
-    /// Stands in the key in clear.
+    /// The key's id, the part of the key that is not secret.
     pub id: String,
-    /// Person ids; null: everybody.
+    /// The persons that the key is limited to, by id; null: all persons.
     pub persons: Option<Vec<String>>,
-    /// Of `read`, `refresh`, `admin`.
+    /// Rights out of `read`, `refresh` and `admin`.
     pub can: Vec<String>,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: String,
-    /// From when on it opens nothing.
+    /// When the key expires; null: never.
     pub expires_at: Option<String>,
-    /// To a minute or so.
+    /// When the key was last used, accurate to about a minute.
     pub last_used_at: Option<String>,
 }
 
-/// A key just made: the only answer that holds it.
+/// A new key. This is the only response that contains the secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyMade {
-    /// The whole key. It is shown this once.
+    /// The whole key. It cannot be shown again.
     pub secret: String,
-    /// The rest.
+    /// Its properties.
     pub key: Key,
 }
 
@@ -69,9 +69,9 @@ impl std::fmt::Debug for KeyMade {
     }
 }
 
-/// All keys.
+/// All API keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyList {
-    /// Oldest first.
+    /// Ordered by creation, oldest first.
     pub keys: Vec<Key>,
 }

@@ -1,4 +1,5 @@
-//! The JSON that leaves the daemon, shared by the API and the commands. Times are RFC 3339 in UTC; unknown is null.
+//! The JSON of the API, shared by the server and the commands. Times are RFC 3339 in UTC; an unknown value is
+//! null.
 
 mod examination;
 mod keys;
@@ -14,53 +15,53 @@ pub use crate::api_types::keys::KeyAsked;
 pub use crate::api_types::keys::KeyList;
 pub use crate::api_types::keys::KeyMade;
 
-/// A person as the API shows one; no token in it.
+/// A person and the state of the grant, without tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// Webex's id.
+    /// Webex's id of the person.
     pub person_id: String,
-    /// In lower case.
+    /// The e-mail address, in lower case.
     pub email: Option<String>,
-    /// As Webex has it.
+    /// The name that Webex reports.
     pub display_name: Option<String>,
     /// Webex's id of the organization.
     pub org_id: Option<String>,
     /// `fresh`, `due`, `retrying` or `consent_needed`.
     pub state: String,
-    /// Scopes granted, separated by spaces.
+    /// The granted scopes, separated by spaces.
     pub scope: Option<String>,
-    /// Which of the scopes that consents ask for are not among them; the person grants them by a new consent.
+    /// The configured scopes that this grant lacks; the person grants them by a new consent.
     pub missing_scopes: Vec<String>,
     /// When the person consented.
     pub obtained_at: String,
     /// When the access token last changed.
     pub renewed_at: String,
-    /// When the access token dies.
+    /// When the access token expires.
     pub expires_at: String,
-    /// When the refresh token dies, as last reported by Webex; null once Webex has called it dead.
+    /// When the refresh token expires, as last reported by Webex; null once Webex has rejected it.
     pub refresh_token_expires_at: Option<String>,
-    /// When a wake will refresh it; null: not again, unless somebody asks.
+    /// When the event loop will next refresh it; null: only on request.
     pub next_refresh_at: Option<String>,
-    /// When it was last refreshed, or tried.
+    /// When it was last refreshed, or a refresh was tried.
     pub last_attempt_at: String,
-    /// What came of that, in a word: `renewed`, `unchanged`, `consent_needed`, `client_refused`, `token_limit`, `busy`,
-    /// `transient`.
+    /// The outcome of that attempt: `renewed`, `unchanged`, `consent_needed`, `client_refused`,
+    /// `token_limit`, `busy`, `transient`.
     pub last_outcome: String,
-    /// Failures in a row.
+    /// The number of consecutive failures.
     pub failures: u32,
     /// Where the person consents again.
     pub consent_url: String,
 }
 
-/// A part of the list of persons.
+/// A page of the list of persons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct People {
-    /// In the order in which they first consented; with `state`, in the order of their next refresh.
+    /// Ordered by first consent; with `state`, ordered by next refresh.
     pub people: Vec<Person>,
-    /// Give it as `after` for the next part; null at the end.
+    /// Pass it as `after` for the next page; null on the last page.
     pub next: Option<String>,
-    /// Exactly one person is stored, and is the first one that this store has ever kept: commands may leave the name
-    /// out. False in any other list, and for a key that is limited to some persons.
+    /// True if exactly one person is stored and it is the first one that this store has ever held: then
+    /// commands may omit the person. False in any other list, and for a key that is limited to some persons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sole: Option<bool>,
 }
@@ -72,42 +73,42 @@ pub struct Token {
     pub access_token: String,
     /// `Bearer`.
     pub token_type: String,
-    /// Seconds it still lives.
+    /// Remaining lifetime in seconds.
     pub expires_in: u64,
-    /// When it dies.
+    /// When the token expires.
     pub expires_at: String,
-    /// Whose it is.
+    /// Webex's id of the token's owner.
     pub person_id: String,
-    /// Whose it is.
+    /// The e-mail address of the token's owner.
     pub email: Option<String>,
-    /// Scopes granted, separated by spaces.
+    /// The granted scopes, separated by spaces.
     pub scope: Option<String>,
-    /// Says that it lives less long than was asked for; absent otherwise.
+    /// A warning that the token lives less long than requested; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// Tokens are never printed by accident.
+/// Hides the token, so that it cannot be logged by accident.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Token").field("person_id", &self.person_id).finish_non_exhaustive()
     }
 }
 
-/// A live access token, as the token service sample shows its one record; without the refresh token.
+/// A live access token in the format of the token service sample, without the refresh token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
     /// Always 1.
     pub id: u32,
-    /// The organization, from the end of the token if it is there.
+    /// The organization's id, taken from the end of the token if it is there.
     pub org_id: String,
-    /// The cluster, from the end of the token.
+    /// The cluster's id, taken from the end of the token.
     pub cluster_id: Option<String>,
     /// The whole bearer token.
     pub access_token: String,
-    /// Seconds it still lives.
+    /// Remaining lifetime of the access token in seconds.
     pub expires_in: u64,
-    /// Seconds the refresh token still lives.
+    /// Remaining lifetime of the refresh token in seconds.
     pub refresh_token_expires_in: Option<u64>,
     /// `Bearer`.
     pub token_type: String,
@@ -125,196 +126,197 @@ impl std::fmt::Debug for TokenRecord {
     }
 }
 
-/// What a refresh is asked with.
+/// The request for a refresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshAsked {
-    /// Inside the no-op window, too.
+    /// Refresh even if the token was renewed within the no-op window.
     #[serde(default)]
     pub force: bool,
 }
 
-/// What a refresh came to.
+/// The result of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refreshed {
     /// `renewed`, `unchanged`, `skipped` or `failed`.
     pub outcome: String,
-    /// Why, where there is something to say.
+    /// An explanation, if there is one.
     pub detail: Option<String>,
-    /// The person after it.
+    /// The person after the refresh.
     pub person: Person,
 }
 
-/// One rule's word on a person.
+/// What one rule says about a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleSays {
     /// `survival`, `age`, `noop_window`, `floor`, `retry`, `breaker` or `standing`.
     pub rule: String,
-    /// Whether it asks for a refresh now (`true`), forbids one now (`false`), or has nothing to say (null).
+    /// Whether the rule requires a refresh now (`true`), forbids one now (`false`), or does not apply (null).
     pub refresh: Option<bool>,
-    /// When its word changes by itself.
+    /// When this changes without further events.
     pub at: Option<String>,
-    /// In a sentence.
+    /// The explanation, as a sentence.
     pub says: String,
 }
 
-/// Why a person is, or is not, refreshed.
+/// The explanation of when and why a person is refreshed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
-    /// Who.
+    /// The person.
     pub person: Person,
-    /// Every rule's word.
+    /// What each rule says.
     pub rules: Vec<RuleSays>,
-    /// What the last attempt's verdict said beside its word.
+    /// The details of the last attempt's outcome.
     pub last_detail: Option<String>,
-    /// When the next refresh is; null: not again, unless somebody asks.
+    /// When the next refresh is due; null: only on request.
     pub next_refresh_at: Option<String>,
-    /// In a sentence.
+    /// The conclusion, as a sentence.
     pub summary: String,
 }
 
-/// What is ahead of one person.
+/// The forecast for one person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// Webex's id.
+    /// Webex's id of the person.
     pub person_id: String,
-    /// In lower case.
+    /// The e-mail address, in lower case.
     pub email: Option<String>,
     /// See [`Person::state`].
     pub state: String,
-    /// The next refresh; null: none is planned in this time.
+    /// When the next refresh is due; null: not within the period.
     pub next_refresh_at: Option<String>,
-    /// About how many refreshes there will be in this time.
+    /// The estimated number of refreshes within the period.
     pub refreshes: u32,
-    /// When the person must consent again, if Webex does not renew the refresh token's life by then; null: not in this
-    /// time.
+    /// When the person must consent again, unless Webex extends the refresh token's lifetime before; null:
+    /// not within the period.
     pub consent_by: Option<String>,
 }
 
-/// What is ahead.
+/// A forecast of refreshes and consents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// For so many days from now.
+    /// The length of the period in days, from now.
     pub days: u32,
-    /// In the order in which they first consented.
+    /// Ordered by first consent.
     pub people: Vec<Planned>,
-    /// Give it as `after` for the next part; null at the end.
+    /// Pass it as `after` for the next page; null on the last page.
     pub next: Option<String>,
 }
 
-/// How the daemon is doing.
+/// The daemon's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Of the program.
+    /// The program's version.
     pub version: String,
-    /// Null while the store cannot say.
+    /// The number of persons by state; null while the store cannot be read.
     pub people: Option<Tally>,
-    /// Whether refreshes of everybody pause.
+    /// The circuit breaker: whether all refreshes pause.
     pub breaker: Breaker,
     /// `ok` or `failing`.
     pub store: String,
-    /// As `/readyz` says.
+    /// Whether the daemon is ready, as `/readyz` reports it.
     pub ready: bool,
-    /// When this process began.
+    /// When this process started.
     pub started_at: String,
-    /// The certificate that new connections get; null where the port speaks plain HTTP.
+    /// The certificate for new connections; null where the port speaks plain HTTP.
     #[serde(default)]
     pub certificate: Option<Certificate>,
 }
 
-/// A certificate that is served.
+/// The certificate that the daemon serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// DNS names and addresses that it is for.
+    /// The DNS names and addresses that it is valid for.
     pub names: Vec<String>,
-    /// Null where the certificate cannot be read.
+    /// Start of its validity; null if the certificate cannot be parsed.
     pub begins_at: Option<String>,
-    /// Likewise.
+    /// End of its validity; null if the certificate cannot be parsed.
     pub ends_at: Option<String>,
-    /// Of its key.
+    /// The fingerprint of its key.
     pub fingerprint: String,
-    /// Whether the daemon made it.
+    /// Whether the daemon created it.
     pub self_signed: bool,
-    /// What is wrong with it, or will be soon, and what to do.
+    /// A present or coming problem with it, and the remedy.
     pub trouble: Option<String>,
 }
 
-/// Persons by [`Person::state`].
+/// The number of persons by [`Person::state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the states' own words")]
+#[expect(missing_docs, reason = "the names of the states")]
 pub struct Tally {
     pub fresh: u64,
     pub due: u64,
     pub retrying: u64,
     pub consent_needed: u64,
-    /// Of `fresh` and `due` there are more than these numbers.
+    /// Whether `fresh` and `due` are lower bounds.
     pub or_more: bool,
 }
 
-/// Whether refreshes of everybody pause, and why.
+/// The state of the circuit breaker: whether all refreshes pause, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     /// `closed`, `open` or `probing`.
     pub state: String,
     /// `client_refused`, `busy`, `many_failing` or `many_refused`.
     pub cause: Option<String>,
-    /// The cause in a sentence, and what to do.
+    /// The cause as a sentence, with the remedy.
     pub says: Option<String>,
-    /// When the trouble began.
+    /// When the outage began.
     pub since: Option<String>,
-    /// When the next one may be sent; in the past when it only waits for somebody to be due.
+    /// When the next refresh may be sent. It lies in the past if the breaker only waits for a grant that is
+    /// due.
     pub until: Option<String>,
 }
 
-/// What a login is begun with.
+/// The request to start a login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoginAsked {
-    /// Preselects the account at Webex.
+    /// Preselects this account at Webex.
     #[serde(default)]
     pub email: Option<String>,
-    /// By the device grant (RFC 8628) instead of a browser on this machine.
+    /// Use the device grant (RFC 8628) instead of a browser on this machine.
     #[serde(default)]
     pub device: bool,
 }
 
-/// A login that has begun.
+/// A started login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginBegun {
-    /// Names it.
+    /// The login's id.
     pub id: String,
-    /// Where the person goes.
+    /// The URL that the person opens.
     pub url: String,
-    /// What the person types there, with the device grant.
+    /// The code that the person enters there, with the device grant.
     pub user_code: Option<String>,
-    /// The same address with the code in it, for a QR code.
+    /// The same URL with the code in it, for a QR code.
     pub complete_url: Option<String>,
-    /// Seconds until it ends by itself.
+    /// Seconds until the login expires.
     pub expires_in: u64,
 }
 
-/// How a login is doing.
+/// The state of a login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginStatus {
     /// `pending`, `granted` or `failed`.
     pub state: String,
     /// Why it failed.
     pub detail: Option<String>,
-    /// Who consented.
+    /// The person who consented.
     pub person: Option<Person>,
 }
 
-/// A grant to take over.
+/// The request to import a grant of another program.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportAsked {
-    /// What the refresh is done with; without one nothing can be kept alive.
+    /// The grant's refresh token. A grant without one cannot be imported.
     #[serde(default)]
     pub refresh_token: Option<String>,
-    /// Only to tell what kind of token it is when there is no refresh token.
+    /// The grant's access token. Without a refresh token, it only serves to explain what kind of token it is.
     #[serde(default)]
     pub access_token: Option<String>,
-    /// Takes the place of what is there, even if that is alive and has every scope of it.
+    /// Replace the stored grant even if that is active and has every scope of this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
 }
@@ -325,35 +327,36 @@ impl std::fmt::Debug for ImportAsked {
     }
 }
 
-/// What became of a grant to take over.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// `new`, `replaced`, `kept` (what is there is alive, has every scope of it, and stays), `older` (a newer one stays),
-    /// `refused` (it cannot be kept alive) or `failed` (it may be tried again).
+    /// `new`, `replaced`, `kept` (the stored grant is active and has every scope of this one, so it stays),
+    /// `older` (the stored grant is newer, so it stays), `refused` (it cannot be refreshed) or `failed` (it
+    /// may be tried again).
     pub outcome: String,
-    /// Why, where there is something to say.
+    /// An explanation, if there is one.
     pub detail: Option<String>,
-    /// Whose it is.
+    /// The owner of the grant.
     pub person: Option<Person>,
-    /// Webex asks that nothing be imported for so many seconds.
+    /// Seconds for which Webex asks for no further import.
     pub retry_after: Option<u64>,
 }
 
-/// Somebody whose grant is kept no more, in the stream of events.
+/// A person whose grant was removed, in the event stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
-    /// Webex's id.
+    /// Webex's id of the person.
     pub person_id: String,
 }
 
 /// A one-time link to the dashboard.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DashboardLink {
-    /// To be opened in a browser; opens nothing without the code.
+    /// The URL to open in a browser; it is useless without the code.
     pub url: String,
-    /// Six digits, to be typed there.
+    /// Six digits, to be entered there.
     pub code: String,
-    /// From when on it opens nothing.
+    /// When the link expires.
     pub expires_at: String,
 }
 
@@ -363,26 +366,26 @@ impl std::fmt::Debug for DashboardLink {
     }
 }
 
-/// An error (RFC 9457).
+/// An error response (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// `about:blank`: the title says it all.
+    /// Always `about:blank`: the title is sufficient.
     #[serde(rename = "type")]
     pub kind: String,
-    /// In a few words.
+    /// A short summary.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What was found, what was expected, what to do.
+    /// What was found, what was expected, and the remedy.
     pub detail: String,
-    /// For programs: `unauthorized`, `forbidden`, `unknown_person`, `ambiguous_person`, `consent_needed`, `bad_request`,
-    /// `too_many_requests`, `webex_unavailable`, `webex_refused`, `not_found`, `method_not_allowed`, `taken`,
-    /// `store_unavailable`, `internal`.
+    /// A code for programs: `unauthorized`, `forbidden`, `unknown_person`, `ambiguous_person`,
+    /// `consent_needed`, `bad_request`, `too_many_requests`, `webex_unavailable`, `webex_refused`,
+    /// `not_found`, `method_not_allowed`, `taken`, `store_unavailable`, `internal`.
     pub code: String,
-    /// Where the person consents again, with `consent_needed`.
+    /// Where the person consents again; only with `consent_needed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_url: Option<String>,
-    /// The ids of the persons who share the address, with `ambiguous_person`.
+    /// The ids of the persons who share the address; only with `ambiguous_person`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persons: Option<Vec<String>>,
 }
