@@ -1,4 +1,4 @@
-//! Log lines on stderr: time, level, text. One line each, whatever is in the text.
+//! Log lines on stderr: time, level, message, key-value pairs. Each record is exactly one line, whatever it contains.
 
 use std::io;
 use std::io::IsTerminal as _;
@@ -11,6 +11,11 @@ use log::LevelFilter;
 use log::Log;
 use log::Metadata;
 use log::Record;
+use log::kv;
+use log::kv::Key;
+use log::kv::Value;
+use log::kv::VisitSource;
+use log::kv::VisitValue;
 
 use crate::cli::log_filter::LogFilter;
 use crate::cli::log_filter::OURS;
@@ -20,16 +25,17 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::Source;
 
-/// These print whole requests and frames below `info`, with codes and tokens in them.
+/// Libraries that log whole requests and frames, with codes and tokens, below `info`.
 const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
 
-/// Sends log records to stderr: this program's from `own` on (`debug` with `--debug`), others' from `warn` on, unless
-/// `RUST_LOG` says otherwise.
+/// Logs to stderr: records of this program from `own` on (`debug` with `--debug`), records of libraries from
+/// `warn` on. `RUST_LOG` overrides the levels.
 pub fn start(debug: bool, own: LevelFilter, rust_log: Option<&str>) {
     install(&mut Builder::new(), (debug, own, rust_log), None);
 }
 
-/// The same for the daemon, from `info` on, in which nothing that logs ever waits for the log's reader; a panic is a log line, too.
+/// Logs to stderr as [`start`] does, from `info` on, but through a queue, so that a slow reader of the log does
+/// not block the daemon. A panic is logged, too.
 pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &Source) {
     let plain = source.get("NO_COLOR").is_some() || source.get("TERM") == Some("dumb");
     let colours = io::stderr().is_terminal() && !plain;
@@ -57,7 +63,7 @@ fn install(
     });
     let logger = builder.build();
     let finest = logger.filter();
-    // An error only says that somebody else logs already.
+    // An error only means that another logger is already installed.
     if log::set_boxed_logger(Box::new(Guarded { logger, queue })).is_ok() {
         log::set_max_level(finest);
     }
@@ -66,14 +72,61 @@ fn install(
     }
 }
 
-/// A whole line; `level` is what stands for the record's level.
+/// A whole line; `level` is the text of the record's level, with its colour.
 fn line(record: &Record<'_>, level: &str) -> String {
-    let (now, target, text) = (SystemClock.now(), record.target(), printable(&record.args().to_string()));
-    let place = if target.starts_with(OURS) { String::new() } else { format!("{target}: ") };
-    format!("{now} {level} {place}{text}\n")
+    let (now, target, text) = (SystemClock.now(), record.target(), message_and_pairs(record));
+    let library = if target.starts_with(OURS) { String::new() } else { format!("{target}: ") };
+    format!("{now} {level} {library}{text}\n")
 }
 
-/// The daemon's lines on their way to stderr.
+/// The text of a record: the message, then ` key=value` for each pair that has a value. Control characters are
+/// escaped, and a value with spaces, quotes or `=` is quoted.
+#[must_use]
+pub fn message_and_pairs(record: &Record<'_>) -> String {
+    let mut text = Text(printable(&record.args().to_string()));
+    // `Text` returns no errors.
+    let _ = record.key_values().visit(&mut text);
+    text.0
+}
+
+struct Text(String);
+
+impl<'kvs> VisitSource<'kvs> for Text {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let mut presence = Presence(true);
+        value.visit(&mut presence)?;
+        if presence.0 {
+            let value = quoted(printable(&value.to_string()));
+            self.0.extend([" ", &printable(key.as_str()), "=", &value]);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a value is present. The value of a `None` is not.
+struct Presence(bool);
+
+impl VisitValue<'_> for Presence {
+    fn visit_any(&mut self, _value: Value<'_>) -> Result<(), kv::Error> {
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.0 = false;
+        Ok(())
+    }
+}
+
+fn quoted(value: String) -> String {
+    let needs_quotes = |c: char| c.is_whitespace() || matches!(c, '"' | '=');
+    if value.is_empty() || value.contains(needs_quotes) {
+        format!("\"{}\"", value.replace('"', "\\\""))
+    } else {
+        value
+    }
+}
+
+/// The queue of the daemon's lines.
 struct Queue {
     lines: LogQueue,
     /// Whether levels are coloured.
@@ -97,10 +150,10 @@ impl Queue {
     }
 }
 
-/// A logger that does not let the talkative ones speak of what they carry.
+/// A logger that drops the records of the [`TALKATIVE`] libraries below `info`.
 struct Guarded {
     logger: Logger,
-    /// Where lines wait; without one, they are written at once.
+    /// The queue of the lines; without one, lines are written synchronously.
     queue: Option<Queue>,
 }
 
@@ -133,12 +186,42 @@ impl Log for Guarded {
 mod tests {
     use super::*;
 
+    fn text(pairs: &[(&str, Value<'_>)], message: &str) -> String {
+        let pairs = Some(pairs);
+        message_and_pairs(&Record::builder().args(format_args!("{message}")).key_values(&pairs).build())
+    }
+
     #[test]
-    fn a_line_stays_one_line() {
+    fn a_record_is_one_line() {
+        let pairs = [("detail", Value::from("two\nlines"))];
         assert_eq!(
-            printable("ada\n2026-01-01 ERROR forged\x1b[31m"),
-            "ada\\n2026-01-01 ERROR forged\\u{1b}[31m"
+            text(&pairs, "ada\n2026-01-01 ERROR forged\x1b[31m"),
+            "ada\\n2026-01-01 ERROR forged\\u{1b}[31m detail=two\\nlines"
         );
-        assert_eq!(printable("plain, with ümlaut"), "plain, with ümlaut");
+        assert_eq!(text(&[], "plain, with ümlaut"), "plain, with ümlaut");
+    }
+
+    #[test]
+    fn pairs_follow_the_message_and_missing_values_are_omitted() {
+        let missing = None::<&str>;
+        let pairs = [
+            ("person", Value::from("p1")),
+            ("hint", kv::ToValue::to_value(&missing)),
+            ("failures", Value::from(3)),
+        ];
+        assert_eq!(text(&pairs, "refreshed"), "refreshed person=p1 failures=3");
+    }
+
+    #[test]
+    fn a_value_cannot_pose_as_another_pair() {
+        for (value, written) in [
+            ("a b", r#"detail="a b""#),
+            ("x outcome=renewed", r#"detail="x outcome=renewed""#),
+            (r#"a"b"#, r#"detail="a\"b""#),
+            ("", r#"detail="""#),
+            ("2026-12-05T13:49:10Z", "detail=2026-12-05T13:49:10Z"),
+        ] {
+            assert_eq!(text(&[("detail", Value::from(value))], "m"), format!("m {written}"));
+        }
     }
 }

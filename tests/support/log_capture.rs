@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::Once;
 
 use log::Level;
+use webex_tokend::cli::logging::message_and_pairs;
 
 static HEARD: Mutex<String> = Mutex::new(String::new());
 
@@ -24,7 +25,7 @@ impl log::Log for Ear {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = record.args().to_string();
+        let text = message_and_pairs(record);
         HERE.with_borrow_mut(|here| match here {
             Some(here) => here.push((record.level(), text)),
             None => {
