@@ -267,7 +267,7 @@ async fn a_hiccup_after_the_rotation_loses_nothing() {
     world.model().fault(down(Endpoint::PeopleMe));
     for _ in 0..3 {
         let why = failed(offer(&world, Some(&pair.refresh_token), None).await);
-        assert!(why.contains("offer it again"), "{why}");
+        assert!(why.contains("import it again"), "{why}");
         sleep(2 * DAY).await;
     }
     nothing_is_kept(&world, 1).await;

@@ -1,4 +1,4 @@
-//! A consent by the device grant: asked for here, given in a browser anywhere, and kept as any other.
+//! Consents by the device grant: requested here, given in a browser on any device, and stored as any other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,41 +17,42 @@ use crate::tasks::Tasks;
 use crate::webex::DeviceCode;
 use crate::webex::Polled;
 
-/// Device logins under way at once; each polls Webex every few seconds.
+/// Maximum number of device logins at once; each polls Webex every few seconds.
 pub(super) const DEVICES: usize = 32;
 
-/// Added to the interval, since packets do not travel evenly and Webex refuses who asks a moment too soon.
+/// Added to the interval: network delays vary, and Webex rejects a poll that comes a moment too early.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Added for good whenever Webex says that it is asked too often (RFC 8628, 3.5).
+/// Added permanently whenever Webex answers that the polls come too often (RFC 8628, 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 
-/// While Webex gives no answer the pauses double up to this, or the interval if that is longer.
+/// While Webex does not answer, the pauses double up to this, or up to the interval if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// A login outlives its code by this: the last poll, and the question whose the tokens are, take their time.
+/// A login outlives its code by this, because the last poll and the request for the owner take time.
 const LAST_ANSWERS: Duration = Duration::from_secs(180);
 
-/// A device login that has begun.
+/// A started device login.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
-    /// To ask for its state with, as for any login.
+    /// The login's id, with which its state is read.
     pub id: String,
-    /// What the person types.
+    /// The code that the person enters.
     pub user_code: String,
-    /// Where the person types it.
+    /// Where the person enters the code.
     pub verification_uri: String,
-    /// The same with the code in it.
+    /// The same URL with the code in it.
     pub verification_uri_complete: Option<String>,
-    /// How long the person may take.
+    /// How long the code is valid.
     pub expires_in: Duration,
 }
 
 impl Consents {
-    /// Begins a device grant, and polls for its end in a task of `tasks`.
+    /// Starts a device grant, and polls Webex for its result in a task of `tasks`.
     ///
     /// # Errors
-    /// [`ConsentError::Crowded`] when too many are under way; else what Webex has against it.
+    /// [`ConsentError::Crowded`] when the limit of logins is reached; otherwise when Webex rejects the
+    /// request or cannot be reached.
     pub async fn begin_device(self: &Arc<Self>, tasks: &Tasks) -> Result<DeviceLogin, ConsentError> {
         let place = self.devices.clone().try_acquire_owned().map_err(|_| ConsentError::Crowded)?;
         let begun = Instant::now();
@@ -77,7 +78,7 @@ impl Consents {
             match consents.poll(&code, begun + code.expires_in, &stopping).await {
                 Ok(finished) => consents.tell(&id, &finished),
                 Err(why) => {
-                    log::info!("a device login came to nothing: {why}");
+                    log::info!("device login failed: {why}");
                     consents.logins.tell(&id, LoginState::Failed(why));
                 }
             }
@@ -85,8 +86,9 @@ impl Consents {
         Ok(login)
     }
 
-    /// Polls until Webex has decided, the code has expired, or the daemon ends: `Err` says why nothing came of it.
-    /// A poll that was sent is waited for, shutdown or not: its answer may be the only one with the tokens.
+    /// Polls until Webex has decided, the code has expired, or the daemon stops. `Err` explains why there is
+    /// no result. A sent poll is always waited for, even during the shutdown, because its response may be the
+    /// only one with the tokens.
     async fn poll(
         &self,
         code: &DeviceCode,
@@ -102,7 +104,7 @@ impl Consents {
             }
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => return Err("the daemon ends; begin again".to_owned()),
+                () = stopping.cancelled() => return Err("the daemon stops; start the login again".to_owned()),
                 () = sleep_until(next) => {}
             }
             let answer = self.webex.device_token(&code.device_code).await;
@@ -121,14 +123,14 @@ impl Consents {
                     interval.max(asked)
                 }
                 Polled::Trouble(why) => {
-                    log::debug!("a device login goes on: {why}");
+                    log::debug!("device login: Webex gave no answer, polling continues: {why}");
                     (pause * 2).min(LONGEST_PAUSE).max(interval).max(asked)
                 }
             };
         }
     }
 
-    /// Webex gives the tokens of a code once: trouble that may pass is waited for, but not beyond `end`.
+    /// Webex issues the tokens of a code only once, so temporary failures are retried, but not beyond `end`.
     async fn keep_until(
         &self,
         end: Instant,
@@ -146,7 +148,7 @@ impl Consents {
             if next >= end {
                 return kept;
             }
-            log::debug!("a device login goes on when it can be kept, in {pause:?}");
+            log::debug!("device login: the grant is stored later, next try in {pause:?}");
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return kept,
@@ -159,6 +161,6 @@ impl Consents {
 fn tell(error: &ConsentError) {
     match error {
         ConsentError::NotAllowed(person) => log::warn!("{}", not_listed(person)),
-        _ => log::warn!("a device login was not kept: {error}"),
+        _ => log::warn!("device login: the consent was not stored: {error}"),
     }
 }

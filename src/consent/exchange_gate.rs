@@ -1,4 +1,4 @@
-//! Exchanges of codes wait here for their turn. The rules are in [`crate::domain::exchanges`].
+//! The queue in which code exchanges wait for their turn. The rules are in [`crate::domain::exchanges`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::domain::exchanges::ExchangeTurn;
 use crate::domain::exchanges::Exchanges;
 use crate::domain::exchanges::Hold;
 
-/// For how long a browser waits for its turn. With an exchange, which takes at most 40 s, this stays below the time
-/// that the end of the daemon waits for what runs.
+/// Maximum wait of a browser for its turn. Together with an exchange, which takes at most 40 s, it stays
+/// below the time that the shutdown waits for running work.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Told as the time of another try after a wait that was too long.
+/// The retry delay reported after a wait that was too long.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The exchanges of this process.
+/// The code exchanges of this process.
 #[derive(Debug)]
 pub(super) struct ExchangeGate {
     since: Instant,
@@ -38,14 +38,14 @@ struct GateState {
     waiting: HashMap<u64, Arc<Notify>>,
 }
 
-/// An exchange under way. One that is dropped before its end counts as failed.
+/// A running exchange. If it is dropped before its end, it counts as failed.
 #[derive(Debug)]
 pub(super) struct UnderWay<'a> {
     gate: &'a ExchangeGate,
     permit: Option<ExchangePermit>,
 }
 
-/// A place in the line. One that is dropped leaves it.
+/// A place in the queue. Dropping it leaves the queue.
 struct PlaceInLine<'a> {
     gate: &'a ExchangeGate,
     network: ClientNetwork,
@@ -74,7 +74,7 @@ impl ExchangeGate {
                 return Err(Hold::Crowded(AGAIN));
             }
             let next = now.checked_add(wait).map_or(deadline, |next| next.min(deadline));
-            // An error is the end of the wait.
+            // An error means that the wait is over.
             let _ = timeout_at(next, place.turn.notified()).await;
         }
     }
@@ -122,7 +122,7 @@ impl Drop for PlaceInLine<'_> {
 }
 
 impl UnderWay<'_> {
-    /// The exchange has ended.
+    /// Ends the exchange.
     pub(super) fn end(mut self, end: ExchangeEnd) {
         self.give_back(end);
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_served_in_turn_and_no_longer_than_the_patience() {
+    async fn exchanges_wait_in_turn_and_not_beyond_the_limit() {
         let gate = ExchangeGate::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wish_of_webex_ends_every_wait() {
+    async fn a_retry_after_of_webex_ends_every_wait() {
         let gate = ExchangeGate::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {

@@ -1,4 +1,4 @@
-//! The second half of a consent: a code becomes a kept grant.
+//! The second half of a consent: it exchanges the code, and stores the grant.
 
 use std::time::Duration;
 
@@ -27,22 +27,24 @@ use crate::store::StoreError;
 use crate::webex::Owner;
 use crate::webex::Unknown;
 
-/// A short hiccup where Webex is asked whose tokens are costs the person no second try.
+/// Pauses between requests for the owner of the tokens, so that a short failure does not cost the person
+/// another try.
 const ASK_AGAIN: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
 
-/// Nor must a hiccup of the store.
+/// Pauses between attempts to store the grant.
 const KEEP_AGAIN: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 type Finished = Result<Granted, ConsentError>;
 
 impl Consents {
-    /// Finishes a consent with what the browser at `network` brought back. The same state again is told what came of
-    /// it. Must run to its end even if the browser leaves: a code works once.
+    /// Finishes a consent with the code and state that the browser at `network` brought back. A repeated
+    /// state gets the result of the first request. Must run to its end even if the browser disconnects,
+    /// because a code works only once.
     ///
     /// # Errors
-    /// [`ConsentError`] says what stood in the way; nothing is kept then.
+    /// [`ConsentError`] says why; nothing is stored then.
     pub async fn finish(
         &self,
         code: Secret,
@@ -96,13 +98,13 @@ impl Consents {
         }
     }
 
-    /// Whether the browser has the ticket of this state. Webex is not asked.
+    /// Whether the browser has the ticket of this state. Sends nothing to Webex.
     #[must_use]
     pub fn admits(&self, state: &Secret, sealed: Option<&str>) -> bool {
         self.ticket_of(state, sealed).is_some()
     }
 
-    /// The ticket that admits this state, if the browser has it.
+    /// The ticket for this state, if the browser has it.
     pub(super) fn ticket_of(&self, state: &Secret, sealed: Option<&str>) -> Option<Ticket> {
         let now = self.clock.now();
         sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(state, now))
@@ -119,7 +121,8 @@ impl Consents {
                 no_answer(Some(status), asked, why, tracking_id)
             }
             Fact::Unreadable(why) | Fact::Unreachable(why) => no_answer(None, asked, why, tracking_id),
-            // Webex's own no has words. A portal's or a proxy's page says nothing of the code, which Webex has not seen.
+            // Webex explains its rejections in JSON. The page of a portal or a proxy says nothing about the
+            // code, because Webex has not seen it.
             Fact::Refused { text, shown: why, .. } if text.is_empty() => {
                 ConsentError::Unreachable { why, tracking_id }
             }
@@ -134,14 +137,21 @@ impl Consents {
         })
     }
 
-    fn announce(&self, granted: &Granted) {
-        let (person, id, until) = (&granted.person, &granted.person.id, granted.expires_at);
-        let what = match granted.saved {
-            Saved::New => "consent kept, a new person",
-            Saved::Replaced => "consent kept, in the place of an older one",
-            Saved::Older | Saved::Kept => "consent put aside, a newer one stays",
+    fn announce(&self, granted: &Granted, token_hash: &str, tracking_id: Option<&str>) {
+        let (person, id) = (&granted.person, granted.person.id.as_str());
+        let (event, outcome) = match granted.saved {
+            Saved::New => ("consent stored", "new"),
+            Saved::Replaced => ("consent stored, it replaces the older grant", "replaced"),
+            Saved::Older | Saved::Kept => ("consent not stored, because the stored grant is newer", "older"),
         };
-        log::info!("{person}: {what}, id {id}, expires {until}");
+        log::info!(
+            person = id,
+            outcome,
+            expires_at:% = granted.expires_at,
+            token_hash,
+            tracking_id;
+            "{person}: {event}"
+        );
         let missing: Vec<&str> = self
             .scopes()
             .iter()
@@ -149,12 +159,12 @@ impl Consents {
             .map(String::as_str)
             .collect();
         if !missing.is_empty() {
-            log::warn!("{person}: asked for but not granted: {}", missing.join(" "));
+            log::warn!(person = id; "{person}: these requested scopes were not granted: {}", missing.join(" "));
         }
     }
 
-    /// The code is spent: from here on only a definite no ends it. After any other trouble the same tokens may be offered
-    /// again.
+    /// Stores the grant. The code is spent, so only a definite rejection is final. After any other failure
+    /// the same tokens may be stored later.
     pub(super) async fn keep(&self, in_hand: TokensInHand) -> Result<Granted, ConsentError> {
         let TokensInHand { issued, sent_at, tracking_id } = in_hand;
         let owner = self.whose(&issued.access_token).await.map_err(not_told)?;
@@ -162,9 +172,11 @@ impl Consents {
         if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
             return Err(ConsentError::NotAllowed(person));
         }
-        let no_refresh_token =
-            || ConsentError::Refused { why: "the answer has no refresh token".to_owned(), tracking_id };
-        let tokens = Tokens::first(issued, sent_at).ok_or_else(no_refresh_token)?;
+        let Some(tokens) = Tokens::first(issued, sent_at) else {
+            let why = "Webex's response has no refresh token".to_owned();
+            return Err(ConsentError::Refused { why, tracking_id });
+        };
+        let token_hash = tokens.access_token.fingerprint();
         let expires_at = tokens.expires_at;
         let lasts_until = tokens.refresh_token_expires_at.unwrap_or(expires_at).max(expires_at);
         let granted =
@@ -181,11 +193,11 @@ impl Consents {
             saved,
             is_repeated: false,
         };
-        self.announce(&granted);
+        self.announce(&granted, &token_hash, tracking_id.as_deref());
         Ok(granted)
     }
 
-    /// The newest grant of a person wins, as the store decides.
+    /// Stores the grant unless the store has a newer one of the same person.
     pub(super) async fn save(
         &self,
         person: Person,
@@ -207,11 +219,12 @@ impl Consents {
         let mut saved = save(grant.clone()).await;
         for pause in KEEP_AGAIN {
             let Err(why) = &saved else { break };
-            log::log!(why.level(), "{id}: the consent cannot be kept yet: {why}");
+            log::log!(why.level(), person = id.as_str(); "{}: cannot store the consent yet: {why}", grant.person);
             sleep(pause).await;
             saved = save(grant.clone()).await;
         }
-        // What changed nothing is no news: a claim of the person's that waits is given up for it.
+        // Subscribers are notified only of changes. The event loop is always woken, because a waiting claim
+        // of this person is abandoned for the consent.
         if let Ok(Saved::New | Saved::Replaced) = saved {
             self.view.publish(&id);
             self.view.warn_if_shared(&grant.person).await;
@@ -220,7 +233,8 @@ impl Consents {
         saved
     }
 
-    /// A Webex that asks to wait for longer than the next pause is not asked again here.
+    /// The owner of the token. Temporary failures are retried, unless Webex asks to wait for longer than the
+    /// next pause.
     pub(super) async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         for pause in ASK_AGAIN {
             match self.webex.me(access_token).await {
@@ -238,13 +252,13 @@ fn wait_of(unknown: &Unknown) -> Option<Duration> {
     asked_wait(unknown.status.unwrap_or_default(), unknown.retry_after)
 }
 
-/// The same, where it is not about one account (423).
+/// How long Webex asks all requests to wait; `None` if it concerns only one account (423).
 pub(super) fn wait_for_all(status: Option<u16>, retry_after: Option<Duration>) -> Option<Duration> {
     let status = status.filter(|status| *status != 423)?;
     asked_wait(status, retry_after)
 }
 
-/// Webex did not say whose the tokens are.
+/// The error for an owner that Webex did not report.
 fn not_told(unknown: Unknown) -> ConsentError {
     let (why, tracking_id) = (format!("people/me: {}", unknown.why), unknown.tracking_id);
     if unknown.transient {
@@ -254,7 +268,7 @@ fn not_told(unknown: Unknown) -> ConsentError {
     }
 }
 
-/// Webex gave no answer, or asks to wait.
+/// The error for a missing response, or for one that asks to wait.
 fn no_answer(
     status: Option<u16>,
     retry_after: Option<Duration>,
@@ -267,7 +281,7 @@ fn no_answer(
     }
 }
 
-/// What an exchange costs. Where only the store failed, Webex gave tokens.
+/// How the exchange counts for the limits. If only the store failed, Webex has issued tokens.
 fn end_of(finished: &Finished) -> ExchangeEnd {
     match finished {
         Ok(_) | Err(ConsentError::Store(_)) => ExchangeEnd::Succeeded,

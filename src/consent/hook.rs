@@ -1,4 +1,4 @@
-//! The test hook: a person put into the store at start, so old that the first wake refreshes them.
+//! The test hook: it stores a person at start, with tokens so old that they are refreshed at once.
 
 use std::time::Duration;
 
@@ -15,34 +15,35 @@ use crate::domain::secret::Secret;
 use crate::domain::verdict::Outcome;
 use crate::store::StoreError;
 
-/// `TEST_PERSON_ID`, `TEST_ACCESS_TOKEN`, `TEST_REFRESH_TOKEN`.
+/// The person and tokens of `TEST_PERSON_ID`, `TEST_ACCESS_TOKEN` and `TEST_REFRESH_TOKEN`.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// Who.
+    /// The person's id.
     pub person: PersonId,
-    /// A token of theirs, live or not.
+    /// An access token of the person, expired or not.
     pub access_token: Secret,
-    /// What the refresh is done with.
+    /// A refresh token of the person.
     pub refresh_token: Secret,
 }
 
 /// What the hook did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hooked {
-    /// The person was put into the store with the hook's tokens.
+    /// It stored the person with the tokens of the settings.
     Put,
-    /// The person was there, alive: the stored tokens are kept (the hook's may have been refreshed since), and aged.
+    /// It aged the person's active grant. The stored tokens are kept, because those of the settings may be
+    /// outdated.
     Aged,
 }
 
-/// The least age the hook gives.
+/// Minimum age that the hook gives to tokens.
 const OLD: Duration = Duration::from_secs(2 * 86_400);
 
 impl Consents {
-    /// Puts the hook's person into the store, or ages the one that is there.
+    /// Stores the hook's person, or ages the stored grant.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read or written.
     pub async fn hook(&self, hook: Hook) -> Result<Hooked, StoreError> {
         let stored = self.store.find(hook.person.clone()).await?;
         let alive = stored.filter(|grant| grant.standing == Standing::Alive);
@@ -55,7 +56,7 @@ impl Consents {
         Ok(did)
     }
 
-    /// Nobody knows when the hook's access token dies, so it counts as dead until Webex has said otherwise.
+    /// Builds the grant. The lifetime of the access token is unknown, so it counts as expired.
     fn made_of(&self, hook: Hook) -> Grant {
         let now = self.clock.now();
         Grant {
@@ -76,7 +77,7 @@ impl Consents {
             last: Attempt {
                 at: now,
                 outcome: Outcome::Renewed,
-                detail: "put in by the test hook".to_owned(),
+                detail: "stored by the test hook".to_owned(),
             },
             failures: 0,
             next: Next::NEVER,

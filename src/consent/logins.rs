@@ -1,6 +1,6 @@
-//! Logins: consents that somebody waits for, at a terminal or elsewhere.
+//! Logins: consents that a command or another client waits for.
 //!
-//! In memory only. After a restart nobody waits any more; a consent that was begun for a login is kept all the same.
+//! They are in memory only. A restart drops them, but a consent that was started for a login is still stored.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -24,42 +24,44 @@ use crate::domain::secret::Secret;
 use crate::domain::ticket::LoginId;
 use crate::domain::ticket::PATIENCE;
 
-/// Logins remembered at once: more than an operator's terminals will ever begin within one patience.
+/// Maximum number of logins: more than operators start within the lifetime of a login.
 const MOST: usize = 1_000;
 
-/// How long one is remembered after its end, so that whoever asks late still hears how it ended.
+/// How long a finished login is remembered, so that a late client still learns its result.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// The longest wait of one question: below the patience of proxies.
+/// Maximum wait of one status request; it stays below the timeouts of proxies.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// A login that has begun.
+/// A started login.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// To ask for its state with.
+    /// The login's id, with which its state is read.
     pub id: String,
-    /// Where the person goes, in any browser.
+    /// The URL that the person opens in any browser.
     pub url: String,
-    /// When it ends by itself.
+    /// When the login expires.
     pub expires_in: Duration,
 }
 
-/// How a login is doing.
+/// The state of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginState {
-    /// Nobody has consented yet.
+    /// The person has not consented yet.
     Pending,
-    /// Who consented.
+    /// The person who consented.
     Granted(PersonId),
-    /// Why nobody will. Fit for people.
+    /// Why the login failed, as an explanation for people.
     Failed(String),
 }
 
 impl Consents {
-    /// Begins a login: whoever opens its address in a browser consents into it. `hint` preselects the account.
+    /// Starts a login. The person who opens its URL in a browser consents for it. `hint` preselects the
+    /// account.
     ///
     /// # Errors
-    /// [`ConsentError::Crowded`] when too many wait, [`ConsentError::NoTicket`] without random bytes.
+    /// [`ConsentError::Crowded`] when the limit of pending logins is reached, [`ConsentError::NoTicket`]
+    /// without random bytes.
     pub fn begin_login(&self, hint: Option<Email>) -> Result<Login, ConsentError> {
         let id = self.logins.begin(PATIENCE)?;
         let mut url =
@@ -71,18 +73,19 @@ impl Consents {
         Ok(Login { id: id.as_str().to_owned(), url: url.into(), expires_in: PATIENCE })
     }
 
-    /// Begins the consent of the login called `login` in the browser that opened its address.
+    /// Starts the consent of `login` in the browser that opened its URL.
     ///
     /// # Errors
-    /// [`ConsentError::Stale`] if it is unknown, finished, or took too long; else as [`Consents::begin`].
+    /// [`ConsentError::Stale`] if the login is unknown, finished or expired; otherwise as
+    /// [`Consents::begin`].
     pub fn begin_for(&self, login: &str, hint: Option<&Email>) -> Result<Begun, ConsentError> {
         let login = LoginId::parse(login).filter(|id| self.logins.is_pending(id));
         self.begin_with(hint, Some(login.ok_or(ConsentError::Stale)?))
     }
 
-    /// Webex sent the browser back with `error` instead of a code. The login that waits for this ticket learns it,
-    /// unless it may go better at once. Nothing else changes: the person may think better of it.
-    /// Whether the browser has the ticket.
+    /// Handles a browser that Webex sent back with `error` instead of a code. A login that waits for this
+    /// ticket fails, unless the error is temporary. The ticket stays valid, so the person may still consent.
+    /// Returns whether the browser has the ticket.
     pub fn declined(&self, error: &str, state: &Secret, sealed: Option<&str>) -> bool {
         let Some(ticket) = self.ticket_of(state, sealed) else { return false };
         let Some(login) = ticket.login() else { return true };
@@ -92,19 +95,19 @@ impl Consents {
             "invalid_scope" => {
                 "Webex does not know the scopes asked for: MY_APP_SCOPES and the integration must agree"
             }
-            _ => "Webex ended the consent; the page in the browser says more",
+            _ => "Webex ended the consent; the page in the browser has the details",
         };
         self.logins.tell(login, LoginState::Failed(why.to_owned()));
         true
     }
 
-    /// How a login is doing; waits up to `wait`, and never longer than 30 s, for its end. `None`: there is none of
-    /// this name, or not any more.
+    /// The state of a login. Waits up to `wait`, but at most 30 s, for its result. `None` if the login is
+    /// unknown or was dropped.
     pub async fn login_status(&self, id: &str, wait: Duration) -> Option<LoginState> {
         self.logins.status(&LoginId::parse(id)?, wait).await
     }
 
-    /// What a consent came to, told to the login that waits for it; trouble that may pass is no end.
+    /// Reports the result of a consent to its login. A temporary failure leaves the login pending.
     pub(super) fn tell(&self, login: &LoginId, finished: &Result<Granted, ConsentError>) {
         let state = match finished {
             Ok(granted) => LoginState::Granted(granted.person.id.clone()),
@@ -112,7 +115,7 @@ impl Consents {
                 ConsentError::Unreachable { .. } | ConsentError::Busy { .. } | ConsentError::TooMany { .. },
             ) => return,
             Err(ConsentError::Store(_)) => {
-                LoginState::Failed("the grant could not be kept; the daemon's log says why".to_owned())
+                LoginState::Failed("the grant could not be stored; the daemon's log says why".to_owned())
             }
             Err(error) => LoginState::Failed(error.to_string()),
         };
@@ -138,7 +141,8 @@ impl Entry {
 pub(super) struct Logins(Mutex<BTreeMap<LoginId, Entry>>);
 
 impl Logins {
-    /// A new login that ends after `patience`. If there is no room the oldest finished one goes.
+    /// Adds a login that expires after `patience`. If the limit is reached, the oldest finished login is
+    /// dropped.
     pub(super) fn begin(&self, patience: Duration) -> Result<LoginId, ConsentError> {
         let id = LoginId::new(random()?);
         let now = Instant::now();
@@ -158,7 +162,7 @@ impl Logins {
         self.all().get(id).is_some_and(|entry| entry.is_pending(Instant::now()))
     }
 
-    /// The first end counts: whoever waited has left with it.
+    /// Sets the result. Only the first one counts, because the client stops waiting then.
     pub(super) fn tell(&self, id: &LoginId, end: LoginState) {
         let all = self.all();
         let Some(entry) = all.get(id) else { return };
@@ -170,11 +174,15 @@ impl Logins {
     async fn status(&self, id: &LoginId, wait: Duration) -> Option<LoginState> {
         let (mut state, ends) = self.watch(id)?;
         let until = ends.min(Instant::now() + wait.min(LONGEST_WAIT));
-        // An error is the end of the wait, or of the entry: what was seen last counts.
+        // An error means that the wait is over or the entry was dropped; the last state counts.
         let _ = timeout_at(until, state.wait_for(|state| *state != LoginState::Pending)).await;
         let seen = state.borrow().clone();
         let late = seen == LoginState::Pending && ends <= Instant::now();
-        Some(if late { LoginState::Failed("nobody consented in time; begin again".to_owned()) } else { seen })
+        Some(if late {
+            LoginState::Failed("the consent was not given in time; start again".to_owned())
+        } else {
+            seen
+        })
     }
 
     fn watch(&self, id: &LoginId) -> Option<(watch::Receiver<LoginState>, Instant)> {
@@ -193,7 +201,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn finished_logins_make_room_and_waiting_ones_do_not() {
+    async fn finished_logins_are_dropped_for_new_ones_and_pending_ones_are_not() {
         let logins = Logins::default();
         let first = logins.begin(PATIENCE).unwrap();
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -206,15 +214,15 @@ mod tests {
             logins.tell(id, LoginState::Failed(String::new()));
         }
         logins.begin(PATIENCE).unwrap();
-        assert_eq!(logins.status(&first, Duration::ZERO).await, None, "the oldest went");
+        assert_eq!(logins.status(&first, Duration::ZERO).await, None, "the oldest was dropped");
         assert!(logins.status(&second, Duration::ZERO).await.is_some());
         tokio::time::advance(PATIENCE + REMEMBERED).await;
         logins.begin(PATIENCE).unwrap();
-        assert_eq!(logins.all().len(), 1, "all others have ended");
+        assert_eq!(logins.all().len(), 1, "all others have expired");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_end_counts() {
+    async fn only_the_first_result_counts() {
         let logins = Logins::default();
         let id = logins.begin(PATIENCE).unwrap();
         logins.tell(&id, LoginState::Failed("one".to_owned()));

@@ -1,8 +1,8 @@
-//! A consent, from the first click to the kept grant: begin -> URL; finish(code, state) -> kept grant.
-//! Beside it the other ways in: logins that somebody waits for, the device grant, and grants taken over.
+//! Consents, from the first click to the stored grant: begin -> URL; finish(code, state) -> stored grant.
+//! Also logins that a command waits for, the device grant, and the import of grants.
 //!
-//! Nothing is remembered between the two but what the browser brings back, sealed: a restart, or another process with
-//! the same key, can finish what this one began.
+//! Between the two steps the only state is a sealed ticket that the browser carries. So a restarted process,
+//! or another one with the same key, can finish a consent.
 
 mod device;
 mod exchange_gate;
@@ -66,7 +66,7 @@ use crate::consent::used_states::TRIES;
 use crate::consent::used_states::UsedStates;
 pub use crate::webex::wire::show as shown;
 
-/// Binds a sealed ticket to its use.
+/// Binds a sealed ticket to its purpose.
 const PLACE: &str = "ticket";
 
 /// The consents of one integration.
@@ -87,126 +87,126 @@ pub struct Consents {
     guests: Option<Guests>,
 }
 
-/// The parts that consents are made of.
+/// What the consent service is built from.
 pub struct Parts {
-    /// Who is asked.
+    /// The client for Webex.
     pub webex: Arc<Webex>,
-    /// Where grants are kept.
+    /// Stores the grants.
     pub store: Arc<dyn Store>,
     /// Seals tickets.
     pub sealer: Arc<Sealer>,
-    /// Plans a grant's first refresh.
+    /// Plans the first refresh of a grant.
     pub policy: Policy,
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Told when a grant was kept.
+    /// Notified when a grant was stored.
     pub view: Arc<LiveView>,
-    /// Nudged when a grant was kept.
+    /// Wakes the event loop when a grant was stored.
     pub wake: Wake,
 }
 
-/// A consent that has begun.
+/// A started consent.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// Where the browser goes.
+    /// The URL that the browser opens.
     pub url: String,
-    /// Names the ticket among those of other tabs; the first characters of its state.
+    /// Tells the ticket from those of other tabs: the first characters of its state.
     pub name: String,
-    /// The ticket, sealed: safe to be carried by the browser.
+    /// The sealed ticket, which the browser may carry.
     pub sealed: String,
-    /// How long the browser should carry it.
+    /// How long the browser should keep the ticket.
     pub keep: Duration,
 }
 
-/// A consent that was kept.
+/// A stored consent.
 #[derive(Clone, Debug)]
 pub struct Granted {
-    /// Who consented.
+    /// The person who consented.
     pub person: Person,
-    /// What was granted, if Webex said so, else what was asked for.
+    /// The granted scopes if Webex reported them, otherwise the requested ones.
     pub scopes: Vec<String>,
-    /// When the grant says that it was given.
+    /// When the person consented.
     pub obtained_at: UnixTime,
-    /// When the access token dies, if nobody renews it.
+    /// When the access token expires.
     pub expires_at: UnixTime,
-    /// When the access ends if nothing is renewed any more: with the refresh token, as far as Webex tells, and never
-    /// before the access token.
+    /// When the access ends without further refreshes: with the refresh token, as far as Webex reports it,
+    /// and never before the access token.
     pub lasts_until: UnixTime,
-    /// A picture of who consented.
+    /// The person's picture.
     pub picture: Option<Picture>,
-    /// Whether the person was known before.
+    /// Whether the person was stored before.
     pub saved: Saved,
-    /// Whether the browser came back again, and this was kept the first time.
+    /// Whether the browser returned with the same state again, and an earlier request stored the consent.
     pub is_repeated: bool,
 }
 
-/// Why a consent was not kept. Nothing was changed then.
+/// Why a consent was not stored. Nothing was changed then.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConsentError {
-    /// No ticket, another's, an old one, or one used before.
-    #[error("this consent was not begun here, took too long, or was finished already")]
+    /// The ticket is missing, belongs to another browser, has expired, or was used before.
+    #[error("this consent was not started in this browser, took too long, or was finished already")]
     Stale,
-    /// Webex refuses the code, or its answer is of no use.
+    /// Webex rejects the code, or its response is unusable.
     #[error("Webex did not accept it: {why}")]
     Refused {
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// To quote to Webex.
+        /// The tracking id of Webex's response.
         tracking_id: Option<String>,
     },
-    /// Webex refuses the client id or secret: only the operator can help.
+    /// Webex rejects the client id or secret. Only the operator can fix this.
     #[error("{}", client_refused(why))]
     ClientRefused {
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// To quote to Webex.
+        /// The tracking id of Webex's response.
         tracking_id: Option<String>,
     },
-    /// Webex cannot be reached, or is in trouble. The same link may work a moment later.
+    /// Webex cannot be reached, or has an outage. The same link may work a moment later.
     #[error("Webex cannot be reached: {why}")]
     Unreachable {
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// To quote to Webex.
+        /// The tracking id of Webex's response.
         tracking_id: Option<String>,
     },
-    /// Webex asks to wait. The same link may work after that.
+    /// Webex asks to wait. The same link may work afterwards.
     #[error("Webex asks to wait for {wait:?}: {why}")]
     Busy {
-        /// For how long.
+        /// How long to wait.
         wait: Duration,
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// To quote to Webex.
+        /// The tracking id of Webex's response.
         tracking_id: Option<String>,
     },
-    /// Webex was asked several times and gave no final answer: it is not asked about this code again.
+    /// Webex was asked several times without a final answer. This code is not tried again.
     #[error("no usable answer from Webex in {TRIES} attempts: {why}")]
     GivenUp {
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// To quote to Webex.
+        /// The tracking id of Webex's response.
         tracking_id: Option<String>,
     },
-    /// Too many codes wait to be exchanged, or were refused. The same link may work later.
+    /// Too many codes wait for their exchange, or were rejected. The same link may work later.
     #[error("too many code exchanges are waiting or have failed")]
     TooMany {
-        /// When it is worth another try.
+        /// How long to wait before another try.
         wait: Duration,
     },
-    /// The person is not among those who may consent. What Webex gave is dropped.
+    /// The allow list does not contain the person. The tokens are dropped.
     #[error(
         "{0} may not consent here: TOKEND_ALLOW names neither the address nor its domain nor the organization"
     )]
     NotAllowed(Person),
-    /// Too many logins at once.
-    #[error("too many logins wait for their end")]
+    /// The limit of pending logins is reached.
+    #[error("too many logins are pending")]
     Crowded,
-    /// The grant could not be kept.
+    /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The system has no random bytes, or sealing failed.
-    #[error("no ticket can be made")]
+    #[error("cannot create a ticket")]
     NoTicket,
 }
 
@@ -214,18 +214,18 @@ impl From<Hold> for ConsentError {
     fn from(hold: Hold) -> Self {
         match hold {
             Hold::Asked(wait) => {
-                Self::Busy { wait, why: "it was not asked again meanwhile".to_owned(), tracking_id: None }
+                Self::Busy { wait, why: "no request was sent in the meantime".to_owned(), tracking_id: None }
             }
             Hold::Crowded(wait) => Self::TooMany { wait },
         }
     }
 }
 
-/// How many characters of the state name a ticket: enough to tell a browser's tabs apart.
+/// Number of characters of the state that name a ticket: enough to tell a browser's tabs apart.
 const NAME_LEN: usize = 12;
 
 impl Consents {
-    /// Ready to begin.
+    /// Builds the service without limits, an allow list or a space.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
@@ -246,25 +246,25 @@ impl Consents {
         }
     }
 
-    /// The same, for the persons of `allow` alone; `None` allows every person.
+    /// Accepts only the persons of `allow`; `None` accepts every person.
     #[must_use]
     pub fn for_persons(self, allow: Option<Allow>) -> Self {
         Self { allow, ..self }
     }
 
-    /// The same, where refreshes have this rate at most: exchanges that fail stay well below it. `None`: no limit.
+    /// Keeps failing code exchanges well below `per_second`, the rate limit of refreshes. `None`: no limit.
     #[must_use]
     pub fn beside_refreshes(self, per_second: Option<f64>) -> Self {
         Self { exchanges: ExchangeGate::new(per_second), ..self }
     }
 
-    /// The scopes that are asked for.
+    /// The scopes that consents request.
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.webex.integration().scopes
     }
 
-    /// Where a person takes back at Webex what they granted.
+    /// The Webex page where a person revokes a consent.
     #[must_use]
     pub fn revoke_at(&self) -> &'static str {
         OWN_ACCESSES
@@ -276,10 +276,10 @@ impl Consents {
         &WIDGET
     }
 
-    /// Begins a consent; `hint` preselects the account at Webex.
+    /// Starts a consent; `hint` preselects the account at Webex.
     ///
     /// # Errors
-    /// [`ConsentError::NoTicket`] if the system has no random bytes to give.
+    /// [`ConsentError::NoTicket`] if the system has no random bytes.
     pub fn begin(&self, hint: Option<&Email>) -> Result<Begun, ConsentError> {
         self.begin_with(hint, None)
     }
@@ -305,7 +305,7 @@ impl Consents {
     }
 }
 
-/// What the log tells of a person who is not among those who may consent.
+/// The log message about a person that the allow list does not contain.
 #[must_use]
 pub fn not_listed(person: &Person) -> String {
     let (id, organization) = (&person.id, person.org_id.as_deref().unwrap_or("unknown"));
@@ -315,7 +315,7 @@ pub fn not_listed(person: &Person) -> String {
     )
 }
 
-/// The name of the ticket whose state this is.
+/// The short name of the ticket with this state.
 #[must_use]
 pub fn name_of(state: &Secret) -> String {
     state

@@ -1,4 +1,4 @@
-//! Grants that lack a scope which consents ask for: `MY_APP_SCOPES` grew since they were given.
+//! Finds grants that lack a scope of `MY_APP_SCOPES`, because the setting grew after they were given.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use crate::store::Page;
 use crate::store::Pick;
 use crate::store::StoreError;
 
-/// Grants read at once.
+/// Number of grants read from the store at once.
 const PART: u32 = 500;
 
-/// Grants looked at; what they lack, others of the same time lack, too.
+/// Maximum number of grants checked. They are read oldest first, and the oldest lack the most.
 const LOOKED_AT: usize = 10_000;
 
 impl Consents {
-    /// Logs one line about the grants that lack a scope of the present setting. Logs nothing if none does.
+    /// Logs one line about the grants that lack a configured scope. Logs nothing if there are none.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn tell_missing_scopes(&self) -> Result<(), StoreError> {
         let (mut persons, mut looked_at, mut after) = (0, 0, None);
         let mut missing = BTreeSet::new();

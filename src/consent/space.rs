@@ -1,6 +1,6 @@
-//! After a consent: the bot adds the person to the space, and the browser may see it there, as that person.
+//! After a consent, the bot adds the person to the space, and the browser may open the space as that person.
 //!
-//! Nothing of it can spoil the consent: it was kept before.
+//! A failure here does not affect the consent, which is stored before.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -23,27 +23,29 @@ use crate::store::StoreError;
 use crate::webex::NotAdded;
 use crate::webex::Space;
 
-/// Binds a sealed visit to its use.
+/// Binds a sealed cookie to its purpose.
 const PLACE: &str = "visit";
 
-/// The bot adds so many at once.
+/// Maximum number of persons that the bot adds concurrently.
 const AT_ONCE: usize = 16;
 
-/// Remembered as added, so that the bot need not ask again; when it is full it begins anew.
+/// Maximum number of persons remembered as added, which saves requests to Webex. When the list is full, it is
+/// cleared.
 const MOST: usize = 10_000;
 
-/// What a browser keeps to be let into the space.
+/// The cookie that lets a browser open the space.
 #[derive(Clone, Debug)]
 pub struct Invitation {
-    /// Sealed: safe to be carried by the browser.
+    /// The sealed cookie value, which the browser may carry.
     pub sealed: String,
-    /// The last part of the path that must be shown with it, which no other port of the host learns.
+    /// The random last part of the cookie's path. The browser must present it too, and the other ports of the
+    /// host do not learn it.
     pub part: Secret,
-    /// How long the browser should carry it.
+    /// How long the browser should keep it.
     pub keep: Duration,
 }
 
-/// The space, and who is known to be in it.
+/// The space, and the persons known to be members.
 pub(super) struct Guests {
     space: Space,
     adding: Semaphore,
@@ -55,7 +57,7 @@ impl Guests {
         Self { space, adding: Semaphore::new(AT_ONCE), added: Mutex::default() }
     }
 
-    /// It is only a shortcut for who looks at the space again and again.
+    /// A shortcut for persons who open the space repeatedly.
     fn is_added(&self, person: &PersonId) -> bool {
         self.added.lock().unwrap_or_else(PoisonError::into_inner).contains(person)
     }
@@ -70,19 +72,19 @@ impl Guests {
 }
 
 impl Consents {
-    /// The same with a space that people are added to.
+    /// Adds people to this space after their consents; `None`: to none.
     #[must_use]
     pub fn with_space(self, space: Option<Space>) -> Self {
         Self { guests: space.map(Guests::of), ..self }
     }
 
-    /// Webex's id of the space, if there is one.
+    /// Webex's id of the space; `None` without a space.
     #[must_use]
     pub fn space_id(&self) -> Option<&str> {
         Some(&self.guests.as_ref()?.space.id)
     }
 
-    /// What the browser keeps that `granted` was given in. `None` without a space.
+    /// The cookie for the browser in which `granted` was given; `None` without a space.
     #[must_use]
     pub fn invite(&self, granted: &Granted) -> Option<Invitation> {
         self.guests.as_ref()?;
@@ -92,32 +94,32 @@ impl Consents {
         Some(Invitation { sealed: URL_SAFE_NO_PAD.encode(sealed), part: visit.part().clone(), keep: VISIT })
     }
 
-    /// The visit of a browser that shows one of `sealed` and the random part of its path; `None` if it was not made
-    /// here. It may have ended since.
+    /// The session of a browser that presents one of `sealed` and the random part of its path. `None` if none
+    /// of them was issued here. The session may have ended since.
     pub fn visit<'a>(&self, sealed: impl IntoIterator<Item = &'a str>, part: &str) -> Option<Visit> {
         let part = Secret::new(part.to_owned());
         let open = |sealed: &str| self.sealer.open(&URL_SAFE_NO_PAD.decode(sealed).ok()?, PLACE).ok();
         let visits = sealed.into_iter().filter_map(|sealed| Visit::from_text(&open(sealed)?));
-        // Compared in constant time, as secrets are.
+        // Compared in constant time, because it is a secret.
         visits.into_iter().find(|visit| *visit.part() == part)
     }
 
-    /// The person whom a browser with this visit stands for. `None` if it took too long, or if the person was forgotten
-    /// or has consented anew since.
+    /// The person of this session. `None` if the session has expired, or if the person was removed or has
+    /// consented again since.
     ///
     /// # Errors
-    /// The store's.
+    /// When the store cannot be read.
     pub async fn visitor(&self, visit: &Visit) -> Result<Option<PersonId>, StoreError> {
         let grant = self.view.show(visit.person()).await?;
         let now = self.clock.now();
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))
     }
 
-    /// After a consent the bot adds `person` to the space, also if it did so before: somebody may have removed them
-    /// since. Waits for its turn, unless the end, `stopping`, comes first.
+    /// Adds `person` to the space after a consent, even if the bot did so before, because a moderator may
+    /// have removed the person since. Waits for a free slot, unless `stopping` completes first.
     ///
     /// # Errors
-    /// [`NotAdded`] says why, and so does the log.
+    /// [`NotAdded`] says why; it is also logged.
     pub async fn welcome(
         &self,
         person: &PersonId,
@@ -131,19 +133,19 @@ impl Consents {
         };
         match place {
             Some(place) => self.add(guests, person, place).await,
-            None => Err(not_added(person, NotAdded("the daemon ends".to_owned()))),
+            None => Err(not_added(person, NotAdded("the daemon stops".to_owned()))),
         }
     }
 
-    /// The bot adds `person`, who looks at the space, unless it did so before.
+    /// Adds `person`, who opens the space, unless the bot did so before.
     ///
     /// # Errors
-    /// [`NotAdded`] says why, and so does the log; it may be tried again.
+    /// [`NotAdded`] says why; it is also logged, and the caller may try again.
     pub async fn add_to_space(&self, person: &PersonId) -> Result<(), NotAdded> {
         let Some(guests) = self.guests.as_ref().filter(|guests| !guests.is_added(person)) else {
             return Ok(());
         };
-        let too_many = |_| NotAdded("very many people are being added at this moment".to_owned());
+        let too_many = |_| NotAdded("too many persons are being added at the moment".to_owned());
         let place = guests.adding.try_acquire().map_err(|full| not_added(person, too_many(full)))?;
         self.add(guests, person, place).await
     }
@@ -156,13 +158,13 @@ impl Consents {
     ) -> Result<(), NotAdded> {
         self.webex.add_to(&guests.space, person).await.map_err(|why| not_added(person, why))?;
         guests.remember(person);
-        log::info!("{person}: in the space");
+        log::info!(person = person.as_str(); "the bot added a person to the space");
         Ok(())
     }
 }
 
-/// Tells it to the log.
+/// Logs the failure.
 fn not_added(person: &PersonId, why: NotAdded) -> NotAdded {
-    log::warn!("{person}: the bot could not add them to the space: {why}");
+    log::warn!(person = person.as_str(); "the bot could not add a person to the space: {why}");
     why
 }

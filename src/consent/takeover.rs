@@ -1,7 +1,7 @@
-//! Taking over grants that another program kept: refreshed once, to learn whose they are and how long they live.
+//! Imports grants of another program. Each is refreshed once, which shows its owner and its lifetimes.
 //!
-//! What is there stays if it does all that the grant taken over could do; else a grant that Webex has just renewed is as
-//! good as a new consent, and takes its place.
+//! A stored grant stays if it is active and has every scope of the imported one. Otherwise the imported
+//! grant, which Webex has just renewed, replaces it as a new consent would.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -23,35 +23,36 @@ use crate::store::Saved;
 use crate::webex::Kind;
 use crate::webex::Unknown;
 
-/// JWT-shaped tokens have some 2 kB.
+/// Maximum length of a token in bytes; JWT-shaped tokens have about 2 kB.
 const LONGEST: usize = 8 * 1024;
 
-/// Replaced refresh tokens that are remembered until they are kept.
+/// Maximum number of rotated refresh tokens that wait to be stored.
 const MOST_HELD: usize = 256;
 
-/// What another program kept of a grant.
+/// The tokens of another program's grant.
 #[derive(Clone, Debug, Default)]
 pub struct Offered {
-    /// What can be kept alive.
+    /// Required for an import.
     pub refresh_token: Option<Secret>,
-    /// Beside a refresh token: asked about before the refresh. Alone: only to say why it cannot be kept.
+    /// With a refresh token: used to check the owner before the refresh. Alone: used to explain why the grant
+    /// cannot be imported.
     pub access_token: Option<Secret>,
-    /// Whether it takes the place of what is there in any case.
+    /// Whether to replace the stored grant in any case.
     pub replace: bool,
 }
 
-/// A grant that was taken over.
+/// An imported grant.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Whose it is.
+    /// The owner of the grant.
     pub person: Person,
-    /// Whether the person was known before.
+    /// Whether the person was stored before.
     pub saved: Saved,
 }
 
 impl Taken {
-    /// What became of it, in a word: `new`, `replaced` (it took an older one's place), `kept` (what is there does all that
-    /// it could do, and stays) or `older` (a newer one stays).
+    /// The outcome: `new`, `replaced` (it replaced an older grant), `kept` (the stored grant has every scope
+    /// of it, and stays) or `older` (the stored grant is newer, and stays).
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self.saved {
@@ -62,41 +63,51 @@ impl Taken {
         }
     }
 
-    /// Why it gave way to what is there, if it did.
+    fn log(&self) {
+        let person = &self.person;
+        let event = match self.saved {
+            Saved::New | Saved::Replaced => "grant imported",
+            Saved::Kept => "the imported grant was not stored, because the stored one has all its scopes",
+            Saved::Older => "the imported grant was not stored, because the stored one is newer",
+        };
+        log::info!(person = person.id.as_str(), outcome = self.word(); "{person}: {event}");
+    }
+
+    /// Why the stored grant stays, if it does.
     #[must_use]
     pub fn gave_way(&self) -> Option<&'static str> {
         match self.saved {
             Saved::New | Saved::Replaced => None,
-            Saved::Older => Some("a newer grant of this person stays"),
+            Saved::Older => Some("the stored grant of this person is newer"),
             Saved::Kept => Some(
-                "the grant that is there is alive and has every scope of this one; to put this one in its place, import it \
+                "the stored grant is active and has every scope of this one; to replace it, import this one \
                  with --replace (API: \"replace\": true)",
             ),
         }
     }
 }
 
-/// Why a grant was not taken over. Nothing was changed in the store.
+/// Why a grant was not imported. The store was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TakeOverError {
-    /// It cannot be kept alive. The text says why and what to do.
+    /// The grant cannot be imported. The text says why, and what to do.
     #[error("{0}")]
     Refused(String),
-    /// It may go better later: the same may be offered again.
+    /// A temporary failure: the same grant may be imported later.
     #[error("{0}")]
     Failed(String),
-    /// The same, and Webex asks that nothing else be offered before.
+    /// A temporary failure, and Webex asks for no further import before `wait` has passed.
     #[error("{why}")]
     Busy {
-        /// Fit for people.
+        /// An explanation for people.
         why: String,
-        /// For how long, at least a second.
+        /// How long to wait, at least a second.
         wait: Duration,
     },
 }
 
 impl TakeOverError {
-    /// It may go better later; after `wait`, if Webex asks for one.
+    /// A temporary failure; with `wait` if Webex asks to wait.
     fn later(why: String, wait: Option<Duration>) -> Self {
         match wait {
             Some(wait) => Self::Busy { why, wait },
@@ -106,10 +117,11 @@ impl TakeOverError {
 }
 
 impl Consents {
-    /// Takes a grant over. Must run to its end even if the caller leaves: a refresh token may work only once.
+    /// Imports a grant. Must run to its end even if the client disconnects, because a refresh token may work
+    /// only once.
     ///
     /// # Errors
-    /// [`TakeOverError`] says whether it may be offered again.
+    /// [`TakeOverError`] says whether the same grant may be imported again.
     pub async fn take_over(&self, offered: Offered) -> Result<Taken, TakeOverError> {
         let replace = offered.replace;
         let refresh_token = clean(offered.refresh_token, "refresh token")?;
@@ -117,7 +129,7 @@ impl Consents {
         match (refresh_token, access_token) {
             (Some(refresh_token), access_token) => self.take(refresh_token, access_token, replace).await,
             (None, Some(access_token)) => Err(self.not_without_refresh_token(&access_token).await),
-            (None, None) => Err(TakeOverError::Refused("there is no token in it".to_owned())),
+            (None, None) => Err(TakeOverError::Refused("there is no token".to_owned())),
         }
     }
 
@@ -130,7 +142,7 @@ impl Consents {
         if let Some(access_token) = access_token {
             self.ask_before(&access_token).await?;
         }
-        // A try that broke off after its refresh may have left us with the successor.
+        // An earlier import that failed after its refresh may have left the rotated token here.
         let refresh_token = self.held.successor_of(&offered).unwrap_or_else(|| offered.clone());
         let (mut issued, sent_at) = self.refreshed(&refresh_token).await?;
         let newest = issued.refresh_token.get_or_insert_with(|| refresh_token.clone()).clone();
@@ -141,34 +153,28 @@ impl Consents {
         let owner = self.whose(&issued.access_token).await.map_err(|unknown| nobody(&unknown, replaced))?;
         let person = owner.person;
         let tokens = Tokens::first(issued, sent_at)
-            .ok_or_else(|| TakeOverError::Failed("the answer has no refresh token".to_owned()))?;
-        // The stored grant may be the offered one, whose refresh token Webex has just replaced.
+            .ok_or_else(|| TakeOverError::Failed("Webex's response has no refresh token".to_owned()))?;
+        // The stored grant may be the imported one, whose refresh token Webex has just rotated.
         let stored = self.store.find(person.id.clone()).await.ok().flatten();
         let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
         let save = |grant| {
             if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
         };
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
-            log::error!("{person}: a grant to take over could not be kept: {error}");
-            TakeOverError::Failed("the grant could not be kept; the daemon's log says why".to_owned())
+            log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
+            TakeOverError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
-        // One that gave way may be offered again, to replace what is there.
+        // A grant that did not replace the stored one may be imported again with `replace`.
         if saved != Saved::Kept {
             self.held.release(&offered);
         }
-        match saved {
-            Saved::Kept => {
-                log::info!("{person}: the imported grant was put aside, the stored one can do as much")
-            }
-            Saved::New | Saved::Replaced | Saved::Older => {
-                log::info!("{person}: grant taken over ({saved:?})")
-            }
-        }
-        Ok(Taken { person, saved })
+        let taken = Taken { person, saved };
+        taken.log();
+        Ok(taken)
     }
 
-    /// Where refresh tokens are replaced, a refresh whose owner cannot be learned would cost the grant. So what can be
-    /// known before is asked before; an access token that is dead already says nothing.
+    /// Checks the owner before the refresh. Where Webex rotates refresh tokens, a refresh whose owner stays
+    /// unknown would lose the grant. An expired access token proves nothing, so it is accepted.
     async fn ask_before(&self, access_token: &Secret) -> Result<(), TakeOverError> {
         match self.whose(access_token).await {
             Ok(_) => Ok(()),
@@ -195,15 +201,15 @@ impl Consents {
                 return Ok((issued.clone(), reply.sent_at));
             }
             Verdict::ConsentNeeded(_) | Verdict::Refused(_) => TakeOverError::Refused(format!(
-                "Webex does not renew this refresh token: it has ended, or was issued to another client id ({detail}); \
+                "Webex rejects this refresh token: it has expired, or was issued to another client id ({detail}); \
                  let the person consent here"
             )),
             Verdict::ClientRefused(_) => TakeOverError::Refused(format!(
-                "Webex does not accept this integration for it ({detail}): it was issued to another client id, or \
-                 MY_APP_CLIENT_ID and MY_APP_SECRET_ID do not fit together"
+                "Webex rejects this integration for the refresh token ({detail}): the token was issued to another client id, or \
+                 MY_APP_CLIENT_ID and MY_APP_SECRET_ID do not belong together"
             )),
             Verdict::TokenLimit => TakeOverError::Failed(detail.to_owned()),
-            // 423 is about one account.
+            // 423 concerns only one account.
             Verdict::Locked(_) => TakeOverError::Failed(not_now(detail)),
             Verdict::Busy(_) => TakeOverError::later(not_now(detail), asked_wait(429, asked)),
             Verdict::Transient(_) => TakeOverError::later(not_now(detail), asked.map(bounded)),
@@ -216,7 +222,7 @@ impl Consents {
             Ok(owner) => match owner.kind {
                 Kind::Bot => "a bot's token never expires and cannot be refreshed: use it as it is",
                 Kind::Guest => {
-                    "a guest's token cannot be refreshed: the application that made it must make another"
+                    "a guest's token cannot be refreshed: the application that created it must create another"
                 }
                 Kind::Person => {
                     "an access token alone cannot be refreshed (a personal access token ends after 12 hours): let the \
@@ -233,7 +239,8 @@ impl Consents {
     }
 }
 
-/// What people paste: with `Bearer ` before it, with white space around it. An empty text is none.
+/// Trims what a person pasted, such as `Bearer ` and white space around the token. An empty text counts as no
+/// token.
 fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOverError> {
     let Some(offered) = offered else { return Ok(None) };
     let text = offered.expose().trim();
@@ -246,40 +253,40 @@ fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOver
     }
     let refuse = |why: &str| Err(TakeOverError::Refused(format!("the {name} {why}")));
     if token.len() > LONGEST {
-        return refuse("is longer than 8 KiB: this is no token of Webex's");
+        return refuse("is longer than 8 KiB, so it is not a token of Webex");
     }
     if token.contains(char::is_whitespace) {
-        return refuse("has white space inside: it was copied with something else, or broken into lines");
+        return refuse("contains white space: it was copied with other text, or broken into lines");
     }
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return refuse("has characters that no token has: it was not copied as it is");
+        return refuse("contains characters that no token has: it was not copied exactly");
     }
     Ok(Some(Secret::new(token.to_owned())))
 }
 
 fn not_now(detail: &str) -> String {
-    format!("Webex did not renew it now: {detail}")
+    format!("Webex did not refresh the grant: {detail}")
 }
 
-/// `people/me` gave nobody.
+/// Webex did not report the owner of the token.
 fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
     let why = &unknown.why;
     let lost = if replaced {
-        "; Webex has replaced the refresh token meanwhile: offer it again before the daemon ends"
+        "; Webex has already rotated the refresh token: import it again before the daemon stops"
     } else {
         ""
     };
     if unknown.transient {
-        let why = format!("Webex does not say now whose it is: {why}{lost}");
+        let why = format!("Webex cannot report the owner at the moment: {why}{lost}");
         return TakeOverError::later(why, wait_for_all(unknown.status, unknown.retry_after));
     }
     TakeOverError::Refused(format!(
-        "Webex does not say whose it is: {why}; the grant needs the scope spark:people_read or spark:all{lost}"
+        "Webex does not report the owner: {why}; the grant needs the scope spark:people_read or spark:all{lost}"
     ))
 }
 
-/// Refresh tokens that Webex has replaced, by the ones that were offered, until they are kept. In memory: they are
-/// nobody's yet.
+/// Rotated refresh tokens by the imported ones, until they are stored. They are in memory only, because their
+/// owner is not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Held(Mutex<VecDeque<(Secret, Secret)>>);
 
@@ -326,7 +333,7 @@ mod tests {
         for text in ["a b", "Bearer a b", "a\nb", "caf\u{e9}", "a\u{0}b", &"a".repeat(LONGEST + 1)] {
             let error = cleaned(text).unwrap_err();
             assert!(matches!(&error, TakeOverError::Refused(_)), "{text:?}");
-            assert!(!error.to_string().contains("a b"), "no part of it is told");
+            assert!(!error.to_string().contains("a b"), "the error contains no part of the token");
         }
     }
 

@@ -1,7 +1,7 @@
-//! States that came back from Webex, and what came of them, until their tickets end by themselves.
+//! States that browsers brought back from Webex, and their results, until their tickets expire.
 //!
-//! Browsers bring one state back more than once: by a reload, by a double redirect, after a connection that broke. Its
-//! code works once, so all but the first are told what came of the first.
+//! Browsers bring the same state back more than once: after a reload, a double redirect or a broken
+//! connection. The code works only once, so all later requests get the result of the first.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -18,26 +18,27 @@ use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Issued;
 
-/// Only states of tickets that open get here, so this many within a ticket's life are no honest crowd.
+/// Maximum number of states. Each needs a valid ticket, so legitimate use stays below this number within a
+/// ticket's lifetime.
 const MOST: usize = 20_000;
 
-/// Ends that are remembered with all that a page tells of them: some kilobytes each.
+/// Maximum number of complete results; each takes some kilobytes.
 const MOST_ENDS: usize = 2_000;
 
-/// States whose tokens are kept until it is known whose they are: some kilobytes each.
+/// Maximum number of states with unstored tokens; each takes some kilobytes.
 const MOST_IN_HAND: usize = 1_000;
 
-/// Webex is asked about one state at most so often.
+/// Maximum number of requests to Webex for one state.
 pub(super) const TRIES: u32 = 3;
 
-/// What came of a state.
+/// The result of a state.
 type SharedResult = Arc<Result<Granted, ConsentError>>;
 
-/// Tells a state that comes back with the same code from one with another code: a person may go back in the browser and
-/// choose another account.
+/// Tells a repeated state with the same code from one with another code, since a person may go back in the
+/// browser and choose another account.
 type CodeHash = [u8; 32];
 
-/// What Webex gave for a code. The code is spent, so nothing else gives it again.
+/// The tokens for a code. The code is spent, so they cannot be requested again.
 #[derive(Clone, Debug)]
 pub(super) struct TokensInHand {
     pub(super) issued: Issued,
@@ -45,50 +46,50 @@ pub(super) struct TokensInHand {
     pub(super) tracking_id: Option<String>,
 }
 
-/// The tokens of a state, and the code that they were given for.
+/// The tokens of a state, with the hash of their code.
 type StateTokens = Option<Box<(CodeHash, TokensInHand)>>;
 
-/// A ticket's deadline, soonest first, and its state.
+/// The ticket's deadline, which orders the states, and the state.
 type StateKey = (UnixTime, String);
 
-/// The states of this process. In memory: after a restart, and when there were too many, Webex itself still refuses a
-/// used code.
+/// The used states of this process, in memory. After a restart, or when entries were dropped, Webex itself
+/// still rejects a used code.
 #[derive(Debug, Default)]
 pub(super) struct UsedStates(Mutex<StateTable>);
 
 #[derive(Debug, Default)]
 struct StateTable {
     all: BTreeMap<StateKey, UsedState>,
-    /// Those with a whole end, oldest first.
+    /// States with complete results, oldest first.
     ended: VecDeque<StateKey>,
-    /// Those that have tokens in hand, oldest first.
+    /// States with unstored tokens, oldest first.
     in_hand: VecDeque<StateKey>,
 }
 
 #[derive(Debug)]
 enum UsedState {
-    /// Webex was asked so often, and gave no final answer. There may be tokens that were not kept yet.
+    /// Webex was asked this many times without a final answer. There may be tokens that are not stored yet.
     Open(u32, StateTokens),
-    /// It is being asked.
+    /// A request to Webex is running.
     Running(CodeHash, watch::Receiver<Option<SharedResult>>),
-    /// It gave its final answer.
+    /// Webex gave its final answer.
     Ended(CodeHash, SharedResult),
-    /// The same, and nothing else is remembered.
+    /// Webex gave its final answer, and the result was dropped.
     Spent,
 }
 
-/// What to do with a state that came back.
+/// How to handle a returned state.
 #[derive(Debug)]
 pub(super) enum Redemption<'a> {
     /// Ask Webex.
     First(FirstUse<'a>),
-    /// Another request asks Webex; this one waits for it.
+    /// Wait for another request that asks Webex.
     Again(RepeatedUse),
-    /// It was used, and nothing is known about it any more.
+    /// The state was used, and its result is no longer known.
     Spent,
 }
 
-/// The one request that asks Webex about a state. One that is dropped before its end leaves the state open.
+/// The only request that asks Webex about a state. If it is dropped before its end, the state stays open.
 #[derive(Debug)]
 pub(super) struct FirstUse<'a> {
     used: &'a UsedStates,
@@ -99,12 +100,12 @@ pub(super) struct FirstUse<'a> {
     tell: watch::Sender<Option<SharedResult>>,
 }
 
-/// A request for what another one asks Webex about.
+/// A request that waits for the result of another one.
 #[derive(Debug)]
 pub(super) struct RepeatedUse(Result<SharedResult, watch::Receiver<Option<SharedResult>>>);
 
 impl UsedStates {
-    /// A state that a ticket admits came back with a code.
+    /// Registers a state with a valid ticket that came back with a code.
     pub(super) fn show(
         &self,
         state: &Secret,
@@ -147,7 +148,7 @@ impl StateTable {
         }
     }
 
-    /// A state that was forgotten meanwhile stays forgotten.
+    /// A state that was dropped in the meantime stays dropped.
     fn set(&mut self, key: &StateKey, state: UsedState) {
         if let Some(entry) = self.all.get_mut(key) {
             *entry = state;
@@ -179,39 +180,39 @@ impl StateTable {
 }
 
 impl FirstUse<'_> {
-    /// Whether Webex has been asked too often after this.
+    /// Whether this is the last request to Webex for the state.
     pub(super) fn is_last(&self) -> bool {
         self.tries + 1 >= TRIES
     }
 
-    /// What Webex gave for this code before.
+    /// The tokens that Webex issued for this code before.
     pub(super) fn in_hand(&self) -> Option<&TokensInHand> {
         self.in_hand.as_deref().filter(|(code, _)| *code == self.code).map(|(_, tokens)| tokens)
     }
 
-    /// Webex gave this for the code: it stays in hand until the end of the state.
+    /// Holds the tokens that Webex issued for the code, until the state ends.
     pub(super) fn hold(&mut self, tokens: TokensInHand) {
         self.in_hand = Some(Box::new((self.code, tokens)));
     }
 
-    /// Webex was not asked about the code.
+    /// Ends a request that did not reach Webex.
     pub(super) fn put_back(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         self.leave_open(0, end)
     }
 
-    /// Webex was asked about the code, and gave no final answer.
+    /// Ends a request to which Webex gave no final answer.
     pub(super) fn keep_open(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         self.leave_open(1, end)
     }
 
     fn leave_open(mut self, asked: u32, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
-        // What is left is the drop's work.
+        // Dropping `self` does the rest.
         self.tries += asked;
         self.tell.send_replace(Some(Arc::new(end.clone())));
         end
     }
 
-    /// Webex gave its final answer.
+    /// Ends a request to which Webex gave its final answer.
     pub(super) fn end(self, end: Result<Granted, ConsentError>) -> Result<Granted, ConsentError> {
         let shared = Arc::new(end.clone());
         self.used.states().end(&self.key, self.code, shared.clone());
@@ -230,7 +231,7 @@ impl Drop for FirstUse<'_> {
 }
 
 impl RepeatedUse {
-    /// What came of the first request; `None` if that broke off.
+    /// The result of the first request; `None` if that request was cancelled.
     pub(super) async fn end(self) -> Option<Result<Granted, ConsentError>> {
         let end = match self.0 {
             Ok(end) => end,
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_that_is_shown_again_is_told_what_came_of_it() {
+    async fn a_repeated_state_gets_the_result_of_the_first() {
         let used = UsedStates::default();
         let attempt = first(&used, "s");
         let Redemption::Again(waiting) = used.show(&secret("s"), &secret("code"), LATE, NOW) else {
@@ -278,11 +279,11 @@ mod tests {
         };
         assert!(matches!(later.end().await, Some(Err(ConsentError::Stale))));
         let other = used.show(&secret("s"), &secret("another code"), LATE, NOW);
-        assert!(matches!(other, Redemption::Spent), "the end of another code: {other:?}");
+        assert!(matches!(other, Redemption::Spent), "the result of another code: {other:?}");
     }
 
     #[tokio::test]
-    async fn a_state_is_open_until_webex_was_asked_three_times_and_where_its_request_broke_off() {
+    async fn a_state_stays_open_for_three_requests_to_webex_and_after_a_cancelled_one() {
         let used = UsedStates::default();
         for _ in 0..5 {
             let _ = first(&used, "s").put_back(stale());
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_states_is_bounded_and_shuts_no_other_state_out() {
+    fn a_flood_of_states_is_bounded_and_locks_out_no_other_state() {
         let used = UsedStates::default();
         for n in 0..2 * MOST {
             let _ = first(&used, &n.to_string()).end(stale());
@@ -337,10 +338,10 @@ mod tests {
             attempt.hold(tokens());
             let _ = attempt.put_back(stale());
         }
-        assert!(first(&used, "0").in_hand().is_none(), "the oldest makes room");
+        assert!(first(&used, "0").in_hand().is_none(), "the oldest is dropped");
         let last = MOST_IN_HAND.to_string();
         for _ in 0..2 {
-            assert!(first(&used, &last).in_hand().is_some(), "also after a request that broke off");
+            assert!(first(&used, &last).in_hand().is_some(), "also after a cancelled request");
         }
         let Redemption::First(other) = used.show(&secret(&last), &secret("another code"), LATE, NOW) else {
             panic!("another account may be chosen")
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_forgotten_after_its_ticket_has_ended() {
+    fn a_state_is_dropped_after_its_ticket_has_expired() {
         let used = UsedStates::default();
         let _ = first(&used, "old").end(stale());
         let later = LATE + Duration::from_secs(1);

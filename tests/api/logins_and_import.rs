@@ -179,7 +179,10 @@ async fn a_grant_gives_way_to_one_that_came_while_webex_was_asked() {
     let (imported, (person, kept)) =
         tokio::join!(import(&world, json!({"refresh_token": pair.refresh_token})), newer);
     assert_eq!(imported["outcome"], "older", "{imported}");
-    assert!(imported["detail"].as_str().unwrap().contains("newer grant of this person stays"), "{imported}");
+    assert!(
+        imported["detail"].as_str().unwrap().contains("the stored grant of this person is newer"),
+        "{imported}"
+    );
     assert!(!world.events().changed_since(kept, &person), "nothing has changed, and nobody is told so");
     assert_eq!(imported["person"], world.get(&format!("/people/{person}")).await.json());
     let token = world.get(&format!("/people/{person}/token")).await.json();

@@ -32,7 +32,7 @@ async fn asked(sim: &Sim, codes: u64) {
 
 async fn still_unanswered(daemon: &Daemon) {
     assert!(
-        !daemon.log().iter().any(|line| line.contains("consent kept")),
+        !daemon.log().iter().any(|line| line.contains("consent stored")),
         "Webex was too fast for this test"
     );
 }
@@ -49,7 +49,7 @@ async fn the_browser_may_leave_before_the_exchange_ends() {
     }
     still_unanswered(&daemon).await;
     drop(visitor);
-    daemon.wait_for_line("consent kept, a new person").await;
+    daemon.wait_for_line("consent stored person=").await;
     daemon.wait_until_kept(&["ada"]).await;
 }
 
@@ -65,7 +65,7 @@ async fn a_connection_may_break_before_the_exchange_ends() {
     // Reset, not closed: whoever only closes may still be waiting for the answer.
     connection.set_zero_linger().unwrap();
     drop(connection);
-    daemon.wait_for_line("consent kept, a new person").await;
+    daemon.wait_for_line("consent stored person=").await;
     daemon.wait_until_kept(&["ada"]).await;
 }
 

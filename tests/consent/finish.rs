@@ -25,7 +25,10 @@ async fn a_consent_is_kept_and_shown() {
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].email, "ada@example.com");
     assert_eq!(counters(&sim).calls.people_me, 1);
-    daemon.wait_for_line("consent kept, a new person").await;
+    let line = daemon.wait_for_line("ada@example.com: consent stored person=").await;
+    for pair in [" outcome=new ", " expires_at=20", " token_hash=", " tracking_id="] {
+        assert!(line.contains(pair), "{pair}: {line}");
+    }
 }
 
 #[tokio::test]
@@ -50,7 +53,7 @@ async fn the_newest_consent_of_a_person_wins() {
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
     let first = daemon.kept();
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
-    daemon.wait_for_line("consent kept, in the place of an older one").await;
+    daemon.wait_for_line("consent stored, it replaces the older grant").await;
     let second = daemon.kept();
     assert_eq!((first.len(), second.len()), (1, 1));
     assert!(second[0].obtained_at > first[0].obtained_at && second[0].access_token != first[0].access_token);

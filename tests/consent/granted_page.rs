@@ -45,8 +45,8 @@ async fn a_grant_lasts_at_least_as_long_as_its_access_token() {
     let sim = sim_with(settings).await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
     let answered = visitor.consent(&daemon, 0).await;
-    let line = daemon.wait_for_line("consent kept").await;
-    let expires = line.rsplit("expires ").next().unwrap().to_owned();
+    let line = daemon.wait_for_line("consent stored").await;
+    let expires = line.split("expires_at=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!(answered.says(&format!("datetime=\"{expires}\"")), "{expires} in {}", answered.body);
 }
 

@@ -227,7 +227,7 @@ async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
     // One for what follows the consent, one for the first look.
     spoil(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
     let guest = Guest::new(&daemon, 0).await;
-    daemon.wait_for_line("the bot could not add them to the space: HTTP 429").await;
+    daemon.wait_for_line("the bot could not add a person to the space: HTTP 429").await;
     let opened = guest.open(&daemon).await;
     shown(&opened);
     assert!(opened.says("The bot could not add you to the space: HTTP 429"), "{}", opened.body);
@@ -261,7 +261,7 @@ async fn the_bot_adds_people_whose_browser_has_left() {
         () = eventually("Webex is asked", || counters(&sim).calls.access_token == 1) => {}
     }
     drop(visitor);
-    daemon.wait_for_line(": in the space").await;
+    daemon.wait_for_line("the bot added a person to the space").await;
     assert_eq!(members(&sim), [0]);
 }
 
@@ -270,7 +270,7 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
     let sim = sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let guest = Guest::new(&daemon, 0).await;
-    daemon.wait_for_line(": in the space").await;
+    daemon.wait_for_line("the bot added a person to the space").await;
     for _ in 0..3 {
         shown(&guest.open(&daemon).await);
     }
@@ -278,7 +278,7 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
     // Another daemon does not know; 409 is as good.
     let other = daemon_with(&sim, &[]).await;
     let there = Guest::new(&other, 0).await;
-    other.wait_for_line(": in the space").await;
+    other.wait_for_line("the bot added a person to the space").await;
     assert!(!there.open(&other).await.says("could not add you"));
 }
 

@@ -185,7 +185,7 @@ async fn a_shutdown_in_the_middle_ends_the_wait_and_keeps_what_has_come() {
     tasks.drained().await;
     assert_eq!(end(&world, &answered).await, Ok(world.id(2)), "its poll was under way");
     assert!(world.is_live(2).await);
-    assert!(end(&world, &waiting).await.unwrap_err().contains("daemon ends"));
+    assert!(end(&world, &waiting).await.unwrap_err().contains("daemon stops"));
 }
 
 #[tokio::test(start_paused = true)]
