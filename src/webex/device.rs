@@ -1,4 +1,4 @@
-//! The device grant (RFC 8628): a code shown here is typed into a browser anywhere.
+//! The device grant (RFC 8628): the daemon shows a code, and the person enters it in a browser on any device.
 
 use std::time::Duration;
 
@@ -14,64 +14,64 @@ use crate::webex::Webex;
 use crate::webex::transport::Payload;
 use crate::webex::wire;
 
-/// The grant's name.
+/// The grant type's name.
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// What an operator must have registered; without one of these people get "We've encountered an error" from Webex, and
-/// the device hears nothing (webex-api, "Device grant").
+/// What the operator must have registered. If one of these URIs is missing, Webex shows the person "We've
+/// encountered an error" and never tells the daemon (webex-api, "Device grant").
 const HELPERS: &str = "the integration must have all four redirect URIs \
     https://oauth-helper-{a,r,k,d}.wbx2.com/helperservice/v1/actions/device/callback registered";
 
-/// A device grant that has begun.
+/// A started device grant.
 #[derive(Clone, Debug)]
 pub struct DeviceCode {
-    /// What is polled with.
+    /// The secret code for polling.
     pub device_code: Secret,
-    /// What the person types.
+    /// The code that the person enters.
     pub user_code: String,
-    /// Where the person types it: https, or on this machine.
+    /// Where the person enters it: an https URL, or one on this machine.
     pub verification_uri: String,
-    /// The same with the code in it.
+    /// The same URL with the code in it.
     pub verification_uri_complete: Option<String>,
-    /// Its life from the moment it was asked for.
+    /// How long the code is valid, counted from the request for it.
     pub expires_in: Duration,
-    /// Polls are at least this far apart.
+    /// The minimum pause between polls.
     pub interval: Duration,
 }
 
-/// The answer to one poll.
+/// The response to one poll.
 #[derive(Clone, Debug)]
 pub struct Poll {
-    /// When it was asked: lifetimes count from here.
+    /// When the request was sent; lifetimes count from here.
     pub sent_at: UnixTime,
-    /// Webex's name for the call.
+    /// The tracking id of the response.
     pub tracking_id: Option<String>,
-    /// `Retry-After`, if it was readable.
+    /// The `Retry-After` header, if it is valid.
     pub retry_after: Option<Duration>,
-    /// The rest.
+    /// What the response means.
     pub polled: Polled,
 }
 
-/// What the answer to a poll means.
+/// The meaning of a poll's response.
 #[derive(Clone, Debug)]
 pub enum Polled {
     /// The person consented.
     Issued(Issued),
-    /// Not yet.
+    /// The person has not decided yet.
     Pending,
-    /// Not yet, and this was asked too soon.
+    /// The person has not decided yet, and the poll came too early.
     SlowDown,
-    /// It may pass by itself.
+    /// A temporary failure.
     Trouble(String),
-    /// Nothing will come of it; the text says what to do.
+    /// The grant failed for good; the text says what to do.
     Ended(String),
 }
 
 impl Webex {
-    /// Begins a device grant (RFC 8628, 3.1).
+    /// Starts a device grant (RFC 8628, 3.1).
     ///
     /// # Errors
-    /// [`Unknown`] says why none began.
+    /// When Webex rejects the request or cannot be reached.
     pub async fn device_authorize(&self) -> Result<DeviceCode, Unknown> {
         let form = vec![
             ("client_id", Secret::new(self.integration.client_id.clone())),
@@ -90,7 +90,7 @@ impl Webex {
         })
     }
 
-    /// Asks whether the person has consented (RFC 8628, 3.4).
+    /// Polls whether the person has consented (RFC 8628, 3.4).
     pub async fn device_token(&self, device_code: &Secret) -> Poll {
         let payload = Payload::BasicForm {
             user: self.integration.client_id.clone(),
@@ -116,8 +116,8 @@ impl Polled {
         }
     }
 
-    /// Statuses where Webex has its own (428), then OAuth's words, then the rest. What says nothing may come from a
-    /// proxy, and ends nothing.
+    /// Checks the statuses with a meaning of their own (428) first, then OAuth's error codes, then the rest.
+    /// A response without an error text may come from a proxy, so it does not end the grant.
     fn of_refusal(status: u16, text: &str, shown: String) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         match status {
@@ -136,17 +136,17 @@ impl Polled {
                 Self::Ended(client_refused(&shown))
             }
             400..=499 if !text.is_empty() => {
-                Self::Ended(format!("Webex refuses the device grant: {shown}; {HELPERS}"))
+                Self::Ended(format!("Webex rejects the device grant: {shown}; {HELPERS}"))
             }
             _ => Self::Trouble(shown),
         }
     }
 
-    /// What to say of a device code that has come to its end.
+    /// The text for an expired device code.
     #[must_use]
     pub fn expired() -> String {
         format!(
-            "the code was not confirmed in time, or was used before: begin again; if Webex showed an error to the \
+            "the code was not confirmed in time, or was used before: start again; if Webex showed an error to the \
              person, {HELPERS}"
         )
     }
@@ -156,7 +156,7 @@ impl Polled {
 mod tests {
     use super::*;
 
-    /// The kind of verdict, and a word of its text.
+    /// The name of the variant, and its text.
     fn read(status: u16, text: &str) -> (&'static str, String) {
         match Polled::of_refusal(status, text, format!("HTTP {status}: {text}")) {
             Polled::Issued(_) => ("issued", String::new()),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_ends_only_by_a_definite_word() {
+    fn a_grant_ends_only_by_a_definite_answer() {
         let table = [
             (428, "", "pending"),
             (428, "authorization_pending", "pending"),

@@ -1,7 +1,7 @@
-//! What Webex says: the only place that knows its addresses, parameters and JSON.
+//! The client for Webex: the only module that knows its URLs, parameters and JSON.
 //!
-//! [`Webex`] speaks in domain types; below it, [`transport`] carries one call and knows nothing of OAuth, and
-//! [`wire`] reads what came back. A simulator can stand in the transport's place.
+//! [`Webex`] uses domain types. Below it, [`transport`] sends single requests and knows nothing about OAuth,
+//! and [`wire`] parses the responses. A simulator can replace the transport.
 
 mod device;
 mod picture;
@@ -39,113 +39,113 @@ use crate::webex::transport::Payload;
 use crate::webex::transport::Raw;
 use crate::webex::transport::Transport;
 
-/// What the operator registered at Webex, and where Webex is.
+/// The registered integration, and the base URL of Webex.
 #[derive(Clone, Debug)]
 pub struct Integration {
-    /// Public; every URL of a consent carries it.
+    /// The client id. It is public and is part of every consent URL.
     pub client_id: String,
-    /// Goes into request bodies to Webex only.
+    /// The client secret. It is sent to Webex in request bodies only.
     pub client_secret: Secret,
-    /// As registered, to the letter.
+    /// The redirect URI, exactly as registered.
     pub redirect_uri: String,
-    /// Asked for at consent.
+    /// The scopes that consents request.
     pub scopes: Vec<String>,
-    /// Without a slash at its end: `https://webexapis.com/v1`.
+    /// The base URL without a trailing slash: `https://webexapis.com/v1`.
     pub base: String,
 }
 
-/// Webex as this integration meets it.
+/// The client for Webex of one integration.
 pub struct Webex {
     integration: Integration,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
 
-/// What `people/me` says of the owner of a token.
+/// The owner of a token, as `people/me` reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Who.
+    /// The person.
     pub person: Person,
-    /// What kind of account it is.
+    /// The kind of account.
     pub kind: Kind,
-    /// Their picture, if it lies with Webex.
+    /// The person's picture, if Webex hosts it.
     pub picture: Option<Picture>,
 }
 
-/// Where a person sees which programs have access to their Webex account, and takes it back (webex-api,
+/// The page where a person sees and revokes the access of programs to their Webex account (webex-api,
 /// "Introspection, listing, revocation": "Users").
 pub const OWN_ACCESSES: &str = "https://idbroker.webex.com/idb/profile#/tokens";
 
-/// Stands in a refresh token's place where only the client is to be tried.
+/// Replaces the refresh token in a request that only tests the client id and secret.
 const NO_TOKEN: &str = "no-refresh-token-only-the-client-is-tried";
 
-/// The kinds of account that own tokens.
+/// The kinds of accounts that own tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A human being, or whatever else can consent.
+    /// A person, or any other account that can consent.
     Person,
-    /// A bot: its token lives for ever, and cannot be refreshed.
+    /// A bot. Its token never expires and cannot be refreshed.
     Bot,
-    /// A guest (`appuser`): its token is made by an application and cannot be refreshed.
+    /// A guest (`appuser`). An application issues its token, which cannot be refreshed.
     Guest,
 }
 
-/// Why `people/me` gave nobody, or a device grant did not begin.
+/// Why the owner of a token is unknown, or why a device grant did not start.
 #[derive(Clone, Debug)]
 pub struct Unknown {
-    /// Fit for people; holds no secret.
+    /// An explanation for people; contains no secret.
     pub why: String,
-    /// Webex's name for the call.
+    /// The tracking id of the response.
     pub tracking_id: Option<String>,
-    /// It may go better at once.
+    /// Whether the failure is temporary.
     pub transient: bool,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// How long Webex asks to be left alone.
+    /// How long Webex asks to wait.
     pub retry_after: Option<Duration>,
 }
 
 impl Unknown {
-    /// For this reason, of which nothing else is known.
+    /// A permanent failure without a response.
     pub(crate) fn because(why: String) -> Self {
         Self { why, tracking_id: None, transient: false, status: None, retry_after: None }
     }
 
-    /// Whether Webex does not take the access token.
+    /// Whether Webex rejects the access token.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.status == Some(401) && !self.transient
     }
 
-    /// Whether the grant's scopes do not allow the question.
+    /// Whether the grant's scopes do not allow the request.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         self.status == Some(403) && !self.transient
     }
 }
 
-/// Asks Webex at `base` for `people/me` without a token: a 401 says that it is there.
+/// Requests `people/me` of Webex at `base` without a token. Status 401 shows that Webex is there.
 ///
 /// # Errors
-/// [`NoAnswer`] when nobody answers.
+/// When there is no response.
 pub async fn knock(base: &str, transport: &HttpTransport) -> Result<Knocked, NoAnswer> {
     transport.knock(&format!("{base}/people/me")).await
 }
 
 impl Webex {
-    /// Speaks for `integration` through `transport`.
+    /// A client for `integration` that sends its requests through `transport`.
     #[must_use]
     pub fn new(integration: Integration, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         Self { integration, transport, clock }
     }
 
-    /// What was registered.
+    /// The registered integration.
     #[must_use]
     pub fn integration(&self) -> &Integration {
         &self.integration
     }
 
-    /// Where a person consents again: our own address, which asks Webex for this account.
+    /// The daemon's URL where this person consents again.
     #[must_use]
     pub fn consent_url(&self, person: &Person) -> String {
         let base = &self.integration.redirect_uri;
@@ -159,7 +159,8 @@ impl Webex {
         )
     }
 
-    /// Where the browser goes to consent (RFC 6749, 4.1.1, with PKCE by RFC 7636). `hint` preselects the account.
+    /// The Webex URL where a consent starts (RFC 6749, 4.1.1, with PKCE, RFC 7636). `hint` preselects the
+    /// account.
     #[must_use]
     pub fn authorize_url(&self, ticket: &Ticket, hint: Option<&Email>) -> String {
         let scopes = self.integration.scopes.join(" ");
@@ -175,11 +176,11 @@ impl Webex {
         if let Some(email) = hint {
             query.append_pair("login_hint", email.as_str());
         }
-        // `+` for a space is form encoding; in a URL's query `%20` is the one that everybody reads alike.
+        // `+` for a space is form encoding; in a URL's query, only `%20` is unambiguous.
         format!("{}/authorize?{}", self.integration.base, query.finish().replace('+', "%20"))
     }
 
-    /// Changes a code into tokens (RFC 6749, 4.1.3).
+    /// Exchanges a code for tokens (RFC 6749, 4.1.3).
     pub async fn exchange(&self, code: &Secret, verifier: &Secret) -> Reply {
         let redirect_uri = Secret::new(self.integration.redirect_uri.clone());
         let grant = [
@@ -191,7 +192,7 @@ impl Webex {
         self.ask_for_tokens(grant.to_vec()).await
     }
 
-    /// Changes a refresh token into a fresh access token (RFC 6749, 6).
+    /// Refreshes an access token (RFC 6749, 6).
     pub async fn refresh(&self, refresh_token: &Secret) -> Reply {
         let grant = [
             ("grant_type", Secret::new("refresh_token".to_owned())),
@@ -200,12 +201,13 @@ impl Webex {
         self.ask_for_tokens(grant.to_vec()).await
     }
 
-    /// Whether Webex takes the client id and secret: asks for a refresh with a token that is none, so that nothing changes.
+    /// Whether Webex accepts the client id and secret. Sends a refresh request with an invalid token, so
+    /// nothing changes.
     pub async fn introduce(&self) -> ClientVerdict {
         Verdict::of_client(self.refresh(&Secret::new(NO_TOKEN.to_owned())).await.fact)
     }
 
-    /// Client id and secret go into the body: what every public sample does (webex-api, "Endpoints").
+    /// The client id and secret are sent in the body, as all public samples do (webex-api, "Endpoints").
     async fn ask_for_tokens(&self, mut form: Vec<(&'static str, Secret)>) -> Reply {
         form.push(("client_id", Secret::new(self.integration.client_id.clone())));
         form.push(("client_secret", self.integration.client_secret.clone()));
@@ -220,7 +222,7 @@ impl Webex {
         let sent_at = self.clock.now();
         match self.call(path, payload).await {
             Ok(raw) => {
-                // A clock set back meanwhile must not date the answer into the future.
+                // If the clock was set back in the meantime, the response must not be dated into the future.
                 let now = self.clock.now();
                 wire::token_reply(&raw, sent_at.min(now), now)
             }
@@ -233,10 +235,10 @@ impl Webex {
         }
     }
 
-    /// Who an access token belongs to.
+    /// The owner of an access token.
     ///
     /// # Errors
-    /// [`Unknown`] when Webex does not say.
+    /// [`Unknown`] when Webex does not report the owner.
     pub async fn me(&self, access_token: &Secret) -> Result<Owner, Unknown> {
         match self.call("/people/me", Payload::Bearer(access_token.clone())).await {
             Ok(raw) => wire::owner(&raw, &self.integration.base).map_err(|unknown| {

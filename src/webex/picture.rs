@@ -1,16 +1,16 @@
-//! The picture that `people/me` names (`avatar`): believed only where it lies with Webex.
+//! The picture that `people/me` names (`avatar`). It is used only if Webex hosts it.
 
 use url::Url;
 
 use crate::domain::picture::Picture;
 
-/// Hosts below these are Webex's own. Other places are not shown: whoever runs them would see who consents, and when.
+/// Webex's domains. A picture elsewhere is not shown, because its host would learn who consents, and when.
 const OURS: [&str; 3] = ["webex.com", "webexcontent.com", "wbx2.com"];
 
-/// Webex's own addresses of pictures have some 150 characters.
+/// Maximum length of a picture's URL; those of Webex have about 150 characters.
 const LONGEST: usize = 2048;
 
-/// The picture at `address`, if it is https on one of Webex's hosts, or on the very origin of `base` (a simulator's).
+/// The picture at `address`, if that is https on a host of Webex, or on the origin of `base` (a simulator).
 pub(super) fn picture(address: &str, base: &str) -> Option<Picture> {
     let url = Url::parse(address).ok().filter(|_| address.len() <= LONGEST)?;
     let host = url.host_str().filter(|host| is_plain(host))?;
@@ -23,7 +23,7 @@ pub(super) fn picture(address: &str, base: &str) -> Option<Picture> {
     (bare && (known || at_base())).then(|| Picture { address: url.into(), origin })
 }
 
-/// A URL's host may hold `;` and `,`, which end a rule of a `Content-Security-Policy`.
+/// A URL's host may contain `;` and `,`, which end a directive of a `Content-Security-Policy`.
 fn is_plain(host: &str) -> bool {
     host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
 }
@@ -35,7 +35,7 @@ mod tests {
     const BASE: &str = "http://127.0.0.1:18080/v1";
 
     #[test]
-    fn pictures_at_webex_and_at_the_simulator_are_believed() {
+    fn pictures_at_webex_and_at_the_simulator_are_accepted() {
         for (address, origin) in [
             (
                 "https://avatar-prod-us-east-2.webexcontent.com/Avtr~V1~a/b~1600",
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_anywhere_else_are_not() {
+    fn pictures_at_other_hosts_are_rejected() {
         let long = format!("https://webex.com/{}", "a".repeat(LONGEST));
         for address in [
             "",

@@ -1,19 +1,19 @@
-//! The proxy between here and Webex.
+//! The HTTP proxy for requests to Webex.
 
 use std::fmt;
 
 use url::Url;
 
-/// An HTTP proxy. It sees the name of Webex's host and nothing of what is said to it.
+/// An HTTP proxy. It sees the name of Webex's host, but not the encrypted requests.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// Its address, `http` or `https`; a login may stand in it.
+    /// The proxy's URL, `http` or `https`. It may contain a user name and password.
     pub url: Url,
-    /// Hosts that are reached without it, separated by commas.
+    /// Hosts that are reached without the proxy, separated by commas.
     pub except: Option<String>,
 }
 
-/// Without the login.
+/// The URL without user name and password.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.url.port_or_known_default().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A space that a bot adds people to, and Webex's Space widget, which shows it (webex-api, "Alerting by bot; widget").
+//! The space that a bot adds people to, and Webex's Space widget, which shows it (webex-api, "Alerting by
+//! bot; widget").
 
 use serde_json::json;
 
@@ -8,37 +9,37 @@ use crate::webex::Webex;
 use crate::webex::transport::Payload;
 use crate::webex::wire;
 
-/// The space that people are added to, and the bot that may do it.
+/// The space that people are added to, and the bot that adds them.
 #[derive(Clone, Debug)]
 pub struct Space {
-    /// Goes into calls to Webex only.
+    /// The bot's token. It is sent to Webex only.
     pub bot_token: Secret,
-    /// As Webex names it.
+    /// Webex's id of the space.
     pub id: String,
 }
 
-/// Why somebody was not added. Adding them again may go better.
+/// Why a person was not added. The caller may try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAdded(pub String);
 
-/// What the widget needs of the web.
+/// The URLs that the widget needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Widget {
     /// Its script.
     pub script: &'static str,
     /// Its style sheet.
     pub style: &'static str,
-    /// Where both are, and its fonts.
+    /// The host of the script, the style sheet and the fonts.
     pub host: &'static str,
-    /// Whom it talks with.
+    /// The hosts that it connects to.
     pub talks_with: &'static str,
-    /// Where pictures and files are.
+    /// The hosts of pictures and files.
     pub files: &'static str,
 }
 
-/// Cisco's own copy. The hosts that it talks with are Webex's services as other programs meet them; no list of
-/// Cisco's was found.
+/// Cisco's own copy. The hosts are those of Webex's services as other programs use them; Cisco publishes no
+/// list.
 pub const WIDGET: Widget = Widget {
     script: "https://code.s4d.io/widget-space/production/bundle.js",
     style: "https://code.s4d.io/widget-space/production/main.css",
@@ -49,10 +50,10 @@ pub const WIDGET: Widget = Widget {
 };
 
 impl Webex {
-    /// The bot adds `person` to the space. Well, too, if they are in it already.
+    /// Adds `person` to the space with the bot's token. A person who is a member already counts as added.
     ///
     /// # Errors
-    /// [`NotAdded`] in Webex's words.
+    /// [`NotAdded`] with Webex's explanation.
     pub async fn add_to(&self, space: &Space, person: &PersonId) -> Result<(), NotAdded> {
         let body = json!({ "roomId": space.id, "personId": person.as_str(), "isModerator": false });
         let payload = Payload::Json { token: space.bot_token.clone(), body: body.to_string() };

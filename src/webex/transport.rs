@@ -1,4 +1,4 @@
-//! One call to Webex and its answer, with limits: connect 10 s, whole 40 s, 1 MiB, no redirects.
+//! Sends single requests to Webex, with limits: 10 s to connect, 40 s in total, 1 MiB, no redirects.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -18,45 +18,47 @@ use tokio::time::sleep;
 use crate::domain::secret::Secret;
 use crate::webex::Proxy;
 
-/// A dead host is noticed after this.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// From the first byte sent to the last received; the samples wait as long.
+/// Time limit from the first byte sent to the last byte received; Webex's samples use the same.
 pub const WHOLE: Duration = Duration::from_secs(40);
 
-/// What has arrived by the end of [`WHOLE`] is read within this. A process that was stopped (SIGSTOP, a paused virtual
-/// machine) finds the end of its time and the answer at one moment; the answer may hold the only refresh token there is.
+/// After [`WHOLE`], data that has already arrived is read within this. A process that was stopped (SIGSTOP, a
+/// paused virtual machine) finds the timeout and the response at the same moment, and the response may
+/// contain the only valid refresh token.
 const ARRIVED: Duration = Duration::from_secs(2);
 
-/// Token answers have a few hundred bytes, with JWT-shaped tokens a few thousand.
+/// Maximum size of a response. Token responses have a few hundred bytes, with JWT-shaped tokens a few
+/// thousand.
 const BODY_MAX: usize = 1024 * 1024;
 
-/// One request.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whole URL; never with a secret in it.
+    /// The whole URL; it contains no secret.
     pub url: String,
-    /// What it carries; a form or JSON makes it a POST, a bearer token alone a GET.
+    /// The payload. A form or JSON makes it a POST, a bearer token alone a GET.
     pub payload: Payload,
 }
 
-/// What a call carries.
+/// The payload of a request.
 #[derive(Clone, Debug)]
 pub enum Payload {
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(&'static str, Secret)>),
-    /// The same with HTTP Basic authentication (RFC 7617), which the device grant insists on.
+    /// A form with HTTP Basic authentication (RFC 7617), which the device grant requires.
     BasicForm {
         /// The client id.
         user: String,
         /// The client secret.
         password: Secret,
-        /// The form.
+        /// The form's fields.
         fields: Vec<(&'static str, Secret)>,
     },
     /// An `Authorization: Bearer` header.
     Bearer(Secret),
-    /// The same, and `application/json`, which holds no secret.
+    /// A bearer token and a body of type `application/json`, which contains no secret.
     Json {
         /// The bearer token.
         token: Secret,
@@ -65,50 +67,50 @@ pub enum Payload {
     },
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug, Default)]
 pub struct Raw {
     /// The HTTP status.
     pub status: u16,
-    /// `Retry-After` as sent.
+    /// The `Retry-After` header as sent.
     pub retry_after: Option<String>,
-    /// `trackingId` as sent.
+    /// The `trackingId` header as sent.
     pub tracking_id: Option<String>,
-    /// At most 1 MiB.
+    /// The body, at most 1 MiB.
     pub body: Vec<u8>,
 }
 
-/// What came back to a call without a token.
+/// The response to a request without a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Knocked {
-    /// 401 from Webex: it wants a token.
+    /// The HTTP status. Webex sends 401, because the token is missing.
     pub status: u16,
-    /// `Date` as sent.
+    /// The `Date` header as sent.
     pub date: Option<String>,
 }
 
-/// No whole answer came back. The text is fit for people: it holds no URL and no secret.
+/// There was no complete response. The text is for people and contains no URL and no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NoAnswer(pub String);
 
-/// A way to Webex.
+/// Sends requests to Webex.
 pub trait Transport: Send + Sync {
-    /// Sends one call, once: no retries, no redirects. Ends within [`WHOLE`] and two seconds.
+    /// Sends one request, once: without retries or redirects. Ends within [`WHOLE`] and two seconds.
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>>;
 }
 
-/// Real sockets.
+/// The transport over real sockets.
 #[derive(Clone, Debug)]
 pub struct HttpTransport(Client);
 
-/// Why no client could be built.
+/// Why no HTTP client could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// A file given by `WEBEX_CA_FILE` is no PEM bundle.
+    /// The file given by `WEBEX_CA_FILE` is not a PEM bundle.
     #[error("WEBEX_CA_FILE: {0}; expected a PEM file of certificates")]
     Roots(String),
-    /// The proxy's address is none.
+    /// The proxy's URL is invalid.
     #[error("the proxy's address cannot be used: {0}")]
     Proxy(String),
     /// The TLS library refuses.
@@ -119,27 +121,27 @@ pub enum TransportError {
 }
 
 impl HttpTransport {
-    /// A client that trusts the system's roots and those of `extra_roots` (PEM), and goes through `proxy`. With `plain`
-    /// (an `http` base, on loopback) it needs no roots at all, and no proxy.
+    /// A client that trusts the system's roots and those of `extra_roots` (PEM), and uses `proxy`. With
+    /// `plain` (an `http` base URL on loopback) it uses neither roots nor the proxy.
     ///
     /// # Errors
-    /// [`TransportError`] says what is wrong.
+    /// When the roots, the proxy's URL or the TLS configuration are unusable.
     pub fn new(
         user_agent: &str,
         extra_roots: Option<&[u8]>,
         plain: bool,
         proxy: Option<&Proxy>,
     ) -> Result<Self, TransportError> {
-        // An error only says that it is there already.
+        // An error only means that the provider is already installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut client = Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            // What the environment says of proxies has been read with the other settings.
+            // The settings were already read from the environment, with those of the proxy.
             .no_proxy();
-        // Only this machine may see what is not encrypted.
+        // Unencrypted requests must not leave this machine.
         if let Some(proxy) = proxy.filter(|_| !plain) {
             let except = proxy.except.as_deref().and_then(NoProxy::from_string);
             let through = reqwest::Proxy::all(proxy.url.as_str());
@@ -154,7 +156,7 @@ impl HttpTransport {
         Ok(Self(client.build().map_err(|e| TransportError::Client(chain(&e)))?))
     }
 
-    /// Asks without a token, only to see whether somebody answers.
+    /// Sends a request without a token, to check whether there is a response.
     pub(super) async fn knock(&self, url: &str) -> Result<Knocked, NoAnswer> {
         let response = in_time(WHOLE, async { self.0.get(url).send().await.map_err(no_answer) }).await?;
         let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
@@ -164,7 +166,8 @@ impl HttpTransport {
     async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
         let request = match &call.payload {
             Payload::Form(fields) => self.0.post(&call.url).form(&pairs(fields)),
-            // reqwest marks the header sensitive, as it does the bearer's: it is neither printed nor indexed.
+            // reqwest marks the header as sensitive, as it does for the bearer token, so it is neither
+            // printed nor indexed.
             Payload::BasicForm { user, password, fields } => {
                 self.0.post(&call.url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
             }
@@ -184,7 +187,7 @@ impl HttpTransport {
         };
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if raw.body.len() + chunk.len() > BODY_MAX {
-                return Err(NoAnswer(format!("the answer is longer than {BODY_MAX} bytes")));
+                return Err(NoAnswer(format!("the response is longer than {BODY_MAX} bytes")));
             }
             raw.body.extend_from_slice(&chunk);
         }
@@ -192,28 +195,29 @@ impl HttpTransport {
     }
 }
 
-/// Checks that `pem` holds certificates, and that each can be trusted by a TLS client.
+/// Checks that `pem` contains certificates, and that a TLS client can trust each of them.
 ///
 /// # Errors
-/// Says what is wrong, without any of the content.
+/// An explanation that quotes nothing of the content.
 pub fn check_roots(pem: &[u8]) -> Result<(), String> {
     roots(pem).map(drop)
 }
 
-/// The certificates in a PEM file, each known to be one. The client would blame the system's roots for a bad one.
+/// The certificates in a PEM file, each validated. Otherwise the client would report a bad one as a problem
+/// of the system's roots.
 fn roots(pem: &[u8]) -> Result<Vec<Certificate>, String> {
     let mut roots = Vec::new();
     for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
         let wrong = |why: &dyn std::fmt::Display| {
             format!(
-                "certificate {number} in it cannot be used ({why}); take it out, or put it in again whole"
+                "certificate {number} in the file cannot be used ({why}); remove it, or add the complete one"
             )
         };
         let der = der.map_err(|e| wrong(&e))?;
         RootCertStore::empty().add(der.clone()).map_err(|e| wrong(&e))?;
         roots.push(Certificate::from_der(&der).map_err(|e| wrong(&chain(&e)))?);
     }
-    if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(roots) }
+    if roots.is_empty() { Err("the file contains no certificate".to_owned()) } else { Ok(roots) }
 }
 
 impl Transport for HttpTransport {
@@ -222,8 +226,9 @@ impl Transport for HttpTransport {
     }
 }
 
-/// The answer, if it has arrived within `limit`. Unlike reqwest's own time-out, this one looks for the answer once more
-/// when the time is over: first for what is there, then for what the connection's task has still to read.
+/// The response, if it arrives within `limit`. Unlike reqwest's own timeout, this one checks for the response
+/// again when the time is over: first for data that has arrived, then for data that the connection's task has
+/// yet to read.
 async fn in_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, NoAnswer>>,
@@ -255,7 +260,7 @@ fn no_answer(error: reqwest::Error) -> NoAnswer {
     NoAnswer(format!("{kind} ({})", chain(&error)))
 }
 
-/// An error with its causes: reqwest's own texts end where it gets interesting.
+/// An error with its causes, because reqwest's own texts omit the details.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -280,7 +285,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(300);
 
-    /// Blocks this thread, and a runtime that has no other.
+    /// Blocks this thread, and with it a single-threaded runtime.
     fn block(time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -288,7 +293,7 @@ mod tests {
         }
     }
 
-    /// Answers one request in parts, each after a pause; tells when the request is there.
+    /// Answers one request in parts, each after a pause. Sends a message when the request has arrived.
     fn server(parts: &'static [(u64, &'static str)]) -> (String, mpsc::Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1/access_token", listener.local_addr().unwrap());
@@ -300,7 +305,7 @@ mod tests {
             tell.send(()).unwrap();
             for (pause, part) in parts {
                 block(Duration::from_millis(*pause));
-                // The client may have left.
+                // The client may have disconnected.
                 let _ = peer.write_all(part.as_bytes());
             }
             let _ = peer.read(&mut request);
@@ -308,7 +313,7 @@ mod tests {
         (url, arrived)
     }
 
-    /// One call, by a runtime that does nothing from the arrival of the request on until `stopped` has gone by.
+    /// Sends one request in a runtime that is blocked for `stopped` once the request has arrived.
     async fn call(parts: &'static [(u64, &'static str)], stopped: Option<Duration>) -> Result<Raw, NoAnswer> {
         let (url, arrived) = server(parts);
         let transport = HttpTransport::new("test", None, true, None).unwrap();
@@ -317,7 +322,7 @@ mod tests {
             while arrived.try_recv().is_err() {
                 sleep(Duration::from_millis(1)).await;
             }
-            // Blocks the only thread that the runtime has, timers and sockets included.
+            // Blocks the only thread of the runtime, with its timers and sockets.
             stopped.into_iter().for_each(block);
         };
         let (answer, ()) = tokio::join!(in_time(LIMIT, transport.carry(Call { url, payload })), stop);
@@ -328,7 +333,7 @@ mod tests {
         &[(10, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"to"), (10, "ken\":1}\n")];
 
     #[test]
-    fn a_bad_entry_among_extra_roots_is_named_by_its_place() {
+    fn a_bad_certificate_among_extra_roots_is_named_by_its_position() {
         let made = || {
             let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
             params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
@@ -338,25 +343,25 @@ mod tests {
         let why = |pem: String| opens(pem).unwrap_err().to_string();
         let cut = made().replacen("-----END", "----END", 1);
         for (pem, expected) in [
-            (format!("{}{bad}{}", made(), made()), "certificate 2 in it cannot be used"),
-            (bad.to_owned(), "certificate 1 in it cannot be used"),
-            (cut, "certificate 1 in it cannot be used"),
-            ("nothing".to_owned(), "there is no certificate in it"),
+            (format!("{}{bad}{}", made(), made()), "certificate 2 in the file cannot be used"),
+            (bad.to_owned(), "certificate 1 in the file cannot be used"),
+            (cut, "certificate 1 in the file cannot be used"),
+            ("nothing".to_owned(), "the file contains no certificate"),
         ] {
-            let told = why(pem);
-            assert!(told.starts_with("WEBEX_CA_FILE: ") && told.contains(expected), "{told}");
+            let text = why(pem);
+            assert!(text.starts_with("WEBEX_CA_FILE: ") && text.contains(expected), "{text}");
         }
         assert!(opens(format!("a comment\n{}{}", made(), made())).is_ok());
     }
 
     #[tokio::test]
-    async fn an_answer_that_arrived_while_the_process_was_stopped_is_read() {
+    async fn a_response_that_arrived_while_the_process_was_stopped_is_read() {
         let raw = call(ANSWER, Some(LIMIT * 3)).await.unwrap();
         assert_eq!((raw.status, raw.body), (200, b"{\"token\":1}\n".to_vec()));
     }
 
     #[tokio::test]
-    async fn an_answer_that_does_not_come_is_given_up_soon_after_its_time() {
+    async fn a_request_without_a_response_fails_soon_after_the_timeout() {
         let begun = Instant::now();
         let why = call(&[(10, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n")], None).await.unwrap_err();
         assert_eq!(why.to_string(), "no answer in time (300ms)");

@@ -1,6 +1,6 @@
-//! Webex's JSON: token answers, `people/me`, and errors in both shapes (webex-api, "Errors").
+//! Webex's JSON: token responses, `people/me`, and errors in both formats (webex-api, "Errors").
 //!
-//! Lenient in what it reads, strict in what it shows: Webex's texts reach people only through [`show`].
+//! Parsing is lenient. Texts of Webex reach logs and pages only through [`show`].
 
 use std::time::Duration;
 
@@ -23,19 +23,19 @@ use crate::webex::Unknown;
 use crate::webex::picture::picture;
 use crate::webex::transport::Raw;
 
-/// Taken for a life that Webex did not tell: short, so that it is asked again soon.
+/// The assumed lifetime if Webex reports none: short, so that the token is refreshed soon.
 const UNTOLD_LIFE: Duration = Duration::from_secs(3600);
 
-/// Lives are believed up to this: a bot's token is said to live a century (webex-api, "Lifetimes").
+/// Maximum lifetime that is accepted, in seconds; a bot's token lives for a century (webex-api, "Lifetimes").
 const LONGEST_LIFE: u64 = 100 * 366 * 86_400;
 
-/// The longest text of Webex's that is shown.
+/// Maximum length of a text of Webex that is shown.
 const SHOWN_MAX: usize = 200;
 
-/// Longer words are never shown: nothing that people read is so long, but tokens are.
+/// Maximum length of a word that is shown. Readable words are shorter, tokens are longer.
 const WORD_MAX: usize = 30;
 
-/// Reads the token endpoint's answer to a request sent at `sent_at`.
+/// Reads the token endpoint's response to a request sent at `sent_at`.
 #[must_use]
 pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
@@ -44,15 +44,15 @@ pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
             Some(issued) => Fact::Granted(issued),
             None => Fact::Unreadable(format!("HTTP 200 without a token{}", shown_of(json))),
         },
-        (None, 200) => Fact::Unreadable("HTTP 200 that is no JSON (a captive portal, a proxy?)".to_owned()),
-        // A portal on the way may answer 401 too; that says nothing of our client.
+        (None, 200) => Fact::Unreadable("HTTP 200 without JSON (a captive portal or a proxy?)".to_owned()),
+        // A captive portal may answer with 401 too, which says nothing about the client id and secret.
         (None, 401) if looks_like_html(&raw.body) => {
-            Fact::Unreadable("HTTP 401 with a page (a captive portal, a proxy?)".to_owned())
+            Fact::Unreadable("HTTP 401 with an HTML page (a captive portal or a proxy?)".to_owned())
         }
         (None, status) if is_foreign(raw) => Fact::Refused {
             status,
             text: String::new(),
-            shown: format!("HTTP {status} that is no JSON (a captive portal, a proxy?)"),
+            shown: format!("HTTP {status} without JSON (a captive portal or a proxy?)"),
         },
         (json, status) => refused(json.as_ref(), status),
     };
@@ -64,8 +64,8 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Whether an answer without JSON comes from a program on the way: a redirect, or a page of an error that is not about the
-/// load.
+/// Whether a response without JSON comes from a portal or a proxy: it is a redirect, or an error page whose
+/// status is not about load.
 fn is_foreign(raw: &Raw) -> bool {
     let is_page =
         matches!(raw.status, 400..=499) && !matches!(raw.status, 408 | 423 | 429) && !raw.body.is_empty();
@@ -73,7 +73,7 @@ fn is_foreign(raw: &Raw) -> bool {
 }
 
 fn refused(json: Option<&Value>, status: u16) -> Fact {
-    // Apart, so that no words meet at a seam that Webex never said together.
+    // The texts are joined by line breaks, so that a search never matches across two of them.
     let text = json.map(|json| words_of(json).join("\n")).unwrap_or_default();
     let shown = format!("HTTP {status}{}", json.map(shown_of).unwrap_or_default());
     Fact::Refused { status, text, shown }
@@ -93,13 +93,13 @@ fn issued(json: &Value) -> Option<Issued> {
     })
 }
 
-/// Anything that may stand in an `Authorization` header (RFC 6750, 2.1, and a little more).
+/// Whether the text may appear in an `Authorization` header (RFC 6750, 2.1, and some more characters).
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Seconds as a number or as text (both are seen in the field); `None` for what is neither. Zero is a life, too: a repeated
-/// answer may bring a token that has died meanwhile.
+/// Seconds as a number or as text (servers send both); `None` for anything else. Zero is valid: a repeated
+/// response may contain a token that has expired in the meantime.
 fn span(json: &Value, name: &str) -> Option<Duration> {
     let value = json.get(name)?;
     let told = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()).or_else(|| {
@@ -114,15 +114,15 @@ fn span(json: &Value, name: &str) -> Option<Duration> {
     Some(Duration::from_secs(told.min(LONGEST_LIFE)))
 }
 
-/// The same for what makes no sense when it is 0.
+/// The same for a value that must not be 0.
 fn some_span(json: &Value, name: &str) -> Option<Duration> {
     span(json, name).filter(|span| !span.is_zero())
 }
 
-/// Reads `people/me` of Webex at `base`.
+/// Reads the response of `people/me` from Webex at `base`.
 ///
 /// # Errors
-/// [`Unknown`] when it names nobody.
+/// [`Unknown`] when the response names no person.
 pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
@@ -136,7 +136,7 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
         let is_portal = json.is_none() && is_foreign(raw);
         return Err(unknown(why, is_portal || matches!(raw.status, 408 | 423 | 429 | 500..)));
     }
-    let Some(json) = &json else { return Err(unknown("HTTP 200 that is no JSON".to_owned(), true)) };
+    let Some(json) = &json else { return Err(unknown("HTTP 200 without JSON".to_owned(), true)) };
     let field = |name: &str| json.get(name).and_then(Value::as_str);
     let Some(id) = field("id").and_then(|id| PersonId::parse(id).ok()) else {
         return Err(unknown("HTTP 200 without a person id".to_owned(), false));
@@ -157,10 +157,10 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     Ok(Owner { person, kind, picture })
 }
 
-/// Reads the answer of `POST /memberships`; 409 says that the person is in the space already.
+/// Reads the response of `POST /memberships`; 409 means that the person is a member already.
 ///
 /// # Errors
-/// What Webex has against it, fit for people.
+/// Webex's explanation, for people.
 pub fn added(raw: &Raw) -> Result<(), String> {
     if matches!(raw.status, 200 | 201 | 409) {
         return Ok(());
@@ -169,17 +169,17 @@ pub fn added(raw: &Raw) -> Result<(), String> {
     Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
 }
 
-/// Taken for the life of a device code that Webex did not tell; and how long one is believed to live at most.
+/// The assumed lifetime of a device code if Webex reports none, and the maximum that is accepted.
 const DEVICE_LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(1800));
 
-/// Taken for the interval between two polls (RFC 8628, 3.2), and its limits.
+/// The assumed interval between two polls (RFC 8628, 3.2), and its limits.
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Reads the answer of `device/authorize`.
+/// Reads the response of `device/authorize`.
 ///
 /// # Errors
-/// [`Unknown`] when no device grant can begin with it.
+/// [`Unknown`] when the response does not start a device grant.
 pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let unknown = |why: String, transient: bool| Unknown {
@@ -192,9 +192,9 @@ pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
         return Err(unknown(why, json.is_none() || matches!(raw.status, 408 | 423 | 429 | 500..)));
     }
-    let Some(json) = &json else { return Err(unknown("HTTP 200 that is no JSON".to_owned(), true)) };
+    let Some(json) = &json else { return Err(unknown("HTTP 200 without JSON".to_owned(), true)) };
     let field = |name: &str| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let wrong = |name: &str| unknown(format!("HTTP 200 with a {name} that is missing or unfit"), false);
+    let wrong = |name: &str| unknown(format!("HTTP 200, but {name} is missing or invalid"), false);
     let place = |name: &str| field(name).map(|text| safe_place(text).ok_or_else(|| wrong(name))).transpose();
     let device_code = field("device_code").filter(|t| is_token(t)).ok_or_else(|| wrong("device_code"))?;
     let typed = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
@@ -210,8 +210,8 @@ pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
     })
 }
 
-/// An address that people may be sent to: https, or http on this machine, and nothing before the host that could be
-/// taken for it.
+/// A URL that people may be sent to: https, or http on this machine, without a user name that could be
+/// mistaken for the host.
 fn safe_place(text: &str) -> Option<String> {
     let url = Url::parse(text).ok().filter(|_| text.len() <= 2048)?;
     let here = match url.host()? {
@@ -223,12 +223,12 @@ fn safe_place(text: &str) -> Option<String> {
     (plain && (url.scheme() == "https" || (url.scheme() == "http" && here))).then(|| url.to_string())
 }
 
-/// Printable, in one line, bounded.
+/// Makes the text printable, one line long and bounded.
 fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect::<String>().trim().to_owned()
 }
 
-/// Every text in an error body of either shape.
+/// All texts in an error body of either format.
 fn words_of(json: &Value) -> Vec<&str> {
     let top =
         ["error", "error_description", "message"].into_iter().filter_map(|name| json.get(name)?.as_str());
@@ -239,7 +239,7 @@ fn words_of(json: &Value) -> Vec<&str> {
     top.chain(inner).collect()
 }
 
-/// What an error body says, for people. A message that only wraps one of the other texts says nothing more (webex-api,
+/// The error body's text for people. A message that only wraps one of the other texts is omitted (webex-api,
 /// "Errors": `POST failed: HTTP/1.1 400 Bad Request (… error = '…')`).
 fn shown_of(json: &Value) -> String {
     let all = words_of(json);
@@ -251,15 +251,15 @@ fn shown_of(json: &Value) -> String {
     if words.is_empty() { String::new() } else { format!(": {}", one_line(&words.join(": "))) }
 }
 
-/// Makes a text of Webex's fit for logs and pages: one line, bounded, and without long words, since an error body may
-/// echo what was sent.
+/// Makes a text of Webex safe for logs and pages: one line, bounded, and without long words, because an error
+/// body may repeat a token that was sent.
 #[must_use]
 pub fn show(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if word.chars().count() > WORD_MAX { "…" } else { word });
     one_line(&words.collect::<Vec<_>>().join(" "))
 }
 
-/// From the header, else from the body, where both spellings are seen.
+/// The tracking id in the header, otherwise in the body, where it has two spellings.
 fn tracking_id(raw: &Raw, json: Option<&Value>) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
     let fit = |id: &&str| (1..=100).contains(&id.len()) && id.bytes().all(plain);
@@ -267,7 +267,8 @@ fn tracking_id(raw: &Raw, json: Option<&Value>) -> Option<String> {
     raw.tracking_id.as_deref().filter(fit).or_else(|| body().filter(fit)).map(str::to_owned)
 }
 
-/// Seconds or an HTTP date (RFC 9110, 10.2.3); `None` for anything else: real servers have sent `rand(30),add(30)`.
+/// Seconds or an HTTP date (RFC 9110, 10.2.3); `None` for anything else, since servers have sent
+/// `rand(30),add(30)`.
 #[must_use]
 pub fn retry_after(text: &str, now: UnixTime) -> Option<Duration> {
     let text = text.trim();

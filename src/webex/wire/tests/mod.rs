@@ -1,4 +1,4 @@
-//! Bodies as Webex sends them, bodies as it might, and bytes as nobody should.
+//! Bodies that Webex sends, bodies that it might send, and invalid ones.
 
 mod people;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const SENT: UnixTime = UnixTime(1_795_000_000_000);
-/// Webex's texts that a person must be able to read (webex-api, "Errors").
+/// Texts of Webex that must stay readable for people (webex-api, "Errors").
 const TEXTS: [&str; 7] = [
     "The refresh token provided is expired, revoked, malformed, or invalid.",
     "The requested scope is invalid",
@@ -40,7 +40,7 @@ fn unreadable(status: u16, body: &str) -> String {
     }
 }
 
-/// The text for classifying and the one for people.
+/// The text for classification, and the text for people.
 fn refused(status: u16, body: &str) -> (String, String) {
     match read(&raw(status, body)).fact {
         Fact::Refused { status: same, text, shown } if same == status => (text, shown),
@@ -57,7 +57,7 @@ fn tracked(header: Option<&str>, body: &str) -> Option<String> {
 }
 
 #[test]
-fn a_whole_answer_is_read_whole() {
+fn a_complete_response_is_read_completely() {
     let issued = granted(
         r#"{"access_token":"ZDI3_PF84_1eb6","expires_in":1209599,"refresh_token":"MDEy_PF84_1eb6",
             "refresh_token_expires_in":7775999,"token_type":"Bearer","scope":"spark:all spark:kms","new":[1]}"#,
@@ -71,7 +71,7 @@ fn a_whole_answer_is_read_whole() {
 }
 
 #[test]
-fn all_but_the_access_token_may_be_missing_or_of_another_kind() {
+fn every_field_but_the_access_token_may_be_missing_or_of_another_type() {
     for body in [
         r#"{"access_token":"a"}"#,
         r#"{"access_token":"a","refresh_token":null,"scope":null,"token_type":null,"refresh_token_expires_in":null}"#,
@@ -87,7 +87,7 @@ fn all_but_the_access_token_may_be_missing_or_of_another_kind() {
 }
 
 #[test]
-fn a_life_is_read_from_a_number_or_a_text_and_bounded() {
+fn a_lifetime_is_read_from_a_number_or_a_text_and_bounded() {
     for (told, read) in [
         ("43199", 43_199),
         (r#""43199""#, 43_199),
@@ -115,7 +115,7 @@ fn no_token_is_too_long_or_of_the_wrong_shape() {
 }
 
 #[test]
-fn a_success_without_a_token_is_no_success() {
+fn status_200_without_a_token_is_a_failure() {
     for body in [
         "",
         " ",
@@ -139,24 +139,24 @@ fn a_success_without_a_token_is_no_success() {
 }
 
 #[test]
-fn a_success_that_holds_an_error_tells_it() {
+fn an_error_in_a_response_with_status_200_is_shown() {
     let why = unreadable(200, r#"{"error":"invalid_grant"}"#);
     assert_eq!(why, "HTTP 200 without a token: invalid_grant");
 }
 
 #[test]
-fn a_page_with_status_401_is_not_webexs_word() {
+fn an_html_page_with_status_401_does_not_come_from_webex() {
     assert!(unreadable(401, "\n <!DOCTYPE html><p>Log in</p>").contains("HTTP 401"));
     assert_eq!(refused(401, ""), (String::new(), "HTTP 401".to_owned()));
     assert_eq!(refused(429, "<html>"), (String::new(), "HTTP 429".to_owned()));
     for status in [302, 403, 404] {
         let (text, shown) = refused(status, "<html>");
-        assert!(text.is_empty() && shown.ends_with("(a captive portal, a proxy?)"), "{shown}");
+        assert!(text.is_empty() && shown.ends_with("(a captive portal or a proxy?)"), "{shown}");
     }
 }
 
 #[test]
-fn the_error_of_the_api_is_read() {
+fn errors_of_the_api_are_read() {
     let (text, shown) = refused(
         400,
         r#"{"message":"The request could not be understood by the server due to malformed syntax.",
@@ -171,13 +171,13 @@ fn the_error_of_the_api_is_read() {
 }
 
 #[test]
-fn words_that_only_meet_at_a_seam_were_not_said() {
+fn texts_are_not_matched_across_their_boundaries() {
     let (text, _) = refused(400, r#"{"error":"cannot refresh","error_description":"token service is down"}"#);
     assert!(!text.contains("refresh token"), "{text}");
 }
 
 #[test]
-fn the_error_of_the_id_broker_is_read() {
+fn errors_of_the_id_broker_are_read() {
     let (text, shown) = refused(
         400,
         r#"{"error":"invalid_request","trackingID":"IDB_1",
@@ -188,7 +188,7 @@ fn the_error_of_the_id_broker_is_read() {
 }
 
 #[test]
-fn an_error_without_a_readable_body_is_its_status() {
+fn an_error_without_a_readable_body_shows_its_status() {
     for body in ["", "not json", "{", "[]", "{}", r#"{"message":5,"errors":{}}"#] {
         assert_eq!(refused(503, body), (String::new(), "HTTP 503".to_owned()), "{body}");
     }
@@ -198,7 +198,7 @@ fn an_error_without_a_readable_body_is_its_status() {
 }
 
 #[test]
-fn an_error_that_says_one_thing_twice_is_shown_once() {
+fn a_repeated_error_text_is_shown_once() {
     let body = r#"{"message":"Invalid access token","errors":[{"description":"Invalid access token"}]}"#;
     assert_eq!(refused(400, body).1, "HTTP 400: Invalid access token");
 }
@@ -218,7 +218,7 @@ fn the_tracking_id_is_taken_from_the_header_first_then_from_either_spelling() {
 }
 
 #[test]
-fn a_reply_counts_from_when_it_was_sent_and_a_date_from_now() {
+fn lifetimes_count_from_the_request_and_retry_dates_from_now() {
     let date = "Wed, 18 Nov 2026 11:07:40 GMT";
     let raw = Raw { retry_after: Some(date.to_owned()), ..raw(429, "") };
     let reply = token_reply(&raw, SENT - Duration::from_secs(40), SENT);
@@ -249,14 +249,14 @@ fn retry_after_is_read_leniently() {
 }
 
 #[test]
-fn webexs_own_texts_survive_readable() {
+fn texts_of_webex_stay_readable() {
     for text in TEXTS {
         assert_eq!(show(text), text);
     }
 }
 
 #[test]
-fn what_was_sent_is_not_shown_when_an_error_echoes_it() {
+fn a_token_that_an_error_repeats_is_not_shown() {
     let token = "MDEyYzQ1NjctZDI3ZS00MjM0LTk4N2YtYjZkNGU3ZGY4Y2Q2_PF84_1eb65fdf-9643-417f-9974-ad72cae0e10f";
     for around in ["token TOKEN is invalid", "refresh_token=TOKEN", "\"TOKEN\"", "(TOKEN),", "\u{1b}[1mTOKEN"]
     {
@@ -266,7 +266,7 @@ fn what_was_sent_is_not_shown_when_an_error_echoes_it() {
     }
 }
 
-/// Texts of words and of all that may stand between, around and inside them.
+/// Texts of words, with any characters between, around and inside them.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -277,14 +277,14 @@ fn any_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(status in any::<u16>(), body in any::<Vec<u8>>(), header in any::<Option<String>>()) {
+    fn no_bytes_cause_a_panic(status in any::<u16>(), body in any::<Vec<u8>>(), header in any::<Option<String>>()) {
         let raw = Raw { status, body, retry_after: header.clone(), tracking_id: header };
         let _ = read(&raw);
         let _ = owner(&Raw { status: 200, ..raw }, "https://webexapis.com/v1");
     }
 
     #[test]
-    fn no_json_makes_it_panic_or_talk_long(status in 100_u16..600, message in any_text(), other in any_text()) {
+    fn no_json_causes_a_panic_or_a_long_text(status in 100_u16..600, message in any_text(), other in any_text()) {
         let body = serde_json::json!({
             "message": message, "error": other, "errors": [{ "description": other }, message],
             "expires_in": other, "access_token": message, "emails": [other], "id": message,
@@ -298,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_shown_is_one_short_line_without_long_words(text in any_text()) {
+    fn a_shown_text_is_one_short_line_without_long_words(text in any_text()) {
         let shown = show(&text);
         prop_assert!(shown.chars().count() <= 200);
         prop_assert!(!shown.chars().any(char::is_control));
@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn no_wait_is_longer_than_a_life(text in any::<String>(), seconds in any::<u64>()) {
+    fn no_wait_exceeds_the_longest_lifetime(text in any::<String>(), seconds in any::<u64>()) {
         let longest = Duration::from_secs(LONGEST_LIFE);
         prop_assert!(retry_after(&seconds.to_string(), SENT).unwrap() <= longest);
         let _ = retry_after(&text, SENT);
@@ -316,7 +316,7 @@ proptest! {
 }
 
 #[test]
-fn a_device_code_is_asked_about_neither_too_often_nor_too_seldom() {
+fn a_device_code_is_polled_neither_too_often_nor_too_rarely() {
     let read = |more: &str| {
         let body = format!(
             "{{\"device_code\":\"d\",\"user_code\":\"1\",\"verification_uri\":\"https://webex.example/\"{more}}}"
@@ -324,7 +324,7 @@ fn a_device_code_is_asked_about_neither_too_often_nor_too_seldom() {
         let code = device_code(&raw(200, &body)).unwrap();
         (code.interval.as_secs(), code.expires_in.as_secs())
     };
-    assert_eq!(read(""), (5, 300), "untold");
+    assert_eq!(read(""), (5, 300), "missing");
     assert_eq!(read(",\"interval\":0,\"expires_in\":0"), (5, 300), "no times");
     assert_eq!(read(",\"interval\":0.5,\"expires_in\":10"), (5, 10));
     assert_eq!(read(",\"interval\":7,\"expires_in\":600"), (7, 600));

@@ -1,4 +1,4 @@
-//! Who `people/me` says somebody is.
+//! The owner of a token in responses of `people/me`.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn a_person_is_read() {
 }
 
 #[test]
-fn a_picture_is_taken_from_webex_and_from_nobody_else() {
+fn a_picture_is_accepted_only_from_webex() {
     let at = |avatar: &str| {
         let body = format!(r#"{{"id":"1","avatar":{avatar}}}"#);
         owner(&raw(200, &body), BASE).unwrap().picture.map(|picture| picture.address)
@@ -36,7 +36,7 @@ fn a_picture_is_taken_from_webex_and_from_nobody_else() {
 }
 
 #[test]
-fn everything_but_the_id_may_be_missing_or_unfit() {
+fn every_field_but_the_id_may_be_missing_or_invalid() {
     for body in [
         r#"{"id":"Y2lz1"}"#,
         r#"{"id":"Y2lz1","emails":[],"displayName":"","orgId":""}"#,
@@ -48,8 +48,8 @@ fn everything_but_the_id_may_be_missing_or_unfit() {
 }
 
 #[test]
-fn the_first_address_that_parses_is_taken_and_a_name_is_one_line() {
-    let odd = met(r#"{"id":"1","emails":[7,"nobody","c@d"],"displayName":"A\nB\u0000"}"#);
+fn the_first_valid_address_is_used_and_a_name_is_one_line() {
+    let odd = met(r#"{"id":"1","emails":[7,"no address","c@d"],"displayName":"A\nB\u0000"}"#);
     assert_eq!(odd.email.unwrap().as_str(), "c@d");
     assert_eq!(odd.display_name.as_deref(), Some("AB"));
     let long = met(&format!(r#"{{"id":"1","displayName":"{}"}}"#, "é".repeat(1000)));
@@ -57,7 +57,7 @@ fn the_first_address_that_parses_is_taken_and_a_name_is_one_line() {
 }
 
 #[test]
-fn an_answer_that_names_nobody_is_final_and_a_broken_one_is_not() {
+fn a_response_without_a_person_is_final_and_an_unreadable_one_is_not() {
     for body in ["{}", "[]", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":"two words"}"#] {
         assert!(!unknown(200, body).transient, "{body}");
     }
@@ -66,14 +66,14 @@ fn an_answer_that_names_nobody_is_final_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_refusal_tells_its_text_and_whether_to_try_again() {
+fn a_rejection_has_its_text_and_says_whether_to_retry() {
     for status in [408, 423, 429, 500, 502, 503, 504] {
         assert!(unknown(status, "").transient, "{status}");
     }
     for status in [204, 400, 401, 403, 404] {
         assert!(!unknown(status, "").transient, "{status}");
     }
-    // A portal or a proxy on the way, which says nothing of the token.
+    // A portal or a proxy answers, which says nothing about the token.
     for (status, body) in [(302, ""), (401, "<html>"), (403, "blocked"), (404, "<html>"), (407, "<html>")] {
         let unknown = unknown(status, body);
         assert!(unknown.transient && !unknown.is_dead() && !unknown.is_forbidden(), "{status}");
