@@ -1,4 +1,4 @@
-//! Opens addresses in the person's browser.
+//! Opens URLs in the user's browser.
 
 use std::process::Command;
 use std::process::Stdio;
@@ -6,10 +6,11 @@ use std::process::Stdio;
 use crate::config::Source;
 use crate::config::secrets;
 
-/// `$BROWSER` (several, separated by colons; `%s` is the address), else what the system opens addresses with. Never
-/// through a shell: an address is no command.
+/// Opens the URL with `$BROWSER` (several commands, separated by colons; `%s` is the URL), otherwise with the
+/// system's opener. Never uses a shell, because a URL must not be interpreted as a command. Returns whether a
+/// program was started.
 pub(super) fn open_browser(url: &str, source: &Source) -> bool {
-    // Only what is surely an address is handed to another program.
+    // Only a clear http or https URL is passed to another program.
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return false;
     }
@@ -27,7 +28,7 @@ fn start(command: &str, url: &str) -> bool {
     }
     let quiet = || Stdio::null();
     let mut command = Command::new(program);
-    // A browser lives for long, and starts other programs.
+    // A browser runs for a long time and starts other programs, so it must not inherit secrets.
     secrets().for_each(|name| {
         command.env_remove(name);
     });
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_are_opened() {
+    fn only_http_urls_are_opened() {
         let source = Source::from([("BROWSER", "true")]);
         for odd in ["file:///etc/passwd", "-version", "javascript:1", ""] {
             assert!(!open_browser(odd, &source), "{odd}");

@@ -1,4 +1,5 @@
-//! How commands reach the API: over the control socket of the running daemon, or, with none running, in this process.
+//! How commands reach the API: over the running daemon's control socket, or, without a daemon, in this
+//! process.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -20,23 +21,23 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::Source;
 
-/// A daemon that is starting, or another command that works on the store, gets so long before it counts as trouble.
+/// How long to wait for a daemon that is starting, or for another command that has the store open.
 const STARTING: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(50);
 
-/// What a call does.
+/// The HTTP method of an API request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
-    /// Asks.
+    /// Reads.
     Get,
-    /// Does.
+    /// Changes.
     Post,
     /// Removes.
     Delete,
 }
 
 impl Method {
-    /// As HTTP has it.
+    /// The method's name in HTTP.
     #[must_use]
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -47,21 +48,21 @@ impl Method {
     }
 }
 
-/// What the API said; it may hold a token.
+/// A response of the API; it may contain a token.
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: u16,
-    /// JSON, or nothing.
+    /// The JSON body; it may be empty.
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-/// Why the API said nothing.
+/// Why there is no response of the API.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// There is a socket, and no way in.
+    /// The control socket exists, but this process may not use it.
     #[error("the control socket {path} cannot be used: {1}; commands run as the daemon's user, or as a member of the group that TOKEND_SOCKET_GROUP names for the daemon", path = .0.display())]
     Refused(PathBuf, String),
-    /// A program of another user listens there.
+    /// A process of an untrusted user listens at the socket.
     #[error(
         "the control socket {path} is served by a process of uid {1}, and nothing was sent to it: commands connect only to daemons of \
          their own user, of root, of the owner of the state directory, and of the owner of the socket's directory where only root \
@@ -69,60 +70,60 @@ pub(super) enum CallError {
         path = .0.display()
     )]
     Stranger(PathBuf, u32),
-    /// It was there before.
-    #[error("the daemon at {path} is gone; start it again", path = .0.display())]
+    /// The daemon answered before, and has stopped since.
+    #[error("the daemon at {path} has stopped; start it again", path = .0.display())]
     Gone(PathBuf),
-    /// It hangs.
+    /// The daemon does not respond.
     #[error(
-        "the daemon at {path} gave no answer in {seconds} s; look at its log, or wait longer with --daemon-timeout",
+        "the daemon at {path} did not answer within {seconds} s; look at its log, or wait longer with --daemon-timeout",
         path = .0.display(), seconds = .1.as_secs()
     )]
     Stuck(PathBuf, Duration),
-    /// It hung up.
-    #[error("the daemon at {path} broke the call off: {1}; look at its log, then try again", path = .0.display())]
+    /// The daemon closed the connection.
+    #[error("the daemon at {path} closed the connection: {1}; look at its log, then try again", path = .0.display())]
     Broken(PathBuf, String),
-    /// Somebody else listens there.
+    /// The response is not valid; another program may listen there.
     #[error(
-        "the answer from {path} cannot be read: {1}; is it webex-tokend that listens there (TOKEND_CONTROL_SOCKET)?",
+        "the response from {path} is invalid: {1}; does webex-tokend listen there (TOKEND_CONTROL_SOCKET)?",
         path = .0.display()
     )]
     Garbage(PathBuf, String),
-    /// Neither a daemon nor the store.
+    /// There is no daemon, and another process has locked the store.
     #[error(
         "the store is in use by another process, and no daemon answers at {path}: wait for that process, or set \
          TOKEND_CONTROL_SOCKET as the daemon has it", path = .0.display()
     )]
     InUse(PathBuf),
-    /// Neither a daemon nor the settings to work without one.
+    /// There is no daemon, and the settings to work without one are missing.
     #[error(
         "no daemon answers at {path}; start it with `webex-tokend serve`, or set TOKEND_STATE_DIR or \
          TOKEND_CONTROL_SOCKET as the daemon has them ({1})", path = .0.display()
     )]
     NotRunning(PathBuf, &'static str),
-    /// No daemon runs, and the settings to work without one are wrong.
-    #[error("no daemon runs, and to work without one the settings must be right: {0}")]
+    /// There is no daemon, and the settings to work without one are invalid.
+    #[error("no daemon runs, and the settings to work without one are invalid: {0}")]
     Settings(String),
-    /// No daemon runs, and this process cannot do its work.
+    /// There is no daemon, and this process failed.
     #[error("{0}")]
     Local(String),
 }
 
-/// Where a command finds its daemon.
+/// The settings, and the daemon's control socket.
 pub(super) struct Surroundings {
     pub(super) source: Source,
     pub(super) socket: Socket,
 }
 
-/// A way to the API.
+/// A connection to the API.
 pub(super) enum Handle {
-    /// Of the running daemon; the first connection is the one that found it.
+    /// The running daemon, with the connection that found it.
     Daemon(Socket, Option<UnixStream>),
-    /// In this process.
+    /// The API in this process.
     Here(Box<Local>),
 }
 
 impl Handle {
-    /// Finds the daemon, or takes its place.
+    /// Connects to the daemon. Without a daemon, opens the store in this process.
     #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
     pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
         let socket = &surroundings.socket;
@@ -139,7 +140,7 @@ impl Handle {
         }
     }
 
-    /// Finds the daemon; nothing here takes its place.
+    /// Connects to the daemon; fails without one.
     pub(super) fn of_daemon(surroundings: &Surroundings) -> Result<Self, CallError> {
         let socket = surroundings.socket.clone();
         let stream = socket.connect()?;
@@ -149,7 +150,7 @@ impl Handle {
         Ok(Self::Daemon(socket, Some(stream)))
     }
 
-    /// One call. `extra` is for those that wait by design.
+    /// Sends one request. `extra` extends the timeout of requests that wait by design.
     pub(super) fn call(
         &mut self,
         method: Method,
@@ -204,11 +205,11 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
     if !is_good(answer) {
         return Err(refusal(answer));
     }
-    // The library quotes what it found, and that may be a token.
+    // The library's message quotes the input, which may contain a token.
     serde_json::from_slice(&answer.body).map_err(|e| {
         let at = format!("{:?} at line {}, column {}", e.classify(), e.line(), e.column());
         let line =
-            format!("the daemon's answer is not what this version expects ({at}); run one version of both");
+            format!("the daemon's response has another format than this version expects ({at}); use the same version for both");
         Failure::new(Exit::Failed, line)
     })
 }
@@ -217,14 +218,16 @@ fn refusal(answer: &Answer) -> Failure {
     match serde_json::from_slice::<Problem>(&answer.body) {
         Ok(problem) => problem.into(),
         Err(_) => {
-            let line =
-                format!("the daemon answered with status {} and no reason; look at its log", answer.status);
+            let line = format!(
+                "the daemon answered with status {} without a reason; look at its log",
+                answer.status
+            );
             Failure::new(Exit::Failed, line)
         }
     }
 }
 
-/// One part of a path: what may stand in a name or address, and must not in a path, is percent-encoded.
+/// Encodes a segment of a path: characters that are not allowed in a path are percent-encoded.
 pub(super) fn segment(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -245,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_one_part_of_a_path() {
+    fn a_name_stays_one_segment_of_a_path() {
         assert_eq!(segment("ada+x@example.com"), "ada%2Bx%40example.com");
         assert_eq!(segment("a/../b?c#d e"), "a%2F..%2Fb%3Fc%23d%20e");
         assert_eq!(segment(".."), "%2E%2E");

@@ -1,4 +1,4 @@
-//! Exit codes, the failures that end with them, and the one line on stderr that goes along.
+//! Exit codes, the failures that lead to them, and the line on stderr that explains a failure.
 
 use std::fmt;
 use std::io;
@@ -9,24 +9,24 @@ use crate::cli::client::CallError;
 use crate::cli::print::note;
 use crate::cli::print::printable;
 
-/// How a command can end other than well.
+/// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It was tried and did not work.
+    /// The command was tried and failed.
     Failed = 1,
-    /// Wrong usage or settings; nothing was opened.
+    /// Wrong usage or settings; nothing was changed.
     Usage = 2,
-    /// Nobody of this name is kept.
+    /// No such person is stored.
     UnknownPerson = 3,
-    /// Only the person can help, by a consent.
+    /// The person must consent.
     ConsentNeeded = 4,
     /// The daemon cannot be reached, or the store is in use.
     Unavailable = 5,
     /// Webex cannot be reached.
     WebexUnreachable = 6,
-    /// `exec`: the command is there and cannot be run; as shells have it.
+    /// `exec`: the command exists but cannot be run; shells use the same code.
     NotExecutable = 126,
-    /// `exec`: there is no such command; as shells have it.
+    /// `exec`: the command does not exist; shells use the same code.
     NoSuchCommand = 127,
 }
 
@@ -47,14 +47,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ends other than well.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// With a line on stderr: what is wrong and what to do.
+    /// Ends with a line on stderr that says what is wrong and what to do.
     Told(Exit, String),
-    /// Everything was said already.
+    /// Everything was printed already.
     Silent(Exit),
-    /// Whoever read our output has had enough of it, which is fine.
+    /// The reader of the output has closed it, which is not an error.
     OutputClosed,
 }
 
@@ -64,7 +64,7 @@ impl Failure {
         Self::Told(exit, line.into())
     }
 
-    /// Says what is to be said, and gives the exit code.
+    /// Prints the line, if there is one, and returns the exit code.
     #[must_use]
     pub fn end(&self) -> ExitCode {
         match self {
@@ -84,7 +84,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The one map from the API's codes to exit codes.
+/// The only mapping of the API's problem codes to exit codes.
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let exit = match problem.code.as_str() {
@@ -98,12 +98,12 @@ impl From<Problem> for Failure {
             "" => problem.title,
             detail => detail.to_owned(),
         };
-        // The detail may name the address already.
+        // The detail may contain the URL already.
         if let Some(url) = problem.consent_url.filter(|url| !line.contains(url.as_str())) {
             line = format!("{}; the person consents at {url}", line.trim_end_matches('.'));
         }
         let advice = match exit {
-            Exit::WebexUnreachable => "; try again later, `webex-tokend doctor` looks for the reason",
+            Exit::WebexUnreachable => "; try again later; `webex-tokend doctor` helps to find the reason",
             _ => "",
         };
         line = format!("{}{advice}", line.trim_end_matches('.'));
@@ -111,7 +111,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// The same for calls that brought no answer of the API.
+/// The exit codes of requests without a response.
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let exit = match &error {
@@ -123,7 +123,7 @@ impl From<CallError> for Failure {
     }
 }
 
-/// Tells people what went wrong, on stderr, and gives the exit code.
+/// Prints the reason of a failure on stderr, and returns the exit code.
 pub fn fail(exit: Exit, why: &dyn fmt::Display) -> ExitCode {
     note(&format!("webex-tokend: {why}"));
     exit.into()
@@ -146,7 +146,7 @@ mod tests {
             ("webex_unavailable", 6),
             ("not_found", 1),
             ("store_unavailable", 1),
-            ("what nobody knows yet", 1),
+            ("a_future_code", 1),
         ];
         for (code, expected) in table {
             let problem = Problem {

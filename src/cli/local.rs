@@ -1,4 +1,4 @@
-//! The API in this process, for when no daemon runs: the same code, on the store under its lock.
+//! The API in this process, for commands without a running daemon. It is the same code, on the locked store.
 
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -26,18 +26,19 @@ use crate::tasks::GRACE;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
-/// What a command needs beside the store.
+/// What a command needs from the local services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// A store that is there: looking must not make one, or a mistyped directory would look like lost people.
+    /// An existing store. A command that only reads must not create one, or a mistyped directory would look
+    /// like an empty store.
     Kept,
-    /// A store, which is made if there is none.
+    /// A store, which is created if there is none.
     Store,
-    /// A consent by browser ends at the redirect URI: somebody must listen there.
+    /// A store and the HTTP server, because a consent by browser ends at the redirect URI.
     Door,
 }
 
-/// The house, and the one thread that it runs on.
+/// The local services, with a single-threaded runtime.
 pub(super) struct Local {
     runtime: Runtime,
     api: Api,
@@ -45,37 +46,40 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Opens the store, which is this process's alone until the end.
+    /// Opens the store and locks it for this process.
     pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
         let Surroundings { source, socket } = surroundings;
         let socket = socket.path();
         if source.setting("MY_APP_CLIENT_ID").is_none() {
             return Err(CallError::NotRunning(
                 socket.to_owned(),
-                "MY_APP_CLIENT_ID, to work without it, is not set",
+                "to work without a daemon, MY_APP_CLIENT_ID must be set",
             ));
         }
         let read = if needs == Needs::Door { Config::read_to_serve } else { Config::read };
         let config =
             read(source).map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
-            return Err(CallError::NotRunning(socket.to_owned(), "its store is in its memory only"));
+            return Err(CallError::NotRunning(socket.to_owned(), "the store is in the daemon's memory"));
         }
         let missing = config.store.path().is_some_and(|path| !path.exists());
         if needs == Needs::Kept && missing {
-            return Err(CallError::NotRunning(socket.to_owned(), "there is no store to work on without it"));
+            return Err(CallError::NotRunning(
+                socket.to_owned(),
+                "there is no store to work on without a daemon",
+            ));
         }
         logging::start(false, LevelFilter::Warn, source.get("RUST_LOG"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| CallError::Local(format!("no runtime: {e}")))?;
-        // A terminal that is closed must not cut a consent or a refresh short.
+            .map_err(|e| CallError::Local(format!("cannot start the async runtime: {e}")))?;
+        // A closed terminal must not interrupt a consent or a refresh.
         let heard = runtime.block_on(async {
             signals::ignore_harmless()?;
             signals::handle(Signal::HUP).map(drop)
         });
-        heard.map_err(|e| CallError::Local(format!("signals cannot be heard: {e}")))?;
+        heard.map_err(|e| CallError::Local(format!("cannot handle signals: {e}")))?;
         let house = runtime.block_on(House::build(&config)).map_err(|e| match e {
             e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),
@@ -95,13 +99,14 @@ impl Local {
     }
 }
 
-/// What runs (a refresh whose reader went away) is finished: its answer may be the only copy of a token.
+/// Waits for running work, such as a refresh whose caller has disconnected: its response may be the only copy
+/// of a token.
 impl Drop for Local {
     fn drop(&mut self) {
         self.tasks.stop();
         let drained = self.runtime.block_on(async { timeout(GRACE, self.tasks.drained()).await });
         if drained.is_err() {
-            log::warn!("not everything was finished in {GRACE:?}");
+            log::warn!("some work did not finish within {GRACE:?}");
         }
     }
 }

@@ -1,25 +1,25 @@
-//! `RUST_LOG`: which log lines are written. A mistake in it is told, and never silences this program.
+//! Parses `RUST_LOG`, which selects the log lines. An error in it is logged and never silences this program.
 
 use env_logger::Builder;
 use log::LevelFilter;
 
-/// The target that this program's lines begin with.
+/// The target prefix of this program's records.
 pub(super) const OURS: &str = "webex_tokend";
 
-/// Of a mistake, no more than this is shown.
+/// Maximum number of characters of an error that are shown.
 const SHOWN: usize = 100;
 
-/// What `RUST_LOG` asks for: `LEVEL`, `TARGET`, or `TARGET=LEVEL`, separated by commas.
+/// The levels in `RUST_LOG`: `LEVEL`, `TARGET` or `TARGET=LEVEL`, separated by commas.
 #[derive(Debug, Default)]
 pub(super) struct LogFilter {
-    /// The level of each target; without a target, of all.
+    /// The level of each target; without a target, of all targets.
     levels: Vec<(Option<String>, LevelFilter)>,
-    /// What is none of these.
+    /// Invalid parts.
     wrong: Vec<String>,
 }
 
 impl LogFilter {
-    /// Reads the text. Behind a slash stands what lines must contain.
+    /// Parses the text. The part after a slash is a filter for messages.
     pub(super) fn read(text: &str) -> Self {
         let mut filter = Self::default();
         if text.matches('/').count() > 1 {
@@ -36,8 +36,8 @@ impl LogFilter {
         filter
     }
 
-    /// Sets the levels: `own` for this program and `warn` for others, where `text` does not say otherwise. Answers what
-    /// is to be told of mistakes in it.
+    /// Sets the levels: `own` for this program and `warn` for libraries, unless `text` sets them. Returns the
+    /// warning about invalid parts.
     pub(super) fn apply(self, text: &str, own: LevelFilter, builder: &mut Builder) -> Option<String> {
         let sets_own =
             |(target, _): &(Option<String>, _)| target.as_ref().is_none_or(|t| OURS.starts_with(t));
@@ -67,7 +67,7 @@ fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(SHOWN).collect::<String>())
 }
 
-/// A word alone may be a misspelt level, so that it counts as a target only if it is one of ours.
+/// A single word may be a misspelt level, so it counts as a target only if it belongs to this program.
 fn level(directive: &str) -> Option<(Option<String>, LevelFilter)> {
     let is_target = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
     match directive.split_once('=') {
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// The levels at which this program and another crate are heard, and what is told.
+    /// The effective levels of this program and of another crate, and the warning.
     fn levels(text: &str) -> (LevelFilter, LevelFilter, Option<String>) {
         let mut builder = Builder::new();
         let told = LogFilter::read(text).apply(text, LevelFilter::Info, &mut builder);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_counts_as_env_logger_has_it() {
+    fn a_valid_filter_works_as_in_env_logger() {
         use LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
         for (text, ours, others) in [
             ("debug", Debug, Debug),
@@ -124,7 +124,7 @@ mod tests {
         ] {
             assert_eq!(levels(text), (ours, others, None), "{text}");
         }
-        // This program is silent only where that was asked for.
+        // Only an explicit setting silences this program.
         for (text, others) in
             [("rustls=debug", Debug), ("webex_tokend::http=debug,rustls=off", Off), (",", Warn)]
         {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_leaves_the_default() {
+    fn invalid_parts_are_named_and_the_default_levels_stay() {
         use LevelFilter::{Debug, Error, Info, Warn};
         for (text, ours, others, wrong) in [
             ("inof", Info, Warn, "\"inof\""),

@@ -1,5 +1,6 @@
-//! Log lines on their way to stderr. No task that logs ever waits: a thread writes, and what it cannot write in time is
-//! dropped and counted. The last quarter of the room is for warnings and errors.
+//! The queue of log lines on their way to stderr. No task that logs is ever blocked: a thread writes the
+//! lines, and lines that find no room in the queue are dropped and counted. The last quarter of the queue is
+//! reserved for warnings and errors.
 
 use std::fs::File;
 use std::io;
@@ -22,22 +23,22 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
 
-/// Lines that may wait: what a busy daemon logs within some seconds.
+/// Maximum number of queued lines: about what a busy daemon logs within some seconds.
 const LINES: usize = 4096;
 
-/// Bytes that may wait.
+/// Maximum number of queued bytes.
 const BYTES: usize = 1024 * 1024;
 
-/// How often it is told that lines were dropped, while more are.
+/// Minimum time between two lines about dropped lines.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the end of the process waits for what is queued.
+/// How long the end of the process waits for the queued lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// While there is no room, the end of the process looks again after this.
+/// Pause between attempts to flush a full queue.
 const STEP: Duration = Duration::from_millis(10);
 
-/// The queue's entry.
+/// The sending end of the queue.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     to_writer: SyncSender<Item>,
@@ -46,7 +47,7 @@ pub(super) struct LogQueue {
 
 enum Item {
     Line(String),
-    /// Answered when everything before it is written.
+    /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
 
@@ -58,7 +59,7 @@ struct Waiting {
 }
 
 impl LogQueue {
-    /// A queue whose lines go to stderr. The thread has a descriptor of its own, so that it holds no lock while it waits
+    /// A queue that writes to stderr. The thread has its own descriptor, so it holds no lock while it waits
     /// for a slow reader.
     pub(super) fn to_stderr() -> io::Result<Self> {
         Self::new(File::from(io::stderr().as_fd().try_clone_to_owned()?))
@@ -72,7 +73,7 @@ impl LogQueue {
         Ok(Self { to_writer, waiting })
     }
 
-    /// Hands a whole line of this level over, or drops it where there is no room.
+    /// Queues a whole line of this level, or drops it if there is no room.
     pub(super) fn push(&self, level: Level, line: String) {
         let bytes = line.len();
         if !self.waiting.take(level, bytes) || self.to_writer.try_send(Item::Line(line)).is_err() {
@@ -81,7 +82,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits until what is queued is written, but not for long.
+    /// Waits, but not for long, until the queued lines are written.
     pub(super) fn finish(&self) {
         let ((done, written), end) = (sync_channel(1), Instant::now() + FLUSH);
         let left = || end.saturating_duration_since(Instant::now());
@@ -96,11 +97,11 @@ impl LogQueue {
 }
 
 impl Waiting {
-    /// Takes room for a line of so many bytes, if there is some for its level.
+    /// Reserves room for a line of this many bytes; false if there is none for its level.
     fn take(&self, level: Level, bytes: usize) -> bool {
         let lines_before = self.lines.fetch_add(1, Ordering::Relaxed);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // The channel has the last word on the number of warnings and errors.
+        // The channel's capacity limits the number of warnings and errors.
         let (most_lines, most_bytes) = match level {
             Level::Error | Level::Warn => (usize::MAX, BYTES),
             Level::Info | Level::Debug | Level::Trace => (LINES / 4 * 3, BYTES / 4 * 3),
@@ -132,7 +133,7 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
         };
         match item {
             Some(Item::Line(line)) => {
-                // A reader that has left misses it.
+                // If the reader has gone, the line is lost.
                 let _ = out.write_all(line.as_bytes());
                 waiting.give_back(line.len());
                 let is_due = told.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
@@ -148,7 +149,7 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
     }
 }
 
-/// Writes how many lines were dropped since the last time, if any were.
+/// Writes how many lines were dropped since the last such line, if any were.
 fn tell_dropped(out: &mut impl Write, waiting: &Waiting) -> bool {
     let dropped = waiting.dropped.swap(0, Ordering::Relaxed);
     if dropped > 0 {
@@ -167,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes nothing while it is held.
+    /// A reader that is blocked while the lock is held.
     #[derive(Clone, Default)]
     struct Reader {
         stalled: Arc<Mutex<()>>,
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_kept_for_warnings_and_errors_as_well() {
+    fn bytes_are_reserved_for_warnings_and_errors_as_well() {
         let reader = Reader::default();
         let queue = LogQueue::new(reader.clone()).unwrap();
         let stall = reader.stall();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_dropped_lines_is_told_as_soon_as_there_is_room_again() {
+    fn the_number_of_dropped_lines_is_logged_once_there_is_room_again() {
         let reader = Reader::default();
         let queue = LogQueue::new(reader.clone()).unwrap();
         let stall = reader.stall();
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_written_and_in_order_while_there_is_a_reader() {
+    fn every_line_is_written_in_order_while_there_is_a_reader() {
         let reader = Reader::default();
         let queue = LogQueue::new(reader.clone()).unwrap();
         for number in 0..1000 {
@@ -263,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_reader_stops_no_writer_and_hears_later_how_many_lines_it_missed() {
+    fn a_stalled_reader_blocks_no_writer_and_later_gets_the_number_of_dropped_lines() {
         let reader = Reader::default();
         let queue = LogQueue::new(reader.clone()).unwrap();
         let stall = reader.stall();
         log(&queue, LINES + 500, "a line\n");
         let missed = queue.waiting.dropped.load(Ordering::Relaxed);
         assert!((499..=500).contains(&missed), "{missed}");
-        // Nor is it waited for.
+        // Flushing does not wait for it, either.
         queue.finish();
         drop(stall);
         queue.finish();

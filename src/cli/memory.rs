@@ -1,25 +1,25 @@
-//! What is in memory stays there: tokens, the client secret and the store's key.
+//! Protects the process's memory, which contains tokens, the client secret and the store's key.
 
 use std::io;
 
-/// Keeps the system from writing this process's memory to a file when it crashes, and other processes of the same user
-/// from reading it or its environment (they need `CAP_SYS_PTRACE`). A command that is run in this one's place starts
-/// without.
+/// Prevents core dumps of this process, and prevents other processes of the same user from reading its memory
+/// and environment (they need `CAP_SYS_PTRACE`). A program that this process executes is not affected.
 ///
-/// A limit on the size of core files would not do: one that is written into a pipe (systemd-coredump) has none.
+/// A size limit for core files would not suffice, because it does not apply to a core that is piped into a
+/// program such as systemd-coredump.
 ///
 /// # Errors
-/// The system's.
+/// When the system call fails.
 #[cfg(target_os = "linux")]
 pub fn keep_private() -> io::Result<()> {
     use rustix::process::DumpableBehavior;
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Keeps the system from writing this process's memory to a file when it crashes.
+/// Prevents core dumps of this process.
 ///
 /// # Errors
-/// The system's.
+/// When the system call fails.
 #[cfg(not(target_os = "linux"))]
 pub fn keep_private() -> io::Result<()> {
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };

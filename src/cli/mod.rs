@@ -1,4 +1,4 @@
-//! The handle: what was typed, the commands, and the exit code that each ends with.
+//! The command line: arguments, commands and exit codes.
 
 pub mod arguments;
 mod browser;

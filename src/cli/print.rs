@@ -1,4 +1,4 @@
-//! The only place that writes to stdout, and the notes that go to stderr.
+//! Output: the only module that writes results to stdout and messages to stderr.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,20 +11,21 @@ use crate::cli::exit::Exit;
 use crate::cli::exit::Failure;
 use crate::config::Source;
 
-/// Wider than any sensible line: what is no terminal has no width.
+/// The width of an output that is not a terminal: wider than any sensible line.
 const UNBOUNDED: usize = 10_000;
 
-/// How results may look.
+/// The capabilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Paper {
-    /// Cells in a line.
+    /// The width in cells.
     pub(super) width: usize,
-    /// Colours are welcome.
+    /// Whether to use colours.
     pub(super) colour: bool,
 }
 
 impl Paper {
-    /// Stdout as it is: a terminal's width (`COLUMNS` wins), colours only there and not with `NO_COLOR`.
+    /// The capabilities of stdout: the terminal's width (`COLUMNS` overrides it), and colours on a terminal
+    /// unless `NO_COLOR` is set.
     #[must_use]
     pub(super) fn of_stdout(source: &Source) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -35,7 +36,7 @@ impl Paper {
         Self { width, colour: terminal && !plain }
     }
 
-    /// How wide the notes on stderr may be; `None` where it is no terminal.
+    /// The width of stderr; `None` if it is not a terminal.
     #[must_use]
     pub(super) fn notes_width() -> Option<usize> {
         let stderr = io::stderr();
@@ -44,10 +45,10 @@ impl Paper {
     }
 }
 
-/// Writes bytes to stdout as they are.
+/// Writes bytes to stdout without changes.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] when nobody reads any more.
+/// [`Failure::OutputClosed`] if the reader has closed the output.
 pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -55,29 +56,29 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a result and ends its line.
+/// Writes a result and a line break to stdout.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] when nobody reads any more.
+/// [`Failure::OutputClosed`] if the reader has closed the output.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     bytes(format!("{text}\n").as_bytes())
 }
 
-/// Writes a result as JSON for people and programs.
+/// Writes a result to stdout as indented JSON.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] when nobody reads any more.
+/// [`Failure::OutputClosed`] if the reader has closed the output.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     line(&text)
 }
 
-/// Says something beside the result, on stderr. Nobody reading it is no reason to fail.
+/// Writes a message to stderr. A closed stderr is not an error.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Asks a question that is answered by `y`. `None`: nobody is there to ask.
+/// Asks a yes-no question. `None` if stdin or stderr is not a terminal.
 #[must_use]
 pub(super) fn ask(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -91,8 +92,8 @@ pub(super) fn ask(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Somebody else's text in one line that does nothing to a terminal: controls are escaped, and so are the marks that
-/// turn the direction of what follows.
+/// Makes foreign text safe for a terminal and for one line: escapes control characters, and characters that
+/// change the text direction.
 #[must_use]
 pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_steer_the_terminal() {
+    fn a_name_cannot_control_the_terminal() {
         assert_eq!(printable("a\x1b[2J\nb\u{202e}c"), "a\\u{1b}[2J\\nb\\u{202e}c");
         assert_eq!(printable("Ådä 李雷 عمر"), "Ådä 李雷 عمر");
     }

@@ -1,4 +1,4 @@
-//! How far it is, on stderr: only on a terminal, and only when it takes longer than a second.
+//! Shows progress on stderr, only on a terminal, and only for work that takes longer than a second.
 
 use std::io;
 use std::io::IsTerminal as _;
@@ -12,7 +12,7 @@ use crate::domain::time::UnixTime;
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(200);
 
-/// A line that is written over and over, and wiped at the end.
+/// A line that is overwritten with each step, and cleared at the end.
 #[derive(Debug)]
 pub(super) struct Progress {
     what: &'static str,
@@ -29,7 +29,7 @@ impl Progress {
         Self { what, total, done: 0, next: SystemClock.now() + PATIENCE, terminal, shown: false }
     }
 
-    /// One more is done.
+    /// Counts one more finished item.
     pub(super) fn step(&mut self) {
         self.done += 1;
         let now = SystemClock.now();
@@ -42,7 +42,7 @@ impl Progress {
         let _ = write!(io::stderr().lock(), "\r\x1b[K{} {}{of}", self.what, self.done);
     }
 
-    /// Makes room for other lines.
+    /// Clears the line, so that other output can follow.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");

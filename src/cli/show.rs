@@ -1,4 +1,4 @@
-//! Persons and times as people read them.
+//! Formats persons and times for people.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::domain::time::spoken;
 
-/// The present, in Unix seconds.
+/// The current time, in Unix seconds.
 pub(super) fn now() -> i64 {
     SystemClock.now().seconds()
 }
 
-/// The address if there is one, else the id; the name behind it.
+/// The e-mail address, or the id without one, and the name.
 pub(super) fn who(person: &Person) -> String {
     let handle = person.email.as_deref().unwrap_or(&person.person_id);
     match person.display_name.as_deref().map(str::trim) {
@@ -24,27 +24,27 @@ pub(super) fn who(person: &Person) -> String {
     }
 }
 
-/// In one line, safe to print.
+/// The same, safe to print in one line.
 pub(super) fn who_line(person: &Person) -> String {
     printable(&who(person))
 }
 
-/// A span of so many seconds; none is shorter than nothing.
+/// A duration in seconds; a negative one counts as zero.
 pub(super) fn span(seconds: i64) -> String {
     spoken(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// Unix seconds of an RFC 3339 time.
+/// The Unix seconds of an RFC 3339 time.
 pub(super) fn seconds(time: &str) -> Option<i64> {
     time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
 }
 
-/// How long ago; `-` where it is unknown.
+/// The time since then; `-` if unknown.
 pub(super) fn age(time: &str, now: i64) -> String {
     seconds(time).map_or_else(|| "-".to_owned(), |then| span(now - then))
 }
 
-/// How long until then, `past` once it is over, `-` where it is unknown.
+/// The time until then; `past` if it is over, `-` if unknown.
 pub(super) fn left(time: Option<&str>, now: i64, past: &str) -> String {
     match time.and_then(seconds) {
         None => "-".to_owned(),
@@ -53,7 +53,7 @@ pub(super) fn left(time: Option<&str>, now: i64, past: &str) -> String {
     }
 }
 
-/// The ink of a state.
+/// The colour of a state.
 pub(super) fn ink(state: &str) -> Ink {
     match state {
         "fresh" => Ink::Good,
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_and_broken_times_are_no_times() {
+    fn unknown_and_invalid_times_are_shown_as_unknown() {
         assert_eq!(left(None, 0, "expired"), "-");
         assert_eq!(left(Some("soon"), 0, "expired"), "-");
         assert_eq!(left(Some("1970-01-01T00:01:00Z"), 61, "expired"), "expired");

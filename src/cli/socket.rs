@@ -1,5 +1,5 @@
-//! One HTTP/1.1 exchange over the control socket, by hand: no runtime, no client stack, so that a script can ask for
-//! a token a thousand times a second. Every size and every wait is bounded.
+//! An HTTP/1.1 client for the control socket, without an async runtime or a client library, so that a script
+//! can read a thousand tokens a second. All sizes and waits are bounded.
 
 use std::fs;
 use std::io;
@@ -23,15 +23,15 @@ use crate::clock::SystemClock;
 
 const HEAD_MAX: usize = 64 * 1024;
 
-/// A part of the list of persons takes about 1 KiB for each.
+/// Maximum size of a body. A page of the list of persons takes about 1 KiB for each person.
 const BODY_MAX: usize = 32 * 1024 * 1024;
 
 const HEADERS_MAX: usize = 64;
 
-/// Connecting and sending take no time where somebody is there.
+/// Timeout for connecting and sending, which take almost no time with a running daemon.
 const SEND: Duration = Duration::from_secs(10);
 
-/// The daemon's socket, as it was found.
+/// The daemon's control socket.
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     path: PathBuf,
@@ -40,7 +40,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// The one at `path`, of the daemon whose state is in `state_dir`.
+    /// The socket at `path`, of the daemon whose state is in `state_dir`.
     pub(super) fn new(path: &Path, state_dir: Option<&Path>, patience: Duration) -> Self {
         Self { path: path.to_owned(), state_dir: state_dir.map(Path::to_owned), patience }
     }
@@ -49,7 +49,8 @@ impl Socket {
         &self.path
     }
 
-    /// `None`: no process listens there. One that may not be trusted with a secret is refused.
+    /// Connects. Returns `None` if no process listens there, and an error if the process is not trusted with
+    /// secrets.
     pub(super) fn connect(&self) -> Result<Option<UnixStream>, CallError> {
         let refused = |e: io::Error| CallError::Refused(self.path.clone(), e.to_string());
         let stream = match UnixStream::connect(&self.path) {
@@ -69,7 +70,7 @@ impl Socket {
         Ok(Some(stream))
     }
 
-    /// One exchange, with `extra` time beyond the usual for calls that wait by design.
+    /// Sends one request and reads the response. `extra` extends the timeout of requests that wait by design.
     pub(super) fn exchange(
         &self,
         mut stream: UnixStream,
@@ -80,7 +81,8 @@ impl Socket {
         let broken = |e: io::Error| self.broken(&e, patience);
         stream.set_write_timeout(Some(SEND.min(patience))).map_err(broken)?;
         let sent = stream.write_all(&request.bytes());
-        // A server may answer before it has read everything; its answer says more than our broken pipe.
+        // A server may respond before it has read the whole request. Its response explains more than a broken
+        // pipe does.
         if let Err(e) = sent
             && e.kind() != io::ErrorKind::BrokenPipe
         {
@@ -104,7 +106,7 @@ impl Socket {
             };
             if read == 0 {
                 let rest = incoming.whole(true).map_err(|why| self.garbage(why))?;
-                return rest.ok_or_else(|| self.garbage("it ended before its end"));
+                return rest.ok_or_else(|| self.garbage("the body is incomplete"));
             }
             incoming.0.extend_from_slice(chunk.get(..read).unwrap_or_default());
         }
@@ -130,7 +132,7 @@ fn listener(stream: &UnixStream, _path: &Path) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
 }
 
-/// The owner of the socket's file: other systems tell who listens each in a way of its own.
+/// The owner of the socket's file, because other systems report the listener's user in different ways.
 #[cfg(not(target_os = "linux"))]
 fn listener(_stream: &UnixStream, path: &Path) -> io::Result<u32> {
     Ok(fs::metadata(path)?.uid())
@@ -143,7 +145,7 @@ fn absent(error: &io::Error) -> bool {
     )
 }
 
-/// What is sent.
+/// A request.
 pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
@@ -170,25 +172,25 @@ impl Request<'_> {
     }
 }
 
-/// Where the body ends.
+/// How the end of the body is found.
 enum Framing {
     Length(usize),
     Chunked,
     UntilClose,
 }
 
-/// What has arrived; it may hold a token.
+/// The received bytes; they may contain a token.
 #[derive(Default)]
 struct Incoming(Zeroizing<Vec<u8>>);
 
 impl Incoming {
-    /// The answer, once all of it is there.
+    /// The response, if it is complete.
     fn whole(&self, ended: bool) -> Result<Option<Answer>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(&self.0).map_err(|_| "it is no HTTP")?;
+        let parsed = response.parse(&self.0).map_err(|_| "it is not HTTP")?;
         let httparse::Status::Complete(head) = parsed else {
-            return if self.0.len() > HEAD_MAX { Err("its head has no end") } else { Ok(None) };
+            return if self.0.len() > HEAD_MAX { Err("its head is too long") } else { Ok(None) };
         };
         let status = response.code.ok_or("it has no status")?;
         let framing =
@@ -212,25 +214,25 @@ fn framing(headers: &[httparse::Header<'_>]) -> Result<Framing, &'static str> {
         |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     if let Some(coding) = named("transfer-encoding").next() {
         let chunked = coding.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-        return if chunked { Ok(Framing::Chunked) } else { Err("it is coded in an unknown way") };
+        return if chunked { Ok(Framing::Chunked) } else { Err("its transfer coding is unknown") };
     }
     let mut lengths = named("content-length").map(|header| {
         let digits = std::str::from_utf8(header.value).ok()?.trim();
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<usize>().ok())?
     });
     let Some(first) = lengths.next() else { return Ok(Framing::UntilClose) };
-    let first = first.ok_or("its length is no number")?;
+    let first = first.ok_or("its length is not a number")?;
     if lengths.any(|other| other != Some(first)) {
         return Err("it has two lengths");
     }
     Ok(Framing::Length(first))
 }
 
-/// The body, once its last chunk is there; trailers are not waited for.
+/// The body, if its last chunk has arrived. Trailers are not read.
 fn unchunked(mut rest: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
     let mut body = Vec::new();
     loop {
-        let size = httparse::parse_chunk_size(rest).map_err(|_| "its chunks are broken")?;
+        let size = httparse::parse_chunk_size(rest).map_err(|_| "its chunks are invalid")?;
         let httparse::Status::Complete((head, size)) = size else { return Ok(None) };
         let size = usize::try_from(size).map_err(|_| "it is too long")?;
         if size == 0 {
@@ -243,7 +245,7 @@ fn unchunked(mut rest: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
         body.extend_from_slice(chunk);
         let Some(end) = rest.get(head + size..head + size + 2) else { return Ok(None) };
         if end != b"\r\n" {
-            return Err("its chunks are broken");
+            return Err("its chunks are invalid");
         }
         rest = rest.get(head + size + 2..).unwrap_or_default();
     }
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_whole_when_their_framing_says_so() {
+    fn responses_are_complete_when_their_framing_says_so() {
         let sized = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbodymore";
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n0\r\n\r\n";
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_answers_are_refused() {
+    fn invalid_responses_are_rejected() {
         for bad in [
             &b"SSH-2.0-OpenSSH\r\n\r\n"[..],
             b"HTTP/1.1 200 OK\r\ncontent-length: -4\r\n\r\n",

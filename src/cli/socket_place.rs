@@ -1,4 +1,4 @@
-//! Whether the place of a control socket tells whose daemon listens there.
+//! Decides whether the location of a control socket proves which user's daemon listens there.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,15 +7,16 @@ use std::path::absolute;
 
 use rustix::process::geteuid;
 
-/// What the others of the owner's group, and all others, may not do.
+/// The permission bits that let the group or other users write.
 const WRITE_BY_OTHERS: u32 = 0o022;
 
-/// The owner of the directory in which the socket at `path` lies, where only root or this process's user can have put that
-/// directory there: such as systemd's `/run/webex-tokend`, and nothing below `/tmp`. `None` anywhere else.
+/// The owner of the directory that contains the socket at `path`, if only root or this process's user can
+/// have created that directory. This holds for systemd's `/run/webex-tokend`, and for nothing below `/tmp`.
+/// `None` otherwise.
 pub(super) fn owner(path: &Path) -> Option<u32> {
     let dir = absolute(path).ok()?.parent()?.to_owned();
     let real = fs::canonicalize(&dir).ok()?;
-    // The path as it is written, too: a link in it may lead elsewhere a moment later.
+    // Checks the path as written as well, because a link in it may be replaced a moment later.
     let written = dir.ancestors().all(|part| match fs::symlink_metadata(part) {
         Ok(found) if found.is_symlink() => is_trusted(found.uid()),
         Ok(found) => part == dir || is_closed(&found),
@@ -25,7 +26,7 @@ pub(super) fn owner(path: &Path) -> Option<u32> {
     (written && above).then(|| fs::metadata(&real).ok().map(|found| found.uid())).flatten()
 }
 
-/// Whether no other user can put anything into this directory.
+/// Whether no other user can add a file to this directory.
 fn is_closed(found: &fs::Metadata) -> bool {
     is_trusted(found.uid()) && found.mode() & WRITE_BY_OTHERS == 0
 }
@@ -46,7 +47,7 @@ mod tests {
 
     const OTHER: u32 = 65_534;
 
-    /// A directory above which all belong to root and to this user. `None` where there is none to be had.
+    /// A directory whose ancestors all belong to root or to this user; `None` if there is none.
     fn closed_place() -> Option<(tempfile::TempDir, PathBuf)> {
         let places = [PathBuf::from("/run"), std::env::current_dir().unwrap()];
         places.into_iter().find_map(|place| {
@@ -58,13 +59,17 @@ mod tests {
     }
 
     #[test]
-    fn a_place_tells_whose_daemon_listens_only_where_other_users_could_not_have_made_it() {
+    fn a_directory_proves_its_owner_only_if_other_users_cannot_have_created_it() {
         let open = tempfile::tempdir_in("/tmp").unwrap();
-        assert_eq!(owner(&open.path().join("control.sock")), None, "all users may make a directory in /tmp");
+        assert_eq!(
+            owner(&open.path().join("control.sock")),
+            None,
+            "every user may create a directory in /tmp"
+        );
         assert_eq!(owner(Path::new("/nowhere/control.sock")), None);
 
         let Some((_dir, path)) = closed_place() else {
-            return eprintln!("skipped: all places here are in directories of other users");
+            return eprintln!("skipped: every directory here is below one of another user");
         };
         let me = geteuid().as_raw();
         let place = path.join("daemon");
@@ -79,15 +84,19 @@ mod tests {
         symlink(open.path(), path.join("out")).unwrap();
         assert_eq!(owner(&path.join("out/control.sock")), None);
         fs::set_permissions(&path, Permissions::from_mode(0o770)).unwrap();
-        assert_eq!(owner(&socket), None, "the group could have made it");
+        assert_eq!(owner(&socket), None, "the group could have created it");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 
         if chown(&place, Some(OTHER), None).is_err() {
-            return eprintln!("skipped in part: only root can give a directory away");
+            return eprintln!("skipped in part: only root can change the owner of a directory");
         }
-        assert_eq!(owner(&socket), Some(OTHER), "root has put it there");
+        assert_eq!(owner(&socket), Some(OTHER), "root has created it");
         assert_eq!(owner(&place.join("below/control.sock")), None);
         fs::create_dir(place.join("below")).unwrap();
-        assert_eq!(owner(&place.join("below/control.sock")), None, "its owner could have put anything there");
+        assert_eq!(
+            owner(&place.join("below/control.sock")),
+            None,
+            "its owner could have created anything there"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Tables that fit the terminal: the widest column gives way first, then the least important ones are left out.
+//! Tables that fit the terminal. The first column is shortened first; then the least important columns are
+//! omitted.
 
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
@@ -8,13 +9,13 @@ use crate::cli::print::printable;
 
 const GAP: usize = 2;
 
-/// Names are still told apart in so many cells.
+/// Minimum width of the first column at which names stay distinguishable.
 const NAME_MIN: usize = 22;
 
-/// Below this a column says nothing.
+/// Minimum useful width of the first column.
 const LAST_MIN: usize = 6;
 
-/// What a cell wants to look like.
+/// The colour of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ink {
     #[default]
@@ -34,7 +35,7 @@ impl Ink {
         }
     }
 
-    /// `text` in this ink, where the paper takes it.
+    /// Colours `text`, if the terminal supports it.
     pub(super) fn paint(self, text: &str, paper: Paper) -> String {
         match self.code() {
             Some(code) if paper.colour => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -43,7 +44,7 @@ impl Ink {
     }
 }
 
-/// One cell.
+/// A cell.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
     text: String,
@@ -68,10 +69,10 @@ impl From<&str> for Cell {
     }
 }
 
-/// A column: its title, and how soon it is left out where there is no room (0: never).
+/// A column: its title, and its priority for omission if there is no room (higher first, 0: never).
 pub(super) type Column = (&'static str, u8);
 
-/// The lines of a table; the first column is the one that gives way.
+/// The lines of a table. The first column is shortened if there is no room.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Paper) -> Vec<String> {
     let mut widths: Vec<usize> = columns.iter().map(|(title, _)| title.width()).collect();
     for row in rows {
@@ -95,7 +96,7 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Paper) -> Vec
     std::iter::once(&header).chain(rows).map(line).collect()
 }
 
-/// Takes from the first column down to what tells names apart, then leaves columns out, then takes the rest.
+/// Shortens the first column to [`NAME_MIN`], then omits columns, then shortens the first column further.
 fn fit(columns: &[Column], widths: &mut [usize], room: usize) -> Vec<bool> {
     let mut shown = vec![true; columns.len()];
     loop {
@@ -118,7 +119,7 @@ fn fit(columns: &[Column], widths: &mut [usize], room: usize) -> Vec<bool> {
     }
 }
 
-/// `text` in at most `width` cells, with a mark where something was cut off.
+/// `text` in at most `width` cells, with a mark where it was cut.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_fits_whatever_the_width() {
+    fn a_table_fits_every_width() {
         for width in 20..100 {
             assert!(at(width).iter().all(|line| line.width() <= width), "{width}: {:#?}", at(width));
         }
     }
 
     #[test]
-    fn the_name_gives_way_first_then_the_least_important() {
+    fn the_name_is_shortened_first_then_columns_are_omitted() {
         let [wide, narrow, slim] = [80, 45, 40].map(|width| at(width).join("\n"));
         assert!(wide.contains("Countess)") && wide.contains("AGE"));
         assert!(narrow.contains("ada@example.com (Ada") && narrow.contains('…') && narrow.contains("AGE"));
@@ -167,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_under_each_other_in_any_script() {
+    fn columns_are_aligned_in_any_script() {
         let column = |line: &str| line.split("fresh").next().map(UnicodeWidthStr::width);
         let lines = at(80);
         assert_eq!(column(&lines[1]), column(&lines[2]));
     }
 
     #[test]
-    fn colours_only_where_they_are_welcome() {
+    fn colours_are_used_only_if_the_terminal_supports_them() {
         let row = vec![vec![Cell::new("no", Ink::Bad)]];
         assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: true })[1], "\x1b[31mno\x1b[0m");
         assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: false })[1], "no");

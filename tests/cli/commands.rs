@@ -118,7 +118,7 @@ fn a_key_is_printed_alone() {
         _ => nothing(),
     });
     let ended = desk.run("key create ci --person ada@example.com --person x --can read,refresh --days 3");
-    assert!(ended.err.contains("shown this once"), "{ended:?}");
+    assert!(ended.err.contains("shown only once"), "{ended:?}");
     assert_eq!(ended.good(), "wtk_abcd1234_secret\n");
     let body = json_of(daemon.asked()[0].splitn(3, ' ').nth(2).unwrap());
     let expected =
@@ -241,7 +241,7 @@ fn people_and_the_doctor_tell_that_refreshes_pause() {
         }
     });
     let ended = desk.run("people");
-    let line = "refreshes of everybody pause since 2h, the next one is tried in 5m: check MY_APP_SECRET_ID";
+    let line = "all refreshes have paused for 2h, the next one is tried in 5m: check MY_APP_SECRET_ID";
     assert!(ended.err.contains(line), "{ended:?}");
     assert!(!ended.good().contains("pause"), "results only on stdout");
     let json = json_of(&desk.run("people -j").good());
@@ -253,7 +253,7 @@ fn people_and_the_doctor_tell_that_refreshes_pause() {
         "{ended:?}"
     );
     assert!(
-        ended.code == 1 && ended.out.contains("bad   settings      the daemon does not tell"),
+        ended.code == 1 && ended.out.contains("bad   settings      the daemon cannot check them"),
         "{ended:?}"
     );
 }

@@ -134,7 +134,7 @@ fn a_broken_file_imports_nothing() {
     desk.write("g.jsonl", "{\"refresh_token\":\"r1\"}\n{\"refresh_token\":\"s3cret\n");
     let ended = desk.run("import g.jsonl");
     assert!(!ended.err.contains("s3cret"), "{ended:?}");
-    ended.failed(1, "line 2 is no JSON");
+    ended.failed(1, "line 2 is not JSON");
     desk.run("import nowhere.json").failed(1, "cannot be read");
     desk.write("odd", "hello");
     desk.run("import odd").failed(2, "--from");

@@ -164,7 +164,7 @@ fn keys_are_a_table_without_secrets() {
         (200, json!({ "keys": [key] }))
     });
     let out = desk.run("key list").good();
-    for shown in ["ci", "abcd1234", "read,refresh", "everybody", "never"] {
+    for shown in ["ci", "abcd1234", "read,refresh", "all persons", "never"] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
     assert_eq!(json_of(&desk.run("key list -j").good())["keys"][0]["name"], "ci");

@@ -94,7 +94,7 @@ fn the_only_person_left_is_not_meant_where_another_one_was_first() {
 
 #[test]
 fn of_several_persons_one_must_be_named() {
-    for (count, told) in [(0, "nobody is stored"), (2, "p1@x.y (Ada Lovelace)"), (6, ", …")] {
+    for (count, told) in [(0, "no person is stored"), (2, "p1@x.y (Ada Lovelace)"), (6, ", …")] {
         let desk = Desk::new();
         let _daemon = desk.daemon(move |_, _| {
             let people: Vec<Value> = (0..count).map(|n| person(&format!("p{n}@x.y"), "fresh")).collect();
@@ -146,7 +146,7 @@ fn a_token_that_is_none_goes_nowhere() {
             token["access_token"] = odd.into();
             (200, token)
         });
-        desk.run("token ada@example.com --format header").failed(1, "token that is none");
+        desk.run("token ada@example.com --format header").failed(1, "an invalid token");
     }
 }
 

@@ -38,7 +38,7 @@ fn a_store_in_use_is_told_and_not_waited_for_long() {
 fn a_daemon_that_hangs_is_not_waited_for_for_ever() {
     let desk = Desk::new();
     let _daemon = Daemon::raw(&desk.path("control.sock"), |_, _| Vec::new());
-    desk.run("token ada@example.com --daemon-timeout 1").failed(5, "no answer in 1 s");
+    desk.run("token ada@example.com --daemon-timeout 1").failed(5, "did not answer within 1 s");
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
     let (ended, out, said) = dashboard(&daemon, &[], script.to_str());
     assert_eq!((ended, out.as_str()), (Some(0), ""), "{said}");
     let line = |start: &str| said.lines().find_map(|line| line.strip_prefix(start)).unwrap().to_owned();
-    let (url, code) = (line("https:"), line("The code to type there: "));
+    let (url, code) = (line("https:"), line("The code to enter there: "));
     crate::support::eventually("the browser is told", || told.exists()).await;
     let arguments = std::fs::read_to_string(&told).unwrap();
     assert!(arguments.contains(&url) && !arguments.contains(&code), "{arguments}");

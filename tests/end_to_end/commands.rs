@@ -179,7 +179,7 @@ async fn a_name_that_is_left_out_never_comes_to_mean_another_person() {
     assert_ne!(town.run("token").await.good().trim_end(), "", "another consent of hers changes nothing");
 
     town.run(&format!("forget {ADA} --yes")).await.good();
-    town.run("token").await.failed(2, "nobody is stored");
+    town.run("token").await.failed(2, "no person is stored");
     assert_eq!(Visitor::new().consent(&town.daemon, 1).await.status, 200);
     for words in ["token", "exec -- true", "refresh --force", "why", "forget --yes"] {
         town.run(words).await.failed(2, "not the first one ever stored");

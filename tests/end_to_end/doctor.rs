@@ -123,7 +123,7 @@ async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
     as_stranger(command.arg("doctor"));
     let ended = end(&mut command).await;
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["bad daemon the control socket", "warn settings not looked at"]);
+    assert_says(&ended, &["bad daemon the control socket", "warn settings not checked"]);
     assert!(!says(&ended, "bad settings"), "{ended:?}");
 }
 

@@ -62,7 +62,7 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
         "it cannot be read at the next start: {file}"
     );
     assert!(says.starts_with("warn") && says.contains(served["fingerprint"].as_str().unwrap()), "{says}");
-    assert!(says.contains("for localhost, good until ") && says.contains("in 5 days"), "{says}");
+    assert!(says.contains("for localhost, valid until ") && says.contains("in 5 days"), "{says}");
 
     write_pair(folder.path(), -2);
     let told = daemon.wait_for_line("the certificate for localhost expired at ").await;

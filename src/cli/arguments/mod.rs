@@ -1,4 +1,4 @@
-//! What may be typed.
+//! The command line's arguments.
 
 mod parts;
 
@@ -23,16 +23,16 @@ pub use crate::cli::arguments::parts::Life;
 pub use crate::cli::arguments::parts::PersonArgument;
 pub use crate::cli::arguments::parts::TokenOutput;
 
-/// Keeps Cisco Webex access tokens of many people fresh, sealed and at hand.
+/// Keeps Cisco Webex access tokens of many people fresh, stores them encrypted and serves them.
 ///
-/// Without a command it serves. Settings are environment variables; `webex-tokend man` explains each of them.
+/// Without a command, it runs the daemon. Settings are environment variables; `webex-tokend man` explains each of them.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = exit_codes())]
 pub struct Arguments {
-    /// What to do; `serve` if it is left out.
+    /// The command; `serve` if it is omitted
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// For `serve`, when no command is given.
+    /// Options of `serve`, if no command is given.
     #[command(flatten)]
     pub serve: Serve,
     /// Read settings from FILE, under the environment, instead of .env in the working directory (serve) or in the state
@@ -42,13 +42,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What was typed, or the end of the process with a line that says what is wrong.
+    /// Parses the arguments. Ends the process with a message if they are invalid.
     #[must_use]
     pub fn typed() -> Self {
         Self::checked(Self::parse()).unwrap_or_else(|e| e.exit())
     }
 
-    /// Options of `serve` that stand before another command would count for nothing.
+    /// Rejects options of `serve` before another command, because they would have no effect.
     fn checked(self) -> Result<Self, clap::Error> {
         let Serve { debug, refresh_at_start } = self.serve;
         if self.command.is_some() && (debug || refresh_at_start) {
@@ -64,7 +64,7 @@ fn exit_codes() -> String {
     format!("Exit codes: {}.", codes.join(", "))
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: the consent pages and the event loop that keeps tokens fresh
@@ -83,7 +83,7 @@ pub enum Command {
     Man,
 }
 
-/// What the API answers.
+/// Commands that use the API.
 #[derive(Debug, Subcommand)]
 pub enum Ask {
     /// Get a person's consent from the terminal, by a browser or by another device
@@ -104,7 +104,7 @@ pub enum Ask {
     Plan(PlanAsked),
     /// Remove a person's grant from the store
     Forget(Forget),
-    /// Take grants over from a file
+    /// Import grants from a file
     Import(Import),
     /// Create, list and revoke API keys
     #[command(subcommand)]
@@ -113,7 +113,7 @@ pub enum Ask {
     Dashboard(Dashboard),
 }
 
-/// How to serve.
+/// Options of `serve`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Serve {
     /// Log what this program does in more detail (no secret is logged at any level)
@@ -124,13 +124,13 @@ pub struct Serve {
     pub refresh_at_start: bool,
 }
 
-/// `login`
+/// Options of `login`.
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Consent on another device: shows an address, a code and a QR code
+    /// Consent on another device: shows a URL, a code and a QR code
     #[arg(long)]
     pub device: bool,
-    /// Only print the address to open
+    /// Only print the URL to open
     #[arg(long)]
     pub no_browser: bool,
     /// Preselect this account at Webex, and fail if another person consents
@@ -139,18 +139,18 @@ pub struct Login {
     /// How long to wait for the consent [default: 60, with --device 300]
     #[arg(short, long, value_name = "TIME", value_parser = patience)]
     pub timeout: Option<u64>,
-    /// What is printed.
+    /// What to print.
     #[command(flatten)]
     pub output: TokenOutput,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `refresh`
+/// Options of `refresh`.
 #[derive(Debug, Args)]
 pub struct Refresh {
-    /// Who.
+    /// The person to refresh.
     #[command(flatten)]
     pub subject: PersonArgument,
     /// Refresh all persons; with -j, print every outcome
@@ -159,44 +159,44 @@ pub struct Refresh {
     /// Refresh inside the no-op window as well
     #[arg(long)]
     pub force: bool,
-    /// What is printed.
+    /// What to print.
     #[command(flatten)]
     pub output: TokenOutput,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `token`
+/// Options of `token`.
 #[derive(Debug, Args)]
 pub struct TokenAsked {
-    /// Who.
+    /// The person whose token is printed.
     #[command(flatten)]
     pub subject: PersonArgument,
-    /// How long it must live.
+    /// The token's minimum lifetime.
     #[command(flatten)]
     pub life: Life,
-    /// How to print it
+    /// How to print the token
     #[arg(long, value_enum, default_value = "raw")]
     pub format: Format,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `exec`
+/// Options of `exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// Who.
+    /// The person whose token is passed.
     #[command(flatten)]
     pub subject: PersonArgument,
     /// Set this variable to the token as well; may be given several times
     #[arg(long, value_name = "NAME")]
     pub env: Vec<String>,
-    /// How long it must live.
+    /// The token's minimum lifetime.
     #[command(flatten)]
     pub life: Life,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
     /// The command to run, and its arguments
@@ -204,18 +204,18 @@ pub struct Exec {
     pub command: Vec<OsString>,
 }
 
-/// A list.
+/// Options of every command that prints a list.
 #[derive(Debug, Args)]
 pub struct Listed {
-    /// What is printed.
+    /// How to print the list.
     #[command(flatten)]
     pub json: AsJson,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `people`
+/// Options of `people`.
 #[derive(Debug, Args)]
 pub struct PeopleAsked {
     /// Show only persons in this state
@@ -227,51 +227,51 @@ pub struct PeopleAsked {
     /// Show at most N persons
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// As with every list.
+    /// The options of lists.
     #[command(flatten)]
     pub list: Listed,
 }
 
-/// `why`
+/// Options of `why`.
 #[derive(Debug, Args)]
 pub struct WhyAsked {
-    /// Who.
+    /// The person to explain.
     #[command(flatten)]
     pub subject: PersonArgument,
-    /// As with every list.
+    /// The options of lists.
     #[command(flatten)]
     pub list: Listed,
 }
 
-/// `plan`
+/// Options of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanAsked {
     /// How many days to look ahead
     #[arg(long, default_value_t = 90)]
     pub days: u32,
-    /// What is printed.
+    /// How to print the forecast.
     #[command(flatten)]
     pub json: AsJson,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `forget`
+/// Options of `forget`.
 #[derive(Debug, Args)]
 pub struct Forget {
-    /// Who.
+    /// The person to remove.
     #[command(flatten)]
     pub subject: PersonArgument,
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// What a file to import is.
+/// Formats of files to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Origin {
     /// JSON with refresh_token, access_token or both: objects, one after another or in an array
@@ -280,27 +280,27 @@ pub enum Origin {
     Wtr,
     /// The SQLite file of the token management service sample
     TokenApp,
-    /// A .env file with REFRESH_TOKEN, ACCESS_TOKEN or both, also with WEBEX_ before them
+    /// A .env file with REFRESH_TOKEN, ACCESS_TOKEN or both, also with the prefix WEBEX_
     Env,
 }
 
-/// `import`
+/// Options of `import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// What the file is; found out from its content if left out
+    /// The file's format; detected from its content if omitted
     #[arg(long, value_enum)]
     pub from: Option<Origin>,
     /// The file; `-` reads stdin
     pub file: PathBuf,
-    /// Replace the person's stored grant even if it is alive and has every scope of the imported one
+    /// Replace the person's stored grant even if it is active and has every scope of the imported one
     #[arg(long)]
     pub replace: bool,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `key`
+/// The subcommands of `key`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key and print it; it is never shown again
@@ -311,7 +311,7 @@ pub enum KeyCommand {
     Revoke(KeyRevoke),
 }
 
-/// `key create`
+/// Options of `key create`.
 #[derive(Debug, Args)]
 pub struct KeyCreate {
     /// The name of the new key
@@ -325,34 +325,34 @@ pub struct KeyCreate {
     /// Days until the key expires; never if left out
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: Option<u32>,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `key revoke`
+/// Options of `key revoke`.
 #[derive(Debug, Args)]
 pub struct KeyRevoke {
     /// The name of the key
     pub name: String,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
-/// `dashboard`
+/// Options of `dashboard`.
 #[derive(Debug, Args)]
 pub struct Dashboard {
-    /// Only print the address to open
+    /// Only print the URL to open
     #[arg(long)]
     pub no_browser: bool,
-    /// The way to the daemon.
+    /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: Daemon,
 }
 
 impl Ask {
-    /// The person that the command is about, if it is about one.
+    /// The person that the command is about, if there is one.
     pub(super) fn subject(&mut self) -> Option<&mut PersonArgument> {
         match self {
             Self::Token(TokenAsked { subject, .. })
@@ -364,7 +364,7 @@ impl Ask {
         }
     }
 
-    /// How to speak with the daemon, wherever it was typed.
+    /// The connection options, wherever they were given.
     #[must_use]
     pub fn daemon(&self) -> Daemon {
         match self {

@@ -1,12 +1,12 @@
-//! What several commands have in common.
+//! Options that several commands share.
 
 use clap::Args;
 use clap::ValueEnum;
 
-/// How to speak with the daemon.
+/// How to reach the daemon.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Daemon {
-    /// How long to wait for an answer of the daemon
+    /// How long to wait for a response of the daemon
     #[arg(long, value_name = "TIME", default_value = "90", value_parser = patience, hide_short_help = true)]
     pub daemon_timeout: u64,
     /// Log what this command does
@@ -22,7 +22,7 @@ pub struct PersonArgument {
     pub person: Option<String>,
 }
 
-/// Output for programs.
+/// Output as JSON.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct AsJson {
     /// Print JSON
@@ -30,7 +30,7 @@ pub struct AsJson {
     pub json: bool,
 }
 
-/// The token itself, once the work is done.
+/// Prints the token after the command has succeeded.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TokenOutput {
     /// Print the token as a block of text
@@ -41,12 +41,12 @@ pub struct TokenOutput {
     pub json: bool,
 }
 
-/// How a token is printed.
+/// How to print a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The token alone
+    /// The token only
     Raw,
-    /// With its dates
+    /// The token with its dates, as JSON
     Json,
     /// WEBEX_ACCESS_TOKEN=…
     Env,
@@ -54,7 +54,7 @@ pub enum Format {
     Header,
 }
 
-/// How long a token must live.
+/// The minimum lifetime of a token.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Life {
     /// How long the token must still live; it is refreshed first if need be [default: 60]
@@ -62,7 +62,7 @@ pub struct Life {
     pub min_ttl: Option<u64>,
 }
 
-/// The seconds of a time as people write it: `90`, `90s`, `15m`, `12h`, `7d`.
+/// Parses a duration, such as `90`, `90s`, `15m`, `12h` or `7d`, into seconds.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix(|c: char| c.is_ascii_alphabetic()).unwrap_or(text);
     let unit = match text.strip_prefix(number) {
@@ -75,12 +75,12 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let digits = number.bytes().all(|b| b.is_ascii_digit());
     let count = number.parse::<u64>().ok().filter(|_| digits);
     count.zip(unit).and_then(|(count, unit)| count.checked_mul(unit)).ok_or_else(|| {
-        "expected a number of seconds, or one with s, m, h or d behind it, such as 90, 15m, 12h or 7d"
+        "expected a number of seconds, or a number followed by s, m, h or d, such as 90, 15m, 12h or 7d"
             .to_owned()
     })
 }
 
-/// How long to wait: at least a second, at most a day.
+/// Parses a timeout: at least a second, at most a day.
 pub(super) fn patience(text: &str) -> Result<u64, String> {
     match seconds(text)? {
         seconds @ 1..=86_400 => Ok(seconds),

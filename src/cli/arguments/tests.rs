@@ -1,4 +1,4 @@
-//! Tests of what may be typed.
+//! Tests of the command line's arguments.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn the_arguments_are_consistent() {
 }
 
 #[test]
-fn serving_is_what_happens_without_a_command() {
+fn serve_is_the_default_command() {
     let typed = Arguments::try_parse_from(["webex-tokend", "--debug"]).unwrap();
     assert!(typed.command.is_none() && typed.serve.debug && !typed.serve.refresh_at_start);
     let typed = Arguments::try_parse_from(["webex-tokend", "serve", "--refresh-at-start"]).unwrap();
@@ -17,7 +17,7 @@ fn serving_is_what_happens_without_a_command() {
 }
 
 #[test]
-fn the_file_of_settings_may_be_named_anywhere() {
+fn the_settings_file_may_be_named_before_or_after_the_command() {
     for typed in [
         "--env-file f",
         "--env-file f serve",
@@ -40,7 +40,7 @@ fn options_of_serve_before_a_command_are_refused() {
 }
 
 #[test]
-fn times_are_numbers_of_seconds_or_have_a_unit() {
+fn durations_are_seconds_or_have_a_unit() {
     let right = [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), ("0", 0)];
     for (text, expected) in right {
         let typed = Arguments::try_parse_from(["webex-tokend", "token", "--min-ttl", text]).unwrap();
@@ -80,7 +80,7 @@ fn times_are_numbers_of_seconds_or_have_a_unit() {
 }
 
 #[test]
-fn what_the_contract_promises_is_understood() {
+fn every_documented_command_line_is_accepted() {
     for typed in [
         "login --device --no-browser -t 5 -o",
         "retrieve -j -d",

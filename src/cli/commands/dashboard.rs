@@ -1,4 +1,4 @@
-//! `dashboard`: a session in the browser without a key, for whoever may use the control socket.
+//! `dashboard`: opens the dashboard in a browser without an API key, for users of the control socket.
 
 use crate::api_types::DashboardLink;
 use crate::cli::arguments::Dashboard;
@@ -10,17 +10,18 @@ use crate::cli::exit::Failure;
 use crate::cli::print::note;
 use crate::cli::print::printable;
 
-/// The code is shown here only: the address, which other users of the machine may see, opens nothing without it.
+/// The code is printed only here: other users of the machine may see the URL, which is useless without the
+/// code.
 pub(super) fn run(surroundings: &Surroundings, asked: &Dashboard) -> Result<(), Failure> {
     let mut handle = Handle::of_daemon(surroundings)?;
     let link: DashboardLink = handle.post_nothing(&format!("{API}/dashboard-links"))?;
     let (url, code) = (printable(&link.url), printable(&link.code));
     let opened = !asked.no_browser && open_browser(&link.url, &surroundings.source);
     let first = if opened {
-        "A browser opens for the dashboard. If none does, open this address within a minute:"
+        "The dashboard opens in a browser. If it does not, open this URL within a minute:"
     } else {
-        "Open this address within a minute:"
+        "Open this URL within a minute:"
     };
-    note(&format!("{first}\n{url}\nThe code to type there: {code}"));
+    note(&format!("{first}\n{url}\nThe code to enter there: {code}"));
     Ok(())
 }

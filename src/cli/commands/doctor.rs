@@ -1,4 +1,4 @@
-//! `doctor`: one line for everything that must be right, and what to do where it is not. Prints no secret.
+//! `doctor`: prints one line for each requirement, with the remedy if it is not met. Prints no secret.
 
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
@@ -33,10 +33,10 @@ use crate::house::examine;
 use crate::house::examine::CERTIFICATE;
 use crate::http::api;
 
-/// Grants looked at for missing scopes.
+/// Maximum number of grants checked for missing scopes.
 const LOOKED_AT: usize = 10_000;
 
-/// Of those that lack some, so many are named.
+/// Maximum number of named persons whose grants lack scopes.
 const NAMED: usize = 20;
 
 pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
@@ -45,12 +45,14 @@ pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
     let findings = match socket.connect() {
         Ok(Some(stream)) => of_daemon(surroundings, stream),
         Ok(None) => {
-            let says = format!("none answers at {place}, so what follows is by this command's own settings");
+            let says = format!(
+                "no daemon answers at {place}, so the following checks use this command's own settings"
+            );
             alone(surroundings, Finding::new(Mark::Warn, "daemon", says))?
         }
-        // Whether the daemon is well is not known, and it need not have these settings.
+        // The state of the daemon is unknown, and this command need not have the daemon's settings.
         Err(e) if surroundings.source.setting("MY_APP_CLIENT_ID").is_none() => {
-            let says = "not looked at: the daemon's are not known here, and this command has none of its own";
+            let says = "not checked: the daemon's settings are unknown, and this command has none of its own";
             vec![Finding::new(Mark::Bad, "daemon", e.to_string()), Finding::new(Mark::Warn, "settings", says)]
         }
         Err(e) => alone(surroundings, Finding::new(Mark::Bad, "daemon", e.to_string()))?,
@@ -76,7 +78,7 @@ fn line(finding: &Finding, paper: Paper) -> String {
     format!("{word}  {:<12}  {}", printable(&finding.what), printable(&finding.says))
 }
 
-/// All by the running daemon's word: its settings, its certificate, its store.
+/// The checks of a running daemon: its settings, its certificate, its store.
 fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
     let socket = &surroundings.socket;
     let place = socket.path().display();
@@ -85,7 +87,7 @@ fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
         Ok(status) => status,
         Err(Failure::Told(_, why)) => return vec![Finding::new(Mark::Bad, "daemon", why)],
         Err(_) => {
-            let says = format!("does not answer well at {place}; look at its log");
+            let says = format!("does not answer correctly at {place}; look at its log");
             return vec![Finding::new(Mark::Bad, "daemon", says)];
         }
     };
@@ -97,14 +99,15 @@ fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
     let served = status.certificate.map(|certificate| served(&certificate, now));
     match handle.get::<Examination>(&format!("{API}/doctor")) {
         Ok(examined) => {
-            // What is served counts; but what cannot be read now, cannot be read at the next start.
+            // The served certificate is what matters. But files that cannot be read now will fail at the next
+            // start.
             let counts = |finding: &Finding| {
                 served.is_none() || finding.what != CERTIFICATE || finding.mark == Mark::Bad
             };
             findings.extend(examined.findings.into_iter().filter(counts));
         }
         Err(Failure::Told(_, why)) => {
-            let says = format!("the daemon does not tell how they are: {why}");
+            let says = format!("the daemon cannot check them: {why}");
             findings.push(Finding::new(Mark::Bad, "settings", says));
         }
         Err(_) => {}
@@ -114,7 +117,7 @@ fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
     findings
 }
 
-/// By the settings of this command.
+/// The checks with the settings of this command.
 fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, Failure> {
     let config = match Config::read(&surroundings.source) {
         Ok(config) => config,
@@ -123,7 +126,7 @@ fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, F
             findings
                 .extend(mistakes.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())));
             findings.extend(hints.iter().map(|hint| Finding::new(Mark::Warn, "settings", hint)));
-            let says = "not asked: put the settings right first";
+            let says = "not checked: correct the settings first";
             findings.push(Finding::new(Mark::Warn, "webex", says));
             return Ok(findings);
         }
@@ -131,7 +134,7 @@ fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, F
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(Exit::Failed, format!("no runtime: {e}")))?;
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the async runtime: {e}")))?;
     let mut findings = vec![daemon];
     findings.extend(runtime.block_on(examine::settings(&config)));
     findings.extend(runtime.block_on(store(&config)));
@@ -139,7 +142,7 @@ fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, F
     Ok(findings)
 }
 
-/// Whether the store opens, and whether refreshes paused when its daemon ended.
+/// Checks whether the store opens, and whether refreshes paused when the last daemon stopped.
 async fn store(config: &Config) -> Vec<Finding> {
     let finding = |mark, says: String| vec![Finding::new(mark, "store", says)];
     let StoreConfig::Sqlite { path, .. } = &config.store else { return vec![examine::in_memory()] };
@@ -168,12 +171,12 @@ fn refreshes(breaker: &Breaker, now: i64) -> Finding {
         }
         Some(line) => finding(
             Mark::Warn,
-            format!("{line}; live tokens are given all the same, and refreshes go on by themselves"),
+            format!("{line}; live tokens are still served, and refreshes continue automatically"),
         ),
     }
 }
 
-/// The one that the daemon serves, by its own word.
+/// The certificate that the daemon serves.
 fn served(certificate: &Certificate, now: i64) -> Finding {
     let seconds = |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_second());
     let (begins, ends) = (seconds(&certificate.begins_at), seconds(&certificate.ends_at));
@@ -183,18 +186,18 @@ fn served(certificate: &Certificate, now: i64) -> Finding {
         Some(_) if good => Mark::Warn,
         Some(_) => Mark::Bad,
     };
-    let whose = if certificate.self_signed { "self-signed" } else { "the operator's" };
+    let whose = if certificate.self_signed { "self-signed" } else { "from the operator's files" };
     let (names, end) =
         (certificate.names.join(", "), certificate.ends_at.as_deref().unwrap_or("an unknown time"));
     let trouble = certificate.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
     let says = format!(
-        "served: {whose}, for {names}, good until {end}, key fingerprint {}{trouble}",
+        "served: {whose}, for {names}, valid until {end}, key fingerprint {}{trouble}",
         certificate.fingerprint
     );
     Finding::new(mark, CERTIFICATE, says)
 }
 
-/// Grants that lack scopes which consents ask for. Where the list cannot be had, other findings tell why.
+/// Finds grants that lack configured scopes. If the list is not available, other findings explain why.
 fn grants(surroundings: &Surroundings) -> Vec<Finding> {
     let mut lines = Vec::new();
     let (mut lacking, mut looked_at) = (Lacking::default(), 0);

@@ -1,4 +1,5 @@
-//! `exec`: becomes the command, with a live token in its environment and none in its arguments.
+//! `exec`: replaces this process with the command, with a live token in its environment and none in its
+//! arguments.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -13,22 +14,23 @@ use crate::config::secrets;
 
 const VARIABLES: [&str; 2] = ["WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
 
-/// Does not return where all goes well: signals and the exit code are the command's own from then on.
+/// Returns only on failure. On success the process becomes the command, with its signals and exit code.
 pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
     if let Some(name) = asked.env.iter().find(|name| !is_variable(name)) {
-        let line =
-            format!("--env {name:?}: the name of a variable has letters, digits and _, no digit first");
+        let line = format!(
+            "--env {name:?}: the name of a variable consists of letters, digits and _, and does not start with a digit"
+        );
         return Err(Failure::new(Exit::Usage, line));
     }
     let Some((program, arguments)) = asked.command.split_first() else {
         return Err(Failure::new(Exit::Usage, "there is no command to run after --"));
     };
     let token = token::get(&mut handle, &asked.subject, asked.life)?;
-    // A store opened here is let go: the command may run for days.
+    // Closes a store that was opened here, because the command may run for days.
     drop(handle);
     let mut command = Command::new(program);
     command.args(arguments);
-    // What the caller's shell may hold for the daemon is none of the command's business.
+    // The command must not inherit secrets of the daemon from the caller's environment.
     for name in secrets() {
         command.env_remove(name);
     }
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_variables_are_taken() {
+    fn only_names_of_variables_are_accepted() {
         assert!(is_variable("MY_TOKEN") && is_variable("_x1"));
         assert!(["", "1A", "A=B", "A B", "Ä"].into_iter().all(|name| !is_variable(name)));
     }

@@ -1,4 +1,4 @@
-//! `forget`: removes a grant, after asking.
+//! `forget`: removes a grant after a confirmation.
 
 use crate::api_types::Person;
 use crate::cli::arguments::Forget;
@@ -11,17 +11,17 @@ use crate::cli::show;
 
 pub(super) fn run(handle: &mut Handle, asked: &Forget) -> Result<(), Failure> {
     let path = person::path(handle, &asked.subject)?;
-    // Also says whose grant it is where an id was given.
+    // Shows whose grant it is, if an id was given.
     let person: Person = handle.get(&path)?;
     let who = show::who_line(&person);
     if !asked.yes {
-        match print::ask(&format!(
-            "Remove the tokens of {who} for good? Only a new consent brings them back."
-        )) {
+        match print::ask(&format!("Remove the tokens of {who}? Only a new consent can restore the access.")) {
             Some(true) => {}
-            Some(false) => return Err(Failure::new(Exit::Failed, format!("{who} is kept"))),
+            Some(false) => return Err(Failure::new(Exit::Failed, format!("{who} was not removed"))),
             None => {
-                let line = format!("nobody is there to ask whether to forget {who}; say --yes");
+                let line = format!(
+                    "{who} was not removed, because there is no terminal for a confirmation; confirm with --yes"
+                );
                 return Err(Failure::new(Exit::Usage, line));
             }
         }

@@ -1,4 +1,4 @@
-//! `key`: API keys.
+//! `key`: manages API keys.
 
 use crate::api_types::Key;
 use crate::api_types::KeyAsked;
@@ -20,7 +20,7 @@ use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Column;
 
-/// So many persons of a key are named.
+/// Maximum number of persons named for a key.
 const NAMED: usize = 2;
 
 const COLUMNS: [Column; 7] =
@@ -44,11 +44,11 @@ fn create(handle: &mut Handle, asked: KeyCreate) -> Result<(), Failure> {
     let made: KeyMade = handle.post(&format!("{API}/keys"), &asked)?;
     print::line(&made.secret)?;
     let whose = match &made.key.persons {
-        None => "everybody".to_owned(),
+        None => "all persons".to_owned(),
         Some(persons) => format!("{} person(s)", persons.len()),
     };
     let (name, can) = (printable(&made.key.name), printable(&made.key.can.join(",")));
-    note(&format!("key {name} ({can}, for {whose}): it is shown this once, keep it now"));
+    note(&format!("key {name} ({can}, for {whose}): it is shown only once, so store it now"));
     Ok(())
 }
 
@@ -58,7 +58,7 @@ fn list(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
         return print::json(&list);
     }
     if list.keys.is_empty() {
-        note("there is no key; `webex-tokend key create NAME` makes one");
+        note("there is no key; `webex-tokend key create NAME` creates one");
         return Ok(());
     }
     let now = show::now();
@@ -66,11 +66,11 @@ fn list(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
-/// The persons a key is for, by address where one is known.
+/// The persons that a key is limited to, by e-mail address if known.
 fn whose(handle: &mut Handle, key: &Key) -> String {
-    let Some(persons) = key.persons.as_deref() else { return "everybody".to_owned() };
+    let Some(persons) = key.persons.as_deref() else { return "all persons".to_owned() };
     let mut name = |id: &String| {
-        // Somebody may have been forgotten since the key was made.
+        // The person may have been removed since the key was created.
         let person: Option<Person> = handle.get(&format!("{API}/people/{}", segment(id))).ok();
         person.and_then(|person| person.email).unwrap_or_else(|| id.chars().take(40).collect())
     };

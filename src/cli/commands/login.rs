@@ -31,13 +31,13 @@ use crate::config::Source;
 
 const BROWSER_SECONDS: u64 = 60;
 
-/// People look for their telephone first.
+/// Default timeout with `--device`, because people need time to find their phone.
 const DEVICE_SECONDS: u64 = 300;
 
-/// One call waits at most so long: a daemon that ends meanwhile is noticed.
+/// Maximum wait of one status request, so that a stopped daemon is noticed.
 const TURN: Duration = Duration::from_secs(25);
 
-/// Between turns, should the daemon not wait by itself.
+/// Pause between status requests, in case the daemon does not wait itself.
 const STEP: Duration = Duration::from_millis(200);
 
 pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> Result<(), Failure> {
@@ -66,7 +66,7 @@ pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> R
     if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
 }
 
-/// Webex lets any account sign in, whichever was preselected.
+/// Fails if another account consented than `email`: Webex lets any account sign in, whatever was preselected.
 fn is_meant(person: &Person, email: &str) -> Result<(), Failure> {
     if person.email.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(email.trim())) {
         return Ok(());
@@ -111,29 +111,29 @@ fn wait(handle: &mut Handle, begun: &LoginBegun, patience: Duration) -> Result<P
 fn show_address(begun: &LoginBegun, no_browser: bool, source: &Source) {
     let url = printable(&begun.url);
     let text = if no_browser {
-        format!("Open this address to consent:\n{url}")
+        format!("Open this URL to consent:\n{url}")
     } else if open_browser(&begun.url, source) {
-        format!("A browser opens for the consent. If none does, open this address:\n{url}")
+        format!("The consent opens in a browser. If it does not, open this URL:\n{url}")
     } else {
-        format!("There is no browser to open here. Open this address to consent:\n{url}")
+        format!("There is no browser here. Open this URL to consent:\n{url}")
     };
     note(&text);
 }
 
 fn show_device(begun: &LoginBegun) {
     let code = begun.user_code.as_deref().map(printable).unwrap_or_default();
-    note(&format!("On any device, open\n  {}\nand type the code\n  {code}", printable(&begun.url)));
+    note(&format!("On any device, open\n  {}\nand enter the code\n  {code}", printable(&begun.url)));
     let address = begun.complete_url.as_deref().unwrap_or(&begun.url);
     let Some(width) = Paper::notes_width() else { return };
     if let Some(picture) = picture(address, width) {
-        note(&format!("or read this with its camera:\n{picture}"));
+        note(&format!("or scan this with its camera:\n{picture}"));
     }
 }
 
-/// A QR code, where the terminal is wide enough for all of it.
+/// A QR code, if the terminal is wide enough for it.
 fn picture(address: &str, width: usize) -> Option<String> {
     let code = QrCode::new(address).ok()?;
-    // Light on dark, as most terminals are; the quiet zone takes 4 modules at each side.
+    // Light on dark, as most terminals are. The quiet zone takes 4 modules on each side.
     let fits = code.width() + 8 <= width;
     let draw = || {
         let mut renderer = code.render::<Dense1x2>();
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_drawn_where_there_is_room() {
+    fn a_qr_code_is_drawn_if_there_is_room() {
         let address = "https://login.webex.com/verify?userCode=a01284929c8b3d40f0d3f1f5e3a9b0c2";
         let picture_at = |width| picture(address, width);
         assert!(picture_at(20).is_none());

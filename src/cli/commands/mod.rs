@@ -1,4 +1,4 @@
-//! The commands, one file for each kind; every one of them speaks with the API through one [`Handle`].
+//! The commands, one file for each kind. Each uses the API through one [`Handle`].
 
 mod completions;
 mod dashboard;
@@ -38,14 +38,14 @@ use crate::config::Mistakes;
 use crate::config::Source;
 use crate::domain::person::Who;
 
-/// Where the API begins.
+/// The path prefix of the API.
 const API: &str = "/api/v1";
 
-/// Runs a command other than `serve`, to its exit code.
+/// Runs a command other than `serve` and returns its exit code.
 #[must_use]
 pub fn run(command: Command, env_file: Option<&Path>) -> ExitCode {
     let done = match command {
-        Command::Serve(_) => Err(Failure::new(Exit::Usage, "the daemon is no command of its own")),
+        Command::Serve(_) => Err(Failure::new(Exit::Usage, "`serve` is not a client command")),
         Command::Completions { shell } => completions::run(shell),
         Command::Man => manual::run(),
         Command::Doctor(daemon) => surroundings(daemon, env_file).and_then(|s| doctor::run(&s)),
@@ -57,7 +57,7 @@ pub fn run(command: Command, env_file: Option<&Path>) -> ExitCode {
     }
 }
 
-/// A file in the working directory says nothing to a command: another user may have put it there.
+/// A settings file in the working directory is not read, because another user may have put it there.
 fn surroundings(daemon: Daemon, env_file: Option<&Path>) -> Result<Surroundings, Failure> {
     let wrong = |mistakes: Mistakes| Failure::new(Exit::Usage, mistakes.to_string().replace('\n', "; "));
     let file = env_file.map_or(EnvFile::InStateDirectory, EnvFile::Named);
@@ -67,7 +67,7 @@ fn surroundings(daemon: Daemon, env_file: Option<&Path>) -> Result<Surroundings,
         logging::start(true, LevelFilter::Info, source.get("RUST_LOG"));
     }
     let socket = source.control_socket().ok_or_else(|| {
-        let line = "there is no HOME to look for the daemon's socket under; set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET";
+        let line = "HOME is not set, so the daemon's socket cannot be found; set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET";
         Failure::new(Exit::Usage, line)
     })?;
     let socket =
@@ -75,11 +75,11 @@ fn surroundings(daemon: Daemon, env_file: Option<&Path>) -> Result<Surroundings,
     Ok(Surroundings { source, socket })
 }
 
-/// Who is meant where none is named, if the settings say it.
+/// The person of TOKEND_DEFAULT_PERSON, for commands that name none.
 fn default_person(source: &Source) -> Result<Option<String>, Failure> {
     let Some(text) = source.get(DEFAULT_PERSON) else { return Ok(None) };
     let who = Who::parse(text)
-        .map_err(|e| Failure::new(Exit::Usage, format!("{DEFAULT_PERSON}: {text:?} is no PERSON: {e}")))?;
+        .map_err(|e| Failure::new(Exit::Usage, format!("{DEFAULT_PERSON}: {text:?} is not a PERSON: {e}")))?;
     Ok(Some(who.to_string()))
 }
 

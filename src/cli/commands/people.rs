@@ -1,4 +1,4 @@
-//! `people`: everybody, in a table or as JSON.
+//! `people`: lists the persons, in a table or as JSON.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -38,14 +38,14 @@ pub(super) fn run(handle: &mut Handle, asked: &PeopleAsked, paper: Paper) -> Res
     if asked.list.json.json {
         return print::json(&People { people, next: None, sole: None });
     }
-    // A daemon of another version may not know; the table is what was asked for.
+    // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
     if let Some(line) = status.and_then(|status| pause_line(&status.breaker, show::now())) {
         note(&line);
     }
     if people.is_empty() {
         let filtered = asked.state.is_some() || asked.missing_scope;
-        let none = "nobody is stored; `webex-tokend login` gets a consent";
+        let none = "no person is stored; `webex-tokend login` gets a consent";
         note(if filtered { "no stored person matches the filter" } else { none });
         return Ok(());
     }
@@ -54,7 +54,8 @@ pub(super) fn run(handle: &mut Handle, asked: &PeopleAsked, paper: Paper) -> Res
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
     let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
     if let [first, others @ ..] = &consent[..] {
-        // Each has a link of their own, with their address in it; without that it is everybody's.
+        // Each person has a consent URL with the own address in it. The URL without the query works for all
+        // persons.
         let own = others.is_empty().then_some(first.consent_url.as_str());
         let url = own.or_else(|| first.consent_url.split('?').next()).unwrap_or_default();
         note(&format!("{} must consent again, at {}", consent.len(), printable(url)));
@@ -80,7 +81,7 @@ fn asked_for(handle: &mut Handle, asked: &PeopleAsked) -> Result<Vec<Person>, Fa
     Ok(people)
 }
 
-/// Persons whose grants lack scopes that consents ask for, and those scopes.
+/// The number of persons whose grants lack configured scopes, and those scopes.
 #[derive(Default)]
 pub(super) struct Lacking {
     pub(super) persons: usize,
@@ -109,16 +110,16 @@ impl Lacking {
     }
 }
 
-/// That refreshes of everybody pause, if they do.
+/// The line about paused refreshes; `None` if they do not pause.
 pub(super) fn pause_line(breaker: &Breaker, now: i64) -> Option<String> {
     let says = breaker.says.as_deref()?;
     let since = breaker.since.as_deref().map_or_else(|| "a while".to_owned(), |since| show::age(since, now));
     let next = match show::left(breaker.until.as_deref(), now, "") {
-        _ if breaker.state == "probing" => "one is out to find out".to_owned(),
-        past if past.is_empty() => "the next one due will find out".to_owned(),
+        _ if breaker.state == "probing" => "one refresh is being tried".to_owned(),
+        past if past.is_empty() => "the next one that is due will be tried".to_owned(),
         left => format!("the next one is tried in {left}"),
     };
-    Some(format!("refreshes of everybody pause since {since}, {next}: {}", printable(says)))
+    Some(format!("all refreshes have paused for {since}, {next}: {}", printable(says)))
 }
 
 fn row(person: &Person, now: i64) -> Vec<Cell> {

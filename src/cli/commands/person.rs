@@ -1,4 +1,4 @@
-//! The person that a command is about.
+//! Finds the person that a command is about.
 
 use std::ops::ControlFlow;
 
@@ -13,18 +13,19 @@ use crate::cli::exit::Failure;
 use crate::cli::show;
 use crate::domain::person::Who;
 
-/// So many are named where one must be chosen.
+/// Maximum number of persons named when the user must choose one.
 const NAMED: usize = 5;
 
-/// A part of a long list.
+/// Page size for long lists.
 const PART: usize = 200;
 
-/// The person's address in the API. Without a name it is the only person stored, and only if that is the first one that
-/// the store has ever kept: then a script that leaves the name out can never come to mean another person.
+/// The person's path in the API. If the command names no person, it is the only stored one, provided that it
+/// is the first one the store has ever held. So a script that omits the person can never affect another
+/// person later.
 pub(super) fn path(handle: &mut Handle, subject: &PersonArgument) -> Result<String, Failure> {
     let name = match &subject.person {
         Some(text) => Who::parse(text.trim())
-            .map_err(|e| Failure::new(Exit::Usage, format!("{text:?} is no PERSON: {e}")))?
+            .map_err(|e| Failure::new(Exit::Usage, format!("{text:?} is not a PERSON: {e}")))?
             .to_string(),
         None => only(handle)?,
     };
@@ -34,7 +35,7 @@ pub(super) fn path(handle: &mut Handle, subject: &PersonArgument) -> Result<Stri
 fn only(handle: &mut Handle) -> Result<String, Failure> {
     let list: People = handle.get(&format!("{API}/people?limit={}", NAMED + 1))?;
     match list.people.as_slice() {
-        [] => Err(Failure::new(Exit::Usage, "nobody is stored; `webex-tokend login` gets a consent")),
+        [] => Err(Failure::new(Exit::Usage, "no person is stored; `webex-tokend login` gets a consent")),
         [person] if list.sole == Some(true) => Ok(person.person_id.clone()),
         [person] if list.next.is_none() => {
             let line = format!(
@@ -56,15 +57,16 @@ fn only(handle: &mut Handle) -> Result<String, Failure> {
     }
 }
 
-/// Everybody, part by part.
-pub(super) fn everybody(
+/// Calls `each` for all persons, page by page.
+pub(super) fn all_persons(
     handle: &mut Handle,
     mut each: impl FnMut(&mut Handle, Person) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     among(handle, "", |handle, person| each(handle, person).map(ControlFlow::Continue))
 }
 
-/// The persons that `filter` leaves, a part of a query such as `&state=due`, part by part, until `each` has enough.
+/// Calls `each` for the persons that match `filter`, a part of a query such as `&state=due`, page by page,
+/// until `each` returns that it has enough.
 pub(super) fn among(
     handle: &mut Handle,
     filter: &str,
@@ -86,7 +88,7 @@ pub(super) fn among(
     }
 }
 
-/// A cursor that stands still would lead round for ever.
+/// Fails on a cursor that does not advance, which would cause an endless loop.
 pub(super) fn forward(before: Option<&str>, next: String) -> Result<String, Failure> {
     if before == Some(next.as_str()) {
         return Err(Failure::new(Exit::Failed, "the daemon's list does not end; look at its log"));

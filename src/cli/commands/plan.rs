@@ -1,4 +1,4 @@
-//! `why` and `plan`: what the rules say, and what is ahead.
+//! `why` and `plan`: the explanation of a person's schedule, and the forecast.
 
 use crate::api_types::Plan;
 use crate::api_types::RuleSays;
@@ -85,13 +85,13 @@ pub(super) fn plan(handle: &mut Handle, asked: &PlanAsked, paper: Paper) -> Resu
         })
         .collect();
     if rows.is_empty() {
-        print::note("nobody is stored; `webex-tokend login` gets a consent");
+        print::note("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
     print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
-/// All parts as one.
+/// All pages as one.
 fn whole(handle: &mut Handle, days: u32) -> Result<Plan, Failure> {
     let first = format!("{API}/plan?days={days}");
     let mut plan: Plan = handle.get(&first)?;

@@ -1,4 +1,4 @@
-//! `refresh`: one person or everybody, now.
+//! `refresh`: refreshes one person or all persons now.
 
 use crate::api_types::Person;
 use crate::api_types::RefreshAsked;
@@ -36,19 +36,20 @@ pub(super) fn run(handle: &mut Handle, asked: &Refresh) -> Result<(), Failure> {
     if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
 }
 
-/// One after another: the daemon has its own pace, and every line is true when it is printed.
+/// Refreshes one person after another, because the daemon limits the rate, and so that each line is current
+/// when it is printed.
 fn all(handle: &mut Handle, how: RefreshAsked, json: bool) -> Result<(), Failure> {
     let mut progress = Progress::new("refreshed", None);
     let mut everything = Vec::new();
     let mut worst: Option<Exit> = None;
-    person::everybody(handle, |handle, person| {
+    person::all_persons(handle, |handle, person| {
         let path = format!("{API}/people/{}/refresh", segment(&person.person_id));
         let refreshed = match handle.post(&path, &how) {
             Ok(refreshed) => refreshed,
             Err(failure) => instead(failure, person)?,
         };
         if refreshed.outcome == "failed" {
-            // Several kinds of failure are one: it was tried and did not work.
+            // Several kinds of failure count as one: the command was tried and failed.
             let exit = exit_of(&refreshed.person);
             worst = Some(worst.filter(|before| *before != exit).map_or(exit, |_| Exit::Failed));
         }
@@ -67,7 +68,7 @@ fn all(handle: &mut Handle, how: RefreshAsked, json: bool) -> Result<(), Failure
     worst.map_or(Ok(()), |exit| Err(Failure::Silent(exit)))
 }
 
-/// A refusal is this person's outcome; that nobody answers any more is everybody's.
+/// A rejection is the outcome of this person. A daemon that no longer answers ends the command.
 fn instead(failure: Failure, person: Person) -> Result<Refreshed, Failure> {
     match failure {
         Failure::Told(Exit::Unavailable, _) | Failure::OutputClosed => Err(failure),
@@ -94,7 +95,7 @@ fn failed(refreshed: &Refreshed) -> Failure {
     let exit = exit_of(person);
     let advice = match exit {
         Exit::ConsentNeeded => format!("; the person consents at {}", person.consent_url),
-        _ => format!("; `webex-tokend why {}` says when it is tried again", person.person_id),
+        _ => format!("; `webex-tokend why {}` shows when it is tried again", person.person_id),
     };
     Failure::new(exit, format!("{}{advice}", line(refreshed)))
 }

@@ -1,4 +1,4 @@
-//! `token`: a live access token and nothing else.
+//! `token`: prints a live access token and nothing else.
 
 use crate::api_types::Token;
 use crate::cli::arguments::Format;
@@ -23,7 +23,7 @@ pub(super) fn run(handle: &mut Handle, asked: &TokenAsked) -> Result<(), Failure
     }
 }
 
-/// The token; that it lives less long than was asked for goes to stderr.
+/// The token. A warning about a shorter lifetime than requested goes to stderr.
 pub(super) fn get(handle: &mut Handle, subject: &PersonArgument, life: Life) -> Result<Token, Failure> {
     let path = person::path(handle, subject)?;
     of(handle, &path, life)
@@ -33,9 +33,9 @@ pub(super) fn get(handle: &mut Handle, subject: &PersonArgument, life: Life) -> 
 pub(super) fn of(handle: &mut Handle, path: &str, life: Life) -> Result<Token, Failure> {
     let asked = life.min_ttl.map(|seconds| format!("?min_ttl={seconds}")).unwrap_or_default();
     let token: Token = handle.get(&format!("{path}/token{asked}"))?;
-    // Nothing may follow it into a header, a variable or a line.
+    // No other character may get into a header, a variable or a line.
     if token.access_token.is_empty() || !token.access_token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Failure::new(Exit::Failed, "the daemon gave a token that is none; look at its log"));
+        return Err(Failure::new(Exit::Failed, "the daemon returned an invalid token; look at its log"));
     }
     if let Some(text) = &token.note {
         note(&format!("webex-tokend: {}", printable(text)));
@@ -43,7 +43,7 @@ pub(super) fn of(handle: &mut Handle, path: &str, life: Life) -> Result<Token, F
     Ok(token)
 }
 
-/// For shells and `.env` files: quoted only where it must be.
+/// Quotes a value for shells and `.env` files, only if necessary.
 fn quoted(text: &str) -> String {
     if text
         .bytes()
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_odd_tokens_are_quoted() {
+    fn only_unusual_tokens_are_quoted() {
         assert_eq!(quoted("NmNm-x_PF84_1eb6.a+/="), "NmNm-x_PF84_1eb6.a+/=");
         assert_eq!(quoted("a$b'c"), r"'a$b'\''c'");
     }

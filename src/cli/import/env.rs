@@ -1,5 +1,5 @@
-//! A `.env` file with `REFRESH_TOKEN`, `ACCESS_TOKEN` or both, as the token management service reads it, or the same with
-//! `WEBEX_` before it, as other programs have it.
+//! A `.env` file with `REFRESH_TOKEN`, `ACCESS_TOKEN` or both, as the token management service reads it.
+//! Other programs use the same names with the prefix `WEBEX_`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const REFRESH: [&str; 2] = ["REFRESH_TOKEN", "WEBEX_REFRESH_TOKEN"];
 const ACCESS: [&str; 3] = ["ACCESS_TOKEN", "WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
 const CLIENT: [&str; 2] = ["CLIENT_ID", "WEBEX_CLIENT_ID"];
 
-/// The names by which such a file is known.
+/// The names that identify such a file.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     REFRESH.into_iter().chain(ACCESS)
 }
@@ -23,8 +23,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     for Assignment { line, name, value } in
         assignments(bytes, |name| names().chain(CLIENT).any(|known| known == name))
     {
-        // Nothing of the value is told: it is a secret's.
-        let value = value.map_err(|why| Broken::new(format!("line {line}, that of {name}: {why}")))?;
+        // The value must not appear in a message, because it is secret.
+        let value = value.map_err(|why| Broken::new(format!("line {line} ({name}): {why}")))?;
         all.insert(name, value.to_owned());
     }
     let (refresh_token, access_token) = (one_of(&all, &REFRESH)?, one_of(&all, &ACCESS)?);
@@ -38,7 +38,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     Ok(Parsed { records: vec![record], client_id, remarks: Vec::new() })
 }
 
-/// The value that these names have, as far as they are set.
+/// The value of these names, as far as they are set.
 fn one_of(all: &BTreeMap<&str, String>, names: &[&str]) -> Result<Option<String>, Broken> {
     let mut values = names.iter().filter_map(|name| all.get(*name)).filter(|value| !value.is_empty());
     let value = values.next();
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_found_beside_other_settings() {
+    fn tokens_are_found_among_other_settings() {
         let file =
             "PORT=5000\nCLIENT_ID=C1\nexport REFRESH_TOKEN='r1'\nACCESS_TOKEN=\"a1_PF84_org\" # mine\n";
         let parsed = parse(file.as_bytes()).unwrap();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_programs_are_known() {
+    fn names_of_other_programs_are_accepted() {
         let file = "WEBEX_CLIENT_ID=C1\nWEBEX_REFRESH_TOKEN=r1\nREFRESH_TOKEN=\nWEBEX_ACCESS_TOKEN=a1\nACCESS_TOKEN=a1\n";
         let parsed = parse(file.as_bytes()).unwrap();
         assert_eq!(parsed.records[0].asked.refresh_token.as_deref(), Some("r1"));
@@ -77,15 +77,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_line_and_never_quoted() {
+    fn errors_name_the_line_and_never_quote_it() {
         let told = parse(b"PORT=1\nREFRESH_TOKEN='s3cret\n").unwrap_err().to_string();
-        assert!(told.contains("line 2, that of REFRESH_TOKEN") && !told.contains("s3cret"), "{told}");
+        assert!(told.contains("line 2 (REFRESH_TOKEN)") && !told.contains("s3cret"), "{told}");
         assert!(parse(b"PORT=1\n").unwrap_err().to_string().contains("none of"));
         assert!(parse(b"REFRESH_TOKEN=\n").unwrap_err().to_string().contains("neither"));
     }
 
     #[test]
-    fn values_are_literal_and_other_lines_may_hold_anything() {
+    fn values_are_literal_and_other_lines_are_ignored() {
         let file = b"GREETING=\"hello\nC:\\logs\nmysql://u:p w@h/x\nname=\xfc\nREFRESH_TOKEN=r$1\\n\nACCESS_TOKEN=\"a$b\"\n";
         let parsed = parse(file).unwrap();
         assert_eq!(parsed.records[0].asked.refresh_token.as_deref(), Some("r$1\\n"));

@@ -1,5 +1,5 @@
-//! JSON: objects with a refresh token, an access token or both, on lines of their own, over several lines (as `jq .` prints
-//! Webex's answer), or in arrays. Other fields are ignored.
+//! JSON objects with a refresh token, an access token or both: one in each line, over several lines (as `jq
+//! .` prints Webex's response), or in arrays. Other fields are ignored.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::cli::import::Record;
 use crate::cli::import::json_error;
 use crate::cli::import::text;
 
-/// A JSON value. An object keeps a field that stands in it twice, which [`Value`] does not.
+/// A JSON value. Unlike [`Value`], an object keeps a field that occurs twice.
 enum Item {
     Object(Vec<(String, Value)>),
     Array(Vec<Self>),
@@ -86,7 +86,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
     let mut values = Deserializer::from_str(text).into_iter::<Item>();
     let (mut line, mut counted) = (1, 0);
     loop {
-        // Where the next value begins.
+        // The start of the next value.
         let begins = next_value(text, values.byte_offset());
         line += text.get(counted..begins).unwrap_or_default().matches('\n').count();
         counted = begins;
@@ -113,7 +113,7 @@ fn push(parsed: &mut Parsed, place: String, value: Item) -> Result<(), Broken> {
         return Err(Broken::new(format!("it has more than {RECORDS_MAX} records; split it")));
     }
     let Item::Object(fields) = value else {
-        return Err(Broken::new(format!("{place} is no object with tokens as strings")));
+        return Err(Broken::new(format!("{place} is not an object with tokens as strings")));
     };
     let (refresh_token, access_token) =
         (token(&place, &fields, "refresh_token")?, token(&place, &fields, "access_token")?);
@@ -121,16 +121,16 @@ fn push(parsed: &mut Parsed, place: String, value: Item) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A token by its name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
+/// The token with this name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
 fn token(place: &str, fields: &[(String, Value)], name: &str) -> Result<Option<String>, Broken> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     let mut found = None;
     for (_, value) in fields.iter().filter(|(key, value)| plain(key) == plain(name) && !value.is_null()) {
         let Value::String(text) = value else {
-            return Err(Broken::new(format!("{place} is no object with tokens as strings")));
+            return Err(Broken::new(format!("{place} is not an object with tokens as strings")));
         };
         if found.replace(text).is_some_and(|other| other != text) {
-            return Err(Broken::new(format!("{place} has two different tokens that are a {name}")));
+            return Err(Broken::new(format!("{place} has two different tokens for {name}")));
         }
     }
     Ok(found.cloned())
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_is_a_grant() {
+    fn every_line_is_one_grant() {
         let text = "{\"refresh_token\":\"r1\",\"email\":\"a@b.c\"}\r\n\n{\"access_token\":\"a2\",\"refresh_token\":null}\n";
         let parsed = parse(text.as_bytes()).unwrap();
         assert_eq!(parsed.records.iter().map(|r| r.place.as_str()).collect::<Vec<_>>(), ["line 1", "line 3"]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_line_and_never_quoted() {
+    fn errors_name_the_line_and_never_quote_it() {
         for bad in
             ["{\"refresh_token\":5555}", "{\"refresh_token\":\"s3cret\"", "[\"s3cret\"]", "s3cret", "{}"]
         {
@@ -161,11 +161,11 @@ mod tests {
                 "{told}"
             );
         }
-        assert!(parse(b"{}\n\xff").unwrap_err().to_string().contains("line 2 is no UTF-8"));
+        assert!(parse(b"{}\n\xff").unwrap_err().to_string().contains("line 2 is not UTF-8"));
     }
 
     #[test]
-    fn objects_over_several_lines_and_arrays_are_read_too() {
+    fn objects_over_several_lines_and_arrays_are_accepted() {
         let answer =
             "\n{\n  \"access_token\": \"a1\",\n  \"expires_in\": 1209599,\n  \"refresh_token\": \"r1\"\n}\n";
         let array =
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn two_different_tokens_of_one_kind_are_refused() {
+    fn two_different_tokens_of_one_kind_are_rejected() {
         let told =
             parse(b"[{\"refresh_token\":\"s3cret\",\"refreshToken\":\"other\"}]").unwrap_err().to_string();
         assert!(
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_it() {
+    fn the_number_of_records_is_limited() {
         let text = "{\"refresh_token\":\"r\"}\n".repeat(RECORDS_MAX + 1);
         assert!(parse(text.as_bytes()).unwrap_err().to_string().contains("more than 100000"));
         let array = format!("[{}{{}}]", "{\"refresh_token\":\"r\"},".repeat(RECORDS_MAX));

@@ -1,5 +1,5 @@
-//! `import`: takes grants over from what people used before. A file is read and understood as a whole before the first
-//! grant is sent; the same file may be imported again.
+//! `import`: imports grants of other programs. The whole file is read and parsed before the first grant is
+//! sent. The same file may be imported again.
 
 mod env;
 mod jsonl;
@@ -29,42 +29,42 @@ use crate::cli::progress::Progress;
 use crate::cli::show;
 use crate::config::Source;
 
-/// A hundred thousand grants with long tokens take half of it.
+/// Maximum size of a file; a hundred thousand grants with long tokens take half of it.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 const RECORDS_MAX: usize = 100_000;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
-/// A grant as a file has it.
+/// A grant in the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
-    /// Where in the file: "line 3".
+    /// The position in the file: "line 3".
     place: String,
     asked: ImportAsked,
 }
 
-/// What a file came to.
+/// The content of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
     records: Vec<Record>,
-    /// Whose integration the tokens belong to, where the file says it.
+    /// The client id to which the tokens were issued, if the file contains it.
     client_id: Option<String>,
-    /// Worth telling.
+    /// Remarks for the user.
     remarks: Vec<String>,
 }
 
-/// What is wrong with a file, and where. Never quotes it: it is full of secrets.
+/// What is wrong with a file, and where. Never quotes the file, because it contains secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Broken(String);
 
 impl Parsed {
-    /// The grants, in the order of the file.
+    /// The grants in the order of the file.
     pub fn grants(&self) -> impl Iterator<Item = &ImportAsked> {
         self.records.iter().map(|record| &record.asked)
     }
 
-    /// What is worth telling.
+    /// Remarks for the user.
     #[must_use]
     pub fn remarks(&self) -> &[String] {
         &self.remarks
@@ -78,7 +78,7 @@ impl Broken {
 }
 
 impl Record {
-    /// Blank tokens are none; a record without any is none, either.
+    /// Blank tokens count as missing. A record without a token is an error.
     fn new(
         place: String,
         refresh_token: Option<String>,
@@ -93,15 +93,13 @@ impl Record {
         }
         let tokens = [&asked.refresh_token, &asked.access_token];
         if tokens.into_iter().flatten().any(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Broken(format!(
-                "{place} has a token with spaces or other characters that no token has"
-            )));
+            return Err(Broken(format!("{place} has a token with spaces or other invalid characters")));
         }
         Ok(Self { place, asked })
     }
 }
 
-/// Reads and understands the whole file; nothing is sent.
+/// Reads and parses the whole file. Sends nothing.
 pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
     let name = asked.file.display();
     let broken = |why: &dyn std::fmt::Display| {
@@ -109,9 +107,8 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
     };
     let bytes = load(&asked.file).map_err(|e| broken(&e))?;
     let Some(origin) = asked.from.or_else(|| guess(&bytes)) else {
-        let line = format!(
-            "{name}: it does not look like anything that can be imported; say --from jsonl|wtr|token-app|env"
-        );
+        let line =
+            format!("{name}: the format is not recognized; name it with --from jsonl|wtr|token-app|env");
         return Err(Failure::new(Exit::Usage, line));
     };
     let mut parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
@@ -124,16 +121,16 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
     {
         let theirs = printable(theirs);
         note(&format!(
-            "{name}: its tokens belong to the client id {theirs}, not to MY_APP_CLIENT_ID; Webex refuses them here"
+            "{name}: the tokens were issued to the client id {theirs}, not to MY_APP_CLIENT_ID; Webex rejects them here"
         ));
     }
     Ok(parsed)
 }
 
-/// Understands all of a file, or nothing of it: `bytes` are what is in `file`, `now` is in seconds.
+/// Parses the whole file or fails. `bytes` is the content of `file`, and `now` is in Unix seconds.
 ///
 /// # Errors
-/// [`Broken`] says what is wrong and where, and quotes nothing.
+/// [`Broken`] says what is wrong and where, without quoting the file.
 pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
     let parsed = match origin {
         Origin::Jsonl => jsonl::parse(bytes),
@@ -142,15 +139,15 @@ pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result
         Origin::TokenApp => token_app::parse(file, bytes),
     }?;
     if parsed.records.is_empty() {
-        return Err(Broken::new("there is no grant in it"));
+        return Err(Broken::new("the file contains no grant"));
     }
     Ok(parsed)
 }
 
-/// How many grants came to what; in the order in which it is told.
+/// The outcomes in the order in which they are counted.
 const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
 
-/// Sends one grant after another and tells what became of each, and of all.
+/// Sends one grant after another and prints the outcome of each, and a summary.
 pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
     let mut progress = Progress::new("imported", Some(parsed.records.len()));
     let (mut counts, mut failed) = ([0_usize; OUTCOMES.len()], 0);
@@ -209,7 +206,7 @@ fn line(place: &str, imported: &Imported) -> String {
 
 fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let unreadable = |e: io::Error| Broken(format!("it cannot be read: {e}"));
+    let unreadable = |e: io::Error| Broken(format!("the file cannot be read: {e}"));
     let read = if path == Path::new("-") {
         io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)
     } else {
@@ -217,12 +214,12 @@ fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
     };
     let read = read.map_err(unreadable)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > BYTES_MAX {
-        return Err(Broken(format!("it is longer than {} MiB; split it", BYTES_MAX >> 20)));
+        return Err(Broken(format!("the file is longer than {} MiB; split it", BYTES_MAX >> 20)));
     }
     Ok(bytes)
 }
 
-/// What a file is, by what is in it.
+/// The format of a file, detected from its content.
 #[must_use]
 pub fn guess(bytes: &[u8]) -> Option<Origin> {
     if bytes.starts_with(SQLITE) {
@@ -250,19 +247,19 @@ pub fn guess(bytes: &[u8]) -> Option<Origin> {
     text.lines().any(assigns).then_some(Origin::Env)
 }
 
-/// UTF-8, with or without the mark that some editors put first.
+/// The text of a file in UTF-8, with or without a byte order mark.
 fn text(bytes: &[u8]) -> Result<&str, Broken> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Broken(format!("line {line} is no UTF-8 text"))
+        Broken(format!("line {line} is not UTF-8 text"))
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The library's own text quotes what it found.
+/// The library's own message quotes the input.
 fn json_error(place: &str, error: &serde_json::Error) -> Broken {
-    let what = if error.is_data() { "is no object with tokens as strings" } else { "is no JSON" };
+    let what = if error.is_data() { "is not an object with tokens as strings" } else { "is not JSON" };
     Broken(format!("{place} {what} (looked at up to line {}, column {})", error.line(), error.column()))
 }
 
@@ -271,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_of_a_file_is_seen() {
+    fn the_format_of_a_file_is_detected() {
         let table: [(&[u8], Option<Origin>); 11] = [
             (b"SQLite format 3\0rest", Some(Origin::TokenApp)),
             (b"{\"refresh_token\":\"r\"}", Some(Origin::Jsonl)),
@@ -291,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn records_need_a_token_that_looks_like_one() {
+    fn records_need_a_valid_token() {
         let record = |refresh: &str, access: &str| {
             Record::new("line 1".to_owned(), Some(refresh.to_owned()), Some(access.to_owned()))
         };

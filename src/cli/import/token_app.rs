@@ -1,6 +1,7 @@
-//! The SQLite file of the token management service sample: one row for each grant in `tokens`.
+//! The SQLite file of the token management service sample: each row of `tokens` is a grant.
 //!
-//! It is opened as a file that nobody changes: no lock, no journal, nothing written, so the service may go on running.
+//! The file is opened as immutable, without a lock or a journal, and nothing is written. So the service may
+//! keep running.
 
 use std::fs;
 use std::path::Path;
@@ -18,17 +19,18 @@ use crate::cli::import::SQLITE;
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, Broken> {
     if !bytes.starts_with(SQLITE) {
-        return Err(Broken::new("it is no SQLite file"));
+        return Err(Broken::new("it is not a SQLite file"));
     }
     for suffix in ["-wal", "-journal"] {
-        // What stands there belongs to the database, and would be missed.
+        // Changes in this file belong to the database and would be missing.
         if fs::metadata(beside(path, suffix)).is_ok_and(|found| found.len() > 0) {
             return Err(Broken::new(format!(
                 "the service is writing to it (there is a {suffix} file); stop the service first"
             )));
         }
     }
-    let unreadable = |e: rusqlite::Error| Broken::new(format!("it is no database of the token service: {e}"));
+    let unreadable =
+        |e: rusqlite::Error| Broken::new(format!("it is not a database of the token service: {e}"));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(address(path)?, flags).map_err(unreadable)?;
@@ -56,7 +58,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path as SQLite reads it in a URI, so that no character of it becomes an option.
+/// The path in a URI for SQLite, escaped so that no character becomes an option.
 fn address(path: &Path) -> Result<String, Broken> {
     let whole = fs::canonicalize(path).map_err(|e| Broken::new(format!("it cannot be found: {e}")))?;
     let mut address = String::from("file:");
@@ -72,17 +74,18 @@ fn address(path: &Path) -> Result<String, Broken> {
 }
 
 fn record(row: &Row<'_>) -> Result<Record, Broken> {
-    let id: i64 = row.get("id").map_err(|_| Broken::new("a row of its tokens has no number as its id"))?;
+    let id: i64 =
+        row.get("id").map_err(|_| Broken::new("a row of its table tokens has an id that is not a number"))?;
     let place = format!("row {id}");
     let field = |name: &str| -> Result<Option<String>, Broken> {
-        row.get(name).map_err(|_| Broken::new(format!("{place}: its {name} is no text")))
+        row.get(name).map_err(|_| Broken::new(format!("{place}: its {name} is not text")))
     };
     let (access, cluster, org) = (field("access_token")?, field("cluster_id")?, field("org_id")?);
     let refresh = field("refresh_token")?;
     Record::new(place, refresh, access.map(|access| joined(access, cluster.as_deref(), org.as_deref())))
 }
 
-/// The service keeps a token in the three parts that its underscores make.
+/// Joins the parts of a token: the service stores it split at the underscores.
 fn joined(access: String, cluster: Option<&str>, org: Option<&str>) -> String {
     match (cluster, org) {
         (Some(cluster), Some(org)) if !access.is_empty() && !cluster.is_empty() && !org.is_empty() => {
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_joined_again_and_the_file_is_left_alone() {
+    fn tokens_are_joined_and_the_file_is_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let rows = "INSERT INTO tokens (org_id, cluster_id, access_token, refresh_token) VALUES \
             ('org', 'PF84', 'a1', 'r1'), (NULL, NULL, 'a2', NULL)";
@@ -121,21 +124,21 @@ mod tests {
         assert_eq!(first.asked.refresh_token.as_deref(), Some("r1"));
         assert_eq!(second.asked.access_token.as_deref(), Some("a2"));
         assert_eq!(fs::read(&path).unwrap(), before);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file was created");
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused() {
+    fn other_files_are_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let (path, bytes) = made(dir.path(), "CREATE TABLE other (id INTEGER)");
         assert!(parse(&path, &bytes).unwrap_err().to_string().contains("no such table"));
-        assert!(parse(&path, b"{}").unwrap_err().to_string().contains("no SQLite file"));
+        assert!(parse(&path, b"{}").unwrap_err().to_string().contains("not a SQLite file"));
         fs::write(beside(&path, "-wal"), b"pages").unwrap();
         assert!(parse(&path, &bytes).unwrap_err().to_string().contains("stop the service"));
     }
 
     #[test]
-    fn rows_that_hold_no_tokens_are_told_by_their_id() {
+    fn rows_without_tokens_are_named_by_their_id() {
         let dir = tempfile::tempdir().unwrap();
         let (path, bytes) = made(
             dir.path(),

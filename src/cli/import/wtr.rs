@@ -1,4 +1,4 @@
-//! wtr's `.wtr-cli.json`: one person's tokens beside the settings of the integration.
+//! wtr's `.wtr-cli.json`: the tokens of one person, and the settings of the integration.
 
 use serde_json::Map;
 use serde_json::Value;
@@ -12,23 +12,23 @@ use crate::cli::import::text;
 pub(super) fn parse(bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
     let value: Map<String, Value> =
         serde_json::from_str(text(bytes)?).map_err(|e| json_error(&format!("line {}", e.line()), &e))?;
-    // Its library reads names in any case.
+    // wtr's library accepts names in any case.
     let field =
         |name: &str| value.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     let word = |name: &str| match field(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Broken::new(format!("its {name} is no string"))),
+        Some(_) => Err(Broken::new(format!("its {name} is not a string"))),
     };
     let (refresh_token, access_token) = (word("refresh_token")?, word("token")?);
     let blank = |token: &Option<String>| token.as_deref().is_none_or(|text| text.trim().is_empty());
     if blank(&refresh_token) && blank(&access_token) {
-        return Err(Broken::new("it has no tokens: `wtr retrieve` was not run here"));
+        return Err(Broken::new("it has no tokens: `wtr retrieve` was not run"));
     }
     let mut remarks = Vec::new();
     let ended = field("refresh_expiration").and_then(Value::as_i64).filter(|at| (1..now).contains(at));
     if ended.is_some() {
-        remarks.push("by its own dates the refresh token has expired; Webex has the last word".to_owned());
+        remarks.push("according to the file, the refresh token has expired; Webex decides".to_owned());
     }
     let client_id = word("clientid")?.filter(|id| !id.is_empty());
     let record = Record::new("the wtr grant".to_owned(), refresh_token, access_token)?;
@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
 mod tests {
     use super::*;
 
-    /// As version 0.1 leaves it after `retrieve`.
+    /// The file that version 0.1 writes after `retrieve`.
     const FILE: &str = r#"{
   "clientid": "C1234",
   "expiration": 1795000000,
@@ -67,7 +67,7 @@ mod tests {
         for (bad, told) in [
             ("{}", "wtr retrieve"),
             (r#"{"token":"","refresh_token":""}"#, "wtr retrieve"),
-            (r#"{"refresh_token":7}"#, "refresh_token is no string"),
+            (r#"{"refresh_token":7}"#, "refresh_token is not a string"),
             ("{\n\"token\": s3cret}", "line 2"),
             ("[]", "line 1"),
         ] {
