@@ -1,6 +1,6 @@
-//! The names under which other samples keep what we call otherwise. Ours win.
+//! The names that other samples use for the same settings. The names of this program take precedence.
 
-/// Our name, and another sample's for the same thing. Of several that are set the first counts.
+/// Pairs of a setting and its name in another sample. If several of them are set, the first counts.
 pub const ALIASES: [(&str, &str); 10] = [
     ("MY_APP_CLIENT_ID", "CLIENT_ID"),
     ("MY_APP_CLIENT_ID", "WEBEX_CLIENTID"),
@@ -14,12 +14,12 @@ pub const ALIASES: [(&str, &str); 10] = [
     ("MY_APP_PORT", "WEBEX_REDIRECTPORT"),
 ];
 
-/// The other names of `variable`, in the order in which they count.
+/// The other names of `variable`, in order of precedence.
 pub(super) fn others(variable: &str) -> impl Iterator<Item = &'static str> {
     ALIASES.iter().filter(move |(ours, _)| *ours == variable).map(|(_, other)| *other)
 }
 
-/// The name of ours that another sample calls `other`.
+/// The setting that another sample calls `other`.
 pub(super) fn ours(other: &str) -> Option<&'static str> {
     ALIASES.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours)
 }

@@ -1,4 +1,4 @@
-//! Who may consent, and what the consent pages tell of the operator.
+//! The settings about who may consent, and about the operator that the consent pages name.
 
 use crate::config::door::DoorConfig;
 use crate::config::door::is_loopback;
@@ -11,7 +11,7 @@ use crate::domain::operator::Operator;
 use crate::domain::operator::PURPOSE_MAX;
 use crate::domain::operator::is_line;
 
-/// `None`: every person. Mistakes are noted.
+/// The persons who may consent; `None`: every person. Errors are collected in `reader`.
 pub(super) fn allow(reader: &mut Reader<'_>) -> Option<Allow> {
     let text = reader.text("TOKEND_ALLOW")?;
     match Allow::parse(text) {
@@ -27,13 +27,16 @@ pub(super) fn allow(reader: &mut Reader<'_>) -> Option<Allow> {
     None
 }
 
-/// What is set of the operator. Mistakes are noted.
+/// The settings about the operator. Errors are collected in `reader`.
 pub(super) fn operator(reader: &mut Reader<'_>) -> Operator {
     let name = line(reader, "TOKEND_OPERATOR", NAME_MAX);
     let contact = reader.text("TOKEND_CONTACT").and_then(|text| {
         let contact = Contact::parse(text);
         if contact.is_none() {
-            reader.wrong("TOKEND_CONTACT", "an e-mail address or an http(s) URL without a login in it");
+            reader.wrong(
+                "TOKEND_CONTACT",
+                "an e-mail address or an http(s) URL without user name and password",
+            );
         }
         contact
     });
@@ -49,7 +52,7 @@ fn line(reader: &mut Reader<'_>, variable: &'static str, longest: usize) -> Opti
     fits.then(|| text.to_owned())
 }
 
-/// What is allowed and looks like a mistake.
+/// A warning about valid settings that are probably a mistake.
 pub(super) fn remark(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Option<String> {
     let door = door.filter(|door| reader.text("TOKEND_ALLOW").is_none() && !door.is_local())?;
     let host = door.redirect_uri.host_str().filter(|_| !is_loopback(&door.redirect_uri)).map(str::to_owned);

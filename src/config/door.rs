@@ -1,4 +1,4 @@
-//! Where people come in: port, addresses, certificate.
+//! The settings of the HTTP server: port, addresses, certificate.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -15,29 +15,31 @@ use crate::domain::operator::Operator;
 use crate::http::certificate::Pair;
 use crate::http::certificate::WrongFiles;
 
-/// Where people come in.
+/// The settings of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct DoorConfig {
-    /// Addresses to listen on.
+    /// The addresses to listen on.
     pub addresses: Vec<Listen>,
-    /// Whether the port speaks TLS. It does not where the redirect URI is plain http, or a proxy on this machine ends TLS.
+    /// Whether the port speaks TLS. It does not if the redirect URI is plain http, or if a proxy on this
+    /// machine terminates TLS.
     pub secure: bool,
     /// The redirect URI, parsed.
     pub redirect_uri: Url,
     /// The operator's certificate and key files.
     pub pem: Option<(PathBuf, PathBuf)>,
-    /// Who runs the service, as the pages tell it.
+    /// The operator, as the pages name it.
     pub operator: Operator,
 }
 
 impl DoorConfig {
-    /// Whether only this machine comes in: by the host that people are sent to, and by every address that is listened on.
+    /// Whether only this machine can reach the server: by the redirect URI's host, and by every address to
+    /// listen on.
     #[must_use]
     pub fn is_local(&self) -> bool {
         is_loopback(&self.redirect_uri) && self.wide_address().is_none()
     }
 
-    /// The first address that other machines may reach.
+    /// The first address that other machines can reach.
     pub(super) fn wide_address(&self) -> Option<SocketAddr> {
         let mut addresses = self.addresses.iter().map(|listen| listen.address);
         addresses.find(|address| !address.ip().to_canonical().is_loopback())
@@ -47,9 +49,9 @@ impl DoorConfig {
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Where.
+    /// The address.
     pub address: SocketAddr,
-    /// Whether the daemon starts without it where the machine does not have it (::1 without IPv6).
+    /// Whether the daemon starts without it if the machine does not have it (::1 without IPv6).
     pub optional: bool,
 }
 
@@ -92,7 +94,7 @@ pub(super) fn door(
     if by_proxy && addresses.iter().flatten().any(|listen| !listen.address.ip().is_loopback()) {
         reader.wrong(
             "TOKEND_BIND",
-            "addresses of this machine alone, such as 127.0.0.1: with TOKEND_TLS=proxy the port speaks plain HTTP",
+            "loopback addresses, such as 127.0.0.1: with TOKEND_TLS=proxy the port speaks plain HTTP",
         );
         return None;
     }
@@ -102,7 +104,7 @@ pub(super) fn door(
     Some(DoorConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
 }
 
-/// Notes what is wrong with the content of the operator's certificate and key files.
+/// Collects the errors in the content of the operator's certificate and key files.
 fn check_pair(reader: &mut Reader<'_>, certificate: &Path, key: &Path) {
     let Err(wrong) = Pair::check(certificate, key) else { return };
     let (wrong_certificate, wrong_key) = match *wrong {
@@ -117,7 +119,7 @@ fn check_pair(reader: &mut Reader<'_>, certificate: &Path, key: &Path) {
     }
 }
 
-/// Whether a proxy on this machine speaks TLS with browsers and plain HTTP with us.
+/// Whether a proxy on this machine terminates TLS and forwards plain HTTP to the daemon.
 fn by_proxy(reader: &mut Reader<'_>, redirect_uri: Option<&Url>) -> bool {
     match reader.text("TOKEND_TLS") {
         Some("proxy") if redirect_uri.is_none_or(|url| url.scheme() == "https") => true,
@@ -130,7 +132,7 @@ fn by_proxy(reader: &mut Reader<'_>, redirect_uri: Option<&Url>) -> bool {
         }
         None | Some("own") => false,
         Some(_) => {
-            reader.wrong("TOKEND_TLS", "own, or proxy where a proxy on this machine ends TLS");
+            reader.wrong("TOKEND_TLS", "own, or proxy if a proxy on this machine terminates TLS");
             false
         }
     }
@@ -156,7 +158,7 @@ fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<L
     if addresses.is_none() {
         reader.wrong(
             "TOKEND_BIND",
-            "IP addresses separated by commas, such as 127.0.0.1,::1 (with :PORT where it differs)",
+            "IP addresses separated by commas, such as 127.0.0.1,::1 (with :PORT if it differs)",
         );
     }
     addresses

@@ -1,22 +1,22 @@
-//! The lines of a `.env` file.
+//! Parses the lines of a `.env` file.
 //!
-//! A line is `NAME=value`, with `export ` before it if you like. The value is taken literally: no `$`, no backslash and
-//! no quote within it means anything. White space around it does not count. One pair of quotes around it, `"` or `'`, is
-//! taken off. Without quotes, a `#` after white space begins a comment; a line that begins with `#` is one. A value ends
-//! with its line. If a name is set twice, the last one counts.
+//! A line is `NAME=value`, optionally with `export ` before it. The value is literal: `$`, backslashes and
+//! quotes within it have no meaning. White space around it is removed, and so is one pair of quotes (`"` or
+//! `'`) around it. Without quotes, a `#` after white space starts a comment; a line that starts with `#` is a
+//! comment. A value ends with its line. If a name is set twice, the last one counts.
 
 /// A line that sets a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment<'a> {
-    /// The line's number, from 1.
+    /// The line's number, starting at 1.
     pub line: usize,
-    /// The variable.
+    /// The variable's name.
     pub name: &'a str,
-    /// Its value, or why the line cannot be read.
+    /// Its value, or why the line cannot be parsed.
     pub value: Result<&'a str, &'static str>,
 }
 
-/// The lines that set variables for which `ours` holds. All other lines may hold anything.
+/// The lines that set variables for which `ours` holds. All other lines are ignored, whatever they contain.
 pub fn assignments<'a>(text: &'a [u8], ours: impl Fn(&str) -> bool) -> impl Iterator<Item = Assignment<'a>> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let lines = (1..).zip(text.split(|byte| *byte == b'\n'));
@@ -26,7 +26,7 @@ pub fn assignments<'a>(text: &'a [u8], ours: impl Fn(&str) -> bool) -> impl Iter
     })
 }
 
-/// The name at the start of a line, and what follows it.
+/// The name at the start of a line, and the rest of the line.
 fn named(line: &[u8]) -> Option<(&str, &[u8])> {
     let line = line.trim_ascii();
     let exported =
@@ -40,14 +40,16 @@ fn named(line: &[u8]) -> Option<(&str, &[u8])> {
 
 fn value(rest: &[u8]) -> Result<&str, &'static str> {
     let text = rest.trim_ascii_start().strip_prefix(b"=").ok_or("there is no = after the name")?;
-    let text = std::str::from_utf8(text).map_err(|_| "the value is no UTF-8 text")?;
+    let text = std::str::from_utf8(text).map_err(|_| "the value is not UTF-8 text")?;
     match text.trim_start().chars().next() {
-        Some(quote @ ('"' | '\'')) => unquoted(text.trim(), quote).ok_or("the value's quote has no end"),
+        Some(quote @ ('"' | '\'')) => {
+            unquoted(text.trim(), quote).ok_or("the value's closing quote is missing")
+        }
         _ => Ok(without_comment(text).trim()),
     }
 }
 
-/// What stands between the first quote and the one that ends the line, or that only a comment follows.
+/// The text between the first quote and the closing quote, which only a comment may follow.
 fn unquoted(text: &str, quote: char) -> Option<&str> {
     let inner = text.strip_prefix(quote)?;
     let is_end = |after: &str| {
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_comments_and_line_ends_do_not_count() {
+    fn white_space_comments_and_line_ends_are_removed() {
         for line in [
             "OUR=x y",
             "  OUR = x y \r",
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_lines_of_ours_must_be_readable() {
+    fn only_lines_that_set_a_setting_must_be_valid() {
         let text = "GREETING=\"hello\nC:\\logs\nmysql://u:p w@h/x\n- a: b\n\u{fc}\nexported=1\nexport\n=x\nOUR=1\nMY_OUR=2\n";
         assert_eq!(read(text), [(9, "OUR", Ok("1"))]);
         let bytes = b"NAME=\xff\xfe\nOUR=1\nOUR2=\xff\n";
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_without_its_value() {
+    fn an_invalid_line_is_reported_without_its_value() {
         for line in ["OUR=\"s3cr3t", "OUR='s3cr3t", "OUR='s3cr3t'x", "OUR='s3cr3t'#x", "OUR=\""] {
             assert!(value_of(line).unwrap_err().contains("quote"), "{line}");
         }
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_reads_is_read_in_the_same_way() {
+    fn values_are_read_as_a_shell_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let sample = include_str!("../../sample_environ_vars.sh");
         let more =

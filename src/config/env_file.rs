@@ -1,4 +1,4 @@
-//! Reading a file of settings, if only its owner and root can have written it.
+//! Reads a settings file, if only its owner and root can have written it.
 
 use std::fs;
 use std::fs::File;
@@ -10,20 +10,20 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// No file of settings is nearly as long.
+/// Maximum size of a settings file.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// What the others of the owner's group, and all others, may not do.
+/// The permission bits that let the group or other users write.
 const WRITE_BY_OTHERS: u32 = 0o022;
 
-/// In a directory with this bit only the owner of a file can rename or remove it.
+/// In a directory with this bit, only a file's owner can rename or remove it.
 const STICKY: u32 = 0o1000;
 
-/// The content of the file at `path`, `None` if there is none. Only this process's user, root and `also` may be able to
-/// change it: by writing to it, by putting another file or link in its place, or by owning it.
+/// The content of the file at `path`; `None` if there is none. Only this process's user, root and `also` may
+/// be able to change it: by writing to it, by replacing it with another file or link, or by owning it.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// An explanation of the problem, with the remedy.
 pub(super) fn read(path: &Path, also: Option<u32>) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     let named = match fs::symlink_metadata(path) {
         Ok(named) => named,
@@ -32,15 +32,16 @@ pub(super) fn read(path: &Path, also: Option<u32>) -> Result<Option<Zeroizing<Ve
         }
         Err(e) => return Err(e.to_string()),
     };
-    // The directory first: while others cannot write to it, what was looked at is what is opened.
+    // The directory is checked first: if others cannot write to it, the checked file is the one that is
+    // opened.
     check_directory(path, also)?;
     check_owner("it", &named, also)?;
     if named.is_symlink() {
         check_directory(&fs::canonicalize(path).map_err(|e| e.to_string())?, also)?;
     }
-    // To open a pipe is to wait for its writer.
+    // Opening a pipe would wait for its writer.
     let is_file =
-        |found: &Metadata| if found.is_file() { Ok(()) } else { Err("it is no regular file".to_owned()) };
+        |found: &Metadata| if found.is_file() { Ok(()) } else { Err("it is not a regular file".to_owned()) };
     is_file(&fs::metadata(path).map_err(|e| e.to_string())?)?;
     let file = File::open(path).map_err(|e| e.to_string())?;
     let found = file.metadata().map_err(|e| e.to_string())?;
@@ -48,7 +49,7 @@ pub(super) fn read(path: &Path, also: Option<u32>) -> Result<Option<Zeroizing<Ve
     check_owner("it", &found, also)?;
     if found.mode() & WRITE_BY_OTHERS != 0 {
         return Err(format!(
-            "its mode is {:04o}, so others can write it: chmod go-w it",
+            "its mode is {:04o}, so other users can write it (run chmod go-w on it)",
             found.mode() & 0o7777
         ));
     }
@@ -66,7 +67,7 @@ fn check_directory(path: &Path, also: Option<u32>) -> Result<(), String> {
     check_owner("its directory", &found, also)?;
     if found.mode() & WRITE_BY_OTHERS != 0 && found.mode() & STICKY == 0 {
         return Err(format!(
-            "its directory has mode {:04o}, so others can put another file in its place: chmod go-w {}",
+            "its directory has mode {:04o}, so other users can replace the file (run chmod go-w {})",
             found.mode() & 0o7777,
             dir.display()
         ));
@@ -80,6 +81,6 @@ fn check_owner(what: &str, found: &Metadata, also: Option<u32>) -> Result<(), St
         return Ok(());
     }
     Err(format!(
-        "{what} belongs to the user with id {owner}, who can change it: only yours (id {us}) or root's is read"
+        "{what} belongs to the user with id {owner}, who can change it: it must belong to you (id {us}) or root"
     ))
 }

@@ -1,4 +1,4 @@
-//! The test hook: a person with tokens that the operator has already.
+//! The settings of the test hook: a person, with tokens that the operator already has.
 
 use crate::config::parse::Reader;
 use crate::consent::Hook;
@@ -7,7 +7,7 @@ use crate::domain::secret::Secret;
 
 pub(super) const VARIABLES: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
 
-/// `None` unless all three are set and right.
+/// The test hook; `None` unless all three settings are valid.
 pub(super) fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
     let [person, access_token, refresh_token] = VARIABLES.map(|name| reader.text(name));
     let (person, access_token, refresh_token) = (person?, access_token?, refresh_token?);

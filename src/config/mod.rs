@@ -1,4 +1,5 @@
-//! Every setting, typed and defaulted; all mistakes at once. The only reader of the environment.
+//! All settings, typed and with their defaults. Reports all errors at once. Only this module reads the
+//! environment.
 
 mod aliases;
 mod consent;
@@ -49,49 +50,49 @@ pub use crate::config::settings::secrets;
 pub use crate::config::source::EnvFile;
 pub use crate::config::source::Source;
 
-/// What the daemon runs with.
+/// The daemon's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What was registered at Webex.
+    /// The integration registered at Webex.
     pub integration: Integration,
-    /// Sent with every call to Webex.
+    /// The `User-Agent` of requests to Webex.
     pub user_agent: String,
-    /// PEM roots to trust beside the system's, for calls to Webex.
+    /// PEM certificates to trust for requests to Webex, in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxy between here and Webex.
+    /// The proxy for requests to Webex.
     pub proxy: Option<Proxy>,
     /// When to refresh.
     pub policy: Policy,
-    /// How many and how fast.
+    /// The limits of concurrency and rate of refreshes.
     pub pace: Pace,
-    /// Who may consent; `None`: every person with a Webex account.
+    /// The persons who may consent; `None`: every person with a Webex account.
     pub allow: Option<Allow>,
-    /// Where people come in.
+    /// The settings of the HTTP server.
     pub door: DoorConfig,
-    /// Where commands come in; `None` where no place for it is known.
+    /// The path of the control socket; `None` if no directory for it is known.
     pub control_socket: Option<PathBuf>,
-    /// Whose members may use it, beside the daemon's user and root.
+    /// The group whose members may use the control socket, in addition to the daemon's user and root.
     pub socket_group: Option<SocketGroup>,
-    /// Where grants are kept.
+    /// Where grants are stored.
     pub store: StoreConfig,
-    /// The token service sample's own endpoint, if it is on.
+    /// The endpoint of the token service sample; `None` if it is off.
     pub token_service: Option<TokenService>,
-    /// The space that a bot adds people to, if it is set.
+    /// The space that a bot adds people to; `None` if it is off.
     pub space: Option<Space>,
-    /// The test hook, if it is set.
+    /// The test hook; `None` if it is off.
     pub hook: Option<Hook>,
-    /// Things that are allowed and look like mistakes.
+    /// Warnings about valid settings that are probably a mistake.
     pub remarks: Vec<String>,
 }
 
-/// One wrong setting.
+/// An error in a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Its variable.
+    /// The variable.
     pub variable: &'static str,
-    /// What was found; never a secret.
+    /// What was found, without secrets.
     pub found: String,
-    /// What would be right.
+    /// What is expected.
     pub expected: String,
 }
 
@@ -101,13 +102,14 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake there is, and beside them what may be the reason: names that are no settings, values that do not count.
+/// All errors in the settings, and hints at possible reasons, such as unknown variables and values that are
+/// ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).chain(.1.iter().cloned()).collect::<Vec<_>>().join("\n"))]
 pub struct Mistakes(pub Vec<Mistake>, pub Vec<String>);
 
 impl Mistakes {
-    /// Mistakes without anything beside them.
+    /// Errors without hints.
     fn new(mistakes: Vec<Mistake>) -> Self {
         Self(mistakes, Vec::new())
     }
@@ -117,15 +119,15 @@ impl Config {
     /// Reads all settings.
     ///
     /// # Errors
-    /// Every mistake, not only the first.
+    /// All errors in the settings, not only the first.
     pub fn read(source: &Source) -> Result<Self, Mistakes> {
         Self::read_by(Reader::new(source))
     }
 
-    /// The same for a process that is going to serve: mistakes in the content of the certificate's files are found, too.
+    /// Reads all settings for a process that serves. It checks the content of the certificate's files, too.
     ///
     /// # Errors
-    /// Every mistake, not only the first.
+    /// All errors in the settings, not only the first.
     pub fn read_to_serve(source: &Source) -> Result<Self, Mistakes> {
         Self::read_by(Reader::to_serve(source))
     }
@@ -138,7 +140,7 @@ impl Config {
         }
     }
 
-    /// `None` only where a mistake was noted. Every part is read before the first is missed.
+    /// All settings; `None` only if there are errors. Every part is read, so that all errors are found.
     fn parts(reader: &mut Reader<'_>) -> Option<Self> {
         let redirect_uri = redirect_uri(reader);
         let integration = integration(reader);
@@ -182,7 +184,7 @@ impl Config {
     }
 }
 
-/// Things that are allowed and look like mistakes.
+/// Warnings about valid settings that are probably a mistake.
 fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorConfig>) -> Vec<String> {
     let mut remarks = Vec::new();
     if !hooked && hook::VARIABLES.iter().any(|name| reader.text(name).is_some()) {
@@ -199,18 +201,18 @@ fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorC
     {
         let name = reader.set_as(name);
         remarks.push(format!(
-            "{name} is the sample's placeholder; Webex will refuse it until yours stands there"
+            "{name} is the sample's placeholder; Webex will reject it until you replace it with yours"
         ));
     }
     let Some(door) = door else { return remarks };
     let (url, port) = (&door.redirect_uri, door.addresses.first().map(|listen| listen.address.port()));
-    // Elsewhere, and with TOKEND_TLS, a proxy stands between.
+    // On another host, and with TOKEND_TLS, there is a proxy in between.
     if is_loopback(url) && reader.text("TOKEND_TLS").is_none() && url.port_or_known_default() != port {
-        remarks.push(format!("browsers come back to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
+        remarks.push(format!("browsers return to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
     }
     if let Some(address) = door.wide_address().filter(|_| !door.secure) {
         remarks.push(format!(
-            "plain HTTP is served at {address}: others on the way can read API keys and tokens, so the dashboard and the \
+            "plain HTTP is served at {address}: others on the network can read API keys and tokens, so the dashboard and the \
              space are closed; use an https MY_APP_REDIRECT_URI, or loopback addresses only (TOKEND_BIND)"
         ));
     }
@@ -223,7 +225,7 @@ fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorC
     remarks
 }
 
-/// Which files with secrets other users can read.
+/// Warnings about files with secrets that other users can read.
 fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
     let named = [("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"), ("BOT_TOKEN", "BOT_TOKEN_FILE")];
     let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
@@ -234,7 +236,7 @@ fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
     named.chain(key).chain(settings).filter_map(|(name, file)| secret_files::remark(name, file)).collect()
 }
 
-/// What is set and does not count.
+/// Hints at variables that have no effect.
 fn hints(source: &Source) -> Vec<String> {
     let unknown = source.unknown().map(|name| {
         format!(
@@ -244,20 +246,20 @@ fn hints(source: &Source) -> Vec<String> {
     unknown.chain(source.left_out().map(str::to_owned)).collect()
 }
 
-/// Which names of other samples are used.
+/// Warnings about settings that are set under another sample's name.
 fn foreign(reader: &Reader<'_>) -> Vec<String> {
     let mut ours: Vec<&str> = ALIASES.iter().map(|(ours, _)| *ours).collect();
     ours.dedup();
     let used = ours.into_iter().map(|ours| (ours, reader.set_as(ours)));
     let used = used.filter(|(ours, name)| name != ours && !reader.is_in_file(ours));
-    used.map(|(ours, name)| format!("{name} is used, another sample's name, since {ours} is not set"))
+    used.map(|(ours, name)| format!("{name}, the name in another sample, is used because {ours} is not set"))
         .collect()
 }
 
-/// Names the person that commands mean when none is named.
+/// Names the person of commands without a PERSON argument.
 pub const DEFAULT_PERSON: &str = "TOKEND_DEFAULT_PERSON";
 
-/// Where Webex is, unless a setting says otherwise (webex-api, "Endpoints").
+/// The default base URL of Webex (webex-api, "Endpoints").
 pub const WEBEX_BASE: &str = "https://webexapis.com/v1";
 
 const DEFAULT_REDIRECT_URI: &str = "https://localhost:8000/oauth";
@@ -272,7 +274,7 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        // What plain HTTP is sent to names this host.
+        // The redirect from plain HTTP names this host.
         web && bare && url.host_str().is_some_and(is_host) && url.path().ends_with("/oauth")
     });
     if url.is_none() {
@@ -312,7 +314,7 @@ fn client_id(reader: &mut Reader<'_>) -> Option<String> {
     Some(client_id)
 }
 
-/// The client secret goes there, so plain HTTP only where nobody can listen.
+/// The client secret is sent to this URL, so plain HTTP is accepted on loopback only.
 fn base(reader: &mut Reader<'_>) -> Option<String> {
     let text = reader.text("WEBEX_API_BASE_URL").unwrap_or(WEBEX_BASE);
     let fits = Url::parse(text).is_ok_and(|url| {
@@ -351,7 +353,8 @@ fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
     let at_once = reader.whole("EVENT_LOOP_CONCURRENCY", 16, 1..=1024, "refreshes");
     let per_second =
         reader.decimal("EVENT_LOOP_MAX_PER_SECOND", 20.0, 0.0..=10_000.0, "refreshes a second (0: no cap)");
-    // Slower than one in a minute and a half, and a refresh on demand would never see its turn.
+    // Below one refresh in a minute and a half, a refresh on demand would not get its turn before its
+    // timeout.
     if per_second.is_some_and(|rate| rate > 0.0 && rate < SLOWEST) {
         reader.wrong("EVENT_LOOP_MAX_PER_SECOND", &format!("0 for no cap, or at least {SLOWEST}"));
         return None;
@@ -369,7 +372,7 @@ fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// Only checked: it is the commands that read it.
+/// Only checked here. The commands read it.
 fn default_person(reader: &mut Reader<'_>) {
     if reader.text(DEFAULT_PERSON).is_some_and(|text| Who::parse(text).is_err()) {
         reader.wrong(DEFAULT_PERSON, "a Webex person id or an e-mail address");

@@ -1,4 +1,4 @@
-//! Reading one variable at a time, and noting what is wrong with it.
+//! Reads single variables, and collects the errors.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -11,13 +11,13 @@ use crate::config::Source;
 use crate::domain::secret::Secret;
 use crate::webex::transport::check_roots;
 
-/// Reads variables and collects mistakes.
+/// Reads variables and collects the errors.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a Source,
     pub(super) mistakes: Vec<Mistake>,
-    /// So many of them were there before the first variable was read.
+    /// The number of errors that were found before the first variable was read.
     as_they_stand: usize,
-    /// Whether the certificate that the settings name is going to be served.
+    /// Whether the configured certificate is going to be served.
     pub(super) serves: bool,
 }
 
@@ -27,27 +27,27 @@ impl<'a> Reader<'a> {
         Self { source, as_they_stand: mistakes.len(), mistakes, serves: false }
     }
 
-    /// The same, where the certificate is going to be served.
+    /// A reader for a process that serves the configured certificate.
     pub(super) fn to_serve(source: &'a Source) -> Self {
         Self { serves: true, ..Self::new(source) }
     }
 
-    /// What is set under this name of ours, or else under another sample's.
+    /// The value of this variable, otherwise of its name in another sample.
     pub(super) fn text(&self, variable: &str) -> Option<&'a str> {
         self.source.setting(variable)
     }
 
-    /// The name under which `variable` is really set; its own if it is not set at all.
+    /// The name under which `variable` is set; its own name if it is not set.
     pub(super) fn set_as(&self, variable: &'static str) -> &'static str {
         self.source.set_as(variable)
     }
 
-    /// Whether a file of ours takes the place of the secret.
+    /// Whether a file of this program's settings replaces the secret.
     pub(super) fn is_in_file(&self, variable: &str) -> bool {
         variable == "MY_APP_SECRET_ID" && self.source.get("MY_APP_SECRET_ID_FILE").is_some()
     }
 
-    /// Notes that `variable` has a value that does not fit. Not for secrets: the value is quoted.
+    /// Adds an error about the value of `variable`. Not for secrets, because the value is quoted.
     pub(super) fn wrong(&mut self, variable: &'static str, expected: &str) {
         let text: String = without_login(self.text(variable).unwrap_or_default()).chars().take(100).collect();
         self.note(variable, format!("{text:?}"), expected);
@@ -57,14 +57,16 @@ impl<'a> Reader<'a> {
         self.note(variable, "nothing".to_owned(), expected);
     }
 
-    /// Notes that `variable` is not set although `other` is; one that is set and wrong has been noted already.
+    /// Adds an error if `variable` is not set although `other` is. If it is set and invalid, the error has
+    /// been added already.
     pub(super) fn missing_beside(&mut self, variable: &'static str, other: &str) {
         if self.text(variable).is_none() {
             self.missing(variable, &format!("a PEM file, since {other} is set"));
         }
     }
 
-    /// Nothing more is told of a variable whose value is wrong as it stands: the rest follows from that.
+    /// Adds an error, unless the raw value of the variable already caused one, because further errors would
+    /// follow from that one.
     pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
         let variable = self.set_as(variable);
         if !self.mistakes.iter().take(self.as_they_stand).any(|mistake| mistake.variable == variable) {
@@ -80,41 +82,41 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// A secret from its variable or from the file that the other one names.
+    /// A secret from its variable, or from the file that `file_variable` names.
     pub(super) fn secret(
         &mut self,
         variable: &'static str,
         file_variable: &'static str,
         what: &str,
     ) -> Option<Secret> {
-        // A file of ours goes before another sample's variable.
+        // The file variable takes precedence over another sample's variable.
         let file = self.source.get(file_variable);
         let text = self.source.get(variable).or_else(|| self.text(variable).filter(|_| file.is_none()));
         if let Some(text) = text {
             return self.opaque(variable, text, what);
         }
         let Some(path) = file else {
-            self.missing(variable, &format!("{what} (or {file_variable}, a file that holds it)"));
+            self.missing(variable, &format!("{what} (or {file_variable}, a file that contains it)"));
             return None;
         };
         match fs::read_to_string(path).map(Zeroizing::new) {
             Ok(text) => match text.trim_start_matches('\u{feff}').trim() {
                 "" => {
-                    let expected = format!("a file that holds {what}");
+                    let expected = format!("a file that contains {what}");
                     self.note(file_variable, format!("the empty file {path:?}"), &expected);
                     None
                 }
                 text => self.opaque(file_variable, text, what),
             },
             Err(e) => {
-                let expected = format!("a readable file that holds {what}");
+                let expected = format!("a readable file that contains {what}");
                 self.note(file_variable, format!("{path:?} ({e})"), &expected);
                 None
             }
         }
     }
 
-    /// A secret that Webex has made: no such has white space or anything else but printable ASCII in it.
+    /// A secret that Webex issued, which consists of printable ASCII characters without white space.
     fn opaque(&mut self, variable: &'static str, text: &str, what: &str) -> Option<Secret> {
         if let Some(found) = odd_character(text) {
             self.note(variable, found, what);
@@ -123,7 +125,7 @@ impl<'a> Reader<'a> {
         Some(Secret::new(text.to_owned()))
     }
 
-    /// A file that can be opened, if the variable is set.
+    /// The path of a file that can be opened, if the variable is set.
     pub(super) fn file(&mut self, variable: &'static str) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
         match fs::File::open(&path).and_then(|file| file.metadata()) {
@@ -139,7 +141,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A file of PEM certificates to trust.
+    /// The path of a PEM file of certificates to trust.
     pub(super) fn roots(&mut self, variable: &'static str) -> Option<PathBuf> {
         let path = self.file(variable)?;
         let checked = fs::read(&path).map_err(|e| e.to_string()).and_then(|pem| check_roots(&pem));
@@ -185,19 +187,20 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where in `text` there is what no id, token or secret of Webex's has, without showing any of it.
+/// The position of the first character that ids, tokens and secrets of Webex never contain, without quoting
+/// the text.
 pub(super) fn odd_character(text: &str) -> Option<String> {
     let (at, odd) = (1..).zip(text.chars()).find(|(_, c)| !c.is_ascii_graphic())?;
     let what = match odd {
         odd if odd.is_whitespace() => "white space",
         odd if odd.is_control() => "a control character",
-        _ => "a character that is no ASCII",
+        _ => "a character that is not ASCII",
     };
     Some(format!("{what} in it (character {at} of {})", text.chars().count()))
 }
 
-/// A URL may carry a password, before its host (`postgres://name:password@host`) or in its query: both are left out,
-/// however odd the rest of it is. URLs are read with one slash and with backslashes, too.
+/// Removes passwords from a URL: before the host (`postgres://name:password@host`) and in the query, however
+/// malformed the rest is. URLs with one slash or with backslashes are recognized, too.
 fn without_login(text: &str) -> String {
     let (address, query) = match text.split_once('?') {
         Some((address, _)) => (address, "?…"),
@@ -211,9 +214,9 @@ fn without_login(text: &str) -> String {
     }
 }
 
-/// Scopes separated by white space, plain or percent-encoded (with `+` or `%20` between them); each of the characters
-/// that RFC 6749, 3.3 allows, but for the comma: no scope of Webex's has one, and who writes it means a space; each
-/// once. `None` if there is none or one is wrong.
+/// Parses scopes separated by white space, plain or percent-encoded (with `+` or `%20` between them), and
+/// removes duplicates. All characters of RFC 6749, 3.3 are allowed except the comma: no scope of Webex has
+/// one, so it is a wrong separator. `None` if there is no scope or one is invalid.
 pub(super) fn scopes(text: &str) -> Option<Vec<String>> {
     let decoded = if text.contains('%') {
         let pair = format!("s={}", text.replace(' ', "+"));

@@ -1,4 +1,4 @@
-//! Where things are kept on this machine: the store, its key, the control socket.
+//! The paths on this machine: the store, its key, the control socket.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -8,22 +8,22 @@ use nix::unistd::Group;
 use crate::config::parse::Reader;
 use crate::domain::socket_group::SocketGroup;
 
-/// Where grants are kept.
+/// Where grants are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
-    /// A SQLite file and the key that seals it.
+    /// A SQLite file, and the file of the key that encrypts it.
     Sqlite {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// 32 bytes.
+        /// The path of the key file, which contains 32 bytes.
         key_file: PathBuf,
     },
-    /// Nothing outlives the process.
+    /// In memory; lost when the process ends.
     Memory,
 }
 
 impl StoreConfig {
-    /// The database file, if there is one.
+    /// The path of the database; `None` in memory.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -33,13 +33,13 @@ impl StoreConfig {
     }
 }
 
-/// `sun_path` has 108 bytes, the last one a zero; the socket is made in a directory of its own beside its place
-/// first, which needs some of them.
+/// `sun_path` has 108 bytes with the terminating zero. The socket is first created in a directory of its own
+/// beside its path, which takes some of them.
 const SOCKET_PATH_MAX: usize = 90;
 
 const SOCKET_GROUP: &str = "TOKEND_SOCKET_GROUP";
 
-/// No system has names of groups that are nearly as long.
+/// Maximum length of a group's name, in bytes.
 const GROUP_NAME_MAX: usize = 256;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
@@ -53,7 +53,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
         _ => {
             reader.wrong(
                 "TOKEND_STORE_URL",
-                "sqlite:PATH (the path in full, no // before it and no ?options behind it), sqlite: for tokend.db in the \
+                "sqlite:PATH (an absolute path, without // before it and ?options after it), sqlite: for tokend.db in the \
                  state directory, or memory:",
             );
             return None;
@@ -69,7 +69,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     Some(StoreConfig::Sqlite { path: path?, key_file: key_file? })
 }
 
-/// Other programs write `sqlite://name.db?mode=rwc`, and a shell reads `~`. Neither is a path as it stands.
+/// Other programs write `sqlite://name.db?mode=rwc`, and a shell expands `~`. Neither is a literal path.
 fn is_url(path: &str) -> bool {
     path.starts_with("//") || path.starts_with('~') || path.contains('?')
 }
@@ -83,18 +83,18 @@ pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
             None => ("TOKEND_STATE_DIR", " (or set TOKEND_CONTROL_SOCKET)"),
         };
         let expected = format!(
-            "a path for the control socket of at most {SOCKET_PATH_MAX} bytes, the system takes no longer one{change}"
+            "a path for the control socket of at most {SOCKET_PATH_MAX} bytes, which is the system's limit{change}"
         );
         reader.note(variable, format!("{} ({found} bytes)", path.display()), &expected);
     }
     Some(path)
 }
 
-/// `None` where none is set, or a mistake was noted. That this process is a member is for the daemon to check: a command
-/// that works without it need not be one.
+/// The group of the control socket; `None` if it is not set or invalid. The daemon checks that its own
+/// process is a member: a command that works without a daemon need not be one.
 pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
     let name = reader.text(SOCKET_GROUP)?.to_owned();
-    // As for chown(2), the highest number means none.
+    // As in chown(2), the highest number means no group.
     let number = |text: &str| text.parse().ok().filter(|gid| *gid != u32::MAX);
     let gid = if name.bytes().all(|byte| byte.is_ascii_digit()) {
         number(&name)
@@ -104,7 +104,7 @@ pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
         match Group::from_name(&name) {
             Ok(found) => found.map(|group| group.gid.as_raw()),
             Err(why) => {
-                let found = format!("{name:?}, which cannot be looked up ({why})");
+                let found = format!("{name:?}, which cannot be resolved ({why})");
                 reader.note(SOCKET_GROUP, found, "a group of this machine, or its number");
                 return None;
             }
@@ -113,7 +113,7 @@ pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
     if gid.is_none() {
         reader.wrong(
             SOCKET_GROUP,
-            "the name or number of a group of this machine (`getent group` lists them, `groupadd --system NAME` makes one)",
+            "the name or number of a group of this machine (`getent group` lists them, `groupadd --system NAME` creates one)",
         );
     }
     Some(SocketGroup { name, gid: gid? })

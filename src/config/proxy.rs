@@ -1,24 +1,24 @@
-//! The proxy between here and Webex.
+//! The setting of the proxy for requests to Webex.
 
 use url::Url;
 
 use crate::config::parse::Reader;
 use crate::webex::Proxy;
 
-/// Of two that are set the first counts.
+/// In order of precedence.
 const NAMES: [&str; 2] = ["HTTPS_PROXY", "ALL_PROXY"];
 
-/// Where no proxy is wanted.
+/// The hosts that are reached without the proxy.
 const EXCEPT: &str = "NO_PROXY";
 
-/// Names that the environment may have in lower case, too, as other programs read them.
+/// Variables that are accepted in lower case as well, as in other programs.
 pub(super) const IN_LOWER_CASE: [&str; 3] = ["HTTPS_PROXY", "ALL_PROXY", EXCEPT];
 
-/// `None` where there is none, or a mistake was noted.
+/// The proxy; `None` if there is none or the setting is invalid.
 pub(super) fn proxy(reader: &mut Reader<'_>) -> Option<Proxy> {
     let name = NAMES.into_iter().find(|name| reader.text(name).is_some())?;
     let text = reader.text(name)?;
-    // Other programs take an address without a scheme, too.
+    // Other programs accept an address without a scheme, too.
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&whole).ok().filter(|url| {
         let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/";

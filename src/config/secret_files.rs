@@ -1,24 +1,24 @@
-//! Files that hold secrets: whether other users of the machine can read them.
+//! Warns about files with secrets that other users of the machine can read.
 
 use std::fs;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Read by the others of the file's group; by all others.
+/// The permission bits that let the group read, and that let all other users read.
 const READ_BY_GROUP: u32 = 0o040;
 const READ_BY_OTHERS: u32 = 0o004;
 
-/// What lets the others of a directory's group through it; all others.
+/// The permission bits of a directory that let the group pass, and that let all other users pass.
 const THROUGH_BY_GROUP: u32 = 0o010;
 const THROUGH_BY_OTHERS: u32 = 0o001;
 
-/// Who else can read the secret file at `path`, in words for the operator; `None` if only its owner and root can, or
-/// the users that root has chosen:
+/// A warning if users other than its owner and root can read the secret file at `path`. There is no warning
+/// if root has decided so:
 ///
-/// - a group may read a file of root's (`/etc/ssl/private`, credentials of systemd);
-/// - a directory above it may keep others away;
-/// - a read-only file system in memory is how Kubernetes, Docker and systemd hand secrets to one service alone.
+/// - A group may read a file that belongs to root (`/etc/ssl/private`, credentials of systemd).
+/// - A directory above the file may deny access to others.
+/// - Kubernetes, Docker and systemd pass secrets to a single service in a read-only file system in memory.
 pub(super) fn remark(variable: &str, path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let mode = found.mode();
@@ -33,7 +33,7 @@ pub(super) fn remark(variable: &str, path: &Path) -> Option<String> {
     let is_private = is_handed_over(path);
     (!is_private).then(|| {
         format!(
-            "{variable}: {readers} can read the secret in {} (its mode is {:04o}): chmod 600 it",
+            "{variable}: {readers} can read the secret in {} (its mode is {:04o}): run chmod 600 on it",
             path.display(),
             mode & 0o777
         )
@@ -44,7 +44,7 @@ fn is_for_its_group(found: &Metadata) -> bool {
     found.uid() == 0
 }
 
-/// Whether every directory above lets them through, of what the path really leads to.
+/// Whether every directory above the file lets these users pass; links are resolved.
 fn is_reached(path: &Path, through: u32) -> bool {
     let Ok(real) = fs::canonicalize(path) else { return true };
     real.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|dir| dir.mode() & through != 0))
@@ -52,7 +52,7 @@ fn is_reached(path: &Path, through: u32) -> bool {
 
 #[cfg(target_os = "linux")]
 fn is_handed_over(path: &Path) -> bool {
-    /// tmpfs and ramfs (statfs(2)).
+    /// The types of tmpfs and ramfs (statfs(2)).
     const IN_MEMORY: [i128; 2] = [0x0102_1994, 0x8584_58f6];
     let is_in_memory = || rustix::fs::statfs(path).is_ok_and(|at| IN_MEMORY.contains(&i128::from(at.f_type)));
     let is_read_only = || {
@@ -81,24 +81,24 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_others_can_read_is_remarked_and_one_that_is_out_of_their_reach_is_not() {
+    fn a_secret_that_other_users_can_reach_and_read_causes_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         fs::write(&path, "secret").unwrap();
         set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(told(&path, 0o644), None, "the directory keeps them away");
+        assert_eq!(told(&path, 0o644), None, "the directory denies access");
         set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let open = told(&path, 0o644).unwrap();
         assert!(open.starts_with("BOT_TOKEN_FILE: every user of this machine can read"), "{open}");
-        assert!(open.contains("0644") && open.ends_with(": chmod 600 it"), "{open}");
+        assert!(open.contains("0644") && open.ends_with(": run chmod 600 on it"), "{open}");
         for mode in [0o600, 0o400] {
             assert_eq!(told(&path, mode), None, "{mode:o}");
         }
-        // Only root can give a file away.
+        // Only root can change the owner of a file.
         if chown(&path, Some(4711), None).is_ok() {
             assert!(told(&path, 0o640).is_some_and(|told| told.contains(": its group can read")));
             chown(&path, Some(0), Some(4711)).unwrap();
-            assert_eq!(told(&path, 0o640), None, "root has chosen the group");
+            assert_eq!(told(&path, 0o640), None, "root has decided on the group");
         }
         assert_eq!(remark("BOT_TOKEN_FILE", &dir.path().join("none")), None);
     }

@@ -1,9 +1,10 @@
-//! Variables that Kubernetes sets in every pod for each service of its namespace. A service called `my-app` makes
-//! `MY_APP_PORT=tcp://10.0.0.1:80`, `MY_APP_SERVICE_HOST` and others, which look like settings of ours.
+//! Variables that Kubernetes sets in every pod for each service of its namespace. A service called `my-app`
+//! causes `MY_APP_PORT=tcp://10.0.0.1:80`, `MY_APP_SERVICE_HOST` and others, which look like settings of this
+//! program.
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// Whether the variable is such a link.
+/// Whether Kubernetes has set the variable.
 pub(super) fn is_link(name: &str, value: &str) -> bool {
     let address = PROTOCOLS.iter().any(|protocol| {
         let rest = value.trim().strip_prefix(&protocol.to_ascii_lowercase());
@@ -14,7 +15,7 @@ pub(super) fn is_link(name: &str, value: &str) -> bool {
     service || (name.ends_with("_PORT") && address) || is_of_port(name)
 }
 
-/// `…_PORT_80_TCP`, and the same with `_PROTO`, `_PORT` or `_ADDR`.
+/// Whether the name is `…_PORT_80_TCP`, or the same with `_PROTO`, `_PORT` or `_ADDR`.
 fn is_of_port(name: &str) -> bool {
     let name = ["_PROTO", "_PORT", "_ADDR"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let Some((rest, protocol)) = name.rsplit_once('_') else { return false };
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_told_from_settings() {
+    fn links_and_settings_are_distinguished() {
         for (name, value) in [
             ("MY_APP_PORT", "tcp://10.96.0.1:80"),
             ("TOKEND_PORT", "udp://10.96.0.1:80"),

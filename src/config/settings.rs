@@ -1,18 +1,18 @@
-//! The table of all settings: what each one is, and which are secrets.
+//! The table of all settings: their types, and which of them are secrets.
 
 use crate::config::aliases::ALIASES;
 use crate::config::aliases::ours;
 
-/// What a variable holds, which decides how its value may be treated.
+/// The type of a variable, which decides how its value is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Neither a path nor a secret.
     Plain,
     /// The path of a file or directory.
     Path,
-    /// A secret itself, not the name of a file that holds one. Taken away from every program that is started.
+    /// A secret, as opposed to the name of a file that contains one. No child process inherits it.
     Secret,
-    /// Set by the system, and never taken from a file.
+    /// Set by the system, and never read from a file.
     System,
 }
 
@@ -101,19 +101,19 @@ settings! {
     System "HOME" ["none"] "where ~ is; set by the system",
 }
 
-/// What `name` holds, one of ours or another sample's. `None` if no setting has this name.
+/// The type of the setting `name`, which may be another sample's name. `None` if there is no such setting.
 pub(super) fn kind(name: &str) -> Option<Kind> {
     let name = ours(name).unwrap_or(name);
     KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
 }
 
-/// `name` as the tables have it, ours or another sample's, if it is a setting.
+/// The name as it is in the tables; `None` if there is no such setting.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other)).find(|known| *known == name)
 }
 
-/// Every variable that may hold a secret of ours, other samples' names included. No program that is started here gets
-/// any of them.
+/// All variables that may contain a secret, including those of other samples. No child process inherits any
+/// of them.
 pub fn secrets() -> impl Iterator<Item = &'static str> {
     let all = VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other));
     all.filter(|name| kind(name) == Some(Kind::Secret))
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_called_like_a_secret_is_one() {
+    fn settings_named_like_a_secret_are_secrets() {
         for name in VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other)) {
             let words = ["SECRET", "TOKEN_", "_TOKEN", "PASS"];
             let like_a_secret = words.iter().any(|word| name.contains(word))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_as_a_secret_is_in_the_table_as_one() {
+    fn settings_read_as_a_secret_are_secrets_in_the_table() {
         let sources = [
             include_str!("mod.rs"),
             include_str!("space.rs"),

@@ -1,4 +1,4 @@
-//! Where settings come from: the real environment, and under it one file.
+//! The source of the settings: the environment, and one file whose variables the environment overrides.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -23,55 +23,55 @@ use crate::config::settings::kind;
 use crate::config::settings::known;
 use crate::config::settings::secrets;
 
-/// What names of ours begin with, but for a few.
+/// The prefixes of most settings.
 const OURS: [&str; 3] = ["MY_APP_", "EVENT_LOOP_", "TOKEND_"];
 
-/// What the state directory decides on, unless they are set themselves.
+/// Settings whose defaults depend on the state directory.
 const INSIDE: [&str; 3] = ["TOKEND_CONTROL_SOCKET", "TOKEND_STORE_URL", "TOKEND_KEY_FILE"];
 
-/// What every command needs, also where a daemon does the work.
+/// Settings that every command needs, even if a daemon does the work.
 const WHERE: [&str; 3] = ["TOKEND_STATE_DIR", "TOKEND_CONTROL_SOCKET", "TOKEND_DEFAULT_PERSON"];
 
-/// The file that lies under the real environment.
+/// The settings file below the environment.
 #[derive(Clone, Copy, Debug)]
 pub enum EnvFile<'a> {
-    /// This one, which must be there.
+    /// This file, which must exist.
     Named(&'a Path),
-    /// `.env` in this directory, if there is one.
+    /// `.env` in this directory, if it exists.
     In(&'a Path),
-    /// `.env` in the state directory, if there is one. The directory's owner may own it, too.
+    /// `.env` in the state directory, if it exists. It may belong to the directory's owner.
     InStateDirectory,
 }
 
-/// Variables by name. Empty ones count as not set.
+/// Variables by name. An empty variable counts as not set.
 #[derive(Clone, Default)]
 pub struct Source {
     values: BTreeMap<String, String>,
-    /// Those of them that a file has set.
+    /// The variables that the file has set.
     from_file: BTreeSet<String>,
-    /// That file.
+    /// The path of the file.
     file: Option<PathBuf>,
-    /// Lines of the file that cannot be read.
+    /// Lines of the file that cannot be parsed.
     unread: Vec<Mistake>,
-    /// What was left out on purpose.
+    /// Messages about variables that are ignored on purpose.
     left_out: Vec<String>,
 }
 
 impl Source {
-    /// The real environment, over what the file has.
+    /// The variables of the environment and of the file.
     ///
     /// # Errors
-    /// A mistake that names the file, if it cannot be read or others can write it.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    /// When the file cannot be read, or other users can write to it.
+    #[expect(clippy::disallowed_methods, reason = "the only module that reads the environment")]
     pub fn environment(file: EnvFile<'_>) -> Result<Self, Mistakes> {
-        // A variable that is no UTF-8 is none of ours.
+        // A variable that is not UTF-8 is not a setting.
         let pair = |(k, v): (std::ffi::OsString, std::ffi::OsString)| {
             Some((k.into_string().ok()?, v.into_string().ok()?))
         };
         Self::layered(std::env::vars_os().filter_map(pair), file)
     }
 
-    /// `real`, over what the file has.
+    /// The variables of `real` and of the file.
     pub(super) fn layered(
         real: impl IntoIterator<Item = (String, String)>,
         file: EnvFile<'_>,
@@ -84,7 +84,7 @@ impl Source {
             }
         }
         values.retain(|name, value| {
-            // Such a name is of another program's making, so that a file may still set ours.
+            // Kubernetes has set this variable, so a file may still set the setting of the same name.
             let link = known(name).is_some() && service_links::is_link(name, value);
             if link {
                 left_out.push(format!(
@@ -101,10 +101,10 @@ impl Source {
             }
             EnvFile::In(dir) => real.in_file(&dir.join(".env"), None)?.unwrap_or_default(),
             EnvFile::InStateDirectory => match real.state_dir().map(|dir| (dir.join(".env"), dir)) {
-                // Another user than the daemon's need not know what is in it: the daemon may be reached all the same.
+                // A user other than the daemon's need not be able to read the file, because the daemon may
+                // still be reachable.
                 Some((path, _)) if is_hidden(&path) => {
-                    let says =
-                        "is not read: this user may not look into the state directory, or not read the file";
+                    let says = "is not read: this user may not access the state directory or the file";
                     Self { left_out: vec![format!("{} {says}", path.display())], ..Self::default() }
                 }
                 Some((path, dir)) => {
@@ -119,7 +119,8 @@ impl Source {
         Ok(all)
     }
 
-    /// What the file at `path` sets under this environment. `None` if there is no such file.
+    /// The variables that the file at `path` sets, where this environment does not override them. `None` if
+    /// there is no such file.
     fn in_file(&self, path: &Path, owner: Option<u32>) -> Result<Option<Self>, Mistakes> {
         let Some(text) = env_file::read(path, owner).map_err(|why| wrong(path, &why))? else {
             return Ok(None);
@@ -127,7 +128,7 @@ impl Source {
         let mut read = Self::default();
         for found in assignments(&text, |name| known(name).is_some() || is_like_ours(name)) {
             let Some(variable) = known(found.name) else {
-                // Kept for its name only, which is told as unknown.
+                // Kept only for its name, which is reported as unknown.
                 read.values.insert(found.name.to_owned(), found.value.unwrap_or("unread").to_owned());
                 continue;
             };
@@ -151,13 +152,13 @@ impl Source {
         Ok(Some(read))
     }
 
-    /// Why a file's value of `name` does not count under this environment, if so.
+    /// Why the variable `name` of a file is ignored under this environment; `None` if it counts.
     fn overrules(&self, name: &str, path: &Path) -> Option<&'static str> {
         if kind(name) == Some(Kind::System) {
             return Some("it is never taken from a file");
         }
-        // With another state directory another store, key and socket are meant, too. The directory's own file may say
-        // where they are.
+        // Another state directory has another store, key and socket. The file in that directory may name
+        // their paths.
         let dir = self.get("TOKEND_STATE_DIR").filter(|_| INSIDE.contains(&name))?;
         let same =
             |a: &Path, b: &Path| fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b));
@@ -167,25 +168,25 @@ impl Source {
         (!own).then_some("TOKEND_STATE_DIR is set in the environment; set both there")
     }
 
-    /// What is set under `name`, without the white space around it.
+    /// The value of this variable, without the white space around it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// What is set under this name of ours, or else under another sample's.
+    /// The value of this variable, otherwise of its name in another sample.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.get(name).or_else(|| others(name).find_map(|other| self.get(other)))
     }
 
-    /// The name under which `variable` is really set; its own if it is not set at all.
+    /// The name under which `variable` is set; its own name if it is not set.
     pub(super) fn set_as(&self, variable: &'static str) -> &'static str {
         let is_set = |name: &&str| self.get(name).is_some();
         if is_set(&variable) { variable } else { others(variable).find(is_set).unwrap_or(variable) }
     }
 
-    /// What is wrong with values as they stand, whatever they are for.
+    /// Errors in raw values, whatever the variable is for.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let used = VARIABLES.into_iter().map(|name| self.set_as(name));
         let written = used.filter_map(|name| self.written(name, self.get(name)?));
@@ -201,55 +202,52 @@ impl Source {
         if !self.from_file.contains(variable) && (quoted('"') || quoted('\'')) {
             return mistake(
                 "a value in quotes",
-                "the value without them (docker --env-file and others hand quotes over as they stand)",
+                "the value without them (docker --env-file and others pass quotes on unchanged)",
             );
         }
         if kind(variable) == Some(Kind::Path) && text.starts_with('~') {
-            return mistake(
-                "a path that begins with ~",
-                "the path in full: only a shell knows what ~ stands for",
-            );
+            return mistake("a path that begins with ~", "an absolute path: only a shell expands ~");
         }
         None
     }
 
-    /// What keeps any command from finding the daemon and the person that are meant.
+    /// Checks the settings with which commands find the daemon and the person.
     ///
     /// # Errors
-    /// The mistakes.
+    /// All errors in these settings.
     pub fn check_places(&self) -> Result<(), Mistakes> {
         let found: Vec<Mistake> =
             self.mistakes().into_iter().filter(|mistake| WHERE.contains(&mistake.variable)).collect();
         if found.is_empty() { Ok(()) } else { Err(Mistakes::new(found)) }
     }
 
-    /// The file, if it sets a secret.
+    /// The path of the file, if it sets a secret.
     pub(super) fn file_with_secrets(&self) -> Option<&Path> {
         let holds_one = secrets().any(|name| self.from_file.contains(name));
         self.file.as_deref().filter(|_| holds_one)
     }
 
-    /// What is set and does not count, one line each.
+    /// Messages about variables that are ignored, one line each.
     pub(super) fn left_out(&self) -> impl Iterator<Item = &str> {
         self.left_out.iter().map(String::as_str)
     }
 
-    /// Names that look like ours and are none, as they are set; a typing mistake, most likely.
+    /// Variables with a prefix of this program that are not settings, which are probably misspelt.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &str> {
         let set =
             self.values.keys().map(String::as_str).filter(|name| is_like_ours(name) && known(name).is_none());
         set.filter(|name| self.get(name).is_some_and(|value| !service_links::is_link(name, value)))
     }
 
-    /// Where the daemon's control socket is: all that a command needs to know to speak with it.
+    /// The path of the daemon's control socket, which is all that a command needs to reach it.
     #[must_use]
     pub fn control_socket(&self) -> Option<PathBuf> {
         let inside = || Some(self.state_dir()?.join("control.sock"));
         self.get("TOKEND_CONTROL_SOCKET").map(PathBuf::from).or_else(inside)
     }
 
-    /// `TOKEND_STATE_DIR`, else systemd's `STATE_DIRECTORY` (the first, of several), else `webex-tokend` under the XDG
-    /// state home.
+    /// `TOKEND_STATE_DIR`, otherwise the first directory of systemd's `STATE_DIRECTORY`, otherwise
+    /// `webex-tokend` in the XDG state home.
     #[must_use]
     pub fn state_dir(&self) -> Option<PathBuf> {
         let systemd = || self.get("STATE_DIRECTORY").and_then(|dirs| dirs.split(':').next());
@@ -260,7 +258,7 @@ impl Source {
     }
 }
 
-/// Whether the system does not let this user read such a file, or does not even say if there is one.
+/// Whether the system denies this user to read the file, or even to see whether it exists.
 fn is_hidden(path: &Path) -> bool {
     rustix::fs::access(path, Access::READ_OK).is_err_and(|e| e == Errno::ACCESS)
 }
@@ -282,7 +280,7 @@ impl<const N: usize> From<[(&str, &str); N]> for Source {
     }
 }
 
-/// As if these were set in the real environment.
+/// Adds variables as if they were set in the environment.
 impl Extend<(String, String)> for Source {
     fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, pairs: T) {
         for (name, value) in pairs {

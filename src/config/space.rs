@@ -1,9 +1,9 @@
-//! The space that a bot adds people to after their consent.
+//! The settings of the space that a bot adds people to after their consent.
 
 use crate::config::parse::Reader;
 use crate::webex::Space;
 
-/// `None` where it is off, or a mistake was noted.
+/// The space; `None` if it is off or a setting is invalid.
 pub(super) fn space(reader: &mut Reader<'_>) -> Option<Space> {
     let names = ["BOT_TOKEN", "BOT_TOKEN_FILE", "SPACE_ID"];
     if names.iter().all(|name| reader.text(name).is_none()) {

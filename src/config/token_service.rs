@@ -1,14 +1,14 @@
-//! The token service sample's own endpoint: who may ask it, and from where.
+//! The settings of the token service sample's endpoint: the credentials and networks of its callers.
 
 use crate::config::parse::Reader;
 use crate::domain::secret::Secret;
 use crate::domain::token_service::Network;
 use crate::domain::token_service::TokenService;
 
-/// Fewer characters are soon guessed.
+/// A passphrase with fewer characters causes a warning.
 const SHORT: usize = 16;
 
-/// `None` where it is off, or a mistake was noted.
+/// The endpoint's settings; `None` if it is off or a setting is invalid.
 pub(super) fn token_service(reader: &mut Reader<'_>) -> Option<TokenService> {
     let passphrase = Secret::new(reader.text("PASSPHRASE")?.to_owned());
     let org_id = reader.required("ORG_ID", "the organization's id, since PASSPHRASE is set");
@@ -30,10 +30,12 @@ fn sources(reader: &mut Reader<'_>) -> Option<Vec<Network>> {
     sources
 }
 
-/// What is allowed and looks like a mistake.
+/// A warning about valid settings that are probably a mistake.
 pub(super) fn remark(service: &TokenService) -> Option<String> {
     let short = service.passphrase.expose().chars().count() < SHORT;
     short.then(|| {
-        format!("PASSPHRASE has fewer than {SHORT} characters: take a longer one, it can be guessed")
+        format!(
+            "PASSPHRASE has fewer than {SHORT} characters: use a longer one, because this one can be guessed"
+        )
     })
 }

@@ -125,7 +125,7 @@ fn the_state_directorys_file_of_settings_counts_unless_others_can_write_it() {
     for words in ["token", "people", "doctor"] {
         let ended = desk.run(words);
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
-        ended.failed(2, "its mode is 0666, so others can write it: chmod go-w");
+        ended.failed(2, "its mode is 0666, so other users can write it (run chmod go-w");
     }
     assert_eq!(daemon.asked().len(), 1);
 }

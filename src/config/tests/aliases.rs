@@ -1,8 +1,8 @@
-//! The names of other samples, and the settings of the token service sample.
+//! The names in other samples, and the settings of the token service sample.
 
 use super::*;
 
-/// What each sample would set.
+/// A value that each sample would set.
 fn value_of(ours: &str) -> &'static str {
     match ours {
         "MY_APP_CLIENT_ID" => "C1234",
@@ -26,13 +26,13 @@ fn told(config: &Config) -> [String; 5] {
 }
 
 #[test]
-fn names_of_other_samples_count_where_ours_are_not_set() {
+fn names_of_other_samples_count_if_the_setting_itself_is_not_set() {
     for (ours, other) in ALIASES {
         let mut bare = required();
         bare.extend([(ours.to_owned(), String::new()), (other.to_owned(), value_of(ours).to_owned())]);
         let config = Config::read(&bare).unwrap();
         assert!(told(&config).contains(&value_of(ours).to_owned()), "{other}");
-        let remark = format!("{other} is used, another sample's name, since {ours} is not set");
+        let remark = format!("{other}, the name in another sample, is used because {ours} is not set");
         assert!(config.remarks.contains(&remark), "{other}: {:?}", config.remarks);
         assert!(!config.remarks.concat().contains("s3cr3t"), "{:?}", config.remarks);
 
@@ -51,13 +51,13 @@ fn index(ours: &str) -> usize {
 }
 
 #[test]
-fn of_two_names_of_other_samples_the_first_counts() {
+fn the_first_of_two_names_of_other_samples_counts() {
     let config = read([("PORT", "5000"), ("WEBEX_REDIRECTPORT", "6855")]);
     assert_eq!(addresses(&config)[0], "127.0.0.1:5000");
 }
 
 #[test]
-fn a_mistake_names_the_variable_that_was_set() {
+fn an_error_names_the_variable_that_was_set() {
     assert_eq!(wrong([("PORT", "http")]), ["PORT"]);
     assert_eq!(wrong([("PORT", "http"), ("MY_APP_PORT", "x")]), ["MY_APP_PORT"]);
     assert_eq!(wrong([("WEBEX_SCOPES", "%22")]), ["WEBEX_SCOPES"]);
@@ -67,7 +67,7 @@ fn a_mistake_names_the_variable_that_was_set() {
 }
 
 #[test]
-fn a_file_of_ours_goes_before_the_secret_of_another_sample() {
+fn the_secret_file_takes_precedence_over_the_secret_of_another_sample() {
     let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("HOME", "/home/ada")]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
@@ -92,7 +92,7 @@ const SERVICE: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_token_service_is_on_with_its_phrase_and_needs_the_rest() {
+fn a_passphrase_turns_the_token_service_on_and_requires_its_other_settings() {
     assert!(read([]).token_service.is_none());
     let [_, org, from, source] = SERVICE;
     assert!(read([org, from, source]).token_service.is_none());

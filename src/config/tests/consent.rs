@@ -1,21 +1,21 @@
-//! Who may consent, and who asks.
+//! The persons who may consent, and the operator.
 
 use super::*;
 use crate::domain::operator::Contact;
 
 #[test]
-fn every_bad_item_of_the_list_of_persons_is_named() {
+fn every_invalid_item_of_the_allow_list_is_named() {
     assert!(read([]).allow.is_none(), "every person");
     assert!(read([("TOKEND_ALLOW", "ada@example.com, @example.org")]).allow.is_some());
     let bad = mistakes(&with([("TOKEND_ALLOW", "ada@example.com,example.org,@,1234")]));
     let found: Vec<_> = bad.iter().map(|mistake| mistake.found.as_str()).collect();
     assert_eq!(found, [r#"the item "example.org""#, r#"the item "@""#, r#"the item "1234""#]);
     assert!(bad.iter().all(|mistake| mistake.variable == "TOKEND_ALLOW"), "{bad:?}");
-    assert_eq!(wrong([("TOKEND_ALLOW", ",")]), ["TOKEND_ALLOW"], "a list that allows no person is a slip");
+    assert_eq!(wrong([("TOKEND_ALLOW", ",")]), ["TOKEND_ALLOW"], "a list that allows no person is a mistake");
 }
 
 #[test]
-fn what_is_told_of_the_operator_is_bounded_and_one_line() {
+fn settings_about_the_operator_are_bounded_and_one_line() {
     let config = read([
         ("TOKEND_OPERATOR", "Example Ltd"),
         ("TOKEND_CONTACT", "https://example.com/help"),
@@ -38,7 +38,7 @@ fn what_is_told_of_the_operator_is_bounded_and_one_line() {
 }
 
 #[test]
-fn plain_http_that_others_reach_is_remarked() {
+fn plain_http_that_other_machines_reach_causes_a_warning() {
     let told = |settings: &[(&'static str, &'static str)]| {
         let mut source = with([("TOKEND_ALLOW", "@example.com")]);
         source.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -56,7 +56,7 @@ fn plain_http_that_others_reach_is_remarked() {
 }
 
 #[test]
-fn a_redirect_uri_that_others_reach_without_a_list_of_persons_is_remarked() {
+fn a_redirect_uri_that_other_machines_reach_without_an_allow_list_causes_a_warning() {
     let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     let remarks = read([open]).remarks.concat();
     assert!(

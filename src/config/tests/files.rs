@@ -1,4 +1,4 @@
-//! Settings that are files: `.env`, the client secret, PEM files.
+//! Settings in files: `.env`, the client secret, PEM files.
 
 use std::fs;
 
@@ -24,10 +24,10 @@ impl Dir {
     }
 }
 
-/// A variable that no real environment has.
+/// A variable that is not in any real environment.
 const UNHEARD_OF: &str = "TOKEND_TESTS_SET_NO_SUCH_THING";
 
-/// With this real environment.
+/// A source with this environment and file.
 fn layered(real: &[(&str, &str)], file: EnvFile<'_>) -> Result<Source, Mistakes> {
     Source::layered(real.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
 }
@@ -38,7 +38,7 @@ fn with_dotenv(content: impl AsRef<[u8]>) -> Result<Source, Mistakes> {
     dir.environment()
 }
 
-/// What is told of settings with this `.env`, on top of what is required.
+/// The errors in the settings with this `.env` and the required settings.
 fn told_of(content: impl AsRef<[u8]>) -> Mistakes {
     let mut source = with_dotenv(content).unwrap();
     source.extend([("HOME".to_owned(), "/home/ada".to_owned())]);
@@ -46,7 +46,7 @@ fn told_of(content: impl AsRef<[u8]>) -> Mistakes {
 }
 
 #[test]
-fn a_dotenv_file_lies_under_the_real_environment() {
+fn the_environment_overrides_a_dotenv_file() {
     let dir = Dir::new();
     dir.file(".env", "ORG_ID=file\nFROM=file\nPATH=/nowhere\nBROWSER=sh\nLD_PRELOAD=x.so\n");
     let source = layered(&[("ORG_ID", "real"), ("PATH", "/bin")], EnvFile::In(dir.0.path())).unwrap();
@@ -71,7 +71,7 @@ fn a_dotenv_file_may_be_a_copy_of_the_sample_or_of_another_editor() {
 }
 
 #[test]
-fn a_line_that_cannot_be_read_is_named_and_hides_no_other_mistake() {
+fn an_invalid_line_is_named_and_hides_no_other_error() {
     for line in [
         "MY_APP_SECRET_ID=\"s3cr3t",
         "MY_APP_SECRET_ID='s3cr3t",
@@ -92,7 +92,7 @@ fn a_line_that_cannot_be_read_is_named_and_hides_no_other_mistake() {
 }
 
 #[test]
-fn a_line_that_the_environment_overrules_need_not_be_readable() {
+fn a_line_that_the_environment_overrides_need_not_be_valid() {
     let dir = Dir::new();
     dir.file(".env", "MY_APP_SECRET_ID='s3cr3t\n");
     let real = [("MY_APP_CLIENT_ID", "C"), ("MY_APP_SECRET_ID", "s"), ("HOME", "/home/ada")];
@@ -100,7 +100,7 @@ fn a_line_that_the_environment_overrules_need_not_be_readable() {
 }
 
 #[test]
-fn lines_that_set_no_setting_may_hold_anything() {
+fn lines_that_set_no_setting_are_ignored() {
     let text =
         b"GREETING=hello \"world\nC:\\logs\nmysql://u:p w@h/x\nNAME=\xfc\n- s3cr3t\nMY_APP_CLIENT_ID=C$1\n";
     assert_eq!(with_dotenv(text).unwrap().get("MY_APP_CLIENT_ID"), Some("C$1"));
@@ -115,7 +115,7 @@ fn values_of_a_dotenv_file_are_literal() {
 }
 
 #[test]
-fn a_file_that_others_can_write_is_refused_by_a_line_that_says_what_to_do() {
+fn a_file_that_other_users_can_write_is_rejected_with_the_remedy() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let dir = Dir::new();
@@ -143,7 +143,7 @@ fn a_file_that_others_can_write_is_refused_by_a_line_that_says_what_to_do() {
 }
 
 #[test]
-fn a_link_is_followed_to_a_file_that_others_cannot_change() {
+fn a_link_is_followed_to_a_file_that_other_users_cannot_change() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::fs::symlink;
     let (dir, elsewhere) = (Dir::new(), Dir::new());
@@ -160,7 +160,7 @@ fn a_link_is_followed_to_a_file_that_others_cannot_change() {
 }
 
 #[test]
-fn a_file_of_another_user_is_refused_unless_the_state_directory_is_theirs() {
+fn a_file_of_another_user_is_rejected_unless_that_user_owns_the_state_directory() {
     let dir = Dir::new();
     let file = dir.file(".env", "MY_APP_CLIENT_ID=theirs\n");
     let stranger = Some(65_534);
@@ -179,18 +179,18 @@ fn a_file_of_another_user_is_refused_unless_the_state_directory_is_theirs() {
 }
 
 #[test]
-fn a_dotenv_that_is_no_file_is_told() {
+fn a_settings_file_that_is_not_a_file_is_an_error() {
     let dir = Dir::new();
     fs::create_dir(dir.0.path().join(".env")).unwrap();
     assert!(dir.environment().is_err());
     let named =
         |path: &str| layered(&[], EnvFile::Named(Path::new(path))).map(|_| ()).unwrap_err().to_string();
     assert!(named("/nowhere/env").contains("there is no such file"));
-    assert!(named("/dev/null").contains("no regular file"));
+    assert!(named("/dev/null").contains("not a regular file"));
 }
 
 #[test]
-fn a_secrets_file_may_begin_with_a_byte_order_mark() {
+fn a_secret_file_may_start_with_a_byte_order_mark() {
     let dir = Dir::new();
     for content in ["\u{feff}s3cr3t", "\u{feff} s3cr3t\r\n"] {
         let file = dir.file("secret", content);
@@ -212,7 +212,7 @@ fn the_client_secret_may_be_in_a_file() {
 }
 
 #[test]
-fn a_secret_file_that_is_missing_empty_or_unreadable_is_told_by_its_variable() {
+fn a_missing_empty_or_unreadable_secret_file_is_reported_by_its_variable() {
     let dir = Dir::new();
     let (empty, binary) = (dir.file("empty", " \n"), dir.file("binary", b"s3cr3t\xff"));
     let folder = dir.0.path().to_str().unwrap();
@@ -230,7 +230,7 @@ fn a_secret_file_that_is_missing_empty_or_unreadable_is_told_by_its_variable() {
 }
 
 #[test]
-fn a_certificate_and_its_key_come_together() {
+fn a_certificate_and_its_key_require_each_other() {
     let dir = Dir::new();
     let (cert, key) = (dir.file("cert.pem", "c"), dir.file("key.pem", "k"));
     let both = read([("TOKEND_TLS_CERT", &*cert), ("TOKEND_TLS_KEY", &*key)]);
@@ -240,7 +240,7 @@ fn a_certificate_and_its_key_come_together() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_once() {
+fn a_file_that_cannot_be_read_is_reported_once() {
     let dir = Dir::new();
     let good = dir.file("good.pem", "c");
     let folder = dir.0.path().to_str().unwrap();

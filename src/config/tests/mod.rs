@@ -1,4 +1,4 @@
-//! Defaults to the letter, every mistake by name, and no secret in either.
+//! The documented defaults; every error by name; and no secret in either.
 
 mod aliases;
 mod consent;
@@ -11,7 +11,7 @@ use super::*;
 
 const SECRET: &str = "s3cr3t-of-the-client";
 
-/// What has no default.
+/// The settings without defaults.
 fn required() -> Source {
     Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET), ("HOME", "/home/ada")])
 }
@@ -31,7 +31,7 @@ fn mistakes(source: &Source) -> Vec<Mistake> {
     Config::read(source).map(|_| ()).unwrap_err().0
 }
 
-/// The names of the variables that are wrong, in order.
+/// The names of the invalid variables, in order.
 fn wrong<const N: usize>(pairs: [(&str, &str); N]) -> Vec<&'static str> {
     mistakes(&with(pairs)).iter().map(|mistake| mistake.variable).collect()
 }
@@ -67,7 +67,7 @@ fn the_defaults_are_the_documented_ones() {
 }
 
 #[test]
-fn every_setting_is_taken() {
+fn every_setting_is_read() {
     let config = read([
         ("MY_APP_PORT", "8443"),
         ("MY_USER_AGENT", "ada's agent"),
@@ -87,7 +87,7 @@ fn every_setting_is_taken() {
 }
 
 #[test]
-fn empty_settings_are_not_set_and_white_space_is_nobodys_intention() {
+fn empty_settings_count_as_not_set_and_white_space_is_removed() {
     let config = read([("MY_APP_PORT", ""), ("EVENT_LOOP_DAYS", "  "), ("MY_APP_CLIENT_ID", " C0ffee\n")]);
     assert_eq!(config.policy.max_age, Duration::from_secs(86_400));
     assert_eq!(addresses(&config)[0], "127.0.0.1:8000");
@@ -95,7 +95,7 @@ fn empty_settings_are_not_set_and_white_space_is_nobodys_intention() {
 }
 
 #[test]
-fn what_is_required_is_asked_for() {
+fn missing_required_settings_are_errors() {
     let missing = mistakes(&Source::from([("HOME", "/home/ada")]));
     let names: Vec<_> = missing.iter().map(|mistake| mistake.variable).collect();
     assert_eq!(names, ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"]);
@@ -104,7 +104,7 @@ fn what_is_required_is_asked_for() {
 }
 
 #[test]
-fn numbers_out_of_range_or_no_numbers_are_told_by_name() {
+fn invalid_numbers_are_reported_by_name() {
     for (name, values) in [
         ("MY_APP_PORT", &["0", "65536", "-1", "http", "80.5"][..]),
         ("EVENT_LOOP_SLEEP_SECONDS", &["0", "-1", "1.5", "2678401", "1h"]),
@@ -124,7 +124,7 @@ fn numbers_out_of_range_or_no_numbers_are_told_by_name() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_with_what_was_found_and_expected() {
+fn all_errors_are_reported_at_once_with_what_was_found_and_expected() {
     let source = Source::from([
         ("MY_APP_PORT", "eighty"),
         ("MY_APP_REDIRECT_URI", "ftp://x"),
@@ -161,7 +161,7 @@ fn source_names(source: &Source) -> Vec<&'static str> {
 }
 
 #[test]
-fn no_secret_is_in_a_mistake_or_in_the_printed_settings() {
+fn no_secret_is_in_an_error_or_in_the_printed_settings() {
     let hook = [
         ("TEST_PERSON_ID", "ada"),
         ("TEST_ACCESS_TOKEN", "s3cr3t-access"),
@@ -185,7 +185,7 @@ fn no_secret_is_in_a_mistake_or_in_the_printed_settings() {
 }
 
 #[test]
-fn scopes_are_read_plain_and_percent_encoded() {
+fn scopes_are_accepted_plain_and_percent_encoded() {
     for text in [
         "spark:all spark:kms",
         "  spark:all \t spark:kms ",
@@ -204,7 +204,7 @@ fn scopes_are_read_plain_and_percent_encoded() {
 }
 
 #[test]
-fn a_name_like_ours_that_is_no_setting_is_remarked_and_nobody_elses_is() {
+fn only_an_unknown_name_with_a_prefix_of_this_program_causes_a_warning() {
     let names = ["MY_APP_PROT", "EVENT_LOOP_DAY", "TOKEND_STATEDIR"];
     let remarks = read(names.map(|name| (name, "s3cr3t"))).remarks;
     assert_eq!(remarks.len(), names.len(), "{remarks:?}");
@@ -217,7 +217,7 @@ fn a_name_like_ours_that_is_no_setting_is_remarked_and_nobody_elses_is() {
 }
 
 #[test]
-fn the_redirect_uri_is_kept_to_the_letter() {
+fn the_redirect_uri_is_not_changed() {
     for text in [
         "https://localhost:443/oauth",
         "https://LocalHost:8000/oauth",
@@ -230,7 +230,7 @@ fn the_redirect_uri_is_kept_to_the_letter() {
 }
 
 #[test]
-fn a_redirect_uri_of_another_form_is_refused() {
+fn an_invalid_redirect_uri_is_rejected() {
     for text in [
         "localhost:8000/oauth",
         "/oauth",
@@ -251,7 +251,7 @@ fn a_redirect_uri_of_another_form_is_refused() {
 }
 
 #[test]
-fn the_redirect_uri_decides_on_tls_and_on_who_may_come_in() {
+fn the_redirect_uri_decides_on_tls_and_on_the_addresses() {
     let loopback = ["127.0.0.1:8000", "[::1]:8000"];
     let everywhere = ["0.0.0.0:8000", "[::]:8000"];
     for (text, secure, expected) in [
@@ -274,7 +274,7 @@ fn the_redirect_uri_decides_on_tls_and_on_who_may_come_in() {
 }
 
 #[test]
-fn a_proxy_may_end_tls_on_this_machine_and_nowhere_else() {
+fn a_proxy_may_terminate_tls_only_on_this_machine() {
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     let proxy = ("TOKEND_TLS", "proxy");
     let config = read([uri, proxy]);
@@ -292,7 +292,7 @@ fn a_proxy_may_end_tls_on_this_machine_and_nowhere_else() {
 }
 
 #[test]
-fn addresses_are_bound_as_they_are_set() {
+fn configured_addresses_are_required() {
     for (text, expected) in [
         ("127.0.0.1", &["127.0.0.1:8000"][..]),
         ("127.0.0.1,::1", &["127.0.0.1:8000", "[::1]:8000"]),
@@ -301,7 +301,10 @@ fn addresses_are_bound_as_they_are_set() {
     ] {
         let config = read([("TOKEND_BIND", text)]);
         assert_eq!(addresses(&config), expected, "{text}");
-        assert!(config.door.addresses.iter().all(|listen| !listen.optional), "who names it wants it");
+        assert!(
+            config.door.addresses.iter().all(|listen| !listen.optional),
+            "a configured address is required"
+        );
     }
     for text in ["localhost", "127.0.0.1,x", "::1:x", "127.0.0.1:99999", ",", "127.0.0.1/8"] {
         assert_eq!(wrong([("TOKEND_BIND", text)]), ["TOKEND_BIND"], "{text}");
@@ -309,7 +312,7 @@ fn addresses_are_bound_as_they_are_set() {
 }
 
 #[test]
-fn the_client_secret_goes_to_https_or_to_this_machine_only() {
+fn the_client_secret_is_sent_to_https_or_to_this_machine_only() {
     for (text, base) in [
         ("https://webexapis.com/v1/", "https://webexapis.com/v1"),
         ("https://api-usgov.webex.com/v1", "https://api-usgov.webex.com/v1"),

@@ -1,11 +1,11 @@
-//! Where the store and its key are, and which variables are ours.
+//! The paths of the store and its key, and the names of all settings.
 
 use std::fs;
 use std::path::Path;
 
 use super::*;
 
-/// Reads with these variables and no `HOME`.
+/// Reads these variables without `HOME`.
 fn stored_with<const N: usize>(pairs: [(&str, &str); N]) -> Result<StoreConfig, Mistakes> {
     let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET)]);
     source.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -17,7 +17,7 @@ fn sqlite(path: &str, key_file: &str) -> StoreConfig {
 }
 
 #[test]
-fn the_state_directory_is_the_first_that_is_told() {
+fn the_first_configured_state_directory_counts() {
     let own = ("TOKEND_STATE_DIR", "/own");
     let systemd = ("STATE_DIRECTORY", "/var/lib/one:/var/lib/two");
     let xdg = ("XDG_STATE_HOME", "/xdg");
@@ -32,7 +32,7 @@ fn the_state_directory_is_the_first_that_is_told() {
 }
 
 #[test]
-fn without_any_place_for_the_store_one_is_asked_for() {
+fn without_a_path_for_the_store_a_state_directory_is_required() {
     let found = stored_with([]).unwrap_err().0;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].variable, "TOKEND_STATE_DIR");
@@ -41,7 +41,7 @@ fn without_any_place_for_the_store_one_is_asked_for() {
 }
 
 #[test]
-fn the_store_and_its_key_go_where_they_are_put() {
+fn the_paths_of_the_store_and_its_key_can_be_set() {
     let (url, key) = (("TOKEND_STORE_URL", "sqlite:/data/t.db"), ("TOKEND_KEY_FILE", "/keys/k"));
     assert_eq!(stored_with([url, key]).unwrap(), sqlite("/data/t.db", "/keys/k"));
     let dir = ("TOKEND_STATE_DIR", "/own");
@@ -54,13 +54,13 @@ fn the_store_and_its_key_go_where_they_are_put() {
 }
 
 #[test]
-fn a_store_in_memory_needs_no_place() {
+fn a_store_in_memory_needs_no_path() {
     let store = stored_with([("TOKEND_STORE_URL", "memory:")]).unwrap();
     assert_eq!((&store, store.path()), (&StoreConfig::Memory, None));
 }
 
 #[test]
-fn a_store_of_another_kind_is_refused() {
+fn a_store_of_another_kind_is_rejected() {
     for url in [
         "memory",
         "memory:x",
@@ -79,7 +79,7 @@ fn a_store_of_another_kind_is_refused() {
 
 const SAMPLE: &str = include_str!("../../../sample_environ_vars.sh");
 
-/// Names and values of the sample's exports, commented out or not.
+/// Names and values of the sample's exports, including those in comments.
 fn exports(prefix: &str) -> Vec<(&'static str, &'static str)> {
     let lines = SAMPLE.lines().filter_map(|line| line.strip_prefix(prefix));
     lines
@@ -89,7 +89,7 @@ fn exports(prefix: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn the_sample_exports_the_first_eight_settings_and_mentions_the_hook() {
+fn the_sample_exports_the_first_eight_settings_and_lists_the_hook() {
     let names = |prefix| exports(prefix).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(
         names("export "),
@@ -108,7 +108,7 @@ fn the_sample_exports_the_first_eight_settings_and_mentions_the_hook() {
 }
 
 #[test]
-fn the_sample_works_as_it_is_and_says_what_the_defaults_say() {
+fn the_sample_works_unchanged_and_equals_the_defaults() {
     let mut source = Source::from([("HOME", "/home/ada")]);
     source.extend(exports("export ").into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     let (sample, default) = (Config::read(&source).unwrap(), read([]));
@@ -127,7 +127,7 @@ fn every_variable_that_the_sample_names_is_known() {
     }
 }
 
-/// All that reads settings, without the table of them, without other samples' names, and without tests.
+/// All code that reads settings, without the table of settings, the names of other samples, and tests.
 fn readers() -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
@@ -143,7 +143,7 @@ fn every_known_variable_is_read_somewhere() {
     let readers = readers();
     for name in VARIABLES {
         let quoted = format!("\"{name}\"");
-        assert!(readers.contains(&quoted), "{name} is in the list but nobody reads it");
+        assert!(readers.contains(&quoted), "{name} is in the list but is not read");
     }
 }
 
@@ -153,7 +153,7 @@ fn every_variable_that_is_read_is_known() {
     let basis = ["CARGO_PKG_VERSION"];
     let is_name = |word: &&str| {
         let name = word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-        // What ends in `_` is what names begin with.
+        // A text that ends in `_` is a prefix of names.
         name && !word.ends_with('_') && !basis.contains(word)
     };
     for name in readers.split('"').filter(is_name) {
@@ -162,7 +162,7 @@ fn every_variable_that_is_read_is_known() {
 }
 
 #[test]
-fn a_pace_too_slow_for_anybody_to_get_a_turn_is_a_mistake() {
+fn a_rate_too_slow_for_a_refresh_on_demand_is_an_error() {
     for rate in ["1e-20", "0.0001", "0.009"] {
         let mistakes = stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).unwrap_err();
         assert_eq!(mistakes.0.len(), 1, "{mistakes}");

@@ -1,9 +1,9 @@
-//! Values that are handed over wrongly: with quotes, with white space, by Kubernetes, under a wrong name.
+//! Values that are passed incorrectly: with quotes, with white space, by Kubernetes, or under a wrong name.
 
 use super::*;
 
 #[test]
-fn a_value_in_quotes_is_a_mistake_that_says_so() {
+fn a_value_in_quotes_is_an_error_that_explains_it() {
     for value in ["\"s3cr3t\"", "'s3cr3t'", "\"\""] {
         for name in ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID", "TOKEND_STATE_DIR", "PASSPHRASE", "RUST_LOG"] {
             let told = mistakes(&with([(name, value)]));
@@ -26,27 +26,27 @@ fn a_quoted_state_directory_stops_every_command() {
 }
 
 #[test]
-fn a_path_that_begins_with_a_tilde_is_a_mistake() {
+fn a_path_that_starts_with_a_tilde_is_an_error() {
     for name in ["TOKEND_STATE_DIR", "TOKEND_KEY_FILE", "TOKEND_CONTROL_SOCKET", "WEBEX_CA_FILE"] {
         for value in ["~/x", "~", "~ada/x"] {
             let told = mistakes(&with([(name, value)]));
             assert_eq!((told.len(), told[0].variable), (1, name), "{told:?}");
-            assert!(told[0].expected.contains("in full"), "{told:?}");
+            assert!(told[0].expected.contains("an absolute path"), "{told:?}");
         }
     }
     read([("TOKEND_STATE_DIR", "./~x")]);
 }
 
 #[test]
-fn an_id_or_secret_with_white_space_or_another_odd_character_is_a_mistake() {
+fn an_id_or_secret_with_white_space_or_another_invalid_character_is_an_error() {
     let [bot, space] = [("BOT_TOKEN", "s3cr3t-bot"), ("SPACE_ID", "space")];
     read([bot, space]);
     for (odd, what) in [
         ("s3cr3t two", "white space in it (character 7 of 10)"),
         ("s3cr3t\ttwo", "white space"),
         ("s3cr3t\u{1b}x", "a control character"),
-        ("s3cr3t\u{feff}x", "no ASCII"),
-        ("\u{feff}s3cr3t", "no ASCII"),
+        ("s3cr3t\u{feff}x", "not ASCII"),
+        ("\u{feff}s3cr3t", "not ASCII"),
     ] {
         for name in ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID", "BOT_TOKEN"] {
             let told = mistakes(&with([space, bot, (name, odd)]));
@@ -63,7 +63,7 @@ fn real(pairs: &[(&str, &str)]) -> Source {
 }
 
 #[test]
-fn links_that_kubernetes_sets_for_a_service_are_no_settings() {
+fn service_links_of_kubernetes_are_not_settings() {
     let config = Config::read(&real(&[
         ("MY_APP_PORT", "tcp://10.96.0.1:80"),
         ("MY_APP_SERVICE_HOST", "10.96.0.1"),
@@ -90,7 +90,7 @@ fn links_that_kubernetes_sets_for_a_service_are_no_settings() {
 }
 
 #[test]
-fn a_name_that_is_misspelt_is_told_when_the_start_fails_too() {
+fn a_misspelt_name_is_reported_even_if_the_start_fails() {
     let mut source =
         Source::from([("HOME", "/home/ada"), ("MY_APP_CLIENTID", "s3cr3t"), ("MY_APP_PORT", "x")]);
     let told = Config::read(&source).map(|_| ()).unwrap_err().to_string();
@@ -104,13 +104,13 @@ fn a_name_that_is_misspelt_is_told_when_the_start_fails_too() {
 }
 
 #[test]
-fn the_default_person_is_an_id_or_an_address() {
+fn the_default_person_is_an_id_or_an_email_address() {
     read([("TOKEND_DEFAULT_PERSON", "ada@example.com")]);
     assert_eq!(wrong([("TOKEND_DEFAULT_PERSON", "a@b@c")]), ["TOKEND_DEFAULT_PERSON"]);
 }
 
 #[test]
-fn a_state_directory_of_the_environment_decides_where_everything_is() {
+fn a_state_directory_in_the_environment_decides_on_all_paths() {
     let dir = tempfile::tempdir().unwrap();
     let own = tempfile::tempdir().unwrap();
     let text = "TOKEND_STATE_DIR=/file\nTOKEND_CONTROL_SOCKET=/evil/s\nTOKEND_STORE_URL=sqlite:/evil/db\nTOKEND_KEY_FILE=/evil/key\nHOME=/evil\nXDG_STATE_HOME=/evil\n";
@@ -133,7 +133,7 @@ fn a_state_directory_of_the_environment_decides_where_everything_is() {
     assert_eq!(told.len(), 5, "{told:?}");
     assert!(told.iter().any(|line| line.starts_with("TOKEND_KEY_FILE in ")), "{told:?}");
 
-    // The directory's own file says where things are.
+    // The file in the directory itself may name the paths.
     let source = env(&real, EnvFile::InStateDirectory);
     assert_eq!(source.control_socket(), Some(PathBuf::from("/evil/s")));
     let source = env(&[("HOME", "/home/ada")], EnvFile::In(dir.path()));
@@ -143,7 +143,7 @@ fn a_state_directory_of_the_environment_decides_where_everything_is() {
 }
 
 #[test]
-fn a_proxy_is_an_http_address_and_a_broken_one_is_a_mistake() {
+fn a_proxy_is_an_http_url_and_an_invalid_one_is_an_error() {
     for (text, shown) in [
         ("http://proxy.example.com:3128", "http://proxy.example.com:3128"),
         ("proxy.example.com:3128", "http://proxy.example.com:3128"),

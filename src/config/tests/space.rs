@@ -5,7 +5,7 @@ use super::*;
 const BOT: &str = "b07-t0ken_PF84";
 
 #[test]
-fn the_space_is_off_unless_both_of_its_settings_are_there() {
+fn the_space_is_off_unless_both_of_its_settings_are_set() {
     assert!(read([]).space.is_none());
     let space = read([("BOT_TOKEN", BOT), ("SPACE_ID", "Y2lz1")]).space.unwrap();
     assert_eq!((space.bot_token.expose(), space.id.as_str()), (BOT, "Y2lz1"));
@@ -14,7 +14,7 @@ fn the_space_is_off_unless_both_of_its_settings_are_there() {
 }
 
 #[test]
-fn the_bots_token_may_come_from_a_file_and_is_never_told() {
+fn the_bots_token_may_come_from_a_file_and_is_never_shown() {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("bot");
     std::fs::write(&path, format!("{BOT}\n")).unwrap();
@@ -31,7 +31,7 @@ fn the_bots_token_may_come_from_a_file_and_is_never_told() {
 }
 
 #[test]
-fn the_spaces_id_is_one_word_of_bounded_length() {
+fn the_id_of_a_space_is_one_word_of_bounded_length() {
     let long = "x".repeat(257);
     for id in ["two words", "é", &long] {
         assert_eq!(wrong([("BOT_TOKEN", BOT), ("SPACE_ID", id)]), ["SPACE_ID"], "{id}");
