@@ -1,6 +1,6 @@
-//! The small parts, one by one. `cargo bench --bench parts`
+//! Measures small parts one by one. `cargo bench --bench parts`
 
-#![expect(clippy::unwrap_used, reason = "a measurement that fails ends")]
+#![expect(clippy::unwrap_used, reason = "a failed measurement aborts")]
 
 mod stock;
 
@@ -85,7 +85,7 @@ fn sealing(bench: &mut Criterion) {
     });
 }
 
-/// An empty store, and its directory, which goes with the value.
+/// An empty store and its directory, which is removed when the value is dropped.
 fn store() -> (Arc<SqliteStore>, TempDir) {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);
@@ -93,7 +93,7 @@ fn store() -> (Arc<SqliteStore>, TempDir) {
     (Arc::new(store), home)
 }
 
-/// Due grants claimed and kept again, in one claim and one burst of commits, durably.
+/// Claims due grants and commits them again, in one claim and one burst of durable commits.
 fn claims(bench: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (store, _home) = store();

@@ -16,7 +16,7 @@ use webex_tokend::store::Store;
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-/// The settings' defaults.
+/// The default settings.
 pub(crate) const POLICY: Policy = Policy {
     sleep: Duration::from_secs(3600),
     max_age: DAY,
@@ -24,10 +24,10 @@ pub(crate) const POLICY: Policy = Policy {
     floor: Duration::from_secs(300),
 };
 
-/// What a token of Webex takes, about.
+/// About the length of a Webex token in bytes.
 const TOKEN: usize = 101;
 
-/// Somebody whom only the store knows; renewed within the last day, so that nothing is to be done for hours.
+/// A grant that only the store knows. It was renewed within the last day, so it is not due for hours.
 pub(crate) fn stored(number: usize, now: UnixTime) -> Grant {
     let email = format!("person{number}@example.com");
     let known = Known {
@@ -44,7 +44,7 @@ pub(crate) fn stored(number: usize, now: UnixTime) -> Grant {
     granted(known, token("access"), token("refresh"), now - Duration::from_secs(3600) * hours)
 }
 
-/// A grant of these tokens, renewed then.
+/// A grant of these tokens, renewed at this time.
 pub(crate) fn granted(person: Known, access: String, refresh: String, renewed_at: UnixTime) -> Grant {
     let tokens = Tokens {
         access_token: Secret::new(access),
@@ -57,7 +57,7 @@ pub(crate) fn granted(person: Known, access: String, refresh: String, renewed_at
     Grant::consented(person, tokens, renewed_at, &POLICY, renewed_at)
 }
 
-/// Keeps them all, as fast as the store's own group commit goes.
+/// Stores all grants, as fast as the store's group commit allows.
 pub(crate) async fn keep<S: Store + 'static>(store: &Arc<S>, grants: impl Iterator<Item = Grant>) -> usize {
     const AT_ONCE: usize = 512;
     let (mut kept, mut tasks) = (0, JoinSet::new());

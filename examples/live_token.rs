@@ -1,10 +1,11 @@
-//! Takes a live token from the daemon over its control socket, and asks Webex who that is. Prints no token.
+//! Requests a live token from the daemon over its control socket, and asks Webex for its owner. Prints no
+//! token.
 //!
 //! ```text
 //! TOKEND_CONTROL_SOCKET=/run/webex-tokend/control.sock cargo run --example live_token -- ada@example.com
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+#![expect(clippy::print_stdout, reason = "the example prints its result")]
 #![expect(clippy::disallowed_methods, reason = "an example has no settings of its own to read")]
 
 use std::error::Error;
@@ -20,7 +21,7 @@ struct Token {
     access_token: String,
 }
 
-/// Why there is no token: RFC 9457, with what to do in `detail`.
+/// The daemon's error (RFC 9457); `detail` says what to do.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
@@ -48,9 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ask each time a token is needed, and keep none: the daemon refreshes it in time.
+/// Requests the token whenever it is needed. Do not store it: the daemon refreshes it in time.
 async fn live_token(tokend: &Client, person: &str) -> Result<String, Box<dyn Error>> {
-    // The host's name does not count on a Unix socket.
+    // A Unix socket ignores the host name.
     let url = format!("http://localhost/api/v1/people/{person}/token?min_ttl=60");
     loop {
         let answer = tokend.get(&url).send().await?;
@@ -58,7 +59,7 @@ async fn live_token(tokend: &Client, person: &str) -> Result<String, Box<dyn Err
         let wait = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         match (status, wait) {
             (StatusCode::OK, _) => return Ok(answer.json::<Token>().await?.access_token),
-            // No live token now, such as while Webex does not answer.
+            // There is no live token at the moment, for example because Webex does not answer.
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, Some(wait)) => {
                 tokio::time::sleep(Duration::from_secs(wait)).await;
             }

@@ -1,12 +1,13 @@
-//! The daemon and a simulated Webex, together, with a short loop: for trying it out without a Webex account.
+//! Runs the daemon together with a simulated Webex and a short refresh interval, to try it out without a
+//! Webex account.
 //!
 //! ```text
 //! cargo run --example sandbox
 //! ```
 //!
-//! Nothing is kept at the end. The daemon listens on port 8000, or on the one given as the only argument.
+//! Nothing is stored permanently. The daemon listens on port 8000, or on the port given as the only argument.
 
-#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+#![expect(clippy::print_stdout, reason = "the example prints instructions")]
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
 use webex_tokend::house::door::DoorError;
 
-/// The daemon answers long before.
+/// Time limit for the start; the daemon normally answers much earlier.
 const STARTS: Duration = Duration::from_secs(20);
 
 #[tokio::main]
@@ -39,13 +40,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(port: &str) -> Result<(), String> {
-    // Without the no-op window every refresh brings a new token, which is more to look at.
+    // Without the no-op window, every refresh issues a new token, which shows more.
     let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
     let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
-    let sim = Sim::start(settings).await.map_err(|e| format!("no simulator: {e}"))?;
+    let sim = Sim::start(settings).await.map_err(|e| format!("cannot start the simulator: {e}"))?;
     let (base, redirect_uri) = (sim.base_url(), format!("https://localhost:{port}/oauth"));
-    // For this user alone, and gone at the end.
-    let dir = tempfile::tempdir().map_err(|e| format!("no directory for the control socket: {e}"))?;
+    // Readable by this user only, and removed at the end.
+    let dir =
+        tempfile::tempdir().map_err(|e| format!("cannot create a directory for the control socket: {e}"))?;
     let socket = dir.path().join("control.sock");
     let source = Source::from([
         ("MY_APP_PORT", port),
@@ -82,17 +84,17 @@ fn tell(port: &str, socket: &Path, link: Option<&DashboardLink>) {
     );
 }
 
-/// What a user of this sandbox can do about it: it has no settings but its port.
+/// The error with advice for the sandbox, whose only setting is the port.
 fn told(error: DaemonError) -> String {
     match error {
         DaemonError::Door(DoorError::Listen(address, why)) => {
-            format!("cannot listen on {address}: {why}; take another port: cargo run --example sandbox 8123")
+            format!("cannot listen on {address}: {why}; use another port: cargo run --example sandbox 8123")
         }
         other => other.to_string(),
     }
 }
 
-/// Asks the daemon for a link as soon as its socket is there; `None` if it gives none.
+/// Requests a dashboard link as soon as the control socket is there; `None` if that fails.
 async fn dashboard_link(socket: &Path) -> Option<DashboardLink> {
     while !socket.exists() {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! The bare thing: a hyper server with a constant answer, as a process of its own.
+//! A minimal hyper server with a constant response, as a separate process. The daemon is compared with it.
 
 use std::io::BufRead as _;
 use std::io::BufReader;
@@ -34,17 +34,18 @@ use crate::client::Answered;
 use crate::daemon;
 use crate::daemon::Home;
 
-/// The argument that makes this program a bare server.
+/// The argument that turns this program into a bare server.
 pub(crate) const WORD: &str = "--bare";
 
-/// A bare server; killed when dropped.
+/// A bare server. It is killed when dropped.
 pub(crate) struct Bare {
     child: Child,
     pub(crate) port: u16,
 }
 
 impl Bare {
-    /// Answers every request as `like` was, over TLS with the certificate of `home` and at `bare.sock` there.
+    /// Answers every request with the same response as `like`, over TLS with the certificate of `home` and at
+    /// `bare.sock` there.
     pub(crate) fn start(home: &Home, like: &Answered) -> Self {
         let head: String = like
             .headers
@@ -67,7 +68,7 @@ impl Bare {
         Self { child, port }
     }
 
-    /// Processor time that it has used.
+    /// Processor time that the server has used.
     pub(crate) fn cpu(&self) -> Duration {
         daemon::cpu(&self.child)
     }
@@ -86,7 +87,7 @@ struct Constant {
     body: Bytes,
 }
 
-/// The server's own process.
+/// Runs the server; the main function of its process.
 pub(crate) fn serve(arguments: &[String]) {
     let home = Path::new(&arguments[0]).to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! A client that does no more than it must: one connection, one request after another.
+//! A minimal client: one connection, one request after another.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::figures::Times;
 
-/// Where a server is and how to speak with it.
+/// How to reach a server.
 #[derive(Clone)]
 pub(crate) enum Way {
     /// HTTP/1.1 over TLS.
@@ -45,7 +45,7 @@ pub(crate) enum Way {
     Http2(Tls),
     /// HTTP/1.1 over a Unix socket.
     Unix(PathBuf),
-    /// HTTP/1.1, as the simulated Webex speaks it.
+    /// HTTP/1.1 without TLS, for the simulated Webex.
     Plain(SocketAddr),
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Tls {
     resumed: Arc<AtomicUsize>,
 }
 
-/// What came back.
+/// A response.
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -76,7 +76,7 @@ pub(crate) struct Client {
 }
 
 impl Tls {
-    /// Trusts this certificate; `resumes` sessions, or never does.
+    /// Trusts this certificate. `resumes`: whether to resume TLS sessions.
     pub(crate) fn new(port: u16, certificate_pem: &str, protocol: &str, resumes: bool) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(certificate_pem.as_bytes()).unwrap()).unwrap();
@@ -99,7 +99,7 @@ impl Tls {
         Ok(stream)
     }
 
-    /// How many handshakes resumed an earlier session.
+    /// The number of handshakes that resumed an earlier session.
     pub(crate) fn resumed(&self) -> usize {
         self.resumed.load(Ordering::Relaxed)
     }
@@ -137,13 +137,13 @@ async fn speak_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream:
 }
 
 impl Client {
-    /// Asks for `path` and reads the whole answer.
+    /// Requests `path` and reads the whole response.
     pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answered {
         let request = Request::get(format!("{}{path}", self.origin));
         self.ask(request, headers, Bytes::new()).await
     }
 
-    /// Sends a form to `path` and reads the whole answer.
+    /// Posts a form to `path` and reads the whole response.
     pub(crate) async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Answered {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::post(format!("{}{path}", self.origin));
@@ -158,7 +158,7 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).unwrap();
-        // Ready: the connection has noticed that it is done with the last answer.
+        // Waits until the connection has finished the last response.
         let answer = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await.unwrap();
@@ -175,7 +175,7 @@ impl Client {
     }
 }
 
-/// Every connection asks for `path` again and again until `span` is over.
+/// Requests `path` over every connection repeatedly until `span` has passed.
 pub(crate) async fn hammer(
     way: &Way,
     connections: usize,
@@ -204,7 +204,7 @@ pub(crate) async fn hammer(
     (all(tasks).await, begun.elapsed())
 }
 
-/// Does `count` pieces of `work`, each on whichever connection is free.
+/// Runs `work` `count` times, each time on a free connection.
 pub(crate) async fn share<W, F>(way: &Way, connections: usize, count: usize, work: W) -> (Times, Duration)
 where
     W: Fn(Client, usize) -> F + Clone + Send + 'static,
@@ -240,7 +240,7 @@ async fn clients(way: &Way, connections: usize) -> Vec<Client> {
     clients
 }
 
-/// What all tasks measured.
+/// The measurements of all tasks.
 pub(crate) async fn all(mut tasks: JoinSet<Times>) -> Times {
     let mut all = Times::default();
     while let Some(times) = tasks.join_next().await {

@@ -1,4 +1,4 @@
-//! `webex-tokend token` as a process, one after another, beside a running daemon.
+//! Runs `webex-tokend token` repeatedly against a running daemon.
 
 use std::process::Command;
 use std::sync::Arc;

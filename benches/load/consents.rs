@@ -1,5 +1,6 @@
-//! Whole consents: to `/oauth`, (Webex decides at once,) and back; kept before it is answered. Against a bare client
-//! that asks Webex for the same and keeps nothing: what is left is webex-sim's own limit.
+//! Whole consents: a request to `/oauth`, a decision at Webex without delay, and the callback, which is
+//! answered after the grant is stored. A bare client sends the same requests to Webex and stores nothing,
+//! which shows the limit of webex-sim.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
         }
         let (cells, each) = turns.cells();
         let what = format!(
-            "{people} consents, {CONNECTIONS} connections (p50 / p99 / p99.9); bare: webex-sim alone, nothing kept"
+            "{people} consents, {CONNECTIONS} connections (p50 / p99 / p99.9); bare: webex-sim alone, nothing stored"
         );
         table.add(&what, cells, "at least 2,000/s");
         table.grows("consents, all together", people, each * float(people), spoken(each * float(people)));
@@ -70,7 +71,7 @@ async fn consent(mut client: Client, sim: &Sim, person: usize) -> Client {
     client
 }
 
-/// The person accepts; where the browser is sent then.
+/// Accepts the consent as the person; returns the URL that the browser is sent to.
 fn accepted(sim: &Sim, person: usize, path: &str) -> String {
     let now_ms = sim.now_ms();
     sim.with(|webex| {

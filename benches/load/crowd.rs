@@ -1,4 +1,4 @@
-//! Persons whom a simulated Webex knows.
+//! Persons of a simulated Webex.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use webex_tokend::domain::time::UnixTime;
 use crate::stock;
 use crate::stock::DAY;
 
-/// A Webex that answers after `latency` and renews at every refresh.
+/// A simulated Webex that answers after `latency` and issues a new token with every refresh.
 pub(crate) async fn sim(people: usize, latency: Duration) -> Sim {
     let people = (0..people).map(Person::numbered).collect();
     let settings = Settings {
@@ -29,7 +29,7 @@ pub(crate) async fn sim(people: usize, latency: Duration) -> Sim {
     Sim::start(settings).await.unwrap()
 }
 
-/// What is known of a person of `sim`.
+/// The tokens and the data of a person of `sim`.
 pub(crate) fn known(sim: &Sim, person: usize) -> Known {
     let who = sim.with(|webex| webex.settings().people[person].clone());
     Known {
@@ -40,7 +40,7 @@ pub(crate) fn known(sim: &Sim, person: usize) -> Known {
     }
 }
 
-/// Somebody whose tokens `sim` knows, last renewed two days ago.
+/// A grant of a person of `sim`, last renewed two days ago.
 pub(crate) fn due(sim: &Sim, person: usize) -> Grant {
     let now = UnixTime(sim.now_ms());
     let tokens = sim.with(|webex| webex.mint(now.0, person));

@@ -1,4 +1,4 @@
-//! The real daemon as a process, in a directory of its own.
+//! Runs the real daemon as a process, with its own directory.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -17,10 +17,10 @@ use webex_sim::Sim;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::sqlite::SqliteStore;
 
-/// Nothing takes longer.
+/// Time limit for everything.
 const HANGS: Duration = Duration::from_secs(900);
 
-/// Where a daemon lives: its store, its certificate, its settings.
+/// A daemon's directory: its store, its certificate, its settings.
 pub(crate) struct Home {
     dir: TempDir,
     settings: Vec<(String, String)>,
@@ -29,14 +29,14 @@ pub(crate) struct Home {
     client_id: String,
 }
 
-/// A running daemon; killed when dropped.
+/// A running daemon. It is killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
     lines: mpsc::Receiver<(Instant, String)>,
 }
 
 impl Home {
-    /// For a daemon that knows `sim` as Webex, without caps on the pace and without a no-op window.
+    /// Prepares a daemon that uses `sim` as Webex, without rate limits and without a no-op window.
     pub(crate) fn new(sim: &Sim) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let CertifiedKey { cert, signing_key } =
@@ -73,7 +73,7 @@ impl Home {
         self.path("state/control.sock")
     }
 
-    /// The store, opened here while no daemon runs.
+    /// Opens the store while no daemon runs.
     pub(crate) fn store(&self, now: UnixTime) -> SqliteStore {
         let state = self.path("state");
         if !state.exists() {
@@ -83,7 +83,7 @@ impl Home {
         SqliteStore::open(&state.join("tokend.db"), &state.join("key"), &self.client_id, now).unwrap().0
     }
 
-    /// Bytes of the store's files.
+    /// The size of the store's files in bytes.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let size = |name: &str| std::fs::metadata(self.path("state").join(name)).map_or(0, |meta| meta.len());
         size("tokend.db") + size("tokend.db-wal")
@@ -96,14 +96,14 @@ impl Home {
         command
     }
 
-    /// Runs a command of the daemon's program; its standard output.
+    /// Runs a command of the daemon's program and returns its standard output.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts the daemon; does not wait for it.
+    /// Starts the daemon without waiting for it.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Daemon {
         let mut command = self.command(arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -128,7 +128,7 @@ impl Home {
 }
 
 impl Daemon {
-    /// The next line with `text`, and when it came.
+    /// The next log line that contains `text`, and when it came.
     pub(crate) async fn line(&mut self, text: &str) -> (Instant, String) {
         tokio::task::block_in_place(|| {
             let mut seen = Vec::new();
@@ -142,12 +142,12 @@ impl Daemon {
         })
     }
 
-    /// Processor time that it has used.
+    /// Processor time that the daemon has used.
     pub(crate) fn cpu(&self) -> Duration {
         cpu(&self.child)
     }
 
-    /// What the machine holds in memory for it, in bytes: all, and what is its own (not mapped from files).
+    /// The daemon's resident memory in bytes: all of it, and the part not mapped from files.
     pub(crate) fn resident(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let of = |name: &str| {
@@ -160,13 +160,14 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Errors only say that it has ended already.
+        // An error only means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Processor time that a process has used, to a hundredth of a second (Linux: `proc_pid_stat(5)`, fields 14 and 15).
+/// Processor time that a process has used, to a hundredth of a second (Linux: `proc_pid_stat(5)`, fields 14
+/// and 15).
 pub(crate) fn cpu(child: &Child) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let (_, after_name) = stat.rsplit_once(')').unwrap();

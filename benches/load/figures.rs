@@ -1,9 +1,9 @@
-//! Distributions, how figures grow, and the one table.
+//! Distributions, growth of figures, and the table of results.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How long each of many things took.
+/// The durations of many runs of the same work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
@@ -37,11 +37,11 @@ impl IntoIterator for Times {
     }
 }
 
-/// The same, in order.
+/// The durations in ascending order.
 pub(crate) struct Sorted(Vec<Duration>);
 
 impl Sorted {
-    /// The time that this share of all things did not exceed.
+    /// The duration that this share of all runs did not exceed.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
         #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
@@ -49,7 +49,7 @@ impl Sorted {
         self.0.get(at.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
-    /// The one in the middle, in seconds.
+    /// The median in seconds.
     pub(crate) fn middle(&self) -> f64 {
         self.quantile(0.5).as_secs_f64()
     }
@@ -60,7 +60,7 @@ impl Sorted {
     }
 }
 
-/// One thing done often, by us and by the bare thing in turns.
+/// Work that the daemon and the bare server do in turns.
 #[derive(Default)]
 pub(crate) struct Turns {
     rates: Vec<[f64; 2]>,
@@ -68,7 +68,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// What one turn of each gave, and how long it was.
+    /// Adds one turn of each: the durations of its runs, and how long it took.
     pub(crate) fn add(&mut self, turns: [(Times, Duration); 2]) {
         self.rates.push([0, 1].map(|side: usize| rate(turns[side].0.count(), turns[side].1)));
         for (all, (times, _)) in self.times.iter_mut().zip(turns) {
@@ -76,7 +76,7 @@ impl Turns {
         }
     }
 
-    /// Cells of the table, and our seconds for each.
+    /// The cells of the table, and the daemon's seconds for one run.
     pub(crate) fn cells(self) -> ([String; 3], f64) {
         let ratio = median(self.rates.iter().map(|[ours, bare]| ours / bare).collect());
         let [ours, bare] =
@@ -91,7 +91,7 @@ impl Turns {
     }
 }
 
-/// `12.3 us`, `4.56 ms`, `7.89 s`.
+/// A duration such as `12.3 us`, `4.56 ms` or `7.89 s`.
 pub(crate) fn spoken(seconds: f64) -> String {
     match seconds {
         s if s < 0.001 => format!("{:.1} us", s * 1e6),
@@ -100,7 +100,7 @@ pub(crate) fn spoken(seconds: f64) -> String {
     }
 }
 
-/// So many in so long, in a second.
+/// The number of runs in a second.
 pub(crate) fn rate(count: usize, took: Duration) -> f64 {
     float(count) / took.as_secs_f64().max(1e-9)
 }
@@ -110,16 +110,16 @@ pub(crate) fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// The one in the middle.
+/// The median.
 pub(crate) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_unstable_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
-/// One figure at several sizes: each size, the figure, and how it is written.
+/// A figure at several sizes: the size, the figure, and its text.
 type Sizes = Vec<(usize, f64, String)>;
 
-/// Rows as they are measured: printed at once, and all together at the end.
+/// The table's rows. Each is printed when it is measured, and all of them at the end.
 pub(crate) struct Table {
     quiet: bool,
     rows: Vec<[String; 5]>,
@@ -127,12 +127,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// `quiet`: figures of small numbers, or of a debug build, say nothing, so only their names are shown.
+    /// With `quiet`, only the names of the figures are printed, because small numbers and debug builds give
+    /// no useful figures.
     pub(crate) fn new(quiet: bool) -> Self {
         Self { quiet, rows: Vec::new(), growth: Vec::new() }
     }
 
-    /// Adds a row. `ours` against `bare`, and the ratio that the target speaks of; both empty where nothing compares.
+    /// Adds a row with the figures of the daemon and of the bare server, and their ratio, which the target
+    /// refers to. `bare` and `ratio` are empty if there is no comparison.
     pub(crate) fn add(&mut self, what: &str, [ours, bare, ratio]: [String; 3], target: &str) {
         if self.quiet {
             println!("{what}: done");
@@ -142,12 +144,12 @@ impl Table {
         self.rows.push([what.to_owned(), ours, bare, ratio, target.to_owned()]);
     }
 
-    /// A figure that is compared with nothing.
+    /// Adds a figure without a comparison.
     pub(crate) fn note(&mut self, what: &str, ours: String, target: &str) {
         self.add(what, [ours, String::new(), String::new()], target);
     }
 
-    /// Notes that `what` came to `figure` (in words: `shown`) at this size. Sizes come in rising order.
+    /// Records that `what` had `figure` (as text: `shown`) at this size. Sizes must ascend.
     pub(crate) fn grows(&mut self, what: &str, size: usize, figure: f64, shown: String) {
         let at = (size, figure, shown);
         match self.growth.iter_mut().find(|(name, _)| name == what) {
@@ -175,7 +177,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// How much the figure grew from the least size to the greatest, and what grows like this.
+/// How much the figure grew from the smallest size to the largest, and the class of its growth.
 fn growth(sizes: &Sizes) -> String {
     let [(least, first, _), .., (most, last, _)] = sizes.as_slice() else { return String::new() };
     let (wider, dearer) = (float(*most) / float(*least), last / first);

@@ -57,7 +57,7 @@ async fn knock(tls: Tls, resumes: bool, span: Duration) -> (Times, Duration) {
         });
     }
     let (times, took) = (all(tasks).await, begun.elapsed());
-    // The first ones have no session yet.
+    // The first connections have no session to resume.
     let resumed = if resumes { times.count().saturating_sub(AT_ONCE) } else { 0 };
     assert_eq!(tls.resumed().min(resumed), resumed, "of {} handshakes", times.count());
     assert!(resumes || tls.resumed() == 0, "a full handshake each");

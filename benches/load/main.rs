@@ -1,21 +1,24 @@
-//! What the daemon does in a second, against the bare thing on the same machine in the same run.
+//! Measures the daemon's throughput against minimal servers and clients on the same machine in the same run.
 //!
 //! ```text
-//! cargo bench --bench load                    everything, minutes to an hour
-//! cargo bench --bench load -- passes reads    these sections
+//! cargo bench --bench load                    everything, takes minutes to an hour
+//! cargo bench --bench load -- passes reads    only these sections
 //! cargo bench --bench load -- --small         everything with small numbers
-//! cargo test --bench load                     the same in a debug build: asserts counts, prints no times
+//! cargo test --bench load                     the same in a debug build: checks counts, prints no times
 //! ```
 //!
-//! The real daemon runs as a process of its own; the simulated Webex and the load run in this one; the bare servers
-//! that it is compared with run as further processes of this program. Sections: `passes`, `reads`, `handshakes`,
-//! `consents`, `command`, `stored`.
+//! The real daemon runs as a separate process. The simulated Webex and the load generator run in this
+//! process, and the bare servers run as further processes of this program. Sections: `passes`, `reads`,
+//! `handshakes`, `consents`, `command`, `stored`.
 
-#![expect(clippy::print_stdout, reason = "the table is its purpose")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that fails ends")]
-#![expect(clippy::indexing_slicing, reason = "the same")]
-#![expect(clippy::excessive_nesting, reason = "tasks in loops in measurements")]
-#![expect(clippy::disallowed_methods, reason = "no daemon: its tasks and clocks are its own business")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed measurement aborts")]
+#![expect(clippy::indexing_slicing, reason = "a failed measurement aborts")]
+#![expect(clippy::excessive_nesting, reason = "measurements run tasks in loops")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this program is not the daemon and has its own tasks and clocks"
+)]
 
 mod bare;
 mod client;
@@ -34,15 +37,15 @@ mod stored;
 
 use figures::Table;
 
-/// How much is measured.
+/// The extent of the measurement.
 #[derive(Clone, Copy, Debug)]
 struct Size {
-    /// Small numbers: is it right, not how fast is it.
+    /// Whether to use small numbers, which check correctness rather than speed.
     small: bool,
 }
 
 impl Size {
-    /// `full`, or a small number in its place.
+    /// `full`, or `small` with small numbers.
     fn of(self, full: usize, small: usize) -> usize {
         if self.small { small } else { full }
     }
@@ -55,7 +58,7 @@ fn main() {
     if let Some(at) = arguments.iter().position(|word| word == bare::WORD) {
         return bare::serve(&arguments[at + 1..]);
     }
-    // Only `cargo bench` says `--bench`.
+    // Only `cargo bench` passes `--bench`.
     let measures = arguments.iter().any(|word| word == "--bench");
     let size = Size { small: !measures || arguments.iter().any(|word| word == "--small") };
     let named: Vec<&str> =

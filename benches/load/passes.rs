@@ -1,4 +1,4 @@
-//! A pass over many due grants, against a bare client that makes the same calls and keeps nothing.
+//! A pass over many due grants, compared with a bare client that sends the same requests and stores nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -23,16 +23,16 @@ use crate::figures::spoken;
 use crate::plain::Plain;
 use crate::stock;
 
-/// As `EVENT_LOOP_CONCURRENCY` is set.
+/// The value of `EVENT_LOOP_CONCURRENCY`.
 const IN_FLIGHT: usize = 64;
 
-/// What one round took.
+/// The durations of one round.
 struct Round {
     ours: Duration,
     bare: Duration,
-    /// The bare client that keeps everything in the plainest way.
+    /// The bare client that stores everything in the simplest way.
     plain: Duration,
-    /// webex-sim alone, asked by the leanest client.
+    /// webex-sim alone, with the minimal client.
     sim: Duration,
 }
 
@@ -76,7 +76,7 @@ fn add(table: &mut Table, rounds: &[Round], people: usize, latency: u64, target:
     table.add(&what, [String::new(), sim, String::new()], "faster than the above");
 }
 
-/// What the daemon takes, and what the bare client takes, for the same persons at the same Webex.
+/// The daemon's and the bare client's durations for the same persons at the same Webex.
 async fn round(people: usize, latency: Duration) -> Round {
     let sim = crowd::sim(people, latency).await;
     let home = Home::new(&sim);
@@ -103,7 +103,7 @@ async fn round(people: usize, latency: Duration) -> Round {
     let now = UnixTime(sim.now_ms());
     let store = home.store(now);
     assert_eq!(store.census().await.unwrap().people, u64::try_from(people).unwrap());
-    // Nobody's new token is lost: the store has those that Webex takes.
+    // No new token is lost: Webex accepts the tokens in the store.
     for person in (0..people).step_by(people.div_ceil(100)) {
         let grant = store.find(crowd::known(&sim, person).id).await.unwrap().unwrap();
         let live = sim.with(|webex| webex.is_live(grant.tokens.access_token.expose(), now.0));
@@ -112,7 +112,7 @@ async fn round(people: usize, latency: Duration) -> Round {
     Round { ours: ended.duration_since(begun), bare, plain, sim: lean }
 }
 
-/// How often each person's refresh was asked for.
+/// The number of refresh requests of each person.
 fn calls(sim: &Sim, people: usize) -> Vec<usize> {
     let counters = sim.with(|webex| webex.counters());
     let of = |person: usize| counters.people.get(person).map_or(0, |person| person.starts_ms.len());

@@ -1,7 +1,9 @@
-//! The plainest thing that still keeps its promise: a row is durable before Webex is asked, and what came back is
-//! durable before the next call. One table, one index, one thread; nothing sealed, nothing checked, nobody told.
+//! The simplest client that is still durable: a row is stored before the request to Webex, and the response
+//! is stored before the next request. It has one table, one index and one thread, without encryption, checks
+//! or events.
 //!
-//! What it takes is the floor on this machine for whoever keeps tokens in SQLite and calls as reqwest does.
+//! Its duration is the lower bound on this machine for a program that stores tokens in SQLite and sends
+//! requests with reqwest.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -10,10 +12,10 @@ use rusqlite::Connection;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
-/// About what a sealed grant takes.
+/// About the size of a sealed grant in bytes.
 const ROW: usize = 1_300;
 
-/// At most so many changes in one transaction, as the daemon's writer takes them.
+/// Maximum number of changes in one transaction, as in the daemon's writer.
 const BATCH: usize = 256;
 
 enum Change {
@@ -21,12 +23,12 @@ enum Change {
     Keep(i64, Vec<u8>),
 }
 
-/// Asks the thread that writes. Clones share it.
+/// A handle to the writing thread. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Plain(mpsc::Sender<(Change, oneshot::Sender<()>)>);
 
 impl Plain {
-    /// With `people` rows that are due.
+    /// A table with `people` rows that are due.
     pub(crate) fn new(path: &Path, people: i64) -> Self {
         let mut db = Connection::open(path).unwrap();
         db.pragma_update(None, "journal_mode", "WAL").unwrap();

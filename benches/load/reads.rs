@@ -1,4 +1,5 @@
-//! Reads of live tokens over kept connections, against a bare server's constant answer of the same size.
+//! Reads of live tokens over persistent connections, compared with a bare server's constant response of the
+//! same size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::figures::rate;
 use crate::figures::spoken;
 use crate::stock;
 
-/// Processor time of a server, and the answers that it gave in it: hardly disturbed by what else the machine does.
+/// A server's processor time and the number of responses in it. Other load on the machine hardly affects it.
 #[derive(Default)]
 struct Work {
     took: Duration,
@@ -31,7 +32,7 @@ impl Work {
         self.answers += answers;
     }
 
-    /// Seconds for one answer.
+    /// Seconds for one response.
     fn each(self) -> f64 {
         1.0 / rate(self.answers, self.took)
     }
@@ -70,7 +71,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     let span = if size.small { Duration::from_millis(50) } else { Duration::from_secs(2) };
     for (name, ours, theirs) in &ways {
         for connections in connections.iter().copied() {
-            // The control socket is for the machine's own scripts and may take no more.
+            // The control socket is for scripts on this machine and may accept fewer connections.
             if connections > 64 && matches!(ours, Way::Unix(_)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What stored grants cost while nothing is to be done with them: start, memory, wakes, bytes.
+//! The cost of stored grants that are not due: start, memory, wakes, bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     }
 }
 
-/// From the start of the process to the answer, the first TLS handshake included.
+/// From the start of the process to the first response, including the first TLS handshake.
 async fn starts(table: &mut Table, home: &Home, people: usize, size: Size) {
     let mut times = Times::default();
     for _ in 0..size.of(20, 1) {
@@ -78,7 +78,7 @@ async fn starts(table: &mut Table, home: &Home, people: usize, size: Size) {
     grew(table, "process start to /healthz, by what is stored", people, times.middle());
 }
 
-/// Notes a time at this many stored.
+/// Records a duration at this number of stored grants.
 fn grew(table: &mut Table, what: &str, people: usize, seconds: f64) {
     if people > 0 {
         table.grows(what, people, seconds, spoken(seconds));
@@ -97,7 +97,7 @@ async fn memory(table: &mut Table, home: &Home, people: usize) {
     }
     let (all, shown) = (float(usize::try_from(all).unwrap()), held(&daemon));
     table.grows("resident memory, idle, by what is stored", people, all, shown);
-    // Tokens of many persons, one after another: what the cache and SQLite keep.
+    // Reads the tokens of many persons, one after another, to fill the caches of the daemon and of SQLite.
     let mut client = Way::Unix(home.control_socket()).connect().await;
     for number in (0..people).step_by((people / 20_000).max(1)) {
         let id = stock::stored(number, UnixTime(0)).person.id;
@@ -117,7 +117,7 @@ fn held(daemon: &Daemon) -> String {
     format!("{all} ({own})")
 }
 
-/// What a wake asks of the store with nothing due.
+/// The queries of a wake with nothing due.
 async fn idle_wakes(table: &mut Table, store: &SqliteStore, people: usize, now: UnixTime, size: Size) {
     let mut times = Times::default();
     for _ in 0..size.of(5_000, 20) {
@@ -133,7 +133,7 @@ async fn idle_wakes(table: &mut Table, store: &SqliteStore, people: usize, now: 
     grew(table, "a wake with nothing due, by what is stored", people, times.middle());
 }
 
-/// What a wake asks of the store with a thousand due.
+/// The queries of a wake with a thousand grants due.
 async fn busy_wakes(table: &mut Table, store: &Arc<SqliteStore>, people: usize, now: UnixTime, size: Size) {
     let mut times = Times::default();
     for _ in 0..size.of(10, 1) {
@@ -153,7 +153,7 @@ async fn busy_wakes(table: &mut Table, store: &Arc<SqliteStore>, people: usize, 
     grew(table, &format!("a wake with {DUE} due, by what is stored"), people, times.middle());
 }
 
-/// Claims whatever is due and keeps it again, renewed; how many these were.
+/// Claims all due grants and commits them as renewed; returns their number.
 async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
     let mut done = 0;
     loop {
