@@ -15,7 +15,7 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::store::Saved;
 
-use crate::support::virtual_time::DAY;
+use crate::support::time::DAY;
 use crate::support::virtual_time::World;
 
 /// An import is the operator's own act.

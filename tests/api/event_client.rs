@@ -1,15 +1,11 @@
 //! A client of a stream of events.
 
-use std::time::Duration;
-
+use crate::support::time::HANG_TIMEOUT;
 use reqwest::RequestBuilder;
 use reqwest::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 use webex_tokend::domain::person::PersonId;
-
-/// What takes longer hangs.
-pub(super) const HANGS: Duration = Duration::from_secs(20);
 
 /// One block of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +58,8 @@ impl Stream {
                 self.read += block.len() + 2;
                 return Some(event(block));
             }
-            let chunk = timeout(HANGS, self.response.chunk()).await.expect("nothing comes").unwrap()?;
+            let chunk =
+                timeout(HANG_TIMEOUT, self.response.chunk()).await.expect("nothing comes").unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -21,11 +21,11 @@ use webex_tokend::http::api::Caller;
 use webex_tokend::http::serve::Body;
 
 use super::event_client::Event;
-use super::event_client::HANGS;
 use super::event_client::Stream;
 use super::event_client::event;
 use super::harness::Way;
 use super::harness::World;
+use crate::support::time::HANG_TIMEOUT;
 
 async fn stream(world: &World, way: Way<'_>) -> Stream {
     Stream::open(world.request(way, Method::GET, "/events")).await.0
@@ -191,7 +191,7 @@ async fn streams_end_with_the_daemon_and_hold_it_up_for_nothing() {
     for stream in streams {
         stream.ends().await;
     }
-    timeout(HANGS, world.house.tasks.drained()).await.expect("the end hangs");
+    timeout(HANG_TIMEOUT, world.house.tasks.drained()).await.expect("the end hangs");
     assert!(begun.elapsed() < Duration::from_secs(5), "the streams were cut off, not ended");
 }
 
@@ -278,7 +278,7 @@ async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(HANGS, come_again).await.expect("no place comes back");
+    timeout(HANG_TIMEOUT, come_again).await.expect("no place comes back");
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
 use super::harness::Answer;
-use super::harness::DAY;
 use super::harness::Way;
 use super::harness::World;
+use crate::support::time::DAY;
 
 const PERSONS: usize = 30;
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
+use crate::support::time::DAY;
+use crate::support::time::REQUEST_TIMEOUT;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use reqwest::Method;
@@ -40,11 +42,6 @@ use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Secure;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
-
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
-
-/// What takes longer hangs.
-const HANGS: Duration = Duration::from_secs(30);
 
 pub(super) struct World {
     pub(super) sim: Sim,
@@ -214,7 +211,7 @@ impl World {
 
     pub(super) fn client(&self) -> reqwest::ClientBuilder {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(HANGS)
+        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(REQUEST_TIMEOUT)
     }
 
     /// A page's address.

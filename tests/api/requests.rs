@@ -8,9 +8,9 @@ use serde_json::json;
 use webex_tokend::domain::schedule::Next;
 
 use super::harness::Answer;
-use super::harness::DAY;
 use super::harness::Way;
 use super::harness::World;
+use crate::support::time::DAY;
 
 #[tokio::test]
 async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {

@@ -15,11 +15,11 @@ use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
 use super::harness::Answer;
-use super::harness::DAY;
 use super::harness::World;
 use crate::support::heard;
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::time::DAY;
 
 const PHRASE: &str = "a phrase that is long enough";
 const ORG: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";

@@ -15,10 +15,10 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 
 use super::harness::Answer;
-use super::harness::DAY;
 use super::harness::Way;
 use super::harness::World;
 use crate::support::heard;
+use crate::support::time::DAY;
 
 const ADA: &str = "/people/ada@example.com/token";
 

@@ -19,8 +19,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::HANGS;
 use crate::support::http;
+use crate::support::time::HANG_TIMEOUT;
 
 /// Headless, as root in a container too, and calling nobody but the pages under test.
 const FLAGS: [&str; 9] = [
@@ -88,7 +88,7 @@ impl Browser {
         args.extend_from_slice(flags);
         args.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
         // Elements are waited for, so that no test has to guess how long a page takes.
-        let patience = u64::try_from(HANGS.as_millis()).unwrap();
+        let patience = u64::try_from(HANG_TIMEOUT.as_millis()).unwrap();
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "acceptInsecureCerts": true,
             "timeouts": { "implicit": patience, "pageLoad": patience },
@@ -171,7 +171,7 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(HANGS, look).await.unwrap_or_else(|_| panic!("still not: {script}"));
+        tokio::time::timeout(HANG_TIMEOUT, look).await.unwrap_or_else(|_| panic!("still not: {script}"));
     }
 
     /// Waits until this image has arrived.

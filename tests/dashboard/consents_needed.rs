@@ -17,8 +17,7 @@ use super::people::crowded;
 use super::people::keep;
 use super::people::rows;
 use crate::support::many_grants;
-
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::support::time::DAY;
 
 /// Words of the people who make the daemon. An operator need not know them.
 const JARGON: [&str; 14] = [

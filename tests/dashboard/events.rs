@@ -9,8 +9,7 @@ use webex_tokend::domain::person::PersonId;
 
 use super::harness::Browser;
 use super::harness::World;
-
-const HANGS: Duration = Duration::from_secs(20);
+use crate::support::time::HANG_TIMEOUT;
 
 async fn open(browser: &Browser) -> Response {
     browser.request(Method::GET, "/dashboard/events").send().await.unwrap()
@@ -19,7 +18,7 @@ async fn open(browser: &Browser) -> Response {
 /// The next piece; `None` at the end.
 async fn piece(response: &mut Response) -> Option<String> {
     loop {
-        let piece = timeout(HANGS, response.chunk()).await.expect("nothing comes").unwrap()?;
+        let piece = timeout(HANG_TIMEOUT, response.chunk()).await.expect("nothing comes").unwrap()?;
         // HTTP/2 may end with an empty one.
         if !piece.is_empty() {
             return Some(String::from_utf8(piece.to_vec()).unwrap());

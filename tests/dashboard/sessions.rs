@@ -10,8 +10,7 @@ use super::harness::PLAIN;
 use super::harness::World;
 use crate::support::heard_here;
 use crate::support::listen_here;
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::time::HOUR;
 
 #[tokio::test]
 async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_key() {

@@ -15,12 +15,11 @@ use super::always_new;
 use super::end;
 use super::program;
 use super::run;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::http;
 use crate::support::spoil;
-
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::support::time::DAY;
+use crate::support::time::HANG_TIMEOUT;
 
 /// Of an access token: long enough for what comes before its end.
 const LIFE: Duration = Duration::from_secs(3);
@@ -106,7 +105,7 @@ async fn with_dead_tokens(then: impl FnOnce(&Town)) -> Town {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(HANGS, ended).await.expect("the token does not end");
+    timeout(HANG_TIMEOUT, ended).await.expect("the token does not end");
     town
 }
 

@@ -27,7 +27,11 @@ async fn begun(town: &Town, words: &str, is_it: impl Fn(&str) -> bool) -> (Child
 }
 
 async fn ended(child: Child) -> Ended {
-    tokio::time::timeout(crate::support::HANGS, child.wait_with_output()).await.unwrap().unwrap().into()
+    tokio::time::timeout(crate::support::time::HANG_TIMEOUT, child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap()
+        .into()
 }
 
 #[tokio::test]

@@ -21,9 +21,9 @@ use webex_sim::Sim;
 
 use crate::support::Daemon;
 use crate::support::Ended;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::sim_with;
+use crate::support::time::HANG_TIMEOUT;
 
 /// The first two people of the simulator.
 const ADA: &str = "ada@example.com";
@@ -97,7 +97,7 @@ fn program(state_dir: &Path) -> Command {
 }
 
 async fn end(command: &mut Command) -> Ended {
-    timeout(HANGS, command.output()).await.expect("the command hangs").unwrap().into()
+    timeout(HANG_TIMEOUT, command.output()).await.expect("the command hangs").unwrap().into()
 }
 
 async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> Ended {

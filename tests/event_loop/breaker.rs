@@ -18,20 +18,19 @@ use webex_tokend::refresh::Came;
 use webex_tokend::store::Note;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::faulty_store::NOTES;
 use crate::support::heard_here;
 use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
 use crate::support::virtual_time::lifetimes;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
     Fault { on: Endpoint::AccessToken, person, times: None, kind }

@@ -1,7 +1,6 @@
 //! Dates on the way to being mended: the store fails between, the clock is set again, the daemon stops.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_sim::Settings;
@@ -13,20 +12,18 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::store::Note;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::Mood;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::faulty_store::NOTES;
 use crate::support::intercept_store::Verb;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::DAY_MS;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-const DAY_MS: i64 = 86_400_000;
 
 /// Three persons who consented five hours ago; and the third one's grant.
 async fn world() -> (World, Arc<MoodyStore>, Grant) {

@@ -20,14 +20,13 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
 use crate::support::virtual_time::lifetimes;
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {

@@ -16,12 +16,11 @@ use webex_tokend::refresh::Pace;
 
 use crate::support::heard_here;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn people(persons: usize) -> Settings {
     Settings { people: Person::some(persons), ..Settings::default() }

@@ -19,18 +19,17 @@ use webex_tokend::refresh::Pace;
 use webex_tokend::refresh::Refresher;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::Mood;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::heard_here;
 use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// How long Webex takes for the call that the others wait for.
 const CALL: Duration = Duration::from_secs(30);

@@ -13,18 +13,17 @@ use webex_tokend::refresh::Came;
 use webex_tokend::store::Saved;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::faulty_store::NOTES;
 use crate::support::faulty_store::WRITES;
 use crate::support::intercept_store::Verb;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_be_written_is_not_hammered_and_nothing_is_sent() {

@@ -16,14 +16,14 @@ use webex_tokend::health::NotReady;
 use webex_tokend::refresh::Refresher;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::Mood;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::heard_here;
 use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;

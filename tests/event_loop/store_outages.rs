@@ -9,12 +9,12 @@ use webex_sim::Settings;
 use webex_tokend::refresh::Came;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::Mood;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::intercept_store::Verb;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;

@@ -15,19 +15,18 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::store::Lease;
 use webex_tokend::store::StoreError;
 
-use crate::event_loop::MINUTE;
 use crate::support::faulty_store::MoodyStore;
 use crate::support::faulty_store::WRITES;
 use crate::support::heard_here;
 use crate::support::intercept_store::Verb;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::DAY_MS;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// Webex renews nothing for anybody.
 fn down() -> Fault {

@@ -17,11 +17,11 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::grant::State;
 use webex_tokend::domain::verdict::Outcome;
 
-use crate::event_loop::MINUTE;
 use crate::support::heard_here;
 use crate::support::listen_here;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
 use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::World;

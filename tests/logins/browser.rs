@@ -15,9 +15,8 @@ use webex_tokend::consent::LoginState;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::ticket::PATIENCE;
 
+use crate::support::time::SECOND;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// The browser opens the login's address.
 fn open(world: &World, url: &str) -> Begun {

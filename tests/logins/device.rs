@@ -14,9 +14,8 @@ use webex_tokend::consent::LoginState;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::tasks::Tasks;
 
+use crate::support::time::SECOND;
 use crate::support::virtual_time::World;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn settings() -> Settings {
     Settings { base_url: "https://webex.test/v1".to_owned(), ..Settings::default() }

@@ -19,8 +19,8 @@ use webex_tokend::webex::Polled;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::HttpTransport;
 
-use crate::server::harness::HANGS;
 use crate::server::harness::House;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 use crate::support::virtual_time::World;
 
 async fn open(world: &World) -> House {
@@ -42,7 +42,12 @@ struct Browser {
 
 impl Browser {
     fn new(house: &House) -> Self {
-        let http = Client::builder().no_proxy().timeout(HANGS).redirect(Policy::none()).build().unwrap();
+        let http = Client::builder()
+            .no_proxy()
+            .timeout(SHORT_LIMITS_TIMEOUT)
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
         Self { http, base: format!("http://{}", house.addr), cookie: String::new() }
     }
 
@@ -81,7 +86,9 @@ async fn two_browsers_consent_into_two_logins() {
     let back = world.browse(&at_webex[1], Consent::Decline);
     let query = format!("/oauth?error=access_denied&state={}", back("state").expose());
     assert_eq!(Browser::new(&house).get(&query).await.status(), 403, "in a browser that has no ticket");
-    let state = async |at: usize| world.consents.login_status(&logins[at].id, HANGS / 100).await.unwrap();
+    let state = async |at: usize| {
+        world.consents.login_status(&logins[at].id, SHORT_LIMITS_TIMEOUT / 100).await.unwrap()
+    };
     assert_eq!(state(0).await, LoginState::Granted(world.id(0)));
     assert_eq!(state(1).await, LoginState::Pending);
     assert_eq!(browsers[1].get(&query).await.status(), 403);

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::support::Ended;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::free_port;
 use crate::support::http;
+use crate::support::time::HANG_TIMEOUT;
 
 /// The example may have to be built first.
 const BUILDS: Duration = Duration::from_secs(300);
@@ -53,14 +53,14 @@ impl Sandbox {
     async fn end(self) -> Ended {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
-        timeout(HANGS, self.child.wait_with_output()).await.unwrap().unwrap().into()
+        timeout(HANG_TIMEOUT, self.child.wait_with_output()).await.unwrap().unwrap().into()
     }
 }
 
 async fn command(socket: &str, words: &str) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("TOKEND_CONTROL_SOCKET", socket).env("HOME", "/nowhere").args(words.split(' '));
-    timeout(HANGS, command.output()).await.unwrap().unwrap().into()
+    timeout(HANG_TIMEOUT, command.output()).await.unwrap().unwrap().into()
 }
 
 #[tokio::test]

@@ -5,16 +5,16 @@ use std::time::Duration;
 use reqwest::Client;
 
 use crate::support::Daemon;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::sim;
+use crate::support::time::HANG_TIMEOUT;
 
 /// More lines than a pipe and the daemon's queue hold together.
 const LINES: usize = 6500;
 
 fn control(daemon: &Daemon) -> Client {
     let socket = daemon.state_dir().join("control.sock");
-    Client::builder().unix_socket(socket).no_proxy().timeout(HANGS).build().unwrap()
+    Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT).build().unwrap()
 }
 
 async fn status(client: &Client, path: &str) -> u16 {

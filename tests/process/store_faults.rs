@@ -18,12 +18,12 @@ use webex_sim::Sim;
 
 use crate::support::BUSY_LOOP;
 use crate::support::Daemon;
-use crate::support::HANGS;
 use crate::support::Setup;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
 use crate::support::sim_with;
+use crate::support::time::HANG_TIMEOUT;
 
 const BEGINS: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
 const ENDS: &str = "the store can be written again, after ";
@@ -115,7 +115,7 @@ impl Story {
 
 pub(super) fn control(daemon: &Daemon) -> Client {
     let socket = daemon.state_dir().join("control.sock");
-    Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap()
+    Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap()
 }
 
 /// `None` if the store does not say.
@@ -149,7 +149,7 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
     settings.push(("TOKEND_CONTROL_SOCKET", "{home}/control.sock"));
     let daemon = Daemon::start_after(&sim, &settings, small_disk).await;
     let socket = daemon.state_dir().with_file_name("control.sock");
-    let control = Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap();
+    let control = Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap();
     let story = Story { sim, daemon, control };
     for person in 0..3 {
         assert_eq!(Visitor::new().consent(&story.daemon, person).await.status, 200);
@@ -194,7 +194,7 @@ async fn an_io_error_on_commit_stops_refreshes_until_the_disk_works() {
 async fn a_lock_of_another_program_stops_refreshes_until_it_is_released() {
     let story = Story::begin(Setup::None).await;
     let shell = Connection::open(story.daemon.state_dir().join("tokend.db")).unwrap();
-    shell.busy_timeout(HANGS).unwrap();
+    shell.busy_timeout(HANG_TIMEOUT).unwrap();
     shell.execute_batch("BEGIN EXCLUSIVE").unwrap();
     story.trouble("the store is locked by another program").await;
     shell.execute_batch("COMMIT").unwrap();

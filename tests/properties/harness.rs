@@ -27,6 +27,8 @@ use webex_tokend::webex::transport::NoAnswer;
 use webex_tokend::webex::transport::Raw;
 use webex_tokend::webex::transport::Transport;
 
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
 pub(super) const NOW: UnixTime = UnixTime(1_790_000_000_000);
 
 pub(super) const POLICY: Policy = Policy {

@@ -14,6 +14,7 @@ use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::webex::Polled;
 use webex_tokend::webex::transport::Raw;
 
+use super::harness::DAY;
 use super::harness::Line;
 use super::harness::MARK;
 use super::harness::NOW;
@@ -22,7 +23,6 @@ use super::harness::runtime;
 use super::harness::webex;
 
 const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// A status, a `Retry-After` and a `trackingId` in three lines, and a body behind them: as the answer to every call.
 pub(super) fn holds(data: &[u8]) -> String {

@@ -13,9 +13,8 @@ use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::webex::wire::retry_after;
 
+use super::harness::DAY;
 use super::harness::NOW;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Whatever stands there, nobody waits longer than the cap (and the jitter on top), and nobody hammers.
 pub(super) fn holds(data: &[u8]) -> String {

@@ -27,11 +27,11 @@ use webex_sim::model::FaultKind;
 
 use crate::support::Daemon;
 use crate::support::Ended;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::sim_with;
 use crate::support::spoil;
+use crate::support::time::HANG_TIMEOUT;
 
 /// Nothing else of the environment is handed over.
 const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
@@ -194,14 +194,14 @@ impl Running {
     fn says(&self, text: &str) {
         let begun = Instant::now();
         let mut last = String::new();
-        while begun.elapsed() < HANGS {
-            let Ok(line) = self.lines.recv_timeout(HANGS / 4) else { continue };
+        while begun.elapsed() < HANG_TIMEOUT {
+            let Ok(line) = self.lines.recv_timeout(HANG_TIMEOUT / 4) else { continue };
             if line.contains(text) {
                 return;
             }
             last = line;
         }
-        panic!("no {text:?} in {HANGS:?}; the last line was: {last}");
+        panic!("no {text:?} in {HANG_TIMEOUT:?}; the last line was: {last}");
     }
 
     /// Two lines: the first may have been on its way.

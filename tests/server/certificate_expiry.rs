@@ -15,10 +15,10 @@ use webex_tokend::http::tls::Alarm;
 
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::time::DAY_SECONDS;
 
-const DAY: i64 = 86_400;
 const BEGINS: i64 = 1_800_000_000;
-const ENDS: i64 = BEGINS + 90 * DAY;
+const ENDS: i64 = BEGINS + 90 * DAY_SECONDS;
 
 /// Shows what it was set to, in seconds.
 struct Set(AtomicI64);
@@ -54,7 +54,7 @@ fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)
 
 #[test]
 fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an_error() {
-    let told = told("tokens.example.com", (BEGINS..ENDS + 2 * DAY).step_by(600));
+    let told = told("tokens.example.com", (BEGINS..ENDS + 2 * DAY_SECONDS).step_by(600));
     let count = |level| told.iter().filter(|(at, _)| *at == level).count();
     assert_eq!((count(Level::Warn), count(Level::Error)), (21, 2), "{told:?}");
     let (_, first) = &told[0];
@@ -65,7 +65,7 @@ fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an
 
 #[test]
 fn a_certificate_that_is_good_is_not_told_of() {
-    assert_eq!(told("tokens.example.com", [BEGINS, BEGINS + 60 * DAY]), []);
+    assert_eq!(told("tokens.example.com", [BEGINS, BEGINS + 60 * DAY_SECONDS]), []);
     assert!(pair().to_string().starts_with("for tokens.example.com, good until 2027-04-15T08:00:00Z, key "));
 }
 

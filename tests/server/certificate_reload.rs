@@ -15,12 +15,12 @@ use webex_tokend::http::tls::Reloader;
 use webex_tokend::tasks::Wake;
 
 use super::certificates::made;
-use super::harness::HANGS;
 use super::harness::House;
 use super::harness::ask;
 use super::harness::echo;
 use super::harness::tls_to;
 use super::harness::trusting;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -152,7 +152,7 @@ async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
     let noticed = async { while !files.serves(&certificate).await {} };
-    timeout(HANGS, noticed).await.expect("the new files are not noticed");
+    timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not noticed");
     files.house.end().await;
 }
 
@@ -161,13 +161,16 @@ async fn a_nudge_makes_the_watch_read_the_files_at_once() {
     let (files, reloader) = Files::open().await;
     let (tasks, reload) = (files.house.tasks.clone(), Wake::new());
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));
-    tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), 100 * HANGS, reload.clone()));
+    tasks.spawn(
+        "tls reload",
+        reloader.watch(alarm, tasks.clone(), 100 * SHORT_LIMITS_TIMEOUT, reload.clone()),
+    );
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
     assert!(!files.serves(&certificate).await, "the watch looks by itself only later");
     reload.nudge();
     let noticed = async { while !files.serves(&certificate).await {} };
-    timeout(HANGS, noticed).await.expect("the new files are not read");
+    timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not read");
     files.house.end().await;
 }

@@ -14,7 +14,6 @@ use webex_tokend::http::serve::Limits;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
-use super::harness::HANGS;
 use super::harness::House;
 use super::harness::ask;
 use super::harness::echo;
@@ -23,8 +22,8 @@ use super::harness::tls_to;
 use super::harness::trusting;
 use crate::support::heard_here;
 use crate::support::listen_here;
-
-const DAY: i64 = 86_400;
+use crate::support::time::DAY_SECONDS;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -65,23 +64,23 @@ fn a_certificate_is_stale_in_its_last_month_and_whenever_the_clock_is_outside_of
         (397, true),
         (9_000, true),
     ] {
-        assert_eq!(made.is_stale(now() + days * DAY), stale, "{days}");
+        assert_eq!(made.is_stale(now() + days * DAY_SECONDS), stale, "{days}");
     }
 }
 
 #[test]
 fn a_certificate_made_again_has_the_same_key_and_other_dates() {
     let first = made(now());
-    let again = first.again(now() + 370 * DAY).unwrap();
+    let again = first.again(now() + 370 * DAY_SECONDS).unwrap();
     assert_eq!(first.pair().fingerprint(), again.pair().fingerprint());
     assert_ne!(first.pem(), again.pem());
-    assert!(!again.is_stale(now() + 370 * DAY));
+    assert!(!again.is_stale(now() + 370 * DAY_SECONDS));
     assert!(first.again(i64::MAX).unwrap_err().to_string().contains("a clock at"));
 }
 
 #[tokio::test]
 async fn an_ended_certificate_is_replaced_under_a_running_server() {
-    for wrong_by in [-500 * DAY, 500 * DAY] {
+    for wrong_by in [-500 * DAY_SECONDS, 500 * DAY_SECONDS] {
         let (house, mut renewer) = served(made(now() + wrong_by)).await;
         assert!(!is_valid_now(&house).await, "{wrong_by}");
         assert!(renewer.renew_if_stale(now()).unwrap());
@@ -121,16 +120,20 @@ async fn the_watch_follows_the_clock_and_open_connections_go_on() {
     let mut open = house.connect_tls(None).await;
     ask(&mut open, REQUEST).await;
 
-    clock.0.store(now() + 400 * DAY, Ordering::Relaxed);
+    clock.0.store(now() + 400 * DAY_SECONDS, Ordering::Relaxed);
     let renewed = async { while is_valid_now(&house).await {} };
-    timeout(HANGS, renewed).await.expect("the certificate is not made again for the next year");
+    timeout(SHORT_LIMITS_TIMEOUT, renewed)
+        .await
+        .expect("the certificate is not made again for the next year");
 
     // A clock that no certificate can be made with changes nothing.
     clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
     clock.0.store(now(), Ordering::Relaxed);
     let renewed = async { while !is_valid_now(&house).await {} };
-    timeout(HANGS, renewed).await.expect("the certificate is not made again when the clock is put right");
+    timeout(SHORT_LIMITS_TIMEOUT, renewed)
+        .await
+        .expect("the certificate is not made again when the clock is put right");
     ask(&mut open, REQUEST).await;
     house.end().await;
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -47,9 +48,6 @@ use webex_tokend::tasks::Tasks;
 pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
-
-/// Far longer than any limit set here: what takes longer hangs.
-pub(crate) const HANGS: Duration = Duration::from_secs(8);
 
 /// Limits that end quickly.
 pub(super) fn quick() -> Limits {
@@ -119,9 +117,9 @@ impl House {
     pub(crate) async fn end(self) -> Duration {
         let begun = Instant::now();
         self.tasks.stop();
-        timeout(HANGS, self.serving).await.expect("the end hangs").unwrap();
+        timeout(SHORT_LIMITS_TIMEOUT, self.serving).await.expect("the end hangs").unwrap();
         let took = begun.elapsed();
-        timeout(HANGS, self.tasks.drained()).await.expect("a connection outlives the end");
+        timeout(SHORT_LIMITS_TIMEOUT, self.tasks.drained()).await.expect("a connection outlives the end");
         took
     }
 
@@ -131,7 +129,7 @@ impl House {
 
     pub(super) fn client(&self) -> reqwest::ClientBuilder {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(HANGS)
+        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(SHORT_LIMITS_TIMEOUT)
     }
 
     /// What a peer with nothing to hide gets, on a connection of its own.
@@ -235,7 +233,7 @@ pub(super) async fn answer<T: AsyncRead + Unpin>(stream: &mut T) -> String {
             }
         }
     };
-    timeout(HANGS, read).await.expect("no answer");
+    timeout(SHORT_LIMITS_TIMEOUT, read).await.expect("no answer");
     String::from_utf8(got).unwrap()
 }
 
@@ -244,7 +242,7 @@ pub(super) async fn closed<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
     let begun = Instant::now();
     let mut rest = [0; 1024];
     let read = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
-    timeout(HANGS, read).await.expect("the connection stays open");
+    timeout(SHORT_LIMITS_TIMEOUT, read).await.expect("the connection stays open");
     begun.elapsed()
 }
 

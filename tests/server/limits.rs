@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use webex_tokend::http::serve::Limits;
 
 use super::harness::Gate;
-use super::harness::HANGS;
 use super::harness::HONEST;
 use super::harness::House;
 use super::harness::answer;
@@ -18,13 +17,14 @@ use super::harness::ask;
 use super::harness::closed;
 use super::harness::echo;
 use super::harness::quick;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 /// A limit may be met late on a busy machine, but a test limit is never taken for a default one.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Only the limits up to the first request can end anything.
 fn never_idle() -> Limits {
-    Limits { idle: HANGS * 2, ..quick() }
+    Limits { idle: SHORT_LIMITS_TIMEOUT * 2, ..quick() }
 }
 
 async fn is_sent_away<T: AsyncRead + Unpin>(house: &House, mut stream: T) {
@@ -133,10 +133,10 @@ async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_take
 
 #[tokio::test]
 async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other() {
-    let limits = Limits { connections: 2, handshake: HANGS * 2, ..Limits::default() };
+    let limits = Limits { connections: 2, handshake: SHORT_LIMITS_TIMEOUT * 2, ..Limits::default() };
     let house = House::tls(limits, echo).await;
     let (mut first, mut second) = (house.connect().await, house.connect().await);
-    assert_eq!(timeout(HANGS, house.honest()).await.unwrap(), HONEST);
+    assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, house.honest()).await.unwrap(), HONEST);
     closed(&mut first).await;
     assert!(timeout(Duration::from_millis(200), closed(&mut second)).await.is_err());
 }
@@ -152,7 +152,7 @@ async fn at_the_connection_cap_no_request_in_flight_is_cut_off() {
     assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
     gate.go.notify_one();
     assert!(answer(&mut busy).await.ends_with("let go"));
-    assert_eq!(timeout(HANGS, waiting).await.unwrap(), HONEST);
+    assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, waiting).await.unwrap(), HONEST);
 }
 
 /// The stream, on which a head comes in byte by byte for as long as the other side takes it.

@@ -11,7 +11,6 @@ use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Peer;
 
 use super::harness::Gate;
-use super::harness::HANGS;
 use super::harness::HONEST;
 use super::harness::House;
 use super::harness::answer;
@@ -20,16 +19,17 @@ use super::harness::closed;
 use super::harness::echo;
 use super::harness::quick;
 use super::harness::text;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const PATIENT: Limits = Limits {
-    handshake: HANGS,
-    header: HANGS,
-    idle: HANGS,
+    handshake: SHORT_LIMITS_TIMEOUT,
+    header: SHORT_LIMITS_TIMEOUT,
+    idle: SHORT_LIMITS_TIMEOUT,
     closing: Duration::from_millis(100),
     header_bytes: 32 * 1024,
     connections: 64,
     streams: 8,
-    drain: HANGS,
+    drain: SHORT_LIMITS_TIMEOUT,
 };
 
 #[tokio::test]
@@ -50,9 +50,9 @@ async fn a_request_in_flight_is_finished_while_idle_connections_close() {
 
     house.tasks.stop();
     for stream in [&mut idle, &mut unused] {
-        assert!(closed(stream).await < HANGS / 2);
+        assert!(closed(stream).await < SHORT_LIMITS_TIMEOUT / 2);
     }
-    assert!(closed(&mut silent).await < HANGS / 2);
+    assert!(closed(&mut silent).await < SHORT_LIMITS_TIMEOUT / 2);
     assert!(TcpStream::connect(addr).await.is_err(), "a new connection is taken after the stop");
 
     gate.go.notify_waiters();
@@ -60,7 +60,7 @@ async fn a_request_in_flight_is_finished_while_idle_connections_close() {
     assert!(reply.ends_with("let go"), "{reply}");
     assert!(reply.contains("connection: close"), "{reply}");
     assert_eq!(over_http2.await.unwrap().unwrap().text().await.unwrap(), "let go");
-    assert!(house.end().await < HANGS / 2);
+    assert!(house.end().await < SHORT_LIMITS_TIMEOUT / 2);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn with_nothing_to_finish_the_end_does_not_wait() {
         stream
     };
     let took = house.end().await;
-    assert!(took < HANGS / 2, "{took:?}");
+    assert!(took < SHORT_LIMITS_TIMEOUT / 2, "{took:?}");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_hung_handler_does_not_hold_the_end_beyond_the_drain_time() {
     house.tasks.spawn("ask", house.client().build().unwrap().get(house.url("/gate")).send());
     gate.begun.notified().await;
     let took = house.end().await;
-    assert!((Duration::from_millis(300)..HANGS / 2).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(300)..SHORT_LIMITS_TIMEOUT / 2).contains(&took), "{took:?}");
     closed(&mut over_http1).await;
 }
 

@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use webex_tokend::http::serve::Body;
 use webex_tokend::tasks::Tasks;
 
-use super::harness::HANGS;
 use super::harness::House;
 use super::harness::closed;
 use super::harness::quick;
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 /// A house whose every answer is a flow of pieces of so many bytes, one each 100 ms (or as fast as they go). The
 /// semaphore counts the flows that have ended.
@@ -41,7 +41,7 @@ async fn flowing(bytes: usize, pause: Duration) -> (House, Arc<Semaphore>) {
 }
 
 async fn all_end(ended: &Semaphore, flows: u32) {
-    timeout(HANGS, ended.acquire_many(flows)).await.expect("a flow goes on").unwrap().forget();
+    timeout(SHORT_LIMITS_TIMEOUT, ended.acquire_many(flows)).await.expect("a flow goes on").unwrap().forget();
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_flow_that_is_not_taken_ends_with_its_connection() {
 
 #[tokio::test]
 async fn a_flow_in_which_nothing_comes_is_idle() {
-    let (house, _ended) = flowing(10, HANGS * 2).await;
+    let (house, _ended) = flowing(10, SHORT_LIMITS_TIMEOUT * 2).await;
     let mut stream = house.connect_tls(Some(b"http/1.1")).await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let begun = Instant::now();

@@ -8,10 +8,10 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::StoreError;
 
 use crate::simulation::rng::Dice;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// `Retry-After` as nobody should write it, among some that are right.
 const WISHES: [Option<&str>; 14] = [

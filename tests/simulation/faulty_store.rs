@@ -50,7 +50,7 @@ use webex_tokend::store::StoreError;
 use crate::simulation::env::Stage;
 use crate::simulation::invariants::By;
 use crate::simulation::invariants::Witness;
-use crate::simulation::scenario::MINUTE;
+use crate::support::time::MINUTE;
 
 pub(super) struct Shelf {
     inner: Arc<dyn Store>,

@@ -27,15 +27,15 @@ use crate::simulation::invariants::Witness;
 use crate::simulation::process::House;
 use crate::simulation::rng::Dice;
 use crate::simulation::scenario::Kind;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
 use crate::simulation::scenario::Scenario;
 use crate::simulation::scenario::Size;
 use crate::support::heard_here;
 use crate::support::listen_here;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::DAWN;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
 use crate::support::virtual_time::WallClock;
 
 /// What came of a seed.

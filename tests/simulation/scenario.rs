@@ -11,11 +11,10 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::refresh::Pace;
 
 use crate::simulation::rng::Dice;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
-
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// How much of a world to simulate.
 #[derive(Clone, Copy, Debug)]

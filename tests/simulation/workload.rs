@@ -12,10 +12,10 @@ use crate::simulation::process::House;
 use crate::simulation::run::End;
 use crate::simulation::run::Run;
 use crate::simulation::scenario::Kind;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 

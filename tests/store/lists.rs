@@ -22,10 +22,9 @@ use crate::store::fixtures::grant;
 use crate::store::fixtures::keep;
 use crate::store::fixtures::person;
 use crate::store::fixtures::unusual;
+use crate::support::time::DAY_SECONDS;
 
 const STATES: [State; 4] = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded];
-const DAY: i64 = 86_400;
-
 fn search(text: &str) -> Pick {
     Pick::Found(Search::parse(text).unwrap().unwrap())
 }
@@ -111,7 +110,7 @@ pub(super) async fn every_list_and_number_is_what_the_domain_says(store: Arc<dyn
         all.push(odd);
         keep(&*store, all.clone()).await;
         let rows: Vec<(i64, &Grant)> = (1..).zip(&all).collect();
-        for now in [at(-300_000), at(-40 * DAY), at(0), at(1), at(300_000)] {
+        for now in [at(-300_000), at(-40 * DAY_SECONDS), at(0), at(1), at(300_000)] {
             compare(&*store, &rows, now).await;
         }
     }

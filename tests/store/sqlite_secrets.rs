@@ -39,8 +39,7 @@ use crate::store::fixtures::lease;
 use crate::store::fixtures::person;
 use crate::store::fixtures::secret;
 use crate::support::heard;
-
-const DAY: i64 = 86_400;
+use crate::support::time::DAY_SECONDS;
 
 /// The ways in which a token could be written: as it is, in hex, in base64 at each of its three alignments.
 fn spellings(token: &str) -> Vec<Vec<u8>> {
@@ -157,13 +156,17 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
         assert_eq!(claims.unreadable, [person("eve")], "{tampering}");
         for claim in claims.claims {
             let mut outcome = claim.grant;
-            outcome.next.due_at = at(10 * DAY);
-            outcome.next.wake_at = at(10 * DAY);
+            outcome.next.due_at = at(10 * DAY_SECONDS);
+            outcome.next.wake_at = at(10 * DAY_SECONDS);
             assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
         }
-        assert_eq!(store.next_wake(EVER).await, Ok(Some(at(DAY))), "put off for a day");
-        assert!(store.claim_due(ask(DAY - 1)).await.unwrap().unreadable.is_empty());
-        assert_eq!(store.claim_due(ask(DAY)).await.unwrap().unreadable, [person("eve")], "and told again");
+        assert_eq!(store.next_wake(EVER).await, Ok(Some(at(DAY_SECONDS))), "put off for a day");
+        assert!(store.claim_due(ask(DAY_SECONDS - 1)).await.unwrap().unreadable.is_empty());
+        assert_eq!(
+            store.claim_due(ask(DAY_SECONDS)).await.unwrap().unreadable,
+            [person("eve")],
+            "and told again"
+        );
 
         store.revise(Cursor::default(), 10, Arc::new(|_| true)).await.unwrap();
         let census = store.census().await.unwrap();

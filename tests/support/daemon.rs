@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use url::Url;
 use webex_sim::Sim;
 
-use super::HANGS;
 use super::browser_client::http;
 use super::daemon_log::Log;
 use super::daemon_log::Stalled;
@@ -21,6 +20,7 @@ use super::eventually;
 use super::free_port;
 use super::stored_grants;
 use super::stored_grants::Kept;
+use crate::support::time::HANG_TIMEOUT;
 
 /// Makes a daemon speak plain HTTP: a setting for [`Daemon::start`].
 pub(crate) const PLAIN: (&str, &str) = ("MY_APP_REDIRECT_URI", "http://localhost:{port}/oauth");
@@ -111,7 +111,7 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(HANGS, healthy).await.expect("the daemon is not healthy");
+        tokio::time::timeout(HANG_TIMEOUT, healthy).await.expect("the daemon is not healthy");
     }
 
     pub(crate) fn port(&self) -> u16 {

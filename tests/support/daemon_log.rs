@@ -9,10 +9,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::time::HANG_TIMEOUT;
 use tokio::sync::watch;
 use tokio::time::timeout;
-
-use super::HANGS;
 
 /// The log of one run. Its end is the end of the process.
 #[derive(Clone)]
@@ -73,8 +72,8 @@ impl Log {
 
     /// The first line that holds `text`; `None` if the process ended without it.
     pub(super) async fn line(&self, text: &str) -> Option<String> {
-        let found = timeout(HANGS, self.look_for(text)).await;
-        found.unwrap_or_else(|_| panic!("no line with {text:?} within {HANGS:?}"))
+        let found = timeout(HANG_TIMEOUT, self.look_for(text)).await;
+        found.unwrap_or_else(|_| panic!("no line with {text:?} within {HANG_TIMEOUT:?}"))
     }
 
     async fn look_for(&self, text: &str) -> Option<String> {
@@ -93,7 +92,7 @@ impl Log {
     pub(super) async fn end(&self) {
         let mut news = self.news.clone();
         // An error means that the reading thread is gone, which it is after the end.
-        let ended = timeout(HANGS * 2, news.wait_for(|news| news.ended)).await;
+        let ended = timeout(HANG_TIMEOUT * 2, news.wait_for(|news| news.ended)).await;
         assert!(ended.is_ok(), "the daemon does not end");
     }
 }

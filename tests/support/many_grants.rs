@@ -1,8 +1,8 @@
 //! Very many people, made up.
 
 use std::path::Path;
-use std::time::Duration;
 
+use crate::support::time::HOUR;
 use tokio::task::JoinSet;
 use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
@@ -33,8 +33,6 @@ const LAST: [&str; 11] = [
     "Liskov",
     "Hamilton",
 ];
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying, in need of consent or soon to be.
 pub(crate) fn member(n: usize, now: UnixTime) -> Grant {

@@ -2,7 +2,7 @@
 //!
 //! [`Daemon`] runs the binary in a directory of its own, with an environment of its own. [`Visitor`] is a browser's
 //! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
-//! again and again until [`HANGS`] is over.
+//! again and again until [`HANG_TIMEOUT`] is over.
 
 mod browser_client;
 mod command_output;
@@ -14,6 +14,7 @@ mod log_capture;
 pub(crate) mod many_grants;
 mod ports;
 mod stored_grants;
+pub(crate) mod time;
 pub(crate) mod virtual_time;
 
 use std::time::Duration;
@@ -25,10 +26,12 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 
+use crate::support::time::HANG_TIMEOUT;
 pub(crate) use browser_client::Answered;
 pub(crate) use browser_client::Visitor;
 pub(crate) use browser_client::http;
 pub(crate) use command_output::Ended;
+
 pub(crate) use daemon::Daemon;
 pub(crate) use daemon::PLAIN;
 pub(crate) use daemon::Setup;
@@ -36,9 +39,6 @@ pub(crate) use log_capture::heard;
 pub(crate) use log_capture::heard_here;
 pub(crate) use log_capture::listen_here;
 pub(crate) use ports::free_port;
-
-/// Far longer than anything takes, also on a busy machine: what takes longer hangs.
-pub(crate) const HANGS: Duration = Duration::from_secs(20);
 
 /// Refreshes every grant about once a second.
 pub(crate) const BUSY_LOOP: [(&str, &str); 4] = [
@@ -75,6 +75,6 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(HANGS, look).await;
-    waited.unwrap_or_else(|_| panic!("after {HANGS:?} still not: {what}"));
+    let waited = tokio::time::timeout(HANG_TIMEOUT, look).await;
+    waited.unwrap_or_else(|_| panic!("after {HANG_TIMEOUT:?} still not: {what}"));
 }

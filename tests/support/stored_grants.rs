@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::time::HANG_TIMEOUT;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 
@@ -26,7 +27,7 @@ impl Kept {
 pub(super) fn kept(state_dir: &Path) -> Vec<Kept> {
     let db =
         Connection::open_with_flags(state_dir.join("tokend.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    db.busy_timeout(super::HANGS).unwrap();
+    db.busy_timeout(HANG_TIMEOUT).unwrap();
     let mut select = db
         .prepare("SELECT coalesce(email, ''), obtained_at, access_token FROM grants ORDER BY email")
         .unwrap();

@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -51,9 +53,6 @@ use webex_tokend::webex::transport::Payload;
 use webex_tokend::webex::transport::Raw;
 use webex_tokend::webex::transport::Transport;
 use webex_tokend::webex::transport::WHOLE;
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where every world begins.
 pub(crate) const DAWN: UnixTime = UnixTime(1_790_000_000_000);

@@ -25,9 +25,9 @@ use crate::process::kills::FIRST;
 use crate::process::kills::LATER;
 use crate::support::Answered;
 use crate::support::Daemon;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::http;
+use crate::support::time::HANG_TIMEOUT;
 
 const READERS: u64 = 4;
 const PEOPLE: usize = 2;
@@ -114,7 +114,7 @@ impl Load {
 
     /// Every answer has been written down, and nobody asks until this is dropped.
     pub(super) async fn stillness(&self) -> RwLockWriteGuard<'_, ()> {
-        tokio::time::timeout(HANGS, self.exchange.write())
+        tokio::time::timeout(HANG_TIMEOUT, self.exchange.write())
             .await
             .expect("somebody still waits for the dead daemon")
     }
@@ -215,7 +215,8 @@ impl Load {
 
     /// By the control socket.
     async fn forces(self: Arc<Self>, mut dice: Dice) {
-        let client = Client::builder().unix_socket(self.socket.as_path()).no_proxy().timeout(HANGS * 2);
+        let client =
+            Client::builder().unix_socket(self.socket.as_path()).no_proxy().timeout(HANG_TIMEOUT * 2);
         let client = client.build().unwrap();
         while !self.is_over() {
             let person = dice.below(FIRST as u64) as usize;

@@ -35,11 +35,11 @@ use webex_sim::Sim;
 
 use crate::process::kills::load::Load;
 use crate::support::Daemon;
-use crate::support::HANGS;
 use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
 use crate::support::sim_with;
+use crate::support::time::HANG_TIMEOUT;
 
 /// Persons who have consented before the first kill.
 const FIRST: usize = 40;
@@ -218,7 +218,7 @@ async fn consent_all(daemon: &Daemon) {
 /// Whoever asks the control socket.
 fn control(daemon: &Daemon) -> Client {
     let socket = daemon.state_dir().join("control.sock");
-    Client::builder().unix_socket(socket).no_proxy().timeout(HANGS * 2).build().unwrap()
+    Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap()
 }
 
 async fn reading_key(daemon: &Daemon) -> String {

@@ -11,9 +11,9 @@ use webex_tokend::webex::transport::Raw;
 use crate::simulation::invariants::Minted;
 use crate::simulation::invariants::Pending;
 use crate::simulation::invariants::Witness;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// No more refreshes of one person in an hour than this, unless somebody forces them: readers ask every 30 s at most,
 /// the loop every minute when a token is about to die.

@@ -4,10 +4,10 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 
 use crate::simulation::invariants::Witness;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 impl Witness {
     /// Rule 9: when it is tried again.

@@ -18,10 +18,10 @@ use webex_tokend::store::Saved;
 use crate::simulation::invariants::Kept;
 use crate::simulation::invariants::Witness;
 use crate::simulation::invariants::calls::Verdict;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// Tokens of one person that readers may still hold on to.
 const GONE: usize = 12;

@@ -25,8 +25,8 @@ use webex_tokend::store::Fence;
 use crate::simulation::invariants::calls::Verdict;
 pub(super) use crate::simulation::invariants::durability::By;
 use crate::simulation::invariants::log::Log;
-use crate::simulation::scenario::MINUTE;
 use crate::simulation::scenario::Scenario;
+use crate::support::time::MINUTE;
 
 /// What was done and met, for the report.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,8 +9,8 @@ use webex_tokend::refresh::NoToken;
 use webex_tokend::store::StoreError;
 
 use crate::simulation::invariants::Witness;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// When a question was put, and what the row had seen by then.
 #[derive(Clone, Copy, Debug)]

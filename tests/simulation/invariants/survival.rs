@@ -11,10 +11,10 @@ use crate::simulation::invariants::Kept;
 use crate::simulation::invariants::Minted;
 use crate::simulation::invariants::Witness;
 use crate::simulation::invariants::calls::Verdict;
-use crate::simulation::scenario::MINUTE;
-use crate::simulation::scenario::SECOND;
-use crate::support::virtual_time::DAY;
-use crate::support::virtual_time::HOUR;
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 
 /// For so long Webex must answer properly.
 const WINDOW: Duration = Duration::from_secs(600);
