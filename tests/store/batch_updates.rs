@@ -25,7 +25,7 @@ use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 use crate::store::fixtures::unusual;
 
-pub(super) async fn the_next_wake_is_the_earliest_of_all(store: Arc<dyn Store>) {
+both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>| {
     assert_eq!(store.next_wake(EVER).await, Ok(None));
     let waking = |name: &str, due: i64, wake: i64| {
         let mut grant = grant(name);
@@ -53,7 +53,7 @@ pub(super) async fn the_next_wake_is_the_earliest_of_all(store: Arc<dyn Store>) 
     never.person.id = person("joe");
     keep(&*store, [never]).await;
     assert_eq!(store.next_wake(EVER).await, Ok(Some(at(700))));
-}
+});
 
 /// Answers who was shown, step by step.
 async fn sweep(
@@ -77,7 +77,7 @@ async fn sweep(
     steps
 }
 
-pub(super) async fn a_long_list_is_revised_in_steps(store: Arc<dyn Store>) {
+both_stores!(a_long_list_is_revised_in_steps, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 1203;
     let mut consents = JoinSet::new();
     for n in 0..PERSONS {
@@ -97,9 +97,9 @@ pub(super) async fn a_long_list_is_revised_in_steps(store: Arc<dyn Store>) {
     names.dedup();
     assert_eq!(names.len(), PERSONS, "each is shown once");
     assert_eq!(store.next_wake(EVER).await, Ok(Some(at(77))), "every change is kept");
-}
+});
 
-pub(super) async fn a_revision_keeps_only_what_it_says_it_changed(store: Arc<dyn Store>) {
+both_stores!(a_revision_keeps_only_what_it_says_it_changed, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
     let steps = sweep(&*store, 2, |grant| {
         grant.failures = 9;
@@ -112,9 +112,9 @@ pub(super) async fn a_revision_keeps_only_what_it_says_it_changed(store: Arc<dyn
     assert_eq!(found(&*store, "eve").await.failures, 9);
     assert_eq!(found(&*store, "joe").await, grant("joe"));
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
-}
+});
 
-pub(super) async fn a_revision_keeps_every_field_but_the_person(store: Arc<dyn Store>) {
+both_stores!(a_revision_keeps_every_field_but_the_person, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     for mut wanted in unusual("ada") {
         let revised = wanted.clone();
@@ -126,9 +126,9 @@ pub(super) async fn a_revision_keeps_every_field_but_the_person(store: Arc<dyn S
         wanted.person = grant("ada").person;
         assert_eq!(found(&*store, "ada").await, wanted);
     }
-}
+});
 
-pub(super) async fn a_revision_of_a_claimed_grant_leaves_its_claim(store: Arc<dyn Store>) {
+both_stores!(a_revision_of_a_claimed_grant_leaves_its_claim, async |store: Arc<dyn Store>| {
     let mut later = grant("eve");
     later.next = Next::at(at(5));
     keep(&*store, [grant("ada"), later]).await;
@@ -151,17 +151,17 @@ pub(super) async fn a_revision_of_a_claimed_grant_leaves_its_claim(store: Arc<dy
     let outcome = renewed(&running.grant, 1);
     assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, outcome, "what is committed replaces what was revised");
-}
+});
 
-pub(super) async fn a_revision_of_nothing_ends_at_once(store: Arc<dyn Store>) {
+both_stores!(a_revision_of_nothing_ends_at_once, async |store: Arc<dyn Store>| {
     assert_eq!(store.revise(Cursor::default(), 10, Arc::new(|_| true)).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
     assert_eq!(store.revise(Cursor::default(), 0, Arc::new(|_| true)).await, Ok(None));
     assert_eq!(store.revise(Cursor(i64::MAX), 10, Arc::new(|_| true)).await, Ok(None));
     assert_eq!(found(&*store, "ada").await, grant("ada"));
-}
+});
 
-pub(super) async fn claims_are_made_between_the_steps_of_a_revision(store: Arc<dyn Store>) {
+both_stores!(claims_are_made_between_the_steps_of_a_revision, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
     let revision: Revision = Arc::new(|grant| {
         grant.failures += 1;
@@ -177,4 +177,4 @@ pub(super) async fn claims_are_made_between_the_steps_of_a_revision(store: Arc<d
     }
     assert_eq!(store.revise(end.unwrap(), 5, revision).await, Ok(None));
     assert_eq!(found(&*store, "eve").await.failures, 0);
-}
+});

@@ -29,22 +29,22 @@ use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 use crate::store::fixtures::unusual;
 
-pub(super) async fn the_least_life_left_is_claimed_first_and_dead_tokens_last(store: Arc<dyn Store>) {
+both_stores!(the_least_life_left_is_claimed_first_and_dead_tokens_last, async |store: Arc<dyn Store>| {
     let lives = [("joe", -20), ("ada", 300), ("eve", 100), ("max", -50), ("kim", 200), ("lea", 0)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
     let four = Ask { limit: 4, ..ask(0) };
     assert_eq!(claim_names(&*store, four.clone()).await, ["eve", "kim", "ada", "max"]);
     assert_eq!(claim_names(&*store, four.clone()).await, ["joe", "lea"]);
     assert_eq!(claim_names(&*store, four).await, [""; 0]);
-}
+});
 
-pub(super) async fn equal_lives_are_claimed_in_order_of_arrival(store: Arc<dyn Store>) {
+both_stores!(equal_lives_are_claimed_in_order_of_arrival, async |store: Arc<dyn Store>| {
     keep(&*store, ["kim", "ada", "joe"].map(grant)).await;
     keep(&*store, [grant("kim")]).await;
     assert_eq!(claim_names(&*store, ask(0)).await, ["kim", "ada", "joe"]);
-}
+});
 
-pub(super) async fn whether_a_token_lives_is_judged_by_the_time_of_each_claim(store: Arc<dyn Store>) {
+both_stores!(whether_a_token_lives_is_judged_by_the_time_of_each_claim, async |store: Arc<dyn Store>| {
     let next = async |now: i64| {
         let ask = Ask { due_by: at(20), limit: 1, lease: lease(now), ..ask(0) };
         claim_names(&*store, ask).await.concat()
@@ -55,9 +55,9 @@ pub(super) async fn whether_a_token_lives_is_judged_by_the_time_of_each_claim(st
     assert_eq!(next(30).await, "eve", "after a clock that was set back three live");
     assert_eq!(next(50).await, "ada", "one has died since");
     assert_eq!([next(50).await, next(50).await, next(50).await], ["kim", "joe", ""]);
-}
+});
 
-pub(super) async fn the_order_holds_over_many_claims_whatever_comes_between(store: Arc<dyn Store>) {
+both_stores!(the_order_holds_over_many_claims_whatever_comes_between, async |store: Arc<dyn Store>| {
     let lives = [("ada", 50), ("eve", 10), ("joe", 40), ("kim", 20), ("lea", 60)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
     let next = async || claim_names(&*store, Ask { limit: 1, ..ask(0) }).await.concat();
@@ -78,9 +78,9 @@ pub(super) async fn the_order_holds_over_many_claims_whatever_comes_between(stor
     assert_eq!(next().await, "");
     store.revise(webex_tokend::store::Cursor::default(), 100, make_due).await.unwrap();
     assert_eq!(next().await, "pam", "revised ones");
-}
+});
 
-pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Arc<dyn Store>) {
+both_stores!(a_probe_takes_those_with_the_fewest_failures_first, async |store: Arc<dyn Store>| {
     // They have the most life left: without their failures they would be first.
     let mut failing = living("ada", 990);
     failing.failures = 7;
@@ -90,9 +90,9 @@ pub(super) async fn a_probe_takes_those_with_the_fewest_failures_first(store: Ar
     let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
     assert_eq!(claim_names(&*store, probe).await, ["joe", "kim", "eve"], "the most life left first");
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
-}
+});
 
-pub(super) async fn those_whom_the_asker_is_still_at_work_on_are_left_out(store: Arc<dyn Store>) {
+both_stores!(those_whom_the_asker_is_still_at_work_on_are_left_out, async |store: Arc<dyn Store>| {
     let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
     for (healthiest_first, order) in [(false, ["eve", "kim"]), (true, ["kim", "eve"])] {
         keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
@@ -106,9 +106,9 @@ pub(super) async fn those_whom_the_asker_is_still_at_work_on_are_left_out(store:
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
         assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
     }
-}
+});
 
-pub(super) async fn nothing_is_claimed_before_it_is_due(store: Arc<dyn Store>) {
+both_stores!(nothing_is_claimed_before_it_is_due, async |store: Arc<dyn Store>| {
     let mut early = grant("ada");
     early.next = Next { due_at: at(10), wake_at: at(99) };
     let mut never = grant("eve");
@@ -119,11 +119,11 @@ pub(super) async fn nothing_is_claimed_before_it_is_due(store: Arc<dyn Store>) {
     let earlier_than_now = Ask { due_by: at(9), ..ask(1000) };
     assert_eq!(claim_names(&*store, earlier_than_now).await, [""; 0], "due_by counts, not now");
     assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
-}
+});
 
-pub(super) async fn a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward(
-    store: Arc<dyn Store>,
-) {
+both_stores!(a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward, async |store: Arc<
+    dyn Store,
+>| {
     let due = |name: &str, lives: i64, due: i64| {
         let mut grant = living(name, lives);
         grant.next = Next::at(at(due));
@@ -139,9 +139,9 @@ pub(super) async fn a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_f
     assert_eq!(next(0).await, "kim", "the others are not due any more");
     assert_eq!([next(0).await, next(0).await, next(0).await], ["pam", "eve", ""]);
     assert_eq!([next(100).await, next(100).await, next(100).await], ["joe", "lea", ""]);
-}
+});
 
-pub(super) async fn a_claimed_grant_is_kept_from_others_until_its_lease_ends(store: Arc<dyn Store>) {
+both_stores!(a_claimed_grant_is_kept_from_others_until_its_lease_ends, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let first = claim_one(&*store, 0).await;
     assert_eq!(first.fence.attempt, 1);
@@ -153,9 +153,9 @@ pub(super) async fn a_claimed_grant_is_kept_from_others_until_its_lease_ends(sto
     assert_eq!(second.fence, Fence { attempt: 2, ..first.fence });
     assert_eq!(second.grant.tokens, first.grant.tokens);
     assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease counts");
-}
+});
 
-pub(super) async fn a_claim_given_back_leaves_the_grant_as_it_was(store: Arc<dyn Store>) {
+both_stores!(a_claim_given_back_leaves_the_grant_as_it_was, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let before = found(&*store, "ada").await;
     let first = claim_one(&*store, 0).await;
@@ -172,16 +172,16 @@ pub(super) async fn a_claim_given_back_leaves_the_grant_as_it_was(store: Arc<dyn
     assert_eq!(give_back(&first).await, Ok(Committed::Superseded), "another's claim stays");
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     assert_eq!(store.commit(second.fence, renewed(&second.grant, 1)).await, Ok(Committed::Kept));
-}
+});
 
-pub(super) async fn a_claim_of_nobody_answers_nothing(store: Arc<dyn Store>) {
+both_stores!(a_claim_of_nobody_answers_nothing, async |store: Arc<dyn Store>| {
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     keep(&*store, [grant("ada")]).await;
     assert_eq!(claim_names(&*store, Ask { limit: 0, ..ask(0) }).await, [""; 0]);
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
-}
+});
 
-pub(super) async fn a_claim_shows_the_grant_as_it_stood(store: Arc<dyn Store>) {
+both_stores!(a_claim_shows_the_grant_as_it_stood, async |store: Arc<dyn Store>| {
     for mut grant in unusual("ada") {
         grant.next.due_at = at(-1);
         keep(&*store, [grant.clone()]).await;
@@ -192,9 +192,9 @@ pub(super) async fn a_claim_shows_the_grant_as_it_stood(store: Arc<dyn Store>) {
         grant.next = leased.next;
         assert_eq!(leased, grant);
     }
-}
+});
 
-pub(super) async fn one_person_is_claimed_due_or_not(store: Arc<dyn Store>) {
+both_stores!(one_person_is_claimed_due_or_not, async |store: Arc<dyn Store>| {
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "nobody there");
     let mut never = grant("ada");
     never.next = Next::NEVER;
@@ -207,9 +207,9 @@ pub(super) async fn one_person_is_claimed_due_or_not(store: Arc<dyn Store>) {
     assert_eq!(store.commit(first.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, outcome);
     assert_eq!(claim_names(&*store, ask(0)).await, ["eve"], "nobody else was claimed");
-}
+});
 
-pub(super) async fn one_person_is_not_claimed_before_a_lease_has_ended(store: Arc<dyn Store>) {
+both_stores!(one_person_is_not_claimed_before_a_lease_has_ended, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let older = claim_one(&*store, 0).await;
     assert!(store.claim_one(person("ada"), lease(LEASE - 1)).await.unwrap().is_none());
@@ -219,9 +219,9 @@ pub(super) async fn one_person_is_not_claimed_before_a_lease_has_ended(store: Ar
     let late = renewed(&older.grant, 1);
     assert_eq!(store.commit(older.fence, late).await, Ok(Committed::Superseded));
     assert_eq!(store.commit(newer.fence, renewed(&newer.grant, 2)).await, Ok(Committed::Kept));
-}
+});
 
-pub(super) async fn a_commit_long_after_its_lease_has_ended_counts(store: Arc<dyn Store>) {
+both_stores!(a_commit_long_after_its_lease_has_ended_counts, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     // Others claim meanwhile, but not this one.
@@ -230,9 +230,9 @@ pub(super) async fn a_commit_long_after_its_lease_has_ended_counts(store: Arc<dy
     let outcome = renewed(&claim.grant, 100 * LEASE);
     assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, outcome);
-}
+});
 
-pub(super) async fn a_commit_keeps_every_field_but_the_person(store: Arc<dyn Store>) {
+both_stores!(a_commit_keeps_every_field_but_the_person, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada"), living("eve", 9999)]).await;
     for (turn, mut outcome) in (0..).zip(unusual("ada")) {
         let claim = store.claim_one(person("ada"), lease(0)).await.unwrap().unwrap();
@@ -244,18 +244,18 @@ pub(super) async fn a_commit_keeps_every_field_but_the_person(store: Arc<dyn Sto
         assert_eq!(found(&*store, "ada").await, outcome);
     }
     assert_eq!(found(&*store, "eve").await, living("eve", 9999));
-}
+});
 
-pub(super) async fn a_commit_counts_once(store: Arc<dyn Store>) {
+both_stores!(a_commit_counts_once, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     let outcome = renewed(&claim.grant, 1);
     assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(store.commit(claim.fence, renewed(&claim.grant, 2)).await, Ok(Committed::Superseded));
     assert_eq!(found(&*store, "ada").await, outcome);
-}
+});
 
-pub(super) async fn a_commit_needs_a_claim(store: Arc<dyn Store>) {
+both_stores!(a_commit_needs_a_claim, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     let outcome = renewed(&claim.grant, 1);
@@ -265,9 +265,9 @@ pub(super) async fn a_commit_needs_a_claim(store: Arc<dyn Store>) {
     assert_eq!(found(&*store, "ada").await, outcome);
     assert_eq!(store.commit(claim.fence, grant("nobody")).await, Ok(Committed::Superseded));
     assert_eq!(store.find(person("nobody")).await, Ok(None), "a commit makes nobody");
-}
+});
 
-pub(super) async fn a_late_commit_of_an_older_attempt_changes_nothing(store: Arc<dyn Store>) {
+both_stores!(a_late_commit_of_an_older_attempt_changes_nothing, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let older = claim_one(&*store, 0).await;
     let newer = claim_one(&*store, LEASE).await;
@@ -280,9 +280,9 @@ pub(super) async fn a_late_commit_of_an_older_attempt_changes_nothing(store: Arc
     assert_eq!(store.commit(newer.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(store.commit(older.fence, late).await, Ok(Committed::Superseded));
     assert_eq!(found(&*store, "ada").await, outcome);
-}
+});
 
-pub(super) async fn a_fence_that_differs_in_any_part_changes_nothing(store: Arc<dyn Store>) {
+both_stores!(a_fence_that_differs_in_any_part_changes_nothing, async |store: Arc<dyn Store>| {
     keep(&*store, [living("ada", 1), living("eve", 2)]).await;
     let claims = claim(&*store, ask(0)).await;
     let (ada, eve) = (&claims[0], &claims[1]);
@@ -303,9 +303,9 @@ pub(super) async fn a_fence_that_differs_in_any_part_changes_nothing(store: Arc<
     assert_eq!(found(&*store, "ada").await.tokens, ada.grant.tokens);
     assert_eq!(store.commit(ada.fence, renewed(&ada.grant, 1)).await, Ok(Committed::Kept));
     assert_eq!(store.commit(eve.fence, renewed(&eve.grant, 1)).await, Ok(Committed::Kept));
-}
+});
 
-pub(super) async fn many_tasks_never_hold_one_grant_twice(store: Arc<dyn Store>) {
+both_stores!(many_tasks_never_hold_one_grant_twice, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 300;
     let mut consents = JoinSet::new();
     for n in 0..PERSONS {
@@ -335,9 +335,9 @@ pub(super) async fn many_tasks_never_hold_one_grant_twice(store: Arc<dyn Store>)
     }
     assert_eq!(holders.len(), PERSONS);
     assert!(holders.values().all(|held| *held == 1));
-}
+});
 
-pub(super) async fn of_many_commits_of_one_claim_one_is_kept(store: Arc<dyn Store>) {
+both_stores!(of_many_commits_of_one_claim_one_is_kept, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     let mut tasks = JoinSet::new();
@@ -349,9 +349,9 @@ pub(super) async fn of_many_commits_of_one_claim_one_is_kept(store: Arc<dyn Stor
     let kept: Vec<_> = answers.iter().filter(|(answer, _)| *answer == Committed::Kept).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(found(&*store, "ada").await, kept[0].1);
-}
+});
 
-pub(super) async fn settling_ends_no_claim_but_bounds_its_lease(store: Arc<dyn Store>) {
+both_stores!(settling_ends_no_claim_but_bounds_its_lease, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let years_ahead = claim_one(&*store, 1_000_000_000).await;
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
@@ -360,9 +360,11 @@ pub(super) async fn settling_ends_no_claim_but_bounds_its_lease(store: Arc<dyn S
     assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "others still keep away");
     let next = renewed(&years_ahead.grant, 1);
     assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
-}
+});
 
-pub(super) async fn settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed(store: Arc<dyn Store>) {
+both_stores!(settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed, async |store: Arc<
+    dyn Store,
+>| {
     let mut planned = grant("eve");
     planned.next = Next { due_at: at(10_000), wake_at: at(20_000) };
     keep(&*store, [grant("ada"), planned.clone()]).await;
@@ -376,4 +378,4 @@ pub(super) async fn settling_makes_nothing_later_and_leaves_alone_who_is_not_cla
     assert_eq!(store.latest().await, Ok(Some(at(-5))));
     assert_eq!(store.next_wake(EVER).await, Ok(Some(at(LEASE - 5))));
     assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
-}
+});

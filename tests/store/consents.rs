@@ -24,16 +24,16 @@ use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 use crate::store::fixtures::unusual;
 
-pub(super) async fn a_first_consent_is_new_and_the_next_replaces_it(store: Arc<dyn Store>) {
+both_stores!(a_first_consent_is_new_and_the_next_replaces_it, async |store: Arc<dyn Store>| {
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));
     assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::New));
     let second = renewed(&grant("ada"), 5);
     assert_eq!(store.save_consent(second.clone()).await, Ok(Saved::Replaced));
     assert_eq!(found(&*store, "ada").await, second);
     assert_eq!(found(&*store, "eve").await, grant("eve"));
-}
+});
 
-pub(super) async fn a_consent_keeps_every_field(store: Arc<dyn Store>) {
+both_stores!(a_consent_keeps_every_field, async |store: Arc<dyn Store>| {
     for (first, name) in ["ada", "eve", "joe"].into_iter().enumerate() {
         let mut grants = unusual(name);
         grants.rotate_left(first);
@@ -42,9 +42,9 @@ pub(super) async fn a_consent_keeps_every_field(store: Arc<dyn Store>) {
             assert_eq!(found(&*store, name).await, grant);
         }
     }
-}
+});
 
-pub(super) async fn a_consent_voids_a_running_claim(store: Arc<dyn Store>) {
+both_stores!(a_consent_voids_a_running_claim, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let running = claim_one(&*store, 0).await;
     let consent = living("ada", 5000);
@@ -58,9 +58,9 @@ pub(super) async fn a_consent_voids_a_running_claim(store: Arc<dyn Store>) {
     assert_eq!(next.grant, consent, "the void claim keeps nobody away from it");
     assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Superseded));
     assert_eq!(store.commit(next.fence, renewed(&next.grant, 2)).await, Ok(Committed::Kept));
-}
+});
 
-pub(super) async fn a_consent_after_a_lease_has_ended_wins_too(store: Arc<dyn Store>) {
+both_stores!(a_consent_after_a_lease_has_ended_wins_too, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let older = claim_one(&*store, 0).await;
     let newer = claim_one(&*store, LEASE).await;
@@ -71,7 +71,7 @@ pub(super) async fn a_consent_after_a_lease_has_ended_wins_too(store: Arc<dyn St
         assert_eq!(store.commit(claim.fence, late).await, Ok(Committed::Superseded));
     }
     assert_eq!(found(&*store, "ada").await, consent);
-}
+});
 
 /// A consent obtained at `obtained`, kept when the clock reads `now`; its access token says so.
 fn consent(obtained: i64, now: i64) -> Grant {
@@ -81,7 +81,7 @@ fn consent(obtained: i64, now: i64) -> Grant {
     grant
 }
 
-pub(super) async fn of_two_consents_the_one_obtained_later_stays(store: Arc<dyn Store>) {
+both_stores!(of_two_consents_the_one_obtained_later_stays, async |store: Arc<dyn Store>| {
     keep(&*store, [consent(20, 21)]).await;
     let running = store.claim_one(person("ada"), lease(22)).await.unwrap().unwrap();
     assert_eq!(store.save_consent(consent(10, 30)).await, Ok(Saved::Older));
@@ -100,17 +100,17 @@ pub(super) async fn of_two_consents_the_one_obtained_later_stays(store: Arc<dyn 
         "25 was a wrong clock's"
     );
     assert_eq!(found(&*store, "ada").await, clock_set_back);
-}
+});
 
-pub(super) async fn nobody_is_found_who_was_not_kept(store: Arc<dyn Store>) {
+both_stores!(nobody_is_found_who_was_not_kept, async |store: Arc<dyn Store>| {
     assert_eq!(store.find(person("ada")).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
     assert_eq!(store.find(person("Ada")).await, Ok(None), "ids are told apart by case");
     assert_eq!(store.find(person("ad_")).await, Ok(None));
     assert_eq!(store.find(person("%")).await, Ok(None));
-}
+});
 
-pub(super) async fn latest_only_grows(store: Arc<dyn Store>) {
+both_stores!(latest_only_grows, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(None));
     keep(&*store, [renewed(&grant("ada"), -50)]).await;
     assert_eq!(store.latest().await, Ok(Some(at(-50))));
@@ -127,9 +127,9 @@ pub(super) async fn latest_only_grows(store: Arc<dyn Store>) {
     let superseded = store.commit(claim.fence, renewed(&claim.grant, 40)).await;
     assert_eq!(superseded, Ok(Committed::Superseded));
     assert_eq!(store.latest().await, Ok(Some(at(30))), "nothing was kept at 40");
-}
+});
 
-pub(super) async fn the_census_counts_persons_and_those_in_need(store: Arc<dyn Store>) {
+both_stores!(the_census_counts_persons_and_those_in_need, async |store: Arc<dyn Store>| {
     assert_eq!(store.census().await, Ok(Census::default()));
     let mut needy = grant("eve");
     needy.standing = Standing::ConsentNeeded;
@@ -137,27 +137,27 @@ pub(super) async fn the_census_counts_persons_and_those_in_need(store: Arc<dyn S
     assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
     claim(&*store, ask(0)).await;
     assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
-}
+});
 
-pub(super) async fn a_note_is_kept_until_the_next(store: Arc<dyn Store>) {
+both_stores!(a_note_is_kept_until_the_next, async |store: Arc<dyn Store>| {
     assert_eq!(store.recall(Note::Policy).await, Ok(None));
     for text in ["one", "", "Zoë \u{1F511}\0"] {
         store.remember(Note::Policy, text.to_owned()).await.unwrap();
         assert_eq!(store.recall(Note::Policy).await, Ok(Some(text.to_owned())));
     }
     assert_eq!(store.latest().await, Ok(None), "a note is no grant");
-}
+});
 
-pub(super) async fn notes_of_different_names_are_kept_apart(store: Arc<dyn Store>) {
+both_stores!(notes_of_different_names_are_kept_apart, async |store: Arc<dyn Store>| {
     store.remember(Note::Policy, "policy".to_owned()).await.unwrap();
     assert_eq!(store.recall(Note::Breaker).await, Ok(None));
     store.remember(Note::Breaker, "breaker".to_owned()).await.unwrap();
     assert_eq!(store.recall(Note::Policy).await, Ok(Some("policy".to_owned())));
     assert_eq!(store.recall(Note::Breaker).await, Ok(Some("breaker".to_owned())));
-}
+});
 
-pub(super) async fn an_open_store_can_be_read(store: Arc<dyn Store>) {
+both_stores!(an_open_store_can_be_read, async |store: Arc<dyn Store>| {
     assert_eq!(store.check().await, Ok(()));
     keep(&*store, [grant("ada")]).await;
     assert_eq!(store.check().await, Ok(()));
-}
+});

@@ -16,7 +16,7 @@ fn key(name: &str, number: u8) -> KeyRecord {
     record
 }
 
-pub(super) async fn a_key_is_kept_whole(store: Arc<dyn KeyStore>) {
+both_stores!(a_key_is_kept_whole, async |store: Arc<dyn KeyStore>| {
     assert_eq!(store.keys().await, Ok(Vec::new()));
     let mut limited = key("Zoë's \u{1F511}", 2);
     limited.persons = Some(vec![person("ada"), person("eve")]);
@@ -31,15 +31,15 @@ pub(super) async fn a_key_is_kept_whole(store: Arc<dyn KeyStore>) {
         assert_eq!(store.add_key(key).await, Ok(true));
     }
     assert_eq!(store.keys().await.unwrap(), keys, "oldest first");
-}
+});
 
-pub(super) async fn a_name_is_given_once(store: Arc<dyn KeyStore>) {
+both_stores!(a_name_is_given_once, async |store: Arc<dyn KeyStore>| {
     assert_eq!(store.add_key(key("ci", 1)).await, Ok(true));
     assert_eq!(store.add_key(key("ci", 2)).await, Ok(false));
     assert_eq!(store.keys().await.unwrap(), [key("ci", 1)], "the older one stays");
-}
+});
 
-pub(super) async fn a_revoked_key_is_gone_and_its_name_is_free(store: Arc<dyn KeyStore>) {
+both_stores!(a_revoked_key_is_gone_and_its_name_is_free, async |store: Arc<dyn KeyStore>| {
     store.add_key(key("ci", 1)).await.unwrap();
     store.add_key(key("cd", 2)).await.unwrap();
     assert_eq!(store.revoke_key("CI".to_owned()).await, Ok(false));
@@ -47,16 +47,16 @@ pub(super) async fn a_revoked_key_is_gone_and_its_name_is_free(store: Arc<dyn Ke
     assert_eq!(store.revoke_key("ci".to_owned()).await, Ok(false));
     assert_eq!(store.add_key(key("ci", 3)).await, Ok(true));
     assert_eq!(store.keys().await.unwrap(), [key("cd", 2), key("ci", 3)]);
-}
+});
 
-pub(super) async fn a_use_is_noted_with_its_key(store: Arc<dyn KeyStore>) {
+both_stores!(a_use_is_noted_with_its_key, async |store: Arc<dyn KeyStore>| {
     store.add_key(key("ci", 1)).await.unwrap();
     store.add_key(key("cd", 2)).await.unwrap();
     store.touch_key(key("cd", 2).id, at(5)).await.unwrap();
     store.touch_key("nobody's".to_owned(), at(6)).await.unwrap();
     let used: Vec<_> = store.keys().await.unwrap().into_iter().map(|key| key.last_used_at).collect();
     assert_eq!(used, [None, Some(at(5))]);
-}
+});
 
 #[tokio::test]
 async fn a_damaged_record_takes_no_other_key_along() {

@@ -85,7 +85,7 @@ async fn found(store: &dyn Store, text: &str) -> Vec<String> {
     part.into_iter().map(|(_, grant)| grant.person.id.to_string()).collect()
 }
 
-pub(super) async fn every_list_and_number_is_what_the_domain_says(store: Arc<dyn Store>) {
+both_stores!(every_list_and_number_is_what_the_domain_says, async |store: Arc<dyn Store>| {
     let mut grants = Vec::new();
     for due in [-200_000, -1, 0, 1, 1, 200_000] {
         for (failures, standing) in [
@@ -114,9 +114,11 @@ pub(super) async fn every_list_and_number_is_what_the_domain_says(store: Arc<dyn
             compare(&*store, &rows, now).await;
         }
     }
-}
+});
 
-pub(super) async fn a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name(store: Arc<dyn Store>) {
+both_stores!(a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name, async |store: Arc<
+    dyn Store,
+>| {
     let people = [
         called("1", "lovelace@example.com", "Ada Lovelace"),
         called("2", "zoe@example.com", "Zoë LOVELACE-Smith"),
@@ -133,18 +135,18 @@ pub(super) async fn a_search_finds_the_start_of_an_address_or_of_any_word_of_a_n
     for nothing in ["%", "_", "da", "example", "love%", "lovelace@example.org", "' OR 1=1 --"] {
         assert_eq!(found(&*store, nothing).await, [""; 0], "{nothing}");
     }
-}
+});
 
-pub(super) async fn a_search_follows_the_person(store: Arc<dyn Store>) {
+both_stores!(a_search_follows_the_person, async |store: Arc<dyn Store>| {
     keep(&*store, [called("1", "old@example.com", "Old Name")]).await;
     keep(&*store, [called("1", "new@example.com", "New Name")]).await;
     assert_eq!(found(&*store, "old").await, [""; 0]);
     assert_eq!(found(&*store, "new").await, ["1"]);
     store.forget(person("1")).await.unwrap();
     assert_eq!(found(&*store, "new").await, [""; 0]);
-}
+});
 
-pub(super) async fn few_persons_are_listed_in_every_order(store: Arc<dyn Store>) {
+both_stores!(few_persons_are_listed_in_every_order, async |store: Arc<dyn Store>| {
     let grants = ["a", "b", "c", "d"].map(|id| called(id, &format!("{id}@example.com"), "Ada"));
     keep(&*store, grants).await;
     let among = Some(["c", "a", "nobody", "c"].map(person).to_vec());
@@ -156,4 +158,4 @@ pub(super) async fn few_persons_are_listed_in_every_order(store: Arc<dyn Store>)
         let rest = Page { after: Some(part[0].0.clone()), ..page };
         assert_eq!(store.list(rest).await.unwrap(), part[1..]);
     }
-}
+});

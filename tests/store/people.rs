@@ -45,7 +45,7 @@ async fn namesakes(store: &dyn Store, email: &str) -> Vec<(String, bool)> {
     found.into_iter().map(|one| (one.id.to_string(), one.is_alive)).collect()
 }
 
-pub(super) async fn an_address_leads_to_all_who_have_it_the_living_first(store: Arc<dyn Store>) {
+both_stores!(an_address_leads_to_all_who_have_it_the_living_first, async |store: Arc<dyn Store>| {
     let shared = "Shared@Example.com";
     assert_eq!(namesakes(&*store, shared).await, []);
     let other = reached_at("eve", "eve@example.com", 9);
@@ -63,9 +63,9 @@ pub(super) async fn an_address_leads_to_all_who_have_it_the_living_first(store: 
     keep(&*store, crowd).await;
     let named = namesakes(&*store, "crowd@example.com").await;
     assert_eq!((named.len(), named[9].0.as_str()), (MOST_NAMESAKES, "p9"));
-}
+});
 
-pub(super) async fn only_ascii_letters_of_an_address_are_folded(store: Arc<dyn Store>) {
+both_stores!(only_ascii_letters_of_an_address_are_folded, async |store: Arc<dyn Store>| {
     keep(
         &*store,
         [reached_at("ada", "Kate@example.com", 1), reached_at("eve", "\u{212a}ate@example.com", 2)],
@@ -73,9 +73,9 @@ pub(super) async fn only_ascii_letters_of_an_address_are_folded(store: Arc<dyn S
     .await;
     assert_eq!(namesakes(&*store, "KATE@example.com").await, [("ada".to_owned(), true)]);
     assert_eq!(namesakes(&*store, "\u{212a}ATE@example.com").await, [("eve".to_owned(), true)]);
-}
+});
 
-pub(super) async fn a_person_is_updated_unless_a_consent_came_between(store: Arc<dyn Store>) {
+both_stores!(a_person_is_updated_unless_a_consent_came_between, async |store: Arc<dyn Store>| {
     let (before, planned) = (reached_at("ada", "old@example.com", 5), at(5000));
     keep(&*store, [before.clone()]).await;
     let claim = claim_one(&*store, 0).await;
@@ -96,9 +96,9 @@ pub(super) async fn a_person_is_updated_unless_a_consent_came_between(store: Arc
     let expected = Grant { person: told("new@example.com"), person_check_at: at(9000), ..outcome };
     assert_eq!(store.find(person("ada")).await, Ok(Some(expected)));
     assert_eq!(store.update_person(Person::known_by(person("eve")), planned, at(1)).await, Ok(false));
-}
+});
 
-pub(super) async fn a_grant_that_does_as_much_stays_when_another_is_imported(store: Arc<dyn Store>) {
+both_stores!(a_grant_that_does_as_much_stays_when_another_is_imported, async |store: Arc<dyn Store>| {
     let scoped = |scope: Option<&str>| {
         let mut grant = grant("ada");
         grant.tokens.scope = scope.map(str::to_owned);
@@ -120,9 +120,9 @@ pub(super) async fn a_grant_that_does_as_much_stays_when_another_is_imported(sto
         assert_eq!(store.save_import(imported(Some("b"))).await, Ok(Saved::Replaced));
     }
     assert_eq!(store.find(person("ada")).await, Ok(Some(imported(Some("b")))));
-}
+});
 
-pub(super) async fn the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor(store: Arc<dyn Store>) {
+both_stores!(the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor, async |store: Arc<dyn Store>| {
     let all = ["kim", "ada", "joe", "eve", "zoe"];
     keep(&*store, all.map(grant)).await;
     keep(&*store, [grant("kim")]).await;
@@ -136,9 +136,9 @@ pub(super) async fn the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor(st
         listed.extend(part.into_iter().map(|(_, grant)| grant));
     }
     assert_eq!(listed, all.map(grant), "each once, whole");
-}
+});
 
-pub(super) async fn the_list_is_narrowed_by_state_and_by_person(store: Arc<dyn Store>) {
+both_stores!(the_list_is_narrowed_by_state_and_by_person, async |store: Arc<dyn Store>| {
     let made = |name: &str, (due, failures, standing): (i64, u32, Standing)| {
         let mut grant = grant(name);
         grant.next = Next::at(at(due));
@@ -165,9 +165,9 @@ pub(super) async fn the_list_is_narrowed_by_state_and_by_person(store: Arc<dyn S
     assert_eq!(names(&*store, among(&[])).await, [""; 0]);
     let both = Page { pick: Pick::In(State::Fresh), ..among(&["p0", "p8"]) };
     assert_eq!(names(&*store, both).await, ["p8"]);
-}
+});
 
-pub(super) async fn whom_the_store_forgets_is_gone(store: Arc<dyn Store>) {
+both_stores!(whom_the_store_forgets_is_gone, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve"].map(grant)).await;
     assert_eq!(store.forget(person("nobody")).await, Ok(false));
     assert_eq!(store.forget(person("ada")).await, Ok(true));
@@ -177,9 +177,9 @@ pub(super) async fn whom_the_store_forgets_is_gone(store: Arc<dyn Store>) {
     assert_eq!(store.census().await, Ok(Census { people: 1, consent_needed: 0, elsewhere: 0 }));
     assert_eq!(claim_one(&*store, 0).await.grant, grant("eve"));
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));
-}
+});
 
-pub(super) async fn a_commit_after_a_removal_changes_nothing(store: Arc<dyn Store>) {
+both_stores!(a_commit_after_a_removal_changes_nothing, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let running = claim_one(&*store, 0).await;
     store.forget(person("ada")).await.unwrap();
@@ -192,9 +192,9 @@ pub(super) async fn a_commit_after_a_removal_changes_nothing(store: Arc<dyn Stor
     assert_eq!((again.fence.version, again.fence.attempt), (running.fence.version, running.fence.attempt));
     assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Superseded), "not even as another");
     assert_eq!(store.commit(again.fence, renewed(&again.grant, 2)).await, Ok(Committed::Kept));
-}
+});
 
-pub(super) async fn a_number_is_never_given_twice(store: Arc<dyn Store>) {
+both_stores!(a_number_is_never_given_twice, async |store: Arc<dyn Store>| {
     let mut last = 0;
     for name in ["ada", "eve", "ada", "ada"] {
         keep(&*store, [grant(name)]).await;
@@ -203,4 +203,4 @@ pub(super) async fn a_number_is_never_given_twice(store: Arc<dyn Store>) {
         last = serial;
         store.forget(person(name)).await.unwrap();
     }
-}
+});
