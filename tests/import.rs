@@ -16,29 +16,29 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::store::Saved;
 
 use crate::support::time::DAY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::TestServices;
 
 /// An import is the operator's own act.
 #[tokio::test(start_paused = true)]
 async fn an_import_asks_for_no_permission() {
-    let world = World::new(Settings::default()).for_persons("grace@example.com");
-    let tokens = elsewhere(&world, 0).await;
-    assert_eq!(offer(&world, Some(&tokens.refresh_token), None).await.unwrap().saved, Saved::New);
+    let services = TestServices::new(Settings::default()).for_persons("grace@example.com");
+    let tokens = elsewhere(&services, 0).await;
+    assert_eq!(offer(&services, Some(&tokens.refresh_token), None).await.unwrap().saved, Saved::New);
 }
 
 /// A grant that another program obtained two days ago.
-async fn elsewhere(world: &World, person: usize) -> Tokens {
-    let tokens = world.model().mint(world.now().0, person);
+async fn elsewhere(services: &TestServices, person: usize) -> Tokens {
+    let tokens = services.model().mint(services.now().0, person);
     sleep(2 * DAY).await;
     tokens
 }
 
 async fn offer(
-    world: &World,
+    services: &TestServices,
     refresh_token: Option<&str>,
     access_token: Option<&str>,
 ) -> Result<Taken, TakeOverError> {
-    world.consents.take_over(offered(refresh_token, access_token)).await
+    services.consents.take_over(offered(refresh_token, access_token)).await
 }
 
 fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
@@ -51,9 +51,9 @@ fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
 }
 
 /// In the place of what is there.
-async fn replace(world: &World, refresh_token: &str) -> Saved {
+async fn replace(services: &TestServices, refresh_token: &str) -> Saved {
     let offered = Offered { replace: true, ..offered(Some(refresh_token), None) };
-    world.consents.take_over(offered).await.unwrap().saved
+    services.consents.take_over(offered).await.unwrap().saved
 }
 
 fn refused(result: Result<Taken, TakeOverError>) -> String {
@@ -81,25 +81,25 @@ fn down(on: Endpoint) -> Fault {
     Fault { on, person: None, times: None, kind: FaultKind::Unavailable { status: 503, html: false } }
 }
 
-async fn nothing_is_kept(world: &World, person: usize) {
-    assert!(world.store.find(world.id(person)).await.unwrap().is_none());
+async fn nothing_is_kept(services: &TestServices, person: usize) {
+    assert!(services.store.find(services.id(person)).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_or_a_bare_refresh_token_becomes_a_kept_grant() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    let (pair, bare) = (elsewhere(&world, 0).await, elsewhere(&world, 1).await);
-    let taken = offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
-    assert_eq!((taken.person.id, taken.saved), (world.id(0), Saved::New));
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    let (pair, bare) = (elsewhere(&services, 0).await, elsewhere(&services, 1).await);
+    let taken = offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
+    assert_eq!((taken.person.id, taken.saved), (services.id(0), Saved::New));
     let pasted = format!("\n Bearer {} \n", bare.refresh_token);
-    let taken = offer(&world, Some(&pasted), Some("")).await.unwrap();
-    assert_eq!((taken.person.id, taken.saved), (world.id(1), Saved::New));
-    assert_eq!(world.model().counters().refreshes.attempts, 2, "one refresh for each");
+    let taken = offer(&services, Some(&pasted), Some("")).await.unwrap();
+    assert_eq!((taken.person.id, taken.saved), (services.id(1), Saved::New));
+    assert_eq!(services.model().counters().refreshes.attempts, 2, "one refresh for each");
     sleep(60 * DAY).await;
     for person in 0..2 {
-        assert!(world.is_live(person).await);
-        assert!(world.starts(person).len() > 50, "the loop keeps it");
+        assert!(services.is_live(person).await);
+        assert!(services.starts(person).len() > 50, "the loop keeps it");
     }
 }
 
@@ -114,10 +114,10 @@ async fn what_webex_asks_to_wait_is_told() {
             (FaultKind::Locked423 { retry_after: Some("70".to_owned()) }, None),
             (FaultKind::Unavailable { status: 503, html: true }, None),
         ] {
-            let world = World::new(Settings::default());
-            let pair = elsewhere(&world, 0).await;
-            world.model().fault(Fault { on, person: None, times: None, kind: kind.clone() });
-            let wait = match offer(&world, Some(&pair.refresh_token), None).await.unwrap_err() {
+            let services = TestServices::new(Settings::default());
+            let pair = elsewhere(&services, 0).await;
+            services.model().fault(Fault { on, person: None, times: None, kind: kind.clone() });
+            let wait = match offer(&services, Some(&pair.refresh_token), None).await.unwrap_err() {
                 TakeOverError::Busy { wait, .. } => Some(wait.as_secs()),
                 TakeOverError::Failed(_) => None,
                 TakeOverError::Refused(why) => panic!("{why}"),
@@ -129,100 +129,100 @@ async fn what_webex_asks_to_wait_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_record_twice_is_there_already() {
-    let world = World::new(Settings::default());
-    let pair = elsewhere(&world, 0).await;
+    let services = TestServices::new(Settings::default());
+    let pair = elsewhere(&services, 0).await;
     for saved in [Saved::New, Saved::Kept, Saved::Kept] {
-        assert_eq!(offer(&world, Some(&pair.refresh_token), None).await.unwrap().saved, saved);
-        assert!(world.is_live(0).await);
+        assert_eq!(offer(&services, Some(&pair.refresh_token), None).await.unwrap().saved, saved);
+        assert!(services.is_live(0).await);
     }
-    assert_eq!(replace(&world, &pair.refresh_token).await, Saved::Replaced);
+    assert_eq!(replace(&services, &pair.refresh_token).await, Saved::Replaced);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_stored_grants_own_refresh_token_that_webex_replaces_at_the_import_is_not_lost() {
-    let mut world = World::new(rotating());
-    world.consent(0).await;
-    let stored = world.grant(0).await.tokens.refresh_token;
+    let mut services = TestServices::new(rotating());
+    services.consent(0).await;
+    let stored = services.grant(0).await.tokens.refresh_token;
     sleep(2 * DAY).await;
-    let taken = offer(&world, Some(stored.expose()), None).await.unwrap();
+    let taken = offer(&services, Some(stored.expose()), None).await.unwrap();
     assert_eq!(taken.saved, Saved::Replaced, "the stored one is dead at Webex");
-    assert_ne!(world.grant(0).await.tokens.refresh_token, stored);
-    world.start(false).await;
+    assert_ne!(services.grant(0).await.tokens.refresh_token, stored);
+    services.start(false).await;
     sleep(30 * DAY).await;
-    assert!(world.is_live(0).await);
-    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+    assert!(services.is_live(0).await);
+    assert_eq!(services.grant(0).await.standing, Standing::Alive);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_older_narrower_grant_takes_no_place_unless_it_is_told_to() {
-    let world = World::new(rotating());
-    let narrow = elsewhere(&world, 0).await;
-    world.consent(0).await;
+    let services = TestServices::new(rotating());
+    let narrow = elsewhere(&services, 0).await;
+    services.consent(0).await;
     let scoped = async |scope: &str| {
-        let mut grant = world.grant(0).await;
+        let mut grant = services.grant(0).await;
         grant.tokens.scope = Some(scope.to_owned());
-        world.store.save_consent(grant.clone()).await.unwrap();
+        services.store.save_consent(grant.clone()).await.unwrap();
         grant
     };
     let wide = scoped(&format!("{MINTED} spark:rooms_read")).await;
-    let taken = offer(&world, Some(&narrow.refresh_token), None).await.unwrap();
+    let taken = offer(&services, Some(&narrow.refresh_token), None).await.unwrap();
     assert_eq!((taken.saved, taken.word()), (Saved::Kept, "kept"));
     assert!(taken.gave_way().unwrap().contains("--replace"));
-    assert_eq!(world.grant(0).await, wide);
+    assert_eq!(services.grant(0).await, wide);
     // Webex has replaced its refresh token meanwhile; the same record is good all the same.
-    assert_eq!(replace(&world, &narrow.refresh_token).await, Saved::Replaced);
-    assert_eq!(world.grant(0).await.tokens.scope.as_deref(), Some(MINTED));
+    assert_eq!(replace(&services, &narrow.refresh_token).await, Saved::Replaced);
+    assert_eq!(services.grant(0).await.tokens.scope.as_deref(), Some(MINTED));
     scoped("spark:rooms_read").await;
-    let wider = elsewhere(&world, 0).await;
-    let taken = offer(&world, Some(&wider.refresh_token), None).await.unwrap();
+    let wider = elsewhere(&services, 0).await;
+    let taken = offer(&services, Some(&wider.refresh_token), None).await.unwrap();
     assert_eq!(taken.saved, Saved::Replaced, "what is there has not all of its scopes");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_person_is_revived_and_a_healthy_one_goes_on() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    let other = elsewhere(&world, 0).await;
-    world.consent(0).await;
-    assert_eq!(offer(&world, Some(&other.refresh_token), None).await.unwrap().saved, Saved::Replaced);
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    let other = elsewhere(&services, 0).await;
+    services.consent(0).await;
+    assert_eq!(offer(&services, Some(&other.refresh_token), None).await.unwrap().saved, Saved::Replaced);
     sleep(10 * DAY).await;
-    assert!(world.is_live(0).await);
-    world.model().revoke_person(0);
+    assert!(services.is_live(0).await);
+    services.model().revoke_person(0);
     sleep(2 * DAY).await;
-    assert_eq!(world.grant(0).await.standing, Standing::ConsentNeeded);
-    refused(offer(&world, Some(&other.refresh_token), None).await);
-    let fresh = elsewhere(&world, 0).await;
-    offer(&world, Some(&fresh.refresh_token), None).await.unwrap();
-    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(0).await.standing, Standing::ConsentNeeded);
+    refused(offer(&services, Some(&other.refresh_token), None).await);
+    let fresh = elsewhere(&services, 0).await;
+    offer(&services, Some(&fresh.refresh_token), None).await.unwrap();
+    assert_eq!(services.grant(0).await.standing, Standing::Alive);
 }
 
 #[tokio::test(start_paused = true)]
 async fn dead_and_foreign_tokens_are_refused_and_nothing_is_kept() {
-    let world = World::new(Settings::default());
-    let pair = elsewhere(&world, 0).await;
-    world.model().kill_refresh_token(&pair.refresh_token);
-    let why = refused(offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await);
+    let services = TestServices::new(Settings::default());
+    let pair = elsewhere(&services, 0).await;
+    services.model().kill_refresh_token(&pair.refresh_token);
+    let why = refused(offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await);
     assert!(why.contains("another client id") && why.contains("consent"), "{why}");
     assert!(!why.contains(&pair.refresh_token));
-    let foreign = elsewhere(&world, 0).await;
-    world.model().change_client_secret("another");
-    let why = refused(offer(&world, Some(&foreign.refresh_token), None).await);
+    let foreign = elsewhere(&services, 0).await;
+    services.model().change_client_secret("another");
+    let why = refused(offer(&services, Some(&foreign.refresh_token), None).await);
     assert!(why.contains("another client id") && why.contains("MY_APP_SECRET_ID"), "{why}");
-    nothing_is_kept(&world, 0).await;
+    nothing_is_kept(&services, 0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_token_never_reaches_webex() {
-    let world = World::new(Settings::default());
+    let services = TestServices::new(Settings::default());
     let long = "x".repeat(9000);
     for rubbish in ["two words", "Bearer two words", "line\nbreak", &long] {
-        refused(offer(&world, Some(rubbish), None).await);
-        refused(offer(&world, None, Some(rubbish)).await);
+        refused(offer(&services, Some(rubbish), None).await);
+        refused(offer(&services, None, Some(rubbish)).await);
     }
     for nothing in [None, Some(""), Some(" "), Some("Bearer ")] {
-        assert!(refused(offer(&world, nothing, nothing).await).contains("no token"));
+        assert!(refused(offer(&services, nothing, nothing).await).contains("no token"));
     }
-    let calls = world.model().counters().calls;
+    let calls = services.model().counters().calls;
     assert_eq!((calls.access_token, calls.people_me), (0, 0));
 }
 
@@ -231,79 +231,83 @@ async fn an_access_token_alone_is_told_what_it_is() {
     let mut people = Person::some(3);
     people[1].kind = "bot";
     people[2].kind = "appuser";
-    let world = World::new(Settings { people, ..Settings::default() });
+    let services = TestServices::new(Settings { people, ..Settings::default() });
     for (person, text) in [(0, "12 hours"), (1, "use it as it is"), (2, "guest")] {
-        let token = elsewhere(&world, person).await.access_token;
-        let why = refused(offer(&world, None, Some(&format!("Bearer {token}"))).await);
+        let token = elsewhere(&services, person).await.access_token;
+        let why = refused(offer(&services, None, Some(&format!("Bearer {token}"))).await);
         assert!(why.contains(text), "{why}");
-        world.model().kill_access_token(&token);
-        assert!(refused(offer(&world, None, Some(&token)).await).contains("any more"));
-        nothing_is_kept(&world, person).await;
+        services.model().kill_access_token(&token);
+        assert!(refused(offer(&services, None, Some(&token)).await).contains("any more"));
+        nothing_is_kept(&services, person).await;
     }
-    world.model().fault(down(Endpoint::PeopleMe));
-    failed(offer(&world, None, Some("whatever")).await);
+    services.model().fault(down(Endpoint::PeopleMe));
+    failed(offer(&services, None, Some("whatever")).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotated_refresh_token_is_the_one_that_is_kept() {
-    let mut world = World::new(rotating());
-    world.start(false).await;
-    let pair = elsewhere(&world, 0).await;
-    offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
-    assert_ne!(world.grant(0).await.tokens.refresh_token.expose(), pair.refresh_token);
+    let mut services = TestServices::new(rotating());
+    services.start(false).await;
+    let pair = elsewhere(&services, 0).await;
+    offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
+    assert_ne!(services.grant(0).await.tokens.refresh_token.expose(), pair.refresh_token);
     sleep(30 * DAY).await;
-    assert!(world.is_live(0).await);
-    assert_eq!(world.model().counters().refreshes.refused, 0);
+    assert!(services.is_live(0).await);
+    assert_eq!(services.model().counters().refreshes.refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hiccup_after_the_rotation_loses_nothing() {
-    let world = World::new(rotating());
-    let pair = elsewhere(&world, 0).await;
-    world.model().fault(Fault { times: Some(2), ..down(Endpoint::PeopleMe) });
-    offer(&world, Some(&pair.refresh_token), None).await.unwrap();
+    let services = TestServices::new(rotating());
+    let pair = elsewhere(&services, 0).await;
+    services.model().fault(Fault { times: Some(2), ..down(Endpoint::PeopleMe) });
+    offer(&services, Some(&pair.refresh_token), None).await.unwrap();
 
-    let pair = elsewhere(&world, 1).await;
-    world.model().fault(down(Endpoint::PeopleMe));
+    let pair = elsewhere(&services, 1).await;
+    services.model().fault(down(Endpoint::PeopleMe));
     for _ in 0..3 {
-        let why = failed(offer(&world, Some(&pair.refresh_token), None).await);
+        let why = failed(offer(&services, Some(&pair.refresh_token), None).await);
         assert!(why.contains("import it again"), "{why}");
         sleep(2 * DAY).await;
     }
-    nothing_is_kept(&world, 1).await;
-    world.model().clear_faults();
-    offer(&world, Some(&pair.refresh_token), None).await.unwrap();
-    assert!(world.is_live(1).await);
-    assert_eq!(world.model().counters().refreshes.refused, 0);
+    nothing_is_kept(&services, 1).await;
+    services.model().clear_faults();
+    offer(&services, Some(&pair.refresh_token), None).await.unwrap();
+    assert!(services.is_live(1).await);
+    assert_eq!(services.model().counters().refreshes.refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_an_access_token_the_owner_is_asked_for_before_anything_is_spent() {
-    let world = World::new(rotating());
-    let pair = elsewhere(&world, 0).await;
-    world.model().fault(down(Endpoint::PeopleMe));
-    failed(offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await);
-    world.model().clear_faults();
+    let services = TestServices::new(rotating());
+    let pair = elsewhere(&services, 0).await;
+    services.model().fault(down(Endpoint::PeopleMe));
+    failed(offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await);
+    services.model().clear_faults();
     let body = br#"{"message":"The call requires the scope spark:people_read."}"#.to_vec();
     let kind = FaultKind::Raw { status: 403, headers: vec![], body };
-    world.model().fault(Fault { kind, ..down(Endpoint::PeopleMe) });
-    let why = refused(offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await);
+    services.model().fault(Fault { kind, ..down(Endpoint::PeopleMe) });
+    let why = refused(offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await);
     assert!(why.contains("spark:people_read"), "{why}");
-    assert_eq!(world.model().counters().refreshes.attempts, 0);
+    assert_eq!(services.model().counters().refreshes.attempts, 0);
     // One that has ended says nothing against the refresh token.
-    world.model().clear_faults();
-    world.model().kill_access_token(&pair.access_token);
-    offer(&world, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
+    services.model().clear_faults();
+    services.model().kill_access_token(&pair.access_token);
+    offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_webex_is_down_it_may_be_offered_again() {
-    let world = World::new(Settings::default());
-    let pair = elsewhere(&world, 0).await;
-    world.model().fault(down(Endpoint::AccessToken));
-    failed(offer(&world, Some(&pair.refresh_token), None).await);
-    world.model().clear_faults();
-    world.model().fault(Fault { kind: FaultKind::TokenLimit, times: Some(1), ..down(Endpoint::AccessToken) });
-    assert!(failed(offer(&world, Some(&pair.refresh_token), None).await).contains("as many live tokens"));
-    assert_eq!(offer(&world, Some(&pair.refresh_token), None).await.unwrap().saved, Saved::New);
+    let services = TestServices::new(Settings::default());
+    let pair = elsewhere(&services, 0).await;
+    services.model().fault(down(Endpoint::AccessToken));
+    failed(offer(&services, Some(&pair.refresh_token), None).await);
+    services.model().clear_faults();
+    services.model().fault(Fault {
+        kind: FaultKind::TokenLimit,
+        times: Some(1),
+        ..down(Endpoint::AccessToken)
+    });
+    assert!(failed(offer(&services, Some(&pair.refresh_token), None).await).contains("as many live tokens"));
+    assert_eq!(offer(&services, Some(&pair.refresh_token), None).await.unwrap().saved, Saved::New);
 }

@@ -13,21 +13,21 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// How long a flood of made-up codes lasts.
 const FLOOD: Duration = Duration::from_secs(5);
 
 /// Calls at Webex that such a flood from one address may cost: a burst of ten, then three a second.
-const MOST_CALLS: u64 = 10 + 3 * 6;
+const MAX_CALLS: u64 = 10 + 3 * 6;
 
 /// Begins consents and comes back with codes that Webex never gave, over one connection, until the time is up.
 async fn make_up_codes(daemon: &Daemon, until: Instant, sent: &AtomicUsize) {
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     while Instant::now() < until {
         let begun = visitor.begin(daemon).await;
         let number = sent.fetch_add(1, Ordering::Relaxed);
@@ -49,7 +49,7 @@ fn told(daemon: &Daemon) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn made_up_codes_cost_webex_a_few_calls_a_second_and_one_line_of_the_log() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let before = told(&daemon);
     let (until, sent) = (Instant::now() + FLOOD, AtomicUsize::new(0));
@@ -60,10 +60,10 @@ async fn made_up_codes_cost_webex_a_few_calls_a_second_and_one_line_of_the_log()
         "{sent} codes over two connections in {FLOOD:?}: {calls} calls, {lines} lines of {bytes} bytes"
     );
     assert!(calls >= 10, "honest mistakes still reach Webex: {calls} calls");
-    assert!(calls <= MOST_CALLS, "{calls} calls for {sent} codes");
+    assert!(calls <= MAX_CALLS, "{calls} calls for {sent} codes");
     assert!(lines <= 1 && bytes < 1024, "{lines} lines of {bytes} bytes");
     // A person behind the same address gets through right afterwards.
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
 }
 
 /// `eighty` clients with made-up codes, as fast as they are answered.
@@ -84,7 +84,7 @@ fn slow_down(sim: &Sim, by: Duration) {
 /// All of them have one address, as behind a proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consent_out() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Arc::new(Daemon::start(&sim, &[]).await);
     slow_down(&sim, Duration::from_secs(4));
     let attackers = flood(&daemon, Instant::now() + Duration::from_secs(40));
@@ -95,7 +95,7 @@ async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consen
         let daemon = daemon.clone();
         honest.spawn(async move {
             let begun = Instant::now();
-            let answer = Visitor::new().consent(&daemon, person).await;
+            let answer = BrowserClient::new().consent(&daemon, person).await;
             assert_eq!(answer.status, 200, "person {person}: {}", answer.body);
             begun.elapsed()
         });
@@ -103,17 +103,17 @@ async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consen
     let slowest = honest.join_all().await.into_iter().max().unwrap();
     eprintln!("the slowest of six honest consents took {slowest:.1?}");
     drop(attackers);
-    assert_eq!(daemon.kept().len(), 6);
+    assert_eq!(daemon.stored_grants().len(), 6);
 }
 
 /// Webex asks to wait: it is not asked meanwhile, whatever comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_webex_asks_to_wait_no_code_is_sent_to_it_and_the_page_says_for_how_long() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("3".to_owned()) };
     sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind }));
-    let honest = Visitor::new();
+    let honest = BrowserClient::new();
     let back = honest.come_back(&daemon, 0).await;
     let begun = Instant::now();
     let answer = honest.get(back.clone()).await;

@@ -32,15 +32,15 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// Connections that an attacker opens at the same time.
-const AT_ONCE: usize = 64;
+const PARALLEL_CONNECTS: usize = 64;
 
-/// `work` for each of `0..count`, [`AT_ONCE`] at the same time. What came of each, those that failed left out.
-pub(super) async fn crowd<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
+/// `work` for each of `0..count`, [`PARALLEL_CONNECTS`] at the same time. What came of each, those that failed left out.
+pub(super) async fn open_many<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = Option<T>> + Send + 'static,
 {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Arc::new(Semaphore::new(PARALLEL_CONNECTS));
     let mut all = JoinSet::new();
     for n in 0..count {
         let (turns, work) = (Arc::clone(&turns), work(n));
@@ -53,7 +53,7 @@ where
 }
 
 /// `work` in so many lanes, again and again until the time is up. The sum of what they return.
-pub(super) async fn lanes<F>(
+pub(super) async fn repeat_in_parallel<F>(
     count: usize,
     until: Instant,
     work: impl Fn() -> F + Clone + Send + 'static,
@@ -97,12 +97,12 @@ pub(super) async fn tls(port: u16, protocol: &[u8]) -> Option<TlsStream<TcpStrea
 
 pub(super) async fn tls_on(stream: TcpStream, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
-    let agreed = TlsConnector::from(trusting_anybody(protocol)).connect(name, stream);
+    let agreed = TlsConnector::from(insecure_config(protocol)).connect(name, stream);
     timeout(Duration::from_secs(20), agreed).await.ok()?.ok()
 }
 
 /// The same few bytes on each of these connections, and a moment's rest.
-pub(super) async fn drip<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
+pub(super) async fn send_to_each<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
     for stream in all {
         // Some have been sent away.
         let _ = stream.write_all(bytes).await;
@@ -111,7 +111,10 @@ pub(super) async fn drip<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
 }
 
 /// All that comes until the other side closes, or nothing has come for a while.
-pub(super) async fn rest<T: AsyncRead + Unpin>(stream: &mut T, patience: Duration) -> (String, bool) {
+pub(super) async fn read_remaining<T: AsyncRead + Unpin>(
+    stream: &mut T,
+    patience: Duration,
+) -> (String, bool) {
     let (mut all, mut part) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         match timeout(patience, stream.read(&mut part)).await {
@@ -123,13 +126,13 @@ pub(super) async fn rest<T: AsyncRead + Unpin>(stream: &mut T, patience: Duratio
 }
 
 /// No session is resumed: each handshake costs the daemon a whole one.
-fn trusting_anybody(protocol: &[u8]) -> Arc<ClientConfig> {
+fn insecure_config(protocol: &[u8]) -> Arc<ClientConfig> {
     static BASE: LazyLock<ClientConfig> = LazyLock::new(|| {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
         config
@@ -140,9 +143,9 @@ fn trusting_anybody(protocol: &[u8]) -> Arc<ClientConfig> {
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -5,42 +5,42 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::client::crowd;
+use super::client::open_many;
 use super::client::tcp;
-use super::harness::Siege;
-use super::harness::lasting;
+use super::harness::AttackHarness;
+use super::harness::attack_duration;
 
 /// The limit falls under a running daemon, which has counted on more; so accepting fails, and other things may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_without_descriptors_sheds_silent_connections_and_goes_on() {
-    let siege = Siege::new().await;
-    let (port, pid) = (siege.daemon.port(), siege.daemon.pid().to_string());
-    let most = siege.files() + 60;
+    let harness = AttackHarness::new().await;
+    let (port, pid) = (harness.daemon.port(), harness.daemon.pid().to_string());
+    let most = harness.open_files() + 60;
     let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:")]).status();
     if !limited.is_ok_and(|status| status.success()) {
         return eprintln!("not tested: there is no prlimit here");
     }
     let attack = async {
-        let held = crowd(400, |_| tcp(port)).await;
-        sleep(lasting()).await;
+        let held = open_many(400, |_| tcp(port)).await;
+        sleep(attack_duration()).await;
         held.len() as u64
     };
-    siege.under("400 connections, 60 descriptors", attack).await;
-    siege.daemon.wait_for_line("cannot accept connections, retrying").await;
+    harness.run_attack("400 connections, 60 descriptors", attack).await;
+    harness.daemon.wait_for_line("cannot accept connections, retrying").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_may_open_few_files_says_so_and_takes_fewer_connections() {
-    let siege = Siege::with_few_files().await;
-    siege.daemon.wait_for_line("this process may open only 400 files").await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::with_few_files().await;
+    harness.daemon.wait_for_line("this process may open only 400 files").await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(600, |_| tcp(port)).await;
+        let held = open_many(600, |_| tcp(port)).await;
         sleep(Duration::from_millis(500)).await;
-        assert!(siege.files() < 300, "{} files", siege.files());
+        assert!(harness.open_files() < 300, "{} files", harness.open_files());
         held.len() as u64
     };
-    siege.under("600 connections, 400 descriptors", attack).await;
-    let log = siege.daemon.log();
+    harness.run_attack("600 connections, 400 descriptors", attack).await;
+    let log = harness.daemon.log();
     assert!(!log.iter().any(|line| line.contains("cannot accept")), "it ran out of descriptors");
 }

@@ -18,37 +18,37 @@ use tokio::time::timeout;
 use webex_sim::Sim;
 
 use super::client::tls;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::Setup;
-use crate::support::Visitor;
 use crate::support::eventually;
 use crate::support::http;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// Generous: the machine may run other tests. Still less than the ten seconds after which silent peers are sent away
 /// anyhow. The figures printed tell more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Connections that the daemon takes on its address and its control socket, and what it needs beside them.
-const MOST_FILES: usize = 1024 + 256 + 64;
+const MAX_OPEN_FILES: usize = 1024 + 256 + 64;
 
 /// Resident memory in MiB that no attack may make the daemon need; a build for development, with its log.
-const MOST_MEMORY: u64 = 192;
+const MAX_MEMORY_MIB: u64 = 192;
 
 /// A daemon with one grant and one key, and nobody else.
-pub(super) struct Siege {
+pub(super) struct AttackHarness {
     pub(super) sim: Sim,
     pub(super) daemon: Daemon,
     /// With all rights.
     pub(super) key: String,
-    files: usize,
+    baseline_files: usize,
 }
 
 /// How long the slowest honest request of each kind took.
-type Worst = BTreeMap<&'static str, Duration>;
+type SlowestResponses = BTreeMap<&'static str, Duration>;
 
 /// How long `asked` took, which must be answered in time.
-async fn answered(kind: &str, asked: impl Future<Output = String>, status: &str) -> Duration {
+async fn timed_response(kind: &str, asked: impl Future<Output = String>, status: &str) -> Duration {
     let begun = Instant::now();
     let answer = timeout(ANSWERED_WITHIN, asked).await;
     let answer = answer.unwrap_or_else(|_| panic!("{kind}: no answer within {ANSWERED_WITHIN:?}"));
@@ -57,45 +57,45 @@ async fn answered(kind: &str, asked: impl Future<Output = String>, status: &str)
 }
 
 /// How long an attack goes on when its crowd is there.
-pub(super) fn lasting() -> Duration {
+pub(super) fn attack_duration() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "an amount for whoever runs the tests, no setting")]
     let asked = std::env::var("ABUSE_SECONDS").ok();
     Duration::from_secs_f64(asked.map_or(0.7, |text| text.parse().unwrap()))
 }
 
-impl Siege {
+impl AttackHarness {
     pub(super) async fn new() -> Self {
-        Self::of(Setup::None).await
+        Self::with_setup(Setup::None).await
     }
 
     /// Of a daemon that may open 400 files.
     pub(super) async fn with_few_files() -> Self {
-        Self::of(Setup::Shell("ulimit -n 400")).await
+        Self::with_setup(Setup::Shell("ulimit -n 400")).await
     }
 
-    async fn of(setup: Setup) -> Self {
-        many_files();
-        let sim = sim().await;
-        let daemon = Daemon::start_after(&sim, &[], setup).await;
-        assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
-        let mut siege = Self { sim, daemon, key: String::new(), files: 0 };
+    async fn with_setup(setup: Setup) -> Self {
+        raise_fd_limit();
+        let sim = start_sim().await;
+        let daemon = Daemon::start_with_setup(&sim, &[], setup).await;
+        assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
+        let mut harness = Self { sim, daemon, key: String::new(), baseline_files: 0 };
         let made =
-            siege.control("POST", "/keys", r#"{"name":"honest","can":["read","refresh","admin"]}"#).await;
+            harness.control("POST", "/keys", r#"{"name":"honest","can":["read","refresh","admin"]}"#).await;
         let made: Value = serde_json::from_str(made.split_once("\r\n\r\n").unwrap().1).unwrap();
-        siege.key = made["secret"].as_str().unwrap().to_owned();
+        harness.key = made["secret"].as_str().unwrap().to_owned();
         // Files that are opened once stay open.
-        siege.honest(&http(), &mut Worst::new()).await;
-        let seen = siege.settled().await;
-        siege.files = seen;
-        siege
+        harness.honest_requests(&http(), &mut SlowestResponses::new()).await;
+        let seen = harness.idle_open_files().await;
+        harness.baseline_files = seen;
+        harness
     }
 
     /// Runs `attack` until its end, while an honest client asks again and again; then waits until nothing of the
     /// attackers is left, and judges the daemon's memory.
-    pub(super) async fn under(&self, name: &str, attack: impl Future<Output = u64>) {
+    pub(super) async fn run_attack(&self, name: &str, attack: impl Future<Output = u64>) {
         let begun = Instant::now();
         let (over, mut ended) = watch::channel(false);
-        let mut worst = Worst::new();
+        let mut worst = SlowestResponses::new();
         let attacked = async {
             let sent = attack.await;
             over.send_replace(true);
@@ -104,31 +104,34 @@ impl Siege {
         let honest = async {
             let (kept, mut most) = (http(), 0);
             while !*ended.borrow_and_update() {
-                self.honest(&kept, &mut worst).await;
-                most = most.max(self.files());
+                self.honest_requests(&kept, &mut worst).await;
+                most = most.max(self.open_files());
             }
             most
         };
         let (sent, files) = tokio::join!(attacked, honest);
-        eventually("all connections of the attackers have ended", || self.files() <= self.files).await;
-        let memory = self.memory();
+        eventually("all connections of the attackers have ended", || {
+            self.open_files() <= self.baseline_files
+        })
+        .await;
+        let memory = self.peak_memory_mib();
         let slowest =
             worst.iter().map(|(kind, took)| format!("{kind} {:.0?}", took)).collect::<Vec<_>>().join(", ");
         eprintln!("| {name} | {sent} | {slowest} | {memory} MiB | {files} files | {:.1?} |", begun.elapsed());
-        assert!(files <= MOST_FILES, "{name}: {files} files");
-        assert!(memory <= MOST_MEMORY, "{name}: {memory} MiB");
+        assert!(files <= MAX_OPEN_FILES, "{name}: {files} files");
+        assert!(memory <= MAX_MEMORY_MIB, "{name}: {memory} MiB");
     }
 
     /// Each kind of honest request once, on new connections and on one that is kept.
-    async fn honest(&self, kept: &reqwest::Client, worst: &mut Worst) {
+    async fn honest_requests(&self, kept: &reqwest::Client, worst: &mut SlowestResponses) {
         let token = "/api/v1/people/ada@example.com/token";
         let took = [
-            ("health", answered("health", self.get("/healthz"), " 200 ").await),
-            ("consent", answered("consent", self.get("/oauth"), " 302 ").await),
-            ("token", answered("token", self.get_on(kept, token), "200").await),
+            ("health", timed_response("health", self.get("/healthz"), " 200 ").await),
+            ("consent", timed_response("consent", self.get("/oauth"), " 302 ").await),
+            ("token", timed_response("token", self.get_on(kept, token), "200").await),
             (
                 "control",
-                answered("control", self.control("GET", &token["/api/v1".len()..], ""), " 200 ").await,
+                timed_response("control", self.control("GET", &token["/api/v1".len()..], ""), " 200 ").await,
             ),
         ];
         for (kind, took) in took {
@@ -184,16 +187,16 @@ impl Siege {
     }
 
     /// How many files the daemon has open.
-    pub(super) fn files(&self) -> usize {
+    pub(super) fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.daemon.pid())).unwrap().count()
     }
 
     /// How many files it has open when nobody is connected.
-    async fn settled(&self) -> usize {
-        let (mut last, mut same) = (self.files(), 0);
+    async fn idle_open_files(&self) -> usize {
+        let (mut last, mut same) = (self.open_files(), 0);
         while same < 20 {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            let now = self.files();
+            let now = self.open_files();
             same = if now == last { same + 1 } else { 0 };
             last = now;
         }
@@ -201,12 +204,12 @@ impl Siege {
     }
 
     /// The most memory that the daemon ever needed, in MiB.
-    pub(super) fn memory(&self) -> u64 {
+    pub(super) fn peak_memory_mib(&self) -> u64 {
         self.status("VmHWM:") / 1024
     }
 
     /// What it needs now, in KiB.
-    pub(super) fn memory_now(&self) -> u64 {
+    pub(super) fn memory_kib(&self) -> u64 {
         self.status("VmRSS:")
     }
 
@@ -218,7 +221,7 @@ impl Siege {
 }
 
 /// A crowd needs a file for each of its connections, and so does the daemon, which inherits the limit.
-fn many_files() {
+fn raise_fd_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let this = std::process::id().to_string();

@@ -9,13 +9,13 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::client::crowd;
-use super::client::drip;
-use super::client::lanes;
-use super::client::rest;
+use super::client::open_many;
+use super::client::read_remaining;
+use super::client::repeat_in_parallel;
+use super::client::send_to_each;
 use super::client::tls;
-use super::harness::Siege;
-use super::harness::lasting;
+use super::harness::AttackHarness;
+use super::harness::attack_duration;
 
 /// Longer than the daemon needs for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ async fn told(port: u16, asked: &[u8]) -> (String, bool) {
     let mut stream = tls(port, b"http/1.1").await.unwrap();
     // It may close before it has taken all.
     let _ = timeout(PATIENCE, stream.write_all(asked)).await;
-    rest(&mut stream, Duration::from_millis(700)).await
+    read_remaining(&mut stream, Duration::from_millis(700)).await
 }
 
 fn answers(told: &str) -> usize {
@@ -34,21 +34,21 @@ fn answers(told: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     // Half of them have a key and may send a body, the others are sent away.
     let heads =
-        [siege.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
+        [harness.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
     let attack = async {
-        let held = crowd(200, |n| begun(port, heads[n % 2].clone()));
+        let held = open_many(200, |n| begun(port, heads[n % 2].clone()));
         let mut held = held.await;
-        let until = Instant::now() + lasting() * 2;
+        let until = Instant::now() + attack_duration() * 2;
         while Instant::now() < until {
-            drip(&mut held, b" ").await;
+            send_to_each(&mut held, b" ").await;
         }
         held.len() as u64
     };
-    siege.under("200 slow bodies", attack).await;
+    harness.run_attack("200 slow bodies", attack).await;
 }
 
 /// A POST with this key, but for its length.
@@ -65,11 +65,13 @@ async fn begun(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_without_end_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let (port, head) = (siege.daemon.port(), post(&siege.key));
-    let until = Instant::now() + lasting();
-    let attack = lanes(8, until, move || endless(port, format!("{head}Transfer-Encoding: chunked\r\n\r\n")));
-    siege.under("chunks without end", attack).await;
+    let harness = AttackHarness::new().await;
+    let (port, head) = (harness.daemon.port(), post(&harness.key));
+    let until = Instant::now() + attack_duration();
+    let attack = repeat_in_parallel(8, until, move || {
+        endless(port, format!("{head}Transfer-Encoding: chunked\r\n\r\n"))
+    });
+    harness.run_attack("chunks without end", attack).await;
 }
 
 /// Sends chunks of one byte until the daemon takes no more; how many.
@@ -87,22 +89,22 @@ async fn endless(port: u16, head: String) -> u64 {
 /// connections, each begun anew when it is ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forms_whose_bodies_never_come_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(1_100, |n| begun(port, form(["open", "sign-in"][n % 2])));
+        let held = open_many(1_100, |n| begun(port, form(["open", "sign-in"][n % 2])));
         let held = held.await;
-        let until = Instant::now() + lasting();
-        held.len() as u64 + lanes(32, until, move || waiting(port)).await
+        let until = Instant::now() + attack_duration();
+        held.len() as u64 + repeat_in_parallel(32, until, move || waiting(port)).await
     };
-    siege.under("1,100 forms without their bodies", attack).await;
-    siege.daemon.wait_for_line("evicted to make room for a new connection").await;
+    harness.run_attack("1,100 forms without their bodies", attack).await;
+    harness.daemon.wait_for_line("evicted to make room for a new connection").await;
 }
 
 /// One more of them, for a second.
 async fn waiting(port: u16) -> u64 {
     let Some(mut stream) = begun(port, form("open")).await else { return 0 };
-    rest(&mut stream, Duration::from_secs(1)).await;
+    read_remaining(&mut stream, Duration::from_secs(1)).await;
     1
 }
 
@@ -116,8 +118,8 @@ fn form(to: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_of_any_size_are_refused_beyond_the_bound() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let long = "x".repeat(64 * 1024);
     let many: String = (0..10_000).map(|n| format!("h{n}: x\r\n")).collect();
     let some: String = (0..101).map(|n| format!("h{n}: x\r\n")).collect();
@@ -144,31 +146,31 @@ async fn heads_of_any_size_are_refused_beyond_the_bound() {
         }
         7
     };
-    siege.under("huge heads", attack).await;
+    harness.run_attack("huge heads", attack).await;
 }
 
 /// A request whose end two readers may see at different places: nothing behind it may be taken for a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_smuggled_behind_a_request() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     // Who has a key has their body read, and their connection kept.
     let key = format!(
         "/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json",
-        siege.key
+        harness.key
     );
     let firsts = ["/healthz HTTP/1.1", "/oauth HTTP/1.1", "/api/v1/keys HTTP/1.1", &key];
     let attack = async {
         let all = LENGTHS.iter().flat_map(|lengths| firsts.map(|first| (lengths, first)));
-        let tried = crowd(all.clone().count(), |n| {
+        let tried = open_many(all.clone().count(), |n| {
             let (lengths, first) = all.clone().nth(n).unwrap();
             let asked = format!("POST {first}\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{behind}");
             alone(port, asked)
         });
         tried.await.len() as u64
     };
-    siege.under("smuggling", attack).await;
+    harness.run_attack("smuggling", attack).await;
 }
 
 /// The first request in `asked` may be answered or refused; it is the last.
@@ -205,9 +207,9 @@ const LENGTHS: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_that_are_none_end_the_connection() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
-    let head = post(&siege.key);
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
+    let head = post(&harness.key);
     let attack = async {
         let extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(1024 * 1024));
         let trailers = format!("1\r\nx\r\n0\r\n{}\r\n", "t: u\r\n".repeat(100_000));
@@ -229,22 +231,22 @@ async fn chunks_that_are_none_end_the_connection() {
         }
         bodies.len() as u64
     };
-    siege.under("broken chunks", attack).await;
+    harness.run_attack("broken chunks", attack).await;
 }
 
 /// The answers would be a hundred times what a connection may hold for a peer that does not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_without_reading_an_answer_cost_no_memory() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
         let asked = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
         // Most of them will never have sent all.
-        let held = crowd(50, |_| greedy(port, asked.clone())).await;
-        sleep(lasting()).await;
+        let held = open_many(50, |_| greedy(port, asked.clone())).await;
+        sleep(attack_duration()).await;
         held.len() as u64 * 10_000
     };
-    siege.under("50 x 10,000 requests, never reading", attack).await;
+    harness.run_attack("50 x 10,000 requests, never reading", attack).await;
 }
 
 /// A connection on which as much of `bytes` has been sent as the daemon takes.
@@ -256,15 +258,15 @@ async fn greedy(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_behind_a_request_ends_the_connection() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
-    let until = Instant::now() + lasting();
-    let attack = lanes(16, until, move || async move {
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
+    let until = Instant::now() + attack_duration();
+    let attack = repeat_in_parallel(16, until, move || async move {
         let garbage: Vec<u8> = (0..32_768_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let asked = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), garbage].concat();
         let (told, closed) = told(port, &asked).await;
         assert!(closed && answers(&told) <= 2, "{told}");
         1
     });
-    siege.under("pipelined garbage", attack).await;
+    harness.run_attack("pipelined garbage", attack).await;
 }

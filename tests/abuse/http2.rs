@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use super::client::crowd;
-use super::client::lanes;
+use super::client::open_many;
+use super::client::repeat_in_parallel;
 use super::client::tls;
 use super::frames::CONTINUATION;
 use super::frames::DATA;
@@ -32,25 +32,25 @@ use super::frames::field;
 use super::frames::frame;
 use super::frames::get;
 use super::frames::opening;
-use super::harness::Siege;
-use super::harness::lasting;
+use super::harness::AttackHarness;
+use super::harness::attack_duration;
 use crate::support::eventually;
 
 /// Connections that flood at the same time.
-const LANES: usize = 8;
+const CONNECTIONS: usize = 8;
 
 /// Frames sent with one call.
-const BATCH: u32 = 500;
+const FRAMES_PER_WRITE: u32 = 500;
 
 /// Any flood is ended after this many bytes on one connection; far above the daemon's own bound, since what is on its
 /// way in buffers counts here, too.
-const ENDED_AFTER: u64 = 16 * 1024 * 1024;
+const MAX_FLOOD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Streams that the daemon allows on one connection.
-const AT_ONCE: u32 = 64;
+const MAX_STREAMS: u32 = 64;
 
 /// Who cannot write for so long meets no end but a full buffer.
-const BLOCKED: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A way to flood, and how many frames the daemon has taken.
 #[derive(Clone)]
@@ -62,12 +62,12 @@ struct Flood {
 }
 
 impl Flood {
-    fn of(siege: &Siege, reads: bool) -> Self {
-        Self { port: siege.daemon.port(), reads, taken: Arc::default() }
+    fn new(harness: &AttackHarness, reads: bool) -> Self {
+        Self { port: harness.daemon.port(), reads, taken: Arc::default() }
     }
 
     /// On one connection: `first`, then batches for as long as the daemon takes them. How many bytes that was.
-    async fn once(&self, first: &[u8], batch: impl Fn(u32) -> Vec<u8>) -> u64 {
+    async fn run_once(&self, first: &[u8], batch: impl Fn(u32) -> Vec<u8>) -> u64 {
         let Some(stream) = tls(self.port, b"h2").await else { return 0 };
         let (mut reader, mut writer) = tokio::io::split(stream);
         let sent = AtomicU64::new(0);
@@ -75,12 +75,12 @@ impl Flood {
             let mut next = first.to_vec();
             let mut round = 0;
             // What is not taken for so long is blocked: the daemon reads no more of us.
-            while let Ok(Ok(())) = timeout(BLOCKED, writer.write_all(&next)).await {
+            while let Ok(Ok(())) = timeout(WRITE_TIMEOUT, writer.write_all(&next)).await {
                 next = batch(round);
                 round += 1;
-                self.taken.fetch_add(u64::from(BATCH), Ordering::Relaxed);
+                self.taken.fetch_add(u64::from(FRAMES_PER_WRITE), Ordering::Relaxed);
                 let bytes = sent.fetch_add(next.len() as u64, Ordering::Relaxed);
-                assert!(bytes < ENDED_AFTER, "the daemon takes more and more");
+                assert!(bytes < MAX_FLOOD_BYTES, "the daemon takes more and more");
             }
         };
         if self.reads {
@@ -94,14 +94,14 @@ impl Flood {
         sent.into_inner()
     }
 
-    /// From [`LANES`] connections at once, each begun anew when the daemon ends it.
-    async fn rage(self, first: Vec<u8>, batch: fn(u32) -> Vec<u8>) -> u64 {
+    /// From [`CONNECTIONS`] connections at once, each begun anew when the daemon ends it.
+    async fn run(self, first: Vec<u8>, batch: fn(u32) -> Vec<u8>) -> u64 {
         let taken = Arc::clone(&self.taken);
         let one = move || {
             let (flood, first) = (self.clone(), first.clone());
-            async move { flood.once(&first, batch).await }
+            async move { flood.run_once(&first, batch).await }
         };
-        lanes(LANES, Instant::now() + lasting(), one).await;
+        repeat_in_parallel(CONNECTIONS, Instant::now() + attack_duration(), one).await;
         taken.load(Ordering::Relaxed)
     }
 }
@@ -111,28 +111,28 @@ async fn drain(reader: &mut (impl AsyncRead + Unpin)) {
     while reader.read(&mut taken).await.is_ok_and(|got| got > 0) {}
 }
 
-async fn besieged(name: &str, reads: bool, first: Vec<u8>, batch: fn(u32) -> Vec<u8>) {
-    let siege = Siege::new().await;
-    siege.under(name, Flood::of(&siege, reads).rage(first, batch)).await;
+async fn run_flood(name: &str, reads: bool, first: Vec<u8>, batch: fn(u32) -> Vec<u8>) {
+    let harness = AttackHarness::new().await;
+    harness.run_attack(name, Flood::new(&harness, reads).run(first, batch)).await;
 }
 
 /// The number of the `n`th stream of a round.
 fn stream(round: u32, n: u32) -> u32 {
-    (round * BATCH + n) * 2 + 1
+    (round * FRAMES_PER_WRITE + n) * 2 + 1
 }
 
 fn repeated(one: &[u8]) -> Vec<u8> {
-    one.repeat(BATCH as usize)
+    one.repeat(FRAMES_PER_WRITE as usize)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rapid_resets_keep_nobody_out() {
-    besieged("rapid reset", true, opening(&[]), |round| {
+    run_flood("rapid reset", true, opening(&[]), |round| {
         let one = |n| {
             let stream = stream(round, n);
             [get(stream, "/"), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
         };
-        (0..BATCH).flat_map(one).collect()
+        (0..FRAMES_PER_WRITE).flat_map(one).collect()
     })
     .await;
 }
@@ -140,34 +140,35 @@ async fn rapid_resets_keep_nobody_out() {
 /// The daemon is made to reset the streams itself (CVE-2025-8671).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resets_that_the_daemon_is_made_to_send_keep_nobody_out() {
-    besieged("made you reset", true, opening(&[]), |round| {
+    run_flood("made you reset", true, opening(&[]), |round| {
         let one = |n| {
             let stream = stream(round, n);
             [get(stream, "/"), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
         };
-        (0..BATCH).flat_map(one).collect()
+        (0..FRAMES_PER_WRITE).flat_map(one).collect()
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_settings_keep_nobody_out() {
-    besieged("SETTINGS", true, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])))
+    run_flood("SETTINGS", true, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])))
         .await;
-    besieged("SETTINGS, never reading", false, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[]))).await;
+    run_flood("SETTINGS, never reading", false, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[])))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_pings_keep_nobody_out() {
-    besieged("PING", true, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
-    besieged("PING, never reading", false, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
+    run_flood("PING", true, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
+    run_flood("PING, never reading", false, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_priorities_and_windows_keep_nobody_out() {
-    besieged("PRIORITY", true, opening(&[]), |_| repeated(&frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]))).await;
+    run_flood("PRIORITY", true, opening(&[]), |_| repeated(&frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]))).await;
     let first = [opening(&[(INITIAL_WINDOW_SIZE, 0)]), get(1, "/")].concat();
-    besieged("WINDOW_UPDATE by 1", true, first, |_| {
+    run_flood("WINDOW_UPDATE by 1", true, first, |_| {
         repeated(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()))
     })
     .await;
@@ -176,19 +177,19 @@ async fn floods_of_priorities_and_windows_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_continuations_keep_nobody_out() {
     let head = [opening(&[]), frame(HEADERS, END_STREAM, 1, &block("GET", "/", &[]))].concat();
-    besieged("CONTINUATION", true, head.clone(), |_| repeated(&frame(CONTINUATION, 0, 1, &field("a", "b"))))
+    run_flood("CONTINUATION", true, head.clone(), |_| repeated(&frame(CONTINUATION, 0, 1, &field("a", "b"))))
         .await;
-    besieged("empty CONTINUATION", true, head, |_| repeated(&frame(CONTINUATION, 0, 1, &[]))).await;
+    run_flood("empty CONTINUATION", true, head, |_| repeated(&frame(CONTINUATION, 0, 1, &[]))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_empty_data_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let key = field("authorization", &format!("Bearer {}", siege.key));
+    let harness = AttackHarness::new().await;
+    let key = field("authorization", &format!("Bearer {}", harness.key));
     let post = frame(HEADERS, END_HEADERS, 1, &block("POST", "/api/v1/keys", &key));
     let attack =
-        Flood::of(&siege, true).rage([opening(&[]), post].concat(), |_| repeated(&frame(DATA, 0, 1, &[])));
-    siege.under("empty DATA", attack).await;
+        Flood::new(&harness, true).run([opening(&[]), post].concat(), |_| repeated(&frame(DATA, 0, 1, &[])));
+    harness.run_attack("empty DATA", attack).await;
 }
 
 /// Requests whose heads are 16 KB on the way and 48 MB when they are unpacked: a field of nearly 4 KiB goes into the
@@ -205,7 +206,7 @@ fn bombs(streams: Range<u32>) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn header_table_bombs_keep_nobody_out() {
-    besieged("header table bombs", true, [opening(&[]), bombs(0..1)].concat(), |round| {
+    run_flood("header table bombs", true, [opening(&[]), bombs(0..1)].concat(), |round| {
         bombs(round * 20 + 1..round * 20 + 21)
     })
     .await;
@@ -213,28 +214,28 @@ async fn header_table_bombs_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_streams_at_once_keep_nobody_out() {
-    besieged("1,000 streams", true, opening(&[(INITIAL_WINDOW_SIZE, 0)]), |round| {
-        (0..BATCH).flat_map(|n| get(stream(round, n), "/oauth")).collect()
+    run_flood("1,000 streams", true, opening(&[(INITIAL_WINDOW_SIZE, 0)]), |round| {
+        (0..FRAMES_PER_WRITE).flat_map(|n| get(stream(round, n), "/oauth")).collect()
     })
     .await;
 }
 
 /// As many answers as may wait on one connection, and nobody takes them.
 async fn never_read(connections: usize) {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(connections, |_| async move {
+        let held = open_many(connections, |_| async move {
             let mut stream = tls(port, b"h2").await?;
-            let asked: Vec<u8> = (0..AT_ONCE).flat_map(|n| get(n * 2 + 1, "/")).collect();
+            let asked: Vec<u8> = (0..MAX_STREAMS).flat_map(|n| get(n * 2 + 1, "/")).collect();
             stream.write_all(&[opening(&[(INITIAL_WINDOW_SIZE, 0)]), asked].concat()).await.ok()?;
             Some(stream)
         });
         let held = held.await;
-        sleep(lasting()).await;
-        held.len() as u64 * u64::from(AT_ONCE)
+        sleep(attack_duration()).await;
+        held.len() as u64 * u64::from(MAX_STREAMS)
     };
-    siege.under("answers that nobody takes, 64 each", attack).await;
+    harness.run_attack("answers that nobody takes, 64 each", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,18 +252,19 @@ async fn four_hundred_readers_that_never_read_keep_nobody_out() {
 /// Whatever it sends, a connection that asks for nothing is ended after so many bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_floods_without_asking_is_ended() {
-    let siege = Siege::new().await;
+    let harness = AttackHarness::new().await;
     let first = [opening(&[]), get(1, "/healthz")].concat();
     let floods =
         [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]), frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7])];
     for (before, one) in floods.iter().enumerate() {
-        let flood = Flood::of(&siege, true);
-        let flooding = flood.once(&first, |_| repeated(one));
+        let flood = Flood::new(&harness, true);
+        let flooding = flood.run_once(&first, |_| repeated(one));
         let bytes = timeout(Duration::from_secs(10), flooding).await.expect("it goes on and on");
         // Most of them wait in the buffers of the two sockets.
         assert!(bytes < 12 * 1024 * 1024, "{bytes} bytes");
         // By the bound on bytes: one for frames of some kind would leave the others.
-        let counted = || siege.daemon.log().iter().filter(|line| line.contains("without a request")).count();
+        let counted =
+            || harness.daemon.log().iter().filter(|line| line.contains("without a request")).count();
         eventually("the daemon says why it ended the connection", || counted() == before + 1).await;
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use super::client::rest;
+use super::client::read_remaining;
 use super::client::tls;
 use super::frames::DATA;
 use super::frames::END_HEADERS;
@@ -20,7 +20,7 @@ use super::frames::block;
 use super::frames::field;
 use super::frames::frame;
 use super::frames::opening;
-use super::harness::Siege;
+use super::harness::AttackHarness;
 
 const BODY: &[u8] = b"{\"force\":true}";
 
@@ -47,8 +47,8 @@ async fn frames_back(port: u16, method: &str, path: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_over_http_2_resets_no_stream_whose_body_is_on_its_way() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     for (method, path) in [
         ("POST", "/api/v1/people/ada@example.com/refresh"),
         ("POST", "/healthz"),
@@ -76,14 +76,14 @@ async fn after_all_is_sent(port: u16, head: &str, length: usize) -> String {
         }
         sleep(Duration::from_millis(2)).await;
     }
-    rest(&mut stream, Duration::from_millis(700)).await.0
+    read_remaining(&mut stream, Duration::from_millis(700)).await.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_over_http_1_is_seen_by_a_client_that_sends_its_body_first() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
-    let keyed = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", siege.key);
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
+    let keyed = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", harness.key);
     for (head, length, status) in [
         ("POST /api/v1/people/ada/refresh HTTP/1.1\r\n".to_owned(), 40_000, 401),
         ("POST /healthz HTTP/1.1\r\n".to_owned(), 40_000, 405),
@@ -104,38 +104,38 @@ async fn a_refusal_over_http_1_is_seen_by_a_client_that_sends_its_body_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_body_without_end_is_waited_for_in_vain_only_for_a_moment() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let mut stream = tls(port, b"http/1.1").await.unwrap();
     let begun = Instant::now();
     let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\nx";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let (told, _) = rest(&mut stream, Duration::from_secs(5)).await;
+    let (told, _) = read_remaining(&mut stream, Duration::from_secs(5)).await;
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // A client that asks first whether it should send the body is not asked for it.
     let mut stream = tls(port, b"http/1.1").await.unwrap();
     let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let (told, _) = rest(&mut stream, Duration::from_millis(700)).await;
+    let (told, _) = read_remaining(&mut stream, Duration::from_millis(700)).await;
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_on_the_control_socket_is_seen_by_a_client_that_sends_its_body_first() {
-    let siege = Siege::new().await;
-    let mut stream = UnixStream::connect(siege.daemon.state_dir().join("control.sock")).await.unwrap();
+    let harness = AttackHarness::new().await;
+    let mut stream = UnixStream::connect(harness.daemon.state_dir().join("control.sock")).await.unwrap();
     let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&[b'x'; 1_000_000]).await.unwrap();
-    let (told, _) = rest(&mut stream, Duration::from_millis(700)).await;
+    let (told, _) = read_remaining(&mut stream, Duration::from_millis(700)).await;
     assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_body_that_goes_on_and_on_is_cut_off_after_some_seconds_and_megabytes() {
-    let siege = Siege::new().await;
-    let mut stream = tls(siege.daemon.port(), b"http/1.1").await.unwrap();
+    let harness = AttackHarness::new().await;
+    let mut stream = tls(harness.daemon.port(), b"http/1.1").await.unwrap();
     let head = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let (begun, mut sent) = (Instant::now(), 0);

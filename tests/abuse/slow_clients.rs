@@ -8,107 +8,107 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 
-use super::client::crowd;
-use super::client::drip;
-use super::client::lanes;
-use super::client::rest;
+use super::client::open_many;
+use super::client::read_remaining;
+use super::client::repeat_in_parallel;
+use super::client::send_to_each;
 use super::client::tcp;
 use super::client::tcp_from;
 use super::client::tls;
-use super::harness::Siege;
-use super::harness::lasting;
+use super::harness::AttackHarness;
+use super::harness::attack_duration;
 
 /// Twice as many as the daemon takes.
-const CROWD: usize = 2_000;
+const TWICE_THE_LIMIT: usize = 2_000;
 
 /// A few more than it takes, where each costs a handshake.
-const JUST_TOO_MANY: usize = 1_100;
+const JUST_OVER_LIMIT: usize = 1_100;
 
 /// The head of a handshake record that promises 512 bytes, and the first of them.
 const HALF_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_silent_connections_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(CROWD, |_| tcp(port)).await;
-        sleep(lasting()).await;
+        let held = open_many(TWICE_THE_LIMIT, |_| tcp(port)).await;
+        sleep(attack_duration()).await;
         held.len() as u64
     };
-    siege.under("2,000 idle connections", attack).await;
-    siege.daemon.wait_for_line("closing idle connections").await;
+    harness.run_attack("2,000 idle connections", attack).await;
+    harness.daemon.wait_for_line("closing idle connections").await;
 }
 
 /// The one that is kept is older, and silent for longer, than any of the crowd.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_from_elsewhere_ends_no_kept_connection() {
     const ASKED: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     if tcp_from(1, port).await.is_none() {
         return eprintln!("this system has one loopback address only");
     }
     let mut kept = tls(port, b"http/1.1").await.unwrap();
     kept.write_all(ASKED).await.unwrap();
     let attack = async {
-        let held = crowd(CROWD, |_| tcp_from(1, port)).await;
-        sleep(lasting()).await;
+        let held = open_many(TWICE_THE_LIMIT, |_| tcp_from(1, port)).await;
+        sleep(attack_duration()).await;
         kept.write_all(ASKED).await.unwrap();
-        let (told, closed) = rest(&mut kept, Duration::from_secs(1)).await;
+        let (told, closed) = read_remaining(&mut kept, Duration::from_secs(1)).await;
         assert_eq!((told.matches("HTTP/1.1 200 ").count(), closed), (2, false), "{told}");
         drop(kept);
         held.len() as u64
     };
-    siege.under("2,000 idle connections from elsewhere", attack).await;
-    siege.daemon.wait_for_line("closing idle connections").await;
+    harness.run_attack("2,000 idle connections from elsewhere", attack).await;
+    harness.daemon.wait_for_line("closing idle connections").await;
 }
 
 async fn silent_after_tls(connections: usize) {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(connections, |n| tls(port, [&b"http/1.1"[..], b"h2"][n % 2])).await;
-        sleep(lasting()).await;
+        let held = open_many(connections, |n| tls(port, [&b"http/1.1"[..], b"h2"][n % 2])).await;
+        sleep(attack_duration()).await;
         held.len() as u64
     };
-    siege.under("idle after TLS", attack).await;
+    harness.run_attack("idle after TLS", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_tls_connections_keep_nobody_out() {
-    silent_after_tls(JUST_TOO_MANY).await;
+    silent_after_tls(JUST_OVER_LIMIT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: 2,000 handshakes"]
 async fn two_thousand_silent_tls_connections_keep_nobody_out() {
-    silent_after_tls(CROWD).await;
+    silent_after_tls(TWICE_THE_LIMIT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_asked_once_and_stay_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(JUST_TOO_MANY, |_| async move {
+        let held = open_many(JUST_OVER_LIMIT, |_| async move {
             let mut stream = tls(port, b"http/1.1").await?;
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.ok()?;
             Some(stream)
         });
         let held = held.await;
-        sleep(lasting()).await;
+        sleep(attack_duration()).await;
         held.len() as u64
     };
-    siege.under("1,100 that asked once", attack).await;
+    harness.run_attack("1,100 that asked once", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_tls_keeps_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let held = crowd(CROWD / 2, |n| async move {
+        let held = open_many(TWICE_THE_LIMIT / 2, |n| async move {
             let mut stream = tcp(port).await?;
             let garbage: Vec<u8> = (0..600).map(|byte| 0x16 ^ (byte as u8 ^ n as u8)).collect();
             let hello = [HALF_HELLO, &garbage][n % 2];
@@ -116,64 +116,64 @@ async fn half_open_tls_keeps_nobody_out() {
             Some(stream)
         });
         let mut held = held.await;
-        let until = Instant::now() + lasting();
+        let until = Instant::now() + attack_duration();
         while Instant::now() < until {
-            drip(&mut held, &[0]).await;
+            send_to_each(&mut held, &[0]).await;
         }
         held.len() as u64
     };
-    siege.under("1,000 halves of a ClientHello", attack).await;
+    harness.run_attack("1,000 halves of a ClientHello", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_come_byte_by_byte_keep_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
     let attack = async {
-        let mut held = crowd(500, |_| tls(port, b"http/1.1")).await;
-        let until = Instant::now() + lasting() * 2;
+        let mut held = open_many(500, |_| tls(port, b"http/1.1")).await;
+        let until = Instant::now() + attack_duration() * 2;
         while Instant::now() < until {
-            drip(&mut held, b"G").await;
+            send_to_each(&mut held, b"G").await;
         }
         held.len() as u64
     };
-    siege.under("500 slow heads", attack).await;
+    harness.run_attack("500 slow heads", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_http_on_the_tls_port_keeps_nobody_out() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
-    let until = Instant::now() + lasting() * 2;
-    let attack = lanes(32, until, move || async move {
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
+    let until = Instant::now() + attack_duration() * 2;
+    let attack = repeat_in_parallel(32, until, move || async move {
         let Some(mut stream) = tcp(port).await else { return 0 };
         let _ = stream.write_all(b"GET /oauth?code=x HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
-        let (answer, closed) = rest(&mut stream, Duration::from_secs(5)).await;
+        let (answer, closed) = read_remaining(&mut stream, Duration::from_secs(5)).await;
         assert!(closed && answer.starts_with("HTTP/1.1 308 "), "{answer}");
         1
     });
-    siege.under("plain HTTP", attack).await;
+    harness.run_attack("plain HTTP", attack).await;
 }
 
 /// Nobody is in need of their places, so they go by the time limits alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_end_by_themselves_within_the_time_limits() {
-    let siege = Siege::new().await;
-    let port = siege.daemon.port();
-    let alone = siege.files();
-    let mut slow: Vec<TcpStream> = crowd(100, |_| tcp(port)).await;
+    let harness = AttackHarness::new().await;
+    let port = harness.daemon.port();
+    let alone = harness.open_files();
+    let mut slow: Vec<TcpStream> = open_many(100, |_| tcp(port)).await;
     for stream in &mut slow[..50] {
         stream.write_all(HALF_HELLO).await.unwrap();
     }
-    let agreed = crowd(100, |n| tls(port, if n % 2 == 0 { b"h2" } else { b"http/1.1" })).await;
+    let agreed = open_many(100, |n| tls(port, if n % 2 == 0 { b"h2" } else { b"http/1.1" })).await;
     let mut control = Vec::new();
     for _ in 0..50 {
-        control.push(siege.control_stream().await);
+        control.push(harness.control_stream().await);
     }
     let begun = Instant::now();
-    assert!(siege.files() >= alone + 200);
+    assert!(harness.open_files() >= alone + 200);
     // Ten seconds for the handshake, and as many for the first head after it; and one to close.
     sleep_until(begun + Duration::from_secs(13)).await;
-    assert!(siege.files() <= alone, "{} files, {alone} before", siege.files());
+    assert!(harness.open_files() <= alone, "{} files, {alone} before", harness.open_files());
     drop((slow, agreed, control));
 }

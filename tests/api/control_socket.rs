@@ -15,7 +15,7 @@ use webex_tokend::config::Source;
 use webex_tokend::http::control::ControlError;
 use webex_tokend::http::control::ControlSocket;
 
-use super::harness::World;
+use super::harness::ApiServer;
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -27,28 +27,30 @@ fn names(dir: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn the_socket_and_its_directory_are_for_their_owner_only() {
-    let world = World::new().await;
-    let dir = world.socket.parent().unwrap();
-    assert_eq!((mode(&world.socket), mode(dir)), (0o600, 0o700));
+    let server = ApiServer::new().await;
+    let dir = server.socket.parent().unwrap();
+    assert_eq!((mode(&server.socket), mode(dir)), (0o600, 0o700));
     assert_eq!(names(dir), ["control.sock"]);
 }
 
 #[tokio::test]
 async fn the_socket_goes_away_with_the_daemon() {
-    let world = World::new().await;
-    assert_eq!(world.get("/people").await.status, 200);
-    world.house.tasks.stop();
-    tokio::time::timeout(Duration::from_secs(20), world.house.tasks.drained()).await.expect("the end hangs");
-    assert!(!world.socket.exists());
+    let server = ApiServer::new().await;
+    assert_eq!(server.get("/people").await.status, 200);
+    server.services.tasks.stop();
+    tokio::time::timeout(Duration::from_secs(20), server.services.tasks.drained())
+        .await
+        .expect("the end hangs");
+    assert!(!server.socket.exists());
 }
 
 #[tokio::test]
 async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
-    let world = World::new().await;
-    let error = ControlSocket::open(&world.socket, None).await.unwrap_err();
+    let server = ApiServer::new().await;
+    let error = ControlSocket::open(&server.socket, None).await.unwrap_err();
     assert!(matches!(error, ControlError::Live(_)), "{error}");
     assert!(error.to_string().contains("another webex-tokend answers"));
-    assert_eq!(world.get("/people").await.status, 200);
+    assert_eq!(server.get("/people").await.status, 200);
 
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("stale.sock");
@@ -90,13 +92,13 @@ fn a_path_too_long_for_a_socket_is_a_wrong_setting() {
 
 #[tokio::test]
 async fn clients_that_are_stuck_disturb_nobody() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for index in 0..100 {
-        world.fresh(index).await;
+        server.store_fresh_grant(index).await;
     }
     let mut stuck = Vec::new();
     for n in 0..60 {
-        let mut client = UnixStream::connect(&world.socket).await.unwrap();
+        let mut client = UnixStream::connect(&server.socket).await.unwrap();
         match n % 3 {
             0 => {}
             1 => client.write_all(b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nContent-Le").await.unwrap(),
@@ -110,15 +112,15 @@ async fn clients_that_are_stuck_disturb_nobody() {
         stuck.push(client);
     }
     for _ in 0..20 {
-        let get = tokio::time::timeout(Duration::from_secs(5), world.get("/people?limit=5"));
+        let get = tokio::time::timeout(Duration::from_secs(5), server.get("/people?limit=5"));
         assert_eq!(get.await.expect("a stuck client blocks others").status, 200);
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_shuts_its_side_still_gets_its_answer() {
-    let world = World::new().await;
-    let mut client = UnixStream::connect(&world.socket).await.unwrap();
+    let server = ApiServer::new().await;
+    let mut client = UnixStream::connect(&server.socket).await.unwrap();
     client.write_all(b"GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     client.shutdown().await.unwrap();
     let mut answer = String::new();

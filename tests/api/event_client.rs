@@ -1,11 +1,12 @@
 //! A client of a stream of events.
 
-use crate::support::time::HANG_TIMEOUT;
 use reqwest::RequestBuilder;
 use reqwest::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 use webex_tokend::domain::person::PersonId;
+
+use crate::support::time::HANG_TIMEOUT;
 
 /// One block of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,13 +33,13 @@ pub(super) fn event(block: &str) -> Event {
 }
 
 /// A client of a stream.
-pub(super) struct Stream {
+pub(super) struct EventStream {
     pub(super) response: Response,
     pub(super) text: String,
     read: usize,
 }
 
-impl Stream {
+impl EventStream {
     /// Opens one that is there, and has said hello.
     pub(super) async fn open(request: RequestBuilder) -> (Self, Event) {
         let response = request.send().await.unwrap();
@@ -46,13 +47,13 @@ impl Stream {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
         let mut stream = Self { response, text: String::new(), read: 0 };
-        let hello = stream.any().await.unwrap();
+        let hello = stream.next_block().await.unwrap();
         assert!(stream.text.starts_with("retry: "), "{}", stream.text);
         (stream, hello)
     }
 
     /// The next block; `None` at the end.
-    pub(super) async fn any(&mut self) -> Option<Event> {
+    pub(super) async fn next_block(&mut self) -> Option<Event> {
         loop {
             if let Some((block, _)) = self.text[self.read..].split_once("\n\n") {
                 self.read += block.len() + 2;
@@ -66,7 +67,7 @@ impl Stream {
 
     pub(super) async fn next(&mut self) -> Event {
         loop {
-            let event = self.any().await.expect("the stream has ended");
+            let event = self.next_block().await.expect("the stream has ended");
             if !event.name.is_empty() {
                 return event;
             }
@@ -81,7 +82,7 @@ impl Stream {
 
     /// Whether it ends, without another event.
     pub(super) async fn ends(mut self) {
-        while let Some(event) = self.any().await {
+        while let Some(event) = self.next_block().await {
             assert_eq!(event.name, "", "{event:?}");
         }
     }

@@ -21,53 +21,53 @@ use webex_tokend::http::api::Caller;
 use webex_tokend::http::serve::Body;
 
 use super::event_client::Event;
-use super::event_client::Stream;
+use super::event_client::EventStream;
 use super::event_client::event;
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
 use crate::support::time::HANG_TIMEOUT;
 
-async fn stream(world: &World, way: Way<'_>) -> Stream {
-    Stream::open(world.request(way, Method::GET, "/events")).await.0
+async fn stream(server: &ApiServer, way: AccessPath<'_>) -> EventStream {
+    EventStream::open(server.request(way, Method::GET, "/events")).await.0
 }
 
-async fn refresh(world: &World, person: &PersonId) -> Value {
+async fn refresh(server: &ApiServer, person: &PersonId) -> Value {
     let asked = Some(json!({"force": true}));
     let path = format!("/people/{person}/refresh");
-    world.ask(Way::Control, Method::POST, &path, asked).await.json()
+    server.send(AccessPath::Control, Method::POST, &path, asked).await.json()
 }
 
-async fn forget(world: &World, person: &PersonId) {
+async fn forget(server: &ApiServer, person: &PersonId) {
     let path = format!("/people/{person}");
-    assert_eq!(world.ask(Way::Control, Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(server.send(AccessPath::Control, Method::DELETE, &path, None).await.status, 204);
 }
 
 #[tokio::test]
 async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
-    let world = World::new().await;
-    let ada = world.fresh(0).await;
-    let key = world.key_that_can("read").await;
-    let old = world.request(Way::Key(&key), Method::GET, "/events");
+    let server = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    let key = server.create_key_with_right("read").await;
+    let old = server.request(AccessPath::Key(&key), Method::GET, "/events");
     let first_version =
-        world.client().http1_only().build().unwrap().get(world.url("/events")).bearer_auth(&key);
+        server.client().http1_only().build().unwrap().get(server.url("/events")).bearer_auth(&key);
     let mut streams = vec![
-        Stream::open(old).await.0,
-        Stream::open(first_version).await.0,
-        stream(&world, Way::Control).await,
+        EventStream::open(old).await.0,
+        EventStream::open(first_version).await.0,
+        stream(&server, AccessPath::Control).await,
     ];
-    let refreshed = refresh(&world, &ada).await;
+    let refreshed = refresh(&server, &ada).await;
     for stream in &mut streams {
         assert_eq!(stream.person(&ada).await, refreshed["person"]);
     }
-    let now_ms = world.sim.now_ms();
-    let minted = world.sim.with(|webex| webex.mint(now_ms, 1));
+    let now_ms = server.sim.now_ms();
+    let minted = server.sim.with(|webex| webex.mint(now_ms, 1));
     let asked = json!({"refresh_token": minted.refresh_token});
-    let imported = world.ask(Way::Control, Method::POST, "/import", Some(asked)).await.json();
+    let imported = server.send(AccessPath::Control, Method::POST, "/import", Some(asked)).await.json();
     let grace = PersonId::parse(imported["person"]["person_id"].as_str().unwrap()).unwrap();
     for stream in &mut streams {
         assert_eq!(stream.person(&grace).await["state"], "fresh");
     }
-    forget(&world, &ada).await;
+    forget(&server, &ada).await;
     for stream in &mut streams {
         let gone = stream.next().await;
         assert_eq!((gone.name.as_str(), gone.data), ("forgotten", json!({"person_id": ada.as_str()})));
@@ -78,14 +78,14 @@ async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
 
 #[tokio::test]
 async fn no_secret_is_ever_in_a_stream() {
-    let world = World::without_a_floor().await;
-    let ada = world.fresh(0).await;
-    let mut stream = stream(&world, Way::Control).await;
+    let server = ApiServer::without_refresh_floor().await;
+    let ada = server.store_fresh_grant(0).await;
+    let mut stream = stream(&server, AccessPath::Control).await;
     let mut secrets = Vec::new();
     for _ in 0..3 {
-        refresh(&world, &ada).await;
+        refresh(&server, &ada).await;
         stream.person(&ada).await;
-        let grant = world.house.view.look(&ada).await.unwrap().unwrap();
+        let grant = server.services.view.look(&ada).await.unwrap().unwrap();
         secrets.push(grant.tokens.access_token.clone());
         secrets.push(grant.tokens.refresh_token.clone());
     }
@@ -97,19 +97,24 @@ async fn no_secret_is_ever_in_a_stream() {
 
 #[tokio::test]
 async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
-    let world = World::without_a_floor().await;
-    let (ada, grace, alan) = (world.fresh(0).await, world.fresh(1).await, world.fresh(2).await);
-    let (mut first, _) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
-    refresh(&world, &ada).await;
+    let server = ApiServer::without_refresh_floor().await;
+    let (ada, grace, alan) = (
+        server.store_fresh_grant(0).await,
+        server.store_fresh_grant(1).await,
+        server.store_fresh_grant(2).await,
+    );
+    let (mut first, _) = EventStream::open(server.request(AccessPath::Control, Method::GET, "/events")).await;
+    refresh(&server, &ada).await;
     let seen = first.next().await;
     drop(first);
     for _ in 0..3 {
-        refresh(&world, &grace).await;
+        refresh(&server, &grace).await;
     }
-    let newest = refresh(&world, &grace).await["person"].clone();
-    forget(&world, &alan).await;
-    let again = |id: &str| world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
-    let (mut second, hello) = Stream::open(again(&seen.id)).await;
+    let newest = refresh(&server, &grace).await["person"].clone();
+    forget(&server, &alan).await;
+    let again =
+        |id: &str| server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", id);
+    let (mut second, hello) = EventStream::open(again(&seen.id)).await;
     assert_eq!(hello.name, "");
     assert_eq!(second.person(&grace).await, newest);
     let last = second.next().await;
@@ -117,94 +122,98 @@ async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
     assert_ne!(seen.id, last.id);
     // The same as a parameter, for clients that cannot set the header at first.
     let path = format!("/events?since={}", seen.id);
-    let (mut third, _) = Stream::open(world.request(Way::Control, Method::GET, &path)).await;
+    let (mut third, _) = EventStream::open(server.request(AccessPath::Control, Method::GET, &path)).await;
     assert_eq!(third.person(&grace).await, newest);
     // And nothing is told twice.
-    let (mut fourth, _) = Stream::open(again(&last.id)).await;
-    refresh(&world, &ada).await;
+    let (mut fourth, _) = EventStream::open(again(&last.id)).await;
+    refresh(&server, &ada).await;
     fourth.person(&ada).await;
 }
 
 #[tokio::test]
 async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
-    let world = World::without_a_floor().await;
-    let other = World::new().await;
-    let ada = world.fresh(0).await;
-    other.fresh(0).await;
-    let (_, elsewhere) = Stream::open(other.request(Way::Control, Method::GET, "/events")).await;
-    let (_, hello) = Stream::open(world.request(Way::Control, Method::GET, "/events")).await;
+    let server = ApiServer::without_refresh_floor().await;
+    let other = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    other.store_fresh_grant(0).await;
+    let (_, elsewhere) = EventStream::open(other.request(AccessPath::Control, Method::GET, "/events")).await;
+    let (_, hello) = EventStream::open(server.request(AccessPath::Control, Method::GET, "/events")).await;
     assert_eq!(hello.name, "");
     for id in [elsewhere.id.as_str(), "", "nonsense", &hello.id[1..], &"x".repeat(5000)] {
-        let request = world.request(Way::Control, Method::GET, "/events").header("last-event-id", id);
-        let (mut stream, first) = Stream::open(request).await;
+        let request = server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", id);
+        let (mut stream, first) = EventStream::open(request).await;
         assert_eq!((first.name.as_str(), &first.data), ("reset", &json!({})), "{id}");
-        refresh(&world, &ada).await;
+        refresh(&server, &ada).await;
         stream.person(&ada).await;
     }
     // Too far behind.
     for n in 0..=KEPT {
-        world.house.view.publish(&PersonId::parse(&format!("person-{n}")).unwrap());
+        server.services.view.publish(&PersonId::parse(&format!("person-{n}")).unwrap());
     }
-    let request = world.request(Way::Control, Method::GET, "/events").header("last-event-id", &hello.id);
-    let (_, first) = Stream::open(request).await;
+    let request =
+        server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", &hello.id);
+    let (_, first) = EventStream::open(request).await;
     assert_eq!(first.name, "reset");
     // A change of everything, while somebody watches.
-    let mut stream = stream(&world, Way::Control).await;
-    world.house.view.publish_all();
+    let mut stream = stream(&server, AccessPath::Control).await;
+    server.services.view.publish_all();
     assert_eq!(stream.next().await.name, "reset");
 }
 
 #[tokio::test]
 async fn a_key_for_one_person_hears_of_nobody_else() {
-    let world = World::new().await;
-    let (ada, grace) = (world.fresh(0).await, world.fresh(1).await);
-    let key = world.key(json!({"name": "graces", "can": ["read"], "persons": ["grace@example.com"]})).await;
-    let mut stream = stream(&world, Way::Key(&key)).await;
-    refresh(&world, &ada).await;
-    forget(&world, &ada).await;
-    refresh(&world, &grace).await;
+    let server = ApiServer::new().await;
+    let (ada, grace) = (server.store_fresh_grant(0).await, server.store_fresh_grant(1).await);
+    let key =
+        server.create_key(json!({"name": "graces", "can": ["read"], "persons": ["grace@example.com"]})).await;
+    let mut stream = stream(&server, AccessPath::Key(&key)).await;
+    refresh(&server, &ada).await;
+    forget(&server, &ada).await;
+    refresh(&server, &grace).await;
     stream.person(&grace).await;
     assert!(!stream.text.contains(ada.as_str()), "{}", stream.text);
 }
 
 #[tokio::test]
 async fn a_stream_ends_at_once_when_its_key_is_revoked() {
-    let world = World::new().await;
-    let ada = world.fresh(0).await;
-    let (one, other) = (world.key_that_can("read").await, world.key_that_can("admin").await);
-    let (stream, mut others) = (stream(&world, Way::Key(&one)).await, stream(&world, Way::Key(&other)).await);
+    let server = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    let (one, other) =
+        (server.create_key_with_right("read").await, server.create_key_with_right("admin").await);
+    let (stream, mut others) =
+        (stream(&server, AccessPath::Key(&one)).await, stream(&server, AccessPath::Key(&other)).await);
     let begun = Instant::now();
-    world.ask(Way::Control, Method::DELETE, "/keys/can%20read", None).await;
+    server.send(AccessPath::Control, Method::DELETE, "/keys/can%20read", None).await;
     stream.ends().await;
     assert!(begun.elapsed() < Duration::from_secs(10), "only a heartbeat noticed it");
-    refresh(&world, &ada).await;
+    refresh(&server, &ada).await;
     others.person(&ada).await;
 }
 
 #[tokio::test]
 async fn streams_end_with_the_daemon_and_hold_it_up_for_nothing() {
-    let world = World::new().await;
-    let key = world.key_that_can("read").await;
-    let streams = [stream(&world, Way::Key(&key)).await, stream(&world, Way::Control).await];
+    let server = ApiServer::new().await;
+    let key = server.create_key_with_right("read").await;
+    let streams = [stream(&server, AccessPath::Key(&key)).await, stream(&server, AccessPath::Control).await];
     let begun = Instant::now();
-    world.house.tasks.stop();
+    server.services.tasks.stop();
     for stream in streams {
         stream.ends().await;
     }
-    timeout(HANG_TIMEOUT, world.house.tasks.drained()).await.expect("the end hangs");
+    timeout(HANG_TIMEOUT, server.services.tasks.drained()).await.expect("the end hangs");
     assert!(begun.elapsed() < Duration::from_secs(5), "the streams were cut off, not ended");
 }
 
 #[tokio::test]
 async fn the_breakers_turns_are_told() {
-    let world = World::new().await;
-    let ada = world.fresh(0).await;
-    let mut stream = stream(&world, Way::Control).await;
+    let server = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    let mut stream = stream(&server, AccessPath::Control).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
-    world
+    server
         .sim
         .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind }));
-    refresh(&world, &ada).await;
+    refresh(&server, &ada).await;
     let mut events = [stream.next().await, stream.next().await];
     events.sort_by(|a, b| a.name.cmp(&b.name));
     let [breaker, person] = events;
@@ -215,30 +224,32 @@ async fn the_breakers_turns_are_told() {
 
 #[tokio::test]
 async fn a_key_for_one_person_is_told_nothing_of_the_whole_daemon() {
-    let world = World::new().await;
-    let ada = world.fresh(0).await;
-    let key = world.key(json!({"name": "adas", "can": ["read"], "persons": [ada.as_str()]})).await;
-    let mut stream = stream(&world, Way::Key(&key)).await;
+    let server = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    let key = server.create_key(json!({"name": "adas", "can": ["read"], "persons": [ada.as_str()]})).await;
+    let mut stream = stream(&server, AccessPath::Key(&key)).await;
     let kind = FaultKind::Client401;
-    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
-    refresh(&world, &ada).await;
-    assert_ne!(world.get("/status").await.json()["breaker"]["state"], "closed");
-    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
+    server
+        .sim
+        .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+    refresh(&server, &ada).await;
+    assert_ne!(server.get("/status").await.json()["breaker"]["state"], "closed");
+    assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
     assert_eq!(stream.person(&ada).await["state"], "retrying");
     // What comes next is the next change of hers, not the breaker's.
-    world.house.view.publish(&ada);
+    server.services.view.publish(&ada);
     stream.person(&ada).await;
     assert!(!stream.text.contains("breaker"), "{}", stream.text);
 }
 
 #[tokio::test]
 async fn programs_that_leak_streams_leave_places_for_others() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     let mut open = Vec::new();
     for n in 0..4 {
-        let key = world.key(json!({"name": format!("key {n}")})).await;
-        let client = world.client().build().unwrap();
-        let more = async || client.get(world.url("/events")).bearer_auth(&key).send().await.unwrap();
+        let key = server.create_key(json!({"name": format!("key {n}")})).await;
+        let client = server.client().build().unwrap();
+        let more = async || client.get(server.url("/events")).bearer_auth(&key).send().await.unwrap();
         let mut response = more().await;
         while response.status() == 200 {
             open.push(response);
@@ -246,35 +257,43 @@ async fn programs_that_leak_streams_leave_places_for_others() {
         }
     }
     assert!(open.len() >= 40, "{}", open.len());
-    let key = world.key(json!({"name": "modest"})).await;
-    assert_eq!(world.request(Way::Key(&key), Method::GET, "/events").send().await.unwrap().status(), 200);
-    assert_eq!(world.request(Way::Control, Method::GET, "/events").send().await.unwrap().status(), 200);
+    let key = server.create_key(json!({"name": "modest"})).await;
+    assert_eq!(
+        server.request(AccessPath::Key(&key), Method::GET, "/events").send().await.unwrap().status(),
+        200
+    );
+    assert_eq!(
+        server.request(AccessPath::Control, Method::GET, "/events").send().await.unwrap().status(),
+        200
+    );
 }
 
 #[tokio::test]
 async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     let mut open = Vec::new();
     for n in 0..3 {
-        let key = world.key(json!({"name": format!("key {n}")})).await;
-        let client = world.client().build().unwrap();
+        let key = server.create_key(json!({"name": format!("key {n}")})).await;
+        let client = server.client().build().unwrap();
         for _ in 0..16 {
-            let request = client.get(world.url("/events")).bearer_auth(&key);
-            open.push(Stream::open(request).await.0);
+            let request = client.get(server.url("/events")).bearer_auth(&key);
+            open.push(EventStream::open(request).await.0);
         }
-        let more = world.ask(Way::Key(&key), Method::GET, "/events", None).await;
+        let more = server.send(AccessPath::Key(&key), Method::GET, "/events", None).await;
         assert_eq!((more.status, more.code().as_str()), (429, "too_many_requests"), "{n}");
         assert!(!more.header("retry-after").is_empty());
     }
     // The last places are for those who have none yet.
     for n in 0..16 {
-        let key = world.key(json!({"name": format!("newcomer {n}")})).await;
-        open.push(Stream::open(world.request(Way::Key(&key), Method::GET, "/events")).await.0);
+        let key = server.create_key(json!({"name": format!("newcomer {n}")})).await;
+        open.push(EventStream::open(server.request(AccessPath::Key(&key), Method::GET, "/events")).await.0);
     }
-    assert_eq!(world.get("/events").await.status, 429, "all together");
+    assert_eq!(server.get("/events").await.status, 429, "all together");
     drop(open);
     let come_again = async {
-        while world.request(Way::Control, Method::GET, "/events").send().await.unwrap().status() != 200 {
+        while server.request(AccessPath::Control, Method::GET, "/events").send().await.unwrap().status()
+            != 200
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -283,29 +302,29 @@ async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_costs_little_and_then_hears_the_newest() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     let mut people = Vec::new();
     for index in 0..3 {
-        people.push(world.fresh(index).await);
+        people.push(server.store_fresh_grant(index).await);
     }
-    let mut slow = UnixStream::connect(&world.socket).await.unwrap();
+    let mut slow = UnixStream::connect(&server.socket).await.unwrap();
     slow.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 1];
     slow.read_exact(&mut first).await.unwrap();
     let burst = 30_000;
     for n in 0..burst {
-        world.house.view.publish(&people[n % 3]);
+        server.services.view.publish(&people[n % 3]);
         if n % 10 == 0 {
             tokio::task::yield_now().await;
         }
     }
-    let newest = refresh(&world, &people[2]).await["person"]["renewed_at"].as_str().unwrap().to_owned();
-    let (mut text, mut piece) = (String::new(), vec![0; 64 * 1024]);
+    let newest = refresh(&server, &people[2]).await["person"]["renewed_at"].as_str().unwrap().to_owned();
+    let (mut text, mut chunk) = (String::new(), vec![0; 64 * 1024]);
     // All that was kept for it; then nothing more comes.
-    while let Ok(read) = timeout(Duration::from_secs(2), slow.read(&mut piece)).await {
+    while let Ok(read) = timeout(Duration::from_secs(2), slow.read(&mut chunk)).await {
         let read = read.unwrap();
         assert!(read > 0, "the stream ended");
-        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+        text.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
     }
     let told = text.matches("event: person").count();
     assert!(told > 3 && told < burst / 10, "{told} events were kept");
@@ -314,42 +333,43 @@ async fn a_reader_that_does_not_read_costs_little_and_then_hears_the_newest() {
 }
 
 /// The body of a stream, without any socket.
-async fn body(world: &World, caller: Caller) -> Body {
+async fn body(server: &ApiServer, caller: Caller) -> Body {
     let request = hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
-    let response = world.api.answer(request, caller).await;
+    let response = server.api.answer(request, caller).await;
     assert_eq!(response.status(), 200);
     response.into_body()
 }
 
-async fn piece(body: &mut Body) -> Option<Event> {
+async fn next_chunk(body: &mut Body) -> Option<Event> {
     let frame = body.frame().await?.unwrap().into_data().unwrap();
     Some(event(std::str::from_utf8(&frame).unwrap().trim_end()))
 }
 
 /// The stream of a key that sees one of two persons, behind its hello; from now on in virtual time.
-struct OneOfTwo {
-    world: World,
+struct RestrictedStream {
+    server: ApiServer,
     other: PersonId,
     hello: Event,
     body: Body,
 }
 
-impl OneOfTwo {
+impl RestrictedStream {
     async fn new() -> Self {
-        let world = World::new().await;
-        let (other, grace) = (world.fresh(0).await, world.fresh(1).await);
-        world.key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
-        let key = world.house.keys.list().remove(0);
+        let server = ApiServer::new().await;
+        let (other, grace) = (server.store_fresh_grant(0).await, server.store_fresh_grant(1).await);
+        server.create_key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
+        let key = server.services.keys.list().remove(0);
         tokio::time::pause();
-        let mut body = body(&world, Caller::Key(key.into())).await;
-        let hello = piece(&mut body).await.unwrap();
-        Self { world, other, hello, body }
+        let mut body = body(&server, Caller::Key(key.into())).await;
+        let hello = next_chunk(&mut body).await.unwrap();
+        Self { server, other, hello, body }
     }
 
     /// The next piece, which must be a sign of life in its time.
-    async fn sign_of_life(&mut self) -> Event {
+    async fn next_heartbeat(&mut self) -> Event {
         let begun = Instant::now();
-        let life = timeout(Duration::from_secs(100), piece(&mut self.body)).await.expect("silence").unwrap();
+        let life =
+            timeout(Duration::from_secs(100), next_chunk(&mut self.body)).await.expect("silence").unwrap();
         assert_eq!(life.name, "");
         let took = begun.elapsed();
         assert!(took >= Duration::from_secs(15) && took < Duration::from_secs(16), "{took:?}");
@@ -359,18 +379,18 @@ impl OneOfTwo {
 
 #[tokio::test]
 async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
-    let mut stream = OneOfTwo::new().await;
-    stream.world.house.view.publish(&stream.other);
+    let mut stream = RestrictedStream::new().await;
+    stream.server.services.view.publish(&stream.other);
     for _ in 0..3 {
-        let life = stream.sign_of_life().await;
+        let life = stream.next_heartbeat().await;
         assert_ne!(life.id, stream.hello.id, "what was not for these eyes would be looked at again");
     }
 }
 
 #[tokio::test]
 async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
-    let mut stream = OneOfTwo::new().await;
-    let (view, other) = (stream.world.house.view.clone(), stream.other.clone());
+    let mut stream = RestrictedStream::new().await;
+    let (view, other) = (stream.server.services.view.clone(), stream.other.clone());
     let changes = async {
         loop {
             tokio::time::sleep(Duration::from_secs(10)).await;
@@ -379,7 +399,7 @@ async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
     };
     let signs = async {
         for _ in 0..4 {
-            stream.sign_of_life().await;
+            stream.next_heartbeat().await;
         }
     };
     tokio::select! {
@@ -390,43 +410,43 @@ async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     tokio::time::pause();
     let mut bodies = Vec::new();
     for _ in 0..16 {
-        bodies.push(body(&world, Caller::Control).await);
+        bodies.push(body(&server, Caller::Control).await);
     }
     let request = || hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
-    assert_eq!(world.api.answer(request(), Caller::Control).await.status(), 429);
+    assert_eq!(server.api.answer(request(), Caller::Control).await.status(), 429);
     tokio::time::sleep(Duration::from_secs(80)).await;
-    assert_eq!(world.api.answer(request(), Caller::Control).await.status(), 200);
+    assert_eq!(server.api.answer(request(), Caller::Control).await.status(), 200);
     for mut body in bodies {
-        assert!(piece(&mut body).await.is_some(), "what was there is still to be had");
-        assert!(piece(&mut body).await.is_none());
+        assert!(next_chunk(&mut body).await.is_some(), "what was there is still to be had");
+        assert!(next_chunk(&mut body).await.is_none());
     }
 }
 
 #[tokio::test]
 async fn what_waits_for_a_slow_reader_does_not_go_out_after_its_key() {
-    let world = World::new().await;
-    let ada = world.fresh(0).await;
-    world.key_that_can("read").await;
-    let mut body = body(&world, Caller::Key(world.house.keys.list().remove(0).into())).await;
+    let server = ApiServer::new().await;
+    let ada = server.store_fresh_grant(0).await;
+    server.create_key_with_right("read").await;
+    let mut body = body(&server, Caller::Key(server.services.keys.list().remove(0).into())).await;
     // The hello fills the only place; the change waits for it to be taken.
-    world.house.view.publish(&ada);
+    server.services.view.publish(&ada);
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    assert!(world.house.keys.revoke("can read").await.unwrap());
-    assert_eq!(piece(&mut body).await.unwrap().name, "");
-    assert!(piece(&mut body).await.is_none());
+    assert!(server.services.keys.revoke("can read").await.unwrap());
+    assert_eq!(next_chunk(&mut body).await.unwrap().name, "");
+    assert!(next_chunk(&mut body).await.is_none());
 }
 
 #[tokio::test]
 async fn a_head_opens_no_stream() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for _ in 0..40 {
-        let answer = world.ask(Way::Control, Method::HEAD, "/events", None).await;
+        let answer = server.send(AccessPath::Control, Method::HEAD, "/events", None).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
         assert_eq!(answer.header("content-length"), "");
     }

@@ -16,9 +16,9 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
-use super::harness::Answer;
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
+use super::harness::JsonResponse;
 use crate::support::time::DAY;
 
 const PERSONS: usize = 30;
@@ -31,7 +31,7 @@ const BURST: usize = 8;
 const SUSTAINED: usize = 2;
 
 /// Enough that a key's part of them limits nothing here.
-const PLACES: (&str, &str) = ("EVENT_LOOP_CONCURRENCY", "128");
+const CONCURRENCY: (&str, &str) = ("EVENT_LOOP_CONCURRENCY", "128");
 
 fn dead(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
@@ -43,14 +43,15 @@ fn dying(grant: &mut Grant) {
 }
 
 /// Persons as `change` leaves them; the last one belongs to the neighbour's key.
-async fn world(change: fn(&mut Grant)) -> World {
+async fn server(change: fn(&mut Grant)) -> ApiServer {
     let people = (0..=PERSONS).map(Person::numbered).collect();
     let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
-    let world = World::set(settings, &[("EVENT_LOOP_MAX_PER_SECOND", RATE), PLACES]).await;
+    let server =
+        ApiServer::with_settings(settings, &[("EVENT_LOOP_MAX_PER_SECOND", RATE), CONCURRENCY]).await;
     for index in 0..=PERSONS {
-        world.keep(index, DAY * 13, change).await;
+        server.store_grant(index, DAY * 13, change).await;
     }
-    world
+    server
 }
 
 fn id(index: usize) -> String {
@@ -58,26 +59,26 @@ fn id(index: usize) -> String {
 }
 
 /// A key for the persons in this range.
-async fn key(world: &World, name: &str, persons: std::ops::Range<usize>) -> String {
+async fn key_for(server: &ApiServer, name: &str, persons: std::ops::Range<usize>) -> String {
     let persons: Vec<String> = persons.map(id).collect();
-    world.key(json!({"name": name, "can": ["read", "refresh"], "persons": persons})).await
+    server.create_key(json!({"name": name, "can": ["read", "refresh"], "persons": persons})).await
 }
 
 /// Every person of the busy key at once. `refused` is told as soon as it is over its budget.
-async fn all_at_once(
-    world: &World,
+async fn read_all_at_once(
+    server: &ApiServer,
     key: &str,
     (method, rest): (&Method, &str),
     refused: &Arc<Notify>,
-) -> Vec<Answer> {
-    let (client, mut asked) = (world.client().build().unwrap(), JoinSet::new());
+) -> Vec<JsonResponse> {
+    let (client, mut asked) = (server.client().build().unwrap(), JoinSet::new());
     for index in 0..PERSONS {
-        let url = world.url(&format!("/people/{}{rest}", id(index)));
+        let url = server.url(&format!("/people/{}{rest}", id(index)));
         let request = client.request(method.clone(), url).bearer_auth(key);
         let request = if *method == Method::POST { request.json(&json!({"force": true})) } else { request };
         let refused = refused.clone();
         asked.spawn(async move {
-            let answer = Answer::of(request.send().await.unwrap()).await;
+            let answer = JsonResponse::read(request.send().await.unwrap()).await;
             if answer.status == 429 {
                 refused.notify_one();
             }
@@ -88,34 +89,34 @@ async fn all_at_once(
 }
 
 /// Asserts that the budget held, and that what is over it is told when to come again. How many were let through.
-fn within_budget(world: &World, answers: &[Answer], took: Duration) -> usize {
-    let over: Vec<&Answer> = answers.iter().filter(|answer| answer.status != 200).collect();
+fn assert_within_budget(server: &ApiServer, answers: &[JsonResponse], took: Duration) -> usize {
+    let over: Vec<&JsonResponse> = answers.iter().filter(|answer| answer.status != 200).collect();
     for answer in &over {
         assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_requests"), "{answer:?}");
         assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()), "{answer:?}");
         assert!(answer.text.contains("refreshes"), "{answer:?}");
     }
     let most = BURST + SUSTAINED * (usize::try_from(took.as_secs()).unwrap() + 1);
-    assert!(world.refreshes() <= most as u64, "{} refreshes in {took:?}", world.refreshes());
+    assert!(server.refreshes() <= most as u64, "{} refreshes in {took:?}", server.refreshes());
     answers.len() - over.len()
 }
 
 #[tokio::test]
 async fn a_key_that_forces_refreshes_leaves_room_for_others() {
-    let world = world(|_| {}).await;
+    let server = server(|_| {}).await;
     let (busy, neighbour) =
-        (key(&world, "busy", 0..PERSONS).await, key(&world, "other", PERSONS..PERSONS + 1).await);
+        (key_for(&server, "busy", 0..PERSONS).await, key_for(&server, "other", PERSONS..PERSONS + 1).await);
     let asked = Some(json!({"force": true}));
     let (begun, refused) = (Instant::now(), Arc::new(Notify::new()));
     let flood = async {
-        let answers = all_at_once(&world, &busy, (&Method::POST, "/refresh"), &refused).await;
-        (within_budget(&world, &answers, begun.elapsed()), answers.len())
+        let answers = read_all_at_once(&server, &busy, (&Method::POST, "/refresh"), &refused).await;
+        (assert_within_budget(&server, &answers, begun.elapsed()), answers.len())
     };
     let path = format!("/people/{}/refresh", id(PERSONS));
     let beside = async {
         refused.notified().await;
         let begun = Instant::now();
-        (world.ask(Way::Key(&neighbour), Method::POST, &path, asked.clone()).await, begun.elapsed())
+        (server.send(AccessPath::Key(&neighbour), Method::POST, &path, asked.clone()).await, begun.elapsed())
     };
     let ((sent, all), (answer, waited)) = tokio::join!(flood, beside);
     assert!((BURST..all).contains(&sent), "{sent} were sent");
@@ -124,7 +125,7 @@ async fn a_key_that_forces_refreshes_leaves_room_for_others() {
     // The operator's own way in has no budget.
     for index in 0..BURST {
         let path = format!("/people/{}/refresh", id(PERSONS - 1 - index));
-        assert_eq!(world.ask(Way::Control, Method::POST, &path, asked.clone()).await.status, 200);
+        assert_eq!(server.send(AccessPath::Control, Method::POST, &path, asked.clone()).await.status, 200);
     }
 }
 
@@ -139,26 +140,26 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
     let people = (0..=PERSONS).map(Person::numbered).collect();
     let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
     let limits = [("EVENT_LOOP_MAX_PER_SECOND", "0"), ("EVENT_LOOP_CONCURRENCY", "8")];
-    let world = World::set(settings, &limits).await;
+    let server = ApiServer::with_settings(settings, &limits).await;
     for index in 0..=PERSONS {
-        world.keep(index, DAY * 13, dead).await;
+        server.store_grant(index, DAY * 13, dead).await;
     }
     for person in 0..PERSONS {
         let fault =
             Fault { on: Endpoint::AccessToken, person: Some(person), times: None, kind: FaultKind::Hang };
-        world.sim.with(|webex| webex.fault(fault));
+        server.sim.with(|webex| webex.fault(fault));
     }
-    let busy = key(&world, "busy", 0..PERSONS).await;
-    let neighbour = key(&world, "other", PERSONS..PERSONS + 1).await;
-    let (client, mut asked) = (world.client().build().unwrap(), JoinSet::new());
+    let busy = key_for(&server, "busy", 0..PERSONS).await;
+    let neighbour = key_for(&server, "other", PERSONS..PERSONS + 1).await;
+    let (client, mut asked) = (server.client().build().unwrap(), JoinSet::new());
     let ask = |index: usize, key: &str| {
-        let url = world.url(&format!("/people/{}{rest}", id(index)));
+        let url = server.url(&format!("/people/{}{rest}", id(index)));
         let request = client.request(method.clone(), url).bearer_auth(key);
         if method == Method::POST { request.json(&json!({"force": true})) } else { request }
     };
     for index in 0..PERSONS {
         let request = ask(index, &busy);
-        asked.spawn(async move { Answer::of(request.send().await.unwrap()).await });
+        asked.spawn(async move { JsonResponse::read(request.send().await.unwrap()).await });
     }
     // Two of eight places are a quarter.
     for _ in 2..PERSONS {
@@ -167,7 +168,7 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
         assert_eq!(answer.header("retry-after"), "2", "{answer:?}");
     }
     let begun = Instant::now();
-    let answer = Answer::of(ask(PERSONS, &neighbour).send().await.unwrap()).await;
+    let answer = JsonResponse::read(ask(PERSONS, &neighbour).send().await.unwrap()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(begun.elapsed() < Duration::from_secs(3), "it waited for {:?}", begun.elapsed());
     // A place is taken until the refresh has ended, also where no request waits for it.
@@ -183,30 +184,31 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
 
 #[tokio::test]
 async fn what_is_skipped_costs_a_key_nothing() {
-    let world = World::set(Settings::default(), &[("EVENT_LOOP_MAX_PER_SECOND", "1")]).await;
-    world.fresh(0).await;
-    let key = world.key_that_can("refresh").await;
+    let server = ApiServer::with_settings(Settings::default(), &[("EVENT_LOOP_MAX_PER_SECOND", "1")]).await;
+    server.store_fresh_grant(0).await;
+    let key = server.create_key_with_right("refresh").await;
     for _ in 0..30 {
-        let answer = world.ask(Way::Key(&key), Method::POST, "/people/ada@example.com/refresh", None).await;
+        let answer =
+            server.send(AccessPath::Key(&key), Method::POST, "/people/ada@example.com/refresh", None).await;
         assert_eq!((answer.status, answer.json()["outcome"].as_str()), (200, Some("skipped")));
     }
 }
 
 #[tokio::test]
 async fn a_key_that_reads_many_dead_tokens_leaves_room_for_others() {
-    let world = world(dead).await;
+    let server = server(dead).await;
     let (busy, neighbour) =
-        (key(&world, "busy", 0..PERSONS).await, key(&world, "other", PERSONS..PERSONS + 1).await);
+        (key_for(&server, "busy", 0..PERSONS).await, key_for(&server, "other", PERSONS..PERSONS + 1).await);
     let (begun, refused) = (Instant::now(), Arc::new(Notify::new()));
     let flood = async {
-        let answers = all_at_once(&world, &busy, (&Method::GET, "/token"), &refused).await;
-        (within_budget(&world, &answers, begun.elapsed()), answers.len())
+        let answers = read_all_at_once(&server, &busy, (&Method::GET, "/token"), &refused).await;
+        (assert_within_budget(&server, &answers, begun.elapsed()), answers.len())
     };
     let path = format!("/people/{}/token", id(PERSONS));
     let beside = async {
         refused.notified().await;
         let begun = Instant::now();
-        (world.ask(Way::Key(&neighbour), Method::GET, &path, None).await, begun.elapsed())
+        (server.send(AccessPath::Key(&neighbour), Method::GET, &path, None).await, begun.elapsed())
     };
     let ((given, all), (answer, waited)) = tokio::join!(flood, beside);
     assert!((BURST..all).contains(&given), "{given} were given");
@@ -216,17 +218,18 @@ async fn a_key_that_reads_many_dead_tokens_leaves_room_for_others() {
 
 #[tokio::test]
 async fn a_key_over_its_budget_is_given_the_live_token_there_is() {
-    let world = world(dying).await;
-    let busy = key(&world, "busy", 0..PERSONS).await;
+    let server = server(dying).await;
+    let busy = key_for(&server, "busy", 0..PERSONS).await;
     let begun = Instant::now();
-    let answers = all_at_once(&world, &busy, (&Method::GET, "/token"), &Arc::default()).await;
-    assert_eq!(within_budget(&world, &answers, begun.elapsed()), PERSONS, "each has a live token");
+    let answers = read_all_at_once(&server, &busy, (&Method::GET, "/token"), &Arc::default()).await;
+    assert_eq!(assert_within_budget(&server, &answers, begun.elapsed()), PERSONS, "each has a live token");
     let noted = answers.iter().filter(|answer| answer.json()["note"].is_string()).count();
     assert!(noted >= PERSONS / 2, "{noted} are short");
     // Reads that need no refresh are free.
-    let client = world.client().build().unwrap();
+    let client = server.client().build().unwrap();
     for _ in 0..100 {
-        let request = client.get(world.url(&format!("/people/{}/token?min_ttl=0", id(0)))).bearer_auth(&busy);
+        let request =
+            client.get(server.url(&format!("/people/{}/token?min_ttl=0", id(0)))).bearer_auth(&busy);
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
-use crate::support::time::DAY;
-use crate::support::time::REQUEST_TIMEOUT;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use reqwest::Method;
@@ -43,9 +41,12 @@ use webex_tokend::http::serve::Secure;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
-pub(super) struct World {
+use crate::support::time::DAY;
+use crate::support::time::REQUEST_TIMEOUT;
+
+pub(super) struct ApiServer {
     pub(super) sim: Sim,
-    pub(super) house: House,
+    pub(super) services: House,
     pub(super) config: Config,
     pub(super) api: Api,
     pub(super) socket: PathBuf,
@@ -56,7 +57,7 @@ pub(super) struct World {
 
 /// Which way in.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way<'a> {
+pub(super) enum AccessPath<'a> {
     Control,
     Key(&'a str),
     NoKey,
@@ -64,14 +65,14 @@ pub(super) enum Way<'a> {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct JsonResponse {
     pub(super) status: u16,
     pub(super) headers: reqwest::header::HeaderMap,
     pub(super) text: String,
 }
 
-impl Answer {
-    pub(super) async fn of(response: Response) -> Self {
+impl JsonResponse {
+    pub(super) async fn read(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.unwrap() }
     }
@@ -93,29 +94,29 @@ impl Answer {
     }
 }
 
-impl Drop for World {
+impl Drop for ApiServer {
     fn drop(&mut self) {
-        self.house.tasks.stop();
+        self.services.tasks.stop();
     }
 }
 
-impl World {
+impl ApiServer {
     pub(super) async fn new() -> Self {
-        Self::with(Settings::default()).await
+        Self::with_sim_settings(Settings::default()).await
     }
 
     /// Refreshes of one person may follow one another at once.
-    pub(super) async fn without_a_floor() -> Self {
-        Self::set(Settings::default(), &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
+    pub(super) async fn without_refresh_floor() -> Self {
+        Self::with_settings(Settings::default(), &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
     }
 
-    pub(super) async fn with(settings: Settings) -> Self {
-        Self::set(settings, &[]).await
+    pub(super) async fn with_sim_settings(settings: Settings) -> Self {
+        Self::with_settings(settings, &[]).await
     }
 
     /// With these variables beside the usual ones.
-    pub(super) async fn set(settings: Settings, variables: &[(&str, &str)]) -> Self {
-        crate::support::heard();
+    pub(super) async fn with_settings(settings: Settings, variables: &[(&str, &str)]) -> Self {
+        crate::support::process_logs();
         install_provider();
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("state").join("control.sock");
@@ -131,31 +132,31 @@ impl World {
         ]);
         source.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
-        let house = House::build(&config).await.unwrap();
+        let services = House::build(&config).await.unwrap();
         let api = Api::new(api::Parts {
-            consents: house.consents.clone(),
-            refresher: house.refresher.clone(),
-            view: house.view.clone(),
-            keys: house.keys.clone(),
-            clock: house.clock.clone(),
+            consents: services.consents.clone(),
+            refresher: services.refresher.clone(),
+            view: services.view.clone(),
+            keys: services.keys.clone(),
+            clock: services.clock.clone(),
             policy: config.policy,
-            health: house.health.clone(),
-            tasks: house.tasks.clone(),
+            health: services.health.clone(),
+            tasks: services.tasks.clone(),
             redirect_uri: config.integration.redirect_uri.clone(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
         });
-        let (base, pem) = open_door(&config, api.clone(), &house.tasks).await;
+        let (base, pem) = serve_https(&config, api.clone(), &services.tasks).await;
         let control = ControlSocket::open(&socket, None).await.unwrap();
-        house.tasks.spawn("control socket", control.serve(api.clone(), house.tasks.clone()));
-        Self { sim, house, config, api, socket, base, pem, _dir: dir }
+        services.tasks.spawn("control socket", control.serve(api.clone(), services.tasks.clone()));
+        Self { sim, services, config, api, socket, base, pem, _dir: dir }
     }
 
     pub(super) fn now(&self) -> UnixTime {
-        self.house.clock.now()
+        self.services.clock.now()
     }
 
     /// Puts the simulator's person of this index into the store, consented `age` ago, and what `change` makes of it.
-    pub(super) async fn keep(
+    pub(super) async fn store_grant(
         &self,
         index: usize,
         age: Duration,
@@ -184,29 +185,29 @@ impl World {
         let tokens = Tokens::first(issued, at).unwrap();
         let mut grant = Grant::consented(whose, tokens, at, &self.config.policy, at);
         change(&mut grant);
-        self.house.store.save_consent(grant).await.unwrap();
-        self.house.view.publish(&id);
+        self.services.store.save_consent(grant).await.unwrap();
+        self.services.view.publish(&id);
         id
     }
 
     pub(super) fn events(&self) -> &Events {
-        self.house.view.events()
+        self.services.view.events()
     }
 
     /// Somebody with a fresh token.
-    pub(super) async fn fresh(&self, index: usize) -> PersonId {
-        self.keep(index, Duration::from_secs(60), |_| {}).await
+    pub(super) async fn store_fresh_grant(&self, index: usize) -> PersonId {
+        self.store_grant(index, Duration::from_secs(60), |_| {}).await
     }
 
     /// A new key, made as an operator does.
-    pub(super) async fn key(&self, asked: Value) -> String {
-        let made = self.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+    pub(super) async fn create_key(&self, body: Value) -> String {
+        let made = self.send(AccessPath::Control, Method::POST, "/keys", Some(body)).await;
         assert_eq!(made.status, 201, "{made:?}");
         made.json()["secret"].as_str().unwrap().to_owned()
     }
 
-    pub(super) async fn key_that_can(&self, can: &str) -> String {
-        self.key(json!({"name": format!("can {can}"), "can": [can]})).await
+    pub(super) async fn create_key_with_right(&self, can: &str) -> String {
+        self.create_key(json!({"name": format!("can {can}"), "can": [can]})).await
     }
 
     pub(super) fn client(&self) -> reqwest::ClientBuilder {
@@ -215,7 +216,7 @@ impl World {
     }
 
     /// A page's address.
-    pub(super) fn door_url(&self, path: &str) -> String {
+    pub(super) fn page_url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
@@ -223,29 +224,37 @@ impl World {
         format!("{}/api/v1{path}", self.base)
     }
 
-    pub(super) fn request(&self, way: Way<'_>, method: Method, path: &str) -> reqwest::RequestBuilder {
-        match way {
-            Way::Control => {
+    pub(super) fn request(&self, via: AccessPath<'_>, method: Method, path: &str) -> reqwest::RequestBuilder {
+        match via {
+            AccessPath::Control => {
                 let client = self.client().unix_socket(self.socket.as_path()).build().unwrap();
                 client.request(method, format!("http://localhost/api/v1{path}"))
             }
-            Way::Key(key) => self.client().build().unwrap().request(method, self.url(path)).bearer_auth(key),
-            Way::NoKey => self.client().build().unwrap().request(method, self.url(path)),
+            AccessPath::Key(key) => {
+                self.client().build().unwrap().request(method, self.url(path)).bearer_auth(key)
+            }
+            AccessPath::NoKey => self.client().build().unwrap().request(method, self.url(path)),
         }
     }
 
-    pub(super) async fn ask(&self, way: Way<'_>, method: Method, path: &str, body: Option<Value>) -> Answer {
-        let request = self.request(way, method, path);
+    pub(super) async fn send(
+        &self,
+        via: AccessPath<'_>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> JsonResponse {
+        let request = self.request(via, method, path);
         let request = match body {
             Some(body) => request.json(&body),
             None => request,
         };
-        Answer::of(request.send().await.unwrap()).await
+        JsonResponse::read(request.send().await.unwrap()).await
     }
 
     /// Over the control socket.
-    pub(super) async fn get(&self, path: &str) -> Answer {
-        self.ask(Way::Control, Method::GET, path, None).await
+    pub(super) async fn get(&self, path: &str) -> JsonResponse {
+        self.send(AccessPath::Control, Method::GET, path, None).await
     }
 
     /// Refreshes that have arrived at Webex.
@@ -254,14 +263,14 @@ impl World {
     }
 
     /// Without any socket, as commands do it.
-    pub(super) async fn in_process(&self, path: &str) -> Value {
+    pub(super) async fn get_in_process(&self, path: &str) -> Value {
         let request = hyper::Request::get(format!("/api/v1{path}")).body(Bytes::new()).unwrap();
         let response = self.api.answer(request, Caller::Control).await;
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }
 }
 
-async fn open_door(config: &Config, api: Api, tasks: &Tasks) -> (String, String) {
+async fn serve_https(config: &Config, api: Api, tasks: &Tasks) -> (String, String) {
     let names = ["localhost", "127.0.0.1"].map(String::from);
     let made = SelfSigned::make(&names, jiff::Timestamp::now().as_second()).unwrap();
     let authority = Authority::parse("localhost:8000").unwrap();

@@ -6,39 +6,40 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
 
 #[tokio::test]
 async fn a_key_is_shown_once_and_listed_without_its_secret() {
-    let world = World::new().await;
-    let id = world.fresh(0).await;
+    let server = ApiServer::new().await;
+    let id = server.store_fresh_grant(0).await;
     let asked =
         json!({"name": "flow", "can": ["refresh", "read"], "persons": ["ada@example.com"], "days": 30});
-    let made = world.ask(Way::Control, Method::POST, "/keys", Some(asked.clone())).await;
+    let made = server.send(AccessPath::Control, Method::POST, "/keys", Some(asked.clone())).await;
     assert_eq!(made.status, 201);
     let made = made.json();
     assert!(made["secret"].as_str().unwrap().starts_with("wtk_"));
     assert_eq!(made["key"]["persons"], json!([id.as_str()]));
     assert_eq!(made["key"]["can"], json!(["read", "refresh"]));
     assert!(made["key"]["expires_at"].is_string());
-    let list = world.get("/keys").await;
+    let list = server.get("/keys").await;
     assert_eq!(list.json()["keys"], json!([made["key"]]));
     assert!(!list.text.contains(made["secret"].as_str().unwrap()));
-    let again = world.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+    let again = server.send(AccessPath::Control, Method::POST, "/keys", Some(asked)).await;
     assert_eq!((again.status, again.code().as_str()), (409, "taken"));
-    let least = world.ask(Way::Control, Method::POST, "/keys", Some(json!({"name": "least"}))).await.json();
+    let least =
+        server.send(AccessPath::Control, Method::POST, "/keys", Some(json!({"name": "least"}))).await.json();
     assert_eq!((&least["key"]["can"], &least["key"]["persons"]), (&json!(["read"]), &Value::Null));
 }
 
 #[tokio::test]
 async fn the_use_of_a_key_is_noted() {
-    let world = World::new().await;
-    let key = world.key_that_can("read").await;
-    assert_eq!(world.get("/keys").await.json()["keys"][0]["last_used_at"], Value::Null);
-    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/people", None).await.status, 200);
+    let server = ApiServer::new().await;
+    let key = server.create_key_with_right("read").await;
+    assert_eq!(server.get("/keys").await.json()["keys"][0]["last_used_at"], Value::Null);
+    assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/people", None).await.status, 200);
     let noted = async {
-        while world.get("/keys").await.json()["keys"][0]["last_used_at"].is_null() {
+        while server.get("/keys").await.json()["keys"][0]["last_used_at"].is_null() {
             tokio::task::yield_now().await;
         }
     };
@@ -47,30 +48,31 @@ async fn the_use_of_a_key_is_noted() {
 
 #[tokio::test]
 async fn days_are_a_whole_number_however_json_writes_it() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for (name, days) in [("a", "9"), ("b", "9.0"), ("c", "0.9e1")] {
         let asked: Value = serde_json::from_str(&format!(r#"{{"name":"{name}","days":{days}}}"#)).unwrap();
-        let made = world.ask(Way::Control, Method::POST, "/keys", Some(asked)).await;
+        let made = server.send(AccessPath::Control, Method::POST, "/keys", Some(asked)).await;
         assert!(made.status == 201 && made.json()["key"]["expires_at"].is_string(), "{days}: {made:?}");
     }
 }
 
 #[tokio::test]
 async fn a_list_that_is_left_out_means_all_and_an_empty_one_is_refused() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     for (list, asked) in [
         ("persons", json!({"name": "empty", "persons": []})),
         ("persons", json!({"name": "empty", "persons": null})),
         ("can", json!({"name": "empty", "can": []})),
         ("can", json!({"name": "empty", "can": null})),
     ] {
-        let refused = world.ask(Way::Control, Method::POST, "/keys", Some(asked.clone())).await;
+        let refused = server.send(AccessPath::Control, Method::POST, "/keys", Some(asked.clone())).await;
         assert_eq!((refused.status, refused.code().as_str()), (400, "bad_request"), "{asked}: {refused:?}");
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(list) && detail.contains("leave"), "{asked}: {detail}");
     }
-    assert_eq!(world.get("/keys").await.json()["keys"], json!([]), "a key was made");
-    let all = world.ask(Way::Control, Method::POST, "/keys", Some(json!({"name": "all"}))).await.json();
+    assert_eq!(server.get("/keys").await.json()["keys"], json!([]), "a key was made");
+    let all =
+        server.send(AccessPath::Control, Method::POST, "/keys", Some(json!({"name": "all"}))).await.json();
     assert_eq!((&all["key"]["can"], &all["key"]["persons"]), (&json!(["read"]), &Value::Null));
 }

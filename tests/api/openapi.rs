@@ -12,7 +12,7 @@ use webex_tokend::api_types;
 use webex_tokend::http::api::OPENAPI;
 use webex_tokend::http::api::surface;
 
-use super::harness::World;
+use super::harness::ApiServer;
 
 fn document() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
@@ -231,8 +231,8 @@ fn the_license_and_a_contact_are_named() {
 
 #[tokio::test]
 async fn the_document_is_served_as_it_is() {
-    let world = World::new().await;
-    assert_eq!(world.get("/openapi.json").await.text, OPENAPI);
+    let server = ApiServer::new().await;
+    assert_eq!(server.get("/openapi.json").await.text, OPENAPI);
 }
 
 /// Needs `python3 -m venv target/venv && target/venv/bin/pip install schemathesis==4.32.5`.
@@ -247,14 +247,23 @@ async fn schemathesis_finds_no_violation() {
 
 /// In a world of its own: a run removes persons and revokes keys, its own among them.
 async fn schemathesis(which: &[&str]) {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for index in 0..6 {
-        world.fresh(index).await;
+        server.store_fresh_grant(index).await;
     }
-    let key = world.key_that_can("admin").await;
+    let key = server.create_key_with_right("admin").await;
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/schemathesis");
     let run = tokio::process::Command::new(program)
-        .args(["run", &world.url("/openapi.json"), "--tls-verify", "false", "--seed", "1", "--checks", "all"])
+        .args([
+            "run",
+            &server.url("/openapi.json"),
+            "--tls-verify",
+            "false",
+            "--seed",
+            "1",
+            "--checks",
+            "all",
+        ])
         // Wrong keys are slowed down, with 429; who opens what is tested in rights.rs.
         .args(["--exclude-checks", "ignored_auth"])
         .args(["--max-examples", "25", "--continue-on-failure", "--warnings", "off"])

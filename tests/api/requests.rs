@@ -7,17 +7,17 @@ use serde_json::Value;
 use serde_json::json;
 use webex_tokend::domain::schedule::Next;
 
-use super::harness::Answer;
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
+use super::harness::JsonResponse;
 use crate::support::time::DAY;
 
 #[tokio::test]
 async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {
-    let world = World::new().await;
-    let id = world.fresh(0).await;
-    let key = world.key_that_can("read").await;
-    let person = world.get(&format!("/people/{id}")).await.json();
+    let server = ApiServer::new().await;
+    let id = server.store_fresh_grant(0).await;
+    let key = server.create_key_with_right("read").await;
+    let person = server.get(&format!("/people/{id}")).await.json();
     assert_eq!(person["person_id"], id.as_str());
     assert_eq!(person["email"], "ada@example.com");
     assert_eq!(person["display_name"], "Ada Lovelace");
@@ -25,24 +25,28 @@ async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {
     assert_eq!(person["failures"], 0);
     assert_eq!(person["consent_url"], "https://localhost:8000/oauth?person=ada%40example.com");
     for path in ["/people/ada@example.com", "/people/ADA%40example.com"] {
-        assert_eq!(world.get(path).await.json(), person, "{path}");
-        assert_eq!(world.ask(Way::Key(&key), Method::GET, path, None).await.json(), person, "{path}");
-        assert_eq!(world.in_process(path).await, person, "{path}");
+        assert_eq!(server.get(path).await.json(), person, "{path}");
+        assert_eq!(
+            server.send(AccessPath::Key(&key), Method::GET, path, None).await.json(),
+            person,
+            "{path}"
+        );
+        assert_eq!(server.get_in_process(path).await, person, "{path}");
     }
 }
 
 #[tokio::test]
 async fn lists_come_in_parts_and_by_state() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for index in 0..5 {
-        world.fresh(index).await;
+        server.store_fresh_grant(index).await;
     }
-    world.keep(5, DAY * 2, |grant| grant.next = Next::at(grant.obtained_at)).await;
+    server.store_grant(5, DAY * 2, |grant| grant.next = Next::at(grant.obtained_at)).await;
     for (path, field) in [("/people?limit=4", "people"), ("/plan?limit=4", "people")] {
-        let first = world.get(path).await.json();
+        let first = server.get(path).await.json();
         assert_eq!(first[field].as_array().unwrap().len(), 4);
         let after = first["next"].as_str().unwrap();
-        let last = world.get(&format!("{path}&after={after}")).await.json();
+        let last = server.get(&format!("{path}&after={after}")).await.json();
         assert_eq!(last[field].as_array().unwrap().len(), 2);
         assert_eq!(last["next"], Value::Null);
         let ids: std::collections::BTreeSet<&str> = [&first, &last]
@@ -52,26 +56,26 @@ async fn lists_come_in_parts_and_by_state() {
             .collect();
         assert_eq!(ids.len(), 6);
     }
-    assert_eq!(world.get("/people?limit=6").await.json()["next"], Value::Null);
-    let due = world.get("/people?state=due").await.json();
+    assert_eq!(server.get("/people?limit=6").await.json()["next"], Value::Null);
+    let due = server.get("/people?state=due").await.json();
     assert_eq!(due["people"].as_array().unwrap().len(), 1);
     assert_eq!(due["people"][0]["email"], "hedy@example.com");
-    let fresh = world.get("/people?state=fresh&limit=3").await.json();
+    let fresh = server.get("/people?state=fresh&limit=3").await.json();
     let rest = format!("/people?state=fresh&limit=3&after={}", fresh["next"].as_str().unwrap());
-    let rest = world.get(&rest).await.json();
+    let rest = server.get(&rest).await.json();
     assert_eq!((rest["people"].as_array().unwrap().len(), &rest["next"]), (2, &Value::Null));
-    assert_eq!(world.get("/people?state=consent_needed").await.json()["people"], json!([]));
+    assert_eq!(server.get("/people?state=consent_needed").await.json()["people"], json!([]));
 }
 
 #[tokio::test]
 async fn every_get_may_be_a_head() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     let paths =
         ["/people", "/people/ada@example.com", "/people/ada@example.com/token", "/people/nobody", "/plan"];
     for path in paths {
-        let get = world.get(path).await;
-        let head = world.ask(Way::Control, Method::HEAD, path, None).await;
+        let get = server.get(path).await;
+        let head = server.send(AccessPath::Control, Method::HEAD, path, None).await;
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
         assert_ne!(head.header("content-length"), "0", "{path}");
@@ -80,7 +84,7 @@ async fn every_get_may_be_a_head() {
 
 #[tokio::test]
 async fn other_methods_are_told_what_is_answered() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for (method, path, allow) in [
         (Method::POST, "/people", "GET, HEAD"),
         (Method::PUT, "/people/x", "GET, DELETE, HEAD"),
@@ -89,7 +93,7 @@ async fn other_methods_are_told_what_is_answered() {
         (Method::OPTIONS, "/keys", "GET, POST, HEAD"),
         (Method::PATCH, "/plan", "GET, HEAD"),
     ] {
-        let answer = world.ask(Way::Control, method.clone(), path, None).await;
+        let answer = server.send(AccessPath::Control, method.clone(), path, None).await;
         assert_eq!((answer.status, answer.header("allow")), (405, allow), "{method} {path}");
         if method != Method::HEAD {
             assert_eq!(answer.code(), "method_not_allowed", "{method} {path}");
@@ -99,25 +103,25 @@ async fn other_methods_are_told_what_is_answered() {
 
 #[tokio::test]
 async fn unknown_paths_are_not_found_and_unknown_people_are_unknown() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for path in ["", "/", "/people/", "/people/x/y", "/nothing", "/people/x/token/", "//people"] {
-        let answer = world.get(path).await;
+        let answer = server.get(path).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
     for path in ["/people/nobody", "/people/nobody@example.com/token", "/people/nobody/why"] {
-        let answer = world.get(path).await;
+        let answer = server.get(path).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "unknown_person"), "{path}");
     }
-    let answer = world.ask(Way::Control, Method::DELETE, "/people/nobody", None).await;
+    let answer = server.send(AccessPath::Control, Method::DELETE, "/people/nobody", None).await;
     assert_eq!((answer.status, answer.code().as_str()), (404, "unknown_person"));
-    let answer = world.ask(Way::Control, Method::DELETE, "/keys/none", None).await;
+    let answer = server.send(AccessPath::Control, Method::DELETE, "/keys/none", None).await;
     assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
 }
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_named() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     for (path, named) in [
         ("/people?limit=0", "limit"),
         ("/people?limit=1001", "limit"),
@@ -140,7 +144,7 @@ async fn what_does_not_fit_is_refused_and_named() {
         ("/people/@", "e-mail"),
         ("/openapi.json?x", "x"),
     ] {
-        let answer = world.get(path).await;
+        let answer = server.get(path).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{path}");
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(named), "{path}: {detail}");
@@ -149,8 +153,8 @@ async fn what_does_not_fit_is_refused_and_named() {
 
 #[tokio::test]
 async fn bodies_are_json_objects_without_surprises() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     for (path, kind, body, status) in [
         ("/people/ada@example.com/refresh", "application/json", r#"{"force":false,"now":true}"#, 400),
         ("/people/ada@example.com/refresh", "application/json", r#"{"force":1}"#, 400),
@@ -173,42 +177,44 @@ async fn bodies_are_json_objects_without_surprises() {
         ("/keys", "application/json", r#"{"name":"x","persons":["a b"]}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","persons":["nobody@example.com"]}"#, 404),
     ] {
-        let request = world.request(Way::Control, Method::POST, path).header("content-type", kind).body(body);
-        let answer = Answer::of(request.send().await.unwrap()).await;
+        let request =
+            server.request(AccessPath::Control, Method::POST, path).header("content-type", kind).body(body);
+        let answer = JsonResponse::read(request.send().await.unwrap()).await;
         assert_eq!(answer.status, status, "{path} {kind} {body}: {}", answer.text);
     }
     let long = json!({ "name": "x".repeat(65 * 1024) });
-    let answer = world.ask(Way::Control, Method::POST, "/keys", Some(long)).await;
+    let answer = server.send(AccessPath::Control, Method::POST, "/keys", Some(long)).await;
     assert_eq!((answer.status, answer.code().as_str()), (413, "bad_request"));
-    let answer = world.ask(Way::Control, Method::DELETE, "/people/ada@example.com", Some(json!({}))).await;
+    let answer =
+        server.send(AccessPath::Control, Method::DELETE, "/people/ada@example.com", Some(json!({}))).await;
     assert_eq!(answer.status, 400);
 }
 
 #[tokio::test]
 async fn who_is_forgotten_is_gone_at_once() {
-    let world = World::new().await;
-    let id = world.fresh(0).await;
-    assert_eq!(world.get("/people/ada@example.com/token").await.status, 200);
-    let answer = world.ask(Way::Control, Method::DELETE, &format!("/people/{id}"), None).await;
+    let server = ApiServer::new().await;
+    let id = server.store_fresh_grant(0).await;
+    assert_eq!(server.get("/people/ada@example.com/token").await.status, 200);
+    let answer = server.send(AccessPath::Control, Method::DELETE, &format!("/people/{id}"), None).await;
     assert_eq!((answer.status, answer.text.as_str()), (204, ""));
-    assert_eq!(world.get("/people/ada@example.com/token").await.status, 404);
-    assert_eq!(world.get(&format!("/people/{id}")).await.code(), "unknown_person");
+    assert_eq!(server.get("/people/ada@example.com/token").await.status, 404);
+    assert_eq!(server.get(&format!("/people/{id}")).await.code(), "unknown_person");
 }
 
 #[tokio::test]
 async fn every_rule_says_why_and_the_plan_says_when() {
-    let world = World::new().await;
-    world.keep(0, Duration::from_secs(3600), |_| {}).await;
-    let why = world.get("/people/ada@example.com/why").await.json();
+    let server = ApiServer::new().await;
+    server.store_grant(0, Duration::from_secs(3600), |_| {}).await;
+    let why = server.get("/people/ada@example.com/why").await.json();
     let rules: Vec<&str> =
         why["rules"].as_array().unwrap().iter().map(|rule| rule["rule"].as_str().unwrap()).collect();
     assert_eq!(rules, ["survival", "age", "noop_window", "floor", "retry", "breaker", "standing"]);
     assert_eq!(why["rules"][2]["refresh"], false);
     assert_eq!(why["next_refresh_at"], why["person"]["next_refresh_at"]);
     assert!(why["summary"].as_str().unwrap().starts_with("All is well"));
-    let plan = world.get("/plan").await.json();
+    let plan = server.get("/plan").await.json();
     assert_eq!((&plan["days"], &plan["people"][0]["refreshes"]), (&json!(90), &json!(86)));
     assert!(plan["people"][0]["consent_by"].is_string());
-    let plan = world.get("/plan?days=1").await.json();
+    let plan = server.get("/plan?days=1").await.json();
     assert_eq!(plan["people"][0]["consent_by"], Value::Null);
 }

@@ -9,8 +9,8 @@ use webex_tokend::domain::key::Rights;
 use webex_tokend::http::api::surface;
 use webex_tokend::keys::NewKey;
 
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
 
 /// A request that does no harm to the next ones, for every route.
 fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
@@ -39,22 +39,22 @@ fn right(method: &Method, pattern: &str) -> Option<&'static str> {
 
 #[tokio::test]
 async fn every_route_is_for_the_socket_and_for_keys_with_its_right_only() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     let mut keys = Vec::new();
     for can in ["read", "refresh", "admin"] {
-        keys.push((can, world.key_that_can(can).await));
+        keys.push((can, server.create_key_with_right(can).await));
     }
     for (method, pattern) in surface() {
         let (path, body) = harmless(method, pattern);
-        let ask = async |way| world.ask(way, method.clone(), &path, body.clone()).await;
-        let control = ask(Way::Control).await;
+        let ask = async |way| server.send(way, method.clone(), &path, body.clone()).await;
+        let control = ask(AccessPath::Control).await;
         assert!(![401, 403, 405].contains(&control.status), "{method} {path}: {control:?}");
-        let nobody = ask(Way::NoKey).await;
+        let nobody = ask(AccessPath::NoKey).await;
         assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, "Bearer"), "{method} {path}");
         assert_eq!(nobody.code(), "unauthorized");
         for (can, key) in &keys {
-            let answer = ask(Way::Key(key)).await;
+            let answer = ask(AccessPath::Key(key)).await;
             let may = match right(method, pattern) {
                 None => true,
                 Some("socket") => false,
@@ -69,20 +69,20 @@ async fn every_route_is_for_the_socket_and_for_keys_with_its_right_only() {
 
 #[tokio::test]
 async fn wrong_revoked_and_expired_keys_open_nothing() {
-    let world = World::new().await;
-    world.fresh(0).await;
-    let revoked = world.key(json!({"name": "revoked", "can": ["admin"]})).await;
-    assert_eq!(world.ask(Way::Key(&revoked), Method::GET, "/people", None).await.status, 200);
-    assert_eq!(world.ask(Way::Control, Method::DELETE, "/keys/revoked", None).await.status, 204);
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
+    let revoked = server.create_key(json!({"name": "revoked", "can": ["admin"]})).await;
+    assert_eq!(server.send(AccessPath::Key(&revoked), Method::GET, "/people", None).await.status, 200);
+    assert_eq!(server.send(AccessPath::Control, Method::DELETE, "/keys/revoked", None).await.status, 204);
     let life = Some(Duration::from_millis(1));
     let rights = Rights { admin: true, ..Rights::default() };
     let new = NewKey { name: "short".to_owned(), rights, persons: None, life };
-    let expired = world.house.keys.make(new).await.unwrap();
+    let expired = server.services.keys.make(new).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let wrong = format!("{}x", world.key_that_can("admin").await);
+    let wrong = format!("{}x", server.create_key_with_right("admin").await);
     for key in [revoked.as_str(), expired.expose(), &wrong] {
         for path in ["/people/ada@example.com/token", "/openapi.json", "/nothing"] {
-            let answer = world.ask(Way::Key(key), Method::GET, path, None).await;
+            let answer = server.send(AccessPath::Key(key), Method::GET, path, None).await;
             assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{path}");
         }
     }
@@ -90,14 +90,15 @@ async fn wrong_revoked_and_expired_keys_open_nothing() {
 
 #[tokio::test]
 async fn a_key_for_one_person_sees_no_other_stored_or_not() {
-    let world = World::new().await;
+    let server = ApiServer::new().await;
     for index in 0..3 {
-        world.fresh(index).await;
+        server.store_fresh_grant(index).await;
     }
     let can = ["read", "refresh", "admin"];
-    let key = world.key(json!({"name": "graces", "can": can, "persons": ["grace@example.com"]})).await;
-    let way = Way::Key(&key);
-    assert_eq!(world.ask(way, Method::GET, "/people/grace@example.com/token", None).await.status, 200);
+    let key =
+        server.create_key(json!({"name": "graces", "can": can, "persons": ["grace@example.com"]})).await;
+    let way = AccessPath::Key(&key);
+    assert_eq!(server.send(way, Method::GET, "/people/grace@example.com/token", None).await.status, 200);
     for person in ["ada@example.com", "nobody@example.com", "nobody"] {
         for (method, rest) in [
             (Method::GET, ""),
@@ -106,7 +107,7 @@ async fn a_key_for_one_person_sees_no_other_stored_or_not() {
             (Method::POST, "/refresh"),
             (Method::DELETE, ""),
         ] {
-            let answer = world.ask(way, method.clone(), &format!("/people/{person}{rest}"), None).await;
+            let answer = server.send(way, method.clone(), &format!("/people/{person}{rest}"), None).await;
             assert_eq!(
                 (answer.status, answer.code().as_str()),
                 (403, "forbidden"),
@@ -115,28 +116,28 @@ async fn a_key_for_one_person_sees_no_other_stored_or_not() {
         }
     }
     for path in ["/people", "/plan"] {
-        let list = world.ask(way, Method::GET, path, None).await.json();
+        let list = server.send(way, Method::GET, path, None).await.json();
         assert_eq!(list["people"].as_array().unwrap().len(), 1, "{path}");
         assert_eq!(list["people"][0]["email"], "grace@example.com", "{path}");
     }
     // The right admin is not for everybody in such a key's hand.
     let all = json!({"name": "all", "can": ["admin"]});
-    assert_eq!(world.ask(way, Method::POST, "/keys", Some(all)).await.code(), "forbidden");
-    assert_eq!(world.ask(way, Method::GET, "/keys", None).await.code(), "forbidden");
-    assert_eq!(world.ask(way, Method::DELETE, "/keys/graces", None).await.code(), "forbidden");
+    assert_eq!(server.send(way, Method::POST, "/keys", Some(all)).await.code(), "forbidden");
+    assert_eq!(server.send(way, Method::GET, "/keys", None).await.code(), "forbidden");
+    assert_eq!(server.send(way, Method::DELETE, "/keys/graces", None).await.code(), "forbidden");
     for path in ["/logins", "/import"] {
-        assert_eq!(world.ask(way, Method::POST, path, None).await.code(), "forbidden", "{path}");
+        assert_eq!(server.send(way, Method::POST, path, None).await.code(), "forbidden", "{path}");
     }
 }
 
 #[tokio::test]
 async fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
-    let world = World::new().await;
-    let key = world.key_that_can("read").await;
-    let client = world.client().build().unwrap();
+    let server = ApiServer::new().await;
+    let key = server.create_key_with_right("read").await;
+    let client = server.client().build().unwrap();
     let show = async |key: &str| {
-        let request = client.get(world.url("/people")).bearer_auth(key);
-        super::harness::Answer::of(request.send().await.unwrap()).await
+        let request = client.get(server.url("/people")).bearer_auth(key);
+        super::harness::JsonResponse::read(request.send().await.unwrap()).await
     };
     for n in 0..10 {
         assert_eq!(show("wtk_wrong").await.status, 401, "{n}");
@@ -145,9 +146,9 @@ async fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
     assert_eq!((slowed.status, slowed.code().as_str()), (429, "too_many_requests"));
     assert!((1..=6).contains(&slowed.header("retry-after").parse::<u32>().unwrap()));
     assert_eq!(show(&key).await.status, 200);
-    assert_eq!(world.ask(Way::NoKey, Method::GET, "/people", None).await.status, 401);
+    assert_eq!(server.send(AccessPath::NoKey, Method::GET, "/people", None).await.status, 401);
     for text in ["Basic YTpi", "Bearer", ""] {
-        let request = client.get(world.url("/people")).header("authorization", text);
+        let request = client.get(server.url("/people")).header("authorization", text);
         assert_eq!(request.send().await.unwrap().status(), 429, "{text}");
     }
 }

@@ -4,15 +4,15 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 
-use super::harness::Way;
-use super::harness::World;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
 
 #[tokio::test]
 async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {
-    let world = World::new().await;
-    world.fresh(0).await;
-    world.fresh(1).await;
-    let status = world.get("/status").await.json();
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
+    server.store_fresh_grant(1).await;
+    let status = server.get("/status").await.json();
     let people = json!({"fresh": 2, "due": 0, "retrying": 0, "consent_needed": 0, "or_more": false});
     assert_eq!(status["people"], people);
     let closed = json!({"state": "closed", "cause": null, "says": null, "since": null, "until": null});
@@ -25,11 +25,11 @@ async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {
 
 #[tokio::test]
 async fn a_key_that_is_limited_to_some_persons_is_told_nothing_of_all_of_them() {
-    let world = World::new().await;
-    world.fresh(0).await;
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
     let limited: Value = json!({"name": "limited", "can": ["read"], "persons": ["ada@example.com"]});
-    let key = world.key(limited).await;
-    let answer = world.ask(Way::Key(&key), Method::GET, "/status", None).await;
+    let key = server.create_key(limited).await;
+    let answer = server.send(AccessPath::Key(&key), Method::GET, "/status", None).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"));
-    assert_eq!(world.ask(Way::Key(&key), Method::GET, "/people", None).await.status, 200);
+    assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/people", None).await.status, 200);
 }

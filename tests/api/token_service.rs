@@ -14,46 +14,46 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
 
-use super::harness::Answer;
-use super::harness::World;
-use crate::support::heard;
-use crate::support::heard_here;
-use crate::support::listen_here;
+use super::harness::ApiServer;
+use super::harness::JsonResponse;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
+use crate::support::process_logs;
 use crate::support::time::DAY;
 
 const PHRASE: &str = "a phrase that is long enough";
 const ORG: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
 const FROM: &str = "the flow";
 
-async fn world_of(settings: Settings, org: &str, from: &str, source: &str) -> World {
+async fn server_with(settings: Settings, org: &str, from: &str, source: &str) -> ApiServer {
     let variables = [("PASSPHRASE", PHRASE), ("ORG_ID", org), ("FROM", from), ("SOURCE_IP", source)];
-    World::set(settings, &variables).await
+    ApiServer::with_settings(settings, &variables).await
 }
 
-async fn world() -> World {
-    world_of(Settings::default(), ORG, FROM, "127.0.0.0/8").await
+async fn server() -> ApiServer {
+    server_with(Settings::default(), ORG, FROM, "127.0.0.0/8").await
 }
 
 type Headers<'a> = [(&'a str, &'a str)];
 
 const RIGHT: [(&str, &str); 3] = [("X-Organization-Id", ORG), ("X-From", FROM), ("X-Api-Phrase", PHRASE)];
 
-async fn ask(world: &World, method: Method, path: &str, headers: &Headers<'_>) -> Answer {
-    let request = world.client().build().unwrap().request(method, world.door_url(path));
+async fn get_token(server: &ApiServer, method: Method, path: &str, headers: &Headers<'_>) -> JsonResponse {
+    let request = server.client().build().unwrap().request(method, server.page_url(path));
     let with = |request: reqwest::RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
-    Answer::of(headers.iter().fold(request, with).send().await.unwrap()).await
+    JsonResponse::read(headers.iter().fold(request, with).send().await.unwrap()).await
 }
 
-async fn get(world: &World, headers: &Headers<'_>) -> Answer {
-    ask(world, Method::GET, "/api/token", headers).await
+async fn get(server: &ApiServer, headers: &Headers<'_>) -> JsonResponse {
+    get_token(server, Method::GET, "/api/token", headers).await
 }
 
 /// The id of the person whose token it is.
-async fn whose(world: &World, headers: &Headers<'_>) -> String {
-    let token = get(world, headers).await.json()["access_token"].as_str().unwrap().to_owned();
-    for person in world.get("/people").await.json()["people"].as_array().unwrap() {
+async fn person_id_of(server: &ApiServer, headers: &Headers<'_>) -> String {
+    let token = get(server, headers).await.json()["access_token"].as_str().unwrap().to_owned();
+    for person in server.get("/people").await.json()["people"].as_array().unwrap() {
         let id = person["person_id"].as_str().unwrap();
-        let theirs = world.get(&format!("/people/{id}/token")).await.json();
+        let theirs = server.get(&format!("/people/{id}/token")).await.json();
         if theirs["access_token"] == token.as_str() {
             return id.to_owned();
         }
@@ -61,20 +61,20 @@ async fn whose(world: &World, headers: &Headers<'_>) -> String {
     panic!("nobody's token");
 }
 
-fn malformed(answer: &Answer) {
+fn malformed(answer: &JsonResponse) {
     assert_eq!((answer.status, answer.text.as_str()), (400, r#"{"error":"Malformed Request"}"#));
     assert_eq!(answer.header("content-type"), "application/json");
 }
 
-fn no_such_person(answer: &Answer) {
+fn no_such_person(answer: &JsonResponse) {
     assert_eq!((answer.status, answer.text.as_str()), (409, r#"{"error":"Consent Needed"}"#));
 }
 
 #[tokio::test]
 async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_token() {
-    let world = world().await;
-    world.keep(0, Duration::from_secs(3600), |_| {}).await;
-    let answer = get(&world, &RIGHT).await;
+    let server = server().await;
+    server.store_grant(0, Duration::from_secs(3600), |_| {}).await;
+    let answer = get(&server, &RIGHT).await;
     assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"));
     let record = answer.json();
     let fields: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
@@ -93,7 +93,7 @@ async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_to
     let mut fields = fields;
     fields.sort_unstable();
     assert_eq!(fields, expected);
-    let token = world.get("/people/ada@example.com/token").await.json();
+    let token = server.get("/people/ada@example.com/token").await.json();
     assert_eq!((&record["id"], &record["access_token"]), (&json!(1), &token["access_token"]));
     assert_eq!((&record["org_id"], &record["cluster_id"]), (&json!(ORG), &json!("PF84")));
     let left = |name: &str| record[name].as_u64().unwrap();
@@ -104,63 +104,63 @@ async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_to
         let date = record[name].as_str().unwrap();
         assert!(date.len() == 24 && date.ends_with('Z') && date.as_bytes()[19] == b'.', "{date}");
     }
-    assert!(!world.sim.with(|webex| webex.secrets_issued()).iter().any(|secret| {
+    assert!(!server.sim.with(|webex| webex.secrets_issued()).iter().any(|secret| {
         *secret != token["access_token"].as_str().unwrap() && answer.text.contains(secret.as_str())
     }));
 }
 
 #[tokio::test]
 async fn whatever_is_wrong_the_answer_is_the_same() {
-    let world = world().await;
-    world.fresh(0).await;
-    malformed(&get(&world, &[]).await);
+    let server = server().await;
+    server.store_fresh_grant(0).await;
+    malformed(&get(&server, &[]).await);
     for at in 0..3 {
         let mut wrong = RIGHT;
         wrong[at].1 = "wrong";
-        malformed(&get(&world, &wrong).await);
+        malformed(&get(&server, &wrong).await);
         let missing: Vec<_> = RIGHT.into_iter().filter(|header| *header != RIGHT[at]).collect();
-        malformed(&get(&world, &missing).await);
+        malformed(&get(&server, &missing).await);
         let twice: Vec<_> = RIGHT.into_iter().chain([RIGHT[at]]).collect();
-        malformed(&get(&world, &twice).await);
+        malformed(&get(&server, &twice).await);
     }
-    assert_eq!(get(&world, &RIGHT).await.status, 200);
-    let log = heard();
+    assert_eq!(get(&server, &RIGHT).await.status, 200);
+    let log = process_logs();
     assert!(log.contains("GET /api/token 400"));
     assert!(!log.contains(PHRASE));
 }
 
 #[tokio::test]
 async fn only_the_address_of_the_connection_counts() {
-    let world = world_of(Settings::default(), ORG, FROM, "10.0.0.0/8,::1").await;
-    world.fresh(0).await;
+    let server = server_with(Settings::default(), ORG, FROM, "10.0.0.0/8,::1").await;
+    server.store_fresh_grant(0).await;
     let forwarded = [&RIGHT[..], &[("X-Forwarded-For", "10.0.0.1"), ("Forwarded", "for=10.0.0.1")]].concat();
-    malformed(&get(&world, &RIGHT).await);
-    malformed(&get(&world, &forwarded).await);
+    malformed(&get(&server, &RIGHT).await);
+    malformed(&get(&server, &forwarded).await);
 }
 
 #[tokio::test]
 async fn without_a_phrase_there_is_nothing_here() {
-    let world = World::new().await;
-    world.fresh(0).await;
-    assert_eq!(get(&world, &RIGHT).await.status, 404);
-    assert_eq!(get(&world, &[]).await.status, 404);
+    let server = ApiServer::new().await;
+    server.store_fresh_grant(0).await;
+    assert_eq!(get(&server, &RIGHT).await.status, 404);
+    assert_eq!(get(&server, &[]).await.status, 404);
 }
 
 #[tokio::test]
 async fn the_path_and_the_method_are_as_lenient_as_the_samples() {
-    let world = world().await;
-    world.fresh(0).await;
+    let server = server().await;
+    server.store_fresh_grant(0).await;
     let accept = [&RIGHT[..], &[("Accept", "text/html"), ("Content-Type", "text/plain")]].concat();
-    let length = get(&world, &accept).await.header("content-length").to_owned();
+    let length = get(&server, &accept).await.header("content-length").to_owned();
     for path in ["/api/token", "/api/token/", "/API/TOKEN", "/api/token?x=1"] {
-        assert_eq!(ask(&world, Method::GET, path, &RIGHT).await.status, 200, "{path}");
-        let head = ask(&world, Method::HEAD, path, &RIGHT).await;
+        assert_eq!(get_token(&server, Method::GET, path, &RIGHT).await.status, 200, "{path}");
+        let head = get_token(&server, Method::HEAD, path, &RIGHT).await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
         assert_eq!(head.header("content-length").len(), length.len(), "{path}");
     }
-    assert_eq!(ask(&world, Method::POST, "/api/token", &RIGHT).await.status, 405);
+    assert_eq!(get_token(&server, Method::POST, "/api/token", &RIGHT).await.status, 405);
     for path in ["/api/tokens", "/api/token/x", "/api"] {
-        assert_eq!(ask(&world, Method::GET, path, &RIGHT).await.status, 404, "{path}");
+        assert_eq!(get_token(&server, Method::GET, path, &RIGHT).await.status, 404, "{path}");
     }
 }
 
@@ -180,50 +180,50 @@ async fn an_address_in_from_gives_that_persons_token_or_none_and_other_words_the
     ];
     let orgs = [ORG, people[1].org_id.as_str()];
     for (org, (from, expected)) in orgs.into_iter().flat_map(|org| senders.map(|sender| (org, sender))) {
-        let world = world_of(settings(), org, from, "127.0.0.1").await;
+        let server = server_with(settings(), org, from, "127.0.0.1").await;
         let headers = [("X-Organization-Id", org), ("X-From", from), ("X-Api-Phrase", PHRASE)];
-        world.fresh(0).await;
-        let early = get(&world, &headers).await;
+        server.store_fresh_grant(0).await;
+        let early = get(&server, &headers).await;
         if from.contains('@') {
             no_such_person(&early)
         } else {
             malformed(&early)
         }
         for index in [1, 2] {
-            world.fresh(index).await;
+            server.store_fresh_grant(index).await;
         }
         let Some(expected) = expected else {
-            no_such_person(&get(&world, &headers).await);
+            no_such_person(&get(&server, &headers).await);
             continue;
         };
-        let found = [whose(&world, &headers).await, whose(&world, &headers).await];
+        let found = [person_id_of(&server, &headers).await, person_id_of(&server, &headers).await];
         assert!(found.iter().all(|id| *id == people[expected].id), "{org} {from}");
     }
 }
 
 #[tokio::test]
 async fn a_person_named_by_from_who_is_forgotten_is_replaced_by_no_other() {
-    let world = world_of(Settings::default(), ORG, "grace@example.com", "127.0.0.0/8").await;
+    let server = server_with(Settings::default(), ORG, "grace@example.com", "127.0.0.0/8").await;
     let headers = [RIGHT[0], ("X-From", "grace@example.com"), RIGHT[2]];
-    world.fresh(0).await;
-    let grace = world.fresh(1).await;
-    assert_eq!(whose(&world, &headers).await, grace.as_str());
-    world.house.refresher.forget(&grace).await.unwrap();
-    no_such_person(&get(&world, &headers).await);
+    server.store_fresh_grant(0).await;
+    let grace = server.store_fresh_grant(1).await;
+    assert_eq!(person_id_of(&server, &headers).await, grace.as_str());
+    server.services.refresher.forget(&grace).await.unwrap();
+    no_such_person(&get(&server, &headers).await);
 }
 
 #[tokio::test]
 async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() {
-    let world = world_of(Settings::default(), ORG, "nobody@example.com", "127.0.0.0/8").await;
-    world.fresh(0).await;
+    let server = server_with(Settings::default(), ORG, "nobody@example.com", "127.0.0.0/8").await;
+    server.store_fresh_grant(0).await;
     let right = [RIGHT[0], ("X-From", "nobody@example.com"), RIGHT[2]];
-    listen_here();
+    capture_thread_logs();
     let refused = async |last: u8, headers: &Headers<'_>| {
-        let client = world.client().local_address(IpAddr::from([127, 0, 0, last])).build().unwrap();
-        let request = client.get(world.door_url("/api/token"));
+        let client = server.client().local_address(IpAddr::from([127, 0, 0, last])).build().unwrap();
+        let request = client.get(server.page_url("/api/token"));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let status = request.send().await.unwrap().status().as_u16();
-        let heard = heard_here().into_iter().filter(|(level, _)| *level == log::Level::Info);
+        let heard = captured_logs().into_iter().filter(|(level, _)| *level == log::Level::Info);
         (status, heard.map(|(_, text)| text).filter(|text| text.contains("/api/token")).collect::<Vec<_>>())
     };
     let wrong = [right[0], right[1], ("X-Api-Phrase", "another phrase")];
@@ -252,22 +252,22 @@ async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() 
 
 #[tokio::test]
 async fn who_is_forgotten_gives_way_to_the_next() {
-    let world = world().await;
-    let first = world.fresh(0).await;
-    let second = world.fresh(1).await;
-    assert_eq!(whose(&world, &RIGHT).await, first.as_str());
-    world.house.refresher.forget(&first).await.unwrap();
-    assert_eq!(whose(&world, &RIGHT).await, second.as_str());
-    world.house.refresher.forget(&second).await.unwrap();
-    malformed(&get(&world, &RIGHT).await);
+    let server = server().await;
+    let first = server.store_fresh_grant(0).await;
+    let second = server.store_fresh_grant(1).await;
+    assert_eq!(person_id_of(&server, &RIGHT).await, first.as_str());
+    server.services.refresher.forget(&first).await.unwrap();
+    assert_eq!(person_id_of(&server, &RIGHT).await, second.as_str());
+    server.services.refresher.forget(&second).await.unwrap();
+    malformed(&get(&server, &RIGHT).await);
 }
 
 #[tokio::test]
 async fn a_token_of_another_shape_is_not_split() {
     let settings = Settings { token_shape: TokenShape::Jwt, ..Settings::default() };
-    let world = world_of(settings, ORG, FROM, "127.0.0.1").await;
-    world.fresh(0).await;
-    let record = get(&world, &RIGHT).await.json();
+    let server = server_with(settings, ORG, FROM, "127.0.0.1").await;
+    server.store_fresh_grant(0).await;
+    let record = get(&server, &RIGHT).await.json();
     assert_eq!((&record["org_id"], &record["cluster_id"]), (&json!(ORG), &Value::Null));
     assert!(record["access_token"].as_str().unwrap().len() > 2000);
 }
@@ -279,41 +279,43 @@ fn dead(grant: &mut Grant) {
 #[tokio::test]
 async fn a_dead_token_is_refreshed_and_trouble_is_told_apart() {
     let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
-    let world = world_of(settings, ORG, FROM, "127.0.0.1").await;
-    world.keep(0, DAY * 13, dead).await;
-    let record = get(&world, &RIGHT).await.json();
+    let server = server_with(settings, ORG, FROM, "127.0.0.1").await;
+    server.store_grant(0, DAY * 13, dead).await;
+    let record = get(&server, &RIGHT).await.json();
     assert!(record["expires_in"].as_u64().unwrap() > 13 * 86_400, "{record}");
-    assert_eq!(world.refreshes(), 1);
-    world.keep(0, DAY * 13, dead).await;
+    assert_eq!(server.refreshes(), 1);
+    server.store_grant(0, DAY * 13, dead).await;
     let kind = FaultKind::Unavailable { status: 503, html: true };
-    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
-    let answer = get(&world, &RIGHT).await;
+    server
+        .sim
+        .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+    let answer = get(&server, &RIGHT).await;
     assert_eq!((answer.status, answer.text.as_str()), (503, r#"{"error":"No Live Token"}"#));
     assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
-    world.keep(0, DAY * 13, dead).await;
-    world.sim.with(|webex| {
+    server.store_grant(0, DAY * 13, dead).await;
+    server.sim.with(|webex| {
         webex.clear_faults();
         webex.revoke_person(0);
     });
-    let answer = get(&world, &RIGHT).await;
+    let answer = get(&server, &RIGHT).await;
     assert_eq!((answer.status, answer.text.as_str()), (409, r#"{"error":"Consent Needed"}"#));
 }
 
 #[tokio::test]
 async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
-    let world = world().await;
-    world.fresh(0).await;
+    let server = server().await;
+    server.store_fresh_grant(0).await;
     // Without a phrase nothing is guessed, however the requests differ.
     for n in 0..20 {
-        malformed(&get(&world, &[RIGHT[0], ("X-From", &format!("sender {n}"))]).await);
+        malformed(&get(&server, &[RIGHT[0], ("X-From", &format!("sender {n}"))]).await);
     }
     let guesses: Vec<String> = (0..11).map(|n| format!("guess {n}")).collect();
     let guess = |n: usize| [RIGHT[0], RIGHT[1], (RIGHT[2].0, guesses[n].as_str())];
     for n in 0..10 {
-        malformed(&get(&world, &guess(n)).await);
+        malformed(&get(&server, &guess(n)).await);
     }
     for headers in [guess(10), RIGHT] {
-        let answer = get(&world, &headers).await;
+        let answer = get(&server, &headers).await;
         assert_eq!((answer.status, answer.text.as_str()), (429, r#"{"error":"Too Many Requests"}"#));
         assert!((1..=6).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
     }
@@ -321,33 +323,33 @@ async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
 
 #[tokio::test]
 async fn nothing_that_is_wrong_in_a_request_removes_a_grant() {
-    let world = world().await;
-    world.fresh(0).await;
-    world.fresh(1).await;
-    let kept = async || world.get("/people").await.json()["people"].clone();
-    assert_eq!(get(&world, &RIGHT).await.status, 200);
+    let server = server().await;
+    server.store_fresh_grant(0).await;
+    server.store_fresh_grant(1).await;
+    let kept = async || server.get("/people").await.json()["people"].clone();
+    assert_eq!(get(&server, &RIGHT).await.status, 200);
     let before = kept().await;
     for wrong in [("X-Organization-Id", "another"), ("X-From", "another"), ("X-Api-Phrase", "another")] {
         let headers = RIGHT.map(|right| if right.0 == wrong.0 { wrong } else { right });
-        malformed(&get(&world, &headers).await);
+        malformed(&get(&server, &headers).await);
         let others = RIGHT.into_iter().filter(|right| right.0 != wrong.0).collect::<Vec<_>>();
-        malformed(&get(&world, &others).await);
+        malformed(&get(&server, &others).await);
     }
-    assert_eq!(ask(&world, Method::DELETE, "/api/token", &RIGHT).await.status, 405);
+    assert_eq!(get_token(&server, Method::DELETE, "/api/token", &RIGHT).await.status, 405);
     assert_eq!(kept().await, before);
-    assert_eq!(get(&world, &RIGHT).await.status, 200);
+    assert_eq!(get(&server, &RIGHT).await.status, 200);
 }
 
 #[tokio::test]
 async fn wrong_api_keys_from_the_same_address_do_not_lock_it_out_nor_the_other_way_round() {
-    let world = world().await;
-    world.fresh(0).await;
-    let client = world.client().build().unwrap();
+    let server = server().await;
+    server.store_fresh_grant(0).await;
+    let client = server.client().build().unwrap();
     let wrong_key =
-        async || client.get(world.url("/people")).bearer_auth("wtk_wrong").send().await.unwrap().status();
+        async || client.get(server.url("/people")).bearer_auth("wtk_wrong").send().await.unwrap().status();
     while wrong_key().await != 429 {}
-    assert_eq!(get(&world, &RIGHT).await.status, 200, "a neighbour's wrong keys lock it out");
-    let other = self::world().await;
+    assert_eq!(get(&server, &RIGHT).await.status, 200, "a neighbour's wrong keys lock it out");
+    let other = self::server().await;
     for n in 0..10 {
         let guess = format!("guess {n}");
         malformed(&get(&other, &[RIGHT[0], RIGHT[1], (RIGHT[2].0, &guess)]).await);
@@ -360,13 +362,13 @@ async fn wrong_api_keys_from_the_same_address_do_not_lock_it_out_nor_the_other_w
 
 #[tokio::test]
 async fn a_neighbour_that_repeats_one_wrong_phrase_locks_nobody_out() {
-    let world = world().await;
-    world.fresh(0).await;
+    let server = server().await;
+    server.store_fresh_grant(0).await;
     for headers in [("X-Api-Phrase", "last year's phrase"), ("X-From", "another@example.com")] {
         let wrong = RIGHT.map(|right| if right.0 == headers.0 { headers } else { right });
         for _ in 0..30 {
-            malformed(&get(&world, &wrong).await);
+            malformed(&get(&server, &wrong).await);
         }
-        assert_eq!(get(&world, &RIGHT).await.status, 200, "{headers:?}");
+        assert_eq!(get(&server, &RIGHT).await.status, 200, "{headers:?}");
     }
 }

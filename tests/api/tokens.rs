@@ -14,21 +14,24 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::person::PersonId;
 
-use super::harness::Answer;
-use super::harness::Way;
-use super::harness::World;
-use crate::support::heard;
+use super::harness::AccessPath;
+use super::harness::ApiServer;
+use super::harness::JsonResponse;
+use crate::support::process_logs;
 use crate::support::time::DAY;
 
 const ADA: &str = "/people/ada@example.com/token";
 
-async fn world() -> World {
+async fn server() -> ApiServer {
     let latency = Duration::from_millis(300);
-    World::with(Settings { noop_window: Duration::ZERO, latency, ..Settings::default() }).await
+    ApiServer::with_sim_settings(Settings { noop_window: Duration::ZERO, latency, ..Settings::default() })
+        .await
 }
 
-fn fault(world: &World, kind: FaultKind) {
-    world.sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
+fn fault(server: &ApiServer, kind: FaultKind) {
+    server
+        .sim
+        .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
 }
 
 /// Lives on for less than anybody wants.
@@ -41,14 +44,14 @@ fn dead(grant: &mut Grant) {
 }
 
 /// A thousand readers over twenty connections, all at once.
-async fn a_thousand(world: &World) -> Vec<Answer> {
-    let key = world.key_that_can("read").await;
+async fn read_a_thousand_times(server: &ApiServer) -> Vec<JsonResponse> {
+    let key = server.create_key_with_right("read").await;
     let mut readers = JoinSet::new();
     for _ in 0..20 {
-        let client = world.client().build().unwrap();
+        let client = server.client().build().unwrap();
         for _ in 0..50 {
-            let request = client.get(world.url(ADA)).bearer_auth(&key);
-            readers.spawn(async move { Answer::of(request.send().await.unwrap()).await });
+            let request = client.get(server.url(ADA)).bearer_auth(&key);
+            readers.spawn(async move { JsonResponse::read(request.send().await.unwrap()).await });
         }
     }
     readers.join_all().await
@@ -56,10 +59,10 @@ async fn a_thousand(world: &World) -> Vec<Answer> {
 
 #[tokio::test]
 async fn a_thousand_readers_cause_one_refresh() {
-    let world = world().await;
-    world.keep(0, DAY * 13, dying).await;
-    let answers = a_thousand(&world).await;
-    assert_eq!(world.refreshes(), 1);
+    let server = server().await;
+    server.store_grant(0, DAY * 13, dying).await;
+    let answers = read_a_thousand_times(&server).await;
+    assert_eq!(server.refreshes(), 1);
     let first = answers[0].json();
     assert!(first["expires_in"].as_u64().unwrap() > 13 * 86_400);
     for answer in &answers {
@@ -70,78 +73,78 @@ async fn a_thousand_readers_cause_one_refresh() {
 
 #[tokio::test]
 async fn readers_of_several_people_at_once_each_get_a_token_of_their_own() {
-    let world = world().await;
+    let server = server().await;
     let mut people = Vec::new();
     for index in 0..2 {
-        people.push(world.keep(index, DAY * 13, dying).await);
+        people.push(server.store_grant(index, DAY * 13, dying).await);
     }
-    let client = world.client().build().unwrap();
-    let key = world.key_that_can("read").await;
+    let client = server.client().build().unwrap();
+    let key = server.create_key_with_right("read").await;
     let mut readers = JoinSet::new();
     for turn in 0..40 {
         let id = people[turn % people.len()].to_string();
-        let request = client.get(world.url(&format!("/people/{id}/token"))).bearer_auth(&key);
-        readers.spawn(async move { (id, Answer::of(request.send().await.unwrap()).await) });
+        let request = client.get(server.url(&format!("/people/{id}/token"))).bearer_auth(&key);
+        readers.spawn(async move { (id, JsonResponse::read(request.send().await.unwrap()).await) });
     }
     for (id, answer) in readers.join_all().await {
-        let kept = world.house.store.find(PersonId::parse(&id).unwrap()).await.unwrap().unwrap();
+        let kept = server.services.store.find(PersonId::parse(&id).unwrap()).await.unwrap().unwrap();
         assert_eq!(answer.json()["person_id"], id.as_str());
         assert_eq!(answer.json()["access_token"], kept.tokens.access_token.expose());
     }
-    assert_eq!(world.refreshes(), 2, "one for each");
+    assert_eq!(server.refreshes(), 2, "one for each");
 }
 
 #[tokio::test]
 async fn while_webex_fails_a_thousand_readers_get_the_live_token_with_a_note() {
-    let world = world().await;
-    world.keep(0, DAY * 13, dying).await;
-    fault(&world, FaultKind::Unavailable { status: 503, html: true });
-    for answer in a_thousand(&world).await {
+    let server = server().await;
+    server.store_grant(0, DAY * 13, dying).await;
+    fault(&server, FaultKind::Unavailable { status: 503, html: true });
+    for answer in read_a_thousand_times(&server).await {
         let token = answer.json();
         assert_eq!(answer.status, 200);
         assert!(token["expires_in"].as_u64().unwrap() <= 30 && token["note"].is_string(), "{token}");
     }
-    assert_eq!(world.refreshes(), 1);
+    assert_eq!(server.refreshes(), 1);
 }
 
 #[tokio::test]
 async fn while_webex_fails_and_the_token_is_dead_a_thousand_readers_are_told_when_to_come_again() {
-    let world = world().await;
-    world.keep(0, DAY * 13, dead).await;
-    fault(&world, FaultKind::Unavailable { status: 503, html: true });
-    for answer in a_thousand(&world).await {
+    let server = server().await;
+    server.store_grant(0, DAY * 13, dead).await;
+    fault(&server, FaultKind::Unavailable { status: 503, html: true });
+    for answer in read_a_thousand_times(&server).await {
         assert_eq!((answer.status, answer.code().as_str()), (503, "webex_unavailable"));
         assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
     }
-    assert_eq!(world.refreshes(), 1);
+    assert_eq!(server.refreshes(), 1);
 }
 
 #[tokio::test]
 async fn more_life_than_webex_gives_is_the_longest_there_is_and_costs_one_refresh() {
-    let world = world().await;
-    world.keep(0, DAY * 3, |_| {}).await;
+    let server = server().await;
+    server.store_grant(0, DAY * 3, |_| {}).await;
     let path = format!("{ADA}?min_ttl=31536000");
-    let token = world.get(&path).await.json();
+    let token = server.get(&path).await.json();
     assert!(token["expires_in"].as_u64().unwrap() > 13 * 86_400, "{token}");
     assert!(token["note"].as_str().unwrap().contains("31536000"));
-    assert_eq!(world.refreshes(), 1);
+    assert_eq!(server.refreshes(), 1);
     for _ in 0..100 {
-        assert_eq!(world.in_process(&path).await["access_token"], token["access_token"]);
+        assert_eq!(server.get_in_process(&path).await["access_token"], token["access_token"]);
     }
-    assert_eq!(world.refreshes(), 1);
-    let plain = world.get(ADA).await.json();
+    assert_eq!(server.refreshes(), 1);
+    let plain = server.get(ADA).await.json();
     assert_eq!((plain.get("note"), &plain["token_type"]), (None, &json!("Bearer")));
 }
 
 #[tokio::test]
 async fn a_dead_grant_is_answered_with_the_way_to_consent() {
-    let world = world().await;
-    world.keep(0, DAY * 13, dead).await;
-    world.sim.with(|webex| webex.revoke_person(0));
-    let answer = world.get(ADA).await;
+    let server = server().await;
+    server.store_grant(0, DAY * 13, dead).await;
+    server.sim.with(|webex| webex.revoke_person(0));
+    let answer = server.get(ADA).await;
     assert_eq!((answer.status, answer.code().as_str()), (409, "consent_needed"));
     assert_eq!(answer.json()["consent_url"], "https://localhost:8000/oauth?person=ada%40example.com");
-    let shown = world.get("/people/ada@example.com").await.json();
+    let shown = server.get("/people/ada@example.com").await.json();
     assert_eq!(
         (&shown["state"], &shown["refresh_token_expires_at"]),
         (&json!("consent_needed"), &Value::Null)
@@ -151,47 +154,51 @@ async fn a_dead_grant_is_answered_with_the_way_to_consent() {
         grant.person.email = None;
         grant.standing = Standing::ConsentNeeded;
     };
-    let id = world.keep(1, DAY * 13, nameless).await;
-    let answer = world.get(&format!("/people/{id}/token")).await;
+    let id = server.store_grant(1, DAY * 13, nameless).await;
+    let answer = server.get(&format!("/people/{id}/token")).await;
     assert_eq!(answer.json()["consent_url"], "https://localhost:8000/oauth");
 }
 
 #[tokio::test]
 async fn a_person_may_ask_for_a_refresh_and_force_it() {
     let floor = [("EVENT_LOOP_FLOOR_SECONDS", "0"), ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "86400")];
-    let world = World::set(Settings { noop_window: Duration::ZERO, ..Settings::default() }, &floor).await;
-    world.fresh(0).await;
+    let server =
+        ApiServer::with_settings(Settings { noop_window: Duration::ZERO, ..Settings::default() }, &floor)
+            .await;
+    server.store_fresh_grant(0).await;
     let path = "/people/ada@example.com/refresh";
-    let skipped = world.ask(Way::Control, Method::POST, path, None).await.json();
-    assert_eq!((&skipped["outcome"], world.refreshes()), (&json!("skipped"), 0));
+    let skipped = server.send(AccessPath::Control, Method::POST, path, None).await.json();
+    assert_eq!((&skipped["outcome"], server.refreshes()), (&json!("skipped"), 0));
     assert!(skipped["detail"].as_str().unwrap().contains("no-op window"));
-    let forced = world.ask(Way::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
+    let forced =
+        server.send(AccessPath::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
     assert_eq!((&forced["outcome"], &forced["detail"]), (&json!("renewed"), &Value::Null));
-    assert_eq!((&forced["person"]["last_outcome"], world.refreshes()), (&json!("renewed"), 1));
-    fault(&world, FaultKind::Unavailable { status: 500, html: false });
-    let failed = world.ask(Way::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
+    assert_eq!((&forced["person"]["last_outcome"], server.refreshes()), (&json!("renewed"), 1));
+    fault(&server, FaultKind::Unavailable { status: 500, html: false });
+    let failed =
+        server.send(AccessPath::Control, Method::POST, path, Some(json!({"force": true}))).await.json();
     assert_eq!((&failed["outcome"], &failed["person"]["state"]), (&json!("failed"), &json!("retrying")));
 }
 
 #[tokio::test]
 async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
-    let world = world().await;
-    world.keep(0, DAY * 3, |_| {}).await;
-    let key = world.key_that_can("admin").await;
-    let way = Way::Key(&key);
+    let server = server().await;
+    server.store_grant(0, DAY * 3, |_| {}).await;
+    let key = server.create_key_with_right("admin").await;
+    let way = AccessPath::Key(&key);
     let mut answers = Vec::new();
     let force = Some(json!({"force": true}));
-    answers.push(world.ask(way, Method::POST, "/people/ada@example.com/refresh", force).await);
+    answers.push(server.send(way, Method::POST, "/people/ada@example.com/refresh", force).await);
     let token =
-        world.ask(way, Method::GET, ADA, None).await.json()["access_token"].as_str().unwrap().to_owned();
+        server.send(way, Method::GET, ADA, None).await.json()["access_token"].as_str().unwrap().to_owned();
     for path in ["/people", "/people/ada@example.com", "/people/ada@example.com/why", "/plan", "/keys"] {
-        answers.push(world.ask(way, Method::GET, path, None).await);
+        answers.push(server.send(way, Method::GET, path, None).await);
     }
-    answers.push(world.ask(Way::Key(&format!("{key}x")), Method::GET, "/people", None).await);
-    answers.push(world.ask(way, Method::DELETE, "/people/ada@example.com", None).await);
-    let grant_secrets = world.sim.with(|webex| webex.secrets_issued());
+    answers.push(server.send(AccessPath::Key(&format!("{key}x")), Method::GET, "/people", None).await);
+    answers.push(server.send(way, Method::DELETE, "/people/ada@example.com", None).await);
+    let grant_secrets = server.sim.with(|webex| webex.secrets_issued());
     assert!(grant_secrets.contains(&token));
-    let log = heard();
+    let log = process_logs();
     assert!(log.contains("GET /api/v1/people"), "the log is not heard");
     for secret in grant_secrets.iter().chain([&key]) {
         assert!(answers.iter().all(|answer| !answer.text.contains(secret.as_str())));
@@ -202,11 +209,11 @@ async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
 #[tokio::test]
 async fn scopes_that_consents_ask_for_and_a_grant_lacks_are_shown() {
     let asked = [("MY_APP_SCOPES", "spark:all spark:people_read spark:rooms_read")];
-    let world = World::set(Settings::default(), &asked).await;
-    world.fresh(0).await;
+    let server = ApiServer::with_settings(Settings::default(), &asked).await;
+    server.store_fresh_grant(0).await;
     let wide = |grant: &mut Grant| grant.tokens.scope = Some(asked[0].1.to_owned());
-    world.keep(1, DAY, wide).await;
-    let people = world.get("/people").await.json()["people"].clone();
+    server.store_grant(1, DAY, wide).await;
+    let people = server.get("/people").await.json()["people"].clone();
     assert_eq!(people[0]["missing_scopes"], json!(["spark:people_read", "spark:rooms_read"]));
     assert_eq!(people[1]["missing_scopes"], json!([]));
 }

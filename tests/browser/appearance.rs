@@ -13,9 +13,9 @@ use super::home;
 use super::start;
 use super::webdriver::Browser;
 use crate::support::Daemon;
-use crate::support::sim;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
 /// `[width of the content, of what there is for it]`, the background, and the text's colour.
 const MEASURES: &str = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, \
@@ -40,7 +40,7 @@ async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
     assert_eq!(measures[0], measures[1], "{name} must be scrolled sideways");
     assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: too small to be pressed");
     if name.contains("phone") {
-        axe::is_content(browser, name).await;
+        axe::assert_no_violations(browser, name).await;
     }
     let colour = |at: usize| measures[at].as_str().unwrap().to_owned();
     (colour(2), colour(3))
@@ -49,7 +49,7 @@ async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
 /// The browser comes back from Webex, which then is in trouble.
 async fn come_back_to(browser: &Browser, daemon: &Daemon, sim: &Sim, trouble: FaultKind) {
     start(browser, daemon).await;
-    spoil(sim, Endpoint::AccessToken, 1, trouble);
+    inject_fault(sim, Endpoint::AccessToken, 1, trouble);
     accept(browser, 0).await;
     browser.text("#problem").await;
 }
@@ -89,13 +89,13 @@ async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) 
 #[tokio::test]
 #[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
 async fn pages_fit_phones_and_desks_by_day_and_by_night() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", SCOPES)]).await;
     let browser = Browser::start().await;
     let mut colours = Vec::new();
     for (screen, width, height) in SCREENS {
         for scheme in SCHEMES {
-            browser.look_like(width, height, scheme).await;
+            browser.emulate_screen(width, height, scheme).await;
             colours.push(look_at_all(&browser, &daemon, &sim, &format!("{screen}-{scheme}")).await);
         }
     }
@@ -118,10 +118,11 @@ async fn names_of_all_kinds_find_their_place() {
         Person::new("山田 太郎", "taro@example.com"),
     ];
     let count = people.len();
-    let sim = sim_with(Settings { people, avatar: webex_sim::Avatar::None, ..Settings::default() }).await;
+    let sim =
+        start_sim_with(Settings { people, avatar: webex_sim::Avatar::None, ..Settings::default() }).await;
     let daemon = Daemon::start(&sim, &[]).await;
     let browser = Browser::start().await;
-    browser.look_like(360, 740, "light").await;
+    browser.emulate_screen(360, 740, "light").await;
     for person in 0..count {
         start(&browser, &daemon).await;
         accept(&browser, person).await;
@@ -133,12 +134,12 @@ async fn names_of_all_kinds_find_their_place() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn the_readmes_pictures_are_taken() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let scopes = "spark:people_read spark:rooms_read spark:messages_write";
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", scopes)]).await;
     let browser = Browser::start().await;
     for scheme in SCHEMES {
-        browser.look_like(800, 900, scheme).await;
+        browser.emulate_screen(800, 900, scheme).await;
         browser.open(&home(&daemon)).await;
         let home = browser.screenshot(&format!("readme-home-{scheme}")).await;
         start(&browser, &daemon).await;

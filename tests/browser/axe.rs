@@ -16,7 +16,7 @@ const RUN: &str = "axe.run(document, { preload: false, runOnly: ['wcag2a', 'wcag
                    rule.id + ': ' + rule.nodes.map(node => node.html + ' ' + node.failureSummary).join('; ')))";
 
 /// The page that is open has nothing to complain about.
-pub(super) async fn is_content(browser: &Browser, page: &str) {
+pub(super) async fn assert_no_violations(browser: &Browser, page: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
     let axe = fs::read_to_string(&file).expect("axe-core must be installed; bash tests/run.sh does that");
     let found = browser.run(&format!("{axe}\nreturn {RUN};")).await;

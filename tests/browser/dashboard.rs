@@ -7,7 +7,7 @@ use url::Url;
 use super::webdriver::Browser;
 use crate::support::Daemon;
 use crate::support::PLAIN;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// What a command prints, on both streams.
 fn said(daemon: &Daemon, words: &str) -> String {
@@ -27,7 +27,7 @@ async fn sign_in(browser: &Browser, daemon: &Daemon, key: &str) {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     for settings in [&[][..], &[PLAIN]] {
         let (daemon, browser) = (Daemon::start(&sim, settings).await, Browser::start().await);
         let told = said(&daemon, "dashboard --no-browser");

@@ -13,7 +13,7 @@ use super::webdriver::Browser;
 use super::webdriver::ENTER;
 use super::webdriver::TAB;
 use crate::support::Daemon;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// What has the focus, and whether that is seen.
 const FOCUSED: &str = "[document.activeElement.id || document.activeElement.className, \
@@ -28,7 +28,7 @@ async fn tab_to(browser: &Browser, id: &str) {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_keyboard_is_enough() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     browser.open(&home(&daemon)).await;
     tab_to(&browser, "brand").await;
@@ -49,7 +49,7 @@ async fn a_keyboard_is_enough() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_consent_needs_no_script() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::without_scripts().await);
     start(&browser, &daemon).await;
     accept(&browser, 1).await;
@@ -61,7 +61,7 @@ async fn a_consent_needs_no_script() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_picture_of_webexs_passes_the_policy() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
     accept(&browser, 0).await;
@@ -99,9 +99,9 @@ async fn the_space_opens_after_a_consent() {
     let inline = "[...document.scripts].filter(script => !script.src).length";
     assert_eq!(browser.evaluate(inline).await, 0);
     for scheme in ["light", "dark"] {
-        browser.look_like(360, 740, scheme).await;
+        browser.emulate_screen(360, 740, scheme).await;
         browser.reload().await;
-        axe::is_content(&browser, "space").await;
+        axe::assert_no_violations(&browser, "space").await;
         browser.screenshot(&format!("space-phone-{scheme}")).await;
     }
     let stranger = Browser::start().await;

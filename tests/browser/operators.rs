@@ -20,10 +20,10 @@ use super::axe;
 use super::webdriver::Browser;
 use super::webdriver::ENTER;
 use super::webdriver::TAB;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::many_grants;
-use crate::support::sim;
+use crate::support::start_sim;
 
 const ROWS: &str = "document.querySelectorAll('[data-person]').length";
 
@@ -38,23 +38,23 @@ const SMALL: &str = "[...document.querySelectorAll('button, .button, .small-butt
     { const box = it.getBoundingClientRect(); return box.width > 0 && (box.width < 20 || box.height < 20); }).length";
 
 /// A daemon that keeps so many people, and a key of an operator's.
-pub(super) async fn house(people: usize) -> (Sim, Daemon, String) {
-    let sim = sim().await;
+pub(super) async fn daemon_with_people(people: usize) -> (Sim, Daemon, String) {
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     daemon.terminate().await;
     let client = sim.with(|webex| webex.settings().client_id.clone());
     let (dir, now) = (daemon.state_dir(), SystemClock.now());
-    many_grants::settle(&dir, &client, people, now).await;
+    many_grants::store_many(&dir, &client, people, now).await;
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), &client, now);
     let store = Arc::new(opened.unwrap().0);
     // These are no grants of the simulator's: nothing of them is due while the tests look.
     for n in (0..people).filter(|n| [3, 5, 9].contains(&(n % 100))) {
-        let mut odd = many_grants::member(n, now);
+        let mut odd = many_grants::nth_grant(n, now);
         odd.person.display_name =
             Some("<script>document.title = 'taken'</script> ".to_owned() + &"Very long ".repeat(12));
         let long = format!("{n}.katherine-johnson@engineering.departments.example-company.com");
         odd.person.email = Email::parse(&long).ok();
-        odd.next = many_grants::member(0, now).next;
+        odd.next = many_grants::nth_grant(0, now).next;
         if n == 103 {
             odd.person.display_name = Some("x".repeat(150));
         }
@@ -98,7 +98,7 @@ async fn sign_out(browser: &Browser) {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn an_operator_signs_in_watches_acts_and_signs_out() {
-    let (sim, daemon, key) = house(0).await;
+    let (sim, daemon, key) = daemon_with_people(0).await;
     let browser = Browser::start().await;
     browser.open(&daemon.url("/dashboard")).await;
     browser.write("#key", "wtk_wrong").await;
@@ -111,7 +111,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     browser.until(FOLLOWS).await;
     browser.run("window.same = true").await;
     for person in [0, 1] {
-        Visitor::new().consent(&daemon, person).await;
+        BrowserClient::new().consent(&daemon, person).await;
         browser.until(&format!("{ROWS} === {}", person + 1)).await;
         // Whoever is at the keyboard stays there, though the table is another one.
         if person == 0 {
@@ -123,7 +123,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     assert_eq!(browser.evaluate("window.same").await, true, "the page was loaded anew");
     drop(sim);
 
-    browser.may_copy().await;
+    browser.allow_clipboard().await;
     browser.click("[data-key=who]").await;
     browser.click("#copy").await;
     browser.until("document.getElementById('live').textContent === 'Copied.'").await;
@@ -157,7 +157,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
     browser.click("button#forget").await;
     assert!(browser.text("#said").await.contains("Ada Lovelace: forgotten"));
     browser.until(&format!("{ROWS} === 1")).await;
-    daemon.wait_until_kept(&["grace"]).await;
+    daemon.wait_until_stored(&["grace"]).await;
 
     sign_out(&browser).await;
     browser.back().await;
@@ -168,7 +168,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_page_whose_session_has_ended_says_so_once_and_asks_for_nothing_more() {
-    let (_sim, daemon, key) = house(3).await;
+    let (_sim, daemon, key) = daemon_with_people(3).await;
     let browser = Browser::start().await;
     sign_in(&browser, &daemon, &key).await;
     browser.until(FOLLOWS).await;
@@ -193,7 +193,7 @@ async fn a_page_whose_session_has_ended_says_so_once_and_asks_for_nothing_more()
 /// Walks through a long list by links and forms only.
 async fn walk(browser: &Browser, daemon: &Daemon, key: &str) {
     sign_in(browser, daemon, key).await;
-    browser.look_like(1280, 800, "light").await;
+    browser.emulate_screen(1280, 800, "light").await;
     browser.reload().await;
     assert_eq!(browser.text("#tile-all .number").await, "3,000");
     assert_eq!(browser.text("#tile-retrying .number").await, "30");
@@ -222,7 +222,7 @@ async fn walk(browser: &Browser, daemon: &Daemon, key: &str) {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn three_thousand_people_are_walked_through_with_and_without_scripts() {
-    let (_sim, daemon, key) = house(3000).await;
+    let (_sim, daemon, key) = daemon_with_people(3000).await;
     walk(&Browser::start().await, &daemon, &key).await;
     let plain = Browser::without_scripts().await;
     walk(&plain, &daemon, &key).await;
@@ -238,7 +238,7 @@ async fn three_thousand_people_are_walked_through_with_and_without_scripts() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn the_keyboard_is_enough_for_operators() {
-    let (_sim, daemon, key) = house(10).await;
+    let (_sim, daemon, key) = daemon_with_people(10).await;
     let browser = Browser::start().await;
     browser.open(&daemon.url("/dashboard")).await;
     browser.write("#key", &key).await;
@@ -267,14 +267,14 @@ async fn the_keyboard_is_enough_for_operators() {
 }
 
 /// People as a week of refreshing leaves them, and a few who must consent again.
-async fn settle_for_the_picture(dir: &Path, client: &str) {
+async fn store_people_for_the_picture(dir: &Path, client: &str) {
     let (now, day) = (SystemClock.now(), Duration::from_secs(86_400));
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), client, now);
     let store = opened.unwrap().0;
     for n in 0..1240 {
-        let mut grant = many_grants::member(n, now);
+        let mut grant = many_grants::nth_grant(n, now);
         // Not those of one state all with the same name.
-        grant.person = many_grants::member(n * 7919 % 10_007, now).person;
+        grant.person = many_grants::nth_grant(n * 7919 % 10_007, now).person;
         // Spread over the week, each person at a minute of their own.
         let age = Duration::from_secs(60 * (u64::try_from(n).unwrap() * 997 % (7 * 1440)));
         let renewed_at = now - age;
@@ -297,10 +297,10 @@ async fn settle_for_the_picture(dir: &Path, client: &str) {
 #[tokio::test]
 #[ignore = "writes docs/images; needs chromium and chromedriver"]
 async fn pictures_for_the_readme_are_taken() {
-    let (sim, mut daemon, key) = house(0).await;
+    let (sim, mut daemon, key) = daemon_with_people(0).await;
     daemon.terminate().await;
     let client = sim.with(|webex| webex.settings().client_id.clone());
-    settle_for_the_picture(&daemon.state_dir(), &client).await;
+    store_people_for_the_picture(&daemon.state_dir(), &client).await;
     let settings = [
         ("EVENT_LOOP_DAYS", "7"),
         ("MY_APP_SCOPES", "spark:all spark:kms"),
@@ -312,13 +312,13 @@ async fn pictures_for_the_readme_are_taken() {
     let browser = Browser::start().await;
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     std::fs::create_dir_all(&images).unwrap();
-    browser.look_like(1280, 1000, "light").await;
+    browser.emulate_screen(1280, 1000, "light").await;
     browser.open(&daemon.url("/")).await;
-    let consent = browser.seen("consent").await;
-    browser.look_like(1280, 820, "light").await;
+    let consent = browser.screenshot_viewport("consent").await;
+    browser.emulate_screen(1280, 820, "light").await;
     sign_in(&browser, &daemon, &key).await;
     browser.click("[data-key=invitation]").await;
-    let dashboard = browser.seen("dashboard").await;
+    let dashboard = browser.screenshot_viewport("dashboard").await;
     for (file, name) in [(consent, "consent.png"), (dashboard, "dashboard.png")] {
         assert!(std::fs::metadata(&file).unwrap().len() < 150_000, "{name} is too large");
         std::fs::copy(file, images.join(name)).unwrap();
@@ -329,7 +329,7 @@ async fn pictures_for_the_readme_are_taken() {
 #[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
 async fn the_dashboard_fits_phones_and_desks_by_day_and_by_night() {
     for people in [0, 1, 5, 206, 3000] {
-        let (_sim, daemon, key) = house(people).await;
+        let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;
         browser.open(&daemon.url("/dashboard/sign-in")).await;
         browser.text("#sign-in").await;
@@ -359,14 +359,14 @@ async fn the_dashboard_fits_phones_and_desks_by_day_and_by_night() {
 async fn looked_at(browser: &Browser, name: &str) {
     for scheme in ["light", "dark"] {
         for width in [320, 360, 768, 1024, 1200, 1280, 1920] {
-            browser.look_like(width, 800, scheme).await;
+            browser.emulate_screen(width, 800, scheme).await;
             let name = format!("{name}-{width}-{scheme}");
             browser.screenshot(&name).await;
             let widths = browser.evaluate(WIDTHS).await;
             assert_eq!(widths[0], widths[1], "{name} must be scrolled sideways");
             assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: too small to be pressed");
             if [360, 1280].contains(&width) {
-                axe::is_content(browser, &name).await;
+                axe::assert_no_violations(browser, &name).await;
             }
         }
     }

@@ -22,12 +22,12 @@ use crate::support::PLAIN;
 use crate::support::http;
 
 /// Another program on this machine that serves pages, and keeps what browsers tell it.
-struct Neighbour {
+struct OtherServer {
     port: u16,
     heard: Arc<Mutex<String>>,
 }
 
-impl Neighbour {
+impl OtherServer {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, heard) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(String::new())));
@@ -89,7 +89,7 @@ async fn opens_nothing(daemon: &Daemon, cookie: &str) {
 async fn what_a_browser_shows_to_another_port_opens_nothing() {
     for secure in [true, false] {
         let sim = Sim::start(Settings::default()).await.unwrap();
-        let (daemon, neighbour) = (daemon(&sim, secure).await, Neighbour::start().await);
+        let (daemon, other_server) = (daemon(&sim, secure).await, OtherServer::start().await);
         let browser = Browser::start().await;
         // A person who consents and looks at the space, and an operator who signs in.
         start(&browser, &daemon).await;
@@ -104,12 +104,12 @@ async fn what_a_browser_shows_to_another_port_opens_nothing() {
         browser.text("#name").await;
         let dashboard = browser.url().await;
         for path in ["/", "/dashboard", "/dashboard/", "/dashboard/person", "/space", "/oauth", "/assets/x"] {
-            browser.open(&neighbour.url(path)).await;
+            browser.open(&other_server.url(path)).await;
             browser.text("#here").await;
         }
-        let heard = neighbour.heard.lock().unwrap().clone();
+        let heard = other_server.heard.lock().unwrap().clone();
         assert!(heard.matches("GET /").count() >= 7, "{heard}");
-        for cookie in neighbour.cookies() {
+        for cookie in other_server.cookies() {
             opens_nothing(&daemon, &cookie).await;
         }
         for secret in [space, dashboard].map(|url| url.path().rsplit('/').next().unwrap().to_owned()) {

@@ -8,18 +8,18 @@ use super::accept;
 use super::granted;
 use super::start;
 use super::webdriver::Browser;
-use crate::support::BUSY_LOOP;
 use crate::support::Daemon;
+use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
-use crate::support::sim_with;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn two_people_consent_in_their_browsers_and_stay_fresh() {
-    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
-    let daemon = Daemon::start(&sim, &BUSY_LOOP).await;
+    let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let daemon = Daemon::start(&sim, &REFRESH_EVERY_SECOND).await;
     let (ada, grace) = (Browser::start().await, Browser::start().await);
     start(&ada, &daemon).await;
     start(&grace, &daemon).await;
@@ -27,7 +27,7 @@ async fn two_people_consent_in_their_browsers_and_stay_fresh() {
     accept(&grace, 1).await;
     assert_eq!(granted(&ada).await, "Ada Lovelace");
     assert_eq!(granted(&grace).await, "Grace Hopper");
-    daemon.wait_until_kept(&["ada", "grace"]).await;
+    daemon.wait_until_stored(&["ada", "grace"]).await;
     let renewed = || counters(&sim).people.iter().filter(|person| person.refreshes.renewed > 1).count();
     eventually("both are refreshed twice", || renewed() == 2).await;
 }
@@ -35,12 +35,12 @@ async fn two_people_consent_in_their_browsers_and_stay_fresh() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_decline_is_understood_and_may_be_taken_back() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
     browser.click("#decline").await;
     assert_eq!(browser.text("#problem").await, "You did not consent");
-    assert!(daemon.kept().is_empty());
+    assert!(daemon.stored_grants().is_empty());
     browser.click("#start").await;
     accept(&browser, 2).await;
     assert_eq!(granted(&browser).await, "Katherine Johnson");
@@ -49,16 +49,16 @@ async fn a_decline_is_understood_and_may_be_taken_back() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
     accept(&browser, 0).await;
     granted(&browser).await;
-    let kept = daemon.kept();
+    let kept = daemon.stored_grants();
 
     browser.reload().await;
     assert_eq!(granted(&browser).await, "Ada Lovelace");
-    assert_eq!(daemon.kept(), kept);
+    assert_eq!(daemon.stored_grants(), kept);
     assert_eq!(counters(&sim).calls.access_token, 1);
 
     // Back at the question: the old consent is used up there, so the answer to it is, too.
@@ -66,7 +66,7 @@ async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
     accept(&browser, 0).await;
     assert_eq!(browser.text("#problem").await, "This link is no longer valid");
     assert!(browser.text("main").await.contains("all is well"));
-    assert_eq!(daemon.kept(), kept);
+    assert_eq!(daemon.stored_grants(), kept);
 
     browser.click("#start").await;
     accept(&browser, 1).await;
@@ -76,7 +76,7 @@ async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn two_tabs_do_not_get_into_each_others_way() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     let one = browser.tab().await;
     start(&browser, &daemon).await;
@@ -89,26 +89,26 @@ async fn two_tabs_do_not_get_into_each_others_way() {
     assert_eq!(granted(&browser).await, "Grace Hopper");
     browser.switch_to(&one).await;
     assert_eq!(granted(&browser).await, "Ada Lovelace");
-    daemon.wait_until_kept(&["ada", "grace"]).await;
+    daemon.wait_until_stored(&["ada", "grace"]).await;
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn a_restart_while_somebody_reads_webexs_page_is_not_noticed() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (mut daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
     assert_eq!(daemon.terminate().await.code, Some(0));
     daemon.restart(&[]).await;
     accept(&browser, 4).await;
     assert_eq!(granted(&browser).await, "Dorothy Vaughan");
-    daemon.wait_until_kept(&["dorothy"]).await;
+    daemon.wait_until_stored(&["dorothy"]).await;
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn nobody_else_is_told_of_a_consent() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
     assert_eq!(browser.evaluate("document.referrer").await, "", "Webex is told where the browser was");

@@ -143,7 +143,7 @@ impl Browser {
     }
 
     /// Lets pages read and write the clipboard, as a person may.
-    pub(super) async fn may_copy(&self) {
+    pub(super) async fn allow_clipboard(&self) {
         let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
         self.devtools("Browser.grantPermissions", permissions).await;
     }
@@ -203,7 +203,7 @@ impl Browser {
     }
 
     /// A screen of another size, dark or light, from the next page on.
-    pub(super) async fn look_like(&self, width: u32, height: u32, scheme: &str) {
+    pub(super) async fn emulate_screen(&self, width: u32, height: u32, scheme: &str) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
@@ -212,7 +212,7 @@ impl Browser {
     }
 
     /// A screen of this size at a desk, for the page that is open.
-    pub(super) async fn be_wide(&self, width: u32, height: u32) {
+    pub(super) async fn resize(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     }
@@ -227,7 +227,7 @@ impl Browser {
     }
 
     /// The same of what is seen without scrolling.
-    pub(super) async fn seen(&self, name: &str) -> PathBuf {
+    pub(super) async fn screenshot_viewport(&self, name: &str) -> PathBuf {
         self.capture(name, false).await
     }
 

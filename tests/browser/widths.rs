@@ -6,12 +6,12 @@ use webex_sim::Settings;
 use super::accept;
 use super::granted;
 use super::home;
-use super::operators::house;
+use super::operators::daemon_with_people;
 use super::operators::sign_in;
 use super::start;
 use super::webdriver::Browser;
 use crate::support::Daemon;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 
 /// How much wider the page is than what there is for it, and what sticks out.
 const SIDEWAYS: &str = "[document.documentElement.scrollWidth - document.documentElement.clientWidth, \
@@ -24,10 +24,10 @@ const TORN: &str = "[...document.querySelectorAll('.address')].flatMap(it => [..
      return new Set([...range.getClientRects()].map(box => box.top)).size > 1; }).map(it => it.textContent)";
 
 /// Holds the page that is open to every width.
-async fn is_never_scrolled_sideways(browser: &Browser, name: &str) {
+async fn assert_never_scrolls_sideways(browser: &Browser, name: &str) {
     let mut wide = Vec::new();
     for width in (320..=1920).step_by(8) {
-        browser.be_wide(width, 800).await;
+        browser.resize(width, 800).await;
         let found = browser.evaluate(SIDEWAYS).await;
         if found[0].as_i64().unwrap() > 0 {
             wide.push(format!("{width}: by {} {}", found[0], found[1]));
@@ -40,12 +40,12 @@ async fn is_never_scrolled_sideways(browser: &Browser, name: &str) {
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn no_page_for_operators_is_scrolled_sideways_at_any_width() {
     for people in [0, 206] {
-        let (_sim, daemon, key) = house(people).await;
+        let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;
         browser.open(&daemon.url("/dashboard/sign-in")).await;
-        is_never_scrolled_sideways(&browser, "the sign-in page").await;
+        assert_never_scrolls_sideways(&browser, "the sign-in page").await;
         sign_in(&browser, &daemon, &key).await;
-        is_never_scrolled_sideways(&browser, &format!("the overview of {people}")).await;
+        assert_never_scrolls_sideways(&browser, &format!("the overview of {people}")).await;
         if people == 0 {
             continue;
         }
@@ -53,30 +53,30 @@ async fn no_page_for_operators_is_scrolled_sideways_at_any_width() {
         for closed in ["#invite summary", "[data-key=invitation]", "#account summary"] {
             browser.evaluate(&format!("document.querySelector('{closed}').click()")).await;
         }
-        is_never_scrolled_sideways(&browser, "the overview with all that can be opened").await;
+        assert_never_scrolls_sideways(&browser, "the overview with all that can be opened").await;
         for width in [320, 1280] {
-            browser.be_wide(width, 800).await;
+            browser.resize(width, 800).await;
             browser.screenshot(&format!("dashboard-opened-{width}")).await;
         }
         for list in ["consent_needed", "consent_ending", "retrying", "working"] {
             browser.click(&format!("#tile-{list} a")).await;
             browser.text("#only").await;
-            is_never_scrolled_sideways(&browser, &format!("the list of {list}")).await;
+            assert_never_scrolls_sideways(&browser, &format!("the list of {list}")).await;
             browser.click("[data-key=who]").await;
             browser.text("#person").await;
-            is_never_scrolled_sideways(&browser, &format!("the page of one of {list}")).await;
+            assert_never_scrolls_sideways(&browser, &format!("the page of one of {list}")).await;
             browser.open(&overview).await;
         }
         browser.write("#q", "very").await;
         browser.click("#search").await;
         browser.text("#only").await;
-        is_never_scrolled_sideways(&browser, "what was found").await;
+        assert_never_scrolls_sideways(&browser, "what was found").await;
         browser.click("[data-key=who]").await;
         browser.text("#person").await;
-        is_never_scrolled_sideways(&browser, "the page of a person with a long name").await;
+        assert_never_scrolls_sideways(&browser, "the page of a person with a long name").await;
         browser.click("#forget").await;
         browser.text("#forget-heading").await;
-        is_never_scrolled_sideways(&browser, "the question before a person is forgotten").await;
+        assert_never_scrolls_sideways(&browser, "the question before a person is forgotten").await;
     }
 }
 
@@ -88,7 +88,8 @@ async fn no_page_for_people_who_consent_is_scrolled_sideways_at_any_width() {
         Person::new(&"Wolfeschlegelsteinhausenbergerdorff ".repeat(9), &long_address),
         Person::new(&"x".repeat(300), "x@example.com"),
     ];
-    let sim = sim_with(Settings { people, avatar: webex_sim::Avatar::None, ..Settings::default() }).await;
+    let sim =
+        start_sim_with(Settings { people, avatar: webex_sim::Avatar::None, ..Settings::default() }).await;
     let operator = format!("Example {}", "Aktiengesellschaft".repeat(5));
     let purpose =
         "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft ".repeat(5);
@@ -104,27 +105,27 @@ async fn no_page_for_people_who_consent_is_scrolled_sideways_at_any_width() {
     let daemon = Daemon::start(&sim, &settings).await;
     let browser = Browser::start().await;
     browser.open(&home(&daemon)).await;
-    is_never_scrolled_sideways(&browser, "the home page").await;
+    assert_never_scrolls_sideways(&browser, "the home page").await;
     for person in [0, 1] {
         start(&browser, &daemon).await;
         accept(&browser, person).await;
         granted(&browser).await;
-        is_never_scrolled_sideways(&browser, &format!("the thanks to person {person}")).await;
+        assert_never_scrolls_sideways(&browser, &format!("the thanks to person {person}")).await;
     }
     for path in ["/oauth?code=a&state=b", "/oauth?error=invalid_scope", "/nothing"] {
         browser.open(&daemon.url(path)).await;
         browser.text("#problem").await;
-        is_never_scrolled_sideways(&browser, path).await;
+        assert_never_scrolls_sideways(&browser, path).await;
     }
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn no_address_is_torn_inside_a_word_at_a_desk() {
-    let (_sim, daemon, key) = house(206).await;
+    let (_sim, daemon, key) = daemon_with_people(206).await;
     let browser = Browser::start().await;
     sign_in(&browser, &daemon, &key).await;
-    browser.be_wide(1280, 800).await;
+    browser.resize(1280, 800).await;
     let shown = browser.evaluate("document.querySelectorAll('.address').length").await;
     assert!(shown.as_u64().unwrap() > 50, "{shown}");
     assert_eq!(browser.evaluate(TORN).await, serde_json::json!([]));
@@ -139,9 +140,9 @@ async fn no_address_is_torn_inside_a_word_at_a_desk() {
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn on_a_phone_the_first_person_is_on_the_first_screen() {
     for people in [1, 5, 206] {
-        let (_sim, daemon, key) = house(people).await;
+        let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;
-        browser.look_like(360, 640, "light").await;
+        browser.emulate_screen(360, 640, "light").await;
         sign_in(&browser, &daemon, &key).await;
         let end = "document.querySelector('[data-person]').getBoundingClientRect().bottom";
         let end = browser.evaluate(end).await.as_f64().unwrap();

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 use serde_json::json;
 
-use super::Desk;
+use super::CliFixture;
 use super::TOKEN;
 use super::at;
 use super::json_of;
-use super::nothing;
+use super::not_found;
 use super::person;
 use super::problem;
 use super::token;
@@ -21,29 +21,29 @@ fn refreshed(outcome: &str, email: &str, state: &str) -> (u16, Value) {
 
 #[test]
 fn a_refresh_says_what_came_of_it() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, _| match request {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, _| match request {
         "POST /api/v1/people/ada%40example.com/refresh" => refreshed("renewed", "ada@example.com", "fresh"),
         "GET /api/v1/people/ada%40example.com/token?min_ttl=0" => (200, token("ada@example.com")),
-        _ => nothing(),
+        _ => not_found(),
     });
-    let out = desk.run("refresh ada@example.com --force").good();
+    let out = cli.run("refresh ada@example.com --force").expect_success();
     assert_eq!(out, "ada@example.com (Ada Lovelace): renewed (because), expires in 2d 4h\n");
-    assert_eq!(daemon.asked()[0], "POST /api/v1/people/ada%40example.com/refresh {\"force\":true}");
-    let block = desk.run("refresh ada@example.com -o").good();
+    assert_eq!(daemon.requests()[0], "POST /api/v1/people/ada%40example.com/refresh {\"force\":true}");
+    let block = cli.run("refresh ada@example.com -o").expect_success();
     assert!(block.contains(TOKEN) && block.contains("Expires:") && block.contains("in 2h 1m"), "{block}");
-    assert_eq!(json_of(&desk.run("refresh ada@example.com -j").good())["access_token"], TOKEN);
+    assert_eq!(json_of(&cli.run("refresh ada@example.com -j").expect_success())["access_token"], TOKEN);
 }
 
 #[test]
 fn an_address_that_several_persons_share_is_wrong_usage_and_names_them() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| {
         let detail = "More than one person has this address. Name one by id: id-1, id-2.";
         problem(409, "ambiguous_person", detail)
     });
     for command in ["token", "refresh", "why", "forget --yes"] {
-        desk.run(&format!("{command} kate@example.com")).failed(2, "Name one by id: id-1, id-2");
+        cli.run(&format!("{command} kate@example.com")).expect_failure(2, "Name one by id: id-1, id-2");
     }
 }
 
@@ -54,20 +54,20 @@ fn a_failed_refresh_ends_by_what_it_needs() {
         ("retrying", "transient", 6, "webex-tokend why"),
         ("retrying", "client_refused", 1, "webex-tokend why"),
     ] {
-        let desk = Desk::new();
-        let _daemon = desk.daemon(move |_, _| {
+        let cli = CliFixture::new();
+        let _daemon = cli.daemon(move |_, _| {
             let (status, mut body) = refreshed("failed", "ada@example.com", state);
             body["person"]["last_outcome"] = outcome.into();
             (status, body)
         });
-        desk.run("refresh ada@example.com").failed(code, told);
+        cli.run("refresh ada@example.com").expect_failure(code, told);
     }
 }
 
 #[test]
 fn everybody_is_refreshed_whatever_becomes_of_one() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, _| match request {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people?limit=200" => {
             let people: Vec<Value> = ["a@x.y", "b@x.y", "c@x.y"].map(|email| person(email, "fresh")).into();
             (200, json!({ "people": people, "next": null }))
@@ -78,53 +78,53 @@ fn everybody_is_refreshed_whatever_becomes_of_one() {
         "POST /api/v1/people/id-of-a%40x.y/refresh" => refreshed("renewed", "a@x.y", "fresh"),
         _ => refreshed("skipped", "c@x.y", "fresh"),
     });
-    let ended = desk.run("refresh --all");
-    assert_eq!(ended.code, 1, "{ended:?}");
+    let output = cli.run("refresh --all");
+    assert_eq!(output.code, 1, "{output:?}");
     let words: Vec<&str> =
-        ended.out.lines().filter_map(|line| line.split(": ").nth(1)?.split(' ').next()).collect();
-    assert_eq!(words, ["renewed", "failed", "skipped"], "{ended:?}");
-    assert_eq!(daemon.asked().len(), 4);
-    let ended = desk.run("refresh --all -j");
-    assert_eq!(json_of(&ended.out)[1]["outcome"], "failed");
+        output.stdout.lines().filter_map(|line| line.split(": ").nth(1)?.split(' ').next()).collect();
+    assert_eq!(words, ["renewed", "failed", "skipped"], "{output:?}");
+    assert_eq!(daemon.requests().len(), 4);
+    let output = cli.run("refresh --all -j");
+    assert_eq!(json_of(&output.stdout)[1]["outcome"], "failed");
 }
 
 #[test]
 fn nobody_is_forgotten_unasked() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, _| match request {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people/ada%40example.com" => (200, person("ada@example.com", "fresh")),
         "DELETE /api/v1/people/ada%40example.com" => (204, Value::Null),
         _ => problem(404, "unknown_person", "Nobody of this name is stored."),
     });
-    desk.run("forget ada@example.com").failed(2, "--yes");
-    assert!(!daemon.asked().iter().any(|asked| asked.starts_with("DELETE")));
+    cli.run("forget ada@example.com").expect_failure(2, "--yes");
+    assert!(!daemon.requests().iter().any(|asked| asked.starts_with("DELETE")));
     assert_eq!(
-        desk.run("forget ada@example.com --yes").good(),
+        cli.run("forget ada@example.com --yes").expect_success(),
         "ada@example.com (Ada Lovelace): forgotten\n"
     );
-    desk.run("forget eve@example.com --yes").failed(3, "Nobody of this name");
+    cli.run("forget eve@example.com --yes").expect_failure(3, "Nobody of this name");
 }
 
 #[test]
 fn a_key_is_printed_alone() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, _| match request {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, _| match request {
         "POST /api/v1/keys" => {
             let key = json!({ "name": "ci", "id": "abcd1234", "persons": ["x"], "can": ["read"], "created_at": "",
                 "expires_at": null, "last_used_at": null });
             (201, json!({ "secret": "wtk_abcd1234_secret", "key": key }))
         }
         "DELETE /api/v1/keys/c%20i" => (204, Value::Null),
-        _ => nothing(),
+        _ => not_found(),
     });
-    let ended = desk.run("key create ci --person ada@example.com --person x --can read,refresh --days 3");
-    assert!(ended.err.contains("shown only once"), "{ended:?}");
-    assert_eq!(ended.good(), "wtk_abcd1234_secret\n");
-    let body = json_of(daemon.asked()[0].splitn(3, ' ').nth(2).unwrap());
+    let output = cli.run("key create ci --person ada@example.com --person x --can read,refresh --days 3");
+    assert!(output.stderr.contains("shown only once"), "{output:?}");
+    assert_eq!(output.expect_success(), "wtk_abcd1234_secret\n");
+    let body = json_of(daemon.requests()[0].splitn(3, ' ').nth(2).unwrap());
     let expected =
         json!({ "name": "ci", "persons": ["ada@example.com", "x"], "can": ["read", "refresh"], "days": 3 });
     assert_eq!(body, expected);
-    let output = desk.command(&["key", "revoke", "c i"]).output().unwrap();
+    let output = cli.command(&["key", "revoke", "c i"]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "c i: revoked\n");
 }
 
@@ -145,7 +145,7 @@ fn login(turns: u32, last: Value) -> impl Fn(&str, &str) -> (u16, Value) + Send 
         }
         "GET /api/v1/logins/l1" => (200, last.clone()),
         "GET /api/v1/people/id-of-ada%40example.com/token" => (200, token("ada@example.com")),
-        _ => nothing(),
+        _ => not_found(),
     }
 }
 
@@ -155,79 +155,82 @@ fn granted() -> Value {
 
 #[test]
 fn a_login_waits_for_the_consent() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(login(2, granted()));
-    let ended = desk.run("login --no-browser");
-    assert!(ended.err.contains("https://webexapis.com/v1/authorize?state=s"), "{ended:?}");
-    assert_eq!(ended.good(), "ada@example.com (Ada Lovelace): fresh, expires in 2d 4h\n");
-    assert!(desk.run("retrieve --no-browser -o").good().contains(TOKEN));
-    assert_eq!(json_of(&desk.run("retrieve --no-browser -j").good())["access_token"], TOKEN);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(login(2, granted()));
+    let output = cli.run("login --no-browser");
+    assert!(output.stderr.contains("https://webexapis.com/v1/authorize?state=s"), "{output:?}");
+    assert_eq!(output.expect_success(), "ada@example.com (Ada Lovelace): fresh, expires in 2d 4h\n");
+    assert!(cli.run("retrieve --no-browser -o").expect_success().contains(TOKEN));
+    assert_eq!(json_of(&cli.run("retrieve --no-browser -j").expect_success())["access_token"], TOKEN);
 }
 
 #[test]
 fn a_login_that_another_person_ends_fails_and_names_both() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(login(0, granted()));
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(login(0, granted()));
     for words in
         ["--email eve@example.com", "--email eve@example.com -j", "--email eve@example.com --device -o"]
     {
-        let ended = desk.run(&format!("login --no-browser {words}"));
-        assert_eq!(ended.out, "", "no token of another person");
+        let output = cli.run(&format!("login --no-browser {words}"));
+        assert_eq!(output.stdout, "", "no token of another person");
         for part in [
             "a consent of eve@example.com",
             "ada@example.com (Ada Lovelace) consented",
             "is stored",
             "forget",
         ] {
-            assert!(ended.err.contains(part), "{part}: {ended:?}");
+            assert!(output.stderr.contains(part), "{part}: {output:?}");
         }
-        assert_eq!(ended.code, 1, "{ended:?}");
+        assert_eq!(output.code, 1, "{output:?}");
     }
-    desk.run("login --no-browser --email ADA@example.com").good();
+    cli.run("login --no-browser --email ADA@example.com").expect_success();
 }
 
 #[test]
 fn a_login_opens_the_browser_that_the_person_chose() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(login(5, granted()));
-    desk.write("browser", "#!/bin/sh\nprintf %s \"$2\" > opened.part && mv opened.part opened\n");
-    std::fs::set_permissions(desk.path("browser"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(login(5, granted()));
+    cli.write("browser", "#!/bin/sh\nprintf %s \"$2\" > opened.part && mv opened.part opened\n");
+    std::fs::set_permissions(cli.path("browser"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();
-    let mut command = desk.command(&["login"]);
+    let mut command = cli.command(&["login"]);
     let output = command.env("BROWSER", "./nowhere:./browser --new %s").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let opened = std::fs::read_to_string(desk.path("opened")).unwrap();
+    let opened = std::fs::read_to_string(cli.path("opened")).unwrap();
     assert_eq!(opened, "https://webexapis.com/v1/authorize?state=s");
 }
 
 #[test]
 fn a_login_ends_when_nobody_or_nothing_comes_of_it() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(login(u32::MAX, granted()));
-    let ended = desk.run("login --no-browser -t 1");
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
-    assert!(ended.err.contains("no consent in 1 s") && ended.err.contains("-t"), "{ended:?}");
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(login(u32::MAX, granted()));
+    let output = cli.run("login --no-browser -t 1");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(output.stderr.contains("no consent in 1 s") && output.stderr.contains("-t"), "{output:?}");
 
-    let desk = Desk::new();
+    let cli = CliFixture::new();
     let _daemon =
-        desk.daemon(login(0, json!({ "state": "failed", "detail": "access_denied", "person": null })));
-    let ended = desk.run("login --device");
-    assert_eq!(ended.code, 4, "{ended:?}");
-    assert!(ended.err.contains("AB-CD") && ended.err.contains("no consent: access_denied"), "{ended:?}");
+        cli.daemon(login(0, json!({ "state": "failed", "detail": "access_denied", "person": null })));
+    let output = cli.run("login --device");
+    assert_eq!(output.code, 4, "{output:?}");
+    assert!(
+        output.stderr.contains("AB-CD") && output.stderr.contains("no consent: access_denied"),
+        "{output:?}"
+    );
 }
 
 #[test]
 fn completions_and_the_manual_need_nobody() {
-    let desk = Desk::new();
-    assert!(desk.run("completions bash").good().contains("webex-tokend"));
-    assert!(desk.run("man").good().starts_with(".TH WEBEX-TOKEND 1 "));
-    assert_eq!(desk.run("frobnicate").code, 2);
+    let cli = CliFixture::new();
+    assert!(cli.run("completions bash").expect_success().contains("webex-tokend"));
+    assert!(cli.run("man").expect_success().starts_with(".TH WEBEX-TOKEND 1 "));
+    assert_eq!(cli.run("frobnicate").code, 2);
 }
 
 #[test]
 fn people_and_the_doctor_tell_that_refreshes_pause() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|request, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
         let breaker = json!({
             "state": "open", "cause": "client_refused", "says": "check MY_APP_SECRET_ID", "since": at(-7200),
             "until": at(330),
@@ -240,33 +243,33 @@ fn people_and_the_doctor_tell_that_refreshes_pause() {
             _ => (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null })),
         }
     });
-    let ended = desk.run("people");
+    let output = cli.run("people");
     let line = "all refreshes have paused for 2h, the next one is tried in 5m: check MY_APP_SECRET_ID";
-    assert!(ended.err.contains(line), "{ended:?}");
-    assert!(!ended.good().contains("pause"), "results only on stdout");
-    let json = json_of(&desk.run("people -j").good());
+    assert!(output.stderr.contains(line), "{output:?}");
+    assert!(!output.expect_success().contains("pause"), "results only on stdout");
+    let json = json_of(&cli.run("people -j").expect_success());
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["next", "people"]);
 
-    let ended = desk.run("doctor");
+    let output = cli.run("doctor");
     assert!(
-        ended.out.contains("bad   refreshes") && ended.out.contains("check MY_APP_SECRET_ID"),
-        "{ended:?}"
+        output.stdout.contains("bad   refreshes") && output.stdout.contains("check MY_APP_SECRET_ID"),
+        "{output:?}"
     );
     assert!(
-        ended.code == 1 && ended.out.contains("bad   settings      the daemon cannot check them"),
-        "{ended:?}"
+        output.code == 1 && output.stdout.contains("bad   settings      the daemon cannot check them"),
+        "{output:?}"
     );
 }
 
 #[test]
 fn the_doctor_names_every_trouble_and_no_secret() {
-    let desk = Desk::new();
-    let mut command = desk.command(&["doctor"]);
+    let cli = CliFixture::new();
+    let mut command = cli.command(&["doctor"]);
     command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cret");
     // Nobody listens on port 1.
     command.env("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1");
-    let ended: super::Ended = command.output().unwrap().into();
-    assert_eq!(ended.code, 6, "{ended:?}");
+    let output: super::CommandOutput = command.output().unwrap().into();
+    assert_eq!(output.code, 6, "{output:?}");
     for shown in [
         "ok    settings",
         "ok    redirect URI",
@@ -275,17 +278,17 @@ fn the_doctor_names_every_trouble_and_no_secret() {
         "bad   webex",
         "cannot be reached",
     ] {
-        assert!(ended.out.contains(shown), "{shown}: {ended:?}");
+        assert!(output.stdout.contains(shown), "{shown}: {output:?}");
     }
     command.env("MY_APP_SCOPES", "spark:kms").env("MY_APP_PORT", "9000");
-    let ended: super::Ended = command.output().unwrap().into();
-    assert_eq!(ended.code, 1, "{ended:?}");
+    let output: super::CommandOutput = command.output().unwrap().into();
+    assert_eq!(output.code, 1, "{output:?}");
     for shown in ["bad   scopes", "warn  redirect URI"] {
-        assert!(ended.out.contains(shown), "{shown}: {ended:?}");
+        assert!(output.stdout.contains(shown), "{shown}: {output:?}");
     }
     command.env("MY_APP_PORT", "none");
-    let ended: super::Ended = command.output().unwrap().into();
-    assert!(ended.code == 1 && ended.out.contains("bad   settings      MY_APP_PORT"), "{ended:?}");
-    assert!(!ended.out.contains("s3cret") && !ended.err.contains("s3cret"));
-    assert!(!super::exists(&desk.path("tokend.db")), "a look changes nothing");
+    let output: super::CommandOutput = command.output().unwrap().into();
+    assert!(output.code == 1 && output.stdout.contains("bad   settings      MY_APP_PORT"), "{output:?}");
+    assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"));
+    assert!(!super::exists(&cli.path("tokend.db")), "a look changes nothing");
 }

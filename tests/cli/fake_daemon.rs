@@ -13,14 +13,14 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 /// Ends with its test: its thread is left waiting on a socket that nobody finds any more.
-pub(super) struct Daemon {
+pub(super) struct FakeDaemon {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-impl Daemon {
+impl FakeDaemon {
     /// Answers JSON by method and path, and body.
     pub(super) fn start(path: &Path, answers: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> Self {
-        Self::raw(path, move |request, body| {
+        Self::start_raw(path, move |request, body| {
             let (status, answer) = answers(request, body);
             let text = if status == 204 { String::new() } else { answer.to_string() };
             format!(
@@ -32,7 +32,7 @@ impl Daemon {
     }
 
     /// Answers bytes; none: never.
-    pub(super) fn raw(path: &Path, answers: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(super) fn start_raw(path: &Path, answers: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let notes = asked.clone();
@@ -41,7 +41,7 @@ impl Daemon {
     }
 
     /// Everything it was asked, in order: method, path, body.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(super) fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }

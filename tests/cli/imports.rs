@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Desk;
+use super::CliFixture;
 use super::person;
 use super::problem;
 
@@ -29,19 +29,19 @@ fn importing(request: &str, body: &str) -> (u16, Value) {
 
 #[test]
 fn lines_are_imported_one_by_one() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(importing);
-    desk.write(
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    cli.write(
         "grants.jsonl",
         "{\"refresh_token\":\"r1\"}\n\n{\"refresh_token\":\"r2\",\"access_token\":\"a2\"}\n",
     );
-    let out = desk.run("import grants.jsonl").good();
+    let out = cli.run("import grants.jsonl").expect_success();
     assert_eq!(
         out,
         "line 1: new ada@example.com (Ada Lovelace)\nline 3: new ada@example.com (Ada Lovelace)\n"
     );
     assert_eq!(
-        daemon.asked(),
+        daemon.requests(),
         [
             "POST /api/v1/import {\"refresh_token\":\"r1\",\"access_token\":null}",
             "POST /api/v1/import {\"refresh_token\":\"r2\",\"access_token\":\"a2\"}"
@@ -51,8 +51,8 @@ fn lines_are_imported_one_by_one() {
 
 #[test]
 fn how_many_came_to_what_is_told_and_replacing_is_asked_for() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, body| match body {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, body| match body {
         body if body.contains("kept") && !body.contains("\"replace\":true") => {
             let ada = person("ada@example.com", "fresh");
             (200, json!({ "outcome": "kept", "detail": "what is there stays", "person": ada }))
@@ -60,38 +60,38 @@ fn how_many_came_to_what_is_told_and_replacing_is_asked_for() {
         body => importing(request, body),
     });
     let lines = ["kept", "kept", "older", "r", "busy"].map(|r| format!("{{\"refresh_token\":\"{r}\"}}\n"));
-    desk.write("g.jsonl", lines.concat());
-    let ended = desk.run("import g.jsonl");
-    assert_eq!(ended.code, 1);
+    cli.write("g.jsonl", lines.concat());
+    let output = cli.run("import g.jsonl");
+    assert_eq!(output.code, 1);
     assert!(
-        ended.out.starts_with("line 1: kept ada@example.com (Ada Lovelace) (what is there stays)\n"),
-        "{ended:?}"
+        output.stdout.starts_with("line 1: kept ada@example.com (Ada Lovelace) (what is there stays)\n"),
+        "{output:?}"
     );
     let summary = "5 grants: 1 new, 0 replaced, 2 kept, 1 older, 1 not imported";
-    assert!(ended.err.contains(summary), "{ended:?}");
-    desk.write("g.jsonl", &lines[0]);
-    assert!(desk.run("import --replace g.jsonl").good().contains("line 1: new"));
-    assert!(daemon.asked().last().unwrap().ends_with("\"access_token\":null,\"replace\":true}"));
+    assert!(output.stderr.contains(summary), "{output:?}");
+    cli.write("g.jsonl", &lines[0]);
+    assert!(cli.run("import --replace g.jsonl").expect_success().contains("line 1: new"));
+    assert!(daemon.requests().last().unwrap().ends_with("\"access_token\":null,\"replace\":true}"));
 }
 
 #[test]
 fn one_failure_does_not_keep_the_others_out() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(importing);
-    desk.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
-    let ended = desk.run("import --from jsonl g");
-    assert_eq!(ended.code, 1);
-    let outcomes: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').nth(2)).collect();
-    assert_eq!(outcomes, ["failed", "refused", "new"], "{ended:?}");
-    assert!(ended.err.contains("2 of 3 were not imported"), "{ended:?}");
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(importing);
+    cli.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
+    let output = cli.run("import --from jsonl g");
+    assert_eq!(output.code, 1);
+    let outcomes: Vec<&str> = output.stdout.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(outcomes, ["failed", "refused", "new"], "{output:?}");
+    assert!(output.stderr.contains("2 of 3 were not imported"), "{output:?}");
 }
 
 #[test]
 fn what_webex_asks_to_wait_is_waited_before_the_next_grant() {
-    let desk = Desk::new();
+    let cli = CliFixture::new();
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
-    let _daemon = desk.daemon(move |request, body| {
+    let _daemon = cli.daemon(move |request, body| {
         seen.lock().unwrap().push(Instant::now());
         if body.contains("limited") {
             return (
@@ -102,25 +102,25 @@ fn what_webex_asks_to_wait_is_waited_before_the_next_grant() {
         importing(request, body)
     });
     let lines = ["r", "limited", "r", "r", "limited"].map(|r| format!("{{\"refresh_token\":\"{r}\"}}\n"));
-    desk.write("g.jsonl", lines.concat());
-    let ended = desk.run("import g.jsonl");
-    assert_eq!(ended.code, 1, "{ended:?}");
+    cli.write("g.jsonl", lines.concat());
+    let output = cli.run("import g.jsonl");
+    assert_eq!(output.code, 1, "{output:?}");
     let times = times.lock().unwrap();
     let gaps: Vec<u64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
-    assert_eq!(gaps, [0, 2, 0, 0], "{ended:?}");
+    assert_eq!(gaps, [0, 2, 0, 0], "{output:?}");
     assert_eq!(
-        ended.err.matches("Webex asks to wait: the next grant is sent in 2 s").count(),
+        output.stderr.matches("Webex asks to wait: the next grant is sent in 2 s").count(),
         1,
-        "{ended:?}"
+        "{output:?}"
     );
 }
 
 #[test]
 fn one_that_gives_way_to_a_newer_is_told_and_is_no_failure() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(importing);
-    desk.write("g.jsonl", "{\"refresh_token\":\"older\"}\n{\"refresh_token\":\"r\"}\n");
-    let out = desk.run("import g.jsonl").good();
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(importing);
+    cli.write("g.jsonl", "{\"refresh_token\":\"older\"}\n{\"refresh_token\":\"r\"}\n");
+    let out = cli.run("import g.jsonl").expect_success();
     let told: Vec<&str> = out.lines().collect();
     assert!(told[0].starts_with("line 1: older ada@example.com"), "{out}");
     assert!(told[0].contains("a newer grant stays"), "{out}");
@@ -129,41 +129,41 @@ fn one_that_gives_way_to_a_newer_is_told_and_is_no_failure() {
 
 #[test]
 fn a_broken_file_imports_nothing() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(importing);
-    desk.write("g.jsonl", "{\"refresh_token\":\"r1\"}\n{\"refresh_token\":\"s3cret\n");
-    let ended = desk.run("import g.jsonl");
-    assert!(!ended.err.contains("s3cret"), "{ended:?}");
-    ended.failed(1, "line 2 is not JSON");
-    desk.run("import nowhere.json").failed(1, "cannot be read");
-    desk.write("odd", "hello");
-    desk.run("import odd").failed(2, "--from");
-    desk.write("empty", "");
-    desk.run("import --from jsonl empty").failed(1, "no grant");
-    assert!(daemon.asked().is_empty());
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    cli.write("g.jsonl", "{\"refresh_token\":\"r1\"}\n{\"refresh_token\":\"s3cret\n");
+    let output = cli.run("import g.jsonl");
+    assert!(!output.stderr.contains("s3cret"), "{output:?}");
+    output.expect_failure(1, "line 2 is not JSON");
+    cli.run("import nowhere.json").expect_failure(1, "cannot be read");
+    cli.write("odd", "hello");
+    cli.run("import odd").expect_failure(2, "--from");
+    cli.write("empty", "");
+    cli.run("import --from jsonl empty").expect_failure(1, "no grant");
+    assert!(daemon.requests().is_empty());
 }
 
 #[test]
 fn stdin_is_read_as_lines() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(importing);
-    desk.write("g", "{\"refresh_token\":\"r1\"}\n");
-    let mut command = desk.command(&["import", "-"]);
-    let output = command.stdin(std::fs::File::open(desk.path("g")).unwrap()).output().unwrap();
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    cli.write("g", "{\"refresh_token\":\"r1\"}\n");
+    let mut command = cli.command(&["import", "-"]);
+    let output = command.stdin(std::fs::File::open(cli.path("g")).unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(daemon.asked().len(), 1);
+    assert_eq!(daemon.requests().len(), 1);
 }
 
 #[test]
 fn the_samples_own_files_are_known_by_their_look() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(importing);
-    desk.write(
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    cli.write(
         ".wtr-cli.json",
         r#"{"clientid":"C-theirs","expiration":1795000000,"redirectport":"6855","refresh_token":"r-wtr","token":"t"}"#,
     );
-    desk.write("old.env", "PORT=5000\nREFRESH_TOKEN=r-env\nACCESS_TOKEN=<your-access-token-here>\n");
-    let db = Connection::open(desk.path("db.sqlite")).unwrap();
+    cli.write("old.env", "PORT=5000\nREFRESH_TOKEN=r-env\nACCESS_TOKEN=<your-access-token-here>\n");
+    let db = Connection::open(cli.path("db.sqlite")).unwrap();
     db.execute_batch(
         "CREATE TABLE tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, org_id VARCHAR(255), cluster_id VARCHAR(255), \
          access_token VARCHAR(255), expires_in INTEGER, refresh_token VARCHAR(255), refresh_token_expires_in INTEGER, \
@@ -172,13 +172,13 @@ fn the_samples_own_files_are_known_by_their_look() {
     )
     .unwrap();
     drop(db);
-    let mut command = desk.command(&["import", ".wtr-cli.json"]);
+    let mut command = cli.command(&["import", ".wtr-cli.json"]);
     let output = command.env("MY_APP_CLIENT_ID", "C-ours").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stderr).unwrap().contains("client id C-theirs"));
-    desk.run("import old.env").good();
-    desk.run("import db.sqlite").good();
-    let asked = daemon.asked();
+    cli.run("import old.env").expect_success();
+    cli.run("import db.sqlite").expect_success();
+    let asked = daemon.requests();
     assert!(asked[0].contains("r-wtr") && asked[1].contains("r-env"), "{asked:?}");
     assert_eq!(asked[2], "POST /api/v1/import {\"refresh_token\":\"r-app\",\"access_token\":\"a_PF84_org\"}");
 }

@@ -18,15 +18,15 @@ use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::fake_daemon::Daemon;
-use crate::support::Ended;
+use self::fake_daemon::FakeDaemon;
+use crate::support::CommandOutput;
 
 /// One temporary directory: the state directory, the working directory and the home of a command.
-struct Desk {
+struct CliFixture {
     dir: TempDir,
 }
 
-impl Desk {
+impl CliFixture {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -51,14 +51,14 @@ impl Desk {
     }
 
     /// Words are separated by spaces.
-    fn run(&self, words: &str) -> Ended {
+    fn run(&self, words: &str) -> CommandOutput {
         let words: Vec<&str> = words.split(' ').collect();
         self.command(&words).output().unwrap().into()
     }
 
     /// With a daemon that answers as `answers` says.
-    fn daemon(&self, answers: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> Daemon {
-        Daemon::start(&self.path("control.sock"), answers)
+    fn daemon(&self, answers: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> FakeDaemon {
+        FakeDaemon::start(&self.path("control.sock"), answers)
     }
 }
 
@@ -94,7 +94,7 @@ fn problem(status: u16, code: &str, detail: &str) -> (u16, Value) {
     (status, body)
 }
 
-fn nothing() -> (u16, Value) {
+fn not_found() -> (u16, Value) {
     problem(404, "not_found", "There is nothing here.")
 }
 

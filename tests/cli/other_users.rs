@@ -16,16 +16,16 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::json;
 
-use super::Desk;
-use super::Ended;
+use super::CliFixture;
+use super::CommandOutput;
 use super::exists;
-use super::fake_daemon::Daemon;
-use super::nothing;
+use super::fake_daemon::FakeDaemon;
+use super::not_found;
 use super::person;
 use super::token;
 
-const STRANGER: u32 = 65_534;
-const PLACE: &str = "TOKEND_TEST_PLACE";
+const OTHER_USER: u32 = 65_534;
+const SOCKET_VARIABLE: &str = "TOKEND_TEST_PLACE";
 
 /// Every variable that may hold a secret of ours.
 const SECRETS: [&str; 7] = [
@@ -51,22 +51,22 @@ fn answers(request: &str, _body: &str) -> (u16, Value) {
             (200, json!({ "outcome": "new", "detail": null, "person": person("ada@example.com", "fresh") }))
         }
         request if request.ends_with("/token") => (200, token("ada@example.com")),
-        _ => nothing(),
+        _ => not_found(),
     }
 }
 
 /// Another directory, with a `.env` in it.
-fn elsewhere(desk: &Desk, dotenv: &str) -> PathBuf {
-    let dir = desk.path("elsewhere");
+fn elsewhere(cli: &CliFixture, dotenv: &str) -> PathBuf {
+    let dir = cli.path("elsewhere");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join(".env"), dotenv).unwrap();
     dir
 }
 
-fn program(desk: &Desk, name: &str, script: &str) -> PathBuf {
-    desk.write(name, format!("#!/bin/sh\n{script}\n"));
-    std::fs::set_permissions(desk.path(name), PermissionsExt::from_mode(0o700)).unwrap();
-    desk.path(name)
+fn program(cli: &CliFixture, name: &str, script: &str) -> PathBuf {
+    cli.write(name, format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(cli.path(name), PermissionsExt::from_mode(0o700)).unwrap();
+    cli.path(name)
 }
 
 fn wait_for(path: &Path) -> String {
@@ -81,63 +81,68 @@ fn wait_for(path: &Path) -> String {
 
 #[test]
 fn the_working_directorys_file_of_settings_says_nothing_to_a_command() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(answers);
-    let evil = Daemon::start(&desk.path("evil.sock"), answers);
-    let opened = program(&desk, "evil", "touch $(dirname $0)/opened");
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(answers);
+    let evil = FakeDaemon::start(&cli.path("evil.sock"), answers);
+    let opened = program(&cli, "evil", "touch $(dirname $0)/opened");
     let dotenv = format!(
         "BROWSER={}\nTOKEND_CONTROL_SOCKET={}\nTOKEND_DEFAULT_PERSON=eve@example.com\nWEBEX_API_BASE_URL=https://evil.example\n",
         opened.display(),
-        desk.path("evil.sock").display()
+        cli.path("evil.sock").display()
     );
-    let dir = elsewhere(&desk, &dotenv);
-    desk.write("grants.jsonl", "{\"refresh_token\":\"s3cr3t\"}\n");
-    let file = desk.path("grants.jsonl");
+    let dir = elsewhere(&cli, &dotenv);
+    cli.write("grants.jsonl", "{\"refresh_token\":\"s3cr3t\"}\n");
+    let file = cli.path("grants.jsonl");
     let words: [&[&str]; 4] = [&["people"], &["token"], &["dashboard"], &["import", file.to_str().unwrap()]];
     for words in words {
         // There is no browser here.
-        let ended: Ended =
-            desk.command(words).current_dir(&dir).env("PATH", "/nowhere").output().unwrap().into();
-        ended.good();
+        let output: CommandOutput =
+            cli.command(words).current_dir(&dir).env("PATH", "/nowhere").output().unwrap().into();
+        output.expect_success();
     }
-    assert!(daemon.asked().iter().any(|asked| asked.contains("s3cr3t")));
-    assert!(evil.asked().is_empty(), "{:?}", evil.asked());
-    assert!(!exists(&desk.path("opened")));
+    assert!(daemon.requests().iter().any(|asked| asked.contains("s3cr3t")));
+    assert!(evil.requests().is_empty(), "{:?}", evil.requests());
+    assert!(!exists(&cli.path("opened")));
 
     let evil_dotenv = dir.join(".env");
     let named = ["--env-file", evil_dotenv.to_str().unwrap(), "people"];
-    let output = desk.command(&named).env_remove("TOKEND_STATE_DIR").output().unwrap();
-    Ended::from(output).good();
-    assert_eq!(evil.asked().len(), 2, "a file that is named counts: {:?}", evil.asked());
-    let output = desk.command(&named).output().unwrap();
-    Ended::from(output).good();
-    assert_eq!(evil.asked().len(), 2, "but not against the environment's own place: {:?}", evil.asked());
+    let output = cli.command(&named).env_remove("TOKEND_STATE_DIR").output().unwrap();
+    CommandOutput::from(output).expect_success();
+    assert_eq!(evil.requests().len(), 2, "a file that is named counts: {:?}", evil.requests());
+    let output = cli.command(&named).output().unwrap();
+    CommandOutput::from(output).expect_success();
+    assert_eq!(
+        evil.requests().len(),
+        2,
+        "but not against the environment's own place: {:?}",
+        evil.requests()
+    );
 }
 
 #[test]
 fn the_state_directorys_file_of_settings_counts_unless_others_can_write_it() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(answers);
-    desk.write(".env", "TOKEND_DEFAULT_PERSON=grace@example.com\nBROWSER=./evil\n");
-    desk.run("token").good();
-    assert_eq!(daemon.asked(), ["GET /api/v1/people/grace%40example.com/token"]);
-    std::fs::set_permissions(desk.path(".env"), PermissionsExt::from_mode(0o666)).unwrap();
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(answers);
+    cli.write(".env", "TOKEND_DEFAULT_PERSON=grace@example.com\nBROWSER=./evil\n");
+    cli.run("token").expect_success();
+    assert_eq!(daemon.requests(), ["GET /api/v1/people/grace%40example.com/token"]);
+    std::fs::set_permissions(cli.path(".env"), PermissionsExt::from_mode(0o666)).unwrap();
     for words in ["token", "people", "doctor"] {
-        let ended = desk.run(words);
-        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
-        ended.failed(2, "its mode is 0666, so other users can write it (run chmod go-w");
+        let output = cli.run(words);
+        assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+        output.expect_failure(2, "its mode is 0666, so other users can write it (run chmod go-w");
     }
-    assert_eq!(daemon.asked().len(), 1);
+    assert_eq!(daemon.requests().len(), 1);
 }
 
 #[test]
 fn a_default_person_that_is_none_is_told_by_its_variable() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(answers);
-    let output = desk.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "a@b@c").output().unwrap();
-    Ended::from(output).failed(2, "TOKEND_DEFAULT_PERSON");
-    let output = desk.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "'ada@example.com'").output().unwrap();
-    Ended::from(output).failed(2, "TOKEND_DEFAULT_PERSON: found a value in quotes");
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(answers);
+    let output = cli.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "a@b@c").output().unwrap();
+    CommandOutput::from(output).expect_failure(2, "TOKEND_DEFAULT_PERSON");
+    let output = cli.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "'ada@example.com'").output().unwrap();
+    CommandOutput::from(output).expect_failure(2, "TOKEND_DEFAULT_PERSON: found a value in quotes");
 }
 
 fn with_secrets(command: &mut Command) {
@@ -148,12 +153,12 @@ fn with_secrets(command: &mut Command) {
 
 #[test]
 fn a_command_gets_no_secret_of_the_daemon() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(answers);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(answers);
     for name in SECRETS {
-        let mut command = desk.command(&["exec", "ada@example.com", "--", "env"]);
+        let mut command = cli.command(&["exec", "ada@example.com", "--", "env"]);
         let output = command.env(name, "s3cr3t").env("KEPT", "as it is").output().unwrap();
-        let out = Ended::from(output).good();
+        let out = CommandOutput::from(output).expect_success();
         assert!(out.contains("KEPT=as it is") && out.contains("WEBEX_ACCESS_TOKEN="), "{out}");
         assert!(!out.contains("s3cr3t"), "{name} is left: {out}");
     }
@@ -161,22 +166,24 @@ fn a_command_gets_no_secret_of_the_daemon() {
 
 #[test]
 fn a_browser_gets_no_secret_of_the_daemon() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(answers);
-    let browser = program(&desk, "browser", "cd $(dirname $0); env > seen.part; mv seen.part seen");
-    let mut command = desk.command(&["dashboard"]);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(answers);
+    let browser = program(&cli, "browser", "cd $(dirname $0); env > seen.part; mv seen.part seen");
+    let mut command = cli.command(&["dashboard"]);
     with_secrets(&mut command);
-    Ended::from(command.env("BROWSER", &browser).output().unwrap()).good();
-    let seen = wait_for(&desk.path("seen"));
+    CommandOutput::from(command.env("BROWSER", &browser).output().unwrap()).expect_success();
+    let seen = wait_for(&cli.path("seen"));
     assert!(seen.contains("PATH=") && !seen.contains("s3cr3t"), "{seen}");
 }
 
 /// A program of another user that listens at `place`, and writes down what it hears.
-fn stranger_at(place: &Path) -> Child {
+fn listen_as_other_user(place: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "cli::other_users::listens_as_another_user", "--ignored"]).env(PLACE, place);
+    command
+        .args(["--exact", "cli::other_users::listens_as_another_user", "--ignored"])
+        .env(SOCKET_VARIABLE, place);
     let stranger =
-        command.uid(STRANGER).gid(STRANGER).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.uid(OTHER_USER).gid(OTHER_USER).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..2000 {
         if exists(place) {
             break;
@@ -191,7 +198,7 @@ fn stranger_at(place: &Path) -> Child {
 #[ignore = "a part that another test gives to a process of another user"]
 fn listens_as_another_user() {
     #[expect(clippy::disallowed_methods, reason = "set by the test that started this process")]
-    let place = PathBuf::from(std::env::var(PLACE).unwrap());
+    let place = PathBuf::from(std::env::var(SOCKET_VARIABLE).unwrap());
     let listener = UnixListener::bind(&place).unwrap();
     std::fs::set_permissions(&place, PermissionsExt::from_mode(0o777)).unwrap();
     for stream in listener.incoming() {
@@ -205,26 +212,26 @@ fn listens_as_another_user() {
 
 #[test]
 fn nothing_is_sent_to_a_socket_of_another_user() {
-    let desk = Desk::new();
-    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(desk.dir.path()).unwrap());
+    let cli = CliFixture::new();
+    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(cli.dir.path()).unwrap());
     if me != 0 {
         eprintln!("SKIPPED: only root can start a program of another user");
         return;
     }
-    std::fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    desk.write("grants.jsonl", "{\"refresh_token\":\"s3cr3t\"}\n");
-    let mut stranger = stranger_at(&desk.path("control.sock"));
-    let heard = desk.path("control.heard");
+    std::fs::set_permissions(cli.dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    cli.write("grants.jsonl", "{\"refresh_token\":\"s3cr3t\"}\n");
+    let mut stranger = listen_as_other_user(&cli.path("control.sock"));
+    let heard = cli.path("control.heard");
     for words in ["import grants.jsonl", "token ada@example.com", "dashboard --no-browser"] {
-        let ended = desk.run(words);
-        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
-        ended.failed(5, "is served by a process of uid 65534, and nothing was sent to it");
+        let output = cli.run(words);
+        assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+        output.expect_failure(5, "is served by a process of uid 65534, and nothing was sent to it");
         assert_eq!(wait_for(&heard), "");
         std::fs::remove_file(&heard).unwrap();
     }
     // The state directory is the stranger's, and so is the daemon that is meant.
-    chown(desk.dir.path(), Some(STRANGER), None).unwrap();
-    desk.run("import grants.jsonl --daemon-timeout 1").failed(5, "control.sock");
+    chown(cli.dir.path(), Some(OTHER_USER), None).unwrap();
+    cli.run("import grants.jsonl --daemon-timeout 1").expect_failure(5, "control.sock");
     assert!(wait_for(&heard).contains("s3cr3t"));
     stranger.kill().unwrap();
     stranger.wait().unwrap();

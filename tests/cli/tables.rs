@@ -3,11 +3,11 @@
 use serde_json::Value;
 use serde_json::json;
 
-use super::Desk;
-use super::Ended;
+use super::CliFixture;
+use super::CommandOutput;
 use super::at;
 use super::json_of;
-use super::nothing;
+use super::not_found;
 use super::person;
 
 /// In two parts; one person per state, names in several scripts, one with a trick in it.
@@ -24,19 +24,19 @@ fn list(request: &str, _body: &str) -> (u16, Value) {
             (200, json!({ "people": [person("ada@example.com", "fresh"), greek], "next": "2/a" }))
         }
         "GET /api/v1/people?limit=200&after=2%2Fa" => (200, json!({ "people": [chinese], "next": null })),
-        _ => nothing(),
+        _ => not_found(),
     }
 }
 
-fn wide(desk: &Desk, words: &[&str], columns: &str) -> Ended {
-    desk.command(words).env("COLUMNS", columns).output().unwrap().into()
+fn wide(cli: &CliFixture, words: &[&str], columns: &str) -> CommandOutput {
+    cli.command(words).env("COLUMNS", columns).output().unwrap().into()
 }
 
 #[test]
 fn where_one_consents_again_has_the_address_and_where_several_do_has_none() {
     for (needy, link) in [(1, "/oauth?person=ada%40example.com\n"), (2, "/oauth\n")] {
-        let desk = Desk::new();
-        let _daemon = desk.daemon(move |_, _| {
+        let cli = CliFixture::new();
+        let _daemon = cli.daemon(move |_, _| {
             let mut all = ["ada@example.com", "eve@example.com"].map(|who| person(who, "fresh"));
             for person in &mut all[..needy] {
                 person["state"] = "consent_needed".into();
@@ -44,20 +44,23 @@ fn where_one_consents_again_has_the_address_and_where_several_do_has_none() {
             }
             (200, json!({ "people": all, "next": null }))
         });
-        let ended = wide(&desk, &["people"], "200");
+        let output = wide(&cli, &["people"], "200");
         let told = format!("{needy} must consent again, at https://localhost:8000{link}");
-        assert!(ended.err.contains(&told), "{ended:?}");
+        assert!(output.stderr.contains(&told), "{output:?}");
     }
 }
 
 #[test]
 fn people_are_a_table_that_fits() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(list);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(list);
     for columns in [60, 80, 200] {
-        let ended = wide(&desk, &["people"], &columns.to_string());
-        assert!(ended.err.contains("1 must consent again, at https://localhost:8000/oauth"), "{ended:?}");
-        let out = ended.good();
+        let output = wide(&cli, &["people"], &columns.to_string());
+        assert!(
+            output.stderr.contains("1 must consent again, at https://localhost:8000/oauth"),
+            "{output:?}"
+        );
+        let out = output.expect_success();
         assert_eq!(out.lines().count(), 4, "{out}");
         // Chinese characters take two cells, so fewer characters than cells.
         assert!(out.lines().all(|line| line.chars().count() <= columns), "{columns}: {out}");
@@ -66,7 +69,7 @@ fn people_are_a_table_that_fits() {
             assert!(out.contains(shown), "{shown} at {columns}: {out}");
         }
     }
-    let out = wide(&desk, &["status"], "200").good();
+    let out = wide(&cli, &["status"], "200").expect_success();
     for shown in [
         "li@example.com (李雷)",
         "Ὑπατία \\u{1b}[31m\\nforged",
@@ -81,9 +84,9 @@ fn people_are_a_table_that_fits() {
 
 #[test]
 fn people_as_json_are_all_of_them() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(list);
-    let json = json_of(&desk.run("people -j").good());
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(list);
+    let json = json_of(&cli.run("people -j").expect_success());
     assert_eq!(json["people"].as_array().unwrap().len(), 3);
     assert_eq!(json["people"][2]["display_name"], "李雷");
     assert_eq!(json["next"], Value::Null);
@@ -91,19 +94,19 @@ fn people_as_json_are_all_of_them() {
 
 #[test]
 fn nobody_is_no_failure() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| (200, json!({ "people": [], "next": null, "days": 90, "keys": [] })));
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| (200, json!({ "people": [], "next": null, "days": 90, "keys": [] })));
     for words in ["people", "plan", "key list"] {
-        let ended = desk.run(words);
-        assert!(!ended.err.is_empty());
-        assert_eq!(ended.good(), "");
+        let output = cli.run(words);
+        assert!(!output.stderr.is_empty());
+        assert_eq!(output.expect_success(), "");
     }
 }
 
 #[test]
 fn why_tells_every_rule() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|request, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
         assert_eq!(request, "GET /api/v1/people/ada%40example.com/why");
         let rules = json!([
             { "rule": "survival", "refresh": null, "at": null, "says": "It outlives the next wake." },
@@ -115,7 +118,7 @@ fn why_tells_every_rule() {
         });
         (200, why)
     });
-    let out = desk.run("why ada@example.com").good();
+    let out = cli.run("why ada@example.com").expect_success();
     for shown in [
         "ada@example.com (Ada Lovelace): fresh",
         "Nothing to do",
@@ -125,13 +128,13 @@ fn why_tells_every_rule() {
     ] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
-    assert_eq!(json_of(&desk.run("why ada@example.com -j").good())["rules"][1]["refresh"], false);
+    assert_eq!(json_of(&cli.run("why ada@example.com -j").expect_success())["rules"][1]["refresh"], false);
 }
 
 #[test]
 fn a_plan_is_one_table_whatever_its_parts() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|request, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
         let planned = |email: &str, consent: Value| {
             json!({ "person_id": "i", "email": email, "state": "fresh", "next_refresh_at": at(330), "refreshes": 30,
                 "consent_by": consent })
@@ -144,36 +147,36 @@ fn a_plan_is_one_table_whatever_its_parts() {
                 let late = planned("late@example.com", "2027-01-01T00:00:00Z".into());
                 (200, json!({ "days": 30, "people": [late], "next": null }))
             }
-            _ => nothing(),
+            _ => not_found(),
         }
     });
-    let out = desk.run("plan --days 30").good();
+    let out = cli.run("plan --days 30").expect_success();
     for shown in ["ada@example.com", "5m", "30", "late@example.com", "2027-01-01T00:00:00Z"] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
-    let json = json_of(&desk.run("plan --days 30 -j").good());
+    let json = json_of(&cli.run("plan --days 30 -j").expect_success());
     assert_eq!(json["people"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn keys_are_a_table_without_secrets() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| {
         let key = json!({ "name": "ci", "id": "abcd1234", "persons": null, "can": ["read", "refresh"],
             "created_at": at(-7_290), "expires_at": null, "last_used_at": null });
         (200, json!({ "keys": [key] }))
     });
-    let out = desk.run("key list").good();
+    let out = cli.run("key list").expect_success();
     for shown in ["ci", "abcd1234", "read,refresh", "all persons", "never"] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
-    assert_eq!(json_of(&desk.run("key list -j").good())["keys"][0]["name"], "ci");
+    assert_eq!(json_of(&cli.run("key list -j").expect_success())["keys"][0]["name"], "ci");
 }
 
 #[test]
 fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|request, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
         let key = |name: &str, persons: &[&str]| {
             json!({ "name": name, "id": "abcd1234", "persons": persons, "can": ["read"], "created_at": at(-100),
                 "expires_at": null, "last_used_at": null })
@@ -185,10 +188,10 @@ fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
             }
             "GET /api/v1/people/a" => (200, person("ada@example.com", "fresh")),
             "GET /api/v1/people/b" => (200, person("grace@example.com", "fresh")),
-            _ => nothing(),
+            _ => not_found(),
         }
     });
-    let out = desk.run("key list").good();
+    let out = cli.run("key list").expect_success();
     let line = |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     assert!(line("one").contains(" ada@example.com "), "{out}");
     assert!(line("many").contains(" grace@example.com, ada@example.com and 2 more "), "{out}");
@@ -197,25 +200,28 @@ fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
 
 #[test]
 fn people_are_filtered() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(|request, _| match request {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people?limit=200" | "GET /api/v1/people?limit=200&state=due" => {
             let mut people = ["a@x.y", "b@x.y", "c@x.y"].map(|email| person(email, "due"));
             people[1]["missing_scopes"] = json!(["spark:rooms_read"]);
             people[2]["missing_scopes"] = json!(["spark:rooms_read", "spark:all"]);
             (200, json!({ "people": people, "next": null }))
         }
-        _ => nothing(),
+        _ => not_found(),
     });
     let listed = |words: &str| -> Vec<String> {
-        let people = json_of(&desk.run(words).good())["people"].clone();
+        let people = json_of(&cli.run(words).expect_success())["people"].clone();
         people.as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(listed("people -j"), ["a@x.y", "b@x.y", "c@x.y"]);
     assert_eq!(listed("people -j --missing-scope"), ["b@x.y", "c@x.y"]);
     assert_eq!(listed("people -j --missing-scope --limit 1"), ["b@x.y"]);
     assert_eq!(listed("people -j --state due --limit 2"), ["a@x.y", "b@x.y"]);
-    assert!(daemon.asked().last().unwrap().contains("&state=due"));
-    let ended = desk.run("people");
-    assert!(ended.err.contains("2 lack a scope of MY_APP_SCOPES (spark:all spark:rooms_read)"), "{ended:?}");
+    assert!(daemon.requests().last().unwrap().contains("&state=due"));
+    let output = cli.run("people");
+    assert!(
+        output.stderr.contains("2 lack a scope of MY_APP_SCOPES (spark:all spark:rooms_read)"),
+        "{output:?}"
+    );
 }

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use serde_json::Value;
 use serde_json::json;
 
-use super::Desk;
+use super::CliFixture;
 use super::TOKEN;
 use super::exists;
 use super::json_of;
-use super::nothing;
+use super::not_found;
 use super::person;
 use super::problem;
 use super::token;
@@ -23,26 +23,29 @@ fn with_ada(request: &str, _body: &str) -> (u16, Value) {
         "GET /api/v1/people" => {
             (200, json!({ "people": [person("ada@example.com", "fresh")], "next": null, "sole": true }))
         }
-        _ => nothing(),
+        _ => not_found(),
     }
 }
 
 #[test]
 fn a_token_is_printed_and_nothing_else() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(with_ada);
-    let ended = desk.run("token Ada@Example.com");
-    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, format!("{TOKEN}\n").as_str(), ""));
-    assert_eq!(daemon.asked(), [ADA]);
-    desk.run("token ada@example.com --min-ttl 600").good();
-    assert_eq!(daemon.asked()[1], format!("{ADA}?min_ttl=600"));
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(with_ada);
+    let output = cli.run("token Ada@Example.com");
+    assert_eq!(
+        (output.code, output.stdout.as_str(), output.stderr.as_str()),
+        (0, format!("{TOKEN}\n").as_str(), "")
+    );
+    assert_eq!(daemon.requests(), [ADA]);
+    cli.run("token ada@example.com --min-ttl 600").expect_success();
+    assert_eq!(daemon.requests()[1], format!("{ADA}?min_ttl=600"));
 }
 
 #[test]
 fn a_token_comes_in_the_form_that_is_asked_for() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(with_ada);
-    let out = |format: &str| desk.run(&format!("token ada@example.com --format {format}")).good();
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(with_ada);
+    let out = |format: &str| cli.run(&format!("token ada@example.com --format {format}")).expect_success();
     assert_eq!(out("raw"), format!("{TOKEN}\n"));
     assert_eq!(out("env"), format!("WEBEX_ACCESS_TOKEN={TOKEN}\n"));
     assert_eq!(out("header"), format!("Authorization: Bearer {TOKEN}\n"));
@@ -51,58 +54,58 @@ fn a_token_comes_in_the_form_that_is_asked_for() {
 
 #[test]
 fn a_shorter_life_is_told_beside_the_token() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| {
         let mut token = token("ada@example.com");
         token["note"] = "lives 30 s only".into();
         (200, token)
     });
-    let ended = desk.run("token ada@example.com --min-ttl 900");
-    assert_eq!(ended.out, format!("{TOKEN}\n"));
-    assert!(ended.err.contains("lives 30 s only"), "{ended:?}");
+    let output = cli.run("token ada@example.com --min-ttl 900");
+    assert_eq!(output.stdout, format!("{TOKEN}\n"));
+    assert!(output.stderr.contains("lives 30 s only"), "{output:?}");
 }
 
 #[test]
 fn the_only_person_may_be_left_out() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(with_ada);
-    assert_eq!(desk.run("token").good(), format!("{TOKEN}\n"));
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(with_ada);
+    assert_eq!(cli.run("token").expect_success(), format!("{TOKEN}\n"));
 }
 
 #[test]
 fn the_only_person_left_is_not_meant_where_another_one_was_first() {
     for sole in [json!(false), Value::Null] {
-        let desk = Desk::new();
-        let daemon = desk.daemon(move |request, _| match request {
+        let cli = CliFixture::new();
+        let daemon = cli.daemon(move |request, _| match request {
             "GET /api/v1/people?limit=6" => {
                 (200, json!({ "people": [person("eve@example.com", "fresh")], "next": null, "sole": sole }))
             }
             "GET /api/v1/people/ada%40example.com/token" => (200, token("ada@example.com")),
-            _ => nothing(),
+            _ => not_found(),
         });
         for words in ["token", "exec -- true", "why", "refresh", "forget --yes"] {
-            let ended = desk.run(words);
-            assert!(ended.err.contains("eve@example.com"), "{ended:?}");
-            ended.failed(2, "TOKEND_DEFAULT_PERSON");
+            let output = cli.run(words);
+            assert!(output.stderr.contains("eve@example.com"), "{output:?}");
+            output.expect_failure(2, "TOKEND_DEFAULT_PERSON");
         }
-        assert!(daemon.asked().iter().all(|asked| asked.ends_with("limit=6")), "{:?}", daemon.asked());
+        assert!(daemon.requests().iter().all(|asked| asked.ends_with("limit=6")), "{:?}", daemon.requests());
         let output =
-            desk.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "Ada@example.com").output().unwrap();
-        assert_eq!(crate::support::Ended::from(output).good(), format!("{TOKEN}\n"));
+            cli.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "Ada@example.com").output().unwrap();
+        assert_eq!(crate::support::CommandOutput::from(output).expect_success(), format!("{TOKEN}\n"));
     }
 }
 
 #[test]
 fn of_several_persons_one_must_be_named() {
     for (count, told) in [(0, "no person is stored"), (2, "p1@x.y (Ada Lovelace)"), (6, ", …")] {
-        let desk = Desk::new();
-        let _daemon = desk.daemon(move |_, _| {
+        let cli = CliFixture::new();
+        let _daemon = cli.daemon(move |_, _| {
             let people: Vec<Value> = (0..count).map(|n| person(&format!("p{n}@x.y"), "fresh")).collect();
             (200, json!({ "people": people, "next": null }))
         });
-        let ended = desk.run("token");
-        assert!(!ended.err.contains("p5@x.y"), "at most five: {ended:?}");
-        ended.failed(2, told);
+        let output = cli.run("token");
+        assert!(!output.stderr.contains("p5@x.y"), "at most five: {output:?}");
+        output.expect_failure(2, told);
     }
 }
 
@@ -117,55 +120,55 @@ fn every_refusal_has_its_exit_code_and_says_what_to_do() {
         (403, "forbidden", 1, "detail"),
     ];
     for (status, code, exit, told) in table {
-        let desk = Desk::new();
-        let _daemon = desk.daemon(move |_, _| {
+        let cli = CliFixture::new();
+        let _daemon = cli.daemon(move |_, _| {
             let (status, mut body) = problem(status, code, "The detail.");
             if code == "consent_needed" {
                 body["consent_url"] = "https://localhost:8000/oauth".into();
             }
             (status, body)
         });
-        desk.run("token ada@example.com").failed(exit, told);
+        cli.run("token ada@example.com").expect_failure(exit, told);
     }
 }
 
 #[test]
 fn what_names_nobody_is_refused_before_anybody_is_asked() {
-    let desk = Desk::new();
-    let daemon = desk.daemon(with_ada);
-    desk.run("token a@b@c").failed(2, "name@host");
-    assert!(daemon.asked().is_empty());
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(with_ada);
+    cli.run("token a@b@c").expect_failure(2, "name@host");
+    assert!(daemon.requests().is_empty());
 }
 
 #[test]
 fn a_token_that_is_none_goes_nowhere() {
     for odd in ["", "two\nlines", "sp ace", "naïve"] {
-        let desk = Desk::new();
-        let _daemon = desk.daemon(move |_, _| {
+        let cli = CliFixture::new();
+        let _daemon = cli.daemon(move |_, _| {
             let mut token = token("ada@example.com");
             token["access_token"] = odd.into();
             (200, token)
         });
-        desk.run("token ada@example.com --format header").failed(1, "an invalid token");
+        cli.run("token ada@example.com --format header").expect_failure(1, "an invalid token");
     }
 }
 
 #[test]
 fn a_command_gets_the_token_in_its_environment() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(with_ada);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(with_ada);
     let script = "echo $WEBEX_ACCESS_TOKEN $WEBEX_TEAMS_ACCESS_TOKEN $MINE; exit 42";
     let words = ["exec", "ada@example.com", "--env", "MINE", "--", "sh", "-c", script];
-    let output = desk.command(&words).output().unwrap();
+    let output = cli.command(&words).output().unwrap();
     assert_eq!(output.status.code(), Some(42));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{TOKEN} {TOKEN} {TOKEN}\n"));
 }
 
 #[test]
 fn a_command_is_the_process_itself_and_no_argument_holds_the_token() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(with_ada);
-    let mut command = desk.command(&["exec", "--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(with_ada);
+    let mut command = cli.command(&["exec", "--", "sh", "-c", "echo ready; exec sleep 60"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
@@ -181,11 +184,11 @@ fn a_command_is_the_process_itself_and_no_argument_holds_the_token() {
 
 #[test]
 fn commands_that_cannot_be_run_end_as_in_a_shell() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(with_ada);
-    desk.write("plain", "no program");
-    desk.run("exec ada@example.com -- ./nowhere").failed(127, "./nowhere");
-    desk.run("exec ada@example.com -- ./plain").failed(126, "./plain");
-    desk.run("exec ada@example.com --env 1X -- true").failed(2, "1X");
-    assert!(!exists(&desk.path("tokend.db")), "a daemon runs: the store is its own");
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(with_ada);
+    cli.write("plain", "no program");
+    cli.run("exec ada@example.com -- ./nowhere").expect_failure(127, "./nowhere");
+    cli.run("exec ada@example.com -- ./plain").expect_failure(126, "./plain");
+    cli.run("exec ada@example.com --env 1X -- true").expect_failure(2, "1X");
+    assert!(!exists(&cli.path("tokend.db")), "a daemon runs: the store is its own");
 }

@@ -4,41 +4,41 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use super::Desk;
-use super::fake_daemon::Daemon;
+use super::CliFixture;
+use super::fake_daemon::FakeDaemon;
 use super::person;
 
 #[test]
 fn without_a_daemon_and_without_settings_people_are_told_what_to_start() {
-    let desk = Desk::new();
-    desk.run("token ada@example.com").failed(5, "webex-tokend serve");
-    assert!(!super::exists(&desk.path("tokend.db")));
+    let cli = CliFixture::new();
+    cli.run("token ada@example.com").expect_failure(5, "webex-tokend serve");
+    assert!(!super::exists(&cli.path("tokend.db")));
 }
 
 #[test]
 fn without_a_daemon_wrong_settings_are_told() {
-    let desk = Desk::new();
+    let cli = CliFixture::new();
     let output =
-        desk.command(&["people"]).env("MY_APP_CLIENT_ID", "C1").env("MY_APP_PORT", "x").output().unwrap();
-    super::Ended::from(output).failed(2, "MY_APP_PORT");
+        cli.command(&["people"]).env("MY_APP_CLIENT_ID", "C1").env("MY_APP_PORT", "x").output().unwrap();
+    super::CommandOutput::from(output).expect_failure(2, "MY_APP_PORT");
 }
 
 #[test]
 fn a_store_in_use_is_told_and_not_waited_for_long() {
-    let desk = Desk::new();
-    let lock = std::fs::File::create(desk.path("tokend.db.lock")).unwrap();
+    let cli = CliFixture::new();
+    let lock = std::fs::File::create(cli.path("tokend.db.lock")).unwrap();
     lock.lock().unwrap();
-    std::fs::write(desk.path("tokend.db"), b"").unwrap();
-    let mut command = desk.command(&["people"]);
+    std::fs::write(cli.path("tokend.db"), b"").unwrap();
+    let mut command = cli.command(&["people"]);
     let output = command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s").output().unwrap();
-    super::Ended::from(output).failed(5, "in use by another process");
+    super::CommandOutput::from(output).expect_failure(5, "in use by another process");
 }
 
 #[test]
 fn a_daemon_that_hangs_is_not_waited_for_for_ever() {
-    let desk = Desk::new();
-    let _daemon = Daemon::raw(&desk.path("control.sock"), |_, _| Vec::new());
-    desk.run("token ada@example.com --daemon-timeout 1").failed(5, "did not answer within 1 s");
+    let cli = CliFixture::new();
+    let _daemon = FakeDaemon::start_raw(&cli.path("control.sock"), |_, _| Vec::new());
+    cli.run("token ada@example.com --daemon-timeout 1").expect_failure(5, "did not answer within 1 s");
 }
 
 #[test]
@@ -54,28 +54,28 @@ fn garbage_is_no_answer() {
         (b"HTTP/1.1 302 Found\r\nlocation: http://elsewhere\r\ncontent-length: 0\r\n\r\n", 1),
     ];
     for (answer, code) in answers {
-        let desk = Desk::new();
-        let _daemon = Daemon::raw(&desk.path("control.sock"), move |_, _| answer.to_vec());
-        desk.run("people").failed(code, "webex-tokend: ");
-        desk.run("token ada@example.com").failed(code, "webex-tokend: ");
+        let cli = CliFixture::new();
+        let _daemon = FakeDaemon::start_raw(&cli.path("control.sock"), move |_, _| answer.to_vec());
+        cli.run("people").expect_failure(code, "webex-tokend: ");
+        cli.run("token ada@example.com").expect_failure(code, "webex-tokend: ");
     }
 }
 
 #[test]
 fn a_list_that_runs_in_a_circle_ends() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| (200, json!({ "people": [], "next": "here" })));
-    desk.run("people").failed(1, "does not end");
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| (200, json!({ "people": [], "next": "here" })));
+    cli.run("people").expect_failure(1, "does not end");
 }
 
 #[test]
 fn output_that_nobody_reads_is_no_failure() {
-    let desk = Desk::new();
-    let _daemon = desk.daemon(|_, _| {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|_, _| {
         let people: Vec<_> = (0..500).map(|n| person(&format!("p{n}@example.com"), "fresh")).collect();
         (200, json!({ "people": people, "next": null }))
     });
-    let mut child = desk.command(&["people"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = cli.command(&["people"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");

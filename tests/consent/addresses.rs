@@ -4,16 +4,16 @@ use url::Url;
 
 use super::GRANTED;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::PLAIN;
-use crate::support::Visitor;
 use crate::support::counters;
-use crate::support::sim;
+use crate::support::start_sim;
 
 #[tokio::test]
 async fn plain_http_on_the_tls_port_is_shown_the_way() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let port = daemon.port();
     for path in ["/", "/oauth", "/oauth?person=ada%40example.com"] {
         let answered = visitor.get(Url::parse(&format!("http://localhost:{port}{path}")).unwrap()).await;
@@ -27,19 +27,19 @@ async fn plain_http_on_the_tls_port_is_shown_the_way() {
 /// A redirect would come back by the same way without an end.
 #[tokio::test]
 async fn a_proxy_that_ends_tls_and_speaks_plain_http_is_told_what_to_change() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let plain = Url::parse(&format!("http://localhost:{}/oauth?code=a&state=b", daemon.port())).unwrap();
     for (name, value) in [
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Proto", "HTTPS, http"),
         ("Forwarded", "for=192.0.2.7;proto=https"),
     ] {
-        let answered = visitor.get_with(plain.clone(), name, value).await;
+        let answered = visitor.get_with_header(plain.clone(), name, value).await;
         assert_eq!((answered.status, answered.header("location")), (400, None), "{name}: {value}");
         assert!(answered.says("Behind a proxy") && answered.says("HTTPS to this port"), "{}", answered.body);
     }
-    assert_eq!(visitor.get_with(plain, "X-Forwarded-Proto", "http").await.status, 308);
+    assert_eq!(visitor.get_with_header(plain, "X-Forwarded-Proto", "http").await.status, 308);
     let line = daemon.wait_for_line("a proxy (X-Forwarded-Proto: https)").await;
     assert!(line.contains(" WARN ") && line.contains("proxy_pass https://"), "{line}");
     assert_eq!(daemon.log().iter().filter(|line| line.contains("a proxy (X-Forwarded")).count(), 1);
@@ -47,24 +47,24 @@ async fn a_proxy_that_ends_tls_and_speaks_plain_http_is_told_what_to_change() {
 
 #[tokio::test]
 async fn an_http_redirect_uri_is_served_without_tls() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, BrowserClient::new());
     let answered = visitor.get(daemon.redirect_uri()).await;
     let cookie = answered.header("set-cookie").unwrap();
     assert!(cookie.starts_with("ticket-"), "browsers refuse __Host- on plain HTTP: {cookie}");
     assert!(cookie.ends_with("; Max-Age=900; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
-    let granted = Visitor::new().consent(&daemon, 3).await;
+    let granted = BrowserClient::new().consent(&daemon, 3).await;
     page(&granted, 200, GRANTED);
     assert!(granted.says("Mary Jackson"));
-    daemon.wait_until_kept(&["mary"]).await;
+    daemon.wait_until_stored(&["mary"]).await;
 }
 
 const UNDER_A_PREFIX: (&str, &str) = ("MY_APP_REDIRECT_URI", "https://localhost:{port}/webex/oauth");
 
 #[tokio::test]
 async fn a_prefix_that_the_proxy_leaves_on_is_understood() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/webex/")).await;
     assert_eq!(home.status, 200);
     assert!(
@@ -83,13 +83,13 @@ async fn a_prefix_that_the_proxy_leaves_on_is_understood() {
     let back = visitor.come_back(&daemon, 0).await;
     assert_eq!(back.path(), "/webex/oauth");
     page(&visitor.get(back).await, 200, GRANTED);
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn a_prefix_that_the_proxy_takes_off_is_understood() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, BrowserClient::new());
     let stripped = |url: &Url| {
         let mut url = url.clone();
         let path = url.path().strip_prefix("/webex").unwrap().to_owned();
@@ -103,6 +103,6 @@ async fn a_prefix_that_the_proxy_takes_off_is_understood() {
     let back = visitor.get(Url::parse(&format!("{webex}&decision=accept&person=1")).unwrap()).await;
     let back = Url::parse(back.header("location").unwrap()).unwrap();
     page(&visitor.get(stripped(&back)).await, 200, GRANTED);
-    daemon.wait_until_kept(&["grace"]).await;
+    daemon.wait_until_stored(&["grace"]).await;
     assert_eq!(counters(&sim).codes_exchanged, 1);
 }

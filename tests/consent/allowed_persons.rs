@@ -5,16 +5,16 @@ use webex_sim::Settings;
 
 use super::GRANTED;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
-use crate::support::sim_with;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
 const NOT_FOR_YOU: &str = "This service is not for your account";
 
 #[tokio::test]
 async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let organization = sim.with(|webex| webex.settings().people[0].org_uuid.clone());
     for (allow, allowed) in [
         ("ada@example.com", true),
@@ -24,7 +24,7 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
         ("grace@example.com,@sub.example.com,11111111-2222-3333-4444-555555555555", false),
     ] {
         let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", allow)]).await;
-        let visitor = Visitor::new();
+        let visitor = BrowserClient::new();
         let back = visitor.come_back(&daemon, 0).await;
         let (status, heading) = if allowed { (200, GRANTED) } else { (403, NOT_FOR_YOU) };
         for _ in 0..2 {
@@ -33,7 +33,7 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
             assert!(answered.says(r#"id="revoke""#), "{}", answered.body);
             assert!(!answered.says("grace") && !answered.says("sub.example"), "{}", answered.body);
         }
-        assert_eq!(daemon.kept().len(), usize::from(allowed), "{allow}");
+        assert_eq!(daemon.stored_grants().len(), usize::from(allowed), "{allow}");
         let told = daemon.log();
         let told: Vec<_> =
             told.iter().filter(|line| line.contains("TOKEND_ALLOW does not list this person")).collect();
@@ -49,13 +49,13 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
 #[tokio::test]
 async fn refusals_of_persons_do_not_flood_the_log_and_each_address_is_named() {
     let settings = Settings { people: Person::some(14), ..Settings::default() };
-    let sim = sim_with(settings).await;
+    let sim = start_sim_with(settings).await;
     let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", "@example.net")]).await;
     for _ in 0..5 {
-        page(&Visitor::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
+        page(&BrowserClient::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
     }
     for person in 1..14 {
-        page(&Visitor::new().consent(&daemon, person).await, 403, NOT_FOR_YOU);
+        page(&BrowserClient::new().consent(&daemon, person).await, 403, NOT_FOR_YOU);
     }
     let told = daemon.log();
     let told: Vec<_> = told.iter().filter(|line| line.contains("does not list this person")).collect();
@@ -71,18 +71,18 @@ async fn refusals_of_persons_do_not_flood_the_log_and_each_address_is_named() {
 /// Allowed once, and not any more: what is kept stays, and a new consent changes nothing.
 #[tokio::test]
 async fn a_narrower_list_leaves_what_is_kept_alone() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
-    page(&Visitor::new().consent(&daemon, 0).await, 200, GRANTED);
-    let kept = daemon.kept();
+    page(&BrowserClient::new().consent(&daemon, 0).await, 200, GRANTED);
+    let kept = daemon.stored_grants();
     daemon.restart(&[("TOKEND_ALLOW", "grace@example.com")]).await;
-    page(&Visitor::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
-    assert_eq!(daemon.kept(), kept);
+    page(&BrowserClient::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
+    assert_eq!(daemon.stored_grants(), kept);
 }
 
 #[tokio::test]
 async fn a_daemon_that_others_reach_says_at_its_start_when_every_person_may_consent() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (line, open) = ("every person with a Webex account may consent", "https://tokens.example.com/oauth");
     let bind = ("TOKEND_BIND", "127.0.0.1");
     for (settings, told) in [
@@ -93,7 +93,7 @@ async fn a_daemon_that_others_reach_says_at_its_start_when_every_person_may_cons
         (vec![("TOKEND_BIND", "127.0.0.1")], false),
         (vec![], false),
     ] {
-        let daemon = Daemon::start_unreached(&sim, &settings).await;
+        let daemon = Daemon::start_without_health_check(&sim, &settings).await;
         let lines = daemon.log();
         let found = lines.iter().find(|text| text.contains(line));
         assert_eq!(found.is_some(), told, "{settings:?}: {lines:?}");

@@ -1,12 +1,12 @@
 //! `GET /oauth` without anything: the way to Webex.
 
 use super::guarded;
-use crate::support::Answered;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
+use crate::support::PageResponse;
+use crate::support::start_sim;
 
-fn cookie(answered: &Answered) -> (&str, Vec<&str>) {
+fn cookie(answered: &PageResponse) -> (&str, Vec<&str>) {
     let lines: Vec<_> = answered.all("set-cookie").collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     let mut parts = lines[0].split("; ");
@@ -19,8 +19,8 @@ fn cookie(answered: &Answered) -> (&str, Vec<&str>) {
 
 #[tokio::test]
 async fn start_leads_to_webex_with_everything_it_asks_for() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.get(daemon.redirect_uri()).await;
     assert_eq!((answered.status, answered.body.as_str()), (302, ""));
     guarded(&answered, "/oauth");
@@ -42,8 +42,8 @@ async fn start_leads_to_webex_with_everything_it_asks_for() {
 
 #[tokio::test]
 async fn a_ticket_is_for_this_host_over_tls_and_for_no_script() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.get(daemon.redirect_uri()).await;
     let (pair, attributes) = cookie(&answered);
     assert!(pair.starts_with("__Host-ticket-"), "{pair}");
@@ -58,8 +58,8 @@ async fn a_ticket_is_for_this_host_over_tls_and_for_no_script() {
 
 #[tokio::test]
 async fn every_start_is_another_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let (one, two) = (visitor.begin(&daemon).await.query, visitor.begin(&daemon).await.query);
     for name in ["state", "code_challenge"] {
         assert_ne!(one[name], two[name]);
@@ -69,8 +69,8 @@ async fn every_start_is_another_consent() {
 
 #[tokio::test]
 async fn abandoned_starts_do_not_fill_the_browser() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for _ in 0..30 {
         visitor.begin(&daemon).await;
     }
@@ -82,8 +82,8 @@ async fn abandoned_starts_do_not_fill_the_browser() {
 
 #[tokio::test]
 async fn a_named_person_is_preselected_and_nothing_else_is_passed_on() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let url = daemon
         .url("/oauth?person=grace%40example.com&redirect_uri=https://evil.example/&scope=more&prompt=x");
     let location = visitor.get(url).await.header("location").unwrap().to_owned();

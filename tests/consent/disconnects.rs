@@ -11,13 +11,13 @@ use webex_sim::model::FaultKind;
 
 use super::GRANTED;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::PLAIN;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
 
 /// Long enough to leave meanwhile.
 const SLOW: Duration = Duration::from_secs(1);
@@ -39,9 +39,9 @@ async fn still_unanswered(daemon: &Daemon) {
 
 #[tokio::test]
 async fn the_browser_may_leave_before_the_exchange_ends() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
     let back = visitor.come_back(&daemon, 0).await;
     tokio::select! {
         _ = visitor.get(back) => panic!("Webex was too fast for this test"),
@@ -50,14 +50,14 @@ async fn the_browser_may_leave_before_the_exchange_ends() {
     still_unanswered(&daemon).await;
     drop(visitor);
     daemon.wait_for_line("consent stored person=").await;
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn a_connection_may_break_before_the_exchange_ends() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
     let back = visitor.come_back(&daemon, 0).await;
     let connection = raw(&daemon, &back, &visitor).await;
     asked(&sim, 1).await;
@@ -66,11 +66,11 @@ async fn a_connection_may_break_before_the_exchange_ends() {
     connection.set_zero_linger().unwrap();
     drop(connection);
     daemon.wait_for_line("consent stored person=").await;
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 /// Asks over a socket of its own and reads nothing.
-async fn raw(daemon: &Daemon, back: &Url, visitor: &Visitor) -> TcpStream {
+async fn raw(daemon: &Daemon, back: &Url, visitor: &BrowserClient) -> TcpStream {
     let mut connection = TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap();
     let (query, cookie) = (back.query().unwrap(), visitor.cookie_header().unwrap());
     let request = format!("GET /oauth?{query} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
@@ -80,9 +80,9 @@ async fn raw(daemon: &Daemon, back: &Url, visitor: &Visitor) -> TcpStream {
 
 #[tokio::test]
 async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
     let back = visitor.come_back(&daemon, 0).await;
     let (answered, ended) = tokio::join!(visitor.get(back), async {
         asked(&sim, 1).await;
@@ -92,16 +92,16 @@ async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
     page(&answered, 200, GRANTED);
     assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
     assert!(ended.took < Duration::from_secs(10), "{ended:?}");
-    assert_eq!(daemon.kept().len(), 1);
+    assert_eq!(daemon.stored_grants().len(), 1);
     daemon.restart(&[]).await;
     daemon.wait_for_line("store: 1 grant in").await;
 }
 
 #[tokio::test]
 async fn a_consent_whose_browser_left_is_finished_before_the_end() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(LONGER_THAN_ANSWERS));
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(LONGER_THAN_ANSWERS));
     let back = visitor.come_back(&daemon, 0).await;
     let connection = raw(&daemon, &back, &visitor).await;
     asked(&sim, 1).await;
@@ -110,13 +110,13 @@ async fn a_consent_whose_browser_left_is_finished_before_the_end() {
     still_unanswered(&daemon).await;
     let ended = daemon.terminate().await;
     assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
-    assert_eq!(daemon.kept().len(), 1);
+    assert_eq!(daemon.stored_grants().len(), 1);
 }
 
 #[tokio::test]
 async fn with_nothing_to_finish_the_end_comes_at_once() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
     let ended = daemon.terminate().await;
     assert_eq!(ended.code, Some(0), "{:?}", daemon.log());
@@ -125,7 +125,7 @@ async fn with_nothing_to_finish_the_end_comes_at_once() {
 
 #[tokio::test]
 async fn a_signal_during_the_start_is_an_orderly_end() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     for _ in 0..10 {
         daemon.begin_restart(&[]);
@@ -137,27 +137,27 @@ async fn a_signal_during_the_start_is_an_orderly_end() {
 
 #[tokio::test]
 async fn a_consent_begun_before_a_restart_is_finished_after_it() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
     daemon.terminate().await;
     daemon.restart(&[]).await;
     let back = visitor.accept(&begun, 0).await;
-    daemon.kill9();
+    daemon.kill();
     daemon.restart(&[]).await;
     page(&visitor.get(back).await, 200, GRANTED);
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn what_was_shown_as_granted_survives_a_crash() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for person in [0, 1] {
         page(&visitor.consent(&daemon, person).await, 200, GRANTED);
-        daemon.kill9();
+        daemon.kill();
         daemon.restart(&[]).await;
     }
     daemon.wait_for_line("store: 2 grants in").await;
-    daemon.wait_until_kept(&["ada", "grace"]).await;
+    daemon.wait_until_stored(&["ada", "grace"]).await;
 }

@@ -7,22 +7,22 @@ use webex_sim::Settings;
 
 use super::GRANTED;
 use super::page;
-use crate::support::Answered;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
-use crate::support::sim_with;
+use crate::support::PageResponse;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
-fn image_policy(answered: &Answered) -> String {
+fn image_policy(answered: &PageResponse) -> String {
     let policy = answered.header("content-security-policy").unwrap();
     policy.split("; ").find(|rule| rule.starts_with("img-src")).unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn the_last_page_says_what_was_granted_until_when_and_how_to_take_it_back() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let scopes = [("MY_APP_SCOPES", "spark:people_read spark:rooms_read odd:scope")];
-    let (daemon, visitor) = (Daemon::start(&sim, &scopes).await, Visitor::new());
+    let (daemon, visitor) = (Daemon::start(&sim, &scopes).await, BrowserClient::new());
     let answered = visitor.consent(&daemon, 0).await;
     page(&answered, 200, GRANTED);
     assert!(answered.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", answered.body);
@@ -42,8 +42,8 @@ async fn the_last_page_says_what_was_granted_until_when_and_how_to_take_it_back(
 async fn a_grant_lasts_at_least_as_long_as_its_access_token() {
     let settings =
         Settings { access_lifetime: std::time::Duration::from_secs(200 * 86_400), ..Settings::default() };
-    let sim = sim_with(settings).await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim_with(settings).await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.consent(&daemon, 0).await;
     let line = daemon.wait_for_line("consent stored").await;
     let expires = line.split("expires_at=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
@@ -52,8 +52,8 @@ async fn a_grant_lasts_at_least_as_long_as_its_access_token() {
 
 #[tokio::test]
 async fn a_picture_is_shown_from_webex_only_and_allowed_on_this_page_only() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.consent(&daemon, 0).await;
     let origin = sim.base_url().trim_end_matches("/v1").to_owned();
     assert_eq!(image_policy(&answered), format!("img-src 'self' {origin}"));
@@ -84,8 +84,8 @@ async fn a_picture_is_shown_from_webex_only_and_allowed_on_this_page_only() {
 #[tokio::test]
 async fn long_names_are_cut_and_missing_ones_have_a_substitute() {
     let people = vec![Person::new(&"ẞ".repeat(300), "long@example.com"), Person::new("", "")];
-    let sim = sim_with(Settings { people, ..Settings::default() }).await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim_with(Settings { people, ..Settings::default() }).await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let long = visitor.consent(&daemon, 0).await;
     assert!(long.says(&"ẞ".repeat(200)) && !long.says(&"ẞ".repeat(201)), "{}", long.body);
     let nobody = visitor.consent(&daemon, 1).await;
@@ -96,8 +96,8 @@ async fn long_names_are_cut_and_missing_ones_have_a_substitute() {
 
 #[tokio::test]
 async fn what_was_asked_for_and_not_granted_is_told() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
     let mut fewer = begun.clone();
     fewer.webex =

@@ -1,12 +1,12 @@
 //! A consent that ends in an error page leaves one line in the log.
 
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
+use crate::support::start_sim;
 
 #[tokio::test]
 async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     for (error, hint) in [
         ("invalid_scope", "; compare MY_APP_SCOPES with the integration at developer.webex.com/my-apps"),
         (
@@ -15,7 +15,7 @@ async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
         ),
         ("server_error", ""),
     ] {
-        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
         let state = visitor.begin(&daemon).await.query["state"].clone();
         let query =
             format!("error={error}&error_description=Scope+is+wrong%0aERROR+forged&trackingId=ROUTER_1");
@@ -35,12 +35,12 @@ async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
 
 #[tokio::test]
 async fn errors_that_come_without_a_consent_do_not_hide_those_of_real_ones() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for number in 0..20 {
         let word = "x".repeat(5_000);
         let url = format!("/oauth?error=made-up-{number}&error_description={word}&state=none");
-        Visitor::new().get(daemon.url(&url)).await;
+        BrowserClient::new().get(daemon.url(&url)).await;
     }
     let line = daemon.wait_for_line("without a consent in progress").await;
     assert!(line.len() < 500 && line.contains("made-up-0"), "{line}");

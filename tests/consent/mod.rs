@@ -15,10 +15,10 @@ mod space;
 mod tickets;
 mod webex_errors;
 
-use crate::support::Answered;
+use crate::support::PageResponse;
 
 /// Every answer of the daemon carries these, whatever it says.
-pub(super) fn guarded(answered: &Answered, what: &str) {
+pub(super) fn guarded(answered: &PageResponse, what: &str) {
     let csp = answered.header("content-security-policy").unwrap_or_else(|| panic!("{what}: no policy"));
     assert!(csp.starts_with("default-src 'none'"), "{what}: {csp}");
     for needed in ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"] {
@@ -30,7 +30,7 @@ pub(super) fn guarded(answered: &Answered, what: &str) {
 }
 
 /// A page for people, never kept by anything on the way.
-pub(super) fn page(answered: &Answered, status: u16, heading: &str) {
+pub(super) fn page(answered: &PageResponse, status: u16, heading: &str) {
     assert_eq!(answered.status, status, "{heading}: {}", answered.body);
     guarded(answered, heading);
     assert_eq!(answered.header("cache-control"), Some("no-store"), "{heading}");

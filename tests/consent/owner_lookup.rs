@@ -14,16 +14,16 @@ use super::BUSY;
 use super::GRANTED;
 use super::UNREACHABLE;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
-use crate::support::faulty_store::MoodyStore;
-use crate::support::intercept_store::Verb;
-use crate::support::sim;
-use crate::support::spoil;
-use crate::support::virtual_time::PACE;
+use crate::support::faulty_store::FaultyStore;
+use crate::support::inject_fault;
+use crate::support::intercept_store::StoreOp;
+use crate::support::start_sim;
 use crate::support::virtual_time::POLICY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::TestServices;
 
 fn down() -> FaultKind {
     FaultKind::Unavailable { status: 503, html: false }
@@ -31,31 +31,41 @@ fn down() -> FaultKind {
 
 #[tokio::test]
 async fn an_outage_of_people_me_costs_no_person_a_consent_and_a_reload_goes_on() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::PeopleMe, 4, down());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::PeopleMe, 4, down());
     let back = visitor.come_back(&daemon, 0).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 502, UNREACHABLE);
     assert_eq!(answered.header("retry-after"), Some("30"));
-    assert!(daemon.kept().is_empty());
+    assert!(daemon.stored_grants().is_empty());
     daemon.wait_for_line("a consent failed: Webex cannot be reached: people/me: HTTP 503").await;
     page(&visitor.get(back.clone()).await, 200, GRANTED);
     page(&visitor.get(back).await, 200, GRANTED);
     let calls = counters(&sim).calls;
     assert_eq!((calls.access_token, calls.people_me), (1, 5), "the code was shown once");
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 /// The tokens in hand do not age like a code, so Webex is asked whose they are as long as the ticket holds.
 #[tokio::test]
 async fn more_than_three_reloads_of_tokens_in_hand_go_on() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     for _ in 0..5 {
-        spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) });
-        spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
+        inject_fault(
+            &sim,
+            Endpoint::PeopleMe,
+            1,
+            FaultKind::TooMany429 { retry_after: Some("1".to_owned()) },
+        );
+        inject_fault(
+            &sim,
+            Endpoint::PeopleMe,
+            1,
+            FaultKind::TooMany429 { retry_after: Some("2".to_owned()) },
+        );
         page(&visitor.get(back.clone()).await, 503, BUSY);
         sim.with(|webex| webex.clear_faults());
         tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -67,15 +77,15 @@ async fn more_than_three_reloads_of_tokens_in_hand_go_on() {
 
 #[tokio::test]
 async fn while_people_me_asks_to_wait_no_code_is_spent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("4".to_owned()) });
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::PeopleMe, 1, FaultKind::TooMany429 { retry_after: Some("4".to_owned()) });
     let back = visitor.come_back(&daemon, 0).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 503, BUSY);
     assert_eq!(answered.header("retry-after"), Some("4"));
     assert_eq!(counters(&sim).calls.people_me, 1, "it was asked again at once");
-    let other = Visitor::new();
+    let other = BrowserClient::new();
     let theirs = other.come_back(&daemon, 1).await;
     page(&other.get(theirs.clone()).await, 503, BUSY);
     page(&visitor.get(back.clone()).await, 503, BUSY);
@@ -88,17 +98,17 @@ async fn while_people_me_asks_to_wait_no_code_is_spent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_in_trouble_costs_no_person_a_consent_and_a_reload_goes_on() {
-    let store = MoodyStore::new();
-    let world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-    let begun = world.consents.begin(None).unwrap();
-    let back = world.browse(&begun.url, Consent::AcceptAs(0));
-    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
-    store.fails(&[Verb::SaveConsent], StoreError::Full);
+    let store = FaultyStore::new();
+    let services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
+    let begun = services.consents.begin(None).unwrap();
+    let back = services.decide_at_webex(&begun.url, Consent::AcceptAs(0));
+    let finish = || services.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
+    store.fail(&[StoreOp::SaveConsent], StoreError::Full);
     for _ in 0..4 {
         assert!(matches!(finish().await, Err(ConsentError::Store(_))));
     }
-    store.is_well();
+    store.recover();
     finish().await.unwrap();
-    assert_eq!(world.model().counters().calls.access_token, 1);
-    assert!(world.is_live(0).await);
+    assert_eq!(services.model().counters().calls.access_token, 1);
+    assert!(services.is_live(0).await);
 }

@@ -4,14 +4,14 @@ use reqwest::Method;
 
 use super::guarded;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
+use crate::support::start_sim;
 
 #[tokio::test]
 async fn the_home_page_says_what_is_asked_for_and_where_to_start() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/")).await;
     page(&home, 200, "This service asks for access to your Webex account");
     assert!(home.says(r#"id="unnamed""#), "it does not say that the operator is unknown: {}", home.body);
@@ -31,8 +31,8 @@ async fn the_home_page_says_what_is_asked_for_and_where_to_start() {
 
 #[tokio::test]
 async fn health_and_readiness_are_plain_text() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
         let answered = visitor.get(daemon.url(path)).await;
         guarded(&answered, path);
@@ -44,8 +44,8 @@ async fn health_and_readiness_are_plain_text() {
 
 #[tokio::test]
 async fn a_daemon_whose_store_cannot_be_read_is_healthy_and_not_ready() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     // Longer than the store was, so that no page of it is left as it was.
     for file in ["tokend.db", "tokend.db-wal"] {
         std::fs::write(daemon.state_dir().join(file), [0x5a; 256 * 1024]).unwrap();
@@ -58,8 +58,8 @@ async fn a_daemon_whose_store_cannot_be_read_is_healthy_and_not_ready() {
 
 #[tokio::test]
 async fn what_is_not_there_is_told_kindly() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut url = daemon.url("/");
     for path in ["/nothing", "/oauth/", "/OAUTH", "//oauth", "/oauth%2f", "/assets/style.css", "/favicon.ico"]
     {
@@ -70,8 +70,8 @@ async fn what_is_not_there_is_told_kindly() {
 
 #[tokio::test]
 async fn only_reading_is_allowed() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
         for path in ["/", "/oauth", "/oauth?code=a&state=b", "/healthz"] {
             let answered = visitor.ask(method.clone(), daemon.url(path)).await;
@@ -88,8 +88,8 @@ async fn only_reading_is_allowed() {
 /// Load balancers look in this way.
 #[tokio::test]
 async fn options_says_what_is_answered() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for path in ["/", "/oauth?code=a&state=b", "/healthz"] {
         let answered = visitor.ask(Method::OPTIONS, daemon.url(path)).await;
         guarded(&answered, path);
@@ -99,13 +99,13 @@ async fn options_says_what_is_answered() {
 
 #[tokio::test]
 async fn the_pages_say_who_asks_and_what_for_and_nothing_of_it_is_markup() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let settings = [
         ("TOKEND_OPERATOR", "Example <b>Ltd</b> & \"Co\""),
         ("TOKEND_CONTACT", "help@example.com"),
         ("TOKEND_PURPOSE", "Weekly <script>alert(1)</script> report"),
     ];
-    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/")).await;
     let granted = visitor.consent(&daemon, 0).await;
     let stale = visitor.get(daemon.url("/oauth?code=a&state=b")).await;
@@ -124,17 +124,17 @@ async fn the_pages_say_who_asks_and_what_for_and_nothing_of_it_is_markup() {
 
 #[tokio::test]
 async fn a_scope_without_words_is_no_bare_code() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", "spark:rooms_read analytics:read_all")]).await;
-    let home = Visitor::new().get(daemon.url("/")).await;
+    let home = BrowserClient::new().get(daemon.url("/")).await;
     assert!(home.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", home.body);
     assert!(home.says("<span>Permission</span> <code>analytics:read_all</code>"), "{}", home.body);
 }
 
 #[tokio::test]
 async fn head_tells_what_get_would_say() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for path in ["/", "/healthz", "/readyz", "/nothing", "/oauth?code=a&state=b"] {
         let (get, head) =
             (visitor.get(daemon.url(path)).await, visitor.ask(Method::HEAD, daemon.url(path)).await);

@@ -10,56 +10,56 @@ use super::CLIENT_REFUSED;
 use super::GRANTED;
 use super::STALE;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
 
 #[tokio::test]
 async fn a_reload_shows_what_came_of_the_first_time() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     for _ in 0..3 {
         let answered = visitor.get(back.clone()).await;
         page(&answered, 200, GRANTED);
         assert!(answered.says("Ada Lovelace"), "{}", answered.body);
     }
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Client401);
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Client401);
     let back = visitor.come_back(&daemon, 0).await;
     for _ in 0..3 {
         page(&visitor.get(back.clone()).await, 502, CLIENT_REFUSED);
     }
     assert_eq!(counters(&sim).calls.access_token, 2);
-    assert_eq!(daemon.kept().len(), 1);
+    assert_eq!(daemon.stored_grants().len(), 1);
 }
 
 #[tokio::test]
 async fn two_redirects_at_once_and_a_first_one_that_broke_off_are_one_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let back = visitor.come_back(&daemon, 0).await;
     let (one, two) = tokio::join!(visitor.get(back.clone()), visitor.get(back));
     page(&one, 200, GRANTED);
     page(&two, 200, GRANTED);
 
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let back = visitor.come_back(&daemon, 1).await;
     tokio::select! {
         _ = visitor.get(back.clone()) => panic!("Webex was too fast for this test"),
         () = eventually("Webex is asked", || counters(&sim).calls.access_token == 2) => {}
     }
     page(&visitor.get(back).await, 200, GRANTED);
-    assert_eq!((counters(&sim).calls.access_token, daemon.kept().len()), (2, 2));
+    assert_eq!((counters(&sim).calls.access_token, daemon.stored_grants().len()), (2, 2));
 }
 
 #[tokio::test]
 async fn a_look_beforehand_exchanges_nothing() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     for (name, value) in [
         ("Sec-Purpose", "prefetch"),
@@ -69,10 +69,10 @@ async fn a_look_beforehand_exchanges_nothing() {
         ("X-Moz", "prefetch"),
         ("X-Purpose", "preview"),
     ] {
-        let answered = visitor.get_with(back.clone(), name, value).await;
+        let answered = visitor.get_with_header(back.clone(), name, value).await;
         assert_eq!(answered.status, 503, "{name}: {value}");
         assert_eq!(answered.header("cache-control"), Some("no-store"));
-        page(&Visitor::new().get_with(back.clone(), name, value).await, 400, STALE);
+        page(&BrowserClient::new().get_with_header(back.clone(), name, value).await, 400, STALE);
     }
     assert_eq!(visitor.ask(Method::HEAD, back.clone()).await.status, 503);
     assert_eq!(counters(&sim).calls.access_token, 0, "Webex was asked");
@@ -82,28 +82,28 @@ async fn a_look_beforehand_exchanges_nothing() {
 /// A person goes back to Webex's page and chooses another account: that is another code, and another consent.
 #[tokio::test]
 async fn another_code_with_the_same_ticket_is_not_answered_with_the_first_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
     let (ada, grace) = (visitor.accept(&begun, 0).await, visitor.accept(&begun, 1).await);
     page(&visitor.get(ada).await, 200, GRANTED);
     page(&visitor.get(grace).await, 400, STALE);
-    assert_eq!((counters(&sim).calls.access_token, daemon.kept().len()), (1, 1));
+    assert_eq!((counters(&sim).calls.access_token, daemon.stored_grants().len()), (1, 1));
 }
 
 /// Other programs on the host set cookies, too.
 #[tokio::test]
 async fn cookies_of_other_programs_disturb_no_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     visitor.plant("city", "Z\u{fc}rich");
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
 }
 
 #[tokio::test]
 async fn of_many_tabs_the_newest_work() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut tabs = Vec::new();
     for _ in 0..12 {
         tabs.push(visitor.begin(&daemon).await);

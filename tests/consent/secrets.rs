@@ -9,25 +9,25 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
-use crate::support::BUSY_LOOP;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
+use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim_with;
 
 #[tokio::test]
 async fn no_secret_reaches_a_log_line_or_a_page() {
-    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
     let mut settings = vec![("RUST_LOG", "trace")];
-    settings.extend(BUSY_LOOP);
-    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    settings.extend(REFRESH_EVERY_SECOND);
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
     let mut secrets = vec![sim.with(|webex| webex.settings().client_secret.clone())];
     let mut pages = vec![visitor.get(daemon.url("/")).await];
     for fault in [None, Some(FaultKind::Client401), Some(FaultKind::OkHtml), Some(FaultKind::ResetBefore)] {
         if let Some(kind) = fault {
-            spoil(&sim, Endpoint::AccessToken, 1, kind);
+            inject_fault(&sim, Endpoint::AccessToken, 1, kind);
         }
         let begun = visitor.begin(&daemon).await;
         secrets.push(begun.query["state"].clone());
@@ -79,13 +79,13 @@ fn shapes(bytes: &[u8]) -> Vec<String> {
 
 #[tokio::test]
 async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
-    let sim = sim_with(Settings::default()).await;
+    let sim = start_sim_with(Settings::default()).await;
     let (bot, space) = sim.with(|webex| {
         let settings = webex.settings();
         (settings.bot_token.clone(), settings.space_id.clone())
     });
     let settings = [("RUST_LOG", "trace"), ("BOT_TOKEN", bot.as_str()), ("SPACE_ID", space.as_str())];
-    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, Visitor::new());
+    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
     let back = visitor.accept(&begun, 0).await;
     let granted = visitor.get(back.clone()).await;
@@ -95,7 +95,7 @@ async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
     let others = [
         visitor.get(back).await,
         visitor.get(daemon.url("/")).await,
-        Visitor::new().get(daemon.url("/space")).await,
+        BrowserClient::new().get(daemon.url("/space")).await,
     ];
     let widget = visitor.get(daemon.url(&format!("/space/{at}"))).await;
     assert_eq!(widget.status, 200, "{}", widget.body);

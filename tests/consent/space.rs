@@ -18,16 +18,16 @@ use webex_sim::model::FaultKind;
 use super::GRANTED;
 use super::STALE;
 use super::page;
-use crate::support::Answered;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::PLAIN;
-use crate::support::Visitor;
+use crate::support::PageResponse;
 use crate::support::counters;
 use crate::support::eventually;
 use crate::support::http;
-use crate::support::sim;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
 const NO_VISIT: &str = "Consent first";
 
@@ -43,7 +43,7 @@ async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
 }
 
 /// Where the button of the page after the consent leads, which `granted` is.
-fn space_of(granted: &Answered) -> String {
+fn space_of(granted: &PageResponse) -> String {
     let (_, rest) = granted.body.split_once(r#"id="space" href=""#).expect("no button");
     let path = rest.split('"').next().unwrap();
     assert_eq!(path.strip_prefix("/space/").unwrap().len(), 43, "256 bits in base64url");
@@ -51,34 +51,34 @@ fn space_of(granted: &Answered) -> String {
 }
 
 /// A browser whose person has consented, and where it sees the space.
-struct Guest {
-    visitor: Visitor,
+struct ConsentedBrowser {
+    visitor: BrowserClient,
     /// Where Webex sent the browser back to.
     back: Url,
     space: String,
 }
 
-impl Guest {
+impl ConsentedBrowser {
     async fn new(daemon: &Daemon, person: usize) -> Self {
-        let visitor = Visitor::new();
+        let visitor = BrowserClient::new();
         let back = visitor.come_back(daemon, person).await;
         let granted = visitor.get(back.clone()).await;
         page(&granted, 200, GRANTED);
         Self { visitor, back, space: space_of(&granted) }
     }
 
-    async fn open(&self, daemon: &Daemon) -> Answered {
+    async fn open(&self, daemon: &Daemon) -> PageResponse {
         self.visitor.get(daemon.url(&self.space)).await
     }
 }
 
 /// The page for a browser that knows no random part.
-async fn open(visitor: &Visitor, daemon: &Daemon) -> Answered {
+async fn open(visitor: &BrowserClient, daemon: &Daemon) -> PageResponse {
     visitor.get(daemon.url("/space")).await
 }
 
 /// The page with the widget; the token in it.
-fn shown(answered: &Answered) -> String {
+fn shown(answered: &PageResponse) -> String {
     assert_eq!(answered.status, 200, "{}", answered.body);
     let policy = answered.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -102,8 +102,8 @@ fn members(sim: &Sim) -> Vec<usize> {
 
 #[tokio::test]
 async fn without_the_settings_there_is_no_space() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
     assert!(!granted.says("/space"), "{}", granted.body);
     assert!(!visitor.cookie_names().iter().any(|name| name.contains("visit")));
@@ -113,9 +113,9 @@ async fn without_the_settings_there_is_no_space() {
 
 #[tokio::test]
 async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     let back = visitor.come_back(&daemon, 0).await;
     let granted = visitor.get(back.clone()).await;
     page(&granted, 200, GRANTED);
@@ -123,10 +123,13 @@ async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() 
     let visit = granted.all("set-cookie").find(|line| line.starts_with("__Secure-visit=")).unwrap();
     let attributes = format!("; Max-Age=3600; Path={space}; HttpOnly; SameSite=Strict; Secure");
     assert!(visit.ends_with(&attributes), "{visit}");
-    let (ada, grace, stranger) =
-        (Guest { visitor, back, space }, Guest::new(&daemon, 1).await, Visitor::new());
-    for (guest, person) in [(&ada, 0), (&grace, 1)] {
-        let opened = guest.open(&daemon).await;
+    let (ada, grace, stranger) = (
+        ConsentedBrowser { visitor, back, space },
+        ConsentedBrowser::new(&daemon, 1).await,
+        BrowserClient::new(),
+    );
+    for (consented, person) in [(&ada, 0), (&grace, 1)] {
+        let opened = consented.open(&daemon).await;
         assert_eq!(owner(&sim, &shown(&opened)), Some(person));
         let id = sim.with(|webex| webex.settings().space_id.clone());
         assert!(opened.says(&format!("data-destination-id=\"{id}\"")) && !opened.says("id=\"trouble\""));
@@ -139,11 +142,12 @@ async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() 
 
 #[tokio::test]
 async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
-    let policy = |answered: &Answered| answered.header("content-security-policy").unwrap().to_owned();
-    for other in [&granted, &visitor.get(daemon.url("/")).await, &open(&Visitor::new(), &daemon).await] {
+    let policy = |answered: &PageResponse| answered.header("content-security-policy").unwrap().to_owned();
+    for other in [&granted, &visitor.get(daemon.url("/")).await, &open(&BrowserClient::new(), &daemon).await]
+    {
         assert!(
             !policy(other).contains("code.s4d.io") && !policy(other).contains("script"),
             "{}",
@@ -162,11 +166,11 @@ async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
 
 #[tokio::test]
 async fn a_newer_consent_elsewhere_and_forgetting_end_a_visit() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let first = Guest::new(&daemon, 0).await;
+    let first = ConsentedBrowser::new(&daemon, 0).await;
     shown(&first.open(&daemon).await);
-    let second = Guest::new(&daemon, 0).await;
+    let second = ConsentedBrowser::new(&daemon, 0).await;
     page(&first.open(&daemon).await, 403, NO_VISIT);
     shown(&second.open(&daemon).await);
     forget(&daemon.state_dir(), "ada@example.com");
@@ -181,8 +185,8 @@ fn forget(state_dir: &Path, person: &str) {
 
 #[tokio::test]
 async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.get(daemon.redirect_uri()).await;
     let ticket = begun.header("set-cookie").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
     for made_up in ["", "x", "AAAA", &ticket, &"A".repeat(3000)] {
@@ -191,15 +195,15 @@ async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
         page(&visitor.get(daemon.url(&format!("/space/{}", "A".repeat(43)))).await, 403, NO_VISIT);
     }
     // Nor does it keep a visit from being seen.
-    let guest = Guest::new(&daemon, 0).await;
-    guest.visitor.plant("__Secure-visit", "made up");
-    shown(&guest.open(&daemon).await);
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
+    consented.visitor.plant("__Secure-visit", "made up");
+    shown(&consented.open(&daemon).await);
 }
 
 #[tokio::test]
 async fn the_cookie_alone_shows_no_space() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
     let cookie = granted.all("set-cookie").find(|line| line.contains("visit=")).unwrap();
     let cookie = cookie.split(';').next().unwrap();
@@ -222,17 +226,17 @@ async fn the_cookie_alone_shows_no_space() {
 
 #[tokio::test]
 async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     // One for what follows the consent, one for the first look.
-    spoil(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
-    let guest = Guest::new(&daemon, 0).await;
+    inject_fault(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
     daemon.wait_for_line("the bot could not add a person to the space: HTTP 429").await;
-    let opened = guest.open(&daemon).await;
+    let opened = consented.open(&daemon).await;
     shown(&opened);
     assert!(opened.says("The bot could not add you to the space: HTTP 429"), "{}", opened.body);
     assert!(members(&sim).is_empty());
-    let opened = guest.open(&daemon).await;
+    let opened = consented.open(&daemon).await;
     shown(&opened);
     assert!(!opened.says("could not add you"), "{}", opened.body);
     assert_eq!(members(&sim), [0]);
@@ -240,21 +244,21 @@ async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
 
 #[tokio::test]
 async fn a_bot_that_gets_no_answer_keeps_no_consent_waiting() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::Memberships, 1, FaultKind::Hang);
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::Memberships, 1, FaultKind::Hang);
     let begun = Instant::now();
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     eventually("the bot has asked", || counters(&sim).calls.memberships == 1).await;
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn the_bot_adds_people_whose_browser_has_left() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let back = visitor.come_back(&daemon, 0).await;
     tokio::select! {
         _ = visitor.get(back) => panic!("Webex was too fast for this test"),
@@ -267,25 +271,25 @@ async fn the_bot_adds_people_whose_browser_has_left() {
 
 #[tokio::test]
 async fn whoever_is_in_the_space_already_is_asked_for_once() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let guest = Guest::new(&daemon, 0).await;
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
     daemon.wait_for_line("the bot added a person to the space").await;
     for _ in 0..3 {
-        shown(&guest.open(&daemon).await);
+        shown(&consented.open(&daemon).await);
     }
     assert_eq!(counters(&sim).calls.memberships, 1);
     // Another daemon does not know; 409 is as good.
     let other = daemon_with(&sim, &[]).await;
-    let there = Guest::new(&other, 0).await;
+    let there = ConsentedBrowser::new(&other, 0).await;
     other.wait_for_line("the bot added a person to the space").await;
     assert!(!there.open(&other).await.says("could not add you"));
 }
 
 #[tokio::test]
 async fn whoever_was_removed_from_the_space_is_added_again_after_a_new_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (daemon_with(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     visitor.consent(&daemon, 0).await;
     eventually("the bot has added them", || members(&sim) == [0]).await;
     sim.with(|webex| webex.remove_member(0));
@@ -296,13 +300,13 @@ async fn whoever_was_removed_from_the_space_is_added_again_after_a_new_consent()
 #[tokio::test]
 async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
     let people: Vec<_> = (0..24).map(Person::numbered).collect();
-    let sim = sim_with(Settings { people, ..Settings::default() }).await;
+    let sim = start_sim_with(Settings { people, ..Settings::default() }).await;
     let daemon = Arc::new(daemon_with(&sim, &[]).await);
-    spoil(&sim, Endpoint::Memberships, 24, FaultKind::Slow(Duration::from_secs(4)));
+    inject_fault(&sim, Endpoint::Memberships, 24, FaultKind::Slow(Duration::from_secs(4)));
     let mut consents = JoinSet::new();
     for person in 0..24 {
         let daemon = daemon.clone();
-        consents.spawn(async move { Visitor::new().consent(&daemon, person).await });
+        consents.spawn(async move { BrowserClient::new().consent(&daemon, person).await });
     }
     while let Some(granted) = consents.join_next().await {
         page(&granted.unwrap(), 200, GRANTED);
@@ -312,30 +316,30 @@ async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
 
 #[tokio::test]
 async fn a_reload_of_the_last_page_asks_the_bot_for_nothing() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let guest = Guest::new(&daemon, 0).await;
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
     eventually("Ada is in the space", || members(&sim) == [0]).await;
     for _ in 0..3 {
-        let again = guest.visitor.get(guest.back.clone()).await;
+        let again = consented.visitor.get(consented.back.clone()).await;
         page(&again, 200, GRANTED);
-        shown(&guest.visitor.get(daemon.url(&space_of(&again))).await);
+        shown(&consented.visitor.get(daemon.url(&space_of(&again))).await);
     }
     assert_eq!(counters(&sim).calls.memberships, 1);
 }
 
 #[tokio::test]
 async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    let guest = Guest::new(&daemon, 0).await;
-    let (visitor, space) = (&guest.visitor, &guest.space);
-    let opened = guest.open(&daemon).await;
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
+    let (visitor, space) = (&consented.visitor, &consented.space);
+    let opened = consented.open(&daemon).await;
     shown(&opened);
     assert!(opened.says("For one hour after your consent"), "{}", opened.body);
     assert!(opened.says(&format!(r#"method="post" action="{space}""#)), "{}", opened.body);
     // Another site's form comes without the cookie, and takes none away.
-    let foreign = Visitor::new().ask(Method::POST, daemon.url(space)).await;
+    let foreign = BrowserClient::new().ask(Method::POST, daemon.url(space)).await;
     page(&foreign, 403, NO_VISIT);
     assert_eq!(foreign.header("set-cookie"), None);
     let left = visitor.ask(Method::POST, daemon.url(space)).await;
@@ -343,11 +347,11 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
     let cookie = format!("__Secure-visit=; Max-Age=0; Path={space}; HttpOnly; SameSite=Strict; Secure");
     assert_eq!(left.header("set-cookie"), Some(cookie.as_str()));
     assert!(visitor.cookie_names().is_empty());
-    page(&guest.open(&daemon).await, 403, NO_VISIT);
+    page(&consented.open(&daemon).await, 403, NO_VISIT);
     // The address of the consent in the browser's history lets no person in, either.
-    page(&visitor.get(guest.back.clone()).await, 400, STALE);
-    page(&guest.open(&daemon).await, 403, NO_VISIT);
-    daemon.wait_until_kept(&["ada"]).await;
+    page(&visitor.get(consented.back.clone()).await, 400, STALE);
+    page(&consented.open(&daemon).await, 403, NO_VISIT);
+    daemon.wait_until_stored(&["ada"]).await;
     // Where there is no space, and elsewhere, nothing is sent.
     let plain = Daemon::start(&sim, &[]).await;
     page(&visitor.ask(Method::POST, plain.url("/space")).await, 404, "Page not found");
@@ -356,12 +360,12 @@ async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again(
 
 #[tokio::test]
 async fn plain_http_shows_the_space_on_this_machine_only() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[PLAIN]).await;
-    let guest = Guest::new(&daemon, 0).await;
-    let visitor = &guest.visitor;
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
+    let visitor = &consented.visitor;
     assert!(visitor.cookie_names().iter().any(|name| name == "visit"), "{:?}", visitor.cookie_names());
-    shown(&guest.open(&daemon).await);
+    shown(&consented.open(&daemon).await);
     assert!(!visitor.get(daemon.url("/")).await.says("id=\"overheard\""));
     // Not an address of loopback, and yet one that leads here.
     let address = ("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth");

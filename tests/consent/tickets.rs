@@ -14,10 +14,10 @@ use super::GRANTED;
 use super::REFUSED;
 use super::STALE;
 use super::page;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// `back` with its query replaced.
 fn asking(back: &Url, query: &str) -> Url {
@@ -28,8 +28,8 @@ fn asking(back: &Url, query: &str) -> Url {
 
 #[tokio::test]
 async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     let good = back.query().unwrap();
     let (code, state) = good.split_once('&').unwrap();
@@ -52,7 +52,7 @@ async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
         format!("{code}&state=%00%0d%0aSet-Cookie:x"),
     ] {
         // The visitor's own jar must stay as it is, so somebody with a copy of it asks.
-        let copy = Visitor::new();
+        let copy = BrowserClient::new();
         for pair in visitor.cookie_header().unwrap().split("; ") {
             let (name, value) = pair.split_once('=').unwrap();
             copy.plant(name, value);
@@ -60,16 +60,16 @@ async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
         page(&copy.get(asking(&back, &query)).await, 400, STALE);
     }
     assert_eq!(counters(&sim).calls.access_token, 0, "Webex was asked");
-    assert!(daemon.kept().is_empty());
+    assert!(daemon.stored_grants().is_empty());
     page(&visitor.get(back).await, 200, GRANTED);
 }
 
 #[tokio::test]
 async fn a_link_is_good_in_the_browser_that_began_it_only() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let elsewhere = Daemon::start(&sim, &[]).await;
-    let (visitor, other, stranger) = (Visitor::new(), Visitor::new(), Visitor::new());
+    let (visitor, other, stranger) = (BrowserClient::new(), BrowserClient::new(), BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     let (name, sealed) = visitor.cookie_header().unwrap().split_once('=').map(own).unwrap();
 
@@ -85,7 +85,7 @@ async fn a_link_is_good_in_the_browser_that_began_it_only() {
         page(&stranger.get(back.clone()).await, 400, STALE);
     }
     // The plain name is for plain HTTP only: over TLS, anybody near could have planted it.
-    let planted = Visitor::new();
+    let planted = BrowserClient::new();
     planted.plant(name.strip_prefix("__Host-").unwrap(), &sealed);
     page(&planted.get(back.clone()).await, 400, STALE);
 
@@ -99,27 +99,27 @@ fn own((name, value): (&str, &str)) -> (String, String) {
 
 #[tokio::test]
 async fn a_state_is_redeemed_once() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     page(&visitor.get(back.clone()).await, 200, GRANTED);
-    let kept = daemon.kept();
+    let kept = daemon.stored_grants();
 
     page(&visitor.get(back.clone()).await, 200, GRANTED);
-    page(&Visitor::new().get(back.clone()).await, 400, STALE);
+    page(&BrowserClient::new().get(back.clone()).await, 400, STALE);
     assert_eq!(counters(&sim).calls.access_token, 1, "Webex was asked again");
-    assert_eq!(daemon.kept(), kept);
+    assert_eq!(daemon.stored_grants(), kept);
 
     // What was redeemed is forgotten at a restart; the code itself works once.
     daemon.restart(&[]).await;
     page(&visitor.get(back).await, 502, REFUSED);
-    assert_eq!(daemon.kept(), kept);
+    assert_eq!(daemon.stored_grants(), kept);
 }
 
 #[tokio::test]
 async fn a_ticket_ends_at_its_deadline() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let key = key::read(&daemon.state_dir().join("key")).unwrap().unwrap();
     let sealer = Sealer::new(&key).unwrap();
     let now = UnixTime(jiff::Timestamp::now().as_millisecond());

@@ -12,15 +12,15 @@ use super::GRANTED;
 use super::REFUSED;
 use super::UNREACHABLE;
 use super::page;
-use crate::support::Answered;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
+use crate::support::PageResponse;
 use crate::support::counters;
-use crate::support::sim;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
 
 /// What Webex calls the answer, as the page shows it.
-fn tracking_id(answered: &Answered) -> Option<&str> {
+fn tracking_id(answered: &PageResponse) -> Option<&str> {
     answered.body.split_once(r#"id="tracking-id">"#)?.1.split('<').next()
 }
 
@@ -39,8 +39,8 @@ fn raw(body: &str) -> FaultKind {
 
 #[tokio::test]
 async fn a_no_of_webex_to_a_code_ends_the_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut ids = Vec::new();
     for kind in [
         FaultKind::TokenLimit,
@@ -48,13 +48,18 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
         json(403),
         raw(r#"{"access_token":"AAAA","expires_in":1209600,"token_type":"Bearer"}"#),
     ] {
-        spoil(&sim, Endpoint::AccessToken, 1, kind.clone());
+        inject_fault(&sim, Endpoint::AccessToken, 1, kind.clone());
         // The access token of an answer without a refresh token is the simulator's to know.
-        spoil(&sim, Endpoint::PeopleMe, 1, raw(r#"{"id":"Y2lzY29zcGFyazovL3VzL1BFT1BMRS8x","emails":[]}"#));
+        inject_fault(
+            &sim,
+            Endpoint::PeopleMe,
+            1,
+            raw(r#"{"id":"Y2lzY29zcGFyazovL3VzL1BFT1BMRS8x","emails":[]}"#),
+        );
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 502, REFUSED);
         let id = tracking_id(&answered).unwrap_or_else(|| panic!("{kind:?}: no tracking id"));
-        assert!(daemon.kept().is_empty(), "{kind:?}");
+        assert!(daemon.stored_grants().is_empty(), "{kind:?}");
         ids.push(id.to_owned());
         sim.with(|webex| webex.clear_faults());
     }
@@ -69,17 +74,17 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
 /// The person cannot mend it and is not shown settings; the operator can, and is.
 #[tokio::test]
 async fn a_refused_client_is_told_to_the_operator_with_the_settings_and_to_the_person_without() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let invalid_client = FaultKind::Raw {
         status: 400,
         headers: vec![("TrackingID".to_owned(), "ROUTER_42".to_owned())],
         body: br#"{"error":"invalid_client","error_description":"Client authentication failed"}"#.to_vec(),
     };
     for kind in [FaultKind::Client401, invalid_client] {
-        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-        spoil(&sim, Endpoint::AccessToken, 1, json(400));
+        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+        inject_fault(&sim, Endpoint::AccessToken, 1, json(400));
         page(&visitor.consent(&daemon, 0).await, 502, REFUSED);
-        spoil(&sim, Endpoint::AccessToken, 1, kind.clone());
+        inject_fault(&sim, Endpoint::AccessToken, 1, kind.clone());
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 502, CLIENT_REFUSED);
         assert!(answered.says("must fix its registration at Webex"), "{}", answered.body);
@@ -87,28 +92,28 @@ async fn a_refused_client_is_told_to_the_operator_with_the_settings_and_to_the_p
         let id = tracking_id(&answered).unwrap_or_else(|| panic!("{kind:?}: no tracking id"));
         let line = daemon.wait_for_line("Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID").await;
         assert!(line.contains(" WARN ") && line.contains(&format!("tracking id {id}")), "{line}");
-        assert!(daemon.kept().is_empty(), "{kind:?}");
+        assert!(daemon.stored_grants().is_empty(), "{kind:?}");
         page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
     }
 }
 
 /// The consent survives the trouble: the same link works when it is over.
-async fn survives(daemon: &Daemon, sim: &Sim, visitor: &Visitor, kind: FaultKind, told: bool) {
-    spoil(sim, Endpoint::AccessToken, 1, kind.clone());
-    let kept = daemon.kept();
+async fn survives(daemon: &Daemon, sim: &Sim, visitor: &BrowserClient, kind: FaultKind, told: bool) {
+    inject_fault(sim, Endpoint::AccessToken, 1, kind.clone());
+    let kept = daemon.stored_grants();
     let back = visitor.come_back(daemon, 0).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 502, UNREACHABLE);
     assert_eq!(tracking_id(&answered).is_some(), told, "{kind:?}: {}", answered.body);
     assert_eq!(answered.header("retry-after"), Some("30"), "{kind:?}");
-    assert_eq!(daemon.kept(), kept, "{kind:?}");
+    assert_eq!(daemon.stored_grants(), kept, "{kind:?}");
     page(&visitor.get(back).await, 200, GRANTED);
 }
 
 #[tokio::test]
 async fn trouble_at_webex_costs_nobody_a_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for kind in [
         json(500),
         html(502),
@@ -133,21 +138,21 @@ async fn trouble_at_webex_costs_nobody_a_consent() {
     }
     survives(&daemon, &sim, &visitor, FaultKind::ResetBefore, false).await;
     survives(&daemon, &sim, &visitor, FaultKind::OkHuge(2 * 1024 * 1024), false).await;
-    assert_eq!(daemon.kept().len(), 1);
+    assert_eq!(daemon.stored_grants().len(), 1);
 }
 
 /// Webex's own word for how long counts, for every code that is not exchanged yet.
 #[tokio::test]
 async fn a_webex_that_asks_to_wait_is_told_as_such_and_costs_no_person_a_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
     let back = visitor.come_back(&daemon, 0).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 503, BUSY);
     assert_eq!(answered.header("retry-after"), Some("2"));
     assert!(tracking_id(&answered).is_some(), "{}", answered.body);
-    let other = Visitor::new();
+    let other = BrowserClient::new();
     let theirs = other.come_back(&daemon, 1).await;
     page(&other.get(theirs).await, 503, BUSY);
     let again = visitor.get(back.clone()).await;
@@ -160,63 +165,68 @@ async fn a_webex_that_asks_to_wait_is_told_as_such_and_costs_no_person_a_consent
 
 #[tokio::test]
 async fn nobody_is_sent_on_to_where_a_portal_points() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Redirect(format!("{}/people/me", sim.base_url())));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(
+        &sim,
+        Endpoint::AccessToken,
+        1,
+        FaultKind::Redirect(format!("{}/people/me", sim.base_url())),
+    );
     let answered = visitor.consent(&daemon, 0).await;
     assert_eq!(answered.status, 502, "{}", answered.body);
     assert_eq!(counters(&sim).calls.people_me, 0, "the redirect was followed");
-    assert!(daemon.kept().is_empty());
+    assert!(daemon.stored_grants().is_empty());
 }
 
 #[tokio::test]
 async fn a_webex_that_is_not_there_is_told_as_such_and_a_reload_goes_on_when_it_is_back() {
-    let sim = sim().await;
-    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
     // Nobody listens on port 1 of loopback.
     daemon.restart(&[("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1")]).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 502, UNREACHABLE);
-    assert!(daemon.kept().is_empty());
+    assert!(daemon.stored_grants().is_empty());
     daemon.restart(&[("WEBEX_API_BASE_URL", &sim.base_url())]).await;
     page(&visitor.get(back).await, 200, GRANTED);
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn a_hiccup_at_people_me_costs_nobody_a_consent() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for kind in [json(500), html(200), html(403), html(401), html(302), FaultKind::ResetBefore] {
-        spoil(&sim, Endpoint::PeopleMe, 1, kind);
+        inject_fault(&sim, Endpoint::PeopleMe, 1, kind);
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 200, GRANTED);
         assert!(answered.says("Ada Lovelace"), "{}", answered.body);
     }
-    daemon.wait_until_kept(&["ada"]).await;
+    daemon.wait_until_stored(&["ada"]).await;
 }
 
 #[tokio::test]
 async fn a_token_of_nobody_is_not_kept() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for (times, kind) in
         [(1, FaultKind::Client401), (1, raw(r#"{"displayName":"Nobody"}"#)), (1, raw("{\"id\":\"\"}"))]
     {
-        spoil(&sim, Endpoint::PeopleMe, times, kind.clone());
+        inject_fault(&sim, Endpoint::PeopleMe, times, kind.clone());
         let answered = visitor.consent(&daemon, 0).await;
         page(&answered, 502, REFUSED);
         assert!(tracking_id(&answered).is_some(), "{kind:?}: {}", answered.body);
-        assert!(daemon.kept().is_empty(), "{kind:?}");
+        assert!(daemon.stored_grants().is_empty(), "{kind:?}");
     }
     daemon.wait_for_line("a consent failed: Webex did not accept it: people/me: HTTP 401").await;
 }
 
 #[tokio::test]
 async fn a_slow_answer_is_waited_for() {
-    let sim = sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, Visitor::new());
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Drip(Duration::from_millis(2)));
+    let sim = start_sim().await;
+    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Drip(Duration::from_millis(2)));
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
 }

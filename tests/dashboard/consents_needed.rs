@@ -10,12 +10,12 @@ use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 
-use super::harness::Browser;
-use super::harness::SECURE;
-use super::harness::World;
-use super::people::crowded;
+use super::harness::DashboardServer;
+use super::harness::HTTPS_REDIRECT_URI;
+use super::harness::OperatorBrowser;
 use super::people::keep;
 use super::people::rows;
+use super::people::server_with_people;
 use crate::support::many_grants;
 use crate::support::time::DAY;
 
@@ -57,7 +57,7 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
 }
 
 fn with_consent_needed(n: usize, now: UnixTime, ends: UnixTime) -> Grant {
-    let mut grant = many_grants::member(n, now);
+    let mut grant = many_grants::nth_grant(n, now);
     grant.standing = Standing::ConsentNeeded;
     (grant.failures, grant.last.outcome) = (1, Outcome::ConsentNeeded);
     (grant.tokens.expires_at, grant.next) = (ends, Next::NEVER);
@@ -65,16 +65,16 @@ fn with_consent_needed(n: usize, now: UnixTime, ends: UnixTime) -> Grant {
 }
 
 fn ending(n: usize, now: UnixTime, days: u32) -> Grant {
-    let mut grant = many_grants::member(n, now);
+    let mut grant = many_grants::nth_grant(n, now);
     grant.tokens.refresh_token_expires_at = Some(now + DAY * days);
     grant
 }
 
-async fn world_of(grants: impl FnOnce(UnixTime) -> Vec<Grant>) -> (World, Browser) {
-    let world = World::secure().await;
-    keep(&world, grants(world.clock.now())).await;
-    let browser = world.operator("op").await;
-    (world, browser)
+async fn server_with(grants: impl FnOnce(UnixTime) -> Vec<Grant>) -> (DashboardServer, OperatorBrowser) {
+    let server = DashboardServer::new_https().await;
+    keep(&server, grants(server.clock.now())).await;
+    let browser = server.sign_in_operator("op").await;
+    (server, browser)
 }
 
 /// The persons of the list of those who are to be sent a link, by their numbers.
@@ -86,9 +86,9 @@ fn needy(page: &str) -> Vec<usize> {
 
 #[tokio::test]
 async fn people_who_must_consent_come_first_each_with_a_link_and_the_text_of_an_invitation() {
-    let (_world, mut browser) = world_of(|now| {
+    let (_world, mut browser) = server_with(|now| {
         vec![
-            many_grants::member(0, now),
+            many_grants::nth_grant(0, now),
             ending(1, now, 20),
             with_consent_needed(2, now, now + DAY * 5),
             ending(4, now, 31),
@@ -121,7 +121,7 @@ async fn people_who_must_consent_come_first_each_with_a_link_and_the_text_of_an_
 
 #[tokio::test]
 async fn zeros_are_quiet_trouble_is_loud_and_each_number_is_a_filter() {
-    let (world, mut browser) = crowded(120).await;
+    let (server, mut browser) = server_with_people(120).await;
     let page = browser.get("/dashboard").await.text;
     let tiles: [(&str, usize, &[usize]); 4] = [
         ("consent_needed", 1, &[9]),
@@ -143,8 +143,8 @@ async fn zeros_are_quiet_trouble_is_loud_and_each_number_is_a_filter() {
         }
     }
     for n in [5, 7, 9, 105, 107] {
-        let id = many_grants::member(n, world.clock.now()).person.id;
-        world.house.refresher.forget(&id).await.unwrap();
+        let id = many_grants::nth_grant(n, server.clock.now()).person.id;
+        server.services.refresher.forget(&id).await.unwrap();
     }
     let quiet = browser.get("/dashboard").await.text;
     assert!(quiet.contains("<h1 id=\"answer\">All 115 people have access</h1>"), "{quiet}");
@@ -157,14 +157,14 @@ async fn zeros_are_quiet_trouble_is_loud_and_each_number_is_a_filter() {
 
 #[tokio::test]
 async fn a_pause_of_all_refreshes_is_said_first_and_in_words_to_act_on() {
-    let (world, mut browser) = crowded(20).await;
+    let (server, mut browser) = server_with_people(20).await;
     let csrf = browser.get("/dashboard").await.csrf();
     for n in 10..20 {
-        let id = many_grants::member(n, world.clock.now()).person.id;
+        let id = many_grants::nth_grant(n, server.clock.now()).person.id;
         browser.post("/dashboard/refresh", &[("id", id.as_str()), ("csrf", &csrf)]).await;
-        world.clock.turn(Duration::from_secs(60));
+        server.clock.advance(Duration::from_secs(60));
     }
-    assert!(world.house.refresher.pause().is_some());
+    assert!(server.services.refresher.pause().is_some());
     let page = browser.get("/dashboard").await.text;
     let note = between(&page, "id=\"pause\"", "</p>");
     assert!(note.contains("class=\"note bad\"") && note.contains("All refreshes are paused."), "{note}");
@@ -177,21 +177,21 @@ async fn a_pause_of_all_refreshes_is_said_first_and_in_words_to_act_on() {
 
 #[tokio::test]
 async fn no_page_of_the_dashboard_uses_words_of_its_makers() {
-    let (world, mut browser) = crowded(120).await;
-    let now = world.clock.now();
-    let mut lacking = many_grants::member(11, now);
+    let (server, mut browser) = server_with_people(120).await;
+    let now = server.clock.now();
+    let mut lacking = many_grants::nth_grant(11, now);
     lacking.tokens.scope = Some("spark:kms".to_owned());
-    keep(&world, [lacking]).await;
+    keep(&server, [lacking]).await;
     let mut pages = vec![
         browser.get("/dashboard/nothing").await,
-        world.browser().get("/dashboard/sign-in?ended").await,
-        world.browser().get("/dashboard/open?link=x").await,
+        server.browser().get("/dashboard/sign-in?ended").await,
+        server.browser().get("/dashboard/open?link=x").await,
     ];
     for query in ["", "?state=working", "?state=retrying", "?state=consent_needed", "?q=ada", "?q=xyz"] {
         pages.push(browser.get(&format!("/dashboard{query}")).await);
     }
     for n in [0, 3, 5, 7, 9, 11] {
-        let id = many_grants::member(n, now).person.id;
+        let id = many_grants::nth_grant(n, now).person.id;
         pages.push(browser.get(&format!("/dashboard/person?id={id}")).await);
         pages.push(browser.get(&format!("/dashboard/forget?id={id}")).await);
         for done in ["renewed", "unchanged", "skipped", "failed", "consent_needed", "unavailable", "unknown"]
@@ -199,9 +199,9 @@ async fn no_page_of_the_dashboard_uses_words_of_its_makers() {
             pages.push(browser.get(&format!("/dashboard?done={done}&who={id}")).await);
         }
     }
-    let (_, link) = world.link().await;
+    let (_, link) = server.link().await;
     let (_, link) = link["url"].as_str().unwrap().split_once('?').unwrap();
-    let mut terminal = world.browser();
+    let mut terminal = server.browser();
     pages.push(terminal.get(&format!("/dashboard/open?{link}")).await);
     for page in pages {
         let words = words(&page.text);
@@ -213,10 +213,10 @@ async fn no_page_of_the_dashboard_uses_words_of_its_makers() {
 
 #[tokio::test]
 async fn who_came_by_a_link_is_signed_in_from_the_terminal() {
-    let world = World::secure().await;
-    let (_, link) = world.link().await;
+    let server = DashboardServer::new_https().await;
+    let (_, link) = server.link().await;
     let (_, id) = link["url"].as_str().unwrap().split_once("?link=").unwrap();
-    let mut browser = world.browser();
+    let mut browser = server.browser();
     browser.post("/dashboard/open", &[("link", id), ("code", link["code"].as_str().unwrap())]).await;
     let page = browser.get("/dashboard").await.text;
     assert!(page.contains("<strong id=\"name\">the terminal</strong>"), "{page}");
@@ -225,8 +225,8 @@ async fn who_came_by_a_link_is_signed_in_from_the_terminal() {
 
 #[tokio::test]
 async fn who_must_consent_again_is_told_no_other_end() {
-    let (world, mut browser) = world_of(|now| vec![with_consent_needed(2, now, now + DAY * 5)]).await;
-    let id = many_grants::member(2, world.clock.now()).person.id;
+    let (server, mut browser) = server_with(|now| vec![with_consent_needed(2, now, now + DAY * 5)]).await;
+    let id = many_grants::nth_grant(2, server.clock.now()).person.id;
     for path in [
         "/dashboard".to_owned(),
         "/dashboard?q=katherine".to_owned(),
@@ -242,8 +242,8 @@ async fn who_must_consent_again_is_told_no_other_end() {
 
 #[tokio::test]
 async fn a_forgotten_person_is_named() {
-    let (world, mut browser) = crowded(3).await;
-    let person = many_grants::member(1, world.clock.now()).person;
+    let (server, mut browser) = server_with_people(3).await;
+    let person = many_grants::nth_grant(1, server.clock.now()).person;
     let csrf = browser.get("/dashboard").await.csrf();
     let gone = browser.post("/dashboard/forget", &[("id", person.id.as_str()), ("csrf", &csrf)]).await;
     let to = gone.header("location").trim_start_matches("/webex").to_owned();
@@ -255,7 +255,7 @@ async fn a_forgotten_person_is_named() {
         assert!(!said.contains(person.id.as_str()), "{said}");
     }
     // Another session has not forgotten that person, and is told no name.
-    let mut other = world.operator("other").await;
+    let mut other = server.sign_in_operator("other").await;
     let (_, query) = to.split_once('?').unwrap();
     let page = other.get(&format!("/dashboard?{query}")).await.text;
     assert!(!page.contains("Grace Lovelace"), "{page}");
@@ -263,8 +263,8 @@ async fn a_forgotten_person_is_named() {
 
 #[tokio::test]
 async fn the_logo_leads_to_the_dashboard_on_each_of_its_pages() {
-    let (world, mut browser) = crowded(3).await;
-    let id = many_grants::member(1, world.clock.now()).person.id;
+    let (server, mut browser) = server_with_people(3).await;
+    let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let brand = |page: &str| between(page, "class=\"brand\" href=\"", "\">").to_owned();
     let home = format!("class=\"brand\" href=\"/webex{}", browser.path("/dashboard"));
     for path in [
@@ -283,7 +283,7 @@ async fn the_logo_leads_to_the_dashboard_on_each_of_its_pages() {
     let refused = browser.post("/dashboard/forget", &[("csrf", "wrong")]).await.text;
     assert_eq!(brand(&refused), home);
     for path in ["/dashboard/sign-in", "/dashboard/open?link=x"] {
-        let page = world.browser().get(path).await.text;
+        let page = server.browser().get(path).await.text;
         assert_eq!(brand(&page), "class=\"brand\" href=\"/webex/dashboard", "{path}");
     }
 }
@@ -291,7 +291,7 @@ async fn the_logo_leads_to_the_dashboard_on_each_of_its_pages() {
 #[tokio::test]
 async fn an_invitation_link_is_there_at_any_number_of_people() {
     for people in [0, 1, 60] {
-        let (_world, mut browser) = crowded(people).await;
+        let (_world, mut browser) = server_with_people(people).await;
         let page = browser.get("/dashboard").await.text;
         let invite = between(&page, "id=\"invite\"", "</details>");
         assert!(invite.contains("value=\"https://tokens.example.com/webex/\""), "{people}: {invite}");
@@ -309,13 +309,13 @@ async fn an_invitation_says_who_asks_what_for_and_who_answers_questions() {
         ("TOKEND_PURPOSE", "Booking rooms"),
         ("TOKEND_CONTACT", "it@example.com"),
     ];
-    let world = World::with(SECURE, &settings).await;
-    let now = world.clock.now();
+    let server = DashboardServer::with_settings(HTTPS_REDIRECT_URI, &settings).await;
+    let now = server.clock.now();
     let mut nameless = with_consent_needed(2, now, now - DAY);
     nameless.person.display_name = Some("Line\nbreak".to_owned());
     nameless.person.email = Email::parse("o'neil+x@example.com").ok();
-    keep(&world, [nameless]).await;
-    let mut browser = world.operator("op").await;
+    keep(&server, [nameless]).await;
+    let mut browser = server.sign_in_operator("op").await;
     let page = browser.get("/dashboard").await.text;
     for section in
         [between(&page, "id=\"needs\"", "</section>"), between(&page, "id=\"invite\"", "</details>")]
@@ -330,9 +330,9 @@ async fn an_invitation_says_who_asks_what_for_and_who_answers_questions() {
 
 #[tokio::test]
 async fn on_a_persons_page_the_link_to_send_comes_first_and_the_ids_last() {
-    let (world, mut browser) = crowded(10).await;
+    let (server, mut browser) = server_with_people(10).await;
     for n in [0, 7, 9] {
-        let person = many_grants::member(n, world.clock.now()).person;
+        let person = many_grants::nth_grant(n, server.clock.now()).person;
         let page = browser.get(&format!("/dashboard/person?id={}", person.id)).await.text;
         let name = place(&page, "<h1 id=\"person\"");
         let link = place(&page, "id=\"link\"");
@@ -348,15 +348,15 @@ async fn on_a_persons_page_the_link_to_send_comes_first_and_the_ids_last() {
 
 #[tokio::test]
 async fn the_sign_in_page_says_how_to_get_a_key() {
-    let world = World::secure().await;
-    let page = world.browser().get("/dashboard/sign-in").await.text;
+    let server = DashboardServer::new_https().await;
+    let page = server.browser().get("/dashboard/sign-in").await.text;
     assert!(page.contains("<code>webex-tokend key create NAME --can admin</code>"), "{page}");
     assert!(page.contains("<code>webex-tokend dashboard</code>"), "{page}");
 }
 
 #[tokio::test]
 async fn of_a_large_crowd_in_need_the_first_page_shows_the_most_urgent_and_leads_to_all() {
-    let (_world, mut browser) = world_of(|now| {
+    let (_world, mut browser) = server_with(|now| {
         let needed = (0..70).map(|n| with_consent_needed(n, now, now + DAY * (70 - n as u32)));
         needed.chain((70..130).map(|n| ending(n, now, 1 + n as u32 % 29))).collect()
     })
@@ -379,14 +379,16 @@ async fn of_a_large_crowd_in_need_the_first_page_shows_the_most_urgent_and_leads
 
 #[tokio::test]
 async fn who_lacks_a_scope_that_is_asked_for_now_is_shown_with_a_link() {
-    let world =
-        World::with(SECURE, &[("TOKEND_STORE_URL", "memory:"), ("MY_APP_SCOPES", "spark:all spark:kms")])
-            .await;
-    let mut lacking = many_grants::member(0, world.clock.now());
+    let server = DashboardServer::with_settings(
+        HTTPS_REDIRECT_URI,
+        &[("TOKEND_STORE_URL", "memory:"), ("MY_APP_SCOPES", "spark:all spark:kms")],
+    )
+    .await;
+    let mut lacking = many_grants::nth_grant(0, server.clock.now());
     lacking.tokens.scope = Some("spark:kms".to_owned());
     let id = lacking.person.id.clone();
-    keep(&world, [lacking, many_grants::member(1, world.clock.now())]).await;
-    let mut browser = world.operator("op").await;
+    keep(&server, [lacking, many_grants::nth_grant(1, server.clock.now())]).await;
+    let mut browser = server.sign_in_operator("op").await;
     let list = browser.get("/dashboard").await.text;
     let rows: Vec<&str> = list.split("data-person").collect();
     assert!(rows[1].contains("spark:all") && rows[1].contains("Copy link"), "{}", rows[1]);

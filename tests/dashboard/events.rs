@@ -7,11 +7,11 @@ use reqwest::Response;
 use tokio::time::timeout;
 use webex_tokend::domain::person::PersonId;
 
-use super::harness::Browser;
-use super::harness::World;
+use super::harness::DashboardServer;
+use super::harness::OperatorBrowser;
 use crate::support::time::HANG_TIMEOUT;
 
-async fn open(browser: &Browser) -> Response {
+async fn open(browser: &OperatorBrowser) -> Response {
     browser.request(Method::GET, "/dashboard/events").send().await.unwrap()
 }
 
@@ -28,8 +28,8 @@ async fn piece(response: &mut Response) -> Option<String> {
 
 #[tokio::test]
 async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
     let mut stream = open(&browser).await;
     assert_eq!(
         (stream.status().as_u16(), &stream.headers()["content-type"]),
@@ -37,12 +37,12 @@ async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
     );
     assert!(piece(&mut stream).await.unwrap().starts_with("retry: "));
     let somebody = PersonId::parse("somebody").unwrap();
-    world.house.view.publish(&somebody);
+    server.services.view.publish(&somebody);
     let told = piece(&mut stream).await.unwrap();
     assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"somebody\"}\nid: "), "{told}");
     // Coming again, as browsers do.
     let id = told.trim_end().rsplit("id: ").next().unwrap().to_owned();
-    world.house.view.publish(&somebody);
+    server.services.view.publish(&somebody);
     let again = browser.request(Method::GET, "/dashboard/events").header("last-event-id", &id);
     let mut again = again.send().await.unwrap();
     piece(&mut again).await.unwrap();
@@ -53,14 +53,14 @@ async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
 
     let csrf = browser.get("/dashboard").await.csrf();
     assert_eq!(browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await.status, 303);
-    world.house.view.publish(&somebody);
+    server.services.view.publish(&somebody);
     assert_eq!(piece(&mut stream).await, None, "told after the end of the session");
 }
 
 #[tokio::test]
 async fn nobody_hears_anything_without_a_session_or_after_its_key() {
-    let world = World::secure().await;
-    let mut stranger = world.browser();
+    let server = DashboardServer::new_https().await;
+    let mut stranger = server.browser();
     stranger.part = Some("A".repeat(43));
     let refused = open(&stranger).await;
     let status = refused.status().as_u16();
@@ -69,23 +69,23 @@ async fn nobody_hears_anything_without_a_session_or_after_its_key() {
         (403, None),
         "401 names a way to sign in; there is none here"
     );
-    let browser = world.operator("op").await;
+    let browser = server.sign_in_operator("op").await;
     let mut stream = open(&browser).await;
     piece(&mut stream).await.unwrap();
-    assert!(world.house.keys.revoke("op").await.unwrap());
+    assert!(server.services.keys.revoke("op").await.unwrap());
     assert_eq!(piece(&mut stream).await, None);
     assert_eq!(open(&browser).await.status(), 403);
 }
 
 #[tokio::test]
 async fn an_open_stream_keeps_no_session_alive() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
     for _ in 0..3 {
-        world.clock.turn(Duration::from_secs(15 * 60));
+        server.clock.advance(Duration::from_secs(15 * 60));
         assert_eq!(open(&browser).await.status(), 200);
     }
-    world.clock.turn(Duration::from_secs(15 * 60));
+    server.clock.advance(Duration::from_secs(15 * 60));
     assert_eq!(open(&browser).await.status(), 403);
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
 }

@@ -1,7 +1,6 @@
 //! A daemon's parts behind a real port, a clock that tests turn, and a browser of an operator.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -10,12 +9,10 @@ use reqwest::Method;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use webex_tokend::clock::Clock;
 use webex_tokend::config::Config;
 use webex_tokend::config::Source;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::time::UnixTime;
 use webex_tokend::house::House;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api::Api;
@@ -29,53 +26,33 @@ use webex_tokend::http::tls::Renewer;
 use webex_tokend::keys::NewKey;
 
 use crate::support::http;
+use crate::support::manual_clock::ManualClock;
 
-pub(super) const SECURE: &str = "https://tokens.example.com/webex/oauth";
-pub(super) const PLAIN: &str = "http://localhost:8000/oauth";
+pub(super) const HTTPS_REDIRECT_URI: &str = "https://tokens.example.com/webex/oauth";
+pub(super) const HTTP_REDIRECT_URI: &str = "http://localhost:8000/oauth";
 
-pub(super) struct World {
-    pub(super) house: House,
+pub(super) struct DashboardServer {
+    pub(super) services: House,
     pub(super) api: Api,
-    pub(super) clock: Arc<Watch>,
+    pub(super) clock: Arc<ManualClock>,
     /// Of the port.
     pub(super) base: String,
 }
 
-/// Stands still until it is turned.
-pub(super) struct Watch(Mutex<UnixTime>);
-
-impl Watch {
-    pub(super) fn turn(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now + by;
-    }
-
-    pub(super) fn turn_back(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now - by;
-    }
-}
-
-impl Clock for Watch {
-    fn now(&self) -> UnixTime {
-        *self.0.lock().unwrap()
-    }
-}
-
-impl Drop for World {
+impl Drop for DashboardServer {
     fn drop(&mut self) {
-        self.house.tasks.stop();
+        self.services.tasks.stop();
     }
 }
 
-impl World {
+impl DashboardServer {
     /// Registered at `redirect_uri`, whose scheme the port speaks.
     pub(super) async fn new(redirect_uri: &str) -> Self {
-        Self::with(redirect_uri, &[("TOKEND_STORE_URL", "memory:")]).await
+        Self::with_settings(redirect_uri, &[("TOKEND_STORE_URL", "memory:")]).await
     }
 
     /// The same, with these settings on top.
-    pub(super) async fn with(redirect_uri: &str, settings: &[(&str, &str)]) -> Self {
+    pub(super) async fn with_settings(redirect_uri: &str, settings: &[(&str, &str)]) -> Self {
         let mut source = Source::from([
             ("MY_APP_CLIENT_ID", "id"),
             ("MY_APP_SECRET_ID", "secret"),
@@ -86,10 +63,10 @@ impl World {
         let config = Config::read(&source).unwrap();
         // Makes sure of the crypto provider.
         drop(http());
-        let mut house = House::build(&config).await.unwrap();
-        let clock = Arc::new(Watch(Mutex::new(house.clock.now())));
-        house.clock = clock.clone();
-        let api = house.api(&config);
+        let mut services = House::build(&config).await.unwrap();
+        let clock = Arc::new(ManualClock::new(services.clock.now()));
+        services.clock = clock.clone();
+        let api = services.api(&config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!(
             "{}://localhost:{}",
@@ -97,7 +74,7 @@ impl World {
             listener.local_addr().unwrap().port()
         );
         let secure = config.door.secure.then(|| {
-            let made = SelfSigned::make(&["localhost".to_owned()], house.clock.now().seconds()).unwrap();
+            let made = SelfSigned::make(&["localhost".to_owned()], services.clock.now().seconds()).unwrap();
             let authority = Authority::parse("localhost:8000").unwrap();
             Secure { feed: Renewer::open(made).unwrap().1, authority }
         });
@@ -108,21 +85,21 @@ impl World {
             async move { door.answer(request, peer).await }
         };
         let limits = Arc::new(Limits::default());
-        let serving = serve::serve(listener, secure, limits, service, house.tasks.clone());
-        house.tasks.spawn("door", serving);
-        Self { house, api, clock, base }
+        let serving = serve::serve(listener, secure, limits, service, services.tasks.clone());
+        services.tasks.spawn("door", serving);
+        Self { services, api, clock, base }
     }
 
-    pub(super) async fn secure() -> Self {
-        Self::new(SECURE).await
+    pub(super) async fn new_https() -> Self {
+        Self::new(HTTPS_REDIRECT_URI).await
     }
 
     /// A key as operators make them.
-    pub(super) async fn key(&self, can: &str, life: Option<Duration>) -> String {
-        self.make(can, can, None, life).await
+    pub(super) async fn create_key(&self, can: &str, life: Option<Duration>) -> String {
+        self.create_named_key(can, can, None, life).await
     }
 
-    pub(super) async fn make(
+    pub(super) async fn create_named_key(
         &self,
         name: &str,
         can: &str,
@@ -130,16 +107,16 @@ impl World {
         life: Option<Duration>,
     ) -> String {
         let new = NewKey { name: name.to_owned(), rights: Rights::parse(can).unwrap(), persons, life };
-        self.house.keys.make(new).await.unwrap().expose().to_owned()
+        self.services.keys.make(new).await.unwrap().expose().to_owned()
     }
 
-    pub(super) fn browser(&self) -> Browser {
-        Browser { http: http(), base: self.base.clone(), cookie: None, part: None }
+    pub(super) fn browser(&self) -> OperatorBrowser {
+        OperatorBrowser { http: http(), base: self.base.clone(), cookie: None, part: None }
     }
 
     /// A browser that is signed in, with a key of this name.
-    pub(super) async fn operator(&self, name: &str) -> Browser {
-        let key = self.make(name, "admin", None, None).await;
+    pub(super) async fn sign_in_operator(&self, name: &str) -> OperatorBrowser {
+        let key = self.create_named_key(name, "admin", None, None).await;
         let mut browser = self.browser();
         let answer = browser.sign_in(&key).await;
         assert_eq!(answer.status, 303, "{answer:?}");
@@ -158,7 +135,7 @@ impl World {
 
 /// A browser with at most one cookie of ours; it follows no redirect. Paths of the dashboard are those of its session:
 /// `/dashboard/person` is `/dashboard/RANDOM/person` as soon as it has signed in.
-pub(super) struct Browser {
+pub(super) struct OperatorBrowser {
     http: reqwest::Client,
     pub(super) base: String,
     pub(super) cookie: Option<String>,
@@ -168,13 +145,13 @@ pub(super) struct Browser {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct DashboardResponse {
     pub(super) status: u16,
     pub(super) headers: reqwest::header::HeaderMap,
     pub(super) text: String,
 }
 
-impl Answer {
+impl DashboardResponse {
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -186,7 +163,7 @@ impl Answer {
     }
 }
 
-impl Browser {
+impl OperatorBrowser {
     /// The path of its session that a test means by `path`.
     pub(super) fn path(&self, path: &str) -> String {
         let rest =
@@ -212,10 +189,10 @@ impl Browser {
     }
 
     /// Sends it and keeps the cookie that comes back.
-    pub(super) async fn send(&mut self, request: RequestBuilder) -> Answer {
+    pub(super) async fn send(&mut self, request: RequestBuilder) -> DashboardResponse {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let answer = Answer { status, headers, text: response.text().await.unwrap() };
+        let answer = DashboardResponse { status, headers, text: response.text().await.unwrap() };
         for line in answer.headers.get_all("set-cookie") {
             let line = line.to_str().unwrap();
             let pair = line.split(';').next().unwrap();
@@ -228,22 +205,22 @@ impl Browser {
         answer
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Answer {
+    pub(super) async fn get(&mut self, path: &str) -> DashboardResponse {
         let request = self.request(Method::GET, path);
         self.send(request).await
     }
 
-    pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> DashboardResponse {
         let request = self.form(path, fields);
         self.send(request).await
     }
 
-    pub(super) async fn sign_in(&mut self, key: &str) -> Answer {
+    pub(super) async fn sign_in(&mut self, key: &str) -> DashboardResponse {
         self.post("/dashboard/sign-in", &[("key", key)]).await
     }
 
     /// Whether the dashboard lets it in.
-    pub(super) async fn is_in(&mut self) -> bool {
+    pub(super) async fn is_signed_in(&mut self) -> bool {
         match self.get("/dashboard").await.status {
             200 => true,
             303 => false,

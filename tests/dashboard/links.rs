@@ -7,17 +7,17 @@ use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
-use super::harness::SECURE;
-use super::harness::World;
+use super::harness::DashboardServer;
+use super::harness::HTTPS_REDIRECT_URI;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::http;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// What stands after `?link=`.
 fn id(link: &Value) -> String {
     let url = link["url"].as_str().unwrap();
-    let start = format!("{}dashboard/open?link=", SECURE.strip_suffix("oauth").unwrap());
+    let start = format!("{}dashboard/open?link=", HTTPS_REDIRECT_URI.strip_suffix("oauth").unwrap());
     url.strip_prefix(&start).unwrap_or_else(|| panic!("{url}")).to_owned()
 }
 
@@ -31,11 +31,11 @@ fn wrong(code: &str) -> &'static str {
 
 #[tokio::test]
 async fn a_link_and_its_code_open_the_dashboard_once() {
-    let world = World::secure().await;
-    let (status, link) = world.link().await;
+    let server = DashboardServer::new_https().await;
+    let (status, link) = server.link().await;
     assert_eq!(status, 201);
     let (id, code) = (id(&link), code(&link));
-    let mut browser = world.browser();
+    let mut browser = server.browser();
     // A browser may look ahead: looking uses nothing up.
     for _ in 0..3 {
         let page = browser.get(&format!("/dashboard/open?link={id}")).await;
@@ -48,38 +48,38 @@ async fn a_link_and_its_code_open_the_dashboard_once() {
     assert!(entered.header("location").starts_with("/webex/dashboard/"), "{entered:?}");
     let home = browser.get("/dashboard").await;
     assert!(home.text.contains("the terminal"), "{}", home.text);
-    let mut other = world.browser();
+    let mut other = server.browser();
     assert_eq!(other.post("/dashboard/open", &[("link", &id), ("code", &code)]).await.status, 404);
     assert_eq!(other.get(&format!("/dashboard/open?link={id}")).await.status, 404);
-    assert!(!other.is_in().await);
+    assert!(!other.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn a_link_without_its_code_opens_nothing_and_bears_three_tries() {
-    let world = World::secure().await;
-    let (_, link) = world.link().await;
+    let server = DashboardServer::new_https().await;
+    let (_, link) = server.link().await;
     let (id, code) = (id(&link), code(&link));
-    let mut browser = world.browser();
+    let mut browser = server.browser();
     for (tried, expected) in [("", 403), (wrong(&code), 403), (wrong(&code), 404), (code.as_str(), 404)] {
         let answer = browser.post("/dashboard/open", &[("link", &id), ("code", tried)]).await;
         assert_eq!((answer.status, answer.header("set-cookie")), (expected, ""), "{tried}");
     }
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn a_link_ends_after_a_minute_and_only_sixteen_wait() {
-    let world = World::secure().await;
-    let (_, link) = world.link().await;
-    world.clock.turn(Duration::from_secs(60));
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let (_, link) = server.link().await;
+    server.clock.advance(Duration::from_secs(60));
+    let mut browser = server.browser();
     let (id, code) = (id(&link), code(&link));
     assert_eq!(browser.get(&format!("/dashboard/open?link={id}")).await.status, 404);
     assert_eq!(browser.post("/dashboard/open", &[("link", &id), ("code", &code)]).await.status, 404);
     for n in 0..16 {
-        assert_eq!(world.link().await.0, 201, "{n}");
+        assert_eq!(server.link().await.0, 201, "{n}");
     }
-    let (status, problem) = world.link().await;
+    let (status, problem) = server.link().await;
     assert_eq!((status, problem["code"].as_str()), (429, Some("too_many_requests")));
 }
 
@@ -97,7 +97,7 @@ fn dashboard(daemon: &Daemon, words: &[&str], browser: Option<&str>) -> (Option<
 
 #[tokio::test]
 async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_argument() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     let told = daemon.state_dir().join("browser-was-told");
     // A browser that writes down what it was started with.
@@ -118,7 +118,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
     let url = Url::parse(&format!("https:{url}")).unwrap();
     let id = url.query().unwrap().strip_prefix("link=").unwrap().to_owned();
 
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     assert_eq!(visitor.get(url.clone()).await.status, 200);
     let origin = url.origin().ascii_serialization();
     let post = |path: &str, fields: &[(&str, &str)]| {
@@ -155,13 +155,13 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
 
 #[tokio::test]
 async fn a_link_is_for_the_control_socket_only() {
-    let world = World::secure().await;
-    let key = world.key("admin", None).await;
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let key = server.create_key("admin", None).await;
+    let mut browser = server.browser();
     let request = browser.request(Method::POST, "/api/v1/dashboard-links").bearer_auth(&key);
     let refused = browser.send(request).await;
     assert_eq!(refused.status, 403, "{refused:?}");
     // A session is no way into the API: what a browser sends by itself must not be enough there.
-    let mut operator = world.operator("op").await;
+    let mut operator = server.sign_in_operator("op").await;
     assert_eq!(operator.get("/api/v1/people").await.status, 401);
 }

@@ -6,25 +6,25 @@ use webex_tokend::clock::Clock;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 
-use super::harness::Browser;
-use super::harness::SECURE;
-use super::harness::World;
-use crate::support::heard_here;
-use crate::support::listen_here;
+use super::harness::DashboardServer;
+use super::harness::HTTPS_REDIRECT_URI;
+use super::harness::OperatorBrowser;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
 use crate::support::many_grants;
 
-pub(super) async fn keep(world: &World, grants: impl IntoIterator<Item = Grant>) {
+pub(super) async fn keep(server: &DashboardServer, grants: impl IntoIterator<Item = Grant>) {
     for grant in grants {
-        world.house.store.save_consent(grant).await.unwrap();
+        server.services.store.save_consent(grant).await.unwrap();
     }
 }
 
 /// A house with so many people, and an operator.
-pub(super) async fn crowded(people: usize) -> (World, Browser) {
-    let world = World::secure().await;
-    keep(&world, (0..people).map(|n| many_grants::member(n, world.clock.now()))).await;
-    let browser = world.operator("op").await;
-    (world, browser)
+pub(super) async fn server_with_people(people: usize) -> (DashboardServer, OperatorBrowser) {
+    let server = DashboardServer::new_https().await;
+    keep(&server, (0..people).map(|n| many_grants::nth_grant(n, server.clock.now()))).await;
+    let browser = server.sign_in_operator("op").await;
+    (server, browser)
 }
 
 /// Whose rows there are in the list, by their numbers.
@@ -43,7 +43,7 @@ fn link(page: &str, id: &str) -> Option<String> {
 
 #[tokio::test]
 async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
-    let (_world, mut browser) = crowded(120).await;
+    let (_world, mut browser) = server_with_people(120).await;
     let first = browser.get("/dashboard").await;
     assert_eq!(rows(&first.text), (0..50).collect::<Vec<_>>());
     for (query, expected) in [
@@ -51,7 +51,7 @@ async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
         ("q=HEDY.103", vec![103]),
         ("q=du+ch%C3%82t", (0..120).filter(|n| n / 7 % 11 == 5).collect()),
         ("q=nobody", vec![]),
-        (&format!("q={}", many_grants::member(77, _world.clock.now()).person.id), vec![77]),
+        (&format!("q={}", many_grants::nth_grant(77, _world.clock.now()).person.id), vec![77]),
     ] {
         let mut found = rows(&browser.get(&format!("/dashboard?{query}")).await.text);
         found.sort_unstable();
@@ -74,7 +74,7 @@ async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
 
 #[tokio::test]
 async fn parts_go_forwards_and_back_and_lose_nobody() {
-    let (_world, mut browser) = crowded(120).await;
+    let (_world, mut browser) = server_with_people(120).await;
     for start in ["/dashboard", "/dashboard?sort=-next", "/dashboard?sort=person", "/dashboard?state=working"]
     {
         let mut pages = vec![browser.get(start).await.text];
@@ -97,9 +97,9 @@ async fn parts_go_forwards_and_back_and_lose_nobody() {
 
 #[tokio::test]
 async fn no_name_is_markup_and_no_token_is_on_a_page() {
-    let world = World::secure().await;
+    let server = DashboardServer::new_https().await;
     let mut grants =
-        vec![many_grants::member(0, world.clock.now()), many_grants::member(7, world.clock.now())];
+        vec![many_grants::nth_grant(0, server.clock.now()), many_grants::nth_grant(7, server.clock.now())];
     grants[0].person.display_name =
         Some("<script>alert(1)</script>\"'><img src=x onerror=alert(2)>".to_owned());
     grants[1].person.id = PersonId::parse("\"><script>alert(3)</script>&<b>").unwrap();
@@ -110,8 +110,8 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
         .map(|secret| secret.expose().to_owned())
         .collect();
     let ids = [0, 1].map(|at: usize| grants[at].person.id.to_string());
-    keep(&world, grants).await;
-    let mut browser = world.operator("<u>op</u>").await;
+    keep(&server, grants).await;
+    let mut browser = server.sign_in_operator("<u>op</u>").await;
     let session = browser.cookie.clone().unwrap();
     let mut paths =
         vec!["/dashboard".to_owned(), "/dashboard?q=%3Cscript%3E&x=%22%3E%3Cscript%3E".to_owned()];
@@ -145,24 +145,24 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
 
 #[tokio::test]
 async fn forgetting_asks_first_and_goes_back_to_the_list() {
-    let (world, mut browser) = crowded(3).await;
-    let id = many_grants::member(1, world.clock.now()).person.id;
+    let (server, mut browser) = server_with_people(3).await;
+    let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
     assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
-    assert!(world.house.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
+    assert!(server.services.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
     let csrf = asked.csrf();
     for fields in [vec![("id", id.as_str())], vec![("id", id.as_str()), ("csrf", "wrong")]] {
         assert_eq!(browser.post("/dashboard/forget", &fields).await.status, 403);
         assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 403);
     }
-    assert!(world.house.store.find(id.clone()).await.unwrap().is_some());
+    assert!(server.services.store.find(id.clone()).await.unwrap().is_some());
     let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/")];
     let gone = browser.post("/dashboard/forget", &fields).await;
     assert_eq!(gone.status, 303);
     let to = gone.header("location").to_owned();
     let home = format!("/webex{}", browser.path("/dashboard"));
     assert!(to.starts_with(&format!("{home}?done=forgotten&who=")), "{to}");
-    assert_eq!(world.house.store.find(id.clone()).await, Ok(None));
+    assert_eq!(server.services.store.find(id.clone()).await, Ok(None));
     let page = browser.get(to.trim_start_matches("/webex")).await;
     assert!(page.text.contains("forgotten. The tokens are removed."), "{}", page.text);
     assert_eq!(rows(&page.text), [0, 2]);
@@ -179,10 +179,10 @@ async fn forgetting_asks_first_and_goes_back_to_the_list() {
 
 #[tokio::test]
 async fn a_refresh_says_what_came_of_it() {
-    let (world, mut browser) = crowded(4).await;
+    let (server, mut browser) = server_with_people(4).await;
     let csrf = browser.get("/dashboard").await.csrf();
     let mut refresh = async |n: usize| {
-        let id = many_grants::member(n, world.clock.now()).person.id;
+        let id = many_grants::nth_grant(n, server.clock.now()).person.id;
         let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "")];
         let done = browser.post("/dashboard/refresh", &fields).await;
         assert_eq!(done.status, 303, "{}", done.text);
@@ -203,22 +203,26 @@ async fn a_refresh_says_what_came_of_it() {
 #[tokio::test]
 async fn trouble_of_the_store_is_told_with_a_time_to_try_again_and_logged_once() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::with(SECURE, &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())]).await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::with_settings(
+        HTTPS_REDIRECT_URI,
+        &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())],
+    )
+    .await;
+    let mut browser = server.sign_in_operator("op").await;
     assert_eq!(browser.get("/dashboard").await.status, 200);
     let shell = Connection::open(dir.path().join("tokend.db")).unwrap();
     shell.execute_batch("ALTER TABLE tallies RENAME TO gone").unwrap();
-    listen_here();
+    capture_thread_logs();
     let page = browser.get("/dashboard").await;
     assert_eq!((page.status, page.header("retry-after")), (503, "5"), "{}", page.text);
     assert!(page.text.contains("The page cannot be shown at present"), "{}", page.text);
-    let told = heard_here().into_iter().filter(|(level, _)| *level <= Level::Warn).count();
+    let told = captured_logs().into_iter().filter(|(level, _)| *level <= Level::Warn).count();
     assert!(told <= 1, "told {told} times");
 }
 
 #[tokio::test]
 async fn an_empty_house_says_how_to_begin() {
-    let (_world, mut browser) = crowded(0).await;
+    let (_world, mut browser) = server_with_people(0).await;
     let page = browser.get("/dashboard").await;
     assert!(page.text.contains("No person has consented yet") && !page.text.contains("<table"));
     assert!(page.text.contains("webex-tokend import") && !page.text.contains("id=\"tile-"), "{}", page.text);
@@ -227,7 +231,7 @@ async fn an_empty_house_says_how_to_begin() {
 
 #[tokio::test]
 async fn style_and_script_are_files_that_may_be_kept_for_ever() {
-    let (_world, mut browser) = crowded(1).await;
+    let (_world, mut browser) = server_with_people(1).await;
     let page = browser.get("/dashboard").await;
     let paths = page.text.split('"').filter(|part| part.starts_with("/webex/assets/dashboard."));
     let paths: Vec<String> = paths.map(str::to_owned).collect();

@@ -6,19 +6,19 @@ use reqwest::Method;
 use reqwest::Response;
 use webex_tokend::clock::Clock;
 
-use super::harness::PLAIN;
-use super::harness::World;
+use super::harness::DashboardServer;
+use super::harness::HTTP_REDIRECT_URI;
 use crate::support::http;
 use crate::support::many_grants;
 
 /// A client that holds a cookie, and no more of the session than that.
-struct Thief {
+struct CookieThief {
     base: String,
     cookie: String,
 }
 
-impl Thief {
-    async fn ask(&self, method: Method, path: &str) -> Response {
+impl CookieThief {
+    async fn get(&self, method: Method, path: &str) -> Response {
         let request = http().request(method, format!("{}{path}", self.base)).header("cookie", &self.cookie);
         let request = request.header("origin", &self.base).header("sec-fetch-site", "same-origin");
         request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
@@ -26,11 +26,11 @@ impl Thief {
 }
 
 /// Asserts that nothing of the dashboard is given to this client, whatever it asks for below `home`.
-async fn is_kept_out(thief: &Thief, home: &str) {
+async fn assert_gets_nothing(thief: &CookieThief, home: &str) {
     for room in ["", "/", "/person?id=x", "/forget?id=x", "/plan.svg", "/events", "/sign-out", "/nothing"] {
         for method in [Method::GET, Method::HEAD, Method::POST] {
             let path = format!("{home}{room}");
-            let answer = thief.ask(method.clone(), &path).await;
+            let answer = thief.get(method.clone(), &path).await;
             let status = answer.status().as_u16();
             assert!([303, 403].contains(&status), "{method} {path}: {status}");
             assert!(answer.headers().get("set-cookie").is_none(), "{method} {path} changes a cookie");
@@ -49,38 +49,39 @@ async fn is_kept_out(thief: &Thief, home: &str) {
 
 #[tokio::test]
 async fn a_cookie_alone_opens_nothing() {
-    for redirect_uri in [super::harness::SECURE, PLAIN] {
-        let world = World::new(redirect_uri).await;
-        let mut browser = world.operator("op").await;
-        let thief = Thief { base: world.base.clone(), cookie: browser.cookie.clone().unwrap() };
+    for redirect_uri in [super::harness::HTTPS_REDIRECT_URI, HTTP_REDIRECT_URI] {
+        let server = DashboardServer::new(redirect_uri).await;
+        let mut browser = server.sign_in_operator("op").await;
+        let thief = CookieThief { base: server.base.clone(), cookie: browser.cookie.clone().unwrap() };
         for home in ["/dashboard".to_owned(), format!("/dashboard/{}", "A".repeat(43))] {
-            is_kept_out(&thief, &home).await;
+            assert_gets_nothing(&thief, &home).await;
         }
-        assert!(browser.is_in().await, "the session ends by what others try");
+        assert!(browser.is_signed_in().await, "the session ends by what others try");
     }
 }
 
 #[tokio::test]
 async fn an_address_alone_opens_nothing() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
     let home = browser.path("/dashboard");
     for cookie in ["other=1", "__Secure-dashboard=", &format!("__Secure-dashboard={}", "A".repeat(43))] {
-        is_kept_out(&Thief { base: world.base.clone(), cookie: cookie.to_owned() }, &home).await;
+        assert_gets_nothing(&CookieThief { base: server.base.clone(), cookie: cookie.to_owned() }, &home)
+            .await;
     }
-    assert!(browser.is_in().await);
+    assert!(browser.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn the_address_of_one_session_does_not_fit_the_cookie_of_another() {
-    let world = World::secure().await;
-    let (mut one, mut other) = (world.operator("one").await, world.operator("other").await);
-    let thief = Thief { base: world.base.clone(), cookie: one.cookie.clone().unwrap() };
-    is_kept_out(&thief, &other.path("/dashboard")).await;
+    let server = DashboardServer::new_https().await;
+    let (mut one, mut other) = (server.sign_in_operator("one").await, server.sign_in_operator("other").await);
+    let thief = CookieThief { base: server.base.clone(), cookie: one.cookie.clone().unwrap() };
+    assert_gets_nothing(&thief, &other.path("/dashboard")).await;
     let home = one.path("/dashboard");
     for wrong in [&home[..home.len() - 1], &format!("{home}A"), &home.to_uppercase(), &format!("{home}%20")] {
         assert_eq!(
-            thief.ask(Method::GET, wrong).await.status(),
+            thief.get(Method::GET, wrong).await.status(),
             if wrong.starts_with("/D") { 404 } else { 303 }
         );
     }
@@ -95,14 +96,14 @@ async fn the_address_of_one_session_does_not_fit_the_cookie_of_another() {
 
 #[tokio::test]
 async fn every_address_on_a_page_is_below_the_sessions_own() {
-    let world = World::secure().await;
+    let server = DashboardServer::new_https().await;
     for n in 0..60 {
-        let member = many_grants::member(n, world.clock.now());
-        world.house.store.save_consent(member).await.unwrap();
+        let member = many_grants::nth_grant(n, server.clock.now());
+        server.services.store.save_consent(member).await.unwrap();
     }
-    let mut browser = world.operator("op").await;
+    let mut browser = server.sign_in_operator("op").await;
     let home = format!("/webex{}", browser.path("/dashboard"));
-    let id = many_grants::member(1, world.clock.now()).person.id;
+    let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     for path in ["/dashboard", &format!("/dashboard/person?id={id}"), &format!("/dashboard/forget?id={id}")] {
         let page = browser.get(path).await;
         assert_eq!((page.status, page.header("referrer-policy")), (200, "strict-origin"), "{path}");
@@ -118,16 +119,16 @@ async fn every_address_on_a_page_is_below_the_sessions_own() {
 
 #[tokio::test]
 async fn an_address_whose_session_has_ended_leads_to_a_page_that_says_so() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
-    world.clock.turn(Duration::from_secs(3600));
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
+    server.clock.advance(Duration::from_secs(3600));
     let away = browser.get("/dashboard/person?id=x").await;
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in?ended"));
     let page = browser.get("/dashboard/sign-in?ended").await;
     assert!(page.status == 200 && page.text.contains("You are signed out."), "{}", page.text);
     assert!(page.text.contains("action=\"/webex/dashboard/sign-in\""), "{}", page.text);
     for path in ["/dashboard", "/dashboard/"] {
-        let mut stranger = world.browser();
+        let mut stranger = server.browser();
         let away = stranger.get(path).await;
         assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"), "{path}");
     }
@@ -137,23 +138,24 @@ async fn an_address_whose_session_has_ended_leads_to_a_page_that_says_so() {
 
 #[tokio::test]
 async fn signing_out_everywhere_ends_every_session_of_the_same_key_and_no_other() {
-    let world = World::secure().await;
-    let key = world.make("shared", "admin", None, None).await;
-    let (mut here, mut there, mut other) = (world.browser(), world.browser(), world.operator("other").await);
+    let server = DashboardServer::new_https().await;
+    let key = server.create_named_key("shared", "admin", None, None).await;
+    let (mut here, mut there, mut other) =
+        (server.browser(), server.browser(), server.sign_in_operator("other").await);
     for browser in [&mut here, &mut there] {
         assert_eq!(browser.sign_in(&key).await.status, 303);
     }
     let (before, csrf) = (here.cookie.clone(), here.get("/dashboard").await.csrf());
     let foreign = here.post("/dashboard/sign-out", &[("csrf", "x"), ("everywhere", "yes")]).await;
     assert_eq!(foreign.status, 403);
-    assert!(here.is_in().await && there.is_in().await);
+    assert!(here.is_signed_in().await && there.is_signed_in().await);
     let away = here.post("/dashboard/sign-out", &[("csrf", &csrf), ("everywhere", "yes")]).await;
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
     assert!(away.header("set-cookie").contains("Max-Age=0"), "{away:?}");
     here.cookie = before;
-    assert!(!here.is_in().await && !there.is_in().await, "a session of the key goes on");
-    assert!(other.is_in().await, "a session of another key has ended");
+    assert!(!here.is_signed_in().await && !there.is_signed_in().await, "a session of the key goes on");
+    assert!(other.is_signed_in().await, "a session of another key has ended");
     // The key itself is as good as before.
     assert_eq!(here.sign_in(&key).await.status, 303);
-    assert!(here.is_in().await);
+    assert!(here.is_signed_in().await);
 }

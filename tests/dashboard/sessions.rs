@@ -6,17 +6,17 @@ use log::Level;
 use reqwest::Method;
 use webex_tokend::domain::person::PersonId;
 
-use super::harness::PLAIN;
-use super::harness::World;
-use crate::support::heard_here;
-use crate::support::listen_here;
+use super::harness::DashboardServer;
+use super::harness::HTTP_REDIRECT_URI;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
 use crate::support::time::HOUR;
 
 #[tokio::test]
 async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_key() {
-    let world = World::secure().await;
-    let key = world.key("admin", None).await;
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let key = server.create_key("admin", None).await;
+    let mut browser = server.browser();
     let away = browser.get("/dashboard").await;
     // Behind a proxy, with its prefix.
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
@@ -44,11 +44,11 @@ async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_k
 
 #[tokio::test]
 async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
-    let world = World::new(PLAIN).await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new(HTTP_REDIRECT_URI).await;
+    let mut browser = server.sign_in_operator("op").await;
     assert!(browser.cookie.as_deref().unwrap().starts_with("dashboard="));
-    assert!(browser.is_in().await);
-    let key = world.key("admin", None).await;
+    assert!(browser.is_signed_in().await);
+    let key = server.create_key("admin", None).await;
     let again = browser.sign_in(&key).await;
     let path = again.header("location");
     assert!(path.starts_with("/dashboard/"), "{path}");
@@ -57,13 +57,15 @@ async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
 
 #[tokio::test]
 async fn keys_that_are_wrong_weak_or_limited_do_not_let_in() {
-    let world = World::secure().await;
-    let (admin, expired) =
-        (world.key("admin", None).await, world.make("e", "admin", None, Some(Duration::ZERO)));
+    let server = DashboardServer::new_https().await;
+    let (admin, expired) = (
+        server.create_key("admin", None).await,
+        server.create_named_key("e", "admin", None, Some(Duration::ZERO)),
+    );
     let some = Some(vec![PersonId::parse("somebody").unwrap()]);
-    let limited = world.make("limited", "admin", some, None).await;
-    let weak = world.key("read,refresh", None).await;
-    let mut browser = world.browser();
+    let limited = server.create_named_key("limited", "admin", some, None).await;
+    let weak = server.create_key("read,refresh", None).await;
+    let mut browser = server.browser();
     for (key, why) in [
         ("", "invalid, revoked or expired"),
         ("wtk_wrong", "invalid, revoked or expired"),
@@ -77,70 +79,71 @@ async fn keys_that_are_wrong_weak_or_limited_do_not_let_in() {
         assert!(answer.text.contains(why), "{key}: {}", answer.text);
         assert!(key.is_empty() || !answer.text.contains(key), "a key stands on the page");
     }
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn a_session_ends_with_its_key() {
-    let world = World::secure().await;
-    let (mut first, mut second) = (world.operator("first").await, world.operator("second").await);
-    assert!(world.house.keys.revoke("first").await.unwrap());
-    assert!(!first.is_in().await);
-    assert!(second.is_in().await);
+    let server = DashboardServer::new_https().await;
+    let (mut first, mut second) =
+        (server.sign_in_operator("first").await, server.sign_in_operator("second").await);
+    assert!(server.services.keys.revoke("first").await.unwrap());
+    assert!(!first.is_signed_in().await);
+    assert!(second.is_signed_in().await);
     // A new key of the same name is another key.
-    world.make("first", "admin", None, None).await;
-    assert!(!first.is_in().await);
-    let mut third = world.browser();
-    let brief = world.make("brief", "admin", None, Some(Duration::from_millis(1500))).await;
+    server.create_named_key("first", "admin", None, None).await;
+    assert!(!first.is_signed_in().await);
+    let mut third = server.browser();
+    let brief = server.create_named_key("brief", "admin", None, Some(Duration::from_millis(1500))).await;
     assert_eq!(third.sign_in(&brief).await.status, 303);
-    assert!(third.is_in().await);
+    assert!(third.is_signed_in().await);
     crate::support::eventually("the key has expired", || {
         let now = webex_tokend::domain::secret::Secret::new(brief.clone());
-        world.house.keys.check(&now).is_none()
+        server.services.keys.check(&now).is_none()
     })
     .await;
-    assert!(!third.is_in().await);
+    assert!(!third.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn a_session_ends_after_an_hour_without_a_click_and_after_twelve_hours() {
-    let world = World::secure().await;
-    let mut idle = world.operator("idle").await;
-    world.clock.turn(HOUR - Duration::from_secs(1));
-    assert!(idle.is_in().await);
-    world.clock.turn(HOUR);
-    assert!(!idle.is_in().await);
-    let mut busy = world.operator("busy").await;
+    let server = DashboardServer::new_https().await;
+    let mut idle = server.sign_in_operator("idle").await;
+    server.clock.advance(HOUR - Duration::from_secs(1));
+    assert!(idle.is_signed_in().await);
+    server.clock.advance(HOUR);
+    assert!(!idle.is_signed_in().await);
+    let mut busy = server.sign_in_operator("busy").await;
     for _ in 0..23 {
-        world.clock.turn(HOUR / 2);
-        assert!(busy.is_in().await);
+        server.clock.advance(HOUR / 2);
+        assert!(busy.is_signed_in().await);
     }
-    world.clock.turn(HOUR / 2);
-    assert!(!busy.is_in().await);
-    let mut late = world.operator("late").await;
-    world.clock.turn_back(HOUR);
-    assert!(!late.is_in().await, "a clock set back lengthens no session");
+    server.clock.advance(HOUR / 2);
+    assert!(!busy.is_signed_in().await);
+    let mut late = server.sign_in_operator("late").await;
+    server.clock.step_back(HOUR);
+    assert!(!late.is_signed_in().await, "a clock set back lengthens no session");
 }
 
 #[tokio::test]
 async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
     for what in ["empty", "image", "script", ""] {
-        world.clock.turn(HOUR / 5);
+        server.clock.advance(HOUR / 5);
         let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", what);
         assert_eq!(browser.send(request).await.status, 200, "{what:?}");
     }
-    world.clock.turn(HOUR / 5);
+    server.clock.advance(HOUR / 5);
     let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "empty");
     assert_eq!(browser.send(request).await.status, 303, "a page that follows what happens is never idle");
     // Whoever clicks stays; a form counts, whatever it is called.
-    let mut browser = world.operator("busy").await;
+    let mut browser = server.sign_in_operator("busy").await;
     for _ in 0..3 {
-        world.clock.turn(HOUR / 2);
+        server.clock.advance(HOUR / 2);
         let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "document");
         assert_eq!(browser.send(request).await.status, 200);
-        world.clock.turn(HOUR / 2);
+        server.clock.advance(HOUR / 2);
         let request = browser.form("/dashboard/nothing", &[]).header("sec-fetch-dest", "empty");
         assert_eq!(browser.send(request).await.status, 403);
     }
@@ -148,15 +151,15 @@ async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
 
 #[tokio::test]
 async fn nobody_signs_in_where_others_may_listen() {
-    closed(World::new("http://tokens.example.com/oauth").await).await;
+    closed(DashboardServer::new("http://tokens.example.com/oauth").await).await;
     let bind = [("TOKEND_STORE_URL", "memory:"), ("TOKEND_BIND", "127.0.0.1,0.0.0.0")];
-    closed(World::with(PLAIN, &bind).await).await;
+    closed(DashboardServer::with_settings(HTTP_REDIRECT_URI, &bind).await).await;
 }
 
-async fn closed(world: World) {
-    let key = world.key("admin", None).await;
-    let mut browser = world.browser();
-    let (_, link) = world.link().await;
+async fn closed(server: DashboardServer) {
+    let key = server.create_key("admin", None).await;
+    let mut browser = server.browser();
+    let (_, link) = server.link().await;
     let open = format!("/dashboard/open?{}", link["url"].as_str().unwrap().split_once('?').unwrap().1);
     let answers = [
         browser.get("/dashboard/sign-in").await,
@@ -169,19 +172,19 @@ async fn closed(world: World) {
         assert!(answer.text.contains("This connection is not secure"), "{}", answer.text);
         assert!(!answer.text.contains("<form") && !answer.text.contains(&key), "{}", answer.text);
     }
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_shown_there() {
-    let world = World::secure().await;
-    let weak = world.key("read", None).await;
-    listen_here();
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let weak = server.create_key("read", None).await;
+    capture_thread_logs();
+    let mut browser = server.browser();
     for key in ["wtk_wrong_one", "wtk_wrong_two", &weak] {
         assert_eq!(browser.sign_in(key).await.status, 403);
     }
-    let heard = heard_here();
+    let heard = captured_logs();
     let warned: Vec<&String> =
         heard.iter().filter(|(level, _)| *level == Level::Warn).map(|(_, text)| text).collect();
     assert_eq!(warned, ["dashboard: sign-in from 127.0.0.1 failed: the key is invalid, revoked or expired"]);
@@ -192,12 +195,12 @@ async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_sho
 
 #[tokio::test]
 async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
-    let world = World::secure().await;
-    let key = world.key("admin", None).await;
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let key = server.create_key("admin", None).await;
+    let mut browser = server.browser();
     let planted = format!("__Secure-dashboard={}", "A".repeat(43));
     (browser.cookie, browser.part) = (Some(planted.clone()), Some("A".repeat(43)));
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
     assert_eq!(browser.sign_in(&key).await.status, 303);
     let (first, first_part) = (browser.cookie.clone().unwrap(), browser.part.clone().unwrap());
     assert_ne!((first.as_str(), first_part.as_str()), (planted.as_str(), "A".repeat(43).as_str()));
@@ -207,16 +210,17 @@ async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
     assert_ne!(second_part, first_part, "a new sign-in has a new path");
     // One of ours among others of the same name.
     browser.cookie = Some(format!("{planted}; {first}; other=1; {second}"));
-    assert!(browser.is_in().await);
+    assert!(browser.is_signed_in().await);
     // By its plain name it is none.
     browser.cookie = second.strip_prefix("__Secure-").map(str::to_owned);
-    assert!(!browser.is_in().await);
+    assert!(!browser.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
-    let world = World::secure().await;
-    let (mut browser, mut other) = (world.operator("one").await, world.operator("two").await);
+    let server = DashboardServer::new_https().await;
+    let (mut browser, mut other) =
+        (server.sign_in_operator("one").await, server.sign_in_operator("two").await);
     let csrf = browser.get("/dashboard").await.csrf();
     let others = other.get("/dashboard").await.csrf();
     let base = browser.base.clone();
@@ -266,12 +270,12 @@ async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
     let twice =
         browser.form("/dashboard/sign-out", &[("csrf", &csrf)]).header("origin", "https://evil.example");
     assert_eq!(browser.send(twice).await.status, 403, "two origins");
-    assert!(browser.is_in().await && other.is_in().await);
+    assert!(browser.is_signed_in().await && other.is_signed_in().await);
     // The registered origin, where a proxy rewrites the host; a browser that tells only one of both.
     for (origin, site) in
         [(Some("https://tokens.example.com"), None), (None, Some("same-origin")), (Some(base.as_str()), None)]
     {
-        let mut one = world.operator(&format!("{origin:?} {site:?}")).await;
+        let mut one = server.sign_in_operator(&format!("{origin:?} {site:?}")).await;
         let csrf = one.get("/dashboard").await.csrf();
         let mut request = one.request(Method::POST, "/dashboard/sign-out").form(&[("csrf", &csrf)]);
         if let Some(origin) = origin {
@@ -286,8 +290,9 @@ async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
 
 #[tokio::test]
 async fn whoever_signs_out_is_out_and_nobody_else_is() {
-    let world = World::secure().await;
-    let (mut browser, mut other) = (world.operator("one").await, world.operator("two").await);
+    let server = DashboardServer::new_https().await;
+    let (mut browser, mut other) =
+        (server.sign_in_operator("one").await, server.sign_in_operator("two").await);
     let before = browser.cookie.clone();
     let csrf = browser.get("/dashboard").await.csrf();
     let away = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
@@ -299,17 +304,17 @@ async fn whoever_signs_out_is_out_and_nobody_else_is() {
     );
     assert_eq!(browser.cookie, None);
     browser.cookie = before;
-    assert!(!browser.is_in().await, "the old cookie still opens something");
-    assert!(other.is_in().await);
+    assert!(!browser.is_signed_in().await, "the old cookie still opens something");
+    assert!(other.is_signed_in().await);
     let again = browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await;
     assert_eq!((again.status, again.header("location")), (303, "/webex/dashboard/sign-in?ended"));
 }
 
 #[tokio::test]
 async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_ones_are_not() {
-    let world = World::secure().await;
-    let key = world.key("admin", None).await;
-    let mut browser = world.browser();
+    let server = DashboardServer::new_https().await;
+    let key = server.create_key("admin", None).await;
+    let mut browser = server.browser();
     for n in 0..5 {
         assert_eq!(browser.sign_in("wtk_wrong").await.status, 403, "{n}");
         let request = browser.request(Method::GET, "/api/v1/people").bearer_auth("wtk_wrong");
@@ -324,26 +329,26 @@ async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_one
 
 #[tokio::test]
 async fn only_so_many_sessions_are_kept_and_the_stalest_ends_first() {
-    let world = World::secure().await;
-    let key = world.key("admin", None).await;
-    let (mut stale, mut used) = (world.browser(), world.browser());
+    let server = DashboardServer::new_https().await;
+    let key = server.create_key("admin", None).await;
+    let (mut stale, mut used) = (server.browser(), server.browser());
     assert_eq!((stale.sign_in(&key).await.status, used.sign_in(&key).await.status), (303, 303));
-    let mut crowd = world.browser();
+    let mut crowd = server.browser();
     for _ in 0..255 {
-        world.clock.turn(Duration::from_millis(1));
-        assert!(used.is_in().await);
+        server.clock.advance(Duration::from_millis(1));
+        assert!(used.is_signed_in().await);
         (crowd.cookie, crowd.part) = (None, None);
         assert_eq!(crowd.sign_in(&key).await.status, 303);
     }
-    assert!(used.is_in().await && crowd.is_in().await);
-    assert!(!stale.is_in().await);
+    assert!(used.is_signed_in().await && crowd.is_signed_in().await);
+    assert!(!stale.is_signed_in().await);
 }
 
 #[tokio::test]
 async fn every_answer_is_kept_nowhere_framed_nowhere_and_runs_no_foreign_script() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
-    let mut stranger = world.browser();
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
+    let mut stranger = server.browser();
     let csrf = browser.get("/dashboard").await.csrf();
     let answers = [
         browser.get("/dashboard").await,
@@ -377,8 +382,8 @@ async fn every_answer_is_kept_nowhere_framed_nowhere_and_runs_no_foreign_script(
 
 #[tokio::test]
 async fn methods_bodies_and_heads_are_what_they_should_be() {
-    let world = World::secure().await;
-    let mut browser = world.operator("op").await;
+    let server = DashboardServer::new_https().await;
+    let mut browser = server.sign_in_operator("op").await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
         let request = browser.request(method.clone(), "/dashboard/sign-in");
         let answer = browser.send(request).await;
@@ -386,7 +391,7 @@ async fn methods_bodies_and_heads_are_what_they_should_be() {
     }
     let out = browser.get("/dashboard/sign-out").await;
     assert_eq!((out.status, out.header("allow")), (405, "POST"));
-    assert!(browser.is_in().await, "a link signs nobody out");
+    assert!(browser.is_signed_in().await, "a link signs nobody out");
     for path in ["/dashboard", "/dashboard/sign-in"] {
         let whole = browser.get(path).await;
         let request = browser.request(Method::HEAD, path);

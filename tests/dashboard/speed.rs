@@ -17,9 +17,9 @@ use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
-use super::harness::Browser;
-use super::harness::SECURE;
-use super::harness::World;
+use super::harness::DashboardServer;
+use super::harness::HTTPS_REDIRECT_URI;
+use super::harness::OperatorBrowser;
 use crate::support::many_grants;
 
 fn bytes_of(dir: &Path) -> u64 {
@@ -34,7 +34,7 @@ fn told(name: &str, mut times: Vec<Duration>) -> Duration {
 }
 
 /// How long each of the first parts takes, from where the one before ended.
-async fn parts(browser: &mut Browser, path: &str) -> Vec<Duration> {
+async fn parts(browser: &mut OperatorBrowser, path: &str) -> Vec<Duration> {
     let (mut next, mut times) = (path.to_owned(), Vec::new());
     while times.len() < 50 {
         let begun = Instant::now();
@@ -52,12 +52,16 @@ async fn parts(browser: &mut Browser, path: &str) -> Vec<Duration> {
 async fn the_first_page_is_fast_at_a_million_people() {
     let dir = tempfile::tempdir().unwrap();
     let begun = Instant::now();
-    many_grants::settle(dir.path(), "id", 1_000_000, SystemClock.now()).await;
+    many_grants::store_many(dir.path(), "id", 1_000_000, SystemClock.now()).await;
     println!("1,000,000 people kept in {:?}, {} MB", begun.elapsed(), bytes_of(dir.path()) / 1_000_000);
     let begun = Instant::now();
-    let world = World::with(SECURE, &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())]).await;
+    let server = DashboardServer::with_settings(
+        HTTPS_REDIRECT_URI,
+        &[("TOKEND_STATE_DIR", dir.path().to_str().unwrap())],
+    )
+    .await;
     println!("opened and served in {:?}", begun.elapsed());
-    let mut browser = world.operator("op").await;
+    let mut browser = server.sign_in_operator("op").await;
     let mut slowest = Duration::ZERO;
     for path in [
         "/dashboard",
@@ -90,7 +94,7 @@ async fn the_first_page_is_fast_at_a_million_people() {
 #[ignore = "long: fills a store with a hundred thousand people; run it in a release build"]
 async fn what_a_claim_and_a_commit_cost_at_a_hundred_thousand_people() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), SystemClock);
-    many_grants::settle(dir.path(), "id", 100_000, clock.now()).await;
+    many_grants::store_many(dir.path(), "id", 100_000, clock.now()).await;
     println!("100,000 people: {} MB", bytes_of(dir.path()) / 1_000_000);
     let opened = SqliteStore::open(&dir.path().join("tokend.db"), &dir.path().join("key"), "id", clock.now());
     let store = Arc::new(opened.unwrap().0);

@@ -6,130 +6,130 @@ use serde_json::json;
 use webex_sim::Settings;
 
 use super::ADA;
+use super::DaemonFixture;
 use super::GRACE;
-use super::Town;
 use super::always_new;
 use super::end;
 use super::program;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::http;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 
 #[tokio::test]
 async fn everybody_who_consented_is_listed_with_a_live_token() {
-    let town = Town::new().await;
-    let people = town.json("people -j").await;
+    let fixture = DaemonFixture::new().await;
+    let people = fixture.json("people -j").await;
     let people = people["people"].as_array().unwrap();
     let emails: Vec<&str> = people.iter().map(|person| person["email"].as_str().unwrap()).collect();
     assert_eq!(emails, [ADA, GRACE]);
     for person in people {
         assert_eq!(person["state"], "fresh");
         let (id, email) = (person["person_id"].as_str().unwrap(), person["email"].as_str().unwrap());
-        let token = town.token(id).await;
-        assert_eq!(token, town.token(email).await);
-        assert!(town.is_live(&token));
-        let all = town.json(&format!("token {email} --format json --min-ttl 600")).await;
+        let token = fixture.token(id).await;
+        assert_eq!(token, fixture.token(email).await);
+        assert!(fixture.is_live(&token));
+        let all = fixture.json(&format!("token {email} --format json --min-ttl 600")).await;
         assert_eq!([&all["access_token"], &all["person_id"]], [&json!(token), &json!(id)]);
     }
-    let table = town.run("status").await.good();
+    let table = fixture.run("status").await.expect_success();
     assert!(table.starts_with("WHO") && table.lines().count() == 3, "{table}");
 }
 
 #[tokio::test]
 async fn a_forced_refresh_gives_a_new_token_and_says_so() {
-    let town = Town::without_a_floor(always_new()).await;
-    let before = town.token(ADA).await;
-    let unforced = town.run(&format!("refresh {ADA}")).await.good();
+    let fixture = DaemonFixture::without_refresh_floor(always_new()).await;
+    let before = fixture.token(ADA).await;
+    let unforced = fixture.run(&format!("refresh {ADA}")).await.expect_success();
     assert!(unforced.starts_with("ada@example.com (") && unforced.contains(": skipped"), "{unforced}");
-    let forced = town.run(&format!("refresh {ADA} --force")).await.good();
+    let forced = fixture.run(&format!("refresh {ADA} --force")).await.expect_success();
     assert!(forced.contains(": renewed"), "{forced}");
-    let after = town.token(ADA).await;
-    assert!(after != before && town.is_live(&after));
-    let everybody = town.json("refresh --all --force -j").await;
+    let after = fixture.token(ADA).await;
+    assert!(after != before && fixture.is_live(&after));
+    let everybody = fixture.json("refresh --all --force -j").await;
     let outcomes: Vec<_> = everybody.as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
     assert_eq!(outcomes, ["renewed", "renewed"]);
-    assert!(town.token(ADA).await != after);
+    assert!(fixture.token(ADA).await != after);
 }
 
 #[tokio::test]
 async fn why_and_plan_agree_on_the_next_refresh() {
-    let town = Town::new().await;
-    let why = town.json(&format!("why {GRACE} -j")).await;
+    let fixture = DaemonFixture::new().await;
+    let why = fixture.json(&format!("why {GRACE} -j")).await;
     assert_eq!(why["person"]["email"], GRACE);
     let next = why["next_refresh_at"].as_str().unwrap();
-    let told = town.run(&format!("why {GRACE}")).await.good();
+    let told = fixture.run(&format!("why {GRACE}")).await.expect_success();
     assert!(told.contains("survival") && told.contains(next), "{told}");
-    let plan = town.json("plan --days 30 -j").await;
+    let plan = fixture.json("plan --days 30 -j").await;
     let planned = plan["people"].as_array().unwrap();
     let grace = planned.iter().find(|one| one["email"] == GRACE).unwrap();
     assert_eq!((planned.len(), &grace["next_refresh_at"]), (2, &json!(next)));
-    assert_eq!(town.run("plan").await.good().lines().count(), 3);
+    assert_eq!(fixture.run("plan").await.expect_success().lines().count(), 3);
 }
 
 #[tokio::test]
 async fn a_command_runs_as_the_person_and_its_exit_code_stays() {
-    let town = Town::new().await;
+    let fixture = DaemonFixture::new().await;
     let script = "echo $WEBEX_ACCESS_TOKEN; exit 7";
-    let ended = town.command(&["exec", GRACE, "--", "sh", "-c", script]).await;
-    assert_eq!((ended.code, ended.err.as_str()), (7, ""));
-    assert_eq!(ended.out.trim_end(), town.token(GRACE).await);
-    town.run("exec grace@example.com -- ./nowhere").await.failed(127, "./nowhere");
+    let output = fixture.command(&["exec", GRACE, "--", "sh", "-c", script]).await;
+    assert_eq!((output.code, output.stderr.as_str()), (7, ""));
+    assert_eq!(output.stdout.trim_end(), fixture.token(GRACE).await);
+    fixture.run("exec grace@example.com -- ./nowhere").await.expect_failure(127, "./nowhere");
 }
 
 #[tokio::test]
 async fn a_key_opens_the_api_over_https_until_it_is_revoked() {
-    let town = Town::new().await;
-    let key = town.run(&format!("key create reports --person {ADA} --days 30")).await.good();
+    let fixture = DaemonFixture::new().await;
+    let key = fixture.run(&format!("key create reports --person {ADA} --days 30")).await.expect_success();
     let ask = async |person: &str| {
-        let url = town.daemon.url(&format!("/api/v1/people/{person}/token"));
+        let url = fixture.daemon.url(&format!("/api/v1/people/{person}/token"));
         let answer = http().get(url).bearer_auth(key.trim_end()).send().await.unwrap();
         (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
     };
     let (status, token) = ask(ADA).await;
-    assert_eq!((status, &token["access_token"]), (200, &json!(town.token(ADA).await)));
+    assert_eq!((status, &token["access_token"]), (200, &json!(fixture.token(ADA).await)));
     let (status, refused) = ask(GRACE).await;
     assert_eq!((status, &refused["code"]), (403, &json!("forbidden")));
 
-    let list = town.json("key list -j").await;
+    let list = fixture.json("key list -j").await;
     assert_eq!([&list["keys"][0]["name"], &list["keys"][0]["can"]], [&json!("reports"), &json!(["read"])]);
-    assert!(!town.run("key list").await.good().contains(key.trim_end()));
-    assert_eq!(town.run("key revoke reports").await.good(), "reports: revoked\n");
+    assert!(!fixture.run("key list").await.expect_success().contains(key.trim_end()));
+    assert_eq!(fixture.run("key revoke reports").await.expect_success(), "reports: revoked\n");
     assert_eq!(ask(ADA).await.0, 401);
-    town.run("key revoke reports").await.failed(1, "no key");
+    fixture.run("key revoke reports").await.expect_failure(1, "no key");
 }
 
 #[tokio::test]
 async fn whoever_is_forgotten_is_gone_until_a_new_consent() {
-    let town = Town::new().await;
-    town.run(&format!("forget {ADA}")).await.failed(2, "--yes");
-    let gone = town.run(&format!("forget {ADA} --yes")).await.good();
+    let fixture = DaemonFixture::new().await;
+    fixture.run(&format!("forget {ADA}")).await.expect_failure(2, "--yes");
+    let gone = fixture.run(&format!("forget {ADA} --yes")).await.expect_success();
     assert!(gone.starts_with(ADA) && gone.ends_with(": forgotten\n"), "{gone}");
-    town.run(&format!("token {ADA}")).await.failed(3, "webex-tokend people");
+    fixture.run(&format!("token {ADA}")).await.expect_failure(3, "webex-tokend people");
     // Grace is the only one now, but a script without a name may have meant Ada.
-    town.run("token").await.failed(2, GRACE);
-    Visitor::new().consent(&town.daemon, 0).await;
-    assert!(town.is_live(&town.token(ADA).await));
+    fixture.run("token").await.expect_failure(2, GRACE);
+    BrowserClient::new().consent(&fixture.daemon, 0).await;
+    assert!(fixture.is_live(&fixture.token(ADA).await));
 }
 
 #[tokio::test]
 async fn the_socket_gives_a_token_to_any_http_client_of_the_same_user() {
-    let town = Town::new().await;
+    let fixture = DaemonFixture::new().await;
     let _ = http();
-    let socket = town.daemon.state_dir().join("control.sock");
+    let socket = fixture.daemon.state_dir().join("control.sock");
     let client = Client::builder().unix_socket(socket).no_proxy().build().unwrap();
     let url = format!("http://localhost/api/v1/people/{ADA}/token");
     let token: serde_json::Value = client.get(url).send().await.unwrap().json().await.unwrap();
-    assert_eq!(token["access_token"], town.token(ADA).await);
+    assert_eq!(token["access_token"], fixture.token(ADA).await);
 }
 
 #[tokio::test]
 async fn no_output_and_no_log_line_holds_a_secret_that_was_not_asked_for() {
-    let mut town = Town::with(always_new()).await;
+    let mut fixture = DaemonFixture::with_sim_settings(always_new()).await;
     let mut told = Vec::new();
-    let key = town.run("key create ci --can admin").await;
-    told.push(key.err);
-    let key = key.out.trim_end().to_owned();
+    let key = fixture.run("key create ci --can admin").await;
+    told.push(key.stderr);
+    let key = key.stdout.trim_end().to_owned();
     for words in [
         "people",
         "people -j",
@@ -149,44 +149,48 @@ async fn no_output_and_no_log_line_holds_a_secret_that_was_not_asked_for() {
         "forget grace@example.com --yes --debug",
         "doctor --debug",
     ] {
-        let ended = town.run(words).await;
+        let output = fixture.run(words).await;
         if !words.starts_with("token ") {
-            told.push(ended.out);
+            told.push(output.stdout);
         }
-        told.push(ended.err);
+        told.push(output.stderr);
     }
-    let client_secret = town.sim.with(|webex| webex.settings().client_secret.clone());
-    let mut secrets = town.sim.with(|webex| webex.secrets_issued());
+    let client_secret = fixture.sim.with(|webex| webex.settings().client_secret.clone());
+    let mut secrets = fixture.sim.with(|webex| webex.secrets_issued());
     secrets.extend([key, client_secret]);
-    assert_eq!(town.daemon.terminate().await.code, Some(0));
-    told.push(town.daemon.log().join("\n"));
+    assert_eq!(fixture.daemon.terminate().await.code, Some(0));
+    told.push(fixture.daemon.log().join("\n"));
     for secret in &secrets {
         assert!(!told.iter().any(|text| text.contains(secret)), "a secret was told:\n{}", told.join("\n"));
     }
-    let store = Connection::open(town.daemon.state_dir().join("tokend.db")).unwrap();
+    let store = Connection::open(fixture.daemon.state_dir().join("tokend.db")).unwrap();
     let keys: i64 = store.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();
     assert_eq!(keys, 1);
 }
 
 #[tokio::test]
 async fn a_name_that_is_left_out_never_comes_to_mean_another_person() {
-    let sim = sim_with(Settings::default()).await;
-    let town = Town { daemon: Daemon::start(&sim, &[]).await, sim };
-    assert_eq!(Visitor::new().consent(&town.daemon, 0).await.status, 200);
-    let ada = town.token(ADA).await;
-    assert_eq!(town.run("token").await.good().trim_end(), ada);
-    assert_eq!(Visitor::new().consent(&town.daemon, 0).await.status, 200);
-    assert_ne!(town.run("token").await.good().trim_end(), "", "another consent of hers changes nothing");
+    let sim = start_sim_with(Settings::default()).await;
+    let fixture = DaemonFixture { daemon: Daemon::start(&sim, &[]).await, sim };
+    assert_eq!(BrowserClient::new().consent(&fixture.daemon, 0).await.status, 200);
+    let ada = fixture.token(ADA).await;
+    assert_eq!(fixture.run("token").await.expect_success().trim_end(), ada);
+    assert_eq!(BrowserClient::new().consent(&fixture.daemon, 0).await.status, 200);
+    assert_ne!(
+        fixture.run("token").await.expect_success().trim_end(),
+        "",
+        "another consent of hers changes nothing"
+    );
 
-    town.run(&format!("forget {ADA} --yes")).await.good();
-    town.run("token").await.failed(2, "no person is stored");
-    assert_eq!(Visitor::new().consent(&town.daemon, 1).await.status, 200);
+    fixture.run(&format!("forget {ADA} --yes")).await.expect_success();
+    fixture.run("token").await.expect_failure(2, "no person is stored");
+    assert_eq!(BrowserClient::new().consent(&fixture.daemon, 1).await.status, 200);
     for words in ["token", "exec -- true", "refresh --force", "why", "forget --yes"] {
-        town.run(words).await.failed(2, "not the first one ever stored");
+        fixture.run(words).await.expect_failure(2, "not the first one ever stored");
     }
-    let mut command = program(&town.daemon.state_dir());
+    let mut command = program(&fixture.daemon.state_dir());
     let default = end(command.arg("token").env("TOKEND_DEFAULT_PERSON", GRACE)).await;
-    assert_eq!(default.good().trim_end(), town.token(GRACE).await);
-    let mut command = program(&town.daemon.state_dir());
-    end(command.arg("token").env("TOKEND_DEFAULT_PERSON", ADA)).await.failed(3, "");
+    assert_eq!(default.expect_success().trim_end(), fixture.token(GRACE).await);
+    let mut command = program(&fixture.daemon.state_dir());
+    end(command.arg("token").env("TOKEND_DEFAULT_PERSON", ADA)).await.expect_failure(3, "");
 }

@@ -8,16 +8,16 @@ use tokio::process::Command;
 use webex_sim::Settings;
 use webex_sim::Sim;
 
-use super::Town;
+use super::DaemonFixture;
 use super::end;
 use super::program;
 use super::run;
+use crate::support::CommandOutput;
 use crate::support::Daemon;
-use crate::support::Ended;
 use crate::support::counters;
-use crate::support::sim;
+use crate::support::start_sim;
 
-const STRANGER: u32 = 65_534;
+const OTHER_USER: u32 = 65_534;
 
 /// A command with the settings of an integration at `sim`, and no daemon.
 fn alone(sim: &Sim, state_dir: &Path, secret: &str) -> Command {
@@ -33,69 +33,72 @@ fn secret(sim: &Sim) -> String {
 }
 
 /// Whether a line begins with these words.
-fn says(ended: &Ended, begins: &str) -> bool {
-    ended.out.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begins))
+fn says(output: &CommandOutput, begins: &str) -> bool {
+    output
+        .stdout
+        .lines()
+        .any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begins))
 }
 
-fn assert_says(ended: &Ended, all: &[&str]) {
+fn assert_says(output: &CommandOutput, all: &[&str]) {
     for begins in all {
-        assert!(says(ended, begins), "{begins}: {ended:?}");
+        assert!(says(output, begins), "{begins}: {output:?}");
     }
 }
 
 #[tokio::test]
 async fn the_running_daemon_is_judged_by_its_own_settings() {
-    let town = Town::new().await;
-    let ended = town.run("doctor").await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    let uri = format!("ok redirect URI {}", town.daemon.redirect_uri());
-    assert_says(&ended, &["ok daemon version", "ok settings all are understood", &uri]);
+    let fixture = DaemonFixture::new().await;
+    let output = fixture.run("doctor").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let uri = format!("ok redirect URI {}", fixture.daemon.redirect_uri());
+    assert_says(&output, &["ok daemon version", "ok settings all are understood", &uri]);
     assert_says(
-        &ended,
+        &output,
         &["ok certificate served", "ok key file", "ok store", "ok webex", "ok client", "ok clock"],
     );
-    assert_says(&ended, &["ok refreshes go on", "ok grants 2 checked"]);
-    assert_eq!(counters(&town.sim).codes_exchanged, 2, "nothing was spent");
+    assert_says(&output, &["ok refreshes go on", "ok grants 2 checked"]);
+    assert_eq!(counters(&fixture.sim).codes_exchanged, 2, "nothing was spent");
 
     // Settings that the daemon does not have are not looked at.
-    let mut command = program(&town.daemon.state_dir());
+    let mut command = program(&fixture.daemon.state_dir());
     command.arg("doctor").env("MY_APP_PORT", "none").env("MY_APP_SCOPES", "spark:kms");
     assert_eq!(end(&mut command).await.code, 0);
 }
 
 #[tokio::test]
 async fn remarks_and_missing_scopes_of_the_running_daemon_are_told() {
-    let mut town = Town::new().await;
-    town.daemon.restart(&[("MY_APP_SCOPES", "spark:all spark:rooms_read"), ("TOKEND_BOND", "x")]).await;
-    let ended = town.run("doctor").await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert_says(&ended, &["warn settings TOKEND_BOND is set", "warn grants 2 checked, 2 lack a scope"]);
-    assert_says(&ended, &["warn grants ada@example.com (Ada Lovelace) lacks spark:rooms_read"]);
+    let mut fixture = DaemonFixture::new().await;
+    fixture.daemon.restart(&[("MY_APP_SCOPES", "spark:all spark:rooms_read"), ("TOKEND_BOND", "x")]).await;
+    let output = fixture.run("doctor").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_says(&output, &["warn settings TOKEND_BOND is set", "warn grants 2 checked, 2 lack a scope"]);
+    assert_says(&output, &["warn grants ada@example.com (Ada Lovelace) lacks spark:rooms_read"]);
 }
 
 #[tokio::test]
 async fn a_client_secret_that_webex_refuses_is_bad_with_and_without_a_daemon() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SECRET_ID", "not-the-secret")]).await;
-    let ended = run(&daemon.state_dir(), &["doctor"]).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["ok webex", "bad client Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID"]);
+    let output = run(&daemon.state_dir(), &["doctor"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_says(&output, &["ok webex", "bad client Webex refuses MY_APP_CLIENT_ID or MY_APP_SECRET_ID"]);
 
     let home = tempfile::tempdir().unwrap();
     let state = home.path().join("state");
-    let ended = end(&mut alone(&sim, &state, "not-the-secret")).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["warn daemon", "ok webex", "bad client"]);
-    assert!(!ended.out.contains("not-the-secret"), "{ended:?}");
-    let ended = end(&mut alone(&sim, &state, &secret(&sim))).await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert_says(&ended, &["ok client", "ok store", "ok key file"]);
+    let output = end(&mut alone(&sim, &state, "not-the-secret")).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_says(&output, &["warn daemon", "ok webex", "bad client"]);
+    assert!(!output.stdout.contains("not-the-secret"), "{output:?}");
+    let output = end(&mut alone(&sim, &state, &secret(&sim))).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_says(&output, &["ok client", "ok store", "ok key file"]);
     assert!(!state.exists(), "a look makes nothing");
 }
 
 #[tokio::test]
 async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
-    let (sim, home) = (sim().await, tempfile::tempdir().unwrap());
+    let (sim, home) = (start_sim().await, tempfile::tempdir().unwrap());
     let state = home.path().join("state");
     for (dir, mode) in [(home.path(), 0o755), (&state, 0o700)] {
         std::fs::create_dir_all(dir).unwrap();
@@ -108,44 +111,47 @@ async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
     }
     let as_stranger = |command: &mut Command| {
         if root {
-            command.as_std_mut().uid(STRANGER).gid(STRANGER);
+            command.as_std_mut().uid(OTHER_USER).gid(OTHER_USER);
         }
     };
     let mut command = alone(&sim, &state, &secret(&sim));
     as_stranger(&mut command);
-    let ended = end(&mut command).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["ok settings", "bad daemon", "bad key file", "bad store", "ok client"]);
-    assert!(ended.out.contains("Permission denied") && !ended.out.contains("will be created"), "{ended:?}");
+    let output = end(&mut command).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_says(&output, &["ok settings", "bad daemon", "bad key file", "bad store", "ok client"]);
+    assert!(
+        output.stdout.contains("Permission denied") && !output.stdout.contains("will be created"),
+        "{output:?}"
+    );
 
     // Without settings of its own it has nothing to judge.
     let mut command = program(&state);
     as_stranger(command.arg("doctor"));
-    let ended = end(&mut command).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["bad daemon the control socket", "warn settings not checked"]);
-    assert!(!says(&ended, "bad settings"), "{ended:?}");
+    let output = end(&mut command).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_says(&output, &["bad daemon the control socket", "warn settings not checked"]);
+    assert!(!says(&output, "bad settings"), "{output:?}");
 }
 
 #[tokio::test]
 async fn a_place_where_no_state_directory_can_be_made_is_bad() {
-    let (sim, home) = (sim().await, tempfile::tempdir().unwrap());
+    let (sim, home) = (start_sim().await, tempfile::tempdir().unwrap());
     std::fs::write(home.path().join("file"), "").unwrap();
     let mut command = alone(&sim, &home.path().join("file").join("state"), &secret(&sim));
-    let ended = end(command.current_dir(home.path())).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert_says(&ended, &["bad store"]);
-    assert!(!ended.out.contains("will be created"), "{ended:?}");
+    let output = end(command.current_dir(home.path())).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_says(&output, &["bad store"]);
+    assert!(!output.stdout.contains("will be created"), "{output:?}");
 }
 
 #[tokio::test]
 async fn a_webex_that_does_not_answer_is_told_by_the_daemon_with_exit_code_6() {
-    let town = Town::with(Settings::default()).await;
-    let Town { sim, daemon } = town;
+    let fixture = DaemonFixture::with_sim_settings(Settings::default()).await;
+    let DaemonFixture { sim, daemon } = fixture;
     drop(sim);
-    let ended = run(&daemon.state_dir(), &["doctor"]).await;
-    assert_eq!(ended.code, 6, "{ended:?}");
-    assert_says(&ended, &["ok daemon", "bad webex"]);
+    let output = run(&daemon.state_dir(), &["doctor"]).await;
+    assert_eq!(output.code, 6, "{output:?}");
+    assert_says(&output, &["ok daemon", "bad webex"]);
 }
 
 fn is_root() -> bool {

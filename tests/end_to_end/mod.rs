@@ -19,10 +19,10 @@ use tokio::time::timeout;
 use webex_sim::Settings;
 use webex_sim::Sim;
 
+use crate::support::BrowserClient;
+use crate::support::CommandOutput;
 use crate::support::Daemon;
-use crate::support::Ended;
-use crate::support::Visitor;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
 /// The first two people of the simulator.
@@ -30,55 +30,55 @@ const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
 /// A simulated Webex, a daemon, and a shell beside them.
-struct Town {
+struct DaemonFixture {
     sim: Sim,
     daemon: Daemon,
 }
 
-impl Town {
+impl DaemonFixture {
     /// The first two people have consented.
     async fn new() -> Self {
-        Self::with(Settings::default()).await
+        Self::with_sim_settings(Settings::default()).await
     }
 
-    async fn with(settings: Settings) -> Self {
-        Self::set(settings, &[]).await
+    async fn with_sim_settings(settings: Settings) -> Self {
+        Self::with_settings(settings, &[]).await
     }
 
     /// Refreshes of one person may follow one another at once.
-    async fn without_a_floor(settings: Settings) -> Self {
-        Self::set(settings, &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
+    async fn without_refresh_floor(settings: Settings) -> Self {
+        Self::with_settings(settings, &[("EVENT_LOOP_FLOOR_SECONDS", "0")]).await
     }
 
-    async fn set(settings: Settings, variables: &[(&str, &str)]) -> Self {
-        let sim = sim_with(settings).await;
+    async fn with_settings(settings: Settings, variables: &[(&str, &str)]) -> Self {
+        let sim = start_sim_with(settings).await;
         let variables = [&[("RUST_LOG", "trace")], variables].concat();
         let daemon = Daemon::start(&sim, &variables).await;
-        let town = Self { sim, daemon };
+        let fixture = Self { sim, daemon };
         for person in [0, 1] {
-            assert_eq!(Visitor::new().consent(&town.daemon, person).await.status, 200);
+            assert_eq!(BrowserClient::new().consent(&fixture.daemon, person).await.status, 200);
         }
-        town
+        fixture
     }
 
     /// The program with nothing in its environment but where the daemon is.
-    async fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Ended {
+    async fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> CommandOutput {
         run(&self.daemon.state_dir(), words).await
     }
 
     /// Words are separated by spaces.
-    async fn run(&self, words: &str) -> Ended {
+    async fn run(&self, words: &str) -> CommandOutput {
         self.command(&words.split(' ').collect::<Vec<_>>()).await
     }
 
     async fn json(&self, words: &str) -> Value {
-        let out = self.run(words).await.good();
+        let out = self.run(words).await.expect_success();
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{words}: {e}: {out}"))
     }
 
     /// The live token as the command prints it.
     async fn token(&self, person: &str) -> String {
-        self.run(&format!("token {person}")).await.good().trim_end().to_owned()
+        self.run(&format!("token {person}")).await.expect_success().trim_end().to_owned()
     }
 
     /// Whether Webex takes this token now.
@@ -96,11 +96,11 @@ fn program(state_dir: &Path) -> Command {
     command
 }
 
-async fn end(command: &mut Command) -> Ended {
+async fn end(command: &mut Command) -> CommandOutput {
     timeout(HANG_TIMEOUT, command.output()).await.expect("the command hangs").unwrap().into()
 }
 
-async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> Ended {
+async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> CommandOutput {
     end(program(state_dir).args(words)).await
 }
 

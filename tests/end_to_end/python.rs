@@ -1,8 +1,8 @@
 //! Webex's SDK for Python as it is, with a token that `exec` put into its environment.
 
 use super::ADA;
+use super::DaemonFixture;
 use super::GRACE;
-use super::Town;
 use super::in_target;
 
 /// The SDK finds the token by itself; only where Webex is must be told.
@@ -14,12 +14,13 @@ print(webexpythonsdk.WebexAPI(base_url=sys.argv[1]).people.me().emails[0])
 #[tokio::test]
 #[ignore = "needs webexpythonsdk; bash tests/run.sh installs it"]
 async fn webexs_sdk_acts_for_whom_exec_names() {
-    let town = Town::new().await;
+    let fixture = DaemonFixture::new().await;
     let python = in_target("venv/bin/python");
     let python = python.to_str().unwrap();
-    let base = format!("{}/", town.sim.base_url());
+    let base = format!("{}/", fixture.sim.base_url());
     for person in [GRACE, ADA] {
-        let told = town.command(&["exec", person, "--", python, "-c", WHO_AM_I, &base]).await.good();
+        let told =
+            fixture.command(&["exec", person, "--", python, "-c", WHO_AM_I, &base]).await.expect_success();
         assert_eq!(told, format!("{person}\n"));
     }
 }

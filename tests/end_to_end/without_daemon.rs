@@ -12,27 +12,27 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
 use super::ADA;
-use super::Ended;
+use super::CommandOutput;
 use super::always_new;
 use super::end;
 use super::program;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim_with;
 
 /// A store, and a shell with the daemon's settings; no daemon.
-struct Alone {
+struct OfflineFixture {
     sim: Sim,
     home: tempfile::TempDir,
 }
 
-impl Alone {
+impl OfflineFixture {
     async fn new() -> Self {
-        Self { sim: sim_with(always_new()).await, home: tempfile::tempdir().unwrap() }
+        Self { sim: start_sim_with(always_new()).await, home: tempfile::tempdir().unwrap() }
     }
 
-    async fn run(&self, words: &str) -> Ended {
+    async fn run(&self, words: &str) -> CommandOutput {
         end(&mut self.command(words)).await
     }
 
@@ -76,8 +76,8 @@ fn token_app(path: &Path, refresh_token: &str) {
 
 #[tokio::test]
 async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
-    let alone = Alone::new().await;
-    alone.run("people").await.failed(5, "there is no store");
+    let alone = OfflineFixture::new().await;
+    alone.run("people").await.expect_failure(5, "there is no store");
     assert!(!alone.home.path().join("state").exists(), "looking makes nothing");
 
     let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
@@ -88,46 +88,46 @@ async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
     std::fs::write(alone.file("old.env"), env).unwrap();
     token_app(&alone.file("db.sqlite"), &alone.refresh_token(3));
     for file in ["grants.jsonl", ".wtr-cli.json", "old.env", "db.sqlite"] {
-        let out = alone.run(&format!("import {file}")).await.good();
+        let out = alone.run(&format!("import {file}")).await.expect_success();
         assert!(out.contains(": new "), "{file}: {out}");
     }
-    let again = alone.run("import grants.jsonl").await.good();
+    let again = alone.run("import grants.jsonl").await.expect_success();
     assert!(again.contains(": kept "), "{again}");
 
-    let people: Value = serde_json::from_str(&alone.run("people -j").await.good()).unwrap();
+    let people: Value = serde_json::from_str(&alone.run("people -j").await.expect_success()).unwrap();
     assert_eq!(people["people"].as_array().unwrap().len(), 4);
-    let token = alone.run(&format!("token {ADA}")).await.good();
+    let token = alone.run(&format!("token {ADA}")).await.expect_success();
     let now = alone.sim.now_ms();
     assert!(alone.sim.with(|webex| webex.is_live(token.trim(), now)));
-    let refreshed = alone.run(&format!("refresh {ADA} --force")).await.good();
+    let refreshed = alone.run(&format!("refresh {ADA} --force")).await.expect_success();
     assert!(refreshed.contains(": renewed"), "{refreshed}");
-    let exec = alone.run(&format!("exec {ADA} -- env")).await.good();
+    let exec = alone.run(&format!("exec {ADA} -- env")).await.expect_success();
     assert!(exec.contains("WEBEX_ACCESS_TOKEN=") && !exec.contains("MY_APP_SECRET_ID"), "{exec}");
-    assert!(alone.run(&format!("why {ADA}")).await.good().contains("survival"));
-    assert_eq!(alone.run("plan --days 2").await.good().lines().count(), 5);
-    assert!(alone.run("key create one --can read").await.good().starts_with("wtk_"));
-    assert!(alone.run("key list").await.good().contains("one"));
-    alone.run(&format!("forget {ADA} --yes")).await.good();
-    alone.run(&format!("token {ADA}")).await.failed(3, "No person with this id or address");
+    assert!(alone.run(&format!("why {ADA}")).await.expect_success().contains("survival"));
+    assert_eq!(alone.run("plan --days 2").await.expect_success().lines().count(), 5);
+    assert!(alone.run("key create one --can read").await.expect_success().starts_with("wtk_"));
+    assert!(alone.run("key list").await.expect_success().contains("one"));
+    alone.run(&format!("forget {ADA} --yes")).await.expect_success();
+    alone.run(&format!("token {ADA}")).await.expect_failure(3, "No person with this id or address");
 }
 
 #[tokio::test]
 async fn a_dead_grant_is_not_taken_over_and_says_why() {
-    let alone = Alone::new().await;
+    let alone = OfflineFixture::new().await;
     let dead = alone.refresh_token(0);
     alone.sim.with(|webex| webex.kill_refresh_token(&dead));
     std::fs::write(alone.file("grants.jsonl"), format!("{{\"refresh_token\":\"{dead}\"}}\n")).unwrap();
-    let ended = alone.run("import grants.jsonl").await;
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.out.contains("refused") && !ended.out.contains(&dead), "{ended:?}");
+    let output = alone.run("import grants.jsonl").await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("refused") && !output.stdout.contains(&dead), "{output:?}");
 }
 
 #[tokio::test]
 async fn a_terminal_that_is_closed_cuts_no_refresh_short() {
-    let alone = Alone::new().await;
+    let alone = OfflineFixture::new().await;
     let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
     std::fs::write(alone.file("grants.jsonl"), lines).unwrap();
-    spoil(&alone.sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
+    inject_fault(&alone.sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let mut command = alone.command("import grants.jsonl");
     let import = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = import.id().unwrap().to_string();
@@ -135,7 +135,7 @@ async fn a_terminal_that_is_closed_cuts_no_refresh_short() {
     for signal in ["HUP", "USR1"] {
         assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
-    let ended: Ended = import.wait_with_output().await.unwrap().into();
-    assert!(ended.good().contains(": new "));
+    let output: CommandOutput = import.wait_with_output().await.unwrap().into();
+    assert!(output.expect_success().contains(": new "));
     assert!(alone.run(&format!("token {ADA}")).await.code == 0);
 }

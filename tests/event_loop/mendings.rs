@@ -12,34 +12,34 @@ use webex_tokend::domain::schedule::Policy;
 use webex_tokend::store::Note;
 use webex_tokend::store::StoreError;
 
-use crate::support::faulty_store::Mood;
-use crate::support::faulty_store::MoodyStore;
-use crate::support::faulty_store::NOTES;
-use crate::support::intercept_store::Verb;
+use crate::support::faulty_store::FaultyStore;
+use crate::support::faulty_store::META_OPS;
+use crate::support::faulty_store::StoreFault;
+use crate::support::intercept_store::StoreOp;
 use crate::support::time::DAY;
 use crate::support::time::DAY_MS;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
-use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::TestServices;
 
 /// Three persons who consented five hours ago; and the third one's grant.
-async fn world() -> (World, Arc<MoodyStore>, Grant) {
-    let store = MoodyStore::new();
-    let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-    world.consents(3).await;
-    world.start(false).await;
+async fn services() -> (TestServices, Arc<FaultyStore>, Grant) {
+    let store = FaultyStore::new();
+    let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
+    services.consent_all(3).await;
+    services.start(false).await;
     sleep(5 * HOUR).await;
-    let before = world.grant(2).await;
-    (world, store, before)
+    let before = services.grant(2).await;
+    (services, store, before)
 }
 
-impl World {
+impl TestServices {
     /// Sets the clock back and nudges the loop, which sees it at once.
     async fn set_back(&self, days: i64) {
-        self.clock.set_by(-days * DAY_MS);
+        self.clock.step(-days * DAY_MS);
         self.consent(0).await;
         sleep(SECOND).await;
     }
@@ -55,116 +55,120 @@ impl World {
 }
 
 /// From now on so many steps of a revision succeed, and then none.
-fn only_steps(store: &MoodyStore, mut steps: u32) {
-    store.plans(move |verb, _| {
-        if verb != Verb::Revise {
-            return Mood::Well;
+fn only_steps(store: &FaultyStore, mut steps: u32) {
+    store.script(move |op, _| {
+        if op != StoreOp::Revise {
+            return StoreFault::None;
         }
         let fails = steps == 0;
         steps = steps.saturating_sub(1);
-        if fails { Mood::Fails(StoreError::Full) } else { Mood::Well }
+        if fails { StoreFault::Fail(StoreError::Full) } else { StoreFault::None }
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_mended_is_not_tried_at_each_nudge() {
-    let (world, store, before) = world().await;
-    let before_it = store.asked(&[Verb::Revise]);
+    let (services, store, before) = services().await;
+    let before_it = store.asked(&[StoreOp::Revise]);
     only_steps(&store, 0);
-    world.set_back(2).await;
+    services.set_back(2).await;
     for _ in 0..5 * 60 {
-        world.consent(0).await;
+        services.consent(0).await;
         sleep(SECOND).await;
     }
-    let tries = store.asked(&[Verb::Revise]) - before_it;
+    let tries = store.asked(&[StoreOp::Revise]) - before_it;
     assert!((9..=12).contains(&tries), "{tries} tries in five minutes");
-    store.is_well();
+    store.recover();
     sleep(MINUTE).await;
-    world.is_mended(&before, 2).await;
+    services.is_mended(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_once_more_is_mended_at_once() {
-    let (world, store, before) = world().await;
+    let (services, store, before) = services().await;
     only_steps(&store, 0);
-    world.set_back(2).await;
-    assert_eq!(world.grant(2).await, before);
-    store.is_well();
-    world.set_back(3).await;
-    world.is_mended(&before, 5).await;
-    assert!(world.store.latest().await.unwrap().unwrap() <= world.now());
+    services.set_back(2).await;
+    assert_eq!(services.grant(2).await, before);
+    store.recover();
+    services.set_back(3).await;
+    services.is_mended(&before, 5).await;
+    assert!(services.store.latest().await.unwrap().unwrap() <= services.now());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_mended_before_the_store_failed_is_not_mended_twice() {
-    let (world, store, before) = world().await;
+    let (services, store, before) = services().await;
     only_steps(&store, 1);
-    world.set_back(2).await;
-    store.is_well();
+    services.set_back(2).await;
+    store.recover();
     sleep(2 * MINUTE).await;
-    world.is_mended(&before, 2).await;
+    services.is_mended(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_start_finds_what_was_mended_by_the_first_of_two_settings_only() {
-    let (mut world, store, before) = world().await;
+    let (mut services, store, before) = services().await;
     only_steps(&store, 0);
-    world.set_back(2).await;
+    services.set_back(2).await;
     // One step for the grants, one to find that there are no more.
     only_steps(&store, 2);
-    world.set_back(3).await;
-    world.is_mended(&before, 2).await;
-    world.kill().await;
-    store.is_well();
-    world.start(false).await;
-    let after = world.grant(2).await;
-    assert!(after.renewed_at <= world.now() && after.next.due_at <= world.now(), "{after:?}");
+    services.set_back(3).await;
+    services.is_mended(&before, 2).await;
+    services.kill().await;
+    store.recover();
+    services.start(false).await;
+    let after = services.grant(2).await;
+    assert!(after.renewed_at <= services.now() && after.next.due_at <= services.now(), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_amid_the_mending_leaves_the_rest_to_the_next_start() {
-    let (mut world, store, before) = world().await;
-    let steps = store.asked(&[Verb::Revise]);
-    store.plans(|verb, _| if verb == Verb::Revise { Mood::Slow(2 * SECOND) } else { Mood::Well });
-    world.set_back(2).await;
-    world.stop().await;
-    assert_eq!((store.asked(&[Verb::Revise]), store.asked(&[Verb::Settle])), (steps + 1, 0));
-    store.is_well();
-    world.start(false).await;
-    assert_eq!(store.asked(&[Verb::Settle]), 1);
-    world.is_mended(&before, 2).await;
+    let (mut services, store, before) = services().await;
+    let steps = store.asked(&[StoreOp::Revise]);
+    store.script(
+        |op, _| if op == StoreOp::Revise { StoreFault::DelayCall(2 * SECOND) } else { StoreFault::None },
+    );
+    services.set_back(2).await;
+    services.stop().await;
+    assert_eq!((store.asked(&[StoreOp::Revise]), store.asked(&[StoreOp::Settle])), (steps + 1, 0));
+    store.recover();
+    services.start(false).await;
+    assert_eq!(store.asked(&[StoreOp::Settle]), 1);
+    services.is_mended(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_amid_new_settings_leaves_them_to_the_next_start() {
-    let (mut world, store, _) = world().await;
-    world.stop().await;
-    let known = world.store.recall(Note::Policy).await;
-    world.policy = Policy { max_age: 5 * DAY, ..POLICY };
-    store.fails(&NOTES, StoreError::ReadOnly);
-    world.start(false).await;
-    let steps = store.asked(&[Verb::Revise]);
-    store.plans(|verb, _| if verb == Verb::Revise { Mood::Slow(2 * SECOND) } else { Mood::Well });
-    while store.asked(&[Verb::Revise]) == steps {
+    let (mut services, store, _) = services().await;
+    services.stop().await;
+    let known = services.store.recall(Note::Policy).await;
+    services.policy = Policy { max_age: 5 * DAY, ..POLICY };
+    store.fail(&META_OPS, StoreError::ReadOnly);
+    services.start(false).await;
+    let steps = store.asked(&[StoreOp::Revise]);
+    store.script(
+        |op, _| if op == StoreOp::Revise { StoreFault::DelayCall(2 * SECOND) } else { StoreFault::None },
+    );
+    while store.asked(&[StoreOp::Revise]) == steps {
         sleep(SECOND).await;
     }
-    world.stop().await;
-    assert_eq!(world.store.recall(Note::Policy).await, known, "not all are planned by the new ones");
-    store.is_well();
-    world.start(false).await;
-    assert_ne!(world.store.recall(Note::Policy).await, known);
+    services.stop().await;
+    assert_eq!(services.store.recall(Note::Policy).await, known, "not all are planned by the new ones");
+    store.recover();
+    services.start(false).await;
+    assert_ne!(services.store.recall(Note::Policy).await, known);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_tended_between_two_starts_is_no_wrong_clock() {
     for (seconds, mendings) in [(59, 0), (61, 1)] {
-        let store = MoodyStore::new();
-        let mut world = World::on(store.clone(), Settings::default(), POLICY, PACE);
-        world.clock.set_by(seconds * 1000);
-        world.consent(0).await;
-        world.clock.set_by(-seconds * 1000);
-        world.start(false).await;
-        assert_eq!(store.asked(&[Verb::Settle]), mendings, "{seconds} s");
+        let store = FaultyStore::new();
+        let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
+        services.clock.step(seconds * 1000);
+        services.consent(0).await;
+        services.clock.step(-seconds * 1000);
+        services.start(false).await;
+        assert_eq!(store.asked(&[StoreOp::Settle]), mendings, "{seconds} s");
     }
 }
 
@@ -174,19 +178,19 @@ async fn what_webex_answers_after_the_clock_was_set_back_is_planned_by_the_clock
     let failing = Fault { on: Endpoint::AccessToken, person: None, times: None, kind };
     for fault in [None, Some(failing)] {
         let policy = Policy { sleep: 10 * SECOND, ..POLICY };
-        let mut world = World::with(Settings::default(), policy, PACE);
-        world.consent(0).await;
+        let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
+        services.consent(0).await;
         sleep(2 * DAY).await;
-        let (fails, before) = (fault.is_some(), world.grant(0).await);
+        let (fails, before) = (fault.is_some(), services.grant(0).await);
         if let Some(fault) = fault {
-            world.model().fault(fault);
+            services.model().fault(fault);
         }
-        world.model().settings_mut().latency = MINUTE / 2;
-        world.start(false).await;
+        services.model().settings_mut().latency = MINUTE / 2;
+        services.start(false).await;
         sleep(SECOND).await;
-        world.clock.set_by(-30 * DAY_MS);
+        services.clock.step(-30 * DAY_MS);
         sleep(MINUTE / 2).await;
-        let (after, now) = (world.grant(0).await, world.now());
+        let (after, now) = (services.grant(0).await, services.now());
         assert_eq!(after.failures, u32::from(fails));
         let left = after.next.due_at.until(now);
         let expected = if fails { MINUTE / 2..2 * MINUTE } else { DAY - MINUTE..DAY + MINUTE };
@@ -202,52 +206,52 @@ async fn what_webex_answers_after_the_clock_was_set_back_is_planned_by_the_clock
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_waits_for_the_store_while_the_clock_is_set_back_is_kept_with_right_dates() {
-    let store = MoodyStore::new();
+    let store = FaultyStore::new();
     let policy = Policy { sleep: 10 * SECOND, ..POLICY };
-    let mut world = World::on(store.clone(), Settings::default(), policy, PACE);
-    world.consent(0).await;
+    let mut services = TestServices::with_store(store.clone(), Settings::default(), policy, RATE_LIMITS);
+    services.consent(0).await;
     sleep(2 * DAY).await;
-    store.fails(&[Verb::Commit], StoreError::Full);
-    world.start(false).await;
+    store.fail(&[StoreOp::Commit], StoreError::Full);
+    services.start(false).await;
     sleep(MINUTE).await;
-    assert_eq!(world.model().counters().refreshes.renewed, 1);
-    world.clock.set_by(-30 * DAY_MS);
+    assert_eq!(services.model().counters().refreshes.renewed, 1);
+    services.clock.step(-30 * DAY_MS);
     sleep(MINUTE).await;
-    store.is_well();
+    store.recover();
     sleep(MINUTE).await;
-    let age = world.now().since(world.grant(0).await.renewed_at);
+    let age = services.now().since(services.grant(0).await.renewed_at);
     assert!(age > 2 * MINUTE && age < 4 * MINUTE, "{age:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_failed_is_tried_again_in_its_time_though_the_clock_was_set_back() {
     for back in [2, 30] {
-        let store = MoodyStore::new();
+        let store = FaultyStore::new();
         let policy = Policy { sleep: 12 * HOUR, ..POLICY };
-        let mut world = World::on(store.clone(), Settings::default(), policy, PACE);
-        world.consent(0).await;
+        let mut services = TestServices::with_store(store.clone(), Settings::default(), policy, RATE_LIMITS);
+        services.consent(0).await;
         sleep(2 * DAY).await;
-        store.fails(&[Verb::ClaimDue], StoreError::Full);
-        world.start(false).await;
+        store.fail(&[StoreOp::ClaimDue], StoreError::Full);
+        services.start(false).await;
         sleep(10 * SECOND).await;
-        world.clock.set_by(-back * DAY_MS);
-        store.is_well();
+        services.clock.step(-back * DAY_MS);
+        store.recover();
         sleep(MINUTE + MINUTE / 2).await;
-        assert_eq!(world.model().counters().refreshes.renewed, 1, "{back} days back");
+        assert_eq!(services.model().counters().refreshes.renewed, 1, "{back} days back");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_consented_between_two_settings_is_mended_by_the_second_only() {
-    let (world, store, before) = world().await;
+    let (services, store, before) = services().await;
     only_steps(&store, 0);
-    world.set_back(2).await;
-    world.consent(1).await;
-    let between = world.grant(1).await;
-    store.is_well();
-    world.set_back(3).await;
-    world.is_mended(&before, 5).await;
-    let after = world.grant(1).await;
-    assert_eq!(after.renewed_at, between.renewed_at - 3 * DAY);
-    assert_eq!(after.tokens.expires_at, between.tokens.expires_at - 3 * DAY);
+    services.set_back(2).await;
+    services.consent(1).await;
+    let intercept = services.grant(1).await;
+    store.recover();
+    services.set_back(3).await;
+    services.is_mended(&before, 5).await;
+    let after = services.grant(1).await;
+    assert_eq!(after.renewed_at, intercept.renewed_at - 3 * DAY);
+    assert_eq!(after.tokens.expires_at, intercept.tokens.expires_at - 3 * DAY);
 }

@@ -23,27 +23,27 @@ use webex_tokend::refresh::Pace;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
-use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
 
 #[tokio::test(start_paused = true)]
 async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
     for person in 0..5 {
-        world.consent(person).await;
+        services.consent(person).await;
         sleep(7 * MINUTE).await;
     }
     for _ in 0..120 * 24 {
         sleep(HOUR).await;
         for person in 0..5 {
-            assert!(world.is_live(person).await, "person {person} at {}", world.now());
+            assert!(services.is_live(person).await, "person {person} at {}", services.now());
         }
     }
     for person in 0..5 {
-        let starts = world.starts(person);
+        let starts = services.starts(person);
         assert!((115..=120).contains(&starts.len()), "{} refreshes in 120 days", starts.len());
         let mut last = 7 * MINUTE * u32::try_from(person).unwrap();
         for start in starts {
@@ -52,45 +52,45 @@ async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
             last = start;
         }
     }
-    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
-    assert_eq!(world.model().counters().refreshes.unchanged, 0, "each refresh brought a new token");
+    assert_eq!(services.model().counters().most_in_flight_for_one_token, 1);
+    assert_eq!(services.model().counters().refreshes.unchanged, 0, "each refresh brought a new token");
 }
 
 #[tokio::test(start_paused = true)]
 async fn readers_who_want_the_longest_life_cause_no_refresh_inside_the_no_op_window() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consents(3).await;
-    let refresher = world.refresher.clone().unwrap();
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent_all(3).await;
+    let refresher = services.refresher.clone().unwrap();
     for _ in 0..23 * 6 {
         sleep(10 * MINUTE).await;
         for person in 0..3 {
-            let given = refresher.token(&world.id(person), 365 * DAY).await.unwrap();
+            let given = refresher.token(&services.id(person), 365 * DAY).await.unwrap();
             assert!(given.short, "no token lives so long");
         }
     }
-    assert_eq!(world.model().counters().refreshes.attempts, 0);
+    assert_eq!(services.model().counters().refreshes.attempts, 0);
     sleep(3 * HOUR).await;
-    assert_eq!(world.model().counters().refreshes.renewed, 3);
+    assert_eq!(services.model().counters().refreshes.renewed, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
     // Contact Center: 12 hours, no no-op window (or every refresh would be one).
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
-    let mut world = World::new(settings);
-    world.start(false).await;
-    world.consents(3).await;
+    let mut services = TestServices::new(settings);
+    services.start(false).await;
+    services.consent_all(3).await;
     for _ in 0..120 * 24 * 4 {
         sleep(15 * MINUTE).await;
         for person in 0..3 {
-            assert!(world.is_live(person).await, "person {person} at {}", world.now());
-            let left = world.grant(person).await.life_left(world.now());
+            assert!(services.is_live(person).await, "person {person} at {}", services.now());
+            let left = services.grant(person).await.life_left(services.now());
             assert!(left >= Policy::margin(12 * HOUR) - MINUTE, "{left:?} left");
         }
     }
     for person in 0..3 {
-        let starts = world.starts(person).len();
+        let starts = services.starts(person).len();
         assert!((240..=340).contains(&starts), "{starts} refreshes in 120 days: some two or three a day");
     }
 }
@@ -98,59 +98,60 @@ async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_changes_nothing_is_no_failure_and_is_not_asked_again_at_once() {
     // Webex's window is longer than ours believes.
-    let mut world = World::new(Settings { noop_window: 3 * DAY, ..Settings::default() });
-    world.start(false).await;
-    world.consent(0).await;
+    let mut services = TestServices::new(Settings { noop_window: 3 * DAY, ..Settings::default() });
+    services.start(false).await;
+    services.consent(0).await;
     sleep(30 * DAY).await;
-    let counters = world.model().counters();
+    let counters = services.model().counters();
     assert!(counters.refreshes.unchanged > 10, "{:?}", counters.refreshes);
-    assert!(world.starts(0).len() <= 30, "{} refreshes in 30 days", world.starts(0).len());
-    let grant = world.grant(0).await;
+    assert!(services.starts(0).len() <= 30, "{} refreshes in 30 days", services.starts(0).len());
+    let grant = services.grant(0).await;
     assert_eq!(grant.failures, 0);
-    assert!(world.is_live(0).await);
+    assert!(services.is_live(0).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_consent_during_a_refresh_wins() {
     let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
-    let mut world = World::new(settings);
-    world.consent(0).await;
+    let mut services = TestServices::new(settings);
+    services.consent(0).await;
     sleep(2 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_secs(20);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_secs(20);
+    services.start(false).await;
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(world.model().counters().in_flight, 1, "the refresh is under way");
-    world.model().settings_mut().latency = Duration::ZERO;
-    world.consent(0).await;
-    let consented = world.grant(0).await;
+    assert_eq!(services.model().counters().in_flight, 1, "the refresh is under way");
+    services.model().settings_mut().latency = Duration::ZERO;
+    services.consent(0).await;
+    let consented = services.grant(0).await;
     sleep(HOUR / 2).await;
-    assert_eq!(world.grant(0).await, consented, "the refresh's late answer changed nothing");
-    assert!(world.is_live(0).await);
+    assert_eq!(services.grant(0).await, consented, "the refresh's late answer changed nothing");
+    assert!(services.is_live(0).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_for_who_consents_or_goes_while_the_claim_waits_for_its_place() {
     for consents in [true, false] {
-        let mut world = World::with(Settings::default(), POLICY, Pace { at_once: 1, ..PACE });
-        world.consents(2).await;
+        let mut services =
+            TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 1, ..RATE_LIMITS });
+        services.consent_all(2).await;
         sleep(2 * DAY).await;
-        world.model().settings_mut().latency = Duration::from_secs(20);
-        world.start(false).await;
+        services.model().settings_mut().latency = Duration::from_secs(20);
+        services.start(false).await;
         sleep(Duration::from_secs(5)).await;
-        assert_eq!(world.starts(0).len(), 1, "the place is taken");
-        world.model().settings_mut().latency = Duration::ZERO;
-        let refresher = world.refresher.clone().unwrap();
+        assert_eq!(services.starts(0).len(), 1, "the place is taken");
+        services.model().settings_mut().latency = Duration::ZERO;
+        let refresher = services.refresher.clone().unwrap();
         if consents {
-            world.consent(1).await;
+            services.consent(1).await;
         } else {
-            assert!(refresher.forget(&world.id(1)).await.unwrap());
+            assert!(refresher.forget(&services.id(1)).await.unwrap());
         }
-        let after = world.store.find(world.id(1)).await.unwrap();
+        let after = services.store.find(services.id(1)).await.unwrap();
         assert_eq!(after.is_some(), consents);
         sleep(HOUR / 2).await;
-        assert_eq!(world.store.find(world.id(1)).await.unwrap(), after);
-        assert!(world.starts(1).is_empty(), "sent for a grant that is gone");
-        assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
+        assert_eq!(services.store.find(services.id(1)).await.unwrap(), after);
+        assert!(services.starts(1).is_empty(), "sent for a grant that is gone");
+        assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
     }
 }
 
@@ -158,161 +159,162 @@ async fn nothing_is_sent_for_who_consents_or_goes_while_the_claim_waits_for_its_
 async fn least_life_left_goes_first_at_the_pace_that_was_set() {
     let pace = Pace { at_once: 4, per_second: 2.0 };
     let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
-    let mut world = World::with(settings, POLICY, pace);
+    let mut services = TestServices::with_policy(settings, POLICY, pace);
     for person in 0..40 {
         let days = if person % 2 == 0 { 14 } else { 10 };
-        world.model().settings_mut().access_lifetime = days * DAY;
-        world.consent(person).await;
+        services.model().settings_mut().access_lifetime = days * DAY;
+        services.consent(person).await;
         sleep(MINUTE).await;
     }
     sleep(3 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_millis(300);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_millis(300);
+    services.start(false).await;
     sleep(30 * MINUTE).await;
-    let mut order: Vec<(Duration, usize)> = (0..40).map(|p| (world.starts(p)[0], p)).collect();
+    let mut order: Vec<(Duration, usize)> = (0..40).map(|p| (services.starts(p)[0], p)).collect();
     order.sort();
     let odd_first = order.iter().take(20).all(|(_, person)| person % 2 == 1);
     assert!(odd_first, "those with ten-day tokens go first: {order:?}");
     for (earlier, later) in order.iter().zip(order.iter().skip(1)) {
         assert!(later.0 - earlier.0 >= Duration::from_millis(499), "{earlier:?} {later:?}");
     }
-    assert!(world.model().counters().most_in_flight <= 4);
+    assert!(services.model().counters().most_in_flight <= 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_set_number_run_at_once() {
     let settings = Settings { people: webex_sim::Person::some(100), ..Settings::default() };
-    let mut world = World::with(settings, POLICY, Pace { at_once: 7, per_second: 0.0 });
-    world.consents(100).await;
+    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 7, per_second: 0.0 });
+    services.consent_all(100).await;
     sleep(2 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_secs(1);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_secs(1);
+    services.start(false).await;
     sleep(MINUTE).await;
-    assert_eq!(world.model().counters().most_in_flight, 7);
-    assert_eq!(world.model().counters().refreshes.renewed, 100);
+    assert_eq!(services.model().counters().most_in_flight, 7);
+    assert_eq!(services.model().counters().refreshes.renewed, 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_longer_than_the_sleep_goes_on_and_does_not_pile_up() {
     let settings = Settings { people: webex_sim::Person::some(300), ..Settings::default() };
     let policy = Policy { sleep: MINUTE, ..POLICY };
-    let mut world = World::with(settings, policy, Pace { at_once: 4, per_second: 1.0 });
-    world.consents(300).await;
+    let mut services = TestServices::with_policy(settings, policy, Pace { at_once: 4, per_second: 1.0 });
+    services.consent_all(300).await;
     sleep(2 * DAY).await;
-    world.start(false).await;
+    services.start(false).await;
     sleep(10 * MINUTE).await;
-    let counters = world.model().counters();
+    let counters = services.model().counters();
     assert_eq!(counters.refreshes.attempts, 300, "each once, none twice");
     assert_eq!(counters.most_in_flight_for_one_token, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_slowest_pace_serves_everybody_in_turn() {
-    let mut world = World::with(Settings::default(), POLICY, Pace { at_once: 16, per_second: 0.01 });
-    world.consents(6).await;
+    let mut services =
+        TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 16, per_second: 0.01 });
+    services.consent_all(6).await;
     sleep(2 * DAY).await;
-    world.start(false).await;
+    services.start(false).await;
     sleep(HOUR / 2).await;
-    assert_eq!(world.model().counters().refreshes.attempts, 6);
+    assert_eq!(services.model().counters().refreshes.attempts, 6);
     for person in 0..6 {
-        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
+        assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_schedule_goes_on_where_it_was() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consents(3).await;
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent_all(3).await;
     sleep(10 * HOUR).await;
-    world.stop().await;
+    services.stop().await;
     sleep(HOUR).await;
-    world.start(false).await;
+    services.start(false).await;
     sleep(12 * HOUR).await;
-    assert_eq!(world.model().counters().refreshes.attempts, 0, "a start refreshes nothing young");
+    assert_eq!(services.model().counters().refreshes.attempts, 0, "a start refreshes nothing young");
     sleep(3 * HOUR).await;
-    assert_eq!(world.model().counters().refreshes.renewed, 3);
+    assert_eq!(services.model().counters().refreshes.renewed, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_at_start_refreshes_everybody_whatever_their_age() {
-    let mut world = World::new(Settings::default());
-    world.consents(3).await;
-    world.start(true).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent_all(3).await;
+    services.start(true).await;
     sleep(MINUTE).await;
-    let counters = world.model().counters();
+    let counters = services.model().counters();
     assert_eq!(counters.refreshes.attempts, 3);
     assert_eq!(counters.refreshes.unchanged, 3, "inside the window Webex changes nothing");
     sleep(12 * HOUR).await;
-    assert_eq!(world.model().counters().refreshes.attempts, 3, "once only");
+    assert_eq!(services.model().counters().refreshes.attempts, 3, "once only");
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_settings_are_in_force_from_the_next_start_on() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consent(0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent(0).await;
     sleep(HOUR).await;
-    world.stop().await;
-    world.policy = Policy { max_age: 5 * DAY, ..POLICY };
-    world.start(false).await;
+    services.stop().await;
+    services.policy = Policy { max_age: 5 * DAY, ..POLICY };
+    services.start(false).await;
     sleep(4 * DAY + 20 * HOUR).await;
-    assert!(world.starts(0).is_empty());
+    assert!(services.starts(0).is_empty());
     sleep(6 * HOUR).await;
-    assert_eq!(world.starts(0).len(), 1);
-    world.stop().await;
-    world.policy = POLICY;
-    world.start(false).await;
+    assert_eq!(services.starts(0).len(), 1);
+    services.stop().await;
+    services.policy = POLICY;
+    services.start(false).await;
     sleep(26 * HOUR).await;
-    assert_eq!(world.starts(0).len(), 2);
+    assert_eq!(services.starts(0).len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_the_refresh_and_its_commit() {
-    let mut world = World::new(Settings::default());
-    world.consent(0).await;
-    let before = world.grant(0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent(0).await;
+    let before = services.grant(0).await;
     sleep(2 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_secs(10);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_secs(10);
+    services.start(false).await;
     sleep(Duration::from_secs(1)).await;
-    world.stop().await;
-    let after = world.grant(0).await;
+    services.stop().await;
+    let after = services.grant(0).await;
     assert_ne!(after.tokens.access_token, before.tokens.access_token);
     assert_eq!(after.last.outcome, Outcome::Renewed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_killed_half_way_is_sent_again_when_its_lease_ends() {
-    let mut world = World::new(Settings::default());
-    world.consent(0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent(0).await;
     sleep(2 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_secs(10);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_secs(10);
+    services.start(false).await;
     sleep(Duration::from_secs(1)).await;
-    world.kill().await;
-    world.model().settings_mut().latency = Duration::ZERO;
-    world.start(false).await;
+    services.kill().await;
+    services.model().settings_mut().latency = Duration::ZERO;
+    services.start(false).await;
     sleep(MINUTE).await;
-    assert_eq!(world.starts(0).len(), 1, "nobody else may send it before the lease ends");
+    assert_eq!(services.starts(0).len(), 1, "nobody else may send it before the lease ends");
     sleep(4 * MINUTE).await;
-    assert_eq!(world.starts(0).len(), 2);
-    assert!(world.is_live(0).await);
-    assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed);
-    assert_eq!(world.model().counters().refreshes.unchanged, 1, "the first one had reached Webex");
+    assert_eq!(services.starts(0).len(), 2);
+    assert!(services.is_live(0).await);
+    assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
+    assert_eq!(services.model().counters().refreshes.unchanged, 1, "the first one had reached Webex");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sleep_longer_than_the_tokens_life_neither_starves_nor_storms() {
     let policy = Policy { sleep: 30 * DAY, ..POLICY };
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
-    let mut world = World::with(settings, policy, PACE);
-    world.start(false).await;
-    world.consent(0).await;
+    let mut services = TestServices::with_policy(settings, policy, RATE_LIMITS);
+    services.start(false).await;
+    services.consent(0).await;
     for _ in 0..30 * 24 {
         sleep(HOUR).await;
-        assert!(world.is_live(0).await, "at {}", world.now());
+        assert!(services.is_live(0).await, "at {}", services.now());
     }
-    let starts = world.starts(0).len();
+    let starts = services.starts(0).len();
     assert!((60..=130).contains(&starts), "{starts} refreshes in 30 days of 12-hour tokens");
 }

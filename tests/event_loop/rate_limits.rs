@@ -13,31 +13,35 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 
-use crate::support::heard_here;
-use crate::support::listen_here;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
-use crate::support::virtual_time::DAWN;
-use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::START;
+use crate::support::virtual_time::TestServices;
 
-fn crowd(persons: usize) -> World {
-    World::with(Settings { people: Person::some(persons), ..Settings::default() }, POLICY, PACE)
+fn crowd(persons: usize) -> TestServices {
+    TestServices::with_policy(
+        Settings { people: Person::some(persons), ..Settings::default() },
+        POLICY,
+        RATE_LIMITS,
+    )
 }
 
 /// When each person's refreshes started. Asked for one by one, each answer would be copied from everybody's.
-fn starts_of_each(world: &World) -> Vec<Vec<Duration>> {
-    let people = world.model().counters().people;
-    let since_dawn = |ms: &i64| UnixTime(*ms).since(DAWN);
+fn starts_of_each(services: &TestServices) -> Vec<Vec<Duration>> {
+    let people = services.model().counters().people;
+    let since_dawn = |ms: &i64| UnixTime(*ms).since(START);
     people.iter().map(|person| person.starts_ms.iter().map(since_dawn).collect()).collect()
 }
 
 /// When refreshes started, in order.
-fn all_starts(world: &World) -> Vec<Duration> {
-    let mut starts = starts_of_each(world).concat();
+fn all_starts(services: &TestServices) -> Vec<Duration> {
+    let mut starts = starts_of_each(services).concat();
     starts.sort_unstable();
     starts
 }
@@ -56,14 +60,14 @@ fn most_in_a_second(starts: &[Duration]) -> usize {
 
 /// `persons` consent within a minute; for so many `days` they are refreshed daily, never faster than the cap.
 async fn mass_consent(persons: usize, days: u32) {
-    let mut world = crowd(persons);
-    world.start(false).await;
+    let mut services = crowd(persons);
+    services.start(false).await;
     for person in 0..persons {
-        world.consent(person).await;
+        services.consent(person).await;
         sleep(MINUTE / u32::try_from(persons).unwrap()).await;
     }
     sleep(days * DAY + HOUR).await;
-    let starts = all_starts(&world);
+    let starts = all_starts(&services);
     let mut passes: Vec<Vec<Duration>> = Vec::new();
     for start in starts {
         match passes.last_mut() {
@@ -86,14 +90,14 @@ async fn mass_consent(persons: usize, days: u32) {
             .map(|pass| (pass.len(), (*pass.last().unwrap() - pass[0]).as_secs()))
             .collect::<Vec<_>>()
     );
-    let starts = starts_of_each(&world);
+    let starts = starts_of_each(&services);
     assert_eq!(starts.len(), persons);
     for (person, own) in starts.iter().enumerate() {
         let longest = own.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
         assert!(longest <= DAY + HOUR + 3 * MINUTE, "person {person} waited {longest:?}");
         assert!(own.len() >= days as usize * 24 / 25 - 1, "person {person}: {} refreshes", own.len());
     }
-    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+    assert_eq!(services.model().counters().most_in_flight_for_one_token, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,26 +107,26 @@ async fn hundreds_who_consent_in_one_minute_are_never_refreshed_faster_than_the_
 
 #[tokio::test(start_paused = true)]
 async fn readers_of_hundreds_of_dead_tokens_cause_refreshes_no_faster_than_the_cap() {
-    let mut world = crowd(300);
-    world.consents(300).await;
+    let mut services = crowd(300);
+    services.consent_all(300).await;
     sleep(20 * DAY).await;
-    world.start(false).await;
+    services.start(false).await;
     let mut readers = JoinSet::new();
     for person in 0..300 {
-        let (refresher, id) = (world.refresher.clone().unwrap(), world.id(person));
+        let (refresher, id) = (services.refresher.clone().unwrap(), services.id(person));
         readers.spawn(async move {
             refresher.token(&id, MINUTE).await.map(|given| given.grant.person.id.clone())
         });
     }
     let given = readers.join_all().await.into_iter().filter(Result::is_ok).count();
     assert!(given >= 200, "{given} within the twenty seconds that a reader waits");
-    let starts = all_starts(&world);
+    let starts = all_starts(&services);
     assert!(
         starts.len() >= 200 && most_in_a_second(&starts) <= 20,
         "{} in one second",
         most_in_a_second(&starts)
     );
-    assert!(starts_of_each(&world).iter().all(|own| own.len() <= 1), "one for each person");
+    assert!(starts_of_each(&services).iter().all(|own| own.len() <= 1), "one for each person");
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,27 +142,27 @@ async fn three_thousand_who_consent_in_one_minute_stay_spread_for_sixty_days() {
 
 #[tokio::test(start_paused = true)]
 async fn after_twenty_days_of_downtime_the_living_are_served_least_life_left_first_and_then_the_dead() {
-    let mut world = crowd(400);
+    let mut services = crowd(400);
     // The later they consent, the sooner their tokens end; a hundred are dead after twenty days.
     for person in 0..400 {
         let life = if person < 100 { 10 * DAY } else { 40 * DAY };
-        world.model().settings_mut().access_lifetime = life - u32::try_from(person).unwrap() * HOUR;
-        world.consent(person).await;
+        services.model().settings_mut().access_lifetime = life - u32::try_from(person).unwrap() * HOUR;
+        services.consent(person).await;
     }
     sleep(20 * DAY).await;
-    world.model().settings_mut().latency = Duration::from_millis(200);
-    world.start(false).await;
+    services.model().settings_mut().latency = Duration::from_millis(200);
+    services.start(false).await;
     sleep(MINUTE).await;
-    let starts = all_starts(&world);
+    let starts = all_starts(&services);
     assert_eq!(starts.len(), 400);
     assert!(most_in_a_second(&starts) <= 20);
     let mut last = Duration::ZERO;
     // Living ones by the life they have left, then the dead ones.
     for person in (100..400).rev().chain((0..100).rev()) {
-        let own = world.starts(person);
+        let own = services.starts(person);
         assert!(own.len() == 1 && own[0] >= last, "person {person}: {own:?} after {last:?}");
         last = own[0];
-        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed);
+        assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed);
     }
 }
 
@@ -166,21 +170,21 @@ async fn after_twenty_days_of_downtime_the_living_are_served_least_life_left_fir
 async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_storm() {
     for by in [-86_400_000, 86_400_000, -400 * 86_400_000] {
         let settings = Settings { people: Person::some(200), ..Settings::default() };
-        let mut world = World::with(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
-        world.consents(200).await;
+        let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
+        services.consent_all(200).await;
         sleep(2 * DAY).await;
-        world.start(false).await;
+        services.start(false).await;
         sleep(MINUTE).await;
-        world.clock.set_by(by);
+        services.clock.step(by);
         sleep(15 * MINUTE).await;
-        let counters = world.model().counters();
+        let counters = services.model().counters();
         let attempts = counters.refreshes.attempts;
         assert!((200..=460).contains(&attempts), "{attempts} after a step of {by} ms");
         assert_eq!(counters.most_in_flight_for_one_token, 1);
-        assert!(most_in_a_second(&all_starts(&world)) <= 1);
+        assert!(most_in_a_second(&all_starts(&services)) <= 1);
         for person in 0..200 {
-            assert!(!world.starts(person).is_empty(), "person {person} after a step of {by} ms");
-            assert!(world.grant(person).await.renewed_at <= world.now(), "person {person}");
+            assert!(!services.starts(person).is_empty(), "person {person} after a step of {by} ms");
+            assert!(services.grant(person).await.renewed_at <= services.now(), "person {person}");
         }
     }
 }
@@ -188,20 +192,20 @@ async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_sto
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_is_given_back_and_claimed_once_more_is_counted_once() {
     let settings = Settings { people: Person::some(4), ..Settings::default() };
-    let mut world = World::with(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
-    world.consents(4).await;
+    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
+    services.consent_all(4).await;
     sleep(2 * DAY).await;
     let fault =
         |person, kind| Fault { on: Endpoint::AccessToken, person: Some(person), times: Some(1), kind };
     for person in [0, 2] {
-        world.model().fault(fault(person, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }));
+        services.model().fault(fault(person, FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }));
     }
-    world.model().fault(fault(1, FaultKind::Slow(20 * SECOND)));
-    world.model().settings_mut().latency = SECOND;
-    listen_here();
-    world.start(false).await;
+    services.model().fault(fault(1, FaultKind::Slow(20 * SECOND)));
+    services.model().settings_mut().latency = SECOND;
+    capture_thread_logs();
+    services.start(false).await;
     sleep(30 * SECOND).await;
-    let heard: Vec<String> = heard_here().into_iter().map(|(_, text)| text).collect();
+    let heard: Vec<String> = captured_logs().into_iter().map(|(_, text)| text).collect();
     let given_back = heard.iter().filter(|text| text.contains("refreshes pause since; it is due again"));
     assert_eq!(given_back.count(), 1, "{heard:?}");
     let told: Vec<&String> = heard.iter().filter(|text| text.contains(" due: ")).collect();

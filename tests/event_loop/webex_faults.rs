@@ -17,14 +17,14 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::grant::State;
 use webex_tokend::domain::verdict::Outcome;
 
-use crate::support::heard_here;
-use crate::support::listen_here;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
-use crate::support::virtual_time::PACE;
 use crate::support::virtual_time::POLICY;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
 
 fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
@@ -33,40 +33,44 @@ fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_days_costs_nobody_a_token() {
-    let mut world = World::new(Settings { people: Person::some(20), ..Settings::default() });
-    world.start(false).await;
-    world.consents(20).await;
-    world.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: true }));
+    let mut services = TestServices::new(Settings { people: Person::some(20), ..Settings::default() });
+    services.start(false).await;
+    services.consent_all(20).await;
+    services.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: true }));
     sleep(5 * DAY).await;
-    let during = world.model().counters().refreshes.attempts;
+    let during = services.model().counters().refreshes.attempts;
     assert!(during < 600, "{during} tries in five days for 20 persons behind one breaker");
-    world.model().clear_faults();
+    services.model().clear_faults();
     let mut soonest = Duration::MAX;
     for person in 0..20 {
-        soonest = soonest.min(world.grant(person).await.next.due_at.until(world.now()));
+        soonest = soonest.min(services.grant(person).await.next.due_at.until(services.now()));
     }
     sleep(soonest + 10 * MINUTE).await;
-    assert_eq!(world.refresher.as_ref().unwrap().pause(), None, "the next probe finds out that it is over");
+    assert_eq!(
+        services.refresher.as_ref().unwrap().pause(),
+        None,
+        "the next probe finds out that it is over"
+    );
     // Retries are up to six hours apart, and up to a fifth more.
     sleep(7 * HOUR + 12 * MINUTE).await;
     for person in 0..20 {
-        let grant = world.grant(person).await;
+        let grant = services.grant(person).await;
         assert_eq!(grant.standing, Standing::Alive);
         assert_eq!(grant.failures, 0, "person {person} is fresh again");
-        assert!(world.is_live(person).await);
+        assert!(services.is_live(person).await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_log_says_how_many_times_a_refresh_failed() {
-    let mut world = World::new(Settings::default());
-    world.consent(0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent(0).await;
     sleep(2 * DAY).await;
-    world.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: false }));
-    listen_here();
-    world.start(false).await;
+    services.model().fault(fault(None, FaultKind::Unavailable { status: 503, html: false }));
+    capture_thread_logs();
+    services.start(false).await;
     sleep(10 * MINUTE).await;
-    let heard = heard_here();
+    let heard = captured_logs();
     let lines = heard.iter().map(|(_, text)| text).filter(|text| text.contains(": transient ("));
     let says: Vec<&str> = lines.filter_map(|text| text.split_once("), ")?.1.split(',').next()).collect();
     assert_eq!(says[..3], ["failed once", "failed 2 times in a row", "failed 3 times in a row"], "{heard:?}");
@@ -88,33 +92,33 @@ async fn every_broken_answer_leaves_the_old_token_in_its_place() {
         FaultKind::Hang,
     ];
     for kind in kinds {
-        let mut world = World::new(Settings::default());
-        world.consent(0).await;
-        let before = world.grant(0).await;
+        let mut services = TestServices::new(Settings::default());
+        services.consent(0).await;
+        let before = services.grant(0).await;
         sleep(2 * DAY).await;
-        world.model().fault(fault(None, kind.clone()));
-        world.start(false).await;
+        services.model().fault(fault(None, kind.clone()));
+        services.start(false).await;
         sleep(10 * MINUTE).await;
-        let grant = world.grant(0).await;
+        let grant = services.grant(0).await;
         assert_eq!(grant.tokens, before.tokens, "{kind:?}");
         assert_eq!(grant.standing, Standing::Alive, "{kind:?}");
         assert_eq!(grant.last.outcome, Outcome::Transient, "{kind:?}");
-        let tries = world.starts(0).len();
+        let tries = services.starts(0).len();
         assert!((2..=5).contains(&tries), "{kind:?}: {tries} tries in ten minutes");
-        world.model().clear_faults();
+        services.model().clear_faults();
         sleep(HOUR).await;
-        assert_eq!(world.grant(0).await.last.outcome, Outcome::Renewed, "{kind:?}");
+        assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed, "{kind:?}");
     }
 }
 
 /// What each of three persons' grants, and its reader, is told of the last refresh.
-async fn words_of_all(world: &World, outcomes: &mut BTreeSet<&'static str>) -> Vec<String> {
-    let (refresher, mut told) = (world.refresher.clone().unwrap(), Vec::new());
+async fn words_of_all(services: &TestServices, outcomes: &mut BTreeSet<&'static str>) -> Vec<String> {
+    let (refresher, mut told) = (services.refresher.clone().unwrap(), Vec::new());
     for person in 0..3 {
-        let last = world.grant(person).await.last;
+        let last = services.grant(person).await.last;
         outcomes.insert(last.outcome.word());
         told.push(last.detail);
-        let given = refresher.token(&world.id(person), MINUTE).await;
+        let given = refresher.token(&services.id(person), MINUTE).await;
         told.extend(given.err().map(|why| why.to_string()));
     }
     told
@@ -141,33 +145,33 @@ async fn no_line_and_no_word_about_a_refresh_holds_a_secret_whatever_webex_answe
     for kind in kinds.map(Some).into_iter().chain([None]) {
         let settings =
             Settings { access_lifetime: 25 * HOUR, people: Person::some(3), ..Settings::default() };
-        let mut world = World::new(settings);
-        world.consents(3).await;
+        let mut services = TestServices::new(settings);
+        services.consent_all(3).await;
         sleep(DAY + MINUTE).await;
-        let kind = kind.unwrap_or_else(|| echo(&world.model()));
+        let kind = kind.unwrap_or_else(|| echo(&services.model()));
         // Two good answers come first: a new token, and the same one again.
-        listen_here();
-        world.start(false).await;
+        capture_thread_logs();
+        services.start(false).await;
         sleep(MINUTE).await;
-        let refresher = world.refresher.clone().unwrap();
-        outcomes.insert(refresher.renew(&world.id(0), true).await.unwrap().grant.last.outcome.word());
-        world.model().fault(fault(None, kind.clone()));
+        let refresher = services.refresher.clone().unwrap();
+        outcomes.insert(refresher.renew(&services.id(0), true).await.unwrap().grant.last.outcome.word());
+        services.model().fault(fault(None, kind.clone()));
         let mut told = Vec::new();
         for _ in 0..3 {
             sleep(10 * HOUR).await;
-            told.extend(words_of_all(&world, &mut outcomes).await);
+            told.extend(words_of_all(&services, &mut outcomes).await);
         }
-        let lines = heard_here();
+        let lines = captured_logs();
         assert!(lines.iter().any(|(_, line)| line.contains("token hash")), "{kind:?}: {lines:?}");
         told.extend(lines.into_iter().map(|(_, line)| line));
-        let mut secrets = world.model().secrets_issued();
-        secrets.push(world.model().settings().client_secret.clone());
+        let mut secrets = services.model().secrets_issued();
+        secrets.push(services.model().settings().client_secret.clone());
         assert!(secrets.len() > 6, "{}", secrets.len());
         for secret in secrets {
             let leak = told.iter().find(|text| text.contains(&secret));
             assert!(leak.is_none(), "{kind:?}: {secret} is in {leak:?}");
         }
-        world.stop().await;
+        services.stop().await;
     }
     let all = ["busy", "client_refused", "consent_needed", "renewed", "transient", "unchanged"];
     assert!(all.iter().all(|word| outcomes.contains(word)), "{outcomes:?}");
@@ -175,93 +179,93 @@ async fn no_line_and_no_word_about_a_refresh_holds_a_secret_whatever_webex_answe
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_waits_twenty_seconds_at_most_for_a_webex_that_hangs() {
-    let mut world = World::new(Settings::default());
-    world.consents(2).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent_all(2).await;
     sleep(30 * DAY).await;
-    world.model().fault(fault(None, FaultKind::Hang));
-    world.start(false).await;
-    let (refresher, begun) = (world.refresher.clone().unwrap(), Instant::now());
-    assert!(refresher.token(&world.id(0), MINUTE).await.is_err());
+    services.model().fault(fault(None, FaultKind::Hang));
+    services.start(false).await;
+    let (refresher, begun) = (services.refresher.clone().unwrap(), Instant::now());
+    assert!(refresher.token(&services.id(0), MINUTE).await.is_err());
     assert!(begun.elapsed() <= Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_grant_keeps_its_live_token_is_reprobed_a_few_times_and_revived_by_consent() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consents(2).await;
-    world.model().revoke_person(0);
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent_all(2).await;
+    services.model().revoke_person(0);
     sleep(2 * DAY).await;
-    let grant = world.grant(0).await;
+    let grant = services.grant(0).await;
     assert_eq!(grant.standing, Standing::ConsentNeeded);
-    assert!(grant.life_left(world.now()) > DAY, "the access token still lives, and is still there");
+    assert!(grant.life_left(services.now()) > DAY, "the access token still lives, and is still there");
     sleep(60 * DAY).await;
-    let tries = world.starts(0).len();
+    let tries = services.starts(0).len();
     assert!((4..=7).contains(&tries), "{tries} tries in 60 days");
-    assert_eq!(world.grant(1).await.standing, Standing::Alive);
-    world.consent(0).await;
-    assert_eq!(world.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(1).await.standing, Standing::Alive);
+    services.consent(0).await;
+    assert_eq!(services.grant(0).await.standing, Standing::Alive);
     sleep(3 * DAY).await;
-    assert!(world.starts(0).len() > tries);
-    assert!(world.is_live(0).await);
+    assert!(services.starts(0).len() > tries);
+    assert!(services.is_live(0).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
-    let mut world = World::new(Settings { people: Person::some(50), ..Settings::default() });
-    world.start(false).await;
-    world.consents(50).await;
-    world.model().change_client_secret("another");
+    let mut services = TestServices::new(Settings { people: Person::some(50), ..Settings::default() });
+    services.start(false).await;
+    services.consent_all(50).await;
+    services.model().change_client_secret("another");
     sleep(3 * DAY).await;
-    let during = world.model().counters().refreshes.attempts;
+    let during = services.model().counters().refreshes.attempts;
     assert!(during < 450, "{during} tries in two days for 50 persons: each once, then one in nine minutes");
     for person in 0..50 {
-        assert_eq!(world.grant(person).await.standing, Standing::Alive);
+        assert_eq!(services.grant(person).await.standing, Standing::Alive);
     }
     let secret = Settings::default().client_secret;
-    world.model().change_client_secret(&secret);
+    services.model().change_client_secret(&secret);
     sleep(8 * HOUR).await;
     for person in 0..50 {
-        assert_eq!(world.grant(person).await.last.outcome, Outcome::Renewed);
+        assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_401_for_one_person_only_is_this_persons_grant_and_nobody_elses() {
-    let mut world = World::new(Settings { people: Person::some(10), ..Settings::default() });
-    world.start(false).await;
-    world.consents(10).await;
-    world.model().fault(fault(Some(3), FaultKind::Client401));
+    let mut services = TestServices::new(Settings { people: Person::some(10), ..Settings::default() });
+    services.start(false).await;
+    services.consent_all(10).await;
+    services.model().fault(fault(Some(3), FaultKind::Client401));
     // The others are accepted between two of its refusals once a day.
     sleep(3 * DAY).await;
-    assert_eq!(world.grant(3).await.standing, Standing::ConsentNeeded);
+    assert_eq!(services.grant(3).await.standing, Standing::ConsentNeeded);
     for person in (0..10).filter(|p| *p != 3) {
-        let grant = world.grant(person).await;
+        let grant = services.grant(person).await;
         assert_eq!(grant.last.outcome, Outcome::Renewed, "person {person}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn webexs_wish_to_wait_is_obeyed_by_all() {
-    let mut world = World::new(Settings { people: Person::some(30), ..Settings::default() });
-    world.consents(30).await;
+    let mut services = TestServices::new(Settings { people: Person::some(30), ..Settings::default() });
+    services.consent_all(30).await;
     sleep(2 * DAY).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("1800".to_owned()) };
-    world.model().fault(fault(None, kind));
-    world.model().settings_mut().latency = Duration::from_millis(100);
-    world.start(false).await;
+    services.model().fault(fault(None, kind));
+    services.model().settings_mut().latency = Duration::from_millis(100);
+    services.start(false).await;
     sleep(10 * MINUTE).await;
-    let before = world.model().counters().refreshes.attempts;
+    let before = services.model().counters().refreshes.attempts;
     assert!(before <= 17, "what was under way already, and a probe: {before}");
-    world.model().clear_faults();
+    services.model().clear_faults();
     sleep(19 * MINUTE).await;
     assert_eq!(
-        world.model().counters().refreshes.attempts,
+        services.model().counters().refreshes.attempts,
         before,
         "nothing is sent while Webex asks to wait"
     );
     sleep(2 * HOUR).await;
-    assert_eq!(world.model().counters().refreshes.renewed, 30);
+    assert_eq!(services.model().counters().refreshes.renewed, 30);
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,31 +276,34 @@ async fn a_hanging_person_does_not_hold_up_the_others() {
         noop_window: Duration::ZERO,
         ..POLICY
     };
-    let mut world =
-        World::with(Settings { noop_window: Duration::ZERO, ..Settings::default() }, policy, PACE);
-    world.start(false).await;
-    world.consents(3).await;
-    world.model().fault(fault(Some(0), FaultKind::Hang));
+    let mut services = TestServices::with_policy(
+        Settings { noop_window: Duration::ZERO, ..Settings::default() },
+        policy,
+        RATE_LIMITS,
+    );
+    services.start(false).await;
+    services.consent_all(3).await;
+    services.model().fault(fault(Some(0), FaultKind::Hang));
     sleep(20 * MINUTE).await;
     for person in 1..3 {
-        let starts = world.starts(person);
+        let starts = services.starts(person);
         let longest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(longest <= Duration::from_secs(21), "person {person} waited {longest:?}");
     }
-    assert_eq!(world.model().counters().most_in_flight_for_one_token, 1);
+    assert_eq!(services.model().counters().most_in_flight_for_one_token, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_the_limit_of_tokens_the_person_is_left_in_peace_for_hours() {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consents(2).await;
-    world.model().fault(fault(Some(0), FaultKind::TokenLimit));
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent_all(2).await;
+    services.model().fault(fault(Some(0), FaultKind::TokenLimit));
     sleep(3 * DAY).await;
-    let tries = world.starts(0).len();
+    let tries = services.starts(0).len();
     assert!((6..=9).contains(&tries), "{tries} tries in two days");
-    assert_eq!(world.grant(0).await.standing, Standing::Alive);
-    assert_eq!(world.grant(1).await.last.outcome, Outcome::Renewed);
+    assert_eq!(services.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(1).await.last.outcome, Outcome::Renewed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,63 +311,63 @@ async fn a_text_that_names_the_refresh_token_ends_it_in_every_wording() {
     for text in
         [DeadText::RefreshToken, DeadText::InvalidGrant, DeadText::InvalidRefreshToken, DeadText::Scope]
     {
-        let mut world = World::new(Settings::default());
-        world.consent(0).await;
+        let mut services = TestServices::new(Settings::default());
+        services.consent(0).await;
         sleep(2 * DAY).await;
-        world.model().fault(fault(None, FaultKind::Status400Dead(text)));
-        world.start(false).await;
+        services.model().fault(fault(None, FaultKind::Status400Dead(text)));
+        services.start(false).await;
         sleep(9 * MINUTE).await;
-        let state = world.grant(0).await.state(world.now());
+        let state = services.grant(0).await.state(services.now());
         assert_eq!(state, State::Retrying, "{text:?}: it is not confirmed yet");
         sleep(4 * MINUTE).await;
-        assert_eq!(world.grant(0).await.standing, Standing::ConsentNeeded, "{text:?}");
-        assert_eq!(world.starts(0).len(), 2, "{text:?}");
+        assert_eq!(services.grant(0).await.standing, Standing::ConsentNeeded, "{text:?}");
+        assert_eq!(services.starts(0).len(), 2, "{text:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotated_refresh_token_is_kept_before_the_old_one_is_let_go() {
     let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
-    let mut world = World::new(settings);
-    world.start(false).await;
-    world.consents(3).await;
+    let mut services = TestServices::new(settings);
+    services.start(false).await;
+    services.consent_all(3).await;
     sleep(60 * DAY).await;
     for person in 0..3 {
-        assert_eq!(world.grant(person).await.standing, Standing::Alive);
-        assert!(world.is_live(person).await);
+        assert_eq!(services.grant(person).await.standing, Standing::Alive);
+        assert!(services.is_live(person).await);
     }
-    assert_eq!(world.model().counters().refreshes.refused, 0);
+    assert_eq!(services.model().counters().refreshes.refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again_and_nothing_is_lost() {
-    let mut world = World::new(Settings::default());
-    world.consent(0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.consent(0).await;
     sleep(2 * DAY).await;
-    world.model().fault(Fault { times: Some(3), ..fault(None, FaultKind::ProcessedButLost) });
-    world.start(false).await;
+    services.model().fault(Fault { times: Some(3), ..fault(None, FaultKind::ProcessedButLost) });
+    services.start(false).await;
     sleep(30 * MINUTE).await;
-    let grant = world.grant(0).await;
+    let grant = services.grant(0).await;
     assert_eq!(grant.failures, 0);
-    assert!(world.is_live(0).await);
+    assert!(services.is_live(0).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_short_outage_near_the_end_of_a_tokens_life_is_survived() {
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     // So many that refreshes of all pause.
-    let mut world = World::new(Settings { people: Person::some(8), ..settings });
-    world.start(false).await;
-    world.consents(8).await;
+    let mut services = TestServices::new(Settings { people: Person::some(8), ..settings });
+    services.start(false).await;
+    services.consent_all(8).await;
     let mut paused = 0;
     for _ in 0..40 {
-        world.model().fault(fault(None, FaultKind::Unavailable { status: 502, html: false }));
+        services.model().fault(fault(None, FaultKind::Unavailable { status: 502, html: false }));
         sleep(HOUR).await;
-        paused += u32::from(world.refresher.as_ref().unwrap().pause().is_some());
-        world.model().clear_faults();
+        paused += u32::from(services.refresher.as_ref().unwrap().pause().is_some());
+        services.model().clear_faults();
         sleep(12 * MINUTE).await;
         for person in 0..8 {
-            assert!(world.is_live(person).await, "person {person} at {}", world.now());
+            assert!(services.is_live(person).await, "person {person} at {}", services.now());
         }
     }
     assert!(paused >= 3, "{paused}");

@@ -16,21 +16,21 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::ticket::PATIENCE;
 
 use crate::support::time::SECOND;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::TestServices;
 
 /// The browser opens the login's address.
-fn open(world: &World, url: &str) -> Begun {
+fn open(services: &TestServices, url: &str) -> Begun {
     let login = url.split_once("?login=").unwrap().1.split('&').next().unwrap();
-    world.consents.begin_for(login, None).unwrap()
+    services.consents.begin_for(login, None).unwrap()
 }
 
-async fn accept(world: &World, begun: &Begun, person: usize) -> Result<(), ConsentError> {
-    let back = world.browse(&begun.url, Consent::AcceptAs(person));
-    world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.map(|_| ())
+async fn accept(services: &TestServices, begun: &Begun, person: usize) -> Result<(), ConsentError> {
+    let back = services.decide_at_webex(&begun.url, Consent::AcceptAs(person));
+    services.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.map(|_| ())
 }
 
-async fn state(world: &World, id: &str) -> LoginState {
-    world.consents.login_status(id, Duration::ZERO).await.unwrap()
+async fn state(services: &TestServices, id: &str) -> LoginState {
+    services.consents.login_status(id, Duration::ZERO).await.unwrap()
 }
 
 fn failed(state: &LoginState) -> &str {
@@ -42,31 +42,31 @@ fn failed(state: &LoginState) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_hears_of_the_consent_at_once() {
-    let world = World::new(Settings::default());
-    let login = world.consents.begin_login(Some(Email::parse("ada@example.com").unwrap())).unwrap();
+    let services = TestServices::new(Settings::default());
+    let login = services.consents.begin_login(Some(Email::parse("ada@example.com").unwrap())).unwrap();
     assert_eq!(
         login.url,
         format!("https://localhost:8000/oauth?login={}&person=ada%40example.com", login.id)
     );
-    let begun = open(&world, &login.url);
+    let begun = open(&services, &login.url);
     let browser = async {
         sleep(7 * SECOND).await;
-        accept(&world, &begun, 0).await.unwrap();
+        accept(&services, &begun, 0).await.unwrap();
     };
     let since = Instant::now();
-    let waiting = world.consents.login_status(&login.id, 20 * SECOND);
+    let waiting = services.consents.login_status(&login.id, 20 * SECOND);
     let (state, ()) = tokio::join!(waiting, browser);
-    assert_eq!(state, Some(LoginState::Granted(world.id(0))));
+    assert_eq!(state, Some(LoginState::Granted(services.id(0))));
     assert_eq!(since.elapsed(), 7 * SECOND);
-    assert_eq!(world.grant(0).await.person.id, world.id(0));
+    assert_eq!(services.grant(0).await.person.id, services.id(0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_with_what_is_known() {
-    let world = World::new(Settings::default());
-    let login = world.consents.begin_login(None).unwrap();
+    let services = TestServices::new(Settings::default());
+    let login = services.consents.begin_login(None).unwrap();
     let since = Instant::now();
-    let wait = |time| world.consents.login_status(&login.id, time);
+    let wait = |time| services.consents.login_status(&login.id, time);
     assert_eq!(wait(3 * SECOND).await, Some(LoginState::Pending));
     assert_eq!(since.elapsed().as_secs(), 3);
     assert_eq!(wait(Duration::MAX).await, Some(LoginState::Pending));
@@ -80,70 +80,71 @@ async fn a_wait_ends_with_what_is_known() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_or_finished_login_begins_nothing() {
-    let world = World::new(Settings::default());
+    let services = TestServices::new(Settings::default());
     for unknown in ["", "x", "AAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd"] {
-        assert_eq!(world.consents.login_status(unknown, SECOND).await, None);
-        assert!(matches!(world.consents.begin_for(unknown, None), Err(ConsentError::Stale)));
+        assert_eq!(services.consents.login_status(unknown, SECOND).await, None);
+        assert!(matches!(services.consents.begin_for(unknown, None), Err(ConsentError::Stale)));
     }
-    let login = world.consents.begin_login(None).unwrap();
-    accept(&world, &open(&world, &login.url), 0).await.unwrap();
-    assert!(matches!(world.consents.begin_for(&login.id, None), Err(ConsentError::Stale)));
-    let late = world.consents.begin_login(None).unwrap();
+    let login = services.consents.begin_login(None).unwrap();
+    accept(&services, &open(&services, &login.url), 0).await.unwrap();
+    assert!(matches!(services.consents.begin_for(&login.id, None), Err(ConsentError::Stale)));
+    let late = services.consents.begin_login(None).unwrap();
     sleep(PATIENCE).await;
-    assert!(matches!(world.consents.begin_for(&late.id, None), Err(ConsentError::Stale)));
+    assert!(matches!(services.consents.begin_for(&late.id, None), Err(ConsentError::Stale)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_logins_at_once_hear_of_their_own_persons() {
-    let world = World::new(Settings::default());
-    let (one, two) = (world.consents.begin_login(None).unwrap(), world.consents.begin_login(None).unwrap());
-    let (first, second) = (open(&world, &one.url), open(&world, &two.url));
-    world.consent(2).await;
-    assert_eq!(state(&world, &one.id).await, LoginState::Pending, "a consent of nobody's login");
-    accept(&world, &second, 1).await.unwrap();
-    assert_eq!(state(&world, &one.id).await, LoginState::Pending);
-    accept(&world, &first, 0).await.unwrap();
-    assert_eq!(state(&world, &one.id).await, LoginState::Granted(world.id(0)));
-    assert_eq!(state(&world, &two.id).await, LoginState::Granted(world.id(1)));
+    let services = TestServices::new(Settings::default());
+    let (one, two) =
+        (services.consents.begin_login(None).unwrap(), services.consents.begin_login(None).unwrap());
+    let (first, second) = (open(&services, &one.url), open(&services, &two.url));
+    services.consent(2).await;
+    assert_eq!(state(&services, &one.id).await, LoginState::Pending, "a consent of nobody's login");
+    accept(&services, &second, 1).await.unwrap();
+    assert_eq!(state(&services, &one.id).await, LoginState::Pending);
+    accept(&services, &first, 0).await.unwrap();
+    assert_eq!(state(&services, &one.id).await, LoginState::Granted(services.id(0)));
+    assert_eq!(state(&services, &two.id).await, LoginState::Granted(services.id(1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_decline_is_told_and_only_by_the_ticket_it_belongs_to() {
-    let world = World::new(Settings::default());
-    let login = world.consents.begin_login(None).unwrap();
-    let begun = open(&world, &login.url);
-    let another = world.consents.begin_login(None).unwrap();
-    let other = open(&world, &another.url);
-    let back = world.browse(&begun.url, Consent::Decline);
+    let services = TestServices::new(Settings::default());
+    let login = services.consents.begin_login(None).unwrap();
+    let begun = open(&services, &login.url);
+    let another = services.consents.begin_login(None).unwrap();
+    let other = open(&services, &another.url);
+    let back = services.decide_at_webex(&begun.url, Consent::Decline);
     assert_eq!(back("error").expose(), "access_denied");
     for sealed in [None, Some("rubbish"), Some(&*other.sealed)] {
-        world.consents.declined("access_denied", &back("state"), sealed);
+        services.consents.declined("access_denied", &back("state"), sealed);
     }
-    world.consents.declined("server_error", &back("state"), Some(&begun.sealed));
-    assert_eq!(state(&world, &another.id).await, LoginState::Pending, "its ticket, but not its state");
-    assert_eq!(state(&world, &login.id).await, LoginState::Pending);
-    world.consents.declined("access_denied", &back("state"), Some(&begun.sealed));
-    assert!(failed(&state(&world, &login.id).await).contains("declined"));
+    services.consents.declined("server_error", &back("state"), Some(&begun.sealed));
+    assert_eq!(state(&services, &another.id).await, LoginState::Pending, "its ticket, but not its state");
+    assert_eq!(state(&services, &login.id).await, LoginState::Pending);
+    services.consents.declined("access_denied", &back("state"), Some(&begun.sealed));
+    assert!(failed(&state(&services, &login.id).await).contains("declined"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_told_and_trouble_that_may_pass_is_not() {
-    let world = World::new(Settings::default());
-    let login = world.consents.begin_login(None).unwrap();
-    let begun = open(&world, &login.url);
-    let back = world.browse(&begun.url, Consent::AcceptAs(0));
+    let services = TestServices::new(Settings::default());
+    let login = services.consents.begin_login(None).unwrap();
+    let begun = open(&services, &login.url);
+    let back = services.decide_at_webex(&begun.url, Consent::AcceptAs(0));
     let kind = FaultKind::Unavailable { status: 503, html: false };
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
-    let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    let finish = || services.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
     assert!(matches!(finish().await, Err(ConsentError::Unreachable { .. })));
-    assert_eq!(state(&world, &login.id).await, LoginState::Pending, "the page may be reloaded");
+    assert_eq!(state(&services, &login.id).await, LoginState::Pending, "the page may be reloaded");
     let kind = FaultKind::Client401;
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
     assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })));
-    assert!(failed(&state(&world, &login.id).await).contains("HTTP 401"));
-    let calls = world.model().counters().calls.access_token;
+    assert!(failed(&state(&services, &login.id).await).contains("HTTP 401"));
+    let calls = services.model().counters().calls.access_token;
     assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })), "what came of it stays");
-    assert_eq!(world.model().counters().calls.access_token, calls, "and Webex is not asked again");
+    assert_eq!(services.model().counters().calls.access_token, calls, "and Webex is not asked again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,26 +155,26 @@ async fn webex_is_asked_about_one_code_three_times_at_most() {
         FaultKind::Locked423 { retry_after: None },
         FaultKind::ResetBefore,
     ] {
-        let world = World::new(Settings::default());
-        let begun = world.consents.begin(None).unwrap();
-        let back = world.browse(&begun.url, Consent::AcceptAs(0));
-        world.model().fault(Fault {
+        let services = TestServices::new(Settings::default());
+        let begun = services.consents.begin(None).unwrap();
+        let back = services.decide_at_webex(&begun.url, Consent::AcceptAs(0));
+        services.model().fault(Fault {
             on: Endpoint::AccessToken,
             person: None,
             times: None,
             kind: kind.clone(),
         });
-        let finish = || world.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
+        let finish = || services.consents.finish(back("code"), back("state"), Some(&begun.sealed), None);
         for last in [false, false, true] {
             let finished = finish().await;
             let given_up = matches!(finished, Err(ConsentError::GivenUp { .. }));
             assert_eq!(given_up, last, "{kind:?}: {finished:?}");
             sleep(60 * SECOND).await;
         }
-        world.model().clear_faults();
+        services.model().clear_faults();
         assert!(matches!(finish().await, Err(ConsentError::GivenUp { .. })), "{kind:?}");
-        assert_eq!(world.model().counters().calls.access_token, 3, "{kind:?}");
-        assert!(accept(&world, &world.consents.begin(None).unwrap(), 0).await.is_ok(), "{kind:?}");
+        assert_eq!(services.model().counters().calls.access_token, 3, "{kind:?}");
+        assert!(accept(&services, &services.consents.begin(None).unwrap(), 0).await.is_ok(), "{kind:?}");
     }
 }
 
@@ -191,42 +192,42 @@ async fn what_webex_asks_for_at_an_exchange_is_obeyed_by_exchanges_alone() {
 
 /// A locked account holds up no other person's consent.
 async fn locked(kind: FaultKind) {
-    let world = World::new(Settings::default());
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
-    let told = accept(&world, &world.consents.begin(None).unwrap(), 0).await;
+    let services = TestServices::new(Settings::default());
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    let told = accept(&services, &services.consents.begin(None).unwrap(), 0).await;
     assert!(matches!(&told, Err(ConsentError::Unreachable { .. })), "{told:?}");
-    accept(&world, &world.consents.begin(None).unwrap(), 1).await.unwrap();
+    accept(&services, &services.consents.begin(None).unwrap(), 1).await.unwrap();
 }
 
 async fn asked_to_wait(kind: FaultKind, expected: Duration) {
-    let mut world = World::new(Settings::default());
-    world.start(false).await;
-    world.consent(1).await;
-    world.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
-    let told = accept(&world, &world.consents.begin(None).unwrap(), 0).await;
+    let mut services = TestServices::new(Settings::default());
+    services.start(false).await;
+    services.consent(1).await;
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    let told = accept(&services, &services.consents.begin(None).unwrap(), 0).await;
     assert!(matches!(&told, Err(ConsentError::Busy { wait, .. }) if *wait == expected), "{told:?}");
-    let calls = world.model().counters().calls.access_token;
+    let calls = services.model().counters().calls.access_token;
     // What one answer asks for holds up other persons for a minute at most.
     sleep(expected.min(60 * SECOND) - SECOND / 10).await;
-    let another = accept(&world, &world.consents.begin(None).unwrap(), 2).await;
+    let another = accept(&services, &services.consents.begin(None).unwrap(), 2).await;
     assert!(matches!(another, Err(ConsentError::Busy { .. })), "{another:?}");
-    assert_eq!(world.model().counters().calls.access_token, calls);
-    let refreshed = world.refresher.clone().unwrap().renew(&world.id(1), true).await;
+    assert_eq!(services.model().counters().calls.access_token, calls);
+    let refreshed = services.refresher.clone().unwrap().renew(&services.id(1), true).await;
     assert!(refreshed.is_ok(), "a refresh waits for exchanges: {refreshed:?}");
     sleep(SECOND).await;
-    accept(&world, &world.consents.begin(None).unwrap(), 0).await.unwrap();
-    world.stop().await;
+    accept(&services, &services.consents.begin(None).unwrap(), 0).await.unwrap();
+    services.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_hears_that_the_person_is_not_allowed() {
-    let world = World::new(Settings::default()).for_persons("@example.org,grace@example.com");
-    let login = world.consents.begin_login(None).unwrap();
-    let refused = accept(&world, &open(&world, &login.url), 0).await;
+    let services = TestServices::new(Settings::default()).for_persons("@example.org,grace@example.com");
+    let login = services.consents.begin_login(None).unwrap();
+    let refused = accept(&services, &open(&services, &login.url), 0).await;
     assert!(matches!(refused, Err(ConsentError::NotAllowed(_))), "{refused:?}");
-    let state = state(&world, &login.id).await;
+    let state = state(&services, &login.id).await;
     assert!(failed(&state).contains("ada@example.com may not consent here"), "{state:?}");
-    assert!(world.store.find(world.id(0)).await.unwrap().is_none());
-    let login = world.consents.begin_login(None).unwrap();
-    accept(&world, &open(&world, &login.url), 1).await.unwrap();
+    assert!(services.store.find(services.id(0)).await.unwrap().is_none());
+    let login = services.consents.begin_login(None).unwrap();
+    accept(&services, &open(&services, &login.url), 1).await.unwrap();
 }

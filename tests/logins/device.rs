@@ -15,20 +15,20 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::tasks::Tasks;
 
 use crate::support::time::SECOND;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::TestServices;
 
 fn settings() -> Settings {
     Settings { base_url: "https://webex.test/v1".to_owned(), ..Settings::default() }
 }
 
-async fn begin(world: &World, tasks: &Tasks) -> DeviceLogin {
-    world.consents.begin_device(tasks).await.unwrap()
+async fn begin(services: &TestServices, tasks: &Tasks) -> DeviceLogin {
+    services.consents.begin_device(tasks).await.unwrap()
 }
 
 /// How the login ends, and when.
-async fn end(world: &World, login: &DeviceLogin) -> Result<PersonId, String> {
+async fn end(services: &TestServices, login: &DeviceLogin) -> Result<PersonId, String> {
     loop {
-        match world.consents.login_status(&login.id, 30 * SECOND).await.unwrap() {
+        match services.consents.login_status(&login.id, 30 * SECOND).await.unwrap() {
             LoginState::Pending => {}
             LoginState::Granted(person) => return Ok(person),
             LoginState::Failed(why) => return Err(why),
@@ -41,42 +41,42 @@ fn fault(kind: FaultKind, times: Option<u32>) -> Fault {
 }
 
 /// Calls of the device grant, the first included.
-fn calls(world: &World) -> u64 {
-    world.model().counters().calls.device
+fn calls(services: &TestServices) -> u64 {
+    services.model().counters().calls.device
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_code_typed_elsewhere_becomes_a_kept_grant() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
-    let login = begin(&world, &tasks).await;
+    let login = begin(&services, &tasks).await;
     assert_eq!((login.user_code.len(), login.expires_in), (6, 300 * SECOND));
     assert_eq!(login.verification_uri, "https://webex.test/v1/device/verify");
     assert!(login.verification_uri_complete.as_ref().unwrap().starts_with(&login.verification_uri));
     let since = Instant::now();
     let person = async {
         sleep(20 * SECOND).await;
-        assert!(world.model().approve_device(&login.user_code, 3));
+        assert!(services.model().approve_device(&login.user_code, 3));
     };
-    let (ended, ()) = tokio::join!(end(&world, &login), person);
-    assert_eq!(ended, Ok(world.id(3)));
+    let (ended, ()) = tokio::join!(end(&services, &login), person);
+    assert_eq!(ended, Ok(services.id(3)));
     assert_eq!(since.elapsed().as_secs(), 21, "heard at the next poll");
-    assert_eq!(calls(&world), 1 + 7, "a poll every three seconds");
-    assert!(world.is_live(3).await);
+    assert_eq!(calls(&services), 1 + 7, "a poll every three seconds");
+    assert!(services.is_live(3).await);
     tasks.stop();
     tasks.drained().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_person_who_is_not_allowed_is_not_kept() {
-    let world = World::new(settings()).for_persons("grace@example.com");
+    let services = TestServices::new(settings()).for_persons("grace@example.com");
     let tasks = Tasks::new();
     for (person, allowed) in [(0, false), (1, true)] {
-        let login = begin(&world, &tasks).await;
-        assert!(world.model().approve_device(&login.user_code, person));
-        let ended = end(&world, &login).await;
+        let login = begin(&services, &tasks).await;
+        assert!(services.model().approve_device(&login.user_code, person));
+        let ended = end(&services, &login).await;
         assert_eq!(ended.is_ok(), allowed, "{ended:?}");
-        assert_eq!(world.store.find(world.id(person)).await.unwrap().is_some(), allowed);
+        assert_eq!(services.store.find(services.id(person)).await.unwrap().is_some(), allowed);
         let why = ended.err().unwrap_or_default();
         assert!(allowed || why.contains("ada@example.com may not consent here"), "{why}");
     }
@@ -84,22 +84,22 @@ async fn a_person_who_is_not_allowed_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn asked_to_slow_down_it_does_so_for_good() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
-    let login = begin(&world, &tasks).await;
+    let login = begin(&services, &tasks).await;
     // Webex refuses who asks twice within 7 s from now on. Polls: 3 (pending), 6 (too soon), 14, 22, 30.
-    world.model().settings_mut().device_interval = 7 * SECOND;
+    services.model().settings_mut().device_interval = 7 * SECOND;
     sleep(31 * SECOND).await;
-    assert_eq!(calls(&world), 1 + 5);
+    assert_eq!(calls(&services), 1 + 5);
     // Asked to wait for longer, it waits: polls 38 (429), 78.
     let kind = FaultKind::TooMany429 { retry_after: Some("40".to_owned()) };
-    world.model().fault(fault(kind, Some(1)));
-    assert!(world.model().approve_device(&login.user_code, 0));
+    services.model().fault(fault(kind, Some(1)));
+    assert!(services.model().approve_device(&login.user_code, 0));
     sleep(46 * SECOND).await;
-    assert_eq!(calls(&world), 1 + 6);
-    assert_eq!(world.consents.login_status(&login.id, Duration::ZERO).await, Some(LoginState::Pending));
+    assert_eq!(calls(&services), 1 + 6);
+    assert_eq!(services.consents.login_status(&login.id, Duration::ZERO).await, Some(LoginState::Pending));
     sleep(2 * SECOND).await;
-    assert_eq!(end(&world, &login).await, Ok(world.id(0)));
+    assert_eq!(end(&services, &login).await, Ok(services.id(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,15 +112,15 @@ async fn an_outage_in_the_middle_costs_nothing_but_time() {
         FaultKind::Redirect("https://proxy.test/login".to_owned()),
         FaultKind::Raw { status: 403, headers: vec![], body: b"<html>blocked".to_vec() },
     ] {
-        let world = World::new(settings());
+        let services = TestServices::new(settings());
         let tasks = Tasks::new();
-        let login = begin(&world, &tasks).await;
-        world.model().fault(fault(kind.clone(), None));
+        let login = begin(&services, &tasks).await;
+        services.model().fault(fault(kind.clone(), None));
         sleep(120 * SECOND).await;
-        assert!(calls(&world) <= 12, "{} polls into nothing: {kind:?}", calls(&world));
-        world.model().clear_faults();
-        assert!(world.model().approve_device(&login.user_code, 1));
-        assert_eq!(end(&world, &login).await, Ok(world.id(1)), "{kind:?}");
+        assert!(calls(&services) <= 12, "{} polls into nothing: {kind:?}", calls(&services));
+        services.model().clear_faults();
+        assert!(services.model().approve_device(&login.user_code, 1));
+        assert_eq!(end(&services, &login).await, Ok(services.id(1)), "{kind:?}");
     }
 }
 
@@ -131,72 +131,75 @@ async fn an_outage_of_people_me_costs_no_device_login() {
         (FaultKind::Unavailable { status: 503, html: true }, 30),
         (FaultKind::TooMany429 { retry_after: Some("90".to_owned()) }, 90),
     ] {
-        let world = World::new(settings());
+        let services = TestServices::new(settings());
         let tasks = Tasks::new();
-        let login = begin(&world, &tasks).await;
+        let login = begin(&services, &tasks).await;
         let is_wait = matches!(kind, FaultKind::TooMany429 { .. });
-        world.model().fault(Fault { on: Endpoint::PeopleMe, ..fault(kind.clone(), is_wait.then_some(1)) });
-        assert!(world.model().approve_device(&login.user_code, 1));
+        services.model().fault(Fault { on: Endpoint::PeopleMe, ..fault(kind.clone(), is_wait.then_some(1)) });
+        assert!(services.model().approve_device(&login.user_code, 1));
         sleep(seconds * SECOND).await;
-        assert_eq!(world.consents.login_status(&login.id, Duration::ZERO).await, Some(LoginState::Pending));
-        world.model().clear_faults();
-        assert_eq!(end(&world, &login).await, Ok(world.id(1)), "{kind:?}");
-        assert!(world.is_live(1).await);
+        assert_eq!(
+            services.consents.login_status(&login.id, Duration::ZERO).await,
+            Some(LoginState::Pending)
+        );
+        services.model().clear_faults();
+        assert_eq!(end(&services, &login).await, Ok(services.id(1)), "{kind:?}");
+        assert!(services.is_live(1).await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_code_that_nobody_types_expires_with_advice() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let since = Instant::now();
-    let login = begin(&world, &tasks).await;
-    let why = end(&world, &login).await.unwrap_err();
+    let login = begin(&services, &tasks).await;
+    let why = end(&services, &login).await.unwrap_err();
     assert!(why.contains("not confirmed in time") && why.contains("oauth-helper-{a,r,k,d}"), "{why}");
     assert!((295..=300).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
-    let polls = calls(&world);
+    let polls = calls(&services);
     sleep(600 * SECOND).await;
-    assert_eq!(calls(&world), polls, "and is not polled any more");
+    assert_eq!(calls(&services), polls, "and is not polled any more");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_decline_and_a_wrong_secret_end_it_at_once() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
-    let login = begin(&world, &tasks).await;
-    assert!(world.model().decline_device(&login.user_code));
-    assert!(end(&world, &login).await.unwrap_err().contains("declined"));
-    let login = begin(&world, &tasks).await;
-    world.model().change_client_secret("another");
-    assert!(end(&world, &login).await.unwrap_err().contains("MY_APP_SECRET_ID"));
+    let login = begin(&services, &tasks).await;
+    assert!(services.model().decline_device(&login.user_code));
+    assert!(end(&services, &login).await.unwrap_err().contains("declined"));
+    let login = begin(&services, &tasks).await;
+    services.model().change_client_secret("another");
+    assert!(end(&services, &login).await.unwrap_err().contains("MY_APP_SECRET_ID"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_in_the_middle_ends_the_wait_and_keeps_what_has_come() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
-    let waiting = begin(&world, &tasks).await;
-    let answered = begin(&world, &tasks).await;
-    assert!(world.model().approve_device(&answered.user_code, 2));
-    world.model().settings_mut().latency = 2 * SECOND;
+    let waiting = begin(&services, &tasks).await;
+    let answered = begin(&services, &tasks).await;
+    assert!(services.model().approve_device(&answered.user_code, 2));
+    services.model().settings_mut().latency = 2 * SECOND;
     sleep(4 * SECOND).await;
     tasks.stop();
     tasks.drained().await;
-    assert_eq!(end(&world, &answered).await, Ok(world.id(2)), "its poll was under way");
-    assert!(world.is_live(2).await);
-    assert!(end(&world, &waiting).await.unwrap_err().contains("daemon stops"));
+    assert_eq!(end(&services, &answered).await, Ok(services.id(2)), "its poll was under way");
+    assert!(services.is_live(2).await);
+    assert!(end(&services, &waiting).await.unwrap_err().contains("daemon stops"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_webex_has_against_it_is_told_at_once() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
-    world.model().settings_mut().client_id = "another".to_owned();
-    let refused = world.consents.begin_device(&tasks).await.unwrap_err();
+    services.model().settings_mut().client_id = "another".to_owned();
+    let refused = services.consents.begin_device(&tasks).await.unwrap_err();
     assert!(matches!(&refused, ConsentError::Refused { why, .. } if why.contains("Client Id is invalid")));
     assert!(refused.to_string().contains("oauth-helper-{a,r,k,d}.wbx2.com"), "{refused}");
-    world.model().fault(fault(FaultKind::TooMany429 { retry_after: None }, Some(1)));
-    let unreachable = world.consents.begin_device(&tasks).await.unwrap_err();
+    services.model().fault(fault(FaultKind::TooMany429 { retry_after: None }, Some(1)));
+    let unreachable = services.consents.begin_device(&tasks).await.unwrap_err();
     assert!(matches!(unreachable, ConsentError::Unreachable { .. }), "{unreachable}");
 }
 
@@ -205,27 +208,27 @@ async fn nobody_is_sent_to_an_address_that_is_not_safe() {
     for base in
         ["http://webex.test/v1", "javascript:alert(1)//", "https://webex.com@evil.test/v1", "", "ftp://h"]
     {
-        let world = World::new(Settings { base_url: base.to_owned(), ..Settings::default() });
-        let refused = world.consents.begin_device(&Tasks::new()).await.unwrap_err();
+        let services = TestServices::new(Settings { base_url: base.to_owned(), ..Settings::default() });
+        let refused = services.consents.begin_device(&Tasks::new()).await.unwrap_err();
         assert!(
             matches!(&refused, ConsentError::Refused { why, .. } if why.contains("verification_uri")),
             "{base}"
         );
     }
     for base in ["http://127.0.0.1:18080/v1", "http://[::1]:1/v1", "http://localhost/v1"] {
-        let world = World::new(Settings { base_url: base.to_owned(), ..Settings::default() });
-        begin(&world, &Tasks::new()).await;
+        let services = TestServices::new(Settings { base_url: base.to_owned(), ..Settings::default() });
+        begin(&services, &Tasks::new()).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn device_logins_under_way_are_bounded() {
-    let world = World::new(settings());
+    let services = TestServices::new(settings());
     let tasks = Tasks::new();
     for _ in 0..32 {
-        begin(&world, &tasks).await;
+        begin(&services, &tasks).await;
     }
-    assert!(matches!(world.consents.begin_device(&tasks).await, Err(ConsentError::Crowded)));
+    assert!(matches!(services.consents.begin_device(&tasks).await, Err(ConsentError::Crowded)));
     sleep(300 * SECOND).await;
-    begin(&world, &tasks).await;
+    begin(&services, &tasks).await;
 }

@@ -19,36 +19,36 @@ use webex_tokend::webex::Polled;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::HttpTransport;
 
-use crate::server::harness::House;
+use crate::server::harness::TestServer;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
-use crate::support::virtual_time::World;
+use crate::support::virtual_time::TestServices;
 
-async fn open(world: &World) -> House {
+async fn open(services: &TestServices) -> TestServer {
     let uri = Url::parse("http://localhost:8000/oauth").unwrap();
-    let door = Arc::new(Door::new(world.api().await, &uri, true));
+    let door = Arc::new(Door::new(services.api().await, &uri, true));
     let service = move |request, peer| {
         let door = door.clone();
         async move { door.answer(request, peer).await }
     };
-    House::plain(Limits::default(), service).await
+    TestServer::new_plain(Limits::default(), service).await
 }
 
 /// Does by hand what a browser does with cookies.
-struct Browser {
+struct CookieClient {
     http: Client,
     base: String,
     cookie: String,
 }
 
-impl Browser {
-    fn new(house: &House) -> Self {
+impl CookieClient {
+    fn new(server: &TestServer) -> Self {
         let http = Client::builder()
             .no_proxy()
             .timeout(SHORT_LIMITS_TIMEOUT)
             .redirect(Policy::none())
             .build()
             .unwrap();
-        Self { http, base: format!("http://{}", house.addr), cookie: String::new() }
+        Self { http, base: format!("http://{}", server.addr), cookie: String::new() }
     }
 
     async fn get(&mut self, path_and_query: &str) -> Response {
@@ -72,36 +72,36 @@ fn location(response: &Response) -> String {
 
 #[tokio::test]
 async fn two_browsers_consent_into_two_logins() {
-    let world = World::new(Settings::default());
-    let house = open(&world).await;
-    let logins = [0, 1].map(|_| world.consents.begin_login(None).unwrap());
-    let mut browsers = [0, 1].map(|_| Browser::new(&house));
+    let services = TestServices::new(Settings::default());
+    let server = open(&services).await;
+    let logins = [0, 1].map(|_| services.consents.begin_login(None).unwrap());
+    let mut browsers = [0, 1].map(|_| CookieClient::new(&server));
     let mut at_webex = Vec::new();
-    for (browser, login) in browsers.iter_mut().zip(&logins) {
-        at_webex.push(location(&browser.get(path(&login.url)).await));
+    for (client, login) in browsers.iter_mut().zip(&logins) {
+        at_webex.push(location(&client.get(path(&login.url)).await));
     }
-    let back = world.browse(&at_webex[0], Consent::AcceptAs(0));
+    let back = services.decide_at_webex(&at_webex[0], Consent::AcceptAs(0));
     let query = format!("/oauth?code={}&state={}", back("code").expose(), back("state").expose());
     assert_eq!(browsers[0].get(&query).await.status(), 200);
-    let back = world.browse(&at_webex[1], Consent::Decline);
+    let back = services.decide_at_webex(&at_webex[1], Consent::Decline);
     let query = format!("/oauth?error=access_denied&state={}", back("state").expose());
-    assert_eq!(Browser::new(&house).get(&query).await.status(), 403, "in a browser that has no ticket");
+    assert_eq!(CookieClient::new(&server).get(&query).await.status(), 403, "in a browser that has no ticket");
     let state = async |at: usize| {
-        world.consents.login_status(&logins[at].id, SHORT_LIMITS_TIMEOUT / 100).await.unwrap()
+        services.consents.login_status(&logins[at].id, SHORT_LIMITS_TIMEOUT / 100).await.unwrap()
     };
-    assert_eq!(state(0).await, LoginState::Granted(world.id(0)));
+    assert_eq!(state(0).await, LoginState::Granted(services.id(0)));
     assert_eq!(state(1).await, LoginState::Pending);
     assert_eq!(browsers[1].get(&query).await.status(), 403);
     assert!(matches!(state(1).await, LoginState::Failed(why) if why.contains("declined")));
 
-    for (browser, login) in browsers.iter_mut().zip(&logins) {
-        let stale = browser.get(path(&login.url)).await;
+    for (client, login) in browsers.iter_mut().zip(&logins) {
+        let stale = client.get(path(&login.url)).await;
         assert_eq!(stale.status(), 400, "a finished login");
         assert!(stale.headers().get("set-cookie").is_none() && stale.headers().get("location").is_none());
     }
     assert_eq!(browsers[0].get("/oauth?login=").await.status(), 400);
     assert_eq!(browsers[0].get(&format!("{0}&login=x", path(&logins[0].url))).await.status(), 400);
-    house.end().await;
+    server.shut_down().await;
 }
 
 #[tokio::test]

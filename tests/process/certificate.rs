@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::control;
 use crate::support::Daemon;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// A certificate for localhost that ends so many days from now, and its key, in files.
 fn write_pair(folder: &Path, days: i64) {
@@ -39,7 +39,7 @@ async fn doctor(daemon: &Daemon) -> String {
 
 #[tokio::test]
 async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_the_files_hold() {
-    let (sim, folder) = (sim().await, tempfile::tempdir().unwrap());
+    let (sim, folder) = (start_sim().await, tempfile::tempdir().unwrap());
     write_pair(folder.path(), 5);
     let [certificate, key] =
         ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
@@ -73,7 +73,7 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
 
 #[tokio::test]
 async fn the_certificate_that_the_daemon_made_is_shown_without_trouble() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let served = shown(&daemon).await;
     assert_eq!((&served["self_signed"], &served["trouble"]), (&true.into(), &Value::Null));

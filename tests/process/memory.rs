@@ -10,12 +10,12 @@ use std::process::Stdio;
 use crate::support::Daemon;
 use crate::support::eventually;
 use crate::support::free_port;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// Core files of any size are allowed, as some systems do it, as far as this one lets us.
 #[tokio::test]
 async fn a_daemon_that_crashes_leaves_no_memory_behind() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     let pid = daemon.pid().to_string();
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();

@@ -22,13 +22,13 @@ use serde_json::json;
 use webex_sim::Settings;
 use webex_sim::Sim;
 
+use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::Setup;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
-use crate::support::sim_with;
+use crate::support::start_sim;
+use crate::support::start_sim_with;
 
 /// Every grant is older than this at every other wake.
 const SHORT_LOOP: [(&str, &str); 3] = [
@@ -57,10 +57,10 @@ async fn all_renewed(sim: &Sim, persons: usize, times: u64) {
 
 #[tokio::test]
 async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills() {
-    let sim = sim_with(renewing()).await;
+    let sim = start_sim_with(renewing()).await;
     let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;
     for person in 0..4 {
-        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+        assert_eq!(BrowserClient::new().consent(&daemon, person).await.status, 200);
     }
     all_renewed(&sim, 4, 3).await;
 
@@ -72,7 +72,7 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
     all_renewed(&sim, 4, 2).await;
 
     for _ in 0..KILLS {
-        daemon.kill9();
+        daemon.kill();
         daemon.restart(&[]).await;
         daemon.wait_for_line("store: 4 grants in").await;
         all_renewed(&sim, 4, 1).await;
@@ -93,7 +93,7 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
 
 #[tokio::test]
 async fn the_test_hook_refreshes_its_person_at_the_first_wake() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let two_days_ago = sim.now_ms() - 2 * 86_400_000;
     let tokens = sim.with(|webex| webex.mint(two_days_ago, 0));
     let id = sim.with(|webex| webex.settings().people[0].id.clone());
@@ -115,18 +115,18 @@ async fn the_test_hook_refreshes_its_person_at_the_first_wake() {
 
 #[tokio::test]
 async fn a_second_daemon_on_the_same_store_is_refused_and_the_first_goes_on() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let state = daemon.state_dir();
     let second = settings::run(&sim, &[("TOKEND_STATE_DIR", state.to_str().unwrap())]);
     assert_eq!(second.code, 5, "{}", second.stderr);
     assert!(second.stderr.contains("is in use by another webex-tokend"), "{}", second.stderr);
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let port = daemon.port().to_string();
     let second = settings::run(&sim, &[("MY_APP_PORT", &port)]);
@@ -141,14 +141,14 @@ async fn secret_files_that_others_can_read_are_told_at_the_start() {
     const KEPT: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; printf secret >\"$0/kept/secret\"";
     const MOUNTED: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; mount -t tmpfs -o mode=755 tmpfs \"$0/kept\"; \
         printf secret >\"$0/kept/secret\"; mount -o remount,ro \"$0/kept\"";
-    let sim = sim().await;
+    let sim = start_sim().await;
     let file = [("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", "{home}/kept/secret")];
     for (setup, told) in [(Setup::Shell(KEPT), true), (Setup::Namespace(MOUNTED), false)] {
         if !setup.is_possible() {
             eprintln!("skipped: no mount to be had here");
             continue;
         }
-        let daemon = Daemon::start_after(&sim, &file, setup).await;
+        let daemon = Daemon::start_with_setup(&sim, &file, setup).await;
         let log = daemon.log();
         let line = "WARN  MY_APP_SECRET_ID_FILE: every user of this machine can read the secret in ";
         assert_eq!(log.iter().any(|text| text.contains(line)), told, "{setup:?}: {log:?}");
@@ -160,7 +160,7 @@ async fn secret_files_that_others_can_read_are_told_at_the_start() {
 async fn a_port_that_another_program_has_on_ipv6_loopback_ends_the_start() {
     let Ok(other) = TcpListener::bind("[::1]:0") else { return };
     let port = other.local_addr().unwrap().port().to_string();
-    let run = settings::run(&sim().await, &[("MY_APP_PORT", &port)]);
+    let run = settings::run(&start_sim().await, &[("MY_APP_PORT", &port)]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(
         run.stderr.contains(&format!("cannot listen on [::1]:{port}: Address already in use")),
@@ -171,10 +171,10 @@ async fn a_port_that_another_program_has_on_ipv6_loopback_ends_the_start() {
 
 #[tokio::test]
 async fn only_addresses_that_are_listened_on_are_logged() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     for settings in [vec![open], vec![]] {
-        let daemon = Daemon::start_unreached(&sim, &settings).await;
+        let daemon = Daemon::start_without_health_check(&sim, &settings).await;
         daemon.wait_for_line(" to consent").await;
         let (log, port) = (daemon.log(), daemon.port());
         assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -203,10 +203,10 @@ fn control(daemon: &Daemon) -> reqwest::Client {
 #[tokio::test]
 async fn a_restored_backup_is_refreshed_and_lives_on() {
     const OLDER: &str = "is older than the one that was here last";
-    let sim = sim_with(renewing()).await;
+    let sim = start_sim_with(renewing()).await;
     let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;
     for person in [0, 1] {
-        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+        assert_eq!(BrowserClient::new().consent(&daemon, person).await.status, 200);
     }
     for name in ["kept", "stolen"] {
         let made = control(&daemon).post("http://localhost/api/v1/keys").json(&json!({ "name": name }));
@@ -215,7 +215,7 @@ async fn a_restored_backup_is_refreshed_and_lives_on() {
     daemon.terminate().await;
     let database = daemon.state_dir().join("tokend.db");
     let backup = std::fs::read(&database).unwrap();
-    let old = daemon.kept();
+    let old = daemon.stored_grants();
     daemon.restart(&[]).await;
     assert!(!daemon.log().iter().any(|line| line.contains(OLDER)), "{:?}", daemon.log());
     all_renewed(&sim, 2, 3).await;
@@ -225,7 +225,11 @@ async fn a_restored_backup_is_refreshed_and_lives_on() {
     // Since the backup one person's refresh token has died: they consented elsewhere, say.
     sim.with(|webex| webex.revoke_person(1));
     std::fs::write(&database, backup).unwrap();
-    assert_eq!(format!("{:?}", daemon.kept()), format!("{old:?}"), "older than what Webex gave last");
+    assert_eq!(
+        format!("{:?}", daemon.stored_grants()),
+        format!("{old:?}"),
+        "older than what Webex gave last"
+    );
     daemon.restart(&[]).await;
     let told = daemon.wait_for_line(OLDER).await;
     assert!(told.contains(" WARN ") && told.contains("`webex-tokend key list`"), "{told}");
@@ -233,8 +237,8 @@ async fn a_restored_backup_is_refreshed_and_lives_on() {
     daemon.wait_for_line("store: 2 grants in").await;
     all_renewed(&sim, 1, 3).await;
     eventually("the dead refresh token was tried", || counters(&sim).refreshes.refused > 0).await;
-    assert_eq!(daemon.kept().len(), 2, "a refusal deletes nothing");
-    assert_eq!(Visitor::new().consent(&daemon, 1).await.status, 200);
+    assert_eq!(daemon.stored_grants().len(), 2, "a refusal deletes nothing");
+    assert_eq!(BrowserClient::new().consent(&daemon, 1).await.status, 200);
     all_renewed(&sim, 2, 3).await;
 
     revoke_key(&daemon, "stolen").await;

@@ -14,8 +14,8 @@ use webex_sim::Settings;
 use webex_sim::Sim;
 use webex_tokend::tasks::Tasks;
 
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::http;
 
 type Heads = Arc<Mutex<Vec<String>>>;
@@ -49,20 +49,20 @@ async fn tunnel(mut stream: TcpStream, heads: Heads) {
 }
 
 /// Webex at an `https` address: only such calls go through a proxy.
-async fn sim() -> Sim {
+async fn start_sim() -> Sim {
     Sim::start_on("127.0.0.1:0".parse().unwrap(), true, Settings::default()).await.unwrap()
 }
 
 #[tokio::test]
 async fn webex_is_reached_through_the_proxy_that_is_set() {
-    let (sim, (address, heads)) = (sim().await, proxy().await);
+    let (sim, (address, heads)) = (start_sim().await, proxy().await);
     for (name, value) in [
         ("HTTPS_PROXY", format!("http://ada:s3cr3t@{address}")),
         ("https_proxy", address.to_string()),
         ("ALL_PROXY", format!("http://{address}/")),
     ] {
         let daemon = Daemon::start(&sim, &[(name, value.as_str())]).await;
-        assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200, "{name}");
+        assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200, "{name}");
         let seen = std::mem::take(&mut *heads.lock().unwrap());
         assert!(
             !seen.is_empty() && seen.iter().all(|head| head.starts_with("CONNECT 127.0.0.1:")),
@@ -78,18 +78,18 @@ async fn webex_is_reached_through_the_proxy_that_is_set() {
 
 #[tokio::test]
 async fn webex_is_reached_without_the_proxy_where_none_is_wanted() {
-    let (sim, (address, heads)) = (sim().await, proxy().await);
+    let (sim, (address, heads)) = (start_sim().await, proxy().await);
     let settings = [("HTTPS_PROXY", &*format!("http://{address}")), ("NO_PROXY", "example.com,127.0.0.1")];
     let daemon = Daemon::start(&sim, &settings).await;
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
     assert_eq!(heads.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn behind_a_proxy_that_ends_tls_the_port_speaks_plain_http_and_cookies_stay_secure() {
-    let sim = crate::support::sim().await;
+    let sim = crate::support::start_sim().await;
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
-    let daemon = Daemon::start_unreached(&sim, &[uri, ("TOKEND_TLS", "proxy")]).await;
+    let daemon = Daemon::start_without_health_check(&sim, &[uri, ("TOKEND_TLS", "proxy")]).await;
     daemon.wait_for_line("control socket: ").await;
     let host = [("host", "tokens.example.com"), ("x-forwarded-proto", "https")];
     let asked = http().get(format!("http://127.0.0.1:{}/webex/oauth?person=ada@example.com", daemon.port()));
@@ -113,9 +113,9 @@ async fn behind_a_proxy_that_ends_tls_the_port_speaks_plain_http_and_cookies_sta
 
 #[tokio::test]
 async fn the_documented_proxy_set_up_is_no_cause_for_a_warning_of_the_port() {
-    let sim = crate::support::sim().await;
+    let sim = crate::support::start_sim().await;
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
-    let daemon = Daemon::start_unreached(&sim, &[uri, ("TOKEND_BIND", "127.0.0.1")]).await;
+    let daemon = Daemon::start_without_health_check(&sim, &[uri, ("TOKEND_BIND", "127.0.0.1")]).await;
     daemon.wait_for_line("control socket: ").await;
     let warnings: Vec<String> = daemon.log().into_iter().filter(|line| line.contains(" WARN ")).collect();
     assert!(!warnings.concat().contains("MY_APP_PORT"), "{warnings:?}");

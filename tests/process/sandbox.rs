@@ -11,8 +11,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::support::Ended;
-use crate::support::Visitor;
+use crate::support::BrowserClient;
+use crate::support::CommandOutput;
 use crate::support::free_port;
 use crate::support::http;
 use crate::support::time::HANG_TIMEOUT;
@@ -50,14 +50,14 @@ impl Sandbox {
         }
     }
 
-    async fn end(self) -> Ended {
+    async fn end(self) -> CommandOutput {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
         timeout(HANG_TIMEOUT, self.child.wait_with_output()).await.unwrap().unwrap().into()
     }
 }
 
-async fn command(socket: &str, words: &str) -> Ended {
+async fn command(socket: &str, words: &str) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("TOKEND_CONTROL_SOCKET", socket).env("HOME", "/nowhere").args(words.split(' '));
     timeout(HANG_TIMEOUT, command.output()).await.unwrap().unwrap().into()
@@ -85,15 +85,15 @@ async fn the_sandbox_shows_the_dashboard_and_lets_commands_in() {
         .unwrap();
     assert_eq!(entered.status(), 303, "{code}");
 
-    assert!(command(&socket, "people").await.good().is_empty());
+    assert!(command(&socket, "people").await.expect_success().is_empty());
     let start = Url::parse(&format!("https://localhost:{port}/oauth?person=ada@example.com")).unwrap();
-    assert_eq!(Visitor::new().get(start).await.status, 302);
+    assert_eq!(BrowserClient::new().get(start).await.status, 302);
     let doctor = command(&socket, "doctor").await;
     assert_eq!(doctor.code, 0, "{doctor:?}");
 
-    let ended = sandbox.end().await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(!ended.err.contains("set TOKEND"), "it advises what it does not read: {}", ended.err);
+    let output = sandbox.end().await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(!output.stderr.contains("set TOKEND"), "it advises what it does not read: {}", output.stderr);
     assert!(!std::path::Path::new(&socket).exists(), "nothing is kept");
 }
 

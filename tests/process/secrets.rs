@@ -9,18 +9,18 @@ use webex_sim::model::DeadText;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
-use crate::support::BUSY_LOOP;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
+use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim_with;
 
 /// Where a secret may be found, and what stands there.
-struct Places(Vec<(String, Vec<u8>)>);
+struct SearchedTexts(Vec<(String, Vec<u8>)>);
 
-impl Places {
+impl SearchedTexts {
     fn add_files(&mut self, dir: &Path) {
         for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
             let name = entry.file_name().to_str().unwrap().to_owned();
@@ -40,13 +40,13 @@ impl Places {
 
 #[tokio::test]
 async fn no_secret_is_found_in_logs_pages_or_files() {
-    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
-    let mut settings = BUSY_LOOP.to_vec();
+    let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let mut settings = REFRESH_EVERY_SECOND.to_vec();
     settings.push(("RUST_LOG", "trace"));
     let mut daemon = Daemon::start(&sim, &settings).await;
-    let mut places = Places(Vec::new());
+    let mut texts = SearchedTexts(Vec::new());
 
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     let mut pages = vec![visitor.get(daemon.url("/")).await];
     for person in 0..3 {
         let back = visitor.come_back(&daemon, person).await;
@@ -66,7 +66,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
     ];
     for kind in kinds {
         let back = visitor.come_back(&daemon, 3).await;
-        spoil(&sim, Endpoint::AccessToken, 1, kind);
+        inject_fault(&sim, Endpoint::AccessToken, 1, kind);
         pages.push(visitor.get(back).await);
     }
     let before = counters(&sim).refreshes.renewed;
@@ -77,23 +77,23 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
         let headers =
             page.headers.iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect::<String>();
         // The way to Webex holds the state and the challenge, and must; codes, verifiers and tokens never.
-        places.0.push(("a page".to_owned(), page.body.into_bytes()));
-        places.0.push(("a header".to_owned(), headers.into_bytes()));
+        texts.0.push(("a page".to_owned(), page.body.into_bytes()));
+        texts.0.push(("a header".to_owned(), headers.into_bytes()));
     }
-    places.add_files(&daemon.state_dir());
+    texts.add_files(&daemon.state_dir());
     let key = std::fs::read(daemon.state_dir().join("key")).unwrap();
     let client_secret = sim.with(|webex| webex.settings().client_secret.clone());
     assert_eq!(daemon.terminate().await.code, Some(0));
-    places.add_files(&daemon.state_dir());
+    texts.add_files(&daemon.state_dir());
     let log = daemon.log().join("\n");
     assert!(log.contains("TRACE"), "the log is at its finest level");
-    places.0.push(("the log".to_owned(), log.into_bytes()));
+    texts.0.push(("the log".to_owned(), log.into_bytes()));
 
     let issued = sim.with(|webex| webex.secrets_issued());
     assert!(issued.len() > 20, "{} secrets were issued", issued.len());
     for secret in &issued {
-        places.search("a token or code", secret.as_bytes());
+        texts.search("a token or code", secret.as_bytes());
     }
-    places.search("the client secret", client_secret.as_bytes());
-    places.search("the key", &key);
+    texts.search("the client secret", client_secret.as_bytes());
+    texts.search("the key", &key);
 }

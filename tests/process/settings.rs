@@ -7,7 +7,7 @@ use std::process::Stdio;
 use webex_sim::Sim;
 
 /// How a run ended that was not meant to serve.
-pub(super) struct Run {
+pub(super) struct FailedStart {
     pub(super) code: i32,
     pub(super) stderr: String,
 }
@@ -18,14 +18,14 @@ fn command(home: &Path) -> Command {
     command
 }
 
-fn ended(mut command: Command) -> Run {
+fn ended(mut command: Command) -> FailedStart {
     let output = command.output().unwrap();
     assert!(output.stdout.is_empty(), "only results go to stdout");
-    Run { code: output.status.code().unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+    FailedStart { code: output.status.code().unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
 /// Starts a daemon with good settings but these, and waits for its end.
-pub(super) fn run(sim: &Sim, settings: &[(&str, &str)]) -> Run {
+pub(super) fn run(sim: &Sim, settings: &[(&str, &str)]) -> FailedStart {
     let home = tempfile::tempdir().unwrap();
     let (id, secret) = sim.with(|webex| {
         let settings = webex.settings();
@@ -130,7 +130,7 @@ fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at
 /// A daemon that is silent tells nothing of a trouble, least of all of this one.
 #[tokio::test]
 async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
-    let sim = crate::support::sim().await;
+    let sim = crate::support::start_sim().await;
     for (rust_log, named) in [
         ("inof", "\"inof\""),
         ("webex_tokend=debgu", "\"webex_tokend=debgu\""),

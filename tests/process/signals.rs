@@ -7,20 +7,20 @@ use webex_sim::model::FaultKind;
 
 use super::store_faults::control;
 use super::store_faults::token;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim;
 
 #[tokio::test]
 async fn no_signal_but_those_that_end_it_cuts_a_consent_short() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     let back = visitor.come_back(&daemon, 0).await;
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
     let page = async {
         let page = visitor.get(back).await;
         (page.status, page.body)
@@ -33,16 +33,16 @@ async fn no_signal_but_those_that_end_it_cuts_a_consent_short() {
     };
     let ((status, body), ()) = tokio::join!(page, signals);
     assert_eq!(status, 200, "{body}");
-    assert_eq!(daemon.kept().len(), 1);
+    assert_eq!(daemon.stored_grants().len(), 1);
     daemon.wait_for_line("SIGHUP: reading the certificate").await;
 }
 
 /// Ada's refresh is at Webex while the signal comes.
 async fn ends_well(signal: &str) {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     for person in [0, 1] {
-        assert_eq!(Visitor::new().consent(&daemon, person).await.status, 200);
+        assert_eq!(BrowserClient::new().consent(&daemon, person).await.status, 200);
     }
     let client = control(&daemon);
     let refresh = |person: &str| {
@@ -50,7 +50,7 @@ async fn ends_well(signal: &str) {
         client.post(url).header("content-type", "application/json").body("{\"force\":true}").send()
     };
     let before = counters(&sim).refreshes.attempts;
-    spoil(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
+    inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(2)));
     let checks = async {
         eventually("the refresh is at Webex", || counters(&sim).in_flight == 1).await;
         daemon.signal(signal);
@@ -58,7 +58,7 @@ async fn ends_well(signal: &str) {
         // New connections, by the socket and by the port.
         let client = control(&daemon);
         assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());
-        assert_eq!(Visitor::new().get(daemon.url("/healthz")).await.status, 200);
+        assert_eq!(BrowserClient::new().get(daemon.url("/healthz")).await.status, 200);
         let another = refresh("grace").await.unwrap().text().await.unwrap();
         let refused = "{\"outcome\":\"failed\",\"detail\":\"the daemon is being stopped\"";
         assert!(another.starts_with(refused), "{another}");

@@ -15,11 +15,11 @@ use tempfile::TempDir;
 use webex_sim::Sim;
 
 use super::settings::run;
+use crate::support::BrowserClient;
+use crate::support::CommandOutput;
 use crate::support::Daemon;
-use crate::support::Ended;
 use crate::support::Setup;
-use crate::support::Visitor;
-use crate::support::sim;
+use crate::support::start_sim;
 
 /// No user or group of a machine has these numbers.
 const DAEMON: u32 = 61_234;
@@ -62,7 +62,7 @@ fn other_users() -> bool {
 }
 
 /// `webex-tokend` as this user, with the words separated by spaces.
-fn command(uid: u32, groups: &str, place: (&str, &Path), words: &str) -> Ended {
+fn command(uid: u32, groups: &str, place: (&str, &Path), words: &str) -> CommandOutput {
     let mut command = as_user(uid, groups);
     command.env(place.0, place.1).arg(env!("CARGO_BIN_EXE_webex-tokend")).args(words.split(' '));
     command.output().unwrap().into()
@@ -90,14 +90,14 @@ fn runtime_directory() -> (TempDir, PathBuf) {
 async fn daemon_with(sim: &Sim, socket: Option<&Path>) -> Daemon {
     let mut settings = vec![("TOKEND_SOCKET_GROUP", GROUP_TEXT)];
     settings.extend(socket.map(|socket| ("TOKEND_CONTROL_SOCKET", socket.to_str().unwrap())));
-    let daemon = Daemon::start_after(sim, &settings, AS_DAEMON).await;
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    let daemon = Daemon::start_with_setup(sim, &settings, AS_DAEMON).await;
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
     daemon
 }
 
 #[tokio::test]
 async fn a_group_that_does_not_exist_is_told_with_the_other_mistakes_and_nothing_is_opened() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     for (group, told) in [
         (
             "no-such-group",
@@ -106,16 +106,16 @@ async fn a_group_that_does_not_exist_is_told_with_the_other_mistakes_and_nothing
         ("4294967295", "TOKEND_SOCKET_GROUP: found \"4294967295\", expected"),
         ("a:b", "TOKEND_SOCKET_GROUP: found \"a:b\", expected"),
     ] {
-        let ended = run(&sim, &[("TOKEND_SOCKET_GROUP", group), ("MY_APP_PORT", "http")]);
-        assert_eq!(ended.code, 2, "{}", ended.stderr);
-        assert!(ended.stderr.contains(told), "{}", ended.stderr);
-        assert!(ended.stderr.contains("MY_APP_PORT: found \"http\""), "{}", ended.stderr);
+        let output = run(&sim, &[("TOKEND_SOCKET_GROUP", group), ("MY_APP_PORT", "http")]);
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+        assert!(output.stderr.contains("MY_APP_PORT: found \"http\""), "{}", output.stderr);
     }
 }
 
 #[tokio::test]
 async fn the_socket_is_for_the_group_that_is_named() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     // Every user may do this with a group of their own.
     let gid = rustix::process::getegid().as_raw();
     let group = Command::new("id").arg("-gn").output().unwrap().stdout;
@@ -135,7 +135,7 @@ async fn members_of_the_group_use_the_socket_in_the_runtime_directory_and_other_
     if !other_users() {
         return;
     }
-    let sim = sim().await;
+    let sim = start_sim().await;
     let (_dir, socket) = runtime_directory();
     let daemon = daemon_with(&sim, Some(&socket)).await;
     assert_eq!(mode_and_owners(&socket), (0o660, DAEMON, GROUP));
@@ -143,17 +143,17 @@ async fn members_of_the_group_use_the_socket_in_the_runtime_directory_and_other_
     assert!(!daemon.log().iter().any(|line| line.contains("TOKEND_SOCKET_GROUP")), "{:?}", daemon.log());
 
     let place = ("TOKEND_CONTROL_SOCKET", socket.as_path());
-    let token = command(MEMBER, GROUP_TEXT, place, "token ada@example.com").good();
+    let token = command(MEMBER, GROUP_TEXT, place, "token ada@example.com").expect_success();
     let now_ms = sim.now_ms();
     assert!(sim.with(|webex| webex.is_live(token.trim_end(), now_ms)));
-    let people = command(MEMBER, GROUP_TEXT, place, "people").good();
+    let people = command(MEMBER, GROUP_TEXT, place, "people").expect_success();
     assert!(people.contains("ada@example.com"), "{people}");
     let mut root = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     let people = root.env_clear().env(place.0, place.1).arg("people").output().unwrap();
-    assert!(Ended::from(people).good().contains("ada@example.com"));
+    assert!(CommandOutput::from(people).expect_success().contains("ada@example.com"));
 
     command(OUTSIDER, "", place, "people")
-        .failed(5, "as a member of the group that TOKEND_SOCKET_GROUP names");
+        .expect_failure(5, "as a member of the group that TOKEND_SOCKET_GROUP names");
     // Of all that the daemon keeps, the group reaches the socket alone.
     assert!(!can(MEMBER, GROUP_TEXT, "-r", socket.parent().unwrap()), "the directory cannot be listed");
     for name in ["tokend.db", "key", "."] {
@@ -166,7 +166,7 @@ async fn the_state_directory_lets_the_group_through_to_the_socket_and_to_no_file
     if !other_users() {
         return;
     }
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = daemon_with(&sim, None).await;
     let state = daemon.state_dir();
     assert_eq!(mode_and_owners(&state), (0o710, DAEMON, GROUP));
@@ -182,7 +182,7 @@ async fn the_state_directory_lets_the_group_through_to_the_socket_and_to_no_file
     fs::write(&settings, "MY_APP_SECRET_ID=s3cr3t\n").unwrap();
     chown(&settings, Some(DAEMON), None).unwrap();
     fs::set_permissions(&settings, Permissions::from_mode(0o600)).unwrap();
-    let people = command(MEMBER, GROUP_TEXT, ("TOKEND_STATE_DIR", &state), "people").good();
+    let people = command(MEMBER, GROUP_TEXT, ("TOKEND_STATE_DIR", &state), "people").expect_success();
     assert!(people.contains("ada@example.com"), "{people}");
 
     // A copy that relied on the directory's mode.
@@ -199,7 +199,7 @@ async fn a_process_that_is_no_member_does_not_start_and_opens_nothing() {
     if !other_users() {
         return;
     }
-    let sim = sim().await;
+    let sim = start_sim().await;
     let home = tempfile::tempdir().unwrap();
     chown(home.path(), Some(DAEMON), Some(DAEMON)).unwrap();
     let (id, secret) = sim.with(|webex| {
@@ -207,27 +207,27 @@ async fn a_process_that_is_no_member_does_not_start_and_opens_nothing() {
         (settings.client_id.clone(), settings.client_secret.clone())
     });
     let state = home.path().join("state");
-    let start = |socket: &Path, groups: &str| -> Ended {
+    let start = |socket: &Path, groups: &str| -> CommandOutput {
         let mut command = as_user(DAEMON, groups);
         command.env("MY_APP_CLIENT_ID", &id).env("MY_APP_SECRET_ID", &secret).env("TOKEND_STATE_DIR", &state);
         command.env("TOKEND_CONTROL_SOCKET", socket).env("TOKEND_SOCKET_GROUP", GROUP_TEXT);
         command.arg(env!("CARGO_BIN_EXE_webex-tokend")).output().unwrap().into()
     };
     let (_dir, socket) = runtime_directory();
-    let ended = start(&socket, "60990");
-    assert_eq!(ended.code, 2, "{ended:?}");
+    let output = start(&socket, "60990");
+    assert_eq!(output.code, 2, "{output:?}");
     for part in ["found the group id 60991", "user 61234, groups 60990, 61234", "SupplementaryGroups=60991"] {
-        assert!(ended.err.lines().last().unwrap().contains(part), "{part}: {ended:?}");
+        assert!(output.stderr.lines().last().unwrap().contains(part), "{part}: {output:?}");
     }
 
     // A directory of another user: what was found, and what to do.
     chown(socket.parent().unwrap(), Some(OUTSIDER), Some(OUTSIDER)).unwrap();
-    let ended = start(&socket, GROUP_TEXT);
-    assert_eq!(ended.code, 2, "{ended:?}");
+    let output = start(&socket, GROUP_TEXT);
+    assert_eq!(output.code, 2, "{output:?}");
     for part in
         ["cannot pass through", "mode 0750, user 61236, group 61236", "chgrp 60991", "TOKEND_CONTROL_SOCKET"]
     {
-        assert!(ended.err.lines().last().unwrap().contains(part), "{part}: {ended:?}");
+        assert!(output.stderr.lines().last().unwrap().contains(part), "{part}: {output:?}");
     }
     assert!(!state.exists(), "nothing is opened");
     assert_eq!(mode_and_owners(socket.parent().unwrap()), (0o750, OUTSIDER, OUTSIDER));
@@ -238,10 +238,10 @@ async fn a_command_of_the_group_sends_nothing_to_a_socket_in_a_place_that_any_us
     if !other_users() {
         return;
     }
-    let sim = sim().await;
+    let sim = start_sim().await;
     // Below /tmp.
     let daemon = daemon_with(&sim, None).await;
     let socket = daemon.state_dir().join("control.sock");
     let told = "is served by a process of uid 61234, and nothing was sent to it";
-    command(MEMBER, GROUP_TEXT, ("TOKEND_CONTROL_SOCKET", &socket), "people").failed(5, told);
+    command(MEMBER, GROUP_TEXT, ("TOKEND_CONTROL_SOCKET", &socket), "people").expect_failure(5, told);
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::Client;
 
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
-use crate::support::sim;
+use crate::support::start_sim;
 use crate::support::time::HANG_TIMEOUT;
 
 /// More lines than a pipe and the daemon's queue hold together.
@@ -31,20 +31,20 @@ async fn fill_the_log(daemon: &Daemon) {
 
 #[tokio::test]
 async fn a_log_reader_that_stalls_stops_nothing_and_hears_later_what_it_missed() {
-    let sim = sim().await;
+    let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
     {
-        let _stalled = daemon.stall_log();
+        let _stalled = daemon.stall_log_reader();
         fill_the_log(&daemon).await;
-        assert_eq!(Visitor::new().get(daemon.url("/healthz")).await.status, 200);
+        assert_eq!(BrowserClient::new().get(daemon.url("/healthz")).await.status, 200);
         assert_eq!(status(&control(&daemon), "/api/v1/people/ada@example.com/token").await, 200);
-        assert_eq!(Visitor::new().consent(&daemon, 1).await.status, 200, "consents go on");
+        assert_eq!(BrowserClient::new().consent(&daemon, 1).await.status, 200, "consents go on");
     }
     let told = daemon.wait_for_line("log lines were dropped").await;
     assert!(told.contains(" WARN "), "{told}");
 
-    let _stalled = daemon.stall_log();
+    let _stalled = daemon.stall_log_reader();
     fill_the_log(&daemon).await;
     daemon.signal("TERM");
     let ended = tokio::time::timeout(Duration::from_secs(10), async {

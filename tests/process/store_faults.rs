@@ -16,49 +16,49 @@ use webex_sim::Person;
 use webex_sim::Settings;
 use webex_sim::Sim;
 
-use crate::support::BUSY_LOOP;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
+use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::Setup;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
-const BEGINS: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
-const ENDS: &str = "the store can be written again, after ";
+const OUTAGE_LINE: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
+const RECOVERY_LINE: &str = "the store can be written again, after ";
 
 /// Three persons whose grants are refreshed every second, and a way to ask for their tokens.
-struct Story {
+struct StoreFaultScenario {
     sim: Sim,
     daemon: Daemon,
     control: Client,
 }
 
-impl Story {
-    async fn begin(setup: Setup) -> Self {
-        let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
-        let daemon = Daemon::start_after(&sim, &BUSY_LOOP, setup).await;
-        let story = Self { control: control(&daemon), sim, daemon };
+impl StoreFaultScenario {
+    async fn new(setup: Setup) -> Self {
+        let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+        let daemon = Daemon::start_with_setup(&sim, &REFRESH_EVERY_SECOND, setup).await;
+        let scenario = Self { control: control(&daemon), sim, daemon };
         for person in 0..3 {
-            assert_eq!(Visitor::new().consent(&story.daemon, person).await.status, 200);
+            assert_eq!(BrowserClient::new().consent(&scenario.daemon, person).await.status, 200);
         }
-        story.refreshes_go_on().await;
-        assert_eq!(story.readiness().await, (200, "ready\n".to_owned()));
-        story
+        scenario.wait_for_refreshes().await;
+        assert_eq!(scenario.readiness().await, (200, "ready\n".to_owned()));
+        scenario
     }
 
     fn attempts(&self) -> u64 {
         counters(&self.sim).refreshes.attempts
     }
 
-    async fn refreshes_go_on(&self) {
+    async fn wait_for_refreshes(&self) {
         let before = self.attempts();
         eventually("refreshes go on", || self.attempts() >= before + 6).await;
     }
 
     async fn readiness(&self) -> (u16, String) {
-        let answered = Visitor::new().get(self.daemon.url("/readyz")).await;
+        let answered = BrowserClient::new().get(self.daemon.url("/readyz")).await;
         (answered.status, answered.body)
     }
 
@@ -66,21 +66,21 @@ impl Story {
         self.daemon.log().iter().filter(|line| line.contains(text)).count()
     }
 
-    async fn wakes(&self, times: usize) {
+    async fn wait_for_wakes(&self, times: usize) {
         let wakes = || self.lines("event loop: looking for old tokens");
         let before = wakes();
         eventually("the loop goes on", || wakes() >= before + times).await;
     }
 
     /// The trouble has begun: `told` says what it is.
-    async fn trouble(&self, told: &str) {
-        let line = self.daemon.wait_for_line(BEGINS).await;
+    async fn assert_paused(&self, told: &str) {
+        let line = self.daemon.wait_for_line(OUTAGE_LINE).await;
         assert!(line.contains(told) && line.contains(" ERROR "), "{line}");
         // What was claimed before is sent, and is kept later.
-        self.wakes(2).await;
+        self.wait_for_wakes(2).await;
         eventually("nothing is under way", || counters(&self.sim).in_flight == 0).await;
         let before = self.attempts();
-        self.wakes(3).await;
+        self.wait_for_wakes(3).await;
         assert_eq!(self.attempts(), before, "nothing is sent");
         assert_eq!(self.readiness().await, (503, "not ready: the store cannot be written\n".to_owned()));
         for person in ["ada", "grace"] {
@@ -96,11 +96,11 @@ impl Story {
     }
 
     /// The trouble is over.
-    async fn recovery(&self) {
-        self.daemon.wait_for_line(ENDS).await;
-        self.refreshes_go_on().await;
+    async fn assert_recovered(&self) {
+        self.daemon.wait_for_line(RECOVERY_LINE).await;
+        self.wait_for_refreshes().await;
         assert_eq!(self.readiness().await, (200, "ready\n".to_owned()));
-        assert_eq!([self.lines(BEGINS), self.lines(ENDS)], [1, 1]);
+        assert_eq!([self.lines(OUTAGE_LINE), self.lines(RECOVERY_LINE)], [1, 1]);
         assert_eq!(counters(&self.sim).refreshes.refused, 0);
         assert_eq!(counters(&self.sim).most_in_flight_for_one_token, 1);
         for person in ["ada", "grace", "katherine"] {
@@ -143,18 +143,18 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
     if !small_disk.is_possible() {
         return eprintln!("skipped: no small disk to be had here");
     }
-    let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+    let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
     // Outside of the small disk, where this test finds it.
-    let mut settings = BUSY_LOOP.to_vec();
+    let mut settings = REFRESH_EVERY_SECOND.to_vec();
     settings.push(("TOKEND_CONTROL_SOCKET", "{home}/control.sock"));
-    let daemon = Daemon::start_after(&sim, &settings, small_disk).await;
+    let daemon = Daemon::start_with_setup(&sim, &settings, small_disk).await;
     let socket = daemon.state_dir().with_file_name("control.sock");
     let control = Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap();
-    let story = Story { sim, daemon, control };
+    let scenario = StoreFaultScenario { sim, daemon, control };
     for person in 0..3 {
-        assert_eq!(Visitor::new().consent(&story.daemon, person).await.status, 200);
+        assert_eq!(BrowserClient::new().consent(&scenario.daemon, person).await.status, 200);
     }
-    let ballast = seen_by(&story.daemon).join("ballast");
+    let ballast = seen_by(&scenario.daemon).join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     let full = loop {
         if let Err(full) = file.write_all(&[0; 4096]) {
@@ -162,57 +162,57 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
         }
     };
     assert_eq!(full.kind(), ErrorKind::StorageFull);
-    story.trouble("its disk is full; free some space").await;
-    let page = Visitor::new().consent(&story.daemon, 3).await;
+    scenario.assert_paused("its disk is full; free some space").await;
+    let page = BrowserClient::new().consent(&scenario.daemon, 3).await;
     assert_eq!(page.status, 500);
     assert!(page.says("Your consent could not be stored"), "{}", page.body);
 
     drop(file);
     std::fs::remove_file(ballast).unwrap();
-    story.recovery().await;
-    assert_eq!(Visitor::new().consent(&story.daemon, 3).await.status, 200);
+    scenario.assert_recovered().await;
+    assert_eq!(BrowserClient::new().consent(&scenario.daemon, 3).await.status, 200);
 }
 
 #[tokio::test]
 async fn an_io_error_on_commit_stops_refreshes_until_the_disk_works() {
     // The system sends SIGXFSZ, too, which must not end the daemon.
-    let story = Story::begin(Setup::None).await;
+    let scenario = StoreFaultScenario::new(Setup::None).await;
     let limit = |bytes: &str| {
         let mut command = Command::new("prlimit");
-        command.args(["--pid", &story.daemon.pid().to_string(), &format!("--fsize={bytes}:")]);
+        command.args(["--pid", &scenario.daemon.pid().to_string(), &format!("--fsize={bytes}:")]);
         command.status().is_ok_and(|status| status.success())
     };
     if !limit("4096") {
         return eprintln!("skipped: no limits can be set for another process here");
     }
-    story.trouble("the store's disk cannot be read or written (disk I/O error").await;
+    scenario.assert_paused("the store's disk cannot be read or written (disk I/O error").await;
     assert!(limit("unlimited"));
-    story.recovery().await;
+    scenario.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn a_lock_of_another_program_stops_refreshes_until_it_is_released() {
-    let story = Story::begin(Setup::None).await;
-    let shell = Connection::open(story.daemon.state_dir().join("tokend.db")).unwrap();
+    let scenario = StoreFaultScenario::new(Setup::None).await;
+    let shell = Connection::open(scenario.daemon.state_dir().join("tokend.db")).unwrap();
     shell.busy_timeout(HANG_TIMEOUT).unwrap();
     shell.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    story.trouble("the store is locked by another program").await;
+    scenario.assert_paused("the store is locked by another program").await;
     shell.execute_batch("COMMIT").unwrap();
-    story.recovery().await;
+    scenario.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn a_store_that_was_moved_away_stops_refreshes_until_it_is_back() {
-    let story = Story::begin(Setup::None).await;
+    let scenario = StoreFaultScenario::new(Setup::None).await;
     let (place, elsewhere) =
-        (story.daemon.state_dir().join("tokend.db"), story.daemon.state_dir().join("elsewhere"));
+        (scenario.daemon.state_dir().join("tokend.db"), scenario.daemon.state_dir().join("elsewhere"));
     std::fs::rename(&place, &elsewhere).unwrap();
-    let line = story.daemon.wait_for_line(BEGINS).await;
+    let line = scenario.daemon.wait_for_line(OUTAGE_LINE).await;
     assert!(line.contains("was moved, replaced or removed"), "{line}");
-    assert_eq!(story.readiness().await.0, 503);
-    assert!(token(&story.control, "ada").await.is_some());
+    assert_eq!(scenario.readiness().await.0, 503);
+    assert!(token(&scenario.control, "ada").await.is_some());
     std::fs::rename(&elsewhere, &place).unwrap();
-    story.recovery().await;
+    scenario.assert_recovered().await;
 }
 
 /// Where in the file the page lies that holds the grant of the person with this id.
@@ -223,9 +223,9 @@ fn page_of(file: &[u8], id: &str) -> usize {
 
 #[tokio::test]
 async fn a_damaged_page_costs_those_who_stand_on_it_and_nobody_else() {
-    let sim = sim_with(Settings { people: Person::some(12), ..Settings::default() }).await;
+    let sim = start_sim_with(Settings { people: Person::some(12), ..Settings::default() }).await;
     let mut daemon = Daemon::start(&sim, &[]).await;
-    let visitor = Visitor::new();
+    let visitor = BrowserClient::new();
     for person in 0..12 {
         assert_eq!(visitor.consent(&daemon, person).await.status, 200);
     }

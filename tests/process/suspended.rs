@@ -5,12 +5,12 @@ use std::time::Duration;
 use webex_sim::RefreshToken;
 use webex_sim::Settings;
 
-use crate::support::BUSY_LOOP;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
+use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 
 /// Longer than a call to Webex may take.
 const STOPPED: Duration = Duration::from_secs(45);
@@ -23,13 +23,13 @@ async fn an_answer_that_came_while_the_daemon_was_stopped_is_kept() {
         refresh_token: RefreshToken::Rotating,
         ..Settings::default()
     };
-    let sim = sim_with(rotating).await;
+    let sim = start_sim_with(rotating).await;
     let mut daemon = Daemon::start(&sim, &[]).await;
-    assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
     daemon.terminate().await;
 
     sim.with(|webex| webex.settings_mut().latency = Duration::from_secs(2));
-    daemon.restart(&BUSY_LOOP).await;
+    daemon.restart(&REFRESH_EVERY_SECOND).await;
     eventually("a refresh is under way", || counters(&sim).in_flight == 1).await;
     daemon.signal("STOP");
     eventually("Webex has answered", || counters(&sim).in_flight == 0).await;

@@ -36,22 +36,22 @@ use webex_tokend::webex::transport::Call;
 use webex_tokend::webex::transport::Payload;
 use webex_tokend::webex::transport::Raw;
 
-use super::harness::Line;
-use super::harness::MARK;
+use super::harness::FixedClock;
 use super::harness::NOW;
 use super::harness::POLICY;
-use super::harness::Still;
+use super::harness::SECRET_MARK;
+use super::harness::ScriptedTransport;
 use super::harness::runtime;
 use super::harness::webex;
 
 const STATUSES: [u16; 13] = [200, 201, 204, 400, 403, 404, 405, 409, 413, 415, 429, 502, 503];
 
 /// Grace's name, which nobody who is limited to Ada may learn.
-const HIDDEN: &str = "Gr4ce-Hopper-8c1f-4e7b";
+const HIDDEN_NAME: &str = "Gr4ce-Hopper-8c1f-4e7b";
 
 /// What the caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+enum CallerKind {
     Nothing,
     ReadsAda,
     Operator,
@@ -62,30 +62,32 @@ enum Who {
 /// to a person learns of no other.
 pub(super) fn holds(data: &[u8]) -> String {
     let mut statuses = Vec::new();
-    for who in [Who::Nothing, Who::ReadsAda, Who::Operator] {
+    for who in [CallerKind::Nothing, CallerKind::ReadsAda, CallerKind::Operator] {
         let Some(request) = request(data) else { return "no request".to_owned() };
         let runtime = runtime();
-        let world = World::new(&runtime);
+        let api = InMemoryApi::new(&runtime);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let (status, kind, body) = runtime.block_on(world.answer(request, who));
+        let (status, kind, body) = runtime.block_on(api.answer(request, who));
         let what = format!("{who:?} {method} {path}: {status} {body}");
         well_formed(status, &kind, &body, method == hyper::Method::HEAD, &what);
 
         let is_token = status == 200 && path.ends_with("/token");
-        assert!(is_token || !body.contains(&format!("access-{MARK}")), "{what}");
-        let secrets = ["refresh", "client"].map(|kind| format!("{kind}-{MARK}"));
+        assert!(is_token || !body.contains(&format!("access-{SECRET_MARK}")), "{what}");
+        let secrets = ["refresh", "client"].map(|kind| format!("{kind}-{SECRET_MARK}"));
         assert!(!secrets.iter().any(|secret| body.contains(secret)), "{what}");
-        if who == Who::ReadsAda && !data.windows(HIDDEN.len()).any(|part| part == HIDDEN.as_bytes()) {
-            assert!(!body.contains(HIDDEN), "{what}");
+        if who == CallerKind::ReadsAda
+            && !data.windows(HIDDEN_NAME.len()).any(|part| part == HIDDEN_NAME.as_bytes())
+        {
+            assert!(!body.contains(HIDDEN_NAME), "{what}");
         }
-        if who == Who::Nothing {
+        if who == CallerKind::Nothing {
             let open = path == "/api/v1/openapi.json";
             assert!(open || !matches!(status, 200..=299), "{what}");
         }
-        let (ada, grace) = (world.kept(&runtime, "ada"), world.kept(&runtime, "grace"));
-        if who != Who::Operator {
+        let (ada, grace) = (api.kept(&runtime, "ada"), api.kept(&runtime, "grace"));
+        if who != CallerKind::Operator {
             // A reader may have its token refreshed, no more.
-            assert!(ada.is_some() && grace.as_ref() == Some(&world.grace), "{what}");
+            assert!(ada.is_some() && grace.as_ref() == Some(&api.grace), "{what}");
         }
         let forgets = method == hyper::Method::DELETE && status == 204;
         assert!(forgets || (ada.is_some() && grace.is_some()), "{what}");
@@ -103,7 +105,7 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
     let mut lines = head.lines();
     let (method, path) = lines.next()?.split_once(' ')?;
     let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+    for (name, value) in lines.filter_map(|transport| transport.split_once(": ")) {
         request = request.header(name, value);
     }
     request.body(Bytes::copy_from_slice(body)).ok()
@@ -131,22 +133,22 @@ fn well_formed(status: u16, kind: &str, body: &str, head: bool, what: &str) {
     }
 }
 
-struct World {
+struct InMemoryApi {
     api: Api,
     store: Arc<MemoryStore>,
     grace: Grant,
 }
 
-impl World {
+impl InMemoryApi {
     fn new(runtime: &Runtime) -> Self {
         let store = Arc::new(MemoryStore::new());
-        let grace = grant("grace", HIDDEN);
+        let grace = grant("grace", HIDDEN_NAME);
         runtime.block_on(async {
             store.save_consent(grant("ada", "Ada")).await.unwrap();
             store.save_consent(grace.clone()).await.unwrap();
         });
-        let clock = Arc::new(Still);
-        let webex = Arc::new(webex(Line::new(Box::new(says))));
+        let clock = Arc::new(FixedClock);
+        let webex = Arc::new(webex(ScriptedTransport::new(Box::new(script))));
         let (tasks, view) = (Tasks::new(), Arc::new(LiveView::new(store.clone())));
         let consents = Arc::new(Consents::new(consent::Parts {
             webex: webex.clone(),
@@ -184,15 +186,15 @@ impl World {
         Self { api, store, grace }
     }
 
-    async fn answer(&self, request: Request<Bytes>, who: Who) -> (u16, String, String) {
+    async fn answer(&self, request: Request<Bytes>, who: CallerKind) -> (u16, String, String) {
         let key = |rights, persons| {
             let rights = Rights::parse(rights).unwrap();
             Caller::Key(KeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1.into())
         };
         let caller = match who {
-            Who::Nothing => key("", None),
-            Who::ReadsAda => key("read", Some(vec![PersonId::parse("ada").unwrap()])),
-            Who::Operator => Caller::Control,
+            CallerKind::Nothing => key("", None),
+            CallerKind::ReadsAda => key("read", Some(vec![PersonId::parse("ada").unwrap()])),
+            CallerKind::Operator => Caller::Control,
         };
         let response = self.api.answer(request, caller).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -215,8 +217,8 @@ fn grant(name: &str, display_name: &str) -> Grant {
         org_id: None,
     };
     let tokens = Tokens {
-        access_token: Secret::new(format!("access-{MARK}")),
-        refresh_token: Secret::new(format!("refresh-{MARK}")),
+        access_token: Secret::new(format!("access-{SECRET_MARK}")),
+        refresh_token: Secret::new(format!("refresh-{SECRET_MARK}")),
         token_type: "Bearer".to_owned(),
         scope: Some("spark:all".to_owned()),
         expires_at: NOW + std::time::Duration::from_secs(14 * 86_400),
@@ -226,14 +228,14 @@ fn grant(name: &str, display_name: &str) -> Grant {
 }
 
 /// Renews everything, as Ada's.
-fn says(call: &Call) -> Option<Raw> {
+fn script(call: &Call) -> Option<Raw> {
     let body = match call.payload {
         Payload::Bearer(_) => "{\"id\":\"ada\",\"emails\":[\"ada@example.com\"]}".to_owned(),
         _ if call.url.ends_with("/device/authorize") => format!(
-            "{{\"device_code\":\"client-{MARK}\",\"user_code\":\"123456\",\"verification_uri\":\"https://webex.example/verify\"}}"
+            "{{\"device_code\":\"client-{SECRET_MARK}\",\"user_code\":\"123456\",\"verification_uri\":\"https://webex.example/verify\"}}"
         ),
         _ => format!(
-            "{{\"access_token\":\"access-{MARK}\",\"refresh_token\":\"refresh-{MARK}\",\"expires_in\":43200}}"
+            "{{\"access_token\":\"access-{SECRET_MARK}\",\"refresh_token\":\"refresh-{SECRET_MARK}\",\"expires_in\":43200}}"
         ),
     };
     Some(Raw { status: 200, body: body.into_bytes(), ..Raw::default() })

@@ -15,10 +15,10 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::ticket::Ticket;
 use webex_tokend::http::cookies::Cookies;
 
-use super::harness::House;
+use super::harness::InMemoryConsents;
 
 /// More cookies than browsers keep for one host.
-const MOST_OF_A_BROWSER: usize = 64;
+const MAX_BROWSER_COOKIES: usize = 64;
 
 /// The first line is a `Cookie` header; of the rest, pairs of bytes say what is changed in a sealed ticket.
 pub(super) fn holds(data: &[u8]) -> String {
@@ -54,15 +54,15 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
     assert_eq!(cookies.find(&headers, "a name that nobody has"), None);
 
     let set = cookies.keep(&headers, "new", "sealed", Duration::from_secs(900));
-    assert!(set.len() <= 1 + MOST_OF_A_BROWSER, "{} Set-Cookie lines", set.len());
-    let lines: Vec<&str> = set.iter().map(|line| line.to_str().unwrap()).collect();
+    assert!(set.len() <= 1 + MAX_BROWSER_COOKIES, "{} Set-Cookie lines", set.len());
+    let lines: Vec<&str> = set.iter().map(|transport| transport.to_str().unwrap()).collect();
     assert_eq!(lines[0], format!("{prefix}new=sealed; Max-Age=900{tail}"));
     let mut jar: BTreeSet<&str> = ours().map(|(name, _)| name).chain(["new"]).collect();
     // No browser sends as many, or one twice; of what is made up, the next answer takes back the rest.
-    let many = ours().count() > MOST_OF_A_BROWSER;
-    for line in &lines[1..] {
+    let many = ours().count() > MAX_BROWSER_COOKIES;
+    for transport in &lines[1..] {
         let dropped =
-            line.strip_prefix(prefix).unwrap().strip_suffix(&format!("=; Max-Age=0{tail}")).unwrap();
+            transport.strip_prefix(prefix).unwrap().strip_suffix(&format!("=; Max-Age=0{tail}")).unwrap();
         assert!(!dropped.contains(';') && dropped != "new");
         jar.remove(dropped);
     }
@@ -73,13 +73,13 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
 /// What we did not seal never opens; what we sealed opens only as it was, and only for its own state. Webex hears of
 /// nothing else. Answers whether anything was changed.
 fn sealed(data: &[u8], changes: &[u8]) -> bool {
-    let house = House::new();
-    let begun = house.consents.begin(None).unwrap();
+    let consents = InMemoryConsents::new();
+    let begun = consents.consents.begin(None).unwrap();
     let state = state_of(&begun);
     let text = String::from_utf8_lossy(data);
-    house.refuses(state.clone(), Some(&text));
-    house.refuses(state.clone(), None);
-    house.refuses(state.clone(), Some(&URL_SAFE_NO_PAD.encode(data)));
+    consents.refuses(state.clone(), Some(&text));
+    consents.refuses(state.clone(), None);
+    consents.refuses(state.clone(), Some(&URL_SAFE_NO_PAD.encode(data)));
 
     let mut bytes = URL_SAFE_NO_PAD.decode(&begun.sealed).unwrap();
     let whole = bytes.clone();
@@ -88,15 +88,15 @@ fn sealed(data: &[u8], changes: &[u8]) -> bool {
         bytes[at] ^= pair[1];
     }
     if bytes != whole {
-        house.refuses(state.clone(), Some(&URL_SAFE_NO_PAD.encode(&bytes)));
+        consents.refuses(state.clone(), Some(&URL_SAFE_NO_PAD.encode(&bytes)));
     }
     if *text != *state {
-        house.refuses(text.into_owned(), Some(&begun.sealed));
+        consents.refuses(text.into_owned(), Some(&begun.sealed));
     }
-    assert_eq!(house.calls(), 0, "Webex was asked about a ticket of nobody");
-    let finished = house.finish(state, Some(&begun.sealed));
+    assert_eq!(consents.calls(), 0, "Webex was asked about a ticket of nobody");
+    let finished = consents.finish(state, Some(&begun.sealed));
     assert!(matches!(finished, Err(ConsentError::Unreachable { .. })), "our own ticket opens: {finished:?}");
-    assert_eq!(house.calls(), 1);
+    assert_eq!(consents.calls(), 1);
     bytes != whole
 }
 
@@ -105,7 +105,7 @@ fn state_of(begun: &Begun) -> String {
     url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
 }
 
-impl House {
+impl InMemoryConsents {
     fn refuses(&self, state: String, sealed: Option<&str>) {
         let finished = self.finish(state, sealed);
         assert!(matches!(finished, Err(ConsentError::Stale)), "{sealed:?}: {finished:?}");

@@ -39,49 +39,49 @@ pub(super) const POLICY: Policy = Policy {
 };
 
 /// Looks like nothing that a program says by itself. Seeds carry it where a secret would be.
-pub(super) const MARK: &str = "Zq7s3cr3tXw9_PF84_4f1bd9a2c7e84d0f";
+pub(super) const SECRET_MARK: &str = "Zq7s3cr3tXw9_PF84_4f1bd9a2c7e84d0f";
 
 /// Where it is always the same moment.
-pub(super) struct Still;
+pub(super) struct FixedClock;
 
-impl Clock for Still {
+impl Clock for FixedClock {
     fn now(&self) -> UnixTime {
         NOW
     }
 }
 
 /// What Webex says to a call; `None`: nothing comes back.
-pub(super) type Says = Box<dyn Fn(&Call) -> Option<Raw> + Send + Sync>;
+pub(super) type TransportScript = Box<dyn Fn(&Call) -> Option<Raw> + Send + Sync>;
 
 /// Webex's place.
-pub(super) struct Line {
-    says: Says,
+pub(super) struct ScriptedTransport {
+    script: TransportScript,
     calls: Mutex<usize>,
 }
 
-impl Line {
-    pub(super) fn new(says: Says) -> Arc<Self> {
-        Arc::new(Self { says, calls: Mutex::new(0) })
+impl ScriptedTransport {
+    pub(super) fn new(script: TransportScript) -> Arc<Self> {
+        Arc::new(Self { script, calls: Mutex::new(0) })
     }
 }
 
-impl Transport for Line {
+impl Transport for ScriptedTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
         *self.calls.lock().unwrap() += 1;
-        let said = (self.says)(&call).ok_or_else(|| NoAnswer("nobody answers".to_owned()));
+        let said = (self.script)(&call).ok_or_else(|| NoAnswer("nobody answers".to_owned()));
         Box::pin(async move { said })
     }
 }
 
-pub(super) fn webex(line: Arc<Line>) -> Webex {
+pub(super) fn webex(transport: Arc<ScriptedTransport>) -> Webex {
     let integration = Integration {
         client_id: "C1".to_owned(),
-        client_secret: Secret::new(format!("client-{MARK}")),
+        client_secret: Secret::new(format!("client-{SECRET_MARK}")),
         redirect_uri: "https://localhost:8000/oauth".to_owned(),
         scopes: vec!["spark:all".to_owned()],
         base: "https://webex.example/v1".to_owned(),
     };
-    Webex::new(integration, line, Arc::new(Still))
+    Webex::new(integration, transport, Arc::new(FixedClock))
 }
 
 /// Waits that nobody waits for: time jumps to the next timer.
@@ -90,26 +90,26 @@ pub(super) fn runtime() -> Runtime {
 }
 
 /// Consents where nobody answers at Webex.
-pub(super) struct House {
+pub(super) struct InMemoryConsents {
     pub(super) consents: Consents,
-    line: Arc<Line>,
+    transport: Arc<ScriptedTransport>,
     runtime: Runtime,
 }
 
-impl House {
+impl InMemoryConsents {
     pub(super) fn new() -> Self {
-        let line = Line::new(Box::new(|_| None));
+        let transport = ScriptedTransport::new(Box::new(|_| None));
         let store = Arc::new(MemoryStore::new());
         let consents = Consents::new(consent::Parts {
-            webex: Arc::new(webex(line.clone())),
+            webex: Arc::new(webex(transport.clone())),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
             policy: POLICY,
-            clock: Arc::new(Still),
+            clock: Arc::new(FixedClock),
             view: Arc::new(LiveView::new(store)),
             wake: Wake::new(),
         });
-        Self { consents, line, runtime: runtime() }
+        Self { consents, transport, runtime: runtime() }
     }
 
     pub(super) fn finish(&self, state: String, sealed: Option<&str>) -> Result<Granted, ConsentError> {
@@ -119,6 +119,6 @@ impl House {
 
     /// How often Webex was called.
     pub(super) fn calls(&self) -> usize {
-        *self.line.calls.lock().unwrap()
+        *self.transport.calls.lock().unwrap()
     }
 }

@@ -11,7 +11,7 @@ use webex_tokend::cli::arguments::Origin;
 use webex_tokend::cli::import::guess;
 use webex_tokend::cli::import::understand;
 
-use super::harness::MARK;
+use super::harness::SECRET_MARK;
 
 const NOW: i64 = 1_790_000_000;
 
@@ -27,7 +27,7 @@ pub(super) fn holds(data: &[u8]) -> String {
         match understand(origin, &place, data, NOW) {
             Err(broken) => {
                 let told = broken.to_string();
-                assert!(!told.is_empty() && !told.contains(MARK), "{told}");
+                assert!(!told.is_empty() && !told.contains(SECRET_MARK), "{told}");
                 came.push(format!("no {origin:?}"));
             }
             Ok(parsed) => {
@@ -39,7 +39,7 @@ pub(super) fn holds(data: &[u8]) -> String {
                         |token: &&String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
                     assert!(!tokens.is_empty() && tokens.iter().all(fit));
                 }
-                assert!(!parsed.remarks().iter().any(|remark| remark.contains(MARK)));
+                assert!(!parsed.remarks().iter().any(|remark| remark.contains(SECRET_MARK)));
                 if origin == Origin::Jsonl {
                     whole(data, parsed.grants().count());
                 }
@@ -55,8 +55,9 @@ pub(super) fn holds(data: &[u8]) -> String {
 fn whole(data: &[u8], grants: usize) {
     let text = std::str::from_utf8(data).unwrap();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let is_object = |line: &&str| serde_json::from_str(line).is_ok_and(|value: Value| value.is_object());
+    let lines: Vec<&str> = text.lines().filter(|transport| !transport.trim().is_empty()).collect();
+    let is_object =
+        |transport: &&str| serde_json::from_str(transport).is_ok_and(|value: Value| value.is_object());
     if lines.iter().all(is_object) {
         assert_eq!(lines.len(), grants);
     } else {

@@ -65,7 +65,7 @@ mod corpus {
     const OUTCOMES: &str = include_str!("outcomes.txt");
 
     fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
-        OUTCOMES.lines().map(|line| line.split_once(": ").unwrap())
+        OUTCOMES.lines().map(|transport| transport.split_once(": ").unwrap())
     }
 
     /// Holds a property to the seeds that a promise is about: each is there, is understood as what it is, and the
@@ -93,7 +93,7 @@ mod corpus {
     }
 
     fn marked(_: &str, bytes: &[u8]) -> bool {
-        let mark = super::harness::MARK.as_bytes();
+        let mark = super::harness::SECRET_MARK.as_bytes();
         bytes.windows(mark.len()).any(|part| part == mark)
     }
 

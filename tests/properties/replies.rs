@@ -15,10 +15,10 @@ use webex_tokend::webex::Polled;
 use webex_tokend::webex::transport::Raw;
 
 use super::harness::DAY;
-use super::harness::Line;
-use super::harness::MARK;
 use super::harness::NOW;
 use super::harness::POLICY;
+use super::harness::SECRET_MARK;
+use super::harness::ScriptedTransport;
 use super::harness::runtime;
 use super::harness::webex;
 
@@ -29,7 +29,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     let raw = raw(data);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let given = raw.clone();
-    let webex = webex(Line::new(Box::new(move |_| Some(given.clone()))));
+    let webex = webex(ScriptedTransport::new(Box::new(move |_| Some(given.clone()))));
     let secret = Secret::new("held".to_owned());
     runtime().block_on(async {
         let outcome = renewed(&webex.refresh(&secret).await, &raw, json.as_ref());
@@ -62,8 +62,9 @@ pub(super) fn holds(data: &[u8]) -> String {
 
 fn raw(data: &[u8]) -> Raw {
     let mut parts = data.splitn(4, |byte| *byte == b'\n');
-    let mut line = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    let (status, retry_after, tracking_id) = (line().trim().parse().unwrap_or(200), line(), line());
+    let mut transport = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let (status, retry_after, tracking_id) =
+        (transport().trim().parse().unwrap_or(200), transport(), transport());
     let body = parts.next().unwrap_or_default().to_vec();
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     Raw { status, retry_after: told(retry_after), tracking_id: told(tracking_id), body }
@@ -71,7 +72,7 @@ fn raw(data: &[u8]) -> Raw {
 
 /// Nothing that breaks a line of the log, and no secret that the answer echoes.
 fn is_shown(text: &str) -> bool {
-    text.chars().count() <= 600 && !text.chars().any(char::is_control) && !text.contains(MARK)
+    text.chars().count() <= 600 && !text.chars().any(char::is_control) && !text.contains(SECRET_MARK)
 }
 
 /// Every text anywhere in an answer, in lower case.

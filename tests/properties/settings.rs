@@ -14,7 +14,7 @@ use webex_tokend::config::Source;
 use webex_tokend::config::VARIABLES;
 use webex_tokend::config::secrets;
 
-use super::harness::MARK;
+use super::harness::SECRET_MARK;
 
 /// A login may stand before their host or in their query.
 const URLS: [&str; 7] = [
@@ -45,7 +45,7 @@ pub(super) fn holds(data: &[u8]) -> String {
             "{:?}",
             (&config.remarks, &config.hook, &config.token_service, &config.integration.client_secret)
         );
-        assert!(!shown.contains(MARK), "{shown}");
+        assert!(!shown.contains(SECRET_MARK), "{shown}");
         return words("settings");
     };
     assert!(!mistakes.0.is_empty());
@@ -64,13 +64,13 @@ fn may_be_told(source: &Source, name: &str) -> bool {
         let text = source.get(name).unwrap_or_default();
         let address = text.split('?').next().unwrap_or_default();
         let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
-        if URLS.contains(&name) { host.contains(MARK) } else { text.contains(MARK) }
+        if URLS.contains(&name) { host.contains(SECRET_MARK) } else { text.contains(SECRET_MARK) }
     })
 }
 
 fn told(mistakes: &Mistakes) -> String {
     let told = mistakes.to_string();
-    assert!(!told.contains(MARK), "{told}");
+    assert!(!told.contains(SECRET_MARK), "{told}");
     for mistake in &mistakes.0 {
         let known = VARIABLES.contains(&mistake.variable)
             || ALIASES.iter().any(|(_, other)| *other == mistake.variable);

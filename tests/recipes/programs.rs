@@ -25,12 +25,12 @@ use webex_sim::Sim;
 use webex_sim::model::Endpoint;
 use webex_sim::model::FaultKind;
 
+use crate::support::BrowserClient;
+use crate::support::CommandOutput;
 use crate::support::Daemon;
-use crate::support::Ended;
-use crate::support::Visitor;
 use crate::support::counters;
-use crate::support::sim_with;
-use crate::support::spoil;
+use crate::support::inject_fault;
+use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
 /// Nothing else of the environment is handed over.
@@ -78,9 +78,9 @@ impl Place {
             ("TOKEND_TLS_KEY", key_pem.to_str().unwrap()),
             ("EVENT_LOOP_FLOOR_SECONDS", "0"),
         ];
-        let sim = sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
+        let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
         let daemon = Daemon::start(&sim, &settings).await;
-        assert_eq!(Visitor::new().consent(&daemon, 0).await.status, 200);
+        assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
         Self { sim, daemon, dir }
     }
 
@@ -93,7 +93,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
         command.env_clear().env("TOKEND_STATE_DIR", self.daemon.state_dir());
         let words = ["key", "create", "report", "--person", "ada@example.com", "--can", can];
-        Ended::from(command.args(words).output().unwrap()).good().trim().to_owned()
+        CommandOutput::from(command.args(words).output().unwrap()).expect_success().trim().to_owned()
     }
 
     /// `program` in an environment that says no more than where things are.
@@ -119,7 +119,7 @@ impl Place {
     }
 }
 
-fn end(mut command: Command) -> Ended {
+fn end(mut command: Command) -> CommandOutput {
     command.output().unwrap().into()
 }
 
@@ -138,12 +138,12 @@ async fn the_shell_script_over_the_control_socket_names_the_person() {
         command.env("TOKEND_CONTROL_SOCKET", place.socket()).env("REPORT_PERSON", person);
         end(command)
     };
-    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"));
-    spoil(&place.sim, Endpoint::PeopleMe, 1, asks_to_wait());
-    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"), "it waits and asks again");
-    let ended = run("bob@example.com");
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
-    assert!(ended.err.contains("the list of people"), "it says what to do: {ended:?}");
+    assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"));
+    inject_fault(&place.sim, Endpoint::PeopleMe, 1, asks_to_wait());
+    assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"), "it waits and asks again");
+    let output = run("bob@example.com");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("the list of people"), "it says what to do: {output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,13 +159,13 @@ async fn the_cron_job_over_https_names_the_person_and_prints_no_token() {
         command.env("REPORT_TOKEND", place.origin()).env("REPORT_KEY", &header);
         end(command)
     };
-    let ended = run();
-    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("Ada Lovelace\n", ""), "{ended:?}");
+    let output = run();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("Ada Lovelace\n", ""), "{output:?}");
 
     fs::write(&header, "Authorization: Bearer nonsense\n").unwrap();
-    let ended = run();
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
-    assert!(ended.err.contains("401") && ended.err.contains("key"), "{ended:?}");
+    let output = run();
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("401") && output.stderr.contains("key"), "{output:?}");
 }
 
 /// A program that goes on, and the lines of its output.
@@ -235,16 +235,16 @@ async fn the_program_that_runs_for_weeks_lives_through_all_that_passes() {
 
     // Webex ends a token early: one refresh, and the next one is taken.
     let before = place.refreshes();
-    spoil(&place.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
+    inject_fault(&place.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
     program.goes_on();
     assert_eq!(place.refreshes(), before + 1, "a 401 causes one refresh");
 
-    spoil(&place.sim, Endpoint::PeopleMe, 2, asks_to_wait());
+    inject_fault(&place.sim, Endpoint::PeopleMe, 2, asks_to_wait());
     program.goes_on();
 
     // The daemon is restarted, and away for a while.
-    let ended = place.daemon.terminate().await;
-    assert_eq!(ended.code, Some(0));
+    let output = place.daemon.terminate().await;
+    assert_eq!(output.code, Some(0));
     place.daemon.restart(&[]).await;
     program.goes_on();
 
@@ -252,9 +252,9 @@ async fn the_program_that_runs_for_weeks_lives_through_all_that_passes() {
     let forget = ["forget", "ada@example.com", "--yes"];
     let mut command = place.command(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env("TOKEND_STATE_DIR", place.daemon.state_dir()).args(forget);
-    end(command).good();
+    end(command).expect_success();
     program.says("403 ");
-    assert_eq!(Visitor::new().consent(&place.daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&place.daemon, 0).await.status, 200);
     program.goes_on();
 }
 
@@ -270,8 +270,8 @@ async fn the_rust_program_over_the_control_socket_names_the_person() {
             command
         })
     };
-    assert_eq!(run("ada@example.com").good(), format!("{ADA}\n"));
-    let ended = run("bob@example.com");
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
-    assert!(ended.err.contains("the list of people"), "{ended:?}");
+    assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"));
+    let output = run("bob@example.com");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("the list of people"), "{output:?}");
 }

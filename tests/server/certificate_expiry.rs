@@ -1,33 +1,22 @@
 //! The operator's certificate ends, has ended, has not begun, or is for another host.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
 
 use log::Level;
 use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use time::OffsetDateTime;
-use webex_tokend::clock::Clock;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::http::certificate::Pair;
 use webex_tokend::http::tls::Alarm;
 
-use crate::support::heard_here;
-use crate::support::listen_here;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
+use crate::support::manual_clock::ManualClock;
 use crate::support::time::DAY_SECONDS;
 
 const BEGINS: i64 = 1_800_000_000;
 const ENDS: i64 = BEGINS + 90 * DAY_SECONDS;
-
-/// Shows what it was set to, in seconds.
-struct Set(AtomicI64);
-
-impl Clock for Set {
-    fn now(&self) -> UnixTime {
-        UnixTime::from_seconds(self.0.load(Ordering::Relaxed))
-    }
-}
 
 fn pair() -> Pair {
     let (folder, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
@@ -42,14 +31,14 @@ fn pair() -> Pair {
 
 /// What is told by looks at these times, in order, of a certificate that is served as `host`.
 fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)> {
-    let (clock, pair) = (Arc::new(Set(AtomicI64::new(0))), pair());
+    let (clock, pair) = (Arc::new(ManualClock::new(UnixTime::from_seconds(0))), pair());
     let mut alarm = Alarm::new(host, clock.clone());
-    listen_here();
+    capture_thread_logs();
     for time in times {
-        clock.0.store(time, Ordering::Relaxed);
+        clock.set(UnixTime::from_seconds(time));
         alarm.look(&pair);
     }
-    heard_here()
+    captured_logs()
 }
 
 #[test]

@@ -15,11 +15,11 @@ use webex_tokend::http::tls::Reloader;
 use webex_tokend::tasks::Wake;
 
 use super::certificates::made;
-use super::harness::House;
-use super::harness::ask;
+use super::harness::TestServer;
+use super::harness::client_config;
+use super::harness::connect_tls_to;
 use super::harness::echo;
-use super::harness::tls_to;
-use super::harness::trusting;
+use super::harness::send_request;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -28,7 +28,7 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 struct Files {
     folder: TempDir,
     pem: String,
-    house: House,
+    server: TestServer,
 }
 
 impl Files {
@@ -39,8 +39,9 @@ impl Files {
         std::fs::write(folder.path().join("key.pem"), key).unwrap();
         let (reloader, feed) =
             Reloader::open(folder.path().join("cert.pem"), folder.path().join("key.pem")).unwrap();
-        let house = House::open(Some(feed), certificate.clone(), Limits::default(), echo).await;
-        (Self { folder, pem: certificate, house }, reloader)
+        let server =
+            TestServer::with_certificate_feed(Some(feed), certificate.clone(), Limits::default(), echo).await;
+        (Self { folder, pem: certificate, server }, reloader)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -52,7 +53,7 @@ impl Files {
     }
 
     async fn serves(&self, pem: &str) -> bool {
-        tls_to(self.house.addr, "localhost", trusting(pem, None)).await.is_ok()
+        connect_tls_to(self.server.addr, "localhost", client_config(pem, None)).await.is_ok()
     }
 }
 
@@ -67,8 +68,8 @@ async fn files_that_stay_are_not_loaded_again() {
 #[tokio::test]
 async fn an_open_connection_goes_on_and_new_ones_see_the_new_certificate() {
     let (files, mut reloader) = Files::open().await;
-    let mut open = files.house.connect_tls(None).await;
-    ask(&mut open, REQUEST).await;
+    let mut open = files.server.connect_tls(None).await;
+    send_request(&mut open, REQUEST).await;
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
@@ -77,7 +78,7 @@ async fn an_open_connection_goes_on_and_new_ones_see_the_new_certificate() {
     };
     assert_eq!(&fingerprint, reloader.served().fingerprint());
     assert!(files.serves(&certificate).await && !files.serves(&files.pem).await);
-    ask(&mut open, REQUEST).await;
+    send_request(&mut open, REQUEST).await;
     assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
 }
 
@@ -130,22 +131,22 @@ async fn a_certificate_and_a_key_written_one_after_the_other_end_well() {
 #[tokio::test]
 async fn a_session_is_resumed_across_a_reload() {
     let (files, mut reloader) = Files::open().await;
-    let config = trusting(&files.pem, None);
-    let mut before = tls_to(files.house.addr, "localhost", Arc::clone(&config)).await.unwrap();
-    ask(&mut before, REQUEST).await;
+    let config = client_config(&files.pem, None);
+    let mut before = connect_tls_to(files.server.addr, "localhost", Arc::clone(&config)).await.unwrap();
+    send_request(&mut before, REQUEST).await;
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
     assert!(matches!(reloader.reload_if_changed().await, Reloaded::Reloaded { .. }));
-    let mut after = tls_to(files.house.addr, "localhost", config).await.unwrap();
-    ask(&mut after, REQUEST).await;
+    let mut after = connect_tls_to(files.server.addr, "localhost", config).await.unwrap();
+    send_request(&mut after, REQUEST).await;
     assert_eq!(after.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
 }
 
 #[tokio::test]
 async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
     let (files, reloader) = Files::open().await;
-    let tasks = files.house.tasks.clone();
+    let tasks = files.server.tasks.clone();
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));
     tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10), Wake::new()));
     let (certificate, key, _) = made();
@@ -153,13 +154,13 @@ async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
     files.write("key.pem", &key);
     let noticed = async { while !files.serves(&certificate).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not noticed");
-    files.house.end().await;
+    files.server.shut_down().await;
 }
 
 #[tokio::test]
 async fn a_nudge_makes_the_watch_read_the_files_at_once() {
     let (files, reloader) = Files::open().await;
-    let (tasks, reload) = (files.house.tasks.clone(), Wake::new());
+    let (tasks, reload) = (files.server.tasks.clone(), Wake::new());
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));
     tasks.spawn(
         "tls reload",
@@ -172,5 +173,5 @@ async fn a_nudge_makes_the_watch_read_the_files_at_once() {
     reload.nudge();
     let noticed = async { while !files.serves(&certificate).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not read");
-    files.house.end().await;
+    files.server.shut_down().await;
 }

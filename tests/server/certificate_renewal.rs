@@ -1,54 +1,43 @@
 //! The self-signed certificate of a daemon that runs for years, or began with a wrong clock.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::Level;
 use tokio::time::timeout;
-use webex_tokend::clock::Clock;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::http::certificate::SelfSigned;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
-use super::harness::House;
-use super::harness::ask;
+use super::harness::TestServer;
+use super::harness::client_config;
+use super::harness::connect_tls_to;
 use super::harness::echo;
 use super::harness::now;
-use super::harness::tls_to;
-use super::harness::trusting;
-use crate::support::heard_here;
-use crate::support::listen_here;
+use super::harness::send_request;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
+use crate::support::manual_clock::ManualClock;
 use crate::support::time::DAY_SECONDS;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Shows what it was set to, in seconds.
-struct Set(AtomicI64);
-
-impl Clock for Set {
-    fn now(&self) -> UnixTime {
-        UnixTime::from_seconds(self.0.load(Ordering::Relaxed))
-    }
-}
-
 fn made(at: i64) -> SelfSigned {
     SelfSigned::make(&["localhost".to_owned()], at).unwrap()
 }
 
-async fn served(made: SelfSigned) -> (House, Renewer) {
+async fn served(made: SelfSigned) -> (TestServer, Renewer) {
     let pem = made.pem().to_owned();
     let (renewer, feed) = Renewer::open(made).unwrap();
-    (House::open(Some(feed), pem, Limits::default(), echo).await, renewer)
+    (TestServer::with_certificate_feed(Some(feed), pem, Limits::default(), echo).await, renewer)
 }
 
 /// Whether a peer that checks dates, and trusts the key and the name of the first certificate, is content.
-async fn is_valid_now(house: &House) -> bool {
-    tls_to(house.addr, "localhost", trusting(&house.pem, None)).await.is_ok()
+async fn is_valid_now(server: &TestServer) -> bool {
+    connect_tls_to(server.addr, "localhost", client_config(&server.pem, None)).await.is_ok()
 }
 
 #[test]
@@ -81,31 +70,31 @@ fn a_certificate_made_again_has_the_same_key_and_other_dates() {
 #[tokio::test]
 async fn an_ended_certificate_is_replaced_under_a_running_server() {
     for wrong_by in [-500 * DAY_SECONDS, 500 * DAY_SECONDS] {
-        let (house, mut renewer) = served(made(now() + wrong_by)).await;
-        assert!(!is_valid_now(&house).await, "{wrong_by}");
+        let (server, mut renewer) = served(made(now() + wrong_by)).await;
+        assert!(!is_valid_now(&server).await, "{wrong_by}");
         assert!(renewer.renew_if_stale(now()).unwrap());
-        assert!(is_valid_now(&house).await, "{wrong_by}");
+        assert!(is_valid_now(&server).await, "{wrong_by}");
         assert!(!renewer.renew_if_stale(now()).unwrap());
     }
 }
 
 /// Lines of this level since the last call.
 fn told(level: Level) -> usize {
-    heard_here().iter().filter(|(other, _)| *other == level).count()
+    captured_logs().iter().filter(|(other, _)| *other == level).count()
 }
 
 #[tokio::test(start_paused = true)]
 async fn trouble_is_told_once_and_again_when_it_comes_back() {
     const EVERY: Duration = Duration::from_secs(5);
-    let (clock, tasks) = (Arc::new(Set(AtomicI64::new(now()))), Tasks::new());
+    let (clock, tasks) = (Arc::new(ManualClock::new(UnixTime::from_seconds(now()))), Tasks::new());
     let (renewer, _feed) = Renewer::open(made(now())).unwrap();
-    listen_here();
+    capture_thread_logs();
     tasks.spawn("certificate", renewer.watch(clock.clone(), tasks.clone(), EVERY));
     for _ in 0..2 {
-        clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
+        clock.set(UnixTime::from_seconds(i64::MAX / 1000));
         tokio::time::sleep(EVERY * 3).await;
         assert_eq!(told(Level::Error), 1);
-        clock.0.store(now(), Ordering::Relaxed);
+        clock.set(UnixTime::from_seconds(now()));
         tokio::time::sleep(EVERY * 2).await;
         assert_eq!(told(Level::Error), 0);
     }
@@ -113,27 +102,27 @@ async fn trouble_is_told_once_and_again_when_it_comes_back() {
 
 #[tokio::test]
 async fn the_watch_follows_the_clock_and_open_connections_go_on() {
-    let clock = Arc::new(Set(AtomicI64::new(now())));
-    let (house, renewer) = served(made(now())).await;
-    let tasks = house.tasks.clone();
+    let clock = Arc::new(ManualClock::new(UnixTime::from_seconds(now())));
+    let (server, renewer) = served(made(now())).await;
+    let tasks = server.tasks.clone();
     tasks.spawn("certificate", renewer.watch(clock.clone(), tasks.clone(), Duration::from_millis(10)));
-    let mut open = house.connect_tls(None).await;
-    ask(&mut open, REQUEST).await;
+    let mut open = server.connect_tls(None).await;
+    send_request(&mut open, REQUEST).await;
 
-    clock.0.store(now() + 400 * DAY_SECONDS, Ordering::Relaxed);
-    let renewed = async { while is_valid_now(&house).await {} };
+    clock.set(UnixTime::from_seconds(now() + 400 * DAY_SECONDS));
+    let renewed = async { while is_valid_now(&server).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, renewed)
         .await
         .expect("the certificate is not made again for the next year");
 
     // A clock that no certificate can be made with changes nothing.
-    clock.0.store(i64::MAX / 1000, Ordering::Relaxed);
+    clock.set(UnixTime::from_seconds(i64::MAX / 1000));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    clock.0.store(now(), Ordering::Relaxed);
-    let renewed = async { while !is_valid_now(&house).await {} };
+    clock.set(UnixTime::from_seconds(now()));
+    let renewed = async { while !is_valid_now(&server).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, renewed)
         .await
         .expect("the certificate is not made again when the clock is put right");
-    ask(&mut open, REQUEST).await;
-    house.end().await;
+    send_request(&mut open, REQUEST).await;
+    server.shut_down().await;
 }

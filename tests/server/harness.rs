@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
-use crate::support::time::SHORT_LIMITS_TIMEOUT;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -44,13 +43,15 @@ use webex_tokend::http::tls::Renewer;
 use webex_tokend::http::tls::TlsFeed;
 use webex_tokend::tasks::Tasks;
 
+use crate::support::time::SHORT_LIMITS_TIMEOUT;
+
 /// The real time: the peers' TLS checks certificates against it.
 pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
 /// Limits that end quickly.
-pub(super) fn quick() -> Limits {
+pub(super) fn short_limits() -> Limits {
     Limits {
         handshake: Duration::from_millis(300),
         header: Duration::from_millis(300),
@@ -61,16 +62,16 @@ pub(super) fn quick() -> Limits {
     }
 }
 
-pub(crate) struct House {
+pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
     pub(super) tasks: Tasks,
     pub(super) pem: String,
     serving: JoinHandle<()>,
 }
 
-impl House {
+impl TestServer {
     /// With a self-signed certificate.
-    pub(super) async fn tls<S, F>(limits: Limits, service: S) -> Self
+    pub(super) async fn new_tls<S, F>(limits: Limits, service: S) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -78,18 +79,23 @@ impl House {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = SelfSigned::make(&names, now()).unwrap();
         let feed = Renewer::open(made.clone()).unwrap().1;
-        Self::open(Some(feed), made.pem().to_owned(), limits, service).await
+        Self::with_certificate_feed(Some(feed), made.pem().to_owned(), limits, service).await
     }
 
-    pub(crate) async fn plain<S, F>(limits: Limits, service: S) -> Self
+    pub(crate) async fn new_plain<S, F>(limits: Limits, service: S) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        Self::open(None, String::new(), limits, service).await
+        Self::with_certificate_feed(None, String::new(), limits, service).await
     }
 
-    pub(super) async fn open<S, F>(feed: Option<TlsFeed>, pem: String, limits: Limits, service: S) -> Self
+    pub(super) async fn with_certificate_feed<S, F>(
+        feed: Option<TlsFeed>,
+        pem: String,
+        limits: Limits,
+        service: S,
+    ) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -110,15 +116,15 @@ impl House {
 
     /// After a handshake that offers `protocol` (or no ALPN) and trusts the house's certificate.
     pub(super) async fn connect_tls(&self, protocol: Option<&[u8]>) -> TlsStream<TcpStream> {
-        tls_to(self.addr, "localhost", trusting(&self.pem, protocol)).await.unwrap()
+        connect_tls_to(self.addr, "localhost", client_config(&self.pem, protocol)).await.unwrap()
     }
 
     /// Stops, and says how long the end took.
-    pub(crate) async fn end(self) -> Duration {
-        let begun = Instant::now();
+    pub(crate) async fn shut_down(self) -> Duration {
+        let started = Instant::now();
         self.tasks.stop();
         timeout(SHORT_LIMITS_TIMEOUT, self.serving).await.expect("the end hangs").unwrap();
-        let took = begun.elapsed();
+        let took = started.elapsed();
         timeout(SHORT_LIMITS_TIMEOUT, self.tasks.drained()).await.expect("a connection outlives the end");
         took
     }
@@ -144,7 +150,7 @@ pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<Bod
     text(format!("{} {} {}", request.method(), request.uri().path(), peer.secure))
 }
 
-/// What [`House::honest`] gets from [`echo`].
+/// What [`TestServer::honest`] gets from [`echo`].
 pub(super) const HONEST: &str = "GET /honest true";
 
 pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
@@ -153,23 +159,23 @@ pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
 
 /// A service whose handlers say that they began, and end when they are let go.
 #[derive(Clone, Default)]
-pub(super) struct Gate {
-    pub(super) begun: Arc<Notify>,
-    pub(super) go: Arc<Notify>,
+pub(super) struct GatedService {
+    pub(super) started: Arc<Notify>,
+    pub(super) release: Arc<Notify>,
 }
 
 /// Any handler's future.
-type Reply = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+type HandlerFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-impl Gate {
+impl GatedService {
     /// Holds `/gate`, and answers everything else like [`echo`].
     pub(super) fn service(
         &self,
-    ) -> impl Fn(Request<Incoming>, Peer) -> Reply + Clone + Send + Sync + 'static + use<> {
-        let gate = self.clone();
-        move |request, peer| -> Reply {
+    ) -> impl Fn(Request<Incoming>, Peer) -> HandlerFuture + Clone + Send + Sync + 'static + use<> {
+        let service = self.clone();
+        move |request, peer| -> HandlerFuture {
             if request.uri().path() == "/gate" {
-                Box::pin(gate.clone().hold())
+                Box::pin(service.clone().hold())
             } else {
                 Box::pin(echo(request, peer))
             }
@@ -177,18 +183,18 @@ impl Gate {
     }
 
     async fn hold(self) -> Response<Body> {
-        self.begun.notify_one();
-        self.go.notified().await;
+        self.started.notify_one();
+        self.release.notified().await;
         text("let go")
     }
 }
 
 /// Any version of TLS.
-pub(super) fn trusting(pem: &str, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
-    trusting_in(&[&TLS13, &TLS12], pem, protocol)
+pub(super) fn client_config(pem: &str, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
+    client_config_with_versions(&[&TLS13, &TLS12], pem, protocol)
 }
 
-pub(super) fn trusting_in(
+pub(super) fn client_config_with_versions(
     versions: &[&'static SupportedProtocolVersion],
     pem: &str,
     protocol: Option<&[u8]>,
@@ -204,7 +210,7 @@ pub(super) fn trusting_in(
     Arc::new(config)
 }
 
-pub(super) async fn tls_to(
+pub(super) async fn connect_tls_to(
     addr: SocketAddr,
     name: &str,
     config: Arc<ClientConfig>,
@@ -214,13 +220,13 @@ pub(super) async fn tls_to(
 }
 
 /// Sends one HTTP/1.1 request and reads its answer, which must tell its length.
-pub(super) async fn ask<T: AsyncRead + AsyncWrite + Unpin>(stream: &mut T, request: &str) -> String {
+pub(super) async fn send_request<T: AsyncRead + AsyncWrite + Unpin>(stream: &mut T, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
-    answer(stream).await
+    read_response(stream).await
 }
 
 /// Reads one HTTP/1.1 answer, which must tell its length.
-pub(super) async fn answer<T: AsyncRead + Unpin>(stream: &mut T) -> String {
+pub(super) async fn read_response<T: AsyncRead + Unpin>(stream: &mut T) -> String {
     let mut got = Vec::new();
     let read = async {
         loop {
@@ -238,12 +244,12 @@ pub(super) async fn answer<T: AsyncRead + Unpin>(stream: &mut T) -> String {
 }
 
 /// Waits for the other side to close or reset, whatever it says before; and says how long that took.
-pub(super) async fn closed<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
-    let begun = Instant::now();
+pub(super) async fn wait_for_close<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
+    let started = Instant::now();
     let mut rest = [0; 1024];
     let read = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
     timeout(SHORT_LIMITS_TIMEOUT, read).await.expect("the connection stays open");
-    begun.elapsed()
+    started.elapsed()
 }
 
 /// reqwest takes its crypto from the process.

@@ -9,14 +9,14 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 use webex_tokend::http::serve::Limits;
 
-use super::harness::Gate;
+use super::harness::GatedService;
 use super::harness::HONEST;
-use super::harness::House;
-use super::harness::answer;
-use super::harness::ask;
-use super::harness::closed;
+use super::harness::TestServer;
 use super::harness::echo;
-use super::harness::quick;
+use super::harness::read_response;
+use super::harness::send_request;
+use super::harness::short_limits;
+use super::harness::wait_for_close;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 /// A limit may be met late on a busy machine, but a test limit is never taken for a default one.
@@ -24,74 +24,74 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// Only the limits up to the first request can end anything.
 fn never_idle() -> Limits {
-    Limits { idle: SHORT_LIMITS_TIMEOUT * 2, ..quick() }
+    Limits { idle: SHORT_LIMITS_TIMEOUT * 2, ..short_limits() }
 }
 
-async fn is_sent_away<T: AsyncRead + Unpin>(house: &House, mut stream: T) {
-    let (took, honest) = tokio::join!(closed(&mut stream), house.honest());
+async fn is_sent_away<T: AsyncRead + Unpin>(server: &TestServer, mut stream: T) {
+    let (took, honest) = tokio::join!(wait_for_close(&mut stream), server.honest());
     assert_eq!(honest, HONEST);
     assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
 async fn a_silent_peer_is_sent_away() {
-    let house = House::tls(quick(), echo).await;
-    is_sent_away(&house, house.connect().await).await;
+    let server = TestServer::new_tls(short_limits(), echo).await;
+    is_sent_away(&server, server.connect().await).await;
 }
 
 #[tokio::test]
 async fn a_silent_peer_on_a_plain_port_is_sent_away() {
-    let house = House::plain(never_idle(), echo).await;
-    let took = closed(&mut house.connect().await).await;
+    let server = TestServer::new_plain(never_idle(), echo).await;
+    let took = wait_for_close(&mut server.connect().await).await;
     assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
 async fn a_peer_that_stops_in_mid_handshake_is_sent_away() {
-    let house = House::tls(quick(), echo).await;
-    let mut stream = house.connect().await;
+    let server = TestServer::new_tls(short_limits(), echo).await;
+    let mut stream = server.connect().await;
     // The head of a handshake record that promises 512 bytes, and the first of them.
     stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await.unwrap();
-    is_sent_away(&house, stream).await;
+    is_sent_away(&server, stream).await;
 }
 
 #[tokio::test]
 async fn a_peer_that_is_silent_after_the_handshake_is_sent_away() {
-    let house = House::tls(never_idle(), echo).await;
+    let server = TestServer::new_tls(never_idle(), echo).await;
     for protocol in [None, Some(&b"http/1.1"[..]), Some(b"h2")] {
-        is_sent_away(&house, house.connect_tls(protocol).await).await;
+        is_sent_away(&server, server.connect_tls(protocol).await).await;
     }
 }
 
 #[tokio::test]
 async fn an_http2_peer_that_asks_for_nothing_is_sent_away() {
-    let house = House::tls(never_idle(), echo).await;
-    let mut stream = house.connect_tls(Some(b"h2")).await;
+    let server = TestServer::new_tls(never_idle(), echo).await;
+    let mut stream = server.connect_tls(Some(b"h2")).await;
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-    is_sent_away(&house, stream).await;
+    is_sent_away(&server, stream).await;
 }
 
 #[tokio::test]
 async fn a_peer_that_sends_its_head_slowly_is_sent_away() {
-    let house = House::tls(never_idle(), echo).await;
-    is_sent_away(&house, slowly(house.connect_tls(None).await)).await;
-    is_sent_away(&house, slowly(house.connect().await)).await;
+    let server = TestServer::new_tls(never_idle(), echo).await;
+    is_sent_away(&server, slowly(server.connect_tls(None).await)).await;
+    is_sent_away(&server, slowly(server.connect().await)).await;
 }
 
 #[tokio::test]
 async fn a_peer_that_sends_a_later_head_slowly_is_sent_away() {
-    let house = House::tls(quick(), echo).await;
-    let mut stream = house.connect_tls(None).await;
-    ask(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    is_sent_away(&house, slowly(stream)).await;
+    let server = TestServer::new_tls(short_limits(), echo).await;
+    let mut stream = server.connect_tls(None).await;
+    send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    is_sent_away(&server, slowly(stream)).await;
 }
 
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_after_the_idle_time_and_not_before() {
-    let house = House::tls(quick(), echo).await;
-    let mut stream = house.connect_tls(None).await;
-    ask(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let took = closed(&mut stream).await;
+    let server = TestServer::new_tls(short_limits(), echo).await;
+    let mut stream = server.connect_tls(None).await;
+    send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let took = wait_for_close(&mut stream).await;
     // Longer than the limit for the first head, which is the one that would end it if the two were mixed up.
     assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
 }
@@ -99,14 +99,14 @@ async fn a_connection_without_requests_is_closed_after_the_idle_time_and_not_bef
 #[tokio::test]
 async fn a_request_in_flight_is_not_idle() {
     for protocol in [reqwest::Version::HTTP_11, reqwest::Version::HTTP_2] {
-        let gate = Gate::default();
-        let house = House::tls(quick(), gate.service()).await;
-        let client = house.client();
+        let gate = GatedService::default();
+        let server = TestServer::new_tls(short_limits(), gate.service()).await;
+        let client = server.client();
         let client = if protocol == reqwest::Version::HTTP_11 { client.http1_only() } else { client };
-        let asked = house.tasks.spawn("ask", client.build().unwrap().get(house.url("/gate")).send());
-        gate.begun.notified().await;
-        sleep(quick().idle * 2).await;
-        gate.go.notify_one();
+        let asked = server.tasks.spawn("ask", client.build().unwrap().get(server.url("/gate")).send());
+        gate.started.notified().await;
+        sleep(short_limits().idle * 2).await;
+        gate.release.notify_one();
         let reply = asked.await.unwrap().unwrap();
         assert_eq!(reply.version(), protocol);
         assert_eq!(reply.text().await.unwrap(), "let go");
@@ -121,11 +121,11 @@ const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x87\x41\x01x";
 
 #[tokio::test]
 async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_takes_nothing() {
-    let house = House::tls(quick(), echo).await;
+    let server = TestServer::new_tls(short_limits(), echo).await;
     for settings in [SETTINGS, NO_WINDOW] {
-        let mut stream = house.connect_tls(Some(b"h2")).await;
+        let mut stream = server.connect_tls(Some(b"h2")).await;
         stream.write_all(&[PREFACE, settings, GET].concat()).await.unwrap();
-        let took = closed(&mut stream).await;
+        let took = wait_for_close(&mut stream).await;
         // Not the limit for a first request, which it made.
         assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
     }
@@ -134,24 +134,24 @@ async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_take
 #[tokio::test]
 async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other() {
     let limits = Limits { connections: 2, handshake: SHORT_LIMITS_TIMEOUT * 2, ..Limits::default() };
-    let house = House::tls(limits, echo).await;
-    let (mut first, mut second) = (house.connect().await, house.connect().await);
-    assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, house.honest()).await.unwrap(), HONEST);
-    closed(&mut first).await;
-    assert!(timeout(Duration::from_millis(200), closed(&mut second)).await.is_err());
+    let server = TestServer::new_tls(limits, echo).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, server.honest()).await.unwrap(), HONEST);
+    wait_for_close(&mut first).await;
+    assert!(timeout(Duration::from_millis(200), wait_for_close(&mut second)).await.is_err());
 }
 
 #[tokio::test]
 async fn at_the_connection_cap_no_request_in_flight_is_cut_off() {
-    let gate = Gate::default();
-    let house = House::tls(Limits { connections: 1, ..Limits::default() }, gate.service()).await;
-    let mut busy = house.connect_tls(None).await;
+    let gate = GatedService::default();
+    let server = TestServer::new_tls(Limits { connections: 1, ..Limits::default() }, gate.service()).await;
+    let mut busy = server.connect_tls(None).await;
     busy.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    gate.begun.notified().await;
-    let mut waiting = Box::pin(house.honest());
+    gate.started.notified().await;
+    let mut waiting = Box::pin(server.honest());
     assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
-    gate.go.notify_one();
-    assert!(answer(&mut busy).await.ends_with("let go"));
+    gate.release.notify_one();
+    assert!(read_response(&mut busy).await.ends_with("let go"));
     assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, waiting).await.unwrap(), HONEST);
 }
 

@@ -12,26 +12,27 @@ use webex_tokend::http::body;
 use webex_tokend::http::body::BodyError;
 use webex_tokend::http::serve::Limits;
 
-use super::harness::Gate;
+use super::harness::GatedService;
 use super::harness::HONEST;
-use super::harness::House;
-use super::harness::answer;
-use super::harness::ask;
-use super::harness::closed;
+use super::harness::TestServer;
+use super::harness::client_config;
+use super::harness::client_config_with_versions;
+use super::harness::connect_tls_to;
 use super::harness::echo;
-use super::harness::quick;
+use super::harness::read_response;
+use super::harness::send_request;
+use super::harness::short_limits;
 use super::harness::text;
-use super::harness::tls_to;
-use super::harness::trusting;
-use super::harness::trusting_in;
+use super::harness::wait_for_close;
 
 #[tokio::test]
 async fn http1_and_http2_both_answer_as_alpn_chooses() {
-    let house = House::tls(Limits::default(), echo).await;
-    for (client, version) in
-        [(house.client().http1_only(), reqwest::Version::HTTP_11), (house.client(), reqwest::Version::HTTP_2)]
-    {
-        let reply = client.build().unwrap().get(house.url("/honest")).send().await.unwrap();
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    for (client, version) in [
+        (server.client().http1_only(), reqwest::Version::HTTP_11),
+        (server.client(), reqwest::Version::HTTP_2),
+    ] {
+        let reply = client.build().unwrap().get(server.url("/honest")).send().await.unwrap();
         assert_eq!(reply.version(), version);
         assert_eq!(reply.text().await.unwrap(), HONEST);
     }
@@ -39,49 +40,52 @@ async fn http1_and_http2_both_answer_as_alpn_chooses() {
 
 #[tokio::test]
 async fn a_peer_without_alpn_is_answered_in_http1() {
-    let house = House::tls(Limits::default(), echo).await;
-    let mut stream = house.connect_tls(None).await;
-    assert!(ask(&mut stream, "GET /honest HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with(HONEST));
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    let mut stream = server.connect_tls(None).await;
+    assert!(send_request(&mut stream, "GET /honest HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with(HONEST));
 }
 
 #[tokio::test]
 async fn without_tls_plain_http1_is_answered_and_said_to_be_insecure() {
-    let house = House::plain(Limits::default(), echo).await;
-    let mut stream = house.connect().await;
-    assert!(ask(&mut stream, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("GET /a false"));
-    assert!(ask(&mut stream, "GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("GET /b false"));
+    let server = TestServer::new_plain(Limits::default(), echo).await;
+    let mut stream = server.connect().await;
+    assert!(send_request(&mut stream, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("GET /a false"));
+    assert!(send_request(&mut stream, "GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("GET /b false"));
 }
 
 #[tokio::test]
 async fn the_certificate_holds_for_each_of_its_names_and_no_other() {
-    let house = House::tls(Limits::default(), echo).await;
-    let config = trusting(&house.pem, None);
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    let config = client_config(&server.pem, None);
     for name in ["localhost", "127.0.0.1", "::1"] {
-        tls_to(house.addr, name, Arc::clone(&config)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        connect_tls_to(server.addr, name, Arc::clone(&config))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     for name in ["example.com", "127.0.0.2", "::2"] {
-        assert!(tls_to(house.addr, name, Arc::clone(&config)).await.is_err(), "{name}");
+        assert!(connect_tls_to(server.addr, name, Arc::clone(&config)).await.is_err(), "{name}");
     }
 }
 
 #[tokio::test]
 async fn plain_http_on_the_tls_port_is_sent_to_https_with_path_and_query() {
-    let house = House::tls(Limits::default(), echo).await;
-    let mut stream = house.connect().await;
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    let mut stream = server.connect().await;
     let reply =
-        ask(&mut stream, "GET /oauth?code=a%20b&state=c HTTP/1.1\r\nHost: localhost:8000\r\n\r\n").await;
+        send_request(&mut stream, "GET /oauth?code=a%20b&state=c HTTP/1.1\r\nHost: localhost:8000\r\n\r\n")
+            .await;
     assert!(reply.starts_with("HTTP/1.1 308 "), "{reply}");
     assert!(reply.contains("\r\nlocation: https://localhost:8000/oauth?code=a%20b&state=c\r\n"), "{reply}");
     assert!(reply.contains("\r\nconnection: close\r\n"), "{reply}");
     assert!(!reply.contains("strict-transport-security"), "{reply}");
     let text = reply.split_once("\r\n\r\n").unwrap().1;
     assert!(text.contains("https://") && !text.contains("oauth"), "{text}");
-    closed(&mut stream).await;
+    wait_for_close(&mut stream).await;
 }
 
 #[tokio::test]
 async fn a_hostile_host_header_is_not_reflected() {
-    let house = House::tls(Limits::default(), echo).await;
+    let server = TestServer::new_tls(Limits::default(), echo).await;
     for host in [
         "Host: evil.example",
         "Host: evil.example:8000",
@@ -105,7 +109,9 @@ async fn a_hostile_host_header_is_not_reflected() {
         "Host: evil.example#",
         "Host: [evil.example]",
     ] {
-        let reply = ask(&mut house.connect().await, &format!("GET /p?q=1 HTTP/1.1\r\n{host}\r\n\r\n")).await;
+        let reply =
+            send_request(&mut server.connect().await, &format!("GET /p?q=1 HTTP/1.1\r\n{host}\r\n\r\n"))
+                .await;
         assert!(!reply.to_lowercase().contains("evil"), "{host}: {reply}");
         assert!(reply.contains("\r\nlocation: https://tokend.example:8000/p?q=1\r\n"), "{host}: {reply}");
     }
@@ -113,8 +119,8 @@ async fn a_hostile_host_header_is_not_reflected() {
 
 #[tokio::test]
 async fn a_request_over_http_1_1_names_its_host_once() {
-    let house = House::tls(Limits::default(), echo).await;
-    let config = trusting_in(&[&TLS13], &house.pem, None);
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    let config = client_config_with_versions(&[&TLS13], &server.pem, None);
     for (version, hosts, status) in [
         ("1.1", "Host: localhost\r\n", 200),
         ("1.1", "Host: \r\n", 200),
@@ -124,8 +130,8 @@ async fn a_request_over_http_1_1_names_its_host_once() {
         ("1.1", "Host: localhost\r\nhost: evil.example\r\n", 400),
         ("1.0", "Host: localhost\r\nHost: evil.example\r\n", 400),
     ] {
-        let mut stream = tls_to(house.addr, "localhost", Arc::clone(&config)).await.unwrap();
-        let reply = ask(&mut stream, &format!("GET / HTTP/{version}\r\n{hosts}\r\n")).await;
+        let mut stream = connect_tls_to(server.addr, "localhost", Arc::clone(&config)).await.unwrap();
+        let reply = send_request(&mut stream, &format!("GET / HTTP/{version}\r\n{hosts}\r\n")).await;
         assert!(reply.starts_with(&format!("HTTP/{version} {status} ")), "{version} {hosts:?}: {reply}");
         if status == 400 {
             assert!(reply.contains("connection: close\r\n") || version == "1.0", "{reply}");
@@ -136,7 +142,7 @@ async fn a_request_over_http_1_1_names_its_host_once() {
 
 #[tokio::test]
 async fn names_that_are_served_here_stay_as_they_were_asked_for() {
-    let house = House::tls(Limits::default(), echo).await;
+    let server = TestServer::new_tls(Limits::default(), echo).await;
     for host in [
         "tokend.example:8000",
         "tokend.example",
@@ -146,16 +152,18 @@ async fn names_that_are_served_here_stay_as_they_were_asked_for() {
         "[::1]",
     ] {
         let reply =
-            ask(&mut house.connect().await, &format!("GET /p HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+            send_request(&mut server.connect().await, &format!("GET /p HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+                .await;
         assert!(reply.contains(&format!("\r\nlocation: https://{host}/p\r\n")), "{host}: {reply}");
     }
 }
 
 #[tokio::test]
 async fn a_request_target_without_a_path_is_sent_to_the_root() {
-    let house = House::tls(Limits::default(), echo).await;
+    let server = TestServer::new_tls(Limits::default(), echo).await;
     for line in ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1"] {
-        let reply = ask(&mut house.connect().await, &format!("{line}\r\nHost: localhost\r\n\r\n")).await;
+        let reply =
+            send_request(&mut server.connect().await, &format!("{line}\r\nHost: localhost\r\n\r\n")).await;
         assert!(reply.contains("\r\nlocation: https://localhost/\r\n"), "{line}: {reply}");
     }
 }
@@ -163,12 +171,12 @@ async fn a_request_target_without_a_path_is_sent_to_the_root() {
 #[tokio::test]
 async fn a_second_handshake_resumes_the_session() {
     for version in [&TLS12, &TLS13] {
-        let house = House::tls(Limits::default(), echo).await;
-        let config = trusting_in(&[version], &house.pem, None);
+        let server = TestServer::new_tls(Limits::default(), echo).await;
+        let config = client_config_with_versions(&[version], &server.pem, None);
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
-            let mut stream = tls_to(house.addr, "localhost", Arc::clone(&config)).await.unwrap();
+            let mut stream = connect_tls_to(server.addr, "localhost", Arc::clone(&config)).await.unwrap();
             // The tickets of TLS 1.3 come with the first answer.
-            ask(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
             let got = stream.get_ref().1.handshake_kind().unwrap();
             let resumed = |kind| matches!(kind, HandshakeKind::Resumed);
             assert_eq!(resumed(got), resumed(kind), "{version:?}: {got:?}");
@@ -178,33 +186,33 @@ async fn a_second_handshake_resumes_the_session() {
 
 #[tokio::test]
 async fn a_peer_that_has_shut_its_side_still_gets_its_answer() {
-    let gate = Gate::default();
-    let house = House::plain(Limits::default(), gate.service()).await;
-    let mut stream = house.connect().await;
+    let gate = GatedService::default();
+    let server = TestServer::new_plain(Limits::default(), gate.service()).await;
+    let mut stream = server.connect().await;
     stream.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    gate.begun.notified().await;
+    gate.started.notified().await;
     stream.shutdown().await.unwrap();
     // Asked and answered after the shutting, so that the server has had its chance to notice.
-    let other = ask(&mut house.connect().await, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let other = send_request(&mut server.connect().await, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(other.ends_with("GET /a false"));
-    gate.go.notify_one();
-    assert!(answer(&mut stream).await.ends_with("let go"));
+    gate.release.notify_one();
+    assert!(read_response(&mut stream).await.ends_with("let go"));
 }
 
 #[tokio::test]
 async fn requests_sent_ahead_are_answered_in_order() {
-    let house = House::tls(Limits::default(), echo).await;
-    let mut stream = house.connect_tls(None).await;
+    let server = TestServer::new_tls(Limits::default(), echo).await;
+    let mut stream = server.connect_tls(None).await;
     stream.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert!(answer(&mut stream).await.ends_with("GET /a true"));
-    assert!(answer(&mut stream).await.ends_with("GET /b true"));
+    assert!(read_response(&mut stream).await.ends_with("GET /a true"));
+    assert!(read_response(&mut stream).await.ends_with("GET /b true"));
 }
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused() {
-    let house = House::tls(Limits { header_bytes: 8192, ..quick() }, echo).await;
+    let server = TestServer::new_tls(Limits { header_bytes: 8192, ..short_limits() }, echo).await;
     let long = "x".repeat(9000);
-    let mut stream = house.connect_tls(None).await;
+    let mut stream = server.connect_tls(None).await;
     stream
         .write_all(format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n").as_bytes())
         .await
@@ -212,23 +220,26 @@ async fn a_head_over_the_limit_is_refused() {
     let mut reply = String::new();
     _ = stream.read_to_string(&mut reply).await;
     assert!(reply.starts_with("HTTP/1.1 431 "), "{reply}");
-    let over_http2 = house.client().build().unwrap().get(house.url("/")).header("x-long", long).send().await;
+    let over_http2 =
+        server.client().build().unwrap().get(server.url("/")).header("x-long", long).send().await;
     assert_eq!(over_http2.unwrap().status(), reqwest::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-    assert_eq!(house.honest().await, HONEST);
+    assert_eq!(server.honest().await, HONEST);
 }
 
 #[tokio::test]
 async fn a_body_is_read_within_a_size_and_a_time() {
-    let house =
-        House::plain(Limits::default(), |request: hyper::Request<hyper::body::Incoming>, _| async move {
+    let server = TestServer::new_plain(
+        Limits::default(),
+        |request: hyper::Request<hyper::body::Incoming>, _| async move {
             text(match body::read(request.into_body(), 10, Duration::from_millis(200)).await {
                 Ok(whole) => format!("whole {}", whole.len()),
                 Err(BodyError::TooLarge(bytes)) => format!("over {bytes}"),
                 Err(BodyError::TooSlow(_)) => "too slow".to_owned(),
                 Err(BodyError::Broken(_)) => "broken".to_owned(),
             })
-        })
-        .await;
+        },
+    )
+    .await;
     for (head_and_body, expected) in [
         ("Content-Length: 10\r\n\r\n0123456789", "whole 10"),
         ("Content-Length: 11\r\n\r\n", "over 10"),
@@ -237,7 +248,7 @@ async fn a_body_is_read_within_a_size_and_a_time() {
         ("Transfer-Encoding: chunked\r\n\r\nzz\r\n", "broken"),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{head_and_body}");
-        let reply = ask(&mut house.connect().await, &request).await;
+        let reply = send_request(&mut server.connect().await, &request).await;
         assert!(reply.ends_with(expected), "{head_and_body}: {reply}");
     }
 }

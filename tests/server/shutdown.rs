@@ -10,15 +10,15 @@ use tokio::net::TcpStream;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Peer;
 
-use super::harness::Gate;
+use super::harness::GatedService;
 use super::harness::HONEST;
-use super::harness::House;
-use super::harness::answer;
-use super::harness::ask;
-use super::harness::closed;
+use super::harness::TestServer;
 use super::harness::echo;
-use super::harness::quick;
+use super::harness::read_response;
+use super::harness::send_request;
+use super::harness::short_limits;
 use super::harness::text;
+use super::harness::wait_for_close;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const PATIENT: Limits = Limits {
@@ -34,77 +34,78 @@ const PATIENT: Limits = Limits {
 
 #[tokio::test]
 async fn a_request_in_flight_is_finished_while_idle_connections_close() {
-    let gate = Gate::default();
-    let house = House::tls(PATIENT, gate.service()).await;
-    let mut idle = house.connect_tls(None).await;
-    ask(&mut idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let mut unused = house.connect_tls(None).await;
-    let mut silent = house.connect().await;
-    let mut busy = house.connect_tls(None).await;
+    let gate = GatedService::default();
+    let server = TestServer::new_tls(PATIENT, gate.service()).await;
+    let mut idle = server.connect_tls(None).await;
+    send_request(&mut idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut unused = server.connect_tls(None).await;
+    let mut silent = server.connect().await;
+    let mut busy = server.connect_tls(None).await;
     busy.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    gate.begun.notified().await;
-    let over_http2 = house.client().build().unwrap().get(house.url("/gate")).send();
-    let over_http2 = house.tasks.spawn("ask", over_http2);
-    gate.begun.notified().await;
-    let addr = house.addr;
+    gate.started.notified().await;
+    let over_http2 = server.client().build().unwrap().get(server.url("/gate")).send();
+    let over_http2 = server.tasks.spawn("ask", over_http2);
+    gate.started.notified().await;
+    let addr = server.addr;
 
-    house.tasks.stop();
+    server.tasks.stop();
     for stream in [&mut idle, &mut unused] {
-        assert!(closed(stream).await < SHORT_LIMITS_TIMEOUT / 2);
+        assert!(wait_for_close(stream).await < SHORT_LIMITS_TIMEOUT / 2);
     }
-    assert!(closed(&mut silent).await < SHORT_LIMITS_TIMEOUT / 2);
+    assert!(wait_for_close(&mut silent).await < SHORT_LIMITS_TIMEOUT / 2);
     assert!(TcpStream::connect(addr).await.is_err(), "a new connection is taken after the stop");
 
-    gate.go.notify_waiters();
-    let reply = answer(&mut busy).await;
+    gate.release.notify_waiters();
+    let reply = read_response(&mut busy).await;
     assert!(reply.ends_with("let go"), "{reply}");
     assert!(reply.contains("connection: close"), "{reply}");
     assert_eq!(over_http2.await.unwrap().unwrap().text().await.unwrap(), "let go");
-    assert!(house.end().await < SHORT_LIMITS_TIMEOUT / 2);
+    assert!(server.shut_down().await < SHORT_LIMITS_TIMEOUT / 2);
 }
 
 #[tokio::test]
 async fn with_nothing_to_finish_the_end_does_not_wait() {
-    let house = House::tls(PATIENT, echo).await;
-    let client = house.client().build().unwrap();
-    assert_eq!(client.get(house.url("/honest")).send().await.unwrap().version(), reqwest::Version::HTTP_2);
-    let _no_preface = house.connect_tls(Some(b"h2")).await;
+    let server = TestServer::new_tls(PATIENT, echo).await;
+    let client = server.client().build().unwrap();
+    assert_eq!(client.get(server.url("/honest")).send().await.unwrap().version(), reqwest::Version::HTTP_2);
+    let _no_preface = server.connect_tls(Some(b"h2")).await;
     let _half_a_head = {
-        let mut stream = house.connect_tls(None).await;
+        let mut stream = server.connect_tls(None).await;
         stream.write_all(b"GET / HT").await.unwrap();
         stream
     };
-    let took = house.end().await;
+    let took = server.shut_down().await;
     assert!(took < SHORT_LIMITS_TIMEOUT / 2, "{took:?}");
 }
 
 #[tokio::test]
 async fn a_hung_handler_does_not_hold_the_end_beyond_the_drain_time() {
-    let gate = Gate::default();
-    let house = House::tls(Limits { drain: Duration::from_millis(300), ..PATIENT }, gate.service()).await;
-    let mut over_http1 = house.connect_tls(None).await;
+    let gate = GatedService::default();
+    let server =
+        TestServer::new_tls(Limits { drain: Duration::from_millis(300), ..PATIENT }, gate.service()).await;
+    let mut over_http1 = server.connect_tls(None).await;
     over_http1.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    gate.begun.notified().await;
-    house.tasks.spawn("ask", house.client().build().unwrap().get(house.url("/gate")).send());
-    gate.begun.notified().await;
-    let took = house.end().await;
+    gate.started.notified().await;
+    server.tasks.spawn("ask", server.client().build().unwrap().get(server.url("/gate")).send());
+    gate.started.notified().await;
+    let took = server.shut_down().await;
     assert!((Duration::from_millis(300)..SHORT_LIMITS_TIMEOUT / 2).contains(&took), "{took:?}");
-    closed(&mut over_http1).await;
+    wait_for_close(&mut over_http1).await;
 }
 
 #[tokio::test]
 async fn a_handler_that_panics_costs_its_own_request_only() {
-    let house = House::tls(quick(), |request: Request<Incoming>, peer: Peer| async move {
+    let server = TestServer::new_tls(short_limits(), |request: Request<Incoming>, peer: Peer| async move {
         assert!(request.uri().path() != "/panic", "on purpose");
         echo(request, peer).await
     })
     .await;
-    for client in [house.client().http1_only(), house.client()] {
+    for client in [server.client().http1_only(), server.client()] {
         let client = client.build().unwrap();
-        assert!(client.get(house.url("/panic")).send().await.is_err_and(|error| !error.is_timeout()));
-        assert_eq!(client.get(house.url("/honest")).send().await.unwrap().text().await.unwrap(), HONEST);
+        assert!(client.get(server.url("/panic")).send().await.is_err_and(|error| !error.is_timeout()));
+        assert_eq!(client.get(server.url("/honest")).send().await.unwrap().text().await.unwrap(), HONEST);
     }
-    house.end().await;
+    server.shut_down().await;
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn running_out_of_descriptors_does_not_end_the_accept_loop() {
 #[tokio::test]
 #[ignore = "run by the test above, with 40 descriptors"]
 async fn starved() {
-    let house = House::plain(PATIENT, |_: Request<Incoming>, _: Peer| async { text("served") }).await;
+    let server =
+        TestServer::new_plain(PATIENT, |_: Request<Incoming>, _: Peer| async { text("served") }).await;
     let mut held = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         assert!(held.len() < 100, "the limit does not hold");
@@ -135,10 +137,14 @@ async fn starved() {
     }
     // One descriptor for the peer's side, none for the server's.
     held.pop();
-    let mut early = house.connect().await;
+    let mut early = server.connect().await;
     early.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(50), answer(&mut early)).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(50), read_response(&mut early)).await.is_err());
     drop(held);
-    assert!(answer(&mut early).await.ends_with("served"));
-    assert!(ask(&mut house.connect().await, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("served"));
+    assert!(read_response(&mut early).await.ends_with("served"));
+    assert!(
+        send_request(&mut server.connect().await, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .ends_with("served")
+    );
 }

@@ -15,17 +15,17 @@ use tokio::time::timeout;
 use webex_tokend::http::serve::Body;
 use webex_tokend::tasks::Tasks;
 
-use super::harness::House;
-use super::harness::closed;
-use super::harness::quick;
+use super::harness::TestServer;
+use super::harness::short_limits;
+use super::harness::wait_for_close;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 /// A house whose every answer is a flow of pieces of so many bytes, one each 100 ms (or as fast as they go). The
 /// semaphore counts the flows that have ended.
-async fn flowing(bytes: usize, pause: Duration) -> (House, Arc<Semaphore>) {
+async fn flowing(bytes: usize, pause: Duration) -> (TestServer, Arc<Semaphore>) {
     let ended = Arc::new(Semaphore::new(0));
     let count = ended.clone();
-    let house = House::tls(quick(), move |_, _| {
+    let server = TestServer::new_tls(short_limits(), move |_, _| {
         let (sender, pieces) = mpsc::channel(1);
         let count = count.clone();
         Tasks::new().spawn("flow", async move {
@@ -37,7 +37,7 @@ async fn flowing(bytes: usize, pause: Duration) -> (House, Arc<Semaphore>) {
         async move { Response::new(Body::flow(pieces)) }
     })
     .await;
-    (house, ended)
+    (server, ended)
 }
 
 async fn all_end(ended: &Semaphore, flows: u32) {
@@ -46,10 +46,10 @@ async fn all_end(ended: &Semaphore, flows: u32) {
 
 #[tokio::test]
 async fn a_flow_outlives_the_idle_limit_while_it_is_taken() {
-    let (house, ended) = flowing(10, Duration::from_millis(100)).await;
-    let idle = quick().idle;
-    for client in [house.client().http1_only(), house.client()] {
-        let mut response = client.build().unwrap().get(house.url("/")).send().await.unwrap();
+    let (server, ended) = flowing(10, Duration::from_millis(100)).await;
+    let idle = short_limits().idle;
+    for client in [server.client().http1_only(), server.client()] {
+        let mut response = client.build().unwrap().get(server.url("/")).send().await.unwrap();
         let begun = Instant::now();
         while begun.elapsed() < idle * 3 {
             let piece = timeout(idle, response.chunk()).await.expect("nothing comes").unwrap();
@@ -58,35 +58,35 @@ async fn a_flow_outlives_the_idle_limit_while_it_is_taken() {
         drop(response);
         all_end(&ended, 1).await;
     }
-    house.end().await;
+    server.shut_down().await;
 }
 
 #[tokio::test]
 async fn a_flow_that_is_not_taken_ends_with_its_connection() {
-    let (house, ended) = flowing(64 * 1024, Duration::ZERO).await;
-    let mut first = house.connect_tls(Some(b"http/1.1")).await;
+    let (server, ended) = flowing(64 * 1024, Duration::ZERO).await;
+    let mut first = server.connect_tls(Some(b"http/1.1")).await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     all_end(&ended, 1).await;
-    closed(&mut first).await;
-    let mut second = house.client().build().unwrap().get(house.url("/")).send().await.unwrap();
+    wait_for_close(&mut first).await;
+    let mut second = server.client().build().unwrap().get(server.url("/")).send().await.unwrap();
     second.chunk().await.unwrap();
     all_end(&ended, 1).await;
 }
 
 #[tokio::test]
 async fn a_flow_in_which_nothing_comes_is_idle() {
-    let (house, _ended) = flowing(10, SHORT_LIMITS_TIMEOUT * 2).await;
-    let mut stream = house.connect_tls(Some(b"http/1.1")).await;
+    let (server, _ended) = flowing(10, SHORT_LIMITS_TIMEOUT * 2).await;
+    let mut stream = server.connect_tls(Some(b"http/1.1")).await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let begun = Instant::now();
-    closed(&mut stream).await;
+    wait_for_close(&mut stream).await;
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
 async fn a_peer_that_leaves_ends_its_flow() {
-    let (house, ended) = flowing(10, Duration::from_millis(50)).await;
-    let mut stream = house.connect_tls(Some(b"http/1.1")).await;
+    let (server, ended) = flowing(10, Duration::from_millis(50)).await;
+    let mut stream = server.connect_tls(Some(b"http/1.1")).await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     stream.read_u8().await.unwrap();
     drop(stream);

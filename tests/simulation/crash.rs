@@ -7,54 +7,54 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(super) struct Fuse {
-    inner: Mutex<Inner>,
+pub(super) struct CrashPoint {
+    inner: Mutex<CrashState>,
     told: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct CrashState {
     /// Awaits to come before it blows.
     left: Option<u64>,
-    blown: bool,
+    has_crashed: bool,
 }
 
-impl Fuse {
+impl CrashPoint {
     /// It will blow at the `steps`-th await from here on at which the daemon meets the world.
-    pub(super) fn set(&self, steps: u64) {
+    pub(super) fn crash_after(&self, steps: u64) {
         self.inner.lock().unwrap().left = Some(steps);
     }
 
-    pub(super) fn blow(&self) {
-        self.inner.lock().unwrap().blown = true;
+    pub(super) fn crash_now(&self) {
+        self.inner.lock().unwrap().has_crashed = true;
         self.told.notify_one();
     }
 
     /// Another process, another fuse.
     pub(super) fn renew(&self) {
-        *self.inner.lock().unwrap() = Inner::default();
+        *self.inner.lock().unwrap() = CrashState::default();
     }
 
-    fn burn(&self) -> bool {
+    fn count_step(&self) -> bool {
         let mut inner = self.inner.lock().unwrap();
         if let Some(left) = &mut inner.left {
             *left = left.saturating_sub(1);
-            inner.blown |= inner.left == Some(0);
+            inner.has_crashed |= inner.left == Some(0);
         }
-        inner.blown
+        inner.has_crashed
     }
 
     /// One place at which the daemon may be stopped. Returns only if it is not.
     pub(super) async fn step(&self) {
-        if self.burn() {
+        if self.count_step() {
             self.told.notify_one();
             pending::<()>().await;
         }
     }
 
     /// Returns when it has blown.
-    pub(super) async fn blown(&self) {
-        while !self.inner.lock().unwrap().blown {
+    pub(super) async fn crashed(&self) {
+        while !self.inner.lock().unwrap().has_crashed {
             self.told.notified().await;
         }
     }

@@ -8,34 +8,34 @@ use webex_sim::Model;
 use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::time::UnixTime;
 
-use crate::simulation::crash::Fuse;
-use crate::simulation::faults::Weather;
-use crate::simulation::invariants::Witness;
+use crate::simulation::crash::CrashPoint;
+use crate::simulation::faults::FaultInjector;
+use crate::simulation::invariants::InvariantChecker;
 use crate::support::virtual_time::WallClock;
 
-pub(super) struct Stage {
+pub(super) struct SimEnv {
     pub(super) clock: Arc<WallClock>,
     pub(super) model: Arc<Mutex<Model>>,
-    pub(super) fuse: Fuse,
-    pub(super) weather: Mutex<Weather>,
-    pub(super) witness: Mutex<Witness>,
+    pub(super) crash: CrashPoint,
+    pub(super) faults: Mutex<FaultInjector>,
+    pub(super) checker: Mutex<InvariantChecker>,
     /// When the driver does something next: no nap is shortened beyond it.
     pub(super) next_event: Mutex<UnixTime>,
 }
 
-impl Stage {
+impl SimEnv {
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
 
-    pub(super) fn weather(&self) -> MutexGuard<'_, Weather> {
-        self.weather.lock().unwrap()
+    pub(super) fn faults(&self) -> MutexGuard<'_, FaultInjector> {
+        self.faults.lock().unwrap()
     }
 
     /// The witness, told what time it is.
-    pub(super) fn witness(&self) -> MutexGuard<'_, Witness> {
-        let mut witness = self.witness.lock().unwrap();
-        witness.look_at_the_clocks(self.clock.true_time(), self.clock.now());
-        witness
+    pub(super) fn checker(&self) -> MutexGuard<'_, InvariantChecker> {
+        let mut checker = self.checker.lock().unwrap();
+        checker.set_time(self.clock.true_time(), self.clock.now());
+        checker
     }
 }

@@ -7,14 +7,14 @@ use webex_sim::model::FaultKind;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::StoreError;
 
-use crate::simulation::rng::Dice;
+use crate::simulation::rng::SimRng;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
 /// `Retry-After` as nobody should write it, among some that are right.
-const WISHES: [Option<&str>; 14] = [
+const RETRY_AFTERS: [Option<&str>; 14] = [
     None,
     Some("0"),
     Some("1"),
@@ -33,7 +33,7 @@ const WISHES: [Option<&str>; 14] = [
 
 /// One person's kinds of trouble in a tenant whose refreshes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ailment {
+pub(super) enum PersonFault {
     Unauthorized,
     TooMany,
     Locked,
@@ -44,55 +44,55 @@ pub(super) enum Ailment {
 
 /// Trouble that lasts.
 #[derive(Clone, Debug)]
-struct Front {
+struct FaultWindow {
     until: UnixTime,
     /// One person's, or everybody's.
     person: Option<usize>,
     kind: FaultKind,
     /// Of a thousand calls, so many are struck.
-    strikes: u64,
+    per_mille: u64,
 }
 
 /// What happens to one verb of the store.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verb {
+pub(super) struct StoreCallFault {
     pub(super) wait_before: Duration,
     pub(super) wait_after: Duration,
     /// It is refused, and nothing is kept.
     pub(super) refused: Option<StoreError>,
     /// It is done, and an error is answered all the same.
-    pub(super) denied: Option<StoreError>,
+    pub(super) reply_lost: Option<StoreError>,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Weather {
-    dice: Dice,
-    blips: u64,
-    liar: bool,
-    fronts: Vec<Front>,
+pub(super) struct FaultInjector {
+    rng: SimRng,
+    background_rate: u64,
+    ack_lost: bool,
+    windows: Vec<FaultWindow>,
     store: Option<(UnixTime, u64, bool)>,
 }
 
-impl Weather {
-    pub(super) fn new(dice: Dice, blips: u64, liar: bool) -> Self {
-        Self { dice, blips, liar, fronts: Vec::new(), store: None }
+impl FaultInjector {
+    pub(super) fn new(rng: SimRng, background_rate: u64, ack_lost: bool) -> Self {
+        Self { rng, background_rate, ack_lost, windows: Vec::new(), store: None }
     }
 
     /// All trouble is over, for ever.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.dice.others(), 0, false);
+        *self = Self::new(self.rng.fork(), 0, false);
     }
 
     /// Webex is down, or as good as that, for everybody. Answers until when, and how.
     pub(super) fn outage(&mut self, now: UnixTime) -> (UnixTime, FaultKind) {
-        let until = now + self.dice.spread(MINUTE, 5 * DAY);
+        let until = now + self.rng.log_uniform(MINUTE, 5 * DAY);
         let kind = self.any_kind(false);
-        self.fronts.push(Front {
+        self.windows.push(FaultWindow {
             until,
             person: None,
             kind: kind.clone(),
-            strikes: self.dice.pick(&[1000, 1000, 500]),
+            per_mille: self.rng.pick(&[1000, 1000, 500]),
         });
         (until, kind)
     }
@@ -100,34 +100,34 @@ impl Weather {
     /// Webex is down for all persons until then.
     pub(super) fn outage_until(&mut self, until: UnixTime) -> FaultKind {
         let kind = self.outage_kind();
-        self.fronts.push(Front { until, person: None, kind: kind.clone(), strikes: 1000 });
+        self.windows.push(FaultWindow { until, person: None, kind: kind.clone(), per_mille: 1000 });
         kind
     }
 
     /// Webex calls every refresh token dead, though none is. Answers until when.
-    pub(super) fn incident(&mut self, now: UnixTime) -> UnixTime {
-        let until = now + self.dice.spread(MINUTE, 12 * HOUR);
+    pub(super) fn false_refusals(&mut self, now: UnixTime) -> UnixTime {
+        let until = now + self.rng.log_uniform(MINUTE, 12 * HOUR);
         let kind = FaultKind::Status400Dead(DeadText::RefreshToken);
-        self.fronts.push(Front { until, person: None, kind, strikes: 1000 });
+        self.windows.push(FaultWindow { until, person: None, kind, per_mille: 1000 });
         until
     }
 
     /// Refreshes of one person of a bad tenant go wrong until then.
-    pub(super) fn ail(&mut self, person: usize, until: UnixTime, ailment: Ailment) {
-        let wish = self.dice.pick(&[None, Some("600"), Some("21600"), Some("21600")]).map(str::to_owned);
-        let kind = match ailment {
-            Ailment::Unauthorized => FaultKind::Client401,
-            Ailment::TooMany => FaultKind::TooMany429 { retry_after: wish },
-            Ailment::Locked => FaultKind::Locked423 { retry_after: wish },
-            Ailment::Refused => FaultKind::Status400Dead(DeadText::InvalidGrant),
-            Ailment::Broken => FaultKind::Unavailable { status: 500, html: false },
-            Ailment::Hanging => FaultKind::Hang,
+    pub(super) fn fail_person(&mut self, person: usize, until: UnixTime, person_fault: PersonFault) {
+        let wish = self.rng.pick(&[None, Some("600"), Some("21600"), Some("21600")]).map(str::to_owned);
+        let kind = match person_fault {
+            PersonFault::Unauthorized => FaultKind::Client401,
+            PersonFault::TooMany => FaultKind::TooMany429 { retry_after: wish },
+            PersonFault::Locked => FaultKind::Locked423 { retry_after: wish },
+            PersonFault::Refused => FaultKind::Status400Dead(DeadText::InvalidGrant),
+            PersonFault::Broken => FaultKind::Unavailable { status: 500, html: false },
+            PersonFault::Hanging => FaultKind::Hang,
         };
-        self.fronts.push(Front { until, person: Some(person), kind, strikes: 1000 });
+        self.windows.push(FaultWindow { until, person: Some(person), kind, per_mille: 1000 });
     }
 
     fn outage_kind(&mut self) -> FaultKind {
-        self.dice.pick(&[
+        self.rng.pick(&[
             FaultKind::Unavailable { status: 503, html: true },
             FaultKind::Unavailable { status: 500, html: false },
             FaultKind::Hang,
@@ -138,75 +138,80 @@ impl Weather {
     }
 
     /// Refreshes of one person go wrong. Answers until when, and how.
-    pub(super) fn sickness(&mut self, person: usize, now: UnixTime) -> (UnixTime, FaultKind) {
-        let until = now + self.dice.spread(HOUR, 20 * DAY);
+    pub(super) fn person_outage(&mut self, person: usize, now: UnixTime) -> (UnixTime, FaultKind) {
+        let until = now + self.rng.log_uniform(HOUR, 20 * DAY);
         let kind = self.any_kind(true);
-        self.fronts.push(Front { until, person: Some(person), kind: kind.clone(), strikes: 1000 });
+        self.windows.push(FaultWindow { until, person: Some(person), kind: kind.clone(), per_mille: 1000 });
         (until, kind)
     }
 
     /// Calls about one person take this long for a while.
     pub(super) fn slow(&mut self, person: usize, by: Duration, now: UnixTime) {
         let until = now + 2 * MINUTE;
-        self.fronts.push(Front { until, person: Some(person), kind: FaultKind::Slow(by), strikes: 1000 });
+        self.windows.push(FaultWindow {
+            until,
+            person: Some(person),
+            kind: FaultKind::Slow(by),
+            per_mille: 1000,
+        });
     }
 
     /// The store is slow, or fails, until then.
     pub(super) fn store_trouble(&mut self, now: UnixTime) -> UnixTime {
-        let until = now + self.dice.spread(MINUTE, 2 * DAY);
-        self.store = Some((until, self.dice.pick(&[1000, 900, 500, 100]), self.dice.coin()));
+        let until = now + self.rng.log_uniform(MINUTE, 2 * DAY);
+        self.store = Some((until, self.rng.pick(&[1000, 900, 500, 100]), self.rng.coin()));
         until
     }
 
     /// What strikes a call of this person, if anything.
-    pub(super) fn strike(&mut self, person: Option<usize>, now: UnixTime) -> Option<FaultKind> {
-        self.fronts.retain(|front| front.until > now);
-        let over = |front: &&Front| front.person.is_none() || front.person == person;
+    pub(super) fn fault_for_call(&mut self, person: Option<usize>, now: UnixTime) -> Option<FaultKind> {
+        self.windows.retain(|window| window.until > now);
+        let over = |window: &&FaultWindow| window.person.is_none() || window.person == person;
         // What strikes all persons hides one person's own trouble.
-        let all = self.fronts.iter().find(|front| front.person.is_none());
-        if let Some(Front { strikes, kind, .. }) = all.or_else(|| self.fronts.iter().find(over)) {
-            return self.dice.thousandths(*strikes).then(|| kind.clone());
+        let all = self.windows.iter().find(|window| window.person.is_none());
+        if let Some(FaultWindow { per_mille, kind, .. }) = all.or_else(|| self.windows.iter().find(over)) {
+            return self.rng.per_mille(*per_mille).then(|| kind.clone());
         }
-        let blips = self.blips;
-        self.dice.thousandths(blips).then(|| self.any_kind(false))
+        let background_rate = self.background_rate;
+        self.rng.per_mille(background_rate).then(|| self.any_kind(false))
     }
 
     /// What happens to a verb of the store.
-    pub(super) fn verb(&mut self, now: UnixTime) -> Verb {
-        let Some((until, fails, slow)) = self.store else { return Verb::default() };
+    pub(super) fn store_call(&mut self, now: UnixTime) -> StoreCallFault {
+        let Some((until, fails, slow)) = self.store else { return StoreCallFault::default() };
         if until <= now {
             self.store = None;
-            return Verb::default();
+            return StoreCallFault::default();
         }
-        let mut verb = Verb::default();
+        let mut call = StoreCallFault::default();
         if slow {
-            verb.wait_before = self.dice.spread(Duration::ZERO, 2 * SECOND);
-            verb.wait_after = self.dice.spread(Duration::ZERO, 2 * SECOND);
+            call.wait_before = self.rng.log_uniform(Duration::ZERO, 2 * SECOND);
+            call.wait_after = self.rng.log_uniform(Duration::ZERO, 2 * SECOND);
         }
-        if self.dice.thousandths(fails) {
+        if self.rng.per_mille(fails) {
             let errors = [
                 StoreError::Full,
                 StoreError::Locked,
                 StoreError::ReadOnly,
                 StoreError::Disk("I/O".to_owned()),
             ];
-            let why = self.dice.pick(&errors);
-            if self.liar && self.dice.coin() {
-                verb.denied = Some(why);
+            let why = self.rng.pick(&errors);
+            if self.ack_lost && self.rng.coin() {
+                call.reply_lost = Some(why);
             } else {
-                verb.refused = Some(why);
+                call.refused = Some(why);
             }
         }
-        verb
+        call
     }
 
     fn any_kind(&mut self, personal: bool) -> FaultKind {
-        let wish = self.dice.pick(&WISHES).map(str::to_owned);
-        let status = self.dice.pick(&[408, 500, 502, 503, 504, 520]);
-        let html = self.dice.coin();
-        let slow = self.dice.between(SECOND, 60 * SECOND);
-        let own = self.dice.below(12);
-        match if personal { self.dice.below(19) } else { self.dice.below(15) } {
+        let wish = self.rng.pick(&RETRY_AFTERS).map(str::to_owned);
+        let status = self.rng.pick(&[408, 500, 502, 503, 504, 520]);
+        let html = self.rng.coin();
+        let slow = self.rng.between(SECOND, 60 * SECOND);
+        let own = self.rng.below(12);
+        match if personal { self.rng.below(19) } else { self.rng.below(15) } {
             0 | 1 => FaultKind::Unavailable { status, html },
             2 => FaultKind::TooMany429 { retry_after: wish },
             3 => FaultKind::Locked423 { retry_after: wish },
@@ -238,10 +243,10 @@ impl Weather {
                 }
             }
             13 => FaultKind::Slow(slow),
-            14 => strange(own),
+            14 => undocumented_refusal(own),
             15 => FaultKind::TokenLimit,
             16 => FaultKind::Unavailable { status: 403, html },
-            _ => FaultKind::Status400Dead(self.dice.pick(&[
+            _ => FaultKind::Status400Dead(self.rng.pick(&[
                 DeadText::RefreshToken,
                 DeadText::InvalidGrant,
                 DeadText::InvalidRefreshToken,
@@ -252,7 +257,7 @@ impl Weather {
 }
 
 /// Refusals that nobody documents; none of them names the refresh token.
-fn strange(which: u64) -> FaultKind {
+fn undocumented_refusal(which: u64) -> FaultKind {
     let (status, body) = match which {
         0 => (400, r#"{"error":"unsupported_grant_type"}"#),
         1 => (400, r#"{"error":"invalid_request"}"#),

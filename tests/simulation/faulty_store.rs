@@ -47,54 +47,54 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 
-use crate::simulation::env::Stage;
-use crate::simulation::invariants::By;
-use crate::simulation::invariants::Witness;
+use crate::simulation::env::SimEnv;
+use crate::simulation::invariants::ClaimedBy;
+use crate::simulation::invariants::InvariantChecker;
 use crate::support::time::MINUTE;
 
-pub(super) struct Shelf {
+pub(super) struct SimStore {
     inner: Arc<dyn Store>,
-    stage: Arc<Stage>,
+    env: Arc<SimEnv>,
     /// From wake to wake, if naps are shortened.
     skips: Option<Duration>,
     /// When the loop's next regular wake is, as far as can be seen from outside.
     regular: Mutex<UnixTime>,
 }
 
-impl Shelf {
-    pub(super) fn new(inner: Arc<dyn Store>, stage: Arc<Stage>, skips: Option<Duration>) -> Self {
-        Self { inner, stage, skips, regular: Mutex::new(UnixTime(0)) }
+impl SimStore {
+    pub(super) fn new(inner: Arc<dyn Store>, env: Arc<SimEnv>, skips: Option<Duration>) -> Self {
+        Self { inner, env, skips, regular: Mutex::new(UnixTime(0)) }
     }
 
     /// One verb: `work` is done at one moment, between two at which everything may end.
-    async fn verb<'a, T>(
+    async fn store_call<'a, T>(
         &'a self,
         name: &'static str,
         work: impl FnOnce(&'a dyn Store) -> Answer<'a, T>,
-        saw: impl FnOnce(&mut Witness, &T),
+        saw: impl FnOnce(&mut InvariantChecker, &T),
     ) -> Result<T, StoreError> {
-        self.stage.witness().verb(name);
-        let weather = self.stage.weather().verb(self.stage.clock.true_time());
-        if !weather.wait_before.is_zero() {
-            sleep(weather.wait_before).await;
+        self.env.checker().store_call(name);
+        let faults = self.env.faults().store_call(self.env.clock.true_time());
+        if !faults.wait_before.is_zero() {
+            sleep(faults.wait_before).await;
         }
-        self.stage.fuse.step().await;
-        if let Some(why) = weather.refused {
-            self.stage.witness().store_failed(name);
+        self.env.crash.step().await;
+        if let Some(why) = faults.refused {
+            self.env.checker().store_failed(name);
             return Err(why);
         }
-        let came = in_the_poll(work(&*self.inner))?;
-        saw(&mut self.stage.witness(), &came);
-        if !weather.wait_after.is_zero() {
-            sleep(weather.wait_after).await;
+        let result = block_in_poll(work(&*self.inner))?;
+        saw(&mut self.env.checker(), &result);
+        if !faults.wait_after.is_zero() {
+            sleep(faults.wait_after).await;
         }
-        self.stage.fuse.step().await;
-        match weather.denied {
+        self.env.crash.step().await;
+        match faults.reply_lost {
             Some(why) => {
-                self.stage.witness().store_failed(name);
+                self.env.checker().store_failed(name);
                 Err(why)
             }
-            None => Ok(came),
+            None => Ok(result),
         }
     }
 
@@ -104,33 +104,33 @@ impl Shelf {
         name: &'static str,
         person: &PersonId,
         work: impl FnOnce(&'a dyn Store) -> Answer<'a, T>,
-        saw: impl FnOnce(&mut Witness, &T),
+        saw: impl FnOnce(&mut InvariantChecker, &T),
     ) -> Result<T, StoreError> {
-        let came = self.verb(name, work, saw).await;
-        let mut witness = self.stage.witness();
-        let person = witness.number(person);
-        witness.change_answered(person, came.is_ok());
-        came
+        let result = self.store_call(name, work, saw).await;
+        let mut checker = self.env.checker();
+        let person = checker.number(person);
+        checker.change_answered(person, result.is_ok());
+        result
     }
 
     /// Lets most of an idle nap go by.
-    async fn skip(&self, sleep: Duration, stored: Option<UnixTime>) {
-        let (now, wall) = (self.stage.clock.true_time(), self.stage.clock.now());
+    async fn skip_idle(&self, sleep: Duration, stored: Option<UnixTime>) {
+        let (now, wall) = (self.env.clock.true_time(), self.env.clock.now());
         let regular = {
             let mut regular = self.regular.lock().unwrap();
             *regular = (*regular).min(wall + sleep);
             *regular
         };
         let wake = regular.min(stored.unwrap_or(UnixTime::NEVER)).until(wall);
-        let event = self.stage.next_event.lock().unwrap().until(now);
+        let event = self.env.next_event.lock().unwrap().until(now);
         let idle = wake.min(event);
-        if idle > 4 * MINUTE && self.stage.witness().quiet() {
+        if idle > 4 * MINUTE && self.env.checker().quiet() {
             tokio::time::advance(idle - 2 * MINUTE).await;
         }
     }
 
     /// A claim is the first thing that a wake does.
-    fn woke(&self, wall: UnixTime) {
+    fn note_wake(&self, wall: UnixTime) {
         let Some(sleep) = self.skips else { return };
         let mut regular = self.regular.lock().unwrap();
         if *regular <= wall {
@@ -139,13 +139,13 @@ impl Shelf {
     }
 
     fn all(&self) -> Vec<(Bookmark, Grant)> {
-        let now = self.stage.clock.now();
+        let now = self.env.clock.now();
         let page = Page::first(Pick::All(Order::Arrival), 10_000, now);
-        in_the_poll(self.inner.list(page)).unwrap()
+        block_in_poll(self.inner.list(page)).unwrap()
     }
 }
 
-impl Store for Shelf {
+impl Store for SimStore {
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
@@ -160,35 +160,38 @@ impl Store for Shelf {
     }
 
     fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
-        Box::pin(self.verb("save_import", |inner| inner.save_import(grant), |_, _| ()))
+        Box::pin(self.store_call("save_import", |inner| inner.save_import(grant), |_, _| ()))
     }
 
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
-        self.woke(ask.lease.now);
+        self.note_wake(ask.lease.now);
         let lease = ask.lease.clone();
-        Box::pin(self.verb(
+        Box::pin(self.store_call(
             "claim_due",
             |inner| inner.claim_due(ask),
-            move |witness, came| {
-                witness.claimed_together(&came.claims, lease.now);
-                came.claims.iter().for_each(|claim| witness.claimed(By::Loop, claim, &lease));
+            move |checker, result| {
+                checker.claimed_together(&result.claims, lease.now);
+                result.claims.iter().for_each(|claim| checker.claimed(ClaimedBy::Loop, claim, &lease));
             },
         ))
     }
 
     fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
         let until = lease.clone();
-        Box::pin(self.verb(
+        Box::pin(self.store_call(
             "claim_one",
             |inner| inner.claim_one(person, lease),
-            move |witness, came| came.iter().for_each(|claim| witness.claimed(By::Somebody, claim, &until)),
+            move |checker, result| {
+                result.iter().for_each(|claim| checker.claimed(ClaimedBy::Caller, claim, &until))
+            },
         ))
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
-            let saw = |witness: &mut Witness, came: &Committed| witness.committed(fence, &kept, *came);
+            let saw =
+                |checker: &mut InvariantChecker, result: &Committed| checker.committed(fence, &kept, *result);
             self.change("commit", &id, |inner| inner.commit(fence, grant), saw).await
         })
     }
@@ -196,21 +199,22 @@ impl Store for Shelf {
     fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
         Box::pin(async move {
             let id = person.clone();
-            let saw = |witness: &mut Witness, came: &Committed| witness.given_back(&id, fence, *came);
+            let saw =
+                |checker: &mut InvariantChecker, result: &Committed| checker.given_back(&id, fence, *result);
             self.change("give_back", &id, |inner| inner.give_back(person, fence, next), saw).await
         })
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
-        Box::pin(self.verb("find", |inner| inner.find(person), |_, _| ()))
+        Box::pin(self.store_call("find", |inner| inner.find(person), |_, _| ()))
     }
 
     fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
-        Box::pin(self.verb("resolve", |inner| inner.resolve(email), |_, _| ()))
+        Box::pin(self.store_call("resolve", |inner| inner.resolve(email), |_, _| ()))
     }
 
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
-        Box::pin(self.verb(
+        Box::pin(self.store_call(
             "update_person",
             move |inner| inner.update_person(person, planned, next),
             |_, _| (),
@@ -218,15 +222,15 @@ impl Store for Shelf {
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
-        Box::pin(self.verb("list", |inner| inner.list(page), |_, _| ()))
+        Box::pin(self.store_call("list", |inner| inner.list(page), |_, _| ()))
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
         let id = person.clone();
         Box::pin(async move {
-            let saw = |witness: &mut Witness, there: &bool| {
-                let person = witness.number(&id);
-                witness.forgotten(person, *there);
+            let saw = |checker: &mut InvariantChecker, there: &bool| {
+                let person = checker.number(&id);
+                checker.forgotten(person, *there);
             };
             self.change("forget", &id, |inner| inner.forget(person), saw).await
         })
@@ -234,38 +238,38 @@ impl Store for Shelf {
 
     fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
         Box::pin(async move {
-            let stored = self.verb("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
+            let stored = self.store_call("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
             if let Some(sleep) = self.skips {
-                self.skip(sleep, stored).await;
+                self.skip_idle(sleep, stored).await;
             }
             Ok(stored)
         })
     }
 
     fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        Box::pin(self.verb("waiting", move |inner| inner.waiting(now), |_, _| ()))
+        Box::pin(self.store_call("waiting", move |inner| inner.waiting(now), |_, _| ()))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
-        let saw = |witness: &mut Witness, _: &Option<Cursor>| {
+        let saw = |checker: &mut InvariantChecker, _: &Option<Cursor>| {
             for (_, grant) in self.all() {
-                let person = witness.number(&grant.person.id);
-                witness.revised(person, &grant);
+                let person = checker.number(&grant.person.id);
+                checker.revised(person, &grant);
             }
         };
-        Box::pin(self.verb("revise", move |inner| inner.revise(after, limit, revision), saw))
+        Box::pin(self.store_call("revise", move |inner| inner.revise(after, limit, revision), saw))
     }
 
     fn census(&self) -> Answer<'_, Census> {
-        Box::pin(self.verb("census", |inner| inner.census(), |_, _| ()))
+        Box::pin(self.store_call("census", |inner| inner.census(), |_, _| ()))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        Box::pin(self.verb("latest", |inner| inner.latest(), |_, _| ()))
+        Box::pin(self.store_call("latest", |inner| inner.latest(), |_, _| ()))
     }
 
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
-        Box::pin(self.verb(
+        Box::pin(self.store_call(
             "settle",
             move |inner| inner.settle(now, lease_end),
             move |w, ()| w.settled(lease_end),
@@ -273,23 +277,23 @@ impl Store for Shelf {
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        Box::pin(self.verb("recall", move |inner| inner.recall(note), |_, _| ()))
+        Box::pin(self.store_call("recall", move |inner| inner.recall(note), |_, _| ()))
     }
 
     fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        Box::pin(self.verb("remember", move |inner| inner.remember(note, text), |_, ()| ()))
+        Box::pin(self.store_call("remember", move |inner| inner.remember(note, text), |_, ()| ()))
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        Box::pin(self.verb("check", |inner| inner.check(), |_, ()| ()))
+        Box::pin(self.store_call("check", |inner| inner.check(), |_, ()| ()))
     }
 
     fn prove(&self) -> Answer<'_, ()> {
-        Box::pin(self.verb("prove", |inner| inner.prove(), |_, ()| ()))
+        Box::pin(self.store_call("prove", |inner| inner.prove(), |_, ()| ()))
     }
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
-        Box::pin(self.verb("counts", move |inner| inner.counts(now), |_, _| ()))
+        Box::pin(self.store_call("counts", move |inner| inner.counts(now), |_, _| ()))
     }
 }
 
@@ -302,13 +306,13 @@ impl Wake for Unpark {
 }
 
 /// Waits without giving the runtime a turn.
-pub(super) fn in_the_poll<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_in_poll<T>(work: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     // Without a budget: it would not be filled up before the poll ends.
     let mut work = pin!(tokio::task::unconstrained(work));
     loop {
         match work.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(came) => return came,
+            Poll::Ready(result) => return result,
             Poll::Pending => thread::park(),
         }
     }

@@ -13,74 +13,74 @@ use webex_tokend::webex::transport::Payload;
 use webex_tokend::webex::transport::Raw;
 use webex_tokend::webex::transport::Transport;
 
-use crate::simulation::env::Stage;
-use crate::simulation::invariants::calls::Asked;
-use crate::support::virtual_time::Wire;
+use crate::simulation::env::SimEnv;
+use crate::simulation::invariants::calls::WebexRequest;
+use crate::support::virtual_time::ModelTransport;
 
 /// The real client takes no more.
 const BODY_MAX: usize = 1024 * 1024;
 
-pub(super) struct Line {
-    pub(super) wire: Wire,
-    pub(super) stage: Arc<Stage>,
+pub(super) struct SimTransport {
+    pub(super) transport: ModelTransport,
+    pub(super) env: Arc<SimEnv>,
 }
 
-impl Transport for Line {
+impl Transport for SimTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
         Box::pin(async move {
-            self.stage.fuse.step().await;
+            self.env.crash.step().await;
             let asked = asked(&call);
-            let person = self.stage.witness().person_asked_for(&asked);
-            let struck = self.strike(person, &asked);
-            let visit = self.stage.witness().sent(&asked, struck.is_some());
-            let _leave = Leave { stage: &self.stage, visit };
-            let sent_at = self.stage.clock.true_time();
-            let came = self.wire.send(call).await.and_then(short_enough);
+            let person = self.env.checker().person_asked_for(&asked);
+            let injected = self.fault_for_call(person, &asked);
+            let visit = self.env.checker().sent(&asked, injected.is_some());
+            let _leave = SimCallGuard { env: &self.env, visit };
+            let sent_at = self.env.clock.true_time();
+            let result = self.transport.send(call).await.and_then(short_enough);
             // The answer is here, but nobody has seen it.
-            self.stage.fuse.step().await;
-            self.stage.witness().answered(&asked, sent_at, struck.as_ref(), &came);
-            came
+            self.env.crash.step().await;
+            self.env.checker().answered(&asked, sent_at, injected.as_ref(), &result);
+            result
         })
     }
 }
 
-impl Line {
+impl SimTransport {
     /// Lets the model spoil exactly the call that comes next.
-    fn strike(&self, person: Option<usize>, asked: &Asked) -> Option<FaultKind> {
+    fn fault_for_call(&self, person: Option<usize>, asked: &WebexRequest) -> Option<FaultKind> {
         // The browser's and `people/me`'s part is not what is looked at here: a little of it is enough.
-        let kind = self.stage.weather().strike(person, self.stage.clock.true_time())?;
+        let kind = self.env.faults().fault_for_call(person, self.env.clock.true_time())?;
         let personal = matches!(kind, FaultKind::Status400Dead(_) | FaultKind::TokenLimit);
-        if personal && !matches!(asked, Asked::Refresh(_)) {
+        if personal && !matches!(asked, WebexRequest::Refresh(_)) {
             return None;
         }
         let fault = Fault { on: Endpoint::Any, person: None, times: Some(1), kind: kind.clone() };
-        self.stage.model().fault(fault);
+        self.env.model().fault(fault);
         Some(kind)
     }
 }
 
-struct Leave<'a> {
-    stage: &'a Stage,
+struct SimCallGuard<'a> {
+    env: &'a SimEnv,
     visit: Option<u64>,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for SimCallGuard<'_> {
     fn drop(&mut self) {
         if let Some(visit) = self.visit {
             // Not `witness()`: when the runtime is gone, its clock is, too.
-            self.stage.witness.lock().unwrap().left(visit);
+            self.env.checker.lock().unwrap().left(visit);
         }
     }
 }
 
-fn asked(call: &Call) -> Asked {
-    let Payload::Form(fields) = &call.payload else { return Asked::Other };
+fn asked(call: &Call) -> WebexRequest {
+    let Payload::Form(fields) = &call.payload else { return WebexRequest::Other };
     let field =
         |name: &str| fields.iter().find(|(n, _)| *n == name).map(|(_, value)| value.expose().to_owned());
     match (field("refresh_token"), field("code")) {
-        (Some(token), _) => Asked::Refresh(token),
-        (None, Some(code)) => Asked::Exchange(code),
-        (None, None) => Asked::Other,
+        (Some(token), _) => WebexRequest::Refresh(token),
+        (None, Some(code)) => WebexRequest::Exchange(code),
+        (None, None) => WebexRequest::Other,
     }
 }
 

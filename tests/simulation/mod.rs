@@ -50,11 +50,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use crate::simulation::invariants::Tally;
+use crate::simulation::invariants::RunStats;
 use crate::simulation::run::run;
 use crate::simulation::scenario::LONG;
 use crate::simulation::scenario::SHORT;
-use crate::simulation::scenario::Size;
+use crate::simulation::scenario::SimSize;
 
 /// Lines of the log shown of a seed that fails; a replay shows `SIMULATION_LINES` of them.
 const LINES: usize = 80;
@@ -84,9 +84,9 @@ impl Seeds {
     }
 
     /// Runs them on all processors.
-    fn run(self, name: &str, size: Size) {
+    fn run(self, name: &str, size: SimSize) {
         let (begun, next) = (now(), AtomicU64::new(0));
-        let sum = Mutex::new(Tally::default());
+        let sum = Mutex::new(RunStats::default());
         let failed = Mutex::new(Vec::new());
         let work = || loop {
             let nth = next.fetch_add(1, Ordering::SeqCst);
@@ -96,7 +96,7 @@ impl Seeds {
             }
             let seed = self.from + nth;
             let outcome = run(seed, size, LINES);
-            sum.lock().unwrap().add(&outcome.tally);
+            sum.lock().unwrap().add(&outcome.stats);
             if let Some(broken) = outcome.broken {
                 println!("seed {seed}: {}", broken.chars().take(400).collect::<String>());
                 failed.lock().unwrap().push((seed, broken, outcome.log));
@@ -169,6 +169,6 @@ fn replay() {
     let size = if setting("SIMULATION_SIZE").as_deref() == Some("long") { LONG } else { SHORT };
     let lines = number("SIMULATION_LINES").map_or(400, |lines| usize::try_from(lines).unwrap());
     let outcome = run(seed, size, lines);
-    println!("{}\n{}\n{:?}", outcome.log, outcome.tally, outcome.fingerprint);
+    println!("{}\n{}\n{:?}", outcome.log, outcome.stats, outcome.fingerprint);
     assert_eq!(outcome.broken, None);
 }

@@ -15,42 +15,42 @@ use webex_tokend::tasks::Wake;
 use webex_tokend::tokens::LiveView;
 use webex_tokend::webex::Webex;
 
-use crate::simulation::env::Stage;
-use crate::simulation::faulty_store::Shelf;
-use crate::simulation::faulty_transport::Line;
+use crate::simulation::env::SimEnv;
+use crate::simulation::faulty_store::SimStore;
+use crate::simulation::faulty_transport::SimTransport;
 use crate::simulation::scenario::Scenario;
-use crate::support::virtual_time::Wire;
+use crate::support::virtual_time::ModelTransport;
 use crate::support::virtual_time::integration;
 
 #[derive(Clone)]
-pub(super) struct House {
-    pub(super) stage: Arc<Stage>,
+pub(super) struct DaemonProcess {
+    pub(super) env: Arc<SimEnv>,
     pub(super) consents: Arc<Consents>,
     pub(super) refresher: Arc<Refresher>,
     pub(super) tasks: Tasks,
 }
 
-impl House {
+impl DaemonProcess {
     /// As `house` and `daemon` put it together.
     pub(super) fn open(
-        stage: &Arc<Stage>,
+        env: &Arc<SimEnv>,
         scenario: &Scenario,
         inner: Arc<dyn Store>,
         start: u32,
         all_now: bool,
     ) -> (Self, JoinHandle<()>) {
         let skips = scenario.skips.then_some(scenario.policy.sleep);
-        let store: Arc<dyn Store> = Arc::new(Shelf::new(inner, stage.clone(), skips));
-        let wire = Wire { model: stage.model.clone(), clock: stage.clock.clone() };
-        let line = Line { wire, stage: stage.clone() };
-        let webex = Arc::new(Webex::new(integration(&scenario.webex), Arc::new(line), stage.clock.clone()));
+        let store: Arc<dyn Store> = Arc::new(SimStore::new(inner, env.clone(), skips));
+        let transport = ModelTransport { model: env.model.clone(), clock: env.clock.clone() };
+        let line = SimTransport { transport, env: env.clone() };
+        let webex = Arc::new(Webex::new(integration(&scenario.webex), Arc::new(line), env.clock.clone()));
         let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(store.clone())));
         let consents = Arc::new(Consents::new(consent::Parts {
             webex: webex.clone(),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
             policy: scenario.policy,
-            clock: stage.clock.clone(),
+            clock: env.clock.clone(),
             view: view.clone(),
             wake: wake.clone(),
         }));
@@ -59,18 +59,18 @@ impl House {
             store,
             policy: scenario.policy,
             pace: scenario.pace,
-            clock: stage.clock.clone(),
+            clock: env.clock.clone(),
             view,
             owner: format!("start {start}"),
             tasks: tasks.clone(),
         }));
         let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
-        let house = Self { stage: stage.clone(), consents, refresher: refresher.clone(), tasks };
-        let looping = house.tasks.spawn("event loop", async move {
+        let process = Self { env: env.clone(), consents, refresher: refresher.clone(), tasks };
+        let looping = process.tasks.spawn("event loop", async move {
             // What it could not do is logged, and the loop runs: as in `daemon`.
             let _ = refresher.prepare(all_now).await;
             event_loop.run().await;
         });
-        (house, looping)
+        (process, looping)
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct SimRng(u64);
 
-impl Dice {
+impl SimRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -20,7 +20,7 @@ impl Dice {
     }
 
     /// Other dice, whose throws do not depend on how often these are thrown.
-    pub(super) fn others(&mut self) -> Self {
+    pub(super) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 
@@ -34,12 +34,12 @@ impl Dice {
     }
 
     /// True in so many of a thousand throws.
-    pub(super) fn thousandths(&mut self, of: u64) -> bool {
+    pub(super) fn per_mille(&mut self, of: u64) -> bool {
         self.below(1000) < of
     }
 
     pub(super) fn coin(&mut self) -> bool {
-        self.thousandths(500)
+        self.per_mille(500)
     }
 
     pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
@@ -53,7 +53,7 @@ impl Dice {
     }
 
     /// Short ones often, long ones seldom: each power of two between the two is as likely as any other.
-    pub(super) fn spread(&mut self, least: Duration, most: Duration) -> Duration {
+    pub(super) fn log_uniform(&mut self, least: Duration, most: Duration) -> Duration {
         let mut top = most;
         while top > least * 2 && self.coin() {
             top /= 2;

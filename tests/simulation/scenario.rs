@@ -10,7 +10,7 @@ use webex_sim::Settings;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::refresh::Pace;
 
-use crate::simulation::rng::Dice;
+use crate::simulation::rng::SimRng;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
@@ -18,20 +18,20 @@ use crate::support::time::SECOND;
 
 /// How much of a world to simulate.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
+pub(super) struct SimSize {
     pub(super) persons: usize,
     pub(super) days: u32,
     /// Between two events, on average about half of this.
     pub(super) gap: Duration,
 }
 
-pub(super) const SHORT: Size = Size { persons: 10, days: 60, gap: Duration::from_secs(12 * 3600) };
-pub(super) const LONG: Size = Size { persons: 50, days: 400, gap: Duration::from_secs(36 * 3600) };
+pub(super) const SHORT: SimSize = SimSize { persons: 10, days: 60, gap: Duration::from_secs(12 * 3600) };
+pub(super) const LONG: SimSize = SimSize { persons: 50, days: 400, gap: Duration::from_secs(36 * 3600) };
 
 /// The things that happen, each on or off for a whole seed: a world with few kinds of trouble shows what a world with
 /// all of them hides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EventKind {
     Consent,
     TwoConsents,
     ConsentDuringRefresh,
@@ -52,31 +52,31 @@ pub(super) enum Kind {
     Restart,
 }
 
-const KINDS: [Kind; 18] = [
-    Kind::Consent,
-    Kind::TwoConsents,
-    Kind::ConsentDuringRefresh,
-    Kind::Forget,
-    Kind::Renew,
-    Kind::Read,
-    Kind::Outage,
-    Kind::Sickness,
-    Kind::BadTenant,
-    Kind::Incident,
-    Kind::OutageInMargin,
-    Kind::StoreTrouble,
-    Kind::Revoke,
-    Kind::ClockSet,
-    Kind::Suspend,
-    Kind::Crash,
-    Kind::CrashAtStep,
-    Kind::Restart,
+const EVENT_KINDS: [EventKind; 18] = [
+    EventKind::Consent,
+    EventKind::TwoConsents,
+    EventKind::ConsentDuringRefresh,
+    EventKind::Forget,
+    EventKind::Renew,
+    EventKind::Read,
+    EventKind::Outage,
+    EventKind::Sickness,
+    EventKind::BadTenant,
+    EventKind::Incident,
+    EventKind::OutageInMargin,
+    EventKind::StoreTrouble,
+    EventKind::Revoke,
+    EventKind::ClockSet,
+    EventKind::Suspend,
+    EventKind::Crash,
+    EventKind::CrashAtStep,
+    EventKind::Restart,
 ];
 
 /// All that is drawn before the first event.
 #[derive(Debug)]
 pub(super) struct Scenario {
-    pub(super) size: Size,
+    pub(super) size: SimSize,
     pub(super) webex: Settings,
     pub(super) policy: Policy,
     pub(super) pace: Pace,
@@ -85,66 +85,66 @@ pub(super) struct Scenario {
     /// Naps in which nothing can happen are shortened (see `shelf`).
     pub(super) skips: bool,
     /// Of a thousand calls, so many go wrong in fine weather.
-    pub(super) blips: u64,
+    pub(super) background_rate: u64,
     /// Whether a store that fails may have done what it was asked for: worse than its contract.
-    pub(super) liar: bool,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) ack_lost: bool,
+    pub(super) kinds: Vec<EventKind>,
 }
 
 impl Scenario {
-    pub(super) fn draw(seed: u64, size: Size, dice: &mut Dice) -> Self {
-        let sqlite = dice.thousandths(if size.days > 100 { 0 } else { 60 });
-        let size = if sqlite { Size { persons: 5, days: 20, ..size } } else { size };
-        let many = !sqlite && size.days <= 100 && dice.thousandths(120);
-        let size = if many { Size { persons: dice.pick(&[40, 80, 112]), days: 6, ..size } } else { size };
+    pub(super) fn draw(seed: u64, size: SimSize, rng: &mut SimRng) -> Self {
+        let sqlite = rng.per_mille(if size.days > 100 { 0 } else { 60 });
+        let size = if sqlite { SimSize { persons: 5, days: 20, ..size } } else { size };
+        let many = !sqlite && size.days <= 100 && rng.per_mille(120);
+        let size = if many { SimSize { persons: rng.pick(&[40, 80, 112]), days: 6, ..size } } else { size };
         let lives = [12 * HOUR, 12 * HOUR, 24 * HOUR, 36 * HOUR, 3 * DAY, 7 * DAY, 14 * DAY, 14 * DAY];
         // Tokens of one hour are refreshed every half hour: few days of them are enough.
-        let short_lived = size.days <= 100 && dice.thousandths(120);
-        let access = if short_lived { HOUR } else { dice.pick(&lives) };
-        let size = if short_lived { Size { days: size.days.min(4), gap: 2 * HOUR, ..size } } else { size };
-        let window = dice.pick(&[Duration::ZERO, HOUR, DAY, DAY]).min(access / 4);
+        let short_lived = size.days <= 100 && rng.per_mille(120);
+        let access = if short_lived { HOUR } else { rng.pick(&lives) };
+        let size = if short_lived { SimSize { days: size.days.min(4), gap: 2 * HOUR, ..size } } else { size };
+        let window = rng.pick(&[Duration::ZERO, HOUR, DAY, DAY]).min(access / 4);
         let policy = Policy {
-            sleep: dice.pick(&[10 * MINUTE, HOUR, HOUR, 3 * HOUR, 6 * HOUR]),
-            max_age: dice.pick(&[DAY / 2, DAY, 2 * DAY, 5 * DAY, 30 * DAY]),
-            noop_window: dice.pick(&[window, Duration::ZERO, DAY]),
-            floor: dice.pick(&[5 * MINUTE, 5 * MINUTE, Duration::ZERO, HOUR]),
+            sleep: rng.pick(&[10 * MINUTE, HOUR, HOUR, 3 * HOUR, 6 * HOUR]),
+            max_age: rng.pick(&[DAY / 2, DAY, 2 * DAY, 5 * DAY, 30 * DAY]),
+            noop_window: rng.pick(&[window, Duration::ZERO, DAY]),
+            floor: rng.pick(&[5 * MINUTE, 5 * MINUTE, Duration::ZERO, HOUR]),
         };
         let pace = Pace {
-            at_once: dice.pick(&[1, 2, 4, 16, 64]),
-            per_second: dice.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, if size.persons > 20 { 2.0 } else { 0.2 }]),
+            at_once: rng.pick(&[1, 2, 4, 16, 64]),
+            per_second: rng.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, if size.persons > 20 { 2.0 } else { 0.2 }]),
         };
         Self {
             size,
-            webex: Self::webex(seed, size, access, window, dice),
+            webex: Self::webex(seed, size, access, window, rng),
             policy,
             pace,
             sqlite,
-            skips: !dice.thousandths(20) || size.days > 100,
-            blips: dice.pick(&[0, 0, 5, 30]),
-            liar: dice.thousandths(200),
-            kinds: KINDS.into_iter().filter(|_| dice.thousandths(600)).collect(),
+            skips: !rng.per_mille(20) || size.days > 100,
+            background_rate: rng.pick(&[0, 0, 5, 30]),
+            ack_lost: rng.per_mille(200),
+            kinds: EVENT_KINDS.into_iter().filter(|_| rng.per_mille(600)).collect(),
         }
     }
 
-    fn webex(seed: u64, size: Size, access: Duration, window: Duration, dice: &mut Dice) -> Settings {
-        let grace = RefreshToken::RotatingWithGrace(dice.pick(&[MINUTE, HOUR, DAY]));
+    fn webex(seed: u64, size: SimSize, access: Duration, window: Duration, rng: &mut SimRng) -> Settings {
+        let grace = RefreshToken::RotatingWithGrace(rng.pick(&[MINUTE, HOUR, DAY]));
         Settings {
             access_lifetime: access,
             refresh_lifetime: 90 * DAY,
             noop_window: window,
-            refresh_token: dice.pick(&[
+            refresh_token: rng.pick(&[
                 RefreshToken::Stable,
                 RefreshToken::Stable,
                 RefreshToken::Rotating,
                 grace,
             ]),
-            refresh_life: dice.pick(&[RefreshLife::Renewed, RefreshLife::Renewed, RefreshLife::CountsDown]),
-            reconsent_keeps_refresh_token: dice.thousandths(200),
-            omit_scope: dice.coin(),
+            refresh_life: rng.pick(&[RefreshLife::Renewed, RefreshLife::Renewed, RefreshLife::CountsDown]),
+            reconsent_keeps_refresh_token: rng.per_mille(200),
+            omit_scope: rng.coin(),
             omit_refresh_token: false,
-            error_body: dice.pick(&[ErrorBody::Webexapis, ErrorBody::Idbroker]),
-            old_token_survives: dice.thousandths(800),
-            latency: dice.pick(&[Duration::ZERO, SECOND / 10, SECOND / 2, 3 * SECOND]),
+            error_body: rng.pick(&[ErrorBody::Webexapis, ErrorBody::Idbroker]),
+            old_token_survives: rng.per_mille(800),
+            latency: rng.pick(&[Duration::ZERO, SECOND / 10, SECOND / 2, 3 * SECOND]),
             people: Person::some(size.persons),
             seed,
             ..Settings::default()

@@ -11,7 +11,7 @@ use webex_tokend::store::Cursor;
 use webex_tokend::store::Revision;
 use webex_tokend::store::Store;
 
-use crate::store::fixtures::EVER;
+use crate::store::fixtures::BEGINNING;
 use crate::store::fixtures::LEASE;
 use crate::store::fixtures::ask;
 use crate::store::fixtures::at;
@@ -26,7 +26,7 @@ use crate::store::fixtures::renewed;
 use crate::store::fixtures::unusual;
 
 both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>| {
-    assert_eq!(store.next_wake(EVER).await, Ok(None));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(None));
     let waking = |name: &str, due: i64, wake: i64| {
         let mut grant = grant(name);
         grant.next = Next { due_at: at(due), wake_at: at(wake) };
@@ -35,28 +35,28 @@ both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>|
     let mut never = grant("eve");
     never.next = Next::NEVER;
     keep(&*store, [never.clone()]).await;
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(Next::NEVER.wake_at)));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(Next::NEVER.wake_at)));
     keep(&*store, [waking("ada", 0, 500), waking("joe", 400, 450)]).await;
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))), "due_at wakes nobody");
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(450))), "due_at wakes nobody");
     assert_eq!(store.next_wake(at(449)).await, Ok(Some(at(450))));
     assert_eq!(store.next_wake(at(450)).await, Ok(Some(at(500))), "what is asked for is later");
     assert_eq!(store.next_wake(Next::NEVER.wake_at).await, Ok(None));
 
     let claim = claim_one(&*store, 300).await;
     assert_eq!(
-        store.next_wake(EVER).await,
+        store.next_wake(BEGINNING).await,
         Ok(Some(at(300 + LEASE))),
         "the end of a lease is worth waking for"
     );
     store.commit(claim.fence, waking("ada", 600, 700)).await.unwrap();
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(450))));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(450))));
     never.person.id = person("joe");
     keep(&*store, [never]).await;
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(700))));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(700))));
 });
 
 /// Answers who was shown, step by step.
-async fn sweep(
+async fn update_all(
     store: &dyn Store,
     step: u32,
     change: impl Fn(&mut Grant) -> bool + Send + Sync + 'static,
@@ -86,7 +86,7 @@ both_stores!(a_long_list_is_revised_in_steps, async |store: Arc<dyn Store>| {
     }
     consents.join_all().await;
 
-    let steps = sweep(&*store, 500, |grant| {
+    let steps = update_all(&*store, 500, |grant| {
         grant.next = Next::at(at(77));
         true
     })
@@ -96,12 +96,12 @@ both_stores!(a_long_list_is_revised_in_steps, async |store: Arc<dyn Store>| {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), PERSONS, "each is shown once");
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(77))), "every change is kept");
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(77))), "every change is kept");
 });
 
 both_stores!(a_revision_keeps_only_what_it_says_it_changed, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
-    let steps = sweep(&*store, 2, |grant| {
+    let steps = update_all(&*store, 2, |grant| {
         grant.failures = 9;
         grant.next = Next::at(at(77));
         grant.person.id.as_str() == "eve"
@@ -118,7 +118,7 @@ both_stores!(a_revision_keeps_every_field_but_the_person, async |store: Arc<dyn 
     keep(&*store, [grant("ada")]).await;
     for mut wanted in unusual("ada") {
         let revised = wanted.clone();
-        sweep(&*store, 10, move |grant| {
+        update_all(&*store, 10, move |grant| {
             *grant = revised.clone();
             true
         })
@@ -139,7 +139,7 @@ both_stores!(a_revision_of_a_claimed_grant_leaves_its_claim, async |store: Arc<d
         grant.next = Next::at(at(1));
         true
     };
-    assert_eq!(sweep(&*store, 10, change).await, [vec!["ada", "eve"]]);
+    assert_eq!(update_all(&*store, 10, change).await, [vec!["ada", "eve"]]);
     let revised = found(&*store, "ada").await;
     assert_eq!(
         (revised.renewed_at, revised.next),

@@ -23,14 +23,14 @@ use crate::store::fixtures::keep;
 use crate::store::fixtures::open_in;
 use crate::store::fixtures::renewed;
 
-const PART: &str = "TOKEND_TEST_PART";
-const DIR: &str = "TOKEND_TEST_DIR";
+const ROLE_VARIABLE: &str = "TOKEND_TEST_PART";
+const DIR_VARIABLE: &str = "TOKEND_TEST_DIR";
 
 /// Said by the other process when it has done its part.
-const DONE: &str = "PART-PLAYED";
+const DONE_LINE: &str = "PART-PLAYED";
 
 /// Runs this binary in `dir` as a process that plays `part`.
-pub(super) fn playing(part: &str, dir: &Path) -> Command {
+pub(super) fn child(part: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     cast(&mut command, part, dir);
     command
@@ -38,7 +38,7 @@ pub(super) fn playing(part: &str, dir: &Path) -> Command {
 
 /// The same in a mount namespace of its own, after `setup` (a shell's, with the directory as `$0`). `None` if the
 /// system grants no such namespace.
-pub(super) fn playing_in_a_namespace(part: &str, dir: &Path, setup: &str) -> Option<Command> {
+pub(super) fn child_in_namespace(part: &str, dir: &Path, setup: &str) -> Option<Command> {
     let in_namespace = |script: String| {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", &script]).arg(dir);
@@ -57,27 +57,27 @@ pub(super) fn playing_in_a_namespace(part: &str, dir: &Path, setup: &str) -> Opt
 fn cast(command: &mut Command, part: &str, dir: &Path) {
     command
         .args(["--exact", "store::child_process::plays_its_part", "--ignored", "--nocapture"])
-        .env(PART, part)
-        .env(DIR, dir)
+        .env(ROLE_VARIABLE, part)
+        .env(DIR_VARIABLE, dir)
         .stdin(Stdio::piped());
 }
 
 /// Waits for the end, and that the part was played to it.
-pub(super) fn plays_well(mut command: Command) {
+pub(super) fn assert_child_succeeds(mut command: Command) {
     let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains(DONE), "{}\n{said}\n{complained}", output.status);
+    assert!(said.contains(DONE_LINE), "{}\n{said}\n{complained}", output.status);
 }
 
 /// Makes a command run as somebody without rights, if this is somebody with all of them: whom no file mode stops.
 pub(super) fn without_rights(command: &mut Command) {
     if running_as_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(UNPRIVILEGED_USER).gid(UNPRIVILEGED_USER);
     }
 }
 
-pub(super) const NOBODY: u32 = 65_534;
+pub(super) const UNPRIVILEGED_USER: u32 = 65_534;
 
 pub(super) fn running_as_root() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -86,9 +86,10 @@ pub(super) fn running_as_root() -> bool {
 
 #[tokio::test]
 #[ignore = "a part that other tests give to a process of its own"]
-async fn plays_its_part() {
+async fn child_process_entry() {
     #[expect(clippy::disallowed_methods, reason = "set by the test that started this process")]
-    let (part, dir) = (std::env::var(PART).unwrap(), PathBuf::from(std::env::var(DIR).unwrap()));
+    let (part, dir) =
+        (std::env::var(ROLE_VARIABLE).unwrap(), PathBuf::from(std::env::var(DIR_VARIABLE).unwrap()));
     match part.as_str() {
         "dies" => dies(&dir).await,
         "owns" => owns(&dir).await,
@@ -103,7 +104,7 @@ async fn plays_its_part() {
         "finds a read-only disk" => finds_a_read_only_disk(&dir),
         other => panic!("there is no part {other:?}"),
     }
-    println!("{DONE}");
+    println!("{DONE_LINE}");
 }
 
 /// Keeps two consents, a claim and an outcome, and is gone without a word.
@@ -114,7 +115,7 @@ async fn dies(dir: &Path) {
     assert_eq!(store.commit(claim.fence, renewed(&claim.grant, 1)).await, Ok(Committed::Kept));
     keep(&store, [grant("eve")]).await;
     claim_one(&store, 2).await;
-    println!("{DONE}");
+    println!("{DONE_LINE}");
     std::process::abort();
 }
 
@@ -122,7 +123,7 @@ async fn dies(dir: &Path) {
 async fn owns(dir: &Path) {
     let store = open_in(dir, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
-    println!("{DONE}");
+    println!("{DONE_LINE}");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 

@@ -13,7 +13,7 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 
-use crate::store::fixtures::EVER;
+use crate::store::fixtures::BEGINNING;
 use crate::store::fixtures::LEASE;
 use crate::store::fixtures::ask;
 use crate::store::fixtures::at;
@@ -373,9 +373,9 @@ both_stores!(settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed, a
     assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
     assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
     assert_eq!(found(&*store, "eve").await, planned);
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(LEASE))));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE))));
     store.settle(at(-5), at(LEASE - 5)).await.unwrap();
     assert_eq!(store.latest().await, Ok(Some(at(-5))));
-    assert_eq!(store.next_wake(EVER).await, Ok(Some(at(LEASE - 5))));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE - 5))));
     assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
 });

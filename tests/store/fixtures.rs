@@ -33,7 +33,7 @@ pub(super) const INTEGRATION: &str = "C0ffee";
 pub(super) const LEASE: i64 = 60;
 
 /// Before anything.
-pub(super) const EVER: UnixTime = UnixTime(i64::MIN);
+pub(super) const BEGINNING: UnixTime = UnixTime(i64::MIN);
 
 /// So many seconds into the story.
 pub(super) fn at(seconds: i64) -> UnixTime {
@@ -172,36 +172,36 @@ pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
 }
 
 /// A state directory, and the store in it.
-pub(super) struct Home {
+pub(super) struct StoreDir {
     dir: TempDir,
 }
 
-impl Home {
+impl StoreDir {
     pub(super) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// With a store in it that keeps `names`, and is closed.
-    pub(super) async fn keeping(names: &[&str]) -> Self {
-        let home = Self::new();
-        keep(&home.open(), names.iter().map(|name| grant(name))).await;
-        home
+    pub(super) async fn with_grants(names: &[&str]) -> Self {
+        let store_dir = Self::new();
+        keep(&store_dir.open(), names.iter().map(|name| grant(name))).await;
+        store_dir
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     pub(super) fn db(&self) -> PathBuf {
-        self.dir().join("tokend.db")
+        self.path().join("tokend.db")
     }
 
     pub(super) fn key(&self) -> PathBuf {
-        self.dir().join("key")
+        self.path().join("key")
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.dir().join("tokend.db-wal")
+        self.path().join("tokend.db-wal")
     }
 
     pub(super) fn open(&self) -> SqliteStore {
@@ -213,37 +213,37 @@ impl Home {
     }
 
     pub(super) fn open_for(&self, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {
-        open_in(self.dir(), integration, seconds)
+        open_in(self.path(), integration, seconds)
     }
 
-    pub(super) fn refusal(&self) -> StoreError {
+    pub(super) fn open_error(&self) -> StoreError {
         self.open_for(INTEGRATION, 0).unwrap_err()
     }
 
     /// Makes it a store of a version without MACs. The SQL takes away what else that version has not, and sets its number.
-    pub(super) fn set_back(&self, sql: &str) {
+    pub(super) fn downgrade(&self, sql: &str) {
         let key = <[u8; 32]>::try_from(fs::read(self.key()).unwrap()).unwrap();
         let canary = "webex-tokend canary";
         let sealed = Sealer::new(&key).unwrap().seal(&secret(canary), canary).unwrap();
-        let shell = self.shell();
-        shell.execute_batch(&back_to_the_seventh_version()).unwrap();
-        shell.execute_batch(sql).unwrap();
-        shell.execute_batch("ALTER TABLE grants DROP COLUMN person_mac").unwrap();
-        shell.execute("UPDATE meta SET value = ?1 WHERE name = 'canary'", [sealed]).unwrap();
-        shell.execute("DELETE FROM meta WHERE name IN ('store id', 'generation')", []).unwrap();
+        let connection = self.other_connection();
+        connection.execute_batch(&downgrade_to_version_7()).unwrap();
+        connection.execute_batch(sql).unwrap();
+        connection.execute_batch("ALTER TABLE grants DROP COLUMN person_mac").unwrap();
+        connection.execute("UPDATE meta SET value = ?1 WHERE name = 'canary'", [sealed]).unwrap();
+        connection.execute("DELETE FROM meta WHERE name IN ('store id', 'generation')", []).unwrap();
     }
 
     /// The notes of the latest generation that lie beside the key.
     pub(super) fn last_seen(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.to_string_lossy().contains("key.last-seen-")).collect()
     }
 
     /// Another program's connection to the same file. It never waits.
-    pub(super) fn shell(&self) -> Connection {
-        let shell = Connection::open(self.db()).unwrap();
-        shell.busy_timeout(Duration::ZERO).unwrap();
-        shell
+    pub(super) fn other_connection(&self) -> Connection {
+        let connection = Connection::open(self.db()).unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        connection
     }
 
     pub(super) fn write_key(&self, bytes: &[u8]) {
@@ -253,7 +253,7 @@ impl Home {
 
     /// Name and content of every file there is, but for the empty lock and the note of the latest generation.
     pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
-        let files = fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         let named = |path: PathBuf| {
             (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
         };
@@ -279,7 +279,7 @@ pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<Sql
 }
 
 /// What makes a store of this version one of the seventh.
-fn back_to_the_seventh_version() -> String {
+fn downgrade_to_version_7() -> String {
     let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
     let fourth = include_str!("../../src/store/sqlite/schema/0004_triggers.sql");
     let piece = |text: &str, from: &str, to: &str| {

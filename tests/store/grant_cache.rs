@@ -18,9 +18,9 @@ use crate::store::fixtures::grant;
 use crate::store::fixtures::keep;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
-use crate::support::faulty_store::Mood;
-use crate::support::faulty_store::MoodyStore;
-use crate::support::intercept_store::Verb;
+use crate::support::faulty_store::FaultyStore;
+use crate::support::faulty_store::StoreFault;
+use crate::support::intercept_store::StoreOp;
 
 /// More than either generation of the cache holds.
 const MANY: usize = 5000;
@@ -87,11 +87,11 @@ async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
         let view = LiveView::new(store.clone());
         let before = reached_at("ada", "kate@example.com");
         keep(&*store, [before.clone()]).await;
-        shows(&view, &before).await;
+        assert_shows(&view, &before).await;
         let after = renewed(&reached_at("ada", "ada@example.com"), 1);
         keep(&*store, [after.clone()]).await;
         publish(&view);
-        shows(&view, &after).await;
+        assert_shows(&view, &after).await;
         let kate = Who::parse("kate@example.com").unwrap();
         assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
     }
@@ -100,13 +100,13 @@ async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
 #[tokio::test(start_paused = true)]
 async fn what_was_on_its_way_from_the_store_at_a_publication_is_shown_to_no_later_reader() {
     for publish in PUBLICATIONS {
-        let store = MoodyStore::new();
+        let store = FaultyStore::new();
         let view = LiveView::new(store.clone());
         let (ada, kate) = (person("ada"), Who::parse("kate@example.com").unwrap());
         keep(&*store, [reached_at("ada", "kate@example.com")]).await;
-        store.plans(|verb, _| match verb {
-            Verb::Find | Verb::Resolve => Mood::Late(Duration::from_secs(2)),
-            _ => Mood::Well,
+        store.script(|op, _| match op {
+            StoreOp::Find | StoreOp::Resolve => StoreFault::DelayReply(Duration::from_secs(2)),
+            _ => StoreFault::None,
         });
         let after = renewed(&reached_at("ada", "ada@example.com"), 1);
         let change = async {
@@ -117,14 +117,14 @@ async fn what_was_on_its_way_from_the_store_at_a_publication_is_shown_to_no_late
         let (found, meant, ()) = tokio::join!(view.look(&ada), view.resolve(&kate), change);
         assert_ne!(*found.unwrap().unwrap(), after, "it was read before the change");
         assert_eq!(meant, Ok(Resolved::One(ada)), "it was read before the change");
-        store.is_well();
-        shows(&view, &after).await;
+        store.recover();
+        assert_shows(&view, &after).await;
         assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
     }
 }
 
 /// This grant is shown, by the person's id and by the address.
-async fn shows(view: &LiveView, grant: &Grant) {
+async fn assert_shows(view: &LiveView, grant: &Grant) {
     let Person { id, email, .. } = &grant.person;
     assert_eq!(view.look(id).await.unwrap().as_deref(), Some(grant));
     let email = Who::Email(email.clone().unwrap());

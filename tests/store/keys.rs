@@ -6,7 +6,7 @@ use webex_tokend::domain::key::KeyRecord;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::store::KeyStore;
 
-use crate::store::fixtures::Home;
+use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::at;
 use crate::store::fixtures::person;
 
@@ -68,12 +68,12 @@ async fn a_damaged_record_takes_no_other_key_along() {
         "UPDATE keys SET mac = NULL WHERE name = 'bad'",
     ];
     for damage in damages {
-        let home = Home::new();
-        let store = home.open();
+        let store_dir = StoreDir::new();
+        let store = store_dir.open();
         for (name, number) in [("first", 1), ("bad", 2), ("last", 3)] {
             assert_eq!(store.add_key(key(name, number)).await, Ok(true));
         }
-        home.shell().execute_batch(damage).unwrap();
+        store_dir.other_connection().execute_batch(damage).unwrap();
         assert_eq!(store.keys().await, Ok(vec![key("first", 1), key("last", 3)]), "{damage}");
     }
 }
@@ -93,8 +93,8 @@ const FORGERIES: [(&str, &str); 8] = [
 #[tokio::test]
 async fn a_key_that_another_program_changed_opens_nothing() {
     for (column, value) in FORGERIES {
-        let home = Home::new();
-        let store = home.open();
+        let store_dir = StoreDir::new();
+        let store = store_dir.open();
         let mut limited = key("bad", 2);
         (limited.persons, limited.expires_at) = (Some(vec![person("ada")]), Some(at(9)));
         for key in [key("good", 1), limited.clone()] {
@@ -103,21 +103,24 @@ async fn a_key_that_another_program_changed_opens_nothing() {
         assert_eq!(store.keys().await, Ok(vec![key("good", 1), limited]));
         // A copy of another row has the same hash twice, which the table allows.
         let forgery = format!("UPDATE keys SET {column} = {value} WHERE name = 'bad'");
-        assert_eq!(home.shell().execute(&forgery, []).unwrap(), 1);
+        assert_eq!(store_dir.other_connection().execute(&forgery, []).unwrap(), 1);
         assert_eq!(store.keys().await, Ok(vec![key("good", 1)]), "{forgery}");
     }
 }
 
 #[tokio::test]
 async fn a_key_that_another_program_planted_opens_nothing_and_can_be_revoked() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     assert_eq!(store.add_key(key("good", 1)).await, Ok(true));
     let (planted, columns) = (key("planted", 2), "id, name, hash, persons, rights, created_at, expires_at");
     for mac in ["NULL", "x'01'", "(SELECT mac FROM keys WHERE name = 'good')"] {
         let plant =
             format!("INSERT INTO keys ({columns}, mac) VALUES (?1, ?2, ?3, NULL, 'admin', 0, NULL, {mac})");
-        home.shell().execute(&plant, rusqlite::params![planted.id, planted.name, planted.hash]).unwrap();
+        store_dir
+            .other_connection()
+            .execute(&plant, rusqlite::params![planted.id, planted.name, planted.hash])
+            .unwrap();
         assert_eq!(store.keys().await, Ok(vec![key("good", 1)]), "{mac}");
         assert_eq!(store.revoke_key("planted".to_owned()).await, Ok(true));
     }
@@ -127,8 +130,8 @@ async fn a_key_that_another_program_planted_opens_nothing_and_can_be_revoked() {
 
 #[tokio::test]
 async fn the_use_of_a_key_is_noted_without_the_key_being_trusted_less() {
-    let home = Home::new();
-    assert_eq!(home.open().add_key(key("ci", 1)).await, Ok(true));
-    home.open().touch_key(key("ci", 1).id, at(5)).await.unwrap();
-    assert_eq!(home.open().keys().await.unwrap().len(), 1);
+    let store_dir = StoreDir::new();
+    assert_eq!(store_dir.open().add_key(key("ci", 1)).await, Ok(true));
+    store_dir.open().touch_key(key("ci", 1).id, at(5)).await.unwrap();
+    assert_eq!(store_dir.open().keys().await.unwrap().len(), 1);
 }

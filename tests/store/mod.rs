@@ -14,9 +14,9 @@ macro_rules! both_stores {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                let home = crate::store::fixtures::Home::new();
+                let store_dir = crate::store::fixtures::StoreDir::new();
                 let test = $test;
-                test(std::sync::Arc::new(home.open())).await;
+                test(std::sync::Arc::new(store_dir.open())).await;
             }
         }
     };

@@ -23,8 +23,8 @@ use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::store::fixtures;
-use crate::store::fixtures::EVER;
-use crate::store::fixtures::Home;
+use crate::store::fixtures::BEGINNING;
+use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::at;
 use crate::store::fixtures::grant;
 use crate::store::fixtures::person;
@@ -34,8 +34,8 @@ use crate::store::lists;
 const NAMES: [&str; 5] = ["ada", "eve", "joe", "kim", "Zoe"];
 
 #[derive(Clone, Debug)]
-enum Step {
-    Consent(Drawn),
+enum StoreStep {
+    Consent(RandomGrant),
     Claim {
         now: i64,
         due_by: i64,
@@ -47,16 +47,16 @@ enum Step {
     /// Of any claim made so far, however old.
     Commit {
         claim: Index,
-        outcome: Drawn,
+        outcome: RandomGrant,
     },
     /// What Webex says of a person.
-    Told {
-        drawn: Drawn,
+    ClaimedRow {
+        random_grant: RandomGrant,
         planned: i64,
         next: i64,
     },
     /// A grant from elsewhere.
-    Import(Drawn),
+    Import(RandomGrant),
     Revise {
         after: i64,
         limit: u32,
@@ -67,20 +67,20 @@ enum Step {
 
 /// A grant with small numbers, so that dates meet.
 #[derive(Clone, Debug)]
-struct Drawn {
-    who: Index,
+struct RandomGrant {
+    person_index: Index,
     expires: i64,
     due: i64,
     nap: i64,
     last: i64,
     obtained: i64,
     failures: u32,
-    needy: bool,
+    consent_needed: bool,
     ends: Option<i64>,
     name: Index,
 }
 
-const CALLED: [(&str, &str); 4] = [
+const PERSONS: [(&str, &str); 4] = [
     ("", ""),
     ("ada@example.com", "Ada Lovelace"),
     ("love@example.com", "Ada"),
@@ -89,20 +89,20 @@ const CALLED: [(&str, &str); 4] = [
 
 /// What a store is: rows in order of arrival.
 #[derive(Default)]
-struct Model {
-    rows: Vec<Row>,
+struct StoreModel {
+    rows: Vec<ModelRow>,
     latest: Option<UnixTime>,
 }
 
-struct Row {
+struct ModelRow {
     grant: Grant,
     fence: Fence,
     claimed: bool,
 }
 
-type Told = (Grant, Fence);
+type ClaimedRow = (Grant, Fence);
 
-impl Model {
+impl StoreModel {
     fn consent(&mut self, grant: &Grant) -> Saved {
         self.latest = self.latest.max(Some(grant.last.at));
         match self.rows.iter_mut().find(|row| row.grant.person.id == grant.person.id) {
@@ -114,27 +114,27 @@ impl Model {
             }
             Some(row) => {
                 let fence = Fence { version: row.fence.version + 1, ..row.fence };
-                *row = Row { grant: grant.clone(), fence, claimed: false };
+                *row = ModelRow { grant: grant.clone(), fence, claimed: false };
                 Saved::Replaced
             }
             None => {
                 let serial = i64::try_from(self.rows.len()).unwrap() + 1;
                 let fence = Fence { serial, version: 1, attempt: 0 };
-                self.rows.push(Row { grant: grant.clone(), fence, claimed: false });
+                self.rows.push(ModelRow { grant: grant.clone(), fence, claimed: false });
                 Saved::New
             }
         }
     }
 
-    fn claim(&mut self, ask: &Ask) -> Vec<Told> {
+    fn claim(&mut self, ask: &Ask) -> Vec<ClaimedRow> {
         let mut told = Vec::new();
         while told.len() < ask.limit {
-            let open = |row: &&mut Row| {
+            let open = |row: &&mut ModelRow| {
                 let id = &row.grant.person.id;
-                let taken = told.iter().any(|(grant, _): &Told| grant.person.id == *id);
+                let taken = told.iter().any(|(grant, _): &ClaimedRow| grant.person.id == *id);
                 row.grant.next.due_at <= ask.due_by && !ask.except.contains(id) && !taken
             };
-            let rank = |row: &&mut Row| {
+            let rank = |row: &&mut ModelRow| {
                 let ended = row.grant.standing == Standing::ConsentNeeded && ask.healthiest_first;
                 let failures = row.grant.failures * u32::from(ask.healthiest_first);
                 let expires_at = row.grant.tokens.expires_at;
@@ -160,8 +160,8 @@ impl Model {
     }
 
     fn waiting(&self, now: UnixTime) -> Waiting {
-        let alive = |row: &&Row| row.grant.standing == Standing::Alive && row.grant.next.due_at <= now;
-        let due: Vec<&Row> = self.rows.iter().filter(alive).collect();
+        let alive = |row: &&ModelRow| row.grant.standing == Standing::Alive && row.grant.next.due_at <= now;
+        let due: Vec<&ModelRow> = self.rows.iter().filter(alive).collect();
         let living = due.iter().filter(|row| row.grant.tokens.expires_at > now);
         let next = living.min_by_key(|row| (row.grant.tokens.expires_at, row.fence.serial));
         Waiting {
@@ -173,39 +173,42 @@ impl Model {
 
     fn commit(&mut self, fence: Fence, grant: &Grant) -> Committed {
         let open =
-            |row: &&mut Row| row.claimed && row.fence == fence && row.grant.person.id == grant.person.id;
+            |row: &&mut ModelRow| row.claimed && row.fence == fence && row.grant.person.id == grant.person.id;
         let Some(row) = self.rows.iter_mut().find(open) else { return Committed::Superseded };
         let fence = Fence { version: fence.version + 1, ..fence };
         let (person, person_check_at) = (row.grant.person.clone(), row.grant.person_check_at);
         let grant = Grant { person, person_check_at, ..grant.clone() };
         self.latest = self.latest.max(Some(grant.last.at));
-        *row = Row { grant, fence, claimed: false };
+        *row = ModelRow { grant, fence, claimed: false };
         Committed::Kept
     }
 
     fn import(&mut self, grant: &Grant) -> Saved {
         let kept = self.rows.iter().find(|row| row.grant.person.id == grant.person.id);
-        let lives =
-            |row: &Row| row.grant.standing == Standing::Alive && row.grant.tokens.expires_at > grant.last.at;
+        let lives = |row: &ModelRow| {
+            row.grant.standing == Standing::Alive && row.grant.tokens.expires_at > grant.last.at
+        };
         // In this story scopes are one letter or none.
-        let wide = |row: &Row| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
+        let wide =
+            |row: &ModelRow| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
         if kept.is_some_and(|row| lives(row) && wide(row)) { Saved::Kept } else { self.consent(grant) }
     }
 
     fn update(&mut self, told: &Person, planned: UnixTime, next: UnixTime) -> bool {
-        let open = |row: &&mut Row| row.grant.person.id == told.id && row.grant.person_check_at == planned;
+        let open =
+            |row: &&mut ModelRow| row.grant.person.id == told.id && row.grant.person_check_at == planned;
         let row = self.rows.iter_mut().find(open);
         row.map(|row| (row.grant.person, row.grant.person_check_at) = (told.clone(), next)).is_some()
     }
 
     fn namesakes(&self, email: &Email) -> Vec<Namesake> {
         let theirs = self.rows.iter().filter(|row| row.grant.person.email.as_ref() == Some(email));
-        let namesake = |row: &Row| Namesake {
+        let namesake = |row: &ModelRow| Namesake {
             id: row.grant.person.id.clone(),
             is_alive: row.grant.standing == Standing::Alive,
         };
-        let (living, needy): (Vec<_>, Vec<_>) = theirs.map(namesake).partition(|one| one.is_alive);
-        [living, needy].concat()
+        let (living, consent_needed): (Vec<_>, Vec<_>) = theirs.map(namesake).partition(|one| one.is_alive);
+        [living, consent_needed].concat()
     }
 
     fn revise(&mut self, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
@@ -220,25 +223,39 @@ impl Model {
     }
 
     fn census(&self) -> Census {
-        let needy = self.rows.iter().filter(|row| row.grant.standing == Standing::ConsentNeeded).count();
-        Census { people: self.rows.len() as u64, consent_needed: needy as u64, elsewhere: 0 }
+        let consent_needed =
+            self.rows.iter().filter(|row| row.grant.standing == Standing::ConsentNeeded).count();
+        Census { people: self.rows.len() as u64, consent_needed: consent_needed as u64, elsewhere: 0 }
     }
 }
 
-fn drawn() -> impl Strategy<Value = Drawn> {
+fn random_grant() -> impl Strategy<Value = RandomGrant> {
     let dates = (-10..40_i64, -10..40_i64, 0..20_i64, -10..40_i64, -10..40_i64);
     let ends = proptest::option::of(-100_000..200_000_i64);
     let rest = (any::<bool>(), ends, any::<Index>());
-    (any::<Index>(), dates, 0..4_u32, rest).prop_map(|(who, dates, failures, (needy, ends, name))| {
-        let (expires, due, nap, last, obtained) = dates;
-        Drawn { who, expires, due, nap, last, obtained, failures, needy, ends, name }
-    })
+    (any::<Index>(), dates, 0..4_u32, rest).prop_map(
+        |(person_index, dates, failures, (consent_needed, ends, name))| {
+            let (expires, due, nap, last, obtained) = dates;
+            RandomGrant {
+                person_index,
+                expires,
+                due,
+                nap,
+                last,
+                obtained,
+                failures,
+                consent_needed,
+                ends,
+                name,
+            }
+        },
+    )
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = StoreStep> {
     let except = vec(any::<Index>(), 0..3);
     let claim = (0..40_i64, 0..10_i64, 1..20_i64, 0..4_usize, any::<bool>(), except);
-    let claim = claim.prop_map(|(now, back, lease, limit, healthiest_first, except)| Step::Claim {
+    let claim = claim.prop_map(|(now, back, lease, limit, healthiest_first, except)| StoreStep::Claim {
         now,
         due_by: now - back,
         lease,
@@ -246,14 +263,18 @@ fn step() -> impl Strategy<Value = Step> {
         healthiest_first,
         except,
     });
-    let commit = (any::<Index>(), drawn()).prop_map(|(claim, outcome)| Step::Commit { claim, outcome });
-    let revise = (0..6_i64, 0..4_u32, 0..9_u32, any::<bool>())
-        .prop_map(|(after, limit, failures, odd_only)| Step::Revise { after, limit, failures, odd_only });
-    let told = (drawn(), 0..3_i64, 0..3_i64);
-    let told = told.prop_map(|(drawn, planned, next)| Step::Told { drawn, planned, next });
+    let commit =
+        (any::<Index>(), random_grant()).prop_map(|(claim, outcome)| StoreStep::Commit { claim, outcome });
+    let revise =
+        (0..6_i64, 0..4_u32, 0..9_u32, any::<bool>()).prop_map(|(after, limit, failures, odd_only)| {
+            StoreStep::Revise { after, limit, failures, odd_only }
+        });
+    let told = (random_grant(), 0..3_i64, 0..3_i64);
+    let told =
+        told.prop_map(|(random_grant, planned, next)| StoreStep::ClaimedRow { random_grant, planned, next });
     prop_oneof![
-        3 => drawn().prop_map(Step::Consent),
-        1 => drawn().prop_map(Step::Import),
+        3 => random_grant().prop_map(StoreStep::Consent),
+        1 => random_grant().prop_map(StoreStep::Import),
         4 => claim,
         4 => commit,
         2 => told,
@@ -261,10 +282,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-impl Drawn {
+impl RandomGrant {
     /// `number` makes its tokens unlike all others.
     fn grant(&self, number: usize) -> Grant {
-        let mut grant = grant(NAMES[self.who.index(NAMES.len())]);
+        let mut grant = grant(NAMES[self.person_index.index(NAMES.len())]);
         grant.tokens.access_token = secret(&format!("access {number}"));
         grant.tokens.refresh_token = secret(&format!("refresh {number}"));
         grant.tokens.expires_at = at(self.expires);
@@ -273,35 +294,38 @@ impl Drawn {
         grant.failures = self.failures;
         grant.next = Next { due_at: at(self.due), wake_at: at(self.due + self.nap) };
         grant.tokens.refresh_token_expires_at = self.ends.map(at);
-        let (email, name) = CALLED[self.name.index(CALLED.len())];
+        let (email, name) = PERSONS[self.name.index(PERSONS.len())];
         grant.person.email = Email::parse(email).ok();
         grant.person.display_name = Some(name.to_owned()).filter(|name| !name.is_empty());
         grant.tokens.scope = ["a", "b"].get(self.name.index(3)).map(|scope| (*scope).to_owned());
         grant.person_check_at = at(i64::from(self.failures % 3));
-        if self.needy {
+        if self.consent_needed {
             grant.standing = Standing::ConsentNeeded;
         }
         grant
     }
 }
 
-async fn tell(steps: Vec<Step>) {
-    let home = Home::new();
-    let (memory, sqlite) = (MemoryStore::new(), home.open());
+async fn run_steps(steps: Vec<StoreStep>) {
+    let store_dir = StoreDir::new();
+    let (memory, sqlite) = (MemoryStore::new(), store_dir.open());
     let stores: [&dyn Store; 2] = [&memory, &sqlite];
-    let mut model = Model::default();
-    let mut claims: Vec<Told> = Vec::new();
+    let mut model = StoreModel::default();
+    let mut claims: Vec<ClaimedRow> = Vec::new();
     for (number, step) in steps.into_iter().enumerate() {
         match step {
-            Step::Consent(drawn) => {
-                let grant = drawn.grant(number);
+            StoreStep::Consent(random_grant) => {
+                let grant = random_grant.grant(number);
                 let expected = model.consent(&grant);
                 for store in stores {
                     assert_eq!(store.save_consent(grant.clone()).await, Ok(expected));
                 }
             }
-            Step::Claim { now, due_by, lease, limit, healthiest_first, except } => {
-                let except = except.iter().map(|who| person(NAMES[who.index(NAMES.len())])).collect();
+            StoreStep::Claim { now, due_by, lease, limit, healthiest_first, except } => {
+                let except = except
+                    .iter()
+                    .map(|person_index| person(NAMES[person_index.index(NAMES.len())]))
+                    .collect();
                 let lease = Lease { end: at(now + lease), ..fixtures::lease(now) };
                 let ask = Ask { lease, due_by: at(due_by), limit, except, healthiest_first };
                 let expected = model.claim(&ask);
@@ -311,7 +335,7 @@ async fn tell(steps: Vec<Step>) {
                 }
                 claims.extend(expected);
             }
-            Step::Commit { claim, outcome } if !claims.is_empty() => {
+            StoreStep::Commit { claim, outcome } if !claims.is_empty() => {
                 let (claimed, fence) = claim.get(&claims);
                 let outcome = Grant { person: claimed.person.clone(), ..outcome.grant(number) };
                 let expected = model.commit(*fence, &outcome);
@@ -319,23 +343,23 @@ async fn tell(steps: Vec<Step>) {
                     assert_eq!(store.commit(*fence, outcome.clone()).await, Ok(expected));
                 }
             }
-            Step::Commit { .. } => {}
-            Step::Import(drawn) => {
-                let grant = drawn.grant(number);
+            StoreStep::Commit { .. } => {}
+            StoreStep::Import(random_grant) => {
+                let grant = random_grant.grant(number);
                 let expected = model.import(&grant);
                 for store in stores {
                     assert_eq!(store.save_import(grant.clone()).await, Ok(expected));
                 }
             }
-            Step::Told { drawn, planned, next } => {
-                let told = drawn.grant(number).person;
+            StoreStep::ClaimedRow { random_grant, planned, next } => {
+                let told = random_grant.grant(number).person;
                 let (planned, next) = (at(planned), at(next));
                 let expected = model.update(&told, planned, next);
                 for store in stores {
                     assert_eq!(store.update_person(told.clone(), planned, next).await, Ok(expected));
                 }
             }
-            Step::Revise { after, limit, failures, odd_only } => {
+            StoreStep::Revise { after, limit, failures, odd_only } => {
                 let expected = model.revise(after, limit, failures, odd_only);
                 for store in stores {
                     assert_eq!(revise(store, after, limit, failures, odd_only).await, expected);
@@ -350,7 +374,7 @@ async fn tell(steps: Vec<Step>) {
     for row in model.rows.iter_mut().filter(|row| row.claimed) {
         row.grant.next = Next::at(at(99));
     }
-    compare(&home.open_at(99), &model).await;
+    compare(&store_dir.open_at(99), &model).await;
 }
 
 async fn revise(store: &dyn Store, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
@@ -362,17 +386,17 @@ async fn revise(store: &dyn Store, after: i64, limit: u32, failures: u32, odd_on
     store.revise(Cursor(after), limit, std::sync::Arc::new(revision)).await.unwrap()
 }
 
-async fn compare(store: &dyn Store, model: &Model) {
+async fn compare(store: &dyn Store, model: &StoreModel) {
     for name in NAMES {
         let expected = model.rows.iter().find(|row| row.grant.person.id.as_str() == name);
         let kept = store.find(person(name)).await.unwrap();
         assert_eq!(kept.as_ref(), expected.map(|row| &row.grant), "{name}");
     }
-    for email in CALLED.iter().filter_map(|(email, _)| Email::parse(email).ok()) {
+    for email in PERSONS.iter().filter_map(|(email, _)| Email::parse(email).ok()) {
         assert_eq!(store.resolve(email.clone()).await, Ok(model.namesakes(&email)), "{email}");
     }
     let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
-    assert_eq!(store.next_wake(EVER).await, Ok(wake));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(wake));
     for now in [0, 15, 40] {
         assert_eq!(store.waiting(at(now)).await, Ok(model.waiting(at(now))));
     }
@@ -387,6 +411,6 @@ proptest! {
 
     #[test]
     fn both_stores_answer_as_the_model_does(steps in vec(step(), 1..60)) {
-        Builder::new_current_thread().build().unwrap().block_on(tell(steps));
+        Builder::new_current_thread().build().unwrap().block_on(run_steps(steps));
     }
 }

@@ -23,11 +23,11 @@ use webex_tokend::store::Pick;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
-use crate::store::child_process::playing;
-use crate::store::child_process::plays_well;
-use crate::store::fixtures::EVER;
-use crate::store::fixtures::Home;
+use crate::store::child_process::assert_child_succeeds;
+use crate::store::child_process::child;
+use crate::store::fixtures::BEGINNING;
 use crate::store::fixtures::INTEGRATION;
+use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::ask;
 use crate::store::fixtures::at;
 use crate::store::fixtures::claim;
@@ -42,8 +42,8 @@ use crate::store::fixtures::unusual;
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     let [full, edges, plain] = unusual("ada");
     let named = |grant: &Grant, name: &str| {
         let mut grant = grant.clone();
@@ -56,7 +56,7 @@ async fn everything_is_there_after_a_restart() {
     let latest = store.latest().await;
     drop(store);
 
-    let store = home.open_at(1000);
+    let store = store_dir.open_at(1000);
     for grant in grants {
         assert_eq!(found(&store, grant.person.id.as_str()).await, grant);
     }
@@ -67,15 +67,15 @@ async fn everything_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     let mut healthy = grant("eve");
     healthy.next = Next::at(at(5000));
     keep(&store, [grant("ada"), healthy.clone()]).await;
     let before = claim_one(&store, 0).await;
     drop(store);
 
-    let store = home.open_at(7);
+    let store = store_dir.open_at(7);
     assert_eq!(found(&store, "ada").await.next, Next::at(at(7)), "not only when its lease ends");
     assert_eq!(found(&store, "eve").await, healthy);
     let outcome = renewed(&before.grant, 8);
@@ -88,10 +88,10 @@ async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
 
 #[tokio::test]
 async fn what_was_answered_outlives_a_process_that_dies() {
-    let home = Home::new();
-    plays_well(playing("dies", home.dir()));
-    assert!(fs::metadata(home.log()).unwrap().len() > 0, "it had no time to tidy up");
-    let store = home.open_at(7);
+    let store_dir = StoreDir::new();
+    assert_child_succeeds(child("dies", store_dir.path()));
+    assert!(fs::metadata(store_dir.log()).unwrap().len() > 0, "it had no time to tidy up");
+    let store = store_dir.open_at(7);
     assert_eq!(found(&store, "ada").await, renewed(&grant("ada"), 1));
     assert_eq!(found(&store, "eve").await.tokens, grant("eve").tokens);
     assert_eq!(claim_names(&store, ask(7)).await, ["eve"], "the claim it held is due");
@@ -99,11 +99,11 @@ async fn what_was_answered_outlives_a_process_that_dies() {
 
 #[tokio::test]
 async fn integrations_share_a_file_and_see_nothing_of_each_other() {
-    let home = Home::keeping(&["ada", "eve"]).await;
-    let store = home.open_for("another", 0).unwrap();
+    let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
+    let store = store_dir.open_for("another", 0).unwrap();
     assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
     assert_eq!(store.find(person("ada")).await, Ok(None));
-    assert_eq!(store.next_wake(EVER).await, Ok(None));
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(None));
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
     store.remember(Note::Policy, "theirs".to_owned()).await.unwrap();
     let theirs = renewed(&grant("ada"), 9);
@@ -111,28 +111,28 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
     assert_eq!(store.census().await, Ok(Census { people: 1, consent_needed: 0, elsewhere: 2 }));
     drop(store);
 
-    let store = home.open();
+    let store = store_dir.open();
     assert_eq!(store.census().await, Ok(Census { people: 2, consent_needed: 0, elsewhere: 1 }));
     assert_eq!(found(&store, "ada").await, grant("ada"));
     assert_eq!(store.recall(Note::Policy).await, Ok(None));
     assert_eq!(claim_names(&store, ask(100_000)).await, ["ada", "eve"]);
     drop(store);
-    assert_eq!(found(&home.open_for("another", 0).unwrap(), "ada").await, theirs);
+    assert_eq!(found(&store_dir.open_for("another", 0).unwrap(), "ada").await, theirs);
 }
 
 #[tokio::test]
 async fn each_integration_has_the_latest_moment_of_its_own() {
-    let home = Home::new();
+    let store_dir = StoreDir::new();
     let mut ahead = grant("ada");
     ahead.last.at = at(1_000_000);
-    keep(&home.open_for("another", 0).unwrap(), [ahead]).await;
-    let ours = home.open();
+    keep(&store_dir.open_for("another", 0).unwrap(), [ahead]).await;
+    let ours = store_dir.open();
     keep(&ours, [grant("eve")]).await;
     let latest = ours.latest().await.unwrap();
     assert!(latest.is_some_and(|latest| latest < at(1_000_000)), "{latest:?}");
     ours.settle(at(0), at(60)).await.unwrap();
     drop(ours);
-    assert_eq!(home.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
+    assert_eq!(store_dir.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
 }
 
 /// As a store of a version has it that did not note when Webex was asked about the person.
@@ -142,14 +142,14 @@ fn asked_about_soon(grant: Grant) -> Grant {
 
 #[tokio::test]
 async fn a_store_of_the_fifth_version_finds_by_the_case_of_ascii_only() {
-    let home = Home::new();
+    let store_dir = StoreDir::new();
     let mut kelvin = grant("kelvin");
     kelvin.person.display_name = Some("\u{212a}ate".to_owned());
-    keep(&home.open(), [kelvin.clone()]).await;
+    keep(&store_dir.open(), [kelvin.clone()]).await;
     let fifth = "ALTER TABLE grants DROP COLUMN person_check_at; UPDATE texts SET text = 'kate'; \
          ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 5;";
-    home.set_back(fifth);
-    let store = home.open();
+    store_dir.downgrade(fifth);
+    let store = store_dir.open();
     let found = async |text: &str| {
         let search = Search::parse(text).unwrap().unwrap();
         store.list(Page::first(Pick::Found(search), 9, at(0))).await.unwrap()
@@ -160,10 +160,10 @@ async fn a_store_of_the_fifth_version_finds_by_the_case_of_ascii_only() {
 
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
-    let home = Home::new();
+    let store_dir = StoreDir::new();
     let [full, _, _] = unusual("zoe");
     let full = Grant { refused_since: None, ..full };
-    keep(&home.open(), [grant("ada"), full.clone()]).await;
+    keep(&store_dir.open(), [grant("ada"), full.clone()]).await;
     let first = "DROP TRIGGER grants_added; DROP TRIGGER grants_removed; DROP TRIGGER grants_kind_changed; \
          DROP TRIGGER grants_end_moved; DROP TABLE tallies; DROP TABLE history; DROP TABLE texts; \
          DROP INDEX grants_kind; DROP INDEX grants_expires; DROP INDEX grants_address; \
@@ -171,10 +171,10 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
          ALTER TABLE grants DROP COLUMN ends_on; DROP TABLE keys; \
          ALTER TABLE grants DROP COLUMN refused_since; ALTER TABLE grants DROP COLUMN person_check_at; \
          PRAGMA user_version = 1;";
-    home.set_back(first);
+    store_dir.downgrade(first);
     let [ada, full] = [grant("ada"), full].map(asked_about_soon);
     for _ in 0..2 {
-        let store = home.open();
+        let store = store_dir.open();
         assert_eq!(found(&store, "ada").await, ada);
         assert_eq!(store.keys().await, Ok(Vec::new()));
         crate::store::lists::compare(&store, &[(1, &ada), (2, &full)], at(0)).await;
@@ -183,14 +183,14 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
 
 #[tokio::test]
 async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
-    let home = Home::new();
+    let store_dir = StoreDir::new();
     let [full, _, _] = unusual("zoe");
     let full = Grant { refused_since: None, ..full };
-    keep(&home.open(), [grant("ada"), full.clone()]).await;
+    keep(&store_dir.open(), [grant("ada"), full.clone()]).await;
     let triggers = || -> Vec<String> {
-        let shell = home.shell();
+        let connection = store_dir.other_connection();
         let mut query =
-            shell.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name").unwrap();
+            connection.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     let now = triggers();
@@ -203,10 +203,10 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
          ALTER TABLE grants DROP COLUMN refused_since; ALTER TABLE grants DROP COLUMN person_check_at; \
          ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 3;"
     );
-    home.set_back(&back);
+    store_dir.downgrade(&back);
     let [ada, full] = [grant("ada"), full].map(asked_about_soon);
     assert_ne!(triggers(), now);
-    let store = home.open();
+    let store = store_dir.open();
     assert_eq!(triggers(), now);
     keep(&store, [grant("eve")]).await;
     let all = [(1, &ada), (2, &full), (3, &grant("eve"))];
@@ -215,12 +215,12 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
 
 #[tokio::test]
 async fn every_file_is_its_owners_alone() {
-    let home = Home::new();
-    let state = home.dir().join("some/state");
+    let store_dir = StoreDir::new();
+    let state = store_dir.path().join("some/state");
     let store = crate::store::fixtures::open_in(&state, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    for dir in [home.dir().join("some"), state.clone()] {
+    for dir in [store_dir.path().join("some"), state.clone()] {
         assert_eq!(mode(&dir), 0o700, "{}", dir.display());
     }
     let mut names: Vec<String> = Vec::new();
@@ -237,107 +237,109 @@ async fn every_file_is_its_owners_alone() {
 
 #[tokio::test]
 async fn files_that_others_could_use_are_taken_away_from_them() {
-    let home = Home::keeping(&["ada"]).await;
+    let store_dir = StoreDir::with_grants(&["ada"]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let open_to_all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
     // As a copy made while the daemon ran: with its log.
-    let store = home.open();
+    let store = store_dir.open();
     keep(&store, [grant("eve")]).await;
-    let log = fs::read(home.log()).unwrap();
+    let log = fs::read(store_dir.log()).unwrap();
     drop(store);
-    fs::write(home.log(), log).unwrap();
-    [home.db(), home.log()].iter().for_each(|path| open_to_all(path));
-    open_to_all(home.dir());
-    fs::set_permissions(home.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(store_dir.log(), log).unwrap();
+    [store_dir.db(), store_dir.log()].iter().for_each(|path| open_to_all(path));
+    open_to_all(store_dir.path());
+    fs::set_permissions(store_dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
 
-    let store = home.open();
+    let store = store_dir.open();
     keep(&store, [grant("ida")]).await;
-    for entry in fs::read_dir(home.dir()).unwrap() {
+    for entry in fs::read_dir(store_dir.path()).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
-    assert_eq!(mode(home.dir()), 0o755, "a directory may be of use to others");
+    assert_eq!(mode(store_dir.path()), 0o755, "a directory may be of use to others");
     assert_eq!(store.census().await.unwrap().people, 3);
 }
 
 #[tokio::test]
 async fn the_mode_of_a_file_that_is_refused_is_left_as_it_is() {
-    let home = Home::new();
-    Connection::open(home.db()).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-    fs::set_permissions(home.db(), fs::Permissions::from_mode(0o644)).unwrap();
-    home.refusal();
-    assert_eq!(fs::metadata(home.db()).unwrap().permissions().mode() & 0o777, 0o644);
+    let store_dir = StoreDir::new();
+    Connection::open(store_dir.db()).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    fs::set_permissions(store_dir.db(), fs::Permissions::from_mode(0o644)).unwrap();
+    store_dir.open_error();
+    assert_eq!(fs::metadata(store_dir.db()).unwrap().permissions().mode() & 0o777, 0o644);
 }
 
 #[tokio::test]
 async fn a_stop_leaves_one_tidy_file() {
     for _ in 0..10 {
-        let home = Home::keeping(&["ada"]).await;
-        let names: Vec<String> = home.contents().into_iter().map(|(name, _)| name).collect();
+        let store_dir = StoreDir::with_grants(&["ada"]).await;
+        let names: Vec<String> = store_dir.contents().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["key", "tokend.db"]);
     }
 }
 
 #[tokio::test]
 async fn work_that_is_queued_is_done_before_the_store_closes() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     for n in 0..100 {
         let mut asked = store.save_consent(grant(&format!("p{n}")));
         // The asker leaves as soon as it is in the queue.
         let _ = pin!(asked.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
     }
     drop(store);
-    assert_eq!(home.open().census().await.unwrap().people, 100);
+    assert_eq!(store_dir.open().census().await.unwrap().people, 100);
 }
 
 #[tokio::test]
 async fn a_relative_path_is_a_place_and_stays_one() {
-    let home = Home::new();
-    plays_well(playing("goes elsewhere", home.dir()));
+    let store_dir = StoreDir::new();
+    assert_child_succeeds(child("goes elsewhere", store_dir.path()));
     let (store, _) =
-        SqliteStore::open(&home.dir().join(":memory:"), &home.key(), INTEGRATION, at(0)).unwrap();
+        SqliteStore::open(&store_dir.path().join(":memory:"), &store_dir.key(), INTEGRATION, at(0)).unwrap();
     assert_eq!(found(&store, "ada").await, grant("ada"));
 }
 
 #[tokio::test]
 async fn a_start_cut_short_before_the_tables_is_completed_by_the_next() {
-    type Leave = fn(&Home);
+    type Leave = fn(&StoreDir);
     let stages: [(&str, Leave); 5] = [
-        ("only the key", |home| home.write_key(&[7; 32])),
-        ("a key that is not yet in place", |home| fs::write(home.dir().join("key.new"), [7; 9]).unwrap()),
-        ("an empty file", |home| fs::write(home.db(), "").unwrap()),
-        ("a key and an empty file", |home| {
-            home.write_key(&[7; 32]);
-            fs::write(home.db(), "").unwrap();
+        ("only the key", |store_dir| store_dir.write_key(&[7; 32])),
+        ("a key that is not yet in place", |store_dir| {
+            fs::write(store_dir.path().join("key.new"), [7; 9]).unwrap()
         }),
-        ("a key and a file without tables", |home| {
-            home.write_key(&[7; 32]);
-            home.shell().pragma_update(None, "journal_mode", "WAL").unwrap();
-            assert!(fs::metadata(home.db()).unwrap().len() > 0);
+        ("an empty file", |store_dir| fs::write(store_dir.db(), "").unwrap()),
+        ("a key and an empty file", |store_dir| {
+            store_dir.write_key(&[7; 32]);
+            fs::write(store_dir.db(), "").unwrap();
+        }),
+        ("a key and a file without tables", |store_dir| {
+            store_dir.write_key(&[7; 32]);
+            store_dir.other_connection().pragma_update(None, "journal_mode", "WAL").unwrap();
+            assert!(fs::metadata(store_dir.db()).unwrap().len() > 0);
         }),
     ];
     for (stage, leave) in stages {
-        let home = Home::new();
-        leave(&home);
-        let key = fs::read(home.key()).ok();
-        let store = home.open_for(INTEGRATION, 0).unwrap_or_else(|e| panic!("{stage}: {e}"));
+        let store_dir = StoreDir::new();
+        leave(&store_dir);
+        let key = fs::read(store_dir.key()).ok();
+        let store = store_dir.open_for(INTEGRATION, 0).unwrap_or_else(|e| panic!("{stage}: {e}"));
         keep(&store, [grant("ada")]).await;
         drop(store);
-        assert!(key.is_none_or(|key| key == fs::read(home.key()).unwrap()), "{stage}: the key is kept");
-        assert_eq!(found(&home.open(), "ada").await, grant("ada"), "{stage}");
-        let mode = fs::metadata(home.key()).unwrap().permissions().mode() & 0o777;
+        assert!(key.is_none_or(|key| key == fs::read(store_dir.key()).unwrap()), "{stage}: the key is kept");
+        assert_eq!(found(&store_dir.open(), "ada").await, grant("ada"), "{stage}");
+        let mode = fs::metadata(store_dir.key()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{stage}");
     }
 }
 
 #[tokio::test]
 async fn the_log_shrinks_again_after_a_long_reader_has_left() {
-    let home = Home::new();
-    let store = home.open();
-    let reader = home.shell();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
+    let reader = store_dir.other_connection();
     reader.execute_batch("BEGIN; SELECT count(*) FROM grants;").unwrap();
-    let size = || fs::metadata(home.log()).unwrap().len();
+    let size = || fs::metadata(store_dir.log()).unwrap().len();
     let mut bulky = grant("ada");
     bulky.last.detail = "long ".repeat(8_000_000);
     keep(&store, [bulky]).await;
@@ -351,16 +353,16 @@ async fn the_log_shrinks_again_after_a_long_reader_has_left() {
 }
 
 /// What searches are kept for in the file.
-fn texts(home: &Home) -> Vec<String> {
-    let db = Connection::open(home.db()).unwrap();
+fn texts(store_dir: &StoreDir) -> Vec<String> {
+    let db = Connection::open(store_dir.db()).unwrap();
     let mut query = db.prepare("SELECT text FROM texts ORDER BY text").unwrap();
     query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 #[tokio::test]
 async fn what_a_search_finds_follows_consents_and_goes_with_the_person() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     let mut ada = grant("ada");
     ada.person.display_name = Some("Ada Byron".to_owned());
     keep(&store, [ada.clone()]).await;
@@ -370,11 +372,11 @@ async fn what_a_search_finds_follows_consents_and_goes_with_the_person() {
     grant.person.display_name = Some("Ada of Webex".to_owned());
     assert_eq!(store.commit(fence, grant).await, Ok(Committed::Kept));
     drop(store);
-    let kept = texts(&home);
+    let kept = texts(&store_dir);
     assert!(kept.iter().any(|text| text.contains("lovelace")), "{kept:?}");
     assert!(!kept.iter().any(|text| text.contains("byron") || text.contains("webex")), "{kept:?}");
-    let store = home.open();
+    let store = store_dir.open();
     assert_eq!(store.forget(person("ada")).await, Ok(true));
     drop(store);
-    assert_eq!(texts(&home), [""; 0], "the name of who is forgotten is still there");
+    assert_eq!(texts(&store_dir), [""; 0], "the name of who is forgotten is still there");
 }

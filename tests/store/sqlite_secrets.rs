@@ -26,8 +26,8 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 
-use crate::store::fixtures::EVER;
-use crate::store::fixtures::Home;
+use crate::store::fixtures::BEGINNING;
+use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::ask;
 use crate::store::fixtures::at;
 use crate::store::fixtures::claim_names;
@@ -38,7 +38,7 @@ use crate::store::fixtures::keep;
 use crate::store::fixtures::lease;
 use crate::store::fixtures::person;
 use crate::store::fixtures::secret;
-use crate::support::heard;
+use crate::support::process_logs;
 use crate::support::time::DAY_SECONDS;
 
 /// The ways in which a token could be written: as it is, in hex, in base64 at each of its three alignments.
@@ -55,18 +55,18 @@ fn spellings(token: &str) -> Vec<Vec<u8>> {
     spellings
 }
 
-fn holds(home: &Home, token: &str) -> Option<String> {
+fn holds(store_dir: &StoreDir, token: &str) -> Option<String> {
     let spellings = spellings(token);
     let found = |content: &[u8]| {
         spellings.iter().any(|spelling| content.windows(spelling.len()).any(|window| window == spelling))
     };
-    home.contents().into_iter().find(|(_, content)| found(content)).map(|(name, _)| name)
+    store_dir.contents().into_iter().find(|(_, content)| found(content)).map(|(name, _)| name)
 }
 
 #[tokio::test]
 async fn no_token_is_in_any_byte_of_any_file() {
-    let home = Home::new();
-    let store = home.open();
+    let store_dir = StoreDir::new();
+    let store = store_dir.open();
     let mut tokens = Vec::new();
     let mut issue = |kind: &str| {
         tokens.push(format!("{kind}-s3cr3t/t0ken~{}?>", tokens.len()));
@@ -89,25 +89,25 @@ async fn no_token_is_in_any_byte_of_any_file() {
         };
         store.revise(Cursor::default(), 9, Arc::new(revision)).await.unwrap();
     }
-    assert_eq!(holds(&home, "Ada, to be found").as_deref(), Some("tokend.db-wal"), "the search works");
+    assert_eq!(holds(&store_dir, "Ada, to be found").as_deref(), Some("tokend.db-wal"), "the search works");
     for token in &tokens {
-        assert_eq!(holds(&home, token), None, "while open");
+        assert_eq!(holds(&store_dir, token), None, "while open");
         assert!(!format!("{store:?}").contains(token.as_str()));
     }
     drop(store);
-    assert_eq!(holds(&home, "Ada, to be found").as_deref(), Some("tokend.db"));
+    assert_eq!(holds(&store_dir, "Ada, to be found").as_deref(), Some("tokend.db"));
     for token in &tokens {
-        assert_eq!(holds(&home, token), None, "when closed");
+        assert_eq!(holds(&store_dir, token), None, "when closed");
     }
 }
 
 /// Four persons; `tamper` changes eve's record, by SQL with her name as `?1`.
-async fn tampered(tamper: &str) -> Home {
-    let home = Home::keeping(&["ada", "eve", "joe", "kim"]).await;
-    let shell = home.shell();
-    shell.pragma_update(None, "ignore_check_constraints", true).unwrap();
-    assert_eq!(shell.execute(tamper, ["eve"]).unwrap(), 1, "{tamper}");
-    home
+async fn tampered(tamper: &str) -> StoreDir {
+    let store_dir = StoreDir::with_grants(&["ada", "eve", "joe", "kim"]).await;
+    let connection = store_dir.other_connection();
+    connection.pragma_update(None, "ignore_check_constraints", true).unwrap();
+    assert_eq!(connection.execute(tamper, ["eve"]).unwrap(), 1, "{tamper}");
+    store_dir
 }
 
 const TAMPERINGS: [&str; 15] = [
@@ -131,8 +131,8 @@ const TAMPERINGS: [&str; 15] = [
 #[tokio::test]
 async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
     for tampering in TAMPERINGS {
-        let home = tampered(tampering).await;
-        let store = home.open();
+        let store_dir = tampered(tampering).await;
+        let store = store_dir.open();
         let unreadable = StoreError::Unreadable(person("eve"));
         assert_eq!(store.find(person("eve")).await, Err(unreadable.clone()), "{tampering}");
         let text = unreadable.to_string();
@@ -160,7 +160,7 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
             outcome.next.wake_at = at(10 * DAY_SECONDS);
             assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
         }
-        assert_eq!(store.next_wake(EVER).await, Ok(Some(at(DAY_SECONDS))), "put off for a day");
+        assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(DAY_SECONDS))), "put off for a day");
         assert!(store.claim_due(ask(DAY_SECONDS - 1)).await.unwrap().unreadable.is_empty());
         assert_eq!(
             store.claim_due(ask(DAY_SECONDS)).await.unwrap().unreadable,
@@ -183,8 +183,8 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
 #[tokio::test]
 async fn a_part_of_the_list_is_full_whoever_does_not_open() {
     for tampering in TAMPERINGS {
-        let home = tampered(tampering).await;
-        let store = home.open();
+        let store_dir = tampered(tampering).await;
+        let store = store_dir.open();
         let part = async |after: Option<Bookmark>, limit: u32| {
             let page = Page { after, ..Page::first(Pick::All(Order::Arrival), limit, at(0)) };
             let part = store.list(page).await.unwrap();
@@ -205,15 +205,15 @@ async fn a_record_under_another_name_opens_for_nobody() {
     let store = tampered(renamed).await;
     let store = store.open();
     assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable, [person("mallory")]);
-    let home = tampered(moved).await;
-    let store = home.open_for("another", 0).unwrap();
+    let store_dir = tampered(moved).await;
+    let store = store_dir.open_for("another", 0).unwrap();
     assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable, [person("eve")]);
 }
 
 #[tokio::test]
 async fn a_record_whose_name_is_unreadable_goes_by_its_number() {
-    let home = tampered("UPDATE grants SET person_id = 'two words' WHERE person_id = ?1").await;
-    let store = home.open();
+    let store_dir = tampered("UPDATE grants SET person_id = 'two words' WHERE person_id = ?1").await;
+    let store = store_dir.open();
     let claims = store.claim_due(ask(0)).await.unwrap();
     assert_eq!(claims.claims.len(), 3);
     assert_eq!(claims.unreadable, [person("row-2")]);
@@ -232,13 +232,13 @@ fn addressed(name: &str) -> Grant {
 
 #[tokio::test]
 async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
-    let home = Home::new();
+    let store_dir = StoreDir::new();
     let email = |name: &str| addressed(name).person.email.unwrap();
-    keep(&home.open(), ["ada", "eve", "joe"].map(addressed)).await;
+    keep(&store_dir.open(), ["ada", "eve", "joe"].map(addressed)).await;
     let swap = "UPDATE grants SET email = CASE person_id WHEN 'ada' THEN 'eve@example.com' \
          ELSE 'ada@example.com' END WHERE person_id IN ('ada', 'eve')";
-    assert_eq!(home.shell().execute(swap, []).unwrap(), 2);
-    let store = home.open();
+    assert_eq!(store_dir.other_connection().execute(swap, []).unwrap(), 2);
+    let store = store_dir.open();
     assert_eq!(store.resolve(email("ada")).await, Err(StoreError::Unreadable(person("eve"))));
     assert_eq!(store.resolve(email("eve")).await, Err(StoreError::Unreadable(person("ada"))));
     assert_eq!(store.resolve(email("joe")).await, Ok(vec![only("joe")]));
@@ -252,25 +252,25 @@ async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
 
 #[tokio::test]
 async fn a_false_owner_of_an_address_does_not_hide_the_true_one() {
-    let home = Home::new();
-    keep(&home.open(), ["ada", "eve"].map(addressed)).await;
+    let store_dir = StoreDir::new();
+    keep(&store_dir.open(), ["ada", "eve"].map(addressed)).await;
     let take =
         "UPDATE grants SET email = 'ada@example.com', obtained_at = obtained_at + 1 WHERE person_id = 'eve'";
-    assert_eq!(home.shell().execute(take, []).unwrap(), 1);
+    assert_eq!(store_dir.other_connection().execute(take, []).unwrap(), 1);
     let email = addressed("ada").person.email.unwrap();
-    assert_eq!(home.open().resolve(email).await, Ok(vec![only("ada")]), "nor make it ambiguous");
+    assert_eq!(store_dir.open().resolve(email).await, Ok(vec![only("ada")]), "nor make it ambiguous");
 }
 
 #[tokio::test]
 async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
-    heard();
+    process_logs();
     // A name of its own: other tests log at the same time.
-    let (home, name) = (Home::keeping(&["told-once"]).await, person("told-once"));
-    let (store, shell) = (home.open(), home.shell());
+    let (store_dir, name) = (StoreDir::with_grants(&["told-once"]).await, person("told-once"));
+    let (store, connection) = (store_dir.open(), store_dir.other_connection());
     let unreadable = StoreError::Unreadable(name.clone());
-    let spoil = || shell.execute("UPDATE grants SET display_name = 'Ada'", []).unwrap();
-    let told = || heard().lines().filter(|line| **line == unreadable.to_string()).count();
-    spoil();
+    let inject_fault = || connection.execute("UPDATE grants SET display_name = 'Ada'", []).unwrap();
+    let told = || process_logs().lines().filter(|line| **line == unreadable.to_string()).count();
+    inject_fault();
     for _ in 0..3 {
         assert_eq!(store.find(name.clone()).await, Err(unreadable.clone()));
         let listed = store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap();
@@ -281,7 +281,7 @@ async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
     assert_eq!(told(), 1);
     assert_eq!(unreadable.level(), Level::Debug, "it is told already");
     keep(&store, [grant("told-once")]).await;
-    spoil();
+    inject_fault();
     assert_eq!(store.find(name).await, Err(unreadable.clone()));
     assert_eq!(told(), 2, "it had been replaced");
 }
@@ -289,25 +289,25 @@ async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
 #[tokio::test]
 async fn an_older_token_put_back_into_its_own_place_still_opens() {
     // Said here so that nobody expects more: the seal binds a token to its place, not to a moment.
-    let home = Home::keeping(&["ada"]).await;
-    let read = |shell: &Connection| {
-        shell.query_row("SELECT access_token FROM grants", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+    let store_dir = StoreDir::with_grants(&["ada"]).await;
+    let read = |connection: &Connection| {
+        connection.query_row("SELECT access_token FROM grants", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
     };
-    let older = read(&home.shell());
-    keep(&home.open(), [crate::store::fixtures::renewed(&grant("ada"), 1)]).await;
-    assert_ne!(read(&home.shell()), older);
-    home.shell().execute("UPDATE grants SET access_token = ?1", [older]).unwrap();
-    assert_eq!(found(&home.open(), "ada").await.tokens.access_token, grant("ada").tokens.access_token);
+    let older = read(&store_dir.other_connection());
+    keep(&store_dir.open(), [crate::store::fixtures::renewed(&grant("ada"), 1)]).await;
+    assert_ne!(read(&store_dir.other_connection()), older);
+    store_dir.other_connection().execute("UPDATE grants SET access_token = ?1", [older]).unwrap();
+    assert_eq!(found(&store_dir.open(), "ada").await.tokens.access_token, grant("ada").tokens.access_token);
 }
 
 #[tokio::test]
 async fn a_revision_that_only_plans_a_claimed_grant_anew_writes_nothing() {
-    let home = Home::keeping(&["ada", "eve"]).await;
-    let (store, shell) = (home.open(), home.shell());
+    let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
+    let (store, connection) = (store_dir.open(), store_dir.other_connection());
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_some());
     // A token that is sealed anew looks different.
     let sealed = || {
-        let mut query = shell.prepare("SELECT person_id, access_token FROM grants").unwrap();
+        let mut query = connection.prepare("SELECT person_id, access_token FROM grants").unwrap();
         let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)));
         rows.unwrap().map(Result::unwrap).collect::<BTreeMap<_, _>>()
     };

@@ -17,11 +17,11 @@ use url::Url;
 use super::Daemon;
 
 /// Longer than any answer takes, and longer than the daemon waits for Webex (40 s).
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A person's browser, with its cookies for `localhost`.
 #[derive(Debug)]
-pub(crate) struct Visitor {
+pub(crate) struct BrowserClient {
     http: Client,
     /// Each with its name and path; oldest first, as browsers send them.
     cookies: Mutex<Vec<((String, String), String)>>,
@@ -29,7 +29,7 @@ pub(crate) struct Visitor {
 
 /// A whole answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answered {
+pub(crate) struct PageResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
@@ -37,7 +37,7 @@ pub(crate) struct Answered {
 
 /// A consent that the daemon has begun.
 #[derive(Clone, Debug)]
-pub(crate) struct Begun {
+pub(crate) struct StartedConsent {
     /// Where it sends the browser.
     pub(crate) webex: Url,
     /// The parameters there.
@@ -49,40 +49,40 @@ pub(crate) fn http() -> Client {
     // Another test may have been faster.
     let _ = default_provider().install_default();
     let client = Client::builder().tls_danger_accept_invalid_certs(true).redirect(Policy::none());
-    client.no_proxy().timeout(PATIENCE).build().unwrap()
+    client.no_proxy().timeout(TIMEOUT).build().unwrap()
 }
 
-impl Visitor {
+impl BrowserClient {
     /// Somebody with an empty jar.
     pub(crate) fn new() -> Self {
         Self { http: http(), cookies: Mutex::default() }
     }
 
     /// Asks for `url`, shows the cookies that a browser would show, and keeps those that it would keep.
-    pub(crate) async fn get(&self, url: Url) -> Answered {
+    pub(crate) async fn get(&self, url: Url) -> PageResponse {
         self.ask(Method::GET, url).await
     }
 
-    pub(crate) async fn ask(&self, method: Method, url: Url) -> Answered {
-        self.try_ask(method, url, None).await.unwrap()
+    pub(crate) async fn ask(&self, method: Method, url: Url) -> PageResponse {
+        self.send(method, url, None).await.unwrap()
     }
 
     /// With a header of its own.
-    pub(crate) async fn get_with(&self, url: Url, name: &str, value: &str) -> Answered {
-        self.try_ask(Method::GET, url, Some((name, value))).await.unwrap()
+    pub(crate) async fn get_with_header(&self, url: Url, name: &str, value: &str) -> PageResponse {
+        self.send(Method::GET, url, Some((name, value))).await.unwrap()
     }
 
     /// The same, where nobody may be there to answer, or go away in mid-answer.
-    pub(crate) async fn try_get(&self, url: Url) -> reqwest::Result<Answered> {
-        self.try_ask(Method::GET, url, None).await
+    pub(crate) async fn try_get(&self, url: Url) -> reqwest::Result<PageResponse> {
+        self.send(Method::GET, url, None).await
     }
 
-    async fn try_ask(
+    async fn send(
         &self,
         method: Method,
         url: Url,
         header: Option<(&str, &str)>,
-    ) -> reqwest::Result<Answered> {
+    ) -> reqwest::Result<PageResponse> {
         let ours = url.host_str() == Some("localhost");
         let cookies = self.cookies_at(url.path());
         let mut request = self.http.request(method, url);
@@ -93,7 +93,7 @@ impl Visitor {
             request = request.header(name, value);
         }
         let answer = request.send().await?;
-        let answered = Answered {
+        let answered = PageResponse {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
             body: answer.text().await?,
@@ -155,23 +155,23 @@ impl Visitor {
     }
 
     /// Presses Start.
-    pub(crate) async fn begin(&self, daemon: &Daemon) -> Begun {
+    pub(crate) async fn begin(&self, daemon: &Daemon) -> StartedConsent {
         let answered = self.get(daemon.redirect_uri()).await;
         assert_eq!(answered.status, 302, "{}", answered.body);
         answered.begun()
     }
 
     /// Says yes at Webex, as the person of this index. Where Webex sends the browser then.
-    pub(crate) async fn accept(&self, begun: &Begun, person: usize) -> Url {
+    pub(crate) async fn accept(&self, begun: &StartedConsent, person: usize) -> Url {
         self.decide(begun, &format!("decision=accept&person={person}")).await
     }
 
     /// Says no at Webex.
-    pub(crate) async fn decline(&self, begun: &Begun) -> Url {
+    pub(crate) async fn decline(&self, begun: &StartedConsent) -> Url {
         self.decide(begun, "decision=decline").await
     }
 
-    async fn decide(&self, begun: &Begun, decision: &str) -> Url {
+    async fn decide(&self, begun: &StartedConsent, decision: &str) -> Url {
         let answered = self.get(Url::parse(&format!("{}&{decision}", begun.webex)).unwrap()).await;
         assert_eq!(answered.status, 302, "{}", answered.body);
         Url::parse(answered.header("location").unwrap()).unwrap()
@@ -184,13 +184,13 @@ impl Visitor {
     }
 
     /// The whole consent; the last page of it.
-    pub(crate) async fn consent(&self, daemon: &Daemon, person: usize) -> Answered {
+    pub(crate) async fn consent(&self, daemon: &Daemon, person: usize) -> PageResponse {
         let back = self.come_back(daemon, person).await;
         self.get(back).await
     }
 }
 
-impl Answered {
+impl PageResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -204,9 +204,9 @@ impl Answered {
         self.body.contains(text)
     }
 
-    fn begun(&self) -> Begun {
+    fn begun(&self) -> StartedConsent {
         let webex = Url::parse(self.header(LOCATION.as_str()).unwrap()).unwrap();
         let query = webex.query_pairs().into_owned().collect();
-        Begun { webex, query }
+        StartedConsent { webex, query }
     }
 }

@@ -14,19 +14,19 @@ use url::Url;
 use webex_sim::Sim;
 
 use super::browser_client::http;
-use super::daemon_log::Log;
-use super::daemon_log::Stalled;
+use super::daemon_log::DaemonLog;
+use super::daemon_log::StallGuard;
 use super::eventually;
 use super::free_port;
 use super::stored_grants;
-use super::stored_grants::Kept;
+use super::stored_grants::StoredGrant;
 use crate::support::time::HANG_TIMEOUT;
 
 /// Makes a daemon speak plain HTTP: a setting for [`Daemon::start`].
 pub(crate) const PLAIN: (&str, &str) = ("MY_APP_REDIRECT_URI", "http://localhost:{port}/oauth");
 
 /// Another process may take a port between our look at it and the daemon's.
-const TRIES: usize = 5;
+const PORT_ATTEMPTS: usize = 5;
 
 /// A daemon that answers. It is killed when this is dropped; a failing test then shows its log.
 pub(crate) struct Daemon {
@@ -34,7 +34,7 @@ pub(crate) struct Daemon {
     port: u16,
     settings: BTreeMap<String, String>,
     setup: Setup,
-    run: Run,
+    run: DaemonRun,
 }
 
 /// What a shell does before the daemon takes its place, with the daemon's working directory as `$0`.
@@ -50,45 +50,45 @@ pub(crate) enum Setup {
 
 /// How a daemon ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
+pub(crate) struct DaemonExit {
     /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     /// From the signal to the end.
     pub(crate) took: Duration,
 }
 
-struct Run {
+struct DaemonRun {
     child: Child,
-    log: Log,
+    log: DaemonLog,
 }
 
 impl Daemon {
     /// Starts a daemon that knows `sim` as Webex and serves `https://localhost:PORT/oauth`; returns when it answers.
     /// `settings` come on top; `{port}` and `{home}` (its working directory) in their values are filled in.
     pub(crate) async fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
-        Self::start_after(sim, settings, Setup::None).await
+        Self::start_with_setup(sim, settings, Setup::None).await
     }
 
     /// The same, where its redirect URI leads elsewhere: returns when it listens.
-    pub(crate) async fn start_unreached(sim: &Sim, settings: &[(&str, &str)]) -> Self {
-        Self::start_where(sim, settings, Setup::None, false).await
+    pub(crate) async fn start_without_health_check(sim: &Sim, settings: &[(&str, &str)]) -> Self {
+        Self::start_inner(sim, settings, Setup::None, false).await
     }
 
     /// The same, in surroundings that a shell has set up.
-    pub(crate) async fn start_after(sim: &Sim, settings: &[(&str, &str)], setup: Setup) -> Self {
-        Self::start_where(sim, settings, setup, true).await
+    pub(crate) async fn start_with_setup(sim: &Sim, settings: &[(&str, &str)], setup: Setup) -> Self {
+        Self::start_inner(sim, settings, setup, true).await
     }
 
-    async fn start_where(sim: &Sim, settings: &[(&str, &str)], setup: Setup, reached: bool) -> Self {
+    async fn start_inner(sim: &Sim, settings: &[(&str, &str)], setup: Setup, reached: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut all = of_sim(sim, home.path());
+        let mut all = settings_for(sim, home.path());
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        for _ in 0..TRIES {
+        for _ in 0..PORT_ATTEMPTS {
             let port = free_port();
-            let run = Run::start(home.path(), port, &all, setup);
-            if run.log.line("listening on").await.is_some() {
+            let run = DaemonRun::start(home.path(), port, &all, setup);
+            if run.log.wait_for_line("listening on").await.is_some() {
                 let daemon = Self { home, port, settings: all, setup, run };
-                daemon.until_healthy(reached).await;
+                daemon.wait_until_healthy(reached).await;
                 return daemon;
             }
             assert!(
@@ -97,11 +97,11 @@ impl Daemon {
                 run.log.lines().join("\n")
             );
         }
-        panic!("in {TRIES} tries no port was free for long enough")
+        panic!("in {PORT_ATTEMPTS} tries no port was free for long enough")
     }
 
     /// Only now its certificate, its store and its answers are known to be there.
-    async fn until_healthy(&self, reached: bool) {
+    async fn wait_until_healthy(&self, reached: bool) {
         if !reached {
             return;
         }
@@ -121,7 +121,7 @@ impl Daemon {
     /// As registered.
     pub(crate) fn redirect_uri(&self) -> Url {
         let text = self.settings.get("MY_APP_REDIRECT_URI").unwrap();
-        Url::parse(&filled(text, self.port, self.home.path())).unwrap()
+        Url::parse(&fill_placeholders(text, self.port, self.home.path())).unwrap()
     }
 
     /// Of `path` (and query) at this daemon.
@@ -144,28 +144,28 @@ impl Daemon {
     }
 
     /// From now on its log is read no more, until what this answers is dropped.
-    pub(crate) fn stall_log(&self) -> Stalled {
+    pub(crate) fn stall_log_reader(&self) -> StallGuard {
         self.run.log.stall()
     }
 
     /// The first line with `text` since its last start. Waits for it.
     pub(crate) async fn wait_for_line(&self, text: &str) -> String {
-        let found = self.run.log.line(text).await;
+        let found = self.run.log.wait_for_line(text).await;
         found.unwrap_or_else(|| panic!("the daemon ended without a line with {text:?}"))
     }
 
     /// Whose grants its store holds now, by address.
-    pub(crate) fn kept(&self) -> Vec<Kept> {
-        stored_grants::kept(&self.state_dir())
+    pub(crate) fn stored_grants(&self) -> Vec<StoredGrant> {
+        stored_grants::read_all(&self.state_dir())
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub(crate) async fn terminate(&mut self) -> Ended {
+    pub(crate) async fn terminate(&mut self) -> DaemonExit {
         self.signal("TERM");
         let begun = Instant::now();
-        self.run.log.end().await;
+        self.run.log.wait_for_end().await;
         let code = self.run.child.wait().unwrap().code();
-        Ended { code, took: begun.elapsed() }
+        DaemonExit { code, took: begun.elapsed() }
     }
 
     /// Sends a signal and does not wait.
@@ -175,7 +175,7 @@ impl Daemon {
     }
 
     /// Ends it without a chance to finish anything.
-    pub(crate) fn kill9(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.run.kill();
     }
 
@@ -188,21 +188,21 @@ impl Daemon {
     pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         self.begin_restart(settings);
         self.wait_for_line("listening on").await;
-        self.until_healthy(true).await;
+        self.wait_until_healthy(true).await;
     }
 
     /// Like [`Daemon::restart`], but does not wait until it answers.
     pub(crate) fn begin_restart(&mut self, settings: &[(&str, &str)]) {
-        self.kill9();
+        self.kill();
         self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        self.run = Run::start(self.home.path(), self.port, &self.settings, self.setup);
+        self.run = DaemonRun::start(self.home.path(), self.port, &self.settings, self.setup);
     }
 
     /// Waits until its store holds the grants of exactly these people (addresses before the `@`).
-    pub(crate) async fn wait_until_kept(&self, people: &[&str]) {
-        let kept = || self.kept();
+    pub(crate) async fn wait_until_stored(&self, people: &[&str]) {
+        let kept = || self.stored_grants();
         eventually(&format!("{people:?} are kept"), || {
-            kept().iter().map(Kept::name).eq(people.iter().copied())
+            kept().iter().map(StoredGrant::name).eq(people.iter().copied())
         })
         .await;
     }
@@ -236,7 +236,7 @@ impl Setup {
     }
 }
 
-impl Run {
+impl DaemonRun {
     fn start(home: &Path, port: u16, settings: &BTreeMap<String, String>, setup: Setup) -> Self {
         let mut child = setup
             .command(home)
@@ -244,13 +244,13 @@ impl Run {
             .current_dir(home)
             .env_clear()
             .env("MY_APP_PORT", port.to_string())
-            .envs(settings.iter().map(|(name, value)| (name, filled(value, port, home))))
+            .envs(settings.iter().map(|(name, value)| (name, fill_placeholders(value, port, home))))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Log::of(child.stderr.take().unwrap());
+        let log = DaemonLog::new(child.stderr.take().unwrap());
         Self { child, log }
     }
 
@@ -261,7 +261,7 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for DaemonRun {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
@@ -270,7 +270,7 @@ impl Drop for Run {
     }
 }
 
-fn of_sim(sim: &Sim, home: &Path) -> BTreeMap<String, String> {
+fn settings_for(sim: &Sim, home: &Path) -> BTreeMap<String, String> {
     let (id, secret) = sim.with(|webex| {
         let settings = webex.settings();
         (settings.client_id.clone(), settings.client_secret.clone())
@@ -294,6 +294,6 @@ fn of_sim(sim: &Sim, home: &Path) -> BTreeMap<String, String> {
     all
 }
 
-fn filled(text: &str, port: u16, home: &Path) -> String {
+fn fill_placeholders(text: &str, port: u16, home: &Path) -> String {
     text.replace("{port}", &port.to_string()).replace("{home}", home.to_str().unwrap())
 }

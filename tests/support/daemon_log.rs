@@ -9,17 +9,18 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::time::HANG_TIMEOUT;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::support::time::HANG_TIMEOUT;
+
 /// The log of one run. Its end is the end of the process.
 #[derive(Clone)]
-pub(super) struct Log {
+pub(super) struct DaemonLog {
     lines: Arc<Mutex<Vec<String>>>,
     /// Nothing more is read while this is set.
     stalled: Arc<AtomicBool>,
-    news: watch::Receiver<News>,
+    state: watch::Receiver<ReaderState>,
 }
 
 fn wait_while(stalled: &AtomicBool) {
@@ -29,41 +30,41 @@ fn wait_while(stalled: &AtomicBool) {
 }
 
 /// The log is read again when this is dropped.
-pub(crate) struct Stalled(Arc<AtomicBool>);
+pub(crate) struct StallGuard(Arc<AtomicBool>);
 
-impl Drop for Stalled {
+impl Drop for StallGuard {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
 #[derive(Clone, Copy, Default)]
-struct News {
+struct ReaderState {
     ended: bool,
 }
 
-impl Log {
+impl DaemonLog {
     /// Reads `stderr` in a thread of its own, so that the daemon never waits for a test.
-    pub(super) fn of(stderr: ChildStderr) -> Self {
+    pub(super) fn new(stderr: ChildStderr) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (tell, news) = watch::channel(News::default());
-        let (kept, stalled) = (lines.clone(), Arc::<AtomicBool>::default());
+        let (sender, state) = watch::channel(ReaderState::default());
+        let (written, stalled) = (lines.clone(), Arc::<AtomicBool>::default());
         let stalls = stalled.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 wait_while(&stalls);
-                kept.lock().unwrap().push(line);
-                tell.send_replace(News { ended: false });
+                written.lock().unwrap().push(line);
+                sender.send_replace(ReaderState { ended: false });
             }
-            tell.send_replace(News { ended: true });
+            sender.send_replace(ReaderState { ended: true });
         });
-        Self { lines, stalled, news }
+        Self { lines, stalled, state }
     }
 
     /// From now on the daemon's log is read no more, until what this answers is dropped.
-    pub(super) fn stall(&self) -> Stalled {
+    pub(super) fn stall(&self) -> StallGuard {
         self.stalled.store(true, Ordering::Relaxed);
-        Stalled(self.stalled.clone())
+        StallGuard(self.stalled.clone())
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
@@ -71,28 +72,28 @@ impl Log {
     }
 
     /// The first line that holds `text`; `None` if the process ended without it.
-    pub(super) async fn line(&self, text: &str) -> Option<String> {
-        let found = timeout(HANG_TIMEOUT, self.look_for(text)).await;
+    pub(super) async fn wait_for_line(&self, text: &str) -> Option<String> {
+        let found = timeout(HANG_TIMEOUT, self.find_line(text)).await;
         found.unwrap_or_else(|_| panic!("no line with {text:?} within {HANG_TIMEOUT:?}"))
     }
 
-    async fn look_for(&self, text: &str) -> Option<String> {
-        let mut news = self.news.clone();
+    async fn find_line(&self, text: &str) -> Option<String> {
+        let mut state = self.state.clone();
         loop {
             // Before looking, so that what comes while looking is news.
-            let ended = news.borrow_and_update().ended;
+            let ended = state.borrow_and_update().ended;
             let found = self.lines().into_iter().find(|line| line.contains(text));
-            if found.is_some() || ended || news.changed().await.is_err() {
+            if found.is_some() || ended || state.changed().await.is_err() {
                 return found;
             }
         }
     }
 
     /// Waits for the end of the process.
-    pub(super) async fn end(&self) {
-        let mut news = self.news.clone();
+    pub(super) async fn wait_for_end(&self) {
+        let mut state = self.state.clone();
         // An error means that the reading thread is gone, which it is after the end.
-        let ended = timeout(HANG_TIMEOUT * 2, news.wait_for(|news| news.ended)).await;
+        let ended = timeout(HANG_TIMEOUT * 2, state.wait_for(|state| state.ended)).await;
         assert!(ended.is_ok(), "the daemon does not end");
     }
 }

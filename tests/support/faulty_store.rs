@@ -14,108 +14,114 @@ use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 use webex_tokend::store::memory::MemoryStore;
 
-use crate::support::intercept_store::Behind;
-use crate::support::intercept_store::Between;
-use crate::support::intercept_store::Verb;
+use crate::support::intercept_store::Intercept;
+use crate::support::intercept_store::InterceptedStore;
+use crate::support::intercept_store::StoreOp;
 
 /// Every verb that keeps something.
-pub(crate) const WRITES: [Verb; 10] = [
-    Verb::SaveConsent,
-    Verb::ClaimDue,
-    Verb::ClaimOne,
-    Verb::Commit,
-    Verb::GiveBack,
-    Verb::UpdatePerson,
-    Verb::Forget,
-    Verb::Revise,
-    Verb::Settle,
-    Verb::Remember,
+pub(crate) const WRITES: [StoreOp; 10] = [
+    StoreOp::SaveConsent,
+    StoreOp::ClaimDue,
+    StoreOp::ClaimOne,
+    StoreOp::Commit,
+    StoreOp::GiveBack,
+    StoreOp::UpdatePerson,
+    StoreOp::Forget,
+    StoreOp::Revise,
+    StoreOp::Settle,
+    StoreOp::Remember,
 ];
 
 /// The loop's notes.
-pub(crate) const NOTES: [Verb; 2] = [Verb::Recall, Verb::Remember];
+pub(crate) const META_OPS: [StoreOp; 2] = [StoreOp::Recall, StoreOp::Remember];
 
 /// What a store is like in one moment.
 #[derive(Clone, Debug)]
-pub(crate) enum Mood {
-    Well,
+pub(crate) enum StoreFault {
+    None,
     /// It does nothing, and says why.
-    Fails(StoreError),
+    Fail(StoreError),
     /// It does it, and the answer is on its way for so long.
-    Late(Duration),
+    DelayReply(Duration),
     /// It does it after so long.
-    Slow(Duration),
+    DelayCall(Duration),
     /// What it claims does not open.
     Unreadable,
     /// The program itself is wrong.
-    Panics,
+    Panic,
 }
 
-type Plan = Box<dyn FnMut(Verb, Option<&PersonId>) -> Mood + Send>;
+type Script = Box<dyn FnMut(StoreOp, Option<&PersonId>) -> StoreFault + Send>;
 
-pub(crate) struct Moods {
-    plan: Mutex<Plan>,
-    asked: Mutex<BTreeMap<Verb, u64>>,
+pub(crate) struct FaultScript {
+    script: Mutex<Script>,
+    asked: Mutex<BTreeMap<StoreOp, u64>>,
 }
 
 /// Well unless told otherwise.
-pub(crate) type MoodyStore = Behind<Moods>;
+pub(crate) type FaultyStore = InterceptedStore<FaultScript>;
 
-impl MoodyStore {
+impl FaultyStore {
     /// In memory.
     pub(crate) fn new() -> Arc<Self> {
-        Self::on(Arc::new(MemoryStore::new()))
+        Self::with_store(Arc::new(MemoryStore::new()))
     }
 
-    pub(crate) fn on(store: Arc<dyn Store>) -> Arc<Self> {
-        let moods = Moods { plan: Mutex::new(Box::new(|_, _| Mood::Well)), asked: Mutex::default() };
-        Arc::new(Self { store, between: moods })
+    pub(crate) fn with_store(store: Arc<dyn Store>) -> Arc<Self> {
+        let script =
+            FaultScript { script: Mutex::new(Box::new(|_, _| StoreFault::None)), asked: Mutex::default() };
+        Arc::new(Self { store, intercept: script })
     }
 
     /// From now on it does what `plan` says, verb for verb.
-    pub(crate) fn plans(&self, plan: impl FnMut(Verb, Option<&PersonId>) -> Mood + Send + 'static) {
-        *self.between.plan.lock().unwrap() = Box::new(plan);
+    pub(crate) fn script(
+        &self,
+        script: impl FnMut(StoreOp, Option<&PersonId>) -> StoreFault + Send + 'static,
+    ) {
+        *self.intercept.script.lock().unwrap() = Box::new(script);
     }
 
     /// From now on these verbs fail, and no others.
-    pub(crate) fn fails(&self, verbs: &[Verb], why: StoreError) {
-        let verbs = verbs.to_vec();
-        self.plans(move |verb, _| if verbs.contains(&verb) { Mood::Fails(why.clone()) } else { Mood::Well });
+    pub(crate) fn fail(&self, ops: &[StoreOp], why: StoreError) {
+        let ops = ops.to_vec();
+        self.script(
+            move |op, _| if ops.contains(&op) { StoreFault::Fail(why.clone()) } else { StoreFault::None },
+        );
     }
 
-    pub(crate) fn is_well(&self) {
-        self.plans(|_, _| Mood::Well);
+    pub(crate) fn recover(&self) {
+        self.script(|_, _| StoreFault::None);
     }
 
     /// How often it was asked for any of these, with or without success.
-    pub(crate) fn asked(&self, verbs: &[Verb]) -> u64 {
-        let asked = self.between.asked.lock().unwrap();
-        verbs.iter().filter_map(|verb| asked.get(verb)).sum()
+    pub(crate) fn asked(&self, ops: &[StoreOp]) -> u64 {
+        let asked = self.intercept.asked.lock().unwrap();
+        ops.iter().filter_map(|op| asked.get(op)).sum()
     }
 }
 
-impl Between for Moods {
-    fn verb<'a, T: Any + Send>(
+impl Intercept for FaultScript {
+    fn intercept<'a, T: Any + Send>(
         &'a self,
-        verb: Verb,
+        op: StoreOp,
         person: Option<&PersonId>,
         work: impl FnOnce() -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T> {
-        *self.asked.lock().unwrap().entry(verb).or_default() += 1;
-        let mood = (self.plan.lock().unwrap())(verb, person);
-        match mood {
-            Mood::Well => work(),
-            Mood::Fails(why) => Box::pin(std::future::ready(Err(why))),
-            Mood::Late(by) => Box::pin(async move {
+        *self.asked.lock().unwrap().entry(op).or_default() += 1;
+        let fault = (self.script.lock().unwrap())(op, person);
+        match fault {
+            StoreFault::None => work(),
+            StoreFault::Fail(why) => Box::pin(std::future::ready(Err(why))),
+            StoreFault::DelayReply(by) => Box::pin(async move {
                 let came = work().await;
                 sleep(by).await;
                 came
             }),
-            Mood::Slow(by) => Box::pin(async move {
+            StoreFault::DelayCall(by) => Box::pin(async move {
                 sleep(by).await;
                 work().await
             }),
-            Mood::Unreadable => Box::pin(async move {
+            StoreFault::Unreadable => Box::pin(async move {
                 let mut came = work().await?;
                 if let Some(claims) = (&mut came as &mut dyn Any).downcast_mut::<Claims>() {
                     let persons = claims.claims.drain(..).map(|claim| claim.grant.person.id);
@@ -123,7 +129,7 @@ impl Between for Moods {
                 }
                 Ok(came)
             }),
-            Mood::Panics => panic!("as the test wants it"),
+            StoreFault::Panic => panic!("as the test wants it"),
         }
     }
 }

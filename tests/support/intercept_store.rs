@@ -30,7 +30,7 @@ use webex_tokend::store::Store;
 
 /// What a store is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verb {
+pub(crate) enum StoreOp {
     SaveConsent,
     ClaimDue,
     ClaimOne,
@@ -55,115 +55,121 @@ pub(crate) enum Verb {
 }
 
 /// Stands between a store and whoever asks it.
-pub(crate) trait Between: Send + Sync {
+pub(crate) trait Intercept: Send + Sync {
     /// One verb, about this person if it is about one; `work` asks the store itself. `T` is what the verb answers: whoever
     /// wants to see or change that takes it as [`Any`].
-    fn verb<'a, T: Any + Send>(
+    fn intercept<'a, T: Any + Send>(
         &'a self,
-        verb: Verb,
+        op: StoreOp,
         person: Option<&PersonId>,
         work: impl FnOnce() -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T>;
 }
 
 /// A store, seen through what stands before it.
-pub(crate) struct Behind<B> {
+pub(crate) struct InterceptedStore<B> {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) between: B,
+    pub(crate) intercept: B,
 }
 
-impl<B: Between> Store for Behind<B> {
+impl<B: Intercept> Store for InterceptedStore<B> {
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
-        self.between
-            .verb(Verb::SaveConsent, Some(&grant.person.id.clone()), move || self.store.save_consent(grant))
+        self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
+            self.store.save_consent(grant)
+        })
     }
 
     fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
-        self.between
-            .verb(Verb::SaveConsent, Some(&grant.person.id.clone()), move || self.store.save_import(grant))
+        self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
+            self.store.save_import(grant)
+        })
     }
 
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
-        self.between.verb(Verb::ClaimDue, None, move || self.store.claim_due(ask))
+        self.intercept.intercept(StoreOp::ClaimDue, None, move || self.store.claim_due(ask))
     }
 
     fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
-        self.between.verb(Verb::ClaimOne, Some(&person.clone()), move || self.store.claim_one(person, lease))
+        self.intercept
+            .intercept(StoreOp::ClaimOne, Some(&person.clone()), move || self.store.claim_one(person, lease))
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
-        self.between
-            .verb(Verb::Commit, Some(&grant.person.id.clone()), move || self.store.commit(fence, grant))
+        self.intercept.intercept(StoreOp::Commit, Some(&grant.person.id.clone()), move || {
+            self.store.commit(fence, grant)
+        })
     }
 
     fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
-        self.between
-            .verb(Verb::GiveBack, Some(&person.clone()), move || self.store.give_back(person, fence, next))
+        self.intercept.intercept(StoreOp::GiveBack, Some(&person.clone()), move || {
+            self.store.give_back(person, fence, next)
+        })
     }
 
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
-        self.between.verb(Verb::Find, Some(&person.clone()), move || self.store.find(person))
+        self.intercept.intercept(StoreOp::Find, Some(&person.clone()), move || self.store.find(person))
     }
 
     fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
-        self.between.verb(Verb::Resolve, None, move || self.store.resolve(email))
+        self.intercept.intercept(StoreOp::Resolve, None, move || self.store.resolve(email))
     }
 
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
         let id = person.id.clone();
-        self.between
-            .verb(Verb::UpdatePerson, Some(&id), move || self.store.update_person(person, planned, next))
+        self.intercept.intercept(StoreOp::UpdatePerson, Some(&id), move || {
+            self.store.update_person(person, planned, next)
+        })
     }
 
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
-        self.between.verb(Verb::List, None, move || self.store.list(page))
+        self.intercept.intercept(StoreOp::List, None, move || self.store.list(page))
     }
 
     fn forget(&self, person: PersonId) -> Answer<'_, bool> {
-        self.between.verb(Verb::Forget, Some(&person.clone()), move || self.store.forget(person))
+        self.intercept.intercept(StoreOp::Forget, Some(&person.clone()), move || self.store.forget(person))
     }
 
     fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
-        self.between.verb(Verb::NextWake, None, move || self.store.next_wake(after))
+        self.intercept.intercept(StoreOp::NextWake, None, move || self.store.next_wake(after))
     }
 
     fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        self.between.verb(Verb::Waiting, None, move || self.store.waiting(now))
+        self.intercept.intercept(StoreOp::Waiting, None, move || self.store.waiting(now))
     }
 
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
-        self.between.verb(Verb::Revise, None, move || self.store.revise(after, limit, revision))
+        self.intercept.intercept(StoreOp::Revise, None, move || self.store.revise(after, limit, revision))
     }
 
     fn census(&self) -> Answer<'_, Census> {
-        self.between.verb(Verb::Census, None, move || self.store.census())
+        self.intercept.intercept(StoreOp::Census, None, move || self.store.census())
     }
 
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
-        self.between.verb(Verb::Counts, None, move || self.store.counts(now))
+        self.intercept.intercept(StoreOp::Counts, None, move || self.store.counts(now))
     }
 
     fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        self.between.verb(Verb::Latest, None, move || self.store.latest())
+        self.intercept.intercept(StoreOp::Latest, None, move || self.store.latest())
     }
 
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
-        self.between.verb(Verb::Settle, None, move || self.store.settle(now, lease_end))
+        self.intercept.intercept(StoreOp::Settle, None, move || self.store.settle(now, lease_end))
     }
 
     fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        self.between.verb(Verb::Recall, None, move || self.store.recall(note))
+        self.intercept.intercept(StoreOp::Recall, None, move || self.store.recall(note))
     }
 
     fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        self.between.verb(Verb::Remember, None, move || self.store.remember(note, text))
+        self.intercept.intercept(StoreOp::Remember, None, move || self.store.remember(note, text))
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        self.between.verb(Verb::Check, None, move || self.store.check())
+        self.intercept.intercept(StoreOp::Check, None, move || self.store.check())
     }
 
     fn prove(&self) -> Answer<'_, ()> {
-        self.between.verb(Verb::Prove, None, move || self.store.prove())
+        self.intercept.intercept(StoreOp::Prove, None, move || self.store.prove())
     }
 }

@@ -7,16 +7,16 @@ use std::sync::Once;
 use log::Level;
 use webex_tokend::cli::logging::message_and_pairs;
 
-static HEARD: Mutex<String> = Mutex::new(String::new());
+static PROCESS_LOGS: Mutex<String> = Mutex::new(String::new());
 
 thread_local! {
-    /// What a thread that listens to itself has logged; it is not in [`HEARD`], which knows no end.
-    static HERE: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
+    /// What a thread that listens to itself has logged; it is not in [`PROCESS_LOGS`], which knows no end.
+    static THREAD_LOGS: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
 }
 
-struct Ear;
+struct LogCapture;
 
-impl log::Log for Ear {
+impl log::Log for LogCapture {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.target().starts_with("webex_tokend")
     }
@@ -26,12 +26,12 @@ impl log::Log for Ear {
             return;
         }
         let text = message_and_pairs(record);
-        HERE.with_borrow_mut(|here| match here {
-            Some(here) => here.push((record.level(), text)),
+        THREAD_LOGS.with_borrow_mut(|lines| match lines {
+            Some(lines) => lines.push((record.level(), text)),
             None => {
-                let mut heard = HEARD.lock().unwrap();
-                heard.push_str(&text);
-                heard.push('\n');
+                let mut logs = PROCESS_LOGS.lock().unwrap();
+                logs.push_str(&text);
+                logs.push('\n');
             }
         });
     }
@@ -39,27 +39,27 @@ impl log::Log for Ear {
     fn flush(&self) {}
 }
 
-fn listen() {
+fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        log::set_logger(&Ear).unwrap();
+        log::set_logger(&LogCapture).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
     });
 }
 
 /// All that this process has logged since the first call, at every level, but for threads that listen to themselves.
-pub(crate) fn heard() -> String {
-    listen();
-    HEARD.lock().unwrap().clone()
+pub(crate) fn process_logs() -> String {
+    install();
+    PROCESS_LOGS.lock().unwrap().clone()
 }
 
 /// From now on, hears what this thread logs: all of a test whose runtime has no other threads.
-pub(crate) fn listen_here() {
-    listen();
-    HERE.set(Some(Vec::new()));
+pub(crate) fn capture_thread_logs() {
+    install();
+    THREAD_LOGS.set(Some(Vec::new()));
 }
 
 /// What this thread has logged since it was last asked.
-pub(crate) fn heard_here() -> Vec<(Level, String)> {
-    HERE.replace(Some(Vec::new())).unwrap()
+pub(crate) fn captured_logs() -> Vec<(Level, String)> {
+    THREAD_LOGS.replace(Some(Vec::new())).unwrap()
 }

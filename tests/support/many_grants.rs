@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::support::time::HOUR;
 use tokio::task::JoinSet;
 use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
@@ -18,9 +17,11 @@ use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
-const FIRST: [&str; 10] =
+use crate::support::time::HOUR;
+
+const FIRST_NAMES: [&str; 10] =
     ["Ada", "Grace", "Katherine", "Hedy", "Dorothy", "Émilie", "Mary", "Annie", "Radia", "Barbara"];
-const LAST: [&str; 11] = [
+const LAST_NAMES: [&str; 11] = [
     "Lovelace",
     "Hopper",
     "Johnson",
@@ -35,8 +36,8 @@ const LAST: [&str; 11] = [
 ];
 
 /// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying, in need of consent or soon to be.
-pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
-    let (first, last) = (FIRST[n % FIRST.len()], LAST[n / 7 % LAST.len()]);
+pub(crate) fn nth_grant(n: usize, now: UnixTime) -> Grant {
+    let (first, last) = (FIRST_NAMES[n % FIRST_NAMES.len()], LAST_NAMES[n / 7 % LAST_NAMES.len()]);
     let number = u32::try_from(n).unwrap();
     let renewed_at = now - HOUR * (number % 24);
     let mut grant = Grant {
@@ -84,18 +85,18 @@ pub(crate) fn member(n: usize, now: UnixTime) -> Grant {
 }
 
 /// Keeps `count` people in the store in `dir`, which nobody else has open.
-pub(crate) async fn settle(dir: &Path, integration: &str, count: usize, now: UnixTime) {
+pub(crate) async fn store_many(dir: &Path, integration: &str, count: usize, now: UnixTime) {
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), integration, now);
     let store = std::sync::Arc::new(opened.unwrap().0);
-    let mut writing = JoinSet::new();
+    let mut writes = JoinSet::new();
     for n in 0..count {
         let store = store.clone();
-        writing.spawn(async move { store.save_consent(member(n, now)).await.map(drop) });
-        if writing.len() >= 1024 {
-            writing.join_next().await.unwrap().unwrap().unwrap();
+        writes.spawn(async move { store.save_consent(nth_grant(n, now)).await.map(drop) });
+        if writes.len() >= 1024 {
+            writes.join_next().await.unwrap().unwrap().unwrap();
         }
     }
-    while let Some(kept) = writing.join_next().await {
-        kept.unwrap().unwrap();
+    while let Some(stored) = writes.join_next().await {
+        stored.unwrap().unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! What tests of the whole program share: the real daemon beside a simulated Webex, and people who consent.
 //!
-//! [`Daemon`] runs the binary in a directory of its own, with an environment of its own. [`Visitor`] is a browser's
+//! [`Daemon`] runs the binary in a directory of its own, with an environment of its own. [`BrowserClient`] is a browser's
 //! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
 //! again and again until [`HANG_TIMEOUT`] is over.
 
@@ -11,6 +11,7 @@ mod daemon_log;
 pub(crate) mod faulty_store;
 pub(crate) mod intercept_store;
 mod log_capture;
+pub(crate) mod manual_clock;
 pub(crate) mod many_grants;
 mod ports;
 mod stored_grants;
@@ -27,21 +28,21 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 
 use crate::support::time::HANG_TIMEOUT;
-pub(crate) use browser_client::Answered;
-pub(crate) use browser_client::Visitor;
+pub(crate) use browser_client::BrowserClient;
+pub(crate) use browser_client::PageResponse;
 pub(crate) use browser_client::http;
-pub(crate) use command_output::Ended;
+pub(crate) use command_output::CommandOutput;
 
 pub(crate) use daemon::Daemon;
 pub(crate) use daemon::PLAIN;
 pub(crate) use daemon::Setup;
-pub(crate) use log_capture::heard;
-pub(crate) use log_capture::heard_here;
-pub(crate) use log_capture::listen_here;
+pub(crate) use log_capture::capture_thread_logs;
+pub(crate) use log_capture::captured_logs;
+pub(crate) use log_capture::process_logs;
 pub(crate) use ports::free_port;
 
 /// Refreshes every grant about once a second.
-pub(crate) const BUSY_LOOP: [(&str, &str); 4] = [
+pub(crate) const REFRESH_EVERY_SECOND: [(&str, &str); 4] = [
     ("EVENT_LOOP_SLEEP_SECONDS", "1"),
     ("EVENT_LOOP_DAYS", "0.000005"),
     ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
@@ -49,17 +50,17 @@ pub(crate) const BUSY_LOOP: [(&str, &str); 4] = [
 ];
 
 /// A Webex with six people that asks at `/authorize`.
-pub(crate) async fn sim() -> Sim {
-    sim_with(Settings::default()).await
+pub(crate) async fn start_sim() -> Sim {
+    start_sim_with(Settings::default()).await
 }
 
 /// A Webex of another kind.
-pub(crate) async fn sim_with(settings: Settings) -> Sim {
+pub(crate) async fn start_sim_with(settings: Settings) -> Sim {
     Sim::start(settings).await.unwrap()
 }
 
 /// Spoils the next `times` calls of this kind.
-pub(crate) fn spoil(sim: &Sim, on: Endpoint, times: u32, kind: FaultKind) {
+pub(crate) fn inject_fault(sim: &Sim, on: Endpoint, times: u32, kind: FaultKind) {
     sim.with(|webex| webex.fault(Fault { on, person: None, times: Some(times), kind }));
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::support::time::HANG_TIMEOUT;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 
+use crate::support::time::HANG_TIMEOUT;
+
 /// One kept grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredGrant {
     pub(crate) email: String,
     /// When the consent was given, in milliseconds since 1970.
     pub(crate) obtained_at: i64,
@@ -16,7 +17,7 @@ pub(crate) struct Kept {
     pub(crate) access_token: Vec<u8>,
 }
 
-impl Kept {
+impl StoredGrant {
     /// The part before the `@`.
     pub(crate) fn name(&self) -> &str {
         self.email.split('@').next().unwrap()
@@ -24,7 +25,7 @@ impl Kept {
 }
 
 /// All grants, by address.
-pub(super) fn kept(state_dir: &Path) -> Vec<Kept> {
+pub(super) fn read_all(state_dir: &Path) -> Vec<StoredGrant> {
     let db =
         Connection::open_with_flags(state_dir.join("tokend.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     db.busy_timeout(HANG_TIMEOUT).unwrap();
@@ -32,7 +33,7 @@ pub(super) fn kept(state_dir: &Path) -> Vec<Kept> {
         .prepare("SELECT coalesce(email, ''), obtained_at, access_token FROM grants ORDER BY email")
         .unwrap();
     let rows = select.query_map([], |row| {
-        Ok(Kept { email: row.get(0)?, obtained_at: row.get(1)?, access_token: row.get(2)? })
+        Ok(StoredGrant { email: row.get(0)?, obtained_at: row.get(1)?, access_token: row.get(2)? })
     });
     rows.unwrap().collect::<Result<_, _>>().unwrap()
 }

@@ -9,8 +9,6 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::time::DAY;
-use crate::support::time::HOUR;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -54,14 +52,17 @@ use webex_tokend::webex::transport::Raw;
 use webex_tokend::webex::transport::Transport;
 use webex_tokend::webex::transport::WHOLE;
 
+use crate::support::time::DAY;
+use crate::support::time::HOUR;
+
 /// Where every world begins.
-pub(crate) const DAWN: UnixTime = UnixTime(1_790_000_000_000);
+pub(crate) const START: UnixTime = UnixTime(1_790_000_000_000);
 
 /// The settings' defaults.
 pub(crate) const POLICY: Policy =
     Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
 
-pub(crate) const PACE: Pace = Pace { at_once: 16, per_second: 20.0 };
+pub(crate) const RATE_LIMITS: Pace = Pace { at_once: 16, per_second: 20.0 };
 
 /// The wall clock: moves with virtual time, and can be set. Webex's own clock only moves.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ pub(crate) struct WallClock {
 
 impl WallClock {
     /// A clock that is right, in a runtime that begins at `now`.
-    pub(crate) fn at(now: UnixTime) -> Self {
+    pub(crate) fn new(now: UnixTime) -> Self {
         Self { mark: Mutex::new((now, Instant::now())), shift_ms: AtomicI64::new(0) }
     }
 
@@ -84,7 +85,7 @@ impl WallClock {
     }
 
     /// The operator sets the clock.
-    pub(crate) fn set_by(&self, ms: i64) {
+    pub(crate) fn step(&self, ms: i64) {
         self.shift_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
@@ -100,7 +101,7 @@ impl WallClock {
     }
 
     /// Another runtime goes on at this true time.
-    pub(crate) fn go_on(&self, now: UnixTime) {
+    pub(crate) fn resume_at(&self, now: UnixTime) {
         *self.mark.lock().unwrap() = (now, Instant::now());
     }
 }
@@ -112,12 +113,12 @@ impl Clock for WallClock {
 }
 
 /// Carries calls to the model, with its latency and its faults.
-pub(crate) struct Wire {
+pub(crate) struct ModelTransport {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
 }
 
-impl Transport for Wire {
+impl Transport for ModelTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
         Box::pin(async move {
             let late = |_| Err(NoAnswer("no answer in time".to_owned()));
@@ -126,7 +127,7 @@ impl Transport for Wire {
     }
 }
 
-impl Wire {
+impl ModelTransport {
     async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
         let path = call.url.split_once("//webex.test").unwrap().1;
         let request = match &call.payload {
@@ -138,7 +139,7 @@ impl Wire {
             Payload::Json { .. } => panic!("the loop adds nobody to a space"),
         };
         let answer = self.model.lock().unwrap().answer(self.clock.true_time().0, &request);
-        let _leave = Leave { model: &self.model, visit: Some(answer.visit) };
+        let _guard = CallGuard { model: &self.model, visit: Some(answer.visit) };
         sleep(answer.delay).await;
         match answer.cut {
             None => Ok(raw(&answer)),
@@ -153,12 +154,12 @@ fn form(path: &str, fields: &[(&'static str, Secret)]) -> Request {
     Request::form(path, &fields)
 }
 
-struct Leave<'a> {
+struct CallGuard<'a> {
     model: &'a Mutex<Model>,
     visit: Option<webex_sim::model::Visit>,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         if let Some(visit) = self.visit.take() {
             self.model.lock().unwrap().left(visit);
@@ -176,7 +177,7 @@ fn raw(answer: &Answer) -> Raw {
 }
 
 /// What survives a restart, and what is running.
-pub(crate) struct World {
+pub(crate) struct TestServices {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
     pub(crate) store: Arc<dyn Store>,
@@ -190,19 +191,19 @@ pub(crate) struct World {
     starts: u32,
 }
 
-impl World {
+impl TestServices {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self::with(settings, POLICY, PACE)
+        Self::with_policy(settings, POLICY, RATE_LIMITS)
     }
 
-    pub(crate) fn with(settings: Settings, policy: Policy, pace: Pace) -> Self {
-        Self::on(Arc::new(MemoryStore::new()), settings, policy, pace)
+    pub(crate) fn with_policy(settings: Settings, policy: Policy, pace: Pace) -> Self {
+        Self::with_store(Arc::new(MemoryStore::new()), settings, policy, pace)
     }
 
     /// On a store of the test's own.
-    pub(crate) fn on(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
+    pub(crate) fn with_store(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
-        let clock = Arc::new(WallClock::at(DAWN));
+        let clock = Arc::new(WallClock::new(START));
         let wake = Wake::new();
         let view = Arc::new(LiveView::new(store.clone()));
         let consents = Arc::new(Consents::new(consent::Parts {
@@ -240,7 +241,7 @@ impl World {
         self.starts += 1;
         let tasks = Tasks::new();
         let stopping = tasks.stopping();
-        let refresher = self.refresher_of(format!("start {}", self.starts), &tasks);
+        let refresher = self.new_refresher(format!("start {}", self.starts), &tasks);
         self.refresher = Some(refresher.clone());
         // Trouble with the store is not the end: the loop tries again.
         let _ = refresher.prepare(refresh_at_start).await;
@@ -250,7 +251,7 @@ impl World {
         self.running = Some((task, stopping));
     }
 
-    fn refresher_of(&self, owner: String, tasks: &Tasks) -> Arc<Refresher> {
+    fn new_refresher(&self, owner: String, tasks: &Tasks) -> Arc<Refresher> {
         Arc::new(Refresher::new(refresh::Parts {
             webex: Arc::new(webex(&self.model, &self.clock)),
             store: self.store.clone(),
@@ -266,7 +267,7 @@ impl World {
     /// The API of this world, for its door.
     pub(crate) async fn api(&self) -> Api {
         let tasks = Tasks::new();
-        let refresher = self.refresher_of("api".to_owned(), &tasks);
+        let refresher = self.new_refresher("api".to_owned(), &tasks);
         Api::new(api::Parts {
             consents: self.consents.clone(),
             health: Health::new(self.store.clone(), refresher.unkept().clone()),
@@ -306,16 +307,16 @@ impl World {
     /// A person consents, through the real two steps.
     pub(crate) async fn consent(&self, person: usize) -> Granted {
         let begun = self.consents.begin(None).unwrap();
-        let back = self.browse(&begun.url, Consent::AcceptAs(person));
+        let back = self.decide_at_webex(&begun.url, Consent::AcceptAs(person));
         self.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.unwrap()
     }
 
     /// See [`browse`].
-    pub(crate) fn browse(&self, url: &str, decision: Consent) -> impl Fn(&str) -> Secret + use<> {
-        browse(&self.model, &self.clock, url, decision)
+    pub(crate) fn decide_at_webex(&self, url: &str, decision: Consent) -> impl Fn(&str) -> Secret + use<> {
+        decide_at_webex(&self.model, &self.clock, url, decision)
     }
 
-    pub(crate) async fn consents(&self, persons: usize) {
+    pub(crate) async fn consent_all(&self, persons: usize) {
         for person in 0..persons {
             self.consent(person).await;
         }
@@ -333,7 +334,7 @@ impl World {
     pub(crate) fn starts(&self, person: usize) -> Vec<Duration> {
         let counters = self.model().counters();
         let starts = counters.people.get(person).map(|p| p.starts_ms.clone()).unwrap_or_default();
-        starts.into_iter().map(|ms| UnixTime(ms).since(DAWN)).collect()
+        starts.into_iter().map(|ms| UnixTime(ms).since(START)).collect()
     }
 
     /// Whether the stored token is alive by Webex's own word.
@@ -344,7 +345,7 @@ impl World {
 }
 
 /// What Webex sends the browser back with, by name, after the person decided at `url`.
-pub(crate) fn browse(
+pub(crate) fn decide_at_webex(
     model: &Mutex<Model>,
     clock: &WallClock,
     url: &str,
@@ -367,8 +368,8 @@ pub(crate) fn browse(
 }
 
 fn webex(model: &Arc<Mutex<Model>>, clock: &Arc<WallClock>) -> Webex {
-    let wire = Wire { model: model.clone(), clock: clock.clone() };
-    Webex::new(integration(model.lock().unwrap().settings()), Arc::new(wire), clock.clone())
+    let transport = ModelTransport { model: model.clone(), clock: clock.clone() };
+    Webex::new(integration(model.lock().unwrap().settings()), Arc::new(transport), clock.clone())
 }
 
 /// The integration that this Webex knows.

@@ -13,14 +13,14 @@ use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::process::kills::load::Load;
-use crate::process::kills::load::Shown;
+use crate::process::kills::load::ShownTokens;
 
 /// Whatever was shown to anybody is kept, or something newer; and nothing is kept that Webex never gave.
 pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
     let issued = load.sim().with(|webex| webex.secrets_issued());
     let order: HashMap<&str, usize> = issued.iter().map(String::as_str).zip(0..).collect();
     let kept = kept(state_dir, load).await;
-    for (person, shown) in load.book() {
+    for (person, shown) in load.shown_so_far() {
         let grant = kept.get(&person).unwrap_or_else(|| panic!("person {person} is lost"));
         assert_eq!(grant.standing, Standing::Alive);
         assert!(order.contains_key(grant.tokens.refresh_token.expose()), "a refresh token of nobody's");
@@ -38,7 +38,7 @@ pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
         for token in &shown.tokens {
             assert!(mine >= rank(token), "person {person}: shown {:?}, kept {mine:?}", rank(token));
         }
-        load.found(person, Shown { consent: mine.0, tokens: Vec::new() });
+        load.set_stored(person, ShownTokens { consent: mine.0, tokens: Vec::new() });
     }
 }
 

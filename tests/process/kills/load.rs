@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 use url::Url;
 use webex_sim::Sim;
 
-use crate::process::kills::Dice;
-use crate::process::kills::FIRST;
-use crate::process::kills::LATER;
-use crate::support::Answered;
+use crate::process::kills::CONSENTED_BEFORE;
+use crate::process::kills::CONSENTING_DURING;
+use crate::process::kills::KillRng;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
+use crate::support::PageResponse;
 use crate::support::http;
 use crate::support::time::HANG_TIMEOUT;
 
@@ -37,7 +37,7 @@ const SLOWEST: u64 = 50;
 
 /// What somebody was shown of one person.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ShownTokens {
     /// The consent, counted from 0, that must be kept, or a later one.
     pub(super) consent: usize,
     /// Access tokens since the last kill.
@@ -53,8 +53,8 @@ pub(super) struct Load {
     /// Read: an exchange with the daemon and the entry in the book. Write: the moment after a kill, when all of that
     /// is over.
     exchange: RwLock<()>,
-    book: Mutex<BTreeMap<usize, Shown>>,
-    complaints: Mutex<Vec<String>>,
+    shown: Mutex<BTreeMap<usize, ShownTokens>>,
+    failures: Mutex<Vec<String>>,
     over: AtomicBool,
     read: AtomicU64,
     forced: AtomicU64,
@@ -82,8 +82,8 @@ impl Load {
             socket: daemon.state_dir().join("control.sock"),
             key,
             exchange: RwLock::default(),
-            book: Mutex::default(),
-            complaints: Mutex::default(),
+            shown: Mutex::default(),
+            failures: Mutex::default(),
             over: AtomicBool::default(),
             read: AtomicU64::default(),
             forced: AtomicU64::default(),
@@ -98,13 +98,13 @@ impl Load {
 
     pub(super) fn begin(self: Arc<Self>, working: &mut JoinSet<()>, seed: u64) {
         for n in 1..=READERS {
-            working.spawn(self.clone().reads(Dice(seed ^ n)));
+            working.spawn(self.clone().reads(KillRng(seed ^ n)));
         }
-        working.spawn(self.clone().forces(Dice(seed ^ 100)));
+        working.spawn(self.clone().forces(KillRng(seed ^ 100)));
         for n in 0..PEOPLE {
-            working.spawn(self.clone().consents_come(n, Dice(seed ^ 200 ^ n as u64)));
+            working.spawn(self.clone().consents_come(n, KillRng(seed ^ 200 ^ n as u64)));
         }
-        working.spawn(self.is_slow_and_quick(Dice(seed ^ 300)));
+        working.spawn(self.vary_latency(KillRng(seed ^ 300)));
     }
 
     /// Nobody asks anything any more.
@@ -113,39 +113,34 @@ impl Load {
     }
 
     /// Every answer has been written down, and nobody asks until this is dropped.
-    pub(super) async fn stillness(&self) -> RwLockWriteGuard<'_, ()> {
+    pub(super) async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         tokio::time::timeout(HANG_TIMEOUT, self.exchange.write())
             .await
             .expect("somebody still waits for the dead daemon")
     }
 
     /// No answer was worse than none.
-    pub(super) fn went_well(&self) {
-        let complaints = self.complaints.lock().unwrap();
-        assert!(
-            complaints.is_empty(),
-            "{}: {:#?}",
-            complaints.len(),
-            &complaints[..complaints.len().min(10)]
-        );
+    pub(super) fn assert_no_failures(&self) {
+        let failures = self.failures.lock().unwrap();
+        assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(10)]);
     }
 
     /// What must be kept by now.
-    pub(super) fn book(&self) -> BTreeMap<usize, Shown> {
-        self.book.lock().unwrap().clone()
+    pub(super) fn shown_so_far(&self) -> BTreeMap<usize, ShownTokens> {
+        self.shown.lock().unwrap().clone()
     }
 
     /// What is kept now will be kept on.
-    pub(super) fn found(&self, person: usize, shown: Shown) {
-        self.book.lock().unwrap().insert(person, shown);
+    pub(super) fn set_stored(&self, person: usize, shown: ShownTokens) {
+        self.shown.lock().unwrap().insert(person, shown);
     }
 
     /// Index and address of everybody who was told that their grant is kept.
-    pub(super) fn everybody(&self) -> Vec<(usize, String)> {
-        let book = self.book();
+    pub(super) fn persons(&self) -> Vec<(usize, String)> {
+        let shown = self.shown_so_far();
         self.sim.with(|webex| {
             let people = &webex.settings().people;
-            book.keys().map(|person| (*person, people[*person].email.clone())).collect()
+            shown.keys().map(|person| (*person, people[*person].email.clone())).collect()
         })
     }
 
@@ -157,18 +152,18 @@ impl Load {
             whose == Some(person) && lives,
             "given for person {person}: a token of {whose:?}, living: {lives}"
         );
-        self.book.lock().unwrap().entry(person).or_default().tokens.push(token.to_owned());
+        self.shown.lock().unwrap().entry(person).or_default().tokens.push(token.to_owned());
     }
 
     /// This person has read "Access Granted", and nobody else consents for them at the same time.
     pub(super) fn granted(&self, person: usize) {
         let tokens = self.sim.with(|webex| webex.counters().tokens);
         let newest = tokens.iter().rposition(|token| token.person == person).unwrap();
-        self.book.lock().unwrap().entry(person).or_default().consent = newest;
+        self.shown.lock().unwrap().entry(person).or_default().consent = newest;
     }
 
-    fn complain(&self, what: &str, status: u16, body: &str) {
-        self.complaints.lock().unwrap().push(format!("{what}: {status} {body}"));
+    fn report_failure(&self, what: &str, status: u16, body: &str) {
+        self.failures.lock().unwrap().push(format!("{what}: {status} {body}"));
     }
 
     fn is_over(&self) -> bool {
@@ -180,9 +175,9 @@ impl Load {
     }
 
     /// Webex answers now at once, now late.
-    async fn is_slow_and_quick(self: Arc<Self>, mut dice: Dice) {
+    async fn vary_latency(self: Arc<Self>, mut rng: KillRng) {
         while !self.is_over() {
-            let latency = Duration::from_millis(dice.below(SLOWEST + 1));
+            let latency = Duration::from_millis(rng.below(SLOWEST + 1));
             self.sim.with(|webex| webex.settings_mut().latency = latency);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -190,15 +185,15 @@ impl Load {
     }
 
     /// Over TLS; one in eight wants a token that lives so long that it must be new.
-    async fn reads(self: Arc<Self>, mut dice: Dice) {
+    async fn reads(self: Arc<Self>, mut rng: KillRng) {
         let client = http();
         while !self.is_over() {
-            let person = dice.below(FIRST as u64) as usize;
-            let min_ttl = if dice.below(8) == 0 { 14 * 86_400 } else { 60 };
+            let person = rng.below(CONSENTED_BEFORE as u64) as usize;
+            let min_ttl = if rng.below(8) == 0 { 14 * 86_400 } else { 60 };
             let path = format!("api/v1/people/{}/token?min_ttl={min_ttl}", self.address_of(person));
             let ask = client.get(self.home.join(&path).unwrap()).bearer_auth(&self.key);
             self.read_one(person, ask).await;
-            tokio::time::sleep(Duration::from_millis(1 + dice.below(20))).await;
+            tokio::time::sleep(Duration::from_millis(1 + rng.below(20))).await;
         }
     }
 
@@ -207,22 +202,22 @@ impl Load {
         let Some((status, body)) = whole(ask).await else { return };
         let answer: Value = serde_json::from_str(&body).unwrap_or_default();
         let Some(token) = answer["access_token"].as_str().filter(|_| status == 200) else {
-            return self.complain("a reader", status, &body);
+            return self.report_failure("a reader", status, &body);
         };
         self.shown(person, token);
         self.read.fetch_add(1, Ordering::Relaxed);
     }
 
     /// By the control socket.
-    async fn forces(self: Arc<Self>, mut dice: Dice) {
+    async fn forces(self: Arc<Self>, mut rng: KillRng) {
         let client =
             Client::builder().unix_socket(self.socket.as_path()).no_proxy().timeout(HANG_TIMEOUT * 2);
         let client = client.build().unwrap();
         while !self.is_over() {
-            let person = dice.below(FIRST as u64) as usize;
+            let person = rng.below(CONSENTED_BEFORE as u64) as usize;
             let url = format!("http://localhost/api/v1/people/{}/refresh", self.address_of(person));
             self.force_one(client.post(url)).await;
-            tokio::time::sleep(Duration::from_millis(dice.below(50))).await;
+            tokio::time::sleep(Duration::from_millis(rng.below(50))).await;
         }
     }
 
@@ -231,25 +226,26 @@ impl Load {
         let Some((status, body)) = whole(ask.json(&json!({"force": true}))).await else { return };
         let answer: Value = serde_json::from_str(&body).unwrap_or_default();
         if status != 200 || answer["outcome"] != "renewed" {
-            self.complain("a forced refresh", status, &body);
+            self.report_failure("a forced refresh", status, &body);
         }
         self.forced.fetch_add(1, Ordering::Relaxed);
     }
 
     /// At first new persons, then those who have consented before; each of them by one of these tasks only.
-    async fn consents_come(self: Arc<Self>, part: usize, mut dice: Dice) {
-        let mut newcomers = (FIRST..FIRST + LATER).filter(|person| person % PEOPLE == part);
-        let visitor = Visitor::new();
+    async fn consents_come(self: Arc<Self>, part: usize, mut rng: KillRng) {
+        let mut newcomers =
+            (CONSENTED_BEFORE..CONSENTED_BEFORE + CONSENTING_DURING).filter(|person| person % PEOPLE == part);
+        let visitor = BrowserClient::new();
         while !self.is_over() {
-            let again = || dice.below((FIRST / PEOPLE) as u64) as usize * PEOPLE + part;
+            let again = || rng.below((CONSENTED_BEFORE / PEOPLE) as u64) as usize * PEOPLE + part;
             let person = newcomers.next().unwrap_or_else(again);
             while !self.is_over() && !self.one_consents(&visitor, person).await {}
-            tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
+            tokio::time::sleep(Duration::from_millis(rng.below(200))).await;
         }
     }
 
     /// Whether it came to an end: else the daemon was killed in the middle.
-    async fn one_consents(&self, visitor: &Visitor, person: usize) -> bool {
+    async fn one_consents(&self, visitor: &BrowserClient, person: usize) -> bool {
         let Some(begun) = self.page(visitor, self.home.join("oauth").unwrap()).await else { return false };
         let webex = format!("{}&decision=accept&person={person}", begun.header("location").unwrap());
         let Some(accepted) = self.page(visitor, Url::parse(&webex).unwrap()).await else { return false };
@@ -271,14 +267,14 @@ impl Load {
             }
             // The code was spent by the daemon that was killed.
             if cut == 0 {
-                self.complain("a consent", page.status, &page.body);
+                self.report_failure("a consent", page.status, &page.body);
             }
             return false;
         }
         true
     }
 
-    async fn page(&self, visitor: &Visitor, url: Url) -> Option<Answered> {
+    async fn page(&self, visitor: &BrowserClient, url: Url) -> Option<PageResponse> {
         let exchange = self.exchange.read().await;
         let page = visitor.try_get(url).await;
         drop(exchange);
@@ -287,7 +283,7 @@ impl Load {
             return None;
         };
         if page.status != 302 {
-            self.complain("the way to a consent", page.status, &page.body);
+            self.report_failure("the way to a consent", page.status, &page.body);
             return None;
         }
         Some(page)

@@ -34,21 +34,21 @@ use webex_sim::Settings;
 use webex_sim::Sim;
 
 use crate::process::kills::load::Load;
+use crate::support::BrowserClient;
 use crate::support::Daemon;
-use crate::support::Visitor;
 use crate::support::counters;
 use crate::support::eventually;
-use crate::support::sim_with;
+use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
 /// Persons who have consented before the first kill.
-const FIRST: usize = 40;
+const CONSENTED_BEFORE: usize = 40;
 
 /// Persons whose first consent falls into the time of the kills.
-const LATER: usize = 20;
+const CONSENTING_DURING: usize = 20;
 
 /// Refreshes never stop: every grant is due again after 864 ms, and looked for every second.
-const RESTLESS: [(&str, &str); 5] = [
+const ALWAYS_DUE: [(&str, &str); 5] = [
     ("EVENT_LOOP_SLEEP_SECONDS", "1"),
     ("EVENT_LOOP_DAYS", "0.00001"),
     ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "0"),
@@ -57,12 +57,12 @@ const RESTLESS: [(&str, &str); 5] = [
 ];
 
 /// Nothing is due for a day.
-const QUIET: [(&str, &str); 2] = [("EVENT_LOOP_SLEEP_SECONDS", "3600"), ("EVENT_LOOP_DAYS", "1")];
+const NEVER_DUE: [(&str, &str); 2] = [("EVENT_LOOP_SLEEP_SECONDS", "3600"), ("EVENT_LOOP_DAYS", "1")];
 
 /// Random numbers (splitmix64) that are the same for the same seed.
-struct Dice(u64);
+struct KillRng(u64);
 
-impl Dice {
+impl KillRng {
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,19 +79,19 @@ impl Dice {
 
 /// What the kills struck.
 #[derive(Debug, Default)]
-struct Struck {
+struct KillCounts {
     kills: usize,
     starting: usize,
     refreshing: usize,
 }
 
 /// Webex with a new access token at each refresh, and with as many of them as anybody may want.
-fn generous(refresh_token: RefreshToken) -> Settings {
+fn webex_without_limits(refresh_token: RefreshToken) -> Settings {
     Settings {
         refresh_token,
         noop_window: Duration::ZERO,
         token_limit: usize::MAX,
-        people: Person::some(FIRST + LATER),
+        people: Person::some(CONSENTED_BEFORE + CONSENTING_DURING),
         ..Settings::default()
     }
 }
@@ -100,24 +100,24 @@ const ROTATING: RefreshToken = RefreshToken::RotatingWithGrace(Duration::from_se
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_cost_nobody_a_token() {
-    survive(generous(RefreshToken::Stable), 10, seed()).await;
+    survive(webex_without_limits(RefreshToken::Stable), 10, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
-    survive(generous(ROTATING), 10, seed()).await;
+    survive(webex_without_limits(ROTATING), 10, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a hundred kills or more, two minutes for each hundred"]
 async fn a_hundred_kills_cost_nobody_a_token() {
-    survive(generous(RefreshToken::Stable), kills(), seed()).await;
+    survive(webex_without_limits(RefreshToken::Stable), kills(), seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a hundred kills or more, two minutes for each hundred"]
 async fn a_hundred_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
-    survive(generous(ROTATING), kills(), seed()).await;
+    survive(webex_without_limits(ROTATING), kills(), seed()).await;
 }
 
 fn kills() -> usize {
@@ -143,36 +143,36 @@ fn number(name: &str) -> Option<u64> {
 async fn survive(settings: Settings, kills: usize, seed: u64) {
     println!("{kills} kills, {:?}, KILLS_SEED={seed}", settings.refresh_token);
     let begun = Instant::now();
-    let sim = Arc::new(sim_with(settings).await);
-    let mut daemon = Daemon::start(&sim, &RESTLESS).await;
+    let sim = Arc::new(start_sim_with(settings).await);
+    let mut daemon = Daemon::start(&sim, &ALWAYS_DUE).await;
     consent_all(&daemon).await;
     let load = Arc::new(Load::new(sim.clone(), &daemon, reading_key(&daemon).await));
-    (0..FIRST).for_each(|person| load.granted(person));
+    (0..CONSENTED_BEFORE).for_each(|person| load.granted(person));
 
     let mut working = JoinSet::new();
     load.clone().begin(&mut working, seed);
-    let struck = kill_again_and_again(&mut daemon, &load, kills, Dice(seed)).await;
+    let counts = kill_repeatedly(&mut daemon, &load, kills, KillRng(seed)).await;
     load.end();
     while let Some(ended) = working.join_next().await {
         ended.expect("a part of the load broke off");
     }
 
-    everybody_is_renewed(&sim).await;
-    daemon.restart(&QUIET).await;
+    all_are_renewed(&sim).await;
+    daemon.restart(&NEVER_DUE).await;
     every_grant_works(&daemon, &load).await;
     assert_eq!(daemon.terminate().await.code, Some(0));
     durability::holds_everything_shown(&daemon.state_dir(), &load).await;
     let counters = counters(&sim);
     assert_eq!(counters.most_in_flight_for_one_token, 1, "never two refreshes of one grant at once");
     assert_eq!(counters.refreshes.refused, 0, "no refresh token was lost");
-    load.went_well();
-    println!("{struck:?}, {:?}; {load}; {:.1?}", counters.refreshes, begun.elapsed());
+    load.assert_no_failures();
+    println!("{counts:?}, {:?}; {load}; {:.1?}", counters.refreshes, begun.elapsed());
 }
 
-async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mut dice: Dice) -> Struck {
-    let mut struck = Struck::default();
-    while struck.kills < kills {
-        let (young, life) = dice.life();
+async fn kill_repeatedly(daemon: &mut Daemon, load: &Load, kills: usize, mut rng: KillRng) -> KillCounts {
+    let mut counts = KillCounts::default();
+    while counts.kills < kills {
+        let (young, life) = rng.life();
         if !young {
             eventually("it listens", || listens(daemon) || daemon.has_ended()).await;
         }
@@ -184,20 +184,20 @@ async fn kill_again_and_again(daemon: &mut Daemon, load: &Load, kills: usize, mu
             continue;
         }
         assert!(!daemon.has_ended(), "it ended by itself");
-        daemon.kill9();
-        struck.kills += 1;
-        struck.starting += usize::from(!listens(daemon));
-        struck.refreshing += usize::from(in_flight > 0);
+        daemon.kill();
+        counts.kills += 1;
+        counts.starting += usize::from(!listens(daemon));
+        counts.refreshing += usize::from(in_flight > 0);
         let log = daemon.log();
         let panics = log.iter().filter(|line| line.contains("panicked"));
         assert_eq!(panics.count(), 0, "{log:?}");
-        let _nobody_asks = load.stillness().await;
+        let _paused = load.pause().await;
         durability::holds_everything_shown(&daemon.state_dir(), load).await;
         eventually("Webex notices that the daemon is gone", || counters(load.sim()).in_flight == 0).await;
         daemon.begin_restart(&[]);
     }
     daemon.wait_for_line("listening on").await;
-    struck
+    counts
 }
 
 fn listens(daemon: &Daemon) -> bool {
@@ -207,8 +207,8 @@ fn listens(daemon: &Daemon) -> bool {
 /// By real consents, some at once.
 async fn consent_all(daemon: &Daemon) {
     let some = |first: usize| async move {
-        let visitor = Visitor::new();
-        for person in (first..FIRST).step_by(4) {
+        let visitor = BrowserClient::new();
+        for person in (first..CONSENTED_BEFORE).step_by(4) {
             assert_eq!(visitor.consent(daemon, person).await.status, 200);
         }
     };
@@ -229,10 +229,10 @@ async fn reading_key(daemon: &Daemon) -> String {
 }
 
 /// The claims that a kill left open are taken up at once, not when their leases end.
-async fn everybody_is_renewed(sim: &Sim) {
+async fn all_are_renewed(sim: &Sim) {
     let renewed = || -> Vec<u64> {
         let people = counters(sim).people;
-        people[..FIRST].iter().map(|person| person.refreshes.renewed).collect()
+        people[..CONSENTED_BEFORE].iter().map(|person| person.refreshes.renewed).collect()
     };
     let before = renewed();
     eventually("each is renewed once more", || renewed().iter().zip(&before).all(|(now, then)| now > then))
@@ -242,7 +242,7 @@ async fn everybody_is_renewed(sim: &Sim) {
 /// By Webex's own word: the refresh token gives a new access token, and that is alive.
 async fn every_grant_works(daemon: &Daemon, load: &Load) {
     let control = control(daemon);
-    for (person, email) in load.everybody() {
+    for (person, email) in load.persons() {
         let url = format!("http://localhost/api/v1/people/{email}");
         let forced =
             control.post(format!("{url}/refresh")).json(&json!({"force": true})).send().await.unwrap();

@@ -8,20 +8,20 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::webex::transport::NoAnswer;
 use webex_tokend::webex::transport::Raw;
 
-use crate::simulation::invariants::Minted;
-use crate::simulation::invariants::Pending;
-use crate::simulation::invariants::Witness;
+use crate::simulation::invariants::InvariantChecker;
+use crate::simulation::invariants::IssuedToken;
+use crate::simulation::invariants::UncommittedRefresh;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
 /// No more refreshes of one person in an hour than this, unless somebody forces them: readers ask every 30 s at most,
 /// the loop every minute when a token is about to die.
-const HOURLY: usize = 150;
+const MAX_REFRESHES_PER_HOUR: usize = 150;
 
 /// What a call asks for.
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum WebexRequest {
     /// With this refresh token.
     Refresh(String),
     /// Of this code.
@@ -31,7 +31,7 @@ pub(crate) enum Asked {
 
 /// What Webex said to a refresh, in the words of the table of verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ReplyClass {
     Good,
     /// It names the refresh token, the grant or the scope.
     Dead,
@@ -39,55 +39,55 @@ pub(crate) enum Verdict {
     Other,
 }
 
-impl Witness {
+impl InvariantChecker {
     pub(crate) fn code(&mut self, code: String, person: usize) {
         self.codes.insert(code, (person, None));
     }
 
-    pub(crate) fn person_asked_for(&self, asked: &Asked) -> Option<usize> {
+    pub(crate) fn person_asked_for(&self, asked: &WebexRequest) -> Option<usize> {
         match asked {
-            Asked::Refresh(token) => self.refresh.get(token).map(|(person, _)| *person),
-            Asked::Exchange(code) => self.codes.get(code).map(|(person, _)| *person),
-            Asked::Other => None,
+            WebexRequest::Refresh(token) => self.refresh.get(token).map(|(person, _)| *person),
+            WebexRequest::Exchange(code) => self.codes.get(code).map(|(person, _)| *person),
+            WebexRequest::Other => None,
         }
     }
 
-    /// A call is on its way. The number is for [`Witness::left`].
-    pub(crate) fn sent(&mut self, asked: &Asked, struck: bool) -> Option<u64> {
-        self.tally.faults += u64::from(struck);
-        let Asked::Refresh(token) = asked else { return None };
-        self.tally.refreshes += 1;
+    /// A call is on its way. The number is for [`InvariantChecker::left`].
+    pub(crate) fn sent(&mut self, asked: &WebexRequest, injected: bool) -> Option<u64> {
+        self.stats.faults += u64::from(injected);
+        let WebexRequest::Refresh(token) = asked else { return None };
+        self.stats.refreshes += 1;
         let Some((person, chain)) = self.refresh.get(token).copied() else {
-            self.breach("4", "a refresh token is sent that Webex never gave");
+            self.violate("4", "a refresh token is sent that Webex never gave");
             return None;
         };
-        self.tell(&format!("refresh of person {person}, consent {chain}"));
-        self.verbs.2 += 12;
-        if self.flying.values().any(|(_, other)| *other == chain) {
-            self.breach("1 (no two refreshes of one grant)", &format!("person {person}"));
+        self.record(&format!("refresh of person {person}, consent {chain}"));
+        self.calls.2 += 12;
+        if self.in_flight.values().any(|(_, other)| *other == chain) {
+            self.violate("1 (no two refreshes of one grant)", &format!("person {person}"));
         }
         if self.people[person].fence.is_none() && self.people[person].kept.is_some() {
             // A consent may have come between the claim and the call; nothing else may.
             if !self.people[person].overtaken {
-                self.breach("1", &format!("person {person} is refreshed without a claim"));
+                self.violate("1", &format!("person {person} is refreshed without a claim"));
             }
         }
         self.pace_of_all();
         self.pace_of_one(person);
         self.visits += 1;
-        self.flying.insert(self.visits, (person, chain));
+        self.in_flight.insert(self.visits, (person, chain));
         Some(self.visits)
     }
 
     pub(crate) fn left(&mut self, visit: u64) {
-        self.flying.remove(&visit);
+        self.in_flight.remove(&visit);
     }
 
     /// Rule 9: the starts of all.
     fn pace_of_all(&mut self) {
         let now = self.now;
-        if self.flying.len() >= 2 * self.pace.at_once {
-            self.breach("9 (bounds)", &format!("{} refreshes at once", self.flying.len() + 1));
+        if self.in_flight.len() >= 2 * self.pace.at_once {
+            self.violate("9 (bounds)", &format!("{} refreshes at once", self.in_flight.len() + 1));
         }
         if self.pace.per_second <= 0.0 || self.in_store_trouble() || self.clock_changed + MINUTE > now {
             return;
@@ -97,7 +97,7 @@ impl Witness {
         self.starts.push_back(now);
         let most = window.as_secs_f64() * self.pace.per_second + 1.5;
         if self.starts.len() as f64 > most {
-            self.breach("9 (bounds)", &format!("{} starts in {window:?}", self.starts.len()));
+            self.violate("9 (bounds)", &format!("{} starts in {window:?}", self.starts.len()));
         }
     }
 
@@ -108,40 +108,48 @@ impl Witness {
         seen.starts.retain(|at| *at + HOUR > now);
         seen.starts.push_back(now);
         let forced = seen.forced_at.is_some_and(|at| at + HOUR * 2 > now);
-        if seen.starts.len() > HOURLY && !forced {
-            self.breach("9 (bounds)", &format!("person {person}: more than {HOURLY} refreshes in an hour"));
+        if seen.starts.len() > MAX_REFRESHES_PER_HOUR && !forced {
+            self.violate(
+                "9 (bounds)",
+                &format!("person {person}: more than {MAX_REFRESHES_PER_HOUR} refreshes in an hour"),
+            );
         }
     }
 
     /// The daemon is about to see this answer.
     pub(crate) fn answered(
         &mut self,
-        asked: &Asked,
+        asked: &WebexRequest,
         sent_at: UnixTime,
-        struck: Option<&FaultKind>,
-        came: &Result<Raw, NoAnswer>,
+        injected: Option<&FaultKind>,
+        result: &Result<Raw, NoAnswer>,
     ) {
         let Some(person) = self.person_asked_for(asked) else { return };
-        let verdict = verdict(struck, came);
-        self.trouble_of(person, verdict, struck, came);
-        let word = match came {
+        let verdict = verdict(injected, result);
+        self.trouble_of(person, verdict, injected, result);
+        let word = match result {
             Ok(raw) => raw.status.to_string(),
             Err(why) => why.to_string(),
         };
         match asked {
-            Asked::Refresh(token) => {
-                self.tell(&format!("answer for person {person}: {verdict:?}, {word}"));
-                self.said(person, verdict);
+            WebexRequest::Refresh(token) => {
+                self.record(&format!("answer for person {person}: {verdict:?}, {word}"));
+                self.note_reply(person, verdict);
                 let chain = self.refresh[token].1;
-                if let (Verdict::Good, Ok(raw)) = (verdict, came) {
+                if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
                     let (access, refresh) = self.minted(raw, sent_at, person, chain);
                     let at = self.now;
-                    self.people[person].pending.push(Pending { access, refresh, since: at, chain });
+                    self.people[person].pending.push(UncommittedRefresh {
+                        access,
+                        refresh,
+                        since: at,
+                        chain,
+                    });
                 }
             }
-            Asked::Exchange(code) => {
-                self.tell(&format!("a code of person {person}: {verdict:?}, {word}"));
-                if let (Verdict::Good, Ok(raw)) = (verdict, came) {
+            WebexRequest::Exchange(code) => {
+                self.record(&format!("a code of person {person}: {verdict:?}, {word}"));
+                if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
                     self.chains += 1;
                     let chain = self.chains;
                     let (_, refresh) = self.minted(raw, sent_at, person, chain);
@@ -149,7 +157,7 @@ impl Witness {
                     self.codes.insert(code.clone(), (person, Some(chain)));
                 }
             }
-            Asked::Other => {}
+            WebexRequest::Other => {}
         }
     }
 
@@ -169,7 +177,7 @@ impl Witness {
         let life = Duration::from_secs(life);
         let (expires, era) = (sent_at + life, self.era);
         // The same token may come again with less life: it was made when it came first.
-        self.access.entry(access.clone()).or_insert(Minted { person, expires, life, era });
+        self.access.entry(access.clone()).or_insert(IssuedToken { person, expires, life, era });
         let refresh = text("refresh_token");
         if let Some(token) = &refresh {
             // A consent may bring the refresh token that runs already.
@@ -178,8 +186,8 @@ impl Witness {
         (access, refresh)
     }
 
-    fn said(&mut self, person: usize, verdict: Verdict) {
-        if verdict == Verdict::Good {
+    fn note_reply(&mut self, person: usize, verdict: ReplyClass) {
+        if verdict == ReplyClass::Good {
             self.last_good = self.now;
             for (other, seen) in self.people.iter_mut().enumerate() {
                 seen.blamed |= other != person && seen.refused;
@@ -187,29 +195,29 @@ impl Witness {
         }
         self.note_refusal(person, verdict);
         let seen = &mut self.people[person];
-        seen.said = Some(verdict);
-        seen.blamed &= verdict == Verdict::Client;
-        seen.refused = verdict == Verdict::Client;
+        seen.last_reply = Some(verdict);
+        seen.blamed &= verdict == ReplyClass::Client;
+        seen.refused = verdict == ReplyClass::Client;
     }
 
     /// What of it counts as trouble in the premise of rule 3.
     fn trouble_of(
         &mut self,
         person: usize,
-        verdict: Verdict,
-        struck: Option<&FaultKind>,
-        came: &Result<Raw, NoAnswer>,
+        verdict: ReplyClass,
+        injected: Option<&FaultKind>,
+        result: &Result<Raw, NoAnswer>,
     ) {
         let now = self.now;
-        if verdict != Verdict::Good || struck.is_some() {
+        if verdict != ReplyClass::Good || injected.is_some() {
             self.check_survival_of(person);
             let seen = &mut self.people[person];
             seen.trouble = seen.trouble.max(now);
         }
-        if verdict == Verdict::Good {
-            self.wishes.clear();
+        if verdict == ReplyClass::Good {
+            self.retry_afters.clear();
         }
-        if let Ok(Raw { status: 429, retry_after, .. }) = came {
+        if let Ok(Raw { status: 429, retry_after, .. }) = result {
             let wish = if retry_after.is_some() { 432 * MINUTE } else { 2 * MINUTE };
             self.asked_to_wait(person, wish);
         }
@@ -221,10 +229,10 @@ impl Witness {
         if self.store_trouble + 2 * MINUTE > now || self.clock_changed + 2 * MINUTE > now {
             return;
         }
-        let late = |pending: &Pending| pending.since + 2 * MINUTE + SECOND < now;
+        let late = |pending: &UncommittedRefresh| pending.since + 2 * MINUTE + SECOND < now;
         let lost = self.people.iter().position(|seen| seen.pending.iter().any(late));
         if let Some(person) = lost {
-            self.breach(
+            self.violate(
                 "nothing is lost",
                 &format!("a refresh of person {person} came back well and is not kept"),
             );
@@ -233,22 +241,22 @@ impl Witness {
 }
 
 /// The table once more, in other words than the code's.
-fn verdict(struck: Option<&FaultKind>, came: &Result<Raw, NoAnswer>) -> Verdict {
-    let Ok(raw) = came else { return Verdict::Other };
+fn verdict(injected: Option<&FaultKind>, result: &Result<Raw, NoAnswer>) -> ReplyClass {
+    let Ok(raw) = result else { return ReplyClass::Other };
     let body = String::from_utf8_lossy(&raw.body);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let token = json.as_ref().and_then(|json| json.get("access_token")?.as_str()).filter(|t| !t.is_empty());
     // These let through what Webex says by itself; a half of it says nothing.
-    let own = match struck {
+    let own = match injected {
         None | Some(FaultKind::Slow(_) | FaultKind::ExpiresInAsString) => true,
         Some(FaultKind::OkTruncatedJson) => json.is_some(),
         Some(_) => false,
     };
-    match (raw.status, struck) {
-        (200, _) if token.is_some() => Verdict::Good,
-        (401, _) => Verdict::Client,
-        (400, Some(FaultKind::Status400Dead(_))) => Verdict::Dead,
-        (400, _) if own && !body.contains("tokenlimit_reached") => Verdict::Dead,
-        _ => Verdict::Other,
+    match (raw.status, injected) {
+        (200, _) if token.is_some() => ReplyClass::Good,
+        (401, _) => ReplyClass::Client,
+        (400, Some(FaultKind::Status400Dead(_))) => ReplyClass::Dead,
+        (400, _) if own && !body.contains("tokenlimit_reached") => ReplyClass::Dead,
+        _ => ReplyClass::Other,
     }
 }

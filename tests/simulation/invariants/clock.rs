@@ -3,15 +3,15 @@
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
 
-use crate::simulation::invariants::Witness;
+use crate::simulation::invariants::InvariantChecker;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-impl Witness {
+impl InvariantChecker {
     /// Rule 9: when it is tried again.
-    pub(super) fn unplanned(&self, before: &Grant, grant: &Grant, excused: bool) -> Option<String> {
+    pub(super) fn bad_next_try(&self, before: &Grant, grant: &Grant, excused: bool) -> Option<String> {
         // What was planned while the clock was set belongs to either clock.
         if self.clock_changed + 5 * MINUTE > self.now {
             return None;
@@ -43,22 +43,22 @@ impl Witness {
     }
 
     /// No token is believed to live longer than it does.
-    pub(super) fn dates(&mut self, person: usize, grant: &Grant) {
+    pub(super) fn check_expiry(&mut self, person: usize, grant: &Grant) {
         let Some(minted) = self.access.get(grant.tokens.access_token.expose()) else {
-            return self.breach("4", &format!("person {person}: a token is kept that Webex never gave"));
+            return self.violate("4", &format!("person {person}: a token is kept that Webex never gave"));
         };
         let shift = self.wall.0 - self.now.0;
         let beyond = grant.tokens.expires_at.0 - shift - minted.expires.0;
         // One that was told as dead is believed to have died when it was asked for, however long ago that was.
         let told_dead = grant.tokens.expires_at <= grant.renewed_at;
         if minted.person != person {
-            self.breach("4", &format!("person {person} got the token of person {}", minted.person));
+            self.violate("4", &format!("person {person} got the token of person {}", minted.person));
         } else if beyond > 0
             && !told_dead
             && self.clock_changed + 5 * MINUTE < self.now
             && grant.last.outcome.word() == "renewed"
         {
-            self.breach(
+            self.violate(
                 "3 (expiry counts from the sending)",
                 &format!("person {person}: {beyond} ms too late"),
             );

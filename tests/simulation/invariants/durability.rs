@@ -15,37 +15,37 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Saved;
 
-use crate::simulation::invariants::Kept;
-use crate::simulation::invariants::Witness;
-use crate::simulation::invariants::calls::Verdict;
+use crate::simulation::invariants::DurableGrant;
+use crate::simulation::invariants::InvariantChecker;
+use crate::simulation::invariants::calls::ReplyClass;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
 /// Tokens of one person that readers may still hold on to.
-const GONE: usize = 12;
+const MAX_GONE_TOKENS: usize = 12;
 
 /// Who claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum ClaimedBy {
     Loop,
-    Somebody,
+    Caller,
 }
 
-impl Witness {
+impl InvariantChecker {
     /// Any verb: rule 8, and that the loop does not spin.
-    pub(crate) fn verb(&mut self, name: &str) {
+    pub(crate) fn store_call(&mut self, name: &str) {
         if self.still.0 == self.now {
             self.still.1 += 1;
         } else {
             self.still = (self.now, 0);
         }
         if self.still.1 > 20_000 {
-            self.breach("9 (bounds)", &format!("20,000 verbs of the store at one moment, {name} the last"));
+            self.violate("9 (bounds)", &format!("20,000 verbs of the store at one moment, {name} the last"));
             panic!("the loop spins");
         }
-        let (hour, done, granted) = &mut self.verbs;
+        let (hour, done, granted) = &mut self.calls;
         if *hour + HOUR <= self.now {
             let wakes = 3600 / self.policy.sleep.as_secs().max(1);
             (*hour, *done, *granted) = (self.now, 0, 720 + 12 * wakes);
@@ -54,58 +54,58 @@ impl Witness {
         if *done > *granted {
             let what =
                 format!("{done} verbs of the store within an hour, {name} the last; {granted} have a reason");
-            self.breach("8 (cost of a wake)", &what);
+            self.violate("8 (cost of a wake)", &what);
         }
         self.nothing_is_lost();
     }
 
     /// So many verbs more have a reason.
-    pub(crate) fn grant_verbs(&mut self, count: u64) {
-        self.verbs.2 += count;
+    pub(crate) fn allow_calls(&mut self, count: u64) {
+        self.calls.2 += count;
     }
 
-    pub(crate) fn store_failed(&mut self, verb: &str) {
-        self.tally.store_errors += 1;
-        self.grant_verbs(12);
-        self.tell(&format!("the store fails: {verb}"));
+    pub(crate) fn store_failed(&mut self, call: &str) {
+        self.stats.store_errors += 1;
+        self.allow_calls(12);
+        self.record(&format!("the store fails: {call}"));
         self.store_trouble(self.now);
     }
 
     /// A claim, before it is answered.
-    pub(crate) fn claimed(&mut self, by: By, claim: &Claim, lease: &Lease) {
+    pub(crate) fn claimed(&mut self, by: ClaimedBy, claim: &Claim, lease: &Lease) {
         let person = self.person(&claim.grant.person.id);
-        self.tell(&format!("{by:?} claims person {person}: {:?}", claim.fence));
-        self.grant_verbs(12);
-        if self.flying.values().any(|(other, _)| *other == person) {
-            self.breach(
+        self.record(&format!("{by:?} claims person {person}: {:?}", claim.fence));
+        self.allow_calls(12);
+        if self.in_flight.values().any(|(other, _)| *other == person) {
+            self.violate(
                 "1 (no two refreshes of one grant)",
                 &format!("person {person} is claimed while a refresh runs"),
             );
         }
         if lease.end < self.wall + MINUTE {
-            self.breach("1 (no two refreshes of one grant)", "a lease ends before the call that it is for");
+            self.violate("1 (no two refreshes of one grant)", "a lease ends before the call that it is for");
         }
         if let Some((_, end)) = self.people[person].fence {
             // A claim that came to nothing: only its lease says when the grant is due again.
             self.people[person].excused = true;
             if end > self.wall && self.clock_changed + 10 * MINUTE < self.now {
-                self.breach(
+                self.violate(
                     "1 (no two refreshes of one grant)",
                     &format!("person {person} is claimed until {end}"),
                 );
             }
         }
         if let Err(why) = self.reason(by, person, &claim.grant) {
-            self.breach(
+            self.violate(
                 "5 (no-op window, floor, ladder)",
                 &format!("person {person}, {by:?}: {why}; {:?}", claim.grant),
             );
         }
-        if by == By::Loop
+        if by == ClaimedBy::Loop
             && let Some(delay) = self.delayed(person, &claim.grant)
         {
             let what = format!("person {person} waited {delay:?}; {:?}", claim.grant);
-            self.breach("3 (one person delays another)", &what);
+            self.violate("3 (one person delays another)", &what);
         }
         self.people[person].fence = Some((claim.fence, lease.end));
         self.people[person].overtaken = false;
@@ -120,15 +120,15 @@ impl Witness {
                 "a dead token is refreshed before person {person}'s: {:?}, together: {together:?}, claimed: {claims:?}",
                 self.people[person].kept
             );
-            self.breach("3 (the living first)", &what);
+            self.violate("3 (the living first)", &what);
         }
     }
 
     /// Rules 5 and 9: why this grant may be refreshed now, in other words than the schedule's.
-    fn reason(&self, by: By, person: usize, grant: &Grant) -> Result<(), String> {
+    fn reason(&self, by: ClaimedBy, person: usize, grant: &Grant) -> Result<(), String> {
         let (seen, now, policy) = (&self.people[person], self.wall, &self.policy);
         let lately = |at: Option<UnixTime>| at.is_some_and(|at| at + 5 * MINUTE > self.now);
-        if seen.excused || by == By::Somebody && lately(seen.forced_at) {
+        if seen.excused || by == ClaimedBy::Caller && lately(seen.forced_at) {
             return Ok(());
         }
         let lifetime = Duration::from_millis(
@@ -139,7 +139,7 @@ impl Witness {
         let old = now.since(grant.renewed_at);
         let floor = policy.floor.min(lifetime / 4).max(SECOND);
         let failed = now.since(grant.last.at);
-        if by == By::Somebody {
+        if by == ClaimedBy::Caller {
             let renew = lately(seen.renewed_at);
             return match grant.standing {
                 Standing::ConsentNeeded if !renew => Err("nobody may ask for a dead grant".to_owned()),
@@ -169,27 +169,27 @@ impl Witness {
     }
 
     /// An outcome, at the moment at which it is durable or was refused.
-    pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, came: Committed) {
+    pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, result: Committed) {
         let person = self.person(&grant.person.id);
         let Attempt { outcome, detail, .. } = &grant.last;
-        self.tell(&format!("commit for person {person}, {fence:?}, {outcome} ({detail}): {came:?}"));
+        self.record(&format!("commit for person {person}, {fence:?}, {outcome} ({detail}): {result:?}"));
         let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
-        if came == Committed::Superseded {
+        if result == Committed::Superseded {
             if in_force {
-                self.breach("nothing is lost", &format!("person {person}: a commit in force was put aside"));
+                self.violate("nothing is lost", &format!("person {person}: a commit in force was put aside"));
             }
             self.people[person].pending.clear();
             return;
         }
         if !in_force {
-            self.breach(
+            self.violate(
                 "6 (a consent wins)",
                 &format!("person {person}: an outcome was kept that was overtaken"),
             );
             return;
         }
-        self.tally.commits += 1;
-        self.judge(person, grant);
+        self.stats.commits += 1;
+        self.check_commit(person, grant);
         let tokens = &grant.tokens;
         self.people[person].pending.retain(|pending| {
             let same = pending.access == tokens.access_token.expose();
@@ -197,24 +197,24 @@ impl Witness {
         });
         self.people[person].fence = None;
         self.people[person].excused = false;
-        self.put(person, Some(grant.clone()));
+        self.set_durable(person, Some(grant.clone()));
     }
 
     /// A claim that came to nothing.
-    pub(crate) fn given_back(&mut self, id: &PersonId, fence: Fence, came: Committed) {
+    pub(crate) fn given_back(&mut self, id: &PersonId, fence: Fence, result: Committed) {
         let person = self.person(id);
-        self.tell(&format!("the claim of person {person} is given back, {fence:?}: {came:?}"));
-        if self.flying.values().any(|(other, _)| *other == person) {
-            self.breach(
+        self.record(&format!("the claim of person {person} is given back, {fence:?}: {result:?}"));
+        if self.in_flight.values().any(|(other, _)| *other == person) {
+            self.violate(
                 "1 (no two refreshes of one grant)",
                 &format!("person {person} is given back in flight"),
             );
         }
         let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
-        if in_force != (came == Committed::Kept) {
-            self.breach(
+        if in_force != (result == Committed::Kept) {
+            self.violate(
                 "6 (a consent wins)",
-                &format!("person {person}: given back, in force {in_force}, {came:?}"),
+                &format!("person {person}: given back, in force {in_force}, {result:?}"),
             );
         }
         if in_force {
@@ -223,9 +223,9 @@ impl Witness {
         }
     }
 
-    fn judge(&mut self, person: usize, grant: &Grant) {
+    fn check_commit(&mut self, person: usize, grant: &Grant) {
         let Some(before) = self.people[person].kept.clone() else {
-            return self.breach("4", &format!("person {person} was forgotten, and an outcome was kept"));
+            return self.violate("4", &format!("person {person} was forgotten, and an outcome was kept"));
         };
         let access = grant.tokens.access_token.expose();
         // Webex may make one of an old consent and a new one, of which the daemon has not heard: what the refresh of the
@@ -238,79 +238,80 @@ impl Witness {
         if chain != Some(before.chain) {
             let what =
                 format!("person {person}: consent {} gave way to the tokens of {chain:?}", before.chain);
-            self.breach("6 (a consent wins)", &what);
+            self.violate("6 (a consent wins)", &what);
         }
         let seen = &self.people[person];
         let ends = before.grant.standing == Standing::Alive && grant.standing == Standing::ConsentNeeded;
-        let truly = seen.said == Some(Verdict::Dead) || seen.said == Some(Verdict::Client) && seen.blamed;
+        let truly = seen.last_reply == Some(ReplyClass::Dead)
+            || seen.last_reply == Some(ReplyClass::Client) && seen.blamed;
         if ends {
-            self.tally.ended += 1;
+            self.stats.ended += 1;
         }
         if ends && !truly {
-            let what = format!("person {person} ended by {:?}: {}", seen.said, grant.last.detail);
-            self.breach("4 (a grant ends only by Webex's word)", &what);
+            let what = format!("person {person} ended by {:?}: {}", seen.last_reply, grant.last.detail);
+            self.violate("4 (a grant ends only by Webex's word)", &what);
         }
         let life = before.grant.dates().lifetime();
         let dead = before.grant.life_left(self.wall).is_zero();
         if ends && let Some(why) = self.ends_too_early(person, life, dead) {
-            self.breach("4 (a grant ends only by Webex's word)", &format!("person {person} ended {why}"));
+            self.violate("4 (a grant ends only by Webex's word)", &format!("person {person} ended {why}"));
         }
         let changed = before.grant.tokens.access_token != grant.tokens.access_token;
-        if changed && self.people[person].said != Some(Verdict::Good) {
-            self.breach("nothing is lost", &format!("person {person}'s token changed by a failure"));
+        if changed && self.people[person].last_reply != Some(ReplyClass::Good) {
+            self.violate("nothing is lost", &format!("person {person}'s token changed by a failure"));
         }
         let planned = before.grant.standing == Standing::Alive || grant.last.at >= before.grant.next.due_at;
         if planned && grant.standing == Standing::ConsentNeeded {
             self.people[person].probed_at = Some(grant.last.at);
         }
         let excused = self.people[person].excused;
-        if let Some(why) = self.unplanned(&before.grant, grant, excused) {
-            self.breach("9 (bounds)", &format!("person {person}: {why}"));
+        if let Some(why) = self.bad_next_try(&before.grant, grant, excused) {
+            self.violate("9 (bounds)", &format!("person {person}: {why}"));
         }
-        self.dates(person, grant);
+        self.check_expiry(person, grant);
     }
 
     /// A consent, at the moment at which it is durable, or gave way to one that was obtained later.
     pub(crate) fn consented(&mut self, grant: &Grant, saved: Saved) {
         let person = self.person(&grant.person.id);
         let Some((owner, chain)) = self.refresh.get(grant.tokens.refresh_token.expose()).copied() else {
-            return self.breach("4", &format!("person {person}: a refresh token that Webex never gave"));
+            return self.violate("4", &format!("person {person}: a refresh token that Webex never gave"));
         };
-        self.tell(&format!("consent {chain} of person {person} is kept"));
+        self.record(&format!("consent {chain} of person {person} is kept"));
         if owner != person {
-            self.breach("4", &format!("person {person} got the tokens of person {owner}"));
+            self.violate("4", &format!("person {person} got the tokens of person {owner}"));
         }
-        self.tally.consents += 1;
-        self.grant_verbs(12);
+        self.stats.consents += 1;
+        self.allow_calls(12);
         if saved == Saved::Older {
             let kept = self.people[person].kept.as_ref();
             if kept.is_none_or(|kept| kept.grant.obtained_at <= grant.obtained_at) {
-                self.breach("6", &format!("person {person}: consent {chain} gave way to none newer"));
+                self.violate("6", &format!("person {person}: consent {chain} gave way to none newer"));
             }
             self.people[person].gave_way.insert(chain);
             return;
         }
-        self.dates(person, grant);
+        self.check_expiry(person, grant);
         let seen = &mut self.people[person];
         seen.saves.insert(chain);
         seen.epoch += 1;
         seen.overtaken |= seen.fence.is_some();
         (seen.fence, seen.excused) = (None, false);
         seen.pending.clear();
-        (seen.refused, seen.blamed, seen.said, seen.refused_since) = (false, false, None, None);
-        self.put(person, Some(grant.clone()));
+        (seen.refused, seen.blamed, seen.last_reply, seen.refused_since) = (false, false, None, None);
+        self.set_durable(person, Some(grant.clone()));
     }
 
     pub(crate) fn forgotten(&mut self, person: usize, there: bool) {
-        self.tell(&format!("person {person} is forgotten: {there}"));
+        self.record(&format!("person {person} is forgotten: {there}"));
         let seen = &mut self.people[person];
         let (asked, was) = (seen.forgetting, seen.kept.is_some());
         seen.epoch += 1;
         seen.fence = None;
         seen.pending.clear();
-        self.put(person, None);
+        self.set_durable(person, None);
         if !asked || was != there {
-            self.breach(
+            self.violate(
                 "4",
                 &format!("person {person}: forgotten, asked {asked}, was there {was}, answered {there}"),
             );
@@ -319,19 +320,19 @@ impl Witness {
 
     /// A row that was revised: its plan may change and its end come nearer, nothing else.
     pub(crate) fn revised(&mut self, person: usize, grant: &Grant) {
-        let Some(Kept { grant: before, .. }) = self.people[person].kept.clone() else {
-            return self.breach("4", &format!("person {person} came into being by a revision"));
+        let Some(DurableGrant { grant: before, .. }) = self.people[person].kept.clone() else {
+            return self.violate("4", &format!("person {person} came into being by a revision"));
         };
         let same = before.tokens.access_token == grant.tokens.access_token
             && before.tokens.refresh_token == grant.tokens.refresh_token
             && before.standing == grant.standing
             && grant.tokens.expires_at <= before.tokens.expires_at;
         if !same {
-            self.breach("4", &format!("person {person}: a revision made {grant:?} of {before:?}"));
+            self.violate("4", &format!("person {person}: a revision made {grant:?} of {before:?}"));
         }
         if before != *grant {
             self.people[person].excused = true;
-            self.put(person, Some(grant.clone()));
+            self.set_durable(person, Some(grant.clone()));
         }
     }
 
@@ -344,13 +345,13 @@ impl Witness {
     }
 
     /// After a crash the store holds what it held.
-    pub(crate) fn found(&mut self, person: usize, grant: Option<&Grant>) {
+    pub(crate) fn check_restored(&mut self, person: usize, grant: Option<&Grant>) {
         let kept = self.people[person].kept.as_ref().map(|kept| &kept.grant);
         let essence =
             |grant: Option<&Grant>| grant.map(|g| (g.tokens.clone(), g.standing, g.failures, g.renewed_at));
         if essence(kept) != essence(grant) {
             let what = format!("person {person}: {kept:?} was durable, {grant:?} is there");
-            self.breach("2 (durable before shown)", &what);
+            self.violate("2 (durable before shown)", &what);
         }
     }
 
@@ -362,7 +363,7 @@ impl Witness {
         is_live: impl Fn(&str) -> bool,
     ) {
         if !self.people[person].excused {
-            self.found(person, grant);
+            self.check_restored(person, grant);
         }
         let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
         // Refused without a fault: the person must consent, once that is confirmed. While many are refused, it takes a day.
@@ -374,16 +375,16 @@ impl Witness {
         // The lost consent may have ended the token that is stored; the daemon cannot know.
         let lost = self.people[person].lost_consent && !self.survives;
         if !is_live(token) && !blind && !lost {
-            self.breach("at the end", &format!("person {person}'s token is dead: {grant:?}"));
+            self.violate("at the end", &format!("person {person}'s token is dead: {grant:?}"));
         }
         if grant.failures > 0 {
-            self.breach("at the end", &format!("person {person} was not refreshed: {grant:?}"));
+            self.violate("at the end", &format!("person {person} was not refreshed: {grant:?}"));
         }
     }
 
-    fn put(&mut self, person: usize, grant: Option<Grant>) {
-        let expires = |witness: &Self, grant: &Grant| {
-            Some(witness.access.get(grant.tokens.access_token.expose())?.expires)
+    fn set_durable(&mut self, person: usize, grant: Option<Grant>) {
+        let expires = |checker: &Self, grant: &Grant| {
+            Some(checker.access.get(grant.tokens.access_token.expose())?.expires)
         };
         let before = self.people[person].kept.take();
         if let Some(kept) = before {
@@ -394,7 +395,7 @@ impl Witness {
             if !stays {
                 gone.push_back((token, None));
             }
-            if gone.len() > GONE {
+            if gone.len() > MAX_GONE_TOKENS {
                 gone.pop_front();
             }
         }
@@ -404,7 +405,7 @@ impl Witness {
             self.expiries.insert((at, person));
         }
         let chain = self.refresh.get(grant.tokens.refresh_token.expose()).map_or(0, |(_, chain)| *chain);
-        self.people[person].kept = Some(Kept { grant, chain });
+        self.people[person].kept = Some(DurableGrant { grant, chain });
     }
 
     /// A changing verb has answered: from now on readers must see what it did.

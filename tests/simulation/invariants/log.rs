@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use webex_tokend::domain::time::UnixTime;
 
 #[derive(Debug, Default)]
-pub(crate) struct Log {
+pub(crate) struct RunLog {
     /// So many lines are kept.
     most: usize,
     lines: VecDeque<String>,
@@ -13,8 +13,8 @@ pub(crate) struct Log {
     hash: u64,
 }
 
-impl Log {
-    pub(super) fn of_the_last(most: usize) -> Self {
+impl RunLog {
+    pub(super) fn with_capacity(most: usize) -> Self {
         Self { most, ..Self::default() }
     }
 

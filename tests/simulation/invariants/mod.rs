@@ -22,15 +22,15 @@ use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::refresh::Pace;
 use webex_tokend::store::Fence;
 
-use crate::simulation::invariants::calls::Verdict;
-pub(super) use crate::simulation::invariants::durability::By;
-use crate::simulation::invariants::log::Log;
+use crate::simulation::invariants::calls::ReplyClass;
+pub(super) use crate::simulation::invariants::durability::ClaimedBy;
+use crate::simulation::invariants::log::RunLog;
 use crate::simulation::scenario::Scenario;
 use crate::support::time::MINUTE;
 
 /// What was done and met, for the report.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct RunStats {
     pub(super) seeds: u64,
     pub(super) person_days: u64,
     pub(super) refreshes: u64,
@@ -52,7 +52,7 @@ pub(super) struct Tally {
 
 /// What Webex gave.
 #[derive(Clone, Debug)]
-pub(super) struct Minted {
+pub(super) struct IssuedToken {
     person: usize,
     /// By Webex's clock.
     expires: UnixTime,
@@ -65,7 +65,7 @@ pub(super) struct Minted {
 
 /// What a person's row holds, as the store has it on disk.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct DurableGrant {
     pub(super) grant: Grant,
     /// Which consent it comes from.
     chain: u64,
@@ -73,7 +73,7 @@ pub(super) struct Kept {
 
 /// What a refresh brought.
 #[derive(Debug)]
-struct Pending {
+struct UncommittedRefresh {
     access: String,
     refresh: Option<String>,
     since: UnixTime,
@@ -83,8 +83,8 @@ struct Pending {
 
 /// What was seen of one person.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) kept: Option<Kept>,
+pub(super) struct PersonState {
+    pub(super) kept: Option<DurableGrant>,
     /// Access tokens that were kept before, and since when readers may no longer be given them.
     gone: VecDeque<(String, Option<UnixTime>)>,
     /// Grows with each change of the row that is not a claim.
@@ -100,9 +100,9 @@ pub(super) struct Seen {
     /// Consents that came to the store after one that was obtained later.
     gave_way: BTreeSet<u64>,
     /// Refreshes that came back well and are not kept yet.
-    pending: Vec<Pending>,
+    pending: Vec<UncommittedRefresh>,
     /// What Webex said to the last refresh, and to the one before.
-    said: Option<Verdict>,
+    last_reply: Option<ReplyClass>,
     /// Refusals of the client for this person that were followed by an acceptance of somebody else.
     blamed: bool,
     refused: bool,
@@ -126,23 +126,23 @@ pub(super) struct Seen {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Witness {
-    pub(super) log: Log,
+pub(super) struct InvariantChecker {
+    pub(super) log: RunLog,
     pub(super) broken: Option<String>,
     /// When a refresh came back well last.
     pub(super) last_good: UnixTime,
-    pub(super) tally: Tally,
+    pub(super) stats: RunStats,
     policy: Policy,
     pace: Pace,
     survives: bool,
-    liar: bool,
+    ack_lost: bool,
     /// A consent may bring the refresh token that runs already.
     keeps_chain: bool,
     token_mark: String,
     client_secret: String,
-    people: Vec<Seen>,
+    people: Vec<PersonState>,
     ids: HashMap<PersonId, usize>,
-    access: HashMap<String, Minted>,
+    access: HashMap<String, IssuedToken>,
     refresh: HashMap<String, (usize, u64)>,
     codes: HashMap<String, (usize, Option<u64>)>,
     chains: u64,
@@ -154,7 +154,7 @@ pub(super) struct Witness {
     trouble: UnixTime,
     store_trouble: UnixTime,
     /// Persons whom Webex asked to wait since the last success, each with the end of the wait.
-    wishes: Vec<(usize, UnixTime)>,
+    retry_afters: Vec<(usize, UnixTime)>,
     /// Until when a wait that two persons were asked for lasts.
     all_wait_until: UnixTime,
     /// Persons whose grant was first refused since the last success, and when.
@@ -165,33 +165,33 @@ pub(super) struct Witness {
     /// The clock was set back before its eyes, and the store has not taken in yet what the daemon knows of it.
     unmended: bool,
     expiries: BTreeSet<(UnixTime, usize)>,
-    flying: BTreeMap<u64, (usize, u64)>,
+    in_flight: BTreeMap<u64, (usize, u64)>,
     visits: u64,
     starts: VecDeque<UnixTime>,
     /// Verbs of the store in the present hour, and how many there may be.
-    verbs: (UnixTime, u64, u64),
+    calls: (UnixTime, u64, u64),
     still: (UnixTime, u64),
     /// When anything but an idle nap was seen last.
     active: UnixTime,
 }
 
-impl Witness {
+impl InvariantChecker {
     pub(super) fn new(seed: u64, scenario: &Scenario, lines: usize, dawn: UnixTime) -> Self {
         let people = &scenario.webex.people;
         let ids = people.iter().enumerate().map(|(i, p)| (PersonId::parse(&p.id).unwrap(), i)).collect();
-        let mut witness = Self {
-            log: Log::of_the_last(lines),
+        let mut checker = Self {
+            log: RunLog::with_capacity(lines),
             broken: None,
             last_good: dawn,
-            tally: Tally::default(),
+            stats: RunStats::default(),
             policy: scenario.policy,
             pace: scenario.pace,
             survives: scenario.webex.old_token_survives,
-            liar: scenario.liar,
+            ack_lost: scenario.ack_lost,
             keeps_chain: scenario.webex.reconsent_keeps_refresh_token,
             token_mark: format!("_{}_", scenario.webex.cluster),
             client_secret: scenario.webex.client_secret.clone(),
-            people: people.iter().map(|_| Seen::default()).collect(),
+            people: people.iter().map(|_| PersonState::default()).collect(),
             ids,
             access: HashMap::new(),
             refresh: HashMap::new(),
@@ -203,27 +203,27 @@ impl Witness {
             up_since: None,
             trouble: dawn,
             store_trouble: dawn,
-            wishes: Vec::new(),
+            retry_afters: Vec::new(),
             all_wait_until: dawn,
             refusals: Vec::new(),
             all_refused_since: None,
             era: 0,
             unmended: false,
             expiries: BTreeSet::new(),
-            flying: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             visits: 0,
             starts: VecDeque::new(),
-            verbs: (dawn, 0, 5000),
+            calls: (dawn, 0, 5000),
             still: (dawn, 0),
             active: dawn,
         };
         // Not told: the scenario holds the client secret.
-        witness.log.add(dawn, dawn, &format!("seed {seed}: {scenario:?}"));
-        witness
+        checker.log.add(dawn, dawn, &format!("seed {seed}: {scenario:?}"));
+        checker
     }
 
     /// One line of the log.
-    pub(super) fn tell(&mut self, text: &str) {
+    pub(super) fn record(&mut self, text: &str) {
         self.active = self.now;
         self.holds_no_secret(text);
         if self.broken.is_none() {
@@ -232,9 +232,9 @@ impl Witness {
     }
 
     /// Something that must always be true is not.
-    pub(super) fn breach(&mut self, rule: &str, what: &str) {
+    pub(super) fn violate(&mut self, rule: &str, what: &str) {
         if self.broken.is_none() {
-            self.tell(&format!("BROKEN: {rule}: {what}"));
+            self.record(&format!("BROKEN: {rule}: {what}"));
             self.broken = Some(format!("{rule}: {what}"));
         }
     }
@@ -248,7 +248,7 @@ impl Witness {
         }
     }
 
-    pub(super) fn look_at_the_clocks(&mut self, now: UnixTime, wall: UnixTime) {
+    pub(super) fn set_time(&mut self, now: UnixTime, wall: UnixTime) {
         self.now = now;
         self.wall = wall;
         while let Some((at, person)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
@@ -261,14 +261,14 @@ impl Witness {
         self.ids[id]
     }
 
-    pub(super) fn seen(&self, person: usize) -> &Seen {
+    pub(super) fn seen(&self, person: usize) -> &PersonState {
         &self.people[person]
     }
 
     // What the driver tells.
 
     pub(super) fn started(&mut self, text: &str, excuse: bool) {
-        self.wishes.clear();
+        self.retry_afters.clear();
         self.refusals.clear();
         self.all_refused_since = None;
         self.up_since = Some(self.now);
@@ -276,7 +276,7 @@ impl Witness {
         if excuse {
             self.excuse_all();
         }
-        self.tell(text);
+        self.record(text);
     }
 
     /// The process is gone: nothing is in flight, nobody will keep what came back.
@@ -300,13 +300,13 @@ impl Witness {
             let kept = seen.kept.as_ref().map(|kept| kept.grant.last.outcome);
             (seen.refused, seen.blamed) = (kept == Some(Outcome::ClientRefused), false);
         }
-        self.tell(text);
+        self.record(text);
     }
 
     /// Other settings are in force from the next start on.
     pub(super) fn max_age(&mut self, max_age: Duration) {
         self.policy.max_age = max_age;
-        self.tell(&format!("tokens are refreshed at the age of {max_age:?}"));
+        self.record(&format!("tokens are refreshed at the age of {max_age:?}"));
     }
 
     pub(super) fn excuse_all(&mut self) {
@@ -321,8 +321,8 @@ impl Witness {
         self.era += u32::from(while_down && ms < 0);
         self.unmended |= !while_down && ms < 0;
         self.excuse_all();
-        self.tally.clock_sets += 1;
-        self.tell(&format!("the clock is set by {ms} ms"));
+        self.stats.clock_sets += 1;
+        self.record(&format!("the clock is set by {ms} ms"));
     }
 
     pub(super) fn suspended(&mut self, span: Duration) {
@@ -330,8 +330,8 @@ impl Witness {
         self.all_refused_since = None;
         self.clock_changed = self.now + span;
         self.excuse_all();
-        self.tally.suspends += 1;
-        self.tell(&format!("the machine slept for {span:?}"));
+        self.stats.suspends += 1;
+        self.record(&format!("the machine slept for {span:?}"));
     }
 
     pub(super) fn trouble_for_all(&mut self, until: UnixTime) {
@@ -357,11 +357,11 @@ impl Witness {
 
     /// Nothing happens, and nothing has happened for a while.
     pub(super) fn quiet(&self) -> bool {
-        self.flying.is_empty() && !self.in_store_trouble() && self.active + 2 * MINUTE < self.now
+        self.in_flight.is_empty() && !self.in_store_trouble() && self.active + 2 * MINUTE < self.now
     }
 }
 
-impl Tally {
+impl RunStats {
     pub(super) fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.person_days += other.person_days;
@@ -381,7 +381,7 @@ impl Tally {
     }
 }
 
-impl std::fmt::Display for Tally {
+impl std::fmt::Display for RunStats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}, {} person-years", self.person_days / 365)
     }

@@ -8,65 +8,65 @@ use webex_tokend::refresh::Given;
 use webex_tokend::refresh::NoToken;
 use webex_tokend::store::StoreError;
 
-use crate::simulation::invariants::Witness;
+use crate::simulation::invariants::InvariantChecker;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
 /// When a question was put, and what the row had seen by then.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question {
+pub(crate) struct ReadStart {
     person: usize,
     at: UnixTime,
     epoch: u64,
 }
 
-impl Witness {
+impl InvariantChecker {
     /// Somebody asks for a token, a refresh, or a removal.
-    pub(crate) fn question(&mut self, person: usize) -> Question {
-        self.grant_verbs(12);
-        Question { person, at: self.now, epoch: self.people[person].epoch }
+    pub(crate) fn question(&mut self, person: usize) -> ReadStart {
+        self.allow_calls(12);
+        ReadStart { person, at: self.now, epoch: self.people[person].epoch }
     }
 
-    pub(crate) fn asks_to_renew(&mut self, person: usize, force: bool) -> Question {
-        self.tally.renews += 1;
+    pub(crate) fn asks_to_renew(&mut self, person: usize, force: bool) -> ReadStart {
+        self.stats.renews += 1;
         let now = self.now;
         let seen = &mut self.people[person];
         seen.renewed_at = Some(now);
         if force {
             seen.forced_at = Some(now);
         }
-        self.tell(&format!("somebody asks to renew person {person}, force: {force}"));
+        self.record(&format!("somebody asks to renew person {person}, force: {force}"));
         self.question(person)
     }
 
     pub(crate) fn asks_to_forget(&mut self, person: usize, does: bool) {
-        self.tally.forgets += u64::from(does);
-        self.grant_verbs(12);
+        self.stats.forgets += u64::from(does);
+        self.allow_calls(12);
         self.people[person].forgetting = does;
     }
 
     /// Rule 2 and what a reader is promised.
     pub(crate) fn given(
         &mut self,
-        question: Question,
-        came: &Result<Given, NoToken>,
+        question: ReadStart,
+        result: &Result<Given, NoToken>,
         model_says_live: impl Fn(&str) -> bool,
     ) {
-        self.tally.reads += 1;
-        let Question { person, at, epoch } = question;
+        self.stats.reads += 1;
+        let ReadStart { person, at, epoch } = question;
         let waited = self.now.since(at);
         if waited > 45 * SECOND && !self.in_store_trouble() && self.clock_changed < at {
-            self.breach("9 (bounds)", &format!("a reader waited {waited:?}"));
+            self.violate("9 (bounds)", &format!("a reader waited {waited:?}"));
         }
         let seen = &self.people[person];
         let kept = seen.kept.as_ref().map(|kept| &kept.grant);
         let changed = seen.epoch != epoch;
         let unsettled = seen.gone.iter().any(|(_, told)| told.is_none_or(|told| told >= at));
-        let word = match came {
+        let word = match result {
             Ok(_) => "a token".to_owned(),
             Err(why) => why.to_string(),
         };
-        let wrong = match came {
+        let wrong = match result {
             Ok(given) => {
                 let token = given.grant.tokens.access_token.expose();
                 let current = kept.is_some_and(|kept| kept.tokens.access_token.expose() == token);
@@ -97,14 +97,14 @@ impl Witness {
                 (!self.in_store_trouble()).then(|| "a store in trouble, which is well".to_owned())
             }
         };
-        self.tell(&format!("a reader of person {person} is given {word}, after {waited:?}"));
+        self.record(&format!("a reader of person {person} is given {word}, after {waited:?}"));
         if let Some(wrong) = wrong {
-            self.breach(
+            self.violate(
                 "2 (durable before shown)",
                 &format!("a reader of person {person} was given {wrong}"),
             );
         }
-        if let Ok(given) = came {
+        if let Ok(given) = result {
             self.alive_as_said(person, given, model_says_live);
         }
     }
@@ -119,7 +119,7 @@ impl Witness {
                 "a reader of person {person} was given a token that died at {}; {:?}",
                 minted.expires, given.grant
             );
-            self.breach("3 (shown as alive, but dead)", &what);
+            self.violate("3 (shown as alive, but dead)", &what);
         }
     }
 
@@ -129,36 +129,36 @@ impl Witness {
         person: usize,
         code: &str,
         epoch: u64,
-        came: &Result<Granted, ConsentError>,
+        result: &Result<Granted, ConsentError>,
     ) {
-        let word = match came {
+        let word = match result {
             Ok(granted) => format!("kept, {:?}", granted.saved),
             Err(why) => why.to_string(),
         };
-        self.tell(&format!("a consent of person {person} ends: {word}"));
+        self.record(&format!("a consent of person {person} ends: {word}"));
         let chain = self.codes.remove(code).and_then(|(_, chain)| chain);
         let seen = &self.people[person];
         let saved = chain.is_some_and(|chain| seen.saves.contains(&chain) || seen.gave_way.contains(&chain));
         let forgotten = seen.kept.is_none() && seen.epoch > epoch;
-        match came {
+        match result {
             Ok(_) if !saved && !forgotten => {
-                self.breach(
+                self.violate(
                     "6 (a consent wins)",
                     &format!("the consent of person {person} was answered and is not kept"),
                 );
             }
-            Err(ConsentError::Store(_)) if saved && !self.liar && !self.keeps_chain => {
-                self.breach("6", &format!("the consent of person {person} was refused and is kept"));
+            Err(ConsentError::Store(_)) if saved && !self.ack_lost && !self.keeps_chain => {
+                self.violate("6", &format!("the consent of person {person} was refused and is kept"));
             }
             _ => {}
         }
     }
 
-    pub(crate) fn removed(&mut self, question: Question, came: &Result<bool, StoreError>) {
-        let Question { person, epoch, .. } = question;
+    pub(crate) fn removed(&mut self, question: ReadStart, result: &Result<bool, StoreError>) {
+        let ReadStart { person, epoch, .. } = question;
         let seen = &self.people[person];
-        if came.is_ok() && seen.kept.is_some() && seen.epoch == epoch {
-            self.breach("4", &format!("person {person} was to be forgotten and is still there"));
+        if result.is_ok() && seen.kept.is_some() && seen.epoch == epoch {
+            self.violate("4", &format!("person {person} was to be forgotten and is still there"));
         }
     }
 }

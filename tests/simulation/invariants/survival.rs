@@ -7,10 +7,10 @@ use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
 
-use crate::simulation::invariants::Kept;
-use crate::simulation::invariants::Minted;
-use crate::simulation::invariants::Witness;
-use crate::simulation::invariants::calls::Verdict;
+use crate::simulation::invariants::DurableGrant;
+use crate::simulation::invariants::InvariantChecker;
+use crate::simulation::invariants::IssuedToken;
+use crate::simulation::invariants::calls::ReplyClass;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
@@ -19,14 +19,14 @@ use crate::support::time::SECOND;
 /// For so long Webex must answer properly.
 const WINDOW: Duration = Duration::from_secs(600);
 
-impl Witness {
+impl InvariantChecker {
     /// The survival margin of this person's token, if it lives: from when on, and its end.
     pub(crate) fn margin_of(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
         let minted = self.living(person)?;
         Some((minted.expires - Policy::margin(minted.life), minted.expires))
     }
 
-    fn living(&self, person: usize) -> Option<&Minted> {
+    fn living(&self, person: usize) -> Option<&IssuedToken> {
         let kept = self.people[person].kept.as_ref()?;
         let alive = kept.grant.standing == Standing::Alive;
         let minted = self.access.get(kept.grant.tokens.access_token.expose())?;
@@ -81,7 +81,7 @@ impl Witness {
             let what = format!(
                 "person {person}'s token was to be renewed by {by}: all is well since {well}; {grant:?}"
             );
-            self.breach("3 (no living grant's token expires while Webex answers)", &what);
+            self.violate("3 (no living grant's token expires while Webex answers)", &what);
         }
     }
 
@@ -93,38 +93,38 @@ impl Witness {
         }
         if minted.expires == at {
             self.check_survival_of(person);
-            self.tally.expired += 1;
+            self.stats.expired += 1;
         }
     }
 
     /// Webex asks to wait in the answer about this person.
     pub(super) fn asked_to_wait(&mut self, person: usize, wish: Duration) {
         let ends = self.now + wish;
-        self.wishes.retain(|(other, _)| *other != person);
-        if let Some(confirmed) = self.wishes.iter().map(|(_, end)| (*end).min(ends)).max() {
+        self.retry_afters.retain(|(other, _)| *other != person);
+        if let Some(confirmed) = self.retry_afters.iter().map(|(_, end)| (*end).min(ends)).max() {
             self.all_wait_until = self.all_wait_until.max(confirmed);
         }
-        self.wishes.push((person, ends));
+        self.retry_afters.push((person, ends));
     }
 
     /// Rule 4: what is known of refusals, before a verdict may become final.
-    pub(super) fn note_refusal(&mut self, person: usize, verdict: Verdict) {
+    pub(super) fn note_refusal(&mut self, person: usize, verdict: ReplyClass) {
         let now = self.now;
         match verdict {
-            Verdict::Good => {
+            ReplyClass::Good => {
                 self.refusals.clear();
                 self.all_refused_since = None;
                 self.people[person].refused_since = None;
             }
-            Verdict::Dead | Verdict::Client => {
+            ReplyClass::Dead | ReplyClass::Client => {
                 let kept = self.people[person].kept.as_ref();
                 let first = kept.is_some_and(|kept| kept.grant.refused_since.is_none());
                 self.people[person].refused_since.get_or_insert(now);
-                if first && verdict == Verdict::Dead {
+                if first && verdict == ReplyClass::Dead {
                     self.note_new_refusal(person);
                 }
             }
-            Verdict::Other => {}
+            ReplyClass::Other => {}
         }
         self.people[person].all_refused_since = self.all_refused_since;
     }
@@ -135,7 +135,7 @@ impl Witness {
         self.refusals.push((person, now));
         if self.refusals.len() > 5 && self.all_refused_since.is_none() {
             self.all_refused_since = Some(now);
-            self.tell("more than five persons are refused within ten minutes");
+            self.record("more than five persons are refused within ten minutes");
         }
     }
 
@@ -181,7 +181,7 @@ impl Witness {
         let waits = |person: &usize| {
             let seen = &self.people[*person];
             let free = seen.fence.is_none() && seen.free_since < asked_at && !together.contains(person);
-            seen.kept.as_ref().is_some_and(|Kept { grant, .. }| {
+            seen.kept.as_ref().is_some_and(|DurableGrant { grant, .. }| {
                 let due = grant.next.due_at <= long_due && grant.failures == 0;
                 free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > asked_at
             })
