@@ -111,7 +111,7 @@ fn modules_import_only_what_the_map_allows() {
 }
 
 #[test]
-fn every_module_stands_in_the_map_and_in_the_rule() {
+fn every_module_is_in_the_map_and_in_the_import_rule() {
     let lib = text_of(&source().join("lib.rs"));
     let modules: Vec<&str> =
         lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
@@ -123,7 +123,7 @@ fn every_module_stands_in_the_map_and_in_the_rule() {
 }
 
 #[test]
-fn modules_do_not_reach_around_the_rule() {
+fn modules_do_not_bypass_the_import_rule() {
     for file in files_below(&source()) {
         let text = text_of(&file);
         assert!(!text.contains("super::super::"), "{}: say crate::", file.display());
@@ -132,7 +132,7 @@ fn modules_do_not_reach_around_the_rule() {
 }
 
 #[test]
-fn files_stay_short() {
+fn files_have_at_most_the_allowed_length() {
     let sim = Path::new(env!("CARGO_MANIFEST_DIR")).join("webex-sim/src");
     for file in files_below(&source()).into_iter().chain(files_below(&sim)) {
         let lines = text_of(&file).lines().count();
@@ -166,7 +166,7 @@ fn only_http_knows_statuses_and_only_webex_knows_its_addresses() {
 }
 
 #[test]
-fn no_crate_here_may_hold_unsafe_code() {
+fn every_crate_forbids_unsafe_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = text_of(&root.join("Cargo.toml"));
     assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));

@@ -163,7 +163,7 @@ fn every_test_that_a_document_names_exists() {
 }
 
 #[test]
-fn every_invariant_and_every_threat_names_a_test_or_says_why_not() {
+fn every_invariant_and_every_threat_names_a_test_or_gives_a_reason() {
     for (document, level) in PROVEN.into_iter().zip(["### ", "#### "]) {
         let text = text_of(document);
         let sections: Vec<&str> = text.split(&format!("\n{level}")).skip(1).collect();

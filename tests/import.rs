@@ -20,7 +20,7 @@ use crate::support::virtual_time::TestServices;
 
 /// An import is the operator's own act.
 #[tokio::test(start_paused = true)]
-async fn an_import_asks_for_no_permission() {
+async fn an_import_ignores_the_allow_list() {
     let services = TestServices::new(Settings::default()).for_persons("grace@example.com");
     let tokens = elsewhere(&services, 0).await;
     assert_eq!(offer(&services, Some(&tokens.refresh_token), None).await.unwrap().saved, Saved::New);
@@ -86,7 +86,7 @@ async fn nothing_is_kept(services: &TestServices, person: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_or_a_bare_refresh_token_becomes_a_kept_grant() {
+async fn a_token_pair_or_a_bare_refresh_token_becomes_a_stored_grant() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     let (pair, bare) = (elsewhere(&services, 0).await, elsewhere(&services, 1).await);
@@ -104,7 +104,7 @@ async fn a_pair_or_a_bare_refresh_token_becomes_a_kept_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_webex_asks_to_wait_is_told() {
+async fn a_retry_after_during_an_import_is_reported() {
     let asks = |seconds: Option<&str>| FaultKind::TooMany429 { retry_after: seconds.map(str::to_owned) };
     for on in [Endpoint::AccessToken, Endpoint::PeopleMe] {
         for (kind, seconds) in [
@@ -128,7 +128,7 @@ async fn what_webex_asks_to_wait_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_record_twice_is_there_already() {
+async fn importing_the_same_record_twice_keeps_the_first() {
     let services = TestServices::new(Settings::default());
     let pair = elsewhere(&services, 0).await;
     for saved in [Saved::New, Saved::Kept, Saved::Kept] {
@@ -139,7 +139,7 @@ async fn the_same_record_twice_is_there_already() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stored_grants_own_refresh_token_that_webex_replaces_at_the_import_is_not_lost() {
+async fn a_refresh_token_rotated_by_the_import_of_the_stored_grant_is_not_lost() {
     let mut services = TestServices::new(rotating());
     services.consent(0).await;
     let stored = services.grant(0).await.tokens.refresh_token;
@@ -154,7 +154,7 @@ async fn the_stored_grants_own_refresh_token_that_webex_replaces_at_the_import_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_narrower_grant_takes_no_place_unless_it_is_told_to() {
+async fn an_older_narrower_grant_replaces_the_stored_one_only_if_told_to() {
     let services = TestServices::new(rotating());
     let narrow = elsewhere(&services, 0).await;
     services.consent(0).await;
@@ -179,7 +179,7 @@ async fn an_older_narrower_grant_takes_no_place_unless_it_is_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_person_is_revived_and_a_healthy_one_goes_on() {
+async fn an_import_revives_a_dead_grant_and_keeps_a_healthy_one() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     let other = elsewhere(&services, 0).await;
@@ -197,7 +197,7 @@ async fn a_dead_person_is_revived_and_a_healthy_one_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_and_foreign_tokens_are_refused_and_nothing_is_kept() {
+async fn dead_and_foreign_tokens_are_refused_and_not_stored() {
     let services = TestServices::new(Settings::default());
     let pair = elsewhere(&services, 0).await;
     services.model().kill_refresh_token(&pair.refresh_token);
@@ -212,7 +212,7 @@ async fn dead_and_foreign_tokens_are_refused_and_nothing_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_token_never_reaches_webex() {
+async fn a_malformed_token_is_never_sent_to_webex() {
     let services = TestServices::new(Settings::default());
     let long = "x".repeat(9000);
     for rubbish in ["two words", "Bearer two words", "line\nbreak", &long] {
@@ -227,7 +227,7 @@ async fn what_is_no_token_never_reaches_webex() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_access_token_alone_is_told_what_it_is() {
+async fn an_access_token_alone_is_refused_with_an_explanation() {
     let mut people = Person::some(3);
     people[1].kind = "bot";
     people[2].kind = "appuser";
@@ -245,7 +245,7 @@ async fn an_access_token_alone_is_told_what_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotated_refresh_token_is_the_one_that_is_kept() {
+async fn a_refresh_token_rotated_by_an_import_is_stored() {
     let mut services = TestServices::new(rotating());
     services.start(false).await;
     let pair = elsewhere(&services, 0).await;
@@ -257,7 +257,7 @@ async fn a_rotated_refresh_token_is_the_one_that_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hiccup_after_the_rotation_loses_nothing() {
+async fn a_failure_after_the_rotation_loses_no_token() {
     let services = TestServices::new(rotating());
     let pair = elsewhere(&services, 0).await;
     services.model().fault(Fault { times: Some(2), ..down(Endpoint::PeopleMe) });
@@ -278,7 +278,7 @@ async fn a_hiccup_after_the_rotation_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_an_access_token_the_owner_is_asked_for_before_anything_is_spent() {
+async fn with_an_access_token_the_owner_is_checked_before_the_refresh_token_is_used() {
     let services = TestServices::new(rotating());
     let pair = elsewhere(&services, 0).await;
     services.model().fault(down(Endpoint::PeopleMe));
@@ -297,7 +297,7 @@ async fn with_an_access_token_the_owner_is_asked_for_before_anything_is_spent() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_webex_is_down_it_may_be_offered_again() {
+async fn an_import_during_an_outage_can_be_repeated() {
     let services = TestServices::new(Settings::default());
     let pair = elsewhere(&services, 0).await;
     services.model().fault(down(Endpoint::AccessToken));

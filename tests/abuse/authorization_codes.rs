@@ -48,7 +48,7 @@ fn told(daemon: &Daemon) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn made_up_codes_cost_webex_a_few_calls_a_second_and_one_line_of_the_log() {
+async fn made_up_codes_cause_few_webex_calls_a_second_and_one_log_line() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let before = told(&daemon);
@@ -83,7 +83,7 @@ fn slow_down(sim: &Sim, by: Duration) {
 
 /// All of them have one address, as behind a proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consent_out() {
+async fn made_up_codes_of_eighty_clients_at_a_slow_webex_block_no_honest_consent() {
     let sim = start_sim().await;
     let daemon = Arc::new(Daemon::start(&sim, &[]).await);
     slow_down(&sim, Duration::from_secs(4));
@@ -108,7 +108,7 @@ async fn eighty_clients_with_made_up_codes_at_a_slow_webex_shut_no_honest_consen
 
 /// Webex asks to wait: it is not asked meanwhile, whatever comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_webex_asks_to_wait_no_code_is_sent_to_it_and_the_page_says_for_how_long() {
+async fn during_a_retry_after_no_code_is_sent_and_the_page_shows_the_wait() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("3".to_owned()) };

@@ -12,7 +12,7 @@ use super::harness::attack_duration;
 
 /// The limit falls under a running daemon, which has counted on more; so accepting fails, and other things may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_without_descriptors_sheds_silent_connections_and_goes_on() {
+async fn a_daemon_out_of_file_descriptors_closes_idle_connections_and_continues() {
     let harness = AttackHarness::new().await;
     let (port, pid) = (harness.daemon.port(), harness.daemon.pid().to_string());
     let most = harness.open_files() + 60;
@@ -30,7 +30,7 @@ async fn a_daemon_without_descriptors_sheds_silent_connections_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_that_may_open_few_files_says_so_and_takes_fewer_connections() {
+async fn a_low_file_descriptor_limit_is_logged_and_lowers_the_connection_limit() {
     let harness = AttackHarness::with_few_files().await;
     harness.daemon.wait_for_line("this process may open only 400 files").await;
     let port = harness.daemon.port();

@@ -33,7 +33,7 @@ fn answers(told: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
+async fn bodies_sent_byte_by_byte_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     // Half of them have a key and may send a body, the others are sent away.
@@ -64,7 +64,7 @@ async fn begun(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_without_end_keep_nobody_out() {
+async fn endless_bodies_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let (port, head) = (harness.daemon.port(), post(&harness.key));
     let until = Instant::now() + attack_duration();
@@ -88,7 +88,7 @@ async fn endless(port: u16, head: String) -> u64 {
 /// Anybody may send these, so nobody has shown a key or a session before they are there. More of them than there are
 /// connections, each begun anew when it is ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forms_whose_bodies_never_come_keep_nobody_out() {
+async fn forms_without_their_bodies_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
@@ -117,7 +117,7 @@ fn form(to: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_of_any_size_are_refused_beyond_the_bound() {
+async fn request_heads_above_the_limit_are_refused() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let long = "x".repeat(64 * 1024);
@@ -151,7 +151,7 @@ async fn heads_of_any_size_are_refused_beyond_the_bound() {
 
 /// A request whose end two readers may see at different places: nothing behind it may be taken for a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_smuggled_behind_a_request() {
+async fn no_request_is_smuggled_behind_another() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -206,7 +206,7 @@ const LENGTHS: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chunks_that_are_none_end_the_connection() {
+async fn invalid_chunks_end_the_connection() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let head = post(&harness.key);
@@ -236,7 +236,7 @@ async fn chunks_that_are_none_end_the_connection() {
 
 /// The answers would be a hundred times what a connection may hold for a peer that does not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_without_reading_an_answer_cost_no_memory() {
+async fn ten_thousand_pipelined_requests_without_reading_use_bounded_memory() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {

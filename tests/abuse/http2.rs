@@ -126,7 +126,7 @@ fn repeated(one: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rapid_resets_keep_nobody_out() {
+async fn rapid_resets_do_not_block_other_clients() {
     run_flood("rapid reset", true, opening(&[]), |round| {
         let one = |n| {
             let stream = stream(round, n);
@@ -139,7 +139,7 @@ async fn rapid_resets_keep_nobody_out() {
 
 /// The daemon is made to reset the streams itself (CVE-2025-8671).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resets_that_the_daemon_is_made_to_send_keep_nobody_out() {
+async fn resets_that_the_daemon_is_made_to_send_do_not_block_other_clients() {
     run_flood("made you reset", true, opening(&[]), |round| {
         let one = |n| {
             let stream = stream(round, n);
@@ -151,7 +151,7 @@ async fn resets_that_the_daemon_is_made_to_send_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_settings_keep_nobody_out() {
+async fn settings_floods_do_not_block_other_clients() {
     run_flood("SETTINGS", true, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])))
         .await;
     run_flood("SETTINGS, never reading", false, opening(&[]), |_| repeated(&frame(SETTINGS, 0, 0, &[])))
@@ -159,13 +159,13 @@ async fn floods_of_settings_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_pings_keep_nobody_out() {
+async fn ping_floods_do_not_block_other_clients() {
     run_flood("PING", true, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
     run_flood("PING, never reading", false, opening(&[]), |_| repeated(&frame(PING, 0, 0, &[7; 8]))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_priorities_and_windows_keep_nobody_out() {
+async fn priority_and_window_update_floods_do_not_block_other_clients() {
     run_flood("PRIORITY", true, opening(&[]), |_| repeated(&frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]))).await;
     let first = [opening(&[(INITIAL_WINDOW_SIZE, 0)]), get(1, "/")].concat();
     run_flood("WINDOW_UPDATE by 1", true, first, |_| {
@@ -175,7 +175,7 @@ async fn floods_of_priorities_and_windows_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_continuations_keep_nobody_out() {
+async fn continuation_floods_do_not_block_other_clients() {
     let head = [opening(&[]), frame(HEADERS, END_STREAM, 1, &block("GET", "/", &[]))].concat();
     run_flood("CONTINUATION", true, head.clone(), |_| repeated(&frame(CONTINUATION, 0, 1, &field("a", "b"))))
         .await;
@@ -183,7 +183,7 @@ async fn floods_of_continuations_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_empty_data_keep_nobody_out() {
+async fn empty_data_floods_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let key = field("authorization", &format!("Bearer {}", harness.key));
     let post = frame(HEADERS, END_HEADERS, 1, &block("POST", "/api/v1/keys", &key));
@@ -205,7 +205,7 @@ fn bombs(streams: Range<u32>) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn header_table_bombs_keep_nobody_out() {
+async fn header_table_bombs_do_not_block_other_clients() {
     run_flood("header table bombs", true, [opening(&[]), bombs(0..1)].concat(), |round| {
         bombs(round * 20 + 1..round * 20 + 21)
     })
@@ -213,7 +213,7 @@ async fn header_table_bombs_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_streams_at_once_keep_nobody_out() {
+async fn a_thousand_concurrent_streams_do_not_block_other_clients() {
     run_flood("1,000 streams", true, opening(&[(INITIAL_WINDOW_SIZE, 0)]), |round| {
         (0..FRAMES_PER_WRITE).flat_map(|n| get(stream(round, n), "/oauth")).collect()
     })
@@ -239,19 +239,19 @@ async fn never_read(connections: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_never_read_keep_nobody_out() {
+async fn clients_that_never_read_do_not_block_other_clients() {
     never_read(100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: 25,600 requests"]
-async fn four_hundred_readers_that_never_read_keep_nobody_out() {
+async fn four_hundred_clients_that_never_read_do_not_block_other_clients() {
     never_read(400).await;
 }
 
 /// Whatever it sends, a connection that asks for nothing is ended after so many bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_floods_without_asking_is_ended() {
+async fn a_connection_that_floods_without_requests_is_closed() {
     let harness = AttackHarness::new().await;
     let first = [opening(&[]), get(1, "/healthz")].concat();
     let floods =

@@ -46,7 +46,7 @@ async fn frames_back(port: u16, method: &str, path: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_over_http_2_resets_no_stream_whose_body_is_on_its_way() {
+async fn an_http_2_refusal_does_not_reset_a_stream_that_still_sends_its_body() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     for (method, path) in [
@@ -80,7 +80,7 @@ async fn after_all_is_sent(port: u16, head: &str, length: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_over_http_1_is_seen_by_a_client_that_sends_its_body_first() {
+async fn an_http_1_client_that_sends_its_body_first_sees_the_refusal() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let keyed = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", harness.key);
@@ -103,7 +103,7 @@ async fn a_refusal_over_http_1_is_seen_by_a_client_that_sends_its_body_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_body_without_end_is_waited_for_in_vain_only_for_a_moment() {
+async fn the_daemon_waits_only_briefly_for_the_rest_of_a_refused_body() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let mut stream = tls(port, b"http/1.1").await.unwrap();
@@ -122,7 +122,7 @@ async fn a_refused_body_without_end_is_waited_for_in_vain_only_for_a_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_on_the_control_socket_is_seen_by_a_client_that_sends_its_body_first() {
+async fn a_socket_client_that_sends_its_body_first_sees_the_refusal() {
     let harness = AttackHarness::new().await;
     let mut stream = UnixStream::connect(harness.daemon.state_dir().join("control.sock")).await.unwrap();
     let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
@@ -133,7 +133,7 @@ async fn a_refusal_on_the_control_socket_is_seen_by_a_client_that_sends_its_body
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_body_that_goes_on_and_on_is_cut_off_after_some_seconds_and_megabytes() {
+async fn a_refused_endless_body_is_cut_off_after_seconds_or_megabytes() {
     let harness = AttackHarness::new().await;
     let mut stream = tls(harness.daemon.port(), b"http/1.1").await.unwrap();
     let head = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n";

@@ -28,7 +28,7 @@ const JUST_OVER_LIMIT: usize = 1_100;
 const HALF_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_silent_connections_keep_nobody_out() {
+async fn two_thousand_silent_connections_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
@@ -42,7 +42,7 @@ async fn two_thousand_silent_connections_keep_nobody_out() {
 
 /// The one that is kept is older, and silent for longer, than any of the crowd.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_from_elsewhere_ends_no_kept_connection() {
+async fn connections_from_other_networks_evict_no_kept_alive_connection() {
     const ASKED: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
@@ -76,18 +76,18 @@ async fn silent_after_tls(connections: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_tls_connections_keep_nobody_out() {
+async fn silent_tls_connections_do_not_block_other_clients() {
     silent_after_tls(JUST_OVER_LIMIT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: 2,000 handshakes"]
-async fn two_thousand_silent_tls_connections_keep_nobody_out() {
+async fn two_thousand_silent_tls_connections_do_not_block_other_clients() {
     silent_after_tls(TWICE_THE_LIMIT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_asked_once_and_stay_keep_nobody_out() {
+async fn idle_connections_after_one_request_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
@@ -104,7 +104,7 @@ async fn connections_that_asked_once_and_stay_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_open_tls_keeps_nobody_out() {
+async fn half_open_tls_handshakes_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
@@ -126,7 +126,7 @@ async fn half_open_tls_keeps_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_that_come_byte_by_byte_keep_nobody_out() {
+async fn heads_sent_byte_by_byte_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
@@ -141,7 +141,7 @@ async fn heads_that_come_byte_by_byte_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_http_on_the_tls_port_keeps_nobody_out() {
+async fn plain_http_on_the_tls_port_does_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let until = Instant::now() + attack_duration() * 2;
@@ -157,7 +157,7 @@ async fn plain_http_on_the_tls_port_keeps_nobody_out() {
 
 /// Nobody is in need of their places, so they go by the time limits alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_end_by_themselves_within_the_time_limits() {
+async fn silent_connections_are_closed_within_the_time_limits() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let alone = harness.open_files();

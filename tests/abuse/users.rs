@@ -61,7 +61,7 @@ async fn memory_left_per_start(harness: &AttackHarness, starts: usize) -> u64 {
 
 /// Tickets are kept by the browser, in a sealed cookie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starts_of_consents_leave_nothing_behind() {
+async fn started_consents_leave_no_memory_behind() {
     let harness = AttackHarness::new().await;
     let attack = async {
         let starts = STARTS / (10 * (WINDOWS + 1));
@@ -74,7 +74,7 @@ async fn starts_of_consents_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a minute of starts"]
-async fn twenty_thousand_starts_of_consents_leave_nothing_behind() {
+async fn twenty_thousand_started_consents_leave_no_memory_behind() {
     let harness = AttackHarness::new().await;
     let attack = async {
         let starts = STARTS / (WINDOWS + 1);
@@ -87,7 +87,7 @@ async fn twenty_thousand_starts_of_consents_leave_nothing_behind() {
 
 /// Without a ticket, or with a state that is not the ticket's, a code is no reason to ask Webex.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn codes_that_nobody_asked_for_cost_webex_nothing() {
+async fn codes_without_a_matching_ticket_cause_no_webex_call() {
     let harness = AttackHarness::new().await;
     let asked_before = counters(&harness.sim).calls.access_token;
     let visitor = BrowserClient::new();
@@ -110,7 +110,7 @@ async fn codes_that_nobody_asked_for_cost_webex_nothing() {
 
 /// Keys are guessed from one address, and from hundreds of others; who has a right one is let in from any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_keys_keep_no_right_one_out() {
+async fn wrong_keys_do_not_block_right_ones() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let until = Instant::now() + attack_duration();
@@ -144,7 +144,7 @@ async fn send_wrong_keys(port: u16, number: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logins_and_those_who_ask_for_them_are_bounded() {
+async fn pending_logins_and_their_pollers_are_bounded() {
     let harness = AttackHarness::new().await;
     let attack = async {
         let (mut ids, mut refused) = (Vec::new(), 0);
@@ -170,7 +170,7 @@ async fn logins_and_those_who_ask_for_them_are_bounded() {
 
 /// Twice as many as the control socket takes: silent ones, ones that never read, and garbage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowded_control_socket_keeps_nobody_out() {
+async fn a_crowded_control_socket_does_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let path = harness.daemon.state_dir().join("control.sock");
     let attack = async {

@@ -26,7 +26,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_socket_and_its_directory_are_for_their_owner_only() {
+async fn only_the_owner_can_use_the_socket_and_its_directory() {
     let server = ApiServer::new().await;
     let dir = server.socket.parent().unwrap();
     assert_eq!((mode(&server.socket), mode(dir)), (0o600, 0o700));
@@ -34,7 +34,7 @@ async fn the_socket_and_its_directory_are_for_their_owner_only() {
 }
 
 #[tokio::test]
-async fn the_socket_goes_away_with_the_daemon() {
+async fn the_socket_is_removed_when_the_daemon_ends() {
     let server = ApiServer::new().await;
     assert_eq!(server.get("/people").await.status, 200);
     server.services.tasks.stop();
@@ -45,7 +45,7 @@ async fn the_socket_goes_away_with_the_daemon() {
 }
 
 #[tokio::test]
-async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
+async fn a_socket_in_use_is_kept_and_a_stale_one_is_replaced() {
     let server = ApiServer::new().await;
     let error = ControlSocket::open(&server.socket, None).await.unwrap_err();
     assert!(matches!(error, ControlError::Live(_)), "{error}");
@@ -66,7 +66,7 @@ async fn a_live_socket_stays_and_a_stale_one_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_file_in_the_sockets_place_is_left_alone() {
+async fn a_file_at_the_sockets_path_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("control.sock");
     fs::write(&path, "mine").unwrap();
@@ -76,7 +76,7 @@ async fn a_file_in_the_sockets_place_is_left_alone() {
 }
 
 #[test]
-fn a_path_too_long_for_a_socket_is_a_wrong_setting() {
+fn a_path_too_long_for_a_socket_is_a_settings_error() {
     let long = format!("/tmp/{}/control.sock", "x".repeat(100));
     let source = Source::from([
         ("MY_APP_CLIENT_ID", "id"),
@@ -91,7 +91,7 @@ fn a_path_too_long_for_a_socket_is_a_wrong_setting() {
 }
 
 #[tokio::test]
-async fn clients_that_are_stuck_disturb_nobody() {
+async fn stuck_clients_do_not_affect_other_clients() {
     let server = ApiServer::new().await;
     for index in 0..100 {
         server.store_fresh_grant(index).await;
@@ -118,7 +118,7 @@ async fn clients_that_are_stuck_disturb_nobody() {
 }
 
 #[tokio::test]
-async fn a_peer_that_shuts_its_side_still_gets_its_answer() {
+async fn a_socket_client_that_shuts_its_write_side_still_gets_its_response() {
     let server = ApiServer::new().await;
     let mut client = UnixStream::connect(&server.socket).await.unwrap();
     client.write_all(b"GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -43,7 +43,7 @@ async fn forget(server: &ApiServer, person: &PersonId) {
 }
 
 #[tokio::test]
-async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
+async fn refreshes_consents_and_removals_are_events_over_tls_and_socket() {
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     let key = server.create_key_with_right("read").await;
@@ -77,7 +77,7 @@ async fn refreshes_consents_and_removals_are_told_on_every_way_in() {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_in_a_stream() {
+async fn an_event_stream_contains_no_secret() {
     let server = ApiServer::without_refresh_floor().await;
     let ada = server.store_fresh_grant(0).await;
     let mut stream = stream(&server, AccessPath::Control).await;
@@ -96,7 +96,7 @@ async fn no_secret_is_ever_in_a_stream() {
 }
 
 #[tokio::test]
-async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
+async fn a_reconnecting_client_gets_each_missed_person_once() {
     let server = ApiServer::without_refresh_floor().await;
     let (ada, grace, alan) = (
         server.store_fresh_grant(0).await,
@@ -131,7 +131,7 @@ async fn whoever_comes_again_misses_nothing_and_hears_of_each_person_once() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
+async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
     let server = ApiServer::without_refresh_floor().await;
     let other = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
@@ -161,7 +161,7 @@ async fn an_id_that_is_not_known_means_that_everything_must_be_loaded_anew() {
 }
 
 #[tokio::test]
-async fn a_key_for_one_person_hears_of_nobody_else() {
+async fn a_key_for_one_person_gets_no_events_of_other_persons() {
     let server = ApiServer::new().await;
     let (ada, grace) = (server.store_fresh_grant(0).await, server.store_fresh_grant(1).await);
     let key =
@@ -191,7 +191,7 @@ async fn a_stream_ends_at_once_when_its_key_is_revoked() {
 }
 
 #[tokio::test]
-async fn streams_end_with_the_daemon_and_hold_it_up_for_nothing() {
+async fn streams_end_with_the_daemon_and_do_not_delay_its_shutdown() {
     let server = ApiServer::new().await;
     let key = server.create_key_with_right("read").await;
     let streams = [stream(&server, AccessPath::Key(&key)).await, stream(&server, AccessPath::Control).await];
@@ -205,7 +205,7 @@ async fn streams_end_with_the_daemon_and_hold_it_up_for_nothing() {
 }
 
 #[tokio::test]
-async fn the_breakers_turns_are_told() {
+async fn opening_and_closing_of_the_breaker_are_events() {
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     let mut stream = stream(&server, AccessPath::Control).await;
@@ -223,7 +223,7 @@ async fn the_breakers_turns_are_told() {
 }
 
 #[tokio::test]
-async fn a_key_for_one_person_is_told_nothing_of_the_whole_daemon() {
+async fn a_key_for_one_person_gets_no_events_of_the_whole_daemon() {
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     let key = server.create_key(json!({"name": "adas", "can": ["read"], "persons": [ada.as_str()]})).await;
@@ -243,7 +243,7 @@ async fn a_key_for_one_person_is_told_nothing_of_the_whole_daemon() {
 }
 
 #[tokio::test]
-async fn programs_that_leak_streams_leave_places_for_others() {
+async fn a_client_that_leaks_streams_leaves_streams_for_others() {
     let server = ApiServer::new().await;
     let mut open = Vec::new();
     for n in 0..4 {
@@ -269,7 +269,7 @@ async fn programs_that_leak_streams_leave_places_for_others() {
 }
 
 #[tokio::test]
-async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
+async fn open_streams_are_limited_and_a_closed_one_frees_its_slot() {
     let server = ApiServer::new().await;
     let mut open = Vec::new();
     for n in 0..3 {
@@ -301,7 +301,7 @@ async fn only_so_many_streams_are_open_and_a_closed_one_makes_room() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_costs_little_and_then_hears_the_newest() {
+async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_latest_events() {
     let server = ApiServer::new().await;
     let mut people = Vec::new();
     for index in 0..3 {
@@ -378,7 +378,7 @@ impl RestrictedStream {
 }
 
 #[tokio::test]
-async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
+async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
     let mut stream = RestrictedStream::new().await;
     stream.server.services.view.publish(&stream.other);
     for _ in 0..3 {
@@ -388,7 +388,7 @@ async fn a_sign_of_life_comes_every_fifteen_seconds_and_moves_the_id() {
 }
 
 #[tokio::test]
-async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
+async fn heartbeats_come_while_all_events_are_hidden_from_the_key() {
     let mut stream = RestrictedStream::new().await;
     let (view, other) = (stream.server.services.view.clone(), stream.other.clone());
     let changes = async {
@@ -409,7 +409,7 @@ async fn signs_of_life_come_also_while_much_happens_that_is_for_other_eyes() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
+async fn a_client_that_takes_nothing_for_a_minute_loses_its_stream() {
     let server = ApiServer::new().await;
     tokio::time::pause();
     let mut bodies = Vec::new();
@@ -427,7 +427,7 @@ async fn a_reader_that_takes_nothing_loses_its_place_after_a_minute() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_slow_reader_does_not_go_out_after_its_key() {
+async fn events_queued_for_a_slow_client_are_not_sent_after_its_key_is_revoked() {
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     server.create_key_with_right("read").await;
@@ -443,7 +443,7 @@ async fn what_waits_for_a_slow_reader_does_not_go_out_after_its_key() {
 }
 
 #[tokio::test]
-async fn a_head_opens_no_stream() {
+async fn a_head_request_opens_no_stream() {
     let server = ApiServer::new().await;
     for _ in 0..40 {
         let answer = server.send(AccessPath::Control, Method::HEAD, "/events", None).await;

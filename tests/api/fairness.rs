@@ -131,7 +131,7 @@ async fn a_key_that_forces_refreshes_leaves_room_for_others() {
 
 /// Webex hangs for the tenant of one key: a start is soon over, a place is taken for 40 seconds.
 #[tokio::test]
-async fn a_key_whose_refreshes_hang_leaves_places_for_others() {
+async fn a_key_whose_refreshes_hang_leaves_slots_for_others() {
     hang_for_one_key(&Method::POST, "/refresh").await;
     hang_for_one_key(&Method::GET, "/token").await;
 }
@@ -183,7 +183,7 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
 }
 
 #[tokio::test]
-async fn what_is_skipped_costs_a_key_nothing() {
+async fn skipped_refreshes_do_not_count_against_a_key() {
     let server = ApiServer::with_settings(Settings::default(), &[("EVENT_LOOP_MAX_PER_SECOND", "1")]).await;
     server.store_fresh_grant(0).await;
     let key = server.create_key_with_right("refresh").await;
@@ -217,7 +217,7 @@ async fn a_key_that_reads_many_dead_tokens_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn a_key_over_its_budget_is_given_the_live_token_there_is() {
+async fn a_key_over_its_budget_gets_the_stored_live_token() {
     let server = server(dying).await;
     let busy = key_for(&server, "busy", 0..PERSONS).await;
     let begun = Instant::now();

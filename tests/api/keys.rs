@@ -33,7 +33,7 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
 }
 
 #[tokio::test]
-async fn the_use_of_a_key_is_noted() {
+async fn the_last_use_of_a_key_is_recorded() {
     let server = ApiServer::new().await;
     let key = server.create_key_with_right("read").await;
     assert_eq!(server.get("/keys").await.json()["keys"][0]["last_used_at"], Value::Null);
@@ -47,7 +47,7 @@ async fn the_use_of_a_key_is_noted() {
 }
 
 #[tokio::test]
-async fn days_are_a_whole_number_however_json_writes_it() {
+async fn a_key_lifetime_in_days_may_be_any_json_form_of_a_whole_number() {
     let server = ApiServer::new().await;
     for (name, days) in [("a", "9"), ("b", "9.0"), ("c", "0.9e1")] {
         let asked: Value = serde_json::from_str(&format!(r#"{{"name":"{name}","days":{days}}}"#)).unwrap();
@@ -57,7 +57,7 @@ async fn days_are_a_whole_number_however_json_writes_it() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_left_out_means_all_and_an_empty_one_is_refused() {
+async fn a_missing_person_list_means_all_and_an_empty_one_is_refused() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     for (list, asked) in [

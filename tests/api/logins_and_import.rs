@@ -52,7 +52,7 @@ async fn browse(server: &ApiServer, begun: &Value, decision: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_login_is_heard_of_when_the_browser_has_finished_it() {
+async fn a_login_is_reported_when_the_browser_has_finished_it() {
     let server = ApiServer::new().await;
     let begun = begin(&server, json!({"email": "Ada@example.com"})).await;
     let url = begun["url"].as_str().unwrap();
@@ -101,7 +101,7 @@ async fn a_device_login_ends_as_the_person_decides() {
 }
 
 #[tokio::test]
-async fn a_device_login_that_webex_does_not_begin_says_why() {
+async fn a_device_login_that_webex_refuses_to_begin_gives_the_reason() {
     let server = ApiServer::new().await;
     let fault = |kind| {
         server.sim.with(|webex| {
@@ -122,7 +122,7 @@ async fn a_device_login_that_webex_does_not_begin_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_logins_is_checked() {
+async fn parameters_of_logins_are_validated() {
     let server = ApiServer::new().await;
     let begun = begin(&server, json!({})).await;
     let id = begun["id"].as_str().unwrap();
@@ -141,7 +141,7 @@ async fn what_is_asked_of_logins_is_checked() {
 }
 
 #[tokio::test]
-async fn a_good_grant_is_new_then_there_already_and_replaced_where_that_is_asked_for() {
+async fn an_imported_grant_is_new_then_kept_and_replaced_on_request() {
     let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
     let server = ApiServer::with_sim_settings(Settings { noop_window: Duration::ZERO, ..settings }).await;
     for (outcome, replace) in [("new", false), ("kept", false), ("replaced", true)] {
@@ -165,7 +165,7 @@ async fn a_good_grant_is_new_then_there_already_and_replaced_where_that_is_asked
 }
 
 #[tokio::test]
-async fn a_grant_gives_way_to_one_that_came_while_webex_was_asked() {
+async fn an_import_gives_way_to_a_consent_that_came_while_webex_was_asked() {
     let server = ApiServer::new().await;
     let kind = FaultKind::Slow(Duration::from_millis(500));
     server.sim.with(|webex| {
@@ -193,7 +193,7 @@ async fn a_grant_gives_way_to_one_that_came_while_webex_was_asked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_alive_is_refused_and_what_may_go_better_has_failed() {
+async fn an_unusable_token_is_refused_and_an_import_during_an_outage_fails() {
     let mut people = Person::some(3);
     people[1].kind = "bot";
     let server = ApiServer::with_sim_settings(Settings { people, ..Settings::default() }).await;
@@ -224,7 +224,7 @@ async fn what_cannot_be_kept_alive_is_refused_and_what_may_go_better_has_failed(
 }
 
 #[tokio::test]
-async fn a_grant_is_taken_over_even_if_the_asker_leaves() {
+async fn an_import_is_completed_even_if_the_client_disconnects() {
     let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
     let latency = Duration::from_millis(300);
     let server = ApiServer::with_sim_settings(Settings { latency, ..settings }).await;

@@ -212,7 +212,7 @@ fn every_operation_has_tags_that_are_declared_and_every_tag_is_used() {
 }
 
 #[test]
-fn every_component_is_referred_to() {
+fn every_component_is_referenced() {
     let document = document();
     for kind in ["schemas", "responses"] {
         for name in document["components"][kind].as_object().unwrap().keys() {
@@ -230,7 +230,7 @@ fn the_license_and_a_contact_are_named() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_as_it_is() {
+async fn the_document_is_served_unchanged() {
     let server = ApiServer::new().await;
     assert_eq!(server.get("/openapi.json").await.text, OPENAPI);
 }

@@ -47,7 +47,7 @@ fn every_route_for_a_person() -> [(Method, &'static str, Option<Value>); 5] {
 }
 
 #[tokio::test]
-async fn an_address_that_two_living_grants_share_names_neither() {
+async fn an_address_shared_by_two_living_grants_resolves_to_neither() {
     let server = ApiServer::new().await;
     let both = [store_kate(&server, 0, |_| {}).await, store_kate(&server, 1, |_| {}).await];
     let ids = json!([both[0].as_str(), both[1].as_str()]);
@@ -75,7 +75,7 @@ async fn an_address_that_two_living_grants_share_names_neither() {
 }
 
 #[tokio::test]
-async fn of_two_with_one_address_the_living_one_is_meant_but_neither_is_removed_by_it() {
+async fn a_shared_address_resolves_to_the_living_grant_but_removes_neither() {
     let server = ApiServer::new().await;
     store_kate(&server, 0, |grant| grant.standing = Standing::ConsentNeeded).await;
     let living = store_kate(&server, 1, |_| {}).await;
@@ -87,7 +87,7 @@ async fn of_two_with_one_address_the_living_one_is_meant_but_neither_is_removed_
 }
 
 #[tokio::test]
-async fn a_letter_that_only_looks_alike_is_another_address() {
+async fn an_address_with_a_lookalike_letter_is_a_different_address() {
     let server = ApiServer::new().await;
     let ada = store_kate(&server, 0, |_| {}).await;
     let kelvin = "\u{212a}ate@example.com";
@@ -98,7 +98,7 @@ async fn a_letter_that_only_looks_alike_is_another_address() {
 }
 
 #[tokio::test]
-async fn a_key_for_one_of_them_learns_of_no_other() {
+async fn a_key_for_one_of_two_namesakes_learns_nothing_of_the_other() {
     let server = ApiServer::new().await;
     let (one, other) = (store_kate(&server, 0, |_| {}).await, store_kate(&server, 1, |_| {}).await);
     let third = server.store_fresh_grant(2).await;
@@ -142,7 +142,7 @@ async fn must_consent(server: &ApiServer, method: Method, path: &str) {
 }
 
 #[tokio::test]
-async fn a_record_that_does_not_open_is_answered_with_where_to_consent() {
+async fn an_unreadable_record_is_answered_with_the_consent_link() {
     let (server, dir) = on_disk().await;
     let (ada, grace) = (server.store_fresh_grant(0).await, server.store_fresh_grant(1).await);
     tamper(dir.path(), &ada);
@@ -173,7 +173,7 @@ async fn a_record_that_does_not_open_is_answered_with_where_to_consent() {
 }
 
 #[tokio::test]
-async fn a_record_that_opens_no_more_while_its_token_is_cached_is_told_when_it_is_needed() {
+async fn a_record_damaged_while_cached_is_reported_when_it_is_needed() {
     let (server, dir) = on_disk().await;
     let ada = server.store_fresh_grant(0).await;
     assert_eq!(server.get(&format!("/people/{ada}/token")).await.status, 200);

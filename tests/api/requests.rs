@@ -13,7 +13,7 @@ use super::harness::JsonResponse;
 use crate::support::time::DAY;
 
 #[tokio::test]
-async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {
+async fn a_person_is_shown_by_id_and_by_address_over_tls_and_socket() {
     let server = ApiServer::new().await;
     let id = server.store_fresh_grant(0).await;
     let key = server.create_key_with_right("read").await;
@@ -36,7 +36,7 @@ async fn a_person_is_shown_by_id_and_by_address_over_every_way_in() {
 }
 
 #[tokio::test]
-async fn lists_come_in_parts_and_by_state() {
+async fn lists_are_paged_and_filtered_by_state() {
     let server = ApiServer::new().await;
     for index in 0..5 {
         server.store_fresh_grant(index).await;
@@ -68,7 +68,7 @@ async fn lists_come_in_parts_and_by_state() {
 }
 
 #[tokio::test]
-async fn every_get_may_be_a_head() {
+async fn every_get_route_answers_head() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     let paths =
@@ -83,7 +83,7 @@ async fn every_get_may_be_a_head() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_what_is_answered() {
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     let server = ApiServer::new().await;
     for (method, path, allow) in [
         (Method::POST, "/people", "GET, HEAD"),
@@ -102,7 +102,7 @@ async fn other_methods_are_told_what_is_answered() {
 }
 
 #[tokio::test]
-async fn unknown_paths_are_not_found_and_unknown_people_are_unknown() {
+async fn unknown_paths_and_unknown_people_have_different_problem_codes() {
     let server = ApiServer::new().await;
     for path in ["", "/", "/people/", "/people/x/y", "/nothing", "/people/x/token/", "//people"] {
         let answer = server.get(path).await;
@@ -119,7 +119,7 @@ async fn unknown_paths_are_not_found_and_unknown_people_are_unknown() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_and_named() {
+async fn an_invalid_parameter_is_refused_and_named() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     for (path, named) in [
@@ -152,7 +152,7 @@ async fn what_does_not_fit_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn bodies_are_json_objects_without_surprises() {
+async fn bodies_must_be_json_objects_with_known_fields() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     for (path, kind, body, status) in [
@@ -191,7 +191,7 @@ async fn bodies_are_json_objects_without_surprises() {
 }
 
 #[tokio::test]
-async fn who_is_forgotten_is_gone_at_once() {
+async fn a_forgotten_person_is_gone_at_once() {
     let server = ApiServer::new().await;
     let id = server.store_fresh_grant(0).await;
     assert_eq!(server.get("/people/ada@example.com/token").await.status, 200);
@@ -202,7 +202,7 @@ async fn who_is_forgotten_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn every_rule_says_why_and_the_plan_says_when() {
+async fn why_explains_every_rule_and_plan_lists_the_times() {
     let server = ApiServer::new().await;
     server.store_grant(0, Duration::from_secs(3600), |_| {}).await;
     let why = server.get("/people/ada@example.com/why").await.json();

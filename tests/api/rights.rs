@@ -38,7 +38,7 @@ fn right(method: &Method, pattern: &str) -> Option<&'static str> {
 }
 
 #[tokio::test]
-async fn every_route_is_for_the_socket_and_for_keys_with_its_right_only() {
+async fn every_route_needs_the_socket_or_a_key_with_its_right() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     let mut keys = Vec::new();
@@ -68,7 +68,7 @@ async fn every_route_is_for_the_socket_and_for_keys_with_its_right_only() {
 }
 
 #[tokio::test]
-async fn wrong_revoked_and_expired_keys_open_nothing() {
+async fn wrong_revoked_and_expired_keys_are_refused() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     let revoked = server.create_key(json!({"name": "revoked", "can": ["admin"]})).await;
@@ -89,7 +89,7 @@ async fn wrong_revoked_and_expired_keys_open_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_for_one_person_sees_no_other_stored_or_not() {
+async fn a_key_for_one_person_sees_no_other_person_whether_stored_or_not() {
     let server = ApiServer::new().await;
     for index in 0..3 {
         server.store_fresh_grant(index).await;
@@ -131,7 +131,7 @@ async fn a_key_for_one_person_sees_no_other_stored_or_not() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
+async fn wrong_keys_are_throttled_and_right_ones_are_not() {
     let server = ApiServer::new().await;
     let key = server.create_key_with_right("read").await;
     let client = server.client().build().unwrap();

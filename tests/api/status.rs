@@ -8,7 +8,7 @@ use super::harness::AccessPath;
 use super::harness::ApiServer;
 
 #[tokio::test]
-async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {
+async fn status_counts_grants_by_state_and_shows_a_closed_breaker() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     server.store_fresh_grant(1).await;
@@ -24,7 +24,7 @@ async fn everybody_is_counted_by_state_and_the_breaker_is_closed() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_limited_to_some_persons_is_told_nothing_of_all_of_them() {
+async fn status_is_refused_to_a_key_that_is_limited_to_some_persons() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     let limited: Value = json!({"name": "limited", "can": ["read"], "persons": ["ada@example.com"]});

@@ -71,7 +71,7 @@ fn no_such_person(answer: &JsonResponse) {
 }
 
 #[tokio::test]
-async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_token() {
+async fn the_response_has_the_samples_fields_with_a_whole_token_and_no_refresh_token() {
     let server = server().await;
     server.store_grant(0, Duration::from_secs(3600), |_| {}).await;
     let answer = get(&server, &RIGHT).await;
@@ -110,7 +110,7 @@ async fn the_record_is_the_samples_with_a_whole_token_and_without_the_refresh_to
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_the_answer_is_the_same() {
+async fn every_wrong_request_gets_the_same_response() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     malformed(&get(&server, &[]).await);
@@ -130,7 +130,7 @@ async fn whatever_is_wrong_the_answer_is_the_same() {
 }
 
 #[tokio::test]
-async fn only_the_address_of_the_connection_counts() {
+async fn only_the_address_of_the_connection_is_checked() {
     let server = server_with(Settings::default(), ORG, FROM, "10.0.0.0/8,::1").await;
     server.store_fresh_grant(0).await;
     let forwarded = [&RIGHT[..], &[("X-Forwarded-For", "10.0.0.1"), ("Forwarded", "for=10.0.0.1")]].concat();
@@ -139,7 +139,7 @@ async fn only_the_address_of_the_connection_counts() {
 }
 
 #[tokio::test]
-async fn without_a_phrase_there_is_nothing_here() {
+async fn without_a_configured_phrase_the_route_does_not_exist() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     assert_eq!(get(&server, &RIGHT).await.status, 404);
@@ -147,7 +147,7 @@ async fn without_a_phrase_there_is_nothing_here() {
 }
 
 #[tokio::test]
-async fn the_path_and_the_method_are_as_lenient_as_the_samples() {
+async fn path_and_method_are_matched_as_leniently_as_by_the_sample() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     let accept = [&RIGHT[..], &[("Accept", "text/html"), ("Content-Type", "text/plain")]].concat();
@@ -165,7 +165,7 @@ async fn the_path_and_the_method_are_as_lenient_as_the_samples() {
 }
 
 #[tokio::test]
-async fn an_address_in_from_gives_that_persons_token_or_none_and_other_words_the_first_persons() {
+async fn an_address_in_from_selects_that_person_and_other_words_the_first_person() {
     let mut people = Person::some(3);
     people[0].org_id = Person::numbered(0).org_id.replace('a', "b");
     people[0].org_uuid = "00000000-0000-0000-0000-000000000000".to_owned();
@@ -202,7 +202,7 @@ async fn an_address_in_from_gives_that_persons_token_or_none_and_other_words_the
 }
 
 #[tokio::test]
-async fn a_person_named_by_from_who_is_forgotten_is_replaced_by_no_other() {
+async fn a_forgotten_person_named_in_from_is_not_replaced_by_another() {
     let server = server_with(Settings::default(), ORG, "grace@example.com", "127.0.0.0/8").await;
     let headers = [RIGHT[0], ("X-From", "grace@example.com"), RIGHT[2]];
     server.store_fresh_grant(0).await;
@@ -213,7 +213,7 @@ async fn a_person_named_by_from_who_is_forgotten_is_replaced_by_no_other() {
 }
 
 #[tokio::test]
-async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() {
+async fn the_reason_of_a_refusal_is_logged_once_a_minute_and_hidden_from_the_caller() {
     let server = server_with(Settings::default(), ORG, "nobody@example.com", "127.0.0.0/8").await;
     server.store_fresh_grant(0).await;
     let right = [RIGHT[0], ("X-From", "nobody@example.com"), RIGHT[2]];
@@ -251,7 +251,7 @@ async fn the_log_says_once_a_minute_what_was_wrong_and_the_caller_is_not_told() 
 }
 
 #[tokio::test]
-async fn who_is_forgotten_gives_way_to_the_next() {
+async fn the_next_person_follows_a_forgotten_first_person() {
     let server = server().await;
     let first = server.store_fresh_grant(0).await;
     let second = server.store_fresh_grant(1).await;
@@ -277,7 +277,7 @@ fn dead(grant: &mut Grant) {
 }
 
 #[tokio::test]
-async fn a_dead_token_is_refreshed_and_trouble_is_told_apart() {
+async fn a_dead_token_is_refreshed_and_each_failure_has_its_own_status() {
     let settings = Settings { noop_window: Duration::ZERO, ..Settings::default() };
     let server = server_with(settings, ORG, FROM, "127.0.0.1").await;
     server.store_grant(0, DAY * 13, dead).await;
@@ -302,7 +302,7 @@ async fn a_dead_token_is_refreshed_and_trouble_is_told_apart() {
 }
 
 #[tokio::test]
-async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
+async fn a_throttled_caller_is_refused_even_with_the_right_phrase() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     // Without a phrase nothing is guessed, however the requests differ.
@@ -322,7 +322,7 @@ async fn who_guesses_is_slowed_down_and_not_even_a_right_guess_counts() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_wrong_in_a_request_removes_a_grant() {
+async fn a_wrong_request_removes_no_grant() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     server.store_fresh_grant(1).await;
@@ -341,7 +341,7 @@ async fn nothing_that_is_wrong_in_a_request_removes_a_grant() {
 }
 
 #[tokio::test]
-async fn wrong_api_keys_from_the_same_address_do_not_lock_it_out_nor_the_other_way_round() {
+async fn wrong_api_keys_and_wrong_phrases_are_throttled_separately() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     let client = server.client().build().unwrap();
@@ -361,7 +361,7 @@ async fn wrong_api_keys_from_the_same_address_do_not_lock_it_out_nor_the_other_w
 }
 
 #[tokio::test]
-async fn a_neighbour_that_repeats_one_wrong_phrase_locks_nobody_out() {
+async fn a_client_that_repeats_one_wrong_phrase_locks_no_other_client_out() {
     let server = server().await;
     server.store_fresh_grant(0).await;
     for headers in [("X-Api-Phrase", "last year's phrase"), ("X-From", "another@example.com")] {

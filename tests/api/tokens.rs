@@ -72,7 +72,7 @@ async fn a_thousand_readers_cause_one_refresh() {
 }
 
 #[tokio::test]
-async fn readers_of_several_people_at_once_each_get_a_token_of_their_own() {
+async fn concurrent_readers_of_several_people_each_get_the_right_token() {
     let server = server().await;
     let mut people = Vec::new();
     for index in 0..2 {
@@ -95,7 +95,7 @@ async fn readers_of_several_people_at_once_each_get_a_token_of_their_own() {
 }
 
 #[tokio::test]
-async fn while_webex_fails_a_thousand_readers_get_the_live_token_with_a_note() {
+async fn during_an_outage_a_thousand_readers_get_the_live_token_with_a_warning() {
     let server = server().await;
     server.store_grant(0, DAY * 13, dying).await;
     fault(&server, FaultKind::Unavailable { status: 503, html: true });
@@ -108,7 +108,7 @@ async fn while_webex_fails_a_thousand_readers_get_the_live_token_with_a_note() {
 }
 
 #[tokio::test]
-async fn while_webex_fails_and_the_token_is_dead_a_thousand_readers_are_told_when_to_come_again() {
+async fn during_an_outage_readers_of_a_dead_token_get_a_retry_after() {
     let server = server().await;
     server.store_grant(0, DAY * 13, dead).await;
     fault(&server, FaultKind::Unavailable { status: 503, html: true });
@@ -120,7 +120,7 @@ async fn while_webex_fails_and_the_token_is_dead_a_thousand_readers_are_told_whe
 }
 
 #[tokio::test]
-async fn more_life_than_webex_gives_is_the_longest_there_is_and_costs_one_refresh() {
+async fn a_min_ttl_beyond_webexs_lifetime_causes_one_refresh_and_returns_the_longest_token() {
     let server = server().await;
     server.store_grant(0, DAY * 3, |_| {}).await;
     let path = format!("{ADA}?min_ttl=31536000");
@@ -137,7 +137,7 @@ async fn more_life_than_webex_gives_is_the_longest_there_is_and_costs_one_refres
 }
 
 #[tokio::test]
-async fn a_dead_grant_is_answered_with_the_way_to_consent() {
+async fn a_dead_grant_is_answered_with_the_consent_link() {
     let server = server().await;
     server.store_grant(0, DAY * 13, dead).await;
     server.sim.with(|webex| webex.revoke_person(0));
@@ -160,7 +160,7 @@ async fn a_dead_grant_is_answered_with_the_way_to_consent() {
 }
 
 #[tokio::test]
-async fn a_person_may_ask_for_a_refresh_and_force_it() {
+async fn a_caller_may_request_a_refresh_and_force_it() {
     let floor = [("EVENT_LOOP_FLOOR_SECONDS", "0"), ("EVENT_LOOP_NOOP_WINDOW_SECONDS", "86400")];
     let server =
         ApiServer::with_settings(Settings { noop_window: Duration::ZERO, ..Settings::default() }, &floor)
@@ -181,7 +181,7 @@ async fn a_person_may_ask_for_a_refresh_and_force_it() {
 }
 
 #[tokio::test]
-async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
+async fn tokens_and_keys_are_in_no_other_response_and_in_no_log_line() {
     let server = server().await;
     server.store_grant(0, DAY * 3, |_| {}).await;
     let key = server.create_key_with_right("admin").await;
@@ -207,7 +207,7 @@ async fn tokens_and_keys_are_in_no_other_answer_and_in_no_log_line() {
 }
 
 #[tokio::test]
-async fn scopes_that_consents_ask_for_and_a_grant_lacks_are_shown() {
+async fn requested_scopes_that_a_grant_lacks_are_shown() {
     let asked = [("MY_APP_SCOPES", "spark:all spark:people_read spark:rooms_read")];
     let server = ApiServer::with_settings(Settings::default(), &asked).await;
     server.store_fresh_grant(0).await;

@@ -88,7 +88,7 @@ async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) 
 
 #[tokio::test]
 #[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
-async fn pages_fit_phones_and_desks_by_day_and_by_night() {
+async fn pages_fit_phones_and_desktops_in_light_and_dark_mode() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", SCOPES)]).await;
     let browser = Browser::start().await;
@@ -106,7 +106,7 @@ async fn pages_fit_phones_and_desks_by_day_and_by_night() {
 
 #[tokio::test]
 #[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
-async fn names_of_all_kinds_find_their_place() {
+async fn names_of_any_length_and_script_fit_the_page() {
     let long_email = format!("{}@{}.example.com", "a".repeat(64), "b".repeat(60));
     let people = vec![
         Person::new("محمد بن موسى الخوارزمي", "al.khwarizmi@example.com"),

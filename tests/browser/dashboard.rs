@@ -26,7 +26,7 @@ async fn sign_in(browser: &Browser, daemon: &Daemon, key: &str) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn an_operator_comes_in_by_link_and_by_key_and_no_other_site_does() {
+async fn an_operator_signs_in_by_link_or_key_and_other_sites_cannot() {
     let sim = start_sim().await;
     for settings in [&[][..], &[PLAIN]] {
         let (daemon, browser) = (Daemon::start(&sim, settings).await, Browser::start().await);

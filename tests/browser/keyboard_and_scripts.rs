@@ -27,7 +27,7 @@ async fn tab_to(browser: &Browser, id: &str) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_keyboard_is_enough() {
+async fn a_consent_is_possible_with_the_keyboard_alone() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     browser.open(&home(&daemon)).await;
@@ -60,7 +60,7 @@ async fn a_consent_needs_no_script() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_picture_of_webexs_passes_the_policy() {
+async fn an_avatar_from_webex_passes_the_content_security_policy() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;

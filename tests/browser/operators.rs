@@ -97,7 +97,7 @@ async fn sign_out(browser: &Browser) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn an_operator_signs_in_watches_acts_and_signs_out() {
+async fn an_operator_signs_in_follows_events_acts_and_signs_out() {
     let (sim, daemon, key) = daemon_with_people(0).await;
     let browser = Browser::start().await;
     browser.open(&daemon.url("/dashboard")).await;
@@ -167,7 +167,7 @@ async fn an_operator_signs_in_watches_acts_and_signs_out() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_page_whose_session_has_ended_says_so_once_and_asks_for_nothing_more() {
+async fn a_page_of_an_ended_session_says_so_once_and_sends_no_more_requests() {
     let (_sim, daemon, key) = daemon_with_people(3).await;
     let browser = Browser::start().await;
     sign_in(&browser, &daemon, &key).await;
@@ -221,7 +221,7 @@ async fn walk(browser: &Browser, daemon: &Daemon, key: &str) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn three_thousand_people_are_walked_through_with_and_without_scripts() {
+async fn a_list_of_three_thousand_people_can_be_paged_with_and_without_scripts() {
     let (_sim, daemon, key) = daemon_with_people(3000).await;
     walk(&Browser::start().await, &daemon, &key).await;
     let plain = Browser::without_scripts().await;
@@ -237,7 +237,7 @@ async fn three_thousand_people_are_walked_through_with_and_without_scripts() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn the_keyboard_is_enough_for_operators() {
+async fn the_dashboard_is_usable_with_the_keyboard_alone() {
     let (_sim, daemon, key) = daemon_with_people(10).await;
     let browser = Browser::start().await;
     browser.open(&daemon.url("/dashboard")).await;
@@ -327,7 +327,7 @@ async fn pictures_for_the_readme_are_taken() {
 
 #[tokio::test]
 #[ignore = "needs chromium, chromedriver and axe-core; bash tests/run.sh installs them"]
-async fn the_dashboard_fits_phones_and_desks_by_day_and_by_night() {
+async fn the_dashboard_fits_phones_and_desktops_in_light_and_dark_mode() {
     for people in [0, 1, 5, 206, 3000] {
         let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;

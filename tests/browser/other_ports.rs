@@ -86,7 +86,7 @@ async fn opens_nothing(daemon: &Daemon, cookie: &str) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn what_a_browser_shows_to_another_port_opens_nothing() {
+async fn cookies_that_a_browser_sends_to_another_port_open_nothing() {
     for secure in [true, false] {
         let sim = Sim::start(Settings::default()).await.unwrap();
         let (daemon, other_server) = (daemon(&sim, secure).await, OtherServer::start().await);

@@ -17,7 +17,7 @@ use crate::support::start_sim_with;
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn two_people_consent_in_their_browsers_and_stay_fresh() {
+async fn two_people_consent_in_their_browsers_and_are_refreshed() {
     let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
     let daemon = Daemon::start(&sim, &REFRESH_EVERY_SECOND).await;
     let (ada, grace) = (Browser::start().await, Browser::start().await);
@@ -34,7 +34,7 @@ async fn two_people_consent_in_their_browsers_and_stay_fresh() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_decline_is_understood_and_may_be_taken_back() {
+async fn after_a_decline_the_person_can_still_consent() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
@@ -48,7 +48,7 @@ async fn a_decline_is_understood_and_may_be_taken_back() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
+async fn reloading_the_last_page_and_going_back_are_harmless() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
@@ -75,7 +75,7 @@ async fn a_reload_of_the_last_page_is_harmless_and_so_is_going_back() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn two_tabs_do_not_get_into_each_others_way() {
+async fn consents_in_two_tabs_do_not_interfere() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     let one = browser.tab().await;
@@ -94,7 +94,7 @@ async fn two_tabs_do_not_get_into_each_others_way() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn a_restart_while_somebody_reads_webexs_page_is_not_noticed() {
+async fn a_restart_while_a_person_reads_webexs_page_does_not_break_the_consent() {
     let sim = start_sim().await;
     let (mut daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
@@ -107,7 +107,7 @@ async fn a_restart_while_somebody_reads_webexs_page_is_not_noticed() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn nobody_else_is_told_of_a_consent() {
+async fn consent_pages_send_no_referrer_hide_cookies_and_run_no_scripts() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;

@@ -38,7 +38,7 @@ async fn assert_never_scrolls_sideways(browser: &Browser, name: &str) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn no_page_for_operators_is_scrolled_sideways_at_any_width() {
+async fn no_dashboard_page_scrolls_sideways_at_any_width() {
     for people in [0, 206] {
         let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;
@@ -82,7 +82,7 @@ async fn no_page_for_operators_is_scrolled_sideways_at_any_width() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn no_page_for_people_who_consent_is_scrolled_sideways_at_any_width() {
+async fn no_consent_page_scrolls_sideways_at_any_width() {
     let long_address = format!("{}@{}.example.com", "a".repeat(64), "b".repeat(60));
     let people = vec![
         Person::new(&"Wolfeschlegelsteinhausenbergerdorff ".repeat(9), &long_address),
@@ -121,7 +121,7 @@ async fn no_page_for_people_who_consent_is_scrolled_sideways_at_any_width() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn no_address_is_torn_inside_a_word_at_a_desk() {
+async fn no_address_is_broken_inside_a_word_on_a_desktop() {
     let (_sim, daemon, key) = daemon_with_people(206).await;
     let browser = Browser::start().await;
     sign_in(&browser, &daemon, &key).await;
@@ -138,7 +138,7 @@ async fn no_address_is_torn_inside_a_word_at_a_desk() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
-async fn on_a_phone_the_first_person_is_on_the_first_screen() {
+async fn on_a_phone_the_first_person_is_visible_without_scrolling() {
     for people in [1, 5, 206] {
         let (_sim, daemon, key) = daemon_with_people(people).await;
         let browser = Browser::start().await;

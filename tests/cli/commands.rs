@@ -20,7 +20,7 @@ fn refreshed(outcome: &str, email: &str, state: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_refresh_says_what_came_of_it() {
+fn a_refresh_reports_its_outcome() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(|request, _| match request {
         "POST /api/v1/people/ada%40example.com/refresh" => refreshed("renewed", "ada@example.com", "fresh"),
@@ -36,7 +36,7 @@ fn a_refresh_says_what_came_of_it() {
 }
 
 #[test]
-fn an_address_that_several_persons_share_is_wrong_usage_and_names_them() {
+fn a_shared_address_is_wrong_usage_and_lists_its_persons() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| {
         let detail = "More than one person has this address. Name one by id: id-1, id-2.";
@@ -48,7 +48,7 @@ fn an_address_that_several_persons_share_is_wrong_usage_and_names_them() {
 }
 
 #[test]
-fn a_failed_refresh_ends_by_what_it_needs() {
+fn the_exit_code_of_a_failed_refresh_says_what_it_needs() {
     for (state, outcome, code, told) in [
         ("consent_needed", "consent_needed", 4, "consents at https://localhost:8000/oauth"),
         ("retrying", "transient", 6, "webex-tokend why"),
@@ -65,7 +65,7 @@ fn a_failed_refresh_ends_by_what_it_needs() {
 }
 
 #[test]
-fn everybody_is_refreshed_whatever_becomes_of_one() {
+fn refreshing_all_continues_after_one_fails() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people?limit=200" => {
@@ -89,7 +89,7 @@ fn everybody_is_refreshed_whatever_becomes_of_one() {
 }
 
 #[test]
-fn nobody_is_forgotten_unasked() {
+fn forget_asks_for_confirmation() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people/ada%40example.com" => (200, person("ada@example.com", "fresh")),
@@ -106,7 +106,7 @@ fn nobody_is_forgotten_unasked() {
 }
 
 #[test]
-fn a_key_is_printed_alone() {
+fn only_the_key_is_printed_on_stdout() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(|request, _| match request {
         "POST /api/v1/keys" => {
@@ -165,7 +165,7 @@ fn a_login_waits_for_the_consent() {
 }
 
 #[test]
-fn a_login_that_another_person_ends_fails_and_names_both() {
+fn a_login_that_another_person_finishes_fails_and_names_both() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(login(0, granted()));
     for words in
@@ -187,7 +187,7 @@ fn a_login_that_another_person_ends_fails_and_names_both() {
 }
 
 #[test]
-fn a_login_opens_the_browser_that_the_person_chose() {
+fn a_login_opens_the_browser_named_in_the_environment() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(login(5, granted()));
     cli.write("browser", "#!/bin/sh\nprintf %s \"$2\" > opened.part && mv opened.part opened\n");
@@ -201,7 +201,7 @@ fn a_login_opens_the_browser_that_the_person_chose() {
 }
 
 #[test]
-fn a_login_ends_when_nobody_or_nothing_comes_of_it() {
+fn a_login_ends_at_its_timeout_or_when_it_fails() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(login(u32::MAX, granted()));
     let output = cli.run("login --no-browser -t 1");
@@ -220,7 +220,7 @@ fn a_login_ends_when_nobody_or_nothing_comes_of_it() {
 }
 
 #[test]
-fn completions_and_the_manual_need_nobody() {
+fn completions_and_the_manual_need_no_daemon() {
     let cli = CliFixture::new();
     assert!(cli.run("completions bash").expect_success().contains("webex-tokend"));
     assert!(cli.run("man").expect_success().starts_with(".TH WEBEX-TOKEND 1 "));
@@ -228,7 +228,7 @@ fn completions_and_the_manual_need_nobody() {
 }
 
 #[test]
-fn people_and_the_doctor_tell_that_refreshes_pause() {
+fn people_and_doctor_report_that_refreshes_pause() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|request, _| {
         let breaker = json!({
@@ -262,7 +262,7 @@ fn people_and_the_doctor_tell_that_refreshes_pause() {
 }
 
 #[test]
-fn the_doctor_names_every_trouble_and_no_secret() {
+fn doctor_lists_every_problem_and_no_secret() {
     let cli = CliFixture::new();
     let mut command = cli.command(&["doctor"]);
     command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cret");

@@ -50,7 +50,7 @@ fn lines_are_imported_one_by_one() {
 }
 
 #[test]
-fn how_many_came_to_what_is_told_and_replacing_is_asked_for() {
+fn an_import_prints_counts_by_outcome_and_replaces_only_on_request() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(|request, body| match body {
         body if body.contains("kept") && !body.contains("\"replace\":true") => {
@@ -75,7 +75,7 @@ fn how_many_came_to_what_is_told_and_replacing_is_asked_for() {
 }
 
 #[test]
-fn one_failure_does_not_keep_the_others_out() {
+fn one_failed_line_does_not_stop_the_import() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(importing);
     cli.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
@@ -87,7 +87,7 @@ fn one_failure_does_not_keep_the_others_out() {
 }
 
 #[test]
-fn what_webex_asks_to_wait_is_waited_before_the_next_grant() {
+fn an_import_waits_as_long_as_webex_asks_before_the_next_grant() {
     let cli = CliFixture::new();
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
@@ -116,7 +116,7 @@ fn what_webex_asks_to_wait_is_waited_before_the_next_grant() {
 }
 
 #[test]
-fn one_that_gives_way_to_a_newer_is_told_and_is_no_failure() {
+fn a_line_that_gives_way_to_a_newer_consent_is_reported_as_no_failure() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(importing);
     cli.write("g.jsonl", "{\"refresh_token\":\"older\"}\n{\"refresh_token\":\"r\"}\n");
@@ -155,7 +155,7 @@ fn stdin_is_read_as_lines() {
 }
 
 #[test]
-fn the_samples_own_files_are_known_by_their_look() {
+fn files_of_the_samples_are_recognized_by_their_content() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(importing);
     cli.write(

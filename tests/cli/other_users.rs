@@ -80,7 +80,7 @@ fn wait_for(path: &Path) -> String {
 }
 
 #[test]
-fn the_working_directorys_file_of_settings_says_nothing_to_a_command() {
+fn a_command_ignores_a_dotenv_file_in_the_working_directory() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(answers);
     let evil = FakeDaemon::start(&cli.path("evil.sock"), answers);
@@ -120,7 +120,7 @@ fn the_working_directorys_file_of_settings_says_nothing_to_a_command() {
 }
 
 #[test]
-fn the_state_directorys_file_of_settings_counts_unless_others_can_write_it() {
+fn a_dotenv_file_in_the_state_directory_is_used_unless_others_can_write_it() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(answers);
     cli.write(".env", "TOKEND_DEFAULT_PERSON=grace@example.com\nBROWSER=./evil\n");
@@ -136,7 +136,7 @@ fn the_state_directorys_file_of_settings_counts_unless_others_can_write_it() {
 }
 
 #[test]
-fn a_default_person_that_is_none_is_told_by_its_variable() {
+fn an_invalid_default_person_is_reported_by_its_variable() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(answers);
     let output = cli.command(&["token"]).env("TOKEND_DEFAULT_PERSON", "a@b@c").output().unwrap();

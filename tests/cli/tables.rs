@@ -33,7 +33,7 @@ fn wide(cli: &CliFixture, words: &[&str], columns: &str) -> CommandOutput {
 }
 
 #[test]
-fn where_one_consents_again_has_the_address_and_where_several_do_has_none() {
+fn a_consent_link_names_the_person_only_if_one_person_needs_it() {
     for (needy, link) in [(1, "/oauth?person=ada%40example.com\n"), (2, "/oauth\n")] {
         let cli = CliFixture::new();
         let _daemon = cli.daemon(move |_, _| {
@@ -51,7 +51,7 @@ fn where_one_consents_again_has_the_address_and_where_several_do_has_none() {
 }
 
 #[test]
-fn people_are_a_table_that_fits() {
+fn people_are_printed_as_a_table_that_fits_the_terminal() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(list);
     for columns in [60, 80, 200] {
@@ -83,7 +83,7 @@ fn people_are_a_table_that_fits() {
 }
 
 #[test]
-fn people_as_json_are_all_of_them() {
+fn people_as_json_include_every_page() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(list);
     let json = json_of(&cli.run("people -j").expect_success());
@@ -93,7 +93,7 @@ fn people_as_json_are_all_of_them() {
 }
 
 #[test]
-fn nobody_is_no_failure() {
+fn an_empty_list_is_no_failure() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| (200, json!({ "people": [], "next": null, "days": 90, "keys": [] })));
     for words in ["people", "plan", "key list"] {
@@ -104,7 +104,7 @@ fn nobody_is_no_failure() {
 }
 
 #[test]
-fn why_tells_every_rule() {
+fn why_prints_every_rule() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|request, _| {
         assert_eq!(request, "GET /api/v1/people/ada%40example.com/why");
@@ -132,7 +132,7 @@ fn why_tells_every_rule() {
 }
 
 #[test]
-fn a_plan_is_one_table_whatever_its_parts() {
+fn a_plan_of_several_pages_is_one_table() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|request, _| {
         let planned = |email: &str, consent: Value| {
@@ -159,7 +159,7 @@ fn a_plan_is_one_table_whatever_its_parts() {
 }
 
 #[test]
-fn keys_are_a_table_without_secrets() {
+fn keys_are_printed_as_a_table_without_secrets() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| {
         let key = json!({ "name": "ci", "id": "abcd1234", "persons": null, "can": ["read", "refresh"],
@@ -174,7 +174,7 @@ fn keys_are_a_table_without_secrets() {
 }
 
 #[test]
-fn keys_are_listed_with_the_addresses_of_those_they_are_for() {
+fn keys_are_listed_with_the_addresses_of_their_persons() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|request, _| {
         let key = |name: &str, persons: &[&str]| {

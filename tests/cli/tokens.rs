@@ -28,7 +28,7 @@ fn with_ada(request: &str, _body: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_token_is_printed_and_nothing_else() {
+fn only_the_token_is_printed_on_stdout() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(with_ada);
     let output = cli.run("token Ada@Example.com");
@@ -42,7 +42,7 @@ fn a_token_is_printed_and_nothing_else() {
 }
 
 #[test]
-fn a_token_comes_in_the_form_that_is_asked_for() {
+fn a_token_is_printed_in_the_requested_format() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(with_ada);
     let out = |format: &str| cli.run(&format!("token ada@example.com --format {format}")).expect_success();
@@ -53,7 +53,7 @@ fn a_token_comes_in_the_form_that_is_asked_for() {
 }
 
 #[test]
-fn a_shorter_life_is_told_beside_the_token() {
+fn a_token_with_a_shorter_life_is_printed_with_a_warning() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| {
         let mut token = token("ada@example.com");
@@ -66,14 +66,14 @@ fn a_shorter_life_is_told_beside_the_token() {
 }
 
 #[test]
-fn the_only_person_may_be_left_out() {
+fn the_person_may_be_omitted_if_there_is_only_one() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(with_ada);
     assert_eq!(cli.run("token").expect_success(), format!("{TOKEN}\n"));
 }
 
 #[test]
-fn the_only_person_left_is_not_meant_where_another_one_was_first() {
+fn the_last_remaining_person_is_not_used_by_default_if_another_was_first() {
     for sole in [json!(false), Value::Null] {
         let cli = CliFixture::new();
         let daemon = cli.daemon(move |request, _| match request {
@@ -133,7 +133,7 @@ fn every_refusal_has_its_exit_code_and_says_what_to_do() {
 }
 
 #[test]
-fn what_names_nobody_is_refused_before_anybody_is_asked() {
+fn an_invalid_person_is_refused_without_a_request() {
     let cli = CliFixture::new();
     let daemon = cli.daemon(with_ada);
     cli.run("token a@b@c").expect_failure(2, "name@host");
@@ -141,7 +141,7 @@ fn what_names_nobody_is_refused_before_anybody_is_asked() {
 }
 
 #[test]
-fn a_token_that_is_none_goes_nowhere() {
+fn an_invalid_token_is_passed_to_no_command() {
     for odd in ["", "two\nlines", "sp ace", "naïve"] {
         let cli = CliFixture::new();
         let _daemon = cli.daemon(move |_, _| {
@@ -183,7 +183,7 @@ fn a_command_is_the_process_itself_and_no_argument_holds_the_token() {
 }
 
 #[test]
-fn commands_that_cannot_be_run_end_as_in_a_shell() {
+fn a_command_that_cannot_run_has_the_exit_code_of_a_shell() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(with_ada);
     cli.write("plain", "no program");

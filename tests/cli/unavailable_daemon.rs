@@ -9,14 +9,14 @@ use super::fake_daemon::FakeDaemon;
 use super::person;
 
 #[test]
-fn without_a_daemon_and_without_settings_people_are_told_what_to_start() {
+fn without_daemon_and_settings_the_error_says_what_to_start() {
     let cli = CliFixture::new();
     cli.run("token ada@example.com").expect_failure(5, "webex-tokend serve");
     assert!(!super::exists(&cli.path("tokend.db")));
 }
 
 #[test]
-fn without_a_daemon_wrong_settings_are_told() {
+fn without_a_daemon_wrong_settings_are_reported() {
     let cli = CliFixture::new();
     let output =
         cli.command(&["people"]).env("MY_APP_CLIENT_ID", "C1").env("MY_APP_PORT", "x").output().unwrap();
@@ -24,7 +24,7 @@ fn without_a_daemon_wrong_settings_are_told() {
 }
 
 #[test]
-fn a_store_in_use_is_told_and_not_waited_for_long() {
+fn a_store_in_use_is_reported_within_seconds() {
     let cli = CliFixture::new();
     let lock = std::fs::File::create(cli.path("tokend.db.lock")).unwrap();
     lock.lock().unwrap();
@@ -35,14 +35,14 @@ fn a_store_in_use_is_told_and_not_waited_for_long() {
 }
 
 #[test]
-fn a_daemon_that_hangs_is_not_waited_for_for_ever() {
+fn a_command_does_not_wait_forever_for_a_hanging_daemon() {
     let cli = CliFixture::new();
     let _daemon = FakeDaemon::start_raw(&cli.path("control.sock"), |_, _| Vec::new());
     cli.run("token ada@example.com --daemon-timeout 1").expect_failure(5, "did not answer within 1 s");
 }
 
 #[test]
-fn garbage_is_no_answer() {
+fn a_response_that_is_no_http_is_an_error() {
     let answers: [(&[u8], i32); 8] = [
         (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", 5),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n{}", 5),
@@ -62,14 +62,14 @@ fn garbage_is_no_answer() {
 }
 
 #[test]
-fn a_list_that_runs_in_a_circle_ends() {
+fn a_list_whose_cursors_form_a_cycle_ends() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| (200, json!({ "people": [], "next": "here" })));
     cli.run("people").expect_failure(1, "does not end");
 }
 
 #[test]
-fn output_that_nobody_reads_is_no_failure() {
+fn a_closed_output_pipe_is_no_failure() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(|_, _| {
         let people: Vec<_> = (0..500).map(|n| person(&format!("p{n}@example.com"), "fresh")).collect();

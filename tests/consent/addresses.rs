@@ -11,7 +11,7 @@ use crate::support::counters;
 use crate::support::start_sim;
 
 #[tokio::test]
-async fn plain_http_on_the_tls_port_is_shown_the_way() {
+async fn plain_http_on_the_tls_port_is_redirected_to_https() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let port = daemon.port();
@@ -26,7 +26,7 @@ async fn plain_http_on_the_tls_port_is_shown_the_way() {
 
 /// A redirect would come back by the same way without an end.
 #[tokio::test]
-async fn a_proxy_that_ends_tls_and_speaks_plain_http_is_told_what_to_change() {
+async fn a_proxy_that_speaks_plain_http_to_the_tls_port_gets_advice() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let plain = Url::parse(&format!("http://localhost:{}/oauth?code=a&state=b", daemon.port())).unwrap();
@@ -62,7 +62,7 @@ async fn an_http_redirect_uri_is_served_without_tls() {
 const UNDER_A_PREFIX: (&str, &str) = ("MY_APP_REDIRECT_URI", "https://localhost:{port}/webex/oauth");
 
 #[tokio::test]
-async fn a_prefix_that_the_proxy_leaves_on_is_understood() {
+async fn a_path_prefix_that_the_proxy_keeps_is_handled() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/webex/")).await;
@@ -87,7 +87,7 @@ async fn a_prefix_that_the_proxy_leaves_on_is_understood() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_the_proxy_takes_off_is_understood() {
+async fn a_path_prefix_that_the_proxy_strips_is_handled() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[UNDER_A_PREFIX]).await, BrowserClient::new());
     let stripped = |url: &Url| {

@@ -13,7 +13,7 @@ use crate::support::start_sim_with;
 const NOT_FOR_YOU: &str = "This service is not for your account";
 
 #[tokio::test]
-async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept() {
+async fn a_person_who_is_not_allowed_sees_an_error_page_and_no_grant_is_stored() {
     let sim = start_sim().await;
     let organization = sim.with(|webex| webex.settings().people[0].org_uuid.clone());
     for (allow, allowed) in [
@@ -47,7 +47,7 @@ async fn persons_who_are_not_allowed_get_a_page_of_their_own_and_nothing_is_kept
 
 /// One person who is not allowed can come again and again.
 #[tokio::test]
-async fn refusals_of_persons_do_not_flood_the_log_and_each_address_is_named() {
+async fn refusals_do_not_flood_the_log_and_each_address_is_logged() {
     let settings = Settings { people: Person::some(14), ..Settings::default() };
     let sim = start_sim_with(settings).await;
     let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", "@example.net")]).await;
@@ -70,7 +70,7 @@ async fn refusals_of_persons_do_not_flood_the_log_and_each_address_is_named() {
 
 /// Allowed once, and not any more: what is kept stays, and a new consent changes nothing.
 #[tokio::test]
-async fn a_narrower_list_leaves_what_is_kept_alone() {
+async fn a_narrower_allow_list_leaves_stored_grants_alone() {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     page(&BrowserClient::new().consent(&daemon, 0).await, 200, GRANTED);
@@ -81,7 +81,7 @@ async fn a_narrower_list_leaves_what_is_kept_alone() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_others_reach_says_at_its_start_when_every_person_may_consent() {
+async fn a_public_daemon_warns_at_start_that_every_person_may_consent() {
     let sim = start_sim().await;
     let (line, open) = ("every person with a Webex account may consent", "https://tokens.example.com/oauth");
     let bind = ("TOKEND_BIND", "127.0.0.1");

@@ -18,7 +18,7 @@ fn cookie(answered: &PageResponse) -> (&str, Vec<&str>) {
 }
 
 #[tokio::test]
-async fn start_leads_to_webex_with_everything_it_asks_for() {
+async fn start_redirects_to_webex_with_all_required_parameters() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.get(daemon.redirect_uri()).await;
@@ -41,7 +41,7 @@ async fn start_leads_to_webex_with_everything_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_for_this_host_over_tls_and_for_no_script() {
+async fn the_ticket_cookie_is_host_only_secure_and_http_only() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.get(daemon.redirect_uri()).await;
@@ -57,7 +57,7 @@ async fn a_ticket_is_for_this_host_over_tls_and_for_no_script() {
 }
 
 #[tokio::test]
-async fn every_start_is_another_consent() {
+async fn every_start_begins_a_separate_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let (one, two) = (visitor.begin(&daemon).await.query, visitor.begin(&daemon).await.query);
@@ -81,7 +81,7 @@ async fn abandoned_starts_do_not_fill_the_browser() {
 }
 
 #[tokio::test]
-async fn a_named_person_is_preselected_and_nothing_else_is_passed_on() {
+async fn a_named_person_is_preselected_and_no_other_parameter_is_passed_on() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let url = daemon

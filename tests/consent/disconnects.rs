@@ -38,7 +38,7 @@ async fn still_unanswered(daemon: &Daemon) {
 }
 
 #[tokio::test]
-async fn the_browser_may_leave_before_the_exchange_ends() {
+async fn a_consent_is_stored_even_if_the_browser_leaves_before_the_exchange_ends() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
@@ -54,7 +54,7 @@ async fn the_browser_may_leave_before_the_exchange_ends() {
 }
 
 #[tokio::test]
-async fn a_connection_may_break_before_the_exchange_ends() {
+async fn a_consent_is_stored_even_if_the_connection_breaks_before_the_exchange_ends() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
@@ -79,7 +79,7 @@ async fn raw(daemon: &Daemon, back: &Url, visitor: &BrowserClient) -> TcpStream 
 }
 
 #[tokio::test]
-async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
+async fn shutdown_waits_for_a_consent_in_progress() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
@@ -98,7 +98,7 @@ async fn a_consent_that_is_being_finished_is_finished_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_consent_whose_browser_left_is_finished_before_the_end() {
+async fn shutdown_waits_for_a_consent_whose_browser_left() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[PLAIN]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(LONGER_THAN_ANSWERS));
@@ -114,7 +114,7 @@ async fn a_consent_whose_browser_left_is_finished_before_the_end() {
 }
 
 #[tokio::test]
-async fn with_nothing_to_finish_the_end_comes_at_once() {
+async fn shutdown_without_work_in_progress_is_immediate() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
@@ -124,7 +124,7 @@ async fn with_nothing_to_finish_the_end_comes_at_once() {
 }
 
 #[tokio::test]
-async fn a_signal_during_the_start_is_an_orderly_end() {
+async fn a_signal_during_startup_ends_the_daemon_cleanly() {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     for _ in 0..10 {

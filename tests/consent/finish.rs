@@ -15,7 +15,7 @@ use crate::support::start_sim;
 use crate::support::start_sim_with;
 
 #[tokio::test]
-async fn a_consent_is_kept_and_shown() {
+async fn a_consent_is_stored_and_confirmed() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.consent(&daemon, 0).await;
@@ -32,7 +32,7 @@ async fn a_consent_is_kept_and_shown() {
 }
 
 #[tokio::test]
-async fn several_people_are_kept_and_refreshed() {
+async fn several_people_are_stored_and_refreshed() {
     let sim =
         start_sim_with(Settings { noop_window: std::time::Duration::ZERO, ..Settings::default() }).await;
     let daemon = Daemon::start(&sim, &REFRESH_EVERY_SECOND).await;
@@ -61,7 +61,7 @@ async fn the_newest_consent_of_a_person_wins() {
 }
 
 #[tokio::test]
-async fn a_name_is_text_and_never_markup() {
+async fn a_name_is_escaped_on_pages() {
     let people = vec![
         Person::new("<b>Eve</b> & \"Co\" <script>alert(1)</script>", "eve@example.com"),
         Person::new("", "noname@example.com"),
@@ -90,7 +90,7 @@ async fn two_consents_at_once_in_one_browser_both_succeed() {
 }
 
 #[tokio::test]
-async fn a_no_has_a_page_of_its_own_and_changes_nothing() {
+async fn a_declined_consent_has_its_own_page_and_changes_nothing() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
@@ -105,7 +105,7 @@ async fn a_no_has_a_page_of_its_own_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn each_error_of_webex_has_its_page_and_its_texts_are_not_shown() {
+async fn each_error_of_webex_has_its_page_and_webexs_text_is_not_shown() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let state = visitor.begin(&daemon).await.query["state"].clone();

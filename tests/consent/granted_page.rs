@@ -19,7 +19,7 @@ fn image_policy(answered: &PageResponse) -> String {
 }
 
 #[tokio::test]
-async fn the_last_page_says_what_was_granted_until_when_and_how_to_take_it_back() {
+async fn the_granted_page_shows_scopes_expiry_and_how_to_revoke() {
     let sim = start_sim().await;
     let scopes = [("MY_APP_SCOPES", "spark:people_read spark:rooms_read odd:scope")];
     let (daemon, visitor) = (Daemon::start(&sim, &scopes).await, BrowserClient::new());
@@ -51,7 +51,7 @@ async fn a_grant_lasts_at_least_as_long_as_its_access_token() {
 }
 
 #[tokio::test]
-async fn a_picture_is_shown_from_webex_only_and_allowed_on_this_page_only() {
+async fn an_avatar_is_loaded_from_webex_only_and_on_this_page_only() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let answered = visitor.consent(&daemon, 0).await;
@@ -82,7 +82,7 @@ async fn a_picture_is_shown_from_webex_only_and_allowed_on_this_page_only() {
 }
 
 #[tokio::test]
-async fn long_names_are_cut_and_missing_ones_have_a_substitute() {
+async fn long_names_are_truncated_and_missing_ones_have_a_substitute() {
     let people = vec![Person::new(&"ẞ".repeat(300), "long@example.com"), Person::new("", "")];
     let sim = start_sim_with(Settings { people, ..Settings::default() }).await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
@@ -95,7 +95,7 @@ async fn long_names_are_cut_and_missing_ones_have_a_substitute() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_and_not_granted_is_told() {
+async fn requested_scopes_that_were_not_granted_are_shown() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;

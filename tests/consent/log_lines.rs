@@ -5,7 +5,7 @@ use crate::support::Daemon;
 use crate::support::start_sim;
 
 #[tokio::test]
-async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
+async fn an_error_of_webex_is_logged_with_webexs_words() {
     let sim = start_sim().await;
     for (error, hint) in [
         ("invalid_scope", "; compare MY_APP_SCOPES with the integration at developer.webex.com/my-apps"),
@@ -34,7 +34,7 @@ async fn an_error_of_webex_at_the_consent_page_is_told_with_its_own_words() {
 }
 
 #[tokio::test]
-async fn errors_that_come_without_a_consent_do_not_hide_those_of_real_ones() {
+async fn made_up_errors_do_not_suppress_log_lines_of_real_consents() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for number in 0..20 {

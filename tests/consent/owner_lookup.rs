@@ -30,7 +30,7 @@ fn down() -> FaultKind {
 }
 
 #[tokio::test]
-async fn an_outage_of_people_me_costs_no_person_a_consent_and_a_reload_goes_on() {
+async fn an_outage_of_people_me_loses_no_consent_and_a_reload_continues() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::PeopleMe, 4, down());
@@ -49,7 +49,7 @@ async fn an_outage_of_people_me_costs_no_person_a_consent_and_a_reload_goes_on()
 
 /// The tokens in hand do not age like a code, so Webex is asked whose they are as long as the ticket holds.
 #[tokio::test]
-async fn more_than_three_reloads_of_tokens_in_hand_go_on() {
+async fn reloads_with_obtained_tokens_continue_more_than_three_times() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -97,7 +97,7 @@ async fn while_people_me_asks_to_wait_no_code_is_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_in_trouble_costs_no_person_a_consent_and_a_reload_goes_on() {
+async fn a_failing_store_loses_no_consent_and_a_reload_continues() {
     let store = FaultyStore::new();
     let services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
     let begun = services.consents.begin(None).unwrap();

@@ -9,7 +9,7 @@ use crate::support::Daemon;
 use crate::support::start_sim;
 
 #[tokio::test]
-async fn the_home_page_says_what_is_asked_for_and_where_to_start() {
+async fn the_home_page_lists_the_scopes_and_links_to_the_start() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/")).await;
@@ -57,7 +57,7 @@ async fn a_daemon_whose_store_cannot_be_read_is_healthy_and_not_ready() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_kindly() {
+async fn an_unknown_page_has_a_friendly_error_page() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut url = daemon.url("/");
@@ -69,7 +69,7 @@ async fn what_is_not_there_is_told_kindly() {
 }
 
 #[tokio::test]
-async fn only_reading_is_allowed() {
+async fn pages_allow_get_and_head_only() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
@@ -87,7 +87,7 @@ async fn only_reading_is_allowed() {
 
 /// Load balancers look in this way.
 #[tokio::test]
-async fn options_says_what_is_answered() {
+async fn options_lists_the_allowed_methods() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for path in ["/", "/oauth?code=a&state=b", "/healthz"] {
@@ -98,7 +98,7 @@ async fn options_says_what_is_answered() {
 }
 
 #[tokio::test]
-async fn the_pages_say_who_asks_and_what_for_and_nothing_of_it_is_markup() {
+async fn the_configured_operator_and_purpose_are_shown_escaped() {
     let sim = start_sim().await;
     let settings = [
         ("TOKEND_OPERATOR", "Example <b>Ltd</b> & \"Co\""),
@@ -123,7 +123,7 @@ async fn the_pages_say_who_asks_and_what_for_and_nothing_of_it_is_markup() {
 }
 
 #[tokio::test]
-async fn a_scope_without_words_is_no_bare_code() {
+async fn an_unknown_scope_is_shown_with_an_explanation() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SCOPES", "spark:rooms_read analytics:read_all")]).await;
     let home = BrowserClient::new().get(daemon.url("/")).await;
@@ -132,7 +132,7 @@ async fn a_scope_without_words_is_no_bare_code() {
 }
 
 #[tokio::test]
-async fn head_tells_what_get_would_say() {
+async fn head_has_the_headers_of_get() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for path in ["/", "/healthz", "/readyz", "/nothing", "/oauth?code=a&state=b"] {

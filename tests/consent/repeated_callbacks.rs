@@ -18,7 +18,7 @@ use crate::support::inject_fault;
 use crate::support::start_sim;
 
 #[tokio::test]
-async fn a_reload_shows_what_came_of_the_first_time() {
+async fn a_reloaded_callback_shows_the_first_result() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -37,7 +37,7 @@ async fn a_reload_shows_what_came_of_the_first_time() {
 }
 
 #[tokio::test]
-async fn two_redirects_at_once_and_a_first_one_that_broke_off_are_one_consent() {
+async fn two_concurrent_callbacks_are_one_consent_even_if_the_first_disconnects() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
@@ -57,7 +57,7 @@ async fn two_redirects_at_once_and_a_first_one_that_broke_off_are_one_consent() 
 }
 
 #[tokio::test]
-async fn a_look_beforehand_exchanges_nothing() {
+async fn a_prefetch_or_head_request_exchanges_no_code() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -81,7 +81,7 @@ async fn a_look_beforehand_exchanges_nothing() {
 
 /// A person goes back to Webex's page and chooses another account: that is another code, and another consent.
 #[tokio::test]
-async fn another_code_with_the_same_ticket_is_not_answered_with_the_first_consent() {
+async fn a_second_code_for_the_same_ticket_does_not_return_the_first_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
@@ -93,7 +93,7 @@ async fn another_code_with_the_same_ticket_is_not_answered_with_the_first_consen
 
 /// Other programs on the host set cookies, too.
 #[tokio::test]
-async fn cookies_of_other_programs_disturb_no_consent() {
+async fn cookies_of_other_programs_do_not_disturb_a_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     visitor.plant("city", "Z\u{fc}rich");
@@ -101,7 +101,7 @@ async fn cookies_of_other_programs_disturb_no_consent() {
 }
 
 #[tokio::test]
-async fn of_many_tabs_the_newest_work() {
+async fn with_many_tabs_the_newest_tickets_work() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut tabs = Vec::new();

@@ -78,7 +78,7 @@ fn shapes(bytes: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn with_a_space_a_token_is_on_its_page_and_nowhere_else() {
+async fn with_a_space_the_token_is_on_its_page_only() {
     let sim = start_sim_with(Settings::default()).await;
     let (bot, space) = sim.with(|webex| {
         let settings = webex.settings();

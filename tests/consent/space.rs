@@ -101,7 +101,7 @@ fn members(sim: &Sim) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn without_the_settings_there_is_no_space() {
+async fn without_its_settings_there_is_no_space_page() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
@@ -112,7 +112,7 @@ async fn without_the_settings_there_is_no_space() {
 }
 
 #[tokio::test]
-async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() {
+async fn only_the_person_sees_the_space_page_with_their_token() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let visitor = BrowserClient::new();
@@ -141,7 +141,7 @@ async fn each_person_sees_the_space_with_their_own_token_and_nobody_else_does() 
 }
 
 #[tokio::test]
-async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
+async fn only_the_space_page_allows_the_widgets_hosts() {
     let sim = start_sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
@@ -165,7 +165,7 @@ async fn only_the_widgets_page_has_the_widgets_hosts_in_its_policy() {
 }
 
 #[tokio::test]
-async fn a_newer_consent_elsewhere_and_forgetting_end_a_visit() {
+async fn a_newer_consent_and_forgetting_end_a_space_session() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let first = ConsentedBrowser::new(&daemon, 0).await;
@@ -184,7 +184,7 @@ fn forget(state_dir: &Path, person: &str) {
 }
 
 #[tokio::test]
-async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
+async fn a_forged_space_cookie_opens_nothing() {
     let sim = start_sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let begun = visitor.get(daemon.redirect_uri()).await;
@@ -201,7 +201,7 @@ async fn a_visit_that_was_made_up_or_is_a_ticket_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_cookie_alone_shows_no_space() {
+async fn the_cookie_alone_does_not_open_the_space() {
     let sim = start_sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     let granted = visitor.consent(&daemon, 0).await;
@@ -225,7 +225,7 @@ async fn the_cookie_alone_shows_no_space() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
+async fn a_failing_bot_does_not_fail_the_consent_and_is_logged_and_retried() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     // One for what follows the consent, one for the first look.
@@ -243,7 +243,7 @@ async fn trouble_of_the_bot_spoils_no_consent_and_is_told_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_bot_that_gets_no_answer_keeps_no_consent_waiting() {
+async fn a_hanging_bot_does_not_delay_the_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::Memberships, 1, FaultKind::Hang);
@@ -270,7 +270,7 @@ async fn the_bot_adds_people_whose_browser_has_left() {
 }
 
 #[tokio::test]
-async fn whoever_is_in_the_space_already_is_asked_for_once() {
+async fn a_person_who_is_in_the_space_already_is_added_once() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let consented = ConsentedBrowser::new(&daemon, 0).await;
@@ -287,7 +287,7 @@ async fn whoever_is_in_the_space_already_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn whoever_was_removed_from_the_space_is_added_again_after_a_new_consent() {
+async fn a_person_removed_from_the_space_is_added_again_after_a_new_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (daemon_with(&sim, &[]).await, BrowserClient::new());
     visitor.consent(&daemon, 0).await;
@@ -298,7 +298,7 @@ async fn whoever_was_removed_from_the_space_is_added_again_after_a_new_consent()
 }
 
 #[tokio::test]
-async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
+async fn every_person_is_added_when_many_consent_while_webex_is_slow() {
     let people: Vec<_> = (0..24).map(Person::numbered).collect();
     let sim = start_sim_with(Settings { people, ..Settings::default() }).await;
     let daemon = Arc::new(daemon_with(&sim, &[]).await);
@@ -315,7 +315,7 @@ async fn nobody_is_left_out_when_many_consent_while_webex_is_slow() {
 }
 
 #[tokio::test]
-async fn a_reload_of_the_last_page_asks_the_bot_for_nothing() {
+async fn reloading_the_granted_page_causes_no_bot_request() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let consented = ConsentedBrowser::new(&daemon, 0).await;
@@ -329,7 +329,7 @@ async fn a_reload_of_the_last_page_asks_the_bot_for_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_closes_the_space_for_good_needs_a_new_consent_to_open_it_again() {
+async fn closing_the_space_session_requires_a_new_consent() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
     let consented = ConsentedBrowser::new(&daemon, 0).await;

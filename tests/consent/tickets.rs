@@ -27,7 +27,7 @@ fn asking(back: &Url, query: &str) -> Url {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
+async fn a_callback_that_does_not_match_its_ticket_is_refused_and_changes_nothing() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -65,7 +65,7 @@ async fn what_does_not_fit_its_ticket_is_refused_and_spoils_nothing() {
 }
 
 #[tokio::test]
-async fn a_link_is_good_in_the_browser_that_began_it_only() {
+async fn a_callback_works_only_in_the_browser_that_started_the_consent() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let elsewhere = Daemon::start(&sim, &[]).await;
@@ -98,7 +98,7 @@ fn own((name, value): (&str, &str)) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_state_is_redeemed_once() {
+async fn a_state_works_only_once() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -117,7 +117,7 @@ async fn a_state_is_redeemed_once() {
 }
 
 #[tokio::test]
-async fn a_ticket_ends_at_its_deadline() {
+async fn a_ticket_expires_at_its_deadline() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let key = key::read(&daemon.state_dir().join("key")).unwrap().unwrap();

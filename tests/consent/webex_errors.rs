@@ -38,7 +38,7 @@ fn raw(body: &str) -> FaultKind {
 }
 
 #[tokio::test]
-async fn a_no_of_webex_to_a_code_ends_the_consent() {
+async fn a_code_that_webex_refuses_ends_the_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut ids = Vec::new();
@@ -73,7 +73,7 @@ async fn a_no_of_webex_to_a_code_ends_the_consent() {
 
 /// The person cannot mend it and is not shown settings; the operator can, and is.
 #[tokio::test]
-async fn a_refused_client_is_told_to_the_operator_with_the_settings_and_to_the_person_without() {
+async fn a_refused_client_names_the_settings_in_the_log_but_not_on_the_page() {
     let sim = start_sim().await;
     let invalid_client = FaultKind::Raw {
         status: 400,
@@ -111,7 +111,7 @@ async fn survives(daemon: &Daemon, sim: &Sim, visitor: &BrowserClient, kind: Fau
 }
 
 #[tokio::test]
-async fn trouble_at_webex_costs_nobody_a_consent() {
+async fn an_outage_of_webex_loses_no_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for kind in [
@@ -143,7 +143,7 @@ async fn trouble_at_webex_costs_nobody_a_consent() {
 
 /// Webex's own word for how long counts, for every code that is not exchanged yet.
 #[tokio::test]
-async fn a_webex_that_asks_to_wait_is_told_as_such_and_costs_no_person_a_consent() {
+async fn a_retry_after_of_webex_is_shown_and_loses_no_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::TooMany429 { retry_after: Some("2".to_owned()) });
@@ -164,7 +164,7 @@ async fn a_webex_that_asks_to_wait_is_told_as_such_and_costs_no_person_a_consent
 }
 
 #[tokio::test]
-async fn nobody_is_sent_on_to_where_a_portal_points() {
+async fn redirects_of_a_captive_portal_are_not_followed() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(
@@ -180,7 +180,7 @@ async fn nobody_is_sent_on_to_where_a_portal_points() {
 }
 
 #[tokio::test]
-async fn a_webex_that_is_not_there_is_told_as_such_and_a_reload_goes_on_when_it_is_back() {
+async fn an_unreachable_webex_is_reported_and_a_later_reload_succeeds() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
@@ -195,7 +195,7 @@ async fn a_webex_that_is_not_there_is_told_as_such_and_a_reload_goes_on_when_it_
 }
 
 #[tokio::test]
-async fn a_hiccup_at_people_me_costs_nobody_a_consent() {
+async fn one_failure_of_people_me_loses_no_consent() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for kind in [json(500), html(200), html(403), html(401), html(302), FaultKind::ResetBefore] {
@@ -208,7 +208,7 @@ async fn a_hiccup_at_people_me_costs_nobody_a_consent() {
 }
 
 #[tokio::test]
-async fn a_token_of_nobody_is_not_kept() {
+async fn a_token_without_an_owner_is_not_stored() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for (times, kind) in
@@ -224,7 +224,7 @@ async fn a_token_of_nobody_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_waited_for() {
+async fn a_slow_response_is_awaited() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Drip(Duration::from_millis(2)));

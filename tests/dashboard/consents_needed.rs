@@ -85,7 +85,7 @@ fn needy(page: &str) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn people_who_must_consent_come_first_each_with_a_link_and_the_text_of_an_invitation() {
+async fn people_who_need_consent_come_first_with_a_link_and_an_invitation_text() {
     let (_world, mut browser) = server_with(|now| {
         vec![
             many_grants::nth_grant(0, now),
@@ -120,7 +120,7 @@ async fn people_who_must_consent_come_first_each_with_a_link_and_the_text_of_an_
 }
 
 #[tokio::test]
-async fn zeros_are_quiet_trouble_is_loud_and_each_number_is_a_filter() {
+async fn counts_are_filters_and_only_problems_are_highlighted() {
     let (server, mut browser) = server_with_people(120).await;
     let page = browser.get("/dashboard").await.text;
     let tiles: [(&str, usize, &[usize]); 4] = [
@@ -156,7 +156,7 @@ async fn zeros_are_quiet_trouble_is_loud_and_each_number_is_a_filter() {
 }
 
 #[tokio::test]
-async fn a_pause_of_all_refreshes_is_said_first_and_in_words_to_act_on() {
+async fn a_pause_of_refreshes_is_shown_first_with_advice() {
     let (server, mut browser) = server_with_people(20).await;
     let csrf = browser.get("/dashboard").await.csrf();
     for n in 10..20 {
@@ -176,7 +176,7 @@ async fn a_pause_of_all_refreshes_is_said_first_and_in_words_to_act_on() {
 }
 
 #[tokio::test]
-async fn no_page_of_the_dashboard_uses_words_of_its_makers() {
+async fn the_dashboard_uses_no_internal_terms() {
     let (server, mut browser) = server_with_people(120).await;
     let now = server.clock.now();
     let mut lacking = many_grants::nth_grant(11, now);
@@ -212,7 +212,7 @@ async fn no_page_of_the_dashboard_uses_words_of_its_makers() {
 }
 
 #[tokio::test]
-async fn who_came_by_a_link_is_signed_in_from_the_terminal() {
+async fn a_session_from_a_link_is_labelled_as_opened_from_the_terminal() {
     let server = DashboardServer::new_https().await;
     let (_, link) = server.link().await;
     let (_, id) = link["url"].as_str().unwrap().split_once("?link=").unwrap();
@@ -224,7 +224,7 @@ async fn who_came_by_a_link_is_signed_in_from_the_terminal() {
 }
 
 #[tokio::test]
-async fn who_must_consent_again_is_told_no_other_end() {
+async fn a_grant_that_needs_consent_shows_no_other_expiry() {
     let (server, mut browser) = server_with(|now| vec![with_consent_needed(2, now, now + DAY * 5)]).await;
     let id = many_grants::nth_grant(2, server.clock.now()).person.id;
     for path in [
@@ -241,7 +241,7 @@ async fn who_must_consent_again_is_told_no_other_end() {
 }
 
 #[tokio::test]
-async fn a_forgotten_person_is_named() {
+async fn after_forgetting_the_page_names_the_person() {
     let (server, mut browser) = server_with_people(3).await;
     let person = many_grants::nth_grant(1, server.clock.now()).person;
     let csrf = browser.get("/dashboard").await.csrf();
@@ -262,7 +262,7 @@ async fn a_forgotten_person_is_named() {
 }
 
 #[tokio::test]
-async fn the_logo_leads_to_the_dashboard_on_each_of_its_pages() {
+async fn the_logo_links_to_the_dashboard_on_every_page() {
     let (server, mut browser) = server_with_people(3).await;
     let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let brand = |page: &str| between(page, "class=\"brand\" href=\"", "\">").to_owned();
@@ -289,7 +289,7 @@ async fn the_logo_leads_to_the_dashboard_on_each_of_its_pages() {
 }
 
 #[tokio::test]
-async fn an_invitation_link_is_there_at_any_number_of_people() {
+async fn an_invitation_link_is_shown_for_any_number_of_people() {
     for people in [0, 1, 60] {
         let (_world, mut browser) = server_with_people(people).await;
         let page = browser.get("/dashboard").await.text;
@@ -302,7 +302,7 @@ async fn an_invitation_link_is_there_at_any_number_of_people() {
 }
 
 #[tokio::test]
-async fn an_invitation_says_who_asks_what_for_and_who_answers_questions() {
+async fn an_invitation_names_the_operator_the_purpose_and_a_contact() {
     let settings = [
         ("TOKEND_STORE_URL", "memory:"),
         ("TOKEND_OPERATOR", "Example <IT>"),
@@ -329,7 +329,7 @@ async fn an_invitation_says_who_asks_what_for_and_who_answers_questions() {
 }
 
 #[tokio::test]
-async fn on_a_persons_page_the_link_to_send_comes_first_and_the_ids_last() {
+async fn a_persons_page_shows_the_link_to_send_first_and_ids_last() {
     let (server, mut browser) = server_with_people(10).await;
     for n in [0, 7, 9] {
         let person = many_grants::nth_grant(n, server.clock.now()).person;
@@ -347,7 +347,7 @@ async fn on_a_persons_page_the_link_to_send_comes_first_and_the_ids_last() {
 }
 
 #[tokio::test]
-async fn the_sign_in_page_says_how_to_get_a_key() {
+async fn the_sign_in_page_explains_how_to_get_a_key() {
     let server = DashboardServer::new_https().await;
     let page = server.browser().get("/dashboard/sign-in").await.text;
     assert!(page.contains("<code>webex-tokend key create NAME --can admin</code>"), "{page}");
@@ -355,7 +355,7 @@ async fn the_sign_in_page_says_how_to_get_a_key() {
 }
 
 #[tokio::test]
-async fn of_a_large_crowd_in_need_the_first_page_shows_the_most_urgent_and_leads_to_all() {
+async fn with_many_consents_needed_the_first_page_shows_the_most_urgent_and_links_to_all() {
     let (_world, mut browser) = server_with(|now| {
         let needed = (0..70).map(|n| with_consent_needed(n, now, now + DAY * (70 - n as u32)));
         needed.chain((70..130).map(|n| ending(n, now, 1 + n as u32 % 29))).collect()
@@ -378,7 +378,7 @@ async fn of_a_large_crowd_in_need_the_first_page_shows_the_most_urgent_and_leads
 }
 
 #[tokio::test]
-async fn who_lacks_a_scope_that_is_asked_for_now_is_shown_with_a_link() {
+async fn a_person_who_lacks_a_requested_scope_is_shown_with_a_consent_link() {
     let server = DashboardServer::with_settings(
         HTTPS_REDIRECT_URI,
         &[("TOKEND_STORE_URL", "memory:"), ("MY_APP_SCOPES", "spark:all spark:kms")],

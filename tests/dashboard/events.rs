@@ -27,7 +27,7 @@ async fn piece(response: &mut Response) -> Option<String> {
 }
 
 #[tokio::test]
-async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
+async fn a_session_receives_events_until_it_ends() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     let mut stream = open(&browser).await;
@@ -58,7 +58,7 @@ async fn whoever_is_signed_in_hears_what_changes_until_the_session_ends() {
 }
 
 #[tokio::test]
-async fn nobody_hears_anything_without_a_session_or_after_its_key() {
+async fn events_need_a_session_with_a_valid_key() {
     let server = DashboardServer::new_https().await;
     let mut stranger = server.browser();
     stranger.part = Some("A".repeat(43));
@@ -78,7 +78,7 @@ async fn nobody_hears_anything_without_a_session_or_after_its_key() {
 }
 
 #[tokio::test]
-async fn an_open_stream_keeps_no_session_alive() {
+async fn an_open_stream_does_not_extend_the_session() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     for _ in 0..3 {

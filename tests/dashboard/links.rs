@@ -55,7 +55,7 @@ async fn a_link_and_its_code_open_the_dashboard_once() {
 }
 
 #[tokio::test]
-async fn a_link_without_its_code_opens_nothing_and_bears_three_tries() {
+async fn a_link_without_its_code_opens_nothing_and_allows_three_attempts() {
     let server = DashboardServer::new_https().await;
     let (_, link) = server.link().await;
     let (id, code) = (id(&link), code(&link));
@@ -68,7 +68,7 @@ async fn a_link_without_its_code_opens_nothing_and_bears_three_tries() {
 }
 
 #[tokio::test]
-async fn a_link_ends_after_a_minute_and_only_sixteen_wait() {
+async fn a_link_expires_after_a_minute_and_at_most_sixteen_are_pending() {
     let server = DashboardServer::new_https().await;
     let (_, link) = server.link().await;
     server.clock.advance(Duration::from_secs(60));
@@ -154,7 +154,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
 }
 
 #[tokio::test]
-async fn a_link_is_for_the_control_socket_only() {
+async fn sign_in_links_are_created_over_the_control_socket_only() {
     let server = DashboardServer::new_https().await;
     let key = server.create_key("admin", None).await;
     let mut browser = server.browser();

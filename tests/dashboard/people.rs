@@ -73,7 +73,7 @@ async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
 }
 
 #[tokio::test]
-async fn parts_go_forwards_and_back_and_lose_nobody() {
+async fn paging_forwards_and_back_skips_no_person() {
     let (_world, mut browser) = server_with_people(120).await;
     for start in ["/dashboard", "/dashboard?sort=-next", "/dashboard?sort=person", "/dashboard?state=working"]
     {
@@ -96,7 +96,7 @@ async fn parts_go_forwards_and_back_and_lose_nobody() {
 }
 
 #[tokio::test]
-async fn no_name_is_markup_and_no_token_is_on_a_page() {
+async fn names_are_escaped_and_no_token_is_on_a_page() {
     let server = DashboardServer::new_https().await;
     let mut grants =
         vec![many_grants::nth_grant(0, server.clock.now()), many_grants::nth_grant(7, server.clock.now())];
@@ -144,7 +144,7 @@ async fn no_name_is_markup_and_no_token_is_on_a_page() {
 }
 
 #[tokio::test]
-async fn forgetting_asks_first_and_goes_back_to_the_list() {
+async fn forgetting_asks_for_confirmation_and_returns_to_the_list() {
     let (server, mut browser) = server_with_people(3).await;
     let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
@@ -178,7 +178,7 @@ async fn forgetting_asks_first_and_goes_back_to_the_list() {
 }
 
 #[tokio::test]
-async fn a_refresh_says_what_came_of_it() {
+async fn a_refresh_reports_its_outcome() {
     let (server, mut browser) = server_with_people(4).await;
     let csrf = browser.get("/dashboard").await.csrf();
     let mut refresh = async |n: usize| {
@@ -201,7 +201,7 @@ async fn a_refresh_says_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_store_is_told_with_a_time_to_try_again_and_logged_once() {
+async fn a_failing_store_is_shown_with_a_retry_time_and_logged_once() {
     let dir = tempfile::tempdir().unwrap();
     let server = DashboardServer::with_settings(
         HTTPS_REDIRECT_URI,
@@ -221,7 +221,7 @@ async fn trouble_of_the_store_is_told_with_a_time_to_try_again_and_logged_once()
 }
 
 #[tokio::test]
-async fn an_empty_house_says_how_to_begin() {
+async fn an_empty_dashboard_explains_how_to_begin() {
     let (_world, mut browser) = server_with_people(0).await;
     let page = browser.get("/dashboard").await;
     assert!(page.text.contains("No person has consented yet") && !page.text.contains("<table"));
@@ -230,7 +230,7 @@ async fn an_empty_house_says_how_to_begin() {
 }
 
 #[tokio::test]
-async fn style_and_script_are_files_that_may_be_kept_for_ever() {
+async fn style_and_script_are_cacheable_forever() {
     let (_world, mut browser) = server_with_people(1).await;
     let page = browser.get("/dashboard").await;
     let paths = page.text.split('"').filter(|part| part.starts_with("/webex/assets/dashboard."));

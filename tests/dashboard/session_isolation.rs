@@ -61,7 +61,7 @@ async fn a_cookie_alone_opens_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_alone_opens_nothing() {
+async fn the_session_path_alone_opens_nothing() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     let home = browser.path("/dashboard");
@@ -73,7 +73,7 @@ async fn an_address_alone_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_address_of_one_session_does_not_fit_the_cookie_of_another() {
+async fn the_path_of_one_session_does_not_match_the_cookie_of_another() {
     let server = DashboardServer::new_https().await;
     let (mut one, mut other) = (server.sign_in_operator("one").await, server.sign_in_operator("other").await);
     let thief = CookieThief { base: server.base.clone(), cookie: one.cookie.clone().unwrap() };
@@ -95,7 +95,7 @@ async fn the_address_of_one_session_does_not_fit_the_cookie_of_another() {
 }
 
 #[tokio::test]
-async fn every_address_on_a_page_is_below_the_sessions_own() {
+async fn every_link_on_a_page_is_below_the_sessions_own_path() {
     let server = DashboardServer::new_https().await;
     for n in 0..60 {
         let member = many_grants::nth_grant(n, server.clock.now());
@@ -118,7 +118,7 @@ async fn every_address_on_a_page_is_below_the_sessions_own() {
 }
 
 #[tokio::test]
-async fn an_address_whose_session_has_ended_leads_to_a_page_that_says_so() {
+async fn the_path_of_an_ended_session_leads_to_a_page_that_says_so() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     server.clock.advance(Duration::from_secs(3600));
@@ -137,7 +137,7 @@ async fn an_address_whose_session_has_ended_leads_to_a_page_that_says_so() {
 }
 
 #[tokio::test]
-async fn signing_out_everywhere_ends_every_session_of_the_same_key_and_no_other() {
+async fn signing_out_everywhere_ends_all_sessions_of_the_key_and_no_others() {
     let server = DashboardServer::new_https().await;
     let key = server.create_named_key("shared", "admin", None, None).await;
     let (mut here, mut there, mut other) =

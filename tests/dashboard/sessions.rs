@@ -13,7 +13,7 @@ use crate::support::captured_logs;
 use crate::support::time::HOUR;
 
 #[tokio::test]
-async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_key() {
+async fn an_admin_key_signs_in_and_the_cookie_is_not_the_key() {
     let server = DashboardServer::new_https().await;
     let key = server.create_key("admin", None).await;
     let mut browser = server.browser();
@@ -43,7 +43,7 @@ async fn whoever_has_an_admin_key_is_let_in_and_keeps_a_cookie_that_is_not_the_k
 }
 
 #[tokio::test]
-async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
+async fn over_plain_http_the_cookie_has_no_secure_attributes() {
     let server = DashboardServer::new(HTTP_REDIRECT_URI).await;
     let mut browser = server.sign_in_operator("op").await;
     assert!(browser.cookie.as_deref().unwrap().starts_with("dashboard="));
@@ -56,7 +56,7 @@ async fn on_plain_http_the_cookie_is_one_that_browsers_keep_there() {
 }
 
 #[tokio::test]
-async fn keys_that_are_wrong_weak_or_limited_do_not_let_in() {
+async fn wrong_unprivileged_and_restricted_keys_cannot_sign_in() {
     let server = DashboardServer::new_https().await;
     let (admin, expired) = (
         server.create_key("admin", None).await,
@@ -106,7 +106,7 @@ async fn a_session_ends_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_an_hour_without_a_click_and_after_twelve_hours() {
+async fn a_session_ends_after_an_idle_hour_and_after_twelve_hours() {
     let server = DashboardServer::new_https().await;
     let mut idle = server.sign_in_operator("idle").await;
     server.clock.advance(HOUR - Duration::from_secs(1));
@@ -126,7 +126,7 @@ async fn a_session_ends_after_an_hour_without_a_click_and_after_twelve_hours() {
 }
 
 #[tokio::test]
-async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
+async fn background_requests_do_not_extend_a_session_and_clicks_do() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     for what in ["empty", "image", "script", ""] {
@@ -150,7 +150,7 @@ async fn what_a_page_loads_by_itself_keeps_no_session_alive_and_clicks_do() {
 }
 
 #[tokio::test]
-async fn nobody_signs_in_where_others_may_listen() {
+async fn sign_in_is_refused_over_plain_http_that_others_can_reach() {
     closed(DashboardServer::new("http://tokens.example.com/oauth").await).await;
     let bind = [("TOKEND_STORE_URL", "memory:"), ("TOKEND_BIND", "127.0.0.1,0.0.0.0")];
     closed(DashboardServer::with_settings(HTTP_REDIRECT_URI, &bind).await).await;
@@ -176,7 +176,7 @@ async fn closed(server: DashboardServer) {
 }
 
 #[tokio::test]
-async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_shown_there() {
+async fn failed_sign_ins_are_logged_once_a_minute_without_the_key() {
     let server = DashboardServer::new_https().await;
     let weak = server.create_key("read", None).await;
     capture_thread_logs();
@@ -194,7 +194,7 @@ async fn keys_that_do_not_let_in_are_told_to_the_log_once_a_minute_and_never_sho
 }
 
 #[tokio::test]
-async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
+async fn a_session_id_sent_by_the_browser_is_never_adopted() {
     let server = DashboardServer::new_https().await;
     let key = server.create_key("admin", None).await;
     let mut browser = server.browser();
@@ -217,7 +217,7 @@ async fn an_id_that_a_browser_brings_along_is_never_taken_up() {
 }
 
 #[tokio::test]
-async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
+async fn a_form_needs_the_sessions_token_and_our_origin() {
     let server = DashboardServer::new_https().await;
     let (mut browser, mut other) =
         (server.sign_in_operator("one").await, server.sign_in_operator("two").await);
@@ -289,7 +289,7 @@ async fn a_form_counts_only_with_the_sessions_token_and_from_a_page_of_ours() {
 }
 
 #[tokio::test]
-async fn whoever_signs_out_is_out_and_nobody_else_is() {
+async fn signing_out_ends_this_session_and_no_other() {
     let server = DashboardServer::new_https().await;
     let (mut browser, mut other) =
         (server.sign_in_operator("one").await, server.sign_in_operator("two").await);
@@ -311,7 +311,7 @@ async fn whoever_signs_out_is_out_and_nobody_else_is() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_ones_are_not() {
+async fn wrong_keys_share_the_throttle_of_the_api_and_right_ones_are_not_throttled() {
     let server = DashboardServer::new_https().await;
     let key = server.create_key("admin", None).await;
     let mut browser = server.browser();
@@ -328,7 +328,7 @@ async fn wrong_keys_are_slowed_down_together_with_those_of_the_api_and_right_one
 }
 
 #[tokio::test]
-async fn only_so_many_sessions_are_kept_and_the_stalest_ends_first() {
+async fn sessions_are_limited_and_the_least_recently_used_ends_first() {
     let server = DashboardServer::new_https().await;
     let key = server.create_key("admin", None).await;
     let (mut stale, mut used) = (server.browser(), server.browser());
@@ -345,7 +345,7 @@ async fn only_so_many_sessions_are_kept_and_the_stalest_ends_first() {
 }
 
 #[tokio::test]
-async fn every_answer_is_kept_nowhere_framed_nowhere_and_runs_no_foreign_script() {
+async fn every_response_forbids_caching_framing_and_foreign_scripts() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     let mut stranger = server.browser();
@@ -381,7 +381,7 @@ async fn every_answer_is_kept_nowhere_framed_nowhere_and_runs_no_foreign_script(
 }
 
 #[tokio::test]
-async fn methods_bodies_and_heads_are_what_they_should_be() {
+async fn methods_bodies_and_head_requests_are_validated() {
     let server = DashboardServer::new_https().await;
     let mut browser = server.sign_in_operator("op").await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {

@@ -17,7 +17,7 @@ use crate::support::http;
 use crate::support::start_sim_with;
 
 #[tokio::test]
-async fn everybody_who_consented_is_listed_with_a_live_token() {
+async fn every_person_who_consented_is_listed_with_a_live_token() {
     let fixture = DaemonFixture::new().await;
     let people = fixture.json("people -j").await;
     let people = people["people"].as_array().unwrap();
@@ -37,7 +37,7 @@ async fn everybody_who_consented_is_listed_with_a_live_token() {
 }
 
 #[tokio::test]
-async fn a_forced_refresh_gives_a_new_token_and_says_so() {
+async fn a_forced_refresh_yields_a_new_token_and_reports_it() {
     let fixture = DaemonFixture::without_refresh_floor(always_new()).await;
     let before = fixture.token(ADA).await;
     let unforced = fixture.run(&format!("refresh {ADA}")).await.expect_success();
@@ -68,7 +68,7 @@ async fn why_and_plan_agree_on_the_next_refresh() {
 }
 
 #[tokio::test]
-async fn a_command_runs_as_the_person_and_its_exit_code_stays() {
+async fn exec_passes_the_token_and_keeps_the_exit_code() {
     let fixture = DaemonFixture::new().await;
     let script = "echo $WEBEX_ACCESS_TOKEN; exit 7";
     let output = fixture.command(&["exec", GRACE, "--", "sh", "-c", script]).await;
@@ -100,7 +100,7 @@ async fn a_key_opens_the_api_over_https_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn whoever_is_forgotten_is_gone_until_a_new_consent() {
+async fn a_forgotten_person_is_unknown_until_a_new_consent() {
     let fixture = DaemonFixture::new().await;
     fixture.run(&format!("forget {ADA}")).await.expect_failure(2, "--yes");
     let gone = fixture.run(&format!("forget {ADA} --yes")).await.expect_success();
@@ -124,7 +124,7 @@ async fn the_socket_gives_a_token_to_any_http_client_of_the_same_user() {
 }
 
 #[tokio::test]
-async fn no_output_and_no_log_line_holds_a_secret_that_was_not_asked_for() {
+async fn no_output_and_no_log_line_has_an_unrequested_secret() {
     let mut fixture = DaemonFixture::with_sim_settings(always_new()).await;
     let mut told = Vec::new();
     let key = fixture.run("key create ci --can admin").await;
@@ -169,7 +169,7 @@ async fn no_output_and_no_log_line_holds_a_secret_that_was_not_asked_for() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_left_out_never_comes_to_mean_another_person() {
+async fn an_omitted_person_never_comes_to_mean_another_person() {
     let sim = start_sim_with(Settings::default()).await;
     let fixture = DaemonFixture { daemon: Daemon::start(&sim, &[]).await, sim };
     assert_eq!(BrowserClient::new().consent(&fixture.daemon, 0).await.status, 200);

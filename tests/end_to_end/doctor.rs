@@ -47,7 +47,7 @@ fn assert_says(output: &CommandOutput, all: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_running_daemon_is_judged_by_its_own_settings() {
+async fn doctor_checks_the_running_daemon_by_the_daemons_own_settings() {
     let fixture = DaemonFixture::new().await;
     let output = fixture.run("doctor").await;
     assert_eq!(output.code, 0, "{output:?}");
@@ -67,7 +67,7 @@ async fn the_running_daemon_is_judged_by_its_own_settings() {
 }
 
 #[tokio::test]
-async fn remarks_and_missing_scopes_of_the_running_daemon_are_told() {
+async fn warnings_and_missing_scopes_of_the_running_daemon_are_reported() {
     let mut fixture = DaemonFixture::new().await;
     fixture.daemon.restart(&[("MY_APP_SCOPES", "spark:all spark:rooms_read"), ("TOKEND_BOND", "x")]).await;
     let output = fixture.run("doctor").await;
@@ -77,7 +77,7 @@ async fn remarks_and_missing_scopes_of_the_running_daemon_are_told() {
 }
 
 #[tokio::test]
-async fn a_client_secret_that_webex_refuses_is_bad_with_and_without_a_daemon() {
+async fn a_refused_client_secret_is_reported_with_and_without_a_daemon() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[("MY_APP_SECRET_ID", "not-the-secret")]).await;
     let output = run(&daemon.state_dir(), &["doctor"]).await;
@@ -97,7 +97,7 @@ async fn a_client_secret_that_webex_refuses_is_bad_with_and_without_a_daemon() {
 }
 
 #[tokio::test]
-async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
+async fn doctor_does_not_offer_to_create_an_unreadable_state_directory() {
     let (sim, home) = (start_sim().await, tempfile::tempdir().unwrap());
     let state = home.path().join("state");
     for (dir, mode) in [(home.path(), 0o755), (&state, 0o700)] {
@@ -134,7 +134,7 @@ async fn a_state_directory_that_may_not_be_read_will_not_be_made() {
 }
 
 #[tokio::test]
-async fn a_place_where_no_state_directory_can_be_made_is_bad() {
+async fn a_path_where_no_state_directory_can_be_created_is_reported() {
     let (sim, home) = (start_sim().await, tempfile::tempdir().unwrap());
     std::fs::write(home.path().join("file"), "").unwrap();
     let mut command = alone(&sim, &home.path().join("file").join("state"), &secret(&sim));
@@ -145,7 +145,7 @@ async fn a_place_where_no_state_directory_can_be_made_is_bad() {
 }
 
 #[tokio::test]
-async fn a_webex_that_does_not_answer_is_told_by_the_daemon_with_exit_code_6() {
+async fn an_unreachable_webex_is_reported_with_exit_code_6() {
     let fixture = DaemonFixture::with_sim_settings(Settings::default()).await;
     let DaemonFixture { sim, daemon } = fixture;
     drop(sim);

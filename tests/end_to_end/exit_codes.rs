@@ -25,7 +25,7 @@ use crate::support::time::HANG_TIMEOUT;
 const LIFE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn nobody_of_this_name_is_code_3() {
+async fn an_unknown_person_is_exit_code_3() {
     let fixture = DaemonFixture::new().await;
     for words in ["token", "refresh", "why", "exec", "forget --yes"] {
         let rest = if words == "exec" { " -- true" } else { "" };
@@ -35,7 +35,7 @@ async fn nobody_of_this_name_is_code_3() {
 }
 
 #[tokio::test]
-async fn somebody_who_must_be_named_and_is_not_is_code_2() {
+async fn an_omitted_person_among_several_is_exit_code_2() {
     let fixture = DaemonFixture::new().await;
     fixture.run("token").await.expect_failure(2, "several persons");
     fixture.run("token a@b@c").await.expect_failure(2, "PERSON");
@@ -43,7 +43,7 @@ async fn somebody_who_must_be_named_and_is_not_is_code_2() {
 }
 
 #[tokio::test]
-async fn a_grant_that_webex_took_back_is_retried_and_the_token_is_given_while_it_lives() {
+async fn a_revoked_grant_is_retried_and_its_live_token_is_served() {
     let fixture = DaemonFixture::without_refresh_floor(Settings::default()).await;
     fixture.sim.with(|webex| webex.revoke_person(0));
     // It is told when a second refusal, ten minutes later, confirms the first.
@@ -62,7 +62,7 @@ async fn a_grant_that_webex_took_back_is_retried_and_the_token_is_given_while_it
 }
 
 #[tokio::test]
-async fn a_webex_that_is_away_is_code_6() {
+async fn an_unreachable_webex_is_exit_code_6() {
     let fixture = DaemonFixture::new().await;
     inject_fault(&fixture.sim, Endpoint::AccessToken, 1, FaultKind::ResetBefore);
     fixture.run(&format!("refresh {ADA} --force")).await.expect_failure(6, "webex-tokend why");
@@ -70,7 +70,7 @@ async fn a_webex_that_is_away_is_code_6() {
 }
 
 #[tokio::test]
-async fn no_daemon_and_no_settings_is_code_5() {
+async fn no_daemon_and_no_settings_is_exit_code_5() {
     let home = tempfile::tempdir().unwrap();
     let state_dir = home.path().join("state");
     for words in ["token", "people -j", "refresh --all", "key list", "plan", "why", "exec -- true"] {
@@ -81,7 +81,7 @@ async fn no_daemon_and_no_settings_is_code_5() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_ended_is_code_5() {
+async fn a_daemon_that_ended_is_exit_code_5() {
     let mut fixture = DaemonFixture::new().await;
     assert_eq!(fixture.daemon.terminate().await.code, Some(0));
     fixture.run("people").await.expect_failure(5, "no daemon answers");
@@ -90,7 +90,7 @@ async fn a_daemon_that_ended_is_code_5() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_on_the_same_store_is_code_5() {
+async fn a_second_daemon_on_the_same_store_is_exit_code_5() {
     let fixture = DaemonFixture::new().await;
     let settings = [("MY_APP_CLIENT_ID", "C1"), ("MY_APP_SECRET_ID", "s")];
     let output = end(program(&fixture.daemon.state_dir()).arg("serve").envs(settings)).await;
@@ -113,7 +113,7 @@ async fn with_dead_tokens(then: impl FnOnce(&DaemonFixture)) -> DaemonFixture {
 }
 
 #[tokio::test]
-async fn a_dead_token_and_no_grant_is_code_4_for_everybody_who_asks() {
+async fn a_dead_token_and_a_dead_grant_is_exit_code_4_for_every_caller() {
     let fixture = with_dead_tokens(|fixture| fixture.sim.with(|webex| webex.revoke_person(0))).await;
     fixture.run(&format!("token {ADA}")).await.expect_failure(4, "/oauth?person=ada%40example.com");
     fixture.run(&format!("exec {ADA} -- true")).await.expect_failure(4, "/oauth?person=ada%40example.com");
@@ -129,7 +129,7 @@ async fn a_dead_token_and_no_grant_is_code_4_for_everybody_who_asks() {
 }
 
 #[tokio::test]
-async fn a_dead_token_and_no_webex_is_code_6_and_says_when_to_ask_again() {
+async fn a_dead_token_during_an_outage_is_exit_code_6_with_a_retry_time() {
     let away = |fixture: &DaemonFixture| {
         inject_fault(&fixture.sim, Endpoint::AccessToken, u32::MAX, FaultKind::ResetBefore)
     };

@@ -35,7 +35,7 @@ async fn output(child: Child) -> CommandOutput {
 }
 
 #[tokio::test]
-async fn whoever_opens_the_link_is_logged_in_and_the_terminal_learns_it() {
+async fn a_login_by_link_completes_in_the_terminal() {
     let fixture = DaemonFixture::new().await;
     let (child, line) =
         begun(&fixture, "login --no-browser -t 20 -j", |line| line.contains("/oauth?login=")).await;
@@ -52,7 +52,7 @@ async fn whoever_opens_the_link_is_logged_in_and_the_terminal_learns_it() {
 }
 
 #[tokio::test]
-async fn whoever_types_the_code_on_another_device_is_logged_in() {
+async fn a_login_by_device_code_completes() {
     let fixture = DaemonFixture::new().await;
     let is_code = |line: &str| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit());
     let (child, code) = begun(&fixture, "login --device -t 30", is_code).await;
@@ -72,7 +72,7 @@ async fn a_decline_ends_the_login_with_code_4() {
 }
 
 #[tokio::test]
-async fn the_consent_of_another_person_than_was_asked_for_is_an_error_and_is_kept() {
+async fn a_consent_of_another_person_is_an_error_and_is_stored() {
     let fixture = DaemonFixture::new().await;
     let words = "login --no-browser -t 20 --email ada@example.com";
     let (child, line) = begun(&fixture, words, |line| line.contains("/oauth?login=")).await;

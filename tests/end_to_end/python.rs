@@ -13,7 +13,7 @@ print(webexpythonsdk.WebexAPI(base_url=sys.argv[1]).people.me().emails[0])
 
 #[tokio::test]
 #[ignore = "needs webexpythonsdk; bash tests/run.sh installs it"]
-async fn webexs_sdk_acts_for_whom_exec_names() {
+async fn webexs_sdk_uses_the_token_of_the_person_that_exec_names() {
     let fixture = DaemonFixture::new().await;
     let python = in_target("venv/bin/python");
     let python = python.to_str().unwrap();

@@ -75,7 +75,7 @@ fn token_app(path: &Path, refresh_token: &str) {
 }
 
 #[tokio::test]
-async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
+async fn grants_are_imported_from_every_sample_and_used_without_a_daemon() {
     let alone = OfflineFixture::new().await;
     alone.run("people").await.expect_failure(5, "there is no store");
     assert!(!alone.home.path().join("state").exists(), "looking makes nothing");
@@ -112,7 +112,7 @@ async fn grants_are_taken_over_from_every_sample_and_used_without_a_daemon() {
 }
 
 #[tokio::test]
-async fn a_dead_grant_is_not_taken_over_and_says_why() {
+async fn a_dead_grant_is_not_imported_and_the_reason_is_printed() {
     let alone = OfflineFixture::new().await;
     let dead = alone.refresh_token(0);
     alone.sim.with(|webex| webex.kill_refresh_token(&dead));
@@ -123,7 +123,7 @@ async fn a_dead_grant_is_not_taken_over_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_terminal_that_is_closed_cuts_no_refresh_short() {
+async fn closing_the_terminal_does_not_interrupt_a_refresh() {
     let alone = OfflineFixture::new().await;
     let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
     std::fs::write(alone.file("grants.jsonl"), lines).unwrap();

@@ -67,7 +67,7 @@ async fn due(persons: usize) -> TestServices {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_refused_persons_are_one_alert() {
+async fn two_hundred_refused_persons_cause_one_alert() {
     let mut services = due(200).await;
     services.model().settings_mut().latency = SECOND;
     capture_thread_logs();
@@ -88,7 +88,7 @@ async fn two_hundred_refused_persons_are_one_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_for_two_hundred_persons_is_one_alert_and_a_handful_of_warnings() {
+async fn an_outage_for_two_hundred_persons_causes_one_alert_and_few_warnings() {
     let mut services = due(200).await;
     services.model().fault(fault(None, down()));
     capture_thread_logs();
@@ -101,7 +101,7 @@ async fn an_outage_for_two_hundred_persons_is_one_alert_and_a_handful_of_warning
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_webex_asked_for_survives_a_restart() {
+async fn a_retry_after_survives_a_restart() {
     let mut services = due(30).await;
     services.model().fault(fault(None, wait("7200")));
     services.model().settings_mut().latency = SECOND;
@@ -124,7 +124,7 @@ async fn a_pause_that_webex_asked_for_survives_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_keeps_its_step_over_restarts() {
+async fn an_outage_keeps_its_backoff_step_over_restarts() {
     let mut services = due(30).await;
     services.model().fault(fault(None, down()));
     services.start(false).await;
@@ -154,7 +154,7 @@ async fn refused(persons: usize, span: Duration) -> TestServices {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
+async fn a_new_client_secret_is_tried_at_once_after_a_restart() {
     let mut services = refused(30, 12 * HOUR).await;
     // Every start reads the secret anew, as Webex has it.
     services.start(false).await;
@@ -165,7 +165,7 @@ async fn a_new_client_secret_is_tried_at_once_after_the_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_client_secret_is_tried_at_once_even_if_nobody_is_due_for_hours() {
+async fn a_new_client_secret_is_tried_at_once_even_if_no_grant_is_due_for_hours() {
     let mut services = refused(2, 2 * DAY).await;
     let until = |grant: Grant| grant.next.due_at.until(services.now());
     let soonest = until(services.grant(0).await).min(until(services.grant(1).await));
@@ -176,7 +176,7 @@ async fn a_new_client_secret_is_tried_at_once_even_if_nobody_is_due_for_hours() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_only_person_may_be_tried_again_after_a_pause_without_a_loop() {
+async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     let mut services = due(1).await;
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });
     services.start(false).await;
@@ -198,7 +198,7 @@ async fn the_only_person_may_be_tried_again_after_a_pause_without_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_of_the_only_person_ends_a_pause_that_is_over() {
+async fn a_reader_of_the_only_person_ends_an_expired_pause() {
     let mut services = due(1).await;
     sleep(11 * DAY + 23 * HOUR).await;
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });
@@ -212,7 +212,7 @@ async fn a_reader_of_the_only_person_ends_a_pause_that_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_or_is_of_a_wrong_clock_holds_nobody() {
+async fn unreadable_or_future_breaker_state_delays_no_refresh() {
     let future = breaker_text("busy", 400 * DAY);
     for text in ["", "nonsense", "open busy w x y z", &future] {
         let mut services = due(3).await;
@@ -229,7 +229,7 @@ fn breaker_text(cause: &str, ahead: Duration) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_note_is_written_when_the_breaker_turns_and_not_otherwise() {
+async fn breaker_state_is_written_only_when_it_changes() {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), settings(30), POLICY, RATE_LIMITS);
     services.consent_all(30).await;
@@ -248,7 +248,7 @@ async fn the_note_is_written_when_the_breaker_turns_and_not_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_keeps_no_notes_does_not_stop_the_breaker() {
+async fn the_breaker_works_when_its_state_cannot_be_stored() {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), settings(30), POLICY, RATE_LIMITS);
     services.consent_all(30).await;
@@ -266,7 +266,7 @@ async fn a_store_that_keeps_no_notes_does_not_stop_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_kept_but_for_a_probe_in_each_quarter_of_the_least_life_left() {
+async fn a_retry_after_is_obeyed_except_for_one_probe_per_quarter_of_the_least_life_left() {
     let short = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     let mut services = TestServices::new(Settings { people: Person::some(3), ..short });
     services.consent_all(3).await;
@@ -290,7 +290,7 @@ async fn a_wait_is_kept_but_for_a_probe_in_each_quarter_of_the_least_life_left()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_absurd_wish_is_cut_to_six_hours() {
+async fn an_absurd_retry_after_is_capped_at_six_hours() {
     let mut services = due(2).await;
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("31536000")) });
     services.start(false).await;
@@ -301,7 +301,7 @@ async fn an_absurd_wish_is_cut_to_six_hours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn live_tokens_are_served_and_consents_are_kept_while_it_is_open() {
+async fn live_tokens_are_served_and_consents_are_stored_while_the_breaker_is_open() {
     let mut services = due(10).await;
     services.model().fault(fault(None, wait("7200")));
     services.start(false).await;
@@ -320,7 +320,7 @@ async fn live_tokens_are_served_and_consents_are_kept_while_it_is_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_of_one_person_is_not_told_as_a_need_of_consent_before_it_is_theirs_and_then_once() {
+async fn a_401_is_reported_as_consent_needed_once_and_only_when_it_is_the_persons_own() {
     let mut services = TestServices::new(settings(10));
     services.start(false).await;
     services.consent_all(10).await;
@@ -351,7 +351,7 @@ async fn a_401_of_one_person_is_not_told_as_a_need_of_consent_before_it_is_their
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_polls_a_bad_grant_does_not_keep_it_open() {
+async fn a_reader_who_polls_a_bad_grant_does_not_keep_the_breaker_open() {
     let mut services = due(40).await;
     services.model().fault(fault(None, down()));
     services.start(false).await;
@@ -373,7 +373,7 @@ async fn a_reader_who_polls_a_bad_grant_does_not_keep_it_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_healthy_person_who_is_asked_for_may_be_the_probe() {
+async fn a_requested_refresh_of_a_healthy_grant_may_be_the_probe() {
     let mut services = TestServices::new(settings(3));
     services.consent(0).await;
     sleep(2 * DAY).await;
@@ -394,7 +394,7 @@ async fn a_healthy_person_who_is_asked_for_may_be_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_go_round_so_that_one_bad_grant_holds_up_nobody() {
+async fn probes_rotate_so_that_one_bad_grant_delays_no_other() {
     // The bad one has the least life left, and everybody has failed.
     let mut services =
         TestServices::new(Settings { noop_window: Duration::ZERO, ..lifetimes(DAY, 60 * DAY) });

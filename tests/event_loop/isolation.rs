@@ -83,7 +83,7 @@ fn errors() -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_that_ends_anywhere_in_the_margin_costs_no_token() {
+async fn an_outage_that_ends_within_the_margin_loses_no_token() {
     // Tokens of twelve hours keep 72 minutes in reserve. Ten of them are enough.
     for ends_after in [0, 1, 5, 15, 30, 45, 60] {
         for kind in [down(), FaultKind::Hang, FaultKind::Client401, FaultKind::ResetBefore] {
@@ -141,7 +141,7 @@ async fn the_answers_about_one_person_delay_no_other_person() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_person_who_is_asked_to_wait_for_hours_keeps_the_token_all_the_same() {
+async fn one_person_with_a_retry_after_of_hours_keeps_a_live_token() {
     let services = consented(2, 12 * HOUR).await;
     sleep(10 * HOUR).await;
     services.model().fault(Fault { times: Some(1), ..fault(Some(0), wait_six_hours()) });
@@ -150,7 +150,7 @@ async fn one_person_who_is_asked_to_wait_for_hours_keeps_the_token_all_the_same(
 }
 
 #[tokio::test(start_paused = true)]
-async fn seven_refused_of_a_hundred_and_twelve_delay_the_others_by_seconds_and_are_no_alert() {
+async fn seven_refused_of_a_hundred_and_twelve_delay_others_by_seconds_without_an_alert() {
     let kinds = [FaultKind::Client401, wait_six_hours()];
     for (kind, stride) in kinds.into_iter().flat_map(|kind| [1, 16].map(|stride| (kind.clone(), stride))) {
         let mut services = TestServices::new(Settings { people: Person::some(112), ..Settings::default() });
@@ -169,7 +169,7 @@ async fn seven_refused_of_a_hundred_and_twelve_delay_the_others_by_seconds_and_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_for_all_within_minutes_end_no_grant_and_are_one_alert() {
+async fn refusals_of_all_grants_within_minutes_end_none_and_cause_one_alert() {
     let settings = Settings { people: Person::some(60), ..Settings::default() };
     let mut services = TestServices::new(settings);
     services.start(false).await;
@@ -193,7 +193,7 @@ async fn refusals_for_all_within_minutes_end_no_grant_and_are_one_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_for_all_are_taken_at_their_word_after_a_day_and_the_end_of_the_pause_is_logged() {
+async fn refusals_of_all_grants_are_final_after_a_day_and_the_end_of_the_pause_is_logged() {
     let mut services = TestServices::new(Settings { people: Person::some(20), ..Settings::default() });
     services.consent_all(20).await;
     sleep(2 * DAY).await;
@@ -215,7 +215,7 @@ async fn refusals_for_all_are_taken_at_their_word_after_a_day_and_the_end_of_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_is_really_dead_is_told_after_a_second_refusal_ten_minutes_later() {
+async fn a_dead_grant_is_reported_after_a_second_refusal_ten_minutes_later() {
     let mut services = TestServices::new(Settings::default());
     services.consent_all(2).await;
     sleep(2 * DAY).await;
@@ -253,7 +253,7 @@ async fn after_a_downtime_living_tokens_go_before_dead_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_falls_due_while_another_refresh_hangs_is_refreshed_at_once() {
+async fn a_grant_due_while_another_refresh_hangs_is_refreshed_at_once() {
     let settings =
         Settings { people: Person::some(17), noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     let mut services = TestServices::new(settings);
@@ -271,7 +271,7 @@ async fn what_falls_due_while_another_refresh_hangs_is_refreshed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_falls_due_during_a_long_pass_is_taken_up_in_it() {
+async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
     let settings = Settings { people: Person::some(200), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
     services.consent_all(200).await;
@@ -288,7 +288,7 @@ async fn what_falls_due_during_a_long_pass_is_taken_up_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_tenant_beside_an_outage_that_ends_late_costs_no_other_person_a_token() {
+async fn a_failing_tenant_and_a_long_outage_lose_no_other_persons_token() {
     let refused = FaultKind::Status400Dead(DeadText::InvalidGrant);
     let locked = FaultKind::Locked423 { retry_after: Some("21600".to_owned()) };
     // Not 429: a wait that two persons are asked for is kept, but for a probe in each quarter of the least life left.
@@ -323,7 +323,7 @@ async fn a_bad_tenant_beside_an_outage_that_ends_late_costs_no_other_person_a_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_person_who_is_asked_to_wait_after_an_outage_holds_up_no_other() {
+async fn one_retry_after_following_an_outage_delays_no_other_person() {
     for (ill, late) in (0..6).flat_map(|ill| [5, 8, 11, 40].map(|late| (ill, late))) {
         let mut services = consented(6, 12 * HOUR).await;
         sleep(9 * HOUR + 49 * MINUTE).await;

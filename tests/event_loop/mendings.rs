@@ -67,7 +67,7 @@ fn only_steps(store: &FaultyStore, mut steps: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_mended_is_not_tried_at_each_nudge() {
+async fn a_failed_clock_correction_is_not_retried_at_each_notification() {
     let (services, store, before) = services().await;
     let before_it = store.asked(&[StoreOp::Revise]);
     only_steps(&store, 0);
@@ -84,7 +84,7 @@ async fn what_cannot_be_mended_is_not_tried_at_each_nudge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_once_more_is_mended_at_once() {
+async fn a_second_clock_step_is_corrected_at_once() {
     let (services, store, before) = services().await;
     only_steps(&store, 0);
     services.set_back(2).await;
@@ -96,7 +96,7 @@ async fn a_clock_set_once_more_is_mended_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_mended_before_the_store_failed_is_not_mended_twice() {
+async fn dates_corrected_before_the_store_failed_are_not_corrected_twice() {
     let (services, store, before) = services().await;
     only_steps(&store, 1);
     services.set_back(2).await;
@@ -106,7 +106,7 @@ async fn what_was_mended_before_the_store_failed_is_not_mended_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_start_finds_what_was_mended_by_the_first_of_two_settings_only() {
+async fn the_next_start_completes_the_second_of_two_clock_corrections() {
     let (mut services, store, before) = services().await;
     only_steps(&store, 0);
     services.set_back(2).await;
@@ -122,7 +122,7 @@ async fn the_next_start_finds_what_was_mended_by_the_first_of_two_settings_only(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_amid_the_mending_leaves_the_rest_to_the_next_start() {
+async fn a_stop_during_a_clock_correction_leaves_the_rest_to_the_next_start() {
     let (mut services, store, before) = services().await;
     let steps = store.asked(&[StoreOp::Revise]);
     store.script(
@@ -138,7 +138,7 @@ async fn a_stop_amid_the_mending_leaves_the_rest_to_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_amid_new_settings_leaves_them_to_the_next_start() {
+async fn a_stop_while_new_settings_are_applied_leaves_them_to_the_next_start() {
     let (mut services, store, _) = services().await;
     services.stop().await;
     let known = services.store.recall(Note::Policy).await;
@@ -160,7 +160,7 @@ async fn a_stop_amid_new_settings_leaves_them_to_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_tended_between_two_starts_is_no_wrong_clock() {
+async fn a_clock_step_under_a_minute_between_two_starts_is_ignored() {
     for (seconds, mendings) in [(59, 0), (61, 1)] {
         let store = FaultyStore::new();
         let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
@@ -173,7 +173,7 @@ async fn a_clock_tended_between_two_starts_is_no_wrong_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_webex_answers_after_the_clock_was_set_back_is_planned_by_the_clock_as_it_is() {
+async fn a_response_after_the_clock_was_set_back_is_scheduled_by_the_new_clock() {
     let kind = FaultKind::Unavailable { status: 503, html: false };
     let failing = Fault { on: Endpoint::AccessToken, person: None, times: None, kind };
     for fault in [None, Some(failing)] {
@@ -205,7 +205,7 @@ async fn what_webex_answers_after_the_clock_was_set_back_is_planned_by_the_clock
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_waits_for_the_store_while_the_clock_is_set_back_is_kept_with_right_dates() {
+async fn an_outcome_that_waits_for_the_store_during_a_clock_step_has_correct_dates() {
     let store = FaultyStore::new();
     let policy = Policy { sleep: 10 * SECOND, ..POLICY };
     let mut services = TestServices::with_store(store.clone(), Settings::default(), policy, RATE_LIMITS);
@@ -224,7 +224,7 @@ async fn an_outcome_that_waits_for_the_store_while_the_clock_is_set_back_is_kept
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_failed_is_tried_again_in_its_time_though_the_clock_was_set_back() {
+async fn a_failed_store_is_retried_on_time_although_the_clock_was_set_back() {
     for back in [2, 30] {
         let store = FaultyStore::new();
         let policy = Policy { sleep: 12 * HOUR, ..POLICY };
@@ -242,7 +242,7 @@ async fn a_store_that_failed_is_tried_again_in_its_time_though_the_clock_was_set
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_consented_between_two_settings_is_mended_by_the_second_only() {
+async fn a_consent_between_two_clock_steps_is_corrected_by_the_second_only() {
     let (services, store, before) = services().await;
     only_steps(&store, 0);
     services.set_back(2).await;

@@ -29,7 +29,7 @@ use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
 
 #[tokio::test(start_paused = true)]
-async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
+async fn by_default_grants_are_refreshed_after_a_day_and_not_before() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     for person in 0..5 {
@@ -57,7 +57,7 @@ async fn by_default_nothing_is_refreshed_within_a_day_and_everything_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_who_want_the_longest_life_cause_no_refresh_inside_the_no_op_window() {
+async fn a_large_min_ttl_causes_no_refresh_inside_the_no_op_window() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     services.consent_all(3).await;
@@ -96,7 +96,7 @@ async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_changes_nothing_is_no_failure_and_is_not_asked_again_at_once() {
+async fn an_unchanged_token_is_no_failure_and_not_retried_at_once() {
     // Webex's window is longer than ours believes.
     let mut services = TestServices::new(Settings { noop_window: 3 * DAY, ..Settings::default() });
     services.start(false).await;
@@ -129,7 +129,7 @@ async fn a_consent_during_a_refresh_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_for_who_consents_or_goes_while_the_claim_waits_for_its_place() {
+async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_waits() {
     for consents in [true, false] {
         let mut services =
             TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 1, ..RATE_LIMITS });
@@ -156,7 +156,7 @@ async fn nothing_is_sent_for_who_consents_or_goes_while_the_claim_waits_for_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn least_life_left_goes_first_at_the_pace_that_was_set() {
+async fn refreshes_go_by_least_life_left_at_the_configured_rate() {
     let pace = Pace { at_once: 4, per_second: 2.0 };
     let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, pace);
@@ -181,7 +181,7 @@ async fn least_life_left_goes_first_at_the_pace_that_was_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_the_set_number_run_at_once() {
+async fn concurrent_refreshes_never_exceed_the_configured_number() {
     let settings = Settings { people: webex_sim::Person::some(100), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 7, per_second: 0.0 });
     services.consent_all(100).await;
@@ -194,7 +194,7 @@ async fn no_more_than_the_set_number_run_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_longer_than_the_sleep_goes_on_and_does_not_pile_up() {
+async fn a_pass_longer_than_the_sleep_continues_without_piling_up() {
     let settings = Settings { people: webex_sim::Person::some(300), ..Settings::default() };
     let policy = Policy { sleep: MINUTE, ..POLICY };
     let mut services = TestServices::with_policy(settings, policy, Pace { at_once: 4, per_second: 1.0 });
@@ -208,7 +208,7 @@ async fn a_pass_longer_than_the_sleep_goes_on_and_does_not_pile_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_slowest_pace_serves_everybody_in_turn() {
+async fn the_slowest_rate_serves_all_persons_in_turn() {
     let mut services =
         TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 16, per_second: 0.01 });
     services.consent_all(6).await;
@@ -222,7 +222,7 @@ async fn the_slowest_pace_serves_everybody_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_the_schedule_goes_on_where_it_was() {
+async fn after_a_restart_the_schedule_continues() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     services.consent_all(3).await;
@@ -237,7 +237,7 @@ async fn after_a_restart_the_schedule_goes_on_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refresh_at_start_refreshes_everybody_whatever_their_age() {
+async fn refresh_at_start_refreshes_every_grant_of_any_age() {
     let mut services = TestServices::new(Settings::default());
     services.consent_all(3).await;
     services.start(true).await;
@@ -250,7 +250,7 @@ async fn refresh_at_start_refreshes_everybody_whatever_their_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_settings_are_in_force_from_the_next_start_on() {
+async fn new_settings_take_effect_at_the_next_start() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     services.consent(0).await;
@@ -285,7 +285,7 @@ async fn shutdown_waits_for_the_refresh_and_its_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_killed_half_way_is_sent_again_when_its_lease_ends() {
+async fn an_interrupted_refresh_is_sent_again_when_its_lease_ends() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(2 * DAY).await;
@@ -305,7 +305,7 @@ async fn a_refresh_killed_half_way_is_sent_again_when_its_lease_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_longer_than_the_tokens_life_neither_starves_nor_storms() {
+async fn a_sleep_longer_than_the_tokens_life_loses_no_token_and_causes_no_burst() {
     let policy = Policy { sleep: 30 * DAY, ..POLICY };
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     let mut services = TestServices::with_policy(settings, policy, RATE_LIMITS);

@@ -41,7 +41,7 @@ fn forbidden() -> FaultKind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_address_and_name_are_known_after_about_a_week_and_told() {
+async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported() {
     capture_thread_logs();
     let mut services = TestServices::new(people(2));
     services.start(false).await;
@@ -86,7 +86,7 @@ async fn a_changed_address_and_name_are_known_after_about_a_week_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_becomes_another_persons_too_is_told() {
+async fn an_address_that_a_second_person_gets_is_reported() {
     capture_thread_logs();
     let mut services = TestServices::new(people(2));
     services.start(false).await;
@@ -113,7 +113,7 @@ async fn webex_is_asked_about_a_person_once_a_week() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_whose_scopes_do_not_allow_the_question_is_left_alone_for_long() {
+async fn a_grant_without_the_scope_for_person_checks_is_rarely_asked_about() {
     let mut services = TestServices::new(people(2));
     services.start(false).await;
     services.consent_all(2).await;
@@ -126,7 +126,7 @@ async fn a_grant_whose_scopes_do_not_allow_the_question_is_left_alone_for_long()
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_question_is_sent_while_webex_asks_to_wait() {
+async fn no_person_check_is_sent_during_a_retry_after() {
     let mut services = TestServices::new(people(40));
     services.start(false).await;
     services.consent_all(40).await;
@@ -139,7 +139,7 @@ async fn no_question_is_sent_while_webex_asks_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_to_wait_for_years_ends_after_a_day() {
+async fn a_retry_after_of_years_is_capped_at_a_day() {
     let mut services = TestServices::new(people(2));
     services.start(false).await;
     services.consent_all(2).await;
@@ -152,7 +152,7 @@ async fn a_wish_to_wait_for_years_ends_after_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_answer_leaves_out_stays_as_it_was() {
+async fn a_field_that_webex_omits_stays_unchanged() {
     let mut services = TestServices::new(people(1));
     services.start(false).await;
     services.consent_all(1).await;
@@ -166,7 +166,7 @@ async fn what_an_answer_leaves_out_stays_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_with_the_question_changes_no_refresh() {
+async fn a_failed_person_check_affects_no_refresh() {
     let troubles = [
         FaultKind::Client401,
         FaultKind::TooMany429 { retry_after: None },
@@ -193,7 +193,7 @@ async fn trouble_with_the_question_changes_no_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_come_at_a_quarter_of_the_pace_of_refreshes_and_one_at_a_time() {
+async fn person_checks_run_one_at_a_time_at_a_quarter_of_the_refresh_rate() {
     let mut services = TestServices::with_policy(people(200), POLICY, Pace { at_once: 16, per_second: 8.0 });
     services.consent_all(200).await;
     services.model().settings_mut().latency = SECOND / 5;
@@ -210,7 +210,7 @@ async fn questions_come_at_a_quarter_of_the_pace_of_refreshes_and_one_at_a_time(
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_persons_name_changes_nothing() {
+async fn a_response_about_another_person_changes_nothing() {
     let mut services = TestServices::new(people(2));
     services.start(false).await;
     services.consent(0).await;

@@ -111,7 +111,7 @@ async fn a_probe_waits() -> (TestServices, Arc<FaultyStore>, Grant) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_of_the_daemon_it_is_given_back_and_not_sent() {
+async fn a_queued_claim_is_released_at_shutdown_and_not_sent() {
     let (mut services, _, before) = one_waits(None).await;
     services.stop().await;
     assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed, "what is under way is finished");
@@ -120,7 +120,7 @@ async fn at_the_end_of_the_daemon_it_is_given_back_and_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_see_that_it_is_given_back() {
+async fn readers_see_that_a_queued_claim_was_released() {
     let (mut services, store, before) = one_waits(None).await;
     store.script(
         |op, _| if op == StoreOp::GiveBack { StoreFault::DelayCall(5 * SECOND) } else { StoreFault::None },
@@ -140,7 +140,7 @@ async fn readers_see_that_it_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_refreshes_pause_it_is_given_back_and_sent_as_the_probe() {
+async fn when_refreshes_pause_a_queued_claim_is_released_and_sent_as_the_probe() {
     let (services, _, _) = one_waits(Some(wait("600"))).await;
     services.consent(2).await;
     services.inject_fault(2, wait("600"));
@@ -157,7 +157,7 @@ async fn when_refreshes_pause_it_is_given_back_and_sent_as_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_an_outcome_waits_for_the_store_it_is_given_back() {
+async fn while_a_commit_is_pending_a_queued_claim_is_released() {
     let (services, store, before) = one_waits(None).await;
     store.fail(&[StoreOp::Commit], StoreError::Full);
     sleep(10 * MINUTE).await;
@@ -169,7 +169,7 @@ async fn while_an_outcome_waits_for_the_store_it_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_its_lease_is_about_to_end_it_is_given_back_and_claimed_anew() {
+async fn a_queued_claim_is_released_and_claimed_again_before_its_lease_ends() {
     let (services, store, _) = one_waits(None).await;
     capture_thread_logs();
     let claims = store.asked(&[StoreOp::ClaimDue]);
@@ -185,7 +185,7 @@ async fn when_its_lease_is_about_to_end_it_is_given_back_and_claimed_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn though_the_clock_was_set_back_meanwhile_it_is_due_as_it_was() {
+async fn a_released_claim_is_due_as_before_although_the_clock_was_set_back() {
     let (mut services, _, before) = one_waits(None).await;
     services.clock.step(-30 * 86_400_000);
     sleep(CALL / 2).await;
@@ -197,7 +197,7 @@ async fn though_the_clock_was_set_back_meanwhile_it_is_due_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_sent_as_soon_as_there_is_a_place() {
+async fn a_probe_is_sent_as_soon_as_a_slot_is_free() {
     let (services, _, _) = a_probe_waits().await;
     sleep(CALL).await;
     assert_eq!(services.starts(2).len(), 1);
@@ -205,7 +205,7 @@ async fn a_probe_is_sent_as_soon_as_there_is_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_given_back_holds_up_no_other_one() {
+async fn a_released_probe_does_not_block_the_next() {
     let (services, store, before) = a_probe_waits().await;
     store.fail(&[StoreOp::Commit], StoreError::Full);
     sleep(CALL).await;
@@ -218,7 +218,7 @@ async fn a_probe_that_is_given_back_holds_up_no_other_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_was_asked_for_is_not_sent_when_its_person_consents_while_it_waits() {
+async fn a_requested_refresh_is_not_sent_if_its_person_consents_while_it_waits() {
     let (mut services, _store) = narrow();
     services.consent_all(2).await;
     sleep(12 * HOUR).await;
@@ -241,7 +241,7 @@ async fn a_refresh_that_was_asked_for_is_not_sent_when_its_person_consents_while
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_without_end_hold_up_no_due_refresh() {
+async fn endless_requests_delay_no_due_refresh() {
     let settings = Settings { people: Person::some(41), ..Settings::default() };
     let policy = Policy { sleep: 10 * SECOND, noop_window: Duration::ZERO, ..POLICY };
     let mut services = TestServices::with_policy(settings, policy, Pace { at_once: 16, per_second: 1.0 });

@@ -101,12 +101,12 @@ async fn mass_consent(persons: usize, days: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hundreds_who_consent_in_one_minute_are_never_refreshed_faster_than_the_cap() {
+async fn hundreds_of_consents_in_one_minute_never_exceed_the_rate_limit() {
     mass_consent(500, 6).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_of_hundreds_of_dead_tokens_cause_refreshes_no_faster_than_the_cap() {
+async fn readers_of_hundreds_of_dead_tokens_never_exceed_the_rate_limit() {
     let mut services = crowd(300);
     services.consent_all(300).await;
     sleep(20 * DAY).await;
@@ -130,18 +130,18 @@ async fn readers_of_hundreds_of_dead_tokens_cause_refreshes_no_faster_than_the_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_thousand_who_consent_in_one_minute_stay_spread() {
+async fn three_thousand_consents_in_one_minute_stay_spread_out() {
     mass_consent(3000, 3).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[ignore = "180,000 refreshes: more than a minute without optimization"]
-async fn three_thousand_who_consent_in_one_minute_stay_spread_for_sixty_days() {
+async fn three_thousand_consents_in_one_minute_stay_spread_out_for_sixty_days() {
     mass_consent(3000, 60).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_twenty_days_of_downtime_the_living_are_served_least_life_left_first_and_then_the_dead() {
+async fn after_long_downtime_live_tokens_go_by_least_life_left_and_dead_tokens_last() {
     let mut services = crowd(400);
     // The later they consent, the sooner their tokens end; a hundred are dead after twenty days.
     for person in 0..400 {
@@ -167,7 +167,7 @@ async fn after_twenty_days_of_downtime_the_living_are_served_least_life_left_fir
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_storm() {
+async fn a_clock_step_during_a_long_pass_loses_no_token_and_causes_no_burst() {
     for by in [-86_400_000, 86_400_000, -400 * 86_400_000] {
         let settings = Settings { people: Person::some(200), ..Settings::default() };
         let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
@@ -190,7 +190,7 @@ async fn a_clock_that_is_set_during_a_long_pass_starves_nobody_and_causes_no_sto
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_is_given_back_and_claimed_once_more_is_counted_once() {
+async fn a_released_and_reclaimed_grant_is_counted_once() {
     let settings = Settings { people: Person::some(4), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
     services.consent_all(4).await;

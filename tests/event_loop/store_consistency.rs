@@ -26,7 +26,7 @@ use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_cannot_be_written_is_not_hammered_and_nothing_is_sent() {
+async fn an_unwritable_store_is_not_hammered_and_no_refresh_is_sent() {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
     services.consent_all(3).await;
@@ -43,7 +43,7 @@ async fn a_store_that_cannot_be_written_is_not_hammered_and_nothing_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_start_could_not_prepare_is_done_at_a_later_wake() {
+async fn a_failed_preparation_at_start_is_done_at_a_later_wake() {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
     services.consent_all(3).await;
@@ -62,7 +62,7 @@ async fn what_a_start_could_not_prepare_is_done_at_a_later_wake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_see_what_a_start_changed() {
+async fn readers_see_changes_made_at_start() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(HOUR).await;
@@ -75,7 +75,7 @@ async fn readers_see_what_a_start_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_is_not_forced_leaves_one_alone_who_failed_a_moment_ago() {
+async fn an_unforced_refresh_is_not_sent_right_after_a_failure() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(2 * DAY).await;
@@ -95,7 +95,7 @@ async fn a_refresh_that_is_not_forced_leaves_one_alone_who_failed_a_moment_ago()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_taken_over_while_it_is_refreshed_is_the_one_that_stays() {
+async fn a_grant_imported_during_a_refresh_replaces_its_result() {
     let mut services = TestServices::new(Settings { noop_window: Duration::ZERO, ..Settings::default() });
     services.consent(0).await;
     let refresh_token = services.grant(0).await.tokens.refresh_token;
@@ -114,7 +114,7 @@ async fn a_grant_taken_over_while_it_is_refreshed_is_the_one_that_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consent_that_was_slow_to_be_kept_does_not_undo_a_later_one() {
+async fn a_slowly_stored_consent_does_not_replace_a_later_one() {
     let services = TestServices::new(Settings::default());
     services.consent(0).await;
     // The first asks whose it is for ten seconds; the second overtakes it.

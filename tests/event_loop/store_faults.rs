@@ -39,7 +39,7 @@ async fn services(persons: usize) -> (TestServices, Arc<FaultyStore>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_kept_is_shown_to_nobody_and_kept_as_soon_as_it_can_be() {
+async fn a_token_is_shown_to_no_reader_until_it_is_stored() {
     let (mut services, store) = services(1).await;
     let old = services.grant(0).await;
     assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
@@ -58,7 +58,7 @@ async fn an_answer_that_cannot_be_kept_is_shown_to_nobody_and_kept_as_soon_as_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_while_an_outcome_is_being_kept_hides_the_new_token_from_no_later_reader() {
+async fn a_read_during_a_commit_does_not_hide_the_new_token_from_later_readers() {
     let (mut services, store) = services(1).await;
     let old = services.grant(0).await.tokens;
     store
@@ -76,7 +76,7 @@ async fn a_read_while_an_outcome_is_being_kept_hides_the_new_token_from_no_later
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_is_longer_on_its_way_to_the_store_than_its_lease_is_not_asked_for_again() {
+async fn a_commit_longer_than_its_lease_causes_no_second_refresh() {
     let (mut services, store) = services(2).await;
     let wrong = services.id(0);
     store.script(move |op, person| {
@@ -97,7 +97,7 @@ async fn an_outcome_that_is_longer_on_its_way_to_the_store_than_its_lease_is_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_an_outcome_is_offered_to_the_store_several_times() {
+async fn a_commit_is_retried_during_shutdown() {
     let (mut services, store) = services(1).await;
     let mut tries = 0;
     store.script(move |op, _| {
@@ -118,7 +118,7 @@ async fn at_the_end_an_outcome_is_offered_to_the_store_several_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consent_is_offered_to_the_store_several_times() {
+async fn storing_a_consent_is_retried() {
     let (services, store) = services(1).await;
     let (old, mut tries) = (services.grant(0).await.tokens, 0);
     store.script(move |op, _| {
@@ -136,7 +136,7 @@ async fn a_consent_is_offered_to_the_store_several_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_are_told_at_once_of_a_record_that_the_loop_cannot_open() {
+async fn readers_learn_at_once_of_a_record_that_the_loop_cannot_open() {
     let (mut services, store) = services(2).await;
     let mark = services.view.events().now();
     store.script(|op, _| if op == StoreOp::ClaimDue { StoreFault::Unreadable } else { StoreFault::None });
@@ -149,7 +149,7 @@ async fn readers_are_told_at_once_of_a_record_that_the_loop_cannot_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nothing_can_be_kept_no_refresh_is_sent_and_the_old_token_is_there() {
+async fn while_the_store_is_unwritable_no_refresh_is_sent_and_old_tokens_are_served() {
     let (mut services, store) = services(3).await;
     let old = services.grant(0).await;
     store.fail(&[StoreOp::ClaimDue], StoreError::Full);
@@ -165,7 +165,7 @@ async fn while_nothing_can_be_kept_no_refresh_is_sent_and_the_old_token_is_there
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_that_the_store_refuses_alone_holds_up_no_other_person() {
+async fn a_commit_that_the_store_refuses_delays_no_other_person() {
     let (mut services, store) = services(6).await;
     let damaged = services.id(0);
     store.script(move |op, person| {
@@ -193,7 +193,7 @@ async fn a_result_that_the_store_refuses_alone_holds_up_no_other_person() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_store_refuses_the_results_of_several_no_more_are_sent_and_it_is_not_ready() {
+async fn several_refused_commits_pause_refreshes_and_readiness() {
     let (mut services, store) = services(40).await;
     store.fail(&[StoreOp::Commit], StoreError::Corrupt("a page".to_owned()));
     services.start(false).await;
@@ -207,7 +207,7 @@ async fn when_the_store_refuses_the_results_of_several_no_more_are_sent_and_it_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_is_asked_for_is_not_sent_while_a_result_cannot_be_kept() {
+async fn a_requested_refresh_is_not_sent_while_a_commit_is_pending() {
     let (mut services, store) = services(2).await;
     store.fail(&[StoreOp::Commit], StoreError::Full);
     services.start(true).await;
@@ -222,7 +222,7 @@ async fn a_refresh_that_is_asked_for_is_not_sent_while_a_result_cannot_be_kept()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_ones_refresh_holds_up_nobody_and_is_made_good_when_its_lease_ends() {
+async fn a_panic_in_one_refresh_delays_no_other_and_is_repaired_when_its_lease_ends() {
     let (mut services, store) = services(3).await;
     let before = services.grant(0).await;
     let mut wrong = Some(services.id(0));
@@ -255,7 +255,7 @@ async fn asked_to_wait() -> (TestServices, Arc<FaultyStore>, Arc<Refresher>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause() {
+async fn an_unreadable_record_is_no_probe_and_the_next_one_ends_the_pause() {
     let (services, store, refresher) = asked_to_wait().await;
     let mut probes = 0;
     store.script(move |op, _| {
@@ -268,7 +268,7 @@ async fn a_record_that_does_not_open_is_no_probe_and_the_next_one_ends_the_pause
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_could_not_be_claimed_holds_up_no_other_one() {
+async fn a_probe_that_could_not_be_claimed_does_not_block_the_next() {
     let (services, store, refresher) = asked_to_wait().await;
     let mut failed = false;
     store.script(move |op, _| {

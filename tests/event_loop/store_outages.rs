@@ -49,7 +49,7 @@ fn attempts(services: &TestServices) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_claim_that_is_kept_nothing_is_sent_and_the_loop_neither_spins_nor_ends() {
+async fn without_a_stored_claim_no_refresh_is_sent_and_the_loop_neither_spins_nor_ends() {
     for why in every_trouble() {
         let (store, services) = services().await;
         let before = store.asked(&CLAIMS);
@@ -67,7 +67,7 @@ async fn without_a_claim_that_is_kept_nothing_is_sent_and_the_loop_neither_spins
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_near_its_end_is_claimed_again_every_half_minute() {
+async fn a_token_near_its_expiry_is_claimed_again_every_half_minute() {
     let store = FaultyStore::new();
     let mut services =
         TestServices::with_store(store.clone(), lifetimes(12 * HOUR, 60 * DAY), POLICY, RATE_LIMITS);
@@ -87,7 +87,7 @@ async fn a_token_near_its_end_is_claimed_again_every_half_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_webex_answered_is_held_until_it_is_kept_and_shown_only_then() {
+async fn a_new_token_is_held_until_it_is_stored_and_shown_only_then() {
     for why in every_trouble() {
         let (store, services) = services().await;
         let old = services.grant(0).await.tokens.access_token;
@@ -116,7 +116,7 @@ async fn what_webex_answered_is_held_until_it_is_kept_and_shown_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_asked_for_in_the_moment_of_the_loops_claim_is_the_loops() {
+async fn a_refresh_requested_during_the_loops_claim_joins_the_loops_refresh() {
     let (store, services) = services().await;
     sleep(DAY - 2 * HOUR).await;
     store.script(|op, _| match op {
@@ -135,7 +135,7 @@ async fn a_refresh_asked_for_in_the_moment_of_the_loops_claim_is_the_loops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_asked_for_is_sent_where_the_one_under_way_gives_way_to_a_consent() {
+async fn a_requested_refresh_is_sent_after_the_one_in_flight_was_superseded_by_a_consent() {
     let (_, services) = services().await;
     sleep(DAY - MINUTE).await;
     services.model().settings_mut().latency = Duration::from_secs(30);

@@ -45,7 +45,7 @@ async fn running_with_faulty_store() -> (Arc<FaultyStore>, TestServices) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_by_days_starves_nobody() {
+async fn a_clock_set_back_by_days_loses_no_token() {
     for days in [1, 30, 4000] {
         let mut services = TestServices::new(Settings::default());
         services.start(false).await;
@@ -65,7 +65,7 @@ async fn a_clock_set_back_by_days_starves_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_clock_was_set_back_everybody_is_refreshed_when_their_time_has_truly_come() {
+async fn after_a_clock_step_back_every_grant_is_refreshed_at_its_true_time() {
     for back in [HOUR, 30 * DAY] {
         let policy = Policy { sleep: 12 * HOUR, ..POLICY };
         let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
@@ -88,7 +88,7 @@ async fn after_a_clock_was_set_back_everybody_is_refreshed_when_their_time_has_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_comes_in_its_time_though_the_clock_was_set_back() {
+async fn a_retry_is_on_time_although_the_clock_was_set_back() {
     let policy = Policy { sleep: 12 * HOUR, ..POLICY };
     let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
     services.consent(0).await;
@@ -104,7 +104,7 @@ async fn a_retry_comes_in_its_time_though_the_clock_was_set_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_nobody_holds_any_more_hides_no_date_from_being_mended() {
+async fn dates_behind_an_abandoned_claim_are_corrected() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     let before = services.grant(0).await.tokens.expires_at;
@@ -122,7 +122,7 @@ async fn a_claim_that_nobody_holds_any_more_hides_no_date_from_being_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_to_wait_ends_in_its_time_though_the_clock_was_set_back() {
+async fn a_retry_after_ends_on_time_although_the_clock_was_set_back() {
     let policy = Policy { sleep: 12 * HOUR, ..POLICY };
     let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
     services.consent(0).await;
@@ -141,7 +141,7 @@ async fn a_wish_to_wait_ends_in_its_time_though_the_clock_was_set_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_end_of_a_wish_is_sent_then_though_the_clock_was_set_back() {
+async fn a_refresh_that_waits_for_a_retry_after_is_sent_then_although_the_clock_was_set_back() {
     let policy = Policy { sleep: 12 * HOUR, ..POLICY };
     let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
     services.consent_all(2).await;
@@ -161,7 +161,7 @@ async fn whoever_waits_for_the_end_of_a_wish_is_sent_then_though_the_clock_was_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_of_all_persons_ends_when_it_would_have_ended_though_the_clock_was_set_back() {
+async fn a_pause_of_all_refreshes_ends_on_time_although_the_clock_was_set_back() {
     let settings = Settings { people: Person::some(20), ..Settings::default() };
     let mut services = TestServices::new(settings);
     services.consent_all(20).await;
@@ -183,7 +183,7 @@ async fn a_wait_of_all_persons_ends_when_it_would_have_ended_though_the_clock_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_does_not_make_an_older_token_seem_to_live_longer() {
+async fn a_clock_set_back_does_not_extend_the_life_of_an_older_token() {
     let policy = Policy { max_age: 30 * DAY, ..POLICY };
     let mut services = TestServices::with_policy(Settings::default(), policy, RATE_LIMITS);
     services.start(false).await;
@@ -197,7 +197,7 @@ async fn a_clock_set_back_does_not_make_an_older_token_seem_to_live_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_ahead_by_days_causes_no_storm() {
+async fn a_clock_set_ahead_by_days_causes_no_burst() {
     for days in [1, 30, 4000] {
         let mut services = TestServices::new(Settings::default());
         services.start(false).await;
@@ -217,7 +217,7 @@ async fn a_clock_set_ahead_by_days_causes_no_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_years_ahead_at_boot_and_mended_later_starves_nobody() {
+async fn a_clock_years_ahead_at_boot_and_corrected_later_loses_no_token() {
     let mut services = TestServices::new(Settings::default());
     services.clock.step(9 * 365 * DAY_MS);
     services.start(false).await;
@@ -238,7 +238,7 @@ async fn a_clock_years_ahead_at_boot_and_mended_later_starves_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_while_refreshes_are_under_way_starves_nobody() {
+async fn a_clock_set_back_during_refreshes_loses_no_token() {
     let mut services = TestServices::new(Settings::default());
     services.clock.step(365 * DAY_MS);
     services.consent_all(3).await;
@@ -268,7 +268,7 @@ async fn a_clock_set_back_while_refreshes_are_under_way_starves_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwhile() {
+async fn two_clock_steps_back_are_both_corrected_even_if_the_store_fails_meanwhile() {
     let (store, services) = running_with_faulty_store().await;
     let before = services.grant(0).await;
     store.fail(&WRITES, StoreError::ReadOnly);
@@ -285,7 +285,7 @@ async fn a_clock_set_back_twice_is_mended_by_both_even_if_the_store_fails_meanwh
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_consents_while_dates_are_mended_keeps_the_dates_of_the_clock_as_it_is() {
+async fn a_consent_during_a_clock_correction_keeps_its_dates() {
     // The second time the old dates look as if they were of the minutes in which they are mended.
     for back in [2 * DAY, 5 * HOUR + 2 * MINUTE] {
         let (store, services) = running_with_faulty_store().await;
@@ -319,7 +319,7 @@ async fn who_consents_while_dates_are_mended_keeps_the_dates_of_the_clock_as_it_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_in_work_while_the_clock_is_set_back_is_mended_even_if_its_refresh_fails() {
+async fn a_grant_in_flight_during_a_clock_step_is_corrected_even_if_its_refresh_fails() {
     let mut services = TestServices::new(Settings::default());
     services.consent_all(1).await;
     sleep(2 * DAY).await;
@@ -341,7 +341,7 @@ async fn a_grant_in_work_while_the_clock_is_set_back_is_mended_even_if_its_refre
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_try_of_a_dead_grant_does_not_stay_in_the_future_of_a_clock_set_back() {
+async fn the_next_probe_of_a_dead_grant_is_moved_back_with_the_clock() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(2 * DAY).await;
@@ -363,7 +363,7 @@ async fn the_next_try_of_a_dead_grant_does_not_stay_in_the_future_of_a_clock_set
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
+async fn a_failing_clock_correction_is_not_retried_continuously() {
     let (store, services) = running_with_faulty_store().await;
     store.fail(&WRITES, StoreError::ReadOnly);
     services.clock.step(-2 * DAY_MS);
@@ -379,7 +379,7 @@ async fn what_cannot_be_mended_is_not_tried_in_every_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_wait_until_everything_is_mended() {
+async fn a_stop_does_not_wait_for_the_clock_correction() {
     let (store, mut services) = running_with_faulty_store().await;
     services.clock.step(-2 * DAY_MS);
     let before = store.asked(&[StoreOp::Revise]);

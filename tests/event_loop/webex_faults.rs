@@ -32,7 +32,7 @@ fn fault(person: Option<usize>, kind: FaultKind) -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_days_costs_nobody_a_token() {
+async fn an_outage_of_days_loses_no_token() {
     let mut services = TestServices::new(Settings { people: Person::some(20), ..Settings::default() });
     services.start(false).await;
     services.consent_all(20).await;
@@ -62,7 +62,7 @@ async fn an_outage_of_days_costs_nobody_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_says_how_many_times_a_refresh_failed() {
+async fn the_log_counts_consecutive_failures() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(2 * DAY).await;
@@ -77,7 +77,7 @@ async fn the_log_says_how_many_times_a_refresh_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_broken_answer_leaves_the_old_token_in_its_place() {
+async fn every_broken_response_leaves_the_old_token_in_place() {
     let kinds = [
         FaultKind::OkHtml,
         FaultKind::OkNoToken,
@@ -125,7 +125,7 @@ async fn words_of_all(services: &TestServices, outcomes: &mut BTreeSet<&'static 
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_line_and_no_word_about_a_refresh_holds_a_secret_whatever_webex_answers() {
+async fn no_log_line_and_no_stored_text_has_a_secret_whatever_webex_answers() {
     let echo = |model: &Model| {
         let words = model.secrets_issued().join(" ");
         let body = format!("{{\"error\":\"odd\",\"error_description\":\"{words}\"}}").into_bytes();
@@ -178,7 +178,7 @@ async fn no_line_and_no_word_about_a_refresh_holds_a_secret_whatever_webex_answe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_waits_twenty_seconds_at_most_for_a_webex_that_hangs() {
+async fn a_reader_waits_at_most_twenty_seconds_for_a_hanging_webex() {
     let mut services = TestServices::new(Settings::default());
     services.consent_all(2).await;
     sleep(30 * DAY).await;
@@ -190,7 +190,7 @@ async fn a_reader_waits_twenty_seconds_at_most_for_a_webex_that_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_grant_keeps_its_live_token_is_reprobed_a_few_times_and_revived_by_consent() {
+async fn a_dead_grant_serves_its_live_token_is_probed_a_few_times_and_revived_by_consent() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     services.consent_all(2).await;
@@ -211,7 +211,7 @@ async fn a_dead_grant_keeps_its_live_token_is_reprobed_a_few_times_and_revived_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
+async fn a_wrong_client_secret_ends_no_consent() {
     let mut services = TestServices::new(Settings { people: Person::some(50), ..Settings::default() });
     services.start(false).await;
     services.consent_all(50).await;
@@ -231,7 +231,7 @@ async fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_for_one_person_only_is_this_persons_grant_and_nobody_elses() {
+async fn a_401_for_one_person_only_ends_that_grant_only() {
     let mut services = TestServices::new(Settings { people: Person::some(10), ..Settings::default() });
     services.start(false).await;
     services.consent_all(10).await;
@@ -246,7 +246,7 @@ async fn a_401_for_one_person_only_is_this_persons_grant_and_nobody_elses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn webexs_wish_to_wait_is_obeyed_by_all() {
+async fn a_retry_after_is_obeyed_for_all_persons() {
     let mut services = TestServices::new(Settings { people: Person::some(30), ..Settings::default() });
     services.consent_all(30).await;
     sleep(2 * DAY).await;
@@ -269,7 +269,7 @@ async fn webexs_wish_to_wait_is_obeyed_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_person_does_not_hold_up_the_others() {
+async fn a_hanging_refresh_does_not_delay_others() {
     let policy = webex_tokend::domain::schedule::Policy {
         sleep: Duration::from_secs(10),
         max_age: Duration::from_secs(10),
@@ -294,7 +294,7 @@ async fn a_hanging_person_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_limit_of_tokens_the_person_is_left_in_peace_for_hours() {
+async fn at_the_token_limit_no_refresh_is_tried_for_hours() {
     let mut services = TestServices::new(Settings::default());
     services.start(false).await;
     services.consent_all(2).await;
@@ -307,7 +307,7 @@ async fn at_the_limit_of_tokens_the_person_is_left_in_peace_for_hours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_that_names_the_refresh_token_ends_it_in_every_wording() {
+async fn every_wording_of_a_dead_refresh_token_ends_the_grant() {
     for text in
         [DeadText::RefreshToken, DeadText::InvalidGrant, DeadText::InvalidRefreshToken, DeadText::Scope]
     {
@@ -326,7 +326,7 @@ async fn a_text_that_names_the_refresh_token_ends_it_in_every_wording() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotated_refresh_token_is_kept_before_the_old_one_is_let_go() {
+async fn a_rotated_refresh_token_is_stored_before_the_old_one_is_dropped() {
     let settings = Settings { refresh_token: RefreshToken::Rotating, ..Settings::default() };
     let mut services = TestServices::new(settings);
     services.start(false).await;
@@ -340,7 +340,7 @@ async fn a_rotated_refresh_token_is_kept_before_the_old_one_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_asked_for_again_and_nothing_is_lost() {
+async fn a_lost_response_is_retried_and_loses_no_token() {
     let mut services = TestServices::new(Settings::default());
     services.consent(0).await;
     sleep(2 * DAY).await;

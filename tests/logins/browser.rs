@@ -41,7 +41,7 @@ fn failed(state: &LoginState) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_hears_of_the_consent_at_once() {
+async fn a_waiting_client_is_notified_of_the_consent_at_once() {
     let services = TestServices::new(Settings::default());
     let login = services.consents.begin_login(Some(Email::parse("ada@example.com").unwrap())).unwrap();
     assert_eq!(
@@ -62,7 +62,7 @@ async fn whoever_waits_hears_of_the_consent_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_with_what_is_known() {
+async fn a_wait_times_out_with_the_current_state() {
     let services = TestServices::new(Settings::default());
     let login = services.consents.begin_login(None).unwrap();
     let since = Instant::now();
@@ -79,7 +79,7 @@ async fn a_wait_ends_with_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_or_finished_login_begins_nothing() {
+async fn an_unknown_or_finished_login_starts_no_consent() {
     let services = TestServices::new(Settings::default());
     for unknown in ["", "x", "AAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd"] {
         assert_eq!(services.consents.login_status(unknown, SECOND).await, None);
@@ -94,7 +94,7 @@ async fn an_unknown_or_finished_login_begins_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_logins_at_once_hear_of_their_own_persons() {
+async fn two_concurrent_logins_get_their_own_persons() {
     let services = TestServices::new(Settings::default());
     let (one, two) =
         (services.consents.begin_login(None).unwrap(), services.consents.begin_login(None).unwrap());
@@ -109,7 +109,7 @@ async fn two_logins_at_once_hear_of_their_own_persons() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decline_is_told_and_only_by_the_ticket_it_belongs_to() {
+async fn a_decline_fails_the_login_of_its_ticket_only() {
     let services = TestServices::new(Settings::default());
     let login = services.consents.begin_login(None).unwrap();
     let begun = open(&services, &login.url);
@@ -128,7 +128,7 @@ async fn a_decline_is_told_and_only_by_the_ticket_it_belongs_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_and_trouble_that_may_pass_is_not() {
+async fn a_refusal_fails_the_login_and_a_transient_failure_does_not() {
     let services = TestServices::new(Settings::default());
     let login = services.consents.begin_login(None).unwrap();
     let begun = open(&services, &login.url);
@@ -180,7 +180,7 @@ async fn webex_is_asked_about_one_code_three_times_at_most() {
 
 /// No code is sent to Webex meanwhile, and refreshes know nothing of it.
 #[tokio::test(start_paused = true)]
-async fn what_webex_asks_for_at_an_exchange_is_obeyed_by_exchanges_alone() {
+async fn a_retry_after_at_an_exchange_delays_exchanges_only() {
     for (retry_after, seconds) in [(Some("90"), 90), (None, 30), (Some("0"), 1), (Some("9999999"), 6 * 3600)]
     {
         let retry_after = retry_after.map(str::to_owned);
@@ -220,7 +220,7 @@ async fn asked_to_wait(kind: FaultKind, expected: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_hears_that_the_person_is_not_allowed() {
+async fn a_waiting_client_learns_that_the_person_is_not_allowed() {
     let services = TestServices::new(Settings::default()).for_persons("@example.org,grace@example.com");
     let login = services.consents.begin_login(None).unwrap();
     let refused = accept(&services, &open(&services, &login.url), 0).await;

@@ -46,7 +46,7 @@ fn calls(services: &TestServices) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_typed_elsewhere_becomes_a_kept_grant() {
+async fn a_code_entered_on_another_device_becomes_a_stored_grant() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let login = begin(&services, &tasks).await;
@@ -68,7 +68,7 @@ async fn a_code_typed_elsewhere_becomes_a_kept_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_person_who_is_not_allowed_is_not_kept() {
+async fn a_device_login_of_a_person_who_is_not_allowed_is_not_stored() {
     let services = TestServices::new(settings()).for_persons("grace@example.com");
     let tasks = Tasks::new();
     for (person, allowed) in [(0, false), (1, true)] {
@@ -83,7 +83,7 @@ async fn a_person_who_is_not_allowed_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asked_to_slow_down_it_does_so_for_good() {
+async fn after_slow_down_the_poll_interval_stays_longer() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let login = begin(&services, &tasks).await;
@@ -103,7 +103,7 @@ async fn asked_to_slow_down_it_does_so_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_in_the_middle_costs_nothing_but_time() {
+async fn an_outage_during_polling_only_delays_a_device_login() {
     for kind in [
         FaultKind::ResetBefore,
         FaultKind::Hang,
@@ -126,7 +126,7 @@ async fn an_outage_in_the_middle_costs_nothing_but_time() {
 
 /// Webex gives the tokens once.
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_people_me_costs_no_device_login() {
+async fn an_outage_of_people_me_loses_no_device_login() {
     for (kind, seconds) in [
         (FaultKind::Unavailable { status: 503, html: true }, 30),
         (FaultKind::TooMany429 { retry_after: Some("90".to_owned()) }, 90),
@@ -149,7 +149,7 @@ async fn an_outage_of_people_me_costs_no_device_login() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_that_nobody_types_expires_with_advice() {
+async fn an_unused_device_code_expires_with_advice() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let since = Instant::now();
@@ -163,7 +163,7 @@ async fn a_code_that_nobody_types_expires_with_advice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decline_and_a_wrong_secret_end_it_at_once() {
+async fn a_decline_and_a_wrong_secret_end_a_device_login_at_once() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let login = begin(&services, &tasks).await;
@@ -175,7 +175,7 @@ async fn a_decline_and_a_wrong_secret_end_it_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_in_the_middle_ends_the_wait_and_keeps_what_has_come() {
+async fn a_shutdown_ends_the_polling_and_stores_what_has_arrived() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let waiting = begin(&services, &tasks).await;
@@ -191,7 +191,7 @@ async fn a_shutdown_in_the_middle_ends_the_wait_and_keeps_what_has_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_webex_has_against_it_is_told_at_once() {
+async fn a_refusal_to_begin_a_device_login_is_reported_at_once() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     services.model().settings_mut().client_id = "another".to_owned();
@@ -204,7 +204,7 @@ async fn what_webex_has_against_it_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_sent_to_an_address_that_is_not_safe() {
+async fn an_unsafe_verification_address_is_rejected() {
     for base in
         ["http://webex.test/v1", "javascript:alert(1)//", "https://webex.com@evil.test/v1", "", "ftp://h"]
     {
@@ -222,7 +222,7 @@ async fn nobody_is_sent_to_an_address_that_is_not_safe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn device_logins_under_way_are_bounded() {
+async fn pending_device_logins_are_bounded() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     for _ in 0..32 {

@@ -15,7 +15,7 @@ fn told() -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_line_tells_how_many_grants_lack_which_scopes() {
+async fn one_log_line_counts_the_grants_that_lack_scopes() {
     capture_thread_logs();
     let services = TestServices::new(Settings { people: Person::some(3), ..Settings::default() });
     services.consent_all(3).await;

@@ -71,7 +71,7 @@ fn location(response: &Response) -> String {
 }
 
 #[tokio::test]
-async fn two_browsers_consent_into_two_logins() {
+async fn two_browsers_complete_two_logins() {
     let services = TestServices::new(Settings::default());
     let server = open(&services).await;
     let logins = [0, 1].map(|_| services.consents.begin_login(None).unwrap());
@@ -105,7 +105,7 @@ async fn two_browsers_consent_into_two_logins() {
 }
 
 #[tokio::test]
-async fn the_device_grant_speaks_basic_over_sockets() {
+async fn the_device_grant_uses_basic_authentication() {
     let sim = Sim::start(Settings::default()).await.unwrap();
     let settings = Settings::default();
     let integration = Integration {

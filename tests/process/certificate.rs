@@ -38,7 +38,7 @@ async fn doctor(daemon: &Daemon) -> String {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_the_files_hold() {
+async fn an_expiring_certificate_is_logged_and_doctor_shows_the_served_one() {
     let (sim, folder) = (start_sim().await, tempfile::tempdir().unwrap());
     write_pair(folder.path(), 5);
     let [certificate, key] =
@@ -72,7 +72,7 @@ async fn a_certificate_that_ends_is_told_and_what_is_served_is_shown_whatever_th
 }
 
 #[tokio::test]
-async fn the_certificate_that_the_daemon_made_is_shown_without_trouble() {
+async fn doctor_shows_a_self_signed_certificate_without_warnings() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let served = shown(&daemon).await;

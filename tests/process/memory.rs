@@ -14,7 +14,7 @@ use crate::support::start_sim;
 
 /// Core files of any size are allowed, as some systems do it, as far as this one lets us.
 #[tokio::test]
-async fn a_daemon_that_crashes_leaves_no_memory_behind() {
+async fn a_crashing_daemon_leaves_no_core_dump() {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     let pid = daemon.pid().to_string();
@@ -35,7 +35,7 @@ async fn a_daemon_that_crashes_leaves_no_memory_behind() {
 /// Where the system hands core files to a program, none is ever found beside the daemon. This holds everywhere: what the
 /// system shows of a process that cannot be dumped belongs to root.
 #[tokio::test]
-async fn no_program_of_the_daemons_user_can_read_its_memory() {
+async fn other_programs_of_the_daemons_user_cannot_read_its_memory() {
     const OTHER_USER: u32 = 65_534;
     let home = tempfile::tempdir().unwrap();
     let us = fs::metadata(home.path()).unwrap().uid();

@@ -125,7 +125,7 @@ async fn a_second_daemon_on_the_same_store_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
+async fn a_port_in_use_is_reported_and_the_daemon_does_not_start() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let port = daemon.port().to_string();
@@ -137,7 +137,7 @@ async fn a_port_that_is_taken_is_named_and_nothing_is_started() {
 /// What others of this machine can read is told. Kubernetes hands secrets over with mode 0644, on a file system that is
 /// read-only, in memory, and one service's alone.
 #[tokio::test]
-async fn secret_files_that_others_can_read_are_told_at_the_start() {
+async fn secret_files_that_others_can_read_are_reported_at_start() {
     const KEPT: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; printf secret >\"$0/kept/secret\"";
     const MOUNTED: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; mount -t tmpfs -o mode=755 tmpfs \"$0/kept\"; \
         printf secret >\"$0/kept/secret\"; mount -o remount,ro \"$0/kept\"";
@@ -157,7 +157,7 @@ async fn secret_files_that_others_can_read_are_told_at_the_start() {
 
 /// Browsers try `::1` first where `localhost` is meant: the program that has it would be sent the codes.
 #[tokio::test]
-async fn a_port_that_another_program_has_on_ipv6_loopback_ends_the_start() {
+async fn a_port_in_use_on_ipv6_loopback_fails_the_start() {
     let Ok(other) = TcpListener::bind("[::1]:0") else { return };
     let port = other.local_addr().unwrap().port().to_string();
     let run = settings::run(&start_sim().await, &[("MY_APP_PORT", &port)]);
@@ -170,7 +170,7 @@ async fn a_port_that_another_program_has_on_ipv6_loopback_ends_the_start() {
 }
 
 #[tokio::test]
-async fn only_addresses_that_are_listened_on_are_logged() {
+async fn only_listening_addresses_are_logged() {
     let sim = start_sim().await;
     let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     for settings in [vec![open], vec![]] {
@@ -201,7 +201,7 @@ fn control(daemon: &Daemon) -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn a_restored_backup_is_refreshed_and_lives_on() {
+async fn a_restored_backup_is_refreshed_and_continues() {
     const OLDER: &str = "is older than the one that was here last";
     let sim = start_sim_with(renewing()).await;
     let mut daemon = Daemon::start(&sim, &SHORT_LOOP).await;

@@ -54,7 +54,7 @@ async fn start_sim() -> Sim {
 }
 
 #[tokio::test]
-async fn webex_is_reached_through_the_proxy_that_is_set() {
+async fn webex_is_reached_through_the_configured_proxy() {
     let (sim, (address, heads)) = (start_sim().await, proxy().await);
     for (name, value) in [
         ("HTTPS_PROXY", format!("http://ada:s3cr3t@{address}")),
@@ -77,7 +77,7 @@ async fn webex_is_reached_through_the_proxy_that_is_set() {
 }
 
 #[tokio::test]
-async fn webex_is_reached_without_the_proxy_where_none_is_wanted() {
+async fn webex_is_reached_directly_where_no_proxy_applies() {
     let (sim, (address, heads)) = (start_sim().await, proxy().await);
     let settings = [("HTTPS_PROXY", &*format!("http://{address}")), ("NO_PROXY", "example.com,127.0.0.1")];
     let daemon = Daemon::start(&sim, &settings).await;
@@ -86,7 +86,7 @@ async fn webex_is_reached_without_the_proxy_where_none_is_wanted() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_that_ends_tls_the_port_speaks_plain_http_and_cookies_stay_secure() {
+async fn behind_a_tls_proxy_the_port_speaks_plain_http_and_cookies_stay_secure() {
     let sim = crate::support::start_sim().await;
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
     let daemon = Daemon::start_without_health_check(&sim, &[uri, ("TOKEND_TLS", "proxy")]).await;
@@ -112,7 +112,7 @@ async fn behind_a_proxy_that_ends_tls_the_port_speaks_plain_http_and_cookies_sta
 }
 
 #[tokio::test]
-async fn the_documented_proxy_set_up_is_no_cause_for_a_warning_of_the_port() {
+async fn the_documented_proxy_setup_causes_no_port_warning() {
     let sim = crate::support::start_sim().await;
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/webex/oauth");
     let daemon = Daemon::start_without_health_check(&sim, &[uri, ("TOKEND_BIND", "127.0.0.1")]).await;

@@ -64,7 +64,7 @@ async fn command(socket: &str, words: &str) -> CommandOutput {
 }
 
 #[tokio::test]
-async fn the_sandbox_shows_the_dashboard_and_lets_commands_in() {
+async fn the_sandbox_serves_the_dashboard_and_accepts_commands() {
     let port = free_port();
     let mut sandbox = Sandbox::start(port);
     let socket = sandbox.says("export TOKEND_CONTROL_SOCKET=").await;
@@ -98,7 +98,7 @@ async fn the_sandbox_shows_the_dashboard_and_lets_commands_in() {
 }
 
 #[tokio::test]
-async fn a_sandbox_whose_port_is_taken_says_how_to_take_another() {
+async fn a_sandbox_whose_port_is_in_use_says_how_to_choose_another() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let mut sandbox = Sandbox::start(port);

@@ -160,7 +160,7 @@ async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2_and_says_what_is_right() {
+fn wrong_usage_is_exit_code_2_with_the_right_usage() {
     let home = tempfile::tempdir().unwrap();
     let mut command = command(home.path());
     command.arg("--frobnicate");
@@ -170,7 +170,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
 }
 
 #[test]
-fn a_dotenv_file_is_read_and_a_broken_one_is_told_without_its_values() {
+fn a_dotenv_file_is_read_and_errors_in_it_are_reported_without_values() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join(".env"), "EVENT_LOOP_DAYS=soon\n").unwrap();
     let run_it = || ended(command(home.path()));
@@ -190,7 +190,7 @@ fn a_dotenv_file_is_read_and_a_broken_one_is_told_without_its_values() {
 }
 
 #[test]
-fn a_file_that_is_named_is_read_in_the_place_of_the_working_directorys() {
+fn a_named_dotenv_file_replaces_the_one_of_the_working_directory() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join(".env"), "EVENT_LOOP_DAYS=soon\n").unwrap();
     std::fs::write(home.path().join("named"), "EVENT_LOOP_SLEEP_SECONDS=now\n").unwrap();

@@ -15,7 +15,7 @@ use crate::support::inject_fault;
 use crate::support::start_sim;
 
 #[tokio::test]
-async fn no_signal_but_those_that_end_it_cuts_a_consent_short() {
+async fn other_signals_do_not_interrupt_a_consent() {
     let sim = start_sim().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let visitor = BrowserClient::new();
@@ -73,7 +73,7 @@ async fn ends_well(signal: &str) {
 }
 
 #[tokio::test]
-async fn while_the_last_refresh_runs_live_tokens_are_given_and_nothing_new_begins() {
+async fn during_shutdown_live_tokens_are_served_and_no_refresh_begins() {
     for signal in ["TERM", "INT", "QUIT", "XCPU"] {
         ends_well(signal).await;
     }

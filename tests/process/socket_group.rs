@@ -96,7 +96,7 @@ async fn daemon_with(sim: &Sim, socket: Option<&Path>) -> Daemon {
 }
 
 #[tokio::test]
-async fn a_group_that_does_not_exist_is_told_with_the_other_mistakes_and_nothing_is_opened() {
+async fn an_unknown_socket_group_is_reported_with_all_other_settings_errors() {
     let sim = start_sim().await;
     for (group, told) in [
         (
@@ -114,7 +114,7 @@ async fn a_group_that_does_not_exist_is_told_with_the_other_mistakes_and_nothing
 }
 
 #[tokio::test]
-async fn the_socket_is_for_the_group_that_is_named() {
+async fn the_configured_group_can_use_the_socket() {
     let sim = start_sim().await;
     // Every user may do this with a group of their own.
     let gid = rustix::process::getegid().as_raw();
@@ -131,7 +131,7 @@ async fn the_socket_is_for_the_group_that_is_named() {
 }
 
 #[tokio::test]
-async fn members_of_the_group_use_the_socket_in_the_runtime_directory_and_other_users_do_not() {
+async fn only_members_of_the_group_can_use_the_socket_in_the_runtime_directory() {
     if !other_users() {
         return;
     }
@@ -162,7 +162,7 @@ async fn members_of_the_group_use_the_socket_in_the_runtime_directory_and_other_
 }
 
 #[tokio::test]
-async fn the_state_directory_lets_the_group_through_to_the_socket_and_to_no_file_of_the_daemon() {
+async fn the_group_reaches_only_the_socket_in_the_state_directory() {
     if !other_users() {
         return;
     }
@@ -195,7 +195,7 @@ async fn the_state_directory_lets_the_group_through_to_the_socket_and_to_no_file
 }
 
 #[tokio::test]
-async fn a_process_that_is_no_member_does_not_start_and_opens_nothing() {
+async fn a_daemon_that_is_no_member_of_the_group_does_not_start() {
     if !other_users() {
         return;
     }
@@ -234,7 +234,7 @@ async fn a_process_that_is_no_member_does_not_start_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_command_of_the_group_sends_nothing_to_a_socket_in_a_place_that_any_user_could_have_made() {
+async fn a_command_sends_nothing_to_a_socket_in_a_directory_that_any_user_could_create() {
     if !other_users() {
         return;
     }

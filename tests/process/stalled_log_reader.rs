@@ -30,7 +30,7 @@ async fn fill_the_log(daemon: &Daemon) {
 }
 
 #[tokio::test]
-async fn a_log_reader_that_stalls_stops_nothing_and_hears_later_what_it_missed() {
+async fn a_stalled_log_reader_blocks_nothing_and_dropped_lines_are_reported() {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);

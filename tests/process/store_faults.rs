@@ -202,7 +202,7 @@ async fn a_lock_of_another_program_stops_refreshes_until_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_moved_away_stops_refreshes_until_it_is_back() {
+async fn a_moved_store_file_stops_refreshes_until_it_is_back() {
     let scenario = StoreFaultScenario::new(Setup::None).await;
     let (place, elsewhere) =
         (scenario.daemon.state_dir().join("tokend.db"), scenario.daemon.state_dir().join("elsewhere"));
@@ -222,7 +222,7 @@ fn page_of(file: &[u8], id: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_damaged_page_costs_those_who_stand_on_it_and_nobody_else() {
+async fn a_damaged_page_affects_only_the_persons_stored_on_it() {
     let sim = start_sim_with(Settings { people: Person::some(12), ..Settings::default() }).await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     let visitor = BrowserClient::new();

@@ -16,7 +16,7 @@ use crate::support::start_sim_with;
 const STOPPED: Duration = Duration::from_secs(45);
 
 #[tokio::test]
-async fn an_answer_that_came_while_the_daemon_was_stopped_is_kept() {
+async fn a_response_that_arrived_while_the_daemon_was_suspended_is_stored() {
     // Every refresh ends the refresh token that was sent: an answer that is thrown away is a grant that is lost.
     let rotating = Settings {
         noop_window: Duration::ZERO,

@@ -45,7 +45,7 @@ mod corpus {
     }
 
     #[test]
-    fn every_property_has_a_fuzz_target_and_a_corpus_and_there_are_no_others() {
+    fn every_property_has_a_fuzz_target_and_a_corpus_and_vice_versa() {
         let properties: BTreeSet<String> = PROPERTIES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(names("corpus"), properties);
         let targets: BTreeSet<String> = properties.iter().map(|name| format!("{name}.rs")).collect();
@@ -98,7 +98,7 @@ mod corpus {
     }
 
     #[test]
-    fn every_seed_has_an_outcome_and_no_other_has() {
+    fn every_seed_has_an_expected_outcome_and_vice_versa() {
         let told: BTreeSet<String> = outcomes().map(|(seed, _)| seed.to_owned()).collect();
         let in_corpus = |name: &'static str| {
             names(&format!("corpus/{name}")).into_iter().map(move |seed| format!("{name}/{seed}"))
@@ -107,28 +107,28 @@ mod corpus {
     }
 
     #[test]
-    fn a_cookie_that_was_forged_or_changed_opens_nothing() {
+    fn a_forged_or_modified_ticket_is_refused() {
         assert!(hold("cookies", |_, _| true) >= 20);
     }
 
     #[test]
-    fn a_query_is_never_two_answers_at_once() {
+    fn a_callback_query_has_exactly_one_meaning() {
         assert!(hold("callback", |_, _| true) >= 20);
     }
 
     #[test]
-    fn what_webex_says_is_shown_without_the_secrets_in_it() {
+    fn texts_of_webex_are_shown_without_secrets() {
         assert!(hold("replies", marked) >= 4);
     }
 
     #[test]
-    fn no_mistake_in_settings_or_files_quotes_a_secret() {
+    fn errors_in_settings_and_files_quote_no_secret() {
         assert!(hold("settings", marked) >= 5);
         assert!(hold("imports", marked) >= 5);
     }
 
     #[test]
-    fn an_answer_that_lies_ends_no_grant_and_renews_none() {
+    fn a_misleading_response_neither_ends_nor_renews_a_grant() {
         let fails = |outcome: &str| {
             ["renewed", "unchanged", "consent_needed"].iter().all(|word| !outcome.starts_with(word))
         };
@@ -136,7 +136,7 @@ mod corpus {
     }
 
     #[test]
-    fn a_grant_ends_by_definite_words_only() {
+    fn a_grant_ends_only_by_definite_wording_of_webex() {
         hold("replies", |_, _| true);
         let ends = outcomes().filter(|(_, outcome)| outcome.starts_with("consent_needed"));
         let ends: Vec<&str> = ends.map(|(seed, _)| seed).collect();
@@ -153,34 +153,34 @@ mod corpus {
     }
 
     #[test]
-    fn every_wish_to_wait_has_two_ends() {
+    fn every_retry_after_is_bounded_on_both_sides() {
         assert!(hold("retry_after", |_, _| true) >= 15);
     }
 
     #[test]
-    fn a_wish_to_wait_for_years_or_not_at_all_is_bounded() {
+    fn a_retry_after_of_years_or_zero_is_bounded() {
         let extreme =
             |outcome: &str| outcome.trim_end_matches(" s").parse().is_ok_and(|s: u64| s == 0 || s > 86_400);
         assert!(hold("retry_after", |outcome, _| extreme(outcome)) >= 4);
     }
 
     #[test]
-    fn an_odd_wish_to_wait_is_none() {
+    fn a_malformed_retry_after_is_ignored() {
         assert!(hold("retry_after", |outcome, _| outcome == "no wish") >= 5);
     }
 
     #[test]
-    fn a_key_does_no_more_than_it_may() {
+    fn a_key_does_only_what_its_rights_allow() {
         assert!(hold("api", |_, _| true) >= 40);
     }
 
     #[test]
-    fn an_odd_request_is_refused_in_words() {
+    fn a_malformed_request_is_refused_with_a_detail() {
         assert!(hold("api", |outcome, _| outcome.rsplit(' ').next() >= Some("400")) >= 15);
     }
 
     #[test]
-    fn no_request_of_a_consumer_removes_a_grant() {
+    fn no_consumer_request_removes_a_grant() {
         assert!(outcomes().filter(|(seed, _)| seed.starts_with("api/forget")).count() >= 2);
         assert!(hold("api", |_, _| true) >= 40);
     }
@@ -188,7 +188,7 @@ mod corpus {
     /// Prints the outcomes as they are.
     #[test]
     #[ignore = "prints what goes into outcomes.txt, to be judged before it is added"]
-    fn outcomes_as_they_are() {
+    fn print_outcomes() {
         for (name, holds) in PROPERTIES {
             for seed in names(&format!("corpus/{name}")) {
                 let seed = format!("{name}/{seed}");

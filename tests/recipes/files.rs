@@ -67,7 +67,7 @@ fn shown(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_documents_name_every_file_and_no_other() {
+fn the_documents_name_every_recipe_file_and_no_other() {
     let texts = DOCUMENTS.map(text_of);
     let linked: BTreeSet<String> = texts.iter().flat_map(|text| linked(text)).collect();
     let files = files();
@@ -80,7 +80,7 @@ fn the_documents_name_every_file_and_no_other() {
 }
 
 #[test]
-fn what_the_documents_show_as_a_file_is_the_file() {
+fn files_shown_in_the_documents_equal_the_recipe_files() {
     let mut count = 0;
     for document in DOCUMENTS {
         for (file, block) in shown(&text_of(document)) {
@@ -101,7 +101,7 @@ fn set_by(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_files_set_no_variable_but_settings() {
+fn recipe_files_set_no_unknown_variable() {
     let known = BTreeSet::from(VARIABLES);
     let mut count = 0;
     for file in DROP_INS.into_iter().chain([UNIT, "contrib/Dockerfile"]) {
@@ -116,7 +116,7 @@ fn the_files_set_no_variable_but_settings() {
 
 /// As the unit of systemd sets them.
 #[test]
-fn the_settings_of_the_service_are_right_but_for_the_placeholder() {
+fn the_settings_of_the_service_are_valid_except_for_the_placeholders() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("webex-tokend.env");
     fs::write(&file, text_of(SETTINGS)).unwrap();
@@ -157,7 +157,7 @@ fn verified(dir: &Path, units: &[(&str, String)]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn systemd_takes_the_unit_with_its_drop_ins() {
+fn systemd_accepts_the_unit_with_its_drop_ins() {
     let dir = tempfile::tempdir().unwrap();
     let drop_ins = dir.path().join("webex-tokend.service.d");
     fs::create_dir(&drop_ins).unwrap();
@@ -177,7 +177,7 @@ fn systemd_takes_the_unit_with_its_drop_ins() {
 }
 
 #[test]
-fn systemd_takes_the_timer_and_its_job() {
+fn systemd_accepts_the_timer_and_its_job() {
     let dir = tempfile::tempdir().unwrap();
     let unit = |name: &str| {
         text_of(&format!("examples/systemd/{name}")).replace("/usr/local/bin/webex-report", "/bin/true")
@@ -188,7 +188,7 @@ fn systemd_takes_the_timer_and_its_job() {
 }
 
 #[test]
-fn the_shell_scripts_can_be_run_and_parsed() {
+fn the_shell_scripts_are_executable_and_parse() {
     let scripts: Vec<String> = files().into_iter().filter(|file| file.ends_with(".sh")).collect();
     assert_eq!(scripts.len(), 3, "{scripts:?}");
     for script in scripts {

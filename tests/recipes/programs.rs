@@ -220,7 +220,7 @@ impl Drop for Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_that_runs_for_weeks_lives_through_all_that_passes() {
+async fn the_long_running_program_survives_restarts_outages_and_a_refused_key() {
     if !has(&["python3"]) {
         return;
     }

@@ -42,7 +42,7 @@ fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)
 }
 
 #[test]
-fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an_error() {
+fn certificate_expiry_is_logged_daily_from_three_weeks_before_and_then_as_an_error() {
     let told = told("tokens.example.com", (BEGINS..ENDS + 2 * DAY_SECONDS).step_by(600));
     let count = |level| told.iter().filter(|(at, _)| *at == level).count();
     assert_eq!((count(Level::Warn), count(Level::Error)), (21, 2), "{told:?}");
@@ -53,13 +53,13 @@ fn the_end_of_a_certificate_is_told_daily_from_three_weeks_before_and_then_as_an
 }
 
 #[test]
-fn a_certificate_that_is_good_is_not_told_of() {
+fn a_valid_certificate_is_not_logged() {
     assert_eq!(told("tokens.example.com", [BEGINS, BEGINS + 60 * DAY_SECONDS]), []);
     assert!(pair().to_string().starts_with("for tokens.example.com, good until 2027-04-15T08:00:00Z, key "));
 }
 
 #[test]
-fn a_certificate_from_the_future_or_for_another_host_is_told() {
+fn a_certificate_from_the_future_or_for_another_host_is_logged() {
     let future = told("tokens.example.com", [BEGINS - 1]);
     assert!(
         future.len() == 1 && future[0].0 == Level::Error && future[0].1.contains("is not valid before"),

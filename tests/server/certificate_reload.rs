@@ -58,7 +58,7 @@ impl Files {
 }
 
 #[tokio::test]
-async fn files_that_stay_are_not_loaded_again() {
+async fn unchanged_certificate_files_are_not_reloaded() {
     let (_files, mut reloader) = Files::open().await;
     for _ in 0..3 {
         assert!(matches!(reloader.reload_if_changed().await, Reloaded::Unchanged));
@@ -66,7 +66,7 @@ async fn files_that_stay_are_not_loaded_again() {
 }
 
 #[tokio::test]
-async fn an_open_connection_goes_on_and_new_ones_see_the_new_certificate() {
+async fn after_a_reload_open_connections_continue_and_new_ones_get_the_new_certificate() {
     let (files, mut reloader) = Files::open().await;
     let mut open = files.server.connect_tls(None).await;
     send_request(&mut open, REQUEST).await;
@@ -96,7 +96,7 @@ async fn a_replaced_file_is_noticed_like_a_rewritten_one() {
 }
 
 #[tokio::test]
-async fn a_bad_new_file_keeps_the_old_certificate_and_is_told_once() {
+async fn a_bad_new_file_keeps_the_old_certificate_and_is_logged_once() {
     let (files, mut reloader) = Files::open().await;
     files.write("cert.pem", "nonsense");
     let Reloaded::Kept { error } = reloader.reload_if_changed().await else { panic!("not refused") };
@@ -114,7 +114,7 @@ async fn a_bad_new_file_keeps_the_old_certificate_and_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_certificate_and_a_key_written_one_after_the_other_end_well() {
+async fn a_certificate_and_a_key_written_separately_are_loaded_in_the_end() {
     for order in [["cert.pem", "key.pem"], ["key.pem", "cert.pem"]] {
         let (files, mut reloader) = Files::open().await;
         let (certificate, key, _) = made();
@@ -144,7 +144,7 @@ async fn a_session_is_resumed_across_a_reload() {
 }
 
 #[tokio::test]
-async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
+async fn the_file_watch_notices_changes_and_ends_at_shutdown() {
     let (files, reloader) = Files::open().await;
     let tasks = files.server.tasks.clone();
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));
@@ -158,7 +158,7 @@ async fn the_watch_notices_by_itself_and_ends_at_the_stop() {
 }
 
 #[tokio::test]
-async fn a_nudge_makes_the_watch_read_the_files_at_once() {
+async fn a_notification_makes_the_file_watch_reload_at_once() {
     let (files, reloader) = Files::open().await;
     let (tasks, reload) = (files.server.tasks.clone(), Wake::new());
     let alarm = Alarm::new("localhost", Arc::new(SystemClock));

@@ -41,7 +41,7 @@ async fn is_valid_now(server: &TestServer) -> bool {
 }
 
 #[test]
-fn a_certificate_is_stale_in_its_last_month_and_whenever_the_clock_is_outside_of_it() {
+fn a_certificate_is_stale_in_its_last_month_and_outside_its_validity() {
     let made = made(now());
     for (days, stale) in [
         (-1_000, true),
@@ -58,7 +58,7 @@ fn a_certificate_is_stale_in_its_last_month_and_whenever_the_clock_is_outside_of
 }
 
 #[test]
-fn a_certificate_made_again_has_the_same_key_and_other_dates() {
+fn a_renewed_certificate_has_the_same_key_and_new_dates() {
     let first = made(now());
     let again = first.again(now() + 370 * DAY_SECONDS).unwrap();
     assert_eq!(first.pair().fingerprint(), again.pair().fingerprint());
@@ -68,7 +68,7 @@ fn a_certificate_made_again_has_the_same_key_and_other_dates() {
 }
 
 #[tokio::test]
-async fn an_ended_certificate_is_replaced_under_a_running_server() {
+async fn an_expired_certificate_is_replaced_in_a_running_server() {
     for wrong_by in [-500 * DAY_SECONDS, 500 * DAY_SECONDS] {
         let (server, mut renewer) = served(made(now() + wrong_by)).await;
         assert!(!is_valid_now(&server).await, "{wrong_by}");
@@ -84,7 +84,7 @@ fn told(level: Level) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_is_told_once_and_again_when_it_comes_back() {
+async fn a_renewal_failure_is_logged_once_and_again_after_it_recurs() {
     const EVERY: Duration = Duration::from_secs(5);
     let (clock, tasks) = (Arc::new(ManualClock::new(UnixTime::from_seconds(now()))), Tasks::new());
     let (renewer, _feed) = Renewer::open(made(now())).unwrap();
@@ -101,7 +101,7 @@ async fn trouble_is_told_once_and_again_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn the_watch_follows_the_clock_and_open_connections_go_on() {
+async fn renewal_follows_the_clock_and_open_connections_continue() {
     let clock = Arc::new(ManualClock::new(UnixTime::from_seconds(now())));
     let (server, renewer) = served(made(now())).await;
     let tasks = server.tasks.clone();

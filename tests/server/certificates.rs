@@ -37,7 +37,7 @@ fn a_name_given_twice_is_in_the_certificate_once() {
 }
 
 #[test]
-fn names_that_are_none_and_clocks_that_are_wrong_are_told() {
+fn invalid_host_names_and_wrong_clocks_are_reported() {
     for (names, now, found) in [
         (vec![], now(), "no names"),
         (vec!["é".to_owned()], now(), "found"),
@@ -64,7 +64,7 @@ fn a_chain_and_its_key_may_share_one_file() {
 }
 
 #[test]
-fn each_mistake_names_its_file_what_was_found_and_what_was_expected() {
+fn each_certificate_error_names_the_file_the_finding_and_the_expectation() {
     let (certificate, key, _) = made();
     let stranger = made().1;
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";

@@ -34,20 +34,20 @@ async fn is_sent_away<T: AsyncRead + Unpin>(server: &TestServer, mut stream: T) 
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_sent_away() {
+async fn a_silent_client_is_disconnected() {
     let server = TestServer::new_tls(short_limits(), echo).await;
     is_sent_away(&server, server.connect().await).await;
 }
 
 #[tokio::test]
-async fn a_silent_peer_on_a_plain_port_is_sent_away() {
+async fn a_silent_client_on_a_plain_port_is_disconnected() {
     let server = TestServer::new_plain(never_idle(), echo).await;
     let took = wait_for_close(&mut server.connect().await).await;
     assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
-async fn a_peer_that_stops_in_mid_handshake_is_sent_away() {
+async fn a_client_that_stops_during_the_handshake_is_disconnected() {
     let server = TestServer::new_tls(short_limits(), echo).await;
     let mut stream = server.connect().await;
     // The head of a handshake record that promises 512 bytes, and the first of them.
@@ -56,7 +56,7 @@ async fn a_peer_that_stops_in_mid_handshake_is_sent_away() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_silent_after_the_handshake_is_sent_away() {
+async fn a_client_that_is_silent_after_the_handshake_is_disconnected() {
     let server = TestServer::new_tls(never_idle(), echo).await;
     for protocol in [None, Some(&b"http/1.1"[..]), Some(b"h2")] {
         is_sent_away(&server, server.connect_tls(protocol).await).await;
@@ -64,7 +64,7 @@ async fn a_peer_that_is_silent_after_the_handshake_is_sent_away() {
 }
 
 #[tokio::test]
-async fn an_http2_peer_that_asks_for_nothing_is_sent_away() {
+async fn an_http2_client_without_requests_is_disconnected() {
     let server = TestServer::new_tls(never_idle(), echo).await;
     let mut stream = server.connect_tls(Some(b"h2")).await;
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
@@ -72,14 +72,14 @@ async fn an_http2_peer_that_asks_for_nothing_is_sent_away() {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_its_head_slowly_is_sent_away() {
+async fn a_client_that_sends_its_head_slowly_is_disconnected() {
     let server = TestServer::new_tls(never_idle(), echo).await;
     is_sent_away(&server, slowly(server.connect_tls(None).await)).await;
     is_sent_away(&server, slowly(server.connect().await)).await;
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_a_later_head_slowly_is_sent_away() {
+async fn a_client_that_sends_a_later_head_slowly_is_disconnected() {
     let server = TestServer::new_tls(short_limits(), echo).await;
     let mut stream = server.connect_tls(None).await;
     send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -120,7 +120,7 @@ const NO_WINDOW: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
 const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x87\x41\x01x";
 
 #[tokio::test]
-async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_takes_nothing() {
+async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_client_reads_nothing() {
     let server = TestServer::new_tls(short_limits(), echo).await;
     for settings in [SETTINGS, NO_WINDOW] {
         let mut stream = server.connect_tls(Some(b"h2")).await;
@@ -132,7 +132,7 @@ async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_peer_take
 }
 
 #[tokio::test]
-async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other() {
+async fn at_the_connection_limit_only_the_longest_idle_client_is_evicted() {
     let limits = Limits { connections: 2, handshake: SHORT_LIMITS_TIMEOUT * 2, ..Limits::default() };
     let server = TestServer::new_tls(limits, echo).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
@@ -142,7 +142,7 @@ async fn at_the_connection_cap_the_longest_silent_peer_makes_room_and_no_other()
 }
 
 #[tokio::test]
-async fn at_the_connection_cap_no_request_in_flight_is_cut_off() {
+async fn at_the_connection_limit_no_request_in_flight_is_interrupted() {
     let gate = GatedService::default();
     let server = TestServer::new_tls(Limits { connections: 1, ..Limits::default() }, gate.service()).await;
     let mut busy = server.connect_tls(None).await;

@@ -26,7 +26,7 @@ use super::harness::text;
 use super::harness::wait_for_close;
 
 #[tokio::test]
-async fn http1_and_http2_both_answer_as_alpn_chooses() {
+async fn http1_and_http2_are_served_as_alpn_selects() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     for (client, version) in [
         (server.client().http1_only(), reqwest::Version::HTTP_11),
@@ -39,14 +39,14 @@ async fn http1_and_http2_both_answer_as_alpn_chooses() {
 }
 
 #[tokio::test]
-async fn a_peer_without_alpn_is_answered_in_http1() {
+async fn a_client_without_alpn_gets_http1() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     let mut stream = server.connect_tls(None).await;
     assert!(send_request(&mut stream, "GET /honest HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with(HONEST));
 }
 
 #[tokio::test]
-async fn without_tls_plain_http1_is_answered_and_said_to_be_insecure() {
+async fn without_tls_plain_http1_is_served_and_marked_insecure() {
     let server = TestServer::new_plain(Limits::default(), echo).await;
     let mut stream = server.connect().await;
     assert!(send_request(&mut stream, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("GET /a false"));
@@ -54,7 +54,7 @@ async fn without_tls_plain_http1_is_answered_and_said_to_be_insecure() {
 }
 
 #[tokio::test]
-async fn the_certificate_holds_for_each_of_its_names_and_no_other() {
+async fn the_certificate_is_valid_for_its_names_only() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     let config = client_config(&server.pem, None);
     for name in ["localhost", "127.0.0.1", "::1"] {
@@ -68,7 +68,7 @@ async fn the_certificate_holds_for_each_of_its_names_and_no_other() {
 }
 
 #[tokio::test]
-async fn plain_http_on_the_tls_port_is_sent_to_https_with_path_and_query() {
+async fn plain_http_on_the_tls_port_is_redirected_with_path_and_query() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     let mut stream = server.connect().await;
     let reply =
@@ -118,7 +118,7 @@ async fn a_hostile_host_header_is_not_reflected() {
 }
 
 #[tokio::test]
-async fn a_request_over_http_1_1_names_its_host_once() {
+async fn an_http_1_1_request_must_have_exactly_one_host() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     let config = client_config_with_versions(&[&TLS13], &server.pem, None);
     for (version, hosts, status) in [
@@ -141,7 +141,7 @@ async fn a_request_over_http_1_1_names_its_host_once() {
 }
 
 #[tokio::test]
-async fn names_that_are_served_here_stay_as_they_were_asked_for() {
+async fn redirects_keep_a_requested_host_that_is_served_here() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     for host in [
         "tokend.example:8000",
@@ -159,7 +159,7 @@ async fn names_that_are_served_here_stay_as_they_were_asked_for() {
 }
 
 #[tokio::test]
-async fn a_request_target_without_a_path_is_sent_to_the_root() {
+async fn a_request_target_without_a_path_is_redirected_to_the_root() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     for line in ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1"] {
         let reply =
@@ -185,7 +185,7 @@ async fn a_second_handshake_resumes_the_session() {
 }
 
 #[tokio::test]
-async fn a_peer_that_has_shut_its_side_still_gets_its_answer() {
+async fn a_client_that_shut_its_write_side_still_gets_its_response() {
     let gate = GatedService::default();
     let server = TestServer::new_plain(Limits::default(), gate.service()).await;
     let mut stream = server.connect().await;
@@ -200,7 +200,7 @@ async fn a_peer_that_has_shut_its_side_still_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn requests_sent_ahead_are_answered_in_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     let mut stream = server.connect_tls(None).await;
     stream.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -227,7 +227,7 @@ async fn a_head_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_within_a_size_and_a_time() {
+async fn a_body_is_read_within_a_size_limit_and_a_timeout() {
     let server = TestServer::new_plain(
         Limits::default(),
         |request: hyper::Request<hyper::body::Incoming>, _| async move {

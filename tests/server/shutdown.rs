@@ -33,7 +33,7 @@ const PATIENT: Limits = Limits {
 };
 
 #[tokio::test]
-async fn a_request_in_flight_is_finished_while_idle_connections_close() {
+async fn at_shutdown_requests_in_flight_finish_and_idle_connections_close() {
     let gate = GatedService::default();
     let server = TestServer::new_tls(PATIENT, gate.service()).await;
     let mut idle = server.connect_tls(None).await;
@@ -64,7 +64,7 @@ async fn a_request_in_flight_is_finished_while_idle_connections_close() {
 }
 
 #[tokio::test]
-async fn with_nothing_to_finish_the_end_does_not_wait() {
+async fn shutdown_without_requests_in_flight_does_not_wait() {
     let server = TestServer::new_tls(PATIENT, echo).await;
     let client = server.client().build().unwrap();
     assert_eq!(client.get(server.url("/honest")).send().await.unwrap().version(), reqwest::Version::HTTP_2);
@@ -79,7 +79,7 @@ async fn with_nothing_to_finish_the_end_does_not_wait() {
 }
 
 #[tokio::test]
-async fn a_hung_handler_does_not_hold_the_end_beyond_the_drain_time() {
+async fn a_hung_handler_does_not_delay_shutdown_beyond_the_drain_time() {
     let gate = GatedService::default();
     let server =
         TestServer::new_tls(Limits { drain: Duration::from_millis(300), ..PATIENT }, gate.service()).await;
@@ -94,7 +94,7 @@ async fn a_hung_handler_does_not_hold_the_end_beyond_the_drain_time() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_costs_its_own_request_only() {
+async fn a_panicking_handler_fails_its_own_request_only() {
     let server = TestServer::new_tls(short_limits(), |request: Request<Incoming>, peer: Peer| async move {
         assert!(request.uri().path() != "/panic", "on purpose");
         echo(request, peer).await
@@ -109,11 +109,11 @@ async fn a_handler_that_panics_costs_its_own_request_only() {
 }
 
 #[test]
-fn running_out_of_descriptors_does_not_end_the_accept_loop() {
+fn running_out_of_file_descriptors_does_not_end_the_accept_loop() {
     // A process of its own, because the limit is one of the process.
     let this = std::env::current_exe().unwrap();
     let run = Command::new("sh")
-        .args(["-c", "ulimit -n 40 && exec \"$0\" --exact server::shutdown::starved --ignored --nocapture"])
+        .args(["-c", "ulimit -n 40 && exec \"$0\" --exact server::shutdown::accept_without_file_descriptors --ignored --nocapture"])
         .arg(this)
         .output()
         .unwrap();
@@ -127,7 +127,7 @@ fn running_out_of_descriptors_does_not_end_the_accept_loop() {
 
 #[tokio::test]
 #[ignore = "run by the test above, with 40 descriptors"]
-async fn starved() {
+async fn accept_without_file_descriptors() {
     let server =
         TestServer::new_plain(PATIENT, |_: Request<Incoming>, _: Peer| async { text("served") }).await;
     let mut held = Vec::new();

@@ -45,7 +45,7 @@ async fn all_end(ended: &Semaphore, flows: u32) {
 }
 
 #[tokio::test]
-async fn a_flow_outlives_the_idle_limit_while_it_is_taken() {
+async fn a_streaming_response_outlives_the_idle_limit_while_it_is_read() {
     let (server, ended) = flowing(10, Duration::from_millis(100)).await;
     let idle = short_limits().idle;
     for client in [server.client().http1_only(), server.client()] {
@@ -62,7 +62,7 @@ async fn a_flow_outlives_the_idle_limit_while_it_is_taken() {
 }
 
 #[tokio::test]
-async fn a_flow_that_is_not_taken_ends_with_its_connection() {
+async fn a_streaming_response_that_is_not_read_ends_with_its_connection() {
     let (server, ended) = flowing(64 * 1024, Duration::ZERO).await;
     let mut first = server.connect_tls(Some(b"http/1.1")).await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -74,7 +74,7 @@ async fn a_flow_that_is_not_taken_ends_with_its_connection() {
 }
 
 #[tokio::test]
-async fn a_flow_in_which_nothing_comes_is_idle() {
+async fn a_streaming_response_without_data_is_idle() {
     let (server, _ended) = flowing(10, SHORT_LIMITS_TIMEOUT * 2).await;
     let mut stream = server.connect_tls(Some(b"http/1.1")).await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -84,7 +84,7 @@ async fn a_flow_in_which_nothing_comes_is_idle() {
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_ends_its_flow() {
+async fn a_disconnecting_client_ends_its_streaming_response() {
     let (server, ended) = flowing(10, Duration::from_millis(50)).await;
     let mut stream = server.connect_tls(Some(b"http/1.1")).await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -77,7 +77,7 @@ async fn update_all(
     steps
 }
 
-both_stores!(a_long_list_is_revised_in_steps, async |store: Arc<dyn Store>| {
+both_stores!(a_long_list_is_updated_in_batches, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 1203;
     let mut consents = JoinSet::new();
     for n in 0..PERSONS {
@@ -99,7 +99,7 @@ both_stores!(a_long_list_is_revised_in_steps, async |store: Arc<dyn Store>| {
     assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(77))), "every change is kept");
 });
 
-both_stores!(a_revision_keeps_only_what_it_says_it_changed, async |store: Arc<dyn Store>| {
+both_stores!(a_batch_update_stores_only_grants_it_reports_as_changed, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
     let steps = update_all(&*store, 2, |grant| {
         grant.failures = 9;
@@ -114,7 +114,7 @@ both_stores!(a_revision_keeps_only_what_it_says_it_changed, async |store: Arc<dy
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
 });
 
-both_stores!(a_revision_keeps_every_field_but_the_person, async |store: Arc<dyn Store>| {
+both_stores!(a_batch_update_stores_every_field_except_the_person, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     for mut wanted in unusual("ada") {
         let revised = wanted.clone();
@@ -128,7 +128,7 @@ both_stores!(a_revision_keeps_every_field_but_the_person, async |store: Arc<dyn 
     }
 });
 
-both_stores!(a_revision_of_a_claimed_grant_leaves_its_claim, async |store: Arc<dyn Store>| {
+both_stores!(a_batch_update_keeps_the_claim_of_a_claimed_grant, async |store: Arc<dyn Store>| {
     let mut later = grant("eve");
     later.next = Next::at(at(5));
     keep(&*store, [grant("ada"), later]).await;
@@ -153,7 +153,7 @@ both_stores!(a_revision_of_a_claimed_grant_leaves_its_claim, async |store: Arc<d
     assert_eq!(found(&*store, "ada").await, outcome, "what is committed replaces what was revised");
 });
 
-both_stores!(a_revision_of_nothing_ends_at_once, async |store: Arc<dyn Store>| {
+both_stores!(a_batch_update_of_an_empty_store_ends_at_once, async |store: Arc<dyn Store>| {
     assert_eq!(store.revise(Cursor::default(), 10, Arc::new(|_| true)).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
     assert_eq!(store.revise(Cursor::default(), 0, Arc::new(|_| true)).await, Ok(None));
@@ -161,7 +161,7 @@ both_stores!(a_revision_of_nothing_ends_at_once, async |store: Arc<dyn Store>| {
     assert_eq!(found(&*store, "ada").await, grant("ada"));
 });
 
-both_stores!(claims_are_made_between_the_steps_of_a_revision, async |store: Arc<dyn Store>| {
+both_stores!(claims_are_made_between_the_batches_of_an_update, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve", "joe"].map(grant)).await;
     let revision: Revision = Arc::new(|grant| {
         grant.failures += 1;

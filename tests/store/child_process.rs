@@ -56,7 +56,7 @@ pub(super) fn child_in_namespace(part: &str, dir: &Path, setup: &str) -> Option<
 
 fn cast(command: &mut Command, part: &str, dir: &Path) {
     command
-        .args(["--exact", "store::child_process::plays_its_part", "--ignored", "--nocapture"])
+        .args(["--exact", "store::child_process::child_process_entry", "--ignored", "--nocapture"])
         .env(ROLE_VARIABLE, part)
         .env(DIR_VARIABLE, dir)
         .stdin(Stdio::piped());

@@ -44,7 +44,7 @@ both_stores!(equal_lives_are_claimed_in_order_of_arrival, async |store: Arc<dyn 
     assert_eq!(claim_names(&*store, ask(0)).await, ["kim", "ada", "joe"]);
 });
 
-both_stores!(whether_a_token_lives_is_judged_by_the_time_of_each_claim, async |store: Arc<dyn Store>| {
+both_stores!(whether_a_token_lives_is_judged_at_each_claim, async |store: Arc<dyn Store>| {
     let next = async |now: i64| {
         let ask = Ask { due_by: at(20), limit: 1, lease: lease(now), ..ask(0) };
         claim_names(&*store, ask).await.concat()
@@ -57,7 +57,7 @@ both_stores!(whether_a_token_lives_is_judged_by_the_time_of_each_claim, async |s
     assert_eq!([next(50).await, next(50).await, next(50).await], ["kim", "joe", ""]);
 });
 
-both_stores!(the_order_holds_over_many_claims_whatever_comes_between, async |store: Arc<dyn Store>| {
+both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async |store: Arc<dyn Store>| {
     let lives = [("ada", 50), ("eve", 10), ("joe", 40), ("kim", 20), ("lea", 60)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
     let next = async || claim_names(&*store, Ask { limit: 1, ..ask(0) }).await.concat();
@@ -80,7 +80,7 @@ both_stores!(the_order_holds_over_many_claims_whatever_comes_between, async |sto
     assert_eq!(next().await, "pam", "revised ones");
 });
 
-both_stores!(a_probe_takes_those_with_the_fewest_failures_first, async |store: Arc<dyn Store>| {
+both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |store: Arc<dyn Store>| {
     // They have the most life left: without their failures they would be first.
     let mut failing = living("ada", 990);
     failing.failures = 7;
@@ -92,7 +92,7 @@ both_stores!(a_probe_takes_those_with_the_fewest_failures_first, async |store: A
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 });
 
-both_stores!(those_whom_the_asker_is_still_at_work_on_are_left_out, async |store: Arc<dyn Store>| {
+both_stores!(grants_that_the_caller_excludes_are_not_claimed, async |store: Arc<dyn Store>| {
     let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
     for (healthiest_first, order) in [(false, ["eve", "kim"]), (true, ["kim", "eve"])] {
         keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
@@ -121,9 +121,7 @@ both_stores!(nothing_is_claimed_before_it_is_due, async |store: Arc<dyn Store>| 
     assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
 });
 
-both_stores!(a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward, async |store: Arc<
-    dyn Store,
->| {
+both_stores!(a_clock_step_back_neither_hides_nor_advances_a_due_grant, async |store: Arc<dyn Store>| {
     let due = |name: &str, lives: i64, due: i64| {
         let mut grant = living(name, lives);
         grant.next = Next::at(at(due));
@@ -141,7 +139,7 @@ both_stores!(a_clock_set_back_hides_nobody_who_is_due_and_brings_nobody_forward,
     assert_eq!([next(100).await, next(100).await, next(100).await], ["joe", "lea", ""]);
 });
 
-both_stores!(a_claimed_grant_is_kept_from_others_until_its_lease_ends, async |store: Arc<dyn Store>| {
+both_stores!(a_claimed_grant_is_not_claimed_again_until_its_lease_ends, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let first = claim_one(&*store, 0).await;
     assert_eq!(first.fence.attempt, 1);
@@ -155,7 +153,7 @@ both_stores!(a_claimed_grant_is_kept_from_others_until_its_lease_ends, async |st
     assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease counts");
 });
 
-both_stores!(a_claim_given_back_leaves_the_grant_as_it_was, async |store: Arc<dyn Store>| {
+both_stores!(a_released_claim_leaves_the_grant_unchanged, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let before = found(&*store, "ada").await;
     let first = claim_one(&*store, 0).await;
@@ -174,14 +172,14 @@ both_stores!(a_claim_given_back_leaves_the_grant_as_it_was, async |store: Arc<dy
     assert_eq!(store.commit(second.fence, renewed(&second.grant, 1)).await, Ok(Committed::Kept));
 });
 
-both_stores!(a_claim_of_nobody_answers_nothing, async |store: Arc<dyn Store>| {
+both_stores!(claiming_an_unknown_person_returns_nothing, async |store: Arc<dyn Store>| {
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     keep(&*store, [grant("ada")]).await;
     assert_eq!(claim_names(&*store, Ask { limit: 0, ..ask(0) }).await, [""; 0]);
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 });
 
-both_stores!(a_claim_shows_the_grant_as_it_stood, async |store: Arc<dyn Store>| {
+both_stores!(a_claim_returns_the_grant_as_stored, async |store: Arc<dyn Store>| {
     for mut grant in unusual("ada") {
         grant.next.due_at = at(-1);
         keep(&*store, [grant.clone()]).await;
@@ -194,7 +192,7 @@ both_stores!(a_claim_shows_the_grant_as_it_stood, async |store: Arc<dyn Store>| 
     }
 });
 
-both_stores!(one_person_is_claimed_due_or_not, async |store: Arc<dyn Store>| {
+both_stores!(one_person_is_claimed_whether_due_or_not, async |store: Arc<dyn Store>| {
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "nobody there");
     let mut never = grant("ada");
     never.next = Next::NEVER;
@@ -232,7 +230,7 @@ both_stores!(a_commit_long_after_its_lease_has_ended_counts, async |store: Arc<d
     assert_eq!(found(&*store, "ada").await, outcome);
 });
 
-both_stores!(a_commit_keeps_every_field_but_the_person, async |store: Arc<dyn Store>| {
+both_stores!(a_commit_stores_every_field_except_the_person, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada"), living("eve", 9999)]).await;
     for (turn, mut outcome) in (0..).zip(unusual("ada")) {
         let claim = store.claim_one(person("ada"), lease(0)).await.unwrap().unwrap();
@@ -246,7 +244,7 @@ both_stores!(a_commit_keeps_every_field_but_the_person, async |store: Arc<dyn St
     assert_eq!(found(&*store, "eve").await, living("eve", 9999));
 });
 
-both_stores!(a_commit_counts_once, async |store: Arc<dyn Store>| {
+both_stores!(a_commit_succeeds_only_once, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     let outcome = renewed(&claim.grant, 1);
@@ -305,7 +303,7 @@ both_stores!(a_fence_that_differs_in_any_part_changes_nothing, async |store: Arc
     assert_eq!(store.commit(eve.fence, renewed(&eve.grant, 1)).await, Ok(Committed::Kept));
 });
 
-both_stores!(many_tasks_never_hold_one_grant_twice, async |store: Arc<dyn Store>| {
+both_stores!(many_tasks_never_claim_one_grant_twice, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 300;
     let mut consents = JoinSet::new();
     for n in 0..PERSONS {
@@ -337,7 +335,7 @@ both_stores!(many_tasks_never_hold_one_grant_twice, async |store: Arc<dyn Store>
     assert!(holders.values().all(|held| *held == 1));
 });
 
-both_stores!(of_many_commits_of_one_claim_one_is_kept, async |store: Arc<dyn Store>| {
+both_stores!(only_one_of_many_commits_of_a_claim_is_stored, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
     let mut tasks = JoinSet::new();
@@ -351,7 +349,7 @@ both_stores!(of_many_commits_of_one_claim_one_is_kept, async |store: Arc<dyn Sto
     assert_eq!(found(&*store, "ada").await, kept[0].1);
 });
 
-both_stores!(settling_ends_no_claim_but_bounds_its_lease, async |store: Arc<dyn Store>| {
+both_stores!(clamping_times_bounds_leases_but_ends_no_claim, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let years_ahead = claim_one(&*store, 1_000_000_000).await;
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
@@ -362,20 +360,21 @@ both_stores!(settling_ends_no_claim_but_bounds_its_lease, async |store: Arc<dyn 
     assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
 });
 
-both_stores!(settling_makes_nothing_later_and_leaves_alone_who_is_not_claimed, async |store: Arc<
-    dyn Store,
->| {
-    let mut planned = grant("eve");
-    planned.next = Next { due_at: at(10_000), wake_at: at(20_000) };
-    keep(&*store, [grant("ada"), planned.clone()]).await;
-    let running = claim_one(&*store, 0).await;
-    store.settle(at(5), at(5 + LEASE)).await.unwrap();
-    assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
-    assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
-    assert_eq!(found(&*store, "eve").await, planned);
-    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE))));
-    store.settle(at(-5), at(LEASE - 5)).await.unwrap();
-    assert_eq!(store.latest().await, Ok(Some(at(-5))));
-    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE - 5))));
-    assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
-});
+both_stores!(
+    clamping_times_moves_nothing_later_and_changes_unclaimed_grants_not_at_all,
+    async |store: Arc<dyn Store>| {
+        let mut planned = grant("eve");
+        planned.next = Next { due_at: at(10_000), wake_at: at(20_000) };
+        keep(&*store, [grant("ada"), planned.clone()]).await;
+        let running = claim_one(&*store, 0).await;
+        store.settle(at(5), at(5 + LEASE)).await.unwrap();
+        assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
+        assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
+        assert_eq!(found(&*store, "eve").await, planned);
+        assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE))));
+        store.settle(at(-5), at(LEASE - 5)).await.unwrap();
+        assert_eq!(store.latest().await, Ok(Some(at(-5))));
+        assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE - 5))));
+        assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
+    }
+);

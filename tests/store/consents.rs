@@ -33,7 +33,7 @@ both_stores!(a_first_consent_is_new_and_the_next_replaces_it, async |store: Arc<
     assert_eq!(found(&*store, "eve").await, grant("eve"));
 });
 
-both_stores!(a_consent_keeps_every_field, async |store: Arc<dyn Store>| {
+both_stores!(a_consent_stores_every_field, async |store: Arc<dyn Store>| {
     for (first, name) in ["ada", "eve", "joe"].into_iter().enumerate() {
         let mut grants = unusual(name);
         grants.rotate_left(first);
@@ -81,7 +81,7 @@ fn consent(obtained: i64, now: i64) -> Grant {
     grant
 }
 
-both_stores!(of_two_consents_the_one_obtained_later_stays, async |store: Arc<dyn Store>| {
+both_stores!(of_two_consents_the_later_one_is_stored, async |store: Arc<dyn Store>| {
     keep(&*store, [consent(20, 21)]).await;
     let running = store.claim_one(person("ada"), lease(22)).await.unwrap().unwrap();
     assert_eq!(store.save_consent(consent(10, 30)).await, Ok(Saved::Older));
@@ -102,7 +102,7 @@ both_stores!(of_two_consents_the_one_obtained_later_stays, async |store: Arc<dyn
     assert_eq!(found(&*store, "ada").await, clock_set_back);
 });
 
-both_stores!(nobody_is_found_who_was_not_kept, async |store: Arc<dyn Store>| {
+both_stores!(an_unknown_person_is_not_found, async |store: Arc<dyn Store>| {
     assert_eq!(store.find(person("ada")).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
     assert_eq!(store.find(person("Ada")).await, Ok(None), "ids are told apart by case");
@@ -110,7 +110,7 @@ both_stores!(nobody_is_found_who_was_not_kept, async |store: Arc<dyn Store>| {
     assert_eq!(store.find(person("%")).await, Ok(None));
 });
 
-both_stores!(latest_only_grows, async |store: Arc<dyn Store>| {
+both_stores!(the_latest_write_time_only_grows, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(None));
     keep(&*store, [renewed(&grant("ada"), -50)]).await;
     assert_eq!(store.latest().await, Ok(Some(at(-50))));
@@ -129,7 +129,7 @@ both_stores!(latest_only_grows, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(Some(at(30))), "nothing was kept at 40");
 });
 
-both_stores!(the_census_counts_persons_and_those_in_need, async |store: Arc<dyn Store>| {
+both_stores!(totals_count_persons_and_consents_needed, async |store: Arc<dyn Store>| {
     assert_eq!(store.census().await, Ok(Census::default()));
     let mut needy = grant("eve");
     needy.standing = Standing::ConsentNeeded;
@@ -139,7 +139,7 @@ both_stores!(the_census_counts_persons_and_those_in_need, async |store: Arc<dyn 
     assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
 });
 
-both_stores!(a_note_is_kept_until_the_next, async |store: Arc<dyn Store>| {
+both_stores!(a_meta_value_is_stored_until_the_next, async |store: Arc<dyn Store>| {
     assert_eq!(store.recall(Note::Policy).await, Ok(None));
     for text in ["one", "", "Zoë \u{1F511}\0"] {
         store.remember(Note::Policy, text.to_owned()).await.unwrap();
@@ -148,7 +148,7 @@ both_stores!(a_note_is_kept_until_the_next, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(None), "a note is no grant");
 });
 
-both_stores!(notes_of_different_names_are_kept_apart, async |store: Arc<dyn Store>| {
+both_stores!(meta_values_of_different_names_are_separate, async |store: Arc<dyn Store>| {
     store.remember(Note::Policy, "policy".to_owned()).await.unwrap();
     assert_eq!(store.recall(Note::Breaker).await, Ok(None));
     store.remember(Note::Breaker, "breaker".to_owned()).await.unwrap();

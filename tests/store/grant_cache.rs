@@ -38,7 +38,7 @@ async fn kept(store: &dyn Store, view: &LiveView, grant: Grant) {
 }
 
 #[tokio::test]
-async fn an_address_means_no_longer_what_it_meant_before_a_publication() {
+async fn a_cached_address_is_dropped_by_an_invalidation() {
     let store = Arc::new(MemoryStore::new());
     let view = LiveView::new(store.clone());
     let kate = Who::parse("kate@example.com").unwrap();
@@ -57,7 +57,7 @@ async fn an_address_means_no_longer_what_it_meant_before_a_publication() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_a_publication_is_shown_no_more_whatever_was_read_since() {
+async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
     let store = Arc::new(MemoryStore::new());
     let view = LiveView::new(store.clone());
     let shown = async |name: &str| view.look(&person(name)).await.unwrap().unwrap();
@@ -81,7 +81,7 @@ const PUBLICATIONS: [fn(&LiveView); 2] =
     [|view| view.publish(&person("ada")), |view: &LiveView| view.publish_all()];
 
 #[tokio::test]
-async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
+async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
     for publish in PUBLICATIONS {
         let store = Arc::new(MemoryStore::new());
         let view = LiveView::new(store.clone());
@@ -98,7 +98,7 @@ async fn what_was_cached_is_shown_no_more_after_either_kind_of_publication() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_on_its_way_from_the_store_at_a_publication_is_shown_to_no_later_reader() {
+async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
     for publish in PUBLICATIONS {
         let store = FaultyStore::new();
         let view = LiveView::new(store.clone());

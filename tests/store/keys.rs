@@ -16,7 +16,7 @@ fn key(name: &str, number: u8) -> KeyRecord {
     record
 }
 
-both_stores!(a_key_is_kept_whole, async |store: Arc<dyn KeyStore>| {
+both_stores!(every_field_of_a_key_is_stored, async |store: Arc<dyn KeyStore>| {
     assert_eq!(store.keys().await, Ok(Vec::new()));
     let mut limited = key("Zoë's \u{1F511}", 2);
     limited.persons = Some(vec![person("ada"), person("eve")]);
@@ -33,7 +33,7 @@ both_stores!(a_key_is_kept_whole, async |store: Arc<dyn KeyStore>| {
     assert_eq!(store.keys().await.unwrap(), keys, "oldest first");
 });
 
-both_stores!(a_name_is_given_once, async |store: Arc<dyn KeyStore>| {
+both_stores!(a_key_name_is_unique, async |store: Arc<dyn KeyStore>| {
     assert_eq!(store.add_key(key("ci", 1)).await, Ok(true));
     assert_eq!(store.add_key(key("ci", 2)).await, Ok(false));
     assert_eq!(store.keys().await.unwrap(), [key("ci", 1)], "the older one stays");
@@ -49,7 +49,7 @@ both_stores!(a_revoked_key_is_gone_and_its_name_is_free, async |store: Arc<dyn K
     assert_eq!(store.keys().await.unwrap(), [key("cd", 2), key("ci", 3)]);
 });
 
-both_stores!(a_use_is_noted_with_its_key, async |store: Arc<dyn KeyStore>| {
+both_stores!(the_last_use_is_stored_with_its_key, async |store: Arc<dyn KeyStore>| {
     store.add_key(key("ci", 1)).await.unwrap();
     store.add_key(key("cd", 2)).await.unwrap();
     store.touch_key(key("cd", 2).id, at(5)).await.unwrap();
@@ -59,7 +59,7 @@ both_stores!(a_use_is_noted_with_its_key, async |store: Arc<dyn KeyStore>| {
 });
 
 #[tokio::test]
-async fn a_damaged_record_takes_no_other_key_along() {
+async fn a_damaged_key_record_affects_no_other_key() {
     let damages = [
         "UPDATE keys SET rights = 'everything' WHERE name = 'bad'",
         "UPDATE keys SET hash = x'00' WHERE name = 'bad'",
@@ -91,7 +91,7 @@ const FORGERIES: [(&str, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn a_key_that_another_program_changed_opens_nothing() {
+async fn a_key_record_changed_by_another_program_is_rejected() {
     for (column, value) in FORGERIES {
         let store_dir = StoreDir::new();
         let store = store_dir.open();
@@ -109,7 +109,7 @@ async fn a_key_that_another_program_changed_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_program_planted_opens_nothing_and_can_be_revoked() {
+async fn a_key_record_planted_by_another_program_is_rejected_and_can_be_revoked() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     assert_eq!(store.add_key(key("good", 1)).await, Ok(true));
@@ -129,7 +129,7 @@ async fn a_key_that_another_program_planted_opens_nothing_and_can_be_revoked() {
 }
 
 #[tokio::test]
-async fn the_use_of_a_key_is_noted_without_the_key_being_trusted_less() {
+async fn recording_the_use_of_a_key_keeps_its_mac_valid() {
     let store_dir = StoreDir::new();
     assert_eq!(store_dir.open().add_key(key("ci", 1)).await, Ok(true));
     store_dir.open().touch_key(key("ci", 1).id, at(5)).await.unwrap();

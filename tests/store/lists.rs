@@ -85,7 +85,7 @@ async fn found(store: &dyn Store, text: &str) -> Vec<String> {
     part.into_iter().map(|(_, grant)| grant.person.id.to_string()).collect()
 }
 
-both_stores!(every_list_and_number_is_what_the_domain_says, async |store: Arc<dyn Store>| {
+both_stores!(every_list_and_count_agrees_with_the_domain, async |store: Arc<dyn Store>| {
     let mut grants = Vec::new();
     for due in [-200_000, -1, 0, 1, 1, 200_000] {
         for (failures, standing) in [
@@ -137,7 +137,7 @@ both_stores!(a_search_finds_the_start_of_an_address_or_of_any_word_of_a_name, as
     }
 });
 
-both_stores!(a_search_follows_the_person, async |store: Arc<dyn Store>| {
+both_stores!(a_search_follows_changes_of_a_person, async |store: Arc<dyn Store>| {
     keep(&*store, [called("1", "old@example.com", "Old Name")]).await;
     keep(&*store, [called("1", "new@example.com", "New Name")]).await;
     assert_eq!(found(&*store, "old").await, [""; 0]);
@@ -146,7 +146,7 @@ both_stores!(a_search_follows_the_person, async |store: Arc<dyn Store>| {
     assert_eq!(found(&*store, "new").await, [""; 0]);
 });
 
-both_stores!(few_persons_are_listed_in_every_order, async |store: Arc<dyn Store>| {
+both_stores!(a_list_limited_to_some_persons_works_in_every_order, async |store: Arc<dyn Store>| {
     let grants = ["a", "b", "c", "d"].map(|id| called(id, &format!("{id}@example.com"), "Ada"));
     keep(&*store, grants).await;
     let among = Some(["c", "a", "nobody", "c"].map(person).to_vec());

@@ -410,7 +410,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_stores_answer_as_the_model_does(steps in vec(step(), 1..60)) {
+    fn both_stores_agree_with_the_model(steps in vec(step(), 1..60)) {
         Builder::new_current_thread().build().unwrap().block_on(run_steps(steps));
     }
 }

@@ -45,7 +45,7 @@ async fn namesakes(store: &dyn Store, email: &str) -> Vec<(String, bool)> {
     found.into_iter().map(|one| (one.id.to_string(), one.is_alive)).collect()
 }
 
-both_stores!(an_address_leads_to_all_who_have_it_the_living_first, async |store: Arc<dyn Store>| {
+both_stores!(an_address_resolves_to_all_its_persons_living_grants_first, async |store: Arc<dyn Store>| {
     let shared = "Shared@Example.com";
     assert_eq!(namesakes(&*store, shared).await, []);
     let other = reached_at("eve", "eve@example.com", 9);
@@ -65,7 +65,7 @@ both_stores!(an_address_leads_to_all_who_have_it_the_living_first, async |store:
     assert_eq!((named.len(), named[9].0.as_str()), (MOST_NAMESAKES, "p9"));
 });
 
-both_stores!(only_ascii_letters_of_an_address_are_folded, async |store: Arc<dyn Store>| {
+both_stores!(only_ascii_letters_of_an_address_are_case_folded, async |store: Arc<dyn Store>| {
     keep(
         &*store,
         [reached_at("ada", "Kate@example.com", 1), reached_at("eve", "\u{212a}ate@example.com", 2)],
@@ -75,7 +75,7 @@ both_stores!(only_ascii_letters_of_an_address_are_folded, async |store: Arc<dyn 
     assert_eq!(namesakes(&*store, "\u{212a}ATE@example.com").await, [("eve".to_owned(), true)]);
 });
 
-both_stores!(a_person_is_updated_unless_a_consent_came_between, async |store: Arc<dyn Store>| {
+both_stores!(a_person_is_updated_unless_a_consent_came_in_between, async |store: Arc<dyn Store>| {
     let (before, planned) = (reached_at("ada", "old@example.com", 5), at(5000));
     keep(&*store, [before.clone()]).await;
     let claim = claim_one(&*store, 0).await;
@@ -98,7 +98,9 @@ both_stores!(a_person_is_updated_unless_a_consent_came_between, async |store: Ar
     assert_eq!(store.update_person(Person::known_by(person("eve")), planned, at(1)).await, Ok(false));
 });
 
-both_stores!(a_grant_that_does_as_much_stays_when_another_is_imported, async |store: Arc<dyn Store>| {
+both_stores!(an_import_does_not_replace_a_live_grant_with_at_least_its_scopes, async |store: Arc<
+    dyn Store,
+>| {
     let scoped = |scope: Option<&str>| {
         let mut grant = grant("ada");
         grant.tokens.scope = scope.map(str::to_owned);
@@ -122,7 +124,7 @@ both_stores!(a_grant_that_does_as_much_stays_when_another_is_imported, async |st
     assert_eq!(store.find(person("ada")).await, Ok(Some(imported(Some("b")))));
 });
 
-both_stores!(the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor, async |store: Arc<dyn Store>| {
+both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |store: Arc<dyn Store>| {
     let all = ["kim", "ada", "joe", "eve", "zoe"];
     keep(&*store, all.map(grant)).await;
     keep(&*store, [grant("kim")]).await;
@@ -138,7 +140,7 @@ both_stores!(the_list_is_in_order_of_arrival_and_goes_on_at_its_cursor, async |s
     assert_eq!(listed, all.map(grant), "each once, whole");
 });
 
-both_stores!(the_list_is_narrowed_by_state_and_by_person, async |store: Arc<dyn Store>| {
+both_stores!(the_list_is_filtered_by_state_and_by_person, async |store: Arc<dyn Store>| {
     let made = |name: &str, (due, failures, standing): (i64, u32, Standing)| {
         let mut grant = grant(name);
         grant.next = Next::at(at(due));
@@ -167,7 +169,7 @@ both_stores!(the_list_is_narrowed_by_state_and_by_person, async |store: Arc<dyn 
     assert_eq!(names(&*store, both).await, ["p8"]);
 });
 
-both_stores!(whom_the_store_forgets_is_gone, async |store: Arc<dyn Store>| {
+both_stores!(a_forgotten_person_is_deleted, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve"].map(grant)).await;
     assert_eq!(store.forget(person("nobody")).await, Ok(false));
     assert_eq!(store.forget(person("ada")).await, Ok(true));
@@ -194,7 +196,7 @@ both_stores!(a_commit_after_a_removal_changes_nothing, async |store: Arc<dyn Sto
     assert_eq!(store.commit(again.fence, renewed(&again.grant, 2)).await, Ok(Committed::Kept));
 });
 
-both_stores!(a_number_is_never_given_twice, async |store: Arc<dyn Store>| {
+both_stores!(a_serial_number_is_never_reused, async |store: Arc<dyn Store>| {
     let mut last = 0;
     for name in ["ada", "eve", "ada", "ada"] {
         keep(&*store, [grant(name)]).await;

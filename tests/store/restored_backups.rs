@@ -51,7 +51,7 @@ fn hot_backup(store_dir: &StoreDir) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_restored_backup_is_told_once_at_the_start_whatever_was_lost() {
+async fn a_restored_backup_is_reported_once_at_start() {
     type Change = fn(&SqliteStore) -> Answer<'_, bool>;
     let changes: [(&str, Option<Change>); 4] = [
         ("a revoked key", Some(|store| store.revoke_key("ci".to_owned()))),
@@ -85,7 +85,7 @@ async fn a_restored_backup_is_told_once_at_the_start_whatever_was_lost() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_revoked_while_the_store_is_open_is_noted_before_the_answer() {
+async fn a_key_revocation_advances_the_generation_before_it_is_answered() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     store.add_key(key("ci", 1)).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_key_that_is_revoked_while_the_store_is_open_is_noted_before_the_answe
 }
 
 #[tokio::test]
-async fn a_start_that_was_cut_short_between_the_store_and_its_note_is_no_alarm() {
+async fn a_start_interrupted_before_the_generation_file_is_written_is_no_alarm() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let note = store_dir.last_seen().remove(0);
     let older = fs::read(&note).unwrap();
@@ -109,7 +109,7 @@ async fn a_start_that_was_cut_short_between_the_store_and_its_note_is_no_alarm()
 }
 
 #[tokio::test]
-async fn a_note_that_is_missing_unreadable_or_cannot_be_written_stops_no_start_and_is_no_alarm() {
+async fn a_missing_or_unusable_generation_file_neither_stops_a_start_nor_alarms() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let note = store_dir.last_seen().remove(0);
     fs::remove_file(&note).unwrap();
@@ -124,7 +124,7 @@ async fn a_note_that_is_missing_unreadable_or_cannot_be_written_stops_no_start_a
 }
 
 #[tokio::test]
-async fn the_note_lies_beside_the_key_wherever_that_is() {
+async fn the_generation_file_is_beside_the_key() {
     let (store_dir, elsewhere) = (StoreDir::new(), StoreDir::new());
     let open = || SqliteStore::open(&store_dir.db(), &elsewhere.key(), INTEGRATION, at(0)).unwrap().0;
     drop(open());
@@ -143,7 +143,7 @@ async fn the_note_lies_beside_the_key_wherever_that_is() {
 }
 
 #[tokio::test]
-async fn rows_of_an_earlier_version_are_trusted_once_and_a_row_without_a_mac_never_again() {
+async fn rows_without_a_mac_are_trusted_only_at_the_upgrade() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     store_dir.open().add_key(key("ci", 1)).await.unwrap();
     let before = "ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 6";
@@ -162,7 +162,7 @@ async fn rows_of_an_earlier_version_are_trusted_once_and_a_row_without_a_mac_nev
 }
 
 #[tokio::test]
-async fn a_copy_of_an_earlier_version_is_refused_until_the_operator_says_that_it_is_trusted() {
+async fn a_copy_of_an_earlier_version_is_refused_until_the_operator_trusts_it() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     store_dir.downgrade("ALTER TABLE keys DROP COLUMN mac; PRAGMA user_version = 6");
     let copy = backup(&store_dir);
@@ -177,7 +177,7 @@ async fn a_copy_of_an_earlier_version_is_refused_until_the_operator_says_that_it
 }
 
 #[tokio::test]
-async fn a_version_that_another_program_set_back_gives_its_rows_no_macs() {
+async fn a_schema_version_lowered_by_another_program_gives_its_rows_no_macs() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let connection = store_dir.other_connection();
     connection

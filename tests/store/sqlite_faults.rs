@@ -32,7 +32,7 @@ use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 
 #[tokio::test]
-async fn a_lock_of_another_program_keeps_writes_out_and_lets_reads_in() {
+async fn a_lock_of_another_program_blocks_writes_but_not_reads() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let store = store_dir.open();
     let claim = claim_one(&store, 0).await;
@@ -59,7 +59,7 @@ async fn a_lock_of_another_program_keeps_writes_out_and_lets_reads_in() {
 }
 
 #[tokio::test]
-async fn a_change_that_fails_half_way_leaves_nothing_behind_and_costs_nobody_else_a_change() {
+async fn a_failing_write_is_rolled_back_and_fails_no_other_write() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let store = store_dir.open();
     let claims = claim(&store, ask(0)).await;
@@ -95,7 +95,7 @@ fn wrong_with(store_dir: &StoreDir) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_row_that_an_index_has_lost_is_lost_to_no_other_index() {
+async fn a_row_missing_in_one_index_stays_in_all_others() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let store = store_dir.open();
     let claims = claim(&store, ask(0)).await;
@@ -119,7 +119,7 @@ async fn a_row_that_an_index_has_lost_is_lost_to_no_other_index() {
 }
 
 #[tokio::test]
-async fn a_lock_held_at_the_start_is_told() {
+async fn a_lock_held_at_start_is_reported() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let connection = store_dir.other_connection();
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -131,7 +131,7 @@ async fn a_lock_held_at_the_start_is_told() {
 }
 
 #[test]
-fn a_full_disk_is_told_as_one_and_room_is_enough_to_go_on() {
+fn a_full_disk_is_reported_as_such_and_freed_space_is_enough_to_continue() {
     let store_dir = StoreDir::new();
     let setup = "mount -t tmpfs -o size=1m,mode=700 tmpfs \"$0\"; head -c 500000 /dev/zero > \"$0/ballast\"";
     match child_in_namespace("fills its disk", store_dir.path(), setup) {
@@ -142,7 +142,7 @@ fn a_full_disk_is_told_as_one_and_room_is_enough_to_go_on() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_told_as_trouble_with_the_disk() {
+fn a_file_size_limit_is_reported_as_a_disk_error() {
     let store_dir = StoreDir::new();
     let other = child("reaches the file size limit", store_dir.path());
     // Ignored: the signal would end the process before the store hears of the limit.
@@ -156,7 +156,7 @@ fn a_limit_on_the_size_of_files_is_told_as_trouble_with_the_disk() {
 }
 
 #[tokio::test]
-async fn a_file_that_may_not_be_written_is_told_and_left_as_it_is() {
+async fn a_read_only_file_is_reported_and_left_unchanged() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     fs::set_permissions(store_dir.db(), fs::Permissions::from_mode(0o400)).unwrap();
     let mut other = child("may not write", store_dir.path());
@@ -199,7 +199,7 @@ async fn a_file_that_may_not_be_written_is_told_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_read_only_disk_is_told_by_the_file_it_lies_on() {
+async fn a_read_only_disk_is_reported_with_the_file() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let setup = "mount --bind \"$0\" \"$0\"; mount -o remount,bind,ro \"$0\"";
     match child_in_namespace("finds a read-only disk", store_dir.path(), setup) {
@@ -210,7 +210,7 @@ async fn a_read_only_disk_is_told_by_the_file_it_lies_on() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_moved_away_keeps_nothing_until_it_is_back() {
+async fn a_moved_store_file_accepts_no_write_until_it_is_back() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let store = store_dir.open();
     let claim = claim_one(&store, 0).await;
@@ -290,7 +290,7 @@ fn in_the_stores_words(trouble: &StoreError) -> bool {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_told_as_damage_and_gives_no_wrong_token() {
+async fn a_damaged_page_is_reported_as_corruption_and_yields_no_wrong_token() {
     let store_dir = long_store().await;
     let whole = fs::read(store_dir.db()).unwrap();
     assert!(whole.len() > 15 * 4096);
@@ -316,7 +316,7 @@ async fn a_damaged_page_is_told_as_damage_and_gives_no_wrong_token() {
 }
 
 #[tokio::test]
-async fn a_file_cut_off_is_told_as_damage() {
+async fn a_truncated_file_is_reported_as_corruption() {
     let store_dir = long_store().await;
     let whole = fs::read(store_dir.db()).unwrap();
     for len in [2, 50, 100, 600, 4096, 3 * 4096, whole.len() / 2, whole.len() - 4096] {
@@ -333,7 +333,7 @@ async fn a_file_cut_off_is_told_as_damage() {
 }
 
 #[tokio::test]
-async fn a_store_that_lost_its_tables_is_told_as_damage() {
+async fn a_store_without_its_tables_is_reported_as_corruption() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     Connection::open(store_dir.db()).unwrap().execute_batch("DELETE FROM meta").unwrap();
     let refusal = store_dir.open_error();

@@ -41,7 +41,7 @@ use crate::store::fixtures::renewed;
 use crate::store::fixtures::unusual;
 
 #[tokio::test]
-async fn everything_is_there_after_a_restart() {
+async fn every_field_is_there_after_a_restart() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     let [full, edges, plain] = unusual("ada");
@@ -87,7 +87,7 @@ async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn what_was_answered_outlives_a_process_that_dies() {
+async fn acknowledged_writes_survive_a_process_crash() {
     let store_dir = StoreDir::new();
     assert_child_succeeds(child("dies", store_dir.path()));
     assert!(fs::metadata(store_dir.log()).unwrap().len() > 0, "it had no time to tidy up");
@@ -98,7 +98,7 @@ async fn what_was_answered_outlives_a_process_that_dies() {
 }
 
 #[tokio::test]
-async fn integrations_share_a_file_and_see_nothing_of_each_other() {
+async fn integrations_in_one_file_are_isolated() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let store = store_dir.open_for("another", 0).unwrap();
     assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
@@ -121,7 +121,7 @@ async fn integrations_share_a_file_and_see_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn each_integration_has_the_latest_moment_of_its_own() {
+async fn each_integration_has_its_own_latest_write_time() {
     let store_dir = StoreDir::new();
     let mut ahead = grant("ada");
     ahead.last.at = at(1_000_000);
@@ -141,7 +141,7 @@ fn asked_about_soon(grant: Grant) -> Grant {
 }
 
 #[tokio::test]
-async fn a_store_of_the_fifth_version_finds_by_the_case_of_ascii_only() {
+async fn a_store_of_version_5_folds_ascii_case_only() {
     let store_dir = StoreDir::new();
     let mut kelvin = grant("kelvin");
     kelvin.person.display_name = Some("\u{212a}ate".to_owned());
@@ -182,7 +182,7 @@ async fn a_store_of_an_earlier_version_is_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
+async fn a_store_of_version_3_gets_new_triggers_and_keeps_counting() {
     let store_dir = StoreDir::new();
     let [full, _, _] = unusual("zoe");
     let full = Grant { refused_since: None, ..full };
@@ -214,7 +214,7 @@ async fn a_store_of_the_third_version_goes_on_counting_by_other_triggers() {
 }
 
 #[tokio::test]
-async fn every_file_is_its_owners_alone() {
+async fn every_file_is_accessible_to_its_owner_only() {
     let store_dir = StoreDir::new();
     let state = store_dir.path().join("some/state");
     let store = crate::store::fixtures::open_in(&state, INTEGRATION, 0).unwrap();
@@ -236,7 +236,7 @@ async fn every_file_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn files_that_others_could_use_are_taken_away_from_them() {
+async fn permissions_of_other_users_are_removed_from_files() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let open_to_all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
@@ -261,7 +261,7 @@ async fn files_that_others_could_use_are_taken_away_from_them() {
 }
 
 #[tokio::test]
-async fn the_mode_of_a_file_that_is_refused_is_left_as_it_is() {
+async fn the_mode_of_a_refused_file_is_left_unchanged() {
     let store_dir = StoreDir::new();
     Connection::open(store_dir.db()).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
     fs::set_permissions(store_dir.db(), fs::Permissions::from_mode(0o644)).unwrap();
@@ -270,7 +270,7 @@ async fn the_mode_of_a_file_that_is_refused_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_one_tidy_file() {
+async fn a_clean_stop_leaves_one_database_file() {
     for _ in 0..10 {
         let store_dir = StoreDir::with_grants(&["ada"]).await;
         let names: Vec<String> = store_dir.contents().into_iter().map(|(name, _)| name).collect();
@@ -279,7 +279,7 @@ async fn a_stop_leaves_one_tidy_file() {
 }
 
 #[tokio::test]
-async fn work_that_is_queued_is_done_before_the_store_closes() {
+async fn queued_work_is_done_before_the_store_closes() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     for n in 0..100 {
@@ -292,7 +292,7 @@ async fn work_that_is_queued_is_done_before_the_store_closes() {
 }
 
 #[tokio::test]
-async fn a_relative_path_is_a_place_and_stays_one() {
+async fn a_relative_path_stays_the_same_file_after_a_directory_change() {
     let store_dir = StoreDir::new();
     assert_child_succeeds(child("goes elsewhere", store_dir.path()));
     let (store, _) =
@@ -301,7 +301,7 @@ async fn a_relative_path_is_a_place_and_stays_one() {
 }
 
 #[tokio::test]
-async fn a_start_cut_short_before_the_tables_is_completed_by_the_next() {
+async fn a_start_interrupted_before_the_tables_exist_is_completed_by_the_next() {
     type Leave = fn(&StoreDir);
     let stages: [(&str, Leave); 5] = [
         ("only the key", |store_dir| store_dir.write_key(&[7; 32])),
@@ -334,7 +334,7 @@ async fn a_start_cut_short_before_the_tables_is_completed_by_the_next() {
 }
 
 #[tokio::test]
-async fn the_log_shrinks_again_after_a_long_reader_has_left() {
+async fn the_wal_shrinks_again_after_a_long_reader_has_left() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     let reader = store_dir.other_connection();
@@ -360,7 +360,7 @@ fn texts(store_dir: &StoreDir) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_search_finds_follows_consents_and_goes_with_the_person() {
+async fn the_search_index_follows_consents_and_deletions() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     let mut ada = grant("ada");

@@ -69,7 +69,7 @@ async fn another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_one_is_refused() {
+async fn a_malformed_key_file_is_refused() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let key = fs::read(store_dir.key()).unwrap();
     let bad = |e: &StoreError| matches!(e, StoreError::BadKey { .. });
@@ -135,7 +135,7 @@ fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_log_without_its_database_is_refused() {
+async fn a_wal_without_its_database_is_refused() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let (store, database, log) = (store_dir.open(), fs::read(store_dir.db()).unwrap(), store_dir.log());
     crate::store::fixtures::keep(&store, [grant("eve")]).await;

@@ -129,7 +129,7 @@ const TAMPERINGS: [&str; 15] = [
 ];
 
 #[tokio::test]
-async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
+async fn a_tampered_record_is_reported_and_affects_no_other() {
     for tampering in TAMPERINGS {
         let store_dir = tampered(tampering).await;
         let store = store_dir.open();
@@ -181,7 +181,7 @@ async fn a_record_that_was_laid_hands_on_is_reported_and_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_part_of_the_list_is_full_whoever_does_not_open() {
+async fn unreadable_records_do_not_shorten_a_page() {
     for tampering in TAMPERINGS {
         let store_dir = tampered(tampering).await;
         let store = store_dir.open();
@@ -199,7 +199,7 @@ async fn a_part_of_the_list_is_full_whoever_does_not_open() {
 }
 
 #[tokio::test]
-async fn a_record_under_another_name_opens_for_nobody() {
+async fn a_record_moved_to_another_person_does_not_open() {
     let renamed = "UPDATE grants SET person_id = 'mallory' WHERE person_id = ?1";
     let moved = "UPDATE grants SET integration = 'another' WHERE person_id = ?1";
     let store = tampered(renamed).await;
@@ -211,7 +211,7 @@ async fn a_record_under_another_name_opens_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_record_whose_name_is_unreadable_goes_by_its_number() {
+async fn a_record_with_an_unreadable_id_is_reported_by_its_serial() {
     let store_dir = tampered("UPDATE grants SET person_id = 'two words' WHERE person_id = ?1").await;
     let store = store_dir.open();
     let claims = store.claim_due(ask(0)).await.unwrap();
@@ -231,7 +231,7 @@ fn addressed(name: &str) -> Grant {
 }
 
 #[tokio::test]
-async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
+async fn a_forged_address_resolves_to_no_person() {
     let store_dir = StoreDir::new();
     let email = |name: &str| addressed(name).person.email.unwrap();
     keep(&store_dir.open(), ["ada", "eve", "joe"].map(addressed)).await;
@@ -251,7 +251,7 @@ async fn an_address_that_another_program_gave_to_a_person_leads_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_false_owner_of_an_address_does_not_hide_the_true_one() {
+async fn a_forged_owner_of_an_address_does_not_hide_the_real_one() {
     let store_dir = StoreDir::new();
     keep(&store_dir.open(), ["ada", "eve"].map(addressed)).await;
     let take =
@@ -262,7 +262,7 @@ async fn a_false_owner_of_an_address_does_not_hide_the_true_one() {
 }
 
 #[tokio::test]
-async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
+async fn an_unreadable_record_is_logged_once_and_not_at_every_read() {
     process_logs();
     // A name of its own: other tests log at the same time.
     let (store_dir, name) = (StoreDir::with_grants(&["told-once"]).await, person("told-once"));
@@ -287,7 +287,7 @@ async fn a_record_that_does_not_open_is_told_once_and_not_with_every_read() {
 }
 
 #[tokio::test]
-async fn an_older_token_put_back_into_its_own_place_still_opens() {
+async fn an_older_token_restored_to_its_own_row_still_opens() {
     // Said here so that nobody expects more: the seal binds a token to its place, not to a moment.
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let read = |connection: &Connection| {
@@ -301,7 +301,7 @@ async fn an_older_token_put_back_into_its_own_place_still_opens() {
 }
 
 #[tokio::test]
-async fn a_revision_that_only_plans_a_claimed_grant_anew_writes_nothing() {
+async fn a_batch_update_that_only_reschedules_a_claimed_grant_writes_nothing() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let (store, connection) = (store_dir.open(), store_dir.other_connection());
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_some());

@@ -99,24 +99,24 @@ fn webex_without_limits(refresh_token: RefreshToken) -> Settings {
 const ROTATING: RefreshToken = RefreshToken::RotatingWithGrace(Duration::from_secs(60));
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_kills_cost_nobody_a_token() {
+async fn ten_kills_lose_no_token() {
     survive(webex_without_limits(RefreshToken::Stable), 10, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
+async fn ten_kills_lose_no_token_with_rotating_refresh_tokens() {
     survive(webex_without_limits(ROTATING), 10, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a hundred kills or more, two minutes for each hundred"]
-async fn a_hundred_kills_cost_nobody_a_token() {
+async fn a_hundred_kills_lose_no_token() {
     survive(webex_without_limits(RefreshToken::Stable), kills(), seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a hundred kills or more, two minutes for each hundred"]
-async fn a_hundred_kills_cost_nobody_a_token_where_refresh_tokens_rotate_with_a_grace() {
+async fn a_hundred_kills_lose_no_token_with_rotating_refresh_tokens() {
     survive(webex_without_limits(ROTATING), kills(), seed()).await;
 }
 

@@ -426,7 +426,7 @@ impl InvariantChecker {
 
 /// The rule that the checker does not share with the schedule, once by its own words.
 #[test]
-fn the_margin_is_the_schedules_own() {
+fn the_checkers_margin_equals_the_schedules() {
     for hours in [12, 24, 36, 72, 336] {
         let lifetime = hours * HOUR;
         let margin = (lifetime / 10).max(5 * MINUTE).min(DAY).min(lifetime / 2);
