@@ -1,4 +1,4 @@
-//! The map of `src/lib.rs` is held: who imports whom, how long files are, who may touch what.
+//! Checks the module map in `src/lib.rs`: import rules, file lengths, and rules for single modules.
 
 use std::fs;
 use std::path::Path;

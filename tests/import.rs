@@ -1,4 +1,4 @@
-//! Taking over grants that other programs kept.
+//! Imports of grants that other programs obtained.
 
 use tokio::time::sleep;
 use webex_sim::Person;
@@ -18,7 +18,7 @@ use webex_tokend::store::Saved;
 use crate::support::time::DAY;
 use crate::support::virtual_time::TestServices;
 
-/// An import is the operator's own act.
+/// Only the operator can import, so the allow list does not apply.
 #[tokio::test(start_paused = true)]
 async fn an_import_ignores_the_allow_list() {
     let services = TestServices::new(Settings::default()).for_persons("grace@example.com");
@@ -50,7 +50,7 @@ fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
     }
 }
 
-/// In the place of what is there.
+/// Replaces the stored grant.
 async fn replace(services: &TestServices, refresh_token: &str) -> Saved {
     let offered = Offered { replace: true, ..offered(Some(refresh_token), None) };
     services.consents.take_over(offered).await.unwrap().saved
@@ -169,7 +169,7 @@ async fn an_older_narrower_grant_replaces_the_stored_one_only_if_told_to() {
     assert_eq!((taken.saved, taken.word()), (Saved::Kept, "kept"));
     assert!(taken.gave_way().unwrap().contains("--replace"));
     assert_eq!(services.grant(0).await, wide);
-    // Webex has replaced its refresh token meanwhile; the same record is good all the same.
+    // Webex has rotated the refresh token since then; the same record is still accepted.
     assert_eq!(replace(&services, &narrow.refresh_token).await, Saved::Replaced);
     assert_eq!(services.grant(0).await.tokens.scope.as_deref(), Some(MINTED));
     scoped("spark:rooms_read").await;
@@ -290,7 +290,7 @@ async fn with_an_access_token_the_owner_is_checked_before_the_refresh_token_is_u
     let why = refused(offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await);
     assert!(why.contains("spark:people_read"), "{why}");
     assert_eq!(services.model().counters().refreshes.attempts, 0);
-    // One that has ended says nothing against the refresh token.
+    // An expired access token says nothing about its refresh token.
     services.model().clear_faults();
     services.model().kill_access_token(&pair.access_token);
     offer(&services, Some(&pair.refresh_token), Some(&pair.access_token)).await.unwrap();

@@ -1,6 +1,6 @@
 //! Every test that runs more than one module, in one binary.
 
-// `cfg(test)` says so to clippy: helpers in these modules are test code, too.
+// Marks the helpers in these modules as test code for clippy.
 #[cfg(test)]
 mod abuse;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Floods of codes that Webex never gave: each may cost a call at Webex's token endpoint, and honest consents go on.
+//! Floods of codes that Webex never issued. Each may cause a call to Webex's token endpoint; honest consents must still
+//! work.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,10 +23,10 @@ use crate::support::start_sim;
 /// How long a flood of made-up codes lasts.
 const FLOOD: Duration = Duration::from_secs(5);
 
-/// Calls at Webex that such a flood from one address may cost: a burst of ten, then three a second.
+/// Webex calls that such a flood from one address may cause: a burst of ten, then three a second.
 const MAX_CALLS: u64 = 10 + 3 * 6;
 
-/// Begins consents and comes back with codes that Webex never gave, over one connection, until the time is up.
+/// Begins consents and returns with codes that Webex never issued, over one connection, until the time is up.
 async fn make_up_codes(daemon: &Daemon, until: Instant, sent: &AtomicUsize) {
     let visitor = BrowserClient::new();
     while Instant::now() < until {
@@ -39,7 +40,7 @@ async fn make_up_codes(daemon: &Daemon, until: Instant, sent: &AtomicUsize) {
     }
 }
 
-/// Warnings in the log, and their bytes.
+/// Number and size in bytes of the warnings in the log.
 fn told(daemon: &Daemon) -> (usize, usize) {
     let is_told = |line: &&String| line.contains(" ERROR ") || line.contains(" WARN ");
     let log = daemon.log();
@@ -62,11 +63,11 @@ async fn made_up_codes_cause_few_webex_calls_a_second_and_one_log_line() {
     assert!(calls >= 10, "honest mistakes still reach Webex: {calls} calls");
     assert!(calls <= MAX_CALLS, "{calls} calls for {sent} codes");
     assert!(lines <= 1 && bytes < 1024, "{lines} lines of {bytes} bytes");
-    // A person behind the same address gets through right afterwards.
+    // A person behind the same address succeeds right afterwards.
     assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200);
 }
 
-/// `eighty` clients with made-up codes, as fast as they are answered.
+/// Eighty clients with made-up codes, each as fast as it is answered.
 fn flood(daemon: &Arc<Daemon>, until: Instant) -> JoinSet<()> {
     let mut all = JoinSet::new();
     for _ in 0..80 {
@@ -81,7 +82,7 @@ fn slow_down(sim: &Sim, by: Duration) {
     sim.with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
 }
 
-/// All of them have one address, as behind a proxy.
+/// All clients have the same address, as behind a proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn made_up_codes_of_eighty_clients_at_a_slow_webex_block_no_honest_consent() {
     let sim = start_sim().await;
@@ -106,7 +107,7 @@ async fn made_up_codes_of_eighty_clients_at_a_slow_webex_block_no_honest_consent
     assert_eq!(daemon.stored_grants().len(), 6);
 }
 
-/// Webex asks to wait: it is not asked meanwhile, whatever comes.
+/// During a `Retry-After`, Webex gets no request, whatever clients send.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn during_a_retry_after_no_code_is_sent_and_the_page_shows_the_wait() {
     let sim = start_sim().await;

@@ -1,4 +1,4 @@
-//! Connections of attackers: any number of them, with or without TLS, trusting whoever answers.
+//! Connections of attackers: any number, with or without TLS, trusting any certificate.
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ use tokio_rustls::client::TlsStream;
 /// Connections that an attacker opens at the same time.
 const PARALLEL_CONNECTS: usize = 64;
 
-/// `work` for each of `0..count`, [`PARALLEL_CONNECTS`] at the same time. What came of each, those that failed left out.
+/// Runs `work` for each of `0..count`, [`PARALLEL_CONNECTS`] at a time. Returns the results; failures are left out.
 pub(super) async fn open_many<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
@@ -52,7 +52,7 @@ where
     all.join_all().await.into_iter().flatten().collect()
 }
 
-/// `work` in so many lanes, again and again until the time is up. The sum of what they return.
+/// Runs `work` in so many parallel loops until the time is up. Returns the sum of their results.
 pub(super) async fn repeat_in_parallel<F>(
     count: usize,
     until: Instant,
@@ -68,7 +68,7 @@ where
             let mut sum = 0;
             while Instant::now() < until {
                 sum += tokio::time::timeout_at(until, work()).await.unwrap_or(1);
-                // An attacker that is refused at once would otherwise keep its thread for itself.
+                // Otherwise an attacker that is refused at once would monopolize its thread.
                 tokio::task::yield_now().await;
             }
             sum
@@ -81,7 +81,7 @@ pub(super) async fn tcp(port: u16) -> Option<TcpStream> {
     timeout(Duration::from_secs(20), TcpStream::connect(("127.0.0.1", port))).await.ok()?.ok()
 }
 
-/// From the loopback address of this number, the usual one being 0. Not every system has more than one.
+/// From the loopback address of this number; 0 is the usual one. Not every system has more than one.
 pub(super) async fn tcp_from(number: u32, port: u16) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     let from = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number);
@@ -90,7 +90,7 @@ pub(super) async fn tcp_from(number: u32, port: u16) -> Option<TcpStream> {
     timeout(Duration::from_secs(20), connected).await.ok()?.ok()
 }
 
-/// After a handshake that offers `protocol`, if the daemon lets us.
+/// Connects by TLS and offers `protocol`. `None` if the daemon refuses.
 pub(super) async fn tls(port: u16, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
     tls_on(tcp(port).await?, protocol).await
 }
@@ -101,16 +101,16 @@ pub(super) async fn tls_on(stream: TcpStream, protocol: &[u8]) -> Option<TlsStre
     timeout(Duration::from_secs(20), agreed).await.ok()?.ok()
 }
 
-/// The same few bytes on each of these connections, and a moment's rest.
+/// Sends the same few bytes on each of these connections, then pauses briefly.
 pub(super) async fn send_to_each<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
     for stream in all {
-        // Some have been sent away.
+        // Some connections have been closed.
         let _ = stream.write_all(bytes).await;
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// All that comes until the other side closes, or nothing has come for a while.
+/// Reads until the other side closes, or no data has come for `patience`. Returns the text and whether it was closed.
 pub(super) async fn read_remaining<T: AsyncRead + Unpin>(
     stream: &mut T,
     patience: Duration,
@@ -125,7 +125,7 @@ pub(super) async fn read_remaining<T: AsyncRead + Unpin>(
     }
 }
 
-/// No session is resumed: each handshake costs the daemon a whole one.
+/// Without session resumption, so that each handshake costs the daemon a full one.
 fn insecure_config(protocol: &[u8]) -> Arc<ClientConfig> {
     static BASE: LazyLock<ClientConfig> = LazyLock::new(|| {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))

@@ -1,4 +1,4 @@
-//! A daemon that may open fewer files than there are connections.
+//! A daemon whose file descriptor limit is lower than the number of connections.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::client::tcp;
 use super::harness::AttackHarness;
 use super::harness::attack_duration;
 
-/// The limit falls under a running daemon, which has counted on more; so accepting fails, and other things may.
+/// The limit is lowered under a running daemon, so that accepting fails, and other operations may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_out_of_file_descriptors_closes_idle_connections_and_continues() {
     let harness = AttackHarness::new().await;

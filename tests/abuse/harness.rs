@@ -1,4 +1,4 @@
-//! A daemon under attack, an honest client beside the attackers, and what both find.
+//! A daemon under attack, with an honest client beside the attackers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,17 +25,17 @@ use crate::support::eventually;
 use crate::support::http;
 use crate::support::start_sim;
 
-/// Generous: the machine may run other tests. Still less than the ten seconds after which silent peers are sent away
-/// anyhow. The figures printed tell more.
+/// Generous, because the machine may run other tests, but below the ten seconds after which silent clients are
+/// disconnected anyway. The printed figures say more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Connections that the daemon takes on its address and its control socket, and what it needs beside them.
+/// Connection limits of the address and the control socket, and the files that the daemon needs besides.
 const MAX_OPEN_FILES: usize = 1024 + 256 + 64;
 
-/// Resident memory in MiB that no attack may make the daemon need; a build for development, with its log.
+/// Resident memory in MiB that the daemon may need under any attack, in a debug build and with its log.
 const MAX_MEMORY_MIB: u64 = 192;
 
-/// A daemon with one grant and one key, and nobody else.
+/// A daemon with one grant and one key.
 pub(super) struct AttackHarness {
     pub(super) sim: Sim,
     pub(super) daemon: Daemon,
@@ -47,7 +47,7 @@ pub(super) struct AttackHarness {
 /// How long the slowest honest request of each kind took.
 type SlowestResponses = BTreeMap<&'static str, Duration>;
 
-/// How long `asked` took, which must be answered in time.
+/// How long `asked` took; it must be answered in time.
 async fn timed_response(kind: &str, asked: impl Future<Output = String>, status: &str) -> Duration {
     let begun = Instant::now();
     let answer = timeout(ANSWERED_WITHIN, asked).await;
@@ -56,7 +56,7 @@ async fn timed_response(kind: &str, asked: impl Future<Output = String>, status:
     begun.elapsed()
 }
 
-/// How long an attack goes on when its crowd is there.
+/// How long an attack continues after its connections are open.
 pub(super) fn attack_duration() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "an amount for whoever runs the tests, no setting")]
     let asked = std::env::var("ABUSE_SECONDS").ok();
@@ -68,7 +68,7 @@ impl AttackHarness {
         Self::with_setup(Setup::None).await
     }
 
-    /// Of a daemon that may open 400 files.
+    /// With a daemon that may open 400 files.
     pub(super) async fn with_few_files() -> Self {
         Self::with_setup(Setup::Shell("ulimit -n 400")).await
     }
@@ -83,15 +83,15 @@ impl AttackHarness {
             harness.control("POST", "/keys", r#"{"name":"honest","can":["read","refresh","admin"]}"#).await;
         let made: Value = serde_json::from_str(made.split_once("\r\n\r\n").unwrap().1).unwrap();
         harness.key = made["secret"].as_str().unwrap().to_owned();
-        // Files that are opened once stay open.
+        // Files opened at the first use stay open.
         harness.honest_requests(&http(), &mut SlowestResponses::new()).await;
         let seen = harness.idle_open_files().await;
         harness.baseline_files = seen;
         harness
     }
 
-    /// Runs `attack` until its end, while an honest client asks again and again; then waits until nothing of the
-    /// attackers is left, and judges the daemon's memory.
+    /// Runs `attack` to its end while an honest client keeps sending requests. Then waits until nothing of the
+    /// attackers is left, and checks the daemon's memory.
     pub(super) async fn run_attack(&self, name: &str, attack: impl Future<Output = u64>) {
         let begun = Instant::now();
         let (over, mut ended) = watch::channel(false);
@@ -122,7 +122,7 @@ impl AttackHarness {
         assert!(memory <= MAX_MEMORY_MIB, "{name}: {memory} MiB");
     }
 
-    /// Each kind of honest request once, on new connections and on one that is kept.
+    /// Sends each kind of honest request once, on new connections and on a kept-alive one.
     async fn honest_requests(&self, kept: &reqwest::Client, worst: &mut SlowestResponses) {
         let token = "/api/v1/people/ada@example.com/token";
         let took = [
@@ -140,7 +140,7 @@ impl AttackHarness {
         }
     }
 
-    /// On a connection of its own, and on another if that one is lost before the answer, as browsers do.
+    /// On a new connection; tries again if it is lost before the response, as browsers do.
     async fn get(&self, path: &str) -> String {
         loop {
             if let Ok(answer) = self.try_to_get(path).await {
@@ -159,7 +159,7 @@ impl AttackHarness {
         Ok(answer)
     }
 
-    /// On the connection that is kept, and on another if that one made room just when it was asked.
+    /// On the kept-alive connection; tries again if it was just evicted.
     async fn get_on(&self, client: &reqwest::Client, path: &str) -> String {
         loop {
             match client.get(self.daemon.url(path)).bearer_auth(&self.key).send().await {
@@ -173,7 +173,7 @@ impl AttackHarness {
         UnixStream::connect(self.daemon.state_dir().join("control.sock")).await.unwrap()
     }
 
-    /// The whole answer to one request on the control socket.
+    /// The whole response to one request on the control socket.
     pub(super) async fn control(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = self.control_stream().await;
         let length = body.len();
@@ -191,7 +191,7 @@ impl AttackHarness {
         fs::read_dir(format!("/proc/{}/fd", self.daemon.pid())).unwrap().count()
     }
 
-    /// How many files it has open when nobody is connected.
+    /// How many files it has open when no client is connected.
     async fn idle_open_files(&self) -> usize {
         let (mut last, mut same) = (self.open_files(), 0);
         while same < 20 {
@@ -203,12 +203,12 @@ impl AttackHarness {
         last
     }
 
-    /// The most memory that the daemon ever needed, in MiB.
+    /// Peak resident memory of the daemon, in MiB.
     pub(super) fn peak_memory_mib(&self) -> u64 {
         self.status("VmHWM:") / 1024
     }
 
-    /// What it needs now, in KiB.
+    /// Present resident memory, in KiB.
     pub(super) fn memory_kib(&self) -> u64 {
         self.status("VmRSS:")
     }
@@ -220,12 +220,12 @@ impl AttackHarness {
     }
 }
 
-/// A crowd needs a file for each of its connections, and so does the daemon, which inherits the limit.
+/// Each connection needs a file descriptor here, and one in the daemon, which inherits the limit.
 fn raise_fd_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let this = std::process::id().to_string();
-        // Where it fails the usual limit has to do.
+        // If this fails, the usual limit applies.
         let _ = Command::new("prlimit").args(["--pid", &this, "--nofile=16384:"]).output();
     });
 }

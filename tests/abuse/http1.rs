@@ -1,4 +1,4 @@
-//! HTTP/1.1 requests that are too long, never end, contradict themselves, or are no requests.
+//! HTTP/1.1 requests that are too long, endless, contradictory or malformed.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use super::client::tls;
 use super::harness::AttackHarness;
 use super::harness::attack_duration;
 
-/// Longer than the daemon needs for an answer.
+/// Longer than the daemon needs for a response.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// `asked` on a connection of its own; all that came back, and whether the daemon closed then.
+/// Sends `asked` on a new connection. Returns all that came back, and whether the daemon closed.
 async fn told(port: u16, asked: &[u8]) -> (String, bool) {
     let mut stream = tls(port, b"http/1.1").await.unwrap();
-    // It may close before it has taken all.
+    // The daemon may close before it has read everything.
     let _ = timeout(PATIENCE, stream.write_all(asked)).await;
     read_remaining(&mut stream, Duration::from_millis(700)).await
 }
@@ -36,7 +36,7 @@ fn answers(told: &str) -> usize {
 async fn bodies_sent_byte_by_byte_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
-    // Half of them have a key and may send a body, the others are sent away.
+    // Half of them have a key and may send a body; the others are refused.
     let heads =
         [harness.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
     let attack = async {
@@ -51,12 +51,12 @@ async fn bodies_sent_byte_by_byte_do_not_block_other_clients() {
     harness.run_attack("200 slow bodies", attack).await;
 }
 
-/// A POST with this key, but for its length.
+/// The head of a POST with this key, without its length.
 fn post(key: &str) -> String {
     format!("POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n")
 }
 
-/// A connection on which `bytes` have been sent.
+/// A new connection, after sending `bytes`.
 async fn begun(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
     let mut stream = tls(port, b"http/1.1").await?;
     stream.write_all(bytes.as_bytes()).await.ok()?;
@@ -74,7 +74,7 @@ async fn endless_bodies_do_not_block_other_clients() {
     harness.run_attack("chunks without end", attack).await;
 }
 
-/// Sends chunks of one byte until the daemon takes no more; how many.
+/// Sends chunks of one byte until the daemon reads no more. Returns their number.
 async fn endless(port: u16, head: String) -> u64 {
     let Some(mut stream) = begun(port, head).await else { return 0 };
     let (mut sent, chunks) = (0, b"1\r\nx\r\n".repeat(2_000));
@@ -85,8 +85,8 @@ async fn endless(port: u16, head: String) -> u64 {
     sent / 6
 }
 
-/// Anybody may send these, so nobody has shown a key or a session before they are there. More of them than there are
-/// connections, each begun anew when it is ended.
+/// Any client may send these: the key or the session is in the body. There are more of them than connections, and each
+/// is opened again when it is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forms_without_their_bodies_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
@@ -101,14 +101,14 @@ async fn forms_without_their_bodies_do_not_block_other_clients() {
     harness.daemon.wait_for_line("evicted to make room for a new connection").await;
 }
 
-/// One more of them, for a second.
+/// Opens one more and waits for a second.
 async fn waiting(port: u16) -> u64 {
     let Some(mut stream) = begun(port, form("open")).await else { return 0 };
     read_remaining(&mut stream, Duration::from_secs(1)).await;
     1
 }
 
-/// The head of one that a page of the dashboard could have sent.
+/// The head of a form that a page of the dashboard could have sent.
 fn form(to: &str) -> String {
     format!(
         "POST /dashboard/{to} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\n\
@@ -141,7 +141,7 @@ async fn request_heads_above_the_limit_are_refused() {
             let (told, closed) = told(port, head.as_bytes()).await;
             assert!(closed, "{what}: stays open");
             let refused = statuses.iter().any(|status| told.starts_with(&format!("HTTP/1.1 {status} ")));
-            // What is unread when the daemon closes resets the connection, and the answer may go with it.
+            // Unread data at the time of closing resets the connection, and the response may be lost with it.
             assert!(refused || told.is_empty(), "{what}: {told}");
         }
         7
@@ -149,13 +149,13 @@ async fn request_heads_above_the_limit_are_refused() {
     harness.run_attack("huge heads", attack).await;
 }
 
-/// A request whose end two readers may see at different places: nothing behind it may be taken for a request.
+/// Two parsers may disagree about where such a request ends; nothing after it may be treated as a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_smuggled_behind_another() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let behind = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-    // Who has a key has their body read, and their connection kept.
+    // With a key, the body is read and the connection kept.
     let key = format!(
         "/api/v1/keys HTTP/1.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json",
         harness.key
@@ -173,7 +173,7 @@ async fn no_request_is_smuggled_behind_another() {
     harness.run_attack("smuggling", attack).await;
 }
 
-/// The first request in `asked` may be answered or refused; it is the last.
+/// The first request in `asked` may be answered or refused, and must be the last.
 async fn alone(port: u16, asked: String) -> Option<()> {
     let (told, closed) = told(port, asked.as_bytes()).await;
     assert!(answers(&told) <= 1, "{asked}: {told}");
@@ -182,7 +182,7 @@ async fn alone(port: u16, asked: String) -> Option<()> {
     Some(())
 }
 
-/// Two lengths, none that is clear, or chunks, which another reader may not know.
+/// Two lengths, no clear length, or chunks, which another parser may not support.
 const LENGTHS: &[&str] = &[
     "Transfer-Encoding: chunked",
     "Transfer-Encoding: gzip, chunked",
@@ -234,14 +234,14 @@ async fn invalid_chunks_end_the_connection() {
     harness.run_attack("broken chunks", attack).await;
 }
 
-/// The answers would be a hundred times what a connection may hold for a peer that does not read.
+/// The responses would be a hundred times larger than what a connection may buffer for a client that does not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_pipelined_requests_without_reading_use_bounded_memory() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
         let asked = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
-        // Most of them will never have sent all.
+        // Most of them cannot send everything.
         let held = open_many(50, |_| greedy(port, asked.clone())).await;
         sleep(attack_duration()).await;
         held.len() as u64 * 10_000
@@ -249,7 +249,7 @@ async fn ten_thousand_pipelined_requests_without_reading_use_bounded_memory() {
     harness.run_attack("50 x 10,000 requests, never reading", attack).await;
 }
 
-/// A connection on which as much of `bytes` has been sent as the daemon takes.
+/// A new connection, after sending as much of `bytes` as the daemon reads.
 async fn greedy(port: u16, bytes: String) -> Option<TlsStream<TcpStream>> {
     let mut stream = tls(port, b"http/1.1").await?;
     let _ = timeout(Duration::from_secs(1), stream.write_all(bytes.as_bytes())).await;

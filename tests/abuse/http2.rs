@@ -1,4 +1,4 @@
-//! Abuse of HTTP/2 that is within, or just beyond, its letter.
+//! Abuse of HTTP/2 that is within the specification, or just beyond it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,27 +36,27 @@ use super::harness::AttackHarness;
 use super::harness::attack_duration;
 use crate::support::eventually;
 
-/// Connections that flood at the same time.
+/// Connections that flood in parallel.
 const CONNECTIONS: usize = 8;
 
-/// Frames sent with one call.
+/// Frames in one write.
 const FRAMES_PER_WRITE: u32 = 500;
 
-/// Any flood is ended after this many bytes on one connection; far above the daemon's own bound, since what is on its
-/// way in buffers counts here, too.
+/// Any flood is ended after this many bytes on one connection. Far above the daemon's own limit, because bytes in the
+/// socket buffers count here as well.
 const MAX_FLOOD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Streams that the daemon allows on one connection.
 const MAX_STREAMS: u32 = 64;
 
-/// Who cannot write for so long meets no end but a full buffer.
+/// A write that takes longer is blocked by a full buffer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A way to flood, and how many frames the daemon has taken.
+/// One kind of flood, and how many frames the daemon has read.
 #[derive(Clone)]
 struct Flood {
     port: u16,
-    /// Whether what comes back is read, or never.
+    /// Whether responses are read.
     reads: bool,
     taken: Arc<AtomicU64>,
 }
@@ -66,7 +66,8 @@ impl Flood {
         Self { port: harness.daemon.port(), reads, taken: Arc::default() }
     }
 
-    /// On one connection: `first`, then batches for as long as the daemon takes them. How many bytes that was.
+    /// Floods on one connection: `first`, then batches for as long as the daemon reads them. Returns the number of
+    /// bytes.
     async fn run_once(&self, first: &[u8], batch: impl Fn(u32) -> Vec<u8>) -> u64 {
         let Some(stream) = tls(self.port, b"h2").await else { return 0 };
         let (mut reader, mut writer) = tokio::io::split(stream);
@@ -74,7 +75,7 @@ impl Flood {
         let send = async {
             let mut next = first.to_vec();
             let mut round = 0;
-            // What is not taken for so long is blocked: the daemon reads no more of us.
+            // A blocked write means that the daemon reads no more.
             while let Ok(Ok(())) = timeout(WRITE_TIMEOUT, writer.write_all(&next)).await {
                 next = batch(round);
                 round += 1;
@@ -94,7 +95,7 @@ impl Flood {
         sent.into_inner()
     }
 
-    /// From [`CONNECTIONS`] connections at once, each begun anew when the daemon ends it.
+    /// Floods from [`CONNECTIONS`] connections in parallel, each opened again when the daemon ends it.
     async fn run(self, first: Vec<u8>, batch: fn(u32) -> Vec<u8>) -> u64 {
         let taken = Arc::clone(&self.taken);
         let one = move || {
@@ -137,7 +138,7 @@ async fn rapid_resets_do_not_block_other_clients() {
     .await;
 }
 
-/// The daemon is made to reset the streams itself (CVE-2025-8671).
+/// Makes the daemon reset the streams itself (CVE-2025-8671).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resets_that_the_daemon_is_made_to_send_do_not_block_other_clients() {
     run_flood("made you reset", true, opening(&[]), |round| {
@@ -192,8 +193,8 @@ async fn empty_data_floods_do_not_block_other_clients() {
     harness.run_attack("empty DATA", attack).await;
 }
 
-/// Requests whose heads are 16 KB on the way and 48 MB when they are unpacked: a field of nearly 4 KiB goes into the
-/// table, and each byte after that stands for it once more.
+/// Requests whose heads have 16 KB on the wire and 48 MB when decompressed: a field of nearly 4 KiB goes into the
+/// table, and each further byte refers to it.
 fn bombs(streams: Range<u32>) -> Vec<u8> {
     let value = "x".repeat(4_000);
     // 4,000 is 127 + 3,873, in groups of seven bits (RFC 7541, 5.1).
@@ -220,7 +221,7 @@ async fn a_thousand_concurrent_streams_do_not_block_other_clients() {
     .await;
 }
 
-/// As many answers as may wait on one connection, and nobody takes them.
+/// As many responses as may wait on one connection, and the client reads none.
 async fn never_read(connections: usize) {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
@@ -249,7 +250,7 @@ async fn four_hundred_clients_that_never_read_do_not_block_other_clients() {
     never_read(400).await;
 }
 
-/// Whatever it sends, a connection that asks for nothing is ended after so many bytes.
+/// A connection without requests is ended after so many bytes, whatever it sends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_floods_without_requests_is_closed() {
     let harness = AttackHarness::new().await;
@@ -260,9 +261,9 @@ async fn a_connection_that_floods_without_requests_is_closed() {
         let flood = Flood::new(&harness, true);
         let flooding = flood.run_once(&first, |_| repeated(one));
         let bytes = timeout(Duration::from_secs(10), flooding).await.expect("it goes on and on");
-        // Most of them wait in the buffers of the two sockets.
+        // Most of the bytes are in the buffers of the two sockets.
         assert!(bytes < 12 * 1024 * 1024, "{bytes} bytes");
-        // By the bound on bytes: one for frames of some kind would leave the others.
+        // The limit on bytes ends it: a limit on one kind of frame would miss the others.
         let counted =
             || harness.daemon.log().iter().filter(|line| line.contains("without a request")).count();
         eventually("the daemon says why it ended the connection", || counted() == before + 1).await;

@@ -1,11 +1,11 @@
-//! Peers that want to do harm, against the real daemon: each test attacks for a while, and an honest client keeps
-//! asking meanwhile. Every honest request must be answered soon, the daemon's memory and descriptors must stay within
-//! bounds, and when the attackers have gone nothing of them may be left.
+//! Attacks against the real daemon. Each test attacks for a while, and an honest client keeps sending requests. Every
+//! honest request must be answered soon, the daemon's memory and file descriptors must stay within limits, and nothing
+//! may be left when the attackers are gone.
 //!
-//! An attack lasts as long as its crowd takes to come, and then `ABUSE_SECONDS` (0.7) more; the tests that are ignored
-//! take minutes. Each siege prints one line: attack, what was sent (connections, requests or frames), the slowest honest
-//! request of each kind, the most memory and files that the daemon needed, and how long it took. To see them:
-//! `cargo test --test main abuse:: -- --nocapture`.
+//! An attack lasts until its connections are open, and then `ABUSE_SECONDS` (0.7) more; the ignored tests take minutes.
+//! Each attack prints one line: its name, what was sent (connections, requests or frames), the slowest honest request
+//! of each kind, the peak memory and number of files of the daemon, and its duration. To see them: `cargo test --test
+//! main abuse:: -- --nocapture`.
 
 mod authorization_codes;
 mod client;

@@ -1,4 +1,4 @@
-//! Honest clients that are refused while they still send a body: each must get to see its answer.
+//! Honest clients that are refused while they still send a body: each must be able to read the response.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use super::harness::AttackHarness;
 
 const BODY: &[u8] = b"{\"force\":true}";
 
-/// Kinds of the frames of stream 1 that come back to a request whose body follows its head a moment later; until a
-/// while after the answer has ended.
+/// The kinds of the frames that come back on stream 1 for a request whose body follows its head a moment later, until
+/// some time after the response.
 async fn frames_back(port: u16, method: &str, path: &str) -> Vec<u8> {
     let mut stream = tls(port, b"h2").await.unwrap();
     let more = [field("content-length", "14"), field("content-type", "application/json")].concat();
@@ -65,7 +65,7 @@ async fn an_http_2_refusal_does_not_reset_a_stream_that_still_sends_its_body() {
     }
 }
 
-/// The answer to a request that is sent whole before any answer is read, as simple clients do it.
+/// The response to a request that is sent completely before any response is read, as simple clients do.
 async fn after_all_is_sent(port: u16, head: &str, length: usize) -> String {
     let mut stream = tls(port, b"http/1.1").await.unwrap();
     let head = format!("{head}Host: localhost\r\nContent-Length: {length}\r\n\r\n");
@@ -113,7 +113,7 @@ async fn the_daemon_waits_only_briefly_for_the_rest_of_a_refused_body() {
     let (told, _) = read_remaining(&mut stream, Duration::from_secs(5)).await;
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    // A client that asks first whether it should send the body is not asked for it.
+    // A client with `Expect: 100-continue` is not told to send the body.
     let mut stream = tls(port, b"http/1.1").await.unwrap();
     let head = "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Peers that connect and say nothing, too little, or too slowly.
+//! Clients that connect and send nothing, too little, or too slowly.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use super::client::tls;
 use super::harness::AttackHarness;
 use super::harness::attack_duration;
 
-/// Twice as many as the daemon takes.
+/// Twice the connection limit.
 const TWICE_THE_LIMIT: usize = 2_000;
 
-/// A few more than it takes, where each costs a handshake.
+/// A few more than the limit, for connections that cost a handshake each.
 const JUST_OVER_LIMIT: usize = 1_100;
 
-/// The head of a handshake record that promises 512 bytes, and the first of them.
+/// The head of a handshake record that announces 512 bytes, and the first of them.
 const HALF_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +40,7 @@ async fn two_thousand_silent_connections_do_not_block_other_clients() {
     harness.daemon.wait_for_line("closing idle connections").await;
 }
 
-/// The one that is kept is older, and silent for longer, than any of the crowd.
+/// The kept-alive connection is older, and has been idle for longer, than all others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_from_other_networks_evict_no_kept_alive_connection() {
     const ASKED: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -155,7 +155,7 @@ async fn plain_http_on_the_tls_port_does_not_block_other_clients() {
     harness.run_attack("plain HTTP", attack).await;
 }
 
-/// Nobody is in need of their places, so they go by the time limits alone.
+/// The limit is not reached, so only the timeouts end them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_are_closed_within_the_time_limits() {
     let harness = AttackHarness::new().await;
@@ -172,7 +172,7 @@ async fn silent_connections_are_closed_within_the_time_limits() {
     }
     let begun = Instant::now();
     assert!(harness.open_files() >= alone + 200);
-    // Ten seconds for the handshake, and as many for the first head after it; and one to close.
+    // Ten seconds for the handshake, ten for the first head after it, and one to close.
     sleep_until(begun + Duration::from_secs(13)).await;
     assert!(harness.open_files() <= alone, "{} files, {alone} before", harness.open_files());
     drop((slow, agreed, control));

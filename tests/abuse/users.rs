@@ -1,4 +1,4 @@
-//! Floods of requests that are well-formed, each cheap, and too many; and the control socket.
+//! Floods of valid requests, each cheap but too many of them; and of control socket connections.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::support::BrowserClient;
 use crate::support::counters;
 use crate::support::http;
 
-/// How many starts, when nobody is in a hurry.
+/// Starts in the long form of the test.
 const STARTS: usize = 20_000;
 
-/// Asks for `path`s over one connection until the time is up, or `most` times. How many answers had `status`.
+/// Requests `paths` over one connection until the time is up, or `most` times. Returns how many responses had `status`.
 async fn request_repeatedly(
     harness: &AttackHarness,
     paths: impl Fn(usize) -> String,
@@ -40,14 +40,14 @@ async fn request_repeatedly(
     good
 }
 
-/// The windows in which memory is looked at, after as many starts again.
+/// Number of windows in which memory is measured, each after equally many starts.
 const WINDOWS: usize = 4;
 
-/// Memory that a window may need more than the one before it, in bytes for each start. Some windows grow by other work;
-/// what each start leaves behind grows in all of them.
+/// Bytes per start by which a window may exceed the one before. Other work makes some windows grow; what each start
+/// leaks makes all of them grow.
 const MAX_BYTES_LEFT_PER_START: u64 = 128;
 
-/// How much more memory each start needs for good, in bytes: of several windows of `starts`, the one that grew least.
+/// The memory that each start leaks, in bytes: the growth of the window that grew least.
 async fn memory_left_per_start(harness: &AttackHarness, starts: usize) -> u64 {
     request_repeatedly(harness, |_| "/oauth".to_owned(), starts, 302).await;
     let mut least = u64::MAX;
@@ -59,7 +59,7 @@ async fn memory_left_per_start(harness: &AttackHarness, starts: usize) -> u64 {
     least * 1024 / starts as u64
 }
 
-/// Tickets are kept by the browser, in a sealed cookie.
+/// Tickets are stored in the browser, in a sealed cookie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn started_consents_leave_no_memory_behind() {
     let harness = AttackHarness::new().await;
@@ -85,7 +85,7 @@ async fn twenty_thousand_started_consents_leave_no_memory_behind() {
     harness.run_attack("20,000 /oauth starts", attack).await;
 }
 
-/// Without a ticket, or with a state that is not the ticket's, a code is no reason to ask Webex.
+/// A code without a ticket, or with a state of another ticket, causes no request to Webex.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codes_without_a_matching_ticket_cause_no_webex_call() {
     let harness = AttackHarness::new().await;
@@ -108,7 +108,7 @@ async fn codes_without_a_matching_ticket_cause_no_webex_call() {
     harness.run_attack("/oauth?code&state", attack).await;
 }
 
-/// Keys are guessed from one address, and from hundreds of others; who has a right one is let in from any.
+/// Keys are guessed from one address, and from hundreds of others; a right key is accepted from any address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_keys_do_not_block_right_ones() {
     let harness = AttackHarness::new().await;
@@ -126,7 +126,7 @@ async fn wrong_keys_do_not_block_right_ones() {
     harness.run_attack("wrong keys from 201 addresses", attack).await;
 }
 
-/// Twenty wrong keys from the loopback address of this number.
+/// Sends twenty wrong keys from the loopback address of this number.
 async fn send_wrong_keys(port: u16, number: u32) -> u64 {
     let Some(stream) = tcp_from(number, port).await else { return 0 };
     let Some(mut stream) = tls_on(stream, b"http/1.1").await else { return 0 };
@@ -156,7 +156,7 @@ async fn pending_logins_and_their_pollers_are_bounded() {
             refused += u64::from(made.starts_with("HTTP/1.1 503 ") || made.starts_with("HTTP/1.1 429 "));
         }
         assert_eq!((ids.len(), refused), (1_000, 50));
-        // Fewer than the control socket takes: all that are being answered stay.
+        // Fewer than the control socket's limit: all that are being answered stay.
         let path = harness.daemon.state_dir().join("control.sock");
         let ask =
             |id: &str| format!("GET /api/v1/logins/{id}?wait=5 HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
@@ -168,7 +168,7 @@ async fn pending_logins_and_their_pollers_are_bounded() {
     harness.run_attack("1,050 logins, 200 polls", attack).await;
 }
 
-/// Twice as many as the control socket takes: silent ones, ones that never read, and garbage.
+/// Twice the control socket's limit: silent ones, ones that never read, and garbage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowded_control_socket_does_not_block_other_clients() {
     let harness = AttackHarness::new().await;
@@ -190,7 +190,7 @@ async fn a_crowded_control_socket_does_not_block_other_clients() {
     harness.run_attack("500 on the control socket", attack).await;
 }
 
-/// A connection to this socket, with as much of `asked` sent as it takes.
+/// A connection to this socket, after sending as much of `asked` as it accepts.
 async fn control_connection(path: PathBuf, request_repeatedly: Vec<u8>) -> Option<UnixStream> {
     let mut stream = UnixStream::connect(path).await.ok()?;
     let _ = timeout(Duration::from_millis(100), stream.write_all(&request_repeatedly)).await;

@@ -1,4 +1,4 @@
-//! The control socket itself: its file, its place, its clients.
+//! The control socket: its file, its path, its clients.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -58,7 +58,7 @@ async fn a_socket_in_use_is_kept_and_a_stale_one_is_replaced() {
     assert!(path.exists());
     let opened = ControlSocket::open(&path, None).await.unwrap();
     assert_eq!(mode(&path), 0o600);
-    // Another daemon's socket is not taken away with ours.
+    // Ending this daemon does not remove another daemon's socket.
     fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
     drop(opened);
@@ -103,7 +103,7 @@ async fn stuck_clients_do_not_affect_other_clients() {
             0 => {}
             1 => client.write_all(b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nContent-Le").await.unwrap(),
             _ => {
-                // Far more answers than the socket holds, and nobody reads.
+                // Far more responses than the socket buffers, and the client does not read.
                 let asked = "GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n".repeat(40);
                 let write = client.write_all(asked.as_bytes());
                 let _ = tokio::time::timeout(Duration::from_millis(200), write).await;

@@ -12,7 +12,7 @@ use crate::support::time::HANG_TIMEOUT;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Event {
     pub(super) id: String,
-    /// Empty for a sign of life.
+    /// Empty for a heartbeat.
     pub(super) name: String,
     pub(super) data: Value,
 }
@@ -40,7 +40,7 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// Opens one that is there, and has said hello.
+    /// Opens a stream and reads its hello event.
     pub(super) async fn open(request: RequestBuilder) -> (Self, Event) {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -80,7 +80,7 @@ impl EventStream {
         event.data
     }
 
-    /// Whether it ends, without another event.
+    /// Asserts that the stream ends without another event.
     pub(super) async fn ends(mut self) {
         while let Some(event) = self.next_block().await {
             assert_eq!(event.name, "", "{event:?}");

@@ -1,4 +1,4 @@
-//! The stream of events: what comes, to whom, for how long, and what never does.
+//! The event stream: which events a client gets, for how long, and which it never gets.
 
 use std::time::Duration;
 
@@ -120,11 +120,11 @@ async fn a_reconnecting_client_gets_each_missed_person_once() {
     let last = second.next().await;
     assert_eq!(last.name, "forgotten");
     assert_ne!(seen.id, last.id);
-    // The same as a parameter, for clients that cannot set the header at first.
+    // The id can also be a parameter, for clients that cannot set the header at first.
     let path = format!("/events?since={}", seen.id);
     let (mut third, _) = EventStream::open(server.request(AccessPath::Control, Method::GET, &path)).await;
     assert_eq!(third.person(&grace).await, newest);
-    // And nothing is told twice.
+    // No event comes twice.
     let (mut fourth, _) = EventStream::open(again(&last.id)).await;
     refresh(&server, &ada).await;
     fourth.person(&ada).await;
@@ -146,7 +146,7 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
         refresh(&server, &ada).await;
         stream.person(&ada).await;
     }
-    // Too far behind.
+    // The client is too far behind.
     for n in 0..=KEPT {
         server.services.view.publish(&PersonId::parse(&format!("person-{n}")).unwrap());
     }
@@ -154,7 +154,7 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
         server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", &hello.id);
     let (_, first) = EventStream::open(request).await;
     assert_eq!(first.name, "reset");
-    // A change of everything, while somebody watches.
+    // All grants change while a client listens.
     let mut stream = stream(&server, AccessPath::Control).await;
     server.services.view.publish_all();
     assert_eq!(stream.next().await.name, "reset");
@@ -236,7 +236,7 @@ async fn a_key_for_one_person_gets_no_events_of_the_whole_daemon() {
     assert_ne!(server.get("/status").await.json()["breaker"]["state"], "closed");
     assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
     assert_eq!(stream.person(&ada).await["state"], "retrying");
-    // What comes next is the next change of hers, not the breaker's.
+    // The next event is Ada's next change, not the breaker's.
     server.services.view.publish(&ada);
     stream.person(&ada).await;
     assert!(!stream.text.contains("breaker"), "{}", stream.text);
@@ -283,7 +283,7 @@ async fn open_streams_are_limited_and_a_closed_one_frees_its_slot() {
         assert_eq!((more.status, more.code().as_str()), (429, "too_many_requests"), "{n}");
         assert!(!more.header("retry-after").is_empty());
     }
-    // The last places are for those who have none yet.
+    // The last streams are reserved for clients that have none yet.
     for n in 0..16 {
         let key = server.create_key(json!({"name": format!("newcomer {n}")})).await;
         open.push(EventStream::open(server.request(AccessPath::Key(&key), Method::GET, "/events")).await.0);
@@ -320,7 +320,7 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
     }
     let newest = refresh(&server, &people[2]).await["person"]["renewed_at"].as_str().unwrap().to_owned();
     let (mut text, mut chunk) = (String::new(), vec![0; 64 * 1024]);
-    // All that was kept for it; then nothing more comes.
+    // Reads all that was queued for the client; then nothing more comes.
     while let Ok(read) = timeout(Duration::from_secs(2), slow.read(&mut chunk)).await {
         let read = read.unwrap();
         assert!(read > 0, "the stream ended");
@@ -332,7 +332,7 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
     assert!(last.contains(&newest), "{last}");
 }
 
-/// The body of a stream, without any socket.
+/// The body of a stream, without a socket.
 async fn body(server: &ApiServer, caller: Caller) -> Body {
     let request = hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
     let response = server.api.answer(request, caller).await;
@@ -345,7 +345,7 @@ async fn next_chunk(body: &mut Body) -> Option<Event> {
     Some(event(std::str::from_utf8(&frame).unwrap().trim_end()))
 }
 
-/// The stream of a key that sees one of two persons, behind its hello; from now on in virtual time.
+/// The stream of a key that may see one of two persons, after its hello event; from then on in virtual time.
 struct RestrictedStream {
     server: ApiServer,
     other: PersonId,
@@ -365,7 +365,7 @@ impl RestrictedStream {
         Self { server, other, hello, body }
     }
 
-    /// The next piece, which must be a sign of life in its time.
+    /// The next chunk, which must be a heartbeat on time.
     async fn next_heartbeat(&mut self) -> Event {
         let begun = Instant::now();
         let life =
@@ -432,7 +432,7 @@ async fn events_queued_for_a_slow_client_are_not_sent_after_its_key_is_revoked()
     let ada = server.store_fresh_grant(0).await;
     server.create_key_with_right("read").await;
     let mut body = body(&server, Caller::Key(server.services.keys.list().remove(0).into())).await;
-    // The hello fills the only place; the change waits for it to be taken.
+    // The hello event fills the queue; the change waits until it is read.
     server.services.view.publish(&ada);
     for _ in 0..20 {
         tokio::task::yield_now().await;

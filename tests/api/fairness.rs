@@ -1,4 +1,4 @@
-//! What one key may cause: so many refreshes, and none of them at the cost of another key.
+//! Limits on one key: how many refreshes it may cause, and none at the expense of another key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,26 +23,26 @@ use crate::support::time::DAY;
 
 const PERSONS: usize = 30;
 
-/// Of `EVENT_LOOP_MAX_PER_SECOND`.
+/// The value of `EVENT_LOOP_MAX_PER_SECOND`.
 const RATE: &str = "8";
 
-/// What a key may cause at once at this rate, and each second from then on.
+/// What a key may cause at once at this rate, and in each second from then on.
 const BURST: usize = 8;
 const SUSTAINED: usize = 2;
 
-/// Enough that a key's part of them limits nothing here.
+/// So high that a key's share of it limits nothing here.
 const CONCURRENCY: (&str, &str) = ("EVENT_LOOP_CONCURRENCY", "128");
 
 fn dead(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
 }
 
-/// Lives for half a minute.
+/// The token lives for half a minute.
 fn dying(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 + Duration::from_secs(30);
 }
 
-/// Persons as `change` leaves them; the last one belongs to the neighbour's key.
+/// Persons as `change` leaves them; the last one belongs to the other key.
 async fn server(change: fn(&mut Grant)) -> ApiServer {
     let people = (0..=PERSONS).map(Person::numbered).collect();
     let settings = Settings { people, noop_window: Duration::ZERO, ..Settings::default() };
@@ -64,7 +64,8 @@ async fn key_for(server: &ApiServer, name: &str, persons: std::ops::Range<usize>
     server.create_key(json!({"name": name, "can": ["read", "refresh"], "persons": persons})).await
 }
 
-/// Every person of the busy key at once. `refused` is told as soon as it is over its budget.
+/// Reads the tokens of all persons of the busy key at once. `refused` is notified as soon as the key is over its
+/// budget.
 async fn read_all_at_once(
     server: &ApiServer,
     key: &str,
@@ -88,7 +89,7 @@ async fn read_all_at_once(
     asked.join_all().await
 }
 
-/// Asserts that the budget held, and that what is over it is told when to come again. How many were let through.
+/// Asserts that the budget held, and that requests over it got a `Retry-After`. Returns how many were let through.
 fn assert_within_budget(server: &ApiServer, answers: &[JsonResponse], took: Duration) -> usize {
     let over: Vec<&JsonResponse> = answers.iter().filter(|answer| answer.status != 200).collect();
     for answer in &over {
@@ -122,14 +123,14 @@ async fn a_key_that_forces_refreshes_leaves_room_for_others() {
     assert!((BURST..all).contains(&sent), "{sent} were sent");
     assert_eq!((answer.status, answer.json()["outcome"].as_str()), (200, Some("renewed")));
     assert!(waited < Duration::from_secs(3), "it waited for {waited:?}");
-    // The operator's own way in has no budget.
+    // Requests over the control socket have no budget.
     for index in 0..BURST {
         let path = format!("/people/{}/refresh", id(PERSONS - 1 - index));
         assert_eq!(server.send(AccessPath::Control, Method::POST, &path, asked.clone()).await.status, 200);
     }
 }
 
-/// Webex hangs for the tenant of one key: a start is soon over, a place is taken for 40 seconds.
+/// Webex hangs for the persons of one key: its refreshes start quickly, but occupy their slots for 40 seconds.
 #[tokio::test]
 async fn a_key_whose_refreshes_hang_leaves_slots_for_others() {
     hang_for_one_key(&Method::POST, "/refresh").await;
@@ -161,7 +162,7 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
         let request = ask(index, &busy);
         asked.spawn(async move { JsonResponse::read(request.send().await.unwrap()).await });
     }
-    // Two of eight places are a quarter.
+    // Two of eight slots are a quarter.
     for _ in 2..PERSONS {
         let answer = asked.join_next().await.unwrap().unwrap();
         assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_requests"), "{answer:?}");
@@ -171,7 +172,7 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
     let answer = JsonResponse::read(ask(PERSONS, &neighbour).send().await.unwrap()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(begun.elapsed() < Duration::from_secs(3), "it waited for {:?}", begun.elapsed());
-    // A place is taken until the refresh has ended, also where no request waits for it.
+    // A slot is occupied until the refresh has ended, even if no request waits for it.
     asked.abort_all();
     while asked.join_next().await.is_some() {}
     let mut refused = 0;

@@ -1,4 +1,4 @@
-//! A daemon's parts behind real sockets, a simulated Webex, and clients of both.
+//! The daemon's services behind real sockets, a simulated Webex, and clients of both.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(super) struct ApiServer {
     _dir: TempDir,
 }
 
-/// Which way in.
+/// How a request reaches the API.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AccessPath<'a> {
     Control,
@@ -63,7 +63,7 @@ pub(super) enum AccessPath<'a> {
     NoKey,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(super) struct JsonResponse {
     pub(super) status: u16,
@@ -85,7 +85,7 @@ impl JsonResponse {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The problem's code; its form is checked on the way.
+    /// The problem's code. Checks the form of the problem as well.
     pub(super) fn code(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -114,7 +114,7 @@ impl ApiServer {
         Self::with_settings(settings, &[]).await
     }
 
-    /// With these variables beside the usual ones.
+    /// With these settings in addition to the usual ones.
     pub(super) async fn with_settings(settings: Settings, variables: &[(&str, &str)]) -> Self {
         crate::support::process_logs();
         install_provider();
@@ -155,7 +155,7 @@ impl ApiServer {
         self.services.clock.now()
     }
 
-    /// Puts the simulator's person of this index into the store, consented `age` ago, and what `change` makes of it.
+    /// Stores a grant for the simulator's person of this index, obtained `age` ago and changed by `change`.
     pub(super) async fn store_grant(
         &self,
         index: usize,
@@ -194,7 +194,7 @@ impl ApiServer {
         self.services.view.events()
     }
 
-    /// Somebody with a fresh token.
+    /// Stores a grant with a fresh token.
     pub(super) async fn store_fresh_grant(&self, index: usize) -> PersonId {
         self.store_grant(index, Duration::from_secs(60), |_| {}).await
     }
@@ -215,7 +215,7 @@ impl ApiServer {
         reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(REQUEST_TIMEOUT)
     }
 
-    /// A page's address.
+    /// The URL of a page.
     pub(super) fn page_url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -257,12 +257,12 @@ impl ApiServer {
         self.send(AccessPath::Control, Method::GET, path, None).await
     }
 
-    /// Refreshes that have arrived at Webex.
+    /// Refresh requests that have arrived at Webex.
     pub(super) fn refreshes(&self) -> u64 {
         self.sim.with(|webex| webex.counters().refreshes.attempts)
     }
 
-    /// Without any socket, as commands do it.
+    /// Without a socket, as commands call the API in their own process.
     pub(super) async fn get_in_process(&self, path: &str) -> Value {
         let request = hyper::Request::get(format!("/api/v1{path}")).body(Bytes::new()).unwrap();
         let response = self.api.answer(request, Caller::Control).await;

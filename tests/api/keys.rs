@@ -1,4 +1,4 @@
-//! Keys, made and revoked by the API.
+//! API keys: creating, listing and revoking them over the API.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Logins and grants taken over, asked for over the API.
+//! Logins and imports over the API.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn import(server: &ApiServer, asked: Value) -> Value {
     answer.json()
 }
 
-/// A browser's part: opens the login's address at the door, decides at Webex, and comes back.
+/// The browser's part: opens the login's URL, decides at Webex, and returns.
 async fn browse(server: &ApiServer, begun: &Value, decision: &str) -> u16 {
     let client = server.client().redirect(Policy::none()).build().unwrap();
     let at_the_door = |url: &str| server.page_url(url.strip_prefix("https://localhost:8000").unwrap());

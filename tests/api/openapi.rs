@@ -1,4 +1,4 @@
-//! The OpenAPI document, held to the routes, to the types, and to a program that tries to prove it wrong.
+//! The OpenAPI document must agree with the routes and the types, and with what schemathesis finds.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -33,7 +33,7 @@ fn every_route_is_described_and_nothing_else() {
     assert_eq!(described, routes);
 }
 
-/// Every field of a sample that has them all is in the schema, and the other way round.
+/// Every field of a complete sample is in the schema, and the reverse.
 fn agrees(name: &str, sample: &impl Serialize, reads: impl Fn(&Value) -> bool) {
     let (document, sample) = (document(), serde_json::to_value(sample).unwrap());
     let schema = &document["components"]["schemas"][name];
@@ -46,7 +46,7 @@ fn agrees(name: &str, sample: &impl Serialize, reads: impl Fn(&Value) -> bool) {
         let optional = reads(&without);
         let nullable = schema["properties"][&field]["type"].as_array().is_some();
         let is_required = required.contains(&json!(field));
-        // serde reads a missing Option; what we write has it all the same.
+        // serde accepts a missing Option, but the daemon always writes it.
         assert!(is_required || optional, "{name}.{field} is optional in the document only");
         assert!(!is_required || !optional || nullable, "{name}.{field} is required in the document only");
     }
@@ -239,13 +239,13 @@ async fn the_document_is_served_unchanged() {
 #[tokio::test]
 #[ignore = "needs schemathesis"]
 async fn schemathesis_finds_no_violation() {
-    // A login that is waited for waits: its status is asked for with made-up ids only, or the run would take hours.
-    // A stream of events does not end by itself.
+    // A request for a login's status waits. Only made-up ids are used, or the run would take hours. An event stream
+    // does not end by itself.
     schemathesis(&["--exclude-path", "/logins/{id}", "--exclude-path", "/events"]).await;
     schemathesis(&["--include-path", "/logins/{id}", "--phases", "examples,coverage,fuzzing"]).await;
 }
 
-/// In a world of its own: a run removes persons and revokes keys, its own among them.
+/// Uses its own server: a run removes persons and revokes keys, including its own.
 async fn schemathesis(which: &[&str]) {
     let server = ApiServer::new().await;
     for index in 0..6 {
@@ -264,7 +264,7 @@ async fn schemathesis(which: &[&str]) {
             "--checks",
             "all",
         ])
-        // Wrong keys are slowed down, with 429; who opens what is tested in rights.rs.
+        // Wrong keys are throttled with 429; rights.rs tests which key allows what.
         .args(["--exclude-checks", "ignored_auth"])
         .args(["--max-examples", "25", "--continue-on-failure", "--warnings", "off"])
         .args(["-H", &format!("Authorization: Bearer {key}")])

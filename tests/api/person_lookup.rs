@@ -1,4 +1,4 @@
-//! Which person a name means: addresses that persons share, and records that do not open.
+//! Which person a parameter means: shared addresses, and records that cannot be opened.
 
 use std::path::Path;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn count(server: &ApiServer) -> usize {
     server.get("/people").await.json()["people"].as_array().unwrap().len()
 }
 
-/// Every way to ask for one person.
+/// Every route for one person.
 fn every_route_for_a_person() -> [(Method, &'static str, Option<Value>); 5] {
     [
         (Method::GET, "", None),
@@ -115,7 +115,7 @@ async fn a_key_for_one_of_two_namesakes_learns_nothing_of_the_other() {
     assert_eq!(server.send(AccessPath::Key(&thirds), Method::GET, KATE, None).await.code(), "forbidden");
 }
 
-/// On a store in a file, so that a record can be laid hands on.
+/// With a store in a file, so that a test can tamper with a record.
 async fn on_disk() -> (ApiServer, TempDir) {
     let dir = TempDir::new().unwrap();
     let (store, key) = (dir.path().join("db"), dir.path().join("key"));

@@ -1,4 +1,4 @@
-//! What is asked: paths, methods, queries, bodies, pages of lists.
+//! Requests: paths, methods, queries, bodies, pages of lists.
 
 use std::time::Duration;
 

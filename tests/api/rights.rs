@@ -1,4 +1,4 @@
-//! Who may do what: every route, over every way in.
+//! Access rights: every route, over TLS and over the control socket.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use webex_tokend::keys::NewKey;
 use super::harness::AccessPath;
 use super::harness::ApiServer;
 
-/// A request that does no harm to the next ones, for every route.
+/// For every route, a request that does not affect later ones.
 fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
     let person = if method == Method::DELETE { "nobody" } else { "ada@example.com" };
     let body = match pattern {
@@ -21,12 +21,12 @@ fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
         _ => None,
     };
     let body = body.filter(|_| method == Method::POST);
-    // A stream does not end, so its route is asked wrongly.
+    // A stream does not end, so this route gets an invalid request.
     let pattern = if pattern == "/events" { "/events?nothing" } else { pattern };
     (pattern.replace("{person}", person).replace("{name}", "nothing").replace("{id}", "nothing"), body)
 }
 
-/// The right that a route needs; none: any key will do. No key has the right `socket`.
+/// The right that a route needs; `None` if any key will do. No key has the right `socket`.
 fn right(method: &Method, pattern: &str) -> Option<&'static str> {
     match (method.as_str(), pattern) {
         (_, "/openapi.json") => None,
@@ -120,7 +120,7 @@ async fn a_key_for_one_person_sees_no_other_person_whether_stored_or_not() {
         assert_eq!(list["people"].as_array().unwrap().len(), 1, "{path}");
         assert_eq!(list["people"][0]["email"], "grace@example.com", "{path}");
     }
-    // The right admin is not for everybody in such a key's hand.
+    // A restricted key with the right `admin` cannot list all persons.
     let all = json!({"name": "all", "can": ["admin"]});
     assert_eq!(server.send(way, Method::POST, "/keys", Some(all)).await.code(), "forbidden");
     assert_eq!(server.send(way, Method::GET, "/keys", None).await.code(), "forbidden");

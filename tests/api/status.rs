@@ -1,4 +1,4 @@
-//! What a watcher is told.
+//! The status that monitoring reads.
 
 use reqwest::Method;
 use serde_json::Value;

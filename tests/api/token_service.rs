@@ -1,4 +1,4 @@
-//! `GET /api/token`: what programs of the token service sample get, and what everybody else gets.
+//! `GET /api/token`: responses for clients of the token service sample, and for all others.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn get(server: &ApiServer, headers: &Headers<'_>) -> JsonResponse {
     get_token(server, Method::GET, "/api/token", headers).await
 }
 
-/// The id of the person whose token it is.
+/// The id of the person whose token the response has.
 async fn person_id_of(server: &ApiServer, headers: &Headers<'_>) -> String {
     let token = get(server, headers).await.json()["access_token"].as_str().unwrap().to_owned();
     for person in server.get("/people").await.json()["people"].as_array().unwrap() {
@@ -175,7 +175,7 @@ async fn an_address_in_from_selects_that_person_and_other_words_the_first_person
         ("not an address", Some(1)),
         ("Katherine@example.com", Some(2)),
         ("admin@webexcc.com", None),
-        // Of another organization.
+        // A person of another organization.
         ("ada@example.com", None),
     ];
     let orgs = [ORG, people[1].org_id.as_str()];
@@ -242,7 +242,7 @@ async fn the_reason_of_a_refusal_is_logged_once_a_minute_and_hidden_from_the_cal
         (right[..2].to_vec(), 400, "x-api-phrase is missing"),
         ([&right[..], &right[..1]].concat(), 400, "x-organization-id is given more than once"),
     ];
-    // Each from an address of its own.
+    // Each request comes from a different address.
     for (last, (headers, status, why)) in (1..).zip(cases) {
         let line = format!("GET /api/token from 127.0.0.{last} was refused: {why}");
         assert_eq!(refused(last, &headers).await, (status, vec![line]));
@@ -305,7 +305,7 @@ async fn a_dead_token_is_refreshed_and_each_failure_has_its_own_status() {
 async fn a_throttled_caller_is_refused_even_with_the_right_phrase() {
     let server = server().await;
     server.store_fresh_grant(0).await;
-    // Without a phrase nothing is guessed, however the requests differ.
+    // A request without a phrase does not count as a guess, however the requests differ.
     for n in 0..20 {
         malformed(&get(&server, &[RIGHT[0], ("X-From", &format!("sender {n}"))]).await);
     }

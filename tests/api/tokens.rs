@@ -1,4 +1,4 @@
-//! Live tokens: one refresh for all, the longest there is, and nothing of them anywhere else.
+//! Live tokens: one refresh for all waiting readers, the longest life there is, and no token in any other response.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn fault(server: &ApiServer, kind: FaultKind) {
         .with(|webex| webex.fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind }));
 }
 
-/// Lives on for less than anybody wants.
+/// Lives for less than any caller asks for.
 fn dying(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 + Duration::from_secs(30);
 }
@@ -43,7 +43,7 @@ fn dead(grant: &mut Grant) {
     grant.tokens.expires_at = grant.obtained_at + DAY * 13 - Duration::from_secs(1);
 }
 
-/// A thousand readers over twenty connections, all at once.
+/// A thousand readers over twenty connections, all at the same time.
 async fn read_a_thousand_times(server: &ApiServer) -> Vec<JsonResponse> {
     let key = server.create_key_with_right("read").await;
     let mut readers = JoinSet::new();

@@ -1,4 +1,4 @@
-//! How the pages look: on a phone and on a desk, in the light and in the dark, with names of all kinds.
+//! The pages on a phone and a desktop, in light and dark mode, with names of all kinds.
 
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -17,11 +17,11 @@ use crate::support::inject_fault;
 use crate::support::start_sim;
 use crate::support::start_sim_with;
 
-/// `[width of the content, of what there is for it]`, the background, and the text's colour.
+/// `[width of the content, width of the viewport]`, background colour and text colour.
 const MEASURES: &str = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, \
                         getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]";
 
-/// Things that can be pressed and are smaller than 24 by 24 (WCAG 2.2, 2.5.8), links in sentences aside.
+/// Controls smaller than 24 by 24 (WCAG 2.2, 2.5.8), except links in sentences.
 const SMALL: &str = "[...document.querySelectorAll('a[href], button')].filter(it => \
                      getComputedStyle(it).display !== 'inline' && \
                      (it.getBoundingClientRect().height < 24 || it.getBoundingClientRect().width < 24)).length";
@@ -29,11 +29,11 @@ const SMALL: &str = "[...document.querySelectorAll('a[href], button')].filter(it
 const SCREENS: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desk", 1280, 800)];
 const SCHEMES: [&str; 2] = ["light", "dark"];
 
-/// Scopes as long as they come, and many.
+/// Many scopes, the longest there are.
 const SCOPES: &str = "spark:all spark:kms spark-admin:people_write meeting:admin_participants_write \
                       spark-admin:wholesale_billing_reports_write_and_something_that_never_ends";
 
-/// Looks at the page that is open. Its background and its text's colour.
+/// Checks the open page. Returns its background and text colours.
 async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
     browser.screenshot(name).await;
     let measures = browser.evaluate(MEASURES).await;
@@ -46,7 +46,7 @@ async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
     (colour(2), colour(3))
 }
 
-/// The browser comes back from Webex, which then is in trouble.
+/// The browser returns from Webex while Webex fails.
 async fn come_back_to(browser: &Browser, daemon: &Daemon, sim: &Sim, trouble: FaultKind) {
     start(browser, daemon).await;
     inject_fault(sim, Endpoint::AccessToken, 1, trouble);

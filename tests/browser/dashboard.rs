@@ -1,4 +1,4 @@
-//! Operators in a real browser: what it sends with forms, keeps as cookies and refuses to other sites.
+//! Operators in a real browser: what it sends with forms, stores as cookies, and refuses to other sites.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::support::Daemon;
 use crate::support::PLAIN;
 use crate::support::start_sim;
 
-/// What a command prints, on both streams.
+/// The output of a command, stdout and stderr.
 fn said(daemon: &Daemon, words: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).args(words.split(' '));
@@ -56,7 +56,7 @@ async fn an_operator_signs_in_by_link_or_key_and_other_sites_cannot() {
         assert_eq!(browser.text("#name").await, "op");
         let home = browser.url().await;
 
-        // Another site sends the same form, with a key that is right.
+        // Another site sends the same form with a valid key.
         browser.open(&Url::parse(&sim.base_url()).unwrap().join("/authorize").unwrap()).await;
         let form = format!(
             "(() => {{ const f = document.createElement('form'); f.method = 'post'; f.action = '{}'; \
@@ -68,7 +68,7 @@ async fn an_operator_signs_in_by_link_or_key_and_other_sites_cannot() {
         assert_eq!(browser.text("#problem").await, "The form was refused");
         browser.open(&home).await;
         assert_eq!(browser.text("#name").await, "op");
-        // Without the random part, not even this browser is let in.
+        // Without the random path of the session, even this browser is not signed in.
         browser.open(&daemon.url("/dashboard")).await;
         browser.text("#sign-in").await;
         browser.open(&home).await;

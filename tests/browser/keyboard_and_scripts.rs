@@ -1,4 +1,4 @@
-//! Without a mouse, without scripts, and with the picture and the widget that come from elsewhere.
+//! Without a mouse, without scripts, and with avatar and widget from other hosts.
 
 use serde_json::Value;
 use webex_sim::Settings;
@@ -15,7 +15,7 @@ use super::webdriver::TAB;
 use crate::support::Daemon;
 use crate::support::start_sim;
 
-/// What has the focus, and whether that is seen.
+/// The focused element, and whether the focus is visible.
 const FOCUSED: &str = "[document.activeElement.id || document.activeElement.className, \
                        getComputedStyle(document.activeElement).outlineStyle]";
 
@@ -69,7 +69,7 @@ async fn an_avatar_from_webex_passes_the_content_security_policy() {
     browser.is_loaded("#picture").await;
 }
 
-/// A TLS simulator that stands in for the widget's host, too, and a daemon with a space there.
+/// A TLS simulator that also stands in for the widget's host, and a daemon with a space.
 async fn space() -> (Sim, Daemon) {
     let settings = Settings::default();
     let (bot, id) = (settings.bot_token.clone(), settings.space_id.clone());
@@ -119,7 +119,7 @@ async fn without_scripts_the_space_says_what_it_needs() {
     granted(&browser).await;
     browser.click("#space").await;
     browser.text("#widget").await;
-    // Browsers that run scripts hide it.
+    // Browsers with scripts hide it.
     let seen = "getComputedStyle(document.querySelector('#widget noscript')).display";
     assert_eq!(browser.evaluate(seen).await, "inline");
 }

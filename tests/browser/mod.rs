@@ -1,4 +1,4 @@
-//! People in real browsers. Ignored unless asked for, since they need Chromium and chromedriver.
+//! Tests in a real browser. Ignored by default, because they need Chromium and chromedriver.
 
 mod appearance;
 mod axe;
@@ -15,7 +15,7 @@ use url::Url;
 use crate::support::Daemon;
 use webdriver::Browser;
 
-/// From the home page to the question at Webex.
+/// From the home page to the consent page of Webex.
 async fn start(browser: &Browser, daemon: &Daemon) {
     browser.open(&home(daemon)).await;
     browser.click("#start").await;
@@ -26,13 +26,13 @@ fn home(daemon: &Daemon) -> Url {
     daemon.url("/")
 }
 
-/// Answers the question at Webex with yes, as the person of this index.
+/// Accepts at Webex, as the person of this index.
 async fn accept(browser: &Browser, person: usize) {
     browser.click(&format!("#person option[value='{person}']")).await;
     browser.click("#accept").await;
 }
 
-/// The page after a good end: whom it thanks.
+/// Checks the page after a successful consent. Returns the person's name on it.
 async fn granted(browser: &Browser) -> String {
     assert_eq!(browser.text("#granted").await, "Access Granted");
     browser.text("#person").await

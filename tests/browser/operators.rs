@@ -1,4 +1,4 @@
-//! The dashboard, as operators use it: with a mouse, with keys alone, without scripts, on a phone, in the dark.
+//! The dashboard as operators use it: with a mouse, with the keyboard alone, without scripts, on a phone, in dark mode.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,17 +27,17 @@ use crate::support::start_sim;
 
 const ROWS: &str = "document.querySelectorAll('[data-person]').length";
 
-/// The page hears of what changes.
+/// Whether the page follows events.
 const FOLLOWS: &str = "document.getElementById('live').dataset.follows === 'yes'";
 
-/// Two of the same width, as [`super::appearance`] measures them: of the page and of the screen.
+/// `[width of the page, width of the screen]`, see [`super::appearance`].
 const WIDTHS: &str = "[document.documentElement.scrollWidth, innerWidth]";
 
-/// Things to be pressed that are smaller than WCAG 2.2 asks for (2.5.8), links in sentences aside.
+/// Controls smaller than WCAG 2.2 requires (2.5.8), except links in sentences.
 const SMALL: &str = "[...document.querySelectorAll('button, .button, .small-button, input:not([type=hidden])')].filter(it => \
     { const box = it.getBoundingClientRect(); return box.width > 0 && (box.width < 20 || box.height < 20); }).length";
 
-/// A daemon that keeps so many people, and a key of an operator's.
+/// A daemon with so many persons, and an operator's key.
 pub(super) async fn daemon_with_people(people: usize) -> (Sim, Daemon, String) {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
@@ -47,7 +47,7 @@ pub(super) async fn daemon_with_people(people: usize) -> (Sim, Daemon, String) {
     many_grants::store_many(&dir, &client, people, now).await;
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), &client, now);
     let store = Arc::new(opened.unwrap().0);
-    // These are no grants of the simulator's: nothing of them is due while the tests look.
+    // These grants are not the simulator's: none of them is due during the tests.
     for n in (0..people).filter(|n| [3, 5, 9].contains(&(n % 100))) {
         let mut odd = many_grants::nth_grant(n, now);
         odd.person.display_name =
@@ -73,7 +73,7 @@ pub(super) async fn daemon_with_people(people: usize) -> (Sim, Daemon, String) {
     (sim, daemon, key)
 }
 
-/// A key for the dashboard, made as an operator makes one.
+/// A key for the dashboard, created as an operator creates one.
 pub(super) fn operator_key(daemon: &Daemon) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir());
@@ -107,13 +107,13 @@ async fn an_operator_signs_in_follows_events_acts_and_signs_out() {
     sign_in(&browser, &daemon, &key).await;
     assert!(browser.text("#rows").await.contains("People appear here"));
 
-    // Whoever consents appears, without a reload.
+    // A person who consents appears without a reload.
     browser.until(FOLLOWS).await;
     browser.run("window.same = true").await;
     for person in [0, 1] {
         BrowserClient::new().consent(&daemon, person).await;
         browser.until(&format!("{ROWS} === {}", person + 1)).await;
-        // Whoever is at the keyboard stays there, though the table is another one.
+        // The focus stays in place although the table was replaced.
         if person == 0 {
             browser.run("document.querySelector('th a[data-key=\"Next refresh\"]').focus()").await;
         }
@@ -140,7 +140,7 @@ async fn an_operator_signs_in_follows_events_acts_and_signs_out() {
     assert!(browser.text("#said").await.contains("the refresh failed"), "the simulator is gone");
     browser.until("document.querySelector('#tile-retrying .number').textContent === '1'").await;
     browser.click("[data-key=refresh]").await;
-    // The page before says something else in the same place.
+    // The previous page has another text in the same place.
     let said = "document.getElementById('said')?.textContent";
     browser
         .until(&format!(
@@ -190,7 +190,7 @@ async fn a_page_of_an_ended_session_says_so_once_and_sends_no_more_requests() {
     browser.text("#sign-in").await;
 }
 
-/// Walks through a long list by links and forms only.
+/// Pages through a long list by links and forms only.
 async fn walk(browser: &Browser, daemon: &Daemon, key: &str) {
     sign_in(browser, daemon, key).await;
     browser.emulate_screen(1280, 800, "light").await;
@@ -244,7 +244,7 @@ async fn the_dashboard_is_usable_with_the_keyboard_alone() {
     browser.write("#key", &key).await;
     browser.press(ENTER).await;
     browser.text("#name").await;
-    // Everything that can be pressed is reached, in the order of the page, and is seen to be.
+    // Every control is reached in the order of the page, with a visible focus.
     let mut reached = Vec::new();
     for _ in 0..60 {
         browser.press(TAB).await;
@@ -266,16 +266,16 @@ async fn the_dashboard_is_usable_with_the_keyboard_alone() {
     assert_ne!(browser.evaluate("document.title").await, "taken");
 }
 
-/// People as a week of refreshing leaves them, and a few who must consent again.
+/// Persons as they are after a week of refreshing, a few of whom need a new consent.
 async fn store_people_for_the_picture(dir: &Path, client: &str) {
     let (now, day) = (SystemClock.now(), Duration::from_secs(86_400));
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), client, now);
     let store = opened.unwrap().0;
     for n in 0..1240 {
         let mut grant = many_grants::nth_grant(n, now);
-        // Not those of one state all with the same name.
+        // So that persons in the same state do not all have the same name.
         grant.person = many_grants::nth_grant(n * 7919 % 10_007, now).person;
-        // Spread over the week, each person at a minute of their own.
+        // Spread over the week, each person at a different minute.
         let age = Duration::from_secs(60 * (u64::try_from(n).unwrap() * 997 % (7 * 1440)));
         let renewed_at = now - age;
         (grant.obtained_at, grant.renewed_at, grant.answered_at) =
@@ -355,7 +355,7 @@ async fn the_dashboard_fits_phones_and_desktops_in_light_and_dark_mode() {
     }
 }
 
-/// Looks at the page that is open on every kind of screen.
+/// Checks the open page on every kind of screen.
 async fn looked_at(browser: &Browser, name: &str) {
     for scheme in ["light", "dark"] {
         for width in [320, 360, 768, 1024, 1200, 1280, 1920] {

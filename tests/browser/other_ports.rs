@@ -1,4 +1,4 @@
-//! What a browser shows to other ports of the daemon's host name, and what that opens.
+//! What a browser sends to other ports of the daemon's host name, and what that gives access to.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ use crate::support::Daemon;
 use crate::support::PLAIN;
 use crate::support::http;
 
-/// Another program on this machine that serves pages, and keeps what browsers tell it.
+/// Another program on this machine that serves pages and records the requests of browsers.
 struct OtherServer {
     port: u16,
     heard: Arc<Mutex<String>>,
@@ -45,7 +45,7 @@ impl OtherServer {
         Url::parse(&format!("http://localhost:{}{path}", self.port)).unwrap()
     }
 
-    /// Every cookie that it was shown.
+    /// Every cookie that it received.
     fn cookies(&self) -> Vec<String> {
         let heard = self.heard.lock().unwrap();
         let lines = heard.lines().filter_map(|line| line.split_once(": "));
@@ -91,7 +91,7 @@ async fn cookies_that_a_browser_sends_to_another_port_open_nothing() {
         let sim = Sim::start(Settings::default()).await.unwrap();
         let (daemon, other_server) = (daemon(&sim, secure).await, OtherServer::start().await);
         let browser = Browser::start().await;
-        // A person who consents and looks at the space, and an operator who signs in.
+        // A person consents and opens the space, and an operator signs in.
         start(&browser, &daemon).await;
         accept(&browser, 0).await;
         granted(&browser).await;

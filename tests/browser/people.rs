@@ -1,4 +1,4 @@
-//! What people do, in the order in which they do it.
+//! Consents, step by step as people do them.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn reloading_the_last_page_and_going_back_are_harmless() {
     assert_eq!(daemon.stored_grants(), kept);
     assert_eq!(counters(&sim).calls.access_token, 1);
 
-    // Back at the question: the old consent is used up there, so the answer to it is, too.
+    // Back on the consent page of Webex: its earlier answer is used up.
     browser.back().await;
     accept(&browser, 0).await;
     assert_eq!(browser.text("#problem").await, "This link is no longer valid");
@@ -115,7 +115,7 @@ async fn consent_pages_send_no_referrer_hide_cookies_and_run_no_scripts() {
     accept(&browser, 0).await;
     granted(&browser).await;
     assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the ticket");
-    // Our one style sheet passes the strict policy, and there is nothing else.
+    // Our only style sheet passes the strict policy, and there is nothing else.
     assert_eq!(browser.evaluate("document.styleSheets.length").await, 1);
     assert_eq!(browser.evaluate("document.scripts.length").await, 0);
     assert_eq!(browser.url().await.path(), "/oauth");

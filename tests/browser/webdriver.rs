@@ -1,4 +1,4 @@
-//! A browser, driven by W3C WebDriver: the dozen calls of it that these tests need.
+//! A browser driven by W3C WebDriver: only the calls that these tests need.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -22,7 +22,7 @@ use url::Url;
 use crate::support::http;
 use crate::support::time::HANG_TIMEOUT;
 
-/// Headless, as root in a container too, and calling nobody but the pages under test.
+/// Headless, also as root in a container, and contacting only the pages under test.
 const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -35,14 +35,14 @@ const FLAGS: [&str; 9] = [
     "--disable-dev-shm-usage",
 ];
 
-/// Keys, as WebDriver writes them.
+/// Keys in the encoding of WebDriver.
 pub(super) const TAB: &str = "\u{e004}";
 pub(super) const ENTER: &str = "\u{e007}";
 
-/// A key of an element in WebDriver's JSON.
+/// The key of an element reference in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Chromium with an empty profile. It ends, whatever the test does, when this is dropped.
+/// Chromium with an empty profile. It is killed when this is dropped.
 pub(super) struct Browser {
     http: Client,
     session: String,
@@ -50,12 +50,12 @@ pub(super) struct Browser {
     _profile: TempDir,
 }
 
-/// chromedriver and the browser it starts, which are one process group.
+/// chromedriver and its browser, which are one process group.
 struct Driver(Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Errors only say that it has ended already.
+        // An error only means that it has already ended.
         let group = format!("-{}", self.0.id());
         let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.0.wait();
@@ -71,12 +71,12 @@ impl Browser {
         Self::with(&[]).await
     }
 
-    /// The same with more flags.
+    /// With more command line flags.
     pub(super) async fn with(flags: &[String]) -> Self {
         Self::begin(flags, json!({})).await
     }
 
-    /// The same for somebody who lets no page run a script.
+    /// With scripts turned off.
     pub(super) async fn without_scripts() -> Self {
         Self::begin(&[], json!({ "profile.managed_default_content_settings.javascript": 2 })).await
     }
@@ -87,7 +87,7 @@ impl Browser {
         let mut args: Vec<String> = FLAGS.map(str::to_owned).into();
         args.extend_from_slice(flags);
         args.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
-        // Elements are waited for, so that no test has to guess how long a page takes.
+        // Waits for elements, so that no test has to guess how long a page takes.
         let patience = u64::try_from(HANG_TIMEOUT.as_millis()).unwrap();
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "acceptInsecureCerts": true,
@@ -136,35 +136,35 @@ impl Browser {
         self.post(&format!("element/{element}/click"), json!({})).await;
     }
 
-    /// Types this there.
+    /// Types `text` into the element.
     pub(super) async fn write(&self, css: &str, text: &str) {
         let element = self.find(css).await;
         self.post(&format!("element/{element}/value"), json!({ "text": text })).await;
     }
 
-    /// Lets pages read and write the clipboard, as a person may.
+    /// Grants pages access to the clipboard.
     pub(super) async fn allow_clipboard(&self) {
         let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
         self.devtools("Browser.grantPermissions", permissions).await;
     }
 
-    /// What a person reads there.
+    /// The visible text of the element.
     pub(super) async fn text(&self, css: &str) -> String {
         let element = self.find(css).await;
         self.get(&format!("element/{element}/text")).await.as_str().unwrap().to_owned()
     }
 
-    /// What a script in the page would get. The console's rights: the page's own policy does not hold it.
+    /// The value of a script, with the console's rights: the page's policy does not restrict it.
     pub(super) async fn evaluate(&self, script: &str) -> Value {
         self.post("execute/sync", json!({ "script": format!("return {script}"), "args": [] })).await
     }
 
-    /// What a whole script returns; a promise is waited for.
+    /// What a whole script returns. Waits for a promise.
     pub(super) async fn run(&self, script: &str) -> Value {
         self.post("execute/sync", json!({ "script": script, "args": [] })).await
     }
 
-    /// Waits until this is true.
+    /// Waits until the script's value is true.
     pub(super) async fn until(&self, script: &str) {
         let look = async {
             while self.evaluate(script).await != Value::Bool(true) {
@@ -174,12 +174,12 @@ impl Browser {
         tokio::time::timeout(HANG_TIMEOUT, look).await.unwrap_or_else(|_| panic!("still not: {script}"));
     }
 
-    /// Waits until this image has arrived.
+    /// Waits until the image is loaded.
     pub(super) async fn is_loaded(&self, css: &str) {
         self.until(&format!("document.querySelector({css:?}).naturalWidth > 0")).await;
     }
 
-    /// Presses and lets go of a key.
+    /// Presses and releases a key.
     pub(super) async fn press(&self, key: &str) {
         let keys = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
         let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] });
@@ -202,7 +202,7 @@ impl Browser {
         self.post("window", json!({ "handle": tab.0 })).await;
     }
 
-    /// A screen of another size, dark or light, from the next page on.
+    /// Emulates a screen of this size, dark or light, from the next page on.
     pub(super) async fn emulate_screen(&self, width: u32, height: u32, scheme: &str) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -211,7 +211,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    /// A screen of this size at a desk, for the page that is open.
+    /// Resizes the screen of the open page.
     pub(super) async fn resize(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
@@ -221,12 +221,12 @@ impl Browser {
         self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
-    /// Writes the whole page, as far as it can be scrolled to, into `target/screenshots/NAME.png`.
+    /// Writes a screenshot of the whole page to `target/screenshots/NAME.png`.
     pub(super) async fn screenshot(&self, name: &str) -> PathBuf {
         self.capture(name, true).await
     }
 
-    /// The same of what is seen without scrolling.
+    /// Writes a screenshot of the visible part of the page.
     pub(super) async fn screenshot_viewport(&self, name: &str) -> PathBuf {
         self.capture(name, false).await
     }
@@ -243,12 +243,12 @@ impl Browser {
 }
 
 impl Driver {
-    /// Starts chromedriver on a free port and says which it is.
+    /// Starts chromedriver on a free port. Returns the port.
     fn start(home: &Path) -> (Self, u16) {
         let child = Command::new("chromedriver")
             .arg("--port=0")
             .process_group(0)
-            // Crash reports and the like go there.
+            // Crash reports and other files go there.
             .env("HOME", home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -261,7 +261,7 @@ impl Driver {
             line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
         });
         let port = told.expect("chromedriver tells its port");
-        // Somebody must read what it writes, or it waits for that.
+        // Its output must be read, or it blocks.
         std::thread::spawn(move || lines.for_each(drop));
         (driver, port)
     }

@@ -1,4 +1,5 @@
-//! Every width of a screen, from the smallest phone to a wide desk: nothing is scrolled sideways, and no address is torn.
+//! Screens of every width, from the smallest phone to a wide desktop: no page scrolls sideways, and no address is
+//! broken inside a word.
 
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -13,17 +14,17 @@ use super::webdriver::Browser;
 use crate::support::Daemon;
 use crate::support::start_sim_with;
 
-/// How much wider the page is than what there is for it, and what sticks out.
+/// How much wider the page is than the screen, and which elements overflow.
 const SIDEWAYS: &str = "[document.documentElement.scrollWidth - document.documentElement.clientWidth, \
      [...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > \
      document.documentElement.clientWidth + 1).slice(0, 3).map(it => it.outerHTML.slice(0, 120))]";
 
-/// Words of addresses that stand on more than one line.
+/// Words of addresses that span more than one line.
 const TORN: &str = "[...document.querySelectorAll('.address')].flatMap(it => [...it.childNodes])\
      .filter(it => { const range = document.createRange(); range.selectNodeContents(it); \
      return new Set([...range.getClientRects()].map(box => box.top)).size > 1; }).map(it => it.textContent)";
 
-/// Holds the page that is open to every width.
+/// Checks the open page at every width.
 async fn assert_never_scrolls_sideways(browser: &Browser, name: &str) {
     let mut wide = Vec::new();
     for width in (320..=1920).step_by(8) {

@@ -266,7 +266,7 @@ fn doctor_lists_every_problem_and_no_secret() {
     let cli = CliFixture::new();
     let mut command = cli.command(&["doctor"]);
     command.env("MY_APP_CLIENT_ID", "C1").env("MY_APP_SECRET_ID", "s3cret");
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     command.env("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1");
     let output: super::CommandOutput = command.output().unwrap().into();
     assert_eq!(output.code, 6, "{output:?}");

@@ -1,4 +1,4 @@
-//! A daemon that is played: it answers on a Unix socket from a thread, and keeps what it was asked.
+//! A fake daemon: it answers on a Unix socket from a thread, and records the requests.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -12,13 +12,13 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-/// Ends with its test: its thread is left waiting on a socket that nobody finds any more.
+/// Its thread keeps waiting on the socket until the test process ends.
 pub(super) struct FakeDaemon {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeDaemon {
-    /// Answers JSON by method and path, and body.
+    /// Answers with status and JSON, given method and path, and body.
     pub(super) fn start(path: &Path, answers: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> Self {
         Self::start_raw(path, move |request, body| {
             let (status, answer) = answers(request, body);
@@ -31,7 +31,7 @@ impl FakeDaemon {
         })
     }
 
-    /// Answers bytes; none: never.
+    /// Answers with raw bytes; with none, it never answers.
     pub(super) fn start_raw(path: &Path, answers: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -40,7 +40,7 @@ impl FakeDaemon {
         Self { asked }
     }
 
-    /// Everything it was asked, in order: method, path, body.
+    /// All requests in order: method, path, body.
     pub(super) fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -50,7 +50,7 @@ fn serve(listener: &UnixListener, notes: &Mutex<Vec<String>>, answers: impl Fn(&
     let mut held = Vec::new();
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
-        // One that connects and asks nothing only looked.
+        // A client that sends no request only checked whether the socket accepts connections.
         let Some((request, body)) = read(&stream) else { continue };
         notes.lock().unwrap().push(format!("{request} {body}").trim_end().to_owned());
         let answer = answers(&request, &body);

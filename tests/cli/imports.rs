@@ -1,4 +1,4 @@
-//! `import`, from files as the samples leave them.
+//! `import` from the files that the samples write.
 
 use std::sync::Arc;
 use std::sync::Mutex;

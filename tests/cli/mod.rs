@@ -1,4 +1,4 @@
-//! The commands as people and scripts run them: the real program, a clean environment, a daemon that is played.
+//! The commands as people and scripts run them: the real program, a clean environment, a fake daemon.
 
 mod commands;
 mod fake_daemon;
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use self::fake_daemon::FakeDaemon;
 use crate::support::CommandOutput;
 
-/// One temporary directory: the state directory, the working directory and the home of a command.
+/// A temporary directory that is the state directory, the working directory and the home of a command.
 struct CliFixture {
     dir: TempDir,
 }
@@ -56,13 +56,13 @@ impl CliFixture {
         self.command(&words).output().unwrap().into()
     }
 
-    /// With a daemon that answers as `answers` says.
+    /// Starts a fake daemon that answers with `answers`.
     fn daemon(&self, answers: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> FakeDaemon {
         FakeDaemon::start(&self.path("control.sock"), answers)
     }
 }
 
-/// Seconds from now, as the API writes times.
+/// The time so many seconds from now, in the format of the API.
 fn at(seconds: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds))
         .strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,5 +1,5 @@
-//! Other users of the machine: files that they leave where commands are started, programs that listen in the daemon's
-//! place, and programs that a command starts.
+//! Protection against other users of the machine: files in the working directory, programs that listen in the daemon's
+//! place, and the environment of programs that a command starts.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,7 @@ use super::token;
 const OTHER_USER: u32 = 65_534;
 const SOCKET_VARIABLE: &str = "TOKEND_TEST_PLACE";
 
-/// Every variable that may hold a secret of ours.
+/// Every variable that may hold one of the daemon's secrets.
 const SECRETS: [&str; 7] = [
     "MY_APP_SECRET_ID",
     "CLIENT_SECRET",
@@ -95,7 +95,7 @@ fn a_command_ignores_a_dotenv_file_in_the_working_directory() {
     let file = cli.path("grants.jsonl");
     let words: [&[&str]; 4] = [&["people"], &["token"], &["dashboard"], &["import", file.to_str().unwrap()]];
     for words in words {
-        // There is no browser here.
+        // No browser is available.
         let output: CommandOutput =
             cli.command(words).current_dir(&dir).env("PATH", "/nowhere").output().unwrap().into();
         output.expect_success();
@@ -176,7 +176,7 @@ fn a_browser_gets_no_secret_of_the_daemon() {
     assert!(seen.contains("PATH=") && !seen.contains("s3cr3t"), "{seen}");
 }
 
-/// A program of another user that listens at `place`, and writes down what it hears.
+/// A program of another user that listens at `place` and records what it receives.
 fn listen_as_other_user(place: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -229,7 +229,7 @@ fn nothing_is_sent_to_a_socket_of_another_user() {
         assert_eq!(wait_for(&heard), "");
         std::fs::remove_file(&heard).unwrap();
     }
-    // The state directory is the stranger's, and so is the daemon that is meant.
+    // The state directory belongs to the other user, and so does the daemon that the command is meant for.
     chown(cli.dir.path(), Some(OTHER_USER), None).unwrap();
     cli.run("import grants.jsonl --daemon-timeout 1").expect_failure(5, "control.sock");
     assert!(wait_for(&heard).contains("s3cr3t"));

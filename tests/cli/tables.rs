@@ -10,7 +10,7 @@ use super::json_of;
 use super::not_found;
 use super::person;
 
-/// In two parts; one person per state, names in several scripts, one with a trick in it.
+/// A list of two pages: one person per state, names in several scripts, and one with control characters.
 fn list(request: &str, _body: &str) -> (u16, Value) {
     let mut greek = person("ypatia@example.com", "consent_needed");
     greek["display_name"] = "Ὑπατία \u{1b}[31m\nforged".into();
@@ -62,7 +62,7 @@ fn people_are_printed_as_a_table_that_fits_the_terminal() {
         );
         let out = output.expect_success();
         assert_eq!(out.lines().count(), 4, "{out}");
-        // Chinese characters take two cells, so fewer characters than cells.
+        // Chinese characters take two cells, so a line has fewer characters than cells.
         assert!(out.lines().all(|line| line.chars().count() <= columns), "{columns}: {out}");
         assert!(!out.contains('\u{1b}'), "{out}");
         for shown in ["STATE", "EXPIRES IN", "fresh", "consent_needed", "2d 4h", "ada@example.com"] {

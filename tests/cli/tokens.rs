@@ -1,4 +1,4 @@
-//! `token` and `exec`: what scripts live on.
+//! `token` and `exec`, the commands that scripts use.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -177,7 +177,7 @@ fn a_command_is_the_process_itself_and_no_argument_holds_the_token() {
     let seen = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     let seen = String::from_utf8_lossy(&seen);
     assert!(!seen.contains(TOKEN) && !seen.contains("webex-tokend"), "{seen}");
-    // SIGKILL reaches the command, not a parent that outlives it.
+    // SIGKILL reaches the command itself, not a parent that would survive it.
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
 }

@@ -1,4 +1,4 @@
-//! Daemons that are away, hang, or are none.
+//! A daemon that is not running, hangs, or answers garbage.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Where a daemon can be reached: over TLS, without it, and behind proxies that leave a path's front on or take it off.
+//! Addresses of the daemon: over TLS, without TLS, and behind proxies that keep or strip a path prefix.
 
 use url::Url;
 
@@ -24,7 +24,7 @@ async fn plain_http_on_the_tls_port_is_redirected_to_https() {
     }
 }
 
-/// A redirect would come back by the same way without an end.
+/// A redirect would come back over the same proxy, endlessly.
 #[tokio::test]
 async fn a_proxy_that_speaks_plain_http_to_the_tls_port_gets_advice() {
     let sim = start_sim().await;

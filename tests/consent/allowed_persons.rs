@@ -1,4 +1,4 @@
-//! Who may consent, where the operator says so.
+//! The list of persons who may consent.
 
 use webex_sim::Person;
 use webex_sim::Settings;
@@ -45,7 +45,7 @@ async fn a_person_who_is_not_allowed_sees_an_error_page_and_no_grant_is_stored()
     }
 }
 
-/// One person who is not allowed can come again and again.
+/// A person who is not allowed may try again and again.
 #[tokio::test]
 async fn refusals_do_not_flood_the_log_and_each_address_is_logged() {
     let settings = Settings { people: Person::some(14), ..Settings::default() };
@@ -68,7 +68,7 @@ async fn refusals_do_not_flood_the_log_and_each_address_is_logged() {
     assert!(told[1].contains("; 4 more since the last such line"), "{told:?}");
 }
 
-/// Allowed once, and not any more: what is kept stays, and a new consent changes nothing.
+/// The person was allowed earlier, and is no longer: the stored grant stays, and a new consent changes nothing.
 #[tokio::test]
 async fn a_narrower_allow_list_leaves_stored_grants_alone() {
     let sim = start_sim().await;

@@ -1,4 +1,4 @@
-//! `GET /oauth` without anything: the way to Webex.
+//! `GET /oauth` without parameters: the redirect to Webex.
 
 use super::guarded;
 use crate::support::BrowserClient;

@@ -1,4 +1,4 @@
-//! Browsers, and the daemon itself, that leave in the middle of a consent.
+//! Browsers that disconnect, and a daemon that ends, during a consent.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::support::eventually;
 use crate::support::inject_fault;
 use crate::support::start_sim;
 
-/// Long enough to leave meanwhile.
+/// Long enough to disconnect in the meantime.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// More than the end of the daemon gives to answers that are on their way.
+/// Longer than the daemon's shutdown waits for responses in progress.
 const LONGER_THAN_ANSWERS: Duration = Duration::from_secs(10);
 
-/// Returns while Webex thinks about the code.
+/// Returns while the request with the code is at Webex.
 async fn asked(sim: &Sim, codes: u64) {
     eventually("Webex is asked", || counters(sim).calls.access_token == codes).await;
 }
@@ -62,14 +62,14 @@ async fn a_consent_is_stored_even_if_the_connection_breaks_before_the_exchange_e
     let connection = raw(&daemon, &back, &visitor).await;
     asked(&sim, 1).await;
     still_unanswered(&daemon).await;
-    // Reset, not closed: whoever only closes may still be waiting for the answer.
+    // The connection is reset, not closed: a client that only closes its side may still wait for the response.
     connection.set_zero_linger().unwrap();
     drop(connection);
     daemon.wait_for_line("consent stored person=").await;
     daemon.wait_until_stored(&["ada"]).await;
 }
 
-/// Asks over a socket of its own and reads nothing.
+/// Sends the request over a new socket and reads nothing.
 async fn raw(daemon: &Daemon, back: &Url, visitor: &BrowserClient) -> TcpStream {
     let mut connection = TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap();
     let (query, cookie) = (back.query().unwrap(), visitor.cookie_header().unwrap());

@@ -1,4 +1,4 @@
-//! The browser comes back with a code, or with Webex's no.
+//! The browser returns with a code, or with an error of Webex.
 
 use webex_sim::Person;
 use webex_sim::Settings;

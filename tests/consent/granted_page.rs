@@ -1,4 +1,4 @@
-//! What the last page tells a person about what was granted.
+//! The page after a successful consent.
 
 use jiff::ToSpan;
 use webex_sim::Avatar;
@@ -28,7 +28,7 @@ async fn the_granted_page_shows_scopes_expiry_and_how_to_revoke() {
     assert!(answered.says("<span>See your spaces</span> <code>spark:rooms_read</code>"), "{}", answered.body);
     assert!(answered.says("<span>Permission</span> <code>odd:scope</code>"), "{}", answered.body);
     assert!(!answered.says("id=\"missing\""), "{}", answered.body);
-    // 90 days, the life of the refresh token; the day may change while the test runs.
+    // 90 days, the lifetime of the refresh token. The day may change while the test runs.
     let day = |shift: i64| {
         let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
         now.checked_add(90.days().hours(shift)).unwrap().strftime("%-d %B %Y").to_string()

@@ -1,4 +1,4 @@
-//! A consent that ends in an error page leaves one line in the log.
+//! A consent that ends with an error page writes one line to the log.
 
 use crate::support::BrowserClient;
 use crate::support::Daemon;

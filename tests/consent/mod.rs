@@ -1,4 +1,4 @@
-//! A consent from outside: the real daemon, a simulated Webex, and visitors without a browser.
+//! Consents with the real daemon, a simulated Webex, and an HTTP client in place of the browser.
 
 mod addresses;
 mod allowed_persons;
@@ -17,7 +17,7 @@ mod webex_errors;
 
 use crate::support::PageResponse;
 
-/// Every answer of the daemon carries these, whatever it says.
+/// Asserts the headers that every response of the daemon has.
 pub(super) fn guarded(answered: &PageResponse, what: &str) {
     let csp = answered.header("content-security-policy").unwrap_or_else(|| panic!("{what}: no policy"));
     assert!(csp.starts_with("default-src 'none'"), "{what}: {csp}");
@@ -29,7 +29,7 @@ pub(super) fn guarded(answered: &PageResponse, what: &str) {
     assert_eq!(answered.header("referrer-policy"), Some("no-referrer"), "{what}");
 }
 
-/// A page for people, never kept by anything on the way.
+/// Asserts that the response is this page, and not cacheable.
 pub(super) fn page(answered: &PageResponse, status: u16, heading: &str) {
     assert_eq!(answered.status, status, "{heading}: {}", answered.body);
     guarded(answered, heading);

@@ -1,5 +1,5 @@
-//! Webex gave tokens for the code, and it is not known whose they are, or they cannot be kept yet. The code is spent, so
-//! they must not be lost.
+//! Webex has issued tokens for the code, but their owner is not known yet, or they cannot be stored yet. The code is
+//! used up, so the tokens must not be lost.
 
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ async fn an_outage_of_people_me_loses_no_consent_and_a_reload_continues() {
     daemon.wait_until_stored(&["ada"]).await;
 }
 
-/// The tokens in hand do not age like a code, so Webex is asked whose they are as long as the ticket holds.
+/// The obtained tokens do not expire as fast as a code, so Webex is asked for their owner as long as the ticket is
+/// valid.
 #[tokio::test]
 async fn reloads_with_obtained_tokens_continue_more_than_three_times() {
     let sim = start_sim().await;

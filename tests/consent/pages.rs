@@ -1,4 +1,4 @@
-//! What is there beside consents.
+//! Pages besides consents.
 
 use reqwest::Method;
 
@@ -46,7 +46,7 @@ async fn health_and_readiness_are_plain_text() {
 async fn a_daemon_whose_store_cannot_be_read_is_healthy_and_not_ready() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
-    // Longer than the store was, so that no page of it is left as it was.
+    // Longer than the store was, so that every page of it is overwritten.
     for file in ["tokend.db", "tokend.db-wal"] {
         std::fs::write(daemon.state_dir().join(file), [0x5a; 256 * 1024]).unwrap();
     }
@@ -85,7 +85,7 @@ async fn pages_allow_get_and_head_only() {
     }
 }
 
-/// Load balancers look in this way.
+/// Load balancers check health this way.
 #[tokio::test]
 async fn options_lists_the_allowed_methods() {
     let sim = start_sim().await;

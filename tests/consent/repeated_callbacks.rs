@@ -1,4 +1,4 @@
-//! One callback that comes more than once, or before the person does.
+//! A callback that comes more than once, or is prefetched.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ async fn a_prefetch_or_head_request_exchanges_no_code() {
     page(&visitor.get(back).await, 200, GRANTED);
 }
 
-/// A person goes back to Webex's page and chooses another account: that is another code, and another consent.
+/// A person goes back to Webex's page and chooses another account: a different code, and a different consent.
 #[tokio::test]
 async fn a_second_code_for_the_same_ticket_does_not_return_the_first_consent() {
     let sim = start_sim().await;
@@ -91,7 +91,7 @@ async fn a_second_code_for_the_same_ticket_does_not_return_the_first_consent() {
     assert_eq!((counters(&sim).calls.access_token, daemon.stored_grants().len()), (1, 1));
 }
 
-/// Other programs on the host set cookies, too.
+/// Other programs on the host set cookies as well.
 #[tokio::test]
 async fn cookies_of_other_programs_do_not_disturb_a_consent() {
     let sim = start_sim().await;

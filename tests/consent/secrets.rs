@@ -1,4 +1,4 @@
-//! What must stay between the daemon, the browser's address bar and Webex.
+//! Secrets that only the daemon, the browser's address bar and Webex may see.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn no_secret_reaches_a_log_line_or_a_page() {
     }
 }
 
-/// Bytes as programs print them.
+/// The forms in which programs print bytes.
 fn shapes(bytes: &[u8]) -> Vec<String> {
     let hex =
         |separator: &str| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator);

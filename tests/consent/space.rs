@@ -1,4 +1,4 @@
-//! The Space widget's page: who sees it, with whose token, and what the bot's trouble does to it.
+//! The page of the Space widget: who can open it, with whose token, and how failures of the bot affect it.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +31,7 @@ use crate::support::start_sim_with;
 
 const NO_VISIT: &str = "Consent first";
 
-/// A daemon with a bot and a space, and more settings.
+/// A daemon with a bot, a space, and these settings.
 async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
     let (bot, space) = sim.with(|webex| {
         let settings = webex.settings();
@@ -42,7 +42,7 @@ async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
     Daemon::start(sim, &settings).await
 }
 
-/// Where the button of the page after the consent leads, which `granted` is.
+/// The link of the button on the page `granted`.
 fn space_of(granted: &PageResponse) -> String {
     let (_, rest) = granted.body.split_once(r#"id="space" href=""#).expect("no button");
     let path = rest.split('"').next().unwrap();
@@ -50,10 +50,10 @@ fn space_of(granted: &PageResponse) -> String {
     path.to_owned()
 }
 
-/// A browser whose person has consented, and where it sees the space.
+/// A browser whose person has consented, and the URL of its space page.
 struct ConsentedBrowser {
     visitor: BrowserClient,
-    /// Where Webex sent the browser back to.
+    /// The callback URL to which Webex sent the browser.
     back: Url,
     space: String,
 }
@@ -72,12 +72,12 @@ impl ConsentedBrowser {
     }
 }
 
-/// The page for a browser that knows no random part.
+/// The space page for a browser that does not know the random path.
 async fn open(visitor: &BrowserClient, daemon: &Daemon) -> PageResponse {
     visitor.get(daemon.url("/space")).await
 }
 
-/// The page with the widget; the token in it.
+/// Asserts that this is the page with the widget. Returns the token in it.
 fn shown(answered: &PageResponse) -> String {
     assert_eq!(answered.status, 200, "{}", answered.body);
     let policy = answered.header("content-security-policy").unwrap();
@@ -194,7 +194,7 @@ async fn a_forged_space_cookie_opens_nothing() {
         page(&open(&visitor, &daemon).await, 403, NO_VISIT);
         page(&visitor.get(daemon.url(&format!("/space/{}", "A".repeat(43)))).await, 403, NO_VISIT);
     }
-    // Nor does it keep a visit from being seen.
+    // It does not prevent the real session from being found either.
     let consented = ConsentedBrowser::new(&daemon, 0).await;
     consented.visitor.plant("__Secure-visit", "made up");
     shown(&consented.open(&daemon).await);
@@ -207,7 +207,7 @@ async fn the_cookie_alone_does_not_open_the_space() {
     let granted = visitor.consent(&daemon, 0).await;
     let cookie = granted.all("set-cookie").find(|line| line.contains("visit=")).unwrap();
     let cookie = cookie.split(';').next().unwrap();
-    // Another port of this host, which the browser showed the cookie, or another program that read it there.
+    // Another server on this host that received the cookie from the browser, or a program that read it there.
     for path in ["/space", "/space/", &format!("/space/{}", "A".repeat(43))] {
         for method in [Method::GET, Method::POST] {
             let request = http().request(method.clone(), daemon.url(path)).header("cookie", cookie);
@@ -228,7 +228,7 @@ async fn the_cookie_alone_does_not_open_the_space() {
 async fn a_failing_bot_does_not_fail_the_consent_and_is_logged_and_retried() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;
-    // One for what follows the consent, one for the first look.
+    // One fault for the request after the consent, one for the first visit.
     inject_fault(&sim, Endpoint::Memberships, 2, FaultKind::TooMany429 { retry_after: None });
     let consented = ConsentedBrowser::new(&daemon, 0).await;
     daemon.wait_for_line("the bot could not add a person to the space: HTTP 429").await;
@@ -279,7 +279,7 @@ async fn a_person_who_is_in_the_space_already_is_added_once() {
         shown(&consented.open(&daemon).await);
     }
     assert_eq!(counters(&sim).calls.memberships, 1);
-    // Another daemon does not know; 409 is as good.
+    // Another daemon does not know that the person is a member; a 409 of Webex is fine.
     let other = daemon_with(&sim, &[]).await;
     let there = ConsentedBrowser::new(&other, 0).await;
     other.wait_for_line("the bot added a person to the space").await;
@@ -338,7 +338,7 @@ async fn closing_the_space_session_requires_a_new_consent() {
     shown(&opened);
     assert!(opened.says("For one hour after your consent"), "{}", opened.body);
     assert!(opened.says(&format!(r#"method="post" action="{space}""#)), "{}", opened.body);
-    // Another site's form comes without the cookie, and takes none away.
+    // A form of another site has no cookie, and removes none.
     let foreign = BrowserClient::new().ask(Method::POST, daemon.url(space)).await;
     page(&foreign, 403, NO_VISIT);
     assert_eq!(foreign.header("set-cookie"), None);
@@ -348,11 +348,11 @@ async fn closing_the_space_session_requires_a_new_consent() {
     assert_eq!(left.header("set-cookie"), Some(cookie.as_str()));
     assert!(visitor.cookie_names().is_empty());
     page(&consented.open(&daemon).await, 403, NO_VISIT);
-    // The address of the consent in the browser's history lets no person in, either.
+    // The callback URL in the browser's history does not give access either.
     page(&visitor.get(consented.back.clone()).await, 400, STALE);
     page(&consented.open(&daemon).await, 403, NO_VISIT);
     daemon.wait_until_stored(&["ada"]).await;
-    // Where there is no space, and elsewhere, nothing is sent.
+    // Without a space, and at other paths, nothing is sent.
     let plain = Daemon::start(&sim, &[]).await;
     page(&visitor.ask(Method::POST, plain.url("/space")).await, 404, "Page not found");
     assert_eq!(visitor.ask(Method::POST, daemon.url("/")).await.status, 405);
@@ -367,7 +367,7 @@ async fn plain_http_shows_the_space_on_this_machine_only() {
     assert!(visitor.cookie_names().iter().any(|name| name == "visit"), "{:?}", visitor.cookie_names());
     shown(&consented.open(&daemon).await);
     assert!(!visitor.get(daemon.url("/")).await.says("id=\"overheard\""));
-    // Not an address of loopback, and yet one that leads here.
+    // Not a loopback address, but one that leads to this machine.
     let address = ("MY_APP_REDIRECT_URI", "http://0.0.0.0:{port}/oauth");
     let bind = ("TOKEND_BIND", "0.0.0.0");
     for settings in [vec![address], vec![PLAIN, bind]] {

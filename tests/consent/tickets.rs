@@ -1,4 +1,4 @@
-//! Tickets that are not, or not any longer, good: a page, and nothing is changed.
+//! Invalid and expired tickets: an error page, and nothing is changed.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,7 @@ use crate::support::Daemon;
 use crate::support::counters;
 use crate::support::start_sim;
 
-/// `back` with its query replaced.
+/// `back` with another query.
 fn asking(back: &Url, query: &str) -> Url {
     let mut url = back.clone();
     url.set_query(Some(query));
@@ -51,7 +51,7 @@ async fn a_callback_that_does_not_match_its_ticket_is_refused_and_changes_nothin
         format!("{good}&error=a&error=b"),
         format!("{code}&state=%00%0d%0aSet-Cookie:x"),
     ] {
-        // The visitor's own jar must stay as it is, so somebody with a copy of it asks.
+        // A copy of the cookies is used, so that the visitor's own cookies do not change.
         let copy = BrowserClient::new();
         for pair in visitor.cookie_header().unwrap().split("; ") {
             let (name, value) = pair.split_once('=').unwrap();
@@ -84,7 +84,7 @@ async fn a_callback_works_only_in_the_browser_that_started_the_consent() {
         stranger.plant(&name, wrong);
         page(&stranger.get(back.clone()).await, 400, STALE);
     }
-    // The plain name is for plain HTTP only: over TLS, anybody near could have planted it.
+    // The plain cookie name is valid over plain HTTP only: over TLS, a network attacker could have planted it.
     let planted = BrowserClient::new();
     planted.plant(name.strip_prefix("__Host-").unwrap(), &sealed);
     page(&planted.get(back.clone()).await, 400, STALE);
@@ -110,7 +110,7 @@ async fn a_state_works_only_once() {
     assert_eq!(counters(&sim).calls.access_token, 1, "Webex was asked again");
     assert_eq!(daemon.stored_grants(), kept);
 
-    // What was redeemed is forgotten at a restart; the code itself works once.
+    // Used states are forgotten at a restart; the code itself works only once.
     daemon.restart(&[]).await;
     page(&visitor.get(back).await, 502, REFUSED);
     assert_eq!(daemon.stored_grants(), kept);
@@ -124,8 +124,7 @@ async fn a_ticket_expires_at_its_deadline() {
     let sealer = Sealer::new(&key).unwrap();
     let now = UnixTime(jiff::Timestamp::now().as_millisecond());
     let minute = std::time::Duration::from_secs(60);
-    // Sealed as the daemon seals them, but begun at another time. A code that Webex does not know tells apart
-    // whether Webex was asked.
+    // Sealed as by the daemon, but begun at another time. An unknown code shows whether Webex was asked.
     for (number, begun, status, heading) in [
         (1, now - PATIENCE - minute, 400, STALE),
         (2, now - PATIENCE + minute, 502, REFUSED),

@@ -1,4 +1,4 @@
-//! Webex says no, says nothing, or says nonsense while a consent is being finished.
+//! Webex refuses, does not answer, or answers nonsense while a consent is being finished.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::counters;
 use crate::support::inject_fault;
 use crate::support::start_sim;
 
-/// What Webex calls the answer, as the page shows it.
+/// Webex's tracking id, as shown on the page.
 fn tracking_id(answered: &PageResponse) -> Option<&str> {
     answered.body.split_once(r#"id="tracking-id">"#)?.1.split('<').next()
 }
@@ -49,7 +49,7 @@ async fn a_code_that_webex_refuses_ends_the_consent() {
         raw(r#"{"access_token":"AAAA","expires_in":1209600,"token_type":"Bearer"}"#),
     ] {
         inject_fault(&sim, Endpoint::AccessToken, 1, kind.clone());
-        // The access token of an answer without a refresh token is the simulator's to know.
+        // Only the simulator knows the access token of a response without a refresh token.
         inject_fault(
             &sim,
             Endpoint::PeopleMe,
@@ -63,7 +63,7 @@ async fn a_code_that_webex_refuses_ends_the_consent() {
         ids.push(id.to_owned());
         sim.with(|webex| webex.clear_faults());
     }
-    // The first is told at once, the others are counted in the next minute's line.
+    // The first error is logged at once, the others are counted in the next minute's line.
     let first = daemon.wait_for_line("a consent failed: Webex did not accept it: ").await;
     assert!(first.contains(&format!("tracking id {}", ids[0])), "{first}");
     let told = daemon.log().iter().filter(|line| line.contains("a consent failed")).count();
@@ -71,7 +71,7 @@ async fn a_code_that_webex_refuses_ends_the_consent() {
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
 }
 
-/// The person cannot mend it and is not shown settings; the operator can, and is.
+/// The person cannot fix it and sees no settings; the operator can, and does.
 #[tokio::test]
 async fn a_refused_client_names_the_settings_in_the_log_but_not_on_the_page() {
     let sim = start_sim().await;
@@ -97,7 +97,7 @@ async fn a_refused_client_names_the_settings_in_the_log_but_not_on_the_page() {
     }
 }
 
-/// The consent survives the trouble: the same link works when it is over.
+/// The consent survives the failure: the same link works afterwards.
 async fn survives(daemon: &Daemon, sim: &Sim, visitor: &BrowserClient, kind: FaultKind, told: bool) {
     inject_fault(sim, Endpoint::AccessToken, 1, kind.clone());
     let kept = daemon.stored_grants();
@@ -141,7 +141,7 @@ async fn an_outage_of_webex_loses_no_consent() {
     assert_eq!(daemon.stored_grants().len(), 1);
 }
 
-/// Webex's own word for how long counts, for every code that is not exchanged yet.
+/// Webex's `Retry-After` applies to every code that has not been exchanged yet.
 #[tokio::test]
 async fn a_retry_after_of_webex_is_shown_and_loses_no_consent() {
     let sim = start_sim().await;
@@ -184,7 +184,7 @@ async fn an_unreachable_webex_is_reported_and_a_later_reload_succeeds() {
     let sim = start_sim().await;
     let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let back = visitor.come_back(&daemon, 0).await;
-    // Nobody listens on port 1 of loopback.
+    // No server listens on port 1 of loopback.
     daemon.restart(&[("WEBEX_API_BASE_URL", "http://127.0.0.1:1/v1")]).await;
     let answered = visitor.get(back.clone()).await;
     page(&answered, 502, UNREACHABLE);

@@ -1,4 +1,4 @@
-//! The operator's question, "who needs me, and what do I send them?", and how the pages answer it.
+//! How the pages answer the operator's question "Who must consent, and what do I send them?".
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::people::server_with_people;
 use crate::support::many_grants;
 use crate::support::time::DAY;
 
-/// Words of the people who make the daemon. An operator need not know them.
+/// Internal terms, which an operator need not know.
 const JARGON: [&str; 14] = [
     "breaker",
     "no-op",
@@ -37,19 +37,19 @@ const JARGON: [&str; 14] = [
     "due",
 ];
 
-/// What a person reads on a page, in lower case.
+/// The visible text of a page, in lower case.
 fn words(page: &str) -> String {
     let (_, body) = page.split_once("<body").unwrap();
     let texts = body.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text);
     texts.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// Where a text stands on a page.
+/// The position of a text on a page.
 fn place(page: &str, text: &str) -> usize {
     page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"))
 }
 
-/// A part of a page, from the start of one text to the next place of another.
+/// The part of a page from one text to the next occurrence of another.
 fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
     let (start, inner) = (place(page, from), place(page, from) + from.len());
     let end = page[inner..].find(to).map_or(page.len(), |at| inner + at);
@@ -77,7 +77,7 @@ async fn server_with(grants: impl FnOnce(UnixTime) -> Vec<Grant>) -> (DashboardS
     (server, browser)
 }
 
-/// The persons of the list of those who are to be sent a link, by their numbers.
+/// The numbers of the persons in the list of needed consents.
 fn needy(page: &str) -> Vec<usize> {
     let list = between(page, "id=\"needs\"", "</section>");
     let ids = list.split("data-person=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
@@ -254,7 +254,7 @@ async fn after_forgetting_the_page_names_the_person() {
         assert!(said.contains("Grace Lovelace"), "{said}");
         assert!(!said.contains(person.id.as_str()), "{said}");
     }
-    // Another session has not forgotten that person, and is told no name.
+    // Another session did not forget that person, and sees no name.
     let mut other = server.sign_in_operator("other").await;
     let (_, query) = to.split_once('?').unwrap();
     let page = other.get(&format!("/dashboard?{query}")).await.text;

@@ -1,4 +1,4 @@
-//! The stream of events, for a session.
+//! The event stream of a session.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ async fn open(browser: &OperatorBrowser) -> Response {
     browser.request(Method::GET, "/dashboard/events").send().await.unwrap()
 }
 
-/// The next piece; `None` at the end.
+/// The next chunk; `None` at the end.
 async fn piece(response: &mut Response) -> Option<String> {
     loop {
         let piece = timeout(HANG_TIMEOUT, response.chunk()).await.expect("nothing comes").unwrap()?;
-        // HTTP/2 may end with an empty one.
+        // HTTP/2 may end with an empty chunk.
         if !piece.is_empty() {
             return Some(String::from_utf8(piece.to_vec()).unwrap());
         }
@@ -40,7 +40,7 @@ async fn a_session_receives_events_until_it_ends() {
     server.services.view.publish(&somebody);
     let told = piece(&mut stream).await.unwrap();
     assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"somebody\"}\nid: "), "{told}");
-    // Coming again, as browsers do.
+    // Reconnects, as browsers do.
     let id = told.trim_end().rsplit("id: ").next().unwrap().to_owned();
     server.services.view.publish(&somebody);
     let again = browser.request(Method::GET, "/dashboard/events").header("last-event-id", &id);

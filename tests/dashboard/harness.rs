@@ -1,4 +1,4 @@
-//! A daemon's parts behind a real port, a clock that tests turn, and a browser of an operator.
+//! The daemon's services behind a real port, with a manual clock and an operator's browser.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) struct DashboardServer {
     pub(super) services: House,
     pub(super) api: Api,
     pub(super) clock: Arc<ManualClock>,
-    /// Of the port.
+    /// The origin of the port.
     pub(super) base: String,
 }
 
@@ -46,12 +46,12 @@ impl Drop for DashboardServer {
 }
 
 impl DashboardServer {
-    /// Registered at `redirect_uri`, whose scheme the port speaks.
+    /// With this redirect URI; the port speaks its scheme.
     pub(super) async fn new(redirect_uri: &str) -> Self {
         Self::with_settings(redirect_uri, &[("TOKEND_STORE_URL", "memory:")]).await
     }
 
-    /// The same, with these settings on top.
+    /// With these settings in addition.
     pub(super) async fn with_settings(redirect_uri: &str, settings: &[(&str, &str)]) -> Self {
         let mut source = Source::from([
             ("MY_APP_CLIENT_ID", "id"),
@@ -61,7 +61,7 @@ impl DashboardServer {
         ]);
         source.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
-        // Makes sure of the crypto provider.
+        // Installs the crypto provider.
         drop(http());
         let mut services = House::build(&config).await.unwrap();
         let clock = Arc::new(ManualClock::new(services.clock.now()));
@@ -94,7 +94,7 @@ impl DashboardServer {
         Self::new(HTTPS_REDIRECT_URI).await
     }
 
-    /// A key as operators make them.
+    /// Creates a key as operators do.
     pub(super) async fn create_key(&self, can: &str, life: Option<Duration>) -> String {
         self.create_named_key(can, can, None, life).await
     }
@@ -114,7 +114,7 @@ impl DashboardServer {
         OperatorBrowser { http: http(), base: self.base.clone(), cookie: None, part: None }
     }
 
-    /// A browser that is signed in, with a key of this name.
+    /// A browser that is signed in with a key of this name.
     pub(super) async fn sign_in_operator(&self, name: &str) -> OperatorBrowser {
         let key = self.create_named_key(name, "admin", None, None).await;
         let mut browser = self.browser();
@@ -123,7 +123,7 @@ impl DashboardServer {
         browser
     }
 
-    /// A link as the control socket gives one.
+    /// Creates a sign-in link as the control socket does.
     pub(super) async fn link(&self) -> (u16, Value) {
         let request = hyper::Request::post("/api/v1/dashboard-links").body(Bytes::new()).unwrap();
         let response = self.api.answer(request, Caller::Control).await;
@@ -133,8 +133,8 @@ impl DashboardServer {
     }
 }
 
-/// A browser with at most one cookie of ours; it follows no redirect. Paths of the dashboard are those of its session:
-/// `/dashboard/person` is `/dashboard/RANDOM/person` as soon as it has signed in.
+/// A browser with at most one of the daemon's cookies; it follows no redirect. Dashboard paths are relative to its
+/// session: `/dashboard/person` means `/dashboard/RANDOM/person` after it has signed in.
 pub(super) struct OperatorBrowser {
     http: reqwest::Client,
     pub(super) base: String,
@@ -143,7 +143,7 @@ pub(super) struct OperatorBrowser {
     pub(super) part: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(super) struct DashboardResponse {
     pub(super) status: u16,
@@ -164,7 +164,7 @@ impl DashboardResponse {
 }
 
 impl OperatorBrowser {
-    /// The path of its session that a test means by `path`.
+    /// The path of its session for `path`.
     pub(super) fn path(&self, path: &str) -> String {
         let rest =
             path.strip_prefix("/dashboard").filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
@@ -182,13 +182,13 @@ impl OperatorBrowser {
         }
     }
 
-    /// As a page of the dashboard itself sends it.
+    /// A form as a page of the dashboard sends it.
     pub(super) fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let request = self.request(Method::POST, path).form(fields);
         request.header("origin", &self.base).header("sec-fetch-site", "same-origin")
     }
 
-    /// Sends it and keeps the cookie that comes back.
+    /// Sends the request and stores the cookie of the response.
     pub(super) async fn send(&mut self, request: RequestBuilder) -> DashboardResponse {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -219,7 +219,7 @@ impl OperatorBrowser {
         self.post("/dashboard/sign-in", &[("key", key)]).await
     }
 
-    /// Whether the dashboard lets it in.
+    /// Whether the dashboard accepts its session.
     pub(super) async fn is_signed_in(&mut self) -> bool {
         match self.get("/dashboard").await.status {
             200 => true,

@@ -1,4 +1,4 @@
-//! One-time links, from the control socket to a session; and what a real daemon writes and forgets.
+//! One-time sign-in links from the control socket, and what a real daemon logs of them and forgets.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::Daemon;
 use crate::support::http;
 use crate::support::start_sim;
 
-/// What stands after `?link=`.
+/// The value after `?link=`.
 fn id(link: &Value) -> String {
     let url = link["url"].as_str().unwrap();
     let start = format!("{}dashboard/open?link=", HTTPS_REDIRECT_URI.strip_suffix("oauth").unwrap());
@@ -36,7 +36,7 @@ async fn a_link_and_its_code_open_the_dashboard_once() {
     assert_eq!(status, 201);
     let (id, code) = (id(&link), code(&link));
     let mut browser = server.browser();
-    // A browser may look ahead: looking uses nothing up.
+    // A browser may prefetch the link, which does not use it up.
     for _ in 0..3 {
         let page = browser.get(&format!("/dashboard/open?link={id}")).await;
         assert_eq!((page.status, page.header("set-cookie")), (200, ""));
@@ -83,7 +83,7 @@ async fn a_link_expires_after_a_minute_and_at_most_sixteen_are_pending() {
     assert_eq!((status, problem["code"].as_str()), (429, Some("too_many_requests")));
 }
 
-/// The lines of `webex-tokend dashboard` on this daemon.
+/// The output lines of `webex-tokend dashboard` on this daemon.
 fn dashboard(daemon: &Daemon, words: &[&str], browser: Option<&str>) -> (Option<i32>, String, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("TOKEND_STATE_DIR", daemon.state_dir()).env("PATH", "/nonexistent");
@@ -100,7 +100,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
     let told = daemon.state_dir().join("browser-was-told");
-    // A browser that writes down what it was started with.
+    // A browser that records its arguments.
     let script = daemon.state_dir().join("browser");
     std::fs::write(
         &script,
@@ -143,7 +143,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
     }
 
-    // In memory only.
+    // Sessions are in memory only.
     daemon.restart(&[]).await;
     let away = http().get(daemon.url(&path)).header("cookie", &cookie).send().await.unwrap();
     assert_eq!(away.status(), 303);
@@ -161,7 +161,7 @@ async fn sign_in_links_are_created_over_the_control_socket_only() {
     let request = browser.request(Method::POST, "/api/v1/dashboard-links").bearer_auth(&key);
     let refused = browser.send(request).await;
     assert_eq!(refused.status, 403, "{refused:?}");
-    // A session is no way into the API: what a browser sends by itself must not be enough there.
+    // A session gives no access to the API: a cookie, which browsers send automatically, must not be enough there.
     let mut operator = server.sign_in_operator("op").await;
     assert_eq!(operator.get("/api/v1/people").await.status, 401);
 }

@@ -1,4 +1,4 @@
-//! The operators' dashboard, over real sockets, as browsers and as their enemies meet it.
+//! The operators' dashboard over real sockets, for browsers and for attackers.
 
 mod consents_needed;
 mod events;

@@ -1,4 +1,4 @@
-//! The pages for whoever is signed in: everybody at a glance, the list, one person, and what can be done.
+//! The pages after signing in: overview, list, one person, and the actions on a person.
 
 use log::Level;
 use rusqlite::Connection;
@@ -19,7 +19,7 @@ pub(super) async fn keep(server: &DashboardServer, grants: impl IntoIterator<Ite
     }
 }
 
-/// A house with so many people, and an operator.
+/// A server with so many persons, and a signed-in operator.
 pub(super) async fn server_with_people(people: usize) -> (DashboardServer, OperatorBrowser) {
     let server = DashboardServer::new_https().await;
     keep(&server, (0..people).map(|n| many_grants::nth_grant(n, server.clock.now()))).await;
@@ -27,14 +27,14 @@ pub(super) async fn server_with_people(people: usize) -> (DashboardServer, Opera
     (server, browser)
 }
 
-/// Whose rows there are in the list, by their numbers.
+/// The numbers of the persons in the list.
 pub(super) fn rows(page: &str) -> Vec<usize> {
     let (_, list) = page.split_once("id=\"rows\"").unwrap();
     let ids = list.split("data-person=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     ids.map(|id| usize::from_str_radix(&id[id.len() - 8..], 16).unwrap()).collect()
 }
 
-/// Where the link of this id leads, without the proxy's prefix.
+/// The target of the link with this id, without the proxy's prefix.
 fn link(page: &str, id: &str) -> Option<String> {
     let (_, rest) = page.split_once(&format!("id=\"{id}\""))?;
     let href = rest.split_once("href=\"")?.1.split('"').next()?;
@@ -190,7 +190,7 @@ async fn a_refresh_reports_its_outcome() {
         let (_, said) = page.text.split_once("id=\"said\" role=\"alert\">").unwrap();
         said.split('<').next().unwrap().to_owned()
     };
-    // Nobody listens where Webex should be.
+    // No server listens at Webex's address.
     assert!(refresh(3).await.contains("the refresh failed"));
     assert!(refresh(0).await.contains("the refresh failed"), "also where nothing is due");
     assert!(refresh(0).await.contains("not refreshed, because a refresh was tried a moment ago"));

@@ -1,4 +1,4 @@
-//! What other ports of the same host name can do: browsers show them cookies, and a cookie alone opens nothing.
+//! Attacks by other ports of the same host name: browsers send them cookies, but a cookie alone opens nothing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::harness::HTTP_REDIRECT_URI;
 use crate::support::http;
 use crate::support::many_grants;
 
-/// A client that holds a cookie, and no more of the session than that.
+/// A client that has the cookie of a session and nothing else of it.
 struct CookieThief {
     base: String,
     cookie: String,
@@ -25,7 +25,7 @@ impl CookieThief {
     }
 }
 
-/// Asserts that nothing of the dashboard is given to this client, whatever it asks for below `home`.
+/// Asserts that this client gets nothing of the dashboard, whatever it requests below `home`.
 async fn assert_gets_nothing(thief: &CookieThief, home: &str) {
     for room in ["", "/", "/person?id=x", "/forget?id=x", "/plan.svg", "/events", "/sign-out", "/nothing"] {
         for method in [Method::GET, Method::HEAD, Method::POST] {
@@ -85,7 +85,7 @@ async fn the_path_of_one_session_does_not_match_the_cookie_of_another() {
             if wrong.starts_with("/D") { 404 } else { 303 }
         );
     }
-    // Both cookies at once, as a browser with two sessions and a careless proxy may show them.
+    // Both cookies at once, as a browser with two sessions behind a careless proxy may send them.
     let both = format!("{}; {}", one.cookie.clone().unwrap(), other.cookie.clone().unwrap());
     (one.cookie, other.cookie) = (Some(both.clone()), Some(both));
     for (browser, name) in [(&mut one, "one"), (&mut other, "other")] {
@@ -155,7 +155,7 @@ async fn signing_out_everywhere_ends_all_sessions_of_the_key_and_no_others() {
     here.cookie = before;
     assert!(!here.is_signed_in().await && !there.is_signed_in().await, "a session of the key goes on");
     assert!(other.is_signed_in().await, "a session of another key has ended");
-    // The key itself is as good as before.
+    // The key itself is still valid.
     assert_eq!(here.sign_in(&key).await.status, 303);
     assert!(here.is_signed_in().await);
 }

@@ -1,4 +1,4 @@
-//! Who is let in with a key, for how long, and who is not.
+//! Signing in with a key, the lifetime of sessions, and what is refused.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ async fn an_admin_key_signs_in_and_the_cookie_is_not_the_key() {
     let key = server.create_key("admin", None).await;
     let mut browser = server.browser();
     let away = browser.get("/dashboard").await;
-    // Behind a proxy, with its prefix.
+    // Behind a proxy with a path prefix.
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
     let page = browser.get("/dashboard/sign-in").await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("action=\"/webex/dashboard/sign-in\""), "{}", page.text);
-    // As people paste it.
+    // With white space, as people paste it.
     let entered = browser.sign_in(&format!(" {key}\n")).await;
     assert_eq!(entered.status, 303);
     let part = entered.header("location").strip_prefix("/webex/dashboard/").unwrap();
@@ -90,7 +90,7 @@ async fn a_session_ends_with_its_key() {
     assert!(server.services.keys.revoke("first").await.unwrap());
     assert!(!first.is_signed_in().await);
     assert!(second.is_signed_in().await);
-    // A new key of the same name is another key.
+    // A new key with the same name is a different key.
     server.create_named_key("first", "admin", None, None).await;
     assert!(!first.is_signed_in().await);
     let mut third = server.browser();
@@ -137,7 +137,7 @@ async fn background_requests_do_not_extend_a_session_and_clicks_do() {
     server.clock.advance(HOUR / 5);
     let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "empty");
     assert_eq!(browser.send(request).await.status, 303, "a page that follows what happens is never idle");
-    // Whoever clicks stays; a form counts, whatever it is called.
+    // Clicks extend the session; so does any form.
     let mut browser = server.sign_in_operator("busy").await;
     for _ in 0..3 {
         server.clock.advance(HOUR / 2);
@@ -208,10 +208,10 @@ async fn a_session_id_sent_by_the_browser_is_never_adopted() {
     let (second, second_part) = (browser.cookie.clone().unwrap(), browser.part.clone().unwrap());
     assert_ne!(second, first, "a new sign-in has a new id");
     assert_ne!(second_part, first_part, "a new sign-in has a new path");
-    // One of ours among others of the same name.
+    // A session cookie among others with the same name.
     browser.cookie = Some(format!("{planted}; {first}; other=1; {second}"));
     assert!(browser.is_signed_in().await);
-    // By its plain name it is none.
+    // Under its plain name it is not accepted.
     browser.cookie = second.strip_prefix("__Secure-").map(str::to_owned);
     assert!(!browser.is_signed_in().await);
 }
@@ -271,7 +271,7 @@ async fn a_form_needs_the_sessions_token_and_our_origin() {
         browser.form("/dashboard/sign-out", &[("csrf", &csrf)]).header("origin", "https://evil.example");
     assert_eq!(browser.send(twice).await.status, 403, "two origins");
     assert!(browser.is_signed_in().await && other.is_signed_in().await);
-    // The registered origin, where a proxy rewrites the host; a browser that tells only one of both.
+    // The registered origin, for a proxy that rewrites the host, and browsers that send only one of the two headers.
     for (origin, site) in
         [(Some("https://tokens.example.com"), None), (None, Some("same-origin")), (Some(base.as_str()), None)]
     {
@@ -404,7 +404,7 @@ async fn methods_bodies_and_head_requests_are_validated() {
     let json = browser.form("/dashboard/sign-in", &[]).header("content-type", "application/json").body("{}");
     let refused = browser.send(json).await.status;
     assert!([403, 415].contains(&refused), "{refused}");
-    // The dashboard is at its own address only.
+    // The dashboard is at its exact path only.
     let request = browser.request(Method::GET, "/dashboards");
     assert_eq!(browser.send(request).await.status, 404);
 }

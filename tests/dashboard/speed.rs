@@ -1,5 +1,5 @@
-//! How fast it is at a million people. Prints what it measures; `cargo test --release --test main -- --ignored
-//! --nocapture dashboard::speed`.
+//! Speed with a million people. Prints its measurements: `cargo test --release --test main -- --ignored --nocapture
+//! dashboard::speed`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn told(name: &str, mut times: Vec<Duration>) -> Duration {
     at(50)
 }
 
-/// How long each of the first parts takes, from where the one before ended.
+/// The time for each of the first pages, each from the end of the one before.
 async fn parts(browser: &mut OperatorBrowser, path: &str) -> Vec<Duration> {
     let (mut next, mut times) = (path.to_owned(), Vec::new());
     while times.len() < 50 {
@@ -98,7 +98,7 @@ async fn claim_and_commit_are_fast_at_a_hundred_thousand_people() {
     println!("100,000 people: {} MB", bytes_of(dir.path()) / 1_000_000);
     let opened = SqliteStore::open(&dir.path().join("tokend.db"), &dir.path().join("key"), "id", clock.now());
     let store = Arc::new(opened.unwrap().0);
-    // A few due at a time, as the loop finds them.
+    // A few due grants at a time, as the loop claims them.
     let mut running = JoinSet::new();
     let (begun, mut done) = (Instant::now(), 0);
     for hour in 0..30 {

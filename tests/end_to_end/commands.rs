@@ -1,4 +1,4 @@
-//! Commands that do what they were asked for.
+//! Commands that succeed.
 
 use reqwest::Client;
 use rusqlite::Connection;
@@ -106,7 +106,7 @@ async fn a_forgotten_person_is_unknown_until_a_new_consent() {
     let gone = fixture.run(&format!("forget {ADA} --yes")).await.expect_success();
     assert!(gone.starts_with(ADA) && gone.ends_with(": forgotten\n"), "{gone}");
     fixture.run(&format!("token {ADA}")).await.expect_failure(3, "webex-tokend people");
-    // Grace is the only one now, but a script without a name may have meant Ada.
+    // Grace is the only person left, but a script without a name may have meant Ada.
     fixture.run("token").await.expect_failure(2, GRACE);
     BrowserClient::new().consent(&fixture.daemon, 0).await;
     assert!(fixture.is_live(&fixture.token(ADA).await));

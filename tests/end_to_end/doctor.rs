@@ -1,4 +1,4 @@
-//! What `doctor` says: of the running daemon by its own word, else of the settings that it was started with.
+//! `doctor` for the running daemon, or for the settings in the environment if none runs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ use crate::support::start_sim;
 
 const OTHER_USER: u32 = 65_534;
 
-/// A command with the settings of an integration at `sim`, and no daemon.
+/// A command with the settings of an integration at `sim`, without a daemon.
 fn alone(sim: &Sim, state_dir: &Path, secret: &str) -> Command {
     let mut command = program(state_dir);
     let id = sim.with(|webex| webex.settings().client_id.clone());
@@ -32,7 +32,7 @@ fn secret(sim: &Sim) -> String {
     sim.with(|webex| webex.settings().client_secret.clone())
 }
 
-/// Whether a line begins with these words.
+/// Whether a line begins with this text.
 fn says(output: &CommandOutput, begins: &str) -> bool {
     output
         .stdout
@@ -60,7 +60,7 @@ async fn doctor_checks_the_running_daemon_by_the_daemons_own_settings() {
     assert_says(&output, &["ok refreshes go on", "ok grants 2 checked"]);
     assert_eq!(counters(&fixture.sim).codes_exchanged, 2, "nothing was spent");
 
-    // Settings that the daemon does not have are not looked at.
+    // Settings that the daemon does not have are ignored.
     let mut command = program(&fixture.daemon.state_dir());
     command.arg("doctor").env("MY_APP_PORT", "none").env("MY_APP_SCOPES", "spark:kms");
     assert_eq!(end(&mut command).await.code, 0);
@@ -104,7 +104,7 @@ async fn doctor_does_not_offer_to_create_an_unreadable_state_directory() {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
     }
-    // Root reads everything; any other user is kept out by a mode.
+    // Root can read everything; other users are restricted by the mode.
     let root = is_root();
     if !root {
         std::fs::set_permissions(&state, PermissionsExt::from_mode(0o000)).unwrap();
@@ -124,7 +124,7 @@ async fn doctor_does_not_offer_to_create_an_unreadable_state_directory() {
         "{output:?}"
     );
 
-    // Without settings of its own it has nothing to judge.
+    // Without settings of its own, the command cannot check the daemon.
     let mut command = program(&state);
     as_stranger(command.arg("doctor"));
     let output = end(&mut command).await;

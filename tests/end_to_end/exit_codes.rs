@@ -1,4 +1,4 @@
-//! Commands that cannot do what they were asked for, and the exit code that says why.
+//! Commands that fail, and the exit codes that say why.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::support::inject_fault;
 use crate::support::time::DAY;
 use crate::support::time::HANG_TIMEOUT;
 
-/// Of an access token: long enough for what comes before its end.
+/// The lifetime of an access token, long enough for the steps before its expiry.
 const LIFE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn an_omitted_person_among_several_is_exit_code_2() {
 async fn a_revoked_grant_is_retried_and_its_live_token_is_served() {
     let fixture = DaemonFixture::without_refresh_floor(Settings::default()).await;
     fixture.sim.with(|webex| webex.revoke_person(0));
-    // It is told when a second refusal, ten minutes later, confirms the first.
+    // Consent is reported as needed only after a second refusal ten minutes later.
     fixture.run(&format!("refresh {ADA} --force")).await.expect_failure(1, "refused");
     assert!(fixture.is_live(&fixture.token(ADA).await));
     let output = fixture.run("people").await;
@@ -54,7 +54,7 @@ async fn a_revoked_grant_is_retried_and_its_live_token_is_served() {
         output.stdout.contains("retrying") && !output.stderr.contains("must consent again"),
         "{output:?}"
     );
-    // More than Webex will ever give again.
+    // More than Webex will ever issue.
     fixture.run(&format!("token {ADA} --min-ttl {}", DAY.as_secs() * 30)).await.expect_success();
     let everybody = fixture.run("refresh --all --force").await;
     assert_eq!((everybody.code, everybody.stdout.lines().count()), (1, 2), "{everybody:?}");
@@ -98,7 +98,7 @@ async fn a_second_daemon_on_the_same_store_is_exit_code_5() {
     assert!(output.stderr.contains("in use by another webex-tokend"), "{output:?}");
 }
 
-/// A daemon and people whose tokens are dead by now. What Webex is to do from then on is `then`'s.
+/// A daemon and two persons whose tokens have expired. `then` sets what Webex does from then on.
 async fn with_dead_tokens(then: impl FnOnce(&DaemonFixture)) -> DaemonFixture {
     let fixture = DaemonFixture::with_sim_settings(Settings { access_lifetime: LIFE, ..always_new() }).await;
     assert!(fixture.is_live(&fixture.token(ADA).await));
@@ -123,7 +123,7 @@ async fn a_dead_token_and_a_dead_grant_is_exit_code_4_for_every_caller() {
     assert_eq!(answer.status(), 409);
     let problem: Value = answer.json().await.unwrap();
     assert!(problem["consent_url"].as_str().unwrap().ends_with("/oauth?person=ada%40example.com"));
-    // The way out.
+    // The person consents again.
     BrowserClient::new().consent(&fixture.daemon, 0).await;
     assert!(fixture.is_live(&fixture.token(ADA).await));
 }

@@ -1,4 +1,4 @@
-//! `login` in a terminal: by a browser somewhere else, and by the device grant.
+//! `login` in a terminal, by a browser elsewhere and by the device grant.
 
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use super::DaemonFixture;
 use super::program;
 use crate::support::BrowserClient;
 
-/// Starts a login and reads what it says until a line is the one.
+/// Starts a login and reads its output until a line matches.
 async fn begun(fixture: &DaemonFixture, words: &str, is_it: impl Fn(&str) -> bool) -> (Child, String) {
     let mut command = program(&fixture.daemon.state_dir());
     command.args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! People, the real daemon and the real commands: what one of them does, the other two see.
+//! People, the real daemon and the real commands together.
 
 mod commands;
 mod doctor;
@@ -29,7 +29,7 @@ use crate::support::time::HANG_TIMEOUT;
 const ADA: &str = "ada@example.com";
 const GRACE: &str = "grace@example.com";
 
-/// A simulated Webex, a daemon, and a shell beside them.
+/// A simulated Webex, a daemon, and commands beside them.
 struct DaemonFixture {
     sim: Sim,
     daemon: Daemon,
@@ -61,7 +61,7 @@ impl DaemonFixture {
         fixture
     }
 
-    /// The program with nothing in its environment but where the daemon is.
+    /// Runs the program; its environment only says where the daemon is.
     async fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> CommandOutput {
         run(&self.daemon.state_dir(), words).await
     }
@@ -76,19 +76,19 @@ impl DaemonFixture {
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{words}: {e}: {out}"))
     }
 
-    /// The live token as the command prints it.
+    /// The live token that the command prints.
     async fn token(&self, person: &str) -> String {
         self.run(&format!("token {person}")).await.expect_success().trim_end().to_owned()
     }
 
-    /// Whether Webex takes this token now.
+    /// Whether Webex accepts this token now.
     fn is_live(&self, token: &str) -> bool {
         let now_ms = self.sim.now_ms();
         self.sim.with(|webex| webex.is_live(token, now_ms))
     }
 }
 
-/// In an environment that says nothing but where the daemon is.
+/// The program with an environment that only says where the daemon is.
 fn program(state_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("TOKEND_STATE_DIR", state_dir);
@@ -104,12 +104,12 @@ async fn run<S: AsRef<OsStr>>(state_dir: &Path, words: &[S]) -> CommandOutput {
     end(program(state_dir).args(words)).await
 }
 
-/// A Webex that gives a new token at every refresh.
+/// A Webex that issues a new token at every refresh.
 fn always_new() -> Settings {
     Settings { noop_window: Duration::ZERO, ..Settings::default() }
 }
 
-/// Below the repository, where nothing of it is kept.
+/// A path below `target`, outside version control.
 fn in_target(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name)
 }

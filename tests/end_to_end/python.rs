@@ -1,11 +1,11 @@
-//! Webex's SDK for Python as it is, with a token that `exec` put into its environment.
+//! The unmodified Webex SDK for Python, with a token from `exec` in its environment.
 
 use super::ADA;
 use super::DaemonFixture;
 use super::GRACE;
 use super::in_target;
 
-/// The SDK finds the token by itself; only where Webex is must be told.
+/// The SDK finds the token itself; only Webex's address must be given.
 const WHO_AM_I: &str = "
 import sys, webexpythonsdk
 print(webexpythonsdk.WebexAPI(base_url=sys.argv[1]).people.me().emails[0])

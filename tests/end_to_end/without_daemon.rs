@@ -1,4 +1,4 @@
-//! Commands without a daemon: the same code, on the store itself.
+//! Commands without a daemon, which open the store themselves.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ use crate::support::eventually;
 use crate::support::inject_fault;
 use crate::support::start_sim_with;
 
-/// A store, and a shell with the daemon's settings; no daemon.
+/// A store, and commands with the daemon's settings, but no daemon.
 struct OfflineFixture {
     sim: Sim,
     home: tempfile::TempDir,
@@ -53,14 +53,14 @@ impl OfflineFixture {
         self.home.path().join(name)
     }
 
-    /// A person's refresh token, as somebody else's program would hold it.
+    /// A person's refresh token, as another program would store it.
     fn refresh_token(&self, person: usize) -> String {
         let now = self.sim.now_ms();
         self.sim.with(|webex| webex.mint(now, person)).refresh_token
     }
 }
 
-/// As the token service sample's database has it; the access token is the first of its three parts.
+/// A database of the token service sample; the access token is the first of its three parts.
 fn token_app(path: &Path, refresh_token: &str) {
     let db = Connection::open(path).unwrap();
     db.execute_batch(

@@ -1,4 +1,4 @@
-//! The brain above the grants: one alert, one probe, and what is left of it after a restart.
+//! The circuit breaker: one alert, one probe, and its state after a restart.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl TestServices {
     }
 }
 
-/// Persons who are all due, and a loop that has not begun.
+/// Persons whose grants are all due, before the loop starts.
 async fn due(persons: usize) -> TestServices {
     let services = TestServices::new(settings(persons));
     services.consent_all(persons).await;
@@ -142,7 +142,7 @@ async fn an_outage_keeps_its_backoff_step_over_restarts() {
     );
 }
 
-/// Persons who were all due, and a loop that ended after its secret was refused for so long.
+/// Persons whose grants were all due, and a loop that ended after its client secret was refused for `span`.
 async fn refused(persons: usize, span: Duration) -> TestServices {
     let mut services = due(persons).await;
     services.start(false).await;
@@ -156,7 +156,7 @@ async fn refused(persons: usize, span: Duration) -> TestServices {
 #[tokio::test(start_paused = true)]
 async fn a_new_client_secret_is_tried_at_once_after_a_restart() {
     let mut services = refused(30, 12 * HOUR).await;
-    // Every start reads the secret anew, as Webex has it.
+    // Every start reads the secret again; Webex knows the same one.
     services.start(false).await;
     assert_eq!(services.cause(), Some(Cause::ClientRefused), "shown until it is known to be over");
     sleep(MINUTE).await;
@@ -395,7 +395,7 @@ async fn a_requested_refresh_of_a_healthy_grant_may_be_the_probe() {
 
 #[tokio::test(start_paused = true)]
 async fn probes_rotate_so_that_one_bad_grant_delays_no_other() {
-    // The bad one has the least life left, and everybody has failed.
+    // The bad grant has the least life left, and all have failed.
     let mut services =
         TestServices::new(Settings { noop_window: Duration::ZERO, ..lifetimes(DAY, 60 * DAY) });
     services.start(false).await;
@@ -407,7 +407,7 @@ async fn probes_rotate_so_that_one_bad_grant_delays_no_other() {
     sleep(20 * HOUR).await;
     services.model().clear_faults();
     services.model().fault(fault(Some(0), down()));
-    // Tokens that have ended are tried every half hour, and up to a fifth later.
+    // Expired tokens are tried every half hour, and up to a fifth later.
     sleep(37 * MINUTE).await;
     for person in 1..6 {
         assert_eq!(services.grant(person).await.failures, 0, "person {person}");

@@ -1,4 +1,5 @@
-//! One person or one tenant whose refreshes fail, and outages that end late: no other person's token suffers.
+//! Isolation of persons: one person or one organization whose refreshes fail, or an outage that ends late, costs no
+//! other person a token.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn wait_six_hours() -> FaultKind {
     FaultKind::TooMany429 { retry_after: Some("21600".to_owned()) }
 }
 
-/// What one person's refreshes may be answered with, whatever the others' are.
+/// Responses to one person's refreshes, independent of the others'.
 fn troubles_of_one() -> [FaultKind; 6] {
     [
         wait_six_hours(),
@@ -52,7 +53,7 @@ fn troubles_of_one() -> [FaultKind; 6] {
     ]
 }
 
-/// Persons with tokens of this life who consented a moment ago, and a loop that runs.
+/// Persons with tokens of this lifetime who have just consented, and a running loop.
 async fn consented(persons: usize, access: Duration) -> TestServices {
     consented_under(POLICY, persons, access).await
 }
@@ -84,7 +85,7 @@ fn errors() -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_that_ends_within_the_margin_loses_no_token() {
-    // Tokens of twelve hours keep 72 minutes in reserve. Ten of them are enough.
+    // Tokens of twelve hours have a margin of 72 minutes. Ten of them are enough.
     for ends_after in [0, 1, 5, 15, 30, 45, 60] {
         for kind in [down(), FaultKind::Hang, FaultKind::Client401, FaultKind::ResetBefore] {
             let services = consented(40, 12 * HOUR).await;
@@ -115,7 +116,7 @@ async fn tokens_of_one_hour_need_half_of_their_margin() {
     }
 }
 
-/// All these persons but the ill ones were refreshed, once.
+/// Asserts that all these persons except `ill` were refreshed once.
 async fn others_are_renewed(services: &TestServices, persons: usize, ill: &[usize], what: &str) {
     for person in (0..persons).filter(|person| !ill.contains(person)) {
         assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed, "person {person}: {what}");
@@ -178,7 +179,7 @@ async fn refusals_of_all_grants_within_minutes_end_none_and_cause_one_alert() {
     assert_eq!(services.model().counters().refreshes.renewed, 60, "Webex has renewed all of them before");
     services.model().fault(fault(None, FaultKind::Status400Dead(DeadText::RefreshToken)));
     capture_thread_logs();
-    // For twenty hours since the next refreshes fell due.
+    // Twenty hours after the next refreshes were due.
     sleep(32 * HOUR).await;
     for person in 0..60 {
         let grant = services.grant(person).await;
@@ -257,7 +258,7 @@ async fn a_grant_due_while_another_refresh_hangs_is_refreshed_at_once() {
     let settings =
         Settings { people: Person::some(17), noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     let mut services = TestServices::new(settings);
-    // As many are due as may be claimed in one go, so that the loop looks once more, and finds nothing.
+    // As many are due as may be claimed at once, so that the loop claims once more and finds nothing.
     services.consent_all(16).await;
     sleep(11 * HOUR).await;
     services.model().settings_mut().access_lifetime = 40 * SECOND;
@@ -276,7 +277,7 @@ async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
     let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
     services.consent_all(200).await;
     sleep(2 * DAY).await;
-    // With the least life left of all, it falls due a minute after the others.
+    // With the least life left, it becomes due a minute after the others.
     services.model().settings_mut().access_lifetime = 2 * HOUR;
     services.model().settings_mut().noop_window = Duration::ZERO;
     services.consent(199).await;
@@ -291,11 +292,12 @@ async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
 async fn a_failing_tenant_and_a_long_outage_lose_no_other_persons_token() {
     let refused = FaultKind::Status400Dead(DeadText::InvalidGrant);
     let locked = FaultKind::Locked423 { retry_after: Some("21600".to_owned()) };
-    // Not 429: a wait that two persons are asked for is kept, but for a probe in each quarter of the least life left.
+    // Not 429: a `Retry-After` confirmed by two persons is obeyed, except for a probe in each quarter of the least life
+    // left.
     let kinds = [refused, locked, FaultKind::Client401, down()];
     let every = kinds.into_iter().flat_map(|kind| [10, 30, 50].map(|late| (kind.clone(), late)));
     for (kind, late) in every {
-        // The ill ones have the least life left.
+        // The failing grants have the least life left.
         let settings = Settings {
             people: Person::some(40),
             noop_window: Duration::ZERO,

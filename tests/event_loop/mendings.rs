@@ -25,7 +25,7 @@ use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
-/// Three persons who consented five hours ago; and the third one's grant.
+/// Three persons who consented five hours ago, and the third person's grant.
 async fn services() -> (TestServices, Arc<FaultyStore>, Grant) {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
@@ -37,7 +37,7 @@ async fn services() -> (TestServices, Arc<FaultyStore>, Grant) {
 }
 
 impl TestServices {
-    /// Sets the clock back and nudges the loop, which sees it at once.
+    /// Sets the clock back and notifies the loop, which detects it at once.
     async fn set_back(&self, days: i64) {
         self.clock.step(-days * DAY_MS);
         self.consent(0).await;

@@ -76,7 +76,7 @@ async fn a_large_min_ttl_causes_no_refresh_inside_the_no_op_window() {
 
 #[tokio::test(start_paused = true)]
 async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
-    // Contact Center: 12 hours, no no-op window (or every refresh would be one).
+    // Contact Center: 12 hours, and no no-op window, or every refresh would be a no-op.
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
     let mut services = TestServices::new(settings);
     services.start(false).await;
@@ -97,7 +97,7 @@ async fn a_twelve_hour_token_is_always_refreshed_before_it_expires() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unchanged_token_is_no_failure_and_not_retried_at_once() {
-    // Webex's window is longer than ours believes.
+    // Webex's no-op window is longer than the configured one.
     let mut services = TestServices::new(Settings { noop_window: 3 * DAY, ..Settings::default() });
     services.start(false).await;
     services.consent(0).await;

@@ -1,4 +1,4 @@
-//! Webex is asked now and then who a person is: what it says is stored and told, and no refresh suffers from it.
+//! Periodic checks of who a person is: the answer is stored and reported, and no refresh is affected.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn people(persons: usize) -> Settings {
     Settings { people: Person::some(persons), ..Settings::default() }
 }
 
-/// Questions, beside the one of each consent.
+/// Person checks, without the one of each consent.
 fn questions(services: &TestServices, consents: u64) -> u64 {
     services.model().counters().calls.people_me - consents
 }
@@ -52,12 +52,12 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
         let mut model = services.model();
         let ada = &mut model.settings_mut().people[0];
         (ada.email, ada.display_name) = ("Ada.King@example.com".to_owned(), "Ada King".to_owned());
-        // So that there is a time between a refresh, which is told, too, and what Webex says of the person.
+        // Leaves time between a refresh, which is an event as well, and Webex's answer about the person.
         model.settings_mut().latency = 5 * SECOND;
     }
     sleep(6 * DAY).await;
     assert_eq!(services.grant(0).await.person, before);
-    // Readers have the old name and address cached until the change is told.
+    // Readers have the old name and address cached until the change is published.
     let (mut mark, mut days) = (services.view.events().now(), 6 * DAY);
     while services.grant(0).await.person == before {
         assert_eq!(services.view.resolve(&old).await, Ok(Resolved::One(services.id(0))));

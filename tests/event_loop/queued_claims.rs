@@ -1,4 +1,4 @@
-//! Claims that wait for their place: what should not go any more is given back, as it was.
+//! Claims that wait for a free slot: a claim whose refresh should no longer be sent is released unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +31,14 @@ use crate::support::time::SECOND;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::TestServices;
 
-/// How long Webex takes for the call that the others wait for.
+/// How long Webex takes for the refresh that the others wait for.
 const CALL: Duration = Duration::from_secs(30);
 
 fn wait(seconds: &str) -> FaultKind {
     FaultKind::TooMany429 { retry_after: Some(seconds.to_owned()) }
 }
 
-/// One call at a time.
+/// One refresh at a time.
 fn narrow() -> (TestServices, Arc<FaultyStore>) {
     let store = FaultyStore::new();
     let settings = Settings { people: Person::some(4), ..Settings::default() };
@@ -49,13 +49,13 @@ fn narrow() -> (TestServices, Arc<FaultyStore>) {
 }
 
 impl TestServices {
-    /// This person's next answers are of this kind.
+    /// Webex answers this person's next requests in this way.
     fn inject_fault(&self, person: usize, kind: FaultKind) {
         self.model().fault(Fault { on: Endpoint::AccessToken, person: Some(person), times: None, kind });
     }
 
-    /// Returns when the first person's call is under way, whose answer is settled then; the others' come at once, and
-    /// are good.
+    /// Returns when the first person's refresh is in flight and its response is decided; those of the others come at
+    /// once and succeed.
     async fn first_call(&self) {
         self.model().settings_mut().latency = CALL;
         while self.model().counters().in_flight == 0 {
@@ -67,8 +67,8 @@ impl TestServices {
     }
 }
 
-/// The first person's call is under way, with such an answer if it is no good one; the second one is claimed. And the
-/// second one's grant as it was before.
+/// The first person's refresh is in flight, with this response if it fails, and the second person's grant is claimed.
+/// Returns the second person's grant as it was before.
 async fn one_waits(answer: Option<FaultKind>) -> (TestServices, Arc<FaultyStore>, Grant) {
     let (mut services, store) = narrow();
     services.consent_all(2).await;
@@ -83,8 +83,8 @@ async fn one_waits(answer: Option<FaultKind>) -> (TestServices, Arc<FaultyStore>
     (services, store, before)
 }
 
-/// The first person's call is under way. Webex asked two others to wait since, and the third one is claimed as the
-/// probe. And the third one's grant as it was before.
+/// The first person's refresh is in flight. Webex has since sent a `Retry-After` to two others, and the third person's
+/// grant is claimed as the probe. Returns the third person's grant as it was before.
 async fn a_probe_waits() -> (TestServices, Arc<FaultyStore>, Grant) {
     let (mut services, store) = narrow();
     services.consent(0).await;
@@ -173,7 +173,7 @@ async fn a_queued_claim_is_released_and_claimed_again_before_its_lease_ends() {
     let (services, store, _) = one_waits(None).await;
     capture_thread_logs();
     let claims = store.asked(&[StoreOp::ClaimDue]);
-    // The machine sleeps for most of a lease.
+    // The machine is suspended for most of a lease.
     services.clock.suspend(150 * SECOND);
     sleep(CALL + services.policy.sleep).await;
     let line =

@@ -1,4 +1,4 @@
-//! Crowds: many consents in one minute, everybody due at once, passes longer than the sleep.
+//! Rate limits: many consents in one minute, all grants due at once, passes longer than the sleep.
 
 use std::time::Duration;
 
@@ -32,21 +32,21 @@ fn crowd(persons: usize) -> TestServices {
     )
 }
 
-/// When each person's refreshes started. Asked for one by one, each answer would be copied from everybody's.
+/// The refresh times of each person. Getting them one by one would copy all counters each time.
 fn starts_of_each(services: &TestServices) -> Vec<Vec<Duration>> {
     let people = services.model().counters().people;
     let since_dawn = |ms: &i64| UnixTime(*ms).since(START);
     people.iter().map(|person| person.starts_ms.iter().map(since_dawn).collect()).collect()
 }
 
-/// When refreshes started, in order.
+/// The times at which refreshes started, in order.
 fn all_starts(services: &TestServices) -> Vec<Duration> {
     let mut starts = starts_of_each(services).concat();
     starts.sort_unstable();
     starts
 }
 
-/// The most that started within any one second.
+/// The largest number of starts within one second.
 fn most_in_a_second(starts: &[Duration]) -> usize {
     let (mut from, mut most) = (0, 0);
     for (to, start) in starts.iter().enumerate() {
@@ -58,7 +58,7 @@ fn most_in_a_second(starts: &[Duration]) -> usize {
     most
 }
 
-/// `persons` consent within a minute; for so many `days` they are refreshed daily, never faster than the cap.
+/// `persons` consent within a minute. For `days` days they are refreshed daily, never faster than the rate limit.
 async fn mass_consent(persons: usize, days: u32) {
     let mut services = crowd(persons);
     services.start(false).await;
@@ -143,7 +143,7 @@ async fn three_thousand_consents_in_one_minute_stay_spread_out_for_sixty_days() 
 #[tokio::test(start_paused = true)]
 async fn after_long_downtime_live_tokens_go_by_least_life_left_and_dead_tokens_last() {
     let mut services = crowd(400);
-    // The later they consent, the sooner their tokens end; a hundred are dead after twenty days.
+    // The later a consent, the sooner its token expires; a hundred are dead after twenty days.
     for person in 0..400 {
         let life = if person < 100 { 10 * DAY } else { 40 * DAY };
         services.model().settings_mut().access_lifetime = life - u32::try_from(person).unwrap() * HOUR;
@@ -157,7 +157,7 @@ async fn after_long_downtime_live_tokens_go_by_least_life_left_and_dead_tokens_l
     assert_eq!(starts.len(), 400);
     assert!(most_in_a_second(&starts) <= 20);
     let mut last = Duration::ZERO;
-    // Living ones by the life they have left, then the dead ones.
+    // Live tokens by the life they have left, then dead ones.
     for person in (100..400).rev().chain((0..100).rev()) {
         let own = services.starts(person);
         assert!(own.len() == 1 && own[0] >= last, "person {person}: {own:?} after {last:?}");

@@ -1,4 +1,4 @@
-//! The loop and its store: trouble at start and later, what readers see, and two who write about one person.
+//! The loop and its store: failures at start and later, what readers see, and concurrent writes about one person.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ async fn a_grant_imported_during_a_refresh_replaces_its_result() {
 async fn a_slowly_stored_consent_does_not_replace_a_later_one() {
     let services = TestServices::new(Settings::default());
     services.consent(0).await;
-    // The first asks whose it is for ten seconds; the second overtakes it.
+    // The owner look-up of the first takes ten seconds; the second overtakes it.
     let slow =
         Fault { on: Endpoint::PeopleMe, person: None, times: Some(1), kind: FaultKind::Slow(10 * SECOND) };
     services.model().fault(slow);

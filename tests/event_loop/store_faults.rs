@@ -1,4 +1,5 @@
-//! A store in trouble under the loop: nothing is spent that cannot be kept, nothing is shown that is not kept.
+//! A failing store under the loop: no refresh is sent that could not be stored, and no token is shown that is not
+//! stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
-/// So many persons who consented two days ago, and the store that they are kept in.
+/// So many persons who consented two days ago, and their store.
 async fn services(persons: usize) -> (TestServices, Arc<FaultyStore>) {
     let store = FaultyStore::new();
     let settings = Settings { people: Person::some(persons), ..Settings::default() };
@@ -241,7 +242,7 @@ async fn a_panic_in_one_refresh_delays_no_other_and_is_repaired_when_its_lease_e
     assert!(services.is_live(0).await);
 }
 
-/// Five persons who are due, half a minute after Webex has asked to wait for one.
+/// Five persons whose grants are due, half a minute after Webex sent a `Retry-After` for one of them.
 async fn asked_to_wait() -> (TestServices, Arc<FaultyStore>, Arc<Refresher>) {
     let (mut services, store) = services(5).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };

@@ -1,5 +1,5 @@
-//! A store that keeps nothing for a while: no refresh is sent that could not be kept, none is lost that was sent, the
-//! loop does not spin, and everything goes on by itself.
+//! A store that accepts no write for a while: no refresh is sent that could not be stored, no result is lost, the loop
+//! does not spin, and recovery is automatic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
 
 const CLAIMS: [StoreOp; 2] = [StoreOp::ClaimDue, StoreOp::ClaimOne];
-/// What the whole store's trouble keeps from being kept, proofs of health, too.
+/// The operations that fail when the whole store fails, including the health check.
 const COMMITS: [StoreOp; 2] = [StoreOp::Commit, StoreOp::Prove];
 
 fn every_trouble() -> [StoreError; 6] {

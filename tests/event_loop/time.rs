@@ -1,4 +1,4 @@
-//! Clocks that jump: neither a storm nor starvation.
+//! Clock steps cause neither bursts nor lost tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +28,13 @@ use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
-/// Webex renews nothing for anybody.
+/// Webex refuses every refresh.
 fn down() -> Fault {
     let kind = FaultKind::Unavailable { status: 503, html: true };
     Fault { on: Endpoint::AccessToken, person: None, times: None, kind }
 }
 
-/// Three persons who consented some hours ago, kept by a store with moods, and a loop that runs.
+/// Three persons who consented some hours ago, a store with scripted faults, and a running loop.
 async fn running_with_faulty_store() -> (Arc<FaultyStore>, TestServices) {
     let store = FaultyStore::new();
     let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
@@ -155,7 +155,7 @@ async fn a_refresh_that_waits_for_a_retry_after_is_sent_then_although_the_clock_
     services.clock.step(-30 * DAY_MS);
     sleep(50 * MINUTE).await;
     assert_eq!(services.model().counters().refreshes.attempts, 2, "the wait is obeyed");
-    // Each wait is drawn up to a fifth longer.
+    // Each wait has a jitter of up to a fifth.
     sleep(100 * MINUTE).await;
     assert_eq!([services.starts(0).len(), services.starts(1).len()], [2, 2]);
 }
@@ -333,7 +333,7 @@ async fn a_grant_in_flight_during_a_clock_step_is_corrected_even_if_its_refresh_
     assert_eq!(services.model().counters().in_flight, 1);
     services.clock.step(-30 * DAY_MS);
     services.model().settings_mut().latency = Duration::ZERO;
-    // Somebody nudges the loop, so that it sees the clock before the answer comes.
+    // A consent notifies the loop, so that it detects the clock step before the response arrives.
     services.consent(1).await;
     sleep(2 * MINUTE).await;
     let after = services.grant(0).await;

@@ -1,4 +1,4 @@
-//! Webex in trouble: nobody's token is lost, nobody is hammered, nobody is blamed for it.
+//! Failures of Webex: no token is lost, Webex is not hammered, and no grant is blamed for them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +51,7 @@ async fn an_outage_of_days_loses_no_token() {
         None,
         "the next probe finds out that it is over"
     );
-    // Retries are up to six hours apart, and up to a fifth more.
+    // Retries are up to six hours apart, plus a jitter of up to a fifth.
     sleep(7 * HOUR + 12 * MINUTE).await;
     for person in 0..20 {
         let grant = services.grant(person).await;
@@ -111,7 +111,7 @@ async fn every_broken_response_leaves_the_old_token_in_place() {
     }
 }
 
-/// What each of three persons' grants, and its reader, is told of the last refresh.
+/// The text of the last refresh of each of three persons, as stored and as their readers get it.
 async fn words_of_all(services: &TestServices, outcomes: &mut BTreeSet<&'static str>) -> Vec<String> {
     let (refresher, mut told) = (services.refresher.clone().unwrap(), Vec::new());
     for person in 0..3 {
@@ -149,7 +149,7 @@ async fn no_log_line_and_no_stored_text_has_a_secret_whatever_webex_answers() {
         services.consent_all(3).await;
         sleep(DAY + MINUTE).await;
         let kind = kind.unwrap_or_else(|| echo(&services.model()));
-        // Two good answers come first: a new token, and the same one again.
+        // Two good responses come first: a new token, and the same one again.
         capture_thread_logs();
         services.start(false).await;
         sleep(MINUTE).await;
@@ -236,7 +236,7 @@ async fn a_401_for_one_person_only_ends_that_grant_only() {
     services.start(false).await;
     services.consent_all(10).await;
     services.model().fault(fault(Some(3), FaultKind::Client401));
-    // The others are accepted between two of its refusals once a day.
+    // Once a day, the others are accepted between two of its refusals.
     sleep(3 * DAY).await;
     assert_eq!(services.grant(3).await.standing, Standing::ConsentNeeded);
     for person in (0..10).filter(|p| *p != 3) {
@@ -355,7 +355,7 @@ async fn a_lost_response_is_retried_and_loses_no_token() {
 #[tokio::test(start_paused = true)]
 async fn a_short_outage_near_the_end_of_a_tokens_life_is_survived() {
     let settings = Settings { noop_window: Duration::ZERO, ..lifetimes(12 * HOUR, 60 * DAY) };
-    // So many that refreshes of all pause.
+    // So many that all refreshes pause.
     let mut services = TestServices::new(Settings { people: Person::some(8), ..settings });
     services.start(false).await;
     services.consent_all(8).await;

@@ -1,4 +1,4 @@
-//! Logins that somebody waits for.
+//! Logins that a client waits for.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use webex_tokend::domain::ticket::PATIENCE;
 use crate::support::time::SECOND;
 use crate::support::virtual_time::TestServices;
 
-/// The browser opens the login's address.
+/// The browser opens the login's URL.
 fn open(services: &TestServices, url: &str) -> Begun {
     let login = url.split_once("?login=").unwrap().1.split('&').next().unwrap();
     services.consents.begin_for(login, None).unwrap()
@@ -178,7 +178,7 @@ async fn webex_is_asked_about_one_code_three_times_at_most() {
     }
 }
 
-/// No code is sent to Webex meanwhile, and refreshes know nothing of it.
+/// Until then no code is sent to Webex, and refreshes are not affected.
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_at_an_exchange_delays_exchanges_only() {
     for (retry_after, seconds) in [(Some("90"), 90), (None, 30), (Some("0"), 1), (Some("9999999"), 6 * 3600)]
@@ -190,7 +190,7 @@ async fn a_retry_after_at_an_exchange_delays_exchanges_only() {
     }
 }
 
-/// A locked account holds up no other person's consent.
+/// A locked account delays no other person's consent.
 async fn locked(kind: FaultKind) {
     let services = TestServices::new(Settings::default());
     services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
@@ -207,7 +207,7 @@ async fn asked_to_wait(kind: FaultKind, expected: Duration) {
     let told = accept(&services, &services.consents.begin(None).unwrap(), 0).await;
     assert!(matches!(&told, Err(ConsentError::Busy { wait, .. }) if *wait == expected), "{told:?}");
     let calls = services.model().counters().calls.access_token;
-    // What one answer asks for holds up other persons for a minute at most.
+    // A `Retry-After` for one person delays others for a minute at most.
     sleep(expected.min(60 * SECOND) - SECOND / 10).await;
     let another = accept(&services, &services.consents.begin(None).unwrap(), 2).await;
     assert!(matches!(another, Err(ConsentError::Busy { .. })), "{another:?}");

@@ -25,7 +25,7 @@ async fn begin(services: &TestServices, tasks: &Tasks) -> DeviceLogin {
     services.consents.begin_device(tasks).await.unwrap()
 }
 
-/// How the login ends, and when.
+/// The result of the login, and when it ends.
 async fn end(services: &TestServices, login: &DeviceLogin) -> Result<PersonId, String> {
     loop {
         match services.consents.login_status(&login.id, 30 * SECOND).await.unwrap() {
@@ -40,7 +40,7 @@ fn fault(kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { on: Endpoint::Any, person: None, times, kind }
 }
 
-/// Calls of the device grant, the first included.
+/// Requests of the device grant, including the first.
 fn calls(services: &TestServices) -> u64 {
     services.model().counters().calls.device
 }
@@ -87,11 +87,11 @@ async fn after_slow_down_the_poll_interval_stays_longer() {
     let services = TestServices::new(settings());
     let tasks = Tasks::new();
     let login = begin(&services, &tasks).await;
-    // Webex refuses who asks twice within 7 s from now on. Polls: 3 (pending), 6 (too soon), 14, 22, 30.
+    // From now on Webex refuses two polls within 7 s. Polls: 3 (pending), 6 (too soon), 14, 22, 30.
     services.model().settings_mut().device_interval = 7 * SECOND;
     sleep(31 * SECOND).await;
     assert_eq!(calls(&services), 1 + 5);
-    // Asked to wait for longer, it waits: polls 38 (429), 78.
+    // It obeys a longer `Retry-After`: polls 38 (429), 78.
     let kind = FaultKind::TooMany429 { retry_after: Some("40".to_owned()) };
     services.model().fault(fault(kind, Some(1)));
     assert!(services.model().approve_device(&login.user_code, 0));
@@ -124,7 +124,7 @@ async fn an_outage_during_polling_only_delays_a_device_login() {
     }
 }
 
-/// Webex gives the tokens once.
+/// Webex issues the tokens only once.
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_people_me_loses_no_device_login() {
     for (kind, seconds) in [

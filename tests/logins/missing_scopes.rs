@@ -1,4 +1,4 @@
-//! Grants that lack a scope which consents ask for.
+//! Grants that lack a requested scope.
 
 use log::Level;
 use webex_sim::Person;

@@ -1,4 +1,4 @@
-//! The other ways in: logins, the device grant and taking grants over; in virtual time, and over sockets.
+//! Logins that a client waits for, by browser and by the device grant; in virtual time, and over sockets.
 
 mod browser;
 mod device;

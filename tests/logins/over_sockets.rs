@@ -1,4 +1,4 @@
-//! Logins through the real door, and the device grant through the real transport.
+//! Logins through the real HTTP server, and the device grant through the real transport.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn open(services: &TestServices) -> TestServer {
     TestServer::new_plain(Limits::default(), service).await
 }
 
-/// Does by hand what a browser does with cookies.
+/// An HTTP client that handles cookies as a browser does.
 struct CookieClient {
     http: Client,
     base: String,

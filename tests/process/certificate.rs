@@ -1,4 +1,4 @@
-//! The operator's certificate, as the real daemon serves it, tells of it, and shows it.
+//! The operator's certificate as the real daemon serves, logs and shows it.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::control;
 use crate::support::Daemon;
 use crate::support::start_sim;
 
-/// A certificate for localhost that ends so many days from now, and its key, in files.
+/// Writes a certificate for localhost that expires in so many days, and its key.
 fn write_pair(folder: &Path, days: i64) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -28,7 +28,7 @@ async fn shown(daemon: &Daemon) -> Value {
     answer.json::<Value>().await.unwrap()["certificate"].take()
 }
 
-/// What `doctor` says of certificates: of the file, where that is bad, and of the one that is served.
+/// `doctor`'s lines about certificates: of the file if that is bad, and of the served one.
 async fn doctor(daemon: &Daemon) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     let output =
@@ -51,7 +51,7 @@ async fn an_expiring_certificate_is_logged_and_doctor_shows_the_served_one() {
     assert_eq!((&served["names"][0], &served["self_signed"]), (&"localhost".into(), &false.into()));
     assert!(served["trouble"].as_str().unwrap().contains("in 5 days"), "{served}");
 
-    // A reload that fails changes nothing of what is shown.
+    // A failed reload does not change what is shown.
     std::fs::write(&certificate, "nonsense").unwrap();
     daemon.wait_for_line("cannot load the new TLS certificate").await;
     assert_eq!(shown(&daemon).await["fingerprint"], served["fingerprint"]);

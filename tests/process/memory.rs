@@ -1,4 +1,4 @@
-//! What the daemon has in memory is in no file and for no other program to read.
+//! The daemon's memory is written to no file and cannot be read by other programs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::free_port;
 use crate::support::start_sim;
 
-/// Core files of any size are allowed, as some systems do it, as far as this one lets us.
+/// Core files of any size are allowed, as on some systems, as far as this system permits.
 #[tokio::test]
 async fn a_crashing_daemon_leaves_no_core_dump() {
     let sim = start_sim().await;
@@ -32,14 +32,14 @@ async fn a_crashing_daemon_leaves_no_core_dump() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Where the system hands core files to a program, none is ever found beside the daemon. This holds everywhere: what the
-/// system shows of a process that cannot be dumped belongs to root.
+/// Where the system pipes core dumps to a program, no file appears beside the daemon. This check works everywhere: the
+/// `/proc` files of a process that cannot be dumped belong to root.
 #[tokio::test]
 async fn other_programs_of_the_daemons_user_cannot_read_its_memory() {
     const OTHER_USER: u32 = 65_534;
     let home = tempfile::tempdir().unwrap();
     let us = fs::metadata(home.path()).unwrap().uid();
-    // Root's own processes look alike, dumped or not.
+    // Processes of root look the same whether they can be dumped or not.
     let user = if us == 0 { OTHER_USER } else { us };
     let start = |program: &str| {
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! The real binary over its life: the loop on the clock on the wall, restarts, the test hook, secrets, wrong settings.
+//! The real binary over its life: the loop in real time, restarts, the test hook, secrets, wrong settings.
 
 mod certificate;
 mod kills;
@@ -30,7 +30,7 @@ use crate::support::eventually;
 use crate::support::start_sim;
 use crate::support::start_sim_with;
 
-/// Every grant is older than this at every other wake.
+/// At every second wake, every grant is older than this.
 const SHORT_LOOP: [(&str, &str); 3] = [
     ("EVENT_LOOP_SLEEP_SECONDS", "1"),
     ("EVENT_LOOP_DAYS", "0.00002"),
@@ -83,7 +83,7 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
     for person in 0..4 {
         let starts = counters(&sim).people[person].starts_ms.clone();
         let gaps: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        // A refresh that a kill cut short is sent again at the next start.
+        // A refresh that was interrupted by a kill is sent again at the next start.
         let early = gaps.iter().filter(|gap| **gap <= 1_700).count();
         assert!(early <= KILLS, "older than 1.728 s each time but after a kill: {gaps:?}");
         let usual = gaps.iter().filter(|gap| (1_700..=3_200).contains(*gap)).count();
@@ -134,8 +134,8 @@ async fn a_port_in_use_is_reported_and_the_daemon_does_not_start() {
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
 }
 
-/// What others of this machine can read is told. Kubernetes hands secrets over with mode 0644, on a file system that is
-/// read-only, in memory, and one service's alone.
+/// Secret files that other users can read are reported. Kubernetes provides secrets with mode 0644, on a read-only file
+/// system in memory that only one service has.
 #[tokio::test]
 async fn secret_files_that_others_can_read_are_reported_at_start() {
     const KEPT: &str = "umask 022; chmod 755 \"$0\"; mkdir \"$0/kept\"; printf secret >\"$0/kept/secret\"";
@@ -155,7 +155,7 @@ async fn secret_files_that_others_can_read_are_reported_at_start() {
     }
 }
 
-/// Browsers try `::1` first where `localhost` is meant: the program that has it would be sent the codes.
+/// Browsers try `::1` first for `localhost`: a program that listens there would get the codes.
 #[tokio::test]
 async fn a_port_in_use_on_ipv6_loopback_fails_the_start() {
     let Ok(other) = TcpListener::bind("[::1]:0") else { return };
@@ -183,7 +183,7 @@ async fn only_listening_addresses_are_logged() {
     }
 }
 
-/// The names of the API keys that open something.
+/// The names of the valid API keys.
 async fn key_names(daemon: &Daemon) -> Vec<String> {
     let answer = control(daemon).get("http://localhost/api/v1/keys").send().await.unwrap();
     let keys: Value = answer.json().await.unwrap();
@@ -222,7 +222,7 @@ async fn a_restored_backup_is_refreshed_and_continues() {
     revoke_key(&daemon, "stolen").await;
     daemon.terminate().await;
 
-    // Since the backup one person's refresh token has died: they consented elsewhere, say.
+    // One person's refresh token has died since the backup, for example by a consent elsewhere.
     sim.with(|webex| webex.revoke_person(1));
     std::fs::write(&database, backup).unwrap();
     assert_eq!(

@@ -20,7 +20,7 @@ use crate::support::http;
 
 type Heads = Arc<Mutex<Vec<String>>>;
 
-/// A proxy that does what it is asked for, and keeps how it was asked.
+/// A proxy that forwards requests and records their heads.
 async fn proxy() -> (SocketAddr, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, heads) = (listener.local_addr().unwrap(), Heads::default());
@@ -48,7 +48,7 @@ async fn tunnel(mut stream: TcpStream, heads: Heads) {
     let _ = copy_bidirectional(&mut stream, &mut webex).await;
 }
 
-/// Webex at an `https` address: only such calls go through a proxy.
+/// Webex at an `https` address: only such requests go through a proxy.
 async fn start_sim() -> Sim {
     Sim::start_on("127.0.0.1:0".parse().unwrap(), true, Settings::default()).await.unwrap()
 }

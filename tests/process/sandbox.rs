@@ -1,4 +1,4 @@
-//! `cargo run --example sandbox`, as the README has it.
+//! `cargo run --example sandbox`, as documented.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Sandbox {
         line.expect("the sandbox ended without the line")
     }
 
-    /// What follows `begins` on the line of its output that has it.
+    /// The rest of the output line that contains `begins`.
     async fn says(&mut self, begins: &str) -> String {
         loop {
             if let Some((_, rest)) = self.line().await.split_once(begins) {

@@ -1,5 +1,5 @@
-//! No secret leaves: everything the simulator issued, the client secret and the key are looked for in the log at its
-//! finest level, in every page, and in every file beside the key.
+//! No secret leaves: searches the trace log, every page, and every file beside the key for everything that the
+//! simulator issued, the client secret and the key.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::eventually;
 use crate::support::inject_fault;
 use crate::support::start_sim_with;
 
-/// Where a secret may be found, and what stands there.
+/// Texts to search, each with its source.
 struct SearchedTexts(Vec<(String, Vec<u8>)>);
 
 impl SearchedTexts {
@@ -53,7 +53,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
         pages.push(visitor.get(back.clone()).await);
         pages.push(visitor.get(back).await);
     }
-    // An answer that echoes what was sent, and every other trouble that has words in it.
+    // A response that echoes what was sent, and every other failure with a text.
     let token = sim.with(|webex| webex.mint(0, 5)).refresh_token;
     let echo = format!("{{\"error\":\"invalid_request\",\"error_description\":\"refused: {token}\"}}");
     let kinds = [
@@ -76,7 +76,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
     for page in pages {
         let headers =
             page.headers.iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect::<String>();
-        // The way to Webex holds the state and the challenge, and must; codes, verifiers and tokens never.
+        // The redirect to Webex must contain the state and the challenge, but never codes, verifiers or tokens.
         texts.0.push(("a page".to_owned(), page.body.into_bytes()));
         texts.0.push(("a header".to_owned(), headers.into_bytes()));
     }

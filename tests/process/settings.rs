@@ -1,4 +1,4 @@
-//! Wrong settings: all mistakes at once, by name, exit code 2, nothing opened.
+//! Wrong settings: all errors at once, by name, exit code 2, and nothing is opened.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use webex_sim::Sim;
 
-/// How a run ended that was not meant to serve.
+/// The result of a start that fails.
 pub(super) struct FailedStart {
     pub(super) code: i32,
     pub(super) stderr: String,
@@ -24,7 +24,7 @@ fn ended(mut command: Command) -> FailedStart {
     FailedStart { code: output.status.code().unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
-/// Starts a daemon with good settings but these, and waits for its end.
+/// Starts a daemon with valid settings except these, and waits for its end.
 pub(super) fn run(sim: &Sim, settings: &[(&str, &str)]) -> FailedStart {
     let home = tempfile::tempdir().unwrap();
     let (id, secret) = sim.with(|webex| {
@@ -127,7 +127,7 @@ fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at
     assert_eq!(names.len(), 3, "nothing was made: {names:?}");
 }
 
-/// A daemon that is silent tells nothing of a trouble, least of all of this one.
+/// A daemon without log output reports no problem, least of all this one.
 #[tokio::test]
 async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
     let sim = crate::support::start_sim().await;
@@ -138,7 +138,7 @@ async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
         ("hyper=off,info=debug=x", "\"info=debug=x\""),
         ("off/a/b", "\"off/a/b\""),
     ] {
-        // No machine has this address, so that the start ends by itself.
+        // No machine has this address, so the start fails.
         let run = run(&sim, &[("RUST_LOG", rust_log), ("TOKEND_BIND", "192.0.2.1")]);
         assert_eq!(run.code, 1, "{}", run.stderr);
         let warned = run.stderr.lines().find(|line| line.contains(" WARN ") && line.contains("RUST_LOG"));

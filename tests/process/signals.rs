@@ -1,4 +1,4 @@
-//! Signals: which end the daemon, what it still does then, and which do it no harm.
+//! Signals: which of them end the daemon, what it still does then, and which have no effect.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn other_signals_do_not_interrupt_a_consent() {
     daemon.wait_for_line("SIGHUP: reading the certificate").await;
 }
 
-/// Ada's refresh is at Webex while the signal comes.
+/// Ada's refresh is in flight when the signal comes.
 async fn ends_well(signal: &str) {
     let sim = start_sim().await;
     let mut daemon = Daemon::start(&sim, &[]).await;
@@ -55,7 +55,7 @@ async fn ends_well(signal: &str) {
         eventually("the refresh is at Webex", || counters(&sim).in_flight == 1).await;
         daemon.signal(signal);
         daemon.wait_for_line("and serving tokens until then").await;
-        // New connections, by the socket and by the port.
+        // New connections, over the socket and the port.
         let client = control(&daemon);
         assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());
         assert_eq!(BrowserClient::new().get(daemon.url("/healthz")).await.status, 200);

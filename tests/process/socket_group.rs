@@ -1,5 +1,5 @@
-//! `TOKEND_SOCKET_GROUP`: the daemon and its commands as different users of one machine, as a unit with `DynamicUser=yes`
-//! and a cron job beside it are. All but the first tests need root.
+//! `TOKEND_SOCKET_GROUP`: the daemon and its commands as different users of one machine, like a unit with
+//! `DynamicUser=yes` and a cron job. All but the first tests need root.
 
 use std::fs;
 use std::fs::Permissions;
@@ -35,7 +35,7 @@ const AS_DAEMON: Setup = Setup::Shell(
 
 const GROUP_TEXT: &str = "60991";
 
-/// `setpriv` for a user, in the group or not.
+/// `setpriv` for a user, in the group or not in it.
 fn as_user(uid: u32, groups: &str) -> Command {
     let id = uid.to_string();
     let mut command = Command::new("setpriv");
@@ -49,7 +49,7 @@ fn as_user(uid: u32, groups: &str) -> Command {
     command
 }
 
-/// Whether tests can take the parts of several users here; says so where they cannot.
+/// Whether tests can run as several users here. Prints a note if they cannot.
 fn other_users() -> bool {
     let mut probe = as_user(MEMBER, GROUP_TEXT);
     probe.args([env!("CARGO_BIN_EXE_webex-tokend"), "--version"]);
@@ -68,7 +68,7 @@ fn command(uid: u32, groups: &str, place: (&str, &Path), words: &str) -> Command
     command.output().unwrap().into()
 }
 
-/// Whether this user can do that.
+/// Whether this `test` of the path succeeds for this user.
 fn can(uid: u32, groups: &str, test: &str, path: &Path) -> bool {
     as_user(uid, groups).args(["test", test]).arg(path).status().unwrap().success()
 }
@@ -116,7 +116,7 @@ async fn an_unknown_socket_group_is_reported_with_all_other_settings_errors() {
 #[tokio::test]
 async fn the_configured_group_can_use_the_socket() {
     let sim = start_sim().await;
-    // Every user may do this with a group of their own.
+    // Every user may do this with their own group.
     let gid = rustix::process::getegid().as_raw();
     let group = Command::new("id").arg("-gn").output().unwrap().stdout;
     let names = [String::from_utf8(group).unwrap().trim().to_owned(), gid.to_string()];
@@ -154,7 +154,7 @@ async fn only_members_of_the_group_can_use_the_socket_in_the_runtime_directory()
 
     command(OUTSIDER, "", place, "people")
         .expect_failure(5, "as a member of the group that TOKEND_SOCKET_GROUP names");
-    // Of all that the daemon keeps, the group reaches the socket alone.
+    // The group can reach only the socket.
     assert!(!can(MEMBER, GROUP_TEXT, "-r", socket.parent().unwrap()), "the directory cannot be listed");
     for name in ["tokend.db", "key", "."] {
         assert!(!can(MEMBER, GROUP_TEXT, "-r", &daemon.state_dir().join(name)), "{name}");
@@ -177,7 +177,7 @@ async fn the_group_reaches_only_the_socket_in_the_state_directory() {
         assert_eq!(can(MEMBER, GROUP_TEXT, "-r", &path), is_socket, "{}", path.display());
         assert!(!can(OUTSIDER, "", "-r", &path), "{}", path.display());
     }
-    // The daemon's own settings are not for its readers, and are not missed by them.
+    // The daemon's settings are not readable for members of the group, and not needed by them.
     let settings = state.join(".env");
     fs::write(&settings, "MY_APP_SECRET_ID=s3cr3t\n").unwrap();
     chown(&settings, Some(DAEMON), None).unwrap();
@@ -185,7 +185,7 @@ async fn the_group_reaches_only_the_socket_in_the_state_directory() {
     let people = command(MEMBER, GROUP_TEXT, ("TOKEND_STATE_DIR", &state), "people").expect_success();
     assert!(people.contains("ada@example.com"), "{people}");
 
-    // A copy that relied on the directory's mode.
+    // A copy that relied on the mode of its directory.
     fs::write(state.join("copy.db"), "").unwrap();
     fs::set_permissions(state.join("copy.db"), Permissions::from_mode(0o644)).unwrap();
     daemon.terminate().await;
@@ -220,7 +220,7 @@ async fn a_daemon_that_is_no_member_of_the_group_does_not_start() {
         assert!(output.stderr.lines().last().unwrap().contains(part), "{part}: {output:?}");
     }
 
-    // A directory of another user: what was found, and what to do.
+    // The directory belongs to another user: the error says what was found and what to do.
     chown(socket.parent().unwrap(), Some(OUTSIDER), Some(OUTSIDER)).unwrap();
     let output = start(&socket, GROUP_TEXT);
     assert_eq!(output.code, 2, "{output:?}");

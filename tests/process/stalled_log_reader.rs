@@ -1,4 +1,4 @@
-//! The real daemon when what reads its log stalls, as a full disk behind a log collector does.
+//! The real daemon when the reader of its log stalls, for example a log collector with a full disk.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::Daemon;
 use crate::support::start_sim;
 use crate::support::time::HANG_TIMEOUT;
 
-/// More lines than a pipe and the daemon's queue hold together.
+/// More lines than a pipe and the daemon's queue can hold.
 const LINES: usize = 6500;
 
 fn control(daemon: &Daemon) -> Client {
@@ -21,7 +21,7 @@ async fn status(client: &Client, path: &str) -> u16 {
     client.get(format!("http://localhost{path}")).send().await.unwrap().status().as_u16()
 }
 
-/// Each request is a line of the log.
+/// Each request writes a line to the log.
 async fn fill_the_log(daemon: &Daemon) {
     let client = control(daemon);
     for _ in 0..LINES {

@@ -1,5 +1,5 @@
-//! The real daemon when its store cannot keep anything: nothing is sent that could not be kept, living tokens are
-//! served, it is told once, readiness says so, and all of it passes without a restart.
+//! The real daemon when its store accepts no writes: no refresh is sent, live tokens are served, the outage is logged
+//! once, readiness fails, and recovery needs no restart.
 
 use std::io::ErrorKind;
 use std::io::Write;
@@ -28,7 +28,7 @@ use crate::support::time::HANG_TIMEOUT;
 const OUTAGE_LINE: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
 const RECOVERY_LINE: &str = "the store can be written again, after ";
 
-/// Three persons whose grants are refreshed every second, and a way to ask for their tokens.
+/// Three persons whose grants are refreshed every second, and a client for their tokens.
 struct StoreFaultScenario {
     sim: Sim,
     daemon: Daemon,
@@ -72,11 +72,11 @@ impl StoreFaultScenario {
         eventually("the loop goes on", || wakes() >= before + times).await;
     }
 
-    /// The trouble has begun: `told` says what it is.
+    /// Asserts that refreshes pause because of an outage whose log line contains `told`.
     async fn assert_paused(&self, told: &str) {
         let line = self.daemon.wait_for_line(OUTAGE_LINE).await;
         assert!(line.contains(told) && line.contains(" ERROR "), "{line}");
-        // What was claimed before is sent, and is kept later.
+        // Claimed grants are still sent, and stored later.
         self.wait_for_wakes(2).await;
         eventually("nothing is under way", || counters(&self.sim).in_flight == 0).await;
         let before = self.attempts();
@@ -95,7 +95,7 @@ impl StoreFaultScenario {
         );
     }
 
-    /// The trouble is over.
+    /// Asserts that refreshes continue after the outage.
     async fn assert_recovered(&self) {
         self.daemon.wait_for_line(RECOVERY_LINE).await;
         self.wait_for_refreshes().await;
@@ -118,7 +118,7 @@ pub(super) fn control(daemon: &Daemon) -> Client {
     Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap()
 }
 
-/// `None` if the store does not say.
+/// `None` if the store cannot be read.
 pub(super) async fn token(control: &Client, person: &str) -> Option<String> {
     let url = format!("http://localhost/api/v1/people/{person}@example.com/token");
     let answer = control.get(url).send().await.unwrap();
@@ -130,7 +130,7 @@ pub(super) async fn token(control: &Client, person: &str) -> Option<String> {
     Some(answer["access_token"].as_str().unwrap().to_owned())
 }
 
-/// As the daemon sees it, whose disk is in a namespace of its own.
+/// The state directory as the daemon sees it, whose disk is in its own mount namespace.
 fn seen_by(daemon: &Daemon) -> PathBuf {
     let root = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
     root.join(daemon.state_dir().strip_prefix("/").unwrap())
@@ -144,7 +144,7 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
         return eprintln!("skipped: no small disk to be had here");
     }
     let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
-    // Outside of the small disk, where this test finds it.
+    // Outside the small disk, where this test can reach it.
     let mut settings = REFRESH_EVERY_SECOND.to_vec();
     settings.push(("TOKEND_CONTROL_SOCKET", "{home}/control.sock"));
     let daemon = Daemon::start_with_setup(&sim, &settings, small_disk).await;
@@ -175,7 +175,7 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
 
 #[tokio::test]
 async fn an_io_error_on_commit_stops_refreshes_until_the_disk_works() {
-    // The system sends SIGXFSZ, too, which must not end the daemon.
+    // The system also sends SIGXFSZ, which must not end the daemon.
     let scenario = StoreFaultScenario::new(Setup::None).await;
     let limit = |bytes: &str| {
         let mut command = Command::new("prlimit");
@@ -215,7 +215,7 @@ async fn a_moved_store_file_stops_refreshes_until_it_is_back() {
     scenario.assert_recovered().await;
 }
 
-/// Where in the file the page lies that holds the grant of the person with this id.
+/// The offset of the page with the grant of the person with this id.
 fn page_of(file: &[u8], id: &str) -> usize {
     let holds = |page: &[u8]| page[0] == 0x0d && page.windows(id.len()).any(|part| part == id.as_bytes());
     file.chunks(4096).position(holds).expect("a page with this person") * 4096

@@ -1,4 +1,4 @@
-//! The real daemon when it is stopped and goes on later, as by a debugger, or with its virtual machine.
+//! The real daemon when it is stopped and continued, as by a debugger or with its virtual machine.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::support::counters;
 use crate::support::eventually;
 use crate::support::start_sim_with;
 
-/// Longer than a call to Webex may take.
+/// Longer than the timeout of a request to Webex.
 const STOPPED: Duration = Duration::from_secs(45);
 
 #[tokio::test]
 async fn a_response_that_arrived_while_the_daemon_was_suspended_is_stored() {
-    // Every refresh ends the refresh token that was sent: an answer that is thrown away is a grant that is lost.
+    // Every refresh invalidates the refresh token that was sent, so that a discarded response would be a lost grant.
     let rotating = Settings {
         noop_window: Duration::ZERO,
         refresh_token: RefreshToken::Rotating,

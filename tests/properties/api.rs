@@ -46,10 +46,10 @@ use super::harness::webex;
 
 const STATUSES: [u16; 13] = [200, 201, 204, 400, 403, 404, 405, 409, 413, 415, 429, 502, 503];
 
-/// Grace's name, which nobody who is limited to Ada may learn.
+/// Grace's name, which a key limited to Ada must not reveal.
 const HIDDEN_NAME: &str = "Gr4ce-Hopper-8c1f-4e7b";
 
-/// What the caller may do.
+/// The caller's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallerKind {
     Nothing,
@@ -57,9 +57,9 @@ enum CallerKind {
     Operator,
 }
 
-/// `METHOD PATH`, headers and a body, with empty lines as in HTTP. Every answer is well-formed; no secret leaves but
-/// an access token, by the token answer; a key that may not change anything changes nothing, and one that is limited
-/// to a person learns of no other.
+/// Input: `METHOD PATH`, headers and a body, with empty lines as in HTTP. Every response is well-formed. No secret
+/// leaves, except an access token in the token response. A key without the right to change changes nothing, and a key
+/// limited to one person reveals no other.
 pub(super) fn holds(data: &[u8]) -> String {
     let mut statuses = Vec::new();
     for who in [CallerKind::Nothing, CallerKind::ReadsAda, CallerKind::Operator] {
@@ -86,7 +86,7 @@ pub(super) fn holds(data: &[u8]) -> String {
         }
         let (ada, grace) = (api.kept(&runtime, "ada"), api.kept(&runtime, "grace"));
         if who != CallerKind::Operator {
-            // A reader may have its token refreshed, no more.
+            // A reader may cause a refresh of its token, but nothing else.
             assert!(ada.is_some() && grace.as_ref() == Some(&api.grace), "{what}");
         }
         let forgets = method == hyper::Method::DELETE && status == 204;
@@ -227,7 +227,7 @@ fn grant(name: &str, display_name: &str) -> Grant {
     Grant::consented(person, tokens, NOW, &POLICY, NOW)
 }
 
-/// Renews everything, as Ada's.
+/// Answers every request with success, as Ada's.
 fn script(call: &Call) -> Option<Raw> {
     let body = match call.payload {
         Payload::Bearer(_) => "{\"id\":\"ada\",\"emails\":[\"ada@example.com\"]}".to_owned(),

@@ -6,7 +6,7 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::http::callback::Callback;
 
-/// A query is one of four things and never two of them; it reads back from what it is written as.
+/// A query has exactly one of four meanings, and survives being written and read again.
 pub(super) fn holds(data: &[u8]) -> String {
     let query = String::from_utf8_lossy(data);
     let read = Callback::read(&query);
@@ -30,7 +30,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     shown.split(' ').next().unwrap_or_default().to_lowercase()
 }
 
-/// The name of a ticket stands in a cookie's name: short, and nothing in it that a cookie's name may not have.
+/// A ticket's name is part of a cookie's name: short, and only with characters allowed there.
 fn named(state: &Secret) {
     let name = consent::name_of(state);
     assert!(name.len() <= 12 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

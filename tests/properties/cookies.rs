@@ -17,10 +17,10 @@ use webex_tokend::http::cookies::Cookies;
 
 use super::harness::InMemoryConsents;
 
-/// More cookies than browsers keep for one host.
+/// More cookies than browsers store for one host.
 const MAX_BROWSER_COOKIES: usize = 64;
 
-/// The first line is a `Cookie` header; of the rest, pairs of bytes say what is changed in a sealed ticket.
+/// Input: the first line is a `Cookie` header; pairs of bytes in the rest modify a sealed ticket.
 pub(super) fn holds(data: &[u8]) -> String {
     let (header, changes) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     let [ours, plain] = [true, false].map(|secure| carried(Cookies { secure }, header));
@@ -34,8 +34,8 @@ pub(super) fn holds(data: &[u8]) -> String {
     format!("{ours}+{plain} of ours, {changed}{}", if ticket.is_some() { ", a ticket's text" } else { "" })
 }
 
-/// What is found stood there, only our own cookies are touched, and a browser is left with few of them. Answers how many
-/// are ours.
+/// Only cookies in the header are found, only the daemon's own cookies are changed, and few of them stay in the
+/// browser. Returns the number of the daemon's own cookies.
 fn carried(cookies: Cookies, header: &[u8]) -> usize {
     let Ok(value) = HeaderValue::from_bytes(header) else { return 0 };
     let (prefix, tail) = if cookies.secure {
@@ -58,7 +58,7 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
     let lines: Vec<&str> = set.iter().map(|transport| transport.to_str().unwrap()).collect();
     assert_eq!(lines[0], format!("{prefix}new=sealed; Max-Age=900{tail}"));
     let mut jar: BTreeSet<&str> = ours().map(|(name, _)| name).chain(["new"]).collect();
-    // No browser sends as many, or one twice; of what is made up, the next answer takes back the rest.
+    // No browser sends this many, or one twice; made-up extra cookies are removed by the next response.
     let many = ours().count() > MAX_BROWSER_COOKIES;
     for transport in &lines[1..] {
         let dropped =
@@ -70,8 +70,8 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
     ours().count()
 }
 
-/// What we did not seal never opens; what we sealed opens only as it was, and only for its own state. Webex hears of
-/// nothing else. Answers whether anything was changed.
+/// A ticket that the daemon did not seal never opens; a sealed one opens only unmodified and only for its own state.
+/// Webex gets no other request. Returns whether the ticket was modified.
 fn sealed(data: &[u8], changes: &[u8]) -> bool {
     let consents = InMemoryConsents::new();
     let begun = consents.consents.begin(None).unwrap();

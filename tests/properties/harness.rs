@@ -1,4 +1,4 @@
-//! A daemon's parts in memory, in virtual time, beside a Webex that answers what it is told to.
+//! The daemon's services in memory, in virtual time, with a scripted Webex.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,10 +38,10 @@ pub(super) const POLICY: Policy = Policy {
     floor: Duration::from_secs(300),
 };
 
-/// Looks like nothing that a program says by itself. Seeds carry it where a secret would be.
+/// Unlike anything that a program writes. Seeds contain it in place of secrets.
 pub(super) const SECRET_MARK: &str = "Zq7s3cr3tXw9_PF84_4f1bd9a2c7e84d0f";
 
-/// Where it is always the same moment.
+/// A clock that does not move.
 pub(super) struct FixedClock;
 
 impl Clock for FixedClock {
@@ -50,10 +50,10 @@ impl Clock for FixedClock {
     }
 }
 
-/// What Webex says to a call; `None`: nothing comes back.
+/// Webex's response to a request; `None` for no response.
 pub(super) type TransportScript = Box<dyn Fn(&Call) -> Option<Raw> + Send + Sync>;
 
-/// Webex's place.
+/// Stands in for Webex.
 pub(super) struct ScriptedTransport {
     script: TransportScript,
     calls: Mutex<usize>,
@@ -84,12 +84,12 @@ pub(super) fn webex(transport: Arc<ScriptedTransport>) -> Webex {
     Webex::new(integration, transport, Arc::new(FixedClock))
 }
 
-/// Waits that nobody waits for: time jumps to the next timer.
+/// A runtime with paused time: waits take no real time.
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// Consents where nobody answers at Webex.
+/// Consents with a Webex that does not answer.
 pub(super) struct InMemoryConsents {
     pub(super) consents: Consents,
     transport: Arc<ScriptedTransport>,
@@ -117,7 +117,7 @@ impl InMemoryConsents {
         self.runtime.block_on(self.consents.finish(code, Secret::new(state), sealed, None))
     }
 
-    /// How often Webex was called.
+    /// Number of requests to Webex.
     pub(super) fn calls(&self) -> usize {
         *self.transport.calls.lock().unwrap()
     }

@@ -15,7 +15,7 @@ use super::harness::SECRET_MARK;
 
 const NOW: i64 = 1_790_000_000;
 
-/// A file is understood as a whole or not at all, what is understood looks like tokens, and nothing of it is quoted.
+/// A file is accepted as a whole or not at all, accepted texts look like tokens, and errors quote nothing of it.
 pub(super) fn holds(data: &[u8]) -> String {
     let all = [Origin::Jsonl, Origin::Wtr, Origin::Env];
     let mut came = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     came.join(", ")
 }
 
-/// Every object is a grant, those on lines of their own as well as others, and one that is none spoils the file.
+/// Every object is a grant, on a line of its own or not; one object that is not makes the file invalid.
 fn whole(data: &[u8], grants: usize) {
     let text = std::str::from_utf8(data).unwrap();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -69,7 +69,7 @@ fn whole(data: &[u8], grants: usize) {
     }
 }
 
-/// One file for all: nobody else has this directory.
+/// One file for all calls: no other program uses this directory.
 fn file() -> PathBuf {
     static DIR: OnceLock<TempDir> = OnceLock::new();
     DIR.get_or_init(|| tempfile::tempdir().unwrap()).path().join("to-import")

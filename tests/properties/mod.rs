@@ -1,6 +1,6 @@
-//! What must hold for whatever comes from outside: one property for each kind of input, a function of bytes.
+//! Properties that must hold for any input from outside: one for each kind of input, as a function of bytes.
 //!
-//! The fuzz targets (`fuzz/`) call them with what a fuzzer makes up; the tests here with the seeds of their corpora.
+//! The fuzz targets (`fuzz/`) call them with fuzzed input; the tests here with the seeds of their corpora.
 
 mod api;
 mod callback;
@@ -11,7 +11,7 @@ mod replies;
 mod retry_after;
 mod settings;
 
-/// Panics if it does not hold for these bytes. Answers what they came to.
+/// Panics if the property does not hold for these bytes. Returns the outcome.
 type Property = fn(&[u8]) -> String;
 
 /// Every property, by the name of its fuzz target and of its corpus.
@@ -61,15 +61,15 @@ mod corpus {
         }
     }
 
-    /// What each seed comes to: `PROPERTY/SEED: OUTCOME`, a line each.
+    /// The expected outcome of each seed: `PROPERTY/SEED: OUTCOME`, one per line.
     const OUTCOMES: &str = include_str!("outcomes.txt");
 
     fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
         OUTCOMES.lines().map(|transport| transport.split_once(": ").unwrap())
     }
 
-    /// Holds a property to the seeds that a promise is about: each is there, is understood as what it is, and the
-    /// property holds for it. Answers how many there are.
+    /// Checks a property with the seeds that `concerns` selects: each exists, has its expected outcome, and the
+    /// property holds for it. Returns their number.
     fn hold(property: &str, concerns: impl Fn(&str, &[u8]) -> bool) -> usize {
         let (_, holds) = PROPERTIES.iter().find(|(name, _)| *name == property).unwrap();
         let (mut broken, mut held) = (Vec::new(), 0);
@@ -185,7 +185,7 @@ mod corpus {
         assert!(hold("api", |_, _| true) >= 40);
     }
 
-    /// Prints the outcomes as they are.
+    /// Prints the actual outcomes.
     #[test]
     #[ignore = "prints what goes into outcomes.txt, to be judged before it is added"]
     fn print_outcomes() {

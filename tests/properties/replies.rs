@@ -1,4 +1,4 @@
-//! What Webex, or whoever stands in its place, answers.
+//! Responses of Webex, or of a server in its place.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::harness::webex;
 
 const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-/// A status, a `Retry-After` and a `trackingId` in three lines, and a body behind them: as the answer to every call.
+/// Input: a status, a `Retry-After` and a `trackingId` in three lines, then a body: the response to every request.
 pub(super) fn holds(data: &[u8]) -> String {
     let raw = raw(data);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
@@ -70,12 +70,12 @@ fn raw(data: &[u8]) -> Raw {
     Raw { status, retry_after: told(retry_after), tracking_id: told(tracking_id), body }
 }
 
-/// Nothing that breaks a line of the log, and no secret that the answer echoes.
+/// No control characters that could break a log line, and no secret that the response echoes.
 fn is_shown(text: &str) -> bool {
     text.chars().count() <= 600 && !text.chars().any(char::is_control) && !text.contains(SECRET_MARK)
 }
 
-/// Every text anywhere in an answer, in lower case.
+/// All strings in a response, in lower case.
 fn texts(json: &Value) -> Vec<String> {
     match json {
         Value::String(text) => vec![text.to_lowercase()],
@@ -93,7 +93,7 @@ fn access_token(json: Option<&Value>) -> Option<&str> {
     json?.get("access_token")?.as_str().filter(|token| !token.is_empty())
 }
 
-/// A verdict says no more than the answer did, and no verdict but a renewal touches a token.
+/// A verdict claims no more than the response said, and only a renewal changes a token.
 fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
     assert!(reply.tracking_id.as_deref().is_none_or(is_shown));
     let held = tokens("held");
@@ -104,7 +104,7 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
         Verdict::Renewed(issued) | Verdict::Unchanged(issued) => {
             assert_eq!(raw.status, 200);
             assert_eq!(Some(issued.access_token.expose()), access_token(json));
-            // Zero, too: a repeated answer may bring a token that has died meanwhile.
+            // Zero is possible: a repeated response may bring a token that has expired meanwhile.
             assert!(issued.expires_in <= CENTURY);
             let same = issued.access_token == held.access_token;
             assert_eq!(same, matches!(verdict, Verdict::Unchanged(_)));
@@ -161,7 +161,7 @@ fn tokens(access_token: &str) -> Tokens {
     }
 }
 
-/// A device grant begins only with a token and ends only by a definite word.
+/// A device grant succeeds only with a token, and fails only with definite wording.
 fn polled(polled: Polled, raw: &Raw, json: Option<&Value>) -> &'static str {
     match polled {
         Polled::Issued(issued) => {

@@ -16,7 +16,8 @@ use webex_tokend::webex::wire::retry_after;
 use super::harness::DAY;
 use super::harness::NOW;
 
-/// Whatever stands there, nobody waits longer than the cap (and the jitter on top), and nobody hammers.
+/// Whatever the header says, no wait is longer than the cap (and the jitter), and none is so short that Webex is
+/// hammered.
 pub(super) fn holds(data: &[u8]) -> String {
     let text = String::from_utf8_lossy(data);
     let read = retry_after(&text, NOW);

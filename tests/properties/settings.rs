@@ -1,4 +1,4 @@
-//! A `.env` file, and the settings that come of it.
+//! A `.env` file, and the settings read from it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use webex_tokend::config::secrets;
 
 use super::harness::SECRET_MARK;
 
-/// A login may stand before their host or in their query.
+/// Variables with a URL; a login may be before the host or in the query.
 const URLS: [&str; 7] = [
     "MY_APP_REDIRECT_URI",
     "REDIRECT_URI",
@@ -27,7 +27,7 @@ const URLS: [&str; 7] = [
     "ALL_PROXY",
 ];
 
-/// All mistakes are told at once, and none tells a secret.
+/// All errors are reported at once, and none quotes a secret.
 pub(super) fn holds(data: &[u8]) -> String {
     let dir = dir();
     fs::write(dir.join(".env"), data).unwrap();
@@ -57,7 +57,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     came
 }
 
-/// Whether the mark stands where it is no secret.
+/// Whether the mark is in a place that is not secret.
 fn may_be_told(source: &Source, name: &str) -> bool {
     let others = ALIASES.iter().filter(|(ours, _)| *ours == name).map(|(_, other)| *other);
     others.chain([name]).filter(|name| !secrets().any(|secret| secret == *name)).any(|name| {
@@ -81,7 +81,7 @@ fn told(mistakes: &Mistakes) -> String {
     format!("mistakes in {}", names.join(" "))
 }
 
-/// The settings with a right value for each mistake that was told, and none for what stands beside it.
+/// The settings with a valid value for each reported error.
 fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
     let right = BTreeMap::from([
         ("MY_APP_CLIENT_ID", "C1"),
@@ -102,7 +102,7 @@ fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
         ALIASES.iter().filter(|(name, _)| *name == ours).for_each(|(_, other)| set(other, ""));
         match ours {
             "MY_APP_SECRET_ID_FILE" => set("MY_APP_SECRET_ID", "secret"),
-            // Each of them asks for the others.
+            // Each of them requires the others.
             "BOT_TOKEN" | "BOT_TOKEN_FILE" | "SPACE_ID" => {
                 ["BOT_TOKEN", "BOT_TOKEN_FILE", "SPACE_ID"].into_iter().for_each(|name| set(name, ""));
             }
@@ -114,7 +114,7 @@ fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
     source
 }
 
-/// Endless, or waiting for a writer: whoever names one of these as a file gets what was asked for.
+/// Files that are endless or block on reading: an operator who names one of these gets what was asked for.
 fn reads_a_device(source: &Source) -> bool {
     let files = ["MY_APP_SECRET_ID_FILE", "WEBEX_CA_FILE", "TOKEND_TLS_CERT", "TOKEND_TLS_KEY"];
     files.iter().any(|name| {

@@ -114,7 +114,7 @@ fn recipe_files_set_no_unknown_variable() {
     assert_eq!(count, 7, "the variables are found");
 }
 
-/// As the unit of systemd sets them.
+/// With the settings of the systemd unit.
 #[test]
 fn the_settings_of_the_service_are_valid_except_for_the_placeholders() {
     let dir = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn the_settings_of_the_service_are_valid_except_for_the_placeholders() {
     assert_eq!(config.remarks.len(), 1, "{remarks}");
 }
 
-/// What `systemd-analyze verify` says of units with such names. `None` if it is not there.
+/// The output of `systemd-analyze verify` for these units. `None` if it is not installed.
 fn verified(dir: &Path, units: &[(&str, String)]) -> Option<Vec<String>> {
     let mut command = Command::new("systemd-analyze");
     command.args(["verify", "--man=no"]);
@@ -151,7 +151,7 @@ fn verified(dir: &Path, units: &[(&str, String)]) -> Option<Vec<String>> {
         eprintln!("SKIPPED: systemd-analyze is not there");
         return None;
     };
-    // It looks at other units of this machine, too.
+    // It checks other units of this machine as well.
     let told = String::from_utf8(output.stderr).unwrap();
     Some(told.lines().filter(|line| line.contains("webex-")).map(str::to_owned).collect())
 }
@@ -164,7 +164,7 @@ fn systemd_accepts_the_unit_with_its_drop_ins() {
     for file in DROP_INS {
         fs::write(drop_ins.join(Path::new(file).file_name().unwrap()), text_of(file)).unwrap();
     }
-    // What the unit starts is not installed here.
+    // The program that the unit starts is not installed here.
     let unit = text_of(UNIT).replace("/usr/local/bin/webex-tokend", "/bin/true");
     let verify = |unit: String| verified(dir.path(), &[("webex-tokend.service", unit)]);
     let Some(told) = verify(unit.clone()) else { return };

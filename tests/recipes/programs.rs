@@ -33,12 +33,12 @@ use crate::support::inject_fault;
 use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
-/// Nothing else of the environment is handed over.
+/// No other part of the environment is passed on.
 const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
 
 const ADA: &str = "Ada Lovelace";
 
-/// Whether these programs are here; says so where one is not.
+/// Whether these programs are installed. Prints a note if one is not.
 fn has(programs: &[&str]) -> bool {
     let is_here = |program: &&str| {
         let mut probe = Command::new("env");
@@ -88,7 +88,7 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// A key for the person with these rights.
+    /// Creates a key for the person with these rights.
     fn key(&self, can: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
         command.env_clear().env("TOKEND_STATE_DIR", self.daemon.state_dir());
@@ -96,12 +96,12 @@ impl Place {
         CommandOutput::from(command.args(words).output().unwrap()).expect_success().trim().to_owned()
     }
 
-    /// `program` in an environment that says no more than where things are.
+    /// `program` with an environment that only says where things are.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("env");
         command.env_clear().arg(SEARCH_PATH).arg(program).stdin(Stdio::null());
         command.env("WEBEX_API_BASE_URL", self.sim.base_url());
-        // curl's, and OpenSSL's in Python.
+        // For curl, and for OpenSSL in Python.
         command.env("CURL_CA_BUNDLE", self.path("cert.pem")).env("SSL_CERT_FILE", self.path("cert.pem"));
         command
     }
@@ -168,7 +168,7 @@ async fn the_cron_job_over_https_names_the_person_and_prints_no_token() {
     assert!(output.stderr.contains("401") && output.stderr.contains("key"), "{output:?}");
 }
 
-/// A program that goes on, and the lines of its output.
+/// A running program, and the lines of its output.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -190,7 +190,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// Reads on until a line has `text`.
+    /// Reads until a line contains `text`.
     fn says(&self, text: &str) {
         let begun = Instant::now();
         let mut last = String::new();
@@ -204,7 +204,7 @@ impl Running {
         panic!("no {text:?} in {HANG_TIMEOUT:?}; the last line was: {last}");
     }
 
-    /// Two lines: the first may have been on its way.
+    /// Waits for two lines: the first may have been printed before.
     fn goes_on(&self) {
         while self.lines.try_recv().is_ok() {}
         self.says(ADA);
@@ -233,7 +233,7 @@ async fn the_long_running_program_survives_restarts_outages_and_a_refused_key() 
     let program = Running::start(command);
     program.goes_on();
 
-    // Webex ends a token early: one refresh, and the next one is taken.
+    // Webex revokes a token early: one refresh, and the program takes the new token.
     let before = place.refreshes();
     inject_fault(&place.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
     program.goes_on();
@@ -242,13 +242,13 @@ async fn the_long_running_program_survives_restarts_outages_and_a_refused_key() 
     inject_fault(&place.sim, Endpoint::PeopleMe, 2, asks_to_wait());
     program.goes_on();
 
-    // The daemon is restarted, and away for a while.
+    // The daemon is restarted after a while.
     let output = place.daemon.terminate().await;
     assert_eq!(output.code, Some(0));
     place.daemon.restart(&[]).await;
     program.goes_on();
 
-    // What only people can mend is told, and the program goes on when they have.
+    // A problem that only people can fix is reported, and the program continues when it is fixed.
     let forget = ["forget", "ada@example.com", "--yes"];
     let mut command = place.command(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env("TOKEND_STATE_DIR", place.daemon.state_dir()).args(forget);

@@ -1,4 +1,4 @@
-//! The operator's certificate ends, has ended, has not begun, or is for another host.
+//! The operator's certificate expires, has expired, is not valid yet, or is for another host.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn pair() -> Pair {
     Pair::read(&certificate, &private).unwrap()
 }
 
-/// What is told by looks at these times, in order, of a certificate that is served as `host`.
+/// The lines that checks at these times log, for a certificate that is served as `host`.
 fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)> {
     let (clock, pair) = (Arc::new(ManualClock::new(UnixTime::from_seconds(0))), pair());
     let mut alarm = Alarm::new(host, clock.clone());

@@ -1,4 +1,4 @@
-//! The operator's files change under a running server.
+//! The operator's certificate files change while the server runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// A house that serves a pair of files.
+/// A server with a pair of certificate files.
 struct Files {
     folder: TempDir,
     pem: String,

@@ -1,4 +1,4 @@
-//! The self-signed certificate of a daemon that runs for years, or began with a wrong clock.
+//! The self-signed certificate of a daemon that runs for years, or started with a wrong clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ async fn served(made: SelfSigned) -> (TestServer, Renewer) {
     (TestServer::with_certificate_feed(Some(feed), pem, Limits::default(), echo).await, renewer)
 }
 
-/// Whether a peer that checks dates, and trusts the key and the name of the first certificate, is content.
+/// Whether a client that checks dates, and trusts the key and the name of the first certificate, accepts the present
+/// one.
 async fn is_valid_now(server: &TestServer) -> bool {
     connect_tls_to(server.addr, "localhost", client_config(&server.pem, None)).await.is_ok()
 }
@@ -78,7 +79,7 @@ async fn an_expired_certificate_is_replaced_in_a_running_server() {
     }
 }
 
-/// Lines of this level since the last call.
+/// Number of lines of this level since the last call.
 fn told(level: Level) -> usize {
     captured_logs().iter().filter(|(other, _)| *other == level).count()
 }
@@ -115,7 +116,7 @@ async fn renewal_follows_the_clock_and_open_connections_continue() {
         .await
         .expect("the certificate is not made again for the next year");
 
-    // A clock that no certificate can be made with changes nothing.
+    // A clock for which no certificate can be made changes nothing.
     clock.set(UnixTime::from_seconds(i64::MAX / 1000));
     tokio::time::sleep(Duration::from_millis(50)).await;
     clock.set(UnixTime::from_seconds(now()));

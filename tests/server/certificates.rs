@@ -1,4 +1,4 @@
-//! Certificates by themselves: what is made, what is read, and what a mistake is told as.
+//! Certificates by themselves: making them, reading them, and the errors of reading.
 
 use std::path::Path;
 

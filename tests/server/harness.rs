@@ -1,4 +1,4 @@
-//! A running server of our own, and peers that speak byte by byte.
+//! A running HTTP server, and clients that speak byte by byte.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -45,12 +45,12 @@ use webex_tokend::tasks::Tasks;
 
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
-/// The real time: the peers' TLS checks certificates against it.
+/// The real time, because the clients' TLS checks certificates against it.
 pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Limits that end quickly.
+/// Limits that are reached quickly.
 pub(super) fn short_limits() -> Limits {
     Limits {
         handshake: Duration::from_millis(300),
@@ -114,12 +114,12 @@ impl TestServer {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
-    /// After a handshake that offers `protocol` (or no ALPN) and trusts the house's certificate.
+    /// Connects by TLS, offers `protocol` (or no ALPN) and trusts the server's certificate.
     pub(super) async fn connect_tls(&self, protocol: Option<&[u8]>) -> TlsStream<TcpStream> {
         connect_tls_to(self.addr, "localhost", client_config(&self.pem, protocol)).await.unwrap()
     }
 
-    /// Stops, and says how long the end took.
+    /// Shuts the server down. Returns how long that took.
     pub(crate) async fn shut_down(self) -> Duration {
         let started = Instant::now();
         self.tasks.stop();
@@ -138,37 +138,37 @@ impl TestServer {
         reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(SHORT_LIMITS_TIMEOUT)
     }
 
-    /// What a peer with nothing to hide gets, on a connection of its own.
+    /// The response to a well-behaved client on a new connection.
     pub(super) async fn honest(&self) -> String {
         let asked = self.client().build().unwrap().get(self.url("/honest")).send();
         asked.await.unwrap().text().await.unwrap()
     }
 }
 
-/// Answers with method, path and whether it came through TLS.
+/// Answers with the method, the path, and whether the request came over TLS.
 pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<Body> {
     text(format!("{} {} {}", request.method(), request.uri().path(), peer.secure))
 }
 
-/// What [`TestServer::honest`] gets from [`echo`].
+/// The response that [`TestServer::honest`] gets from [`echo`].
 pub(super) const HONEST: &str = "GET /honest true";
 
 pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
     Response::new(Body::new(text))
 }
 
-/// A service whose handlers say that they began, and end when they are let go.
+/// A service whose handlers notify `started`, and finish when `release` is notified.
 #[derive(Clone, Default)]
 pub(super) struct GatedService {
     pub(super) started: Arc<Notify>,
     pub(super) release: Arc<Notify>,
 }
 
-/// Any handler's future.
+/// The future of any handler.
 type HandlerFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl GatedService {
-    /// Holds `/gate`, and answers everything else like [`echo`].
+    /// Holds requests for `/gate`, and answers all others like [`echo`].
     pub(super) fn service(
         &self,
     ) -> impl Fn(Request<Incoming>, Peer) -> HandlerFuture + Clone + Send + Sync + 'static + use<> {
@@ -189,7 +189,7 @@ impl GatedService {
     }
 }
 
-/// Any version of TLS.
+/// Accepts any version of TLS.
 pub(super) fn client_config(pem: &str, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
     client_config_with_versions(&[&TLS13, &TLS12], pem, protocol)
 }
@@ -219,13 +219,13 @@ pub(super) async fn connect_tls_to(
     TlsConnector::from(config).connect(name, TcpStream::connect(addr).await?).await
 }
 
-/// Sends one HTTP/1.1 request and reads its answer, which must tell its length.
+/// Sends one HTTP/1.1 request and reads its response, which must have a content length.
 pub(super) async fn send_request<T: AsyncRead + AsyncWrite + Unpin>(stream: &mut T, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     read_response(stream).await
 }
 
-/// Reads one HTTP/1.1 answer, which must tell its length.
+/// Reads one HTTP/1.1 response, which must have a content length.
 pub(super) async fn read_response<T: AsyncRead + Unpin>(stream: &mut T) -> String {
     let mut got = Vec::new();
     let read = async {
@@ -243,7 +243,7 @@ pub(super) async fn read_response<T: AsyncRead + Unpin>(stream: &mut T) -> Strin
     String::from_utf8(got).unwrap()
 }
 
-/// Waits for the other side to close or reset, whatever it says before; and says how long that took.
+/// Waits until the other side closes or resets the connection, ignoring what it sends. Returns how long that took.
 pub(super) async fn wait_for_close<T: AsyncRead + Unpin>(stream: &mut T) -> Duration {
     let started = Instant::now();
     let mut rest = [0; 1024];
@@ -252,7 +252,7 @@ pub(super) async fn wait_for_close<T: AsyncRead + Unpin>(stream: &mut T) -> Dura
     started.elapsed()
 }
 
-/// reqwest takes its crypto from the process.
+/// reqwest uses the crypto provider of the process.
 pub(crate) fn install_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| _ = default_provider().install_default());

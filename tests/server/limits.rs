@@ -1,4 +1,4 @@
-//! Peers that hold what they are given: each is sent away, and an honest one is answered meanwhile.
+//! Clients that occupy connections: each is disconnected, and an honest client is served meanwhile.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use super::harness::short_limits;
 use super::harness::wait_for_close;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
-/// A limit may be met late on a busy machine, but a test limit is never taken for a default one.
+/// On a busy machine a limit may be reached late, but a test limit is never confused with a default one.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Only the limits up to the first request can end anything.
+/// Only the limits before the first request can end a connection.
 fn never_idle() -> Limits {
     Limits { idle: SHORT_LIMITS_TIMEOUT * 2, ..short_limits() }
 }
@@ -50,7 +50,7 @@ async fn a_silent_client_on_a_plain_port_is_disconnected() {
 async fn a_client_that_stops_during_the_handshake_is_disconnected() {
     let server = TestServer::new_tls(short_limits(), echo).await;
     let mut stream = server.connect().await;
-    // The head of a handshake record that promises 512 bytes, and the first of them.
+    // The head of a handshake record that announces 512 bytes, and the first of them.
     stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await.unwrap();
     is_sent_away(&server, stream).await;
 }
@@ -92,7 +92,7 @@ async fn a_connection_without_requests_is_closed_after_the_idle_time_and_not_bef
     let mut stream = server.connect_tls(None).await;
     send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let took = wait_for_close(&mut stream).await;
-    // Longer than the limit for the first head, which is the one that would end it if the two were mixed up.
+    // Longer than the limit for the first head, which would end the connection if the two were confused.
     assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
 }
 
@@ -113,7 +113,7 @@ async fn a_request_in_flight_is_not_idle() {
     }
 }
 
-/// A whole HTTP/2 opening: the preface, settings (empty, or an initial window of 0), and `GET /` on stream 1.
+/// A complete HTTP/2 opening: the preface, SETTINGS (empty, or with an initial window of 0), and `GET /` on stream 1.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const NO_WINDOW: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
@@ -126,7 +126,7 @@ async fn an_http2_connection_is_closed_after_the_idle_time_even_if_the_client_re
         let mut stream = server.connect_tls(Some(b"h2")).await;
         stream.write_all(&[PREFACE, settings, GET].concat()).await.unwrap();
         let took = wait_for_close(&mut stream).await;
-        // Not the limit for a first request, which it made.
+        // Not the limit for a first request, which the client did send.
         assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
     }
 }
@@ -155,7 +155,7 @@ async fn at_the_connection_limit_no_request_in_flight_is_interrupted() {
     assert_eq!(timeout(SHORT_LIMITS_TIMEOUT, waiting).await.unwrap(), HONEST);
 }
 
-/// The stream, on which a head comes in byte by byte for as long as the other side takes it.
+/// Sends a head byte by byte on this stream, as long as the server reads it.
 fn slowly<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: T) -> impl AsyncRead + Unpin {
     let (reader, mut writer) = tokio::io::split(stream);
     webex_tokend::tasks::Tasks::new().spawn("slow peer", async move {

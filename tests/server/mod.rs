@@ -1,4 +1,4 @@
-//! The door, over real sockets: what is served, what is refused, and how it ends.
+//! The HTTP server over real sockets: what is served, what is refused, and how it shuts down.
 
 mod certificate_expiry;
 mod certificate_reload;

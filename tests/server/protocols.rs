@@ -1,4 +1,4 @@
-//! What is spoken on the port.
+//! The protocols on the port.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,7 +175,7 @@ async fn a_second_handshake_resumes_the_session() {
         let config = client_config_with_versions(&[version], &server.pem, None);
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let mut stream = connect_tls_to(server.addr, "localhost", Arc::clone(&config)).await.unwrap();
-            // The tickets of TLS 1.3 come with the first answer.
+            // TLS 1.3 session tickets come with the first response.
             send_request(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
             let got = stream.get_ref().1.handshake_kind().unwrap();
             let resumed = |kind| matches!(kind, HandshakeKind::Resumed);
@@ -192,7 +192,7 @@ async fn a_client_that_shut_its_write_side_still_gets_its_response() {
     stream.write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     gate.started.notified().await;
     stream.shutdown().await.unwrap();
-    // Asked and answered after the shutting, so that the server has had its chance to notice.
+    // Sent and answered after the client shut its write side, so that the server had a chance to notice.
     let other = send_request(&mut server.connect().await, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(other.ends_with("GET /a false"));
     gate.release.notify_one();

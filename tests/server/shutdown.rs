@@ -1,4 +1,4 @@
-//! The stop: what is finished, what is closed, what is cut off; and what must not bring it about.
+//! Shutdown: what is finished, what is closed, what is interrupted; and what must not cause it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn a_panicking_handler_fails_its_own_request_only() {
 
 #[test]
 fn running_out_of_file_descriptors_does_not_end_the_accept_loop() {
-    // A process of its own, because the limit is one of the process.
+    // In a separate process, because the limit applies to the process.
     let this = std::env::current_exe().unwrap();
     let run = Command::new("sh")
         .args(["-c", "ulimit -n 40 && exec \"$0\" --exact server::shutdown::accept_without_file_descriptors --ignored --nocapture"])
@@ -135,7 +135,7 @@ async fn accept_without_file_descriptors() {
         assert!(held.len() < 100, "the limit does not hold");
         held.push(file);
     }
-    // One descriptor for the peer's side, none for the server's.
+    // One descriptor for the client's side, none for the server's.
     held.pop();
     let mut early = server.connect().await;
     early.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! Answers that go on: a living one is no idle connection, and one that nobody takes does not last.
+//! Streaming responses: one that is read is not an idle connection, and one that is not read ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use super::harness::short_limits;
 use super::harness::wait_for_close;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
 
-/// A house whose every answer is a flow of pieces of so many bytes, one each 100 ms (or as fast as they go). The
-/// semaphore counts the flows that have ended.
+/// A server that answers every request with a stream of chunks of so many bytes, one every 100 ms (or without pause).
+/// The semaphore counts the streams that have ended.
 async fn flowing(bytes: usize, pause: Duration) -> (TestServer, Arc<Semaphore>) {
     let ended = Arc::new(Semaphore::new(0));
     let count = ended.clone();

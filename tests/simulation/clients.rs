@@ -1,4 +1,4 @@
-//! Those who come to the daemon: readers, people who want a refresh, people who consent or leave.
+//! Clients of the daemon: readers, callers that request a refresh, people who consent or leave.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl DaemonProcess {
         drop(tokio::spawn(client));
     }
 
-    /// A reader who comes after `delay` and leaves when it takes longer than `patience`.
+    /// Reads a token after `delay`, and gives up after `patience`.
     pub(super) fn read(&self, person: usize, min_ttl: Duration, [delay, patience]: [Duration; 2]) {
         let (process, id) = (self.clone(), self.id(person));
         self.spawn(async move {
@@ -61,7 +61,7 @@ impl DaemonProcess {
         });
     }
 
-    /// A person consents after `delay`, and brings the code back after `pause`. Tries again where it failed.
+    /// A person consents after `delay`, and returns with the code after `pause`. Tries again after a failure.
     pub(super) fn consent(&self, person: usize, delay: Duration, pause: Duration) {
         let process = self.clone();
         self.spawn(async move {

@@ -1,5 +1,5 @@
-//! `kill -9` at any await: from the moment the fuse has blown, nothing that the daemon does has an effect any more.
-//! The runtime with all its tasks is dropped right after.
+//! `kill -9` at any await: after the crash, nothing that the daemon does has an effect. The runtime with all its tasks
+//! is dropped right after.
 
 use std::future::pending;
 use std::sync::Mutex;
@@ -14,13 +14,13 @@ pub(super) struct CrashPoint {
 
 #[derive(Debug, Default)]
 struct CrashState {
-    /// Awaits to come before it blows.
+    /// Remaining awaits before the crash.
     left: Option<u64>,
     has_crashed: bool,
 }
 
 impl CrashPoint {
-    /// It will blow at the `steps`-th await from here on at which the daemon meets the world.
+    /// Crashes at the `steps`-th await from here at which the daemon communicates with the outside.
     pub(super) fn crash_after(&self, steps: u64) {
         self.inner.lock().unwrap().left = Some(steps);
     }
@@ -30,7 +30,7 @@ impl CrashPoint {
         self.told.notify_one();
     }
 
-    /// Another process, another fuse.
+    /// Resets for the next process.
     pub(super) fn renew(&self) {
         *self.inner.lock().unwrap() = CrashState::default();
     }
@@ -44,7 +44,7 @@ impl CrashPoint {
         inner.has_crashed
     }
 
-    /// One place at which the daemon may be stopped. Returns only if it is not.
+    /// A point at which the daemon may crash. Returns only if it does not.
     pub(super) async fn step(&self) {
         if self.count_step() {
             self.told.notify_one();
@@ -52,7 +52,7 @@ impl CrashPoint {
         }
     }
 
-    /// Returns when it has blown.
+    /// Returns after the crash.
     pub(super) async fn crashed(&self) {
         while !self.inner.lock().unwrap().has_crashed {
             self.told.notified().await;

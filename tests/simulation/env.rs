@@ -1,4 +1,4 @@
-//! What a simulated world shares: it outlives every process of the daemon.
+//! What all processes of the simulated daemon share; it outlives each of them.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ pub(super) struct SimEnv {
     pub(super) crash: CrashPoint,
     pub(super) faults: Mutex<FaultInjector>,
     pub(super) checker: Mutex<InvariantChecker>,
-    /// When the driver does something next: no nap is shortened beyond it.
+    /// When the driver acts next: no idle sleep is shortened beyond it.
     pub(super) next_event: Mutex<UnixTime>,
 }
 
@@ -32,7 +32,7 @@ impl SimEnv {
         self.faults.lock().unwrap()
     }
 
-    /// The witness, told what time it is.
+    /// The checker, with the current time.
     pub(super) fn checker(&self) -> MutexGuard<'_, InvariantChecker> {
         let mut checker = self.checker.lock().unwrap();
         checker.set_time(self.clock.true_time(), self.clock.now());

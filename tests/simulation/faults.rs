@@ -1,4 +1,4 @@
-//! Trouble: which calls to Webex and which verbs of the store go wrong, and how.
+//! Faults: which requests to Webex and which store calls fail, and how.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// `Retry-After` as nobody should write it, among some that are right.
+/// Values of `Retry-After`, valid and invalid.
 const RETRY_AFTERS: [Option<&str>; 14] = [
     None,
     Some("0"),
@@ -31,7 +31,7 @@ const RETRY_AFTERS: [Option<&str>; 14] = [
     Some(""),
 ];
 
-/// One person's kinds of trouble in a tenant whose refreshes fail.
+/// How the refreshes of one person of a failing organization go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PersonFault {
     Unauthorized,
@@ -42,29 +42,29 @@ pub(super) enum PersonFault {
     Hanging,
 }
 
-/// Trouble that lasts.
+/// A fault that lasts for a while.
 #[derive(Clone, Debug)]
 struct FaultWindow {
     until: UnixTime,
-    /// One person's, or everybody's.
+    /// One person's, or that of all.
     person: Option<usize>,
     kind: FaultKind,
-    /// Of a thousand calls, so many are struck.
+    /// How many of a thousand requests fail.
     per_mille: u64,
 }
 
-/// What happens to one verb of the store.
+/// What happens to one call of the store.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoreCallFault {
     pub(super) wait_before: Duration,
     pub(super) wait_after: Duration,
-    /// It is refused, and nothing is kept.
+    /// It fails, and nothing is stored.
     pub(super) refused: Option<StoreError>,
-    /// It is done, and an error is answered all the same.
+    /// It succeeds, but its reply is an error.
     pub(super) reply_lost: Option<StoreError>,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct FaultInjector {
     rng: SimRng,
@@ -79,12 +79,12 @@ impl FaultInjector {
         Self { rng, background_rate, ack_lost, windows: Vec::new(), store: None }
     }
 
-    /// All trouble is over, for ever.
+    /// Ends all faults, for good.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.rng.fork(), 0, false);
     }
 
-    /// Webex is down, or as good as that, for everybody. Answers until when, and how.
+    /// Webex is down, or nearly, for all persons. Returns until when, and how.
     pub(super) fn outage(&mut self, now: UnixTime) -> (UnixTime, FaultKind) {
         let until = now + self.rng.log_uniform(MINUTE, 5 * DAY);
         let kind = self.any_kind(false);
@@ -104,7 +104,7 @@ impl FaultInjector {
         kind
     }
 
-    /// Webex calls every refresh token dead, though none is. Answers until when.
+    /// Webex calls every refresh token dead, though none is. Returns until when.
     pub(super) fn false_refusals(&mut self, now: UnixTime) -> UnixTime {
         let until = now + self.rng.log_uniform(MINUTE, 12 * HOUR);
         let kind = FaultKind::Status400Dead(DeadText::RefreshToken);
@@ -112,7 +112,7 @@ impl FaultInjector {
         until
     }
 
-    /// Refreshes of one person of a bad tenant go wrong until then.
+    /// Refreshes of one person of a failing organization fail until then.
     pub(super) fn fail_person(&mut self, person: usize, until: UnixTime, person_fault: PersonFault) {
         let wish = self.rng.pick(&[None, Some("600"), Some("21600"), Some("21600")]).map(str::to_owned);
         let kind = match person_fault {
@@ -137,7 +137,7 @@ impl FaultInjector {
         ])
     }
 
-    /// Refreshes of one person go wrong. Answers until when, and how.
+    /// Refreshes of one person fail. Returns until when, and how.
     pub(super) fn person_outage(&mut self, person: usize, now: UnixTime) -> (UnixTime, FaultKind) {
         let until = now + self.rng.log_uniform(HOUR, 20 * DAY);
         let kind = self.any_kind(true);
@@ -145,7 +145,7 @@ impl FaultInjector {
         (until, kind)
     }
 
-    /// Calls about one person take this long for a while.
+    /// Requests about one person are slow for a while.
     pub(super) fn slow(&mut self, person: usize, by: Duration, now: UnixTime) {
         let until = now + 2 * MINUTE;
         self.windows.push(FaultWindow {
@@ -163,11 +163,11 @@ impl FaultInjector {
         until
     }
 
-    /// What strikes a call of this person, if anything.
+    /// The fault for a request about this person, if any.
     pub(super) fn fault_for_call(&mut self, person: Option<usize>, now: UnixTime) -> Option<FaultKind> {
         self.windows.retain(|window| window.until > now);
         let over = |window: &&FaultWindow| window.person.is_none() || window.person == person;
-        // What strikes all persons hides one person's own trouble.
+        // A fault of all persons hides one person's own fault.
         let all = self.windows.iter().find(|window| window.person.is_none());
         if let Some(FaultWindow { per_mille, kind, .. }) = all.or_else(|| self.windows.iter().find(over)) {
             return self.rng.per_mille(*per_mille).then(|| kind.clone());
@@ -176,7 +176,7 @@ impl FaultInjector {
         self.rng.per_mille(background_rate).then(|| self.any_kind(false))
     }
 
-    /// What happens to a verb of the store.
+    /// The fault for a call of the store.
     pub(super) fn store_call(&mut self, now: UnixTime) -> StoreCallFault {
         let Some((until, fails, slow)) = self.store else { return StoreCallFault::default() };
         if until <= now {
@@ -256,7 +256,7 @@ impl FaultInjector {
     }
 }
 
-/// Refusals that nobody documents; none of them names the refresh token.
+/// Undocumented refusals; none of them names the refresh token.
 fn undocumented_refusal(which: u64) -> FaultKind {
     let (status, body) = match which {
         0 => (400, r#"{"error":"unsupported_grant_type"}"#),
@@ -275,7 +275,7 @@ fn undocumented_refusal(which: u64) -> FaultKind {
     FaultKind::Raw { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
 }
 
-/// What a fault is called in the log.
+/// The name of a fault in the log.
 pub(super) fn name(kind: &FaultKind) -> String {
     let mut text = format!("{kind:?}");
     text.truncate(60);

@@ -1,9 +1,9 @@
-//! The store, with the weather on it and the witness beside it. What is below it stands for the disk.
+//! The store, with faults and the invariant checker. The store below it stands for the disk.
 //!
-//! Two liberties with time. What the real store does on threads of its own is waited for inside the poll, so that
-//! virtual time stands still meanwhile (a reply from another thread would lose against every timer). And while nothing
-//! runs, is due or is going to happen, a nap of the loop is shortened by letting the question for the next wake take
-//! most of it: without that, 400 days are 576,000 slices in which nothing happens. Some seeds do without.
+//! Two liberties with time. The real store works on its own threads; the simulation waits for them inside the poll, so
+//! that virtual time stands still meanwhile (otherwise every timer would fire before a reply from another thread). And
+//! while nothing runs, is due or is planned, an idle sleep of the loop is shortened: the query for the next wake takes
+//! most of it. Without that, 400 days are 576,000 slices in which nothing happens. Some seeds run without it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -55,9 +55,9 @@ use crate::support::time::MINUTE;
 pub(super) struct SimStore {
     inner: Arc<dyn Store>,
     env: Arc<SimEnv>,
-    /// From wake to wake, if naps are shortened.
+    /// The time between wakes, if idle sleeps are shortened.
     skips: Option<Duration>,
-    /// When the loop's next regular wake is, as far as can be seen from outside.
+    /// The loop's next regular wake, as far as it can be known from outside.
     regular: Mutex<UnixTime>,
 }
 
@@ -66,7 +66,7 @@ impl SimStore {
         Self { inner, env, skips, regular: Mutex::new(UnixTime(0)) }
     }
 
-    /// One verb: `work` is done at one moment, between two at which everything may end.
+    /// One call: `work` is done at one moment, between two points at which the process may crash.
     async fn store_call<'a, T>(
         &'a self,
         name: &'static str,
@@ -98,7 +98,7 @@ impl SimStore {
         }
     }
 
-    /// A verb that changes one person's row: whoever asks after it has answered must see the change.
+    /// A call that changes one person's row: reads after its reply must see the change.
     async fn change<'a, T>(
         &'a self,
         name: &'static str,
@@ -113,7 +113,7 @@ impl SimStore {
         result
     }
 
-    /// Lets most of an idle nap go by.
+    /// Skips most of an idle sleep.
     async fn skip_idle(&self, sleep: Duration, stored: Option<UnixTime>) {
         let (now, wall) = (self.env.clock.true_time(), self.env.clock.now());
         let regular = {
@@ -129,7 +129,7 @@ impl SimStore {
         }
     }
 
-    /// A claim is the first thing that a wake does.
+    /// A claim is the first operation of a wake.
     fn note_wake(&self, wall: UnixTime) {
         let Some(sleep) = self.skips else { return };
         let mut regular = self.regular.lock().unwrap();
@@ -305,10 +305,10 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits without giving the runtime a turn.
+/// Blocks without giving the runtime a turn.
 pub(super) fn block_in_poll<T>(work: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    // Without a budget: it would not be filled up before the poll ends.
+    // Without tokio's budget, which would not be refilled before the poll ends.
     let mut work = pin!(tokio::task::unconstrained(work));
     loop {
         match work.as_mut().poll(&mut Context::from_waker(&waker)) {

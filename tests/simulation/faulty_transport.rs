@@ -1,4 +1,4 @@
-//! The way to Webex, with the weather on it and the witness beside it.
+//! The transport to Webex, with faults and the invariant checker.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::simulation::env::SimEnv;
 use crate::simulation::invariants::calls::WebexRequest;
 use crate::support::virtual_time::ModelTransport;
 
-/// The real client takes no more.
+/// The limit of the real client.
 const BODY_MAX: usize = 1024 * 1024;
 
 pub(super) struct SimTransport {
@@ -36,7 +36,7 @@ impl Transport for SimTransport {
             let _leave = SimCallGuard { env: &self.env, visit };
             let sent_at = self.env.clock.true_time();
             let result = self.transport.send(call).await.and_then(short_enough);
-            // The answer is here, but nobody has seen it.
+            // The response has arrived, but the daemon has not seen it.
             self.env.crash.step().await;
             self.env.checker().answered(&asked, sent_at, injected.as_ref(), &result);
             result
@@ -45,9 +45,9 @@ impl Transport for SimTransport {
 }
 
 impl SimTransport {
-    /// Lets the model spoil exactly the call that comes next.
+    /// Makes the model fail exactly the next request.
     fn fault_for_call(&self, person: Option<usize>, asked: &WebexRequest) -> Option<FaultKind> {
-        // The browser's and `people/me`'s part is not what is looked at here: a little of it is enough.
+        // The browser's requests and `people/me` are not the focus here, so they get few faults.
         let kind = self.env.faults().fault_for_call(person, self.env.clock.true_time())?;
         let personal = matches!(kind, FaultKind::Status400Dead(_) | FaultKind::TokenLimit);
         if personal && !matches!(asked, WebexRequest::Refresh(_)) {
@@ -67,7 +67,7 @@ struct SimCallGuard<'a> {
 impl Drop for SimCallGuard<'_> {
     fn drop(&mut self) {
         if let Some(visit) = self.visit {
-            // Not `witness()`: when the runtime is gone, its clock is, too.
+            // Not `checker()`: when the runtime is gone, so is its clock.
             self.env.checker.lock().unwrap().left(visit);
         }
     }

@@ -1,32 +1,34 @@
-//! Years of the daemon in seconds: its own consent, loop, tokens and store code in virtual time, against an in-process
-//! Webex, with everything that goes wrong drawn from one seed ([`scenario`], [`faults`], [`run`]).
+//! Years of the daemon in seconds: its own consent, loop, cache and store code in virtual time, against an in-process
+//! Webex, with every fault drawn from one seed ([`scenario`], [`faults`], [`run`]).
 //!
-//! A crash stops everything at an await at which the daemon meets the world, drops the runtime with all that was in memory,
-//! and opens the store again; the memory store stands for the disk, and some seeds use SQLite itself. The [`invariants`]
-//! checks what must always be true, at each step:
+//! A crash stops everything at an await at which the daemon communicates with the outside, drops the runtime with all
+//! memory, and opens the store again. The memory store stands for the disk; some seeds use SQLite itself. The checker
+//! in [`invariants`] checks at each step:
 //!
-//! 1. no two refreshes of one grant are in flight at once, and none without a claim
-//! 2. no token is shown before it is durable; after a crash the store holds what it held; what came back well is kept
-//! 3. a living token whose margin contains ten minutes (or half of the margin) in which Webex answers properly about its
-//!    person is renewed in them, whatever happens to other persons, as long as the process runs, the store is well, the
-//!    clock is not touched and the configured rate leaves room; after a wait that two persons were asked for, in half of
-//!    the margin. A refresh that falls due waits no longer than a minute for other persons'. Living tokens go before dead
-//!    ones. What a clock that was set back while the daemon was down hides is not asked for.
-//! 4. a grant ends only by Webex's own word about it, said twice with time between, and not while Webex says it of many;
-//!    or by `forget`
-//! 5. nothing is refreshed inside the no-op window but by rule 1 or force; floor and ladder are kept
-//! 6. a consent that arrives during a refresh wins
-//! 7. no token and no client secret is in a line of the log or in what people are told
-//! 8. the store's work in an hour has reasons: wakes, claims, calls, errors
-//! 9. the pace, the number at once, the next try and every wait have bounds
-//! 10. the same seed runs the same way twice
+//! 1. No two refreshes of one grant are in flight at once, and none without a claim.
+//! 2. No token is shown before it is durable. After a crash the store holds what it held. Every successful refresh is
+//!    stored.
+//! 3. A live token whose margin contains ten minutes (or half of the margin) in which Webex answers properly about its
+//!    person is renewed in them, whatever happens to other persons, as long as the process runs, the store works, the
+//!    clock is not set and the configured rate leaves room; after a `Retry-After` confirmed by two persons, in half of
+//!    the margin. A due refresh waits at most a minute for other persons' refreshes. Live tokens go before dead ones.
+//!    Grants hidden by a clock that was set back while the daemon was down are exempt.
+//! 4. A grant ends only by Webex's own verdict about it, given twice with time between, and not while Webex refuses
+//!    many grants; or by `forget`.
+//! 5. Nothing is refreshed inside the no-op window except by rule 1 of the schedule or by force; floor and back-off are
+//!    kept.
+//! 6. A consent that arrives during a refresh wins.
+//! 7. No token and no client secret is in a log line or in a text for people.
+//! 8. The number of store calls in an hour is explained by wakes, claims, refreshes and errors.
+//! 9. The rate, the concurrency, the next try and every wait have bounds.
+//! 10. The same seed runs the same way twice.
 //!
-//! At the end all trouble is over, and after some sleeps and the longest back-off every grant that has not ended must be
-//! alive by Webex's own word.
+//! At the end all faults are over. After some sleeps and the longest back-off, every grant that has not ended must be
+//! accepted by Webex.
 //!
 //! ```sh
 //! cargo test --test main simulation::                        # as many seeds as fit into some ninety seconds
-//! SIMULATION_SEEDS=5000 cargo test --test main simulation::  # so many
+//! SIMULATION_SEEDS=5000 cargo test --test main simulation::  # this many
 //! cargo test --test main simulation::long -- --ignored --nocapture   # for an hour, or SIMULATION_MINUTES
 //! SIMULATION_SEED=7 SIMULATION_SIZE=short cargo test --test main simulation::replay -- --ignored --nocapture
 //! ```
@@ -56,23 +58,23 @@ use crate::simulation::scenario::LONG;
 use crate::simulation::scenario::SHORT;
 use crate::simulation::scenario::SimSize;
 
-/// Lines of the log shown of a seed that fails; a replay shows `SIMULATION_LINES` of them.
+/// How many lines of the log are shown of a seed that fails; a replay shows `SIMULATION_LINES` of them.
 const LINES: usize = 80;
 
 /// Which seeds to run.
 #[derive(Clone, Copy, Debug)]
 struct Seeds {
     from: u64,
-    /// No more than these.
+    /// At most this many.
     most: u64,
-    /// These in any case,
+    /// This many in any case,
     least: u64,
-    /// and others until so much time has gone by.
+    /// and others until so much time has passed.
     time: Duration,
 }
 
 impl Seeds {
-    /// As asked for in the environment, else as many as fit.
+    /// As set in the environment, else as many as fit.
     fn some(least: u64, most: u64, share: u64, seconds: u64) -> Self {
         match number("SIMULATION_SEEDS") {
             Some(seeds) => {

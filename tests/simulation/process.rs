@@ -1,4 +1,4 @@
-//! One process of the daemon: its own parts, on the store that the last one left.
+//! One process of the daemon: its services, on the store that the previous one left.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) struct DaemonProcess {
 }
 
 impl DaemonProcess {
-    /// As `house` and `daemon` put it together.
+    /// Builds the services as `house` and `daemon` do.
     pub(super) fn open(
         env: &Arc<SimEnv>,
         scenario: &Scenario,
@@ -67,7 +67,7 @@ impl DaemonProcess {
         let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
         let process = Self { env: env.clone(), consents, refresher: refresher.clone(), tasks };
         let looping = process.tasks.spawn("event loop", async move {
-            // What it could not do is logged, and the loop runs: as in `daemon`.
+            // A failure is logged, and the loop runs anyway, as in `daemon`.
             let _ = refresher.prepare(all_now).await;
             event_loop.run().await;
         });

@@ -1,4 +1,4 @@
-//! Chance out of one seed: the same seed, the same throws, on every machine.
+//! Random numbers from a seed: the same seed yields the same numbers on every machine.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl SimRng {
         z ^ (z >> 31)
     }
 
-    /// Other dice, whose throws do not depend on how often these are thrown.
+    /// A separate generator, whose numbers do not depend on how often this one is used.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.next())
     }
@@ -33,7 +33,7 @@ impl SimRng {
         usize::try_from(self.below(end as u64)).unwrap()
     }
 
-    /// True in so many of a thousand throws.
+    /// True with a probability of `of` in a thousand.
     pub(super) fn per_mille(&mut self, of: u64) -> bool {
         self.below(1000) < of
     }
@@ -46,13 +46,13 @@ impl SimRng {
         from[self.index(from.len())].clone()
     }
 
-    /// To the millisecond.
+    /// A duration between the two, to the millisecond.
     pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap();
         least + Duration::from_millis(self.below(span + 1))
     }
 
-    /// Short ones often, long ones seldom: each power of two between the two is as likely as any other.
+    /// Short durations often, long ones rarely: each power of two between the two is equally likely.
     pub(super) fn log_uniform(&mut self, least: Duration, most: Duration) -> Duration {
         let mut top = most;
         while top > least * 2 && self.coin() {

@@ -1,4 +1,4 @@
-//! One seed from its first moment to its last: processes of the daemon one after the other, and what happens to them.
+//! One seed from start to end: processes of the daemon one after the other, and the events in them.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ use crate::support::time::SECOND;
 use crate::support::virtual_time::START;
 use crate::support::virtual_time::WallClock;
 
-/// What came of a seed.
+/// The outcome of a seed.
 pub(super) struct RunOutcome {
     pub(super) broken: Option<String>,
     pub(super) log: String,
@@ -51,7 +51,7 @@ pub(super) struct RunOutcome {
 pub(super) enum RunEnd {
     Killed,
     Stopped,
-    /// The simulated time is over, or something broke.
+    /// The simulated time is over, or an invariant was violated.
     Over,
 }
 
@@ -65,11 +65,11 @@ pub(super) struct SimRun {
     end: UnixTime,
     starts: u32,
     all_now: bool,
-    /// From when until when Webex is going to be down.
+    /// When Webex is going to be down.
     pub(super) planned: Option<(UnixTime, UnixTime)>,
 }
 
-/// Keeps the last `lines` of what happened.
+/// Runs one seed. Keeps the last `lines` of its log.
 pub(super) fn run(seed: u64, size: SimSize, lines: usize) -> RunOutcome {
     capture_thread_logs();
     let mut rng = SimRng::new(seed);
@@ -115,7 +115,7 @@ impl SimRun {
         }
     }
 
-    /// One process, from its start to its end. With its runtime everything goes that it had in memory.
+    /// Runs one process from its start to its end. All its memory is dropped with its runtime.
     fn run_process(&mut self) -> RunEnd {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let end = runtime.block_on(async {
@@ -169,7 +169,7 @@ impl SimRun {
         }
     }
 
-    /// Lets time go by; says so if the process did not live to see the end of it.
+    /// Lets time pass. Returns how the process ended, if it did.
     async fn wait(&self, gap: Duration, looping: &mut JoinHandle<()>) -> Option<RunEnd> {
         *self.env.next_event.lock().unwrap() = self.env.clock.true_time() + gap;
         tokio::select! {
@@ -182,7 +182,7 @@ impl SimRun {
         self.env.checker().broken.is_some().then_some(RunEnd::Over)
     }
 
-    /// Shows the witness what was logged.
+    /// Passes the captured log to the checker.
     fn check_logs(&self) {
         let mut checker = self.env.checker();
         captured_logs().iter().for_each(|(_, line)| checker.holds_no_secret(line));
@@ -219,7 +219,7 @@ impl SimRun {
         }
     }
 
-    /// A signal: what runs is finished, as `daemon` does.
+    /// Stops the process by a signal: work in progress is finished, as in `daemon`.
     pub(super) async fn stop(&mut self, process: &DaemonProcess, looping: &mut JoinHandle<()>) -> RunEnd {
         self.env.checker().record("a signal");
         process.tasks.stop();
@@ -260,7 +260,7 @@ impl SimRun {
         }
     }
 
-    /// All trouble is over. After some sleeps and the longest back-off everything must be well.
+    /// All faults are over. After some sleeps and the longest back-off, every grant must be healthy.
     async fn finish(&self, process: &DaemonProcess, store: &dyn Store) -> RunEnd {
         self.env.faults().clear();
         self.env.crash.renew();

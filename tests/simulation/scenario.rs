@@ -1,4 +1,4 @@
-//! What a seed stands for: a Webex, an operator's settings, and what is going to happen.
+//! What a seed determines: a Webex, an operator's settings, and the kinds of events.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// How much of a world to simulate.
+/// How much to simulate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimSize {
     pub(super) persons: usize,
     pub(super) days: u32,
-    /// Between two events, on average about half of this.
+    /// The longest time between two events; the average is about half of it.
     pub(super) gap: Duration,
 }
 
 pub(super) const SHORT: SimSize = SimSize { persons: 10, days: 60, gap: Duration::from_secs(12 * 3600) };
 pub(super) const LONG: SimSize = SimSize { persons: 50, days: 400, gap: Duration::from_secs(36 * 3600) };
 
-/// The things that happen, each on or off for a whole seed: a world with few kinds of trouble shows what a world with
-/// all of them hides.
+/// Kinds of events, each on or off for a whole seed: a run with few kinds of faults shows bugs that a run with all of
+/// them hides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventKind {
     Consent,
@@ -73,20 +73,20 @@ const EVENT_KINDS: [EventKind; 18] = [
     EventKind::Restart,
 ];
 
-/// All that is drawn before the first event.
+/// Everything that is drawn before the first event.
 #[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) size: SimSize,
     pub(super) webex: Settings,
     pub(super) policy: Policy,
     pub(super) pace: Pace,
-    /// The real SQLite store in a directory; else the memory store.
+    /// Uses SQLite in a directory instead of the memory store.
     pub(super) sqlite: bool,
-    /// Naps in which nothing can happen are shortened (see `shelf`).
+    /// Shortens sleeps in which nothing can happen (see `faulty_store`).
     pub(super) skips: bool,
-    /// Of a thousand calls, so many go wrong in fine weather.
+    /// How many of a thousand requests fail outside of fault windows.
     pub(super) background_rate: u64,
-    /// Whether a store that fails may have done what it was asked for: worse than its contract.
+    /// Whether a failing store may have done its work: worse than its contract.
     pub(super) ack_lost: bool,
     pub(super) kinds: Vec<EventKind>,
 }
@@ -98,7 +98,7 @@ impl Scenario {
         let many = !sqlite && size.days <= 100 && rng.per_mille(120);
         let size = if many { SimSize { persons: rng.pick(&[40, 80, 112]), days: 6, ..size } } else { size };
         let lives = [12 * HOUR, 12 * HOUR, 24 * HOUR, 36 * HOUR, 3 * DAY, 7 * DAY, 14 * DAY, 14 * DAY];
-        // Tokens of one hour are refreshed every half hour: few days of them are enough.
+        // Tokens of one hour are refreshed every half hour, so a few days of them are enough.
         let short_lived = size.days <= 100 && rng.per_mille(120);
         let access = if short_lived { HOUR } else { rng.pick(&lives) };
         let size = if short_lived { SimSize { days: size.days.min(4), gap: 2 * HOUR, ..size } } else { size };

@@ -1,4 +1,4 @@
-//! What happens from outside: people, trouble, clocks, kills.
+//! Events from outside: people, faults, clock steps, kills.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl SimRun {
                 return Some(self.killed());
             }
             EventKind::CrashAtStep => {
-                // Something that has steps, now and then.
+                // Sometimes with an operation that has several steps.
                 if self.rng.coin() {
                     process.renew(person, true);
                 }
@@ -109,7 +109,7 @@ impl SimRun {
         checker.record(&format!("Webex calls every refresh token dead until {until}"));
     }
 
-    /// Up to a third of all persons belong to a tenant whose refreshes fail, each in a way of its own or all alike.
+    /// Up to a third of all persons belong to an organization whose refreshes fail, each in its own way or all alike.
     fn bad_tenant(&mut self, now: UnixTime) {
         let persons = self.scenario.size.persons;
         let (first, count) = (self.random_person(), 1 + self.rng.index(persons.div_ceil(3)));
@@ -136,7 +136,7 @@ impl SimRun {
         }
     }
 
-    /// Webex is going to be down until some moment within the survival margin of this person's token.
+    /// Plans an outage of Webex that ends within the survival margin of this person's token.
     fn plan_outage(&mut self, person: usize, now: UnixTime) {
         let Some((begins, ends)) = self.env.checker().margin_of(person) else { return };
         let ends = begins + self.rng.between(Duration::ZERO, ends.since(begins));
@@ -146,7 +146,7 @@ impl SimRun {
         }
     }
 
-    /// The outage that was planned begins.
+    /// Starts the planned outage.
     pub(super) fn planned_outage(&mut self, until: UnixTime) {
         let kind = self.env.faults().outage_until(until);
         let mut checker = self.env.checker();
@@ -158,7 +158,7 @@ impl SimRun {
         self.rng.log_uniform(Duration::from_millis(1), 4 * MINUTE)
     }
 
-    /// People who must consent do so, sooner or later.
+    /// People who must consent do so sooner or later.
     fn consent_if_needed(&mut self, process: &DaemonProcess) {
         let first = self.random_person();
         let needs = |person: &usize| {
@@ -191,7 +191,7 @@ impl SimRun {
     fn readers(&mut self, process: &DaemonProcess, person: usize) {
         let long = self.rng.coin();
         for _ in 0..1 + self.rng.below(5) {
-            // All at once, or one after the other.
+            // All at once, or one after another.
             let delay = if long { self.rng.between(Duration::ZERO, 10 * MINUTE) } else { Duration::ZERO };
             let min_ttl = self.rng.log_uniform(Duration::ZERO, 15 * DAY);
             let patience = self.rng.pick(&[SECOND / 20, SECOND, 5 * MINUTE, 5 * MINUTE]);
@@ -203,7 +203,7 @@ impl SimRun {
     pub(super) fn set_clock(&mut self, while_down: bool) {
         let span = self.rng.log_uniform(SECOND, 3 * YEAR);
         let ms = i64::try_from(span.as_millis()).unwrap();
-        // It comes back to the truth half of the time, and never goes further off than some years.
+        // The clock returns to the true time half of the time, and is never off by more than some years.
         let shift = self.env.clock.shift_ms();
         let ms = if shift != 0 && (self.rng.coin() || shift.abs() > 2 * ms) {
             -shift

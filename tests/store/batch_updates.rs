@@ -1,4 +1,4 @@
-//! What is promised of the questions and changes that go over all grants.
+//! Contract: queries and updates over all grants.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -55,7 +55,7 @@ both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>|
     assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(700))));
 });
 
-/// Answers who was shown, step by step.
+/// Returns the persons that were shown, batch by batch.
 async fn update_all(
     store: &dyn Store,
     step: u32,

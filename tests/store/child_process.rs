@@ -1,6 +1,6 @@
-//! What takes a process of its own: to die at once, to be another owner, to live on a full or read-only disk.
+//! Tests that need a separate process: to crash, to be another owner, to run on a full or read-only disk.
 //!
-//! The other process is this test binary, told by its environment which part to play.
+//! The child process is this test binary; its environment says which role to play.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -26,18 +26,18 @@ use crate::store::fixtures::renewed;
 const ROLE_VARIABLE: &str = "TOKEND_TEST_PART";
 const DIR_VARIABLE: &str = "TOKEND_TEST_DIR";
 
-/// Said by the other process when it has done its part.
+/// Printed by the child process when it has finished its role.
 const DONE_LINE: &str = "PART-PLAYED";
 
-/// Runs this binary in `dir` as a process that plays `part`.
+/// A command that runs this binary in `dir` with the role `part`.
 pub(super) fn child(part: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     cast(&mut command, part, dir);
     command
 }
 
-/// The same in a mount namespace of its own, after `setup` (a shell's, with the directory as `$0`). `None` if the
-/// system grants no such namespace.
+/// The same in its own mount namespace, after `setup` (a shell script, with the directory as `$0`). `None` if the
+/// system permits no such namespace.
 pub(super) fn child_in_namespace(part: &str, dir: &Path, setup: &str) -> Option<Command> {
     let in_namespace = |script: String| {
         let mut command = Command::new("unshare");
@@ -62,7 +62,7 @@ fn cast(command: &mut Command, part: &str, dir: &Path) {
         .stdin(Stdio::piped());
 }
 
-/// Waits for the end, and that the part was played to it.
+/// Runs the command, and asserts that it finished its role.
 pub(super) fn assert_child_succeeds(mut command: Command) {
     let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
     let (said, complained) =
@@ -70,7 +70,7 @@ pub(super) fn assert_child_succeeds(mut command: Command) {
     assert!(said.contains(DONE_LINE), "{}\n{said}\n{complained}", output.status);
 }
 
-/// Makes a command run as somebody without rights, if this is somebody with all of them: whom no file mode stops.
+/// Makes the command run as an unprivileged user if this process is root, which no file mode restricts.
 pub(super) fn without_rights(command: &mut Command) {
     if running_as_root() {
         command.uid(UNPRIVILEGED_USER).gid(UNPRIVILEGED_USER);
@@ -107,7 +107,7 @@ async fn child_process_entry() {
     println!("{DONE_LINE}");
 }
 
-/// Keeps two consents, a claim and an outcome, and is gone without a word.
+/// Stores two consents, a claim and an outcome, then aborts.
 async fn dies(dir: &Path) {
     let store = open_in(dir, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
@@ -119,7 +119,7 @@ async fn dies(dir: &Path) {
     std::process::abort();
 }
 
-/// Holds the store until its standard input ends.
+/// Owns the store until its standard input ends.
 async fn owns(dir: &Path) {
     let store = open_in(dir, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
@@ -127,7 +127,7 @@ async fn owns(dir: &Path) {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Opens a store by a relative path, one that SQLite itself would take for a store in memory, and changes directory.
+/// Opens a store by a relative path that SQLite would take for an in-memory store, and changes the directory.
 async fn goes_elsewhere(dir: &Path) {
     std::env::set_current_dir(dir).unwrap();
     let (db, key) = (Path::new(":memory:"), Path::new("key"));
@@ -137,7 +137,7 @@ async fn goes_elsewhere(dir: &Path) {
     assert_eq!(found(&store, "ada").await, grant("ada"));
 }
 
-/// Consents until there is no more room, then makes room.
+/// Stores consents until the disk is full, then frees space.
 async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
     let store = open_in(dir, INTEGRATION, 0).unwrap();
     keep(&store, [grant("ada")]).await;
@@ -161,7 +161,7 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
     assert_eq!(store.find(crate::store::fixtures::person(&format!("p{kept}"))).await, Ok(None));
     assert_eq!(found(&store, "ada").await.tokens, grant("ada").tokens);
 
-    // What gives room on a disk that is full cannot be done to a limit on the size of files: reopening works the log off.
+    // A file size limit cannot be lifted like a full disk: opening the store again checkpoints the WAL.
     let ballast = dir.join("ballast");
     let store = if ballast.exists() {
         std::fs::remove_file(ballast).unwrap();
@@ -182,7 +182,7 @@ fn may_not_write(dir: &Path) {
     assert_eq!(open_in(dir, INTEGRATION, 0).unwrap_err(), StoreError::ReadOnly);
 }
 
-/// Another name of a file that another process owns, without the files beside it.
+/// Another name of a file that another process owns, in a directory without its other files.
 fn may_not_own(dir: &Path) {
     let refusal = open_in(dir, INTEGRATION, 0).unwrap_err();
     assert!(matches!(refusal, StoreError::InUse(_)), "{refusal:?}");

@@ -1,4 +1,4 @@
-//! What is promised of claims and commits.
+//! Contract: claims and commits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async 
 });
 
 both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |store: Arc<dyn Store>| {
-    // They have the most life left: without their failures they would be first.
+    // They have the most life left: without failures they would be first.
     let mut failing = living("ada", 990);
     failing.failures = 7;
     let mut failing_less = living("eve", 950);
@@ -222,7 +222,7 @@ both_stores!(one_person_is_not_claimed_before_a_lease_has_ended, async |store: A
 both_stores!(a_commit_long_after_its_lease_has_ended_counts, async |store: Arc<dyn Store>| {
     keep(&*store, [grant("ada")]).await;
     let claim = claim_one(&*store, 0).await;
-    // Others claim meanwhile, but not this one.
+    // Other grants can be claimed meanwhile, but not this one.
     keep(&*store, [grant("eve")]).await;
     assert!(store.claim_one(person("eve"), lease(100 * LEASE)).await.unwrap().is_some());
     let outcome = renewed(&claim.grant, 100 * LEASE);

@@ -1,4 +1,4 @@
-//! What is promised of a consent, of look-ups, and of the store's few numbers and notes.
+//! Contract: consents, look-ups, totals and meta values.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ both_stores!(a_consent_after_a_lease_has_ended_wins_too, async |store: Arc<dyn S
     assert_eq!(found(&*store, "ada").await, consent);
 });
 
-/// A consent obtained at `obtained`, kept when the clock reads `now`; its access token says so.
+/// A consent obtained at `obtained` and stored at `now`; its access token says so.
 fn consent(obtained: i64, now: i64) -> Grant {
     let mut grant = renewed(&grant("ada"), obtained);
     grant.obtained_at = at(obtained);

@@ -1,4 +1,4 @@
-//! Grants to keep, and a directory to keep them in.
+//! Grants, and a directory with a store.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,10 +32,10 @@ pub(super) const INTEGRATION: &str = "C0ffee";
 /// How long a claim made by [`ask`] lasts, in seconds.
 pub(super) const LEASE: i64 = 60;
 
-/// Before anything.
+/// Before all other times.
 pub(super) const BEGINNING: UnixTime = UnixTime(i64::MIN);
 
-/// So many seconds into the story.
+/// The time so many seconds after the start of a test's story.
 pub(super) fn at(seconds: i64) -> UnixTime {
     UnixTime::from_seconds(1_800_000_000 + seconds)
 }
@@ -48,7 +48,7 @@ pub(super) fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-/// Somebody's grant, due at the start of the story.
+/// A grant that is due at second 0.
 pub(super) fn grant(name: &str) -> Grant {
     Grant {
         person: Person::known_by(person(name)),
@@ -72,14 +72,15 @@ pub(super) fn grant(name: &str) -> Grant {
     }
 }
 
-/// The same, with an access token that lives so many seconds into the story.
+/// The same, with an access token that expires at this second.
 pub(super) fn living(name: &str, seconds: i64) -> Grant {
     let mut grant = grant(name);
     grant.tokens.expires_at = at(seconds);
     grant
 }
 
-/// One person's grant with no field as [`grant`] has it, and one at the edges of what a field may hold.
+/// Grants of one person: one that differs from [`grant`] in every field, one at the limits of every field, and
+/// [`grant`].
 pub(super) fn unusual(name: &str) -> [Grant; 3] {
     let mut full = grant(name);
     full.person.email = Some(Email::parse("zoë@exämple.com").unwrap());
@@ -116,7 +117,7 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
     [full, edges, grant(name)]
 }
 
-/// Asks for everything that is due so many seconds into the story.
+/// A request for everything that is due at this second.
 pub(super) fn ask(seconds: i64) -> Ask {
     Ask {
         lease: lease(seconds),
@@ -143,7 +144,7 @@ pub(super) async fn claim(store: &dyn Store, ask: Ask) -> Vec<Claim> {
     claims.claims
 }
 
-/// The only claim there is to make.
+/// Claims the only due grant.
 pub(super) async fn claim_one(store: &dyn Store, seconds: i64) -> Claim {
     let mut claims = claim(store, ask(seconds)).await;
     assert_eq!(claims.len(), 1);
@@ -158,7 +159,7 @@ pub(super) async fn found(store: &dyn Store, name: &str) -> Grant {
     store.find(person(name)).await.unwrap().unwrap()
 }
 
-/// What a successful refresh makes of a grant: other tokens, due again in a day.
+/// The result of a successful refresh: other tokens, due again in a day.
 pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
     let mut grant = grant.clone();
     grant.tokens.access_token = secret(&format!("access of {} at {seconds}", grant.person.id));
@@ -171,7 +172,7 @@ pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
     grant
 }
 
-/// A state directory, and the store in it.
+/// A state directory with a store.
 pub(super) struct StoreDir {
     dir: TempDir,
 }
@@ -181,7 +182,7 @@ impl StoreDir {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// With a store in it that keeps `names`, and is closed.
+    /// With a closed store that holds `names`.
     pub(super) async fn with_grants(names: &[&str]) -> Self {
         let store_dir = Self::new();
         keep(&store_dir.open(), names.iter().map(|name| grant(name))).await;
@@ -220,7 +221,8 @@ impl StoreDir {
         self.open_for(INTEGRATION, 0).unwrap_err()
     }
 
-    /// Makes it a store of a version without MACs. The SQL takes away what else that version has not, and sets its number.
+    /// Turns it into a store of a version without MACs. The SQL removes what else that version does not have, and sets
+    /// its number.
     pub(super) fn downgrade(&self, sql: &str) {
         let key = <[u8; 32]>::try_from(fs::read(self.key()).unwrap()).unwrap();
         let canary = "webex-tokend canary";
@@ -233,13 +235,13 @@ impl StoreDir {
         connection.execute("DELETE FROM meta WHERE name IN ('store id', 'generation')", []).unwrap();
     }
 
-    /// The notes of the latest generation that lie beside the key.
+    /// The generation files beside the key.
     pub(super) fn last_seen(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.to_string_lossy().contains("key.last-seen-")).collect()
     }
 
-    /// Another program's connection to the same file. It never waits.
+    /// A connection of another program to the same file. It never waits.
     pub(super) fn other_connection(&self) -> Connection {
         let connection = Connection::open(self.db()).unwrap();
         connection.busy_timeout(Duration::ZERO).unwrap();
@@ -251,7 +253,7 @@ impl StoreDir {
         fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Name and content of every file there is, but for the empty lock and the note of the latest generation.
+    /// Name and content of every file, except the empty lock and the generation file.
     pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         let named = |path: PathBuf| {
@@ -267,7 +269,7 @@ impl StoreDir {
 pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {
     let open = || SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), integration, at(seconds));
     let mut opened = open();
-    // Other tests start programs: until a new process is one, it holds the locks of this one, those let go included.
+    // Other tests start programs: between fork and exec, a new process holds the locks of this one, even released ones.
     for _ in 0..50 {
         if !matches!(opened, Err(StoreError::InUse(_))) {
             break;
@@ -278,7 +280,7 @@ pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<Sql
     opened.map(|(store, _)| store)
 }
 
-/// What makes a store of this version one of the seventh.
+/// The SQL that turns a store of this version into version 7.
 fn downgrade_to_version_7() -> String {
     let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
     let fourth = include_str!("../../src/store/sqlite/schema/0004_triggers.sql");

@@ -1,4 +1,4 @@
-//! What readers see through the cache before the store.
+//! The cache that readers see before the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::support::faulty_store::FaultyStore;
 use crate::support::faulty_store::StoreFault;
 use crate::support::intercept_store::StoreOp;
 
-/// More than either generation of the cache holds.
+/// More entries than either generation of the cache holds.
 const MANY: usize = 5000;
 
 fn reached_at(name: &str, email: &str) -> Grant {
@@ -64,7 +64,7 @@ async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
     let others: Vec<String> = (0..MANY).map(|n| format!("p{n}")).collect();
     keep(&*store, [grant("ada")]).await;
     keep(&*store, others.iter().map(|name| grant(name))).await;
-    // Ada grows older in the cache with each of these.
+    // Ada's entry ages in the cache with each of these.
     for read_since in [0, MANY / 2, MANY] {
         let before = shown("ada").await;
         for name in others.iter().take(read_since) {
@@ -76,7 +76,7 @@ async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
     }
 }
 
-/// How a change is told to readers: as one person's, or as many at once.
+/// How a change invalidates the cache: one person's entry, or all.
 const PUBLICATIONS: [fn(&LiveView); 2] =
     [|view| view.publish(&person("ada")), |view: &LiveView| view.publish_all()];
 
@@ -123,7 +123,7 @@ async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
     }
 }
 
-/// This grant is shown, by the person's id and by the address.
+/// Asserts that this grant is shown, by the person's id and by the address.
 async fn assert_shows(view: &LiveView, grant: &Grant) {
     let Person { id, email, .. } = &grant.person;
     assert_eq!(view.look(id).await.unwrap().as_deref(), Some(grant));

@@ -1,4 +1,4 @@
-//! What is promised of API keys.
+//! Contract: API keys.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ async fn a_damaged_key_record_affects_no_other_key() {
     }
 }
 
-/// Every column that says what a key may do, and another value for it.
+/// Every column that defines what a key may do, with another value for it.
 const FORGERIES: [(&str, &str); 8] = [
     ("id", "'AAAAAAAA'"),
     ("name", "'worse'"),
@@ -101,7 +101,7 @@ async fn a_key_record_changed_by_another_program_is_rejected() {
             assert_eq!(store.add_key(key).await, Ok(true));
         }
         assert_eq!(store.keys().await, Ok(vec![key("good", 1), limited]));
-        // A copy of another row has the same hash twice, which the table allows.
+        // A copy of another row would have the same hash twice, which the table allows.
         let forgery = format!("UPDATE keys SET {column} = {value} WHERE name = 'bad'");
         assert_eq!(store_dir.other_connection().execute(&forgery, []).unwrap(), 1);
         assert_eq!(store.keys().await, Ok(vec![key("good", 1)]), "{forgery}");

@@ -1,4 +1,4 @@
-//! What is promised of lists and of numbers about everybody: both stores show what the domain says of each grant.
+//! Contract: lists and totals. Both stores agree with the domain about each grant.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn picks() -> Vec<Pick> {
     orders.into_iter().chain(STATES.map(Pick::In)).chain(needs).chain(searches).collect()
 }
 
-/// Holds every list and number of `store` to these rows, which are all there are, in order of arrival.
+/// Asserts every list and total of `store`, given all its rows in insertion order.
 pub(super) async fn compare(store: &dyn Store, rows: &[(i64, &Grant)], now: UnixTime) {
     for pick in picks() {
         let mut expected: Vec<(Bookmark, Grant)> = rows

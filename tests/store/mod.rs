@@ -1,4 +1,4 @@
-//! The store: one contract, held by every implementation, and what only a file can go through.
+//! The store: one contract for every implementation, and behaviour of files.
 
 /// A test that runs on both stores: `both_stores!(name_of_the_test, async |store: Arc<dyn Store>| { … });`.
 macro_rules! both_stores {

@@ -1,4 +1,4 @@
-//! Random stories, told to both stores and to a model of a few lines: all three must answer the same.
+//! Random sequences of calls to both stores and to a small model: all three must agree.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,18 +44,18 @@ enum StoreStep {
         healthiest_first: bool,
         except: Vec<Index>,
     },
-    /// Of any claim made so far, however old.
+    /// Of any claim so far, however old.
     Commit {
         claim: Index,
         outcome: RandomGrant,
     },
-    /// What Webex says of a person.
-    ClaimedRow {
+    /// Webex's answer about a person.
+    PersonUpdate {
         random_grant: RandomGrant,
         planned: i64,
         next: i64,
     },
-    /// A grant from elsewhere.
+    /// An imported grant.
     Import(RandomGrant),
     Revise {
         after: i64,
@@ -65,7 +65,7 @@ enum StoreStep {
     },
 }
 
-/// A grant with small numbers, so that dates meet.
+/// A grant with small numbers, so that times coincide.
 #[derive(Clone, Debug)]
 struct RandomGrant {
     person_index: Index,
@@ -87,7 +87,7 @@ const PERSONS: [(&str, &str); 4] = [
     ("zoe@example.com", "Zoë 100%"),
 ];
 
-/// What a store is: rows in order of arrival.
+/// The model of a store: rows in insertion order.
 #[derive(Default)]
 struct StoreModel {
     rows: Vec<ModelRow>,
@@ -188,7 +188,7 @@ impl StoreModel {
         let lives = |row: &ModelRow| {
             row.grant.standing == Standing::Alive && row.grant.tokens.expires_at > grant.last.at
         };
-        // In this story scopes are one letter or none.
+        // Scopes are one letter or none here.
         let wide =
             |row: &ModelRow| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
         if kept.is_some_and(|row| lives(row) && wide(row)) { Saved::Kept } else { self.consent(grant) }
@@ -270,8 +270,11 @@ fn step() -> impl Strategy<Value = StoreStep> {
             StoreStep::Revise { after, limit, failures, odd_only }
         });
     let told = (random_grant(), 0..3_i64, 0..3_i64);
-    let told =
-        told.prop_map(|(random_grant, planned, next)| StoreStep::ClaimedRow { random_grant, planned, next });
+    let told = told.prop_map(|(random_grant, planned, next)| StoreStep::PersonUpdate {
+        random_grant,
+        planned,
+        next,
+    });
     prop_oneof![
         3 => random_grant().prop_map(StoreStep::Consent),
         1 => random_grant().prop_map(StoreStep::Import),
@@ -283,7 +286,7 @@ fn step() -> impl Strategy<Value = StoreStep> {
 }
 
 impl RandomGrant {
-    /// `number` makes its tokens unlike all others.
+    /// `number` makes its tokens unique.
     fn grant(&self, number: usize) -> Grant {
         let mut grant = grant(NAMES[self.person_index.index(NAMES.len())]);
         grant.tokens.access_token = secret(&format!("access {number}"));
@@ -351,7 +354,7 @@ async fn run_steps(steps: Vec<StoreStep>) {
                     assert_eq!(store.save_import(grant.clone()).await, Ok(expected));
                 }
             }
-            StoreStep::ClaimedRow { random_grant, planned, next } => {
+            StoreStep::PersonUpdate { random_grant, planned, next } => {
                 let told = random_grant.grant(number).person;
                 let (planned, next) = (at(planned), at(next));
                 let expected = model.update(&told, planned, next);

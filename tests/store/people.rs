@@ -1,4 +1,4 @@
-//! What is promised of addresses, of the list of persons, and of forgetting one.
+//! Contract: addresses, lists of persons, and forgetting a person.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ both_stores!(a_person_is_updated_unless_a_consent_came_in_between, async |store:
     let found = |text: &str| Page::first(Pick::Found(Search::parse(text).unwrap().unwrap()), 9, at(0));
     assert_eq!(names(&*store, found("ada new")).await, ["ada"]);
     assert_eq!(names(&*store, found("old@")).await, [""; 0]);
-    // The claim goes on, and its commit brings no older person back.
+    // The claim stays valid, and its commit does not bring the old person back.
     let outcome = renewed(&claim.grant, 1);
     assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
     let expected = Grant { person: told("new@example.com"), person_check_at: at(9000), ..outcome };

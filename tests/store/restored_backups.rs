@@ -1,4 +1,4 @@
-//! A store that is older than the one that was here last, and one whose version another program has changed.
+//! A store that is older than the last one seen here, and a schema version that another program changed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +25,7 @@ fn key(name: &str, number: u8) -> KeyRecord {
     KeyRecord::make(&[number; 38], name.to_owned(), Rights { read: true, ..Rights::default() }, None, at(0)).1
 }
 
-/// What a start has to say about the age of the store.
+/// What a start reports about the age of the store.
 fn told_at_start(store_dir: &StoreDir) -> Vec<String> {
     capture_thread_logs();
     drop(store_dir.open());
@@ -41,7 +41,7 @@ fn backup(store_dir: &StoreDir) -> Vec<u8> {
     fs::read(store_dir.db()).unwrap()
 }
 
-/// A copy of a store that is open.
+/// A copy of an open store.
 fn hot_backup(store_dir: &StoreDir) -> Vec<u8> {
     let copy = store_dir.db().with_extension("copy");
     store_dir.other_connection().execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
@@ -62,7 +62,7 @@ async fn a_restored_backup_is_reported_once_at_start() {
     for (lost, change) in changes {
         let store_dir = StoreDir::with_grants(&["ada"]).await;
         store_dir.open().add_key(key("ci", 1)).await.unwrap();
-        // While the store is open: each start counts by itself.
+        // While the store is open, each start increases the generation.
         let store = store_dir.open();
         let copy = hot_backup(&store_dir);
         if let Some(change) = change {
@@ -131,7 +131,7 @@ async fn the_generation_file_is_beside_the_key() {
     assert_eq!((store_dir.last_seen().len(), elsewhere.last_seen().len()), (0, 1));
     let mode = fs::metadata(&elsewhere.last_seen()[0]).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    // A second store with the same key has a note of its own.
+    // A second store with the same key has its own generation file.
     let second = StoreDir::new();
     for _ in 0..3 {
         drop(SqliteStore::open(&second.db(), &elsewhere.key(), INTEGRATION, at(0)).unwrap());

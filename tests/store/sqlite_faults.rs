@@ -1,4 +1,4 @@
-//! A store in trouble: it says what to do, loses nothing, and goes on by itself once the trouble is over.
+//! A failing store: its errors say what to do, nothing is lost, and it recovers by itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -68,8 +68,8 @@ async fn a_failing_write_is_rolled_back_and_fails_no_other_write() {
     let (connection, ended) =
         (store_dir.other_connection(), Grant { standing: Standing::ConsentNeeded, ..renewed(&ada.grant, 1) });
     let before = store.find(person("ada")).await;
-    // Triggers count the living and those in need of consent when the row is changed already: there is no room for one
-    // more of these, or for one fewer of those.
+    // Triggers update the totals after the row has changed. These totals overflow when one more, or one fewer, is
+    // counted.
     for (at, full) in [(2, i64::MAX), (0, i64::MIN)] {
         let count = "INSERT INTO tallies VALUES (?1, 'kind', ?2, ?3) ON CONFLICT DO UPDATE SET people = ?3";
         connection.execute(count, params![INTEGRATION, at, full]).unwrap();
@@ -87,7 +87,7 @@ async fn a_failing_write_is_rolled_back_and_fails_no_other_write() {
     assert_eq!((census.people, census.consent_needed), (2, 1));
 }
 
-/// What SQLite finds wrong with the file.
+/// Errors that SQLite's integrity check finds in the file.
 fn wrong_with(store_dir: &StoreDir) -> Vec<String> {
     let connection = store_dir.other_connection();
     let mut check = connection.prepare("PRAGMA integrity_check").unwrap();
@@ -100,7 +100,7 @@ async fn a_row_missing_in_one_index_stays_in_all_others() {
     let store = store_dir.open();
     let claims = claim(&store, ask(0)).await;
     let ada = claims.iter().find(|it| it.grant.person.id == person("ada")).unwrap();
-    // Ada's row is changed while SQLite knows nothing of one of its indexes.
+    // Ada's row is changed while one of its indexes is hidden from SQLite.
     let hidden = "SELECT rowid, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'grants_wake'";
     let change = "CREATE TEMP TABLE hidden AS SELECT * FROM (:hidden); PRAGMA writable_schema = ON; \
          DELETE FROM sqlite_schema WHERE name = 'grants_wake'; PRAGMA writable_schema = RESET; \
@@ -145,7 +145,7 @@ fn a_full_disk_is_reported_as_such_and_freed_space_is_enough_to_continue() {
 fn a_file_size_limit_is_reported_as_a_disk_error() {
     let store_dir = StoreDir::new();
     let other = child("reaches the file size limit", store_dir.path());
-    // Ignored: the signal would end the process before the store hears of the limit.
+    // The signal is ignored; it would end the process before the store learns of the limit.
     let mut limited = Command::new("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"]).arg(other.get_program());
     limited.args(other.get_args());
@@ -184,14 +184,14 @@ async fn a_read_only_file_is_reported_and_left_unchanged() {
     let text = StoreError::ReadOnly.to_string();
     assert!(text.contains("read-only") && text.contains("make it writable"), "{text}");
     fs::set_permissions(store_dir.db(), fs::Permissions::from_mode(0o600)).unwrap();
-    // SQLite has left a file of the database's mode at that time.
+    // SQLite left a file with the database's mode of that time.
     let left = fs::metadata(store_dir.path().join("tokend.db-shm")).unwrap().permissions().mode();
     assert_eq!(left & 0o777, 0o400);
     let mut other = child("may write again", store_dir.path());
     without_rights(&mut other);
     assert_child_succeeds(other);
     if running_as_root() {
-        // Another user's key is not root's to use.
+        // Root may not use another user's key.
         assert!(matches!(store_dir.open_for(INTEGRATION, 0), Err(StoreError::BadKey { .. })));
         chown(store_dir.key(), Some(0), None).unwrap();
     }
@@ -233,7 +233,7 @@ async fn a_moved_store_file_accepts_no_write_until_it_is_back() {
     assert_eq!(found(&store_dir.open(), "ada").await, outcome);
 }
 
-/// Eighty persons in a file of many pages.
+/// A store with eighty persons, in a file of many pages.
 async fn long_store() -> StoreDir {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
@@ -246,7 +246,7 @@ async fn long_store() -> StoreDir {
     store_dir
 }
 
-/// Whatever the store makes of the damaged file: no panic, no token that was never kept, and its own words.
+/// Uses the damaged file: no panic, no token that was never stored, and errors in the store's own words.
 async fn use_damaged(store_dir: &StoreDir) -> Option<StoreError> {
     let store = match store_dir.open_for(INTEGRATION, 0) {
         Ok(store) => store,

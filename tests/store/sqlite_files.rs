@@ -1,4 +1,4 @@
-//! The store as files: what a restart finds, whose they are, and how a start that was cut short is completed.
+//! The store as files: what a restart finds, their permissions, and recovery of an interrupted start.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -135,7 +135,7 @@ async fn each_integration_has_its_own_latest_write_time() {
     assert_eq!(store_dir.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
 }
 
-/// As a store of a version has it that did not note when Webex was asked about the person.
+/// As stored by a version that did not record when Webex was asked about the person.
 fn asked_about_soon(grant: Grant) -> Grant {
     Grant { person_check_at: UnixTime(0), ..grant }
 }
@@ -240,7 +240,7 @@ async fn permissions_of_other_users_are_removed_from_files() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let open_to_all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
-    // As a copy made while the daemon ran: with its log.
+    // Like a copy of a running daemon's store: with its WAL.
     let store = store_dir.open();
     keep(&store, [grant("eve")]).await;
     let log = fs::read(store_dir.log()).unwrap();
@@ -284,7 +284,7 @@ async fn queued_work_is_done_before_the_store_closes() {
     let store = store_dir.open();
     for n in 0..100 {
         let mut asked = store.save_consent(grant(&format!("p{n}")));
-        // The asker leaves as soon as it is in the queue.
+        // The caller drops its future as soon as the call is in the queue.
         let _ = pin!(asked.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
     }
     drop(store);
@@ -352,7 +352,7 @@ async fn the_wal_shrinks_again_after_a_long_reader_has_left() {
     assert_eq!(claim(&store, ask(0)).await.len(), 1);
 }
 
-/// What searches are kept for in the file.
+/// The rows of the search index.
 fn texts(store_dir: &StoreDir) -> Vec<String> {
     let db = Connection::open(store_dir.db()).unwrap();
     let mut query = db.prepare("SELECT text FROM texts ORDER BY text").unwrap();

@@ -1,4 +1,4 @@
-//! What the store does not open: it says what to do, changes nothing, and opens once that is done.
+//! Stores that are refused: the error says what to do, nothing is changed, and the store opens once that is done.
 
 use std::fs;
 use std::io::BufRead;
@@ -20,7 +20,7 @@ use crate::store::fixtures::at;
 use crate::store::fixtures::found;
 use crate::store::fixtures::grant;
 
-/// The refusal's text, with nothing changed by it.
+/// The text of the error. Asserts that nothing was changed.
 fn refused(store_dir: &StoreDir, expected: impl Fn(&StoreError) -> bool) -> String {
     let before = store_dir.contents();
     let refusal = store_dir.open_error();
@@ -179,7 +179,7 @@ fn a_second_owner_in_another_process_is_refused_until_that_ends() {
     store_dir.open();
 }
 
-/// A store with a directory beside it that has the same key.
+/// A store, and a directory beside it with the same key.
 async fn with_dir_for_another_name() -> StoreDir {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let alone = store_dir.path().join("alone");

@@ -1,4 +1,4 @@
-//! Secrets in the file, and records that somebody laid hands on.
+//! Secrets in the file, and records that were tampered with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ use crate::store::fixtures::secret;
 use crate::support::process_logs;
 use crate::support::time::DAY_SECONDS;
 
-/// The ways in which a token could be written: as it is, in hex, in base64 at each of its three alignments.
+/// The forms in which a token could be written: plain, in hex, in base64 at each of its three alignments.
 fn spellings(token: &str) -> Vec<Vec<u8>> {
     let bytes = token.as_bytes();
     let mut spellings = vec![bytes.to_vec()];
@@ -264,7 +264,7 @@ async fn a_forged_owner_of_an_address_does_not_hide_the_real_one() {
 #[tokio::test]
 async fn an_unreadable_record_is_logged_once_and_not_at_every_read() {
     process_logs();
-    // A name of its own: other tests log at the same time.
+    // A unique name, because other tests log at the same time.
     let (store_dir, name) = (StoreDir::with_grants(&["told-once"]).await, person("told-once"));
     let (store, connection) = (store_dir.open(), store_dir.other_connection());
     let unreadable = StoreError::Unreadable(name.clone());
@@ -288,7 +288,7 @@ async fn an_unreadable_record_is_logged_once_and_not_at_every_read() {
 
 #[tokio::test]
 async fn an_older_token_restored_to_its_own_row_still_opens() {
-    // Said here so that nobody expects more: the seal binds a token to its place, not to a moment.
+    // A known limit of the protection: the seal binds a token to its row, not to a moment.
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     let read = |connection: &Connection| {
         connection.query_row("SELECT access_token FROM grants", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
@@ -305,7 +305,7 @@ async fn a_batch_update_that_only_reschedules_a_claimed_grant_writes_nothing() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let (store, connection) = (store_dir.open(), store_dir.other_connection());
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_some());
-    // A token that is sealed anew looks different.
+    // A token that is sealed again looks different.
     let sealed = || {
         let mut query = connection.prepare("SELECT person_id, access_token FROM grants").unwrap();
         let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)));

@@ -1,4 +1,4 @@
-//! A browser's part of a consent, without a browser: it keeps cookies, and follows no redirect by itself.
+//! The browser's part of a consent: an HTTP client that stores cookies and follows no redirect by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,18 +16,18 @@ use url::Url;
 
 use super::Daemon;
 
-/// Longer than any answer takes, and longer than the daemon waits for Webex (40 s).
+/// Longer than any response takes, and longer than the daemon waits for Webex (40 s).
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A person's browser, with its cookies for `localhost`.
 #[derive(Debug)]
 pub(crate) struct BrowserClient {
     http: Client,
-    /// Each with its name and path; oldest first, as browsers send them.
+    /// By name and path; oldest first, as browsers send them.
     cookies: Mutex<Vec<((String, String), String)>>,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(crate) struct PageResponse {
     pub(crate) status: u16,
@@ -35,30 +35,30 @@ pub(crate) struct PageResponse {
     pub(crate) body: String,
 }
 
-/// A consent that the daemon has begun.
+/// A consent that the daemon has started.
 #[derive(Clone, Debug)]
 pub(crate) struct StartedConsent {
-    /// Where it sends the browser.
+    /// The redirect to Webex.
     pub(crate) webex: Url,
-    /// The parameters there.
+    /// The parameters of the redirect.
     pub(crate) query: BTreeMap<String, String>,
 }
 
 /// Trusts every certificate, as people do who click the warning away, and follows no redirect.
 pub(crate) fn http() -> Client {
-    // Another test may have been faster.
+    // Another test may have installed it before.
     let _ = default_provider().install_default();
     let client = Client::builder().tls_danger_accept_invalid_certs(true).redirect(Policy::none());
     client.no_proxy().timeout(TIMEOUT).build().unwrap()
 }
 
 impl BrowserClient {
-    /// Somebody with an empty jar.
+    /// A browser without cookies.
     pub(crate) fn new() -> Self {
         Self { http: http(), cookies: Mutex::default() }
     }
 
-    /// Asks for `url`, shows the cookies that a browser would show, and keeps those that it would keep.
+    /// Requests `url`, sends the cookies that a browser would send, and stores those that it would store.
     pub(crate) async fn get(&self, url: Url) -> PageResponse {
         self.ask(Method::GET, url).await
     }
@@ -67,12 +67,12 @@ impl BrowserClient {
         self.send(method, url, None).await.unwrap()
     }
 
-    /// With a header of its own.
+    /// With an additional header.
     pub(crate) async fn get_with_header(&self, url: Url, name: &str, value: &str) -> PageResponse {
         self.send(Method::GET, url, Some((name, value))).await.unwrap()
     }
 
-    /// The same, where nobody may be there to answer, or go away in mid-answer.
+    /// The same, if the daemon may be down or end during the response.
     pub(crate) async fn try_get(&self, url: Url) -> reqwest::Result<PageResponse> {
         self.send(Method::GET, url, None).await
     }
@@ -104,12 +104,12 @@ impl BrowserClient {
         Ok(answered)
     }
 
-    /// What a request for the redirect URI would show.
+    /// The `Cookie` header of a request for the redirect URI.
     pub(crate) fn cookie_header(&self) -> Option<String> {
         self.cookies_at("/oauth")
     }
 
-    /// Those whose path it is, or is above it (RFC 6265, 5.1.4).
+    /// Cookies whose path matches (RFC 6265, 5.1.4).
     fn cookies_at(&self, asked: &str) -> Option<String> {
         let jar = self.cookies.lock().unwrap();
         let fits = |path: &str| match asked.strip_prefix(path) {
@@ -125,7 +125,7 @@ impl BrowserClient {
         self.cookies.lock().unwrap().iter().map(|((name, _), _)| name.clone()).collect()
     }
 
-    /// Puts a cookie into the jar that the daemon never set.
+    /// Adds a cookie that the daemon never set.
     pub(crate) fn plant(&self, name: &str, value: &str) {
         self.put((name.to_owned(), "/".to_owned()), value);
     }
@@ -154,19 +154,19 @@ impl BrowserClient {
         }
     }
 
-    /// Presses Start.
+    /// Starts a consent.
     pub(crate) async fn begin(&self, daemon: &Daemon) -> StartedConsent {
         let answered = self.get(daemon.redirect_uri()).await;
         assert_eq!(answered.status, 302, "{}", answered.body);
         answered.begun()
     }
 
-    /// Says yes at Webex, as the person of this index. Where Webex sends the browser then.
+    /// Accepts at Webex, as the person of this index. Returns the callback URL.
     pub(crate) async fn accept(&self, begun: &StartedConsent, person: usize) -> Url {
         self.decide(begun, &format!("decision=accept&person={person}")).await
     }
 
-    /// Says no at Webex.
+    /// Declines at Webex. Returns the callback URL.
     pub(crate) async fn decline(&self, begun: &StartedConsent) -> Url {
         self.decide(begun, "decision=decline").await
     }
@@ -177,13 +177,13 @@ impl BrowserClient {
         Url::parse(answered.header("location").unwrap()).unwrap()
     }
 
-    /// From Start to the moment when the browser is about to come back.
+    /// Starts and accepts a consent. Returns the callback URL, which the browser has not opened yet.
     pub(crate) async fn come_back(&self, daemon: &Daemon, person: usize) -> Url {
         let begun = self.begin(daemon).await;
         self.accept(&begun, person).await
     }
 
-    /// The whole consent; the last page of it.
+    /// The complete consent. Returns its last page.
     pub(crate) async fn consent(&self, daemon: &Daemon, person: usize) -> PageResponse {
         let back = self.come_back(daemon, person).await;
         self.get(back).await
@@ -195,7 +195,7 @@ impl PageResponse {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Every value of a header that may come more than once.
+    /// Every value of a header that may occur more than once.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).into_iter().map(|value| value.to_str().unwrap())
     }

@@ -1,4 +1,4 @@
-//! How a command ended.
+//! The output and exit code of a command.
 
 use std::process::Output;
 
@@ -16,7 +16,7 @@ impl CommandOutput {
         self.stdout
     }
 
-    /// It failed with this code, one line on stderr, and nothing on stdout.
+    /// Asserts that it failed with this code, one line on stderr, and nothing on stdout.
     #[track_caller]
     pub(crate) fn expect_failure(self, code: i32, message: &str) {
         assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");

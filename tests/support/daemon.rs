@@ -1,4 +1,4 @@
-//! The real binary, in a directory and with an environment of its own.
+//! The real binary, in its own directory and environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,13 +22,13 @@ use super::stored_grants;
 use super::stored_grants::StoredGrant;
 use crate::support::time::HANG_TIMEOUT;
 
-/// Makes a daemon speak plain HTTP: a setting for [`Daemon::start`].
+/// A setting for [`Daemon::start`]: plain HTTP.
 pub(crate) const PLAIN: (&str, &str) = ("MY_APP_REDIRECT_URI", "http://localhost:{port}/oauth");
 
-/// Another process may take a port between our look at it and the daemon's.
+/// Another process may take the port before the daemon does.
 const PORT_ATTEMPTS: usize = 5;
 
-/// A daemon that answers. It is killed when this is dropped; a failing test then shows its log.
+/// A running daemon. It is killed when this is dropped; a failing test then prints its log.
 pub(crate) struct Daemon {
     home: TempDir,
     port: u16,
@@ -37,14 +37,14 @@ pub(crate) struct Daemon {
     run: DaemonRun,
 }
 
-/// What a shell does before the daemon takes its place, with the daemon's working directory as `$0`.
+/// What a shell does before it executes the daemon, with the daemon's working directory as `$0`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Setup {
     /// Nothing.
     None,
-    /// This.
+    /// This script.
     Shell(&'static str),
-    /// This, in a mount namespace of its own.
+    /// This script in its own mount namespace.
     Namespace(&'static str),
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Setup {
 pub(crate) struct DaemonExit {
     /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// From the signal to the end.
+    /// The time from the signal to the end.
     pub(crate) took: Duration,
 }
 
@@ -63,18 +63,19 @@ struct DaemonRun {
 }
 
 impl Daemon {
-    /// Starts a daemon that knows `sim` as Webex and serves `https://localhost:PORT/oauth`; returns when it answers.
-    /// `settings` come on top; `{port}` and `{home}` (its working directory) in their values are filled in.
+    /// Starts a daemon that uses `sim` as Webex and serves `https://localhost:PORT/oauth`. Returns when it answers.
+    /// `settings` are added to the usual ones; `{port}` and `{home}` (its working directory) in their values are
+    /// replaced.
     pub(crate) async fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
         Self::start_with_setup(sim, settings, Setup::None).await
     }
 
-    /// The same, where its redirect URI leads elsewhere: returns when it listens.
+    /// The same for a redirect URI that does not lead to this daemon: returns when it listens.
     pub(crate) async fn start_without_health_check(sim: &Sim, settings: &[(&str, &str)]) -> Self {
         Self::start_inner(sim, settings, Setup::None, false).await
     }
 
-    /// The same, in surroundings that a shell has set up.
+    /// The same in an environment that a shell has set up.
     pub(crate) async fn start_with_setup(sim: &Sim, settings: &[(&str, &str)], setup: Setup) -> Self {
         Self::start_inner(sim, settings, setup, true).await
     }
@@ -100,7 +101,7 @@ impl Daemon {
         panic!("in {PORT_ATTEMPTS} tries no port was free for long enough")
     }
 
-    /// Only now its certificate, its store and its answers are known to be there.
+    /// Waits until its certificate, its store and its HTTP server are ready.
     async fn wait_until_healthy(&self, reached: bool) {
         if !reached {
             return;
@@ -118,18 +119,18 @@ impl Daemon {
         self.port
     }
 
-    /// As registered.
+    /// The redirect URI as registered.
     pub(crate) fn redirect_uri(&self) -> Url {
         let text = self.settings.get("MY_APP_REDIRECT_URI").unwrap();
         Url::parse(&fill_placeholders(text, self.port, self.home.path())).unwrap()
     }
 
-    /// Of `path` (and query) at this daemon.
+    /// The URL of `path` (and query) at this daemon.
     pub(crate) fn url(&self, path: &str) -> Url {
         self.redirect_uri().join(path).unwrap()
     }
 
-    /// Its working directory; `state` in it has the store and the key.
+    /// The directory with the store and the key.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.home.path().join("state")
     }
@@ -138,23 +139,23 @@ impl Daemon {
         self.run.child.id()
     }
 
-    /// Everything it has written since its last start.
+    /// All log lines since its last start.
     pub(crate) fn log(&self) -> Vec<String> {
         self.run.log.lines()
     }
 
-    /// From now on its log is read no more, until what this answers is dropped.
+    /// Stops reading its log until the result is dropped.
     pub(crate) fn stall_log_reader(&self) -> StallGuard {
         self.run.log.stall()
     }
 
-    /// The first line with `text` since its last start. Waits for it.
+    /// Waits for the first line with `text` since its last start.
     pub(crate) async fn wait_for_line(&self, text: &str) -> String {
         let found = self.run.log.wait_for_line(text).await;
         found.unwrap_or_else(|| panic!("the daemon ended without a line with {text:?}"))
     }
 
-    /// Whose grants its store holds now, by address.
+    /// The grants in its store, by address.
     pub(crate) fn stored_grants(&self) -> Vec<StoredGrant> {
         stored_grants::read_all(&self.state_dir())
     }
@@ -174,7 +175,7 @@ impl Daemon {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
-    /// Ends it without a chance to finish anything.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.run.kill();
     }
@@ -184,7 +185,8 @@ impl Daemon {
         self.run.child.try_wait().unwrap().is_some()
     }
 
-    /// Starts it again, ended or not, on the same store and port. `settings` come on top of those it had.
+    /// Starts it again, whether it has ended or not, with the same store and port. `settings` are added to its former
+    /// ones.
     pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         self.begin_restart(settings);
         self.wait_for_line("listening on").await;
@@ -198,7 +200,7 @@ impl Daemon {
         self.run = DaemonRun::start(self.home.path(), self.port, &self.settings, self.setup);
     }
 
-    /// Waits until its store holds the grants of exactly these people (addresses before the `@`).
+    /// Waits until its store holds grants of exactly these people (addresses before the `@`).
     pub(crate) async fn wait_until_stored(&self, people: &[&str]) {
         let kept = || self.stored_grants();
         eventually(&format!("{people:?} are kept"), || {
@@ -224,7 +226,7 @@ impl Setup {
         command
     }
 
-    /// Whether the system lets a process set up such surroundings.
+    /// Whether the system permits such a setup.
     pub(crate) fn is_possible(self) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let (Self::Shell(script) | Self::Namespace(script)) = self else { return true };
@@ -255,7 +257,7 @@ impl DaemonRun {
     }
 
     fn kill(&mut self) {
-        // Errors only say that it has ended already.
+        // An error only means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

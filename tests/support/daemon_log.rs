@@ -1,4 +1,4 @@
-//! The lines that a daemon writes, as they come.
+//! The log lines of a daemon process.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -14,11 +14,11 @@ use tokio::time::timeout;
 
 use crate::support::time::HANG_TIMEOUT;
 
-/// The log of one run. Its end is the end of the process.
+/// The log of one run. It ends with the process.
 #[derive(Clone)]
 pub(super) struct DaemonLog {
     lines: Arc<Mutex<Vec<String>>>,
-    /// Nothing more is read while this is set.
+    /// While this is set, nothing is read.
     stalled: Arc<AtomicBool>,
     state: watch::Receiver<ReaderState>,
 }
@@ -29,7 +29,7 @@ fn wait_while(stalled: &AtomicBool) {
     }
 }
 
-/// The log is read again when this is dropped.
+/// Reading continues when this is dropped.
 pub(crate) struct StallGuard(Arc<AtomicBool>);
 
 impl Drop for StallGuard {
@@ -44,7 +44,7 @@ struct ReaderState {
 }
 
 impl DaemonLog {
-    /// Reads `stderr` in a thread of its own, so that the daemon never waits for a test.
+    /// Reads `stderr` in its own thread, so that the daemon never waits for a test.
     pub(super) fn new(stderr: ChildStderr) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (sender, state) = watch::channel(ReaderState::default());
@@ -61,7 +61,7 @@ impl DaemonLog {
         Self { lines, stalled, state }
     }
 
-    /// From now on the daemon's log is read no more, until what this answers is dropped.
+    /// Stops reading the daemon's log until the result is dropped.
     pub(super) fn stall(&self) -> StallGuard {
         self.stalled.store(true, Ordering::Relaxed);
         StallGuard(self.stalled.clone())
@@ -71,7 +71,7 @@ impl DaemonLog {
         self.lines.lock().unwrap().clone()
     }
 
-    /// The first line that holds `text`; `None` if the process ended without it.
+    /// Waits for the first line with `text`; `None` if the process ends without it.
     pub(super) async fn wait_for_line(&self, text: &str) -> Option<String> {
         let found = timeout(HANG_TIMEOUT, self.find_line(text)).await;
         found.unwrap_or_else(|_| panic!("no line with {text:?} within {HANG_TIMEOUT:?}"))
@@ -80,7 +80,7 @@ impl DaemonLog {
     async fn find_line(&self, text: &str) -> Option<String> {
         let mut state = self.state.clone();
         loop {
-            // Before looking, so that what comes while looking is news.
+            // Before searching, so that lines that arrive during the search count as a change.
             let ended = state.borrow_and_update().ended;
             let found = self.lines().into_iter().find(|line| line.contains(text));
             if found.is_some() || ended || state.changed().await.is_err() {
@@ -92,7 +92,7 @@ impl DaemonLog {
     /// Waits for the end of the process.
     pub(super) async fn wait_for_end(&self) {
         let mut state = self.state.clone();
-        // An error means that the reading thread is gone, which it is after the end.
+        // An error means that the reading thread has ended, which it does after the process.
         let ended = timeout(HANG_TIMEOUT * 2, state.wait_for(|state| state.ended)).await;
         assert!(ended.is_ok(), "the daemon does not end");
     }

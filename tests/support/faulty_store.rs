@@ -1,4 +1,4 @@
-//! A store with moods: what it is told to do when it is asked for something.
+//! A store whose calls fail or are delayed as a test scripts it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::support::intercept_store::Intercept;
 use crate::support::intercept_store::InterceptedStore;
 use crate::support::intercept_store::StoreOp;
 
-/// Every verb that keeps something.
+/// Every operation that writes.
 pub(crate) const WRITES: [StoreOp; 10] = [
     StoreOp::SaveConsent,
     StoreOp::ClaimDue,
@@ -32,22 +32,22 @@ pub(crate) const WRITES: [StoreOp; 10] = [
     StoreOp::Remember,
 ];
 
-/// The loop's notes.
+/// Operations on meta values.
 pub(crate) const META_OPS: [StoreOp; 2] = [StoreOp::Recall, StoreOp::Remember];
 
-/// What a store is like in one moment.
+/// The fault of one call.
 #[derive(Clone, Debug)]
 pub(crate) enum StoreFault {
     None,
-    /// It does nothing, and says why.
+    /// It does nothing and returns this error.
     Fail(StoreError),
-    /// It does it, and the answer is on its way for so long.
+    /// It does its work; the reply is delayed.
     DelayReply(Duration),
-    /// It does it after so long.
+    /// It does its work after a delay.
     DelayCall(Duration),
-    /// What it claims does not open.
+    /// Claimed records cannot be opened.
     Unreadable,
-    /// The program itself is wrong.
+    /// It panics.
     Panic,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct FaultScript {
     asked: Mutex<BTreeMap<StoreOp, u64>>,
 }
 
-/// Well unless told otherwise.
+/// Without faults until a test scripts them.
 pub(crate) type FaultyStore = InterceptedStore<FaultScript>;
 
 impl FaultyStore {
@@ -73,7 +73,7 @@ impl FaultyStore {
         Arc::new(Self { store, intercept: script })
     }
 
-    /// From now on it does what `plan` says, verb for verb.
+    /// From now on `script` decides the fault of each call.
     pub(crate) fn script(
         &self,
         script: impl FnMut(StoreOp, Option<&PersonId>) -> StoreFault + Send + 'static,
@@ -81,7 +81,7 @@ impl FaultyStore {
         *self.intercept.script.lock().unwrap() = Box::new(script);
     }
 
-    /// From now on these verbs fail, and no others.
+    /// From now on these operations fail, and no others.
     pub(crate) fn fail(&self, ops: &[StoreOp], why: StoreError) {
         let ops = ops.to_vec();
         self.script(
@@ -93,7 +93,7 @@ impl FaultyStore {
         self.script(|_, _| StoreFault::None);
     }
 
-    /// How often it was asked for any of these, with or without success.
+    /// How often these operations were called, with or without success.
     pub(crate) fn asked(&self, ops: &[StoreOp]) -> u64 {
         let asked = self.intercept.asked.lock().unwrap();
         ops.iter().filter_map(|op| asked.get(op)).sum()

@@ -1,4 +1,4 @@
-//! A store with something between it and whoever asks it: here, and nowhere else, every verb is handed on.
+//! A store with an interceptor in front of it. Only this module forwards every operation.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use webex_tokend::store::Revision;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 
-/// What a store is asked to do.
+/// The operations of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StoreOp {
     SaveConsent,
@@ -54,10 +54,10 @@ pub(crate) enum StoreOp {
     Prove,
 }
 
-/// Stands between a store and whoever asks it.
+/// Intercepts the calls of a store.
 pub(crate) trait Intercept: Send + Sync {
-    /// One verb, about this person if it is about one; `work` asks the store itself. `T` is what the verb answers: whoever
-    /// wants to see or change that takes it as [`Any`].
+    /// One operation, about this person if it is about one; `work` calls the store itself. `T` is the type of the
+    /// reply; an interceptor that wants to see or change the reply uses it as [`Any`].
     fn intercept<'a, T: Any + Send>(
         &'a self,
         op: StoreOp,
@@ -66,7 +66,7 @@ pub(crate) trait Intercept: Send + Sync {
     ) -> Answer<'a, T>;
 }
 
-/// A store, seen through what stands before it.
+/// A store behind an interceptor.
 pub(crate) struct InterceptedStore<B> {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) intercept: B,

@@ -1,4 +1,4 @@
-//! What this process logs.
+//! Captures the log of this process.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use webex_tokend::cli::logging::message_and_pairs;
 static PROCESS_LOGS: Mutex<String> = Mutex::new(String::new());
 
 thread_local! {
-    /// What a thread that listens to itself has logged; it is not in [`PROCESS_LOGS`], which knows no end.
+    /// The log of a thread that captures its own; it is not in [`PROCESS_LOGS`], which grows without limit.
     static THREAD_LOGS: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
 }
 
@@ -47,19 +47,20 @@ fn install() {
     });
 }
 
-/// All that this process has logged since the first call, at every level, but for threads that listen to themselves.
+/// Everything that this process has logged since the first call, at every level, except threads that capture their own
+/// log.
 pub(crate) fn process_logs() -> String {
     install();
     PROCESS_LOGS.lock().unwrap().clone()
 }
 
-/// From now on, hears what this thread logs: all of a test whose runtime has no other threads.
+/// Captures what this thread logs from now on: the log of a whole test if its runtime has no other threads.
 pub(crate) fn capture_thread_logs() {
     install();
     THREAD_LOGS.set(Some(Vec::new()));
 }
 
-/// What this thread has logged since it was last asked.
+/// What this thread has logged since the last call.
 pub(crate) fn captured_logs() -> Vec<(Level, String)> {
     THREAD_LOGS.replace(Some(Vec::new())).unwrap()
 }

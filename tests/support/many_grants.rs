@@ -1,4 +1,4 @@
-//! Very many people, made up.
+//! A large number of made-up grants.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ const LAST_NAMES: [&str; 11] = [
     "Hamilton",
 ];
 
-/// The `n`-th person of a crowd at `now`: nearly all fresh, some due, retrying, in need of consent or soon to be.
+/// The `n`-th of many grants at `now`: nearly all fresh, some due, retrying, with consent needed, or soon to expire.
 pub(crate) fn nth_grant(n: usize, now: UnixTime) -> Grant {
     let (first, last) = (FIRST_NAMES[n % FIRST_NAMES.len()], LAST_NAMES[n / 7 % LAST_NAMES.len()]);
     let number = u32::try_from(n).unwrap();
@@ -84,7 +84,7 @@ pub(crate) fn nth_grant(n: usize, now: UnixTime) -> Grant {
     grant
 }
 
-/// Keeps `count` people in the store in `dir`, which nobody else has open.
+/// Stores `count` grants in the store in `dir`, which no other process has open.
 pub(crate) async fn store_many(dir: &Path, integration: &str, count: usize, now: UnixTime) {
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), integration, now);
     let store = std::sync::Arc::new(opened.unwrap().0);

@@ -1,8 +1,8 @@
-//! What tests of the whole program share: the real daemon beside a simulated Webex, and people who consent.
+//! Helpers that several test modules share: the real daemon beside a simulated Webex, and people who consent.
 //!
-//! [`Daemon`] runs the binary in a directory of its own, with an environment of its own. [`BrowserClient`] is a browser's
-//! part of a consent without a browser. Nothing here sleeps for a fixed time: it waits for a log line, or looks
-//! again and again until [`HANG_TIMEOUT`] is over.
+//! [`Daemon`] runs the binary in its own directory and environment. [`BrowserClient`] is a browser's part of a consent,
+//! without a browser. Helpers never sleep for a fixed time: they wait for a log line, or check repeatedly until
+//! [`HANG_TIMEOUT`] is over.
 
 mod browser_client;
 mod command_output;
@@ -49,27 +49,27 @@ pub(crate) const REFRESH_EVERY_SECOND: [(&str, &str); 4] = [
     ("EVENT_LOOP_FLOOR_SECONDS", "0"),
 ];
 
-/// A Webex with six people that asks at `/authorize`.
+/// A Webex with six people and the usual settings.
 pub(crate) async fn start_sim() -> Sim {
     start_sim_with(Settings::default()).await
 }
 
-/// A Webex of another kind.
+/// A Webex with these settings.
 pub(crate) async fn start_sim_with(settings: Settings) -> Sim {
     Sim::start(settings).await.unwrap()
 }
 
-/// Spoils the next `times` calls of this kind.
+/// Makes the next `times` requests of this kind fail.
 pub(crate) fn inject_fault(sim: &Sim, on: Endpoint, times: u32, kind: FaultKind) {
     sim.with(|webex| webex.fault(Fault { on, person: None, times: Some(times), kind }));
 }
 
-/// What the simulator has counted.
+/// The counters of the simulator.
 pub(crate) fn counters(sim: &Sim) -> Counters {
     sim.with(|webex| webex.counters())
 }
 
-/// Looks until `holds` does.
+/// Checks until `holds` returns true.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let look = async {
         while !holds() {

@@ -8,15 +8,15 @@ use std::net::TcpListener;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
-/// Below the ports that the system gives to outgoing connections, which could take one while a daemon restarts, and
-/// without any that browsers refuse to go to.
+/// Below the ports that the system uses for outgoing connections, which could take one while a daemon restarts, and
+/// without ports that browsers refuse.
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
-/// A port that nobody listens on. Another process may be faster, so the caller must be ready to ask again.
+/// A port on which no program listens. Another process may take it first, so the caller must be ready to ask again.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Test processes that run at once begin at different places.
+    // Test processes that run at the same time start at different ports.
     let start = std::process::id().wrapping_mul(97);
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What the daemon's store holds, read beside it.
+//! The grants in a daemon's store, read directly from its file.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use rusqlite::OpenFlags;
 
 use crate::support::time::HANG_TIMEOUT;
 
-/// One kept grant.
+/// One stored grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredGrant {
     pub(crate) email: String,
     /// When the consent was given, in milliseconds since 1970.
     pub(crate) obtained_at: i64,
-    /// Sealed, each time differently.
+    /// Sealed, differently each time.
     pub(crate) access_token: Vec<u8>,
 }
 

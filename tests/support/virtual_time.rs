@@ -1,4 +1,4 @@
-//! A world in virtual time: the daemon's own consents, store, refresher and loop, against an in-process Webex.
+//! The daemon's consents, store, refresher and loop in virtual time, against an in-process Webex.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -55,52 +55,52 @@ use webex_tokend::webex::transport::WHOLE;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 
-/// Where every world begins.
+/// The time at which every test starts.
 pub(crate) const START: UnixTime = UnixTime(1_790_000_000_000);
 
-/// The settings' defaults.
+/// The default settings.
 pub(crate) const POLICY: Policy =
     Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
 
 pub(crate) const RATE_LIMITS: Pace = Pace { at_once: 16, per_second: 20.0 };
 
-/// The wall clock: moves with virtual time, and can be set. Webex's own clock only moves.
+/// The wall clock: follows virtual time, and can be set. Webex's own clock cannot.
 #[derive(Debug)]
 pub(crate) struct WallClock {
-    /// The true time at a moment of the runtime's.
+    /// The true time at one moment of the runtime.
     mark: Mutex<(UnixTime, Instant)>,
     shift_ms: AtomicI64,
 }
 
 impl WallClock {
-    /// A clock that is right, in a runtime that begins at `now`.
+    /// A correct clock, in a runtime that starts at `now`.
     pub(crate) fn new(now: UnixTime) -> Self {
         Self { mark: Mutex::new((now, Instant::now())), shift_ms: AtomicI64::new(0) }
     }
 
-    /// The time that Webex goes by.
+    /// The time on Webex's clock.
     pub(crate) fn true_time(&self) -> UnixTime {
         let (at, since) = *self.mark.lock().unwrap();
         at + since.elapsed()
     }
 
-    /// The operator sets the clock.
+    /// Sets the clock ahead, or back if `ms` is negative.
     pub(crate) fn step(&self, ms: i64) {
         self.shift_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// How far from the truth it is.
+    /// The deviation from the true time.
     pub(crate) fn shift_ms(&self) -> i64 {
         self.shift_ms.load(Ordering::SeqCst)
     }
 
-    /// The machine is suspended: the world goes on, timers stand still.
+    /// Suspends the machine: time passes, timers stand still.
     pub(crate) fn suspend(&self, span: Duration) {
         let mut mark = self.mark.lock().unwrap();
         mark.0 = mark.0 + span;
     }
 
-    /// Another runtime goes on at this true time.
+    /// Continues in another runtime at this true time.
     pub(crate) fn resume_at(&self, now: UnixTime) {
         *self.mark.lock().unwrap() = (now, Instant::now());
     }
@@ -112,7 +112,7 @@ impl Clock for WallClock {
     }
 }
 
-/// Carries calls to the model, with its latency and its faults.
+/// Sends requests to the model, with its latency and its faults.
 pub(crate) struct ModelTransport {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
@@ -176,7 +176,7 @@ fn raw(answer: &Answer) -> Raw {
     }
 }
 
-/// What survives a restart, and what is running.
+/// Services of the daemon: what survives a restart, and what is running.
 pub(crate) struct TestServices {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
@@ -200,7 +200,7 @@ impl TestServices {
         Self::with_store(Arc::new(MemoryStore::new()), settings, policy, pace)
     }
 
-    /// On a store of the test's own.
+    /// With this store.
     pub(crate) fn with_store(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
         let clock = Arc::new(WallClock::new(START));
@@ -230,7 +230,7 @@ impl TestServices {
         }
     }
 
-    /// The same, where the persons of this list alone may consent.
+    /// Allows only the persons of this list to consent.
     pub(crate) fn for_persons(self, allow: &str) -> Self {
         let consents = Arc::into_inner(self.consents).unwrap().for_persons(Allow::parse(allow).ok());
         Self { consents: Arc::new(consents), ..self }
@@ -243,7 +243,7 @@ impl TestServices {
         let stopping = tasks.stopping();
         let refresher = self.new_refresher(format!("start {}", self.starts), &tasks);
         self.refresher = Some(refresher.clone());
-        // Trouble with the store is not the end: the loop tries again.
+        // A failing store does not stop the loop, which tries again.
         let _ = refresher.prepare(refresh_at_start).await;
         let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
         #[expect(clippy::disallowed_methods, reason = "a test's own task")]
@@ -264,7 +264,7 @@ impl TestServices {
         }))
     }
 
-    /// The API of this world, for its door.
+    /// The API of these services, for the HTTP server.
     pub(crate) async fn api(&self) -> Api {
         let tasks = Tasks::new();
         let refresher = self.new_refresher("api".to_owned(), &tasks);
@@ -289,7 +289,7 @@ impl TestServices {
         task.await.unwrap();
     }
 
-    /// Ends the loop as `kill -9` does: nothing is finished.
+    /// Ends the loop like `kill -9`: nothing is finished.
     pub(crate) async fn kill(&mut self) {
         let (task, _) = self.running.take().unwrap();
         task.abort();
@@ -304,14 +304,14 @@ impl TestServices {
         self.clock.now()
     }
 
-    /// A person consents, through the real two steps.
+    /// A person consents, in the two real steps.
     pub(crate) async fn consent(&self, person: usize) -> Granted {
         let begun = self.consents.begin(None).unwrap();
         let back = self.decide_at_webex(&begun.url, Consent::AcceptAs(person));
         self.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.unwrap()
     }
 
-    /// See [`browse`].
+    /// See [`decide_at_webex`].
     pub(crate) fn decide_at_webex(&self, url: &str, decision: Consent) -> impl Fn(&str) -> Secret + use<> {
         decide_at_webex(&self.model, &self.clock, url, decision)
     }
@@ -330,21 +330,21 @@ impl TestServices {
         self.store.find(self.id(person)).await.unwrap().unwrap()
     }
 
-    /// Starts of refreshes of one person, as time since dawn by Webex's clock.
+    /// When refreshes of one person started, as time since [`START`] by Webex's clock.
     pub(crate) fn starts(&self, person: usize) -> Vec<Duration> {
         let counters = self.model().counters();
         let starts = counters.people.get(person).map(|p| p.starts_ms.clone()).unwrap_or_default();
         starts.into_iter().map(|ms| UnixTime(ms).since(START)).collect()
     }
 
-    /// Whether the stored token is alive by Webex's own word.
+    /// Whether Webex accepts the stored token.
     pub(crate) async fn is_live(&self, person: usize) -> bool {
         let token = self.grant(person).await.tokens.access_token;
         self.model().is_live(token.expose(), self.clock.true_time().0)
     }
 }
 
-/// What Webex sends the browser back with, by name, after the person decided at `url`.
+/// The callback parameters that Webex returns, by name, after the person decided at `url`.
 pub(crate) fn decide_at_webex(
     model: &Mutex<Model>,
     clock: &WallClock,
@@ -383,7 +383,7 @@ pub(crate) fn integration(settings: &Settings) -> Integration {
     }
 }
 
-/// Settings of a Webex where nothing is left out.
+/// Webex with these lifetimes.
 pub(crate) fn lifetimes(access: Duration, refresh: Duration) -> Settings {
     Settings { access_lifetime: access, refresh_lifetime: refresh, ..Settings::default() }
 }

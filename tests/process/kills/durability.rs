@@ -1,4 +1,4 @@
-//! What a killed daemon left on disk, read as its next start would read it.
+//! What a killed daemon has stored, read as its next start would read it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +15,8 @@ use webex_tokend::store::sqlite::SqliteStore;
 use crate::process::kills::load::Load;
 use crate::process::kills::load::ShownTokens;
 
-/// Whatever was shown to anybody is kept, or something newer; and nothing is kept that Webex never gave.
+/// Asserts that everything that was ever shown is stored, or something newer, and that no token is stored that Webex
+/// never issued.
 pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
     let issued = load.sim().with(|webex| webex.secrets_issued());
     let order: HashMap<&str, usize> = issued.iter().map(String::as_str).zip(0..).collect();
@@ -42,7 +43,7 @@ pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
     }
 }
 
-/// By index. Opens a copy: what the kill left must be there as it is for the next start.
+/// Stored grants by index of the person. Opens a copy, so that the next start finds the files as the kill left them.
 async fn kept(state_dir: &Path, load: &Load) -> HashMap<usize, Grant> {
     let copy = tempfile::tempdir().unwrap();
     for name in ["tokend.db", "tokend.db-wal", "key"] {

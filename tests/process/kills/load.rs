@@ -1,4 +1,5 @@
-//! Programs that read tokens, operators who force refreshes, people who consent; and what each of them was shown.
+//! The load during kills: clients that read tokens, operators who force refreshes, people who consent. It records what
+//! each of them was shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,26 +33,26 @@ use crate::support::time::HANG_TIMEOUT;
 const READERS: u64 = 4;
 const PEOPLE: usize = 2;
 
-/// The slowest answer of Webex, in milliseconds.
+/// The slowest response of Webex, in milliseconds.
 const SLOWEST: u64 = 50;
 
-/// What somebody was shown of one person.
+/// What clients were shown of one person.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShownTokens {
-    /// The consent, counted from 0, that must be kept, or a later one.
+    /// The consent that must be stored, or a later one; counted from 0.
     pub(super) consent: usize,
     /// Access tokens since the last kill.
     pub(super) tokens: Vec<String>,
 }
 
-/// The load, and the book of what it was shown.
+/// The load, and what it was shown.
 pub(super) struct Load {
     sim: Arc<Sim>,
     home: Url,
     socket: PathBuf,
     key: String,
-    /// Read: an exchange with the daemon and the entry in the book. Write: the moment after a kill, when all of that
-    /// is over.
+    /// Read-locked during an exchange with the daemon and its recording. Write-locked after a kill, when all exchanges
+    /// are over.
     exchange: RwLock<()>,
     shown: Mutex<BTreeMap<usize, ShownTokens>>,
     failures: Mutex<Vec<String>>,
@@ -107,35 +108,35 @@ impl Load {
         working.spawn(self.vary_latency(KillRng(seed ^ 300)));
     }
 
-    /// Nobody asks anything any more.
+    /// Ends the load.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Every answer has been written down, and nobody asks until this is dropped.
+    /// Waits until every response is recorded. No request is sent until the result is dropped.
     pub(super) async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         tokio::time::timeout(HANG_TIMEOUT, self.exchange.write())
             .await
             .expect("somebody still waits for the dead daemon")
     }
 
-    /// No answer was worse than none.
+    /// Asserts that no response was wrong.
     pub(super) fn assert_no_failures(&self) {
         let failures = self.failures.lock().unwrap();
         assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(10)]);
     }
 
-    /// What must be kept by now.
+    /// What must be stored by now.
     pub(super) fn shown_so_far(&self) -> BTreeMap<usize, ShownTokens> {
         self.shown.lock().unwrap().clone()
     }
 
-    /// What is kept now will be kept on.
+    /// Records what is stored now and must stay stored.
     pub(super) fn set_stored(&self, person: usize, shown: ShownTokens) {
         self.shown.lock().unwrap().insert(person, shown);
     }
 
-    /// Index and address of everybody who was told that their grant is kept.
+    /// Index and address of every person who saw that their grant is stored.
     pub(super) fn persons(&self) -> Vec<(usize, String)> {
         let shown = self.shown_so_far();
         self.sim.with(|webex| {
@@ -144,7 +145,7 @@ impl Load {
         })
     }
 
-    /// Somebody was given this person's token.
+    /// Records that a client got this person's token.
     pub(super) fn shown(&self, person: usize, token: &str) {
         let now_ms = self.sim.now_ms();
         let (whose, lives) = self.sim.with(|webex| (webex.person_of(token), webex.is_live(token, now_ms)));
@@ -155,7 +156,7 @@ impl Load {
         self.shown.lock().unwrap().entry(person).or_default().tokens.push(token.to_owned());
     }
 
-    /// This person has read "Access Granted", and nobody else consents for them at the same time.
+    /// Records that this person has seen "Access Granted". No other consent for them may run at the same time.
     pub(super) fn granted(&self, person: usize) {
         let tokens = self.sim.with(|webex| webex.counters().tokens);
         let newest = tokens.iter().rposition(|token| token.person == person).unwrap();
@@ -174,7 +175,7 @@ impl Load {
         self.sim.with(|webex| webex.settings().people[person].email.clone())
     }
 
-    /// Webex answers now at once, now late.
+    /// Varies the latency of Webex.
     async fn vary_latency(self: Arc<Self>, mut rng: KillRng) {
         while !self.is_over() {
             let latency = Duration::from_millis(rng.below(SLOWEST + 1));
@@ -184,7 +185,7 @@ impl Load {
         self.sim.with(|webex| webex.settings_mut().latency = Duration::ZERO);
     }
 
-    /// Over TLS; one in eight wants a token that lives so long that it must be new.
+    /// Reads tokens over TLS; one in eight requests needs a new token.
     async fn reads(self: Arc<Self>, mut rng: KillRng) {
         let client = http();
         while !self.is_over() {
@@ -208,7 +209,7 @@ impl Load {
         self.read.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// By the control socket.
+    /// Forces refreshes over the control socket.
     async fn forces(self: Arc<Self>, mut rng: KillRng) {
         let client =
             Client::builder().unix_socket(self.socket.as_path()).no_proxy().timeout(HANG_TIMEOUT * 2);
@@ -231,7 +232,7 @@ impl Load {
         self.forced.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// At first new persons, then those who have consented before; each of them by one of these tasks only.
+    /// Consents of new persons first, then of known ones. Each person belongs to one of these tasks.
     async fn consents_come(self: Arc<Self>, part: usize, mut rng: KillRng) {
         let mut newcomers =
             (CONSENTED_BEFORE..CONSENTED_BEFORE + CONSENTING_DURING).filter(|person| person % PEOPLE == part);
@@ -244,7 +245,7 @@ impl Load {
         }
     }
 
-    /// Whether it came to an end: else the daemon was killed in the middle.
+    /// Whether the consent completed. If not, the daemon was killed meanwhile.
     async fn one_consents(&self, visitor: &BrowserClient, person: usize) -> bool {
         let Some(begun) = self.page(visitor, self.home.join("oauth").unwrap()).await else { return false };
         let webex = format!("{}&decision=accept&person={person}", begun.header("location").unwrap());
@@ -265,7 +266,7 @@ impl Load {
                 self.consents.fetch_add(1, Ordering::Relaxed);
                 return true;
             }
-            // The code was spent by the daemon that was killed.
+            // The killed daemon has already used the code.
             if cut == 0 {
                 self.report_failure("a consent", page.status, &page.body);
             }
@@ -290,7 +291,7 @@ impl Load {
     }
 }
 
-/// Status and body; `None` if there is no daemon, or not any more.
+/// Status and body; `None` if no daemon is running or it was killed.
 async fn whole(ask: RequestBuilder) -> Option<(u16, String)> {
     let answer = ask.send().await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))

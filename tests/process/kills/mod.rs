@@ -1,4 +1,4 @@
-//! SIGKILL at random moments, while refreshes never stop, programs read tokens and people consent.
+//! SIGKILL at random times, while refreshes are always running, clients read tokens and people consent.
 //!
 //! The short form (ten kills) runs with all tests. The long form kills a hundred times, or as often as `KILLS` says:
 //!
@@ -6,15 +6,15 @@
 //! KILLS=300 KILLS_SEED=7 cargo test --test main -- --ignored --nocapture process::kills
 //! ```
 //!
-//! `KILLS_SEED` chooses the moments; without it, a seed is drawn and printed. The moments are the same for one seed,
-//! what the daemon does in them is not.
+//! `KILLS_SEED` determines the times; without it, a seed is drawn and printed. The times are the same for the same
+//! seed, but what the daemon does at those times is not.
 //!
-//! After each kill the files are copied as they lie there, and the copy is opened, as the next start would open it:
-//! whatever was ever shown (a token to a reader, *Access Granted* to a person) must be in it, or something newer. What
-//! cannot be seen this way is a loss of power: the system keeps what a killed process had written.
+//! After each kill the files are copied, and the copy is opened as the next start would open it: everything that was
+//! ever shown (a token to a reader, *Access Granted* to a person) must be in it, or something newer. A loss of power
+//! cannot be tested this way, because the system keeps what a killed process has written.
 //!
-//! A call to Webex that is under way when its daemon is killed counts until Webex notices that the connection is gone,
-//! which is awaited before the next start. From then on no two refreshes of one grant may be in flight at once.
+//! A refresh in flight when its daemon is killed counts until Webex notices that the connection is gone; the next start
+//! waits for that. From then on no two refreshes of one grant may be in flight at once.
 
 mod durability;
 mod load;
@@ -41,13 +41,13 @@ use crate::support::eventually;
 use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
-/// Persons who have consented before the first kill.
+/// Number of persons who consent before the first kill.
 const CONSENTED_BEFORE: usize = 40;
 
-/// Persons whose first consent falls into the time of the kills.
+/// Number of persons who first consent while the daemon is being killed.
 const CONSENTING_DURING: usize = 20;
 
-/// Refreshes never stop: every grant is due again after 864 ms, and looked for every second.
+/// Refreshes are always running: every grant is due again after 864 ms, and the loop wakes every second.
 const ALWAYS_DUE: [(&str, &str); 5] = [
     ("EVENT_LOOP_SLEEP_SECONDS", "1"),
     ("EVENT_LOOP_DAYS", "0.00001"),
@@ -56,7 +56,7 @@ const ALWAYS_DUE: [(&str, &str); 5] = [
     ("EVENT_LOOP_MAX_PER_SECOND", "0"),
 ];
 
-/// Nothing is due for a day.
+/// No grant is due for a day.
 const NEVER_DUE: [(&str, &str); 2] = [("EVENT_LOOP_SLEEP_SECONDS", "3600"), ("EVENT_LOOP_DAYS", "1")];
 
 /// Random numbers (splitmix64) that are the same for the same seed.
@@ -70,14 +70,15 @@ impl KillRng {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// How long a daemon lives, and whether that counts from its start (one in three) or from when it listens.
+    /// How long a daemon runs until it is killed, and whether that counts from its start (one in three) or from when it
+    /// listens.
     fn life(&mut self) -> (bool, Duration) {
         let young = self.below(3) == 0;
         (young, Duration::from_millis(5 + self.below(if young { 120 } else { 1_400 })))
     }
 }
 
-/// What the kills struck.
+/// Counts of kills by what the daemon was doing.
 #[derive(Debug, Default)]
 struct KillCounts {
     kills: usize,
@@ -85,7 +86,7 @@ struct KillCounts {
     refreshing: usize,
 }
 
-/// Webex with a new access token at each refresh, and with as many of them as anybody may want.
+/// Webex with a new access token at each refresh and no limit on their number.
 fn webex_without_limits(refresh_token: RefreshToken) -> Settings {
     Settings {
         refresh_token,
@@ -128,7 +129,7 @@ fn seed() -> u64 {
     number("KILLS_SEED").unwrap_or_else(fresh)
 }
 
-/// Different in each process and at each call.
+/// Differs in each process and at each call.
 fn fresh() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(0)
@@ -178,7 +179,7 @@ async fn kill_repeatedly(daemon: &mut Daemon, load: &Load, kills: usize, mut rng
         }
         tokio::time::sleep(life).await;
         let in_flight = counters(load.sim()).in_flight;
-        // The port is free while no daemon runs: another test may have looked at it in that very moment.
+        // While no daemon runs the port is free, and another test may be using it right now.
         if daemon.has_ended() && daemon.log().iter().any(|line| line.contains("cannot listen")) {
             daemon.begin_restart(&[]);
             continue;
@@ -204,7 +205,7 @@ fn listens(daemon: &Daemon) -> bool {
     daemon.log().iter().any(|line| line.contains("listening on"))
 }
 
-/// By real consents, some at once.
+/// With real consents, several at a time.
 async fn consent_all(daemon: &Daemon) {
     let some = |first: usize| async move {
         let visitor = BrowserClient::new();
@@ -215,7 +216,7 @@ async fn consent_all(daemon: &Daemon) {
     tokio::join!(some(0), some(1), some(2), some(3));
 }
 
-/// Whoever asks the control socket.
+/// A client of the control socket.
 fn control(daemon: &Daemon) -> Client {
     let socket = daemon.state_dir().join("control.sock");
     Client::builder().unix_socket(socket).no_proxy().timeout(HANG_TIMEOUT * 2).build().unwrap()
@@ -228,7 +229,7 @@ async fn reading_key(daemon: &Daemon) -> String {
     made["secret"].as_str().unwrap().to_owned()
 }
 
-/// The claims that a kill left open are taken up at once, not when their leases end.
+/// Claims that were open at a kill are taken over at the next start, not when their leases end.
 async fn all_are_renewed(sim: &Sim) {
     let renewed = || -> Vec<u64> {
         let people = counters(sim).people;
@@ -239,7 +240,7 @@ async fn all_are_renewed(sim: &Sim) {
         .await;
 }
 
-/// By Webex's own word: the refresh token gives a new access token, and that is alive.
+/// Asserts for every grant that its refresh token yields a new access token which Webex accepts.
 async fn every_grant_works(daemon: &Daemon, load: &Load) {
     let control = control(daemon);
     for (person, email) in load.persons() {

@@ -1,4 +1,4 @@
-//! What goes to Webex and comes back.
+//! Requests to Webex, and its responses.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// No more refreshes of one person in an hour than this, unless somebody forces them: readers ask every 30 s at most,
-/// the loop every minute when a token is about to die.
+/// The most refreshes of one person in an hour, unless they are forced: readers cause one every 30 s at most, and the
+/// loop one every minute when a token is about to expire.
 const MAX_REFRESHES_PER_HOUR: usize = 150;
 
-/// What a call asks for.
+/// What a request asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum WebexRequest {
-    /// With this refresh token.
+    /// A refresh with this refresh token.
     Refresh(String),
-    /// Of this code.
+    /// An exchange of this code.
     Exchange(String),
     Other,
 }
 
-/// What Webex said to a refresh, in the words of the table of verdicts.
+/// Webex's reply to a refresh, in the terms of the verdict table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyClass {
     Good,
-    /// It names the refresh token, the grant or the scope.
+    /// The reply names the refresh token, the grant or the scope.
     Dead,
     Client,
     Other,
@@ -52,7 +52,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A call is on its way. The number is for [`InvariantChecker::left`].
+    /// A request is sent. The number is for [`InvariantChecker::left`].
     pub(crate) fn sent(&mut self, asked: &WebexRequest, injected: bool) -> Option<u64> {
         self.stats.faults += u64::from(injected);
         let WebexRequest::Refresh(token) = asked else { return None };
@@ -67,7 +67,7 @@ impl InvariantChecker {
             self.violate("1 (no two refreshes of one grant)", &format!("person {person}"));
         }
         if self.people[person].fence.is_none() && self.people[person].kept.is_some() {
-            // A consent may have come between the claim and the call; nothing else may.
+            // A consent may have come between the claim and the request; nothing else may.
             if !self.people[person].overtaken {
                 self.violate("1", &format!("person {person} is refreshed without a claim"));
             }
@@ -83,7 +83,7 @@ impl InvariantChecker {
         self.in_flight.remove(&visit);
     }
 
-    /// Rule 9: the starts of all.
+    /// Rule 9: the rate of all refreshes.
     fn pace_of_all(&mut self) {
         let now = self.now;
         if self.in_flight.len() >= 2 * self.pace.at_once {
@@ -101,7 +101,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Rule 9: the starts of one person.
+    /// Rule 9: the rate of one person's refreshes.
     fn pace_of_one(&mut self, person: usize) {
         let now = self.now;
         let seen = &mut self.people[person];
@@ -116,7 +116,7 @@ impl InvariantChecker {
         }
     }
 
-    /// The daemon is about to see this answer.
+    /// The daemon is about to see this response.
     pub(crate) fn answered(
         &mut self,
         asked: &WebexRequest,
@@ -161,7 +161,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Learns the tokens of an answer.
+    /// Records the tokens of a response.
     fn minted(
         &mut self,
         raw: &Raw,
@@ -176,11 +176,11 @@ impl InvariantChecker {
         let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).unwrap();
         let life = Duration::from_secs(life);
         let (expires, era) = (sent_at + life, self.era);
-        // The same token may come again with less life: it was made when it came first.
+        // The same token may come again with less life left: it was issued when it came first.
         self.access.entry(access.clone()).or_insert(IssuedToken { person, expires, life, era });
         let refresh = text("refresh_token");
         if let Some(token) = &refresh {
-            // A consent may bring the refresh token that runs already.
+            // A consent may return the present refresh token.
             self.refresh.entry(token.clone()).or_insert((person, chain));
         }
         (access, refresh)
@@ -200,7 +200,7 @@ impl InvariantChecker {
         seen.refused = verdict == ReplyClass::Client;
     }
 
-    /// What of it counts as trouble in the premise of rule 3.
+    /// What counts as trouble in the premise of rule 3.
     fn trouble_of(
         &mut self,
         person: usize,
@@ -223,7 +223,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Refreshes that came back well must be kept soon, unless the process dies or somebody else's word came first.
+    /// Successful refreshes must be stored soon, unless the process dies or a consent or removal came first.
     pub(super) fn nothing_is_lost(&mut self) {
         let now = self.now;
         if self.store_trouble + 2 * MINUTE > now || self.clock_changed + 2 * MINUTE > now {
@@ -240,13 +240,13 @@ impl InvariantChecker {
     }
 }
 
-/// The table once more, in other words than the code's.
+/// The verdict table again, written independently of the code.
 fn verdict(injected: Option<&FaultKind>, result: &Result<Raw, NoAnswer>) -> ReplyClass {
     let Ok(raw) = result else { return ReplyClass::Other };
     let body = String::from_utf8_lossy(&raw.body);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let token = json.as_ref().and_then(|json| json.get("access_token")?.as_str()).filter(|t| !t.is_empty());
-    // These let through what Webex says by itself; a half of it says nothing.
+    // These faults let Webex's own response through; half of a response means nothing.
     let own = match injected {
         None | Some(FaultKind::Slow(_) | FaultKind::ExpiresInAsString) => true,
         Some(FaultKind::OkTruncatedJson) => json.is_some(),

@@ -1,4 +1,4 @@
-//! When a token dies, and when it is asked for again, as the daemon believes.
+//! When a token expires, and when it is refreshed next, as the daemon believes.
 
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
@@ -10,15 +10,15 @@ use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
 impl InvariantChecker {
-    /// Rule 9: when it is tried again.
+    /// Rule 9: the time of the next try.
     pub(super) fn bad_next_try(&self, before: &Grant, grant: &Grant, excused: bool) -> Option<String> {
-        // What was planned while the clock was set belongs to either clock.
+        // A schedule made during a clock step may follow either clock.
         if self.clock_changed + 5 * MINUTE > self.now {
             return None;
         }
         let ended = |grant: &Grant| grant.standing == Standing::ConsentNeeded;
         if ended(before) && ended(grant) && grant.last.at < before.next.due_at {
-            // It was asked for between two tries.
+            // It was requested between two scheduled tries.
             let kept = (grant.next, grant.failures) == (before.next, before.failures);
             return (!kept && !excused).then(|| "a refresh that was asked for moves the next try".to_owned());
         }
@@ -42,14 +42,14 @@ impl InvariantChecker {
         })
     }
 
-    /// No token is believed to live longer than it does.
+    /// No token is believed to live longer than Webex says.
     pub(super) fn check_expiry(&mut self, person: usize, grant: &Grant) {
         let Some(minted) = self.access.get(grant.tokens.access_token.expose()) else {
             return self.violate("4", &format!("person {person}: a token is kept that Webex never gave"));
         };
         let shift = self.wall.0 - self.now.0;
         let beyond = grant.tokens.expires_at.0 - shift - minted.expires.0;
-        // One that was told as dead is believed to have died when it was asked for, however long ago that was.
+        // A token reported as expired is believed to have expired when it was requested, however long ago.
         let told_dead = grant.tokens.expires_at <= grant.renewed_at;
         if minted.person != person {
             self.violate("4", &format!("person {person} got the token of person {}", minted.person));

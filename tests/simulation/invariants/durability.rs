@@ -1,4 +1,4 @@
-//! What the store has on disk after each verb.
+//! What the store has on disk after each call.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// Tokens of one person that readers may still hold on to.
+/// How many replaced tokens of one person readers may still have.
 const MAX_GONE_TOKENS: usize = 12;
 
 /// Who claims.
@@ -34,7 +34,7 @@ pub(crate) enum ClaimedBy {
 }
 
 impl InvariantChecker {
-    /// Any verb: rule 8, and that the loop does not spin.
+    /// Any store call: rule 8, and that the loop does not spin.
     pub(crate) fn store_call(&mut self, name: &str) {
         if self.still.0 == self.now {
             self.still.1 += 1;
@@ -59,7 +59,7 @@ impl InvariantChecker {
         self.nothing_is_lost();
     }
 
-    /// So many verbs more have a reason.
+    /// So many more store calls have a reason.
     pub(crate) fn allow_calls(&mut self, count: u64) {
         self.calls.2 += count;
     }
@@ -71,7 +71,7 @@ impl InvariantChecker {
         self.store_trouble(self.now);
     }
 
-    /// A claim, before it is answered.
+    /// A claim, before its reply.
     pub(crate) fn claimed(&mut self, by: ClaimedBy, claim: &Claim, lease: &Lease) {
         let person = self.person(&claim.grant.person.id);
         self.record(&format!("{by:?} claims person {person}: {:?}", claim.fence));
@@ -86,7 +86,7 @@ impl InvariantChecker {
             self.violate("1 (no two refreshes of one grant)", "a lease ends before the call that it is for");
         }
         if let Some((_, end)) = self.people[person].fence {
-            // A claim that came to nothing: only its lease says when the grant is due again.
+            // A released claim.
             self.people[person].excused = true;
             if end > self.wall && self.clock_changed + 10 * MINUTE < self.now {
                 self.violate(
@@ -111,7 +111,7 @@ impl InvariantChecker {
         self.people[person].overtaken = false;
     }
 
-    /// What the loop claimed at once, with a question put at that time.
+    /// What the loop claimed in one call, made at that time.
     pub(crate) fn claimed_together(&mut self, claims: &[Claim], asked_at: UnixTime) {
         let together: Vec<usize> = claims.iter().map(|claim| self.person(&claim.grant.person.id)).collect();
         let overlooked = claims.iter().find_map(|claim| self.overlooked(&claim.grant, &together, asked_at));
@@ -124,7 +124,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Rules 5 and 9: why this grant may be refreshed now, in other words than the schedule's.
+    /// Rules 5 and 9: why this grant may be refreshed now, written independently of the schedule.
     fn reason(&self, by: ClaimedBy, person: usize, grant: &Grant) -> Result<(), String> {
         let (seen, now, policy) = (&self.people[person], self.wall, &self.policy);
         let lately = |at: Option<UnixTime>| at.is_some_and(|at| at + 5 * MINUTE > self.now);
@@ -153,7 +153,7 @@ impl InvariantChecker {
             };
         }
         if grant.standing == Standing::ConsentNeeded {
-            // What was asked for between is no probe.
+            // A refresh that a caller requested is no probe.
             let early = seen.probed_at.map(|at| now.since(at)).filter(|since| *since < DAY);
             return early.map_or(Ok(()), |since| Err(format!("probed again after {since:?}")));
         }
@@ -168,7 +168,7 @@ impl InvariantChecker {
         Err(format!("answered {age:?} ago, lives {left:?}, {margin:?} of it in reserve, floor {floor:?}"))
     }
 
-    /// An outcome, at the moment at which it is durable or was refused.
+    /// A commit, at the moment at which it is durable or was refused.
     pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, result: Committed) {
         let person = self.person(&grant.person.id);
         let Attempt { outcome, detail, .. } = &grant.last;
@@ -200,7 +200,7 @@ impl InvariantChecker {
         self.set_durable(person, Some(grant.clone()));
     }
 
-    /// A claim that came to nothing.
+    /// A released claim.
     pub(crate) fn given_back(&mut self, id: &PersonId, fence: Fence, result: Committed) {
         let person = self.person(id);
         self.record(&format!("the claim of person {person} is given back, {fence:?}: {result:?}"));
@@ -228,8 +228,8 @@ impl InvariantChecker {
             return self.violate("4", &format!("person {person} was forgotten, and an outcome was kept"));
         };
         let access = grant.tokens.access_token.expose();
-        // Webex may make one of an old consent and a new one, of which the daemon has not heard: what the refresh of the
-        // old one brings then is its own.
+        // Webex may merge an old consent with a new one of which the daemon does not know; then the refresh of the old
+        // one returns the tokens of the new one.
         let brought = self.people[person].pending.iter().find(|pending| pending.access == access);
         let chain = match brought {
             Some(pending) if self.keeps_chain => Some(pending.chain),
@@ -271,7 +271,7 @@ impl InvariantChecker {
         self.check_expiry(person, grant);
     }
 
-    /// A consent, at the moment at which it is durable, or gave way to one that was obtained later.
+    /// A consent, at the moment at which it is durable, or gave way to a later one.
     pub(crate) fn consented(&mut self, grant: &Grant, saved: Saved) {
         let person = self.person(&grant.person.id);
         let Some((owner, chain)) = self.refresh.get(grant.tokens.refresh_token.expose()).copied() else {
@@ -318,7 +318,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A row that was revised: its plan may change and its end come nearer, nothing else.
+    /// A row changed by a batch update: its schedule may change and its expiry come earlier, nothing else.
     pub(crate) fn revised(&mut self, person: usize, grant: &Grant) {
         let Some(DurableGrant { grant: before, .. }) = self.people[person].kept.clone() else {
             return self.violate("4", &format!("person {person} came into being by a revision"));
@@ -336,7 +336,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Leases end sooner.
+    /// Leases are shortened.
     pub(crate) fn settled(&mut self, lease_end: UnixTime) {
         self.unmended = false;
         for (_, end) in self.people.iter_mut().filter_map(|seen| seen.fence.as_mut()) {
@@ -344,7 +344,7 @@ impl InvariantChecker {
         }
     }
 
-    /// After a crash the store holds what it held.
+    /// After a crash the store holds what it held before.
     pub(crate) fn check_restored(&mut self, person: usize, grant: Option<&Grant>) {
         let kept = self.people[person].kept.as_ref().map(|kept| &kept.grant);
         let essence =
@@ -355,7 +355,7 @@ impl InvariantChecker {
         }
     }
 
-    /// When everything has been well for long.
+    /// The checks at the end, when all faults have been over for long.
     pub(crate) fn at_the_end(
         &mut self,
         person: usize,
@@ -366,13 +366,14 @@ impl InvariantChecker {
             self.check_restored(person, grant);
         }
         let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
-        // Refused without a fault: the person must consent, once that is confirmed. While many are refused, it takes a day.
+        // Refused without an injected fault: the person must consent once that is confirmed. While many are refused, it
+        // takes a day.
         if grant.last.outcome == Outcome::Refused {
             return;
         }
         let token = grant.tokens.access_token.expose();
         let blind = self.access.get(token).is_some_and(|minted| minted.era != self.era);
-        // The lost consent may have ended the token that is stored; the daemon cannot know.
+        // A lost consent may have ended the stored token; the daemon cannot know.
         let lost = self.people[person].lost_consent && !self.survives;
         if !is_live(token) && !blind && !lost {
             self.violate("at the end", &format!("person {person}'s token is dead: {grant:?}"));
@@ -408,10 +409,10 @@ impl InvariantChecker {
         self.people[person].kept = Some(DurableGrant { grant, chain });
     }
 
-    /// A changing verb has answered: from now on readers must see what it did.
+    /// A changing call has replied: from now on readers must see its change.
     pub(crate) fn change_answered(&mut self, person: usize, kept: bool) {
         self.people[person].free_since = self.wall;
-        // An error that keeps something is worse than the contract: the caller does not know of the change.
+        // An error that stores something breaks the contract: the caller does not know of the change.
         if !kept {
             return;
         }
@@ -424,7 +425,7 @@ impl InvariantChecker {
     }
 }
 
-/// The rule that the checker does not share with the schedule, once by its own words.
+/// The margin that the checker computes itself must equal the schedule's.
 #[test]
 fn the_checkers_margin_equals_the_schedules() {
     for hours in [12, 24, 36, 72, 336] {

@@ -1,4 +1,4 @@
-//! What happened: a number for all of it, and its last lines.
+//! The log of a run: a fingerprint of all of it, and its last lines.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use webex_tokend::domain::time::UnixTime;
 
 #[derive(Debug, Default)]
 pub(crate) struct RunLog {
-    /// So many lines are kept.
+    /// The number of lines to keep.
     most: usize,
     lines: VecDeque<String>,
     count: u64,
@@ -24,7 +24,7 @@ impl RunLog {
             ms => format!(" (clock {ms:+} ms)"),
         };
         let line = format!("{}{shift} {text}", now.to_the_millisecond());
-        // FNV-1a: any change of any line changes the number.
+        // FNV-1a: any change of any line changes the fingerprint.
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
@@ -35,7 +35,7 @@ impl RunLog {
         self.lines.push_back(line);
     }
 
-    /// The same for the same run.
+    /// Equal for equal runs.
     pub(crate) fn fingerprint(&self) -> (u64, u64) {
         (self.count, self.hash)
     }

@@ -1,5 +1,5 @@
-//! The witness sees every call, every change of the store and everything that readers are given, and says when
-//! something that must always be true ("Always true" in the module's head) is not.
+//! The checker sees every request, every change of the store and everything that readers get. It reports when one of
+//! the rules in [`crate::simulation`] is violated.
 
 pub(super) mod calls;
 mod clock;
@@ -28,7 +28,7 @@ use crate::simulation::invariants::log::RunLog;
 use crate::simulation::scenario::Scenario;
 use crate::support::time::MINUTE;
 
-/// What was done and met, for the report.
+/// Statistics of a run, for the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RunStats {
     pub(super) seeds: u64,
@@ -44,34 +44,34 @@ pub(super) struct RunStats {
     pub(super) reads: u64,
     pub(super) renews: u64,
     pub(super) ended: u64,
-    /// Access tokens that expired in trouble, as they may.
+    /// Access tokens that expired during faults, as they may.
     pub(super) expired: u64,
-    /// Expiries of which the premise of rule 3 held or not could be told.
+    /// Commits of refreshes.
     pub(super) commits: u64,
 }
 
-/// What Webex gave.
+/// A token that Webex issued.
 #[derive(Clone, Debug)]
 pub(super) struct IssuedToken {
     person: usize,
     /// By Webex's clock.
     expires: UnixTime,
-    /// How long it lives in all.
+    /// Its whole lifetime.
     life: Duration,
-    /// How often the clock had been set back unseen, or seen by a daemon that ended before it could keep that, when it was
-    /// given.
+    /// How often the clock had been set back when it was issued, unseen by the daemon, or seen by a process that ended
+    /// before it could store that.
     era: u32,
 }
 
-/// What a person's row holds, as the store has it on disk.
+/// A person's row on disk.
 #[derive(Clone, Debug)]
 pub(super) struct DurableGrant {
     pub(super) grant: Grant,
-    /// Which consent it comes from.
+    /// The consent that it comes from.
     chain: u64,
 }
 
-/// What a refresh brought.
+/// The result of a refresh that is not stored yet.
 #[derive(Debug)]
 struct UncommittedRefresh {
     access: String,
@@ -81,62 +81,63 @@ struct UncommittedRefresh {
     chain: u64,
 }
 
-/// What was seen of one person.
+/// What is known of one person.
 #[derive(Debug, Default)]
 pub(super) struct PersonState {
     pub(super) kept: Option<DurableGrant>,
-    /// Access tokens that were kept before, and since when readers may no longer be given them.
+    /// Replaced access tokens, and since when readers may no longer get them.
     gone: VecDeque<(String, Option<UnixTime>)>,
-    /// Grows with each change of the row that is not a claim.
+    /// Increases with each change of the row other than a claim.
     pub(super) epoch: u64,
-    /// The claim in force, and when its lease ends.
+    /// The present claim, and when its lease ends.
     fence: Option<(Fence, UnixTime)>,
-    /// Since when the daemon knows that this person's last claim was given back, by its clock: until then it asks for others.
+    /// Since when, by the daemon's clock, the daemon knows that this person's last claim was released; until then its
+    /// claims exclude this person.
     free_since: UnixTime,
     /// A consent came after the last claim.
     overtaken: bool,
-    /// The consents that were kept.
+    /// The stored consents.
     saves: BTreeSet<u64>,
-    /// Consents that came to the store after one that was obtained later.
+    /// Consents that arrived at the store after a later one.
     gave_way: BTreeSet<u64>,
-    /// Refreshes that came back well and are not kept yet.
+    /// Successful refreshes that are not stored yet.
     pending: Vec<UncommittedRefresh>,
-    /// What Webex said to the last refresh, and to the one before.
+    /// Webex's reply to the last refresh.
     last_reply: Option<ReplyClass>,
-    /// Refusals of the client for this person that were followed by an acceptance of somebody else.
+    /// The client was refused for this person, and accepted for another person since.
     blamed: bool,
     refused: bool,
-    /// When Webex first refused the grant, or our client for it, since it was last renewed.
+    /// When Webex first refused the grant, or the client for it, since the last renewal.
     refused_since: Option<UnixTime>,
-    /// Since when all were refused, as was known when Webex last answered for this person.
+    /// Since when all were refused, as known at Webex's last reply for this person.
     all_refused_since: Option<UnixTime>,
-    /// The schedule was changed by other means than an answer: what is due now is not ours to judge.
+    /// The schedule was changed by other means than a reply: the checker does not judge what is due now.
     excused: bool,
-    /// When a grant that has ended was last tried by plan, by the daemon's clock.
+    /// When an ended grant was last tried on schedule, by the daemon's clock.
     probed_at: Option<UnixTime>,
     forced_at: Option<UnixTime>,
     renewed_at: Option<UnixTime>,
     forgetting: bool,
-    /// A code was exchanged, and the process died before it could store the consent.
+    /// A code was exchanged, and the process died before it stored the consent.
     lost_consent: bool,
     trouble: UnixTime,
     sick: UnixTime,
     starts: VecDeque<UnixTime>,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct InvariantChecker {
     pub(super) log: RunLog,
     pub(super) broken: Option<String>,
-    /// When a refresh came back well last.
+    /// When a refresh last succeeded.
     pub(super) last_good: UnixTime,
     pub(super) stats: RunStats,
     policy: Policy,
     pace: Pace,
     survives: bool,
     ack_lost: bool,
-    /// A consent may bring the refresh token that runs already.
+    /// A consent may return the present refresh token.
     keeps_chain: bool,
     token_mark: String,
     client_secret: String,
@@ -153,25 +154,25 @@ pub(super) struct InvariantChecker {
     pub(super) up_since: Option<UnixTime>,
     trouble: UnixTime,
     store_trouble: UnixTime,
-    /// Persons whom Webex asked to wait since the last success, each with the end of the wait.
+    /// Persons with a `Retry-After` since the last success, each with the end of the wait.
     retry_afters: Vec<(usize, UnixTime)>,
-    /// Until when a wait that two persons were asked for lasts.
+    /// The end of a wait that was confirmed by two persons.
     all_wait_until: UnixTime,
     /// Persons whose grant was first refused since the last success, and when.
     refusals: Vec<(usize, UnixTime)>,
     /// Since when so many grants are refused that none of them is to blame.
     all_refused_since: Option<UnixTime>,
     era: u32,
-    /// The clock was set back before its eyes, and the store has not taken in yet what the daemon knows of it.
+    /// The clock was set back while the process ran, and the store does not reflect it yet.
     unmended: bool,
     expiries: BTreeSet<(UnixTime, usize)>,
     in_flight: BTreeMap<u64, (usize, u64)>,
     visits: u64,
     starts: VecDeque<UnixTime>,
-    /// Verbs of the store in the present hour, and how many there may be.
+    /// Store calls in the present hour, and how many are allowed.
     calls: (UnixTime, u64, u64),
     still: (UnixTime, u64),
-    /// When anything but an idle nap was seen last.
+    /// When anything but an idle sleep was last seen.
     active: UnixTime,
 }
 
@@ -217,12 +218,12 @@ impl InvariantChecker {
             still: (dawn, 0),
             active: dawn,
         };
-        // Not told: the scenario holds the client secret.
+        // Not through `record`: the scenario contains the client secret.
         checker.log.add(dawn, dawn, &format!("seed {seed}: {scenario:?}"));
         checker
     }
 
-    /// One line of the log.
+    /// Adds a line to the log.
     pub(super) fn record(&mut self, text: &str) {
         self.active = self.now;
         self.holds_no_secret(text);
@@ -231,7 +232,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Something that must always be true is not.
+    /// An invariant is violated.
     pub(super) fn violate(&mut self, rule: &str, what: &str) {
         if self.broken.is_none() {
             self.record(&format!("BROKEN: {rule}: {what}"));
@@ -239,7 +240,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Rule 7, for what the daemon logs and what people are told: tokens are known by their cluster.
+    /// Rule 7, for logs and texts for people: tokens are recognized by their cluster.
     pub(super) fn holds_no_secret(&mut self, text: &str) {
         if text.contains(&self.token_mark) || text.contains(&self.client_secret) {
             self.broken.get_or_insert_with(|| {
@@ -265,7 +266,7 @@ impl InvariantChecker {
         &self.people[person]
     }
 
-    // What the driver tells.
+    // Events that the driver reports.
 
     pub(super) fn started(&mut self, text: &str, excuse: bool) {
         self.retry_afters.clear();
@@ -279,11 +280,11 @@ impl InvariantChecker {
         self.record(text);
     }
 
-    /// The process is gone: nothing is in flight, nobody will keep what came back.
+    /// The process has ended: nothing is in flight, and results that are not stored are lost.
     pub(super) fn ended(&mut self, text: &str) {
         self.check_survival();
         self.up_since = None;
-        // Nobody knows any more that the clock was set back.
+        // The clock step is unknown to the next process.
         self.era += u32::from(std::mem::take(&mut self.unmended));
         let now = self.now;
         for (person, chain) in std::mem::take(&mut self.codes).into_values() {
@@ -296,14 +297,14 @@ impl InvariantChecker {
             if seen.fence.take().is_some() {
                 (seen.excused, seen.probed_at) = (true, None);
             }
-            // What was answered and not kept is not known any more, nor who else was accepted.
+            // Replies that were not stored are forgotten, and so is which other persons were accepted.
             let kept = seen.kept.as_ref().map(|kept| kept.grant.last.outcome);
             (seen.refused, seen.blamed) = (kept == Some(Outcome::ClientRefused), false);
         }
         self.record(text);
     }
 
-    /// Other settings are in force from the next start on.
+    /// Other settings apply from the next start on.
     pub(super) fn max_age(&mut self, max_age: Duration) {
         self.policy.max_age = max_age;
         self.record(&format!("tokens are refreshed at the age of {max_age:?}"));
@@ -315,7 +316,7 @@ impl InvariantChecker {
 
     pub(super) fn clock_set(&mut self, ms: i64, while_down: bool) {
         self.check_survival();
-        // By the daemon's clock a day may have passed.
+        // A day may have passed by the daemon's clock.
         self.all_refused_since = None;
         self.clock_changed = self.now;
         self.era += u32::from(while_down && ms < 0);

@@ -1,4 +1,4 @@
-//! What readers and people are told.
+//! What readers and people get.
 
 use webex_tokend::consent::ConsentError;
 use webex_tokend::consent::Granted;
@@ -12,7 +12,7 @@ use crate::simulation::invariants::InvariantChecker;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// When a question was put, and what the row had seen by then.
+/// When a call was made, and the state of the row at that time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadStart {
     person: usize,
@@ -21,7 +21,7 @@ pub(crate) struct ReadStart {
 }
 
 impl InvariantChecker {
-    /// Somebody asks for a token, a refresh, or a removal.
+    /// A caller requests a token, a refresh, or a removal.
     pub(crate) fn question(&mut self, person: usize) -> ReadStart {
         self.allow_calls(12);
         ReadStart { person, at: self.now, epoch: self.people[person].epoch }
@@ -45,7 +45,7 @@ impl InvariantChecker {
         self.people[person].forgetting = does;
     }
 
-    /// Rule 2 and what a reader is promised.
+    /// Rule 2, and the promises to a reader.
     pub(crate) fn given(
         &mut self,
         question: ReadStart,
@@ -109,7 +109,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Rule 3, as a reader meets it: what is shown as alive is alive, as long as the clock can be trusted.
+    /// Rule 3 for readers: a token shown as live is live, as long as the clock can be trusted.
     fn alive_as_said(&mut self, person: usize, given: &Given, model_says_live: impl Fn(&str) -> bool) {
         let token = given.grant.tokens.access_token.expose();
         let Some(minted) = self.access.get(token) else { return };
@@ -123,7 +123,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Rule 6, as the browser meets it.
+    /// Rule 6 for the browser.
     pub(crate) fn finished(
         &mut self,
         person: usize,

@@ -16,11 +16,11 @@ use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 
-/// For so long Webex must answer properly.
+/// How long Webex must answer properly.
 const WINDOW: Duration = Duration::from_secs(600);
 
 impl InvariantChecker {
-    /// The survival margin of this person's token, if it lives: from when on, and its end.
+    /// The survival margin of this person's token, if it is live: its start and its end.
     pub(crate) fn margin_of(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
         let minted = self.living(person)?;
         Some((minted.expires - Policy::margin(minted.life), minted.expires))
@@ -30,27 +30,27 @@ impl InvariantChecker {
         let kept = self.people[person].kept.as_ref()?;
         let alive = kept.grant.standing == Standing::Alive;
         let minted = self.access.get(kept.grant.tokens.access_token.expose())?;
-        // After the clock was set ahead, tokens seem to end sooner than they do.
+        // After a clock step ahead, tokens seem to expire earlier than they do.
         let believed = kept.grant.tokens.expires_at.0 - (self.wall.0 - self.now.0);
         let right = believed + 60_000 >= minted.expires.0;
         (alive && right && minted.era == self.era).then_some(minted)
     }
 
-    /// The last moment at which this person may still have the present token, if everything stays well until then.
+    /// The last moment at which this person may still have the present token, if there is no fault until then.
     fn to_be_renewed_by(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
         let (minted, up) = (self.living(person)?, self.up_since?);
         let margin = Policy::margin(minted.life);
         let trouble = self.trouble.max(self.people[person].trouble).max(self.store_trouble);
         let well = up.max(trouble).max(self.clock_changed).max(minted.expires - margin);
-        // A wait that two persons were asked for is kept, but for one probe in each quarter of the life that is left.
+        // A wait confirmed by two persons is obeyed, except for one probe in each quarter of the life left.
         let waits = self.all_wait_until > well;
         let window = if waits { margin / 2 } else { WINDOW.min(margin / 2) };
         let by = well + window + self.room()?;
         (by <= minted.expires).then_some((well, by))
     }
 
-    /// What the configured rate and number of calls at once cost when all persons are due. `None` where so many persons'
-    /// calls hang that their retries, some six minutes apart, take up every place: then there is no room.
+    /// The time that the configured rate and concurrency need when all persons are due. `None` if the requests of so
+    /// many persons hang that their retries, some six minutes apart, occupy every slot.
     fn room(&self) -> Option<Duration> {
         let persons = u32::try_from(self.people.len()).unwrap();
         let rate = if self.pace.per_second > 0.0 {
@@ -58,7 +58,7 @@ impl InvariantChecker {
         } else {
             Duration::ZERO
         };
-        // Each call takes up to three seconds where all is well, a minute where it hangs.
+        // A request takes up to three seconds without faults, and a minute if it hangs.
         let hanging = self.people.iter().filter(|seen| seen.sick >= self.now).count() + 1;
         let at_once = self.pace.at_once.max(1);
         if hanging > 5 * at_once {
@@ -69,7 +69,7 @@ impl InvariantChecker {
         Some(rate + calls + hangs)
     }
 
-    /// Trouble begins, or the process ends: what should have been renewed by now must have been.
+    /// A fault begins, or the process ends: what should have been renewed by now must have been.
     pub(super) fn check_survival(&mut self) {
         (0..self.people.len()).for_each(|person| self.check_survival_of(person));
     }
@@ -85,7 +85,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A token reaches its end.
+    /// A token expires.
     pub(super) fn expired(&mut self, at: UnixTime, person: usize) {
         let Some(minted) = self.living(person) else { return };
         if minted.expires > at {
@@ -97,7 +97,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Webex asks to wait in the answer about this person.
+    /// A `Retry-After` in the response about this person.
     pub(super) fn asked_to_wait(&mut self, person: usize, wish: Duration) {
         let ends = self.now + wish;
         self.retry_afters.retain(|(other, _)| *other != person);
@@ -107,7 +107,7 @@ impl InvariantChecker {
         self.retry_afters.push((person, ends));
     }
 
-    /// Rule 4: what is known of refusals, before a verdict may become final.
+    /// Rule 4: records refusals, before a verdict may become final.
     pub(super) fn note_refusal(&mut self, person: usize, verdict: ReplyClass) {
         let now = self.now;
         match verdict {
@@ -154,7 +154,7 @@ impl InvariantChecker {
         all.is_some().then(|| "while all are refused".to_owned())
     }
 
-    /// Rule 3: no person's answers delay another person's refresh by more than a minute.
+    /// Rule 3: responses about one person delay another person's refresh by a minute at most.
     pub(super) fn delayed(&self, person: usize, grant: &Grant) -> Option<Duration> {
         let seen = &self.people[person];
         if seen.excused || grant.failures > 0 || grant.standing != Standing::Alive {
@@ -167,7 +167,7 @@ impl InvariantChecker {
         (delay > MINUTE + self.room()?).then_some(delay)
     }
 
-    /// Rule 3: a dead token is not refreshed before a living one that has been due for a while.
+    /// Rule 3: a dead token is not refreshed before a live one that has been due for a while.
     pub(super) fn overlooked(
         &self,
         claimed: &Grant,
