@@ -1,4 +1,4 @@
-//! Who may consent: by address, by the domain of the address, or by organization.
+//! The list of persons who may consent: by e-mail address, by its domain, or by organization.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ pub struct Allow {
     organizations: BTreeSet<String>,
 }
 
-/// What an item of the list must look like.
+/// The expected format of the list, for error messages.
 pub const EXPECTED: &str = "e-mail addresses, @domains or organization ids (as Control Hub or Webex's API shows them), \
                             separated by commas, such as ada@example.com,@example.org";
 
 impl Allow {
-    /// Reads the items of a list that is separated by commas or white space.
+    /// Parses a list of items separated by commas or white space.
     ///
     /// # Errors
-    /// The items that are none.
+    /// All invalid items.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let (mut allow, mut wrong) = (Self::default(), Vec::new());
         let separates = |c: char| c == ',' || c.is_whitespace();
@@ -35,13 +35,13 @@ impl Allow {
         if wrong.is_empty() { Ok(allow) } else { Err(wrong) }
     }
 
-    /// Whether there is no item: no person would be allowed.
+    /// Whether the list has no items. Such a list admits no person.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.emails.is_empty() && self.domains.is_empty() && self.organizations.is_empty()
     }
 
-    /// Whether `person` may consent. A domain does not stand for the domains below it.
+    /// Whether `person` may consent. A domain does not include its subdomains.
     #[must_use]
     pub fn admits(&self, person: &Person) -> bool {
         let domain = person.email.as_ref().and_then(|email| email.as_str().split_once('@'));
@@ -64,7 +64,7 @@ fn of_domain(text: &str) -> Option<String> {
     is_host(text).then(|| text.to_ascii_lowercase())
 }
 
-/// The UUID of an organization, however it is written.
+/// The UUID of an organization in lower case, from any of its spellings.
 fn organization(id: &str) -> String {
     organization_uuid(id).to_ascii_lowercase()
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_that_is_none_is_named() {
+    fn all_invalid_items_are_reported() {
         let list = "ada@example.com,example.com,@,@a b,@-,@ex/ample,a@b@c,*,1eb65fdf,@example.org";
         let wrong = Allow::parse(list).unwrap_err();
         assert_eq!(wrong, ["example.com", "@", "b", "@ex/ample", "a@b@c", "*", "1eb65fdf"]);

@@ -1,4 +1,4 @@
-//! Why a grant is, or is not, refreshed: every rule's word on it, and a sentence about all of them.
+//! Explains why a grant is refreshed or not: the result of every rule, and a summary in one sentence.
 
 use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
@@ -7,20 +7,20 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 
-/// One rule's word.
+/// The result of one rule for one grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// Its name.
+    /// The rule's name.
     pub rule: &'static str,
-    /// `true`: it asks for a refresh now; `false`: it forbids one now; `None`: it has nothing to say.
+    /// `true`: the rule requests a refresh now. `false`: it forbids one now. `None`: it does neither.
     pub refresh: Option<bool>,
-    /// When its word changes by itself.
+    /// When the result changes without further events.
     pub at: Option<UnixTime>,
-    /// In a sentence.
+    /// The reason, as a sentence for operators.
     pub says: String,
 }
 
-/// Every rule's word on `grant` at `now`.
+/// Evaluates every rule for `grant` at `now`.
 #[must_use]
 pub fn words(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime) -> [Word; 7] {
     [
@@ -34,18 +34,18 @@ pub fn words(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime
     ]
 }
 
-/// The whole in a sentence.
+/// Summarizes the results of all rules in one sentence.
 #[must_use]
 pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
     let (due_at, ends) = (grant.next.due_at, grant.tokens.expires_at);
     let token = if ends <= now {
-        format!("the access token is dead since {ends}")
+        format!("the access token expired at {ends}")
     } else {
-        format!("the access token lives until {ends}")
+        format!("the access token is valid until {ends}")
     };
     if grant.standing == Standing::ConsentNeeded {
         let again = if due_at == UnixTime::NEVER {
-            "it is not tried again by itself".to_owned()
+            "it is not tried again automatically".to_owned()
         } else {
             format!("it is tried once more at {due_at}, in case Webex was wrong")
         };
@@ -54,7 +54,7 @@ pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
         );
     }
     if let Some(Pause { cause, until, .. }) = pause {
-        return format!("Refreshes of everybody pause until {until}: {cause}; {token}.");
+        return format!("Refreshes of all persons are paused until {until}: {cause}; {token}.");
     }
     let failures = grant.failures;
     if failures > 0 {
@@ -65,12 +65,14 @@ pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
         );
     }
     if due_at <= now {
-        return format!("A refresh is due since {due_at} and comes with the next wake; {token}.");
+        return format!(
+            "A refresh has been due since {due_at} and starts when the loop next wakes; {token}."
+        );
     }
     format!("All is well: the next refresh is at {due_at}; {token}.")
 }
 
-/// That a refresh failed so many times: `failed once`, `failed 3 times in a row`.
+/// Describes the number of failures in a row: `failed once`, `failed 3 times in a row`.
 #[must_use]
 pub fn failed(failures: u32) -> String {
     match failures {
@@ -79,13 +81,13 @@ pub fn failed(failures: u32) -> String {
     }
 }
 
-/// A rule that asks from `at` on.
+/// The result of a rule that requests a refresh from `at` on.
 fn asks(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
     let asks = now >= at;
     Word { rule, refresh: asks.then_some(true), at: (!asks).then_some(at), says }
 }
 
-/// A rule that forbids until `at`.
+/// The result of a rule that forbids a refresh until `at`.
 fn forbids(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
     let forbids = now < at;
     Word { rule, refresh: forbids.then_some(false), at: forbids.then_some(at), says }
@@ -98,7 +100,9 @@ fn survival(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         "survival",
         at,
         now,
-        format!("the access token ends at {ends}; from {at} on it would not safely outlive the loop's sleep"),
+        format!(
+            "the access token expires at {ends}; from {at} on it would not safely outlive the loop's sleep"
+        ),
     )
 }
 
@@ -110,7 +114,7 @@ fn age(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         at,
         now,
         format!(
-            "the access token is from {renewed}; from {at} on it is older than EVENT_LOOP_DAYS and outside the no-op window"
+            "the access token was issued at {renewed}; from {at} on it is older than EVENT_LOOP_DAYS and outside the no-op window"
         ),
     )
 }
@@ -122,7 +126,7 @@ fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         at,
         now,
         format!(
-            "Webex last gave a token at {answered} and gives no other one before {at}; only survival, retries and force go past this"
+            "Webex last returned a token at {answered} and returns the same one until {at}; survival, retries and forced refreshes do not wait for that"
         ),
     )
 }
@@ -135,7 +139,7 @@ fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
         at,
         now,
         format!(
-            "survival and readers refresh at most once in {} seconds; age, retries and force are not bound by it",
+            "survival and token requests refresh at most once every {} seconds; this does not limit age, retries and forced refreshes",
             floor.as_secs()
         ),
     )
@@ -145,7 +149,7 @@ fn retry(grant: &Grant, now: UnixTime) -> Word {
     let (failures, at) = (grant.failures, grant.next.due_at);
     let silent = match grant.standing {
         Standing::ConsentNeeded => {
-            Some("a retry would not help, only the person can; now and then one is sent all the same")
+            Some("only a new consent helps; a few retries are sent all the same, in case Webex was wrong")
         }
         Standing::Alive if failures == 0 => Some("the last refresh did not fail"),
         Standing::Alive => None,
@@ -154,7 +158,7 @@ fn retry(grant: &Grant, now: UnixTime) -> Word {
         return Word { rule: "retry", refresh: None, at: None, says: says.to_owned() };
     }
     let (failed, last) = (failed(failures), grant.last.at);
-    let says = format!("{failed}, the last time at {last}; tried again at {at}");
+    let says = format!("{failed}, the last time at {last}; the next try is at {at}");
     let wait = now < at;
     Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
 }
@@ -165,14 +169,11 @@ fn breaker(pause: Option<Pause>) -> Word {
             rule: "breaker",
             refresh: Some(false),
             at: Some(until),
-            says: format!("refreshes of everybody pause: {cause}"),
+            says: format!("refreshes of all persons are paused: {cause}"),
         },
-        None => Word {
-            rule: "breaker",
-            refresh: None,
-            at: None,
-            says: "nothing holds up the refreshes of everybody".to_owned(),
-        },
+        None => {
+            Word { rule: "breaker", refresh: None, at: None, says: "refreshes are not paused".to_owned() }
+        }
     }
 }
 
@@ -189,7 +190,7 @@ fn standing(grant: &Grant) -> Word {
     }
 }
 
-/// What is known of a grant that has not ended. A refusal stays unconfirmed until Webex repeats it.
+/// Describes a grant that Webex still renews. A refusal counts as unconfirmed until Webex repeats it.
 fn alive(grant: &Grant) -> String {
     let Some(first) = grant.refused_since else {
         let says =
@@ -206,11 +207,11 @@ fn alive(grant: &Grant) -> String {
         _ => "a refresh of this grant",
     };
     format!(
-        "Webex refused {what} at {first}; that is not final before Webex repeats it, and the grant is tried again"
+        "Webex refused {what} at {first}; this is not final until Webex repeats it, and the grant is tried again"
     )
 }
 
-/// A grant for tests of what is said about grants.
+/// A grant and a policy for tests.
 #[cfg(test)]
 pub(crate) mod sample {
     use std::time::Duration;
@@ -234,7 +235,7 @@ pub(crate) mod sample {
         Duration::from_secs(days * 86_400)
     }
 
-    /// Consented at [`T0`]: 14 days for the access token, 90 for the refresh token.
+    /// A grant of a consent at [`T0`]. The access token is valid for 14 days, the refresh token for 90.
     pub(crate) fn grant() -> Grant {
         let tokens = Tokens {
             access_token: Secret::new("access".to_owned()),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_young_token_is_left_alone_and_each_rule_says_until_when() {
+    fn a_new_token_is_not_refreshed_and_each_rule_reports_when_that_changes() {
         let now = T0 + Duration::from_secs(60);
         let dates = grant().dates();
         assert_eq!(
@@ -288,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn an_old_token_is_asked_for_by_age_then_by_survival() {
+    fn the_age_rule_requests_a_refresh_before_the_survival_rule_does() {
         let words = said(&grant(), None, T0 + days(2));
         assert_eq!((words[0].1, words[1].1, words[2].1, words[3].1), (None, Some(true), None, None));
         assert_eq!(said(&grant(), None, T0 + days(13))[0], ("survival", Some(true), None));
-        assert!(summary(&grant(), None, T0 + days(2)).contains("is due since"));
+        assert!(summary(&grant(), None, T0 + days(2)).contains("has been due since"));
     }
 
     #[test]
-    fn after_a_failure_the_retry_says_when() {
+    fn after_a_failure_the_retry_rule_reports_the_next_try() {
         let mut failed = grant();
         failed.failures = 2;
         failed.next = Next::at(T0 + days(2));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_refusal_is_not_final_no_rule_says_that_the_grant_is_renewed_or_over() {
+    fn an_unconfirmed_refusal_is_reported_neither_as_renewed_nor_as_final() {
         let (refused_at, retry_at) = (T0 + days(2), T0 + days(2) + Duration::from_secs(600));
         let mut refused = grant();
         refused.failures = 1;
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_forbids_says_that_a_retry_is_not_bound_by_it() {
+    fn rules_that_forbid_a_refresh_mention_that_retries_are_exempt() {
         let mut failed = grant();
         failed.failures = 1;
         failed.next = Next::at(T0 + Duration::from_secs(60));
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_of_everybody_is_told_with_its_cause() {
+    fn the_breaker_rule_reports_a_pause_with_its_cause() {
         let until = T0 + Duration::from_secs(30);
         let pause = Some(busy(until));
         assert_eq!(said(&grant(), pause, T0)[5], ("breaker", Some(false), Some(until)));
@@ -367,14 +368,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_grant_says_so_before_anything_else() {
+    fn the_summary_of_an_ended_grant_starts_with_the_needed_consent() {
         let mut dead = grant();
         dead.standing = Standing::ConsentNeeded;
         dead.failures = 1;
         dead.next = Next::at(T0 + days(1));
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), Some(T0 + days(1))));
         let sentence = summary(&dead, Some(busy(T0)), T0 + days(20));
-        assert!(sentence.starts_with("The person must consent again") && sentence.contains("is dead since"));
+        assert!(sentence.starts_with("The person must consent again") && sentence.contains("expired at"));
         dead.next = Next::NEVER;
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), None));
         assert!(summary(&dead, None, T0).contains("not tried again"));

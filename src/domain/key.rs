@@ -1,4 +1,4 @@
-//! API keys: what one looks like, what it may do. The key itself is shown once; only its hash is kept.
+//! API keys: their format and their rights. The key itself is shown once; only its hash is stored.
 
 use std::fmt;
 
@@ -10,30 +10,30 @@ use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
-/// Says what it is wherever it turns up: `wtk_ID_SECRET`.
+/// The prefix of `wtk_ID_SECRET`. It makes a leaked key recognizable.
 const PREFIX: &str = "wtk_";
 
-/// Characters of the id: base64url of 6 random bytes.
+/// Length of the id in characters: base64url of 6 random bytes.
 const ID_LEN: usize = 8;
 
-/// What a key may do. Each right stands alone; `admin` includes the others.
+/// What an API key may do. `admin` includes the other rights; `read` and `refresh` are independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// See persons and get their tokens.
+    /// List persons and get their tokens.
     pub read: bool,
-    /// Ask for a refresh.
+    /// Request refreshes.
     pub refresh: bool,
-    /// Everything that the control socket may do.
+    /// Everything that clients of the control socket may do.
     pub admin: bool,
 }
 
 impl Rights {
     const WORDS: [&str; 3] = ["read", "refresh", "admin"];
 
-    /// Reads `read,refresh,admin`, in any order.
+    /// Parses names such as `read,refresh,admin`, in any order.
     ///
     /// # Errors
-    /// The first word that is none of them.
+    /// The first name that is not a right.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rights = Self::default();
         for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -47,14 +47,14 @@ impl Rights {
         Ok(rights)
     }
 
-    /// The words of those it has.
+    /// The names of the granted rights.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
         let has = [self.read, self.refresh, self.admin];
         Self::WORDS.into_iter().zip(has).filter(|(_, has)| *has).map(|(word, _)| word).collect()
     }
 
-    /// Whether `right` is among them.
+    /// Whether `right` is granted.
     #[must_use]
     pub fn allow(self, right: Right) -> bool {
         self.admin
@@ -72,7 +72,7 @@ impl fmt::Display for Rights {
     }
 }
 
-/// What a request needs.
+/// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// See [`Rights::read`].
@@ -84,7 +84,7 @@ pub enum Right {
 }
 
 impl Right {
-    /// The word for it.
+    /// The right's name.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -95,29 +95,29 @@ impl Right {
     }
 }
 
-/// A key as it is kept.
+/// The stored record of an API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Stands in the key in clear; finds the record.
+    /// The key's public part, by which the record is found.
     pub id: String,
-    /// Given by the operator; unique.
+    /// A unique name, given by the operator.
     pub name: String,
-    /// SHA-256 of the whole key. It holds 256 random bits, so nothing slower is needed.
+    /// SHA-256 of the whole key. The key contains 256 random bits, so no slow password hash is needed.
     pub hash: [u8; 32],
-    /// The persons it is limited to; `None`: everybody.
+    /// The persons that the key is limited to. `None`: all persons.
     pub persons: Option<Vec<PersonId>>,
-    /// What it may do.
+    /// What the key may do.
     pub rights: Rights,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: UnixTime,
-    /// From when on it opens nothing.
+    /// From this time on the key is rejected. `None`: the key does not expire.
     pub expires_at: Option<UnixTime>,
-    /// When it was last used, to a minute or so.
+    /// When the key was last used, accurate to about a minute.
     pub last_used_at: Option<UnixTime>,
 }
 
 impl KeyRecord {
-    /// Makes a key from random bytes, and the record to keep of it.
+    /// Makes a key from random bytes, and the record to store for it.
     #[must_use]
     pub fn make(
         random: &[u8; 38],
@@ -133,21 +133,21 @@ impl KeyRecord {
         (key, Self { id, name, hash, persons, rights, created_at: now, expires_at: None, last_used_at: None })
     }
 
-    /// Whether `key` is this record's, and has not expired. Compares in constant time.
+    /// Whether `key` belongs to this record and has not expired. Compares in constant time.
     #[must_use]
     pub fn admits(&self, key: &Secret, now: UnixTime) -> bool {
         let same = verify_slices_are_equal(&self.hash, &key.sha256()).is_ok();
         same && self.is_alive(now)
     }
 
-    /// Whether it has not expired.
+    /// Whether the key has not expired.
     #[must_use]
     pub fn is_alive(&self, now: UnixTime) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// The id in a text that looks like a key.
+/// The id in a key. `None` if the text does not have the format of a key. The secret part is not checked.
 #[must_use]
 pub fn id_of(key: &Secret) -> Option<&str> {
     let rest = key.expose().strip_prefix(PREFIX)?;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_opens_its_own_record_until_it_expires() {
+    fn a_record_admits_its_own_key_until_it_expires() {
         let (key, mut record) = key();
         assert_eq!(id_of(&key), Some(record.id.as_str()));
         assert!(record.admits(&key, NOW));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_looks_like_a_key_has_an_id() {
+    fn only_a_well_formed_key_has_an_id() {
         for text in
             ["", "wtk_", "wtk_short", "wtk_12345678", "wtk_123456789_x", "xxx_12345678_s", "wtk_1234567é_x"]
         {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_read_and_written_in_words() {
+    fn rights_are_parsed_from_and_printed_as_names() {
         let rights = Rights::parse("refresh, read").unwrap();
         assert_eq!(rights.to_string(), "read,refresh");
         assert!(rights.allow(Right::Read) && rights.allow(Right::Refresh) && !rights.allow(Right::Admin));

@@ -1,5 +1,4 @@
-//! What is true: types and rules that touch no clock, no disk, no network and no log. Everything that depends
-//! on the time takes `now`.
+//! Types and rules without I/O: no clock, disk, network or log. Everything that depends on the time takes `now`.
 
 pub mod allow;
 pub mod breaker;

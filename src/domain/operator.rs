@@ -1,40 +1,40 @@
-//! Who runs the service, as the consent pages tell it.
+//! The operator of the service, as shown on the consent pages.
 
 use url::Url;
 
 use crate::domain::person::Email;
 
-/// The longest name of an operator.
+/// Maximum length of an operator's name, in characters.
 pub const NAME_MAX: usize = 100;
 
-/// The longest purpose.
+/// Maximum length of a purpose, in characters.
 pub const PURPOSE_MAX: usize = 500;
 
-/// The longest address of a web page.
+/// Maximum length of a web page's URL, in bytes.
 const URL_MAX: usize = 500;
 
-/// What is told about the operator. Each part may be missing.
+/// The details of the operator. Each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operator {
-    /// A name, such as a company's or a team's.
+    /// The name of a company or a team.
     pub name: Option<String>,
-    /// Where questions go.
+    /// Where persons can ask questions.
     pub contact: Option<Contact>,
     /// What the access is for.
     pub purpose: Option<String>,
 }
 
-/// Where questions go.
+/// How persons can reach the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contact {
-    /// An e-mail address, as it was written.
+    /// An e-mail address, unchanged.
     Email(String),
-    /// A page on the web: `http` or `https`.
+    /// The `http` or `https` URL of a web page.
     Page(String),
 }
 
 impl Contact {
-    /// Reads an e-mail address, or the URL of a page.
+    /// Parses an e-mail address or the URL of a web page. Returns `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if Email::parse(text).is_ok() && !text.contains([':', '/', '?', '&', '%']) {
@@ -46,7 +46,7 @@ impl Contact {
         fits.then(|| Self::Page(url.into()))
     }
 
-    /// As people read it.
+    /// The text that a page shows.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -54,7 +54,7 @@ impl Contact {
         }
     }
 
-    /// Where a link to it leads.
+    /// The URL for a link: `mailto:` for an e-mail address.
     #[must_use]
     pub fn link(&self) -> String {
         match self {
@@ -64,7 +64,7 @@ impl Contact {
     }
 }
 
-/// A text for one line of a page: printable, and of at most `longest` characters.
+/// Whether a page can show `text` on one line: it is printable and has at most `longest` characters.
 #[must_use]
 pub fn is_line(text: &str, longest: usize) -> bool {
     let unseen = |c: char| {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contact_is_an_address_or_a_page_and_leads_nowhere_else() {
+    fn a_contact_is_an_e_mail_address_or_a_web_page_and_nothing_else() {
         for (text, link) in [
             ("it@example.com", "mailto:it@example.com"),
             ("https://example.com/help", "https://example.com/help"),

@@ -1,24 +1,25 @@
-//! Who consented: ids and addresses, parsed once, and which person an address means.
+//! Persons: their ids and e-mail addresses, and how an address is resolved to a person.
 
 use std::fmt;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Addresses change: after this Webex is asked again for a person's address and name.
+/// How often a person's address and name are fetched again, because both can change.
 pub const CHECK_EVERY: Duration = DAY.saturating_mul(7);
 
-/// The same where the grant's scopes do not allow the question.
+/// The same if the grant's scopes do not permit that request.
 pub const CHECK_AFTER_REFUSAL: Duration = DAY.saturating_mul(90);
 
-/// Persons looked up for one address; more need not be named.
+/// Maximum number of persons looked up for one address.
 pub const MOST_NAMESAKES: usize = 10;
 
-/// Webex's id of a person, as `people/me` answers it: what a grant is kept under. E-mail addresses change; ids do not.
+/// Webex's id of a person, as returned by `people/me`. It is the key of a grant, because e-mail addresses change and ids do
+/// not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersonId(String);
 
-/// Why a text is no person id or e-mail address.
+/// A text is not a valid person id or e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PersonError {
     /// Not 1 to 256 printable ASCII characters without spaces.
@@ -30,7 +31,7 @@ pub enum PersonError {
 }
 
 impl PersonId {
-    /// Accepts 1 to 256 printable ASCII characters. Webex's ids are base64, but nothing promises it.
+    /// Accepts 1 to 256 printable ASCII characters. Webex's ids are base64, but Webex does not document this.
     ///
     /// # Errors
     /// [`PersonError::Id`] for anything else.
@@ -39,7 +40,7 @@ impl PersonId {
         if fits { Ok(Self(text.to_owned())) } else { Err(PersonError::Id) }
     }
 
-    /// The id as Webex writes it.
+    /// The id, exactly as received from Webex.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,13 +53,13 @@ impl fmt::Display for PersonId {
     }
 }
 
-/// An e-mail address, its ASCII letters in lower case: how people name each other.
+/// An e-mail address with its ASCII letters in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(String);
 
 impl Email {
-    /// Accepts `name@host`, no spaces or control characters, at most 254 characters; lowers ASCII letters only. Other
-    /// letters stay as they are: lowered, U+212A would become `k`, and one address another person's.
+    /// Accepts `name@host` without spaces and control characters, of at most 254 characters. Only ASCII letters are
+    /// converted to lower case: U+212A would become `k`, and the address would be that of another person.
     ///
     /// # Errors
     /// [`PersonError::Email`] for anything else.
@@ -72,7 +73,7 @@ impl Email {
         }
     }
 
-    /// The address, its ASCII letters in lower case.
+    /// The address with its ASCII letters in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,7 +86,7 @@ impl fmt::Display for Email {
     }
 }
 
-/// A person as others name them: by id or by address.
+/// How a request names a person: by id or by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// By Webex's id.
@@ -95,10 +96,10 @@ pub enum Who {
 }
 
 impl Who {
-    /// An address if there is an `@` in it, else an id.
+    /// Parses an address if the text contains an `@`, otherwise an id.
     ///
     /// # Errors
-    /// [`PersonError`] says what it should look like.
+    /// [`PersonError`] describes the expected format.
     pub fn parse(text: &str) -> Result<Self, PersonError> {
         if text.contains('@') {
             Email::parse(text).map(Self::Email)
@@ -117,36 +118,36 @@ impl fmt::Display for Who {
     }
 }
 
-/// A person whose grant has the address that was looked up.
+/// A person whose grant has the given address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namesake {
-    /// Who.
+    /// The person's id.
     pub id: PersonId,
     /// Whether Webex still renews the grant.
     pub is_alive: bool,
 }
 
-/// Which person a name means.
+/// The result of resolving an address to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// No grant has this address.
     Unknown,
-    /// This one.
+    /// Exactly one person.
     One(PersonId),
-    /// Several grants share the address; their persons.
+    /// The persons of several grants with the same address.
     Ambiguous(Vec<PersonId>),
 }
 
 impl Resolved {
-    /// The person meant by an address that all of `namesakes` have: the only one whose grant is alive, or else the only one at
-    /// all. An address that was given to a new person means that person once the old grant has ended.
+    /// Resolves an address that all `namesakes` have: to the only person whose grant is active, or if there is no active
+    /// grant, to the only person. So an address that was reassigned means its new owner once the old grant has ended.
     #[must_use]
     pub fn among(namesakes: &[Namesake]) -> Self {
         let living: Vec<Namesake> = namesakes.iter().filter(|one| one.is_alive).cloned().collect();
         Self::only(if living.is_empty() { namesakes } else { &living })
     }
 
-    /// The only one of `namesakes`, alive or not: for what cannot be taken back.
+    /// Resolves to the only one of `namesakes`, whether the grant is active or not. For actions that cannot be undone.
     #[must_use]
     pub fn only(namesakes: &[Namesake]) -> Self {
         match namesakes {
@@ -157,28 +158,28 @@ impl Resolved {
     }
 }
 
-/// What Webex says of a person. Everything but the id may be missing.
+/// A person as described by Webex. Everything but the id may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The key of the grant.
     pub id: PersonId,
-    /// The first address that parses.
+    /// The first valid address.
     pub email: Option<Email>,
-    /// The name to greet with.
+    /// The name that pages show.
     pub display_name: Option<String>,
     /// Webex's id of the organization.
     pub org_id: Option<String>,
 }
 
 impl Person {
-    /// Somebody of whom only the id is known.
+    /// A person with nothing but a known id.
     #[must_use]
     pub fn known_by(id: PersonId) -> Self {
         Self { id, email: None, display_name: None, org_id: None }
     }
 }
 
-/// For people: the address if there is one, else the id.
+/// The address if there is one, otherwise the id.
 impl fmt::Display for Person {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.email {
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_means_the_only_living_person_or_else_the_only_one() {
+    fn an_address_resolves_to_the_only_active_grant_or_else_to_the_only_grant() {
         let of = |standings: &[bool]| {
             let namesake = |(n, is_alive): (usize, &bool)| Namesake { id: id(n), is_alive: *is_alive };
             standings.iter().enumerate().map(namesake).collect::<Vec<_>>()

@@ -1,10 +1,10 @@
-//! A picture of a person, kept elsewhere: a page may show it, nobody stores it.
+//! The avatar of a person. Pages link to it; this service does not store it.
 
-/// Where a picture is. Who makes one vouches for the place.
+/// The URL of an avatar. The code that creates a value must have checked that pages may load from this origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Its whole URL.
+    /// The complete URL.
     pub address: String,
-    /// The URL's scheme, host and port: fit for a `Content-Security-Policy`.
+    /// The URL's scheme, host and port, safe inside a `Content-Security-Policy` header.
     pub origin: String,
 }

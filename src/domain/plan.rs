@@ -1,4 +1,4 @@
-//! What is ahead of a grant: a forecast from its dates and the policy, never a promise.
+//! A forecast of a grant's refreshes from its dates and the policy. It is an estimate.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::domain::schedule::REPROBES;
 use crate::domain::schedule::SPACING;
 use crate::domain::time::UnixTime;
 
-/// A grant's future, up to some day.
+/// The forecast for one grant up to a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ahead {
-    /// The next refresh, if it comes by then.
+    /// The next refresh, if it is due by that time.
     pub next_refresh_at: Option<UnixTime>,
-    /// About how many refreshes there will be.
+    /// The approximate number of refreshes.
     pub refreshes: u32,
-    /// When the person must consent again, if it comes by then: the end of the refresh token as last reported; for a
-    /// grant that Webex no longer renews, now.
+    /// When the person must consent again, if that is by then: when the refresh token expires, as last reported. For a
+    /// grant that Webex no longer renews: now.
     pub consent_by: Option<UnixTime>,
 }
 
-/// What is ahead of `grant` between `now` and `end`, if every refresh works as the last one did.
+/// Forecasts `grant` between `now` and `end`, assuming that every refresh returns a token with the same lifetime.
 #[must_use]
 pub fn ahead(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Ahead {
     let first = grant.next.due_at.max(now);
@@ -43,8 +43,8 @@ pub fn ahead(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Ah
     Ahead { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
 }
 
-/// From one refresh to the next, in steady state. The loop refreshes when it is awake: at the next multiple of its
-/// sleep, unless it wakes for this grant.
+/// The interval between refreshes in steady state. The loop refreshes a due grant at its next regular wake, or earlier if
+/// it wakes for this grant.
 fn step(lifetime: Duration, policy: &Policy, now: UnixTime) -> Duration {
     let renewed = Dates { renewed_at: now, answered_at: now, expires_at: now + lifetime };
     let next = policy.after_answer(&renewed, now);
@@ -55,7 +55,7 @@ fn step(lifetime: Duration, policy: &Policy, now: UnixTime) -> Duration {
     wake.min(woken).max(due).max(SPACING)
 }
 
-/// One at once, and one more for each `step` in `left`.
+/// The number of refreshes in `left`: one immediately, and one more after each `step`.
 fn fitting(left: Duration, step: Duration) -> u32 {
     u32::try_from(left.as_millis() / step.as_millis().max(1)).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -70,16 +70,16 @@ mod tests {
     use crate::domain::schedule::Next;
 
     #[test]
-    fn a_two_week_token_is_refreshed_daily_as_the_loop_wakes() {
+    fn a_two_week_token_is_refreshed_at_the_first_wake_after_a_day() {
         let ahead = ahead(&grant(), &POLICY, T0, T0 + days(90));
         assert_eq!(ahead.next_refresh_at, Some(grant().next.due_at));
-        // Due a moment after a day, so at the 25th wake: every 25 hours.
+        // A refresh is due slightly more than a day after the last, so it starts at the 25th hourly wake.
         assert_eq!(ahead.refreshes, 86);
         assert_eq!(ahead.consent_by, Some(T0 + days(90)));
     }
 
     #[test]
-    fn nothing_is_ahead_of_what_ends_later() {
+    fn events_after_the_end_are_not_forecast() {
         let ahead = ahead(&grant(), &POLICY, T0, T0 + Duration::from_secs(3600));
         assert_eq!(ahead, Ahead { next_refresh_at: None, refreshes: 0, consent_by: None });
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_grant_is_only_probed_and_wants_consent_now() {
+    fn an_ended_grant_is_only_probed_and_needs_consent_now() {
         let mut dead = grant();
         dead.standing = Standing::ConsentNeeded;
         dead.failures = 2;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn no_dates_and_no_policy_make_the_forecast_overflow() {
+    fn no_dates_or_policy_make_the_forecast_overflow() {
         let mut odd = grant();
         odd.tokens.expires_at = odd.renewed_at;
         odd.next = Next::at(UnixTime(i64::MIN));

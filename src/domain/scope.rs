@@ -1,12 +1,12 @@
-//! Scopes in words: what a person lets a program do.
+//! Descriptions of scopes, for the persons who are asked to consent.
 
-/// What this scope of Webex's allows, for people who never heard of scopes. `None`: show its name alone.
+/// Describes what this Webex scope allows, for persons who do not know scopes. `None`: the page shows only the name.
 #[must_use]
 pub fn in_words(scope: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(name, _)| *name == scope).map(|(_, words)| *words)
 }
 
-/// The scopes that integrations ask for most, and those that allow most.
+/// The scopes that integrations request most often, and those that allow most.
 const KNOWN: &[(&str, &str)] = &[
     ("spark:all", "Do in Webex whatever you can do"),
     ("spark:kms", "Read and write encrypted content"),
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_scopes_have_words_and_others_have_none() {
+    fn known_scopes_have_descriptions_and_others_do_not() {
         assert_eq!(in_words("spark:rooms_read"), Some("See your spaces"));
         for other in ["", "spark:rooms", "SPARK:ALL", "spark:all ", "something:new"] {
             assert_eq!(in_words(other), None, "{other:?}");
@@ -81,11 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn each_scope_stands_there_once_with_words_of_its_own() {
+    fn each_scope_is_listed_once_with_its_own_description() {
         for (at, (scope, words)) in KNOWN.iter().enumerate() {
             assert!(words.len() > 8 && !words.ends_with('.') && !words.contains(':'), "{scope}");
             let later = KNOWN.get(at + 1..).unwrap_or_default();
-            assert!(later.iter().all(|(other, said)| other != scope && said != words), "{scope}");
+            assert!(later.iter().all(|(other, text)| other != scope && text != words), "{scope}");
         }
     }
 }

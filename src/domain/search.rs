@@ -1,22 +1,22 @@
-//! Finding people by what one types first of their address or of any word of their name.
+//! Search for persons by the start of their address or of any word of their name.
 
 use crate::domain::person::Person;
 
-/// The longest text that is searched for, in characters.
+/// Maximum length of a search text, in characters.
 pub const LONGEST: usize = 128;
 
-/// Words of one name that are kept for searching; nobody has more, and a hostile name must not fill the store.
+/// Maximum number of indexed words per name. Real names have fewer, and a hostile name must not fill the store.
 const MOST_WORDS: usize = 6;
 
-/// What is searched for: the start of something, without case.
+/// A search text: a case-insensitive prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search(String);
 
 impl Search {
-    /// `None` if there is nothing in `text` to search for.
+    /// Normalizes `text`. Returns `None` if nothing visible remains.
     ///
     /// # Errors
-    /// Longer than [`LONGEST`].
+    /// [`TooLong`] for more than [`LONGEST`] characters.
     pub fn parse(text: &str) -> Result<Option<Self>, TooLong> {
         let folded = folded(text);
         match folded.chars().count() {
@@ -26,25 +26,25 @@ impl Search {
         }
     }
 
-    /// As it is searched for.
+    /// The normalized text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first text of `person`'s, in the order of texts, that starts with what is searched for.
+    /// The alphabetically first indexed text of `person` that starts with this search text.
     #[must_use]
     pub fn finds(&self, person: &Person) -> Option<String> {
         texts(person).into_iter().filter(|text| text.starts_with(&self.0)).min()
     }
 }
 
-/// See [`Search::parse`].
+/// The search text is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a search has at most {LONGEST} characters")]
 pub struct TooLong;
 
-/// Every text that a search may meet the start of: the address, and the name from each of its words on.
+/// The indexed texts of a person: the address, and for each word of the name the rest of the name from that word on.
 #[must_use]
 pub fn texts(person: &Person) -> Vec<String> {
     let address = person.email.as_ref().map(|email| cut(&folded(email.as_str())).to_owned());
@@ -63,16 +63,17 @@ pub fn texts(person: &Person) -> Vec<String> {
     texts
 }
 
-/// In lower case, with single spaces for whatever is not to be seen.
+/// Converts a text to lower case and replaces each run of white space and control characters with one space.
 fn folded(text: &str) -> String {
-    // A bound before the work: names come from outside.
+    // Limit the work first: names come from outside.
     let plain = text.chars().take(4 * LONGEST).map(|c| if c.is_control() { ' ' } else { c });
-    // Letter by letter, so that the start of a word folds to the start of the folded word.
+    // Each letter is converted alone, so that a prefix of a word becomes a prefix of the converted word.
     let plain: String = plain.flat_map(lowered).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A letter in lower case. None becomes an ASCII letter that is not one: `kate` must not find U+212A followed by `ate`.
+/// Converts a letter to lower case, unless that would turn a non-ASCII letter into an ASCII one: `kate` must not find
+/// U+212A followed by `ate`.
 fn lowered(letter: char) -> impl Iterator<Item = char> {
     let stays = !letter.is_ascii() && letter.to_lowercase().any(|low| low.is_ascii());
     let low = (!stays).then(|| letter.to_lowercase());
@@ -108,12 +109,12 @@ mod tests {
         for text in ["da", "example", "ount", "%", "_da", "ada%", "id"] {
             assert!(!finds(text, name), "{text}");
         }
-        assert!(finds("ΟΔΟΣ", "Οδοσα"), "not as the end of a word");
+        assert!(finds("ΟΔΟΣ", "Οδοσα"), "no special case for the last letter of a word");
         assert!(finds("ÉMIL", "émilie du Châtelet") && finds("châ", "Émilie Du CHÂTELET"));
     }
 
     #[test]
-    fn no_foreign_letter_is_found_by_an_ascii_letter() {
+    fn an_ascii_letter_does_not_match_a_non_ascii_letter() {
         let kelvin = "\u{212a}ate";
         assert!(!finds("kate", kelvin) && !finds("k", kelvin));
         assert!(finds(kelvin, kelvin) && finds("\u{130}b", "\u{130}brahim"));
@@ -124,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_search_and_too_much_is_refused() {
+    fn an_empty_search_is_none_and_a_long_one_is_rejected() {
         assert_eq!(Search::parse(" \t\n\0"), Ok(None));
         assert!(Search::parse(&"x".repeat(LONGEST)).is_ok());
         assert_eq!(Search::parse(&"é".repeat(LONGEST + 1)), Err(TooLong));
     }
 
     #[test]
-    fn no_name_fills_the_store() {
+    fn a_long_name_yields_few_and_short_texts() {
         let long = called(&"word ".repeat(100_000));
         let texts = texts(&long);
         assert!(texts.len() <= MOST_WORDS + 1);

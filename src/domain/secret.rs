@@ -1,4 +1,4 @@
-//! A string that must not be seen: not printed, not logged, not compared in variable time, wiped on drop.
+//! A string that is redacted in `Debug` output, compared in constant time and zeroed on drop.
 
 use std::fmt;
 
@@ -8,31 +8,31 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-/// A token, a client secret, a code, a verifier. `Debug` prints `[redacted]`; there is no `Display`.
+/// A token, client secret, code or verifier. `Debug` prints `[redacted]`, and there is no `Display`.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the secret over; the caller's own copies are the caller's to wipe.
+    /// Takes ownership of the secret. Other copies are not zeroed; that is up to the caller.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The secret itself, for the one who must send or seal it.
+    /// The secret itself, for code that sends or seals it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A short name for the log: the first 48 bits of the SHA-256 of the whole. The end of a Webex token would
-    /// not do: it is the same for everybody in an organization (webex-api, "Token shape").
+    /// A short identifier for the log: the first 48 bits of the secret's SHA-256. The end of a Webex token cannot serve as
+    /// one, because it is the same for all persons of an organization (webex-api, "Token shape").
     #[must_use]
     pub fn fingerprint(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.sha256().get(..6).unwrap_or_default())
     }
 
-    /// The SHA-256 of the whole, by which a secret of full strength is recognised without being kept.
+    /// The secret's SHA-256, which identifies a secret of full strength without storing it.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         let mut hash = [0; 32];
@@ -48,7 +48,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Constant in time for secrets of one length.
+/// Takes constant time for secrets of equal length.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_tokens_with_one_tail_apart() {
+    fn tokens_with_the_same_ending_have_different_fingerprints() {
         let a = Secret::new("aaaa_PF84_org".to_owned()).fingerprint();
         let b = Secret::new("bbbb_PF84_org".to_owned()).fingerprint();
         assert_ne!(a, b);

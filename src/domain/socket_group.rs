@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// A group of this machine.
+/// A user group of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketGroup {
-    /// As the setting has it: a name or a number.
+    /// The value of the setting: a group name or a group id.
     pub name: String,
-    /// The group's number.
+    /// The group id.
     pub gid: u32,
 }
 
-/// `webex-tokens (id 991)`, or `id 991` where the setting has a number.
+/// `webex-tokens (id 991)`, or `id 991` if the setting is a group id.
 impl fmt::Display for SocketGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! A consent in progress: what must come back unchanged from the browser, and until when.
+//! A consent in progress: the values that the browser must return unchanged, and their deadline.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
-/// How long a person may take at Webex's consent page, password search included.
+/// How long a person may take to sign in and consent at Webex.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Names a login that somebody waits for. Whoever knows it may consent into it, so it cannot be guessed.
+/// Identifies a login that a client waits for. A person who knows the id can complete the login, so it is unguessable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoginId(String);
 
 impl LoginId {
-    /// From 16 random bytes.
+    /// Makes an id from 16 random bytes.
     #[must_use]
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// What [`LoginId::new`] made; `None` for anything else.
+    /// Parses an id made by [`LoginId::new`]. Returns `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         (bytes.len() == 16).then(|| Self(text.to_owned()))
     }
 
-    /// 22 characters, fit for a URL.
+    /// The id as 22 characters that are safe in a URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,8 +44,8 @@ impl fmt::Display for LoginId {
     }
 }
 
-/// The `state` (RFC 6749, 10.12) and the PKCE verifier (RFC 7636) of one consent, with its deadline, and the
-/// login that waits for it, if one does.
+/// The `state` (RFC 6749, 10.12) and the PKCE verifier (RFC 7636) of one consent, its deadline, and the login that
+/// waits for it, if any.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     state: Secret,
@@ -55,20 +55,20 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket from 32 random bytes for each of its two secrets, good for [`PATIENCE`].
+    /// Makes a ticket from 32 random bytes for each of its two secrets. It is valid for [`PATIENCE`].
     #[must_use]
     pub fn new(state: [u8; 32], verifier: [u8; 32], now: UnixTime) -> Self {
         let text = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
         Self { state: text(state), verifier: text(verifier), deadline: now + PATIENCE, login: None }
     }
 
-    /// The same ticket, for a login.
+    /// The same ticket, with the login that waits for it.
     #[must_use]
     pub fn for_login(self, login: LoginId) -> Self {
         Self { login: Some(login), ..self }
     }
 
-    /// The login that waits for it.
+    /// The login that waits for this consent.
     #[must_use]
     pub fn login(&self) -> Option<&LoginId> {
         self.login.as_ref()
@@ -80,31 +80,32 @@ impl Ticket {
         &self.state
     }
 
-    /// The verifier, for the exchange: 43 characters, as many as RFC 7636 asks for at least.
+    /// The verifier for the exchange: 43 characters, the minimum of RFC 7636.
     #[must_use]
     pub fn verifier(&self) -> &Secret {
         &self.verifier
     }
 
-    /// The `code_challenge` by method `S256`.
+    /// The `code_challenge` for the method `S256`.
     #[must_use]
     pub fn challenge(&self) -> String {
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.verifier.expose().as_bytes()))
     }
 
-    /// Whether `state` is this ticket's and its deadline has not passed. Compares in constant time.
+    /// Whether `state` belongs to this ticket and its deadline has not passed. Compares in constant time. A deadline further
+    /// away than [`PATIENCE`] was set while the clock was ahead, and is rejected.
     #[must_use]
     pub fn admits(&self, state: &Secret, now: UnixTime) -> bool {
         *state == self.state && now <= self.deadline && self.deadline <= now + PATIENCE
     }
 
-    /// When it ends.
+    /// The time after which the ticket is rejected.
     #[must_use]
     pub fn deadline(&self) -> UnixTime {
         self.deadline
     }
 
-    /// As one line of text, to be sealed.
+    /// Encodes the ticket as one line of text, to be sealed.
     #[must_use]
     pub fn to_text(&self) -> Secret {
         let (state, verifier) = (self.state.expose(), self.verifier.expose());
@@ -112,7 +113,7 @@ impl Ticket {
         Secret::new(format!("{state} {verifier} {}{login}", self.deadline.0))
     }
 
-    /// What [`Ticket::to_text`] made; `None` for anything else.
+    /// Decodes the output of [`Ticket::to_text`]. Returns `None` for anything else.
     #[must_use]
     pub fn from_text(text: &Secret) -> Option<Self> {
         let mut parts = text.expose().split(' ');
@@ -134,7 +135,7 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_700_000_000_000);
 
     #[test]
-    fn the_challenge_is_the_one_of_rfc_7636() {
+    fn the_challenge_matches_the_example_of_rfc_7636() {
         let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
         let ticket = Ticket { state: verifier.clone(), verifier, deadline: NOW, login: None };
         assert_eq!(ticket.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
@@ -148,11 +149,14 @@ mod tests {
         assert!(ticket.admits(ticket.state(), NOW + PATIENCE));
         assert!(!ticket.admits(ticket.state(), NOW + PATIENCE + Duration::from_millis(1)));
         assert!(!ticket.admits(other.state(), NOW));
-        assert!(!ticket.admits(ticket.state(), NOW - Duration::from_secs(60)), "from a clock that ran ahead");
+        assert!(
+            !ticket.admits(ticket.state(), NOW - Duration::from_secs(60)),
+            "made while the clock was ahead"
+        );
     }
 
     #[test]
-    fn a_ticket_survives_its_text() {
+    fn a_ticket_round_trips_through_its_text() {
         let ticket = Ticket::new([1; 32], [2; 32], NOW);
         let back = Ticket::from_text(&ticket.to_text()).unwrap();
         assert_eq!(back.to_text(), ticket.to_text());

@@ -1,19 +1,19 @@
-//! A point in time as the store keeps it.
+//! A point in time, as stored.
 
 use std::fmt;
 use std::ops::Add;
 use std::ops::Sub;
 use std::time::Duration;
 
-/// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates: no date, however wrong, overflows.
+/// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates, so that wrong dates cannot overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);
 
 impl UnixTime {
-    /// Later than any other time: "not before somebody asks".
+    /// Later than any other time. A grant with this due time is refreshed only on request.
     pub const NEVER: Self = Self(i64::MAX);
 
-    /// From whole seconds since the epoch.
+    /// Converts whole seconds since the epoch.
     #[must_use]
     pub fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
@@ -25,19 +25,19 @@ impl UnixTime {
         self.0.div_euclid(1000)
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// The time from `earlier` until this; zero if this is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// How long from `now` until this; zero when it has passed.
+    /// The time from `now` until this; zero if this has passed.
     #[must_use]
     pub fn until(self, now: Self) -> Duration {
         self.since(now)
     }
 
-    /// The day in UTC as people write it, `5 December 2026`; `never` as in `Display`.
+    /// The day in UTC in a readable form, `5 December 2026`; `never` as in `Display`.
     #[must_use]
     pub fn day(self) -> String {
         match jiff::Timestamp::from_second(self.seconds()) {
@@ -56,7 +56,7 @@ impl UnixTime {
     }
 }
 
-/// A span of time as people say it: two units at most, `9s`, `6h 43m`, `2d 4h`, `90d`.
+/// Formats a duration with at most two units: `9s`, `6h 43m`, `2d 4h`, `90d`.
 #[must_use]
 pub fn spoken(span: Duration) -> String {
     const LONG: u64 = 10 * 86_400;
@@ -92,7 +92,7 @@ impl Sub<Duration> for UnixTime {
     }
 }
 
-/// RFC 3339 in UTC, whole seconds; `never` for [`UnixTime::NEVER`] and for what no calendar holds.
+/// RFC 3339 in UTC, in whole seconds; `never` for [`UnixTime::NEVER`] and for dates outside the calendar.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_second(self.seconds()) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_two_units_at_most() {
+    fn durations_are_printed_with_at_most_two_units() {
         let table = [
             (0, "0s"),
             (59, "59s"),
@@ -128,8 +128,8 @@ mod tests {
             (2 * 86_400 + 4 * 3600, "2d 4h"),
             (89 * 86_400 + 3600, "89d"),
         ];
-        for (seconds, said) in table {
-            assert_eq!(spoken(Duration::from_secs(seconds)), said);
+        for (seconds, expected) in table {
+            assert_eq!(spoken(Duration::from_secs(seconds)), expected);
         }
     }
 

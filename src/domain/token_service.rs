@@ -1,4 +1,5 @@
-//! Who may ask for a token as the token service sample's users do, whose token it is, and how that sample splits it.
+//! The rules of `/api/token`, which is compatible with Webex's token service sample: which requests are admitted,
+//! which grants belong to the organization, and how the sample splits a token.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,20 +14,21 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::domain::grant::Grant;
 use crate::domain::secret::Secret;
 
-/// What a request must show.
+/// The credentials and the source addresses that a request must have.
 #[derive(Clone, Debug)]
 pub struct TokenService {
-    /// The organization: as a UUID, or as Webex's API writes it.
+    /// The organization id, as a UUID or in the base64 form of Webex's API.
     pub org_id: String,
-    /// Whatever was agreed on; an address of somebody who consented says whose token it is.
+    /// The agreed value of `X-From`. If it is the e-mail address of a person who consented, that person's token is
+    /// returned.
     pub from: String,
-    /// The phrase.
+    /// The passphrase.
     pub passphrase: Secret,
-    /// Where requests may come from.
+    /// The networks that requests may come from.
     pub sources: Vec<Network>,
 }
 
-/// The three headers of a request, as they came.
+/// The three credential headers of a request, unchanged.
 #[derive(Clone, Copy, Default)]
 pub struct Shown<'a> {
     /// `X-Organization-Id`
@@ -37,9 +39,9 @@ pub struct Shown<'a> {
     pub phrase: &'a [u8],
 }
 
-/// What is wrong with a request.
+/// The checks that a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four things are checked, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each of four independent checks")]
 pub struct Wrong {
     org_id: bool,
     from: bool,
@@ -55,12 +57,12 @@ impl fmt::Display for Wrong {
             (self.phrase, "X-Api-Phrase is not PASSPHRASE"),
             (self.source, "the address is not in SOURCE_IP"),
         ];
-        let said: Vec<&str> = all.into_iter().filter(|(wrong, _)| *wrong).map(|(_, said)| said).collect();
-        f.write_str(&said.join(", "))
+        let failed: Vec<&str> = all.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text).collect();
+        f.write_str(&failed.join(", "))
     }
 }
 
-/// An address, or all that begin alike.
+/// An IP network: a single address, or all addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -68,11 +70,11 @@ pub struct Network {
 }
 
 impl TokenService {
-    /// Whether the request is let in, else what is wrong with it: for the log, never for the caller. How long it takes
-    /// says nothing about what is right.
+    /// Admits a request with the right headers from a permitted address. All checks always run, so the time taken does
+    /// not reveal which of them failed.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The failed checks: for the log, never for the caller.
     pub fn admit(&self, shown: Shown<'_>, from: IpAddr) -> Result<(), Wrong> {
         let wrong = Wrong {
             org_id: !same(shown.org_id, &self.org_id),
@@ -83,7 +85,7 @@ impl TokenService {
         if wrong.org_id | wrong.from | wrong.phrase | wrong.source { Err(wrong) } else { Ok(()) }
     }
 
-    /// Whether the grant is of somebody of the organization.
+    /// Whether the grant belongs to a person of the organization.
     #[must_use]
     pub fn is_for(&self, grant: &Grant) -> bool {
         let wanted = organization_uuid(&self.org_id);
@@ -94,13 +96,13 @@ impl TokenService {
     }
 }
 
-/// Hashes of one length are compared, so that not even the length of what is right can be measured.
+/// Compares hashes of equal length in constant time, so that timing does not even reveal the expected length.
 fn same(shown: &[u8], right: &str) -> bool {
     let (shown, right) = (digest(&SHA256, shown), digest(&SHA256, right.as_bytes()));
     verify_slices_are_equal(shown.as_ref(), right.as_ref()).is_ok()
 }
 
-/// The UUID inside `base64(ciscospark://us/ORGANIZATION/UUID)`; of anything else, the text itself.
+/// The UUID inside `base64(ciscospark://us/ORGANIZATION/UUID)`. Any other text is returned unchanged.
 pub(crate) fn organization_uuid(text: &str) -> String {
     let plain = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok();
     let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -111,7 +113,7 @@ pub(crate) fn organization_uuid(text: &str) -> String {
     uuid.unwrap_or_else(|| text.to_owned())
 }
 
-/// Cluster and organization of an opaque token, `…_PF84_UUID`; `None` for one of another shape.
+/// The cluster and the organization in an opaque token such as `…_PF84_UUID`. `None` for other formats.
 #[must_use]
 pub fn tail(token: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = token.split('_').collect();
@@ -122,8 +124,9 @@ pub fn tail(token: &str) -> Option<(&str, &str)> {
 }
 
 impl Network {
-    /// `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`; an IPv4 address in IPv6's clothes counts as itself. `None` for
-    /// anything else, and where bits behind the prefix are set: one of the two is a slip.
+    /// Parses `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. An IPv4-mapped IPv6 address is treated as the IPv4
+    /// address. Returns `None` for anything else, and if bits after the prefix are set, because then either the address
+    /// or the prefix is a mistake.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
@@ -148,7 +151,7 @@ impl Network {
         (network.value() & inverse == 0).then_some(network)
     }
 
-    /// Whether the address is one of these.
+    /// Whether the network contains `address`.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> bool {
         let other = Self { address: address.to_canonical(), prefix: self.prefix };
@@ -168,7 +171,7 @@ impl Network {
     }
 }
 
-/// The first `prefix` of `bits` bits.
+/// A mask of the first `prefix` of `bits` bits.
 fn mask(bits: u8, prefix: u8) -> u128 {
     let all = u128::MAX >> (128 - u32::from(bits));
     let behind = all.checked_shr(prefix.into()).unwrap_or(0);
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_hold_what_begins_alike() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
             ("192.0.2.7", "::ffff:192.0.2.7", "::192.0.2.7"),
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_organization_is_one_in_all_its_spellings() {
+    fn all_spellings_of_an_organization_id_yield_the_same_uuid() {
         let uuid = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
         let plain = format!("ciscospark://us/ORGANIZATION/{uuid}");
         let padded = base64::engine::general_purpose::STANDARD.encode(&plain);
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_split_into_three_or_not_at_all() {
+    fn only_a_token_of_three_parts_has_a_cluster_and_an_organization() {
         assert_eq!(tail("abc_PF84_org"), Some(("PF84", "org")));
         for token in ["abc", "abc_PF84", "a_b_c_d", "abc__org", "abc_PF84_", ""] {
             assert_eq!(tail(token), None, "{token}");
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_must_be_right() {
+    fn a_request_is_admitted_only_with_the_right_headers_and_address() {
         let service = TokenService {
             org_id: "org".to_owned(),
             from: "ada".to_owned(),

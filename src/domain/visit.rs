@@ -1,4 +1,4 @@
-//! A visit to the space: which browser may see it with whose token, and until when.
+//! The sealed session of a browser that may see the space widget with a person's token.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
-/// How long a consent opens the space to the browser that it was given in.
+/// How long a browser may see the space after a consent in it.
 pub const VISIT: Duration = Duration::from_secs(3600);
 
-/// What a browser may keep, sealed, after a consent.
+/// A session for the space. The browser stores it sealed in a cookie after a consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visit {
     person: PersonId,
-    /// When the person consented: it names the consent.
+    /// When the person consented. It identifies the consent.
     consented_at: UnixTime,
     deadline: UnixTime,
-    /// The part of the path that must be shown with it: a cookie alone, which browsers show to other ports, opens
-    /// nothing.
+    /// The part of the path that a request needs besides the cookie. Browsers send a cookie to all ports of a host, so the
+    /// cookie alone grants no access.
     part: Secret,
 }
 
 impl Visit {
-    /// A visit of `person` by the consent of `consented_at`, below a path that ends in 32 random bytes; good for
+    /// A session of `person` after the consent at `consented_at`. Its path ends in 32 random bytes. It is valid for
     /// [`VISIT`].
     #[must_use]
     pub fn new(person: PersonId, consented_at: UnixTime, part: [u8; 32], now: UnixTime) -> Self {
@@ -33,33 +33,33 @@ impl Visit {
         Self { person, consented_at, deadline: now + VISIT, part }
     }
 
-    /// The random part of its path: 43 characters.
+    /// The random part of the path: 43 characters.
     #[must_use]
     pub fn part(&self) -> &Secret {
         &self.part
     }
 
-    /// Whose.
+    /// The person whose token the page uses.
     #[must_use]
     pub fn person(&self) -> &PersonId {
         &self.person
     }
 
-    /// Whether it still holds at `now`, if the grant that is kept was obtained at `obtained_at`: a newer consent ends
-    /// the visits of an older one.
+    /// Whether the session is valid at `now`. `obtained_at` is when the stored grant was obtained: a newer consent ends the
+    /// sessions of an older one.
     #[must_use]
     pub fn holds(&self, obtained_at: UnixTime, now: UnixTime) -> bool {
         self.consented_at == obtained_at && now <= self.deadline && self.deadline <= now + VISIT
     }
 
-    /// As one line of text, to be sealed.
+    /// Encodes the session as one line of text, to be sealed.
     #[must_use]
     pub fn to_text(&self) -> Secret {
         let (consented_at, deadline) = (self.consented_at.0, self.deadline.0);
         Secret::new(format!("{} {consented_at} {deadline} {}", self.person, self.part.expose()))
     }
 
-    /// What [`Visit::to_text`] made; `None` for anything else.
+    /// Decodes the output of [`Visit::to_text`]. Returns `None` for anything else.
     #[must_use]
     pub fn from_text(text: &Secret) -> Option<Self> {
         let mut parts = text.expose().split(' ');
@@ -84,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_holds_for_its_consent_and_until_its_deadline() {
+    fn a_space_session_is_valid_for_its_consent_until_its_deadline() {
         assert!(visit().holds(THEN, NOW) && visit().holds(THEN, NOW + VISIT));
         assert!(!visit().holds(THEN, NOW + VISIT + MOMENT));
         assert!(!visit().holds(THEN + MOMENT, NOW), "a newer consent");
-        assert!(!visit().holds(THEN, NOW - MOMENT), "from a clock that ran ahead");
+        assert!(!visit().holds(THEN, NOW - MOMENT), "made while the clock was ahead");
     }
 
     #[test]
-    fn a_visit_survives_its_text() {
+    fn a_space_session_round_trips_through_its_text() {
         assert_eq!(Visit::from_text(&visit().to_text()), Some(visit()));
         for bad in ["", "a", "a 1", "a b 1", "a 1 b", "a 1 2", "a 1 2 x y", " 1 2 x"] {
             assert_eq!(Visit::from_text(&Secret::new(bad.to_owned())), None, "{bad:?}");

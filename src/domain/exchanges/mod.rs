@@ -1,20 +1,20 @@
-//! How many authorization codes may be exchanged, and when.
+//! Limits on the exchange of authorization codes.
 //!
-//! Each exchange is a call at Webex's token endpoint with the client secret, and every client can make up a code. So
-//! exchanges that fail are limited, and exchanges that succeed are not:
+//! Each exchange is a call to Webex's token endpoint with the client secret, and every client can invent a code. So
+//! failed exchanges are limited, and successful ones are not:
 //!
-//! 1. *Places.* At most [`AT_ONCE`] exchanges are under way. One network may have as many of them as there are places
-//!    left: alone it takes half of them, and the last place is for a network that has none.
-//! 2. *Budgets.* Each failure costs one of its network's budget, and one of the budget of all networks of its kind:
-//!    those that failed lately share one, the others have another. So a network without failures never waits for one
-//!    with failures. While nothing was taken from a budget it limits nothing; after that each exchange under way counts
-//!    as a failure until it has succeeded.
-//! 3. *A line for each network.* What may not begin waits, first come, first served. Behind a proxy all clients are
-//!    one network, and every client gets its turn.
-//! 4. *Webex's wish.* While Webex asks to wait, nothing is sent: for a minute at most after the first such answer, for
-//!    five minutes at most after each further one.
+//! 1. *Concurrency.* At most [`AT_ONCE`] exchanges are under way. One network may hold at most as many slots as are
+//!    free: alone it gets half of them, and the last slot is for a network that has none.
+//! 2. *Failure budgets.* Each failure is charged to the budget of its network and to a shared budget. Networks that failed
+//!    recently share one budget, and all others share another. So a network without failures never waits for one with
+//!    failures. A full budget does not limit anything. Otherwise each exchange under way counts as a failure until it
+//!    succeeds.
+//! 3. *A queue for each network.* An exchange that may not begin waits in first-in, first-out order. Behind a proxy all
+//!    clients are one network, and each of them is served in turn.
+//! 4. *Requests to wait.* While Webex asks to wait, nothing is sent: for at most a minute after the first such response,
+//!    and for at most five minutes after each further one.
 //!
-//! `now` is the time since a fixed moment, by a clock that never goes back.
+//! `now` is the time since a fixed moment, by a monotonic clock.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -23,86 +23,85 @@ use std::time::Duration;
 
 use crate::domain::schedule::RETRY_AFTER_CAP;
 
-/// Exchanges under way at once.
+/// Maximum number of concurrent exchanges.
 pub const AT_ONCE: usize = 128;
 
-/// Exchanges that wait. One network may have as many of them as there are free ones left.
+/// Maximum number of queued exchanges. One network may hold at most as many places as are free.
 const MOST_WAITING: usize = 512;
 
-/// Failures that a network, and each kind of network, may have at once.
+/// The size of a failure budget: of one network, and of each of the two kinds of networks.
 const NETWORK_BURST: f64 = 10.0;
 const KIND_BURST: f64 = 64.0;
 
-/// Failures a second after a burst: for one network, and for each of the two kinds together.
+/// Failures per second after a burst: for one network, and for each of the two kinds of networks together.
 pub const FAILURES_PER_SECOND: f64 = 3.0;
 
-/// The same as a part of the rate of refreshes, where that is slow.
+/// Upper limit of that rate, as a fraction of the refresh rate. It matters if the refresh rate is low.
 const PART_OF_REFRESHES: f64 = 0.15;
 
-/// For how long nothing is sent where Webex asks to wait and does not say how long.
+/// The wait if Webex asks to wait without a duration.
 const UNTOLD_WAIT: Duration = Duration::from_secs(30);
 
-/// A wait that Webex asks for, as it is obeyed.
+/// Limits a wait that Webex asks for: at least a second, at most [`RETRY_AFTER_CAP`].
 #[must_use]
 pub fn bounded(wait: Duration) -> Duration {
     wait.clamp(Duration::from_secs(1), RETRY_AFTER_CAP)
 }
 
-/// For how long an answer of this status asks to be left alone: 429 says so, with a time or without; all others only
-/// where they have a time (`retry_after`).
+/// The wait that a response asks for: 429 always asks to wait, other statuses only with a `Retry-After` header.
 #[must_use]
 pub fn asked_wait(status: u16, retry_after: Option<Duration>) -> Option<Duration> {
     retry_after.or_else(|| (status == 429).then_some(UNTOLD_WAIT)).map(bounded)
 }
 
-/// Networks remembered before those without anything to remember are dropped.
+/// Number of stored networks at which idle ones are removed.
 const SWEEP_AT: usize = 256;
 
-/// Where a client is: an IPv4 address, or an IPv6 network. `None`: on this machine, beside the port.
+/// The network of a client: an IPv4 address or an IPv6 network. `None`: a local client that did not connect to the HTTP port.
 pub type ClientNetwork = Option<IpAddr>;
 
-/// Why an exchange does not begin, and when it is worth another try.
+/// Why an exchange is rejected, and how long the client should wait before it tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Webex asks to wait.
     Asked(Duration),
-    /// Too many exchanges wait, or have failed.
+    /// The network's part of the queue is full.
     Crowded(Duration),
 }
 
-/// What comes next for an exchange that waits in line.
+/// The next step for a queued exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeTurn {
-    /// It is under way from now on.
+    /// The exchange is now under way.
     Begin(ExchangePermit),
-    /// Not yet; by itself nothing changes before this.
+    /// Not yet. Without other events, nothing changes for this long.
     Wait(Duration),
-    /// Webex asks to wait. The exchange has left the line.
+    /// Webex asks to wait for this long. The exchange has left the queue.
     Asked(Duration),
 }
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeEnd {
-    /// Webex gave tokens.
+    /// Webex returned tokens.
     Succeeded,
-    /// It gave none.
+    /// Webex returned no tokens.
     Failed,
-    /// Webex asks to wait for so long.
+    /// Webex asked to wait for this long.
     AskedToWait(Duration),
 }
 
-/// A first request to wait holds up no other exchange for longer.
+/// Maximum wait of all exchanges after the first request to wait.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 
-/// Nor do later ones without an exchange between: one account may be asked to wait again and again.
+/// Maximum wait after each further request without a success in between. All of them may be about one account.
 const LATER_WAIT: Duration = Duration::from_secs(300);
 
-/// An exchange under way. Must be given back.
+/// Stands for an exchange under way. It must be passed to [`Exchanges::end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangePermit {
     network: ClientNetwork,
-    /// Whether its network had failed lately when it began.
+    /// Whether the network had failed recently when the exchange began.
     had_failed: bool,
 }
 
@@ -114,9 +113,9 @@ pub struct Exchanges {
     under_way: usize,
     waiting: usize,
     next_number: u64,
-    /// As many networks are remembered before the next sweep.
+    /// Number of stored networks at which idle ones are removed next.
     sweep_at: usize,
-    /// Of networks without failures, and of those that failed lately.
+    /// The shared budgets: of networks without failures, and of networks that failed recently.
     kinds: [FailureBudget; 2],
     asked_until: Duration,
     /// Requests to wait since the last success.
@@ -130,7 +129,7 @@ struct NetworkState {
     line: VecDeque<u64>,
 }
 
-/// Failures that may still happen; grows with time.
+/// The number of failures still allowed. It grows with time up to `burst`.
 #[derive(Debug)]
 struct FailureBudget {
     burst: f64,
@@ -141,8 +140,8 @@ struct FailureBudget {
 }
 
 impl Exchanges {
-    /// Nothing under way. `refreshes_per_second` is the rate of refreshes, if there is a limit: failed exchanges stay
-    /// well below it.
+    /// Starts without exchanges. `refreshes_per_second` is the limit on refreshes, if there is one. The rate of failed
+    /// exchanges stays well below it.
     #[must_use]
     pub fn new(refreshes_per_second: Option<f64>) -> Self {
         let per_second = refreshes_per_second
@@ -161,10 +160,11 @@ impl Exchanges {
         }
     }
 
-    /// Takes a place in the line of `network`; the number must come to its [`Exchanges::turn`], or leave.
+    /// Adds an exchange to the queue of `network` and returns its number. The caller must pass the number to
+    /// [`Exchanges::turn`] until the exchange begins, or to [`Exchanges::leave`].
     ///
     /// # Errors
-    /// [`Hold`] if Webex asks to wait, or too many wait already.
+    /// [`Hold`] if Webex asks to wait, or if too many exchanges of this network are queued.
     pub fn join(&mut self, network: ClientNetwork, now: Duration) -> Result<u64, Hold> {
         if let Some(wait) = self.asked_to_wait(now) {
             return Err(Hold::Asked(wait));
@@ -190,7 +190,7 @@ impl Exchanges {
         Ok(number)
     }
 
-    /// Whether the exchange of this number may begin.
+    /// Begins the exchange with this number, if it may begin now.
     pub fn turn(&mut self, network: ClientNetwork, number: u64, now: Duration) -> ExchangeTurn {
         if let Some(wait) = self.asked_to_wait(now) {
             self.leave(network, number);
@@ -218,7 +218,7 @@ impl Exchanges {
         ExchangeTurn::Begin(ExchangePermit { network, had_failed })
     }
 
-    /// The exchange of this number does not wait any longer.
+    /// Removes the exchange with this number from the queue.
     pub fn leave(&mut self, network: ClientNetwork, number: u64) {
         let Some(account) = self.networks.get_mut(&network) else { return };
         let before = account.line.len();
@@ -226,7 +226,7 @@ impl Exchanges {
         self.waiting -= before - account.line.len();
     }
 
-    /// An exchange has ended.
+    /// Records the end of an exchange.
     pub fn end(&mut self, permit: ExchangePermit, end: ExchangeEnd, now: Duration) {
         let failed = end != ExchangeEnd::Succeeded;
         self.under_way = self.under_way.saturating_sub(1);
@@ -240,7 +240,7 @@ impl Exchanges {
         match end {
             ExchangeEnd::Succeeded => self.asked = 0,
             ExchangeEnd::AskedToWait(wait) => {
-                // The answers may be about one account only.
+                // All such responses may be about one account, so the wait is bounded.
                 let most = if self.asked == 0 { FIRST_WAIT } else { LATER_WAIT };
                 self.asked = self.asked.saturating_add(1);
                 self.asked_until = self.asked_until.max(now + bounded(wait).min(most));
@@ -249,7 +249,7 @@ impl Exchanges {
         }
     }
 
-    /// The first in each line: those that a change may concern.
+    /// The first exchange of each queue. Only these can begin after a change.
     pub fn first_in_line(&self) -> impl Iterator<Item = u64> + '_ {
         let lines = (self.waiting > 0).then(|| self.networks.values());
         lines.into_iter().flatten().filter_map(|account| account.line.front().copied())
@@ -282,7 +282,7 @@ impl FailureBudget {
         self.left >= self.burst
     }
 
-    /// How long until one more may begin, if those under way all fail; zero: at once.
+    /// How long until one more exchange may begin, assuming that all exchanges under way fail. Zero: now.
     fn wait(&mut self, now: Duration) -> Duration {
         if self.is_untouched(now) {
             return Duration::ZERO;
@@ -291,11 +291,12 @@ impl FailureBudget {
         if short <= 0.0 {
             return Duration::ZERO;
         }
-        // A little more, so that the wait is over when it has passed.
+        // Round up, so that the budget suffices after the wait.
         Duration::try_from_secs_f64(short / self.per_second + 0.001).unwrap_or(Duration::MAX)
     }
 
-    /// Those that were under way beside it when the budget was untouched may fail, too: there are no debts.
+    /// Records the end of an exchange. The budget never becomes negative: exchanges that began while it was full may all
+    /// fail.
     fn end(&mut self, failed: bool, now: Duration) {
         self.refill(now);
         self.under_way = self.under_way.saturating_sub(1);

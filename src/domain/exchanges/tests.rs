@@ -8,7 +8,7 @@ fn network(number: u32) -> ClientNetwork {
     Some(IpAddr::V4(number.into()))
 }
 
-/// Starts an exchange, if that is possible at once.
+/// Begins an exchange, if it need not wait.
 fn begin(exchanges: &mut Exchanges, network: ClientNetwork, now: Duration) -> Option<ExchangePermit> {
     let number = exchanges.join(network, now).ok()?;
     match exchanges.turn(network, number, now) {
@@ -21,7 +21,7 @@ fn begin(exchanges: &mut Exchanges, network: ClientNetwork, now: Duration) -> Op
     }
 }
 
-/// A client that is refused again and again: exchanges that were begun within `span`, each ended at once.
+/// Counts the exchanges that `networks` begin within `span` if each of them fails immediately.
 fn failures(exchanges: &mut Exchanges, networks: u32, from: Duration, span: Duration) -> u64 {
     let (mut count, step) = (0, Duration::from_millis(10));
     let mut now = from;
@@ -58,7 +58,7 @@ fn failures_of_all_networks_together_are_a_few_a_second_and_far_fewer_than_refre
     }
 }
 
-/// Waves of exchanges that begin together, while nothing is remembered, cost what they are.
+/// A full budget does not limit a wave of exchanges, but all their failures are charged to it.
 #[test]
 fn waves_of_failures_do_not_escape_the_rate() {
     let mut exchanges = Exchanges::new(None);
@@ -74,13 +74,13 @@ fn waves_of_failures_do_not_escape_the_rate() {
 }
 
 #[test]
-fn success_costs_nothing() {
+fn successes_use_no_budget() {
     let mut exchanges = Exchanges::new(None);
     for _ in 0..100_000 {
         let permit = begin(&mut exchanges, network(1), SECOND).unwrap();
         exchanges.end(permit, ExchangeEnd::Succeeded, SECOND);
     }
-    // A network with failures goes on, as far as its exchanges succeed.
+    // A network with failures is not slowed down while its exchanges succeed.
     failures(&mut exchanges, 1, SECOND, SECOND / 1000);
     let now = 2 * SECOND;
     for _ in 0..100_000 {
@@ -90,7 +90,7 @@ fn success_costs_nothing() {
 }
 
 #[test]
-fn a_network_finds_a_place_whatever_others_have_taken() {
+fn a_network_gets_a_slot_whatever_others_hold() {
     let mut exchanges = Exchanges::new(None);
     let mut taken = BTreeMap::new();
     for number in 0..20 {
@@ -100,7 +100,7 @@ fn a_network_finds_a_place_whatever_others_have_taken() {
     }
     assert_eq!((taken[&0], taken[&1], taken[&2]), (64, 32, 16), "{taken:?}");
     assert_eq!(taken.values().sum::<usize>(), AT_ONCE, "{taken:?}");
-    // Those without failures do not wait for those with failures, either.
+    // Networks without failures do not wait for a network with failures.
     let mut exchanges = Exchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, 10 * SECOND);
     failures(&mut exchanges, 1, 10 * SECOND, SECOND / 1000);
@@ -109,7 +109,7 @@ fn a_network_finds_a_place_whatever_others_have_taken() {
 }
 
 #[test]
-fn in_one_network_who_comes_first_goes_first() {
+fn exchanges_of_one_network_begin_in_order_of_arrival() {
     let mut exchanges = Exchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, SECOND / 10);
     let (now, here) = (SECOND / 10, network(0));
@@ -130,7 +130,7 @@ fn in_one_network_who_comes_first_goes_first() {
 }
 
 #[test]
-fn a_wait_that_is_told_is_long_enough() {
+fn an_exchange_begins_after_the_reported_wait() {
     let mut exchanges = Exchanges::new(None);
     let mut now = SECOND;
     failures(&mut exchanges, 1, now, SECOND);
@@ -144,7 +144,7 @@ fn a_wait_that_is_told_is_long_enough() {
                     assert!(wait <= SECOND, "{wait:?}");
                     now += wait;
                 }
-                ExchangeTurn::Asked(_) => panic!("nothing was asked"),
+                ExchangeTurn::Asked(_) => panic!("Webex did not ask to wait"),
             }
         };
         exchanges.end(permit, ExchangeEnd::Failed, now);
@@ -152,7 +152,7 @@ fn a_wait_that_is_told_is_long_enough() {
 }
 
 #[test]
-fn the_line_is_bounded_and_one_network_does_not_fill_it() {
+fn the_queue_is_bounded_and_one_network_cannot_fill_it() {
     let mut exchanges = Exchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, SECOND);
     let mut joined = 0;
@@ -166,10 +166,11 @@ fn the_line_is_bounded_and_one_network_does_not_fill_it() {
 
 #[test]
 fn while_webex_asks_to_wait_nothing_begins_and_the_wait_is_bounded() {
-    for (asked, told) in [(60 * SECOND, 60 * SECOND), (Duration::ZERO, SECOND), (Duration::MAX, 300 * SECOND)]
+    for (asked, expected) in
+        [(60 * SECOND, 60 * SECOND), (Duration::ZERO, SECOND), (Duration::MAX, 300 * SECOND)]
     {
         let mut exchanges = Exchanges::new(None);
-        // The first one may be about its account only: a minute is enough.
+        // The first request to wait may be about one account, so it counts for at most a minute.
         let first = begin(&mut exchanges, network(1), SECOND).unwrap();
         exchanges.end(first, ExchangeEnd::AskedToWait(Duration::MAX), SECOND);
         assert_eq!(exchanges.join(network(1), SECOND), Err(Hold::Asked(60 * SECOND)));
@@ -177,16 +178,16 @@ fn while_webex_asks_to_wait_nothing_begins_and_the_wait_is_bounded() {
         let permit = begin(&mut exchanges, network(1), now).unwrap();
         let waiting = exchanges.join(network(2), now).unwrap();
         exchanges.end(permit, ExchangeEnd::AskedToWait(asked), now);
-        assert_eq!(exchanges.join(network(1), now), Err(Hold::Asked(told)));
-        assert_eq!(exchanges.turn(network(2), waiting, now), ExchangeTurn::Asked(told));
-        let late = now + told - Duration::from_millis(1);
+        assert_eq!(exchanges.join(network(1), now), Err(Hold::Asked(expected)));
+        assert_eq!(exchanges.turn(network(2), waiting, now), ExchangeTurn::Asked(expected));
+        let late = now + expected - Duration::from_millis(1);
         assert!(matches!(exchanges.join(network(3), late), Err(Hold::Asked(_))));
-        assert!(begin(&mut exchanges, network(1), now + told).is_some());
+        assert!(begin(&mut exchanges, network(1), now + expected).is_some());
     }
 }
 
 #[test]
-fn networks_without_anything_to_remember_are_forgotten() {
+fn idle_networks_are_removed() {
     let mut exchanges = Exchanges::new(None);
     for number in 0..10_000 {
         let permit = begin(&mut exchanges, network(number), SECOND).unwrap();

@@ -1,10 +1,10 @@
-//! When to refresh, when to retry: pure functions of (dates of a grant, policy, now).
+//! When to refresh and when to retry: pure functions of a grant's dates, the policy and `now`.
 //!
-//! 1. *Survival*: before the access token would die between two wakes.
-//! 2. *Age*: when it is older than the operator's age.
-//! 3. *No-op window*: the age rule keeps out of the time in which Webex answers with the same token.
-//! 4. *Retry*: a ladder after failures, shortened as the token's life runs out.
-//! 5. The result is stored with the grant, so that what is due is an index look-up.
+//! 1. *Survival*: refresh an access token before it can expire between two wakes.
+//! 2. *Age*: refresh an access token that is older than `EVENT_LOOP_DAYS`.
+//! 3. *No-op window*: the age rule does not refresh while Webex would return the same token.
+//! 4. *Retry*: the delay grows with the number of failures and shrinks as the token's expiry approaches.
+//! 5. The result is stored with the grant, so that due grants are found by an index.
 
 use std::time::Duration;
 
@@ -17,18 +17,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// No two refreshes of one grant are planned closer than this, whatever the settings and whatever Webex says.
+/// Minimum interval between planned refreshes of one grant, whatever the settings and Webex's responses are.
 pub const SPACING: Duration = Duration::from_secs(1);
 
-/// Nothing is planned further away than this from the moment it is planned, so that a clock that was wrong
-/// once cannot put a grant to sleep for years.
+/// Refreshes are planned at most this far ahead, so that a wrong clock cannot postpone a refresh by years.
 pub const HORIZON: Duration = Duration::from_secs(400 * 86_400);
 
-/// `Retry-After` is obeyed up to this: a longer wish is more likely a mistake than a plan.
+/// Upper limit of `Retry-After`. A longer value is probably a mistake.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(6 * 3600);
 
-/// Steps after the first, second, … failure in a row; the last one repeats. Front-loaded: what a moment does not
-/// mend, minutes seldom do.
+/// Delays after the first, second, … failure in a row. The last one repeats. The first ones are short, because most
+/// failures end quickly.
 const LADDER: [Duration; 11] = [
     MINUTE,
     Duration::from_secs(2 * 60),
@@ -43,67 +42,67 @@ const LADDER: [Duration; 11] = [
     Duration::from_secs(6 * 3600),
 ];
 
-/// A token that is already dead is asked for at least this often: nobody is served meanwhile.
+/// Maximum delay between tries once the access token has expired, because clients get no token meanwhile.
 const DEAD_TOKEN_STEP: Duration = Duration::from_secs(30 * 60);
 
 /// See [`Policy::rescue_window`].
 const RESCUE_WINDOW: Duration = Duration::from_secs(600);
 
-/// A call to Webex is given up after this time.
+/// A call to Webex times out after this time.
 const SLOWEST_CALL: Duration = MINUTE;
 
-/// How often, and how many times, a grant that Webex called dead is tried again: Webex's own SDKs have been wrong.
+/// Interval of the tries for a grant that Webex has ended. The grant is tried again because the refusal may be a mistake.
 pub const REPROBE_STEP: Duration = DAY;
-/// See [`REPROBE_STEP`].
+/// Number of tries for a grant that Webex has ended, one every [`REPROBE_STEP`].
 pub const REPROBES: u32 = 5;
 
-/// At the person's limit of access tokens only their expiry helps, so the back-off is long.
+/// Delay after a person has reached Webex's limit of access tokens. It is long, because usually only their expiry helps.
 pub const TOKEN_LIMIT_STEP: Duration = Duration::from_secs(6 * 3600);
 
-/// The operator's four numbers.
+/// The operator's settings for the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// `EVENT_LOOP_SLEEP_SECONDS`: from wake to wake.
+    /// `EVENT_LOOP_SLEEP_SECONDS`: the time between regular wakes.
     pub sleep: Duration,
     /// `EVENT_LOOP_DAYS`: a token older than this is refreshed.
     pub max_age: Duration,
-    /// `EVENT_LOOP_NOOP_WINDOW_SECONDS`: the age rule never refreshes sooner than this.
+    /// `EVENT_LOOP_NOOP_WINDOW_SECONDS`: the age rule does not refresh a token within this time after Webex returned it.
     pub noop_window: Duration,
-    /// `EVENT_LOOP_FLOOR_SECONDS`: the survival rule and readers keep this distance.
+    /// `EVENT_LOOP_FLOOR_SECONDS`: minimum interval between refreshes by the survival rule and by token requests.
     pub floor: Duration,
 }
 
-/// The dates that the rules look at.
+/// The dates of an access token that the rules use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dates {
     /// When the access token last changed.
     pub renewed_at: UnixTime,
-    /// When Webex last answered with a live token, changed or not; never before `renewed_at`.
+    /// When Webex last returned a live token, changed or not. Never before `renewed_at`.
     pub answered_at: UnixTime,
-    /// When the access token dies.
+    /// When the access token expires.
     pub expires_at: UnixTime,
 }
 
-/// When the loop has to do with a grant again. Stored with it.
+/// When the event loop handles a grant next. Stored with the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// From here on a wake refreshes it.
+    /// From this time on the grant is refreshed at the next wake.
     pub due_at: UnixTime,
-    /// The loop cuts its nap short for it here; never before `due_at`.
+    /// The loop ends its sleep early at this time for the grant. Never before `due_at`.
     pub wake_at: UnixTime,
 }
 
 impl Next {
-    /// Not again, unless somebody asks.
+    /// Never, except on request.
     pub const NEVER: Self = Self { due_at: UnixTime::NEVER, wake_at: UnixTime::NEVER };
 
-    /// Due at `at`, and worth waking for.
+    /// Due at `at`; the loop wakes for it.
     #[must_use]
     pub fn at(at: UnixTime) -> Self {
         Self { due_at: at, wake_at: at }
     }
 
-    /// The same, but due and waking at `at` at the latest.
+    /// The same schedule, with both times limited to `at`.
     #[must_use]
     pub fn no_later_than(self, at: UnixTime) -> Self {
         Self { due_at: self.due_at.min(at), wake_at: self.wake_at.min(at) }
@@ -113,14 +112,14 @@ impl Next {
 /// Why a grant is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Its access token would not outlive the sleep by the margin.
+    /// The access token may come within its margin of expiry before the loop wakes again.
     Survival,
-    /// It is older than `EVENT_LOOP_DAYS` and outside the no-op window.
+    /// The access token is older than `EVENT_LOOP_DAYS` and outside the no-op window.
     Age,
 }
 
 impl Dates {
-    /// How long the access token lives in all.
+    /// The total lifetime of the access token.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.expires_at.since(self.renewed_at)
@@ -128,23 +127,24 @@ impl Dates {
 }
 
 impl Policy {
-    /// How much life a token keeps in reserve: a tenth of its lifetime, at least 5 minutes, at most a day, and never
-    /// more than half of it.
+    /// The survival margin, the time before expiry that is reserved for retries: a tenth of the lifetime, at least 5 minutes,
+    /// at most a day, and never more than half of the lifetime.
     #[must_use]
     pub fn margin(lifetime: Duration) -> Duration {
         (lifetime / 10).clamp(5 * MINUTE, DAY).min(lifetime / 2)
     }
 
-    /// How long before its end a token is refreshed by the survival rule: the sleep and the margin, but never more than
-    /// half of its life (or a sleep longer than the life would refresh without pause).
+    /// How long before expiry the survival rule refreshes a token: the sleep plus the margin, but never more than half of
+    /// the lifetime. Without that limit, a sleep longer than the lifetime would cause constant refreshes.
     #[must_use]
     pub fn lead(&self, lifetime: Duration) -> Duration {
         self.sleep.saturating_add(Self::margin(lifetime)).min(lifetime / 2)
     }
 
-    /// The least distance of two refreshes that the survival rule or readers ask for: `EVENT_LOOP_FLOOR_SECONDS`, never
-    /// more than a quarter of the lifetime. A person may have 750 live tokens (webex-api, "Token limit"); an
-    /// eager refresher would use them up. A token that was dead when it came says nothing about the next one: minutes.
+    /// Minimum interval between refreshes by the survival rule or by token requests: `EVENT_LOOP_FLOOR_SECONDS`, but never
+    /// more than a quarter of the lifetime. A person may have 750 live tokens (webex-api, "Token limit"), and too many
+    /// refreshes would use them up. If a token had already expired when it arrived, its lifetime is no guide, and the
+    /// interval is between one and 30 minutes.
     #[must_use]
     pub fn floor_for(&self, lifetime: Duration) -> Duration {
         if lifetime.is_zero() {
@@ -153,29 +153,30 @@ impl Policy {
         self.floor.min(lifetime / 4).max(SPACING)
     }
 
-    /// The least distance of two forced refreshes of one grant: a sixtieth of `EVENT_LOOP_FLOOR_SECONDS`, five seconds by
-    /// default. Each may cost one of the tokens that Webex allows a person.
+    /// Minimum interval between forced refreshes of one grant: a sixtieth of `EVENT_LOOP_FLOOR_SECONDS`, five seconds by
+    /// default. Each of them may use one of the tokens that Webex allows a person.
     #[must_use]
     pub fn forced_floor(&self) -> Duration {
         self.floor / 60
     }
 
-    /// From when on the survival rule asks for a refresh.
+    /// The time from which the survival rule requests a refresh.
     #[must_use]
     pub fn survival_at(&self, dates: &Dates) -> UnixTime {
         let lifetime = dates.lifetime();
         (dates.expires_at - self.lead(lifetime)).max(dates.answered_at + self.floor_for(lifetime))
     }
 
-    /// From when on the age rule asks for a refresh. Counted from Webex's last answer, so that an answer that changed
-    /// nothing is not followed by another question at once. A millisecond later than the age: older, not as old.
+    /// The time from which the age rule requests a refresh. It counts from the last time that Webex returned a token, so
+    /// that an unchanged token is not requested again immediately. One millisecond is added because the token must be
+    /// older than the age.
     #[must_use]
     pub fn age_at(&self, dates: &Dates) -> UnixTime {
         let age = self.max_age.max(self.noop_window).max(SPACING);
         dates.answered_at.max(dates.renewed_at) + age + Duration::from_millis(1)
     }
 
-    /// The rule by which a grant without failures is due at `now`, if any: survival first.
+    /// The rule by which a grant without failures is due at `now`, if any. Survival takes precedence.
     #[must_use]
     pub fn due_by(&self, dates: &Dates, now: UnixTime) -> Option<Rule> {
         if now >= self.survival_at(dates) {
@@ -187,15 +188,15 @@ impl Policy {
         }
     }
 
-    /// What to plan after Webex gave a live token, changed or not. Never at once: a slow answer with a short-lived token,
-    /// or a clock that jumped meanwhile, must not be asked for again in the same moment.
+    /// The schedule after Webex returned a live token, changed or not. It is never immediate, so that neither a slow response
+    /// with a short-lived token nor a clock step causes a loop of refreshes.
     #[must_use]
     pub fn after_answer(&self, dates: &Dates, now: UnixTime) -> Next {
         let Next { due_at, wake_at } = self.plan(dates, now);
         Next { due_at: due_at.max(now + SPACING), wake_at: wake_at.max(now + SPACING) }
     }
 
-    /// When the rules ask for a grant with these dates; in the past if they do already.
+    /// When the rules request a refresh of a token with these dates. The result may be in the past.
     #[must_use]
     pub fn plan(&self, dates: &Dates, now: UnixTime) -> Next {
         let lifetime = dates.lifetime();
@@ -205,29 +206,29 @@ impl Policy {
         Next { due_at, wake_at: wake_at.min(now + HORIZON) }
     }
 
-    /// Whether the token's life left is within its survival margin.
+    /// Whether the token is within its survival margin.
     #[must_use]
     pub fn is_at_risk(dates: &Dates, now: UnixTime) -> bool {
         dates.expires_at.since(now) <= Self::margin(dates.lifetime())
     }
 
-    /// For how long Webex must answer properly within the survival margin for the token not to die: ten minutes, or half
-    /// of the margin, where that is less.
+    /// If Webex works for at least this long within the survival margin, the token is renewed before it expires. Ten minutes,
+    /// or half of the margin if that is less.
     #[must_use]
     pub fn rescue_window(lifetime: Duration) -> Duration {
         RESCUE_WINDOW.min(Self::margin(lifetime) / 2)
     }
 
-    /// A refusal of a grant is confirmed by a second one after this time: ten minutes, or a quarter of the margin, where
-    /// that is less.
+    /// A second refusal confirms the first one only after this time: ten minutes, or a quarter of the margin if that is
+    /// less.
     #[must_use]
     pub fn confirm_after(lifetime: Duration) -> Duration {
         RESCUE_WINDOW.min(Self::margin(lifetime) / 4)
     }
 
-    /// The longest step to the next try that the life left allows. Before the survival margin the try comes at its
-    /// beginning at the latest; within it, so soon that each [`Policy::rescue_window`] contains a try, even where the call
-    /// before takes a minute and the step is drawn a fifth longer.
+    /// The longest delay that the remaining lifetime allows before the next try. Before the survival margin, the next try is
+    /// at the start of the margin at the latest. Within the margin, each [`Policy::rescue_window`] contains a try, even if
+    /// the previous call takes a minute and the jitter adds a fifth.
     #[must_use]
     pub fn max_retry_delay(dates: &Dates, now: UnixTime) -> Duration {
         let (left, lifetime) = (dates.expires_at.since(now), dates.lifetime());
@@ -239,57 +240,57 @@ impl Policy {
         before_margin.max(within_margin).min(left / 4).max(MINUTE)
     }
 
-    /// What to plan after the `failures`-th failure in a row that may pass by itself. `retry_after` is Webex's wish.
+    /// The schedule after a transient failure, the `failures`-th in a row. `retry_after` is the wait that Webex asks for.
     #[must_use]
     pub fn after_failure(
         dates: &Dates,
         failures: u32,
         retry_after: Option<Duration>,
-        who: &PersonId,
+        person: &PersonId,
         now: UnixTime,
     ) -> Next {
         let longest = Self::max_retry_delay(dates, now);
-        // One person's wait must not cost the token; a dead one has nothing to lose.
+        // A wait must not let the token expire. An expired token allows the full wait.
         let most = if dates.expires_at <= now { RETRY_AFTER_CAP } else { longest };
         let wait = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP).min(most);
-        Next::at(now + jittered(ladder(failures).min(longest).max(wait), who, failures, now))
+        Next::at(now + jittered(ladder(failures).min(longest).max(wait), person, failures, now))
     }
 
-    /// What to plan after a refusal of the grant that is not confirmed yet.
+    /// The schedule after a refusal of the grant that is not confirmed yet.
     #[must_use]
-    pub fn after_unconfirmed_refusal(dates: &Dates, failures: u32, who: &PersonId, now: UnixTime) -> Next {
+    pub fn after_unconfirmed_refusal(dates: &Dates, failures: u32, person: &PersonId, now: UnixTime) -> Next {
         let step = ladder(failures).max(Self::confirm_after(dates.lifetime()));
-        Next::at(now + jittered(step.min(Self::max_retry_delay(dates, now)), who, failures, now))
+        Next::at(now + jittered(step.min(Self::max_retry_delay(dates, now)), person, failures, now))
     }
 
-    /// What to plan for a grant that Webex has called dead `failures` times in a row.
+    /// The schedule for a grant that Webex has ended, after `failures` refusals in a row.
     #[must_use]
-    pub fn after_refusal(failures: u32, who: &PersonId, now: UnixTime) -> Next {
+    pub fn after_refusal(failures: u32, person: &PersonId, now: UnixTime) -> Next {
         if failures > REPROBES {
             return Next::NEVER;
         }
-        Next::at(now + jittered(REPROBE_STEP, who, failures, now))
+        Next::at(now + jittered(REPROBE_STEP, person, failures, now))
     }
 
-    /// What to plan at the person's limit of access tokens.
+    /// The schedule after the person has reached Webex's limit of access tokens.
     #[must_use]
-    pub fn after_token_limit(failures: u32, who: &PersonId, now: UnixTime) -> Next {
-        Next::at(now + jittered(TOKEN_LIMIT_STEP, who, failures, now))
+    pub fn after_token_limit(failures: u32, person: &PersonId, now: UnixTime) -> Next {
+        Next::at(now + jittered(TOKEN_LIMIT_STEP, person, failures, now))
     }
 }
 
-/// The ladder's step for the `failures`-th failure in a row (1 is the first).
+/// The delay after the `failures`-th failure in a row (1 is the first).
 #[must_use]
 pub fn ladder(failures: u32) -> Duration {
     let rung = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
     LADDER.get(rung).or(LADDER.last()).copied().unwrap_or(HOUR)
 }
 
-/// Up to a fifth longer, never shorter (a `Retry-After` is a lower bound), drawn from a hash of who and when: the same
-/// inputs give the same step, different persons spread.
-fn jittered(step: Duration, who: &PersonId, failures: u32, now: UnixTime) -> Duration {
+/// Adds jitter of up to a fifth to `step`. It never shortens the step, because `Retry-After` is a lower bound. The jitter is
+/// derived from a hash of the inputs: equal inputs give equal results, and the tries of different persons are spread.
+fn jittered(step: Duration, person: &PersonId, failures: u32, now: UnixTime) -> Duration {
     let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(who.as_str().as_bytes());
+    hash.update(person.as_str().as_bytes());
     hash.update(&failures.to_be_bytes());
     hash.update(&now.0.to_be_bytes());
     let draw = hash.finish().as_ref().iter().take(2).fold(0_u32, |sum, byte| sum * 256 + u32::from(*byte));

@@ -1,4 +1,4 @@
-//! What a reply of Webex's token endpoint means for a grant: a table.
+//! A table of what each reply of Webex's token endpoint means for a grant.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,92 +7,92 @@ use crate::domain::grant::Tokens;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
-/// What came back, as facts.
+/// The reply to a token request, before it is interpreted.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// When the request was sent: lifetimes count from here, so that a slow answer cannot make a token look younger.
+    /// When the request was sent. Lifetimes count from here, so that a slow reply cannot make a token look newer.
     pub sent_at: UnixTime,
-    /// Webex's name for this call, to quote to its support.
+    /// Webex's tracking id of this call, for questions to Webex support.
     pub tracking_id: Option<String>,
-    /// `Retry-After`, if it was readable.
+    /// The `Retry-After` header, if it could be parsed.
     pub retry_after: Option<Duration>,
-    /// The rest.
+    /// The response itself.
     pub fact: Fact,
 }
 
-/// The kinds of answer there are.
+/// The kinds of response.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// 200 with an access token.
     Granted(Issued),
-    /// An HTTP status that is not success, with what the body says in either of Webex's two shapes.
+    /// An error status, with the error text from either of Webex's two body formats.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Everything the body says, for classifying only: it is never shown (see `shown`).
+        /// The whole error text. It is used only for classification and never displayed (see `shown`).
         text: String,
-        /// The same made fit for people: short, printable, nothing that could be a token.
+        /// The error text for display: short, printable, and without anything that could be a token.
         shown: String,
     },
-    /// 200 without a token in it: HTML of a captive portal, broken JSON, a missing field.
+    /// 200 without a token: HTML of a captive portal, invalid JSON, or a missing field.
     Unreadable(String),
-    /// No answer: no connection, time-out, reset.
+    /// No response: the connection failed, timed out or was reset.
     Unreachable(String),
 }
 
-/// A token answer as Webex gave it. All but the access token may be missing (webex-api, "Token response").
+/// The tokens in a response. Webex may omit everything but the access token (webex-api, "Token response").
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The whole bearer token.
+    /// The access token.
     pub access_token: Secret,
-    /// Absent: the old one stays good.
+    /// The refresh token. `None`: the old one stays valid.
     pub refresh_token: Option<Secret>,
-    /// Life of the access token from the moment the request was sent.
+    /// Lifetime of the access token, counted from when the request was sent.
     pub expires_in: Duration,
-    /// Reported life of the refresh token; warned about, never obeyed.
+    /// Reported lifetime of the refresh token. It is used only for warnings.
     pub refresh_token_expires_in: Option<Duration>,
-    /// `Bearer`, unless Webex says otherwise.
+    /// The token type. `None` means `Bearer`.
     pub token_type: Option<String>,
-    /// Scopes granted, separated by spaces.
+    /// The granted scopes, separated by spaces.
     pub scope: Option<String>,
 }
 
-/// What a reply means.
+/// What a reply means for the grant.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// A new access token.
     Renewed(Issued),
-    /// The same access token: success, but nothing new (the no-op window).
+    /// Success with the same access token, as in the no-op window.
     Unchanged(Issued),
-    /// Webex will not renew this grant: only the person can help. As the table reads it; whether it is final is decided
-    /// in [`crate::domain::breaker`].
+    /// Webex does not renew this grant, so the person must consent again. [`crate::domain::breaker`] decides whether this
+    /// is final.
     ConsentNeeded(String),
-    /// Webex refused this grant, and it is not confirmed yet: it is asked again.
+    /// Webex refused this grant. The refusal is not confirmed yet, so the refresh is tried again.
     Refused(String),
-    /// Webex does not know us, or not our secret: the operator's trouble, not the person's.
+    /// Webex rejects our client id or secret. The operator must act, not the person.
     ClientRefused(String),
-    /// The person has as many live tokens as Webex allows.
+    /// The person already has as many live tokens as Webex allows.
     TokenLimit,
     /// Webex asks to wait (429).
     Busy(String),
     /// Webex asks to wait for this person only (423).
     Locked(String),
-    /// It may pass by itself.
+    /// A failure that may end without any action.
     Transient(String),
 }
 
-/// Whether Webex takes the client id and secret.
+/// Whether Webex accepts the client id and secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientVerdict {
-    /// It does.
+    /// Webex accepts them.
     Known,
-    /// It does not, in Webex's words.
+    /// Webex rejects them; with Webex's error text.
     Refused(String),
-    /// Its answer says neither.
+    /// The response allows no conclusion; with the reason.
     Unclear(String),
 }
 
-/// What an operator is told when Webex refuses the client, with Webex's reason.
+/// The message for operators when Webex refuses the client. `why` is Webex's reason.
 #[must_use]
 pub fn client_refused(why: &str) -> String {
     format!(
@@ -101,7 +101,7 @@ pub fn client_refused(why: &str) -> String {
     )
 }
 
-/// The short word for a verdict, as it is stored, logged and answered.
+/// The kind of a [`Verdict`], as stored, logged and returned by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// See [`Verdict::Renewed`]; a consent counts as one.
@@ -134,19 +134,20 @@ impl Outcome {
         (Self::Transient, "transient"),
     ];
 
-    /// The word.
+    /// The name of the outcome.
     #[must_use]
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(outcome, _)| *outcome == self).map_or("transient", |(_, word)| word)
     }
 
-    /// Whether it says more about its person than about Webex: such a person is the last to be a probe.
+    /// Whether the outcome is more likely about the grant than about Webex. A grant with such an outcome is the last choice
+    /// for a probe.
     #[must_use]
     pub fn is_personal(self) -> bool {
         matches!(self, Self::ClientRefused | Self::Busy | Self::Refused | Self::TokenLimit)
     }
 
-    /// The outcome that `word` stands for.
+    /// The outcome with this name.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(outcome, _)| *outcome)
@@ -160,7 +161,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Verdict {
-    /// Reads the table. `held` are the tokens that the refresh was sent for.
+    /// Interprets a response to a refresh. `held` are the tokens that the refresh was sent for.
     #[must_use]
     pub fn of(fact: Fact, held: &Tokens) -> Self {
         match fact {
@@ -171,7 +172,7 @@ impl Verdict {
         }
     }
 
-    /// Whether Webex knows the client, by its answer to a code, or to a refresh token that does not exist.
+    /// Whether Webex accepts the client, judged by its response to a code or to a refresh token that does not exist.
     #[must_use]
     pub fn of_client(fact: Fact) -> ClientVerdict {
         let verdict = match fact {
@@ -186,7 +187,7 @@ impl Verdict {
         }
     }
 
-    /// Statuses first, texts second: Webex's texts are not stable (webex-api, "Errors").
+    /// Looks at the status first and at the text second: Webex's texts are not stable (webex-api, "Errors").
     fn of_refusal(status: u16, text: &str, shown: String) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         match status {
@@ -195,7 +196,7 @@ impl Verdict {
             400 | 403 if says(&["invalid_client", "unauthorized_client", "client id is invalid"]) => {
                 Self::ClientRefused(shown)
             }
-            // It names `refresh_token` as a kind of grant, not as this person's token.
+            // Here `refresh_token` is the name of a grant type, not this person's token.
             400 if says(&["unsupported_grant_type"]) => Self::Transient(shown),
             400 if says(&[
                 "refresh token",
@@ -213,7 +214,7 @@ impl Verdict {
         }
     }
 
-    /// The short word.
+    /// The kind of this verdict.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -228,13 +229,13 @@ impl Verdict {
         }
     }
 
-    /// What the log and the operator read beside the word; empty after success.
+    /// The reason, for the log and the operator; empty after success.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
             Self::Renewed(_) | Self::Unchanged(_) => "",
             Self::TokenLimit => {
-                "the person has as many live tokens as Webex allows and can end some at https://idbroker.webex.com/idb/profile"
+                "the person has as many live tokens as Webex allows and can revoke some at https://idbroker.webex.com/idb/profile"
             }
             Self::ConsentNeeded(why)
             | Self::Refused(why)

@@ -1,4 +1,4 @@
-//! The table of replies, row by row, with Webex's exact texts where they are known (webex-api, "Errors").
+//! Tests of the table of replies, with Webex's exact texts where they are known (webex-api, "Errors").
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn refused(status: u16, text: &str) -> Verdict {
     Verdict::of(fact, &held())
 }
 
-/// Checks rows of (status, what the body says) against one outcome.
+/// Asserts that each row of (status, error text) has the same outcome.
 fn assert_all(outcome: Outcome, rows: &[(u16, &str)]) {
     for (status, text) in rows {
         assert_eq!(refused(*status, text).outcome(), outcome, "{status} {text:?}");
@@ -41,7 +41,7 @@ fn assert_all(outcome: Outcome, rows: &[(u16, &str)]) {
 fn a_new_access_token_is_renewed_and_the_held_one_is_unchanged() {
     assert_eq!(granted("another").outcome(), Outcome::Renewed);
     assert_eq!(granted("held-access").outcome(), Outcome::Unchanged);
-    assert_eq!(granted("Held-Access").outcome(), Outcome::Renewed, "tokens have a case");
+    assert_eq!(granted("Held-Access").outcome(), Outcome::Renewed, "tokens are case-sensitive");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn only_a_refused_refresh_token_or_scope_ends_a_consent() {
 }
 
 #[test]
-fn a_wrong_client_secret_is_our_fault_and_ends_no_consent() {
+fn a_refused_client_ends_no_consent() {
     assert_all(
         Outcome::ClientRefused,
         &[
@@ -99,7 +99,7 @@ fn the_token_limit_has_its_own_verdict_and_its_own_text() {
 }
 
 #[test]
-fn busy_statuses_ask_everybody_to_wait_whatever_they_say() {
+fn the_statuses_423_and_429_mean_busy_whatever_the_text() {
     assert_all(
         Outcome::Busy,
         &[(429, ""), (423, ""), (429, "invalid_grant"), (423, "temporarily unavailable")],
@@ -107,7 +107,7 @@ fn busy_statuses_ask_everybody_to_wait_whatever_they_say() {
 }
 
 #[test]
-fn everything_else_may_pass_by_itself() {
+fn every_other_reply_is_transient() {
     assert_all(
         Outcome::Transient,
         &[
@@ -142,7 +142,7 @@ fn everything_else_may_pass_by_itself() {
 }
 
 #[test]
-fn no_answer_and_no_readable_answer_cost_nobody_a_token() {
+fn a_missing_or_unreadable_reply_is_transient() {
     for fact in [Fact::Unreadable("invalid_grant".to_owned()), Fact::Unreachable("invalid_client".to_owned())]
     {
         assert_eq!(Verdict::of(fact, &held()).outcome(), Outcome::Transient);
@@ -150,7 +150,7 @@ fn no_answer_and_no_readable_answer_cost_nobody_a_token() {
 }
 
 #[test]
-fn only_what_is_fit_for_people_becomes_the_detail() {
+fn only_the_text_for_display_becomes_the_detail() {
     for (status, text) in [(400, "invalid_grant"), (401, ""), (429, ""), (500, ""), (404, "")] {
         assert_eq!(refused(status, text).detail(), format!("shown of {status}"));
     }
@@ -159,7 +159,7 @@ fn only_what_is_fit_for_people_becomes_the_detail() {
 }
 
 #[test]
-fn outcomes_have_words_that_lead_back_to_them() {
+fn outcome_names_round_trip() {
     for (outcome, word) in Outcome::WORDS {
         assert_eq!(outcome.word(), word);
         assert_eq!(outcome.to_string(), word);

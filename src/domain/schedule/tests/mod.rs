@@ -1,4 +1,4 @@
-//! Each rule as properties, then years of faults by hand.
+//! Properties and examples of each rule.
 
 mod rescue;
 mod simulation;
@@ -11,7 +11,7 @@ use super::*;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
 
-/// A token that is as old as the age is not yet older.
+/// The age rule needs a token that is older than the age, so it starts this much later.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 fn seconds(n: u64) -> Duration {
@@ -39,7 +39,7 @@ fn fresh(lifetime: Duration) -> Dates {
     Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + lifetime }
 }
 
-/// A token with so much life left at [`NOW`].
+/// A token that expires `left` after [`NOW`].
 fn with_left(left: Duration) -> Dates {
     Dates { renewed_at: NOW - DAY, answered_at: NOW - DAY, expires_at: NOW + left }
 }
@@ -48,7 +48,7 @@ fn wait_after_failure(dates: &Dates, failures: u32, retry_after: Option<Duration
     Policy::after_failure(dates, failures, retry_after, &ada(), NOW).due_at.since(NOW)
 }
 
-/// At least `step`, and at most a fifth more.
+/// Asserts that `wait` is `step` plus at most a fifth.
 fn assert_jittered(wait: Duration, step: Duration) {
     assert!(wait >= step && wait <= step + step / 5, "{wait:?} for a step of {step:?}");
 }
@@ -57,7 +57,7 @@ fn span(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration>
     range.prop_map(seconds)
 }
 
-/// Everything that the settings allow.
+/// Any policy that the settings allow.
 fn any_policy() -> impl Strategy<Value = Policy> {
     let days = prop_oneof![1_u64..=2 * 86_400_000, 1_u64..=3650 * 86_400_000];
     (span(1..=31 * 86_400), days, span(0..=365 * 86_400), span(0..=86_400)).prop_map(
@@ -70,7 +70,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// Seconds, hours, days, a century: each as likely.
+/// Lifetimes from seconds to a century; each order of magnitude is equally likely.
 fn any_lifetime() -> impl Strategy<Value = Duration> {
     prop_oneof![
         span(1..=600),
@@ -80,7 +80,7 @@ fn any_lifetime() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// A grant some answers after its last renewal.
+/// A token that Webex returned again, unchanged, some time after its renewal.
 fn any_dates() -> impl Strategy<Value = Dates> {
     (any_lifetime(), 0.0..=1.0)
         .prop_map(|(lifetime, share)| Dates { answered_at: NOW + lifetime.mul_f64(share), ..fresh(lifetime) })
@@ -100,7 +100,7 @@ fn wild_dates() -> impl Strategy<Value = Dates> {
 
 proptest! {
     #[test]
-    fn survival_precedes_death_by_the_margin(policy in any_policy(), lifetime in any_lifetime()) {
+    fn survival_is_due_a_margin_before_expiry(policy in any_policy(), lifetime in any_lifetime()) {
         let dates = fresh(lifetime);
         let floor_ends = dates.answered_at + policy.floor_for(lifetime);
         let last_moment = (dates.expires_at - Policy::margin(lifetime)).max(floor_ends);
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_regular_wake_comes_between_survival_and_the_margin(
+    fn survival_is_due_a_sleep_and_a_margin_before_expiry(
         policy in any_policy(),
         lifetime in any_lifetime(),
     ) {
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn no_sleep_however_long_makes_survival_ask_in_the_first_half_of_a_life(
+    fn the_survival_rule_never_refreshes_in_the_first_half_of_a_lifetime(
         policy in any_policy(),
         lifetime in any_lifetime(),
     ) {
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_planned_inside_the_window_is_planned_by_survival(policy in any_policy(), dates in any_dates()) {
+    fn only_the_survival_rule_refreshes_inside_the_no_op_window(policy in any_policy(), dates in any_dates()) {
         let due_at = policy.plan(&dates, dates.answered_at).due_at;
         if due_at.since(dates.renewed_at) < policy.noop_window {
             prop_assert_eq!(policy.due_by(&dates, due_at), Some(Rule::Survival));
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn the_floor_is_kept_and_is_at_most_a_quarter_of_the_life(policy in any_policy(), dates in any_dates()) {
+    fn the_floor_is_respected_and_is_at_most_a_quarter_of_the_lifetime(policy in any_policy(), dates in any_dates()) {
         let floor = policy.floor_for(dates.lifetime());
         prop_assert!(floor <= (dates.lifetime() / 4).max(SPACING));
         prop_assert!(floor <= policy.floor.max(SPACING));
@@ -166,14 +166,14 @@ proptest! {
     }
 
     #[test]
-    fn the_loop_wakes_for_nothing_that_is_not_due(policy in any_policy(), dates in wild_dates(), now in any_time()) {
+    fn no_wake_is_planned_before_its_refresh_is_due(policy in any_policy(), dates in wild_dates(), now in any_time()) {
         for next in [policy.plan(&dates, now), policy.after_answer(&dates, now)] {
             prop_assert!(next.wake_at >= next.due_at);
         }
     }
 
     #[test]
-    fn after_an_answer_nothing_is_planned_for_now_or_for_beyond_the_horizon(
+    fn after_an_answer_no_refresh_is_planned_for_now_or_beyond_the_horizon(
         policy in any_policy(),
         dates in wild_dates(),
     ) {
@@ -186,15 +186,15 @@ proptest! {
     fn every_wait_after_a_failure_is_clamped_at_both_ends(
         dates in wild_dates(),
         failures in any::<u32>(),
-        wish in proptest::option::of(any::<u64>().prop_map(seconds)),
+        retry_after in proptest::option::of(any::<u64>().prop_map(seconds)),
     ) {
-        let wait = wait_after_failure(&dates, failures, wish);
+        let wait = wait_after_failure(&dates, failures, retry_after);
         prop_assert!(wait >= MINUTE);
         prop_assert!(wait <= RETRY_AFTER_CAP + RETRY_AFTER_CAP / 5);
     }
 
     #[test]
-    fn no_clock_and_no_date_makes_the_rules_panic(
+    fn no_clock_or_date_makes_the_rules_panic(
         policy in (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(a, b, c, d)| Policy {
             sleep: seconds(a), max_age: seconds(b), noop_window: seconds(c), floor: seconds(d),
         }),
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn less_life_left_never_means_a_longer_wait(failures in 1_u32..20, left in span(1..=30 * 86_400)) {
+    fn the_wait_after_a_failure_is_at_most_a_quarter_of_the_life_left(failures in 1_u32..20, left in span(1..=30 * 86_400)) {
         let wait = wait_after_failure(&with_left(left), failures, None);
         let longest = (left / 4).max(MINUTE);
         prop_assert!(wait <= longest + longest / 5);
@@ -248,7 +248,7 @@ fn the_margin_is_a_tenth_between_five_minutes_and_a_day_and_at_most_half() {
 }
 
 #[test]
-fn a_two_week_token_is_refreshed_daily_and_the_loop_need_not_wake_for_it() {
+fn a_two_week_token_is_refreshed_daily_without_an_early_wake() {
     let next = default_policy().after_answer(&fresh(14 * DAY), NOW);
     assert_eq!(next.due_at, NOW + DAY + A_MOMENT);
     assert_eq!(next.wake_at, NOW + 13 * DAY);
@@ -264,7 +264,7 @@ fn an_age_shorter_than_the_window_waits_for_the_window() {
 }
 
 #[test]
-fn a_twelve_hour_token_lives_by_survival_inside_the_no_op_window() {
+fn a_twelve_hour_token_is_refreshed_by_survival_inside_the_no_op_window() {
     let (policy, dates) = (default_policy(), fresh(12 * HOUR));
     let due_at = policy.after_answer(&dates, NOW).due_at;
     assert_eq!(due_at, NOW + 12 * HOUR - HOUR - minutes(72));
@@ -273,7 +273,7 @@ fn a_twelve_hour_token_lives_by_survival_inside_the_no_op_window() {
 }
 
 #[test]
-fn a_sleep_longer_than_the_life_makes_the_loop_wake_early_and_not_often() {
+fn a_sleep_longer_than_the_lifetime_wakes_the_loop_early_but_rarely() {
     let policy = Policy { sleep: 7 * DAY, ..default_policy() };
     let (mut now, mut refreshes) = (NOW, 0);
     while now < NOW + 30 * DAY {
@@ -286,28 +286,28 @@ fn a_sleep_longer_than_the_life_makes_the_loop_wake_early_and_not_often() {
 }
 
 #[test]
-fn an_unchanged_dying_token_is_asked_for_at_the_floor_and_no_faster() {
+fn an_unchanged_token_near_expiry_is_requested_again_after_the_floor() {
     let dates = Dates { renewed_at: NOW - 14 * DAY, answered_at: NOW, expires_at: NOW + minutes(30) };
     let next = default_policy().after_answer(&dates, NOW);
     assert_eq!(next, Next::at(NOW + minutes(5)));
 }
 
 #[test]
-fn a_slow_answer_with_a_short_life_is_not_due_at_once() {
+fn a_slow_answer_with_a_short_lived_token_is_not_due_at_once() {
     let forty_seconds_later = NOW + seconds(40);
     let next = default_policy().after_answer(&fresh(seconds(10)), forty_seconds_later);
     assert_eq!(next, Next::at(forty_seconds_later + SPACING));
 }
 
 #[test]
-fn a_plan_made_late_is_due_already() {
+fn a_plan_made_late_is_already_due() {
     let policy = Policy { max_age: HOUR, noop_window: Duration::ZERO, ..default_policy() };
     let next = policy.plan(&fresh(14 * DAY), NOW + 2 * HOUR);
     assert_eq!(next.due_at, NOW + HOUR + A_MOMENT);
 }
 
 #[test]
-fn the_ladder_is_the_documented_one_and_ends_at_six_hours() {
+fn the_retry_steps_are_the_documented_ones_and_end_at_six_hours() {
     let minutes_of_steps: Vec<u64> = (1..=12).map(|failures| ladder(failures).as_secs() / 60).collect();
     assert_eq!(minutes_of_steps, [1, 2, 5, 10, 20, 30, 60, 120, 180, 360, 360, 360]);
     assert_eq!(ladder(0), MINUTE);
@@ -316,7 +316,7 @@ fn the_ladder_is_the_documented_one_and_ends_at_six_hours() {
 }
 
 #[test]
-fn a_thousand_persons_failing_at_once_do_not_return_at_once() {
+fn a_thousand_grants_that_fail_at_once_are_retried_at_different_times() {
     let dates = fresh(14 * DAY);
     let mut buckets: BTreeMap<u128, u32> = BTreeMap::new();
     for n in 0..1000 {
@@ -346,7 +346,7 @@ fn little_life_left_shortens_the_step_down_to_a_minute() {
 }
 
 #[test]
-fn a_dead_token_is_asked_for_every_half_hour() {
+fn an_expired_token_is_requested_every_half_hour() {
     assert_jittered(wait_after_failure(&with_left(Duration::ZERO), 1, None), MINUTE);
     assert_jittered(wait_after_failure(&with_left(Duration::ZERO), 1000, None), minutes(30));
 }
@@ -361,6 +361,6 @@ fn a_refused_grant_is_probed_daily_five_times_and_then_never() {
 }
 
 #[test]
-fn the_token_limit_is_waited_out_for_hours() {
+fn at_the_token_limit_the_next_try_is_hours_later() {
     assert_jittered(Policy::after_token_limit(1, &ada(), NOW).due_at.since(NOW), 6 * HOUR);
 }

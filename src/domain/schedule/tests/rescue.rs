@@ -3,7 +3,7 @@
 use super::*;
 
 proptest! {
-    /// Webex answers nothing for a while, at most a minute later each, then properly for the rescue window.
+    /// All calls fail, each within a minute, until Webex works for the length of one rescue window.
     #[test]
     fn every_rescue_window_within_the_margin_contains_a_try(
         lifetime in span(3600..=90 * 86_400),
@@ -16,7 +16,7 @@ proptest! {
         let expires_at = NOW + lifetime;
         let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at };
         let window_opens = expires_at - margin + (margin - window).mul_f64(opens);
-        // The last try before the window was judged up to a minute after it had opened.
+        // The failure of the last try before the window may be known only a minute after the window has opened.
         let mut now = NOW + lifetime.mul_f64(failed_before).min(window_opens.since(NOW));
         let mut failures = failures;
         while now < window_opens {
@@ -27,7 +27,7 @@ proptest! {
     }
 
     #[test]
-    fn a_refusal_that_is_not_confirmed_is_asked_again_in_time(lifetime in span(3600..=90 * 86_400), left in 0.0..1.0_f64) {
+    fn an_unconfirmed_refusal_is_retried_in_time(lifetime in span(3600..=90 * 86_400), left in 0.0..1.0_f64) {
         let margin = Policy::margin(lifetime);
         let expires_at = NOW + lifetime;
         let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at };

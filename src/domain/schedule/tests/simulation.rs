@@ -1,4 +1,4 @@
-//! No alive token expires while Webex answers properly at least once within every survival margin.
+//! No token of an active grant expires while Webex works at least once within every survival margin.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::verdict::Issued;
 use crate::domain::verdict::Verdict;
 
-/// What Webex does to one attempt, and how late within a sleep the loop looks.
+/// The result of one attempt, and how late within its sleep the loop makes it.
 #[derive(Clone, Debug)]
 struct Luck {
     fault: Option<Fault>,
@@ -32,12 +32,12 @@ fn any_luck() -> impl Strategy<Value = Luck> {
         Just(Some(Fault::Transient)),
         Just(Some(Fault::ClientRefused)),
         Just(Some(Fault::TokenLimit)),
-        span(0..=60).prop_map(|wish| Some(Fault::Busy(wish))),
+        span(0..=60).prop_map(|wait| Some(Fault::Busy(wait))),
     ];
     (fault, 0.0..=1.0).prop_map(|(fault, lateness)| Luck { fault, lateness })
 }
 
-/// A person's grant, its Webex and its loop.
+/// A model of one person's grant, Webex and the event loop.
 struct World {
     policy: Policy,
     lifetime: Duration,
@@ -54,7 +54,7 @@ impl World {
         Self { policy, lifetime, grant, now: NOW, issued: 0, refreshed_at: vec![NOW] }
     }
 
-    /// Naps until the loop would look at the grant: at a regular wake after it fell due, or when it must be woken for.
+    /// Advances the time until the loop handles the grant: at a regular wake after it is due, or at its early wake.
     fn nap(&mut self, lateness: f64) {
         let regular = self.grant.next.due_at + self.policy.sleep.mul_f64(lateness);
         self.now = regular.min(self.grant.next.wake_at).max(self.now);
@@ -71,11 +71,11 @@ impl World {
     }
 
     fn fail(&mut self, fault: Fault) {
-        let why = "out of luck".to_owned();
+        let why = "a simulated fault".to_owned();
         match fault {
             Fault::Transient => self.judge(Verdict::Transient(why), None),
             Fault::ClientRefused => self.judge(Verdict::ClientRefused(why), None),
-            Fault::Busy(wish) => self.judge(Verdict::Busy(why), Some(wish)),
+            Fault::Busy(wait) => self.judge(Verdict::Busy(why), Some(wait)),
             Fault::TokenLimit => self.judge(Verdict::TokenLimit, None),
         }
     }
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn refreshes_keep_the_floor_or_the_operators_age(
+    fn refreshes_are_spaced_by_the_floor_or_the_configured_age(
         policy in any_policy(),
         lifetime in any_lifetime(),
         latenesses in proptest::collection::vec(0.0..=1.0, 1..50),
