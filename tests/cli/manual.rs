@@ -5,7 +5,7 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
-use super::Desk;
+use super::CliFixture;
 
 /// What mandoc makes of the page.
 fn mandoc(page: &str, arguments: &[&str]) -> Output {
@@ -23,7 +23,7 @@ fn mandoc(page: &str, arguments: &[&str]) -> Output {
 #[test]
 #[ignore = "needs mandoc; bash tests/run.sh installs it"]
 fn mandoc_finds_nothing_wrong_with_the_manual_page() {
-    let page = Desk::new().run("man").good();
+    let page = CliFixture::new().run("man").expect_success();
     let judged = mandoc(&page, &["-Tlint", "-Wwarning"]);
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
     let shown = mandoc(&page, &["-Tutf8"]);
@@ -54,7 +54,7 @@ fn mandoc_finds_nothing_wrong_with_the_manual_page() {
 
 #[test]
 fn the_manual_page_names_no_page_that_is_not_there() {
-    let page = Desk::new().run("man").good();
+    let page = CliFixture::new().run("man").expect_success();
     assert!(!page.contains("webex\\-tokend\\-") && !page.contains("README"), "{page}");
     let named: Vec<&str> =
         page.lines().filter(|line| line.ends_with("(1)") || line.contains("(1) ")).collect();

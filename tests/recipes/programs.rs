@@ -143,7 +143,7 @@ async fn the_shell_script_over_the_control_socket_names_the_person() {
     assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"), "it waits and asks again");
     let output = run("bob@example.com");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
-    assert!(output.stderr.contains("the list of people"), "it says what to do: {output:?}");
+    assert!(output.stderr.contains("`webex-tokend people` lists"), "it says what to do: {output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,5 +273,5 @@ async fn the_rust_program_over_the_control_socket_names_the_person() {
     assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"));
     let output = run("bob@example.com");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
-    assert!(output.stderr.contains("the list of people"), "{output:?}");
+    assert!(output.stderr.contains("`webex-tokend people` lists"), "{output:?}");
 }
