@@ -1,4 +1,4 @@
-//! The manual page, judged by the programs that show it.
+//! The manual page, checked by the programs that render it.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use super::CliFixture;
 
-/// What mandoc makes of the page.
+/// The output of mandoc for the page.
 fn mandoc(page: &str, arguments: &[&str]) -> Output {
     let mut child = Command::new("mandoc")
         .args(arguments)
@@ -22,12 +22,12 @@ fn mandoc(page: &str, arguments: &[&str]) -> Output {
 
 #[test]
 #[ignore = "needs mandoc; bash tests/run.sh installs it"]
-fn mandoc_finds_nothing_wrong_with_the_manual_page() {
+fn mandoc_reports_no_problem_in_the_manual_page() {
     let page = CliFixture::new().run("man").expect_success();
-    let judged = mandoc(&page, &["-Tlint", "-Wwarning"]);
-    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+    let lint = mandoc(&page, &["-Tlint", "-Wwarning"]);
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
     let shown = mandoc(&page, &["-Tutf8"]);
-    // Bold and underlined letters are written over each other.
+    // Bold and underlined letters are printed twice, with a backspace between.
     let shown = String::from_utf8(shown.stdout).unwrap();
     let mut text = String::new();
     for c in shown.chars() {
@@ -53,7 +53,7 @@ fn mandoc_finds_nothing_wrong_with_the_manual_page() {
 }
 
 #[test]
-fn the_manual_page_names_no_page_that_is_not_there() {
+fn the_manual_page_refers_only_to_existing_pages() {
     let page = CliFixture::new().run("man").expect_success();
     assert!(!page.contains("webex\\-tokend\\-") && !page.contains("README"), "{page}");
     let named: Vec<&str> =
