@@ -107,7 +107,7 @@ fn modules_import_only_what_the_map_allows() {
             broken.extend(wrong.map(|target| format!("{}: crate::{target}", file.display())));
         }
     }
-    assert!(broken.is_empty(), "imports against the map:\n{}", broken.join("\n"));
+    assert!(broken.is_empty(), "imports that the map forbids:\n{}", broken.join("\n"));
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn every_module_is_in_the_map_and_in_the_import_rule() {
 fn modules_do_not_bypass_the_import_rule() {
     for file in files_below(&source()) {
         let text = text_of(&file);
-        assert!(!text.contains("super::super::"), "{}: say crate::", file.display());
-        assert!(!text.contains("use crate::{"), "{}: one path for each line", file.display());
+        assert!(!text.contains("super::super::"), "{}: use crate::", file.display());
+        assert!(!text.contains("use crate::{"), "{}: one path per use", file.display());
     }
 }
 
@@ -159,9 +159,9 @@ fn texts_spell_organization_as_webex_does() {
 fn only_http_knows_statuses_and_only_webex_knows_its_addresses() {
     for file in files_below(&source()) {
         let (text, path) = (text_of(&file), file.display().to_string());
-        assert!(path.contains("/http/") || !text.contains("StatusCode"), "{path} speaks of HTTP statuses");
+        assert!(path.contains("/http/") || !text.contains("StatusCode"), "{path} uses HTTP statuses");
         let knows = ["/access_token\"", "/people/me\"", "/authorize?"].iter().any(|part| text.contains(part));
-        assert!(path.contains("/webex/") || !knows, "{path} knows Webex's addresses");
+        assert!(path.contains("/webex/") || !knows, "{path} contains Webex's addresses");
     }
 }
 
@@ -175,7 +175,7 @@ fn every_crate_forbids_unsafe_code() {
         ("webex-sim/Cargo.toml", "[lints]\nworkspace = true\n"),
         ("fuzz/Cargo.toml", "[lints.rust]\nunsafe_code = \"forbid\"\n"),
     ] {
-        assert!(text_of(&root.join(manifest)).contains(lints), "{manifest} is not under the lint");
+        assert!(text_of(&root.join(manifest)).contains(lints), "{manifest} does not forbid unsafe code");
     }
     let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "webex-sim/Cargo.toml"];
     assert_eq!(manifests_below(root), manifests.map(|name| root.join(name)));

@@ -95,11 +95,11 @@ async fn a_token_pair_or_a_bare_refresh_token_becomes_a_stored_grant() {
     let pasted = format!("\n Bearer {} \n", bare.refresh_token);
     let taken = offer(&services, Some(&pasted), Some("")).await.unwrap();
     assert_eq!((taken.person.id, taken.saved), (services.id(1), Saved::New));
-    assert_eq!(services.model().counters().refreshes.attempts, 2, "one refresh for each");
+    assert_eq!(services.model().counters().refreshes.attempts, 2, "one refresh per import");
     sleep(60 * DAY).await;
     for person in 0..2 {
         assert!(services.is_live(person).await);
-        assert!(services.starts(person).len() > 50, "the loop keeps it");
+        assert!(services.starts(person).len() > 50, "the loop keeps it alive");
     }
 }
 
@@ -145,7 +145,7 @@ async fn a_refresh_token_rotated_by_the_import_of_the_stored_grant_is_not_lost()
     let stored = services.grant(0).await.tokens.refresh_token;
     sleep(2 * DAY).await;
     let taken = offer(&services, Some(stored.expose()), None).await.unwrap();
-    assert_eq!(taken.saved, Saved::Replaced, "the stored one is dead at Webex");
+    assert_eq!(taken.saved, Saved::Replaced, "the stored refresh token is dead at Webex");
     assert_ne!(services.grant(0).await.tokens.refresh_token, stored);
     services.start(false).await;
     sleep(30 * DAY).await;
@@ -175,7 +175,7 @@ async fn an_older_narrower_grant_replaces_the_stored_one_only_if_told_to() {
     scoped("spark:rooms_read").await;
     let wider = elsewhere(&services, 0).await;
     let taken = offer(&services, Some(&wider.refresh_token), None).await.unwrap();
-    assert_eq!(taken.saved, Saved::Replaced, "what is there has not all of its scopes");
+    assert_eq!(taken.saved, Saved::Replaced, "the stored grant does not have all of its scopes");
 }
 
 #[tokio::test(start_paused = true)]

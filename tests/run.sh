@@ -98,7 +98,7 @@ supply_chain() {
     target/tools/bin/cargo-deny --locked check licenses bans sources
 }
 
-# Whether a dependency has a known flaw, as far as anybody can be asked.
+# Whether a dependency has a known flaw, as far as the database can be reached.
 advisories() {
     local told code=0
     told=$(timeout 180 target/tools/bin/cargo-deny --locked check advisories 2>&1) || code=$?

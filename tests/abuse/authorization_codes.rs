@@ -89,7 +89,7 @@ async fn made_up_codes_of_eighty_clients_at_a_slow_webex_block_no_honest_consent
     let daemon = Arc::new(Daemon::start(&sim, &[]).await);
     slow_down(&sim, Duration::from_secs(4));
     let attackers = flood(&daemon, Instant::now() + Duration::from_secs(40));
-    eventually("the flood is there", || counters(&sim).calls.access_token >= 60).await;
+    eventually("the flood has started", || counters(&sim).calls.access_token >= 60).await;
     sleep(Duration::from_millis(500)).await;
     let mut honest = JoinSet::new();
     for person in 0..6 {

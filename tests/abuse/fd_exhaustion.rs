@@ -18,7 +18,7 @@ async fn a_daemon_out_of_file_descriptors_closes_idle_connections_and_continues(
     let most = harness.open_files() + 60;
     let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:")]).status();
     if !limited.is_ok_and(|status| status.success()) {
-        return eprintln!("not tested: there is no prlimit here");
+        return eprintln!("skipped: prlimit is not installed");
     }
     let attack = async {
         let held = open_many(400, |_| tcp(port)).await;
@@ -42,5 +42,5 @@ async fn a_low_file_descriptor_limit_is_logged_and_lowers_the_connection_limit()
     };
     harness.run_attack("600 connections, 400 descriptors", attack).await;
     let log = harness.daemon.log();
-    assert!(!log.iter().any(|line| line.contains("cannot accept")), "it ran out of descriptors");
+    assert!(!log.iter().any(|line| line.contains("cannot accept")), "it ran out of file descriptors");
 }

@@ -58,7 +58,7 @@ async fn timed_response(kind: &str, asked: impl Future<Output = String>, status:
 
 /// How long an attack continues after its connections are open.
 pub(super) fn attack_duration() -> Duration {
-    #[expect(clippy::disallowed_methods, reason = "an amount for whoever runs the tests, no setting")]
+    #[expect(clippy::disallowed_methods, reason = "a parameter of the test run, not a setting")]
     let asked = std::env::var("ABUSE_SECONDS").ok();
     Duration::from_secs_f64(asked.map_or(0.7, |text| text.parse().unwrap()))
 }

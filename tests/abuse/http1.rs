@@ -80,7 +80,7 @@ async fn endless(port: u16, head: String) -> u64 {
     let (mut sent, chunks) = (0, b"1\r\nx\r\n".repeat(2_000));
     while let Ok(Ok(())) = timeout(Duration::from_millis(500), stream.write_all(&chunks)).await {
         sent += chunks.len() as u64;
-        assert!(sent < 16 * 1024 * 1024, "the daemon takes more and more");
+        assert!(sent < 16 * 1024 * 1024, "the daemon reads without limit");
     }
     sent / 6
 }
@@ -139,7 +139,7 @@ async fn request_heads_above_the_limit_are_refused() {
             ("an endless line", long.repeat(4), ["400", "431"]),
         ] {
             let (told, closed) = told(port, head.as_bytes()).await;
-            assert!(closed, "{what}: stays open");
+            assert!(closed, "{what}: the connection stays open");
             let refused = statuses.iter().any(|status| told.starts_with(&format!("HTTP/1.1 {status} ")));
             // Unread data at the time of closing resets the connection, and the response may be lost with it.
             assert!(refused || told.is_empty(), "{what}: {told}");
@@ -178,7 +178,7 @@ async fn alone(port: u16, asked: String) -> Option<()> {
     let (told, closed) = told(port, asked.as_bytes()).await;
     assert!(answers(&told) <= 1, "{asked}: {told}");
     assert!(!told.contains("HTTP/1.1 404"), "{asked}: {told}");
-    assert!(closed, "{asked}: stays open: {told}");
+    assert!(closed, "{asked}: the connection stays open: {told}");
     Some(())
 }
 
@@ -226,7 +226,7 @@ async fn invalid_chunks_end_the_connection() {
             let asked =
                 format!("{head}Transfer-Encoding: chunked\r\n\r\n{body}GET /smuggled HTTP/1.1\r\n\r\n");
             let (told, closed) = told(port, asked.as_bytes()).await;
-            assert!(closed, "{:.20}: stays open: {told}", body);
+            assert!(closed, "{:.20}: the connection stays open: {told}", body);
             assert!(answers(&told) <= 1 && !told.contains(" 200 "), "{:.20}: {told}", body);
         }
         bodies.len() as u64

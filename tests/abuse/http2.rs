@@ -81,7 +81,7 @@ impl Flood {
                 round += 1;
                 self.taken.fetch_add(u64::from(FRAMES_PER_WRITE), Ordering::Relaxed);
                 let bytes = sent.fetch_add(next.len() as u64, Ordering::Relaxed);
-                assert!(bytes < MAX_FLOOD_BYTES, "the daemon takes more and more");
+                assert!(bytes < MAX_FLOOD_BYTES, "the daemon reads without limit");
             }
         };
         if self.reads {
@@ -236,7 +236,7 @@ async fn never_read(connections: usize) {
         sleep(attack_duration()).await;
         held.len() as u64 * u64::from(MAX_STREAMS)
     };
-    harness.run_attack("answers that nobody takes, 64 each", attack).await;
+    harness.run_attack("responses that are not read, 64 each", attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,7 +260,7 @@ async fn a_connection_that_floods_without_requests_is_closed() {
     for (before, one) in floods.iter().enumerate() {
         let flood = Flood::new(&harness, true);
         let flooding = flood.run_once(&first, |_| repeated(one));
-        let bytes = timeout(Duration::from_secs(10), flooding).await.expect("it goes on and on");
+        let bytes = timeout(Duration::from_secs(10), flooding).await.expect("the flood is not ended");
         // Most of the bytes are in the buffers of the two sockets.
         assert!(bytes < 12 * 1024 * 1024, "{bytes} bytes");
         // The limit on bytes ends it: a limit on one kind of frame would miss the others.

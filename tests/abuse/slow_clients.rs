@@ -47,7 +47,7 @@ async fn connections_from_other_networks_evict_no_kept_alive_connection() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     if tcp_from(1, port).await.is_none() {
-        return eprintln!("this system has one loopback address only");
+        return eprintln!("skipped: this system has only one loopback address");
     }
     let mut kept = tls(port, b"http/1.1").await.unwrap();
     kept.write_all(ASKED).await.unwrap();
@@ -174,6 +174,6 @@ async fn silent_connections_are_closed_within_the_time_limits() {
     assert!(harness.open_files() >= alone + 200);
     // Ten seconds for the handshake, ten for the first head after it, and one to close.
     sleep_until(begun + Duration::from_secs(13)).await;
-    assert!(harness.open_files() <= alone, "{} files, {alone} before", harness.open_files());
+    assert!(harness.open_files() <= alone, "{} open files, {alone} before", harness.open_files());
     drop((slow, agreed, control));
 }

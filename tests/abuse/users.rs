@@ -66,7 +66,7 @@ async fn started_consents_leave_no_memory_behind() {
     let attack = async {
         let starts = STARTS / (10 * (WINDOWS + 1));
         let left = memory_left_per_start(&harness, starts).await;
-        assert!(left <= MAX_BYTES_LEFT_PER_START, "{left} bytes for each start");
+        assert!(left <= MAX_BYTES_LEFT_PER_START, "{left} bytes are left for each start");
         (starts * (WINDOWS + 1)) as u64
     };
     harness.run_attack("/oauth starts", attack).await;
@@ -79,7 +79,7 @@ async fn twenty_thousand_started_consents_leave_no_memory_behind() {
     let attack = async {
         let starts = STARTS / (WINDOWS + 1);
         let left = memory_left_per_start(&harness, starts).await;
-        assert!(left <= MAX_BYTES_LEFT_PER_START, "{left} bytes for each start");
+        assert!(left <= MAX_BYTES_LEFT_PER_START, "{left} bytes are left for each start");
         (starts * (WINDOWS + 1)) as u64
     };
     harness.run_attack("20,000 /oauth starts", attack).await;

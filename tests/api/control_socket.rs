@@ -40,7 +40,7 @@ async fn the_socket_is_removed_when_the_daemon_ends() {
     server.services.tasks.stop();
     tokio::time::timeout(Duration::from_secs(20), server.services.tasks.drained())
         .await
-        .expect("the end hangs");
+        .expect("the shutdown hangs");
     assert!(!server.socket.exists());
 }
 

@@ -60,7 +60,7 @@ impl EventStream {
                 return Some(event(block));
             }
             let chunk =
-                timeout(HANG_TIMEOUT, self.response.chunk()).await.expect("nothing comes").unwrap()?;
+                timeout(HANG_TIMEOUT, self.response.chunk()).await.expect("no event arrives").unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

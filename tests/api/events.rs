@@ -185,7 +185,7 @@ async fn a_stream_ends_at_once_when_its_key_is_revoked() {
     let begun = Instant::now();
     server.send(AccessPath::Control, Method::DELETE, "/keys/can%20read", None).await;
     stream.ends().await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "only a heartbeat noticed it");
+    assert!(begun.elapsed() < Duration::from_secs(10), "the end was noticed only at a heartbeat");
     refresh(&server, &ada).await;
     others.person(&ada).await;
 }
@@ -200,8 +200,8 @@ async fn streams_end_with_the_daemon_and_do_not_delay_its_shutdown() {
     for stream in streams {
         stream.ends().await;
     }
-    timeout(HANG_TIMEOUT, server.services.tasks.drained()).await.expect("the end hangs");
-    assert!(begun.elapsed() < Duration::from_secs(5), "the streams were cut off, not ended");
+    timeout(HANG_TIMEOUT, server.services.tasks.drained()).await.expect("the shutdown hangs");
+    assert!(begun.elapsed() < Duration::from_secs(5), "the streams were interrupted, not ended");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn open_streams_are_limited_and_a_closed_one_frees_its_slot() {
         let key = server.create_key(json!({"name": format!("newcomer {n}")})).await;
         open.push(EventStream::open(server.request(AccessPath::Key(&key), Method::GET, "/events")).await.0);
     }
-    assert_eq!(server.get("/events").await.status, 429, "all together");
+    assert_eq!(server.get("/events").await.status, 429, "the total limit");
     drop(open);
     let come_again = async {
         while server.request(AccessPath::Control, Method::GET, "/events").send().await.unwrap().status()
@@ -297,7 +297,7 @@ async fn open_streams_are_limited_and_a_closed_one_frees_its_slot() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(HANG_TIMEOUT, come_again).await.expect("no place comes back");
+    timeout(HANG_TIMEOUT, come_again).await.expect("no slot becomes free");
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
         text.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
     }
     let told = text.matches("event: person").count();
-    assert!(told > 3 && told < burst / 10, "{told} events were kept");
+    assert!(told > 3 && told < burst / 10, "{told} events were queued");
     let last = text.rsplit(&format!("\"person_id\":\"{}\"", people[2])).next().unwrap();
     assert!(last.contains(&newest), "{last}");
 }
@@ -383,7 +383,7 @@ async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
     stream.server.services.view.publish(&stream.other);
     for _ in 0..3 {
         let life = stream.next_heartbeat().await;
-        assert_ne!(life.id, stream.hello.id, "what was not for these eyes would be looked at again");
+        assert_ne!(life.id, stream.hello.id, "the id must advance past hidden events");
     }
 }
 
@@ -421,7 +421,7 @@ async fn a_client_that_takes_nothing_for_a_minute_loses_its_stream() {
     tokio::time::sleep(Duration::from_secs(80)).await;
     assert_eq!(server.api.answer(request(), Caller::Control).await.status(), 200);
     for mut body in bodies {
-        assert!(next_chunk(&mut body).await.is_some(), "what was there is still to be had");
+        assert!(next_chunk(&mut body).await.is_some(), "the queued event can still be read");
         assert!(next_chunk(&mut body).await.is_none());
     }
 }

@@ -180,7 +180,7 @@ async fn hang_for_one_key(method: &Method, rest: &str) {
         let answer = timeout(Duration::from_secs(1), ask(index, &busy).send()).await;
         refused += usize::from(answer.is_ok_and(|answer| answer.unwrap().status() == 429));
     }
-    assert_eq!(refused, PERSONS - 2, "two go on");
+    assert_eq!(refused, PERSONS - 2, "two continue");
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_key_that_reads_many_dead_tokens_leaves_room_for_others() {
         (server.send(AccessPath::Key(&neighbour), Method::GET, &path, None).await, begun.elapsed())
     };
     let ((given, all), (answer, waited)) = tokio::join!(flood, beside);
-    assert!((BURST..all).contains(&given), "{given} were given");
+    assert!((BURST..all).contains(&given), "{given} tokens were returned");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(waited < Duration::from_secs(3), "it waited for {waited:?}");
 }
@@ -225,7 +225,7 @@ async fn a_key_over_its_budget_gets_the_stored_live_token() {
     let answers = read_all_at_once(&server, &busy, (&Method::GET, "/token"), &Arc::default()).await;
     assert_eq!(assert_within_budget(&server, &answers, begun.elapsed()), PERSONS, "each has a live token");
     let noted = answers.iter().filter(|answer| answer.json()["note"].is_string()).count();
-    assert!(noted >= PERSONS / 2, "{noted} are short");
+    assert!(noted >= PERSONS / 2, "{noted} have a warning");
     // Reads that need no refresh are free.
     let client = server.client().build().unwrap();
     for _ in 0..100 {

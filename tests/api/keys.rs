@@ -43,7 +43,7 @@ async fn the_last_use_of_a_key_is_recorded() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), noted).await.expect("the use is not noted");
+    tokio::time::timeout(Duration::from_secs(10), noted).await.expect("the use is not recorded");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_missing_person_list_means_all_and_an_empty_one_is_refused() {
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(list) && detail.contains("leave"), "{asked}: {detail}");
     }
-    assert_eq!(server.get("/keys").await.json()["keys"], json!([]), "a key was made");
+    assert_eq!(server.get("/keys").await.json()["keys"], json!([]), "a key was created");
     let all =
         server.send(AccessPath::Control, Method::POST, "/keys", Some(json!({"name": "all"}))).await.json();
     assert_eq!((&all["key"]["can"], &all["key"]["persons"]), (&json!(["read"]), &Value::Null));

@@ -67,7 +67,7 @@ async fn a_login_is_reported_when_the_browser_has_finished_it() {
     assert_eq!(heard["person"], server.get("/people/ada@example.com").await.json());
     server.send(AccessPath::Control, Method::DELETE, "/people/ada@example.com", None).await;
     let heard = status(&server, &begun, 0).await;
-    assert_eq!((&heard["state"], &heard["person"]), (&json!("granted"), &Value::Null), "forgotten since");
+    assert_eq!((&heard["state"], &heard["person"]), (&json!("granted"), &Value::Null), "forgotten meanwhile");
 }
 
 #[tokio::test]
@@ -186,10 +186,10 @@ async fn an_import_gives_way_to_a_consent_that_came_while_webex_was_asked() {
         imported["detail"].as_str().unwrap().contains("the stored grant of this person is newer"),
         "{imported}"
     );
-    assert!(!server.events().changed_since(kept, &person), "nothing has changed, and nobody is told so");
+    assert!(!server.events().changed_since(kept, &person), "without a change there is no event");
     assert_eq!(imported["person"], server.get(&format!("/people/{person}")).await.json());
     let token = server.get(&format!("/people/{person}/token")).await.json();
-    assert_ne!(token["access_token"], json!(pair.access_token), "the newer grant's is given");
+    assert_ne!(token["access_token"], json!(pair.access_token), "the newer grant's token is returned");
 }
 
 #[tokio::test]
@@ -232,13 +232,13 @@ async fn an_import_is_completed_even_if_the_client_disconnects() {
     let pair = server.sim.with(|webex| webex.mint(now_ms, 0));
     let request = server.request(AccessPath::Control, Method::POST, "/import");
     let asked = request.json(&json!({"refresh_token": pair.refresh_token}));
-    assert!(asked.timeout(Duration::from_millis(100)).send().await.is_err(), "it was quicker");
+    assert!(asked.timeout(Duration::from_millis(100)).send().await.is_err(), "the import was faster");
     let kept = async {
         while server.get("/people/ada@example.com").await.status != 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), kept).await.expect("the grant is lost");
+    tokio::time::timeout(Duration::from_secs(10), kept).await.expect("the import was not completed");
     let request =
         server.request(AccessPath::Control, Method::POST, "/import").header("content-type", "text/plain");
     assert_eq!(JsonResponse::read(request.body("{}").send().await.unwrap()).await.status, 415);

@@ -273,7 +273,7 @@ async fn schemathesis(which: &[&str]) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let ended = timeout(Duration::from_secs(240), run).await.expect("it takes too long").unwrap();
+    let ended = timeout(Duration::from_secs(240), run).await.expect("schemathesis takes too long").unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
 }

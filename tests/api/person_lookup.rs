@@ -63,7 +63,7 @@ async fn an_address_shared_by_two_living_grants_resolves_to_neither() {
         server.send(AccessPath::Control, Method::POST, "/keys", Some(asked)).await.code(),
         "ambiguous_person"
     );
-    assert_eq!((count(&server).await, server.refreshes()), (2, 0), "nothing was done");
+    assert_eq!((count(&server).await, server.refreshes()), (2, 0), "no request had an effect");
     for id in &both {
         let token = server.get(&format!("/people/{id}/token")).await.json();
         assert_eq!(token["person_id"], id.as_str());
@@ -178,7 +178,7 @@ async fn a_record_damaged_while_cached_is_reported_when_it_is_needed() {
     let ada = server.store_fresh_grant(0).await;
     assert_eq!(server.get(&format!("/people/{ada}/token")).await.status, 200);
     tamper(dir.path(), &ada);
-    assert_eq!(server.get(&format!("/people/{ada}/token")).await.status, 200, "it lives");
+    assert_eq!(server.get(&format!("/people/{ada}/token")).await.status, 200, "the grant is alive");
     let (mut stream, _) =
         EventStream::open(server.request(AccessPath::Control, Method::GET, "/events")).await;
     let path = format!("/people/{ada}/refresh");

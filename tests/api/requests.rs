@@ -72,7 +72,7 @@ async fn every_get_route_answers_head() {
     let server = ApiServer::new().await;
     server.store_fresh_grant(0).await;
     let paths =
-        ["/people", "/people/ada@example.com", "/people/ada@example.com/token", "/people/nobody", "/plan"];
+        ["/people", "/people/ada@example.com", "/people/ada@example.com/token", "/people/unknown", "/plan"];
     for path in paths {
         let get = server.get(path).await;
         let head = server.send(AccessPath::Control, Method::HEAD, path, None).await;
@@ -108,11 +108,11 @@ async fn unknown_paths_and_unknown_people_have_different_problem_codes() {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
-    for path in ["/people/nobody", "/people/nobody@example.com/token", "/people/nobody/why"] {
+    for path in ["/people/unknown", "/people/unknown@example.com/token", "/people/unknown/why"] {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "unknown_person"), "{path}");
     }
-    let answer = server.send(AccessPath::Control, Method::DELETE, "/people/nobody", None).await;
+    let answer = server.send(AccessPath::Control, Method::DELETE, "/people/unknown", None).await;
     assert_eq!((answer.status, answer.code().as_str()), (404, "unknown_person"));
     let answer = server.send(AccessPath::Control, Method::DELETE, "/keys/none", None).await;
     assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
@@ -175,7 +175,7 @@ async fn bodies_must_be_json_objects_with_known_fields() {
         ("/keys", "application/json", r#"{"name":"x","days":1e99}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","days":"9"}"#, 400),
         ("/keys", "application/json", r#"{"name":"x","persons":["a b"]}"#, 400),
-        ("/keys", "application/json", r#"{"name":"x","persons":["nobody@example.com"]}"#, 404),
+        ("/keys", "application/json", r#"{"name":"x","persons":["unknown@example.com"]}"#, 404),
     ] {
         let request =
             server.request(AccessPath::Control, Method::POST, path).header("content-type", kind).body(body);

@@ -14,7 +14,7 @@ use super::harness::ApiServer;
 
 /// For every route, a request that does not affect later ones.
 fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
-    let person = if method == Method::DELETE { "nobody" } else { "ada@example.com" };
+    let person = if method == Method::DELETE { "unknown" } else { "ada@example.com" };
     let body = match pattern {
         "/keys" => Some(json!({"name": ""})),
         "/logins" => Some(json!({"email": ""})),
@@ -50,9 +50,13 @@ async fn every_route_needs_the_socket_or_a_key_with_its_right() {
         let ask = async |way| server.send(way, method.clone(), &path, body.clone()).await;
         let control = ask(AccessPath::Control).await;
         assert!(![401, 403, 405].contains(&control.status), "{method} {path}: {control:?}");
-        let nobody = ask(AccessPath::NoKey).await;
-        assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, "Bearer"), "{method} {path}");
-        assert_eq!(nobody.code(), "unauthorized");
+        let anonymous = ask(AccessPath::NoKey).await;
+        assert_eq!(
+            (anonymous.status, anonymous.header("www-authenticate")),
+            (401, "Bearer"),
+            "{method} {path}"
+        );
+        assert_eq!(anonymous.code(), "unauthorized");
         for (can, key) in &keys {
             let answer = ask(AccessPath::Key(key)).await;
             let may = match right(method, pattern) {
@@ -99,7 +103,7 @@ async fn a_key_for_one_person_sees_no_other_person_whether_stored_or_not() {
         server.create_key(json!({"name": "graces", "can": can, "persons": ["grace@example.com"]})).await;
     let way = AccessPath::Key(&key);
     assert_eq!(server.send(way, Method::GET, "/people/grace@example.com/token", None).await.status, 200);
-    for person in ["ada@example.com", "nobody@example.com", "nobody"] {
+    for person in ["ada@example.com", "unknown@example.com", "unknown"] {
         for (method, rest) in [
             (Method::GET, ""),
             (Method::GET, "/token"),

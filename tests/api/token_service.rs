@@ -58,7 +58,7 @@ async fn person_id_of(server: &ApiServer, headers: &Headers<'_>) -> String {
             return id.to_owned();
         }
     }
-    panic!("nobody's token");
+    panic!("the token belongs to no person");
 }
 
 fn malformed(answer: &JsonResponse) {
@@ -214,9 +214,9 @@ async fn a_forgotten_person_named_in_from_is_not_replaced_by_another() {
 
 #[tokio::test]
 async fn the_reason_of_a_refusal_is_logged_once_a_minute_and_hidden_from_the_caller() {
-    let server = server_with(Settings::default(), ORG, "nobody@example.com", "127.0.0.0/8").await;
+    let server = server_with(Settings::default(), ORG, "unknown@example.com", "127.0.0.0/8").await;
     server.store_fresh_grant(0).await;
-    let right = [RIGHT[0], ("X-From", "nobody@example.com"), RIGHT[2]];
+    let right = [RIGHT[0], ("X-From", "unknown@example.com"), RIGHT[2]];
     capture_thread_logs();
     let refused = async |last: u8, headers: &Headers<'_>| {
         let client = server.client().local_address(IpAddr::from([127, 0, 0, last])).build().unwrap();
@@ -231,7 +231,7 @@ async fn the_reason_of_a_refusal_is_logged_once_a_minute_and_hidden_from_the_cal
         (
             right.to_vec(),
             409,
-            "FROM names nobody@example.com, who has not consented, or does not belong to ORG_ID",
+            "FROM names unknown@example.com, who has not consented, or does not belong to ORG_ID",
         ),
         (wrong.to_vec(), 400, "X-Api-Phrase is not PASSPHRASE"),
         (
@@ -246,7 +246,7 @@ async fn the_reason_of_a_refusal_is_logged_once_a_minute_and_hidden_from_the_cal
     for (last, (headers, status, why)) in (1..).zip(cases) {
         let line = format!("GET /api/token from 127.0.0.{last} was refused: {why}");
         assert_eq!(refused(last, &headers).await, (status, vec![line]));
-        assert_eq!(refused(last, &headers).await, (status, vec![]), "told again within a minute");
+        assert_eq!(refused(last, &headers).await, (status, vec![]), "logged again within a minute");
     }
 }
 
@@ -348,7 +348,7 @@ async fn wrong_api_keys_and_wrong_phrases_are_throttled_separately() {
     let wrong_key =
         async || client.get(server.url("/people")).bearer_auth("wtk_wrong").send().await.unwrap().status();
     while wrong_key().await != 429 {}
-    assert_eq!(get(&server, &RIGHT).await.status, 200, "a neighbour's wrong keys lock it out");
+    assert_eq!(get(&server, &RIGHT).await.status, 200, "wrong keys of another client lock it out");
     let other = self::server().await;
     for n in 0..10 {
         let guess = format!("guess {n}");
@@ -357,7 +357,7 @@ async fn wrong_api_keys_and_wrong_phrases_are_throttled_separately() {
     assert_eq!(get(&other, &RIGHT).await.status, 429);
     let first =
         other.client().build().unwrap().get(other.url("/people")).bearer_auth("wtk_wrong").send().await;
-    assert_eq!(first.unwrap().status(), 401, "wrong phrases are counted as wrong keys");
+    assert_eq!(first.unwrap().status(), 401, "wrong phrases count as wrong keys");
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ async fn concurrent_readers_of_several_people_each_get_the_right_token() {
         assert_eq!(answer.json()["person_id"], id.as_str());
         assert_eq!(answer.json()["access_token"], kept.tokens.access_token.expose());
     }
-    assert_eq!(server.refreshes(), 2, "one for each");
+    assert_eq!(server.refreshes(), 2, "one refresh for each");
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn tokens_and_keys_are_in_no_other_response_and_in_no_log_line() {
     let grant_secrets = server.sim.with(|webex| webex.secrets_issued());
     assert!(grant_secrets.contains(&token));
     let log = process_logs();
-    assert!(log.contains("GET /api/v1/people"), "the log is not heard");
+    assert!(log.contains("GET /api/v1/people"), "the log is not captured");
     for secret in grant_secrets.iter().chain([&key]) {
         assert!(answers.iter().all(|answer| !answer.text.contains(secret.as_str())));
         assert!(!log.contains(secret.as_str()));

@@ -37,8 +37,8 @@ const SCOPES: &str = "spark:all spark:kms spark-admin:people_write meeting:admin
 async fn looked_at(browser: &Browser, name: &str) -> (String, String) {
     browser.screenshot(name).await;
     let measures = browser.evaluate(MEASURES).await;
-    assert_eq!(measures[0], measures[1], "{name} must be scrolled sideways");
-    assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: too small to be pressed");
+    assert_eq!(measures[0], measures[1], "{name} scrolls sideways");
+    assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: controls are too small");
     if name.contains("phone") {
         axe::assert_no_violations(browser, name).await;
     }
@@ -100,7 +100,7 @@ async fn pages_fit_phones_and_desktops_in_light_and_dark_mode() {
         }
     }
     let [light, dark] = &colours[..2] else { panic!("{colours:?}") };
-    assert!(light.0 != dark.0 && light.1 != dark.1, "the dark is not dark: {colours:?}");
+    assert!(light.0 != dark.0 && light.1 != dark.1, "dark mode is not dark: {colours:?}");
     assert_eq!(&colours[..2], &colours[2..]);
 }
 

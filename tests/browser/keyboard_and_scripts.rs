@@ -94,8 +94,8 @@ async fn the_space_opens_after_a_consent() {
     let shown = format!("Space widget (simulated) for spaceId {id}, with a token");
     browser.until(&format!("document.querySelector('#widget').textContent === {shown:?}")).await;
     assert_eq!(sim.with(|webex| webex.members()), [0]);
-    assert_eq!(browser.evaluate("document.styleSheets.length").await, 2, "ours and the widget's");
-    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the visit");
+    assert_eq!(browser.evaluate("document.styleSheets.length").await, 2, "our style sheet and the widget's");
+    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the session cookie");
     let inline = "[...document.scripts].filter(script => !script.src).length";
     assert_eq!(browser.evaluate(inline).await, 0);
     for scheme in ["light", "dark"] {

@@ -120,7 +120,7 @@ async fn an_operator_signs_in_follows_events_acts_and_signs_out() {
     }
     assert_eq!(browser.evaluate("document.activeElement.textContent").await, "Next refresh");
     assert_eq!(browser.text("#tile-all .number").await, "2");
-    assert_eq!(browser.evaluate("window.same").await, true, "the page was loaded anew");
+    assert_eq!(browser.evaluate("window.same").await, true, "the page was reloaded");
     drop(sim);
 
     browser.allow_clipboard().await;
@@ -266,7 +266,7 @@ async fn the_dashboard_is_usable_with_the_keyboard_alone() {
     assert_ne!(browser.evaluate("document.title").await, "taken");
 }
 
-/// Persons as they are after a week of refreshing, a few of whom need a new consent.
+/// Persons as they are after a week of refreshing; a few of them need a new consent.
 async fn store_people_for_the_picture(dir: &Path, client: &str) {
     let (now, day) = (SystemClock.now(), Duration::from_secs(86_400));
     let opened = SqliteStore::open(&dir.join("tokend.db"), &dir.join("key"), client, now);
@@ -363,8 +363,8 @@ async fn looked_at(browser: &Browser, name: &str) {
             let name = format!("{name}-{width}-{scheme}");
             browser.screenshot(&name).await;
             let widths = browser.evaluate(WIDTHS).await;
-            assert_eq!(widths[0], widths[1], "{name} must be scrolled sideways");
-            assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: too small to be pressed");
+            assert_eq!(widths[0], widths[1], "{name} scrolls sideways");
+            assert_eq!(browser.evaluate(SMALL).await, 0, "{name}: controls are too small");
             if [360, 1280].contains(&width) {
                 axe::assert_no_violations(browser, &name).await;
             }

@@ -111,10 +111,10 @@ async fn consent_pages_send_no_referrer_hide_cookies_and_run_no_scripts() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
     start(&browser, &daemon).await;
-    assert_eq!(browser.evaluate("document.referrer").await, "", "Webex is told where the browser was");
+    assert_eq!(browser.evaluate("document.referrer").await, "", "Webex gets a referrer");
     accept(&browser, 0).await;
     granted(&browser).await;
-    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the ticket");
+    assert_eq!(browser.evaluate("document.cookie").await, "", "scripts see the ticket cookie");
     // Our only style sheet passes the strict policy, and there is nothing else.
     assert_eq!(browser.evaluate("document.styleSheets.length").await, 1);
     assert_eq!(browser.evaluate("document.scripts.length").await, 0);

@@ -171,7 +171,9 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(HANG_TIMEOUT, look).await.unwrap_or_else(|_| panic!("still not: {script}"));
+        tokio::time::timeout(HANG_TIMEOUT, look)
+            .await
+            .unwrap_or_else(|_| panic!("not true in time: {script}"));
     }
 
     /// Waits until the image is loaded.
@@ -260,7 +262,7 @@ impl Driver {
         let told = lines.find_map(|line| {
             line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
         });
-        let port = told.expect("chromedriver tells its port");
+        let port = told.expect("chromedriver prints its port");
         // Its output must be read, or it blocks.
         std::thread::spawn(move || lines.for_each(drop));
         (driver, port)

@@ -34,7 +34,7 @@ async fn assert_never_scrolls_sideways(browser: &Browser, name: &str) {
             wide.push(format!("{width}: by {} {}", found[0], found[1]));
         }
     }
-    assert!(wide.is_empty(), "{name} is scrolled sideways at {} widths:\n{}", wide.len(), wide.join("\n"));
+    assert!(wide.is_empty(), "{name} scrolls sideways at {} widths:\n{}", wide.len(), wide.join("\n"));
 }
 
 #[tokio::test]
@@ -147,6 +147,6 @@ async fn on_a_phone_the_first_person_is_visible_without_scrolling() {
         sign_in(&browser, &daemon, &key).await;
         let end = "document.querySelector('[data-person]').getBoundingClientRect().bottom";
         let end = browser.evaluate(end).await.as_f64().unwrap();
-        assert!(end <= 640.0, "of {people} people the first ends at {end}");
+        assert!(end <= 640.0, "with {people} people the first one ends at {end}");
     }
 }

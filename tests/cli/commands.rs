@@ -94,7 +94,7 @@ fn forget_asks_for_confirmation() {
     let daemon = cli.daemon(|request, _| match request {
         "GET /api/v1/people/ada%40example.com" => (200, person("ada@example.com", "fresh")),
         "DELETE /api/v1/people/ada%40example.com" => (204, Value::Null),
-        _ => problem(404, "unknown_person", "Nobody of this name is stored."),
+        _ => problem(404, "unknown_person", "No such person is stored."),
     });
     cli.run("forget ada@example.com").expect_failure(2, "--yes");
     assert!(!daemon.requests().iter().any(|asked| asked.starts_with("DELETE")));
@@ -102,7 +102,7 @@ fn forget_asks_for_confirmation() {
         cli.run("forget ada@example.com --yes").expect_success(),
         "ada@example.com (Ada Lovelace): forgotten\n"
     );
-    cli.run("forget eve@example.com --yes").expect_failure(3, "Nobody of this name");
+    cli.run("forget eve@example.com --yes").expect_failure(3, "No such person");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_login_that_another_person_finishes_fails_and_names_both() {
         ["--email eve@example.com", "--email eve@example.com -j", "--email eve@example.com --device -o"]
     {
         let output = cli.run(&format!("login --no-browser {words}"));
-        assert_eq!(output.stdout, "", "no token of another person");
+        assert_eq!(output.stdout, "", "no token of another person is printed");
         for part in [
             "a consent of eve@example.com",
             "ada@example.com (Ada Lovelace) consented",
@@ -290,5 +290,5 @@ fn doctor_lists_every_problem_and_no_secret() {
     let output: super::CommandOutput = command.output().unwrap().into();
     assert!(output.code == 1 && output.stdout.contains("bad   settings      MY_APP_PORT"), "{output:?}");
     assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"));
-    assert!(!super::exists(&cli.path("tokend.db")), "a look changes nothing");
+    assert!(!super::exists(&cli.path("tokend.db")), "a dry run changes nothing");
 }

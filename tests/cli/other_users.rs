@@ -76,7 +76,7 @@ fn wait_for(path: &Path) -> String {
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    panic!("{} was not made", path.display());
+    panic!("{} was not created", path.display());
 }
 
 #[test]
@@ -108,15 +108,10 @@ fn a_command_ignores_a_dotenv_file_in_the_working_directory() {
     let named = ["--env-file", evil_dotenv.to_str().unwrap(), "people"];
     let output = cli.command(&named).env_remove("TOKEND_STATE_DIR").output().unwrap();
     CommandOutput::from(output).expect_success();
-    assert_eq!(evil.requests().len(), 2, "a file that is named counts: {:?}", evil.requests());
+    assert_eq!(evil.requests().len(), 2, "a named file is used: {:?}", evil.requests());
     let output = cli.command(&named).output().unwrap();
     CommandOutput::from(output).expect_success();
-    assert_eq!(
-        evil.requests().len(),
-        2,
-        "but not against the environment's own place: {:?}",
-        evil.requests()
-    );
+    assert_eq!(evil.requests().len(), 2, "but the environment's own path wins: {:?}", evil.requests());
 }
 
 #[test]
@@ -160,7 +155,7 @@ fn a_command_gets_no_secret_of_the_daemon() {
         let output = command.env(name, "s3cr3t").env("KEPT", "as it is").output().unwrap();
         let out = CommandOutput::from(output).expect_success();
         assert!(out.contains("KEPT=as it is") && out.contains("WEBEX_ACCESS_TOKEN="), "{out}");
-        assert!(!out.contains("s3cr3t"), "{name} is left: {out}");
+        assert!(!out.contains("s3cr3t"), "{name} is in the environment: {out}");
     }
 }
 
@@ -190,7 +185,7 @@ fn listen_as_other_user(place: &Path) -> Child {
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    assert!(exists(place), "the stranger does not listen");
+    assert!(exists(place), "the other user's program does not listen");
     stranger
 }
 

@@ -104,7 +104,7 @@ fn of_several_persons_one_must_be_named() {
             (200, json!({ "people": people, "next": null }))
         });
         let output = cli.run("token");
-        assert!(!output.stderr.contains("p5@x.y"), "at most five: {output:?}");
+        assert!(!output.stderr.contains("p5@x.y"), "at most five names: {output:?}");
         output.expect_failure(2, told);
     }
 }
@@ -190,5 +190,5 @@ fn a_command_that_cannot_run_has_the_exit_code_of_a_shell() {
     cli.run("exec ada@example.com -- ./nowhere").expect_failure(127, "./nowhere");
     cli.run("exec ada@example.com -- ./plain").expect_failure(126, "./plain");
     cli.run("exec ada@example.com --env 1X -- true").expect_failure(2, "1X");
-    assert!(!exists(&cli.path("tokend.db")), "a daemon runs: the store is its own");
+    assert!(!exists(&cli.path("tokend.db")), "a daemon runs and owns the store");
 }

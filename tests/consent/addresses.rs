@@ -97,7 +97,7 @@ async fn a_path_prefix_that_the_proxy_strips_is_handled() {
         url
     };
     let home = visitor.get(stripped(&daemon.url("/webex/"))).await;
-    assert!(home.says(r#"href="/webex/oauth""#), "links are as the browser sees them: {}", home.body);
+    assert!(home.says(r#"href="/webex/oauth""#), "links use the path that the browser sees: {}", home.body);
     let begun = visitor.get(stripped(&daemon.redirect_uri())).await;
     let webex = begun.header("location").unwrap();
     let back = visitor.get(Url::parse(&format!("{webex}&decision=accept&person=1")).unwrap()).await;

@@ -52,7 +52,7 @@ async fn the_ticket_cookie_is_host_only_secure_and_http_only() {
     let query = url::Url::parse(answered.header("location").unwrap()).unwrap();
     for (name, value) in query.query_pairs().filter(|(name, _)| *name != "response_type") {
         let (_, sealed) = pair.split_once('=').unwrap();
-        assert!(!sealed.contains(&*value), "the cookie shows {name}");
+        assert!(!sealed.contains(&*value), "the cookie contains {name} in plain text");
     }
 }
 
@@ -92,6 +92,6 @@ async fn a_named_person_is_preselected_and_no_other_parameter_is_passed_on() {
         !location.contains("evil") && !location.contains("more") && !location.contains("prompt"),
         "{location}"
     );
-    let nobody = visitor.get(daemon.url("/oauth?person=no%20address")).await;
-    assert!(!nobody.header("location").unwrap().contains("login_hint"));
+    let unnamed = visitor.get(daemon.url("/oauth?person=no%20address")).await;
+    assert!(!unnamed.header("location").unwrap().contains("login_hint"));
 }

@@ -33,7 +33,7 @@ async fn asked(sim: &Sim, codes: u64) {
 async fn still_unanswered(daemon: &Daemon) {
     assert!(
         !daemon.log().iter().any(|line| line.contains("consent stored")),
-        "Webex was too fast for this test"
+        "Webex answered too fast for this test"
     );
 }
 
@@ -44,7 +44,7 @@ async fn a_consent_is_stored_even_if_the_browser_leaves_before_the_exchange_ends
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(SLOW));
     let back = visitor.come_back(&daemon, 0).await;
     tokio::select! {
-        _ = visitor.get(back) => panic!("Webex was too fast for this test"),
+        _ = visitor.get(back) => panic!("Webex answered too fast for this test"),
         () = asked(&sim, 1) => {}
     }
     still_unanswered(&daemon).await;

@@ -123,8 +123,8 @@ async fn each_error_of_webex_has_its_page_and_webexs_text_is_not_shown() {
         let answered = visitor.get(daemon.url(&url)).await;
         page(&answered, status, heading);
         assert!(!answered.says("EVIL") && !answered.says("alert"), "{}", answered.body);
-        assert!(!answered.says("MY_APP_"), "settings are the operator's: {}", answered.body);
+        assert!(!answered.says("MY_APP_"), "settings are shown to the operator only: {}", answered.body);
     }
-    assert_eq!(counters(&sim).calls.access_token, 0, "an error is not exchanged, whatever comes with it");
+    assert_eq!(counters(&sim).calls.access_token, 0, "a callback with an error exchanges no code");
     assert!(daemon.stored_grants().is_empty());
 }

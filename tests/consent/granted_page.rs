@@ -88,10 +88,10 @@ async fn long_names_are_truncated_and_missing_ones_have_a_substitute() {
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let long = visitor.consent(&daemon, 0).await;
     assert!(long.says(&"ẞ".repeat(200)) && !long.says(&"ẞ".repeat(201)), "{}", long.body);
-    let nobody = visitor.consent(&daemon, 1).await;
-    page(&nobody, 200, GRANTED);
+    let unnamed = visitor.consent(&daemon, 1).await;
+    page(&unnamed, 200, GRANTED);
     let id = sim.with(|webex| webex.settings().people[1].id.clone());
-    assert!(nobody.says(&format!("webex-tokend forget <bdi>{id}</bdi>")), "{}", nobody.body);
+    assert!(unnamed.says(&format!("webex-tokend forget <bdi>{id}</bdi>")), "{}", unnamed.body);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn an_error_of_webex_is_logged_with_webexs_words() {
         assert!(line.contains(" WARN ") && line.ends_with(&format!("{said}{hint}")), "{line}");
         let log = daemon.log();
         assert_eq!(log.iter().filter(|line| line.contains("Webex ended a consent")).count(), 1);
-        assert!(!log.iter().any(|line| line.contains(&state)), "a state is in the log");
+        assert!(!log.iter().any(|line| line.contains(&state)), "the log contains a state");
     }
 }
 

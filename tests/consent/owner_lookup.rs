@@ -43,7 +43,7 @@ async fn an_outage_of_people_me_loses_no_consent_and_a_reload_continues() {
     page(&visitor.get(back.clone()).await, 200, GRANTED);
     page(&visitor.get(back).await, 200, GRANTED);
     let calls = counters(&sim).calls;
-    assert_eq!((calls.access_token, calls.people_me), (1, 5), "the code was shown once");
+    assert_eq!((calls.access_token, calls.people_me), (1, 5), "the code was sent once");
     daemon.wait_until_stored(&["ada"]).await;
 }
 
@@ -85,12 +85,12 @@ async fn while_people_me_asks_to_wait_no_code_is_spent() {
     let answered = visitor.get(back.clone()).await;
     page(&answered, 503, BUSY);
     assert_eq!(answered.header("retry-after"), Some("4"));
-    assert_eq!(counters(&sim).calls.people_me, 1, "it was asked again at once");
+    assert_eq!(counters(&sim).calls.people_me, 1, "Webex was asked again at once");
     let other = BrowserClient::new();
     let theirs = other.come_back(&daemon, 1).await;
     page(&other.get(theirs.clone()).await, 503, BUSY);
     page(&visitor.get(back.clone()).await, 503, BUSY);
-    assert_eq!(counters(&sim).calls.access_token, 1, "a code was spent meanwhile");
+    assert_eq!(counters(&sim).calls.access_token, 1, "a code was used meanwhile");
     tokio::time::sleep(Duration::from_millis(4_100)).await;
     page(&visitor.get(back).await, 200, GRANTED);
     page(&other.get(theirs).await, 200, GRANTED);

@@ -14,12 +14,16 @@ async fn the_home_page_lists_the_scopes_and_links_to_the_start() {
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let home = visitor.get(daemon.url("/")).await;
     page(&home, 200, "This service asks for access to your Webex account");
-    assert!(home.says(r#"id="unnamed""#), "it does not say that the operator is unknown: {}", home.body);
+    assert!(
+        home.says(r#"id="unnamed""#),
+        "the page does not say that the operator is unknown: {}",
+        home.body
+    );
     for scope in ["spark:all", "spark:kms"] {
         assert!(home.says(&format!("<code>{scope}</code>")), "{}", home.body);
     }
     assert!(home.says(r#"id="start" href="/oauth""#), "{}", home.body);
-    assert!(visitor.cookie_names().is_empty(), "a look at the home page begins nothing");
+    assert!(visitor.cookie_names().is_empty(), "opening the home page starts no consent");
 
     let style = home.body.split_once(r#"stylesheet" href=""#).unwrap().1.split('"').next().unwrap();
     let style = visitor.get(daemon.url(style)).await;

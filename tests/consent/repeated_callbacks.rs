@@ -49,7 +49,7 @@ async fn two_concurrent_callbacks_are_one_consent_even_if_the_first_disconnects(
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let back = visitor.come_back(&daemon, 1).await;
     tokio::select! {
-        _ = visitor.get(back.clone()) => panic!("Webex was too fast for this test"),
+        _ = visitor.get(back.clone()) => panic!("Webex answered too fast for this test"),
         () = eventually("Webex is asked", || counters(&sim).calls.access_token == 2) => {}
     }
     page(&visitor.get(back).await, 200, GRANTED);

@@ -44,7 +44,7 @@ async fn daemon_with(sim: &Sim, more: &[(&str, &str)]) -> Daemon {
 
 /// The link of the button on the page `granted`.
 fn space_of(granted: &PageResponse) -> String {
-    let (_, rest) = granted.body.split_once(r#"id="space" href=""#).expect("no button");
+    let (_, rest) = granted.body.split_once(r#"id="space" href=""#).expect("the page has no button");
     let path = rest.split('"').next().unwrap();
     assert_eq!(path.strip_prefix("/space/").unwrap().len(), 43, "256 bits in base64url");
     path.to_owned()
@@ -250,7 +250,7 @@ async fn a_hanging_bot_does_not_delay_the_consent() {
     let begun = Instant::now();
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    eventually("the bot has asked", || counters(&sim).calls.memberships == 1).await;
+    eventually("the bot has sent a request", || counters(&sim).calls.memberships == 1).await;
     daemon.wait_until_stored(&["ada"]).await;
 }
 
@@ -261,7 +261,7 @@ async fn the_bot_adds_people_whose_browser_has_left() {
     inject_fault(&sim, Endpoint::AccessToken, 1, FaultKind::Slow(Duration::from_secs(1)));
     let back = visitor.come_back(&daemon, 0).await;
     tokio::select! {
-        _ = visitor.get(back) => panic!("Webex was too fast for this test"),
+        _ = visitor.get(back) => panic!("Webex answered too fast for this test"),
         () = eventually("Webex is asked", || counters(&sim).calls.access_token == 1) => {}
     }
     drop(visitor);

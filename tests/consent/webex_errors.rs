@@ -212,7 +212,7 @@ async fn a_token_without_an_owner_is_not_stored() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     for (times, kind) in
-        [(1, FaultKind::Client401), (1, raw(r#"{"displayName":"Nobody"}"#)), (1, raw("{\"id\":\"\"}"))]
+        [(1, FaultKind::Client401), (1, raw(r#"{"displayName":"Unknown"}"#)), (1, raw("{\"id\":\"\"}"))]
     {
         inject_fault(&sim, Endpoint::PeopleMe, times, kind.clone());
         let answered = visitor.consent(&daemon, 0).await;

@@ -98,7 +98,7 @@ async fn people_who_need_consent_come_first_with_a_link_and_an_invitation_text()
     })
     .await;
     let page = browser.get("/dashboard").await.text;
-    assert_eq!(needy(&page), [6, 2, 8, 1], "without access first, then by the time that is left");
+    assert_eq!(needy(&page), [6, 2, 8, 1], "without access first, then by the time left");
     assert!(place(&page, "id=\"needs\"") < place(&page, "id=\"rows\""));
     assert!(page.contains("<h1 id=\"answer\">2 people must consent</h1>"), "{page}");
     let list = between(&page, "id=\"needs\"", "</section>");
@@ -152,7 +152,7 @@ async fn counts_are_filters_and_only_problems_are_highlighted() {
         assert!(quiet.contains(&format!("id=\"tile-{tile}\" class=\"tile zero\"")), "{quiet}");
     }
     assert!(!quiet.contains("id=\"needs\"") && !quiet.contains("class=\"note"), "{quiet}");
-    assert!(!quiet.contains("<svg"), "a picture that says nothing an operator acts on");
+    assert!(!quiet.contains("<svg"), "an avatar is not useful to an operator here");
 }
 
 #[tokio::test]

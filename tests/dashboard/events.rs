@@ -18,7 +18,7 @@ async fn open(browser: &OperatorBrowser) -> Response {
 /// The next chunk; `None` at the end.
 async fn piece(response: &mut Response) -> Option<String> {
     loop {
-        let piece = timeout(HANG_TIMEOUT, response.chunk()).await.expect("nothing comes").unwrap()?;
+        let piece = timeout(HANG_TIMEOUT, response.chunk()).await.expect("no event arrives").unwrap()?;
         // HTTP/2 may end with an empty chunk.
         if !piece.is_empty() {
             return Some(String::from_utf8(piece.to_vec()).unwrap());
@@ -36,25 +36,25 @@ async fn a_session_receives_events_until_it_ends() {
         (200, &"text/event-stream".parse().unwrap())
     );
     assert!(piece(&mut stream).await.unwrap().starts_with("retry: "));
-    let somebody = PersonId::parse("somebody").unwrap();
-    server.services.view.publish(&somebody);
+    let person = PersonId::parse("person-1").unwrap();
+    server.services.view.publish(&person);
     let told = piece(&mut stream).await.unwrap();
-    assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"somebody\"}\nid: "), "{told}");
+    assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"person-1\"}\nid: "), "{told}");
     // Reconnects, as browsers do.
     let id = told.trim_end().rsplit("id: ").next().unwrap().to_owned();
-    server.services.view.publish(&somebody);
+    server.services.view.publish(&person);
     let again = browser.request(Method::GET, "/dashboard/events").header("last-event-id", &id);
     let mut again = again.send().await.unwrap();
     piece(&mut again).await.unwrap();
-    assert!(piece(&mut again).await.unwrap().contains("somebody"));
+    assert!(piece(&mut again).await.unwrap().contains("person-1"));
     let since = browser.request(Method::GET, "/dashboard/events?since=nonsense").send();
     assert!(piece(&mut since.await.unwrap()).await.unwrap().contains("event: reset"));
     piece(&mut stream).await.unwrap();
 
     let csrf = browser.get("/dashboard").await.csrf();
     assert_eq!(browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await.status, 303);
-    server.services.view.publish(&somebody);
-    assert_eq!(piece(&mut stream).await, None, "told after the end of the session");
+    server.services.view.publish(&person);
+    assert_eq!(piece(&mut stream).await, None, "an event after the end of the session");
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn events_need_a_session_with_a_valid_key() {
     assert_eq!(
         (status, refused.headers().get("location")),
         (403, None),
-        "401 names a way to sign in; there is none here"
+        "a 401 would need a WWW-Authenticate header, and there is none"
     );
     let browser = server.sign_in_operator("op").await;
     let mut stream = open(&browser).await;

@@ -158,7 +158,8 @@ impl DashboardResponse {
 
     /// The hidden token of the page's forms.
     pub(super) fn csrf(&self) -> String {
-        let (_, rest) = self.text.split_once("name=\"csrf\" value=\"").expect("no form of a session");
+        let (_, rest) =
+            self.text.split_once("name=\"csrf\" value=\"").expect("the page has no form of a session");
         rest.split('"').next().unwrap().to_owned()
     }
 }

@@ -41,7 +41,7 @@ async fn a_link_and_its_code_open_the_dashboard_once() {
         let page = browser.get(&format!("/dashboard/open?link={id}")).await;
         assert_eq!((page.status, page.header("set-cookie")), (200, ""));
         assert!(page.text.contains("action=\"/webex/dashboard/open\""), "{}", page.text);
-        assert!(!page.text.contains(&code), "the page tells the code");
+        assert!(!page.text.contains(&code), "the page contains the code");
     }
     let entered = browser.post("/dashboard/open", &[("link", &id), ("code", &format!(" {code} "))]).await;
     assert_eq!(entered.status, 303);
@@ -112,7 +112,7 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
     assert_eq!((ended, out.as_str()), (Some(0), ""), "{said}");
     let line = |start: &str| said.lines().find_map(|line| line.strip_prefix(start)).unwrap().to_owned();
     let (url, code) = (line("https:"), line("The code to enter there: "));
-    crate::support::eventually("the browser is told", || told.exists()).await;
+    crate::support::eventually("the browser is opened", || told.exists()).await;
     let arguments = std::fs::read_to_string(&told).unwrap();
     assert!(arguments.contains(&url) && !arguments.contains(&code), "{arguments}");
     let url = Url::parse(&format!("https:{url}")).unwrap();

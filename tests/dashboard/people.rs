@@ -50,7 +50,7 @@ async fn people_are_shown_with_their_state_and_can_be_found_and_sorted() {
         ("q=hedy.3%40", vec![3]),
         ("q=HEDY.103", vec![103]),
         ("q=du+ch%C3%82t", (0..120).filter(|n| n / 7 % 11 == 5).collect()),
-        ("q=nobody", vec![]),
+        ("q=unknown", vec![]),
         (&format!("q={}", many_grants::nth_grant(77, _world.clock.now()).person.id), vec![77]),
     ] {
         let mut found = rows(&browser.get(&format!("/dashboard?{query}")).await.text);
@@ -149,7 +149,10 @@ async fn forgetting_asks_for_confirmation_and_returns_to_the_list() {
     let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
     assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
-    assert!(server.services.store.find(id.clone()).await.unwrap().is_some(), "a look changes nothing");
+    assert!(
+        server.services.store.find(id.clone()).await.unwrap().is_some(),
+        "opening the page changes nothing"
+    );
     let csrf = asked.csrf();
     for fields in [vec![("id", id.as_str())], vec![("id", id.as_str()), ("csrf", "wrong")]] {
         assert_eq!(browser.post("/dashboard/forget", &fields).await.status, 403);
@@ -192,7 +195,7 @@ async fn a_refresh_reports_its_outcome() {
     };
     // No server listens at Webex's address.
     assert!(refresh(3).await.contains("the refresh failed"));
-    assert!(refresh(0).await.contains("the refresh failed"), "also where nothing is due");
+    assert!(refresh(0).await.contains("the refresh failed"), "also if no grant is due");
     assert!(refresh(0).await.contains("not refreshed, because a refresh was tried a moment ago"));
     let csrf = browser.get("/dashboard").await.csrf();
     let none = browser.post("/dashboard/refresh", &[("id", "none"), ("csrf", &csrf)]).await;
@@ -217,7 +220,7 @@ async fn a_failing_store_is_shown_with_a_retry_time_and_logged_once() {
     assert_eq!((page.status, page.header("retry-after")), (503, "5"), "{}", page.text);
     assert!(page.text.contains("The page cannot be shown at present"), "{}", page.text);
     let told = captured_logs().into_iter().filter(|(level, _)| *level <= Level::Warn).count();
-    assert!(told <= 1, "told {told} times");
+    assert!(told <= 1, "logged {told} times");
 }
 
 #[tokio::test]

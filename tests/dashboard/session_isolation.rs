@@ -56,7 +56,7 @@ async fn a_cookie_alone_opens_nothing() {
         for home in ["/dashboard".to_owned(), format!("/dashboard/{}", "A".repeat(43))] {
             assert_gets_nothing(&thief, &home).await;
         }
-        assert!(browser.is_signed_in().await, "the session ends by what others try");
+        assert!(browser.is_signed_in().await, "attempts of others end the session");
     }
 }
 
@@ -153,7 +153,7 @@ async fn signing_out_everywhere_ends_all_sessions_of_the_key_and_no_others() {
     assert_eq!((away.status, away.header("location")), (303, "/webex/dashboard/sign-in"));
     assert!(away.header("set-cookie").contains("Max-Age=0"), "{away:?}");
     here.cookie = before;
-    assert!(!here.is_signed_in().await && !there.is_signed_in().await, "a session of the key goes on");
+    assert!(!here.is_signed_in().await && !there.is_signed_in().await, "a session of the key is still valid");
     assert!(other.is_signed_in().await, "a session of another key has ended");
     // The key itself is still valid.
     assert_eq!(here.sign_in(&key).await.status, 303);

@@ -62,7 +62,7 @@ async fn wrong_unprivileged_and_restricted_keys_cannot_sign_in() {
         server.create_key("admin", None).await,
         server.create_named_key("e", "admin", None, Some(Duration::ZERO)),
     );
-    let some = Some(vec![PersonId::parse("somebody").unwrap()]);
+    let some = Some(vec![PersonId::parse("person-1").unwrap()]);
     let limited = server.create_named_key("limited", "admin", some, None).await;
     let weak = server.create_key("read,refresh", None).await;
     let mut browser = server.browser();
@@ -77,7 +77,7 @@ async fn wrong_unprivileged_and_restricted_keys_cannot_sign_in() {
         let answer = browser.sign_in(key).await;
         assert_eq!((answer.status, answer.header("set-cookie")), (403, ""), "{key}");
         assert!(answer.text.contains(why), "{key}: {}", answer.text);
-        assert!(key.is_empty() || !answer.text.contains(key), "a key stands on the page");
+        assert!(key.is_empty() || !answer.text.contains(key), "the page contains a key");
     }
     assert!(!browser.is_signed_in().await);
 }
@@ -122,7 +122,7 @@ async fn a_session_ends_after_an_idle_hour_and_after_twelve_hours() {
     assert!(!busy.is_signed_in().await);
     let mut late = server.sign_in_operator("late").await;
     server.clock.step_back(HOUR);
-    assert!(!late.is_signed_in().await, "a clock set back lengthens no session");
+    assert!(!late.is_signed_in().await, "a clock step back extends a session");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn background_requests_do_not_extend_a_session_and_clicks_do() {
     }
     server.clock.advance(HOUR / 5);
     let request = browser.request(Method::GET, "/dashboard").header("sec-fetch-dest", "empty");
-    assert_eq!(browser.send(request).await.status, 303, "a page that follows what happens is never idle");
+    assert_eq!(browser.send(request).await.status, 303, "a page that follows events is never idle");
     // Clicks extend the session; so does any form.
     let mut browser = server.sign_in_operator("busy").await;
     for _ in 0..3 {
@@ -376,7 +376,10 @@ async fn every_response_forbids_caching_framing_and_foreign_scripts() {
         assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
         let has_form = answer.text.contains("<form");
         assert!(!has_form || policy.contains("form-action 'self'"), "{policy}");
-        assert!(!has_form || answer.header("referrer-policy") == "strict-origin", "browsers hide the origin");
+        assert!(
+            !has_form || answer.header("referrer-policy") == "strict-origin",
+            "the referrer policy must not hide the origin"
+        );
     }
 }
 
@@ -391,7 +394,7 @@ async fn methods_bodies_and_head_requests_are_validated() {
     }
     let out = browser.get("/dashboard/sign-out").await;
     assert_eq!((out.status, out.header("allow")), (405, "POST"));
-    assert!(browser.is_signed_in().await, "a link signs nobody out");
+    assert!(browser.is_signed_in().await, "opening a link ends no session");
     for path in ["/dashboard", "/dashboard/sign-in"] {
         let whole = browser.get(path).await;
         let request = browser.request(Method::HEAD, path);

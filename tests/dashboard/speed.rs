@@ -53,7 +53,7 @@ async fn the_first_page_is_fast_at_a_million_people() {
     let dir = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     many_grants::store_many(dir.path(), "id", 1_000_000, SystemClock.now()).await;
-    println!("1,000,000 people kept in {:?}, {} MB", begun.elapsed(), bytes_of(dir.path()) / 1_000_000);
+    println!("1,000,000 people stored in {:?}, {} MB", begun.elapsed(), bytes_of(dir.path()) / 1_000_000);
     let begun = Instant::now();
     let server = DashboardServer::with_settings(
         HTTPS_REDIRECT_URI,
@@ -67,7 +67,7 @@ async fn the_first_page_is_fast_at_a_million_people() {
         "/dashboard",
         "/dashboard?q=lovelace",
         "/dashboard?q=ada.99",
-        "/dashboard?q=nobody",
+        "/dashboard?q=unknown",
         "/dashboard?state=consent_needed",
         "/dashboard?state=consent_ending",
         "/dashboard?state=retrying",

@@ -46,8 +46,8 @@ async fn a_forced_refresh_yields_a_new_token_and_reports_it() {
     assert!(forced.contains(": renewed"), "{forced}");
     let after = fixture.token(ADA).await;
     assert!(after != before && fixture.is_live(&after));
-    let everybody = fixture.json("refresh --all --force -j").await;
-    let outcomes: Vec<_> = everybody.as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
+    let all = fixture.json("refresh --all --force -j").await;
+    let outcomes: Vec<_> = all.as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
     assert_eq!(outcomes, ["renewed", "renewed"]);
     assert!(fixture.token(ADA).await != after);
 }
@@ -161,7 +161,7 @@ async fn no_output_and_no_log_line_has_an_unrequested_secret() {
     assert_eq!(fixture.daemon.terminate().await.code, Some(0));
     told.push(fixture.daemon.log().join("\n"));
     for secret in &secrets {
-        assert!(!told.iter().any(|text| text.contains(secret)), "a secret was told:\n{}", told.join("\n"));
+        assert!(!told.iter().any(|text| text.contains(secret)), "a secret was printed:\n{}", told.join("\n"));
     }
     let store = Connection::open(fixture.daemon.state_dir().join("tokend.db")).unwrap();
     let keys: i64 = store.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();
@@ -179,7 +179,7 @@ async fn an_omitted_person_never_comes_to_mean_another_person() {
     assert_ne!(
         fixture.run("token").await.expect_success().trim_end(),
         "",
-        "another consent of hers changes nothing"
+        "another consent of the same person changes nothing"
     );
 
     fixture.run(&format!("forget {ADA} --yes")).await.expect_success();

@@ -58,7 +58,7 @@ async fn doctor_checks_the_running_daemon_by_the_daemons_own_settings() {
         &["ok certificate served", "ok key file", "ok store", "ok webex", "ok client", "ok clock"],
     );
     assert_says(&output, &["ok refreshes go on", "ok grants 2 checked"]);
-    assert_eq!(counters(&fixture.sim).codes_exchanged, 2, "nothing was spent");
+    assert_eq!(counters(&fixture.sim).codes_exchanged, 2, "no token was used");
 
     // Settings that the daemon does not have are ignored.
     let mut command = program(&fixture.daemon.state_dir());
@@ -93,7 +93,7 @@ async fn a_refused_client_secret_is_reported_with_and_without_a_daemon() {
     let output = end(&mut alone(&sim, &state, &secret(&sim))).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert_says(&output, &["ok client", "ok store", "ok key file"]);
-    assert!(!state.exists(), "a look makes nothing");
+    assert!(!state.exists(), "doctor creates no file");
 }
 
 #[tokio::test]

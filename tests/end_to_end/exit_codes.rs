@@ -56,8 +56,8 @@ async fn a_revoked_grant_is_retried_and_its_live_token_is_served() {
     );
     // More than Webex will ever issue.
     fixture.run(&format!("token {ADA} --min-ttl {}", DAY.as_secs() * 30)).await.expect_success();
-    let everybody = fixture.run("refresh --all --force").await;
-    assert_eq!((everybody.code, everybody.stdout.lines().count()), (1, 2), "{everybody:?}");
+    let all = fixture.run("refresh --all --force").await;
+    assert_eq!((all.code, all.stdout.lines().count()), (1, 2), "{all:?}");
     assert_eq!(fixture.run(&format!("token {GRACE}")).await.code, 0);
 }
 
@@ -66,7 +66,7 @@ async fn an_unreachable_webex_is_exit_code_6() {
     let fixture = DaemonFixture::new().await;
     inject_fault(&fixture.sim, Endpoint::AccessToken, 1, FaultKind::ResetBefore);
     fixture.run(&format!("refresh {ADA} --force")).await.expect_failure(6, "webex-tokend why");
-    assert!(fixture.is_live(&fixture.token(ADA).await), "its token is still good");
+    assert!(fixture.is_live(&fixture.token(ADA).await), "its token is still valid");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn no_daemon_and_no_settings_is_exit_code_5() {
         let words: Vec<&str> = words.split(' ').collect();
         run(&state_dir, &words).await.expect_failure(5, "webex-tokend serve");
     }
-    assert!(!state_dir.exists(), "a command that does nothing makes nothing");
+    assert!(!state_dir.exists(), "a command without effect creates no file");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn with_dead_tokens(then: impl FnOnce(&DaemonFixture)) -> DaemonFixture {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(HANG_TIMEOUT, output).await.expect("the token does not end");
+    timeout(HANG_TIMEOUT, output).await.expect("the token does not expire");
     fixture
 }
 

@@ -78,7 +78,7 @@ fn token_app(path: &Path, refresh_token: &str) {
 async fn grants_are_imported_from_every_sample_and_used_without_a_daemon() {
     let alone = OfflineFixture::new().await;
     alone.run("people").await.expect_failure(5, "there is no store");
-    assert!(!alone.home.path().join("state").exists(), "looking makes nothing");
+    assert!(!alone.home.path().join("state").exists(), "reading creates no file");
 
     let lines = format!("{{\"refresh_token\":\"{}\"}}\n", alone.refresh_token(0));
     std::fs::write(alone.file("grants.jsonl"), lines).unwrap();

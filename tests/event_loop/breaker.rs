@@ -80,8 +80,8 @@ async fn two_hundred_refused_persons_cause_one_alert() {
     assert!(at(Level::Error)[0].contains("MY_APP_SECRET_ID"));
     let (all, persons): (Vec<_>, Vec<_>) =
         at(Level::Warn).into_iter().partition(|text| text.contains("still pause"));
-    assert!(persons.len() <= 2, "the first two, before it is known: {persons:?}");
-    assert!(all.len() <= 3, "once in ten minutes: {all:?}");
+    assert!(persons.len() <= 2, "the first two persons, before the breaker opens: {persons:?}");
+    assert!(all.len() <= 3, "one probe in ten minutes: {all:?}");
     for person in 0..200 {
         assert_eq!(services.grant(person).await.standing, Standing::Alive);
     }
@@ -97,7 +97,7 @@ async fn an_outage_for_two_hundred_persons_causes_one_alert_and_few_warnings() {
     let heard = captured_logs();
     let count = |level| heard.iter().filter(|(at, _)| *at == level).count();
     assert_eq!(count(Level::Error), 1, "{heard:?}");
-    assert!(count(Level::Warn) <= 5, "the persons before it was known: {heard:?}");
+    assert!(count(Level::Warn) <= 5, "only persons before the breaker opened: {heard:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn an_outage_keeps_its_backoff_step_over_restarts() {
     }
     assert!(
         services.attempts() - before <= 16,
-        "nine minutes between probes: {}",
+        "at least nine minutes between probes: {}",
         services.attempts() - before
     );
 }
@@ -158,10 +158,10 @@ async fn a_new_client_secret_is_tried_at_once_after_a_restart() {
     let mut services = refused(30, 12 * HOUR).await;
     // Every start reads the secret again; Webex knows the same one.
     services.start(false).await;
-    assert_eq!(services.cause(), Some(Cause::ClientRefused), "shown until it is known to be over");
+    assert_eq!(services.cause(), Some(Cause::ClientRefused), "shown until a probe succeeds");
     sleep(MINUTE).await;
     assert_eq!(services.cause(), None);
-    assert!(services.model().counters().refreshes.renewed >= 15, "all but those in their own back-off");
+    assert!(services.model().counters().refreshes.renewed >= 15, "all except those in their own back-off");
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
         sleep(10 * SECOND).await;
         refresher.renew(&services.id(0), true).await.unwrap();
     }
-    assert_eq!(services.attempts(), sent, "not before its time, however much somebody insists");
+    assert_eq!(services.attempts(), sent, "not early, however often a caller asks");
     sleep(11 * SECOND).await;
     let report = refresher.renew(&services.id(0), true).await.unwrap();
     assert_eq!((report.came, services.cause()), (Came::Renewed, None), "{}", report.detail);
@@ -236,13 +236,13 @@ async fn breaker_state_is_written_only_when_it_changes() {
     sleep(2 * DAY).await;
     services.start(false).await;
     sleep(3 * DAY).await;
-    assert_eq!(store.asked(&[StoreOp::Remember]), 1, "the policy's only");
+    assert_eq!(store.asked(&[StoreOp::Remember]), 1, "only the policy is written");
     services.model().fault(fault(None, down()));
     sleep(2 * DAY).await;
     services.model().clear_faults();
     sleep(2 * DAY).await;
     let opened = store.asked(&[StoreOp::Remember]) - 1;
-    assert!((200..700).contains(&opened), "{opened}: one for each probe that failed, one for the end");
+    assert!((200..700).contains(&opened), "{opened}: one write for each failed probe and one for the end");
     sleep(5 * DAY).await;
     assert_eq!(store.asked(&[StoreOp::Remember]) - 1, opened);
 }
@@ -262,7 +262,7 @@ async fn the_breaker_works_when_its_state_cannot_be_stored() {
     store.recover();
     sleep(HOUR).await;
     let text = services.store.recall(Note::Breaker).await.unwrap().unwrap();
-    assert!(text.starts_with("open busy"), "it is kept when the store is well again: {text}");
+    assert!(text.starts_with("open busy"), "the state is stored when the store works again: {text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,7 +277,7 @@ async fn a_retry_after_is_obeyed_except_for_one_probe_per_quarter_of_the_least_l
     let before = services.attempts();
     assert!(before <= 4, "{before}");
     sleep(13 * MINUTE).await;
-    assert_eq!(services.attempts(), before, "an hour is left: nothing before a quarter of it");
+    assert_eq!(services.attempts(), before, "an hour is left: no probe in its first quarter");
     sleep(40 * MINUTE).await;
     let probes = services.attempts() - before;
     assert!((3..=9).contains(&probes), "{probes} probes in forty minutes");
@@ -343,7 +343,7 @@ async fn a_401_is_reported_as_consent_needed_once_and_only_when_it_is_the_person
     };
     assert!(seen.iter().all(told), "{seen:?}");
     let alerts = captured_logs().into_iter().filter(|(_, text)| text.contains("refreshes pause until"));
-    assert_eq!(alerts.count(), 0, "one person's trouble is no alert");
+    assert_eq!(alerts.count(), 0, "a failure of one person is no alert");
     for person in (0..10).filter(|person| *person != 3) {
         let grant = services.grant(person).await;
         assert_eq!((grant.failures, grant.last.outcome), (0, Outcome::Renewed), "person {person}");
@@ -387,7 +387,11 @@ async fn a_requested_refresh_of_a_healthy_grant_may_be_the_probe() {
     assert_eq!((services.starts(1).len(), services.cause()), (1, Some(Cause::Busy)));
     services.consent(2).await;
     refresher.renew(&services.id(2), true).await.unwrap();
-    assert_eq!((services.starts(2).len(), services.cause()), (0, Some(Cause::Busy)), "one in half a minute");
+    assert_eq!(
+        (services.starts(2).len(), services.cause()),
+        (0, Some(Cause::Busy)),
+        "one probe in half a minute"
+    );
     sleep(31 * SECOND).await;
     refresher.renew(&services.id(2), true).await.unwrap();
     assert_eq!((services.starts(2).len(), services.cause()), (1, None));

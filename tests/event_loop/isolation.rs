@@ -176,7 +176,7 @@ async fn refusals_of_all_grants_within_minutes_end_none_and_cause_one_alert() {
     services.start(false).await;
     services.consent_all(60).await;
     sleep(DAY + 12 * HOUR).await;
-    assert_eq!(services.model().counters().refreshes.renewed, 60, "Webex has renewed all of them before");
+    assert_eq!(services.model().counters().refreshes.renewed, 60, "Webex renewed all of them before");
     services.model().fault(fault(None, FaultKind::Status400Dead(DeadText::RefreshToken)));
     capture_thread_logs();
     // Twenty hours after the next refreshes were due.
@@ -190,7 +190,7 @@ async fn refusals_of_all_grants_within_minutes_end_none_and_cause_one_alert() {
     services.model().clear_faults();
     sleep(HOUR).await;
     let renewed = services.model().counters().refreshes.renewed - 60;
-    assert!(renewed >= 50, "{renewed}: all but those whose own retry is hours away");
+    assert!(renewed >= 50, "{renewed}: all except those whose own retry is hours away");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +250,7 @@ async fn after_a_downtime_living_tokens_go_before_dead_ones() {
         assert!(services.is_live(person).await, "person {person}");
     }
     sleep(MINUTE).await;
-    assert!(all_live(&services, 110).await, "and the dead ones after them");
+    assert!(all_live(&services, 110).await, "and the dead tokens after them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +268,7 @@ async fn a_grant_due_while_another_refresh_hangs_is_refreshed_at_once() {
     services.start(false).await;
     assert_eq!(services.grant(16).await.next.wake_at.until(services.now()), 20 * SECOND);
     sleep(22 * SECOND).await;
-    assert_eq!(services.starts(16).len(), 1, "two seconds after it fell due");
+    assert_eq!(services.starts(16).len(), 1, "two seconds after it became due");
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +285,7 @@ async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
     sleep(due.until(services.now()) - MINUTE).await;
     services.start(false).await;
     sleep(MINUTE + 30 * SECOND).await;
-    assert_eq!(services.starts(199).len(), 1, "half a minute after it fell due, though 100 others wait");
+    assert_eq!(services.starts(199).len(), 1, "half a minute after it became due, although 100 others wait");
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,7 +153,11 @@ async fn a_stop_while_new_settings_are_applied_leaves_them_to_the_next_start() {
         sleep(SECOND).await;
     }
     services.stop().await;
-    assert_eq!(services.store.recall(Note::Policy).await, known, "not all are planned by the new ones");
+    assert_eq!(
+        services.store.recall(Note::Policy).await,
+        known,
+        "not all grants are scheduled by the new settings"
+    );
     store.recover();
     services.start(false).await;
     assert_ne!(services.store.recall(Note::Policy).await, known);

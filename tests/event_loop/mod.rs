@@ -66,7 +66,7 @@ async fn a_large_min_ttl_causes_no_refresh_inside_the_no_op_window() {
         sleep(10 * MINUTE).await;
         for person in 0..3 {
             let given = refresher.token(&services.id(person), 365 * DAY).await.unwrap();
-            assert!(given.short, "no token lives so long");
+            assert!(given.short, "no token lives that long");
         }
     }
     assert_eq!(services.model().counters().refreshes.attempts, 0);
@@ -119,12 +119,12 @@ async fn a_consent_during_a_refresh_wins() {
     services.model().settings_mut().latency = Duration::from_secs(20);
     services.start(false).await;
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(services.model().counters().in_flight, 1, "the refresh is under way");
+    assert_eq!(services.model().counters().in_flight, 1, "the refresh is in flight");
     services.model().settings_mut().latency = Duration::ZERO;
     services.consent(0).await;
     let consented = services.grant(0).await;
     sleep(HOUR / 2).await;
-    assert_eq!(services.grant(0).await, consented, "the refresh's late answer changed nothing");
+    assert_eq!(services.grant(0).await, consented, "the late response of the refresh changed nothing");
     assert!(services.is_live(0).await);
 }
 
@@ -138,7 +138,7 @@ async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_
         services.model().settings_mut().latency = Duration::from_secs(20);
         services.start(false).await;
         sleep(Duration::from_secs(5)).await;
-        assert_eq!(services.starts(0).len(), 1, "the place is taken");
+        assert_eq!(services.starts(0).len(), 1, "the slot is occupied");
         services.model().settings_mut().latency = Duration::ZERO;
         let refresher = services.refresher.clone().unwrap();
         if consents {
@@ -150,7 +150,7 @@ async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_
         assert_eq!(after.is_some(), consents);
         sleep(HOUR / 2).await;
         assert_eq!(services.store.find(services.id(1)).await.unwrap(), after);
-        assert!(services.starts(1).is_empty(), "sent for a grant that is gone");
+        assert!(services.starts(1).is_empty(), "a refresh was sent for a deleted grant");
         assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
     }
 }
@@ -203,7 +203,7 @@ async fn a_pass_longer_than_the_sleep_continues_without_piling_up() {
     services.start(false).await;
     sleep(10 * MINUTE).await;
     let counters = services.model().counters();
-    assert_eq!(counters.refreshes.attempts, 300, "each once, none twice");
+    assert_eq!(counters.refreshes.attempts, 300, "each exactly once");
     assert_eq!(counters.most_in_flight_for_one_token, 1);
 }
 
@@ -231,7 +231,7 @@ async fn after_a_restart_the_schedule_continues() {
     sleep(HOUR).await;
     services.start(false).await;
     sleep(12 * HOUR).await;
-    assert_eq!(services.model().counters().refreshes.attempts, 0, "a start refreshes nothing young");
+    assert_eq!(services.model().counters().refreshes.attempts, 0, "a start refreshes no young token");
     sleep(3 * HOUR).await;
     assert_eq!(services.model().counters().refreshes.renewed, 3);
 }
@@ -246,7 +246,7 @@ async fn refresh_at_start_refreshes_every_grant_of_any_age() {
     assert_eq!(counters.refreshes.attempts, 3);
     assert_eq!(counters.refreshes.unchanged, 3, "inside the window Webex changes nothing");
     sleep(12 * HOUR).await;
-    assert_eq!(services.model().counters().refreshes.attempts, 3, "once only");
+    assert_eq!(services.model().counters().refreshes.attempts, 3, "only once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +296,7 @@ async fn an_interrupted_refresh_is_sent_again_when_its_lease_ends() {
     services.model().settings_mut().latency = Duration::ZERO;
     services.start(false).await;
     sleep(MINUTE).await;
-    assert_eq!(services.starts(0).len(), 1, "nobody else may send it before the lease ends");
+    assert_eq!(services.starts(0).len(), 1, "no other refresh is sent before the lease ends");
     sleep(4 * MINUTE).await;
     assert_eq!(services.starts(0).len(), 2);
     assert!(services.is_live(0).await);

@@ -109,7 +109,7 @@ async fn webex_is_asked_about_a_person_once_a_week() {
     services.consent_all(5).await;
     sleep(70 * DAY).await;
     let questions = questions(&services, 5);
-    assert!((5 * 8..=5 * 10).contains(&questions), "{questions} questions in ten weeks");
+    assert!((5 * 8..=5 * 10).contains(&questions), "{questions} person checks in ten weeks");
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_grant_without_the_scope_for_person_checks_is_rarely_asked_about() {
     services.consent_all(2).await;
     inject_fault(&services, forbidden());
     sleep(60 * DAY).await;
-    assert_eq!(questions(&services, 2), 2, "once for each");
+    assert_eq!(questions(&services, 2), 2, "one check for each");
     assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
     sleep(60 * DAY).await;
     assert_eq!(questions(&services, 2), 4);
@@ -132,7 +132,7 @@ async fn no_person_check_is_sent_during_a_retry_after() {
     services.consent_all(40).await;
     inject_fault(&services, FaultKind::TooMany429 { retry_after: Some("36000".to_owned()) });
     sleep(7 * DAY + 12 * HOUR).await;
-    assert_eq!(questions(&services, 40), 1, "the first answer speaks for all");
+    assert_eq!(questions(&services, 40), 1, "the first response counts for all");
     services.model().clear_faults();
     sleep(2 * DAY).await;
     assert!(questions(&services, 40) >= 40);
@@ -203,7 +203,7 @@ async fn person_checks_run_one_at_a_time_at_a_quarter_of_the_refresh_rate() {
     for _ in 0..240 {
         sleep(SECOND).await;
         let now = questions(&services, 200);
-        assert!(now - last <= 3, "{} questions in a second", now - last);
+        assert!(now - last <= 3, "{} person checks in a second", now - last);
         last = now;
     }
     assert_eq!(last, 200);
@@ -219,5 +219,5 @@ async fn a_response_about_another_person_changes_nothing() {
     inject_fault(&services, FaultKind::Raw { status: 200, headers: vec![], body });
     sleep(30 * DAY).await;
     assert_eq!(services.grant(0).await.person, before);
-    assert!(questions(&services, 1) <= 4, "no more often for it");
+    assert!(questions(&services, 1) <= 4, "no more person checks because of it");
 }

@@ -79,7 +79,7 @@ async fn one_waits(answer: Option<FaultKind>) -> (TestServices, Arc<FaultyStore>
     }
     services.start(false).await;
     services.first_call().await;
-    assert!(services.grant(1).await.next.due_at > services.now(), "it is claimed");
+    assert!(services.grant(1).await.next.due_at > services.now(), "the grant is claimed");
     (services, store, before)
 }
 
@@ -114,7 +114,7 @@ async fn a_probe_waits() -> (TestServices, Arc<FaultyStore>, Grant) {
 async fn a_queued_claim_is_released_at_shutdown_and_not_sent() {
     let (mut services, _, before) = one_waits(None).await;
     services.stop().await;
-    assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed, "what is under way is finished");
+    assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed, "the refresh in flight is finished");
     assert!(services.starts(1).is_empty());
     assert_eq!(services.grant(1).await, before);
 }
@@ -136,7 +136,11 @@ async fn readers_see_that_a_queued_claim_was_released() {
         () = reading => {}
         () = services.stop() => {}
     }
-    assert_eq!(*view.look(&id).await.unwrap().unwrap(), before, "not what they saw before it was");
+    assert_eq!(
+        *view.look(&id).await.unwrap().unwrap(),
+        before,
+        "readers must not see the state before the release"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,13 +150,13 @@ async fn when_refreshes_pause_a_queued_claim_is_released_and_sent_as_the_probe()
     services.inject_fault(2, wait("600"));
     let report = services.refresher.as_ref().unwrap().renew(&services.id(2), true).await.unwrap();
     assert_eq!(report.came, Came::Failed);
-    assert!(services.starts(1).is_empty(), "one person's trouble");
+    assert!(services.starts(1).is_empty(), "a failure of one person");
     capture_thread_logs();
     sleep(CALL + 5 * SECOND).await;
     let line =
         format!("{}: not refreshed, refreshes pause since; it is due again", services.grant(1).await.person);
     assert!(captured_logs().iter().any(|(_, text)| *text == line), "{line}");
-    assert_eq!(services.starts(1).len(), 1, "and the probe follows after seconds");
+    assert_eq!(services.starts(1).len(), 1, "and the probe follows within seconds");
     assert_eq!(services.grant(1).await.last.outcome, Outcome::Renewed);
 }
 

@@ -126,7 +126,7 @@ async fn readers_of_hundreds_of_dead_tokens_never_exceed_the_rate_limit() {
         "{} in one second",
         most_in_a_second(&starts)
     );
-    assert!(starts_of_each(&services).iter().all(|own| own.len() <= 1), "one for each person");
+    assert!(starts_of_each(&services).iter().all(|own| own.len() <= 1), "one refresh for each person");
 }
 
 #[tokio::test(start_paused = true)]

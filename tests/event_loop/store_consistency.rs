@@ -51,14 +51,14 @@ async fn a_failed_preparation_at_start_is_done_at_a_later_wake() {
     store.fail(&META_OPS, StoreError::ReadOnly);
     services.start(true).await;
     sleep(30 * MINUTE).await;
-    assert_eq!(services.model().counters().refreshes.attempts, 0, "nobody is due yet");
+    assert_eq!(services.model().counters().refreshes.attempts, 0, "no grant is due yet");
     services.consent(1).await;
     store.recover();
     sleep(HOUR).await;
     let starts: Vec<usize> = (0..3).map(|person| services.starts(person).len()).collect();
-    assert_eq!(starts, [1, 0, 1], "all but the one who consented since the start");
+    assert_eq!(starts, [1, 0, 1], "all except the one who consented after the start");
     sleep(5 * HOUR).await;
-    assert_eq!(services.model().counters().refreshes.attempts, 2, "once only");
+    assert_eq!(services.model().counters().refreshes.attempts, 2, "only once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn readers_see_changes_made_at_start() {
         async |services: &TestServices| services.view.look(&id).await.unwrap().unwrap().state(services.now());
     assert_eq!(seen(&services).await, State::Fresh);
     services.start(true).await;
-    assert_eq!(seen(&services).await, State::Due, "not what was cached before");
+    assert_eq!(seen(&services).await, State::Due, "not the value that was cached before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn an_unforced_refresh_is_not_sent_right_after_a_failure() {
     }
     assert_eq!(services.starts(0).len(), 1);
     assert_eq!(refresher.renew(&id, true).await.unwrap().came, Came::Failed);
-    assert_eq!(services.starts(0).len(), 2, "force is not bound by it");
+    assert_eq!(services.starts(0).len(), 2, "a forced refresh is sent anyway");
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,13 +103,13 @@ async fn a_grant_imported_during_a_refresh_replaces_its_result() {
     services.model().settings_mut().latency = Duration::from_secs(20);
     services.start(false).await;
     sleep(5 * SECOND).await;
-    assert_eq!(services.model().counters().in_flight, 1, "the refresh is under way");
+    assert_eq!(services.model().counters().in_flight, 1, "the refresh is in flight");
     services.model().settings_mut().latency = Duration::ZERO;
     let offered = Offered { refresh_token: Some(refresh_token), access_token: None, replace: true };
     assert_eq!(services.consents.take_over(offered).await.unwrap().saved, Saved::Replaced);
     let taken = services.grant(0).await;
     sleep(MINUTE).await;
-    assert_eq!(services.grant(0).await, taken, "the older answer changed nothing");
+    assert_eq!(services.grant(0).await, taken, "the older response changed nothing");
     assert!(services.is_live(0).await);
 }
 

@@ -47,7 +47,7 @@ async fn a_token_is_shown_to_no_reader_until_it_is_stored() {
     store.fail(&[StoreOp::Commit], StoreError::Full);
     services.start(false).await;
     sleep(20 * MINUTE).await;
-    assert_eq!(services.model().counters().refreshes.renewed, 1, "Webex has given a new token");
+    assert_eq!(services.model().counters().refreshes.renewed, 1, "Webex has issued a new token");
     assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.recover();
     sleep(MINUTE).await;
@@ -55,7 +55,7 @@ async fn a_token_is_shown_to_no_reader_until_it_is_stored() {
         (services.grant(0).await, services.view.look(&services.id(0)).await.unwrap().unwrap());
     assert_ne!(kept.tokens.access_token, old.tokens.access_token);
     assert_eq!(shown.tokens, kept.tokens);
-    assert_eq!(services.starts(0).len(), 1, "and was not asked for another one");
+    assert_eq!(services.starts(0).len(), 1, "and got no second request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +70,7 @@ async fn a_read_during_a_commit_does_not_hide_the_new_token_from_later_readers()
         sleep(Duration::from_millis(10)).await;
     }
     sleep(MINUTE / 2).await;
-    assert_eq!(shown().await, old, "the new one is not kept yet");
+    assert_eq!(shown().await, old, "the new token is not stored yet");
     sleep(MINUTE).await;
     assert_eq!(shown().await, services.grant(0).await.tokens);
     assert_ne!(shown().await, old);
@@ -132,8 +132,8 @@ async fn storing_a_consent_is_retried() {
     });
     services.consent(0).await;
     assert_ne!(services.grant(0).await.tokens, old);
-    assert_eq!(store.asked(&[StoreOp::SaveConsent]), 1 + 4, "the first one was well");
-    assert_eq!(services.model().counters().codes_exchanged, 2, "each code once");
+    assert_eq!(store.asked(&[StoreOp::SaveConsent]), 1 + 4, "the first consent succeeded");
+    assert_eq!(services.model().counters().codes_exchanged, 2, "each code is exchanged once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +177,7 @@ async fn a_commit_that_the_store_refuses_delays_no_other_person() {
     services.start(false).await;
     let unkept = services.refresher.clone().unwrap().unkept().clone();
     sleep(MINUTE / 2).await;
-    assert!(unkept.hold_all(), "at first it may be everything");
+    assert!(unkept.hold_all(), "at first the whole store may be affected");
     sleep(HOUR).await;
     for person in 1..6 {
         assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
@@ -186,7 +186,7 @@ async fn a_commit_that_the_store_refuses_delays_no_other_person() {
     let told = captured_logs().into_iter().filter(|(level, line)| {
         *level == Level::Error && line.contains("the store refuses to keep it, while it keeps other changes")
     });
-    assert!((2..=7).contains(&told.count()), "at once and every ten minutes: {:?}", captured_logs());
+    assert!((2..=7).contains(&told.count()), "logged at once and every ten minutes: {:?}", captured_logs());
     store.recover();
     sleep(MINUTE).await;
     assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
@@ -201,7 +201,7 @@ async fn several_refused_commits_pause_refreshes_and_readiness() {
     sleep(2 * HOUR).await;
     let sent = services.model().counters().refreshes.attempts;
     sleep(10 * HOUR).await;
-    assert_eq!(services.model().counters().refreshes.attempts, sent, "not one more is put at risk");
+    assert_eq!(services.model().counters().refreshes.attempts, sent, "no other refresh is sent");
     let unkept = services.refresher.clone().unwrap().unkept().clone();
     let ready = Health::new(services.store.clone(), unkept).ready().await;
     assert!(matches!(ready, Err(NotReady::Unkept)), "{ready:?}");
@@ -233,7 +233,7 @@ async fn a_panic_in_one_refresh_delays_no_other_and_is_repaired_when_its_lease_e
     });
     services.start(false).await;
     sleep(MINUTE).await;
-    assert_eq!(services.grant(0).await.tokens, before.tokens, "broken off");
+    assert_eq!(services.grant(0).await.tokens, before.tokens, "the refresh was aborted");
     for person in 1..3 {
         assert!(services.grant(person).await.renewed_at > before.renewed_at + DAY, "person {person}");
     }
@@ -250,7 +250,7 @@ async fn asked_to_wait() -> (TestServices, Arc<FaultyStore>, Arc<Refresher>) {
     services.start(false).await;
     sleep(MINUTE / 2).await;
     let refresher = services.refresher.clone().unwrap();
-    assert!(refresher.pause().is_some(), "Webex has asked to wait");
+    assert!(refresher.pause().is_some(), "a Retry-After is in force");
     services.model().clear_faults();
     (services, store, refresher)
 }
@@ -264,7 +264,7 @@ async fn an_unreadable_record_is_no_probe_and_the_next_one_ends_the_pause() {
         if op == StoreOp::ClaimDue && probes <= 2 { StoreFault::Unreadable } else { StoreFault::None }
     });
     sleep(MINUTE).await;
-    assert_eq!(refresher.pause(), None, "two did not open, the third was the probe");
+    assert_eq!(refresher.pause(), None, "two records did not open, the third was the probe");
     assert!(services.model().counters().refreshes.renewed > 0);
 }
 
@@ -277,6 +277,6 @@ async fn a_probe_that_could_not_be_claimed_does_not_block_the_next() {
         if fails { StoreFault::Fail(StoreError::Locked) } else { StoreFault::None }
     });
     sleep(MINUTE + MINUTE / 4).await;
-    assert_eq!(refresher.pause().map(|pause| pause.probing), None, "the store's next try was the probe");
+    assert_eq!(refresher.pause().map(|pause| pause.probing), None, "the next successful claim was the probe");
     assert!(services.model().counters().refreshes.renewed > 0);
 }

@@ -57,11 +57,14 @@ async fn without_a_stored_claim_no_refresh_is_sent_and_the_loop_neither_spins_no
         sleep(3 * DAY).await;
         assert_eq!(attempts(&services), 0, "{why:?}");
         let claims = store.asked(&CLAIMS) - before;
-        assert!((8_600..=8_640).contains(&claims), "{why:?}: every half minute, {claims} in three days");
+        assert!(
+            (8_600..=8_640).contains(&claims),
+            "{why:?}: every half minute: {claims} claims in three days"
+        );
 
         store.recover();
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(attempts(&services), 3, "{why:?}: and then by itself");
+        assert_eq!(attempts(&services), 3, "{why:?}: and then recovery is automatic");
         assert!(services.is_live(2).await);
     }
 }
@@ -93,11 +96,11 @@ async fn a_new_token_is_held_until_it_is_stored_and_shown_only_then() {
         let old = services.grant(0).await.tokens.access_token;
         store.fail(&COMMITS, why.clone());
         sleep(DAY + 2 * HOUR).await;
-        assert_eq!(attempts(&services), 1, "{why:?}: sent once; the others' could not be kept either");
+        assert_eq!(attempts(&services), 1, "{why:?}: sent once; the others could not be stored either");
         let shown = || async {
             services.view.look(&services.id(0)).await.unwrap().unwrap().tokens.access_token.clone()
         };
-        assert_eq!(shown().await, old, "{why:?}: what is not kept is not shown");
+        assert_eq!(shown().await, old, "{why:?}: a token that is not stored is not shown");
         let before = (store.asked(&CLAIMS), store.asked(&[StoreOp::Commit]));
         sleep(HOUR).await;
         let (claims, commits) = (store.asked(&CLAIMS) - before.0, store.asked(&[StoreOp::Commit]) - before.1);
@@ -108,7 +111,7 @@ async fn a_new_token_is_held_until_it_is_stored_and_shown_only_then() {
         store.recover();
         sleep(2 * MINUTE).await;
         assert_ne!(shown().await, old, "{why:?}");
-        assert_eq!(attempts(&services), 3, "{why:?}: it is the answer of then, and the others' turn");
+        assert_eq!(attempts(&services), 3, "{why:?}: the earlier response is stored, and the others follow");
         for person in 0..3 {
             assert!(services.is_live(person).await);
         }
@@ -128,7 +131,7 @@ async fn a_refresh_requested_during_the_loops_claim_joins_the_loops_refresh() {
     while services.grant(0).await.next.due_at == planned {
         sleep(Duration::from_millis(200)).await;
     }
-    assert_eq!(attempts(&services), 0, "it is claimed, and the loop does not know it yet");
+    assert_eq!(attempts(&services), 0, "it is claimed, and the loop does not have the reply yet");
     let report = refresher.renew(&services.id(0), true).await.unwrap();
     assert_eq!(report.came, Came::Renewed, "{}", report.detail);
     assert_eq!(services.starts(0).len(), 1, "and one refresh was enough");
@@ -149,7 +152,7 @@ async fn a_requested_refresh_is_sent_after_the_one_in_flight_was_superseded_by_a
     let report = services.refresher.clone().unwrap().renew(&services.id(0), true).await.unwrap();
     assert_eq!(report.came, Came::Renewed, "{}", report.detail);
     assert_ne!(report.grant.tokens.access_token, consented.tokens.access_token);
-    assert_eq!(report.grant.obtained_at, consented.obtained_at, "the consent stands");
+    assert_eq!(report.grant.obtained_at, consented.obtained_at, "the consent is stored");
     assert!(services.is_live(0).await);
     assert_eq!(services.model().counters().most_in_flight_for_one_token, 1);
 }

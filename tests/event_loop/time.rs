@@ -75,7 +75,7 @@ async fn after_a_clock_step_back_every_grant_is_refreshed_at_its_true_time() {
         services.clock.step(-i64::try_from(back.as_millis()).unwrap());
         sleep(5 * MINUTE).await;
         let attempts = |services: &TestServices| services.model().counters().refreshes.attempts;
-        assert_eq!(attempts(&services), 0, "it is known how old they are, {back:?} back");
+        assert_eq!(attempts(&services), 0, "their age is known, {back:?} back");
         for person in 0..3 {
             let age = services.now().since(services.grant(person).await.renewed_at);
             assert!(age.abs_diff(5 * HOUR + 5 * MINUTE) < MINUTE, "{age:?} old, {back:?} back");
@@ -117,7 +117,7 @@ async fn dates_behind_an_abandoned_claim_are_corrected() {
     services.clock.step(-30 * DAY_MS);
     sleep(2 * HOUR).await;
     let after = services.grant(0).await;
-    assert_ne!(after.failures, 0, "it was asked for since, in vain");
+    assert_ne!(after.failures, 0, "a refresh was tried since, without success");
     assert_eq!(after.tokens.expires_at, before - 30 * DAY);
 }
 
@@ -135,9 +135,9 @@ async fn a_retry_after_ends_on_time_although_the_clock_was_set_back() {
     assert_eq!(attempts(&services), 1);
     services.clock.step(-900 * DAY_MS);
     sleep(50 * MINUTE).await;
-    assert_eq!(attempts(&services), 1, "the wish is obeyed");
+    assert_eq!(attempts(&services), 1, "the Retry-After is obeyed");
     sleep(2 * HOUR).await;
-    assert_eq!(attempts(&services), 2, "and not longer");
+    assert_eq!(attempts(&services), 2, "and no longer");
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +252,7 @@ async fn a_clock_set_back_during_refreshes_loses_no_token() {
     services.model().settings_mut().latency = Duration::ZERO;
     for person in 0..3 {
         let grant = services.grant(person).await;
-        assert!(grant.renewed_at <= services.now(), "nothing is renewed in the future");
+        assert!(grant.renewed_at <= services.now(), "no renewal time is in the future");
     }
     for _ in 0..20 * 24 {
         sleep(HOUR).await;
@@ -263,7 +263,7 @@ async fn a_clock_set_back_during_refreshes_loses_no_token() {
     services.stop().await;
     assert!(
         services.store.latest().await.unwrap().unwrap() <= services.now(),
-        "the store's clock is mended, too"
+        "the store's times are corrected as well"
     );
 }
 
@@ -293,7 +293,7 @@ async fn a_consent_during_a_clock_correction_keeps_its_dates() {
         store.fail(&[StoreOp::Revise], StoreError::Locked);
         services.clock.step(-i64::try_from(back.as_millis()).unwrap());
         sleep(MINUTE).await;
-        assert_ne!(store.asked(&[StoreOp::Revise]), 0, "it is noticed");
+        assert_ne!(store.asked(&[StoreOp::Revise]), 0, "the clock step is detected");
         services.consent(0).await;
         services.consent(3).await;
         let consented = [services.grant(0).await, services.grant(3).await];
@@ -314,7 +314,7 @@ async fn a_consent_during_a_clock_correction_keeps_its_dates() {
                 "person {person}, {back:?}"
             );
         }
-        assert_eq!(services.model().counters().refreshes.attempts, 0, "nobody is due");
+        assert_eq!(services.model().counters().refreshes.attempts, 0, "no grant is due");
     }
 }
 
@@ -337,7 +337,7 @@ async fn a_grant_in_flight_during_a_clock_step_is_corrected_even_if_its_refresh_
     services.consent(1).await;
     sleep(2 * MINUTE).await;
     let after = services.grant(0).await;
-    assert_eq!(after.tokens.expires_at, before.tokens.expires_at - 30 * DAY, "once, and no more");
+    assert_eq!(after.tokens.expires_at, before.tokens.expires_at - 30 * DAY, "only once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,10 +370,7 @@ async fn a_failing_clock_correction_is_not_retried_continuously() {
     capture_thread_logs();
     sleep(10 * MINUTE).await;
     let told = captured_logs();
-    assert!(
-        told.iter().all(|(level, _)| *level > Level::Error),
-        "the store tells its trouble itself: {told:?}"
-    );
+    assert!(told.iter().all(|(level, _)| *level > Level::Error), "the store logs its own failure: {told:?}");
     let tries = store.asked(&[StoreOp::Revise]);
     assert!((1..=22).contains(&tries), "{tries} tries in ten minutes");
 }
@@ -384,5 +381,5 @@ async fn a_stop_does_not_wait_for_the_clock_correction() {
     services.clock.step(-2 * DAY_MS);
     let before = store.asked(&[StoreOp::Revise]);
     services.stop().await;
-    assert_eq!(store.asked(&[StoreOp::Revise]), before, "the next start goes on");
+    assert_eq!(store.asked(&[StoreOp::Revise]), before, "the next start continues");
 }

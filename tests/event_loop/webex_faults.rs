@@ -49,7 +49,7 @@ async fn an_outage_of_days_loses_no_token() {
     assert_eq!(
         services.refresher.as_ref().unwrap().pause(),
         None,
-        "the next probe finds out that it is over"
+        "the next probe detects the end of the outage"
     );
     // Retries are up to six hours apart, plus a jitter of up to a fifth.
     sleep(7 * HOUR + 12 * MINUTE).await;
@@ -198,7 +198,7 @@ async fn a_dead_grant_serves_its_live_token_is_probed_a_few_times_and_revived_by
     sleep(2 * DAY).await;
     let grant = services.grant(0).await;
     assert_eq!(grant.standing, Standing::ConsentNeeded);
-    assert!(grant.life_left(services.now()) > DAY, "the access token still lives, and is still there");
+    assert!(grant.life_left(services.now()) > DAY, "the access token is still valid and still stored");
     sleep(60 * DAY).await;
     let tries = services.starts(0).len();
     assert!((4..=7).contains(&tries), "{tries} tries in 60 days");
@@ -256,7 +256,7 @@ async fn a_retry_after_is_obeyed_for_all_persons() {
     services.start(false).await;
     sleep(10 * MINUTE).await;
     let before = services.model().counters().refreshes.attempts;
-    assert!(before <= 17, "what was under way already, and a probe: {before}");
+    assert!(before <= 17, "only refreshes already in flight, and a probe: {before}");
     services.model().clear_faults();
     sleep(19 * MINUTE).await;
     assert_eq!(
@@ -318,7 +318,7 @@ async fn every_wording_of_a_dead_refresh_token_ends_the_grant() {
         services.start(false).await;
         sleep(9 * MINUTE).await;
         let state = services.grant(0).await.state(services.now());
-        assert_eq!(state, State::Retrying, "{text:?}: it is not confirmed yet");
+        assert_eq!(state, State::Retrying, "{text:?}: the refusal is not confirmed yet");
         sleep(4 * MINUTE).await;
         assert_eq!(services.grant(0).await.standing, Standing::ConsentNeeded, "{text:?}");
         assert_eq!(services.starts(0).len(), 2, "{text:?}");

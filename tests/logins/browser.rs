@@ -73,7 +73,7 @@ async fn a_wait_times_out_with_the_current_state() {
     assert_eq!(since.elapsed().as_secs(), 33, "a wait is bounded");
     sleep(PATIENCE - 43 * SECOND).await;
     assert!(failed(&wait(30 * SECOND).await.unwrap()).contains("in time"));
-    assert_eq!(since.elapsed().as_secs(), PATIENCE.as_secs(), "it ends with its patience");
+    assert_eq!(since.elapsed().as_secs(), PATIENCE.as_secs(), "it ends at its deadline");
     sleep(301 * SECOND).await;
     assert_eq!(wait(SECOND).await, None, "and is forgotten");
 }
@@ -100,7 +100,7 @@ async fn two_concurrent_logins_get_their_own_persons() {
         (services.consents.begin_login(None).unwrap(), services.consents.begin_login(None).unwrap());
     let (first, second) = (open(&services, &one.url), open(&services, &two.url));
     services.consent(2).await;
-    assert_eq!(state(&services, &one.id).await, LoginState::Pending, "a consent of nobody's login");
+    assert_eq!(state(&services, &one.id).await, LoginState::Pending, "a consent that belongs to no login");
     accept(&services, &second, 1).await.unwrap();
     assert_eq!(state(&services, &one.id).await, LoginState::Pending);
     accept(&services, &first, 0).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_refusal_fails_the_login_and_a_transient_failure_does_not() {
     assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })));
     assert!(failed(&state(&services, &login.id).await).contains("HTTP 401"));
     let calls = services.model().counters().calls.access_token;
-    assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })), "what came of it stays");
+    assert!(matches!(finish().await, Err(ConsentError::ClientRefused { .. })), "the result stays");
     assert_eq!(services.model().counters().calls.access_token, calls, "and Webex is not asked again");
 }
 

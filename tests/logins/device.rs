@@ -60,7 +60,7 @@ async fn a_code_entered_on_another_device_becomes_a_stored_grant() {
     };
     let (ended, ()) = tokio::join!(end(&services, &login), person);
     assert_eq!(ended, Ok(services.id(3)));
-    assert_eq!(since.elapsed().as_secs(), 21, "heard at the next poll");
+    assert_eq!(since.elapsed().as_secs(), 21, "detected at the next poll");
     assert_eq!(calls(&services), 1 + 7, "a poll every three seconds");
     assert!(services.is_live(3).await);
     tasks.stop();
@@ -117,7 +117,7 @@ async fn an_outage_during_polling_only_delays_a_device_login() {
         let login = begin(&services, &tasks).await;
         services.model().fault(fault(kind.clone(), None));
         sleep(120 * SECOND).await;
-        assert!(calls(&services) <= 12, "{} polls into nothing: {kind:?}", calls(&services));
+        assert!(calls(&services) <= 12, "{} polls during the outage: {kind:?}", calls(&services));
         services.model().clear_faults();
         assert!(services.model().approve_device(&login.user_code, 1));
         assert_eq!(end(&services, &login).await, Ok(services.id(1)), "{kind:?}");
@@ -159,7 +159,7 @@ async fn an_unused_device_code_expires_with_advice() {
     assert!((295..=300).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let polls = calls(&services);
     sleep(600 * SECOND).await;
-    assert_eq!(calls(&services), polls, "and is not polled any more");
+    assert_eq!(calls(&services), polls, "and is no longer polled");
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +185,7 @@ async fn a_shutdown_ends_the_polling_and_stores_what_has_arrived() {
     sleep(4 * SECOND).await;
     tasks.stop();
     tasks.drained().await;
-    assert_eq!(end(&services, &answered).await, Ok(services.id(2)), "its poll was under way");
+    assert_eq!(end(&services, &answered).await, Ok(services.id(2)), "its poll was in flight");
     assert!(services.is_live(2).await);
     assert!(end(&services, &waiting).await.unwrap_err().contains("daemon stops"));
 }

@@ -57,10 +57,7 @@ async fn an_expiring_certificate_is_logged_and_doctor_shows_the_served_one() {
     assert_eq!(shown(&daemon).await["fingerprint"], served["fingerprint"]);
     let says = doctor(&daemon).await;
     let (file, says) = says.split_once('\n').unwrap();
-    assert!(
-        file.starts_with("bad") && file.contains(&certificate),
-        "it cannot be read at the next start: {file}"
-    );
+    assert!(file.starts_with("bad") && file.contains(&certificate), "the next start cannot read it: {file}");
     assert!(says.starts_with("warn") && says.contains(served["fingerprint"].as_str().unwrap()), "{says}");
     assert!(says.contains("for localhost, valid until ") && says.contains("in 5 days"), "{says}");
 

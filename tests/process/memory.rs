@@ -60,7 +60,7 @@ async fn other_programs_of_the_daemons_user_cannot_read_its_memory() {
     let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
 
     let mut other = start("cat").env("PATH", "/usr/bin:/bin").spawn().unwrap();
-    eventually("any other program's is its user's", || owner(other.id()) == user).await;
+    eventually("another program's files belong to its user", || owner(other.id()) == user).await;
     other.kill().unwrap();
     other.wait().unwrap();
 
@@ -73,7 +73,7 @@ async fn other_programs_of_the_daemons_user_cannot_read_its_memory() {
         .env("TOKEND_STATE_DIR", home.path())
         .spawn()
         .unwrap();
-    eventually("the daemon serves", || socket.exists()).await;
+    eventually("the daemon answers", || socket.exists()).await;
     let seen = owner(daemon.id());
     daemon.kill().unwrap();
     daemon.wait().unwrap();

@@ -85,9 +85,9 @@ async fn several_persons_are_refreshed_again_and_again_across_restarts_and_kills
         let gaps: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
         // A refresh that was interrupted by a kill is sent again at the next start.
         let early = gaps.iter().filter(|gap| **gap <= 1_700).count();
-        assert!(early <= KILLS, "older than 1.728 s each time but after a kill: {gaps:?}");
+        assert!(early <= KILLS, "older than 1.728 s each time except after a kill: {gaps:?}");
         let usual = gaps.iter().filter(|gap| (1_700..=3_200).contains(*gap)).count();
-        assert!(usual * 2 > gaps.len(), "at every other wake, mostly: {gaps:?}");
+        assert!(usual * 2 > gaps.len(), "usually at every second wake: {gaps:?}");
     }
 }
 
@@ -145,7 +145,7 @@ async fn secret_files_that_others_can_read_are_reported_at_start() {
     let file = [("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", "{home}/kept/secret")];
     for (setup, told) in [(Setup::Shell(KEPT), true), (Setup::Namespace(MOUNTED), false)] {
         if !setup.is_possible() {
-            eprintln!("skipped: no mount to be had here");
+            eprintln!("skipped: mounting is not permitted here");
             continue;
         }
         let daemon = Daemon::start_with_setup(&sim, &file, setup).await;
@@ -228,12 +228,16 @@ async fn a_restored_backup_is_refreshed_and_continues() {
     assert_eq!(
         format!("{:?}", daemon.stored_grants()),
         format!("{old:?}"),
-        "older than what Webex gave last"
+        "older than the last token that Webex issued"
     );
     daemon.restart(&[]).await;
     let told = daemon.wait_for_line(OLDER).await;
     assert!(told.contains(" WARN ") && told.contains("`webex-tokend key list`"), "{told}");
-    assert_eq!(key_names(&daemon).await, ["kept", "stolen"], "what the line warns of");
+    assert_eq!(
+        key_names(&daemon).await,
+        ["kept", "stolen"],
+        "the revoked key is valid again, as the warning says"
+    );
     daemon.wait_for_line("store: 2 grants in").await;
     all_renewed(&sim, 1, 3).await;
     eventually("the dead refresh token was tried", || counters(&sim).refreshes.refused > 0).await;
@@ -244,5 +248,5 @@ async fn a_restored_backup_is_refreshed_and_continues() {
     revoke_key(&daemon, "stolen").await;
     daemon.restart(&[]).await;
     assert_eq!(key_names(&daemon).await, ["kept"]);
-    assert!(!daemon.log().iter().any(|line| line.contains(OLDER)), "it was told: {:?}", daemon.log());
+    assert!(!daemon.log().iter().any(|line| line.contains(OLDER)), "it was reported: {:?}", daemon.log());
 }

@@ -93,8 +93,12 @@ async fn the_sandbox_serves_the_dashboard_and_accepts_commands() {
 
     let output = sandbox.end().await;
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(!output.stderr.contains("set TOKEND"), "it advises what it does not read: {}", output.stderr);
-    assert!(!std::path::Path::new(&socket).exists(), "nothing is kept");
+    assert!(
+        !output.stderr.contains("set TOKEND"),
+        "it recommends a setting that it does not read: {}",
+        output.stderr
+    );
+    assert!(!std::path::Path::new(&socket).exists(), "no file is left");
 }
 
 #[tokio::test]

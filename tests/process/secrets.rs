@@ -33,7 +33,7 @@ impl SearchedTexts {
     fn search(&self, what: &str, secret: &[u8]) {
         for (place, text) in &self.0 {
             let found = text.windows(secret.len()).any(|part| part == secret);
-            assert!(!found, "{what} stands in {place}");
+            assert!(!found, "{what} is in {place}");
         }
     }
 }
@@ -70,7 +70,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
         pages.push(visitor.get(back).await);
     }
     let before = counters(&sim).refreshes.renewed;
-    eventually("some refreshes pass", || counters(&sim).refreshes.renewed >= before + 6).await;
+    eventually("some refreshes have run", || counters(&sim).refreshes.renewed >= before + 6).await;
     daemon.wait_for_line("renewed, expires").await;
 
     for page in pages {
@@ -86,7 +86,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
     assert_eq!(daemon.terminate().await.code, Some(0));
     texts.add_files(&daemon.state_dir());
     let log = daemon.log().join("\n");
-    assert!(log.contains("TRACE"), "the log is at its finest level");
+    assert!(log.contains("TRACE"), "the log level is trace");
     texts.0.push(("the log".to_owned(), log.into_bytes()));
 
     let issued = sim.with(|webex| webex.secrets_issued());

@@ -75,7 +75,7 @@ fn every_kind_of_wrong_setting_is_reported_at_once_and_nothing_is_opened() {
     for variable in ["MY_APP_CLIENT_ID: found nothing", "MY_APP_SECRET_ID_FILE: found "] {
         assert!(run.stderr.contains(variable), "{variable} is missing in:\n{}", run.stderr);
     }
-    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "no file was created");
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at
     assert!(run.code == 2 && run.stderr.contains(", expected "), "{}", run.stderr);
     let unused = [("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth"), ("EVENT_LOOP_DAYS", "soon")];
     let run = run_with(["", "", &certificate], &unused);
-    assert!(!run.stderr.contains("TOKEND_TLS_CERT: found"), "it is not served: {}", run.stderr);
+    assert!(!run.stderr.contains("TOKEND_TLS_CERT: found"), "the daemon does not start: {}", run.stderr);
     let names: Vec<_> =
         std::fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 3, "nothing was made: {names:?}");
+    assert_eq!(names.len(), 3, "files were created: {names:?}");
 }
 
 /// A daemon without log output reports no problem, least of all this one.

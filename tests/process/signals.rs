@@ -62,12 +62,12 @@ async fn ends_well(signal: &str) {
         let another = refresh("grace").await.unwrap().text().await.unwrap();
         let refused = "{\"outcome\":\"failed\",\"detail\":\"the daemon is being stopped\"";
         assert!(another.starts_with(refused), "{another}");
-        assert_eq!(counters(&sim).in_flight, 1, "all this while the refresh runs");
+        assert_eq!(counters(&sim).in_flight, 1, "the refresh is still in flight");
     };
     let (refreshed, ()) = tokio::join!(refresh("ada"), checks);
     let refreshed = refreshed.unwrap().text().await.unwrap();
     assert!(refreshed.starts_with("{\"outcome\":\"unchanged\""), "{refreshed}");
-    eventually("it ends by itself", || daemon.has_ended()).await;
+    eventually("the daemon ends by itself", || daemon.has_ended()).await;
     assert_eq!(counters(&sim).refreshes.attempts, before + 1);
     assert!(daemon.log().iter().any(|line| line.ends_with("webex-tokend stopped")), "{:?}", daemon.log());
 }

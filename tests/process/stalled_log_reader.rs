@@ -39,7 +39,7 @@ async fn a_stalled_log_reader_blocks_nothing_and_dropped_lines_are_reported() {
         fill_the_log(&daemon).await;
         assert_eq!(BrowserClient::new().get(daemon.url("/healthz")).await.status, 200);
         assert_eq!(status(&control(&daemon), "/api/v1/people/ada@example.com/token").await, 200);
-        assert_eq!(BrowserClient::new().consent(&daemon, 1).await.status, 200, "consents go on");
+        assert_eq!(BrowserClient::new().consent(&daemon, 1).await.status, 200, "consents still work");
     }
     let told = daemon.wait_for_line("log lines were dropped").await;
     assert!(told.contains(" WARN "), "{told}");

@@ -54,7 +54,7 @@ impl StoreFaultScenario {
 
     async fn wait_for_refreshes(&self) {
         let before = self.attempts();
-        eventually("refreshes go on", || self.attempts() >= before + 6).await;
+        eventually("refreshes continue", || self.attempts() >= before + 6).await;
     }
 
     async fn readiness(&self) -> (u16, String) {
@@ -69,7 +69,7 @@ impl StoreFaultScenario {
     async fn wait_for_wakes(&self, times: usize) {
         let wakes = || self.lines("event loop: looking for old tokens");
         let before = wakes();
-        eventually("the loop goes on", || wakes() >= before + times).await;
+        eventually("the loop continues", || wakes() >= before + times).await;
     }
 
     /// Asserts that refreshes pause because of an outage whose log line contains `told`.
@@ -78,20 +78,20 @@ impl StoreFaultScenario {
         assert!(line.contains(told) && line.contains(" ERROR "), "{line}");
         // Claimed grants are still sent, and stored later.
         self.wait_for_wakes(2).await;
-        eventually("nothing is under way", || counters(&self.sim).in_flight == 0).await;
+        eventually("no refresh is in flight", || counters(&self.sim).in_flight == 0).await;
         let before = self.attempts();
         self.wait_for_wakes(3).await;
-        assert_eq!(self.attempts(), before, "nothing is sent");
+        assert_eq!(self.attempts(), before, "no refresh is sent");
         assert_eq!(self.readiness().await, (503, "not ready: the store cannot be written\n".to_owned()));
         for person in ["ada", "grace"] {
-            let token = token(&self.control, person).await.expect("what is kept is served");
+            let token = token(&self.control, person).await.expect("stored tokens are served");
             let now_ms = self.sim.now_ms();
             assert!(self.sim.with(|webex| webex.is_live(&token, now_ms)));
         }
         assert_eq!(
             self.lines(" ERROR ") + self.lines(" WARN "),
             1 + self.lines("Webex's base URL is"),
-            "told once"
+            "logged once"
         );
     }
 
@@ -141,7 +141,7 @@ async fn a_full_disk_stops_refreshes_until_there_is_room() {
     let small_disk =
         Setup::Namespace("mkdir \"$0/state\"; mount -t tmpfs -o size=1m,mode=700 tmpfs \"$0/state\"");
     if !small_disk.is_possible() {
-        return eprintln!("skipped: no small disk to be had here");
+        return eprintln!("skipped: no small disk can be mounted here");
     }
     let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
     // Outside the small disk, where this test can reach it.
@@ -218,7 +218,7 @@ async fn a_moved_store_file_stops_refreshes_until_it_is_back() {
 /// The offset of the page with the grant of the person with this id.
 fn page_of(file: &[u8], id: &str) -> usize {
     let holds = |page: &[u8]| page[0] == 0x0d && page.windows(id.len()).any(|part| part == id.as_bytes());
-    file.chunks(4096).position(holds).expect("a page with this person") * 4096
+    file.chunks(4096).position(holds).expect("no page has this person") * 4096
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
         let found = cookies.find(&headers, name);
         assert!(ours().any(|pair| found == Some(pair.1) && pair.0 == name));
     }
-    assert_eq!(cookies.find(&headers, "a name that nobody has"), None);
+    assert_eq!(cookies.find(&headers, "an unknown name"), None);
 
     let set = cookies.keep(&headers, "new", "sealed", Duration::from_secs(900));
     assert!(set.len() <= 1 + MAX_BROWSER_COOKIES, "{} Set-Cookie lines", set.len());
@@ -93,9 +93,12 @@ fn sealed(data: &[u8], changes: &[u8]) -> bool {
     if *text != *state {
         consents.refuses(text.into_owned(), Some(&begun.sealed));
     }
-    assert_eq!(consents.calls(), 0, "Webex was asked about a ticket of nobody");
+    assert_eq!(consents.calls(), 0, "Webex got a request for a forged ticket");
     let finished = consents.finish(state, Some(&begun.sealed));
-    assert!(matches!(finished, Err(ConsentError::Unreachable { .. })), "our own ticket opens: {finished:?}");
+    assert!(
+        matches!(finished, Err(ConsentError::Unreachable { .. })),
+        "the daemon's own ticket must open: {finished:?}"
+    );
     assert_eq!(consents.calls(), 1);
     bytes != whole
 }

@@ -68,7 +68,7 @@ impl ScriptedTransport {
 impl Transport for ScriptedTransport {
     fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
         *self.calls.lock().unwrap() += 1;
-        let said = (self.script)(&call).ok_or_else(|| NoAnswer("nobody answers".to_owned()));
+        let said = (self.script)(&call).ok_or_else(|| NoAnswer("no response".to_owned()));
         Box::pin(async move { said })
     }
 }

@@ -121,7 +121,7 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
         Verdict::TokenLimit => assert!(names(json, &["tokenlimit_reached"])),
         Verdict::Busy(_) => assert_eq!(raw.status, 429),
         Verdict::Locked(_) => assert_eq!(raw.status, 423),
-        Verdict::Refused(_) => panic!("what an answer means is not confirmed by itself"),
+        Verdict::Refused(_) => panic!("one response alone cannot confirm a refusal"),
         Verdict::Transient(_) => {}
     }
     let outcome = verdict.outcome().word().to_owned();

@@ -40,13 +40,16 @@ pub(super) fn holds(data: &[u8]) -> String {
     };
     breaker.record(Verdict::Busy(String::new()), &sent, read, NOW);
     let pause = breaker.pause().unwrap().until.since(NOW);
-    assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "everybody waits {pause:?}");
+    assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "all refreshes pause for {pause:?}");
     for (failures, life) in [(1, DAY * 14), (1, Duration::ZERO), (11, DAY * 14), (u32::MAX, DAY)] {
         let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + life };
         let next = Policy::after_failure(&dates, failures, read, &who, NOW).due_at.since(NOW);
         let wish = read.unwrap_or_default().min(RETRY_AFTER_CAP);
-        assert!(next >= wish.max(Duration::from_secs(60)), "asked to wait {wish:?}, one waits {next:?}");
-        assert!(next <= RETRY_AFTER_CAP + RETRY_AFTER_CAP / 5, "one waits {next:?}");
+        assert!(
+            next >= wish.max(Duration::from_secs(60)),
+            "Retry-After {wish:?}, but the person's wait is {next:?}"
+        );
+        assert!(next <= RETRY_AFTER_CAP + RETRY_AFTER_CAP / 5, "the person's wait is {next:?}");
     }
     read.map_or_else(|| "no wish".to_owned(), |wish| format!("{} s", wish.as_secs()))
 }

@@ -52,7 +52,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     let came = told(&mistakes);
     let mended = mended(source, &mistakes);
     if let Err(later) = Config::read(&mended) {
-        panic!("{later}\nwas told only after these were mended:\n{mistakes}");
+        panic!("{later}\nwas reported only after these were fixed:\n{mistakes}");
     }
     came
 }

@@ -169,7 +169,7 @@ async fn a_notification_makes_the_file_watch_reload_at_once() {
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
-    assert!(!files.serves(&certificate).await, "the watch looks by itself only later");
+    assert!(!files.serves(&certificate).await, "the watch would check by itself only later");
     reload.nudge();
     let noticed = async { while !files.serves(&certificate).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not read");

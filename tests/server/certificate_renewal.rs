@@ -112,9 +112,7 @@ async fn renewal_follows_the_clock_and_open_connections_continue() {
 
     clock.set(UnixTime::from_seconds(now() + 400 * DAY_SECONDS));
     let renewed = async { while is_valid_now(&server).await {} };
-    timeout(SHORT_LIMITS_TIMEOUT, renewed)
-        .await
-        .expect("the certificate is not made again for the next year");
+    timeout(SHORT_LIMITS_TIMEOUT, renewed).await.expect("the certificate is not renewed for the next year");
 
     // A clock for which no certificate can be made changes nothing.
     clock.set(UnixTime::from_seconds(i64::MAX / 1000));
@@ -123,7 +121,7 @@ async fn renewal_follows_the_clock_and_open_connections_continue() {
     let renewed = async { while !is_valid_now(&server).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, renewed)
         .await
-        .expect("the certificate is not made again when the clock is put right");
+        .expect("the certificate is not renewed when the clock is corrected");
     send_request(&mut open, REQUEST).await;
     server.shut_down().await;
 }

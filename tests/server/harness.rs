@@ -123,9 +123,11 @@ impl TestServer {
     pub(crate) async fn shut_down(self) -> Duration {
         let started = Instant::now();
         self.tasks.stop();
-        timeout(SHORT_LIMITS_TIMEOUT, self.serving).await.expect("the end hangs").unwrap();
+        timeout(SHORT_LIMITS_TIMEOUT, self.serving).await.expect("the shutdown hangs").unwrap();
         let took = started.elapsed();
-        timeout(SHORT_LIMITS_TIMEOUT, self.tasks.drained()).await.expect("a connection outlives the end");
+        timeout(SHORT_LIMITS_TIMEOUT, self.tasks.drained())
+            .await
+            .expect("a connection outlives the shutdown");
         took
     }
 
@@ -230,7 +232,7 @@ pub(super) async fn read_response<T: AsyncRead + Unpin>(stream: &mut T) -> Strin
     let mut got = Vec::new();
     let read = async {
         loop {
-            got.push(stream.read_u8().await.expect("the peer left before the end of its answer"));
+            got.push(stream.read_u8().await.expect("the connection ended before the end of the response"));
             let text = String::from_utf8_lossy(&got);
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             let length = head.to_lowercase().split_once("content-length: ").unwrap().1.to_owned();
@@ -239,7 +241,7 @@ pub(super) async fn read_response<T: AsyncRead + Unpin>(stream: &mut T) -> Strin
             }
         }
     };
-    timeout(SHORT_LIMITS_TIMEOUT, read).await.expect("no answer");
+    timeout(SHORT_LIMITS_TIMEOUT, read).await.expect("no response");
     String::from_utf8(got).unwrap()
 }
 

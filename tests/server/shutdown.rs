@@ -53,7 +53,7 @@ async fn at_shutdown_requests_in_flight_finish_and_idle_connections_close() {
         assert!(wait_for_close(stream).await < SHORT_LIMITS_TIMEOUT / 2);
     }
     assert!(wait_for_close(&mut silent).await < SHORT_LIMITS_TIMEOUT / 2);
-    assert!(TcpStream::connect(addr).await.is_err(), "a new connection is taken after the stop");
+    assert!(TcpStream::connect(addr).await.is_err(), "a new connection is accepted after the shutdown began");
 
     gate.release.notify_waiters();
     let reply = read_response(&mut busy).await;
@@ -132,7 +132,7 @@ async fn accept_without_file_descriptors() {
         TestServer::new_plain(PATIENT, |_: Request<Incoming>, _: Peer| async { text("served") }).await;
     let mut held = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
-        assert!(held.len() < 100, "the limit does not hold");
+        assert!(held.len() < 100, "the limit has no effect");
         held.push(file);
     }
     // One descriptor for the client's side, none for the server's.

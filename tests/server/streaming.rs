@@ -41,7 +41,11 @@ async fn flowing(bytes: usize, pause: Duration) -> (TestServer, Arc<Semaphore>) 
 }
 
 async fn all_end(ended: &Semaphore, flows: u32) {
-    timeout(SHORT_LIMITS_TIMEOUT, ended.acquire_many(flows)).await.expect("a flow goes on").unwrap().forget();
+    timeout(SHORT_LIMITS_TIMEOUT, ended.acquire_many(flows))
+        .await
+        .expect("a stream goes on")
+        .unwrap()
+        .forget();
 }
 
 #[tokio::test]
@@ -52,8 +56,8 @@ async fn a_streaming_response_outlives_the_idle_limit_while_it_is_read() {
         let mut response = client.build().unwrap().get(server.url("/")).send().await.unwrap();
         let begun = Instant::now();
         while begun.elapsed() < idle * 3 {
-            let piece = timeout(idle, response.chunk()).await.expect("nothing comes").unwrap();
-            assert!(piece.is_some(), "it was cut off after {:?}", begun.elapsed());
+            let piece = timeout(idle, response.chunk()).await.expect("no data arrives").unwrap();
+            assert!(piece.is_some(), "the stream was cut off after {:?}", begun.elapsed());
         }
         drop(response);
         all_end(&ended, 1).await;

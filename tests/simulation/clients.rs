@@ -15,7 +15,7 @@ impl DaemonProcess {
         PersonId::parse(&self.env.model().settings().people[person].id).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own task")]
+    #[expect(clippy::disallowed_methods, reason = "a task of the test")]
     fn spawn(&self, client: impl Future<Output = ()> + Send + 'static) {
         drop(tokio::spawn(client));
     }

@@ -123,12 +123,12 @@ impl Seeds {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long to simulate is counted in true time")]
+#[expect(clippy::disallowed_methods, reason = "the duration of the simulation is real time")]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "how much to simulate is asked for in the environment")]
+#[expect(clippy::disallowed_methods, reason = "a parameter of the test run")]
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -234,7 +234,7 @@ impl SimRun {
         };
         let mut checker = self.env.checker();
         if !drained && !checker.in_store_trouble() {
-            checker.violate("9 (bounds)", "what runs was not finished in the time of grace");
+            checker.violate("9 (bounds)", "work in progress was not finished in the grace period");
         }
         if checker.broken.is_some() {
             return RunEnd::Over;
@@ -264,7 +264,7 @@ impl SimRun {
     async fn finish(&self, process: &DaemonProcess, store: &dyn Store) -> RunEnd {
         self.env.faults().clear();
         self.env.crash.renew();
-        self.env.checker().record("all trouble is over");
+        self.env.checker().record("all faults are over");
         let (rest, over) = (3 * self.scenario.policy.sleep + 16 * HOUR, self.env.clock.true_time());
         *self.env.next_event.lock().unwrap() = over + rest;
         sleep(rest).await;

@@ -37,9 +37,9 @@ both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>|
     keep(&*store, [never.clone()]).await;
     assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(Next::NEVER.wake_at)));
     keep(&*store, [waking("ada", 0, 500), waking("joe", 400, 450)]).await;
-    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(450))), "due_at wakes nobody");
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(450))), "due_at causes no wake");
     assert_eq!(store.next_wake(at(449)).await, Ok(Some(at(450))));
-    assert_eq!(store.next_wake(at(450)).await, Ok(Some(at(500))), "what is asked for is later");
+    assert_eq!(store.next_wake(at(450)).await, Ok(Some(at(500))), "only times after the given one count");
     assert_eq!(store.next_wake(Next::NEVER.wake_at).await, Ok(None));
 
     let claim = claim_one(&*store, 300).await;
@@ -69,11 +69,11 @@ async fn update_all(
     });
     let (mut steps, mut cursor) = (Vec::new(), Cursor::default());
     while let Some(after) = store.revise(cursor, step, revision.clone()).await.unwrap() {
-        assert!(after.0 > cursor.0, "every step goes on");
+        assert!(after.0 > cursor.0, "every batch continues after the one before");
         cursor = after;
         steps.push(std::mem::take(&mut *shown.lock().unwrap()));
     }
-    assert!(shown.lock().unwrap().is_empty(), "nobody is shown at the end");
+    assert!(shown.lock().unwrap().is_empty(), "no grant is shown at the end");
     steps
 }
 
@@ -96,7 +96,7 @@ both_stores!(a_long_list_is_updated_in_batches, async |store: Arc<dyn Store>| {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), PERSONS, "each is shown once");
-    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(77))), "every change is kept");
+    assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(77))), "every change is stored");
 });
 
 both_stores!(a_batch_update_stores_only_grants_it_reports_as_changed, async |store: Arc<dyn Store>| {
@@ -144,13 +144,13 @@ both_stores!(a_batch_update_keeps_the_claim_of_a_claimed_grant, async |store: Ar
     assert_eq!(
         (revised.renewed_at, revised.next),
         (at(-7), lease),
-        "it is nobody else's before its lease ends"
+        "no other claim is possible before its lease ends"
     );
     assert_eq!(claim_names(&*store, ask(4)).await, ["eve"]);
 
     let outcome = renewed(&running.grant, 1);
     assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Kept));
-    assert_eq!(found(&*store, "ada").await, outcome, "what is committed replaces what was revised");
+    assert_eq!(found(&*store, "ada").await, outcome, "the commit replaces the batch update");
 });
 
 both_stores!(a_batch_update_of_an_empty_store_ends_at_once, async |store: Arc<dyn Store>| {

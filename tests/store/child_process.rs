@@ -102,7 +102,7 @@ async fn child_process_entry() {
         "may write again" => drop(open_in(&dir, INTEGRATION, 0).unwrap()),
         "may not own" => may_not_own(&dir.join("alone")),
         "finds a read-only disk" => finds_a_read_only_disk(&dir),
-        other => panic!("there is no part {other:?}"),
+        other => panic!("there is no role {other:?}"),
     }
     println!("{DONE_LINE}");
 }
@@ -150,13 +150,13 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
             Ok(_) => kept += 1,
             Err(refusal) => break refusal,
         }
-        assert!(kept < 1000, "there is no end to this disk");
+        assert!(kept < 1000, "this disk never gets full");
     };
     assert!(expected(&refusal), "{refusal:?}");
     let outcome = renewed(&claim.grant, 1);
     let mut bulky = outcome.clone();
     bulky.last.detail = "long ".repeat(20_000);
-    assert_eq!(store.commit(claim.fence, bulky).await, Err(refusal), "and again");
+    assert_eq!(store.commit(claim.fence, bulky).await, Err(refusal), "and the next write fails as well");
     assert_eq!(store.check().await, Ok(()), "it can still be read");
     assert_eq!(store.find(crate::store::fixtures::person(&format!("p{kept}"))).await, Ok(None));
     assert_eq!(found(&store, "ada").await.tokens, grant("ada").tokens);
@@ -165,14 +165,18 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
     let ballast = dir.join("ballast");
     let store = if ballast.exists() {
         std::fs::remove_file(ballast).unwrap();
-        assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept), "by itself");
+        assert_eq!(
+            store.commit(claim.fence, outcome.clone()).await,
+            Ok(Committed::Kept),
+            "without opening the store again"
+        );
         assert_eq!(found(&store, "ada").await, outcome);
         store
     } else {
         drop(store);
         open_in(dir, INTEGRATION, 5).unwrap()
     };
-    assert_eq!(store.census().await.unwrap().people, kept + 1, "what was kept is kept");
+    assert_eq!(store.census().await.unwrap().people, kept + 1, "everything stored is still there");
     drop(store);
     let again = open_in(dir, INTEGRATION, 5).unwrap();
     assert_eq!(again.census().await.unwrap().people, kept + 1);

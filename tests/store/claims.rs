@@ -52,8 +52,8 @@ both_stores!(whether_a_token_lives_is_judged_at_each_claim, async |store: Arc<dy
     let lives = [("lea", -5), ("kim", -1), ("eve", 35), ("joe", 37), ("ada", 60)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
     assert_eq!(next(90).await, "lea", "all are dead");
-    assert_eq!(next(30).await, "eve", "after a clock that was set back three live");
-    assert_eq!(next(50).await, "ada", "one has died since");
+    assert_eq!(next(30).await, "eve", "after a clock step back three are live");
+    assert_eq!(next(50).await, "ada", "one has expired since");
     assert_eq!([next(50).await, next(50).await, next(50).await], ["kim", "joe", ""]);
 });
 
@@ -65,7 +65,7 @@ both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async 
     keep(&*store, [living("max", 15), living("joe", 17)]).await;
     assert_eq!([next().await, next().await], ["max", "joe"], "new ones, and ones that changed");
     store.forget(person("kim")).await.unwrap();
-    assert_eq!(next().await, "ada", "who is gone is passed over");
+    assert_eq!(next().await, "ada", "forgotten persons are skipped");
     let claim = store.claim_one(person("lea"), lease(0)).await.unwrap().unwrap();
     assert_eq!(next().await, "");
     store.commit(claim.fence, claim.grant).await.unwrap();
@@ -77,7 +77,7 @@ both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async 
     keep(&*store, [renewed(&grant("pam"), 0)]).await;
     assert_eq!(next().await, "");
     store.revise(webex_tokend::store::Cursor::default(), 100, make_due).await.unwrap();
-    assert_eq!(next().await, "pam", "revised ones");
+    assert_eq!(next().await, "pam", "updated ones");
 });
 
 both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |store: Arc<dyn Store>| {
@@ -96,7 +96,7 @@ both_stores!(grants_that_the_caller_excludes_are_not_claimed, async |store: Arc<
     let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
     for (healthiest_first, order) in [(false, ["eve", "kim"]), (true, ["kim", "eve"])] {
         keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
-        let except = ["ada", "joe", "kim", "nobody"].map(person).into();
+        let except = ["ada", "joe", "kim", "unknown"].map(person).into();
         let at_work = Ask { limit: 1, except, healthiest_first, ..ask(0) };
         assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve"], "they do not use up the limit");
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
@@ -117,7 +117,7 @@ both_stores!(nothing_is_claimed_before_it_is_due, async |store: Arc<dyn Store>| 
     let just_before = Ask { due_by: UnixTime(at(10).0 - 1), ..ask(10) };
     assert_eq!(claim_names(&*store, just_before).await, [""; 0]);
     let earlier_than_now = Ask { due_by: at(9), ..ask(1000) };
-    assert_eq!(claim_names(&*store, earlier_than_now).await, [""; 0], "due_by counts, not now");
+    assert_eq!(claim_names(&*store, earlier_than_now).await, [""; 0], "due_by decides, not now");
     assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
 });
 
@@ -134,7 +134,7 @@ both_stores!(a_clock_step_back_neither_hides_nor_advances_a_due_grant, async |st
     };
     assert_eq!(next(60).await, "ada");
     keep(&*store, [due("lea", 3, 30), due("pam", 85, 0)]).await;
-    assert_eq!(next(0).await, "kim", "the others are not due any more");
+    assert_eq!(next(0).await, "kim", "the others are no longer due");
     assert_eq!([next(0).await, next(0).await, next(0).await], ["pam", "eve", ""]);
     assert_eq!([next(100).await, next(100).await, next(100).await], ["joe", "lea", ""]);
 });
@@ -150,7 +150,7 @@ both_stores!(a_claimed_grant_is_not_claimed_again_until_its_lease_ends, async |s
     let second = claim_one(&*store, LEASE).await;
     assert_eq!(second.fence, Fence { attempt: 2, ..first.fence });
     assert_eq!(second.grant.tokens, first.grant.tokens);
-    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease counts");
+    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "the new lease applies");
 });
 
 both_stores!(a_released_claim_leaves_the_grant_unchanged, async |store: Arc<dyn Store>| {
@@ -167,7 +167,7 @@ both_stores!(a_released_claim_leaves_the_grant_unchanged, async |store: Arc<dyn 
     assert_eq!(late, Ok(Committed::Superseded), "the claim is over");
     let second = claim_one(&*store, 0).await;
     assert_eq!(second.fence, Fence { attempt: 2, ..first.fence }, "it is due again at once");
-    assert_eq!(give_back(&first).await, Ok(Committed::Superseded), "another's claim stays");
+    assert_eq!(give_back(&first).await, Ok(Committed::Superseded), "the other claim stays");
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     assert_eq!(store.commit(second.fence, renewed(&second.grant, 1)).await, Ok(Committed::Kept));
 });
@@ -186,14 +186,14 @@ both_stores!(a_claim_returns_the_grant_as_stored, async |store: Arc<dyn Store>| 
         let claim = claim_one(&*store, 0).await;
         assert_eq!(claim.grant, grant);
         let leased = found(&*store, "ada").await;
-        assert_eq!(leased.next, Next::at(at(LEASE)), "readers see when it is looked at again");
+        assert_eq!(leased.next, Next::at(at(LEASE)), "readers see the time of the next try");
         grant.next = leased.next;
         assert_eq!(leased, grant);
     }
 });
 
 both_stores!(one_person_is_claimed_whether_due_or_not, async |store: Arc<dyn Store>| {
-    assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "nobody there");
+    assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "an unknown person");
     let mut never = grant("ada");
     never.next = Next::NEVER;
     keep(&*store, [never.clone(), grant("eve")]).await;
@@ -204,7 +204,7 @@ both_stores!(one_person_is_claimed_whether_due_or_not, async |store: Arc<dyn Sto
     let outcome = renewed(&first.grant, 6);
     assert_eq!(store.commit(first.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, outcome);
-    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"], "nobody else was claimed");
+    assert_eq!(claim_names(&*store, ask(0)).await, ["eve"], "no other grant was claimed");
 });
 
 both_stores!(one_person_is_not_claimed_before_a_lease_has_ended, async |store: Arc<dyn Store>| {
@@ -213,7 +213,7 @@ both_stores!(one_person_is_not_claimed_before_a_lease_has_ended, async |store: A
     assert!(store.claim_one(person("ada"), lease(LEASE - 1)).await.unwrap().is_none());
     let newer = store.claim_one(person("ada"), lease(LEASE)).await.unwrap().unwrap();
     assert_eq!(newer.fence, Fence { attempt: 2, ..older.fence });
-    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "claims of both kinds keep each other out");
+    assert_eq!(claim_names(&*store, ask(LEASE)).await, [""; 0], "claims of both kinds exclude each other");
     let late = renewed(&older.grant, 1);
     assert_eq!(store.commit(older.fence, late).await, Ok(Committed::Superseded));
     assert_eq!(store.commit(newer.fence, renewed(&newer.grant, 2)).await, Ok(Committed::Kept));
@@ -261,8 +261,8 @@ both_stores!(a_commit_needs_a_claim, async |store: Arc<dyn Store>| {
     let guessed = Fence { version: claim.fence.version + 1, ..claim.fence };
     assert_eq!(store.commit(guessed, renewed(&outcome, 2)).await, Ok(Committed::Superseded));
     assert_eq!(found(&*store, "ada").await, outcome);
-    assert_eq!(store.commit(claim.fence, grant("nobody")).await, Ok(Committed::Superseded));
-    assert_eq!(store.find(person("nobody")).await, Ok(None), "a commit makes nobody");
+    assert_eq!(store.commit(claim.fence, grant("unknown")).await, Ok(Committed::Superseded));
+    assert_eq!(store.find(person("unknown")).await, Ok(None), "a commit creates no person");
 });
 
 both_stores!(a_late_commit_of_an_older_attempt_changes_nothing, async |store: Arc<dyn Store>| {
@@ -355,7 +355,7 @@ both_stores!(clamping_times_bounds_leases_but_ends_no_claim, async |store: Arc<d
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     store.settle(at(0), at(LEASE)).await.unwrap();
     assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)));
-    assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "others still keep away");
+    assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "the grant cannot be claimed again yet");
     let next = renewed(&years_ahead.grant, 1);
     assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
 });

@@ -55,7 +55,7 @@ both_stores!(a_consent_voids_a_running_claim, async |store: Arc<dyn Store>| {
     assert_eq!(found(&*store, "ada").await, consent, "the consent's tokens stay");
 
     let next = claim_one(&*store, 1).await;
-    assert_eq!(next.grant, consent, "the void claim keeps nobody away from it");
+    assert_eq!(next.grant, consent, "the void claim does not block a new one");
     assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Superseded));
     assert_eq!(store.commit(next.fence, renewed(&next.grant, 2)).await, Ok(Committed::Kept));
 });
@@ -97,7 +97,7 @@ both_stores!(of_two_consents_the_later_one_is_stored, async |store: Arc<dyn Stor
     assert_eq!(
         store.save_consent(clock_set_back.clone()).await,
         Ok(Saved::Replaced),
-        "25 was a wrong clock's"
+        "25 came from a wrong clock"
     );
     assert_eq!(found(&*store, "ada").await, clock_set_back);
 });
@@ -105,7 +105,7 @@ both_stores!(of_two_consents_the_later_one_is_stored, async |store: Arc<dyn Stor
 both_stores!(an_unknown_person_is_not_found, async |store: Arc<dyn Store>| {
     assert_eq!(store.find(person("ada")).await, Ok(None));
     keep(&*store, [grant("ada")]).await;
-    assert_eq!(store.find(person("Ada")).await, Ok(None), "ids are told apart by case");
+    assert_eq!(store.find(person("Ada")).await, Ok(None), "ids are case-sensitive");
     assert_eq!(store.find(person("ad_")).await, Ok(None));
     assert_eq!(store.find(person("%")).await, Ok(None));
 });
@@ -118,7 +118,7 @@ both_stores!(the_latest_write_time_only_grows, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(Some(at(-50))), "a clock set back does not hide it");
 
     assert!(claim(&*store, ask(10)).await.is_empty());
-    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a claim of nothing keeps nothing");
+    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a claim without result writes nothing");
     keep(&*store, [grant("joe")]).await;
     let claim = claim_one(&*store, 20).await;
     assert_eq!(store.latest().await, Ok(Some(at(20))));
@@ -126,7 +126,7 @@ both_stores!(the_latest_write_time_only_grows, async |store: Arc<dyn Store>| {
     assert_eq!(store.latest().await, Ok(Some(at(30))));
     let superseded = store.commit(claim.fence, renewed(&claim.grant, 40)).await;
     assert_eq!(superseded, Ok(Committed::Superseded));
-    assert_eq!(store.latest().await, Ok(Some(at(30))), "nothing was kept at 40");
+    assert_eq!(store.latest().await, Ok(Some(at(30))), "no write at 40");
 });
 
 both_stores!(totals_count_persons_and_consents_needed, async |store: Arc<dyn Store>| {
@@ -145,7 +145,7 @@ both_stores!(a_meta_value_is_stored_until_the_next, async |store: Arc<dyn Store>
         store.remember(Note::Policy, text.to_owned()).await.unwrap();
         assert_eq!(store.recall(Note::Policy).await, Ok(Some(text.to_owned())));
     }
-    assert_eq!(store.latest().await, Ok(None), "a note is no grant");
+    assert_eq!(store.latest().await, Ok(None), "a meta value is no grant");
 });
 
 both_stores!(meta_values_of_different_names_are_separate, async |store: Arc<dyn Store>| {

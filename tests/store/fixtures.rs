@@ -140,7 +140,7 @@ pub(super) async fn keep(store: &dyn Store, grants: impl IntoIterator<Item = Gra
 
 pub(super) async fn claim(store: &dyn Store, ask: Ask) -> Vec<Claim> {
     let claims = store.claim_due(ask).await.unwrap();
-    assert_eq!(claims.unreadable, [], "everything opens");
+    assert_eq!(claims.unreadable, [], "every record opens");
     claims.claims
 }
 

@@ -47,7 +47,11 @@ async fn a_cached_address_is_dropped_by_an_invalidation() {
     kept(&*store, &view, reached_at("ada", "kate@example.com")).await;
     assert_eq!(meant().await, Resolved::One(ada.clone()));
     kept(&*store, &view, reached_at("eve", "kate@example.com")).await;
-    assert_eq!(meant().await, Resolved::Ambiguous(vec![ada.clone(), eve.clone()]), "another has it, too");
+    assert_eq!(
+        meant().await,
+        Resolved::Ambiguous(vec![ada.clone(), eve.clone()]),
+        "another person has it as well"
+    );
     store.forget(ada.clone()).await.unwrap();
     view.publish(&ada);
     assert_eq!(meant().await, Resolved::One(eve.clone()));

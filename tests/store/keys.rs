@@ -53,7 +53,7 @@ both_stores!(the_last_use_is_stored_with_its_key, async |store: Arc<dyn KeyStore
     store.add_key(key("ci", 1)).await.unwrap();
     store.add_key(key("cd", 2)).await.unwrap();
     store.touch_key(key("cd", 2).id, at(5)).await.unwrap();
-    store.touch_key("nobody's".to_owned(), at(6)).await.unwrap();
+    store.touch_key("unknown".to_owned(), at(6)).await.unwrap();
     let used: Vec<_> = store.keys().await.unwrap().into_iter().map(|key| key.last_used_at).collect();
     assert_eq!(used, [None, Some(at(5))]);
 });

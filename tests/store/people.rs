@@ -160,10 +160,10 @@ both_stores!(the_list_is_filtered_by_state_and_by_person, async |store: Arc<dyn 
         assert!(!expected.is_empty());
         assert_eq!(names(&*store, Page { pick: Pick::In(state), ..page() }).await, expected, "{state:?}");
         let first = Page { pick: Pick::In(state), limit: 1, ..page() };
-        assert_eq!(names(&*store, first).await, expected[..1], "the limit counts those who fit");
+        assert_eq!(names(&*store, first).await, expected[..1], "the limit counts matching persons");
     }
     let among = |ids: &[&str]| Page { among: Some(ids.iter().map(|id| person(id)).collect()), ..page() };
-    assert_eq!(names(&*store, among(&["p7", "nobody", "p2", r#"\"]'"#])).await, ["p2", "p7"]);
+    assert_eq!(names(&*store, among(&["p7", "unknown", "p2", r#"\"]'"#])).await, ["p2", "p7"]);
     assert_eq!(names(&*store, among(&[])).await, [""; 0]);
     let both = Page { pick: Pick::In(State::Fresh), ..among(&["p0", "p8"]) };
     assert_eq!(names(&*store, both).await, ["p8"]);
@@ -171,7 +171,7 @@ both_stores!(the_list_is_filtered_by_state_and_by_person, async |store: Arc<dyn 
 
 both_stores!(a_forgotten_person_is_deleted, async |store: Arc<dyn Store>| {
     keep(&*store, ["ada", "eve"].map(grant)).await;
-    assert_eq!(store.forget(person("nobody")).await, Ok(false));
+    assert_eq!(store.forget(person("unknown")).await, Ok(false));
     assert_eq!(store.forget(person("ada")).await, Ok(true));
     assert_eq!(store.forget(person("ada")).await, Ok(false));
     assert_eq!(store.find(person("ada")).await, Ok(None));
@@ -187,12 +187,16 @@ both_stores!(a_commit_after_a_removal_changes_nothing, async |store: Arc<dyn Sto
     store.forget(person("ada")).await.unwrap();
     let outcome = renewed(&running.grant, 1);
     assert_eq!(store.commit(running.fence, outcome.clone()).await, Ok(Committed::Superseded));
-    assert_eq!(store.find(person("ada")).await, Ok(None), "nobody comes back by a late answer");
+    assert_eq!(store.find(person("ada")).await, Ok(None), "a late commit restores no person");
 
     keep(&*store, [grant("ada")]).await;
     let again = claim_one(&*store, 0).await;
     assert_eq!((again.fence.version, again.fence.attempt), (running.fence.version, running.fence.attempt));
-    assert_eq!(store.commit(running.fence, outcome).await, Ok(Committed::Superseded), "not even as another");
+    assert_eq!(
+        store.commit(running.fence, outcome).await,
+        Ok(Committed::Superseded),
+        "not even under another number"
+    );
     assert_eq!(store.commit(again.fence, renewed(&again.grant, 2)).await, Ok(Committed::Kept));
 });
 

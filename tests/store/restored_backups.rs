@@ -37,7 +37,7 @@ fn told_at_start(store_dir: &StoreDir) -> Vec<String> {
 }
 
 fn backup(store_dir: &StoreDir) -> Vec<u8> {
-    assert!(!store_dir.log().exists(), "it is closed");
+    assert!(!store_dir.log().exists(), "the store is closed");
     fs::read(store_dir.db()).unwrap()
 }
 
@@ -80,7 +80,7 @@ async fn a_restored_backup_is_reported_once_at_start() {
         );
         assert!(told[0].contains("`webex-tokend key list`"), "{told:?}");
         assert_eq!(store_dir.open().keys().await, Ok(vec![key("ci", 1)]), "{lost}");
-        assert_eq!(told_at_start(&store_dir), [""; 0], "{lost}: it was told");
+        assert_eq!(told_at_start(&store_dir), [""; 0], "{lost}: reported already");
     }
 }
 
@@ -116,10 +116,10 @@ async fn a_missing_or_unusable_generation_file_neither_stops_a_start_nor_alarms(
     assert_eq!(told_at_start(&store_dir), [""; 0], "missing");
     assert_eq!(store_dir.last_seen().first(), Some(&note));
     fs::write(&note, "forty-two").unwrap();
-    assert_eq!(told_at_start(&store_dir), [""; 0], "no number");
+    assert_eq!(told_at_start(&store_dir), [""; 0], "not a number");
     fs::remove_file(&note).unwrap();
     fs::create_dir(&note).unwrap();
-    assert_eq!(told_at_start(&store_dir), [""; 0], "it cannot be written");
+    assert_eq!(told_at_start(&store_dir), [""; 0], "the file cannot be written");
     assert_eq!(found(&store_dir.open(), "ada").await, grant("ada"));
 }
 

@@ -46,14 +46,14 @@ async fn a_lock_of_another_program_blocks_writes_but_not_reads() {
         store.find(person("ada")),
     );
     assert_eq!(consent, Err(StoreError::Locked));
-    assert_eq!(late, Err(StoreError::Locked), "everybody is told the reason");
+    assert_eq!(late, Err(StoreError::Locked), "every caller gets the reason");
     assert_eq!(asked.unwrap_err(), StoreError::Locked);
     assert_eq!(read.unwrap().unwrap().tokens, grant("ada").tokens);
     let text = StoreError::Locked.to_string();
     assert!(text.contains("locked by another program") && text.contains("end it"), "{text}");
 
     connection.execute_batch("COMMIT").unwrap();
-    assert_eq!(store.find(person("eve")).await, Ok(None), "an Err means that nothing was kept");
+    assert_eq!(store.find(person("eve")).await, Ok(None), "after an error nothing is stored");
     assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
     keep(&store, [grant("eve")]).await;
 }
@@ -136,7 +136,7 @@ fn a_full_disk_is_reported_as_such_and_freed_space_is_enough_to_continue() {
     let setup = "mount -t tmpfs -o size=1m,mode=700 tmpfs \"$0\"; head -c 500000 /dev/zero > \"$0/ballast\"";
     match child_in_namespace("fills its disk", store_dir.path(), setup) {
         Some(other) => assert_child_succeeds(other),
-        None => eprintln!("skipped: no small disk to be had here"),
+        None => eprintln!("skipped: no small disk can be mounted here"),
     }
     assert!(StoreError::Full.to_string().contains("free some space"));
 }
@@ -173,7 +173,7 @@ async fn a_read_only_file_is_reported_and_left_unchanged() {
         let mut probe = Command::new(other.get_program());
         without_rights(&mut probe);
         if !probe.arg("--list").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-            eprintln!("skipped: nobody may not run this test binary");
+            eprintln!("skipped: an unprivileged user cannot run this test binary");
             return;
         }
     }
@@ -204,7 +204,7 @@ async fn a_read_only_disk_is_reported_with_the_file() {
     let setup = "mount --bind \"$0\" \"$0\"; mount -o remount,bind,ro \"$0\"";
     match child_in_namespace("finds a read-only disk", store_dir.path(), setup) {
         Some(other) => assert_child_succeeds(other),
-        None => eprintln!("skipped: no read-only disk to be had here"),
+        None => eprintln!("skipped: no read-only disk can be mounted here"),
     }
     assert_eq!(found(&store_dir.open(), "ada").await, grant("ada"));
 }
@@ -308,7 +308,7 @@ async fn a_damaged_page_is_reported_as_corruption_and_yields_no_wrong_token() {
             let _ = fs::remove_file(store_dir.path().join(format!("tokend.db{suffix}")));
         }
     }
-    assert!(told > whole.len() / 4096, "{told} damages were seen");
+    assert!(told > whole.len() / 4096, "{told} damages were detected");
     let text = StoreError::Corrupt("why".to_owned()).to_string();
     assert!(text.contains("(why)") && text.contains("keep a copy") && text.contains("backup"), "{text}");
     fs::write(store_dir.db(), whole).unwrap();
@@ -321,14 +321,15 @@ async fn a_truncated_file_is_reported_as_corruption() {
     let whole = fs::read(store_dir.db()).unwrap();
     for len in [2, 50, 100, 600, 4096, 3 * 4096, whole.len() / 2, whole.len() - 4096] {
         fs::write(store_dir.db(), &whole[..len]).unwrap();
-        let trouble = use_damaged(&store_dir).await.unwrap_or_else(|| panic!("cut at {len} went unseen"));
+        let trouble =
+            use_damaged(&store_dir).await.unwrap_or_else(|| panic!("cut at {len} was not detected"));
         assert!(in_the_stores_words(&trouble), "cut at {len}: {trouble:?}");
     }
     fs::write(store_dir.db(), whole).unwrap();
     assert_eq!(
         claim(&store_dir.open(), ask(0)).await.len(),
         80,
-        "with its content back, it is a store again"
+        "with its content restored, the store opens"
     );
 }
 

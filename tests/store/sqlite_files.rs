@@ -76,7 +76,7 @@ async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
     drop(store);
 
     let store = store_dir.open_at(7);
-    assert_eq!(found(&store, "ada").await.next, Next::at(at(7)), "not only when its lease ends");
+    assert_eq!(found(&store, "ada").await.next, Next::at(at(7)), "before its lease ends");
     assert_eq!(found(&store, "eve").await, healthy);
     let outcome = renewed(&before.grant, 8);
     assert_eq!(store.commit(before.fence, outcome.clone()).await, Ok(Committed::Superseded));
@@ -90,11 +90,11 @@ async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
 async fn acknowledged_writes_survive_a_process_crash() {
     let store_dir = StoreDir::new();
     assert_child_succeeds(child("dies", store_dir.path()));
-    assert!(fs::metadata(store_dir.log()).unwrap().len() > 0, "it had no time to tidy up");
+    assert!(fs::metadata(store_dir.log()).unwrap().len() > 0, "the process did not clean up");
     let store = store_dir.open_at(7);
     assert_eq!(found(&store, "ada").await, renewed(&grant("ada"), 1));
     assert_eq!(found(&store, "eve").await.tokens, grant("eve").tokens);
-    assert_eq!(claim_names(&store, ask(7)).await, ["eve"], "the claim it held is due");
+    assert_eq!(claim_names(&store, ask(7)).await, ["eve"], "its claim is due");
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn permissions_of_other_users_are_removed_from_files() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
-    assert_eq!(mode(store_dir.path()), 0o755, "a directory may be of use to others");
+    assert_eq!(mode(store_dir.path()), 0o755, "a directory may be used by others");
     assert_eq!(store.census().await.unwrap().people, 3);
 }
 
@@ -378,5 +378,5 @@ async fn the_search_index_follows_consents_and_deletions() {
     let store = store_dir.open();
     assert_eq!(store.forget(person("ada")).await, Ok(true));
     drop(store);
-    assert_eq!(texts(&store_dir), [""; 0], "the name of who is forgotten is still there");
+    assert_eq!(texts(&store_dir), [""; 0], "the name of a forgotten person is still there");
 }

@@ -25,7 +25,7 @@ fn refused(store_dir: &StoreDir, expected: impl Fn(&StoreError) -> bool) -> Stri
     let before = store_dir.contents();
     let refusal = store_dir.open_error();
     assert!(expected(&refusal), "{refusal:?}");
-    assert_eq!(store_dir.open_error(), refusal, "and again");
+    assert_eq!(store_dir.open_error(), refusal, "and a second time");
     assert!(store_dir.contents() == before, "something was changed");
     refusal.to_string()
 }
@@ -43,7 +43,7 @@ async fn a_store_without_its_key_is_refused_until_the_key_is_back() {
     fs::rename(store_dir.key(), &elsewhere).unwrap();
     let text = refused(&store_dir, |e| matches!(e, StoreError::KeyMissing { .. }));
     says(&text, &["tokend.db", "/key", "restore the key", "backup", "consent again"]);
-    assert!(!store_dir.key().exists(), "no new key for an old store");
+    assert!(!store_dir.key().exists(), "no new key is created for an old store");
     fs::rename(elsewhere, store_dir.key()).unwrap();
     assert_eq!(found(&store_dir.open(), "ada").await, grant("ada"));
 }
@@ -114,7 +114,7 @@ fn a_database_of_another_program_is_refused() {
         Connection::open(store_dir.db()).unwrap().execute_batch(sql).unwrap();
         let text = refused(&store_dir, |e| matches!(e, StoreError::Foreign(_)));
         says(&text, &["tokend.db", "another program", "TOKEND_STORE_URL"]);
-        assert!(!store_dir.key().exists(), "nor is a key made beside it");
+        assert!(!store_dir.key().exists(), "and no key is created beside it");
     }
 }
 
@@ -148,7 +148,7 @@ async fn a_wal_without_its_database_is_refused() {
         let text = refused(&store_dir, |e| matches!(e, StoreError::LogAlone { .. }));
         says(&text, &["tokend.db-wal", "tokend.db is missing or empty", "put that back", "move the log"]);
         fs::write(store_dir.db(), &database).unwrap();
-        assert_eq!(found(&store_dir.open(), "eve").await, grant("eve"), "the log was still whole");
+        assert_eq!(found(&store_dir.open(), "eve").await, grant("eve"), "the WAL was still complete");
     }
 }
 
@@ -161,7 +161,7 @@ async fn a_second_owner_in_one_process_is_refused() {
     let alias = store_dir.path().join("alias");
     symlink(store_dir.db(), &alias).unwrap();
     let refusal = SqliteStore::open(&alias, &store_dir.key(), INTEGRATION, at(0)).unwrap_err();
-    assert!(matches!(refusal, StoreError::InUse(_)), "another name makes no second store: {refusal:?}");
+    assert!(matches!(refusal, StoreError::InUse(_)), "another name opens no second store: {refusal:?}");
     assert_eq!(found(&owner, "ada").await, grant("ada"));
     drop(owner);
     store_dir.open();
@@ -172,7 +172,10 @@ fn a_second_owner_in_another_process_is_refused_until_that_ends() {
     let store_dir = StoreDir::new();
     let mut owner = child("owns", store_dir.path()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(owner.stdout.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("PART-PLAYED")), "it never owned the store");
+    assert!(
+        said.any(|line| line.unwrap().contains("PART-PLAYED")),
+        "the second process never owned the store"
+    );
     assert!(matches!(store_dir.open_error(), StoreError::InUse(_)));
     owner.kill().unwrap();
     owner.wait().unwrap();
@@ -202,7 +205,7 @@ async fn a_second_owner_by_a_mount_of_the_file_alone_is_refused() {
     let setup = "touch $0/alone/tokend.db; mount --bind $0/tokend.db $0/alone/tokend.db";
     let store_dir = with_dir_for_another_name().await;
     let Some(second) = child_in_namespace("may not own", store_dir.path(), setup) else {
-        eprintln!("SKIPPED: the system lets no mount namespace be made");
+        eprintln!("SKIPPED: the system permits no mount namespace");
         return;
     };
     let owner = store_dir.open();

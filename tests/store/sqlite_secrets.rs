@@ -91,13 +91,13 @@ async fn no_token_is_in_any_byte_of_any_file() {
     }
     assert_eq!(holds(&store_dir, "Ada, to be found").as_deref(), Some("tokend.db-wal"), "the search works");
     for token in &tokens {
-        assert_eq!(holds(&store_dir, token), None, "while open");
+        assert_eq!(holds(&store_dir, token), None, "while the store is open");
         assert!(!format!("{store:?}").contains(token.as_str()));
     }
     drop(store);
     assert_eq!(holds(&store_dir, "Ada, to be found").as_deref(), Some("tokend.db"));
     for token in &tokens {
-        assert_eq!(holds(&store_dir, token), None, "when closed");
+        assert_eq!(holds(&store_dir, token), None, "when the store is closed");
     }
 }
 
@@ -160,17 +160,17 @@ async fn a_tampered_record_is_reported_and_affects_no_other() {
             outcome.next.wake_at = at(10 * DAY_SECONDS);
             assert_eq!(store.commit(claim.fence, outcome).await, Ok(Committed::Kept));
         }
-        assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(DAY_SECONDS))), "put off for a day");
+        assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(DAY_SECONDS))), "postponed for a day");
         assert!(store.claim_due(ask(DAY_SECONDS - 1)).await.unwrap().unreadable.is_empty());
         assert_eq!(
             store.claim_due(ask(DAY_SECONDS)).await.unwrap().unreadable,
             [person("eve")],
-            "and told again"
+            "and reported again"
         );
 
         store.revise(Cursor::default(), 10, Arc::new(|_| true)).await.unwrap();
         let census = store.census().await.unwrap();
-        assert_eq!((census.people, census.consent_needed), (4, 1), "nothing is thrown away");
+        assert_eq!((census.people, census.consent_needed), (4, 1), "no record is deleted");
         assert_eq!(store.counts(at(0)).await.unwrap().consent_needed, Count::exactly(1));
         let needy = Page::first(Pick::In(State::ConsentNeeded), 9, at(0));
         assert_eq!(store.list(needy).await.unwrap()[0].1.person.id, person("eve"), "{tampering}");
@@ -258,7 +258,11 @@ async fn a_forged_owner_of_an_address_does_not_hide_the_real_one() {
         "UPDATE grants SET email = 'ada@example.com', obtained_at = obtained_at + 1 WHERE person_id = 'eve'";
     assert_eq!(store_dir.other_connection().execute(take, []).unwrap(), 1);
     let email = addressed("ada").person.email.unwrap();
-    assert_eq!(store_dir.open().resolve(email).await, Ok(vec![only("ada")]), "nor make it ambiguous");
+    assert_eq!(
+        store_dir.open().resolve(email).await,
+        Ok(vec![only("ada")]),
+        "and does not make it ambiguous"
+    );
 }
 
 #[tokio::test]
@@ -275,15 +279,19 @@ async fn an_unreadable_record_is_logged_once_and_not_at_every_read() {
         assert_eq!(store.find(name.clone()).await, Err(unreadable.clone()));
         let listed = store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap();
         let shown = listed.iter().map(|(_, grant)| (grant.state(at(0)), &grant.person)).collect::<Vec<_>>();
-        assert_eq!(shown, [(State::ConsentNeeded, &Person::known_by(name.clone()))], "without a false name");
+        assert_eq!(
+            shown,
+            [(State::ConsentNeeded, &Person::known_by(name.clone()))],
+            "without the forged address"
+        );
     }
     assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable.first(), Some(&name));
     assert_eq!(told(), 1);
-    assert_eq!(unreadable.level(), Level::Debug, "it is told already");
+    assert_eq!(unreadable.level(), Level::Debug, "already logged");
     keep(&store, [grant("told-once")]).await;
     inject_fault();
     assert_eq!(store.find(name).await, Err(unreadable.clone()));
-    assert_eq!(told(), 2, "it had been replaced");
+    assert_eq!(told(), 2, "this token had been replaced");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ impl Daemon {
                 run.log.lines().join("\n")
             );
         }
-        panic!("in {PORT_ATTEMPTS} tries no port was free for long enough")
+        panic!("no port stayed free in {PORT_ATTEMPTS} attempts")
     }
 
     /// Waits until its certificate, its store and its HTTP server are ready.

@@ -129,7 +129,7 @@ impl Intercept for FaultScript {
                 }
                 Ok(came)
             }),
-            StoreFault::Panic => panic!("as the test wants it"),
+            StoreFault::Panic => panic!("scripted by the test"),
         }
     }
 }

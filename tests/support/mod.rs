@@ -77,5 +77,5 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         }
     };
     let waited = tokio::time::timeout(HANG_TIMEOUT, look).await;
-    waited.unwrap_or_else(|_| panic!("after {HANG_TIMEOUT:?} still not: {what}"));
+    waited.unwrap_or_else(|_| panic!("not true after {HANG_TIMEOUT:?}: {what}"));
 }

@@ -136,7 +136,7 @@ impl ModelTransport {
                 form(path, fields).basic(user, password.expose())
             }
             Payload::Bearer(token) => Request::get(path).bearer(token.expose()),
-            Payload::Json { .. } => panic!("the loop adds nobody to a space"),
+            Payload::Json { .. } => panic!("the loop sends no membership request"),
         };
         let answer = self.model.lock().unwrap().answer(self.clock.true_time().0, &request);
         let _guard = CallGuard { model: &self.model, visit: Some(answer.visit) };
@@ -246,7 +246,7 @@ impl TestServices {
         // A failing store does not stop the loop, which tries again.
         let _ = refresher.prepare(refresh_at_start).await;
         let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
-        #[expect(clippy::disallowed_methods, reason = "a test's own task")]
+        #[expect(clippy::disallowed_methods, reason = "a task of the test")]
         let task = tokio::spawn(event_loop.run());
         self.running = Some((task, stopping));
     }

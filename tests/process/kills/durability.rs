@@ -24,20 +24,24 @@ pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
     for (person, shown) in load.shown_so_far() {
         let grant = kept.get(&person).unwrap_or_else(|| panic!("person {person} is lost"));
         assert_eq!(grant.standing, Standing::Alive);
-        assert!(order.contains_key(grant.tokens.refresh_token.expose()), "a refresh token of nobody's");
+        assert!(
+            order.contains_key(grant.tokens.refresh_token.expose()),
+            "a refresh token that Webex never issued"
+        );
         let rank = |token: &str| {
-            let consent = load.sim().with(|webex| webex.consent_of(token)).expect("a token of nobody's");
+            let consent =
+                load.sim().with(|webex| webex.consent_of(token)).expect("a token that Webex never issued");
             (consent, order[token])
         };
         let mine = rank(grant.tokens.access_token.expose());
         assert!(
             mine.0 >= shown.consent,
-            "person {person}: consent {} was granted, {} is kept",
+            "person {person}: consent {} was confirmed, {} is stored",
             shown.consent,
             mine.0
         );
         for token in &shown.tokens {
-            assert!(mine >= rank(token), "person {person}: shown {:?}, kept {mine:?}", rank(token));
+            assert!(mine >= rank(token), "person {person}: shown {:?}, stored {mine:?}", rank(token));
         }
         load.set_stored(person, ShownTokens { consent: mine.0, tokens: Vec::new() });
     }
@@ -57,7 +61,11 @@ async fn kept(state_dir: &Path, load: &Load) -> HashMap<usize, Grant> {
     let (store, _) = SqliteStore::open(&db, &key, &client_id, UnixTime(load.sim().now_ms())).unwrap();
     let page = Page::first(Pick::All(Order::Arrival), 1000, UnixTime(0));
     let list = store.list(page).await.unwrap();
-    assert_eq!(u64::try_from(list.len()).unwrap(), store.census().await.unwrap().people, "everything opens");
+    assert_eq!(
+        u64::try_from(list.len()).unwrap(),
+        store.census().await.unwrap().people,
+        "every record opens"
+    );
     let index: HashMap<String, usize> = load
         .sim()
         .with(|webex| webex.settings().people.iter().map(|person| person.id.clone()).zip(0..).collect());

@@ -117,7 +117,7 @@ impl Load {
     pub(super) async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         tokio::time::timeout(HANG_TIMEOUT, self.exchange.write())
             .await
-            .expect("somebody still waits for the dead daemon")
+            .expect("a client still waits for the dead daemon")
     }
 
     /// Asserts that no response was wrong.
@@ -149,10 +149,7 @@ impl Load {
     pub(super) fn shown(&self, person: usize, token: &str) {
         let now_ms = self.sim.now_ms();
         let (whose, lives) = self.sim.with(|webex| (webex.person_of(token), webex.is_live(token, now_ms)));
-        assert!(
-            whose == Some(person) && lives,
-            "given for person {person}: a token of {whose:?}, living: {lives}"
-        );
+        assert!(whose == Some(person) && lives, "person {person} got a token of {whose:?}, live: {lives}");
         self.shown.lock().unwrap().entry(person).or_default().tokens.push(token.to_owned());
     }
 
@@ -284,7 +281,7 @@ impl Load {
             return None;
         };
         if page.status != 302 {
-            self.report_failure("the way to a consent", page.status, &page.body);
+            self.report_failure("the start of a consent", page.status, &page.body);
             return None;
         }
         Some(page)

@@ -135,7 +135,7 @@ fn fresh() -> u64 {
     std::hash::RandomState::new().hash_one(0)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how a person asks for the long form")]
+#[expect(clippy::disallowed_methods, reason = "a parameter of the test run")]
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
@@ -155,7 +155,7 @@ async fn survive(settings: Settings, kills: usize, seed: u64) {
     let counts = kill_repeatedly(&mut daemon, &load, kills, KillRng(seed)).await;
     load.end();
     while let Some(ended) = working.join_next().await {
-        ended.expect("a part of the load broke off");
+        ended.expect("a task of the load panicked");
     }
 
     all_are_renewed(&sim).await;
@@ -175,7 +175,7 @@ async fn kill_repeatedly(daemon: &mut Daemon, load: &Load, kills: usize, mut rng
     while counts.kills < kills {
         let (young, life) = rng.life();
         if !young {
-            eventually("it listens", || listens(daemon) || daemon.has_ended()).await;
+            eventually("the daemon listens", || listens(daemon) || daemon.has_ended()).await;
         }
         tokio::time::sleep(life).await;
         let in_flight = counters(load.sim()).in_flight;
@@ -184,7 +184,7 @@ async fn kill_repeatedly(daemon: &mut Daemon, load: &Load, kills: usize, mut rng
             daemon.begin_restart(&[]);
             continue;
         }
-        assert!(!daemon.has_ended(), "it ended by itself");
+        assert!(!daemon.has_ended(), "the daemon ended by itself");
         daemon.kill();
         counts.kills += 1;
         counts.starting += usize::from(!listens(daemon));

@@ -58,7 +58,7 @@ impl InvariantChecker {
         let WebexRequest::Refresh(token) = asked else { return None };
         self.stats.refreshes += 1;
         let Some((person, chain)) = self.refresh.get(token).copied() else {
-            self.violate("4", "a refresh token is sent that Webex never gave");
+            self.violate("4", "a refresh token is sent that Webex never issued");
             return None;
         };
         self.record(&format!("refresh of person {person}, consent {chain}"));

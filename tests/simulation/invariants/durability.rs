@@ -83,7 +83,7 @@ impl InvariantChecker {
             );
         }
         if lease.end < self.wall + MINUTE {
-            self.violate("1 (no two refreshes of one grant)", "a lease ends before the call that it is for");
+            self.violate("1 (no two refreshes of one grant)", "a lease ends before its request");
         }
         if let Some((_, end)) = self.people[person].fence {
             // A released claim.
@@ -97,7 +97,7 @@ impl InvariantChecker {
         }
         if let Err(why) = self.reason(by, person, &claim.grant) {
             self.violate(
-                "5 (no-op window, floor, ladder)",
+                "5 (no-op window, floor, back-off)",
                 &format!("person {person}, {by:?}: {why}; {:?}", claim.grant),
             );
         }
@@ -142,7 +142,7 @@ impl InvariantChecker {
         if by == ClaimedBy::Caller {
             let renew = lately(seen.renewed_at);
             return match grant.standing {
-                Standing::ConsentNeeded if !renew => Err("nobody may ask for a dead grant".to_owned()),
+                Standing::ConsentNeeded if !renew => Err("no caller may request a dead grant".to_owned()),
                 _ if grant.failures > 0 && failed < 30 * SECOND => Err(format!("it failed {failed:?} ago")),
                 Standing::Alive if renew && age >= policy.noop_window => Ok(()),
                 Standing::Alive if age < floor => Err(format!("within the floor: answered {age:?} ago")),

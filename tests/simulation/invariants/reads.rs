@@ -35,7 +35,7 @@ impl InvariantChecker {
         if force {
             seen.forced_at = Some(now);
         }
-        self.record(&format!("somebody asks to renew person {person}, force: {force}"));
+        self.record(&format!("a caller requests a refresh of person {person}, force: {force}"));
         self.question(person)
     }
 
@@ -78,9 +78,8 @@ impl InvariantChecker {
                     None => Some("a token that was never durable".to_owned()),
                 }
             }
-            Err(NoToken::UnknownPerson) => {
-                (kept.is_some() && !changed && !unsettled).then(|| "nobody, who is kept".to_owned())
-            }
+            Err(NoToken::UnknownPerson) => (kept.is_some() && !changed && !unsettled)
+                .then(|| "an unknown person, who is stored".to_owned()),
             Err(NoToken::ConsentNeeded(_)) => {
                 let alive = kept.is_some_and(|kept| kept.standing == Standing::Alive);
                 (alive && !changed && !unsettled)
@@ -119,7 +118,7 @@ impl InvariantChecker {
                 "a reader of person {person} was given a token that died at {}; {:?}",
                 minted.expires, given.grant
             );
-            self.violate("3 (shown as alive, but dead)", &what);
+            self.violate("3 (shown as live, but dead)", &what);
         }
     }
 
