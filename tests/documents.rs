@@ -211,7 +211,7 @@ fn every_document_that_the_program_names_has_that_section() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn every_link_of_a_document_has_a_target() {
     for document in documents() {
         let text = prose(&text_of(&document));
         let base = Path::new(&document).parent().unwrap_or_else(|| Path::new(""));

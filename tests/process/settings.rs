@@ -79,7 +79,7 @@ fn every_kind_of_wrong_setting_is_reported_at_once_and_nothing_is_opened() {
 }
 
 #[test]
-fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at_once() {
+fn errors_in_certificate_files_are_reported_with_all_other_settings_errors() {
     let home = tempfile::tempdir().unwrap();
     let [cert, key, roots] = ["cert.pem", "key.pem", "ca.pem"].map(|name| home.path().join(name));
     let (good, stranger) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
@@ -129,7 +129,7 @@ fn what_certificate_files_hold_is_a_setting_and_all_mistakes_in_them_are_told_at
 
 /// A daemon without log output reports no problem, least of all this one.
 #[tokio::test]
-async fn a_wrong_rust_log_is_told_and_the_daemon_logs_as_without_it() {
+async fn an_invalid_rust_log_is_reported_and_the_default_levels_apply() {
     let sim = crate::support::start_sim().await;
     for (rust_log, named) in [
         ("inof", "\"inof\""),
