@@ -57,13 +57,13 @@ fn example(name: &str) -> PathBuf {
 }
 
 /// A simulated Webex, and a daemon with a certificate and one person.
-struct Place {
+struct RecipeFixture {
     sim: Sim,
     daemon: Daemon,
     dir: TempDir,
 }
 
-impl Place {
+impl RecipeFixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
@@ -132,14 +132,14 @@ async fn the_shell_script_over_the_control_socket_names_the_person() {
     if !has(&["curl", "jq"]) {
         return;
     }
-    let place = Place::new().await;
+    let fixture = RecipeFixture::new().await;
     let run = |person: &str| {
-        let mut command = place.command(example("shell/socket.sh"));
-        command.env("TOKEND_CONTROL_SOCKET", place.socket()).env("REPORT_PERSON", person);
+        let mut command = fixture.command(example("shell/socket.sh"));
+        command.env("TOKEND_CONTROL_SOCKET", fixture.socket()).env("REPORT_PERSON", person);
         end(command)
     };
     assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"));
-    inject_fault(&place.sim, Endpoint::PeopleMe, 1, asks_to_wait());
+    inject_fault(&fixture.sim, Endpoint::PeopleMe, 1, asks_to_wait());
     assert_eq!(run("ada@example.com").expect_success(), format!("{ADA}\n"), "it waits and asks again");
     let output = run("bob@example.com");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
@@ -151,12 +151,12 @@ async fn the_cron_job_over_https_names_the_person_and_prints_no_token() {
     if !has(&["curl", "jq"]) {
         return;
     }
-    let place = Place::new().await;
-    let header = place.path("report.header");
-    fs::write(&header, format!("Authorization: Bearer {}\n", place.key("read"))).unwrap();
+    let fixture = RecipeFixture::new().await;
+    let header = fixture.path("report.header");
+    fs::write(&header, format!("Authorization: Bearer {}\n", fixture.key("read"))).unwrap();
     let run = || {
-        let mut command = place.command(example("shell/report.sh"));
-        command.env("REPORT_TOKEND", place.origin()).env("REPORT_KEY", &header);
+        let mut command = fixture.command(example("shell/report.sh"));
+        command.env("REPORT_TOKEND", fixture.origin()).env("REPORT_KEY", &header);
         end(command)
     };
     let output = run();
@@ -224,49 +224,49 @@ async fn the_long_running_program_survives_restarts_outages_and_a_refused_key() 
     if !has(&["python3"]) {
         return;
     }
-    let mut place = Place::new().await;
-    let key = place.path("report.key");
-    fs::write(&key, place.key("read,refresh")).unwrap();
-    let mut command = place.command("python3");
+    let mut fixture = RecipeFixture::new().await;
+    let key = fixture.path("report.key");
+    fs::write(&key, fixture.key("read,refresh")).unwrap();
+    let mut command = fixture.command("python3");
     command.arg(example("python/weeks.py")).env("REPORT_KEY_FILE", &key).env("REPORT_PAUSE", "0.1");
-    command.env("REPORT_PERSON_URL", format!("{}/api/v1/people/ada@example.com", place.origin()));
+    command.env("REPORT_PERSON_URL", format!("{}/api/v1/people/ada@example.com", fixture.origin()));
     let program = Running::start(command);
     program.goes_on();
 
     // Webex revokes a token early: one refresh, and the program takes the new token.
-    let before = place.refreshes();
-    inject_fault(&place.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
+    let before = fixture.refreshes();
+    inject_fault(&fixture.sim, Endpoint::PeopleMe, 1, FaultKind::Client401);
     program.goes_on();
-    assert_eq!(place.refreshes(), before + 1, "a 401 causes one refresh");
+    assert_eq!(fixture.refreshes(), before + 1, "a 401 causes one refresh");
 
-    inject_fault(&place.sim, Endpoint::PeopleMe, 2, asks_to_wait());
+    inject_fault(&fixture.sim, Endpoint::PeopleMe, 2, asks_to_wait());
     program.goes_on();
 
     // The daemon is restarted after a while.
-    let output = place.daemon.terminate().await;
+    let output = fixture.daemon.terminate().await;
     assert_eq!(output.code, Some(0));
-    place.daemon.restart(&[]).await;
+    fixture.daemon.restart(&[]).await;
     program.goes_on();
 
     // A problem that only people can fix is reported, and the program continues when it is fixed.
     let forget = ["forget", "ada@example.com", "--yes"];
-    let mut command = place.command(env!("CARGO_BIN_EXE_webex-tokend"));
-    command.env("TOKEND_STATE_DIR", place.daemon.state_dir()).args(forget);
+    let mut command = fixture.command(env!("CARGO_BIN_EXE_webex-tokend"));
+    command.env("TOKEND_STATE_DIR", fixture.daemon.state_dir()).args(forget);
     end(command).expect_success();
     program.says("403 ");
-    assert_eq!(BrowserClient::new().consent(&place.daemon, 0).await.status, 200);
+    assert_eq!(BrowserClient::new().consent(&fixture.daemon, 0).await.status, 200);
     program.goes_on();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rust_program_over_the_control_socket_names_the_person() {
-    let place = Place::new().await;
+    let fixture = RecipeFixture::new().await;
     let run = |person: &str| {
         let mut command = Command::new(env!("CARGO"));
         command.args(["run", "--quiet", "--locked", "--example", "live_token", "--", person]);
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("WEBEX_API_BASE_URL", place.sim.base_url());
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("WEBEX_API_BASE_URL", fixture.sim.base_url());
         end({
-            command.env("TOKEND_CONTROL_SOCKET", place.socket());
+            command.env("TOKEND_CONTROL_SOCKET", fixture.socket());
             command
         })
     };
