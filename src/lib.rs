@@ -26,9 +26,13 @@
 //! # The import rule
 //!
 //! Imports go downward only, and modules of one level never import each other:
-//! `main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex | events > domain`, with `clock`, `tasks`
-//! and `api_types` beside `domain`. `http` imports neither `store` nor `webex`. `tests/architecture.rs`
-//! checks the rule.
+//!
+//! ```text
+//! main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex | events > domain
+//! ```
+//!
+//! `clock`, `tasks` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
+//! `tests/architecture.rs` checks the rule.
 
 pub mod api_types;
 pub mod cli;
