@@ -96,7 +96,7 @@ impl<'kvs> VisitSource<'kvs> for Text {
         let mut presence = Presence(true);
         value.visit(&mut presence)?;
         if presence.0 {
-            let value = quoted(printable(&value.to_string()));
+            let value = quoted(&value.to_string());
             self.0.extend([" ", &printable(key.as_str()), "=", &value]);
         }
         Ok(())
@@ -117,12 +117,14 @@ impl VisitValue<'_> for Presence {
     }
 }
 
-fn quoted(value: String) -> String {
+fn quoted(value: &str) -> String {
+    let text = printable(value);
     let needs_quotes = |c: char| c.is_whitespace() || matches!(c, '"' | '=');
-    if value.is_empty() || value.contains(needs_quotes) {
-        format!("\"{}\"", value.replace('"', "\\\""))
+    if text.is_empty() || text.contains(needs_quotes) {
+        // A backslash before a quote would end the value early for a program that reads the line.
+        format!("\"{}\"", printable(&value.replace('\\', "\\\\").replace('"', "\\\"")))
     } else {
-        value
+        text
     }
 }
 
@@ -218,6 +220,8 @@ mod tests {
             ("a b", r#"detail="a b""#),
             ("x outcome=renewed", r#"detail="x outcome=renewed""#),
             (r#"a"b"#, r#"detail="a\"b""#),
+            (r#"x\" outcome=renewed"#, r#"detail="x\\\" outcome=renewed""#),
+            (r"a b\", r#"detail="a b\\""#),
             ("", r#"detail="""#),
             ("2026-12-05T13:49:10Z", "detail=2026-12-05T13:49:10Z"),
         ] {
