@@ -329,11 +329,11 @@ mod tests {
         ];
         for (outcome, expected) in cases {
             refused.last.outcome = outcome;
-            for now in [refused_at, retry_at] {
-                let words = words(&refused, &POLICY, None, now);
+            for at in [refused_at, retry_at] {
+                let words = words(&refused, &POLICY, None, at);
                 let all: String = words.iter().map(|word| format!("{}\n", word.says)).collect();
                 assert!(words[6].says.starts_with(expected), "{all}");
-                assert_eq!((words[6].refresh, words[4].refresh), (None, Some(now >= retry_at)));
+                assert_eq!((words[6].refresh, words[4].refresh), (None, Some(at >= retry_at)));
                 let wrong = ["renews this grant", "no longer renews", "did not fail", "last answered at"];
                 assert!(!wrong.iter().any(|wrong| all.contains(wrong)), "{outcome}: {all}");
             }
