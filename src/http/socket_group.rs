@@ -97,8 +97,9 @@ pub(super) fn check(group: &SocketGroup, path: &Path) -> Result<(), ControlError
 /// through an existing one.
 pub(super) fn open_directory(dir: &Path, group: &SocketGroup) -> Result<(), ControlError> {
     let refused = |error| ControlError::System(dir.to_owned(), error);
+    let above = dir.ancestors().skip(1);
     let missing: Vec<&Path> =
-        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+        above.take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
     let us = Us::new();
     for dir in missing.into_iter().rev().chain([dir]) {
