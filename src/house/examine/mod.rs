@@ -22,8 +22,8 @@ pub use crate::house::examine::files::store_to_be;
 /// The `what` of the findings about certificates.
 pub const CERTIFICATE: &str = "certificate";
 
-/// With any of these scopes, Webex reports who consented.
-const IDENTIFYING: [&str; 3] = ["spark:people_read", "spark:all", "openid"];
+/// With any of these scopes, Webex answers `people/me`, which reports who consented.
+const IDENTIFYING: [&str; 2] = ["spark:people_read", "spark:all"];
 
 /// Checks the settings, the files that they name, and Webex. The store is not opened.
 pub async fn settings(config: &Config) -> Vec<Finding> {
@@ -157,5 +157,7 @@ mod tests {
         assert_eq!(mark("spark:kms spark:people_read"), Mark::Ok);
         assert_eq!(mark("spark:all"), Mark::Ok);
         assert_eq!(mark("spark:kms"), Mark::Bad);
+        // It permits only `userinfo`, which the daemon does not ask.
+        assert_eq!(mark("openid email"), Mark::Bad);
     }
 }
