@@ -145,7 +145,7 @@ enum Keeper {
 }
 
 /// The redirect URI's host; an IPv6 address without its brackets.
-fn host(door: &DoorConfig) -> &str {
+pub(super) fn host(door: &DoorConfig) -> &str {
     door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
 }
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::DoorConfig;
 use crate::config::StoreConfig;
 use crate::health::Health;
+use crate::house::door::host;
 use crate::http::certificate::Pair;
 use crate::http::certificate::Trouble;
 
@@ -118,9 +119,8 @@ fn certificate(door: &DoorConfig) -> Finding {
     match door.pem.as_ref().filter(|_| door.secure) {
         Some((certificate, key)) => match Pair::read(certificate, key) {
             Ok(pair) => {
-                let host = door.redirect_uri.host_str().unwrap_or_default().trim_matches(['[', ']']);
                 let file = certificate.display();
-                match pair.trouble(host, SystemClock.now().seconds()) {
+                match pair.trouble(host(door), SystemClock.now().seconds()) {
                     None => finding(Mark::Ok, format!("{file}, {pair}")),
                     Some(Trouble { is_error: true, says }) => finding(Mark::Bad, format!("{file}: {says}")),
                     Some(Trouble { says, .. }) => finding(Mark::Warn, format!("{file}: {says}")),
