@@ -72,7 +72,7 @@ pub(super) fn door(
 ) -> Option<DoorConfig> {
     let port =
         reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
-    let pem = match (reader.file("TOKEND_TLS_CERT"), reader.file("TOKEND_TLS_KEY")) {
+    let pem = match (reader.pem("TOKEND_TLS_CERT"), reader.pem("TOKEND_TLS_KEY")) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (Some(_), None) => {
             reader.missing_beside("TOKEND_TLS_KEY", "TOKEND_TLS_CERT");

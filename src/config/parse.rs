@@ -1,6 +1,8 @@
 //! Reads single variables, and collects the errors.
 
-use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -9,7 +11,12 @@ use zeroize::Zeroizing;
 use crate::config::Mistake;
 use crate::config::Source;
 use crate::domain::secret::Secret;
+use crate::http::certificate::open_pem;
+use crate::http::certificate::read_pem;
 use crate::webex::transport::check_roots;
+
+/// Maximum size of a file with a secret.
+const SECRET_FILE_MAX: u64 = 64 * 1024;
 
 /// Reads variables and collects the errors.
 pub(super) struct Reader<'a> {
@@ -99,7 +106,7 @@ impl<'a> Reader<'a> {
             self.missing(variable, &format!("{what} (or {file_variable}, a file that contains it)"));
             return None;
         };
-        match fs::read_to_string(path).map(Zeroizing::new) {
+        match read_secret(path) {
             Ok(text) => match text.trim_start_matches('\u{feff}').trim() {
                 "" => {
                     let expected = format!("a file that contains {what}");
@@ -125,28 +132,20 @@ impl<'a> Reader<'a> {
         Some(Secret::new(text.to_owned()))
     }
 
-    /// The path of a file that can be opened, if the variable is set.
-    pub(super) fn file(&mut self, variable: &'static str) -> Option<PathBuf> {
+    /// The path of a PEM file that can be opened, if the variable is set.
+    pub(super) fn pem(&mut self, variable: &'static str) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
-        match fs::File::open(&path).and_then(|file| file.metadata()) {
-            Ok(found) if !found.is_dir() => Some(path),
-            Ok(_) => {
-                self.note(variable, format!("the directory {}", path.display()), "a PEM file");
-                None
-            }
-            Err(e) => {
-                self.note(variable, format!("{} ({e})", path.display()), "a readable PEM file");
-                None
-            }
-        }
+        let Err(why) = open_pem(&path) else { return Some(path) };
+        self.note(variable, format!("{} ({why})", path.display()), "a readable PEM file");
+        None
     }
 
     /// The path of a PEM file of certificates to trust.
     pub(super) fn roots(&mut self, variable: &'static str) -> Option<PathBuf> {
-        let path = self.file(variable)?;
-        let checked = fs::read(&path).map_err(|e| e.to_string()).and_then(|pem| check_roots(&pem));
+        let path = PathBuf::from(self.text(variable)?);
+        let checked = read_pem(&path).map_err(|e| e.to_string()).and_then(|pem| check_roots(&pem));
         let Err(why) = checked else { return Some(path) };
-        self.note(variable, format!("{} ({why})", path.display()), "a PEM file of certificates");
+        self.note(variable, format!("{} ({why})", path.display()), "a readable PEM file of certificates");
         None
     }
 
@@ -185,6 +184,16 @@ impl<'a> Reader<'a> {
         }
         value
     }
+}
+
+/// The content of a file with a secret. It may be a pipe, which can be read only once.
+fn read_secret(path: &str) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(path)?.take(SECRET_FILE_MAX + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > SECRET_FILE_MAX {
+        return Err(io::Error::other(format!("longer than {} KiB", SECRET_FILE_MAX >> 10)));
+    }
+    Ok(text)
 }
 
 /// The position of the first character that ids, tokens and secrets of Webex never contain, without quoting

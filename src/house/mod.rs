@@ -4,7 +4,6 @@ pub mod door;
 pub mod examine;
 pub mod signals;
 
-use std::fs;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +22,7 @@ use crate::consent::Consents;
 use crate::health::Health;
 use crate::http::api;
 use crate::http::api::Api;
+use crate::http::certificate::read_pem;
 use crate::keys::Keys;
 use crate::refresh;
 use crate::refresh::Refresher;
@@ -183,10 +183,11 @@ fn open_store(config: &Config, clock: &dyn Clock) -> Result<Opened, HouseError> 
 
 fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
     let read =
-        |path: &PathBuf| fs::read(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
+        |path: &PathBuf| read_pem(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
     let roots = config.ca_file.as_ref().map(read).transpose()?;
+    let roots = roots.as_ref().map(|pem| pem.as_slice());
     let plain = config.integration.base.starts_with("http:");
-    Ok(HttpTransport::new(&config.user_agent, roots.as_deref(), plain, config.proxy.as_ref())?)
+    Ok(HttpTransport::new(&config.user_agent, roots, plain, config.proxy.as_ref())?)
 }
 
 /// A name unique to this process, which distinguishes its claims from those of other processes.

@@ -227,6 +227,7 @@ fn a_missing_empty_or_unreadable_secret_file_is_reported_by_its_variable() {
     }
     assert!(found(&dir.file("marked", "\u{feff}\n")).contains("empty"));
     assert!(found(&dir.file("two", "s3cr3t words")).contains("white space"));
+    assert!(found(&dir.file("long", "s3cr3t".repeat(20_000))).contains("longer than 64 KiB"));
 }
 
 #[test]
@@ -248,6 +249,12 @@ fn a_file_that_cannot_be_read_is_reported_once() {
         assert_eq!(wrong([("WEBEX_CA_FILE", bad)]), ["WEBEX_CA_FILE"]);
         assert_eq!(wrong([("TOKEND_TLS_CERT", bad), ("TOKEND_TLS_KEY", &good)]), ["TOKEND_TLS_CERT"]);
         assert_eq!(wrong([("TOKEND_TLS_CERT", &good), ("TOKEND_TLS_KEY", bad)]), ["TOKEND_TLS_KEY"]);
+    }
+    // Reading a pipe may wait for ever, and reading a device may never end.
+    for name in ["WEBEX_CA_FILE", "TOKEND_TLS_CERT"] {
+        let found = mistakes(&with([(name, "/dev/null"), ("TOKEND_TLS_KEY", &good)]));
+        let told: Vec<&str> = found.iter().filter(|m| m.variable == name).map(|m| &*m.found).collect();
+        assert!(told.len() == 1 && told[0].contains("not a regular file"), "{found:?}");
     }
     assert_eq!(wrong([("WEBEX_CA_FILE", &*good)]), ["WEBEX_CA_FILE"], "there is no certificate in it");
     let key = rcgen::KeyPair::generate().unwrap();

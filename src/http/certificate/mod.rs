@@ -1,6 +1,7 @@
 //! The server's certificate: self-signed and made at start, or the operator's own pair of PEM files.
 
 mod error;
+mod pem_file;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,6 +34,8 @@ use zeroize::Zeroizing;
 use crate::domain::time::UnixTime;
 pub use crate::http::certificate::error::CertificateError;
 pub use crate::http::certificate::error::WrongFiles;
+pub use crate::http::certificate::pem_file::open_pem;
+pub use crate::http::certificate::pem_file::read_pem;
 use crate::http::x509;
 use crate::http::x509::Facts;
 
@@ -330,9 +333,7 @@ fn read_signer(path: &Path) -> Result<Arc<dyn SigningKey>, CertificateError> {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
-    std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|error| CertificateError::Unreadable { path: path.into(), error })
+    read_pem(path).map_err(|error| CertificateError::Unreadable { path: path.into(), error })
 }
 
 fn unusable(path: &Path, found: String, expected: &'static str) -> CertificateError {
