@@ -31,7 +31,7 @@ async fn a_daemon_out_of_file_descriptors_closes_idle_connections_and_continues(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_low_file_descriptor_limit_is_logged_and_lowers_the_connection_limit() {
-    let harness = AttackHarness::with_few_files().await;
+    let mut harness = AttackHarness::with_few_files().await;
     harness.daemon.wait_for_line("this process may open only 400 files").await;
     let port = harness.daemon.port();
     let attack = async {
@@ -41,6 +41,7 @@ async fn a_low_file_descriptor_limit_is_logged_and_lowers_the_connection_limit()
         held.len() as u64
     };
     harness.run_attack("600 connections, 400 descriptors", attack).await;
-    let log = harness.daemon.log();
+    harness.daemon.terminate().await;
+    let log = harness.daemon.final_log().await;
     assert!(!log.iter().any(|line| line.contains("cannot accept")), "it ran out of file descriptors");
 }

@@ -28,7 +28,7 @@ async fn plain_http_on_the_tls_port_is_redirected_to_https() {
 #[tokio::test]
 async fn a_proxy_that_speaks_plain_http_to_the_tls_port_gets_advice() {
     let sim = start_sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let plain = Url::parse(&format!("http://localhost:{}/oauth?code=a&state=b", daemon.port())).unwrap();
     for (name, value) in [
         ("X-Forwarded-Proto", "https"),
@@ -42,7 +42,9 @@ async fn a_proxy_that_speaks_plain_http_to_the_tls_port_gets_advice() {
     assert_eq!(visitor.get_with_header(plain, "X-Forwarded-Proto", "http").await.status, 308);
     let line = daemon.wait_for_line("a proxy (X-Forwarded-Proto: https)").await;
     assert!(line.contains(" WARN ") && line.contains("proxy_pass https://"), "{line}");
-    assert_eq!(daemon.log().iter().filter(|line| line.contains("a proxy (X-Forwarded")).count(), 1);
+    daemon.terminate().await;
+    let log = daemon.final_log().await;
+    assert_eq!(log.iter().filter(|line| line.contains("a proxy (X-Forwarded")).count(), 1);
 }
 
 #[tokio::test]

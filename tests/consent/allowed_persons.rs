@@ -23,7 +23,7 @@ async fn a_person_who_is_not_allowed_sees_an_error_page_and_no_grant_is_stored()
         (organization.as_str(), true),
         ("grace@example.com,@sub.example.com,11111111-2222-3333-4444-555555555555", false),
     ] {
-        let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", allow)]).await;
+        let mut daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", allow)]).await;
         let visitor = BrowserClient::new();
         let back = visitor.come_back(&daemon, 0).await;
         let (status, heading) = if allowed { (200, GRANTED) } else { (403, NOT_FOR_YOU) };
@@ -34,7 +34,8 @@ async fn a_person_who_is_not_allowed_sees_an_error_page_and_no_grant_is_stored()
             assert!(!answered.says("grace") && !answered.says("sub.example"), "{}", answered.body);
         }
         assert_eq!(daemon.stored_grants().len(), usize::from(allowed), "{allow}");
-        let told = daemon.log();
+        daemon.terminate().await;
+        let told = daemon.final_log().await;
         let told: Vec<_> =
             told.iter().filter(|line| line.contains("TOKEND_ALLOW does not list this person")).collect();
         assert_eq!(told.len(), usize::from(!allowed), "{told:?}");
@@ -50,14 +51,15 @@ async fn a_person_who_is_not_allowed_sees_an_error_page_and_no_grant_is_stored()
 async fn refusals_do_not_flood_the_log_and_each_address_is_logged() {
     let settings = Settings { people: Person::some(14), ..Settings::default() };
     let sim = start_sim_with(settings).await;
-    let daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", "@example.net")]).await;
+    let mut daemon = Daemon::start(&sim, &[("TOKEND_ALLOW", "@example.net")]).await;
     for _ in 0..5 {
         page(&BrowserClient::new().consent(&daemon, 0).await, 403, NOT_FOR_YOU);
     }
     for person in 1..14 {
         page(&BrowserClient::new().consent(&daemon, person).await, 403, NOT_FOR_YOU);
     }
-    let told = daemon.log();
+    daemon.terminate().await;
+    let told = daemon.final_log().await;
     let told: Vec<_> = told.iter().filter(|line| line.contains("does not list this person")).collect();
     let named = |person: usize| sim.with(|webex| webex.settings().people[person].email.clone());
     for person in 0..5 {

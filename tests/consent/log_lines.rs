@@ -15,7 +15,7 @@ async fn an_error_of_webex_is_logged_with_webexs_words() {
         ),
         ("server_error", ""),
     ] {
-        let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+        let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
         let state = visitor.begin(&daemon).await.query["state"].clone();
         let query =
             format!("error={error}&error_description=Scope+is+wrong%0aERROR+forged&trackingId=ROUTER_1");
@@ -27,7 +27,8 @@ async fn an_error_of_webex_is_logged_with_webexs_words() {
         let said =
             format!("error {error:?}, description \"Scope is wrong ERROR forged\", tracking id ROUTER_1");
         assert!(line.contains(" WARN ") && line.ends_with(&format!("{said}{hint}")), "{line}");
-        let log = daemon.log();
+        daemon.terminate().await;
+        let log = daemon.final_log().await;
         assert_eq!(log.iter().filter(|line| line.contains("Webex ended a consent")).count(), 1);
         assert!(!log.iter().any(|line| line.contains(&state)), "the log contains a state");
     }

@@ -22,7 +22,7 @@ async fn no_secret_reaches_a_log_line_or_a_page() {
     let sim = start_sim_with(Settings { noop_window: Duration::ZERO, ..Settings::default() }).await;
     let mut settings = vec![("RUST_LOG", "trace")];
     settings.extend(REFRESH_EVERY_SECOND);
-    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
+    let (mut daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
     let mut secrets = vec![sim.with(|webex| webex.settings().client_secret.clone())];
     let mut pages = vec![visitor.get(daemon.url("/")).await];
     for fault in [None, Some(FaultKind::Client401), Some(FaultKind::OkHtml), Some(FaultKind::ResetBefore)] {
@@ -41,7 +41,8 @@ async fn no_secret_reaches_a_log_line_or_a_page() {
     secrets.extend(sim.with(|webex| webex.secrets_issued()));
     assert!(secrets.len() > 12, "{}", secrets.len());
 
-    let log = daemon.log();
+    daemon.terminate().await;
+    let log = daemon.final_log().await;
     assert!(log.iter().any(|line| line.contains("TRACE")), "the log level is not trace");
     for secret in &secrets {
         let leak = log.iter().find(|line| line.contains(secret.as_str()));
@@ -85,7 +86,7 @@ async fn with_a_space_the_token_is_on_its_page_only() {
         (settings.bot_token.clone(), settings.space_id.clone())
     });
     let settings = [("RUST_LOG", "trace"), ("BOT_TOKEN", bot.as_str()), ("SPACE_ID", space.as_str())];
-    let (daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
+    let (mut daemon, visitor) = (Daemon::start(&sim, &settings).await, BrowserClient::new());
     let begun = visitor.begin(&daemon).await;
     let back = visitor.accept(&begun, 0).await;
     let granted = visitor.get(back.clone()).await;
@@ -105,7 +106,8 @@ async fn with_a_space_the_token_is_on_its_page_only() {
     assert_eq!(on_it.len(), 1, "the access token alone");
     assert_eq!(widget.body.matches(on_it[0].as_str()).count(), 1);
     assert!(!widget.says(&bot) && !widget.says(&visit));
-    let log = daemon.log();
+    daemon.terminate().await;
+    let log = daemon.final_log().await;
     assert!(issued.iter().chain([&bot, &visit]).all(|secret| !granted.says(secret)));
     for secret in issued.iter().chain([&bot, &visit, &at]) {
         let leak = log.iter().find(|line| line.contains(secret.as_str()));

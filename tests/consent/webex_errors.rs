@@ -40,7 +40,7 @@ fn raw(body: &str) -> FaultKind {
 #[tokio::test]
 async fn a_code_that_webex_refuses_ends_the_consent() {
     let sim = start_sim().await;
-    let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
+    let (mut daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
     let mut ids = Vec::new();
     for kind in [
         FaultKind::TokenLimit,
@@ -66,9 +66,11 @@ async fn a_code_that_webex_refuses_ends_the_consent() {
     // The first error is logged at once, the others are counted in the next minute's line.
     let first = daemon.wait_for_line("a consent failed: Webex did not accept it: ").await;
     assert!(first.contains(&format!("tracking id {}", ids[0])), "{first}");
-    let told = daemon.log().iter().filter(|line| line.contains("a consent failed")).count();
-    assert_eq!(told, 1, "{:?}", daemon.log());
     page(&visitor.consent(&daemon, 0).await, 200, GRANTED);
+    daemon.terminate().await;
+    let log = daemon.final_log().await;
+    let told = log.iter().filter(|line| line.contains("a consent failed")).count();
+    assert_eq!(told, 1, "{log:?}");
 }
 
 /// The person cannot fix it and sees no settings; the operator can, and does.

@@ -159,7 +159,7 @@ async fn no_output_and_no_log_line_has_an_unrequested_secret() {
     let mut secrets = fixture.sim.with(|webex| webex.secrets_issued());
     secrets.extend([key, client_secret]);
     assert_eq!(fixture.daemon.terminate().await.code, Some(0));
-    told.push(fixture.daemon.log().join("\n"));
+    told.push(fixture.daemon.final_log().await.join("\n"));
     for secret in &secrets {
         assert!(!told.iter().any(|text| text.contains(secret)), "a secret was printed:\n{}", told.join("\n"));
     }

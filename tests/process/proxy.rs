@@ -61,7 +61,7 @@ async fn webex_is_reached_through_the_configured_proxy() {
         ("https_proxy", address.to_string()),
         ("ALL_PROXY", format!("http://{address}/")),
     ] {
-        let daemon = Daemon::start(&sim, &[(name, value.as_str())]).await;
+        let mut daemon = Daemon::start(&sim, &[(name, value.as_str())]).await;
         assert_eq!(BrowserClient::new().consent(&daemon, 0).await.status, 200, "{name}");
         let seen = std::mem::take(&mut *heads.lock().unwrap());
         assert!(
@@ -72,7 +72,8 @@ async fn webex_is_reached_through_the_configured_proxy() {
         let asked_as_ada = seen.iter().all(|head| head.contains("Basic YWRhOnMzY3IzdA=="));
         assert_eq!(asked_as_ada, value.contains('@'), "{seen:?}");
         daemon.wait_for_line(&format!("requests to Webex go through the proxy http://{address}")).await;
-        assert!(!daemon.log().concat().contains("s3cr3t"));
+        daemon.terminate().await;
+        assert!(!daemon.final_log().await.concat().contains("s3cr3t"));
     }
 }
 

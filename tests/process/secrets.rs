@@ -85,7 +85,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
     let client_secret = sim.with(|webex| webex.settings().client_secret.clone());
     assert_eq!(daemon.terminate().await.code, Some(0));
     texts.add_files(&daemon.state_dir());
-    let log = daemon.log().join("\n");
+    let log = daemon.final_log().await.join("\n");
     assert!(log.contains("TRACE"), "the log level is trace");
     texts.0.push(("the log".to_owned(), log.into_bytes()));
 

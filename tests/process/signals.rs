@@ -69,7 +69,8 @@ async fn ends_well(signal: &str) {
     assert!(refreshed.starts_with("{\"outcome\":\"unchanged\""), "{refreshed}");
     eventually("the daemon ends by itself", || daemon.has_ended()).await;
     assert_eq!(counters(&sim).refreshes.attempts, before + 1);
-    assert!(daemon.log().iter().any(|line| line.ends_with("webex-tokend stopped")), "{:?}", daemon.log());
+    let log = daemon.final_log().await;
+    assert!(log.iter().any(|line| line.ends_with("webex-tokend stopped")), "{log:?}");
 }
 
 #[tokio::test]

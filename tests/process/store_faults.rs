@@ -259,12 +259,13 @@ async fn a_damaged_page_affects_only_the_persons_stored_on_it() {
     for part in ["tokend.db", "is damaged", "keep a copy", "restore your latest backup"] {
         assert!(line.contains(part), "{line}");
     }
-    let errors: Vec<String> = daemon.log().into_iter().filter(|line| line.contains(" ERROR ")).collect();
-    assert!(errors.len() <= 2, "{errors:#?}");
-    assert_eq!(daemon.log().iter().filter(|line| line.contains("panicked")).count(), 0);
     assert_eq!(std::fs::read(daemon.state_dir().join("key")).unwrap(), key);
 
     assert_eq!(daemon.terminate().await.code, Some(0));
+    let log = daemon.final_log().await;
+    let errors: Vec<&String> = log.iter().filter(|line| line.contains(" ERROR ")).collect();
+    assert!(errors.len() <= 2, "{errors:#?}");
+    assert_eq!(log.iter().filter(|line| line.contains("panicked")).count(), 0);
     file.write_all_at(&whole[at..at + 16], at as u64).unwrap();
     daemon.restart(&[]).await;
     let control = self::control(&daemon);

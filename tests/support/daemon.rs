@@ -139,9 +139,16 @@ impl Daemon {
         self.run.child.id()
     }
 
-    /// All log lines since its last start.
+    /// The log lines since its last start that have been read up to now: after a response, the lines about its request
+    /// may still be missing. Wait for one with [`Daemon::wait_for_line`] first, or use [`Daemon::final_log`].
     pub(crate) fn log(&self) -> Vec<String> {
         self.run.log.lines()
+    }
+
+    /// All log lines since its last start. Waits for its end, which the caller has caused.
+    pub(crate) async fn final_log(&self) -> Vec<String> {
+        self.run.log.wait_for_end().await;
+        self.log()
     }
 
     /// Stops reading its log until the result is dropped.

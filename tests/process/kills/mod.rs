@@ -180,16 +180,20 @@ async fn kill_repeatedly(daemon: &mut Daemon, load: &Load, kills: usize, mut rng
         tokio::time::sleep(life).await;
         let in_flight = counters(load.sim()).in_flight;
         // While no daemon runs the port is free, and another test may be using it right now.
-        if daemon.has_ended() && daemon.log().iter().any(|line| line.contains("cannot listen")) {
+        if daemon.has_ended() {
+            let log = daemon.final_log().await;
+            assert!(
+                log.iter().any(|line| line.contains("cannot listen")),
+                "the daemon ended by itself: {log:?}"
+            );
             daemon.begin_restart(&[]);
             continue;
         }
-        assert!(!daemon.has_ended(), "the daemon ended by itself");
         daemon.kill();
+        let log = daemon.final_log().await;
         counts.kills += 1;
         counts.starting += usize::from(!listens(daemon));
         counts.refreshing += usize::from(in_flight > 0);
-        let log = daemon.log();
         let panics = log.iter().filter(|line| line.contains("panicked"));
         assert_eq!(panics.count(), 0, "{log:?}");
         let _paused = load.pause().await;
