@@ -27,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -101,13 +102,29 @@ pub(super) async fn tls_on(stream: TcpStream, protocol: &[u8]) -> Option<TlsStre
     timeout(Duration::from_secs(20), agreed).await.ok()?.ok()
 }
 
-/// Sends the same few bytes on each of these connections, then pauses briefly.
-pub(super) async fn send_to_each<T: AsyncWrite + Unpin>(all: &mut [T], bytes: &[u8]) {
-    for stream in all {
-        // Some connections have been closed.
-        let _ = stream.write_all(bytes).await;
+/// Opens connections as [`open_many`] does and keeps them open for this time. Returns how many there were.
+pub(super) async fn hold_many<T, F>(count: usize, time: Duration, open: impl Fn(usize) -> F) -> u64
+where
+    T: Send + 'static,
+    F: Future<Output = Option<T>> + Send + 'static,
+{
+    let held = open_many(count, open).await;
+    sleep(time).await;
+    held.len() as u64
+}
+
+/// Sends the same few bytes on each of these connections, again and again for this time. Returns how many connections
+/// there are.
+pub(super) async fn send_slowly<T: AsyncWrite + Unpin>(mut all: Vec<T>, bytes: &[u8], time: Duration) -> u64 {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        for stream in &mut all {
+            // Some connections have been closed.
+            let _ = stream.write_all(bytes).await;
+        }
+        sleep(Duration::from_millis(100)).await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    all.len() as u64
 }
 
 /// Reads until the other side closes, or no data has come for `patience`. Returns the text and whether it was closed.
@@ -145,6 +162,20 @@ fn insecure_config(protocol: &[u8]) -> Arc<ClientConfig> {
 #[derive(Debug)]
 struct AcceptAnyCertificate;
 
+/// The method of this name of [`ServerCertVerifier`].
+macro_rules! accept_any_signature {
+    ($name:ident) => {
+        fn $name(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+    };
+}
+
 impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
@@ -157,23 +188,8 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
+    accept_any_signature!(verify_tls12_signature);
+    accept_any_signature!(verify_tls13_signature);
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         default_provider().signature_verification_algorithms.supported_schemes()

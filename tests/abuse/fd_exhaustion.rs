@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::client::hold_many;
 use super::client::open_many;
 use super::client::tcp;
 use super::harness::AttackHarness;
@@ -20,11 +21,7 @@ async fn a_daemon_out_of_file_descriptors_closes_idle_connections_and_continues(
     if !limited.is_ok_and(|status| status.success()) {
         return eprintln!("skipped: prlimit is not installed");
     }
-    let attack = async {
-        let held = open_many(400, |_| tcp(port)).await;
-        sleep(attack_duration()).await;
-        held.len() as u64
-    };
+    let attack = hold_many(400, attack_duration(), |_| tcp(port));
     harness.run_attack("400 connections, 60 descriptors", attack).await;
     harness.daemon.wait_for_line("cannot accept connections, retrying").await;
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use super::client::hold_many;
 use super::client::open_many;
 use super::client::read_remaining;
 use super::client::repeat_in_parallel;
-use super::client::send_to_each;
+use super::client::send_slowly;
 use super::client::tls;
 use super::harness::AttackHarness;
 use super::harness::attack_duration;
@@ -40,13 +40,8 @@ async fn bodies_sent_byte_by_byte_do_not_block_other_clients() {
     let heads =
         [harness.key.as_str(), "wrong"].map(|key| format!("{}Content-Length: 60000\r\n\r\n", post(key)));
     let attack = async {
-        let held = open_many(200, |n| begun(port, heads[n % 2].clone()));
-        let mut held = held.await;
-        let until = Instant::now() + attack_duration() * 2;
-        while Instant::now() < until {
-            send_to_each(&mut held, b" ").await;
-        }
-        held.len() as u64
+        let held = open_many(200, |n| begun(port, heads[n % 2].clone())).await;
+        send_slowly(held, b" ", attack_duration() * 2).await
     };
     harness.run_attack("200 slow bodies", attack).await;
 }
@@ -242,9 +237,7 @@ async fn ten_thousand_pipelined_requests_without_reading_use_bounded_memory() {
     let attack = async {
         let asked = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
         // Most of them cannot send everything.
-        let held = open_many(50, |_| greedy(port, asked.clone())).await;
-        sleep(attack_duration()).await;
-        held.len() as u64 * 10_000
+        hold_many(50, attack_duration(), |_| greedy(port, asked.clone())).await * 10_000
     };
     harness.run_attack("50 x 10,000 requests, never reading", attack).await;
 }

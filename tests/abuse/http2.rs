@@ -10,10 +10,9 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
-use tokio::time::sleep;
 use tokio::time::timeout;
 
-use super::client::open_many;
+use super::client::hold_many;
 use super::client::repeat_in_parallel;
 use super::client::tls;
 use super::frames::CONTINUATION;
@@ -226,15 +225,13 @@ async fn never_read(connections: usize) {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
-        let held = open_many(connections, |_| async move {
+        let held = hold_many(connections, attack_duration(), |_| async move {
             let mut stream = tls(port, b"h2").await?;
             let asked: Vec<u8> = (0..MAX_STREAMS).flat_map(|n| get(n * 2 + 1, "/")).collect();
             stream.write_all(&[opening(&[(INITIAL_WINDOW_SIZE, 0)]), asked].concat()).await.ok()?;
             Some(stream)
         });
-        let held = held.await;
-        sleep(attack_duration()).await;
-        held.len() as u64 * u64::from(MAX_STREAMS)
+        held.await * u64::from(MAX_STREAMS)
     };
     harness.run_attack("responses that are not read, 64 each", attack).await;
 }

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 
+use super::client::hold_many;
 use super::client::open_many;
 use super::client::read_remaining;
 use super::client::repeat_in_parallel;
-use super::client::send_to_each;
+use super::client::send_slowly;
 use super::client::tcp;
 use super::client::tcp_from;
 use super::client::tls;
@@ -31,11 +32,7 @@ const HALF_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc
 async fn two_thousand_silent_connections_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
-    let attack = async {
-        let held = open_many(TWICE_THE_LIMIT, |_| tcp(port)).await;
-        sleep(attack_duration()).await;
-        held.len() as u64
-    };
+    let attack = hold_many(TWICE_THE_LIMIT, attack_duration(), |_| tcp(port));
     harness.run_attack("2,000 idle connections", attack).await;
     harness.daemon.wait_for_line("closing idle connections").await;
 }
@@ -67,11 +64,7 @@ async fn connections_from_other_networks_evict_no_kept_alive_connection() {
 async fn silent_after_tls(connections: usize) {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
-    let attack = async {
-        let held = open_many(connections, |n| tls(port, [&b"http/1.1"[..], b"h2"][n % 2])).await;
-        sleep(attack_duration()).await;
-        held.len() as u64
-    };
+    let attack = hold_many(connections, attack_duration(), |n| tls(port, [&b"http/1.1"[..], b"h2"][n % 2]));
     harness.run_attack("idle after TLS", attack).await;
 }
 
@@ -90,16 +83,11 @@ async fn two_thousand_silent_tls_connections_do_not_block_other_clients() {
 async fn idle_connections_after_one_request_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
-    let attack = async {
-        let held = open_many(JUST_OVER_LIMIT, |_| async move {
-            let mut stream = tls(port, b"http/1.1").await?;
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.ok()?;
-            Some(stream)
-        });
-        let held = held.await;
-        sleep(attack_duration()).await;
-        held.len() as u64
-    };
+    let attack = hold_many(JUST_OVER_LIMIT, attack_duration(), |_| async move {
+        let mut stream = tls(port, b"http/1.1").await?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.ok()?;
+        Some(stream)
+    });
     harness.run_attack("1,100 that asked once", attack).await;
 }
 
@@ -115,12 +103,7 @@ async fn half_open_tls_handshakes_do_not_block_other_clients() {
             stream.write_all(hello).await.ok()?;
             Some(stream)
         });
-        let mut held = held.await;
-        let until = Instant::now() + attack_duration();
-        while Instant::now() < until {
-            send_to_each(&mut held, &[0]).await;
-        }
-        held.len() as u64
+        send_slowly(held.await, &[0], attack_duration()).await
     };
     harness.run_attack("1,000 halves of a ClientHello", attack).await;
 }
@@ -130,12 +113,8 @@ async fn heads_sent_byte_by_byte_do_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let port = harness.daemon.port();
     let attack = async {
-        let mut held = open_many(500, |_| tls(port, b"http/1.1")).await;
-        let until = Instant::now() + attack_duration() * 2;
-        while Instant::now() < until {
-            send_to_each(&mut held, b"G").await;
-        }
-        held.len() as u64
+        let held = open_many(500, |_| tls(port, b"http/1.1")).await;
+        send_slowly(held, b"G", attack_duration() * 2).await
     };
     harness.run_attack("500 slow heads", attack).await;
 }

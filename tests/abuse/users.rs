@@ -7,9 +7,9 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
-use tokio::time::sleep;
 use tokio::time::timeout;
 
+use super::client::hold_many;
 use super::client::open_many;
 use super::client::repeat_in_parallel;
 use super::client::tcp_from;
@@ -150,8 +150,7 @@ async fn pending_logins_and_their_pollers_are_bounded() {
         let (mut ids, mut refused) = (Vec::new(), 0);
         for _ in 0..1_050 {
             let made = harness.control("POST", "/logins", "{}").await;
-            let id =
-                made.split_once(r#""id":""#).and_then(|(_, read_remaining)| read_remaining.split('"').next());
+            let id = made.split_once(r#""id":""#).and_then(|(_, rest)| rest.split('"').next());
             ids.extend(id.map(str::to_owned));
             refused += u64::from(made.starts_with("HTTP/1.1 503 ") || made.starts_with("HTTP/1.1 429 "));
         }
@@ -160,10 +159,8 @@ async fn pending_logins_and_their_pollers_are_bounded() {
         let path = harness.daemon.state_dir().join("control.sock");
         let ask =
             |id: &str| format!("GET /api/v1/logins/{id}?wait=5 HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
-        let held = open_many(200, |n| control_connection(path.clone(), ask(&ids[n])));
-        let held = held.await;
-        sleep(attack_duration()).await;
-        1_050 + held.len() as u64
+        let open = |n: usize| control_connection(path.clone(), ask(&ids[n]));
+        1_050 + hold_many(200, attack_duration(), open).await
     };
     harness.run_attack("1,050 logins, 200 polls", attack).await;
 }
@@ -173,26 +170,21 @@ async fn pending_logins_and_their_pollers_are_bounded() {
 async fn a_crowded_control_socket_does_not_block_other_clients() {
     let harness = AttackHarness::new().await;
     let path = harness.daemon.state_dir().join("control.sock");
-    let attack = async {
-        let held = open_many(500, |n| {
-            let request_repeatedly = match n % 4 {
-                0 => Vec::new(),
-                1 => b"GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5_000),
-                2 => b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{".to_vec(),
-                _ => vec![0xff; 3_000],
-            };
-            control_connection(path.clone(), request_repeatedly)
-        });
-        let held = held.await;
-        sleep(attack_duration()).await;
-        held.len() as u64
-    };
+    let attack = hold_many(500, attack_duration(), |n| {
+        let bytes = match n % 4 {
+            0 => Vec::new(),
+            1 => b"GET /api/v1/people HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5_000),
+            2 => b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{".to_vec(),
+            _ => vec![0xff; 3_000],
+        };
+        control_connection(path.clone(), bytes)
+    });
     harness.run_attack("500 on the control socket", attack).await;
 }
 
-/// A connection to this socket, after sending as much of `asked` as it accepts.
-async fn control_connection(path: PathBuf, request_repeatedly: Vec<u8>) -> Option<UnixStream> {
+/// A connection to this socket, after sending as much of `bytes` as it accepts.
+async fn control_connection(path: PathBuf, bytes: Vec<u8>) -> Option<UnixStream> {
     let mut stream = UnixStream::connect(path).await.ok()?;
-    let _ = timeout(Duration::from_millis(100), stream.write_all(&request_repeatedly)).await;
+    let _ = timeout(Duration::from_millis(100), stream.write_all(&bytes)).await;
     Some(stream)
 }

@@ -8,7 +8,7 @@ use webex_sim::model::FaultKind;
 
 use super::accept;
 use super::axe;
-use super::granted;
+use super::consent;
 use super::home;
 use super::start;
 use super::webdriver::Browser;
@@ -57,9 +57,7 @@ async fn come_back_to(browser: &Browser, daemon: &Daemon, sim: &Sim, trouble: Fa
 async fn look_at_all(browser: &Browser, daemon: &Daemon, sim: &Sim, look: &str) -> (String, String) {
     browser.open(&home(daemon)).await;
     let colours = looked_at(browser, &format!("home-{look}")).await;
-    start(browser, daemon).await;
-    accept(browser, 0).await;
-    granted(browser).await;
+    consent(browser, daemon, 0).await;
     looked_at(browser, &format!("granted-{look}")).await;
     browser.open(&daemon.url("/oauth?code=a&state=b")).await;
     browser.text("#problem").await;
@@ -124,9 +122,7 @@ async fn names_of_any_length_and_script_fit_the_page() {
     let browser = Browser::start().await;
     browser.emulate_screen(360, 740, "light").await;
     for person in 0..count {
-        start(&browser, &daemon).await;
-        accept(&browser, person).await;
-        granted(&browser).await;
+        consent(&browser, &daemon, person).await;
         looked_at(&browser, &format!("name-{person}-phone")).await;
     }
 }
@@ -142,9 +138,7 @@ async fn the_readmes_pictures_are_taken() {
         browser.emulate_screen(800, 900, scheme).await;
         browser.open(&home(&daemon)).await;
         let home = browser.screenshot(&format!("readme-home-{scheme}")).await;
-        start(&browser, &daemon).await;
-        accept(&browser, 0).await;
-        granted(&browser).await;
+        consent(&browser, &daemon, 0).await;
         browser.is_loaded("#picture").await;
         let granted = browser.screenshot(&format!("readme-granted-{scheme}")).await;
         for file in [home, granted] {

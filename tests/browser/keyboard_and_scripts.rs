@@ -6,9 +6,9 @@ use webex_sim::Sim;
 
 use super::accept;
 use super::axe;
+use super::consent;
 use super::granted;
 use super::home;
-use super::start;
 use super::webdriver::Browser;
 use super::webdriver::ENTER;
 use super::webdriver::TAB;
@@ -51,9 +51,7 @@ async fn a_consent_is_possible_with_the_keyboard_alone() {
 async fn a_consent_needs_no_script() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::without_scripts().await);
-    start(&browser, &daemon).await;
-    accept(&browser, 1).await;
-    assert_eq!(granted(&browser).await, "Grace Hopper");
+    assert_eq!(consent(&browser, &daemon, 1).await, "Grace Hopper");
     browser.reload().await;
     assert_eq!(granted(&browser).await, "Grace Hopper");
 }
@@ -63,9 +61,7 @@ async fn a_consent_needs_no_script() {
 async fn an_avatar_from_webex_passes_the_content_security_policy() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
-    start(&browser, &daemon).await;
-    accept(&browser, 0).await;
-    granted(&browser).await;
+    consent(&browser, &daemon, 0).await;
     browser.is_loaded("#picture").await;
 }
 
@@ -84,9 +80,7 @@ async fn the_space_opens_after_a_consent() {
     let (sim, daemon) = space().await;
     let mapped = format!("--host-resolver-rules=MAP code.s4d.io {}", sim.address());
     let browser = Browser::with(&[mapped]).await;
-    start(&browser, &daemon).await;
-    accept(&browser, 0).await;
-    granted(&browser).await;
+    consent(&browser, &daemon, 0).await;
     browser.screenshot("granted-with-space").await;
     browser.click("#space").await;
     let id = sim.with(|webex| webex.settings().space_id.clone());
@@ -114,9 +108,7 @@ async fn the_space_opens_after_a_consent() {
 #[ignore = "needs chromium and chromedriver; bash tests/run.sh installs them"]
 async fn without_scripts_the_space_says_what_it_needs() {
     let ((_sim, daemon), browser) = (space().await, Browser::without_scripts().await);
-    start(&browser, &daemon).await;
-    accept(&browser, 0).await;
-    granted(&browser).await;
+    consent(&browser, &daemon, 0).await;
     browser.click("#space").await;
     browser.text("#widget").await;
     // Browsers with scripts hide it.

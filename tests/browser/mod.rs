@@ -37,3 +37,10 @@ async fn granted(browser: &Browser) -> String {
     assert_eq!(browser.text("#granted").await, "Access Granted");
     browser.text("#person").await
 }
+
+/// A consent from the home page to its end. Returns the person's name on the last page.
+async fn consent(browser: &Browser, daemon: &Daemon, person: usize) -> String {
+    start(browser, daemon).await;
+    accept(browser, person).await;
+    granted(browser).await
+}

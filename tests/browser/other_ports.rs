@@ -12,10 +12,8 @@ use webex_sim::Settings;
 use webex_sim::Sim;
 use webex_tokend::tasks::Tasks;
 
-use super::accept;
-use super::granted;
+use super::consent;
 use super::operators::operator_key;
-use super::start;
 use super::webdriver::Browser;
 use crate::support::Daemon;
 use crate::support::PLAIN;
@@ -92,9 +90,7 @@ async fn cookies_that_a_browser_sends_to_another_port_open_nothing() {
         let (daemon, other_server) = (daemon(&sim, secure).await, OtherServer::start().await);
         let browser = Browser::start().await;
         // A person consents and opens the space, and an operator signs in.
-        start(&browser, &daemon).await;
-        accept(&browser, 0).await;
-        granted(&browser).await;
+        consent(&browser, &daemon, 0).await;
         browser.click("#space").await;
         browser.text("#widget").await;
         let space = browser.url().await;

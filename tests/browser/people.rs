@@ -5,6 +5,7 @@ use std::time::Duration;
 use webex_sim::Settings;
 
 use super::accept;
+use super::consent;
 use super::granted;
 use super::start;
 use super::webdriver::Browser;
@@ -51,9 +52,7 @@ async fn after_a_decline_the_person_can_still_consent() {
 async fn reloading_the_last_page_and_going_back_are_harmless() {
     let sim = start_sim().await;
     let (daemon, browser) = (Daemon::start(&sim, &[]).await, Browser::start().await);
-    start(&browser, &daemon).await;
-    accept(&browser, 0).await;
-    granted(&browser).await;
+    consent(&browser, &daemon, 0).await;
     let kept = daemon.stored_grants();
 
     browser.reload().await;

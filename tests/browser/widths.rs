@@ -4,12 +4,10 @@
 use webex_sim::Person;
 use webex_sim::Settings;
 
-use super::accept;
-use super::granted;
+use super::consent;
 use super::home;
 use super::operators::daemon_with_people;
 use super::operators::sign_in;
-use super::start;
 use super::webdriver::Browser;
 use crate::support::Daemon;
 use crate::support::start_sim_with;
@@ -108,9 +106,7 @@ async fn no_consent_page_scrolls_sideways_at_any_width() {
     browser.open(&home(&daemon)).await;
     assert_never_scrolls_sideways(&browser, "the home page").await;
     for person in [0, 1] {
-        start(&browser, &daemon).await;
-        accept(&browser, person).await;
-        granted(&browser).await;
+        consent(&browser, &daemon, person).await;
         assert_never_scrolls_sideways(&browser, &format!("the thanks to person {person}")).await;
     }
     for path in ["/oauth?code=a&state=b", "/oauth?error=invalid_scope", "/nothing"] {

@@ -26,6 +26,14 @@ fn people(persons: usize) -> Settings {
     Settings { people: Person::some(persons), ..Settings::default() }
 }
 
+/// A running loop with the grants of so many people.
+async fn consented(persons: usize) -> TestServices {
+    let mut services = TestServices::new(people(persons));
+    services.start(false).await;
+    services.consent_all(persons).await;
+    services
+}
+
 /// Person checks, without the one of each consent.
 fn questions(services: &TestServices, consents: u64) -> u64 {
     services.model().counters().calls.people_me - consents
@@ -43,9 +51,7 @@ fn forbidden() -> FaultKind {
 #[tokio::test(start_paused = true)]
 async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported() {
     capture_thread_logs();
-    let mut services = TestServices::new(people(2));
-    services.start(false).await;
-    services.consent_all(2).await;
+    let services = consented(2).await;
     let before = services.grant(0).await.person;
     let old = Who::Email(before.email.clone().unwrap());
     {
@@ -88,9 +94,7 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
 #[tokio::test(start_paused = true)]
 async fn an_address_that_a_second_person_gets_is_reported() {
     capture_thread_logs();
-    let mut services = TestServices::new(people(2));
-    services.start(false).await;
-    services.consent_all(2).await;
+    let services = consented(2).await;
     let shared = services.model().settings().people[1].email.clone();
     services.model().settings_mut().people[0].email.clone_from(&shared);
     sleep(9 * DAY).await;
@@ -104,9 +108,7 @@ async fn an_address_that_a_second_person_gets_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn webex_is_asked_about_a_person_once_a_week() {
-    let mut services = TestServices::new(people(5));
-    services.start(false).await;
-    services.consent_all(5).await;
+    let services = consented(5).await;
     sleep(70 * DAY).await;
     let questions = questions(&services, 5);
     assert!((5 * 8..=5 * 10).contains(&questions), "{questions} person checks in ten weeks");
@@ -114,9 +116,7 @@ async fn webex_is_asked_about_a_person_once_a_week() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_without_the_scope_for_person_checks_is_rarely_asked_about() {
-    let mut services = TestServices::new(people(2));
-    services.start(false).await;
-    services.consent_all(2).await;
+    let services = consented(2).await;
     inject_fault(&services, forbidden());
     sleep(60 * DAY).await;
     assert_eq!(questions(&services, 2), 2, "one check for each");
@@ -127,9 +127,7 @@ async fn a_grant_without_the_scope_for_person_checks_is_rarely_asked_about() {
 
 #[tokio::test(start_paused = true)]
 async fn no_person_check_is_sent_during_a_retry_after() {
-    let mut services = TestServices::new(people(40));
-    services.start(false).await;
-    services.consent_all(40).await;
+    let services = consented(40).await;
     inject_fault(&services, FaultKind::TooMany429 { retry_after: Some("36000".to_owned()) });
     sleep(7 * DAY + 12 * HOUR).await;
     assert_eq!(questions(&services, 40), 1, "the first response counts for all");
@@ -140,9 +138,7 @@ async fn no_person_check_is_sent_during_a_retry_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_of_years_is_capped_at_a_day() {
-    let mut services = TestServices::new(people(2));
-    services.start(false).await;
-    services.consent_all(2).await;
+    let services = consented(2).await;
     inject_fault(&services, FaultKind::TooMany429 { retry_after: Some("999999999999".to_owned()) });
     sleep(7 * DAY + 12 * HOUR).await;
     assert_eq!(questions(&services, 2), 1);
@@ -153,9 +149,7 @@ async fn a_retry_after_of_years_is_capped_at_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn a_field_that_webex_omits_stays_unchanged() {
-    let mut services = TestServices::new(people(1));
-    services.start(false).await;
-    services.consent_all(1).await;
+    let services = consented(1).await;
     let before = services.grant(0).await.person;
     let body = format!("{{\"id\":\"{}\"}}", before.id).into_bytes();
     inject_fault(&services, FaultKind::Raw { status: 200, headers: vec![], body });
@@ -177,9 +171,7 @@ async fn a_failed_person_check_affects_no_refresh() {
     ];
     let mut expected = None;
     for trouble in [None].into_iter().chain(troubles.map(Some)) {
-        let mut services = TestServices::new(people(20));
-        services.start(false).await;
-        services.consent_all(20).await;
+        let mut services = consented(20).await;
         if let Some(kind) = trouble.clone() {
             inject_fault(&services, kind);
         }

@@ -114,6 +114,11 @@ impl TestServer {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
+    /// Sends one request on a new plain connection, as [`send_request`] does.
+    pub(super) async fn request(&self, request: &str) -> String {
+        send_request(&mut self.connect().await, request).await
+    }
+
     /// Connects by TLS, offers `protocol` (or no ALPN) and trusts the server's certificate.
     pub(super) async fn connect_tls(&self, protocol: Option<&[u8]>) -> TlsStream<TcpStream> {
         connect_tls_to(self.addr, "localhost", client_config(&self.pem, protocol)).await.unwrap()

@@ -109,9 +109,7 @@ async fn a_hostile_host_header_is_not_reflected() {
         "Host: evil.example#",
         "Host: [evil.example]",
     ] {
-        let reply =
-            send_request(&mut server.connect().await, &format!("GET /p?q=1 HTTP/1.1\r\n{host}\r\n\r\n"))
-                .await;
+        let reply = server.request(&format!("GET /p?q=1 HTTP/1.1\r\n{host}\r\n\r\n")).await;
         assert!(!reply.to_lowercase().contains("evil"), "{host}: {reply}");
         assert!(reply.contains("\r\nlocation: https://tokend.example:8000/p?q=1\r\n"), "{host}: {reply}");
     }
@@ -151,9 +149,7 @@ async fn redirects_keep_a_requested_host_that_is_served_here() {
         "127.0.0.1:1",
         "[::1]",
     ] {
-        let reply =
-            send_request(&mut server.connect().await, &format!("GET /p HTTP/1.1\r\nHost: {host}\r\n\r\n"))
-                .await;
+        let reply = server.request(&format!("GET /p HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert!(reply.contains(&format!("\r\nlocation: https://{host}/p\r\n")), "{host}: {reply}");
     }
 }
@@ -162,8 +158,7 @@ async fn redirects_keep_a_requested_host_that_is_served_here() {
 async fn a_request_target_without_a_path_is_redirected_to_the_root() {
     let server = TestServer::new_tls(Limits::default(), echo).await;
     for line in ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1"] {
-        let reply =
-            send_request(&mut server.connect().await, &format!("{line}\r\nHost: localhost\r\n\r\n")).await;
+        let reply = server.request(&format!("{line}\r\nHost: localhost\r\n\r\n")).await;
         assert!(reply.contains("\r\nlocation: https://localhost/\r\n"), "{line}: {reply}");
     }
 }
@@ -193,7 +188,7 @@ async fn a_client_that_shut_its_write_side_still_gets_its_response() {
     gate.started.notified().await;
     stream.shutdown().await.unwrap();
     // Sent and answered after the client shut its write side, so that the server had a chance to notice.
-    let other = send_request(&mut server.connect().await, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let other = server.request("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(other.ends_with("GET /a false"));
     gate.release.notify_one();
     assert!(read_response(&mut stream).await.ends_with("let go"));
@@ -248,7 +243,7 @@ async fn a_body_is_read_within_a_size_limit_and_a_timeout() {
         ("Transfer-Encoding: chunked\r\n\r\nzz\r\n", "broken"),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{head_and_body}");
-        let reply = send_request(&mut server.connect().await, &request).await;
+        let reply = server.request(&request).await;
         assert!(reply.ends_with(expected), "{head_and_body}: {reply}");
     }
 }

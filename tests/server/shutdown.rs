@@ -142,9 +142,5 @@ async fn accept_without_file_descriptors() {
     assert!(tokio::time::timeout(Duration::from_millis(50), read_response(&mut early)).await.is_err());
     drop(held);
     assert!(read_response(&mut early).await.ends_with("served"));
-    assert!(
-        send_request(&mut server.connect().await, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .ends_with("served")
-    );
+    assert!(server.request("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("served"));
 }
