@@ -130,12 +130,9 @@ async fn wrong_keys_do_not_block_right_ones() {
 async fn send_wrong_keys(port: u16, number: u32) -> u64 {
     let Some(stream) = tcp_from(number, port).await else { return 0 };
     let Some(mut stream) = tls_on(stream, b"http/1.1").await else { return 0 };
-    let request_repeatedly = "GET /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\n";
-    let request_repeatedly = format!(
-        "{}{request_repeatedly}Connection: close\r\n\r\n",
-        format!("{request_repeatedly}\r\n").repeat(19)
-    );
-    stream.write_all(request_repeatedly.as_bytes()).await.unwrap();
+    let head = "GET /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\n";
+    let requests = format!("{}{head}Connection: close\r\n\r\n", format!("{head}\r\n").repeat(19));
+    stream.write_all(requests.as_bytes()).await.unwrap();
     let mut told = String::new();
     let _ = timeout(Duration::from_secs(10), stream.read_to_string(&mut told)).await;
     assert!(!told.contains("HTTP/1.1 200"), "{told}");

@@ -105,7 +105,7 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
     let mut lines = head.lines();
     let (method, path) = lines.next()?.split_once(' ')?;
     let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
-    for (name, value) in lines.filter_map(|transport| transport.split_once(": ")) {
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         request = request.header(name, value);
     }
     request.body(Bytes::copy_from_slice(body)).ok()

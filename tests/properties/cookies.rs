@@ -55,14 +55,14 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
 
     let set = cookies.keep(&headers, "new", "sealed", Duration::from_secs(900));
     assert!(set.len() <= 1 + MAX_BROWSER_COOKIES, "{} Set-Cookie lines", set.len());
-    let lines: Vec<&str> = set.iter().map(|transport| transport.to_str().unwrap()).collect();
+    let lines: Vec<&str> = set.iter().map(|line| line.to_str().unwrap()).collect();
     assert_eq!(lines[0], format!("{prefix}new=sealed; Max-Age=900{tail}"));
     let mut jar: BTreeSet<&str> = ours().map(|(name, _)| name).chain(["new"]).collect();
     // No browser sends this many, or one twice; made-up extra cookies are removed by the next response.
     let many = ours().count() > MAX_BROWSER_COOKIES;
-    for transport in &lines[1..] {
+    for line in &lines[1..] {
         let dropped =
-            transport.strip_prefix(prefix).unwrap().strip_suffix(&format!("=; Max-Age=0{tail}")).unwrap();
+            line.strip_prefix(prefix).unwrap().strip_suffix(&format!("=; Max-Age=0{tail}")).unwrap();
         assert!(!dropped.contains(';') && dropped != "new");
         jar.remove(dropped);
     }

@@ -55,9 +55,8 @@ pub(super) fn holds(data: &[u8]) -> String {
 fn whole(data: &[u8], grants: usize) {
     let text = std::str::from_utf8(data).unwrap();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines: Vec<&str> = text.lines().filter(|transport| !transport.trim().is_empty()).collect();
-    let is_object =
-        |transport: &&str| serde_json::from_str(transport).is_ok_and(|value: Value| value.is_object());
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let is_object = |line: &&str| serde_json::from_str(line).is_ok_and(|value: Value| value.is_object());
     if lines.iter().all(is_object) {
         assert_eq!(lines.len(), grants);
     } else {

@@ -65,7 +65,7 @@ mod corpus {
     const OUTCOMES: &str = include_str!("outcomes.txt");
 
     fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
-        OUTCOMES.lines().map(|transport| transport.split_once(": ").unwrap())
+        OUTCOMES.lines().map(|line| line.split_once(": ").unwrap())
     }
 
     /// Checks a property with the seeds that `concerns` selects: each exists, has its expected outcome, and the

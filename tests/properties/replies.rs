@@ -62,9 +62,8 @@ pub(super) fn holds(data: &[u8]) -> String {
 
 fn raw(data: &[u8]) -> Raw {
     let mut parts = data.splitn(4, |byte| *byte == b'\n');
-    let mut transport = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    let (status, retry_after, tracking_id) =
-        (transport().trim().parse().unwrap_or(200), transport(), transport());
+    let mut line = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let (status, retry_after, tracking_id) = (line().trim().parse().unwrap_or(200), line(), line());
     let body = parts.next().unwrap_or_default().to_vec();
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     Raw { status, retry_after: told(retry_after), tracking_id: told(tracking_id), body }
