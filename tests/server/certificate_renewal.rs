@@ -19,6 +19,7 @@ use super::harness::now;
 use super::harness::send_request;
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
+use crate::support::eventually;
 use crate::support::manual_clock::ManualClock;
 use crate::support::time::DAY_SECONDS;
 use crate::support::time::SHORT_LIMITS_TIMEOUT;
@@ -103,6 +104,7 @@ async fn a_renewal_failure_is_logged_once_and_again_after_it_recurs() {
 
 #[tokio::test]
 async fn renewal_follows_the_clock_and_open_connections_continue() {
+    capture_thread_logs();
     let clock = Arc::new(ManualClock::new(UnixTime::from_seconds(now())));
     let (server, renewer) = served(made(now())).await;
     let tasks = server.tasks.clone();
@@ -116,7 +118,7 @@ async fn renewal_follows_the_clock_and_open_connections_continue() {
 
     // A clock for which no certificate can be made changes nothing.
     clock.set(UnixTime::from_seconds(i64::MAX / 1000));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually("the renewal fails", || told(Level::Error) == 1).await;
     clock.set(UnixTime::from_seconds(now()));
     let renewed = async { while !is_valid_now(&server).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, renewed)
