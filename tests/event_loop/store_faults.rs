@@ -97,18 +97,19 @@ async fn a_commit_longer_than_its_lease_causes_no_second_refresh() {
     assert_eq!(services.starts(0).len(), 1);
 }
 
+/// Makes the next three calls of this operation fail.
+fn fail_three_times(store: &FaultyStore, failing: StoreOp) {
+    let mut tries = 0;
+    store.script(move |op, _| {
+        tries += u32::from(op == failing);
+        if op == failing && tries <= 3 { StoreFault::Fail(StoreError::Locked) } else { StoreFault::None }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_is_retried_during_shutdown() {
     let (mut services, store) = services(1).await;
-    let mut tries = 0;
-    store.script(move |op, _| {
-        tries += u32::from(op == StoreOp::Commit);
-        if op == StoreOp::Commit && tries <= 3 {
-            StoreFault::Fail(StoreError::Locked)
-        } else {
-            StoreFault::None
-        }
-    });
+    fail_three_times(&store, StoreOp::Commit);
     services.start(false).await;
     while services.model().counters().refreshes.renewed == 0 {
         sleep(Duration::from_millis(10)).await;
@@ -121,15 +122,8 @@ async fn a_commit_is_retried_during_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn storing_a_consent_is_retried() {
     let (services, store) = services(1).await;
-    let (old, mut tries) = (services.grant(0).await.tokens, 0);
-    store.script(move |op, _| {
-        tries += u32::from(op == StoreOp::SaveConsent);
-        if op == StoreOp::SaveConsent && tries <= 3 {
-            StoreFault::Fail(StoreError::Locked)
-        } else {
-            StoreFault::None
-        }
-    });
+    let old = services.grant(0).await.tokens;
+    fail_three_times(&store, StoreOp::SaveConsent);
     services.consent(0).await;
     assert_ne!(services.grant(0).await.tokens, old);
     assert_eq!(store.asked(&[StoreOp::SaveConsent]), 1 + 4, "the first consent succeeded");

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use tokio::task::JoinSet;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::store::Committed;
@@ -23,6 +22,7 @@ use crate::store::fixtures::grant;
 use crate::store::fixtures::keep;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
+use crate::store::fixtures::save_many;
 use crate::store::fixtures::unusual;
 
 both_stores!(the_next_wake_is_the_earliest_of_all, async |store: Arc<dyn Store>| {
@@ -79,12 +79,7 @@ async fn update_all(
 
 both_stores!(a_long_list_is_updated_in_batches, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 1203;
-    let mut consents = JoinSet::new();
-    for n in 0..PERSONS {
-        let store = store.clone();
-        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
-    }
-    consents.join_all().await;
+    save_many(&store, PERSONS).await;
 
     let steps = update_all(&*store, 500, |grant| {
         grant.next = Next::at(at(77));

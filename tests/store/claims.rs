@@ -27,6 +27,7 @@ use crate::store::fixtures::lease;
 use crate::store::fixtures::living;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
+use crate::store::fixtures::save_many;
 use crate::store::fixtures::unusual;
 
 both_stores!(the_least_life_left_is_claimed_first_and_dead_tokens_last, async |store: Arc<dyn Store>| {
@@ -305,12 +306,7 @@ both_stores!(a_fence_that_differs_in_any_part_changes_nothing, async |store: Arc
 
 both_stores!(many_tasks_never_claim_one_grant_twice, async |store: Arc<dyn Store>| {
     const PERSONS: usize = 300;
-    let mut consents = JoinSet::new();
-    for n in 0..PERSONS {
-        let store = store.clone();
-        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
-    }
-    consents.join_all().await;
+    save_many(&store, PERSONS).await;
 
     let mut tasks = JoinSet::new();
     for task in 0..16 {

@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Standing;
@@ -136,6 +138,16 @@ pub(super) async fn keep(store: &dyn Store, grants: impl IntoIterator<Item = Gra
     for grant in grants {
         store.save_consent(grant).await.unwrap();
     }
+}
+
+/// Saves the consents of so many persons, `p0` and so on, at the same time.
+pub(super) async fn save_many(store: &Arc<dyn Store>, persons: usize) {
+    let mut consents = JoinSet::new();
+    for n in 0..persons {
+        let store = store.clone();
+        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
+    }
+    consents.join_all().await;
 }
 
 pub(super) async fn claim(store: &dyn Store, ask: Ask) -> Vec<Claim> {
