@@ -45,7 +45,7 @@ struct Arguments {
     /// Refreshing does not renew the life of the refresh token.
     #[arg(long)]
     counts_down: bool,
-    /// Nobody is asked: whom login_hint names consents at once, else the next person in turn.
+    /// Consent at once without a page: the person that login_hint names, else the next person in turn.
     #[arg(long)]
     auto_accept: bool,
     /// Every answer takes this long.

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_a_transaction_is_given_up_everybody_hears_why() {
+    async fn when_a_transaction_is_given_up_every_caller_gets_the_reason() {
         let house = House::new();
         let release = house.busy().await;
         let (one, two, three, ()) =
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_a_transaction_cannot_begin_everybody_hears_why() {
+    async fn when_a_transaction_cannot_begin_every_caller_gets_the_reason() {
         let house = House::new();
         let other = Connection::open(&house.path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_a_commit_fails_nobody_is_told_that_it_was_kept() {
+    async fn when_a_commit_fails_no_caller_gets_a_success() {
         let house = House::new();
         let release = house.busy().await;
         let (one, two, ()) =
