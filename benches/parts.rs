@@ -28,6 +28,7 @@ use webex_tokend::domain::verdict::Fact;
 use webex_tokend::domain::verdict::Issued;
 use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::store::Ask;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store as _;
 use webex_tokend::store::seal::Sealer;
@@ -115,7 +116,7 @@ fn claims(bench: &mut Criterion) {
 
 async fn claim_and_keep(store: Arc<SqliteStore>, batch: usize) {
     let lease = Lease { now: NOW, owner: "bench".to_owned(), end: NOW + Duration::from_secs(600) };
-    let ask = Ask { lease, due_by: NOW, limit: batch, except: Vec::new(), healthiest_first: false };
+    let ask = Ask { lease, due_by: NOW, limit: batch, except: Vec::new(), order: ClaimOrder::LeastLife };
     let claims = store.claim_due(ask).await.unwrap().claims;
     assert_eq!(claims.len(), batch);
     let mut commits = JoinSet::new();

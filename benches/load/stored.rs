@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
@@ -176,5 +177,5 @@ async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
 
 fn ask(now: UnixTime, limit: usize) -> Ask {
     let lease = Lease { now, owner: "load".to_owned(), end: now + Duration::from_secs(600) };
-    Ask { lease, due_by: now, limit, except: Vec::new(), healthiest_first: false }
+    Ask { lease, due_by: now, limit, except: Vec::new(), order: ClaimOrder::LeastLife }
 }

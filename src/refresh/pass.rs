@@ -1,4 +1,4 @@
-//! One pass: everything that was due when it began is claimed and sent, least life left first.
+//! One pass: everything that is due is claimed and sent.
 
 use std::collections::BTreeSet;
 use std::fmt;

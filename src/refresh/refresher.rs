@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -36,6 +38,7 @@ use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
 use crate::store::Ask;
 use crate::store::Claim;
+use crate::store::ClaimOrder;
 use crate::store::Committed;
 use crate::store::Lease;
 use crate::store::Order;
@@ -77,6 +80,8 @@ pub struct Refresher {
     asked: Semaphore,
     /// One claim of many at a time, until all of them are marked as busy.
     claiming: Semaphore,
+    /// Claims of the loop so far.
+    claims: AtomicUsize,
     person_checks: PersonChecks,
 }
 
@@ -133,6 +138,7 @@ impl Refresher {
             calls,
             asked,
             claiming: Semaphore::new(1),
+            claims: AtomicUsize::new(0),
         }
     }
 
@@ -202,12 +208,13 @@ impl Refresher {
         probe: bool,
     ) -> Result<(Vec<Taken>, Vec<PersonId>), StoreError> {
         let now = self.parts.clock.now();
+        let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
         let ask = Ask {
             lease: self.lease(now),
             due_by: due_by.min(now),
             limit,
             except: self.busy.persons(),
-            healthiest_first: probe,
+            order,
         };
         let (mended, published) = (self.set_back().mended, self.parts.view.events().now());
         // It is never closed.
@@ -219,6 +226,15 @@ impl Refresher {
             Taken { claim, busy, role, on_demand: false, mended, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
+    }
+
+    /// Three orders in turn: by the least life left alone, a few grants whose calls hang would starve all others.
+    fn next_claim_order(&self) -> ClaimOrder {
+        match self.claims.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => ClaimOrder::LeastLife,
+            1 => ClaimOrder::NoFailures,
+            _ => ClaimOrder::LongestFailing,
+        }
     }
 
     /// Claims, for a probe, whoever is due next, however long that takes.

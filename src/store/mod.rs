@@ -55,8 +55,8 @@ pub trait Store: Send + Sync {
     /// ([`Grant::covers`]): then nothing is changed, and the answer is [`Saved::Kept`].
     fn save_import(&self, grant: Grant) -> Answer<'_, Saved>;
 
-    /// Takes up to `limit` grants that are due, and keeps everybody else away from them until the lease ends. Living
-    /// tokens come first, the least life left first, then dead ones. The claim is durable when it is answered: whoever holds it may call Webex.
+    /// Claims up to `limit` due grants in the order of the request; no other caller gets them until the lease ends. The
+    /// claim is durable when it is answered: its holder may call Webex.
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
 
     /// Takes one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
@@ -186,10 +186,23 @@ pub struct Ask {
     pub limit: usize,
     /// Persons not to claim: the asker is still at work on them.
     pub except: Vec<PersonId>,
+    /// Which of the due grants come first.
+    pub order: ClaimOrder,
+}
+
+/// Which of the due grants are claimed first. Of two equal ones the one that was stored first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimOrder {
+    /// Living tokens, the least life left first; then expired ones in the order in which they expired.
+    LeastLife,
+    /// As `LeastLife`, but living tokens of grants without failures before all others.
+    NoFailures,
+    /// As `LeastLife`, but before all others living tokens of failing grants, those that have been due the longest first.
+    LongestFailing,
     /// For a probe: grants that have ended last, before them those refused or asked to wait themselves; the fewest
     /// failures in a row first, so that probes that fail go round; the most life left first, since persons of one tenant
     /// often have as much life left as each other.
-    pub healthiest_first: bool,
+    Healthiest,
 }
 
 /// What a claim gave.

@@ -13,6 +13,7 @@ use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -118,7 +119,7 @@ async fn claim_and_commit_are_fast_at_a_hundred_thousand_people() {
 
 async fn claims(store: &SqliteStore, now: UnixTime) -> Vec<Claim> {
     let lease = Lease { now, owner: "this".to_owned(), end: now + Duration::from_secs(180) };
-    let ask = Ask { lease, due_by: now, limit: 4096, except: Vec::new(), healthiest_first: false };
+    let ask = Ask { lease, due_by: now, limit: 4096, except: Vec::new(), order: ClaimOrder::LeastLife };
     store.claim_due(ask).await.unwrap().claims
 }
 

@@ -288,6 +288,61 @@ async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
     assert_eq!(services.starts(199).len(), 1, "half a minute after it became due, although 100 others wait");
 }
 
+/// One refresh at a time, and persons whose calls hang until their tokens end, twelve hours after the beginning. `other`
+/// consents `late`, to a token that ends ten seconds later than theirs, and `trouble` is that person's own until `ends`.
+/// Whether the token is renewed all the same.
+async fn is_renewed_among_hanging_calls(late: Duration, trouble: Option<FaultKind>, ends: Duration) -> bool {
+    const HANGING: usize = 14;
+    let (other, witness) = (HANGING, HANGING + 1);
+    let settings = Settings {
+        people: Person::some(HANGING + 2),
+        noop_window: Duration::ZERO,
+        ..lifetimes(12 * HOUR, 60 * DAY)
+    };
+    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 1, per_second: 20.0 });
+    services.start(false).await;
+    let refresher = services.refresher.clone().unwrap();
+    services.consent_all(HANGING).await;
+    services.consent(witness).await;
+    let hang = |services: &TestServices| {
+        (0..HANGING).for_each(|person| services.model().fault(fault(Some(person), FaultKind::Hang)));
+    };
+    hang(&services);
+    let (witness_id, begun) = (services.id(witness), services.now());
+    let passed = |services: &TestServices| services.now().since(begun);
+    while passed(&services) < 12 * HOUR + MINUTE {
+        if services.store.find(services.id(other)).await.unwrap().is_none() && passed(&services) >= late {
+            let left = 12 * HOUR + 10 * SECOND - passed(&services);
+            services.model().settings_mut().access_lifetime = left;
+            services.consent(other).await;
+            services.model().settings_mut().access_lifetime = 12 * HOUR;
+            trouble.iter().for_each(|kind| services.model().fault(fault(Some(other), kind.clone())));
+        }
+        if passed(&services) >= ends {
+            services.model().clear_faults();
+            hang(&services);
+        }
+        // Its success tells the breaker that Webex is well.
+        let witnessed = refresher.renew(&witness_id, true);
+        let (_, report) = tokio::join!(sleep(2 * MINUTE), witnessed);
+        report.unwrap();
+    }
+    services.is_live(other).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn hanging_calls_with_less_life_left_starve_no_healthy_grant() {
+    for late in [Duration::ZERO, 5 * HOUR, 10 * HOUR + 40 * MINUTE] {
+        assert!(is_renewed_among_hanging_calls(late, None, 12 * HOUR).await, "consent after {late:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hanging_calls_with_less_life_left_starve_no_grant_whose_own_trouble_ends() {
+    let ends = 11 * HOUR + 10 * MINUTE;
+    assert!(is_renewed_among_hanging_calls(Duration::ZERO, Some(down()), ends).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_tenant_and_a_long_outage_lose_no_other_persons_token() {
     let refused = FaultKind::Status400Dead(DeadText::InvalidGrant);

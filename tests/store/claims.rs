@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use webex_tokend::domain::grant::Standing;
 use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
@@ -88,22 +90,79 @@ both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |st
     let mut failing_less = living("eve", 950);
     failing_less.failures = 1;
     keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
-    let probe = Ask { healthiest_first: true, limit: 3, ..ask(0) };
+    let probe = Ask { order: ClaimOrder::Healthiest, limit: 3, ..ask(0) };
     assert_eq!(claim_names(&*store, probe).await, ["joe", "kim", "eve"], "the most life left first");
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 });
 
+both_stores!(each_claim_order_puts_its_own_living_grants_first, async |store: Arc<dyn Store>| {
+    let failing = |name: &str, lives: i64, due: i64| {
+        let mut grant = living(name, lives);
+        (grant.failures, grant.next) = (3, Next::at(at(due)));
+        grant
+    };
+    let mut ended = failing("max", 15, -9);
+    (ended.failures, ended.standing) = (0, Standing::ConsentNeeded);
+    let all = || {
+        let healthy = [living("joe", 40), living("eve", 50), living("kim", -20)];
+        let failing = [failing("ada", 10, -1), failing("lea", 60, -5), failing("pam", -10, -99)];
+        healthy.into_iter().chain(failing).chain([ended.clone()])
+    };
+    let orders = [
+        (ClaimOrder::LeastLife, "ada max joe eve lea kim pam"),
+        (ClaimOrder::NoFailures, "joe eve ada max lea kim pam"),
+        (ClaimOrder::LongestFailing, "max lea ada joe eve kim pam"),
+    ];
+    for (order, expected) in orders {
+        keep(&*store, all()).await;
+        let mut claimed = Vec::new();
+        for limit in [1, 2, 1, 3] {
+            claimed.extend(claim_names(&*store, Ask { limit, order, ..ask(0) }).await);
+        }
+        assert_eq!(claimed.join(" "), expected, "{order:?}");
+    }
+});
+
+both_stores!(every_claim_order_judges_at_each_claim_whether_a_token_lives, async |store: Arc<dyn Store>| {
+    for order in [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing] {
+        let mut failing = [living("lea", 60), living("max", 20)];
+        failing.iter_mut().for_each(|grant| grant.failures = 1);
+        keep(&*store, [living("ada", 10), living("eve", 70), living("joe", 30)]).await;
+        keep(&*store, failing).await;
+        let next = async |now: i64| {
+            let ask = Ask { due_by: at(0), limit: 1, lease: lease(now), order, ..ask(0) };
+            claim_names(&*store, ask).await.concat()
+        };
+        let first = next(0).await;
+        let expected = if order == ClaimOrder::LongestFailing { "max" } else { "ada" };
+        assert_eq!(first, expected, "{order:?}");
+        let rest = [next(40).await, next(40).await, next(40).await, next(40).await];
+        let rest_expected = match order {
+            ClaimOrder::LeastLife => ["lea", "eve", "max", "joe"],
+            ClaimOrder::NoFailures => ["eve", "lea", "max", "joe"],
+            _ => ["lea", "eve", "ada", "joe"],
+        };
+        assert_eq!(rest, rest_expected, "{order:?}: those that expired since come last");
+    }
+});
+
 both_stores!(grants_that_the_caller_excludes_are_not_claimed, async |store: Arc<dyn Store>| {
     let lives = [("ada", 1), ("eve", 2), ("joe", 3), ("kim", 4)];
-    for (healthiest_first, order) in [(false, ["eve", "kim"]), (true, ["kim", "eve"])] {
+    let orders = [
+        (ClaimOrder::LeastLife, ["eve", "kim"]),
+        (ClaimOrder::NoFailures, ["eve", "kim"]),
+        (ClaimOrder::LongestFailing, ["eve", "kim"]),
+        (ClaimOrder::Healthiest, ["kim", "eve"]),
+    ];
+    for (order, expected) in orders {
         keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
         let except = ["ada", "joe", "kim", "unknown"].map(person).into();
-        let at_work = Ask { limit: 1, except, healthiest_first, ..ask(0) };
+        let at_work = Ask { limit: 1, except, order, ..ask(0) };
         assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve"], "they do not use up the limit");
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
         keep(&*store, [living("eve", 2)]).await;
-        let at_work = Ask { limit: 2, except: ["ada", "joe"].map(person).into(), healthiest_first, ..ask(0) };
-        assert_eq!(claim_names(&*store, at_work.clone()).await, order);
+        let at_work = Ask { limit: 2, except: ["ada", "joe"].map(person).into(), order, ..ask(0) };
+        assert_eq!(claim_names(&*store, at_work.clone()).await, expected);
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
         assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
     }

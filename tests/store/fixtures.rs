@@ -23,6 +23,7 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -126,7 +127,7 @@ pub(super) fn ask(seconds: i64) -> Ask {
         due_by: at(seconds),
         limit: 100,
         except: Vec::new(),
-        healthiest_first: false,
+        order: ClaimOrder::LeastLife,
     }
 }
 

@@ -14,6 +14,7 @@ use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Ask;
 use webex_tokend::store::Census;
+use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Cursor;
 use webex_tokend::store::Fence;
@@ -41,7 +42,7 @@ enum StoreStep {
         due_by: i64,
         lease: i64,
         limit: usize,
-        healthiest_first: bool,
+        order: ClaimOrder,
         except: Vec<Index>,
     },
     /// Of any claim so far, however old.
@@ -102,6 +103,29 @@ struct ModelRow {
 
 type ClaimedRow = (Grant, Fence);
 
+impl ModelRow {
+    /// The smallest is claimed first.
+    fn rank(&self, ask: &Ask) -> [i64; 6] {
+        let (expires_at, serial) = (self.grant.tokens.expires_at.0, self.fence.serial);
+        let ended = self.grant.standing == Standing::ConsentNeeded;
+        let living = expires_at > ask.lease.now.0;
+        let failing = ended || self.grant.failures > 0;
+        let (expired, failures) = (i64::from(!living), i64::from(self.grant.failures));
+        match ask.order {
+            ClaimOrder::LeastLife => [expired, expires_at, serial, 0, 0, 0],
+            ClaimOrder::NoFailures => [expired, i64::from(living && failing), expires_at, serial, 0, 0],
+            ClaimOrder::LongestFailing if living && failing => {
+                [0, 0, self.grant.next.due_at.0, expires_at, serial, 0]
+            }
+            ClaimOrder::LongestFailing => [expired, 1, expires_at, serial, 0, 0],
+            ClaimOrder::Healthiest => {
+                let personal = self.grant.last.outcome.is_personal();
+                [i64::from(ended), i64::from(personal), failures, expired, -expires_at, -serial]
+            }
+        }
+    }
+}
+
 impl StoreModel {
     fn consent(&mut self, grant: &Grant) -> Saved {
         self.latest = self.latest.max(Some(grant.last.at));
@@ -134,21 +158,7 @@ impl StoreModel {
                 let taken = told.iter().any(|(grant, _): &ClaimedRow| grant.person.id == *id);
                 row.grant.next.due_at <= ask.due_by && !ask.except.contains(id) && !taken
             };
-            let rank = |row: &&mut ModelRow| {
-                let ended = row.grant.standing == Standing::ConsentNeeded && ask.healthiest_first;
-                let failures = row.grant.failures * u32::from(ask.healthiest_first);
-                let expires_at = row.grant.tokens.expires_at;
-                let sign = 1 - 2 * i64::from(ask.healthiest_first);
-                let personal = ask.healthiest_first && row.grant.last.outcome.is_personal();
-                (
-                    ended,
-                    personal,
-                    failures,
-                    expires_at <= ask.lease.now,
-                    sign * expires_at.0,
-                    sign * row.fence.serial,
-                )
-            };
+            let rank = |row: &&mut ModelRow| row.rank(ask);
             let Some(row) = self.rows.iter_mut().filter(open).min_by_key(rank) else { break };
             row.fence.attempt += 1;
             row.claimed = true;
@@ -254,13 +264,19 @@ fn random_grant() -> impl Strategy<Value = RandomGrant> {
 
 fn step() -> impl Strategy<Value = StoreStep> {
     let except = vec(any::<Index>(), 0..3);
-    let claim = (0..40_i64, 0..10_i64, 1..20_i64, 0..4_usize, any::<bool>(), except);
-    let claim = claim.prop_map(|(now, back, lease, limit, healthiest_first, except)| StoreStep::Claim {
+    let order = prop_oneof![
+        Just(ClaimOrder::LeastLife),
+        Just(ClaimOrder::NoFailures),
+        Just(ClaimOrder::LongestFailing),
+        Just(ClaimOrder::Healthiest),
+    ];
+    let claim = (0..40_i64, 0..10_i64, 1..20_i64, 0..4_usize, order, except);
+    let claim = claim.prop_map(|(now, back, lease, limit, order, except)| StoreStep::Claim {
         now,
         due_by: now - back,
         lease,
         limit,
-        healthiest_first,
+        order,
         except,
     });
     let commit =
@@ -324,13 +340,13 @@ async fn run_steps(steps: Vec<StoreStep>) {
                     assert_eq!(store.save_consent(grant.clone()).await, Ok(expected));
                 }
             }
-            StoreStep::Claim { now, due_by, lease, limit, healthiest_first, except } => {
+            StoreStep::Claim { now, due_by, lease, limit, order, except } => {
                 let except = except
                     .iter()
                     .map(|person_index| person(NAMES[person_index.index(NAMES.len())]))
                     .collect();
                 let lease = Lease { end: at(now + lease), ..fixtures::lease(now) };
-                let ask = Ask { lease, due_by: at(due_by), limit, except, healthiest_first };
+                let ask = Ask { lease, due_by: at(due_by), limit, except, order };
                 let expected = model.claim(&ask);
                 for store in stores {
                     let told = store.claim_due(ask.clone()).await.unwrap().claims;

@@ -1,11 +1,11 @@
 //! A store that forgets at the end of the process: `TOKEND_STORE_URL=memory:`, and tests in virtual time.
 
+mod claim_order;
 mod keys;
 mod persons;
 mod turns;
 mod waiting;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -27,6 +27,7 @@ use crate::store::Ask;
 use crate::store::Bookmark;
 use crate::store::Census;
 use crate::store::Claim;
+use crate::store::ClaimOrder;
 use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Count;
@@ -133,26 +134,14 @@ impl Inner {
     }
 
     fn claim_due(&mut self, ask: &Ask) -> Claims {
+        let in_order = ask.order == ClaimOrder::LeastLife;
         let mut due: Vec<PersonId> = {
             let free =
                 self.turns.due(ask.due_by, ask.lease.now).filter(|person| !ask.except.contains(person));
-            free.take(if ask.healthiest_first { usize::MAX } else { ask.limit }).cloned().collect()
+            free.take(if in_order { ask.limit } else { usize::MAX }).cloned().collect()
         };
-        if ask.healthiest_first {
-            let rank = |row: &Row| {
-                let (ended, expires_at) =
-                    (row.grant.standing == Standing::ConsentNeeded, row.grant.tokens.expires_at);
-                (
-                    ended,
-                    row.grant.last.outcome.is_personal(),
-                    row.grant.failures,
-                    expires_at <= ask.lease.now,
-                    Reverse((expires_at, row.fence.serial)),
-                )
-            };
-            due.sort_by_key(|person| self.rows.get(person).map(rank));
-            due.truncate(ask.limit);
-        }
+        claim_order::sort(&mut due, &self.rows, ask);
+        due.truncate(ask.limit);
         let claims: Vec<Claim> =
             due.iter().filter_map(|person| self.change(person, |row| row.claim(ask.lease.end))).collect();
         if !claims.is_empty() {

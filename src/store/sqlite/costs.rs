@@ -25,6 +25,7 @@ use crate::domain::search::Search;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
+use crate::store::ClaimOrder;
 use crate::store::Cursor;
 use crate::store::Lease;
 use crate::store::Note;
@@ -80,9 +81,9 @@ fn numbered(number: u32) -> Grant {
 /// An open store's writer with all grants in it, and what its statements have cost since.
 fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
-    let (hand, unreadable) = Default::default();
+    let (hands, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
-    let shelf = Shelf { integration: "id".to_owned(), sealer, hand, unreadable };
+    let shelf = Shelf { integration: "id".to_owned(), sealer, hands, unreadable };
     let mut db = opened.writer;
     db.execute_batch("BEGIN").unwrap();
     for number in 0..STORED {
@@ -109,14 +110,16 @@ fn lease() -> Lease {
     Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY }
 }
 
-fn ask(healthiest_first: bool) -> Ask {
-    Ask { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), healthiest_first }
+fn ask(order: ClaimOrder) -> Ask {
+    Ask { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), order }
 }
 
 /// Every verb once.
 fn work(db: &Connection, shelf: &Shelf) {
-    for healthiest_first in [false, true] {
-        let claims = queries::claim_due(db, shelf, &ask(healthiest_first)).unwrap().claims;
+    let orders =
+        [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing, ClaimOrder::Healthiest];
+    for order in orders {
+        let claims = queries::claim_due(db, shelf, &ask(order)).unwrap().claims;
         assert_eq!(claims.len(), 2);
         queries::commit(db, shelf, claims[0].fence, &claims[0].grant).unwrap();
         let back = Next::at(NOW + DAY);

@@ -1,7 +1,7 @@
-//! Who is claimed next, kept in order over many claims.
+//! The due grants in the order in which they are claimed, kept over many claims.
 //!
-//! To find the few with the least life left, all that is due must be looked at. A pass claims a few at a time from
-//! thousands, so the order is dealt once for many claims: a claim costs what it takes, not what is due.
+//! To find the first few, all that is due must be looked at. A pass claims a few at a time from thousands, so each order
+//! is read once for many claims: a claim costs what it takes, not what is due.
 
 use std::collections::VecDeque;
 
@@ -10,60 +10,104 @@ use rusqlite::params;
 
 use crate::domain::time::UnixTime;
 use crate::store::Ask;
+use crate::store::ClaimOrder;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 
-/// Rows in a hand: sixteen bytes each, and all that is due is looked at once for so many.
+/// Rows of one order: sixteen bytes each, and all that is due is looked at once for so many.
 const DEAL: usize = 4096;
 
-/// What is due: living tokens first, the least life left first, then dead ones.
-pub(super) const DUE: &str = "SELECT serial, expires_at FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
-     ORDER BY expires_at <= ?3, expires_at, serial LIMIT ?4";
+/// Due grants that have not been claimed, in each order that was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Hands {
+    least_life: Hand,
+    no_failures: Hand,
+    longest_failing: Hand,
+}
 
-/// Rows that were due at one moment and have not been taken, least life left first. A guess to be checked row by row:
-/// who was claimed or renewed since is due no more. Whoever becomes due by that moment tears the hand up.
+impl Hands {
+    /// The hand of an order; none for probes, which are rare and look at all that is due.
+    pub(super) fn of(&mut self, order: ClaimOrder) -> Option<&mut Hand> {
+        match order {
+            ClaimOrder::LeastLife => Some(&mut self.least_life),
+            ClaimOrder::NoFailures => Some(&mut self.no_failures),
+            ClaimOrder::LongestFailing => Some(&mut self.longest_failing),
+            ClaimOrder::Healthiest => None,
+        }
+    }
+
+    /// A row was written that is due at `due_at`.
+    pub(super) fn written(&mut self, due_at: UnixTime) {
+        for hand in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
+            hand.written(due_at);
+        }
+    }
+}
+
+/// Rows that were due at one moment and have not been taken. A guess to be checked row by row: a row that was claimed or
+/// renewed since is no longer due. A row that becomes due by that moment empties it.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     due_by: Option<UnixTime>,
-    /// When it was dealt: who lived then comes first.
+    /// When it was dealt: the tokens that lived then come first.
     dealt_at: UnixTime,
-    /// Serial numbers, and the ends of their tokens.
-    rows: VecDeque<(i64, UnixTime)>,
+    living: VecDeque<Row>,
+    /// Those that expired first come first.
+    expired: VecDeque<Row>,
     /// Whether the present claim has dealt already.
     dealt: bool,
 }
 
+/// When its token expires, and its serial number.
+type Row = (UnixTime, i64);
+
+/// How due rows are sorted: living tokens first, those by the order's own rule, and then expired ones.
+pub(super) fn due_sql(order: ClaimOrder) -> String {
+    let living = match order {
+        ClaimOrder::NoFailures => "kind > 0, expires_at",
+        ClaimOrder::LongestFailing => "kind = 0, CASE WHEN kind = 0 THEN expires_at ELSE due_at END",
+        ClaimOrder::LeastLife | ClaimOrder::Healthiest => "expires_at",
+    };
+    let rule = living.split(", ").map(|rule| format!("CASE WHEN expires_at > ?3 THEN {rule} END"));
+    let rules = rule.collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT expires_at, serial FROM grants INDEXED BY grants_due WHERE integration = ?1 AND due_at <= ?2 \
+         ORDER BY expires_at <= ?3, {rules}, expires_at, serial LIMIT ?4"
+    )
+}
+
 impl Hand {
-    /// A claim begins: a hand of another moment is of no use to it, nor one whose order is no longer right.
+    /// A claim begins: a hand of another moment is of no use to it. A clock that was set back brings tokens to life.
     pub(super) fn begin(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
         self.dealt = false;
-        let fits = self.due_by == Some(ask.due_by) && self.is_in_order(ask.lease.now);
+        let fits = self.due_by == Some(ask.due_by) && ask.lease.now >= self.dealt_at;
         if fits { Ok(()) } else { self.deal(db, shelf, ask) }
     }
 
-    /// Whether those that are first still live: of the living the first one dies first. A clock that was set back brings
-    /// tokens to life.
-    fn is_in_order(&self, now: UnixTime) -> bool {
-        let died = |(_, end): &(i64, UnixTime)| *end > self.dealt_at && *end <= now;
-        now >= self.dealt_at && !self.rows.front().is_some_and(died)
-    }
-
-    /// The next one that may be due, if there is one. Deals once in a claim: whom the asker passes over is due still,
-    /// and would be dealt for ever.
+    /// The next one that may be due, if there is one. Deals once in a claim: persons that the caller excludes are still
+    /// due, and would be dealt for ever.
     pub(super) fn next(
         &mut self,
         db: &Connection,
         shelf: &Shelf,
         ask: &Ask,
     ) -> Result<Option<i64>, StoreError> {
-        if self.rows.is_empty() && !self.dealt {
+        if self.living.is_empty() && self.expired.is_empty() && !self.dealt {
             self.deal(db, shelf, ask)?;
         }
-        Ok(self.rows.pop_front().map(|(serial, _)| serial))
+        while let Some(row) = self.living.pop_front() {
+            if row.0 > ask.lease.now {
+                return Ok(Some(row.1));
+            }
+            // It has expired since it was dealt.
+            let place = self.expired.partition_point(|other| *other < row);
+            self.expired.insert(place, row);
+        }
+        Ok(self.expired.pop_front().map(|(_, serial)| serial))
     }
 
     /// A row was written that is due at `due_at`.
-    pub(super) fn written(&mut self, due_at: UnixTime) {
+    fn written(&mut self, due_at: UnixTime) {
         if self.due_by.is_some_and(|due_by| due_at <= due_by) {
             *self = Self::default();
         }
@@ -72,13 +116,14 @@ impl Hand {
     fn deal(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
         let size = DEAL.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let mut query = db.prepare_cached(DUE)?;
+        let mut query = db.prepare_cached(&due_sql(ask.order))?;
         let dealt_at = ask.lease.now;
         let found = query.query_map(params![shelf.integration, ask.due_by.0, dealt_at.0, size], |row| {
-            Ok((row.get(0)?, UnixTime(row.get(1)?)))
+            Ok((UnixTime(row.get(0)?), row.get(1)?))
         })?;
-        *self =
-            Self { due_by: Some(ask.due_by), dealt_at, rows: found.collect::<Result<_, _>>()?, dealt: true };
+        let rows = found.collect::<Result<Vec<Row>, _>>()?;
+        let (living, expired) = rows.into_iter().partition(|row| row.0 > dealt_at);
+        *self = Self { due_by: Some(ask.due_by), dealt_at, living, expired, dealt: true };
         Ok(())
     }
 }
@@ -93,7 +138,7 @@ mod tests {
 
     fn ask(due_by: i64) -> Ask {
         let lease = Lease { now: UnixTime(due_by), owner: String::new(), end: UnixTime(i64::MAX) };
-        Ask { lease, due_by: UnixTime(due_by), limit: 1, except: Vec::new(), healthiest_first: false }
+        Ask { lease, due_by: UnixTime(due_by), limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife }
     }
 
     /// What is dealt for is all that is read here: a table of that much is enough.
@@ -110,16 +155,16 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_dealt_for_once_and_another_one_anew_ahead_or_back() {
+    fn rows_are_dealt_once_for_one_moment_and_again_for_another() {
         let db = due_at(&[10, 20, 5, 30]);
         let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
-        let (hand, unreadable) = Default::default();
-        let shelf = Shelf { integration: "id".to_owned(), sealer, hand, unreadable };
+        let (hands, unreadable) = Default::default();
+        let shelf = Shelf { integration: "id".to_owned(), sealer, hands, unreadable };
         let mut hand = Hand::default();
         let mut take = |due_by| {
             hand.begin(&db, &shelf, &ask(due_by)).unwrap();
             let taken = hand.next(&db, &shelf, &ask(due_by)).unwrap();
-            (taken, hand.rows.len(), hand.dealt)
+            (taken, hand.expired.len(), hand.dealt)
         };
         assert_eq!(take(20), (Some(0), 2, true));
         assert_eq!(take(20), (Some(1), 1, false), "what was dealt is still good");
@@ -129,12 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_becomes_due_tears_a_hand_up_and_nobody_else_does() {
-        let (dealt_at, rows) = (UnixTime(20), [1, 2].map(|serial| (serial, UnixTime::NEVER)).into());
-        let mut hand = Hand { due_by: Some(UnixTime(20)), dealt_at, rows, dealt: true };
+    fn only_a_row_that_becomes_due_empties_the_hand() {
+        let living = [1, 2].map(|serial| (UnixTime::NEVER, serial)).into();
+        let due_by = Some(UnixTime(20));
+        let mut hand = Hand { due_by, living, ..Hand::default() };
         hand.written(UnixTime(21));
-        assert_eq!(hand.rows.len(), 2);
+        assert_eq!(hand.living.len(), 2);
         hand.written(UnixTime(20));
-        assert_eq!((hand.due_by, hand.rows.len()), (None, 0));
+        assert_eq!((hand.due_by, hand.living.len()), (None, 0));
     }
 }

@@ -65,7 +65,7 @@ use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::condition::Condition;
 use crate::store::sqlite::generation::LastSeen;
-use crate::store::sqlite::hand::Hand;
+use crate::store::sqlite::hand::Hands;
 use crate::store::sqlite::open::Owner;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::readers::ReadSpan;
@@ -87,7 +87,7 @@ struct Shelf {
     integration: String,
     sealer: Arc<Sealer>,
     /// The writer's alone; behind a lock only because the readers share the shelf.
-    hand: Mutex<Hand>,
+    hands: Mutex<Hands>,
     /// Rows that do not open, by number, and of which that was told.
     unreadable: Mutex<BTreeSet<i64>>,
 }
@@ -96,8 +96,8 @@ struct Shelf {
 const REMEMBERED: usize = 1024;
 
 impl Shelf {
-    fn hand(&self) -> MutexGuard<'_, Hand> {
-        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {
@@ -130,8 +130,8 @@ impl SqliteStore {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
         let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
-        let (integration, hand) = (integration.to_owned(), Mutex::new(Hand::default()));
-        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hand, unreadable: Mutex::default() };
+        let (integration, hands) = (integration.to_owned(), Mutex::default());
+        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hands, unreadable: Mutex::default() };
         let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (shelf, place, last_seen) = (Arc::new(shelf), opened.place, Arc::new(opened.last_seen));
         let store = Self { threads, shelf, place, condition, last_seen, _owner: opened.owner };
@@ -146,7 +146,7 @@ impl SqliteStore {
         let answer = self.threads.write(move |db| {
             if std::mem::replace(&mut again, true) {
                 // What the batch had taken from it is due again.
-                *shelf.hand() = Hand::default();
+                *shelf.hands() = Hands::default();
             }
             work(db, &shelf)
         });

@@ -75,7 +75,7 @@ static ONE: LazyLock<String> =
 
 pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     stamp(db, shelf, grant.last.at)?;
-    shelf.hand().written(grant.next.due_at);
+    shelf.hands().written(grant.next.due_at);
     if let Some(known) = texts::known(db, shelf, &grant.person.id)? {
         if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
@@ -107,7 +107,7 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
-                shelf.hand().written(ask.lease.now + UNREADABLE_STEP);
+                shelf.hands().written(ask.lease.now + UNREADABLE_STEP);
                 put_off(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
@@ -119,13 +119,12 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
     Ok(claims)
 }
 
-/// The rows to claim, least life left first.
+/// The rows to claim, in the order of the request.
 fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
-    if ask.healthiest_first {
-        return healthiest(db, shelf, ask);
-    }
+    let mut hands = shelf.hands();
+    let Some(hand) = hands.of(ask.order) else { return healthiest(db, shelf, ask) };
     let mut query = db.prepare_cached(&DUE_ROW)?;
-    let (mut found, mut hand) = (Vec::new(), shelf.hand());
+    let mut found = Vec::new();
     hand.begin(db, shelf, ask)?;
     while found.len() < ask.limit {
         let Some(serial) = hand.next(db, shelf, ask)? else { break };
@@ -168,7 +167,7 @@ fn healthiest_sql() -> String {
 }
 
 fn claim(db: &Connection, shelf: &Shelf, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
-    shelf.hand().written(lease.end);
+    shelf.hands().written(lease.end);
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())
@@ -208,7 +207,7 @@ pub(super) fn commit(
     if rows::write(db, &COMMIT, shelf, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hand().written(grant.next.due_at);
+    shelf.hands().written(grant.next.due_at);
     stamp(db, shelf, grant.last.at)?;
     Ok(Committed::Kept)
 }
@@ -236,7 +235,7 @@ pub(super) fn give_back(
     if changed == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hand().written(next.due_at);
+    shelf.hands().written(next.due_at);
     Ok(Committed::Kept)
 }
 
@@ -321,7 +320,7 @@ pub(super) fn revise(
             changed &= grant != before;
         }
         if changed {
-            shelf.hand().written(grant.next.due_at);
+            shelf.hands().written(grant.next.due_at);
             rows::write(db, &REVISE, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
         }
     }

@@ -9,6 +9,7 @@ use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
+use crate::store::ClaimOrder;
 use crate::store::Lease;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
@@ -34,7 +35,7 @@ fn living(name: &str, days: u32) -> Grant {
 /// Claims the one with the least life left, and says who it is.
 async fn claim(store: &SqliteStore) -> Option<String> {
     let lease = Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY };
-    let ask = Ask { lease, due_by: NOW, limit: 1, except: Vec::new(), healthiest_first: false };
+    let ask = Ask { lease, due_by: NOW, limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife };
     let claims = store.claim_due(ask).await.unwrap().claims;
     claims.first().map(|claim| claim.grant.person.id.to_string())
 }

@@ -8,6 +8,7 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::webex::transport::NoAnswer;
 use webex_tokend::webex::transport::Raw;
 
+use crate::simulation::invariants::ConsentCode;
 use crate::simulation::invariants::InvariantChecker;
 use crate::simulation::invariants::IssuedToken;
 use crate::simulation::invariants::UncommittedRefresh;
@@ -41,13 +42,13 @@ pub(crate) enum ReplyClass {
 
 impl InvariantChecker {
     pub(crate) fn code(&mut self, code: String, person: usize) {
-        self.codes.insert(code, (person, None));
+        self.codes.insert(code, ConsentCode { person, chain: None, unanswered: false });
     }
 
     pub(crate) fn person_asked_for(&self, asked: &WebexRequest) -> Option<usize> {
         match asked {
             WebexRequest::Refresh(token) => self.refresh.get(token).map(|(person, _)| *person),
-            WebexRequest::Exchange(code) => self.codes.get(code).map(|(person, _)| *person),
+            WebexRequest::Exchange(code) => self.codes.get(code).map(|code| code.person),
             WebexRequest::Other => None,
         }
     }
@@ -55,6 +56,11 @@ impl InvariantChecker {
     /// A request is sent. The number is for [`InvariantChecker::left`].
     pub(crate) fn sent(&mut self, asked: &WebexRequest, injected: bool) -> Option<u64> {
         self.stats.faults += u64::from(injected);
+        if let WebexRequest::Exchange(code) = asked
+            && let Some(code) = self.codes.get_mut(code)
+        {
+            code.unanswered = true;
+        }
         let WebexRequest::Refresh(token) = asked else { return None };
         self.stats.refreshes += 1;
         let Some((person, chain)) = self.refresh.get(token).copied() else {
@@ -149,13 +155,15 @@ impl InvariantChecker {
             }
             WebexRequest::Exchange(code) => {
                 self.record(&format!("a code of person {person}: {verdict:?}, {word}"));
+                let mut chain = None;
                 if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
                     self.chains += 1;
-                    let chain = self.chains;
-                    let (_, refresh) = self.minted(raw, sent_at, person, chain);
-                    let chain = refresh.map_or(chain, |token| self.refresh[&token].1);
-                    self.codes.insert(code.clone(), (person, Some(chain)));
+                    let (_, refresh) = self.minted(raw, sent_at, person, self.chains);
+                    chain = Some(refresh.map_or(self.chains, |token| self.refresh[&token].1));
                 }
+                // After any other answer than these Webex may have taken the code.
+                let unanswered = verdict == ReplyClass::Other;
+                self.codes.insert(code.clone(), ConsentCode { person, chain, unanswered });
             }
             WebexRequest::Other => {}
         }

@@ -81,6 +81,16 @@ struct UncommittedRefresh {
     chain: u64,
 }
 
+/// An authorization code that a browser has brought.
+#[derive(Debug)]
+struct ConsentCode {
+    person: usize,
+    /// The consent that it was exchanged for.
+    chain: Option<u64>,
+    /// It was sent, and no answer says whether Webex has taken it.
+    unanswered: bool,
+}
+
 /// What is known of one person.
 #[derive(Debug, Default)]
 pub(super) struct PersonState {
@@ -118,7 +128,7 @@ pub(super) struct PersonState {
     forced_at: Option<UnixTime>,
     renewed_at: Option<UnixTime>,
     forgetting: bool,
-    /// A code was exchanged, and the process died before it stored the consent.
+    /// A code was exchanged, or may have been, and its consent was not stored: the answer was lost, or the process died.
     lost_consent: bool,
     trouble: UnixTime,
     sick: UnixTime,
@@ -145,7 +155,7 @@ pub(super) struct InvariantChecker {
     ids: HashMap<PersonId, usize>,
     access: HashMap<String, IssuedToken>,
     refresh: HashMap<String, (usize, u64)>,
-    codes: HashMap<String, (usize, Option<u64>)>,
+    codes: HashMap<String, ConsentCode>,
     chains: u64,
     now: UnixTime,
     wall: UnixTime,
@@ -287,8 +297,8 @@ impl InvariantChecker {
         // The clock step is unknown to the next process.
         self.era += u32::from(std::mem::take(&mut self.unmended));
         let now = self.now;
-        for (person, chain) in std::mem::take(&mut self.codes).into_values() {
-            self.people[person].lost_consent |= chain.is_some();
+        for code in std::mem::take(&mut self.codes).into_values() {
+            self.people[code.person].lost_consent |= code.chain.is_some() || code.unanswered;
         }
         for seen in &mut self.people {
             seen.pending.clear();

@@ -135,7 +135,9 @@ impl InvariantChecker {
             Err(why) => why.to_string(),
         };
         self.record(&format!("a consent of person {person} ends: {word}"));
-        let chain = self.codes.remove(code).and_then(|(_, chain)| chain);
+        let code = self.codes.remove(code);
+        self.people[person].lost_consent |= code.as_ref().is_some_and(|code| code.unanswered);
+        let chain = code.and_then(|code| code.chain);
         let seen = &self.people[person];
         let saved = chain.is_some_and(|chain| seen.saves.contains(&chain) || seen.gave_way.contains(&chain));
         let forgotten = seen.kept.is_none() && seen.epoch > epoch;
