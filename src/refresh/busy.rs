@@ -1,4 +1,4 @@
-//! Who is being refreshed in this process, and a way to wait for it: the single flight of one person.
+//! The persons whose grants are being refreshed in this process, and a way to wait for the end: single flight per person.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use tokio::sync::watch;
 use crate::domain::person::PersonId;
 use crate::refresh::refresher::Refresher;
 
-/// The list. Clones share it.
+/// The persons whose grants are being refreshed. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BusyList(Arc<Mutex<BTreeMap<PersonId, Work>>>);
 
-/// How many marks a person has, and what waiters hold on to.
+/// The number of marks of one person, and the channel on which waiters see their end.
 #[derive(Debug)]
 struct Work {
     marks: usize,
     ends: watch::Sender<()>,
 }
 
-/// A mark in the list; taken off when it is dropped, however the work ended.
+/// A mark in the list. Dropping it removes it, however the work ended.
 #[derive(Debug)]
 pub(super) struct Busy {
     list: BusyList,
     person: PersonId,
 }
 
-/// Work that somebody else does.
+/// Waits for the end of the work on a person.
 pub(super) struct Flight(watch::Receiver<()>);
 
 impl BusyList {
@@ -37,14 +37,14 @@ impl BusyList {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a person, beside marks that are there already.
+    /// Adds a mark to a person, who may have others already.
     pub(super) fn mark(&self, person: &PersonId) -> Busy {
         let mut list = self.lock();
         list.entry(person.clone()).or_insert_with(Work::new).marks += 1;
         Busy { list: self.clone(), person: person.clone() }
     }
 
-    /// Joins the work on a person. Where there is none, it begins: the mark is given to the one who must do it.
+    /// Joins the work on a person. If there is none, the caller also gets a mark and must do the work.
     pub(super) fn join(&self, person: &PersonId) -> (Flight, Option<Busy>) {
         let mut list = self.lock();
         if let Some(work) = list.get(person) {
@@ -55,12 +55,12 @@ impl BusyList {
         (Flight(work.ends.subscribe()), Some(Busy { list: self.clone(), person: person.clone() }))
     }
 
-    /// Whether there is work on a person.
+    /// Whether the person has a mark.
     pub(super) fn holds(&self, person: &PersonId) -> bool {
         self.lock().contains_key(person)
     }
 
-    /// Everybody who is marked.
+    /// All persons with a mark.
     pub(super) fn persons(&self) -> Vec<PersonId> {
         self.lock().keys().cloned().collect()
     }
@@ -99,9 +99,9 @@ impl Drop for Busy {
 }
 
 impl Flight {
-    /// Returns when the work has ended, well or not.
+    /// Returns when the work has ended, whether it succeeded or not.
     pub(super) async fn ended(mut self) {
-        // The sender never sends; it goes away with the last mark.
+        // Nothing is ever sent. Removing the last mark drops the sender, which ends the wait.
         let _ = self.0.changed().await;
     }
 }

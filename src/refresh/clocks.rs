@@ -1,4 +1,4 @@
-//! The wall clock beside the timer, which nobody can set: what is between them is what somebody set the clock by.
+//! Detects changes of the system clock by comparing it with the monotonic clock.
 
 use std::time::Duration;
 
@@ -6,17 +6,18 @@ use tokio::time::Instant;
 
 use crate::domain::time::UnixTime;
 
-/// They must differ by this much before the clock counts as set; less is a clock being tended.
+/// The clocks must differ by this much (in milliseconds) before the system clock counts as set. Less is usual, because NTP
+/// corrects the clock in small steps.
 const CLOCK_SET: i64 = 60_000;
 
-/// Both, as they were when they were last compared.
+/// The readings of both clocks at the last comparison.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     wall: UnixTime,
     timer: Instant,
 }
 
-/// What somebody did to the clock.
+/// A change of the system clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shift {
     Back(Duration),
@@ -24,12 +25,12 @@ pub(super) enum Shift {
 }
 
 impl Clocks {
-    /// The wall clock reads `now`.
+    /// Starts the comparison while the system clock reads `now`.
     pub(super) fn at(now: UnixTime) -> Self {
         Self { wall: now, timer: Instant::now() }
     }
 
-    /// By how much the clock was set since this was last asked, if it was.
+    /// The change of the system clock since the last call, if there was one.
     pub(super) fn shift(&mut self, now: UnixTime) -> Option<Shift> {
         let before = std::mem::replace(self, Self::at(now));
         let passed = i64::try_from((self.timer - before.timer).as_millis()).unwrap_or(i64::MAX);
@@ -52,15 +53,15 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_000_000_000);
     const SPAN: Duration = Duration::from_secs(600);
 
-    /// What is seen after ten minutes by the timer and so many milliseconds more or less by the clock.
+    /// The change detected after ten minutes, during which the system clock was set by `set_by` milliseconds.
     async fn seen(set_by: i64) -> Option<Shift> {
         let mut clocks = Clocks::at(NOW);
         advance(SPAN).await;
         let now = UnixTime((NOW + SPAN).0 + set_by);
         let seen = clocks.shift(now);
-        assert_eq!(clocks.shift(now), None, "it is told once");
+        assert_eq!(clocks.shift(now), None, "a change is reported once");
         advance(SPAN).await;
-        assert_eq!(clocks.shift(now + SPAN), None, "from there on the clock goes right");
+        assert_eq!(clocks.shift(now + SPAN), None, "afterwards the clocks agree");
         seen
     }
 

@@ -1,5 +1,7 @@
-//! Refreshes that somebody waits for: a reader whose token is too old, a person who says so. One refresh for any
-//! number of callers; every wait is bounded; the live token is given while Webex is down.
+//! Refreshes on demand: for a reader who needs a longer-lived token, or an operator who asks for the refresh itself.
+//!
+//! Any number of callers share one refresh, and every wait is bounded. While Webex is down, readers get the stored token as
+//! long as it lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,65 +22,65 @@ use crate::refresh::refresher::Refresher;
 use crate::store::StoreError;
 use crate::tokens::Mark;
 
-/// A reader is not kept waiting longer; the refresh goes on without them.
+/// Longest wait of a reader. The refresh continues without them.
 const READER_WAIT: Duration = Duration::from_secs(20);
 
-/// Whoever asked for the refresh itself waits for its end: the start's turn, the whole call, the commit.
+/// Longest wait of a caller who asked for the refresh itself: enough for the turn, the whole call and the commit.
 const ASKER_WAIT: Duration = Duration::from_secs(60);
 
-/// After a failure readers do not cause another try sooner than this; the loop's ladder goes on beside.
+/// Shortest time between a failure and another attempt that a reader causes. The event loop's retries do not depend on it.
 const READER_STEP: Duration = Duration::from_secs(30);
 
-/// A refused grant whose token is dead is asked about once more after this, while the caller waits: a second refusal
+/// Pause before the second attempt for a refused grant whose token is dead, while the caller waits. A second refusal
 /// confirms the first.
 const CONFIRM_STEP: Duration = Duration::from_secs(1);
 
-/// A token that may be given away.
+/// A live token for a reader.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// With the token in it.
+    /// Contains the token.
     pub grant: Arc<Grant>,
-    /// It lives less long than was asked for: the longest there is.
+    /// It lives less long than requested, but no longer-lived one is available.
     pub short: bool,
 }
 
 /// Why there is no live token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NoToken {
-    /// Nobody of this name is kept.
+    /// The store has no grant of this person.
     #[error("no such person")]
     UnknownPerson,
-    /// The access token is dead and Webex will not renew it, or the stored record does not open.
+    /// The access token is dead and Webex no longer renews the grant, or the stored record does not open.
     #[error("the person must consent again")]
     ConsentNeeded(Arc<Grant>),
-    /// The access token is dead and Webex does not answer well at present.
+    /// The access token is dead and cannot be refreshed at present.
     #[error("no live token at present: {why}")]
     Unavailable {
-        /// Fit for people.
+        /// The cause, to be shown to users.
         why: String,
-        /// When it is worth asking again.
+        /// When another request is worthwhile.
         retry_after: Duration,
     },
-    /// The store cannot say.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What came of a refresh that was asked for.
+/// The result of a refresh on demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Came {
     /// A new access token.
     Renewed,
-    /// Webex answered with the same one.
+    /// Webex responded with the same access token.
     Unchanged,
-    /// It was not sent: the last one is too young.
+    /// It was not sent, for instance because the last refresh was too recent.
     Skipped,
-    /// It was sent and did not work, or could not be sent.
+    /// It failed, or could not be sent.
     Failed,
 }
 
 impl Came {
-    /// The word for it.
+    /// The result as the API writes it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -90,31 +92,32 @@ impl Came {
     }
 }
 
-/// What a refresh that was asked for came to.
+/// The result of a refresh on demand, with its explanation.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// In a word.
+    /// In one word.
     pub came: Came,
-    /// In a sentence; empty when there is nothing to say.
+    /// The reason in a sentence; empty if there is nothing to explain.
     pub detail: String,
-    /// The grant after it.
+    /// The grant after the refresh.
     pub grant: Arc<Grant>,
 }
 
-/// Why no refresh begins.
-const STOPS: &str = "the daemon is being stopped";
+/// Why no refresh starts.
+const STOPS: &str = "the daemon is stopping";
 
 impl Refresher {
-    /// A live token of `person` that lives at least `min_ttl`, refreshed first if need be. Where Webex gives none that
-    /// lives so long, the longest there is.
+    /// A token of `person` that lives at least `min_ttl`. The grant is refreshed first if that is necessary. If Webex issues
+    /// no token that lives so long, the one with the longest life.
     ///
     /// # Errors
-    /// [`NoToken`], only when there is no live token at all.
+    /// [`NoToken`] if there is no live token at all.
     pub async fn token(self: &Arc<Self>, person: &PersonId, min_ttl: Duration) -> Result<Given, NoToken> {
         self.token_if(person, min_ttl, || true).await
     }
 
-    /// The same; `may` is asked before a refresh begins for this caller. Without it the caller gets the token there is.
+    /// As [`Refresher::token`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
+    /// caller gets the stored token.
     ///
     /// # Errors
     /// [`NoToken`], as [`Refresher::token`].
@@ -137,8 +140,8 @@ impl Refresher {
         self.give(self.known(person).await?, min_ttl)
     }
 
-    /// Asks once more about a grant that was just refused and whose token is dead, so that the caller is not sent away to
-    /// come again.
+    /// Refreshes once more if the grant was just refused and its token is dead. So the caller learns whether the refusal is
+    /// final, and need not ask again.
     async fn confirm_refusal(self: &Arc<Self>, person: &PersonId, patience: Duration) -> Result<(), NoToken> {
         let grant = self.known(person).await?;
         let refused = grant.last.outcome == Outcome::Refused && grant.standing == Standing::Alive;
@@ -150,15 +153,16 @@ impl Refresher {
         Ok(())
     }
 
-    /// Refreshes `person` now. Without `force` the no-op window is respected.
+    /// Refreshes the grant of `person` now. Without `force` no refresh is sent inside the no-op window.
     ///
     /// # Errors
-    /// [`NoToken::UnknownPerson`] and the store's.
+    /// [`NoToken::UnknownPerson`], [`NoToken::ConsentNeeded`] if the stored record does not open, or [`NoToken::Store`].
     pub async fn renew(self: &Arc<Self>, person: &PersonId, force: bool) -> Result<Report, NoToken> {
         self.renew_if(person, force, || true).await
     }
 
-    /// The same; `may` is asked before a refresh begins for this caller. Without it the refresh is skipped.
+    /// As [`Refresher::renew`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
+    /// refresh is skipped.
     ///
     /// # Errors
     /// As [`Refresher::renew`].
@@ -173,18 +177,20 @@ impl Refresher {
         let window = before.answered_at + self.parts().policy.noop_window;
         if !force && before.standing == Standing::Alive && now < window {
             let detail = format!(
-                "Webex renews nothing before {window} (the no-op window); force it to ask all the same"
+                "Webex renews no token before {window} (the no-op window); use force to send the refresh anyway"
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
         if force && let Some(wait) = self.forced_lately(&before, now) {
             let seconds = wait.as_millis().div_ceil(1000);
-            let detail = format!("it was tried a moment ago; a forced refresh may follow in {seconds} s");
+            let detail = format!(
+                "the last refresh was sent a moment ago; the next forced refresh is possible in {seconds} s"
+            );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
         }
         if !force && self.backs_off(&before, now) {
             let detail = format!(
-                "the last refresh failed a moment ago ({}); force it to ask all the same",
+                "the last refresh failed a moment ago ({}); use force to send it anyway",
                 before.last.detail
             );
             return Ok(Report { came: Came::Skipped, detail, grant: before });
@@ -200,16 +206,16 @@ impl Refresher {
         self.confirm_refusal(person, READER_WAIT).await?;
         let mut grant = self.known(person).await?;
         if joined && grant.last == before.last {
-            // What it joined was put aside, for a consent that came meanwhile.
+            // The result of the joined refresh was discarded, because a consent was stored meanwhile.
             self.fly(person, READER_WAIT, force).await;
             grant = self.known(person).await?;
         }
         if grant.last == before.last {
             let cause = self.breaker().trouble().map(|cause| format!("refreshes pause: {cause}"));
             let stops = self.parts().tasks.stopping().is_cancelled().then(|| STOPS.to_owned());
-            let detail = cause
-                .or(stops)
-                .unwrap_or_else(|| "it could not be sent, or is still under way; see the log".to_owned());
+            let detail = cause.or(stops).unwrap_or_else(|| {
+                "the refresh could not be sent or is still under way; see the log".to_owned()
+            });
             return Ok(Report { came: Came::Failed, detail, grant });
         }
         let came = match grant.last.outcome {
@@ -225,15 +231,15 @@ impl Refresher {
         Ok(Report { came, detail, grant })
     }
 
-    /// Removes a person's grant, tokens and all; answers whether there was one.
+    /// Removes a person's grant with its tokens. Answers whether there was one.
     ///
     /// # Errors
-    /// The store's.
+    /// [`StoreError`] if the store cannot remove it; the grant is then unchanged.
     pub async fn forget(&self, person: &PersonId) -> Result<bool, StoreError> {
         let gone = self.parts().store.forget(person.clone()).await?;
         self.parts().view.publish(person);
         if gone {
-            log::info!("{person}: forgotten");
+            log::info!(person = person.as_str(); "a grant was removed with its tokens");
         }
         Ok(gone)
     }
@@ -241,7 +247,7 @@ impl Refresher {
     async fn known(&self, person: &PersonId) -> Result<Arc<Grant>, NoToken> {
         let view = &self.parts().view;
         let grant = match view.look(person).await {
-            // Its tokens are lost: to wait helps nothing.
+            // Its tokens are lost, so waiting does not help.
             Err(StoreError::Unreadable(_)) => {
                 let shown = view.show(person).await?.ok_or(NoToken::UnknownPerson)?;
                 return Err(NoToken::ConsentNeeded(shown));
@@ -251,8 +257,8 @@ impl Refresher {
         grant.ok_or(NoToken::UnknownPerson)
     }
 
-    /// The longest life worth a refresh: more cannot be had without asking inside the no-op window, or so often that
-    /// the person's quota of tokens would suffer.
+    /// The longest remaining life that a reader can demand. More would need refreshes inside the no-op window, or so many
+    /// that the person could reach Webex's limit of tokens.
     fn longest(&self, grant: &Grant) -> Duration {
         let lifetime = grant.dates().lifetime();
         lifetime.saturating_sub(self.parts().policy.noop_window).max(lifetime / 2)
@@ -263,17 +269,17 @@ impl Refresher {
         grant.standing == Standing::Alive && now >= grant.answered_at + floor && !self.backs_off(grant, now)
     }
 
-    /// How long a forced refresh must still wait, if the last refresh was too short ago. A consent is no refresh.
+    /// How long a forced refresh must still wait, if the last refresh was too recent. A consent does not count as a refresh.
     fn forced_lately(&self, grant: &Grant, now: UnixTime) -> Option<Duration> {
         let refreshed = grant.failures > 0 || grant.answered_at > grant.obtained_at;
         let wait = (grant.last.at + self.parts().policy.forced_floor()).until(now);
         (refreshed && grant.last.at <= now && !wait.is_zero()).then_some(wait)
     }
 
-    /// Whether it failed so lately, or in such a way, that asking again would only do harm.
+    /// Whether another attempt would only do harm, because the last one failed a moment ago or hit a limit of Webex.
     fn backs_off(&self, grant: &Grant, now: UnixTime) -> bool {
         let refused = grant.last.outcome == Outcome::Refused && grant.life_left(now).is_zero();
-        // A refusal is to be confirmed for a caller who waits for a dead token.
+        // A caller whose token is dead waits for the refusal to be confirmed.
         let step = if refused { CONFIRM_STEP } else { READER_STEP };
         let failing = grant.failures > 0 && now < grant.last.at + step;
         let limited =
@@ -301,13 +307,13 @@ impl Refresher {
         Err(NoToken::Unavailable { why, retry_after })
     }
 
-    /// Whether a caller may wait for a refresh of `person`. One that is under way already costs nothing more.
+    /// Whether a caller may wait for a refresh of `person`. A refresh that is under way already is not charged to the caller.
     fn may_fly(&self, person: &PersonId, may: impl FnOnce() -> bool) -> bool {
         self.busy().holds(person) || may()
     }
 
-    /// Joins the person's flight, or begins it beside the caller, who may leave. Answers whether it was somebody else's,
-    /// and has ended.
+    /// Joins the refresh of the person that is under way, or starts one in a task of its own, which continues if the caller
+    /// leaves. Answers whether it joined one that has ended.
     async fn fly(self: &Arc<Self>, person: &PersonId, patience: Duration, forced: bool) -> bool {
         let (flight, busy) = self.busy().join(person);
         let joined = busy.is_none();
@@ -317,12 +323,12 @@ impl Refresher {
                 .tasks
                 .spawn("refresh on demand", async move { refresher.fly_one(busy, forced, published).await });
         }
-        // Whoever waits in vain is given what there is.
+        // After a timeout the caller continues with the stored grant.
         timeout(patience, flight.ended()).await.is_ok() && joined
     }
 
-    /// Asks the breaker whether a refresh of one person may be sent. A grant that has failed is tried when it is due, or
-    /// when an operator insists.
+    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it
+    /// is due, or when an operator forces it.
     async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
         let grant = self.known(person).await.ok()?;
         let now = self.parts().clock.now();
@@ -335,18 +341,21 @@ impl Refresher {
         let Ok(place) = self.asked().acquire().await else { return };
         let person = busy.person().clone();
         if self.keeps_nothing() {
-            log::info!("{person}: not refreshed, the store keeps nothing at present");
+            log::info!(
+                person = person.as_str();
+                "a refresh on demand is not sent, because the store cannot be written at present"
+            );
             return;
         }
-        // Before it takes one of the starts, which the probes need while the breaker is open.
+        // Before waiting for a start: while the breaker is open, the probes need the starts.
         let Some(role) = self.admit(&person, forced).await else { return };
-        // Before the claim, whose lease would run out while it waits.
+        // Before the claim, because its lease could end during the wait.
         self.starts().next(Reason::Requested).await;
         let stops = self.parts().tasks.stopping().is_cancelled();
         let changed = self.parts().view.events().changed_since(published, &person);
         if stops || changed || self.keeps_nothing() || !self.breaker().may_send(role) {
-            // The daemon ends as soon as what runs is finished; or a consent or removal came first; or what came back
-            // could not be kept; or the breaker has opened meanwhile.
+            // Meanwhile the daemon is stopping, the grant was replaced or removed, the store cannot be written, or the
+            // breaker has opened.
             if role == Role::Probe {
                 self.breaker().cancel_probe();
             }
@@ -359,9 +368,9 @@ impl Refresher {
             }
             Ok(None) => {}
             Err(why) => {
-                log::log!(why.level(), "{person}: no refresh is sent: {why}");
+                log::log!(why.level(), person = person.as_str(); "a refresh on demand is not sent: {why}");
                 if matches!(why, StoreError::Unreadable(_)) {
-                    // Readers must see it, too, and not what was cached before.
+                    // Readers must see that the record does not open, instead of the cached grant.
                     self.parts().view.publish(&person);
                 }
             }

@@ -1,5 +1,5 @@
-//! The event loop: pass, nap, pass. It wakes every `EVENT_LOOP_SLEEP_SECONDS`, from wake to wake, and earlier only
-//! when a retry falls due, a token would not outlive the sleep, or somebody nudges it.
+//! The event loop: alternates passes with sleeps. It wakes every `EVENT_LOOP_SLEEP_SECONDS`, counted from wake to wake, and
+//! earlier only if a retry falls due, a token would not outlive the sleep, or another task wakes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,36 +18,36 @@ use crate::refresh::revise::Mendings;
 use crate::store::StoreError;
 use crate::tasks::Wake;
 
-/// No nap is longer: timers stand still while the machine is suspended, and clocks are set.
+/// Longest uninterrupted wait. Timers stand still while the machine is suspended, and the clock may be set.
 const SLICE: Duration = Duration::from_secs(60);
 
-/// A pass that lasts takes up what has fallen due meanwhile after this.
+/// A pass that lasts longer includes grants that have fallen due since it began, at this interval.
 const TAKE_UP: Duration = Duration::from_secs(15);
 
-/// No nap before an early wake is shorter, whatever the store says is due: the loop never spins.
+/// Shortest sleep before an early wake, whatever is due, so that the loop never spins.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The loop and its parts.
+/// The event loop.
 pub struct EventLoop {
     refresher: Arc<Refresher>,
     wake: Wake,
     stopping: CancellationToken,
     pass: Pass,
-    /// When the next regular wake is.
+    /// The time of the next regular wake.
     regular: UnixTime,
-    /// The last pass ended although something was due: the breaker held it back.
+    /// Whether the last pass ended while grants were due, because the breaker held them back.
     held: bool,
-    /// What was due at the first time cannot be claimed before the second.
+    /// Grants that were due at the first time cannot be claimed before the second.
     stuck: Option<(UnixTime, UnixTime)>,
-    /// When the store is tried again, if it failed.
+    /// When the store is tried again, if it has failed.
     retry_at: Option<UnixTime>,
     clocks: Clocks,
-    /// Dates that are still to be mended.
+    /// Stored dates that are still to be corrected.
     mendings: Mendings,
 }
 
 impl EventLoop {
-    /// A loop that has not begun.
+    /// Creates an event loop that is not running yet.
     #[must_use]
     pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
@@ -66,7 +66,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs until it is told to stop; finishes the refreshes under way then.
+    /// Runs until the daemon stops, then waits for the refreshes under way.
     pub async fn run(mut self) {
         self.regular = self.now();
         while !self.stopping.is_cancelled() {
@@ -85,8 +85,8 @@ impl EventLoop {
         self.refresher.parts().clock.now()
     }
 
-    /// Starts everything that is due now. Ends early when the next regular wake comes, which goes on where it stopped:
-    /// a pass may be longer than the sleep, but passes never pile up.
+    /// Starts the refreshes of all grants that are due now. Ends early at the next regular wake, whose pass continues with
+    /// the rest. So a pass may take longer than the sleep, but passes never pile up.
     async fn one_pass(&mut self) {
         let mut began = self.now();
         while self.regular <= began {
@@ -101,7 +101,8 @@ impl EventLoop {
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
             self.compare_clocks().await;
-            // What falls due meanwhile is taken up, but not at each claim: then all that is due is looked at.
+            // Grants that have fallen due meanwhile are included, but not at each claim, because a new time makes the store
+            // read all due rows again.
             let now = self.now();
             if now < began || now >= began + TAKE_UP {
                 began = now;
@@ -123,7 +124,7 @@ impl EventLoop {
         }
     }
 
-    /// Waits until a refresh has ended, if one runs, but not longer than `most`.
+    /// Waits until a refresh has ended, if one is running, but not longer than `most`.
     async fn one_ended(&mut self, most: Duration) {
         let left = self.regular.until(self.now()).min(most).min(SLICE);
         tokio::select! {
@@ -138,14 +139,14 @@ impl EventLoop {
         self.refresher.parts().policy.sleep
     }
 
-    /// Waits for the next wake, in slices, and tells what the refreshes under way came to.
+    /// Waits for the next wake in slices, and logs the results of the refreshes under way when they have ended.
     async fn nap(&mut self) {
         let mut earliest = self.now() + SHORTEST;
         let mut told = false;
         loop {
             self.compare_clocks().await;
             let now = self.now();
-            // A clock set back must not stretch the sleep.
+            // If the clock was set back, the sleep must not become longer.
             self.regular = self.regular.min(now + self.sleep());
             earliest = earliest.min(now + SHORTEST);
             let until = self.until(earliest).await;
@@ -164,7 +165,8 @@ impl EventLoop {
         }
     }
 
-    /// The next wake: the regular one, or an early one, but not while the breaker holds or the store fails.
+    /// The time of the next wake: the regular one, or an early one. While the breaker is open or the store fails, only their
+    /// next attempt is an early one.
     async fn until(&self, earliest: UnixTime) -> UnixTime {
         if let Some(retry_at) = self.retry_at {
             return retry_at.max(earliest).min(self.regular);
@@ -174,22 +176,22 @@ impl EventLoop {
         let early = match (self.stuck, probe) {
             (Some((due_by, until)), _) => self.stored_wake(due_by).await.min(until),
             (None, Some(probe)) if waiting.due => probe,
-            // What is due already, and does not wait, is a grant that has ended: it is no probe.
+            // If no living grant waits, those that are due have ended, and are no probes.
             (None, Some(_)) => self.stored_wake(self.now()).await,
-            // The breaker has closed since.
+            // The breaker has closed meanwhile.
             (None, None) if self.held => earliest,
             (None, None) => self.stored_wake(UnixTime(i64::MIN)).await,
         };
         early.max(earliest).min(self.regular)
     }
 
-    /// The first wake after this time that a grant asks for.
+    /// The first wake after this time that a stored grant needs.
     async fn stored_wake(&self, after: UnixTime) -> UnixTime {
         let stored = self.refresher.parts().store.next_wake(after).await;
         stored.map_err(unknown).unwrap_or_default().unwrap_or(UnixTime::NEVER)
     }
 
-    /// One slice of a nap; shorter when something happens.
+    /// Waits for one slice of the sleep, or until something happens.
     async fn slice(&mut self, length: Duration) {
         tokio::select! {
             biased;
@@ -200,17 +202,15 @@ impl EventLoop {
         }
     }
 
-    /// Notices a clock that was set since this was last called, whatever was done meanwhile.
+    /// Detects whether the clock was set since the last call, and continues the correction of stored dates.
     async fn compare_clocks(&mut self) {
         let now = self.now();
         match self.clocks.shift(now) {
             Some(Shift::Back(back)) => {
                 let seconds = back.as_secs();
-                log::warn!(
-                    "event loop: the clock was set back by {seconds} s; dates in its future are mended"
-                );
+                log::warn!("event loop: the clock was set back by {seconds} s; stored dates are corrected");
                 self.stuck = None;
-                // Still in its time: nothing else wakes the loop for those who are due already.
+                // The retry keeps its distance, because nothing else wakes the loop for grants that are due already.
                 self.retry_at = self.retry_at.map(|at| at - back);
                 self.refresher.breaker().set_back(back, now);
                 self.mendings.add(&self.refresher, back);
@@ -218,7 +218,7 @@ impl EventLoop {
             Some(Shift::Ahead(ahead)) => {
                 let seconds = ahead.as_secs();
                 log::warn!(
-                    "event loop: the clock went {seconds} s ahead (a suspended machine?); going on from there"
+                    "event loop: the clock went {seconds} s ahead (was the machine suspended?); continuing from there"
                 );
             }
             None => {}
@@ -242,5 +242,5 @@ impl EventLoop {
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unknown(why: StoreError) {
-    log::log!(why.level(), "event loop: the next wake is not known: {why}");
+    log::log!(why.level(), "event loop: cannot read when the next grant is due: {why}");
 }

@@ -1,4 +1,4 @@
-//! The breaker at work: in memory, where every refresh asks it, and in the store, where it survives a restart.
+//! The state of the circuit breaker: in memory, where every refresh reads it, and in the store, where it survives a restart.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,13 +13,13 @@ use crate::store::Note;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// A store in trouble never keeps the breaker from its work: what could not be kept is kept later.
+/// The breaker and its stored state. If the store fails, the breaker works on, and its state is stored later.
 #[derive(Debug)]
 pub(super) struct Gate {
     breaker: Mutex<Breaker>,
-    /// What the store has of it; `None` until that is known.
+    /// The stored state; `None` until it is known.
     kept: Mutex<Option<String>>,
-    /// One writer at a time, so that the last turn is the one that stays.
+    /// Permits one writer at a time, so that the last change is the one that stays.
     writing: Semaphore,
 }
 
@@ -38,7 +38,7 @@ impl Gate {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on with the breaker that the last run left, unless this run has one of its own already.
+    /// Loads the state that the last run stored, unless the breaker has opened in this run already.
     pub(super) async fn recall(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
         if self.kept().is_some() {
             return Ok(());
@@ -46,7 +46,9 @@ impl Gate {
         let text = store.recall(Note::Breaker).await?;
         let left = text.as_deref().map(|text| Breaker::from_text(text, now));
         if let Some(None) = left {
-            log::warn!("why refreshes paused before this start cannot be read; going on as if they had not");
+            log::warn!(
+                "cannot read the stored state of the circuit breaker; continuing as if refreshes had not paused"
+            );
         }
         let mut breaker = self.breaker();
         if breaker.trouble().is_none() {
@@ -59,7 +61,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Keeps the breaker if it has turned since it was last kept.
+    /// Stores the state if it has changed since it was last stored.
     pub(super) async fn keep(&self, store: &dyn Store) {
         if self.news().is_none() {
             return;
@@ -68,11 +70,11 @@ impl Gate {
         let Some(text) = self.news() else { return };
         match store.remember(Note::Breaker, text.clone()).await {
             Ok(()) => *self.kept() = Some(text),
-            Err(why) => log::warn!("whether refreshes pause could not be kept: {why}"),
+            Err(why) => log::warn!("could not save the circuit-breaker state: {why}"),
         }
     }
 
-    /// What the store does not have yet. Nothing is news while it is not known what it has, and all is well.
+    /// The state, if it is not stored yet. While the stored state is unknown, a closed breaker counts as stored.
     fn news(&self) -> Option<String> {
         let text = self.breaker().to_text();
         let known = self.kept().as_deref().unwrap_or(CLOSED) == text;
@@ -108,9 +110,13 @@ mod tests {
         assert_eq!(gate.breaker().trouble(), Some(Cause::ManyFailing));
         *gate.breaker() = Breaker::default();
         gate.recall(&store, NOW).await.unwrap();
-        assert_eq!(gate.breaker().trouble(), Some(Cause::Busy), "where there is none, the last run's");
+        assert_eq!(
+            gate.breaker().trouble(),
+            Some(Cause::Busy),
+            "the stored state is loaded if this run has none"
+        );
         *gate.breaker() = Breaker::default();
         gate.recall(&store, NOW).await.unwrap();
-        assert_eq!(gate.breaker().trouble(), None, "it is over since");
+        assert_eq!(gate.breaker().trouble(), None, "the stored state is loaded only once");
     }
 }

@@ -1,4 +1,4 @@
-//! What Webex answered goes into the store, however long that takes.
+//! Stores the results of refreshes, and retries for as long as the store fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use crate::domain::person::Person;
 use crate::health::UnkeptResult;
 use crate::health::UnkeptResults;
 use crate::refresh::refresher::Refresher;
+use crate::refresh::report::log_about;
 use crate::refresh::revise::mend;
 use crate::store::Committed;
 use crate::store::Fence;
 use crate::store::StoreError;
 
-/// Waits between tries to keep an outcome; the last one repeats.
+/// Pauses between attempts to store a result; the last one repeats.
 const KEEP_AGAIN: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
@@ -25,22 +26,22 @@ const KEEP_AGAIN: [Duration; 5] = [
     Duration::from_secs(30),
 ];
 
-/// While the store refuses a result, it is logged again after so many tries, some ten minutes.
+/// While the store rejects a result, the error is logged again after this many attempts, about ten minutes.
 const TELL_AGAIN: usize = 20;
 
 impl Refresher {
-    /// What the store has not taken yet.
+    /// Results that are not stored yet.
     #[must_use]
     pub fn unkept(&self) -> &Arc<UnkeptResults> {
         &self.unkept
     }
 
-    /// Whether the result of a refresh could not be kept at present.
+    /// Whether no refresh may be sent, because the store cannot take results at present.
     pub(super) fn keeps_nothing(&self) -> bool {
         self.unkept().hold_all()
     }
 
-    /// While a grant is claimed nobody else mends its dates when the clock is set back.
+    /// Corrects the dates of a claimed grant after the clock was set back. No other task corrects a claimed grant.
     pub(super) fn mend(&self, grant: &mut Grant, mended: &mut Duration) {
         let back = self.set_back().seen.saturating_sub(*mended);
         if !back.is_zero() {
@@ -49,8 +50,8 @@ impl Refresher {
         }
     }
 
-    /// Keeps an outcome, however long the store takes: the answer of Webex may not come a second time. Gives up when
-    /// the daemon stops; the claim is then retried with the stored refresh token.
+    /// Stores the result of a refresh, and retries while the store fails, because Webex may not send the new tokens a second
+    /// time. Gives up when the daemon stops. The next start then repeats the refresh with the stored refresh token.
     pub(super) async fn keep(&self, fence: Fence, grant: &Grant, mut mended: Duration) -> Option<Committed> {
         let (stopping, mut tries) = (self.parts().tasks.stopping(), 0);
         let mut grant = grant.clone();
@@ -70,16 +71,17 @@ impl Refresher {
                 biased;
                 () = sleep(pause) => {}
                 () = stopping.cancelled(), if tries > 3 => {
-                    log::error!("{}: the refresh is done, but was not kept before the end", grant.person);
+                    let text = "the result of a refresh could not be stored before the daemon stopped";
+                    log_about(&grant.person, Level::Error, text);
                     return None;
                 }
             }
-            // Asked before the next try: what that comes to may be this row's trouble alone.
+            // Checked before the next attempt, which may fail because of this row only.
             others_are_kept = tries >= KEEP_AGAIN.len() && self.parts().store.prove().await.is_ok();
         }
     }
 
-    /// Logs that a result could not be kept, and counts it.
+    /// Logs that a result could not be stored, and counts it.
     fn not_kept(
         &self,
         person: &Person,
@@ -89,13 +91,11 @@ impl Refresher {
     ) -> UnkeptResult {
         if others_are_kept && matches!(why, StoreError::Corrupt(_) | StoreError::Failed(_)) {
             let level = if tries % TELL_AGAIN == KEEP_AGAIN.len() { Level::Error } else { Level::Debug };
-            log::log!(
-                level,
-                "{person}: the refresh is done, but the store refuses to keep it, while it keeps other changes: {why}"
-            );
+            let text = format!("the store rejects the result of a refresh, but accepts other writes: {why}");
+            log_about(person, level, &text);
             return self.unkept().is_refused();
         }
-        log::log!(why.level(), "{person}: the refresh is done but cannot be kept yet: {why}");
+        log_about(person, why.level(), &format!("the result of a refresh cannot be stored yet: {why}"));
         self.unkept().waits()
     }
 }

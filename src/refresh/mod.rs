@@ -1,4 +1,4 @@
-//! Keeping grants alive: the event loop, one pass of it, and one refresh.
+//! Keeps grants alive: the event loop, its passes, single refreshes, and refreshes on demand.
 
 mod busy;
 mod clocks;

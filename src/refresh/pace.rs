@@ -1,5 +1,5 @@
-//! How many refreshes run at once, and how many start in a second: Webex publishes no limit for its token endpoint,
-//! so we keep one of our own.
+//! Limits how many refreshes run at once and how many start per second. Webex publishes no limit for its token endpoint, so
+//! the operator sets one.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,19 +10,19 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
-/// The operator's two numbers.
+/// The two limits that the operator sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// `EVENT_LOOP_CONCURRENCY`: the loop's calls in flight at once; at least 1.
+    /// `EVENT_LOOP_CONCURRENCY`: calls of the event loop in flight at once; at least 1.
     pub at_once: usize,
-    /// `EVENT_LOOP_MAX_PER_SECOND`: refreshes started per second; 0 is no cap.
+    /// `EVENT_LOOP_MAX_PER_SECOND`: refreshes started per second; 0 means no limit.
     pub per_second: f64,
 }
 
-/// Hands out starting times, evenly spaced: a burst would be what the cap is there to prevent.
+/// Schedules the starts of refreshes at even intervals, so that there are no bursts.
 ///
-/// Where both wait, due and requested refreshes take turns: requests without end hold up no due refresh, and a long pass
-/// holds up no request.
+/// If due and requested refreshes wait, they take turns. So a flood of requests does not delay due refreshes, and a long
+/// pass does not delay requests.
 #[derive(Debug)]
 pub(super) struct Starts {
     spacing: Duration,
@@ -31,20 +31,20 @@ pub(super) struct Starts {
     requested: Queue,
 }
 
-/// What a start is for.
+/// Why a refresh starts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reason {
-    /// A grant that the loop claimed.
+    /// The event loop claimed a due grant.
     Due,
-    /// A reader or an operator.
+    /// A reader or an operator asked for it.
     Requested,
 }
 
-/// Refreshes that wait for a start. The first of them has its time already.
+/// Refreshes that wait for a start. The first one is scheduled already.
 #[derive(Debug)]
 struct Queue {
     turn: Semaphore,
-    /// One more for each that waits.
+    /// Counts the waiting refreshes: each holds a clone.
     waiting: Arc<()>,
 }
 
@@ -60,26 +60,27 @@ impl Queue {
     }
 }
 
-/// Nothing is claimed while starts are given out further ahead than this, or leases would run out meanwhile.
+/// No grant is claimed while the starts of claimed grants take longer than this. Otherwise leases could end during the wait.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How late a timer may be: it counts whole milliseconds, and each start waits for the one before it.
+/// How late a timer may fire without delaying later starts. Timers count whole milliseconds, and each start waits for the
+/// one before it.
 const TIMER_LAG: Duration = Duration::from_millis(5);
 
 impl Pace {
-    /// How many may be claimed, called or kept at once: some more than calls, so that each place is taken again as soon
-    /// as it is free. Few more: who is claimed waits for a place, and so does a reader of theirs.
+    /// How many grants may be claimed at once. That is somewhat more than the calls at once, so that a claimed grant waits
+    /// whenever a call ends. It is not much more, because a claimed grant waits for its call, and so do its readers.
     pub(super) fn under_way(&self) -> usize {
         self.at_once.saturating_add(self.at_once.div_ceil(4))
     }
 
-    /// Nothing is claimed for fewer: each claim waits for the disk. So few that a free place finds somebody claimed, as
-    /// long as the store keeps up.
+    /// Smallest batch worth claiming, because each claim is a durable write. It is small enough that a claimed grant is
+    /// waiting whenever a call ends, as long as the store is fast enough.
     pub(super) fn lump(&self) -> usize {
         (self.under_way() - self.at_once).div_ceil(2).max(1)
     }
 
-    /// How many may be claimed in one go.
+    /// Largest batch of one claim.
     pub(super) fn handful(&self) -> usize {
         if self.per_second <= 0.0 {
             return self.at_once;
@@ -104,13 +105,13 @@ impl Pace {
 }
 
 impl Starts {
-    /// In what time, at most, what the loop has claimed will have started.
+    /// The longest time until all grants that the event loop has claimed have started.
     pub(super) fn ahead(&self) -> Duration {
         let turns = if self.requested.waiting() > 0 { 2 } else { 1 };
         self.spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
     }
 
-    /// Returns when one more refresh may start.
+    /// Returns when another refresh may start.
     pub(super) async fn next(&self, reason: Reason) {
         if self.spacing.is_zero() {
             return;
@@ -121,12 +122,13 @@ impl Starts {
         };
         let _waiting = queue.waiting.clone();
         let asked = Instant::now();
-        // Never closed.
+        // The semaphore is never closed.
         let _turn = queue.turn.acquire().await;
         let at = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            // A timer that was late costs no start. What is more than that is idle time, as is all before it was asked.
+            // A late timer does not delay later starts. Any longer gap is idle time and is not caught up on; so is the time
+            // before this call.
             let earliest = now.checked_sub(TIMER_LAG).unwrap_or(now).max(asked);
             let at = next.map_or(now, |next| next.max(earliest));
             *next = Some(at + self.spacing);
@@ -175,7 +177,7 @@ mod tests {
         assert!(begin.elapsed() >= Duration::from_secs(1));
     }
 
-    /// So many refreshes wait for a start.
+    /// Lets `many` refreshes wait for a start.
     async fn wait_in_line(starts: &Arc<Starts>, reason: Reason, many: usize) -> JoinSet<()> {
         let mut waiting = JoinSet::new();
         for _ in 0..many {
@@ -186,7 +188,7 @@ mod tests {
         waiting
     }
 
-    /// How long it takes to get five starts while a hundred others wait.
+    /// How long five starts take while a hundred refreshes of the other reason wait.
     async fn five_starts(few: Reason, many: Reason) -> Duration {
         let starts = Arc::new(Pace { at_once: 16, per_second: 1.0 }.starts());
         let _waiting = wait_in_line(&starts, many, 100).await;
@@ -210,7 +212,7 @@ mod tests {
         let requested = wait_in_line(&starts, Reason::Requested, 50).await;
         assert_eq!(starts.ahead(), Duration::ZERO);
         let due = wait_in_line(&starts, Reason::Due, 4).await;
-        assert_eq!(starts.ahead(), Duration::from_secs(8), "every other start is theirs");
+        assert_eq!(starts.ahead(), Duration::from_secs(8), "requested refreshes take every other start");
         drop((requested, due));
         tokio::task::yield_now().await;
         assert_eq!(starts.ahead(), Duration::ZERO);

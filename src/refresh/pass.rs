@@ -1,4 +1,4 @@
-//! One pass: everything that is due is claimed and sent.
+//! One pass of the event loop: claims the due grants and starts their refreshes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,19 +17,19 @@ use crate::refresh::pace::LONGEST_WAIT;
 use crate::refresh::refresher::Refresher;
 use crate::refresh::refresher::Taken;
 
-/// A store that cannot be written is tried again after this, not sooner.
+/// Pause before the store is tried again after an error.
 pub(super) const STORE_STEP: Duration = Duration::from_secs(30);
 
-/// Refreshes under way, and what became of those that ended.
+/// The refreshes under way, and the results of those that have ended.
 pub(super) struct Pass {
     refresher: Arc<Refresher>,
     running: JoinSet<(PersonId, Option<Outcome>)>,
     tally: Tally,
-    /// The last claim failed, or was not even tried.
+    /// Whether the last claim failed, or was not tried because of the store.
     stuck: bool,
 }
 
-/// What a pass came to.
+/// The results of a pass, as numbers of grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     sent: usize,
@@ -37,9 +37,9 @@ pub(super) struct Tally {
     unchanged: usize,
     consent_needed: usize,
     failed: usize,
-    /// Broken off.
+    /// Tasks that panicked.
     broken: usize,
-    /// Not sent, overtaken by a consent, or cut short. Whoever is claimed once more is not here any more.
+    /// Grants whose refresh was not sent, or whose result was not stored. A grant that is claimed again is removed from here.
     dropped: BTreeSet<PersonId>,
 }
 
@@ -58,24 +58,24 @@ impl fmt::Display for Tally {
 /// How one step of a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There may be more to claim now.
+    /// More grants may be claimed now.
     More,
-    /// All places are taken: wait for one to end.
+    /// The limit of concurrency is reached: wait until a refresh ends.
     Full,
-    /// The pace gives no start before this has gone by.
+    /// The limit of the rate is reached: wait this long.
     Later(Duration),
-    /// Nothing more is due.
+    /// No more grants are due.
     Done,
-    /// The breaker holds back what is due.
+    /// The breaker holds back the due grants.
     Held,
-    /// What was due at `due_by` cannot be claimed before `until`.
+    /// Grants that were due at `due_by` cannot be claimed before `until`.
     Stuck {
-        /// What falls due later is not concerned.
+        /// Grants that fall due later can be claimed.
         due_by: UnixTime,
         /// When to try again.
         until: UnixTime,
     },
-    /// The store failed: worth a wake of its own at this time, whatever is due.
+    /// The store failed. The loop must wake at this time, whatever is due.
     Failed(UnixTime),
 }
 
@@ -84,7 +84,7 @@ impl Pass {
         Self { refresher, running: JoinSet::new(), tally: Tally::default(), stuck: false }
     }
 
-    /// Claims and starts as many as may run now, of those due at `due_by`.
+    /// Claims grants that were due at `due_by`, as many as may run now, and starts their refreshes.
     pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
         self.count_ended();
         let parts = self.refresher.parts();
@@ -122,7 +122,10 @@ impl Pass {
         let (taken, unreadable) = match claimed {
             Ok(claimed) => claimed,
             Err(why) => {
-                log::log!(why.level(), "no refresh is sent, since it could not be kept: {why}");
+                log::log!(
+                    why.level(),
+                    "no refresh is sent, because no grant could be claimed in the store: {why}"
+                );
                 if probe {
                     self.refresher.breaker().cancel_probe();
                 }
@@ -130,9 +133,10 @@ impl Pass {
             }
         };
         for person in &unreadable {
-            // Why is the store's to tell.
+            // The store has logged the reason.
             log::warn!(
-                "{person}: the stored record does not open; consent needed at {}; looked at again in a day",
+                person = person.as_str();
+                "a stored record does not open: consent needed at {}; the record is tried again in a day",
                 parts.webex.consent_url(&Person::known_by(person.clone()))
             );
             parts.view.publish(person);
@@ -147,17 +151,18 @@ impl Pass {
         }
         let nothing = found + unreadable.len() == 0;
         if nothing && (probe || self.refresher.is_busy()) {
-            // What is due may have been in work here for longer than its lease: it waits to be kept, say.
+            // The due grants may be under way here for longer than their leases, for instance because their results cannot
+            // be stored yet.
             return Step::Stuck { due_by, until: now + STORE_STEP };
         }
         if found + unreadable.len() < limit { Step::Done } else { Step::More }
     }
 
-    /// Asks the breaker what may be sent now, and of which person if the probe is a certain one's.
+    /// Asks the breaker what may be sent now, and for which person if the probe must be a particular one.
     async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), Step> {
         self.refresher.end_mass_refusal(now).await;
         let waiting = self.refresher.waiting().await.map_err(|why| {
-            log::log!(why.level(), "no refresh is sent, the store cannot be read: {why}");
+            log::log!(why.level(), "no refresh is sent, because the store cannot be read: {why}");
             Step::Failed(now + STORE_STEP)
         })?;
         let mut breaker = self.refresher.breaker();
@@ -169,7 +174,7 @@ impl Pass {
         Ok((admission, next_to_die.map(|(person, _)| person)))
     }
 
-    /// The probe when nobody is due: none, unless the start may be the remedy for a refused client.
+    /// The probe if no grant is due: none, unless this start may have fixed a refused client.
     async fn nobody_due(&self) -> Vec<Taken> {
         if !self.refresher.breaker().is_untried() {
             return Vec::new();
@@ -184,7 +189,7 @@ impl Pass {
 
     fn start(&mut self, taken: Taken) {
         let person = taken.claim.grant.person.id.clone();
-        // Whoever was given back before is counted already.
+        // A grant whose claim was released in this pass is counted already.
         self.tally.sent += usize::from(!self.tally.dropped.remove(&person));
         let refresher = self.refresher.clone();
         self.running.spawn(async move { (person, refresher.refresh(taken).await) });
@@ -198,7 +203,7 @@ impl Pass {
         self.running.len()
     }
 
-    /// Waits for one refresh to end. Safe to drop and call again.
+    /// Waits for one refresh to end. Cancel safe.
     pub(super) async fn ended(&mut self) {
         if let Some(joined) = self.running.join_next().await {
             self.count(joined);
@@ -206,7 +211,7 @@ impl Pass {
         self.count_ended();
     }
 
-    /// Takes along all that have ended: they take no place any more.
+    /// Counts all refreshes that have ended, so that others may start.
     fn count_ended(&mut self) {
         while let Some(joined) = self.running.try_join_next() {
             self.count(joined);
@@ -216,20 +221,20 @@ impl Pass {
     fn count(&mut self, joined: Result<(PersonId, Option<Outcome>), JoinError>) {
         match joined {
             Ok((person, outcome)) => self.tally.count(person, outcome),
-            // A panic costs nobody a token: the claim's lease ends by itself, and the grant is tried again.
+            // A panic loses no token: the lease of the claim ends by itself, and the grant is tried again.
             Err(e) => {
-                log::error!("a refresh broke off: {e}");
+                log::error!("a refresh ended unexpectedly: {e}");
                 self.tally.broken += 1;
             }
         }
     }
 
-    /// Why there is no result.
+    /// Describes why there are no results.
     pub(super) fn nothing(&self) -> &'static str {
         if self.stuck { "nothing could be claimed" } else { "nothing is due" }
     }
 
-    /// What became of those that ended since it was last asked, if nothing runs and something was sent.
+    /// The results since the last call, if no refresh is running and at least one was started.
     pub(super) fn result(&mut self) -> Option<Tally> {
         (self.idle() && self.tally.sent > 0).then(|| std::mem::take(&mut self.tally))
     }

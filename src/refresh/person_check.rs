@@ -1,5 +1,7 @@
-//! Addresses and names change: now and then, after a refresh, Webex is asked who a person is. No refresh waits for it, no
-//! answer of it is evidence for the breaker, and a question that fails is asked again after a later refresh.
+//! Compares the stored address and name of a person with Webex, now and then after a refresh.
+//!
+//! No refresh waits for such a check, and its response is no evidence for the breaker. A check that fails is repeated after
+//! a later refresh.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -25,23 +27,23 @@ use crate::tokens::LiveView;
 use crate::webex::Unknown;
 use crate::webex::Webex;
 
-/// Questions that wait for their turn. A person who finds no place is asked about after a later refresh, so many who
-/// consented at once are spread over several days.
+/// Checks that may wait at once. Further ones are left out and follow after a later refresh. So the checks of many persons
+/// who consented at once are spread over several days.
 const MOST_WAITING: usize = 256;
 
-/// Questions are sent at this part of the refreshes' pace.
+/// Rate of checks as a share of the maximal rate of refreshes.
 const SHARE_OF_PACE: f64 = 0.25;
 
-/// Seconds between two questions where refreshes have no pace.
+/// Seconds between two checks if the rate of refreshes has no limit.
 const UNPACED: f64 = 0.2;
 
-/// After a failure that may concern all persons, nothing is asked for so long, if Webex does not say how long.
+/// Pause after a failure that may concern all persons, if Webex sends no `Retry-After`.
 const BACK_OFF: Duration = Duration::from_secs(3600);
 
-/// The limits of what Webex says.
+/// Shortest and longest pause that a `Retry-After` may cause.
 const BACK_OFFS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
 
-/// Asks Webex who persons are.
+/// Runs the checks, one at a time.
 pub(super) struct PersonChecks {
     shared: Arc<Shared>,
     tasks: Tasks,
@@ -54,7 +56,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     spacing: Duration,
     places: Arc<Semaphore>,
-    /// One question at a time.
+    /// Permits one check at a time.
     turn: Semaphore,
     resumes: Mutex<Option<Instant>>,
 }
@@ -75,8 +77,8 @@ impl PersonChecks {
         Self { shared: Arc::new(shared), tasks: parts.tasks.clone() }
     }
 
-    /// Asks about the person of a grant that has just been refreshed, if it is time; beside the caller, and unless the
-    /// daemon stops.
+    /// Checks the person of a grant that has just been refreshed, if the check is due. It runs in a task of its own, which
+    /// ends when the daemon stops.
     pub(super) fn after_refresh(&self, grant: &Grant) {
         if !grant.person_is_due(self.shared.clock.now()) || self.shared.pauses() {
             return;
@@ -97,14 +99,14 @@ impl PersonChecks {
 
 impl Shared {
     async fn in_turn(&self, person: &PersonId) {
-        // It is never closed.
+        // The semaphore is never closed.
         let Ok(_turn) = self.turn.acquire().await else { return };
         sleep(self.spacing).await;
         if self.pauses() {
             return;
         }
         if let Err(why) = self.check(person).await {
-            log::debug!("{person}: address and name are not compared with Webex: {why}");
+            log::debug!(person = person.as_str(); "a person's address and name cannot be compared with Webex: {why}");
         }
     }
 
@@ -122,7 +124,7 @@ impl Shared {
     async fn keep(&self, grant: &Grant, told: Person) -> Result<(), StoreError> {
         let (before, id) = (&grant.person, &grant.person.id);
         let person = if told.id == *id {
-            // What an answer leaves out stays.
+            // A value that the response omits stays as it is.
             Person {
                 email: told.email.or_else(|| before.email.clone()),
                 display_name: told.display_name.or_else(|| before.display_name.clone()),
@@ -130,7 +132,10 @@ impl Shared {
                 ..before.clone()
             }
         } else {
-            log::warn!("{id}: Webex names another person for this access token; nothing is changed");
+            log::warn!(
+                person = id.as_str();
+                "{before}: Webex names another person as the owner of the access token; nothing is changed"
+            );
             before.clone()
         };
         let changed = person != *before;
@@ -138,7 +143,8 @@ impl Shared {
         if kept && changed {
             self.view.publish(id);
             log::info!(
-                "{id}: Webex has another address or name: {}, before {}",
+                person = id.as_str();
+                "{person}: Webex has another address or name: {}, before {}",
                 named(&person),
                 named(before)
             );
@@ -148,7 +154,7 @@ impl Shared {
     }
 
     async fn failed(&self, grant: &Grant, unknown: &Unknown) -> Result<(), StoreError> {
-        log::debug!("{}: people/me: {}", grant.person, unknown.why);
+        log::debug!(person = grant.person.id.as_str(); "{}: people/me failed: {}", grant.person, unknown.why);
         if unknown.transient || unknown.retry_after.is_some() {
             let (least, most) = BACK_OFFS;
             let wait = unknown.retry_after.unwrap_or(BACK_OFF).clamp(least, most);

@@ -1,4 +1,4 @@
-//! One refresh: claimed grant -> Webex -> verdict -> kept outcome -> one log line.
+//! One refresh: claimed grant -> Webex -> verdict -> stored result -> one log line.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use log::Level;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 
@@ -34,6 +35,8 @@ use crate::refresh::pace::Starts;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::report::ToldAgain;
 use crate::refresh::report::level;
+use crate::refresh::report::log_about;
+use crate::refresh::report::log_discarded;
 use crate::refresh::revise::SetBack;
 use crate::refresh::revise::Start;
 use crate::store::Ask;
@@ -52,74 +55,74 @@ use crate::tokens::Mark;
 use crate::webex::Webex;
 use crate::webex::transport::WHOLE;
 
-/// How long others keep away from a claimed grant: the wait for its start, the whole call, and time to keep it.
+/// Lease of a claim: enough for the wait for the start, the whole call and the commit.
 pub(super) const LEASE: Duration = Duration::from_secs(180);
 
-/// A refresh is not sent when less than this is left of its lease (after a suspend, say).
+/// A refresh is not sent if less than this is left of its lease, for instance after the machine was suspended.
 const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
 
-/// Grants looked at to find one that is claimed by nobody.
+/// Grants to look through for one that is not claimed.
 const CANDIDATES: u32 = 50;
 
-/// Refreshes grants of one integration. Shared by everything that may ask for one.
+/// Refreshes the grants of one integration. The event loop, the API and the pages share it.
 pub struct Refresher {
     parts: Parts,
     starts: Starts,
     gate: Gate,
-    /// The start whose preparations the store did not let finish.
+    /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<Start>>,
     /// When it was last logged that refreshes pause.
     pub(super) told_again: ToldAgain,
     set_back: Mutex<SetBack>,
-    /// Outcomes that the store has not taken yet.
+    /// Results that are not stored yet.
     pub(super) unkept: Arc<UnkeptResults>,
     busy: BusyList,
-    /// Places of the loop's own calls. What waits for its call, or to be kept, needs none.
+    /// Permits for calls of the event loop. A grant that waits for its call or for its commit needs none.
     calls: Semaphore,
-    /// Refreshes that readers and people asked for; as many as the loop may run on its own.
+    /// Permits for calls on demand; as many as the event loop has.
     asked: Semaphore,
-    /// One claim of many at a time, until all of them are marked as busy.
+    /// Permits one batch claim at a time, until all its grants are marked as busy.
     claiming: Semaphore,
     /// Claims of the loop so far.
     claims: AtomicUsize,
     person_checks: PersonChecks,
 }
 
-/// The parts that a refresher is made of.
+/// What a refresher needs.
 pub struct Parts {
-    /// Who is asked.
+    /// The client for Webex.
     pub webex: Arc<Webex>,
-    /// Where outcomes are kept.
+    /// Stores the results.
     pub store: Arc<dyn Store>,
     /// Plans the next refresh.
     pub policy: Policy,
-    /// Bounds how many and how fast.
+    /// Limits how many refreshes run at once and how many start per second.
     pub pace: Pace,
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Told of every kept outcome.
+    /// The cache of grants, which learns of every stored result.
     pub view: Arc<LiveView>,
-    /// One name for each process.
+    /// The name of this process in claims.
     pub owner: String,
-    /// Runs what readers ask for; its end ends the wait for a store that cannot be written.
+    /// Runs refreshes on demand. When it stops, retries of commits end.
     pub tasks: Tasks,
 }
 
-/// A claim, and the mark that keeps this process's other tasks away until it is dropped.
+/// A claim with its mark, which excludes other tasks of this process until it is dropped.
 pub(super) struct Taken {
     pub(super) claim: Claim,
     pub(super) busy: Busy,
     pub(super) role: Role,
-    /// A reader or an operator waits for it.
+    /// Whether a reader or an operator waits for it.
     on_demand: bool,
-    /// What it had been mended by when it was claimed, at least.
+    /// By how much its dates had been corrected when it was claimed, at least.
     mended: Duration,
-    /// What had been published when it was claimed, at most.
+    /// The latest change that had been published when it was claimed, at most.
     published: Mark,
 }
 
 impl Refresher {
-    /// Ready to refresh.
+    /// Creates a refresher without work.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let starts = parts.pace.starts();
@@ -142,27 +145,27 @@ impl Refresher {
         }
     }
 
-    /// That refreshes of everybody pause at present, if they do.
+    /// The pause of all refreshes, if there is one at present.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
         self.breaker().pause()
     }
 
-    /// How many refreshes run at once, and how many start in a second.
+    /// The limits of concurrency and rate.
     #[must_use]
     pub fn pace(&self) -> Pace {
         self.parts.pace
     }
 
-    /// Goes on with the breaker that the last run left. Once is enough; more calls do nothing.
+    /// Loads the state of the breaker that the last run stored. Calls after the first success do nothing.
     ///
     /// # Errors
-    /// The store's; refreshes go on without it then.
+    /// [`StoreError`] if the store cannot be read; refreshes then continue without the stored state.
     pub async fn recall(&self) -> Result<(), StoreError> {
         self.gate.recall(&*self.parts.store, self.parts.clock.now()).await
     }
 
-    /// Keeps the breaker, if it has turned since it was last kept.
+    /// Stores the state of the breaker, if it has changed since it was last stored.
     pub(super) async fn keep_breaker(&self) {
         self.gate.keep(&*self.parts.store).await;
     }
@@ -183,7 +186,7 @@ impl Refresher {
         &self.busy
     }
 
-    /// Whether anything is in work.
+    /// Whether a refresh is under way or waits for its turn.
     pub(super) fn is_busy(&self) -> bool {
         !self.busy.persons().is_empty()
     }
@@ -200,7 +203,7 @@ impl Refresher {
         self.gate.breaker()
     }
 
-    /// Claims up to `limit` grants that were due at `due_by`. Nothing may be sent to Webex without a claim.
+    /// Claims up to `limit` grants that were due at `due_by`. A refresh may be sent only for a claimed grant.
     pub(super) async fn claim(
         &self,
         due_by: UnixTime,
@@ -217,7 +220,7 @@ impl Refresher {
             order,
         };
         let (mended, published) = (self.set_back().mended, self.parts.view.events().now());
-        // It is never closed.
+        // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
@@ -237,7 +240,7 @@ impl Refresher {
         }
     }
 
-    /// Claims, for a probe, whoever is due next, however long that takes.
+    /// Claims the living grant that is due next for a probe, however far ahead that is.
     pub(super) async fn claim_next(&self) -> Result<Option<Taken>, StoreError> {
         let page = Page::first(Pick::All(Order::Next), CANDIDATES, self.parts.clock.now());
         for (_, grant) in self.parts.store.list(page).await? {
@@ -252,7 +255,7 @@ impl Refresher {
         Ok(None)
     }
 
-    /// Claims one person's grant for a probe, unless it is in work.
+    /// Claims one person's grant for a probe, unless it is being refreshed.
     pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<Taken>, StoreError> {
         let (_, busy) = self.busy.join(person);
         let Some(busy) = busy else { return Ok(None) };
@@ -260,7 +263,7 @@ impl Refresher {
         Ok(taken.map(|taken| Taken { on_demand: false, ..taken }))
     }
 
-    /// What waits for a refresh; nothing while the breaker is closed, when it does not matter.
+    /// What waits for a refresh. While the breaker is closed, that does not matter and is not read.
     pub(super) async fn waiting(&self) -> Result<Waiting, StoreError> {
         if self.breaker().is_open() {
             self.parts.store.waiting(self.parts.clock.now()).await
@@ -276,8 +279,8 @@ impl Refresher {
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
             return Ok(Some(Taken { claim, busy, role, on_demand: true, mended, published }));
         }
-        // The loop may have claimed it a moment ago: whoever waits for `busy` waits for the loop's work then, which
-        // must be marked before this mark goes.
+        // The event loop may have claimed the grant a moment ago. Then callers that wait for `busy` wait for the loop's
+        // refresh, which must be marked before this mark is removed.
         drop(self.claiming.acquire().await);
         Ok(None)
     }
@@ -286,22 +289,22 @@ impl Refresher {
         Lease { now, owner: self.parts.owner.clone(), end: now + LEASE }
     }
 
-    /// Refreshes a claimed grant and keeps what became of it. `None` if it was not sent, or not kept.
+    /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
     pub(super) async fn refresh(&self, taken: Taken) -> Option<Outcome> {
         let claimed_at = self.parts.clock.now();
-        // Never closed. The place first: starts are evenly spaced, and who has one goes.
+        // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
         let place = self.calls.acquire().await.ok()?;
         self.starts.next(Reason::Due).await;
         let grant = &taken.claim.grant;
         if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
-            log::info!("{}: a consent or removal came first, nothing is sent", grant.person);
+            log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
             drop(place);
             self.give_back(taken).await;
             return None;
         }
         if let Some(why) = self.held_back(&taken, claimed_at) {
             let person = &taken.claim.grant.person;
-            log::info!("{person}: not refreshed, {why}; it is due again");
+            log_about(person, Level::Info, &format!("not refreshed: {why}; it is due again"));
             drop(place);
             self.give_back(taken).await;
             return None;
@@ -309,20 +312,20 @@ impl Refresher {
         self.send(taken, place).await
     }
 
-    /// Why a claimed grant is not sent after all: what has happened while it waited for its place.
+    /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
     fn held_back(&self, taken: &Taken, claimed_at: UnixTime) -> Option<&'static str> {
         let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
         let paused = !self.breaker().may_send(taken.role);
         match () {
-            () if late => Some("its turn came too late"),
-            () if paused => Some("refreshes pause since"),
-            () if self.keeps_nothing() => Some("the store keeps nothing at present"),
-            () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon stops"),
+            () if late => Some("its claim would end during the call"),
+            () if paused => Some("refreshes pause"),
+            () if self.keeps_nothing() => Some("the store cannot be written at present"),
+            () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
             () => None,
         }
     }
 
-    /// Ends a claim that came to nothing. Where that fails, its lease ends by itself.
+    /// Releases a claim without a refresh. If that fails, its lease ends by itself.
     async fn give_back(&self, taken: Taken) {
         let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
         if role == Role::Probe {
@@ -331,12 +334,12 @@ impl Refresher {
         self.mend(&mut grant, &mut mended);
         match self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
             Ok(_) => self.parts.view.publish(&grant.person.id),
-            Err(why) => log::log!(why.level(), "{}: its claim cannot be given back: {why}", grant.person),
+            Err(why) => log_about(&grant.person, why.level(), &format!("cannot release the claim: {why}")),
         }
     }
 
-    /// Refreshes a claimed grant whose start has come. Its place is free when Webex has answered: the store's time is
-    /// not taken from the next call's.
+    /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
+    /// not wait for the commit.
     pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let Taken { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
@@ -351,7 +354,7 @@ impl Refresher {
             let repeated = breaker.cause().is_some_and(|cause| cause.explains(verdict.outcome()));
             (verdict, turn, repeated)
         };
-        // Not sooner: whoever takes it must find what this answer says of everybody.
+        // Not sooner: the next call must find the breaker as this response leaves it.
         drop(place);
         self.turned(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
@@ -364,12 +367,12 @@ impl Refresher {
                 self.person_checks.after_refresh(&next);
             }
         } else if kept == Some(Committed::Superseded) {
-            log::info!("{}: a consent or removal came first, this refresh is put aside", next.person);
+            log_discarded(&next.person, reply.tracking_id.as_deref());
         }
         kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
     }
 
-    /// Whether there is no other living grant, as far as it matters: where a refresh failed.
+    /// Whether there is no other living grant. Read only after a failure, where it matters.
     async fn is_the_only_person(&self, verdict: &Verdict) -> bool {
         if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
             return false;
@@ -379,7 +382,7 @@ impl Refresher {
     }
 }
 
-/// What the breaker must know of a refresh beside its answer.
+/// What the breaker must know about a refresh beside the response.
 fn sent_refresh(
     grant: &Grant,
     (role, on_demand, only_person): (Role, bool, bool),

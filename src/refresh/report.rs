@@ -1,4 +1,4 @@
-//! What is logged of refreshes: one line for each, and one alert for a trouble of all.
+//! Logs refreshes: one line for each, and one alert for a failure that concerns all persons.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use crate::domain::breaker::Turn;
 use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
+use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::spoken;
 use crate::domain::verdict::Outcome;
 use crate::refresh::refresher::Refresher;
 
-/// How often it is logged that refreshes still pause.
+/// Shortest time between two lines that say that refreshes still pause.
 const TELL_AGAIN: Duration = Duration::from_secs(600);
 
 /// When it was last logged that refreshes pause.
@@ -23,7 +24,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(600);
 pub(super) struct ToldAgain(Mutex<Option<Instant>>);
 
 impl ToldAgain {
-    /// Whether it was logged lately; if not, it is now.
+    /// Whether a line was logged within [`TELL_AGAIN`]. If not, the caller logs one now.
     fn lately(&self) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = told.is_some_and(|at| at.elapsed() < TELL_AGAIN);
@@ -38,7 +39,7 @@ impl ToldAgain {
     }
 }
 
-/// Logs a change of the breaker. That the trouble lasts is logged again after ten minutes at the earliest.
+/// Logs a change of the breaker. That refreshes still pause is logged again after ten minutes at the earliest.
 fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
     match turn {
         Some(Turn::Opened { until, cause, again: false }) => {
@@ -50,7 +51,7 @@ fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
             log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
         }
         Some(Turn::MassRefusalEnded) => log::warn!(
-            "Webex has refused all grants for a day: each is judged by itself from now on, and ends when it is refused again"
+            "Webex has refused all grants for a day: each is now judged by itself, and ends when it is refused again"
         ),
         Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
         None => {}
@@ -58,7 +59,7 @@ fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
 }
 
 impl Refresher {
-    /// A breaker that many refused grants opened closes after a day.
+    /// Closes a breaker that many refused grants opened a day ago.
     pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
         let turn = self.breaker().end_mass_refusal(now);
         if turn.is_some() {
@@ -67,7 +68,7 @@ impl Refresher {
         }
     }
 
-    /// Tells of a change of the breaker.
+    /// Logs a change of the breaker and publishes it as an event.
     pub(super) fn turned(&self, turn: Option<Turn>) {
         if turn.is_some() {
             self.parts().view.events().breaker_turned();
@@ -75,40 +76,51 @@ impl Refresher {
         log_turn(turn, &self.told_again);
     }
 
-    /// The one line of a refresh.
+    /// Logs the result of a refresh in one line.
     pub(super) fn tell(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
         let (person, last) = (&grant.person, &grant.last);
-        let id = tracking_id.unwrap_or("none");
-        let hash = grant.tokens.access_token.fingerprint();
-        let expires = grant.tokens.expires_at;
-        match last.outcome {
-            Outcome::Renewed | Outcome::Unchanged => {
-                log::log!(
-                    level,
-                    "{person}: {}, expires {expires}, token hash {hash}, tracking id {id}",
-                    last.outcome
-                );
-            }
-            Outcome::ConsentNeeded => log::log!(
-                level,
-                "{person}: consent needed at {}, Webex no longer renews this grant ({}); the access token lives until \
-                 {expires}, token hash {hash}, tracking id {id}",
-                self.parts().webex.consent_url(&grant.person),
+        let event = match last.outcome {
+            Outcome::Renewed => "access token renewed".to_owned(),
+            Outcome::Unchanged => "access token unchanged".to_owned(),
+            Outcome::ConsentNeeded => format!(
+                "consent needed at {}, because Webex no longer renews this grant ({})",
+                self.parts().webex.consent_url(person),
                 last.detail
             ),
-            outcome => log::log!(
-                level,
-                "{person}: {outcome} ({}), {}, next try in {}; the access token lives until {expires}, \
-                 token hash {hash}, tracking id {id}",
-                last.detail,
+            _ => format!(
+                "refresh {} ({}), next try in {}",
                 failed(grant.failures),
+                last.detail,
                 spoken(grant.next.due_at.until(now))
             ),
-        }
+        };
+        log::log!(
+            level,
+            person = person.id.as_str(),
+            outcome = last.outcome.word(),
+            expires_at:% = grant.tokens.expires_at,
+            token_hash:% = grant.tokens.access_token.fingerprint(),
+            tracking_id;
+            "{person}: {event}"
+        );
     }
 }
 
-/// How loud a refresh is told. One alert speaks for all: a failure that only repeats the breaker's cause is no news.
+/// Logs `text` about a person, with the id in the pair `person`.
+pub(super) fn log_about(person: &Person, level: Level, text: &str) {
+    log::log!(level, person = person.id.as_str(); "{person}: {text}");
+}
+
+/// Logs that the result of a refresh is not stored.
+pub(super) fn log_discarded(person: &Person, tracking_id: Option<&str>) {
+    log::info!(
+        person = person.id.as_str(),
+        tracking_id;
+        "{person}: the result of a refresh is discarded, because the grant was replaced or removed meanwhile"
+    );
+}
+
+/// The level of a refresh's line. A failure that only repeats the breaker's cause is `DEBUG`, because one alert covers it.
 pub(super) fn level(outcome: Outcome, repeated: bool) -> Level {
     match outcome {
         Outcome::Renewed | Outcome::Unchanged => Level::Info,

@@ -143,6 +143,12 @@ async fn readers_see_that_a_queued_claim_was_released() {
     );
 }
 
+/// The log line about a queued claim that is released.
+fn not_refreshed(why: &str, grant: &Grant) -> String {
+    let person = &grant.person;
+    format!("{person}: not refreshed: {why}; it is due again person={}", person.id)
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_refreshes_pause_a_queued_claim_is_released_and_sent_as_the_probe() {
     let (services, _, _) = one_waits(Some(wait("600"))).await;
@@ -153,8 +159,7 @@ async fn when_refreshes_pause_a_queued_claim_is_released_and_sent_as_the_probe()
     assert!(services.starts(1).is_empty(), "a failure of one person");
     capture_thread_logs();
     sleep(CALL + 5 * SECOND).await;
-    let line =
-        format!("{}: not refreshed, refreshes pause since; it is due again", services.grant(1).await.person);
+    let line = not_refreshed("refreshes pause", &services.grant(1).await);
     assert!(captured_logs().iter().any(|(_, text)| *text == line), "{line}");
     assert_eq!(services.starts(1).len(), 1, "and the probe follows within seconds");
     assert_eq!(services.grant(1).await.last.outcome, Outcome::Renewed);
@@ -180,8 +185,7 @@ async fn a_queued_claim_is_released_and_claimed_again_before_its_lease_ends() {
     // The machine is suspended for most of a lease.
     services.clock.suspend(150 * SECOND);
     sleep(CALL + services.policy.sleep).await;
-    let line =
-        format!("{}: not refreshed, its turn came too late; it is due again", services.grant(1).await.person);
+    let line = not_refreshed("its claim would end during the call", &services.grant(1).await);
     assert!(captured_logs().iter().any(|(_, text)| *text == line), "{line}");
     assert!(store.asked(&[StoreOp::ClaimDue]) > claims);
     assert_eq!(services.starts(1).len(), 1);

@@ -206,7 +206,7 @@ async fn a_released_and_reclaimed_grant_is_counted_once() {
     services.start(false).await;
     sleep(30 * SECOND).await;
     let heard: Vec<String> = captured_logs().into_iter().map(|(_, text)| text).collect();
-    let given_back = heard.iter().filter(|text| text.contains("refreshes pause since; it is due again"));
+    let given_back = heard.iter().filter(|text| text.contains("refreshes pause; it is due again"));
     assert_eq!(given_back.count(), 1, "{heard:?}");
     let told: Vec<&String> = heard.iter().filter(|text| text.contains(" due: ")).collect();
     let tally = "4 due: 2 renewed, 0 unchanged, 2 failed, 0 in need of consent; sleeping";

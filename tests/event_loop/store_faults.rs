@@ -178,7 +178,8 @@ async fn a_commit_that_the_store_refuses_delays_no_other_person() {
     }
     assert!(!unkept.hold_all());
     let told = captured_logs().into_iter().filter(|(level, line)| {
-        *level == Level::Error && line.contains("the store refuses to keep it, while it keeps other changes")
+        *level == Level::Error
+            && line.contains("the store rejects the result of a refresh, but accepts other writes")
     });
     assert!((2..=7).contains(&told.count()), "logged at once and every ten minutes: {:?}", captured_logs());
     store.recover();

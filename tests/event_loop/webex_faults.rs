@@ -71,8 +71,9 @@ async fn the_log_counts_consecutive_failures() {
     services.start(false).await;
     sleep(10 * MINUTE).await;
     let heard = captured_logs();
-    let lines = heard.iter().map(|(_, text)| text).filter(|text| text.contains(": transient ("));
-    let says: Vec<&str> = lines.filter_map(|text| text.split_once("), ")?.1.split(',').next()).collect();
+    let lines = heard.iter().map(|(_, text)| text).filter(|text| text.contains(" outcome=transient "));
+    let says: Vec<&str> =
+        lines.filter_map(|text| text.split_once(": refresh ")?.1.split(" (").next()).collect();
     assert_eq!(says[..3], ["failed once", "failed 2 times in a row", "failed 3 times in a row"], "{heard:?}");
 }
 
@@ -162,7 +163,7 @@ async fn no_log_line_and_no_stored_text_has_a_secret_whatever_webex_answers() {
             told.extend(words_of_all(&services, &mut outcomes).await);
         }
         let lines = captured_logs();
-        assert!(lines.iter().any(|(_, line)| line.contains("token hash")), "{kind:?}: {lines:?}");
+        assert!(lines.iter().any(|(_, line)| line.contains(" token_hash=")), "{kind:?}: {lines:?}");
         told.extend(lines.into_iter().map(|(_, line)| line));
         let mut secrets = services.model().secrets_issued();
         secrets.push(services.model().settings().client_secret.clone());

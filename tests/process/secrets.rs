@@ -71,7 +71,7 @@ async fn no_secret_is_found_in_logs_pages_or_files() {
     }
     let before = counters(&sim).refreshes.renewed;
     eventually("some refreshes have run", || counters(&sim).refreshes.renewed >= before + 6).await;
-    daemon.wait_for_line("renewed, expires").await;
+    daemon.wait_for_line("access token renewed").await;
 
     for page in pages {
         let headers =

@@ -60,7 +60,7 @@ async fn ends_well(signal: &str) {
         assert!(token(&client, "ada").await.is_some() && token(&client, "grace").await.is_some());
         assert_eq!(BrowserClient::new().get(daemon.url("/healthz")).await.status, 200);
         let another = refresh("grace").await.unwrap().text().await.unwrap();
-        let refused = "{\"outcome\":\"failed\",\"detail\":\"the daemon is being stopped\"";
+        let refused = "{\"outcome\":\"failed\",\"detail\":\"the daemon is stopping\"";
         assert!(another.starts_with(refused), "{another}");
         assert_eq!(counters(&sim).in_flight, 1, "the refresh is still in flight");
     };

@@ -1,5 +1,5 @@
-//! Changes to many stored grants at once: other settings than they were planned by, a refresh at start, a clock that
-//! was set back. In steps, so that claims and consents get their turn between.
+//! Changes to all stored grants: after a change of the settings, for a refresh at the start, or after the clock was set back.
+//! They run in steps, so that claims and consents run between them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,26 +23,26 @@ use crate::store::Revision;
 use crate::store::StoreError;
 use crate::tokens::Mark;
 
-/// Grants shown in one step: some milliseconds of the writer's time.
+/// Grants per step: some milliseconds of the writer's time.
 const STEP: u32 = 500;
 
-/// Differences below this are a clock being tended, not set.
+/// Smaller differences are corrections of the clock by NTP.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// What a start asks of the stored schedule.
+/// What a start of the daemon requests of the stored schedule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     at: UnixTime,
-    /// Every grant is due, whatever its age.
+    /// Whether every grant becomes due, whatever its age.
     all_now: bool,
 }
 
 impl Refresher {
-    /// Brings the stored schedule in line with this start: the breaker, the clock, the settings, and `all_now`, which
-    /// makes every grant due whatever its age. What fails is tried again by the loop, at each wake.
+    /// Brings the stored schedule in line with this start: with the breaker, the clock and the settings. `all_now` makes
+    /// every grant due, whatever its age. The event loop repeats what has failed at each wake.
     ///
     /// # Errors
-    /// The store's; what was revised so far stays revised.
+    /// [`StoreError`] if the store fails. Grants that were changed before stay changed.
     pub async fn prepare(&self, all_now: bool) -> Result<(), StoreError> {
         let start = Start { at: self.parts().clock.now(), all_now };
         let prepared = self.bring_in_line(start).await;
@@ -50,18 +50,18 @@ impl Refresher {
         prepared
     }
 
-    /// Does what [`Refresher::prepare`] could not.
+    /// Repeats what [`Refresher::prepare`] could not finish.
     pub(super) async fn prepare_again(&self) {
         let Some(start) = *self.unprepared() else { return };
         match self.bring_in_line(start).await {
             Ok(()) => {
                 *self.unprepared() = None;
-                log::info!("event loop: the stored schedule is in line with the settings now");
+                log::info!("event loop: the stored schedule now matches the settings");
             }
             Err(why) => {
                 log::log!(
                     why.level(),
-                    "event loop: the stored schedule is not in line with the settings yet: {why}"
+                    "event loop: the stored schedule does not match the settings yet: {why}"
                 );
             }
         }
@@ -73,7 +73,9 @@ impl Refresher {
         self.recall().await?;
         let now = parts.clock.now();
         if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
-            log::warn!("the store holds dates from the future: the clock was, or is, wrong; they are mended");
+            log::warn!(
+                "the store contains dates in the future, so the clock was or is wrong; they are corrected"
+            );
             Mending::new(parts, Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
         }
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
@@ -92,33 +94,33 @@ impl Refresher {
     }
 }
 
-/// How far the clock was seen to be set back since the start, all in all.
+/// By how much the clock was set back since the start of the daemon, in total.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SetBack {
     pub(super) seen: Duration,
-    /// What the stored grants have been mended by; what is in flight is mended by whoever commits it.
+    /// By how much the stored grants have been corrected. Claimed grants are corrected when they are committed.
     pub(super) mended: Duration,
 }
 
-/// Clocks that were seen to be set back, and what they wrote before, on the way to being mended. In the order in which
-/// they were set: each must find the dates as they were written before it.
+/// Corrections that are still to be made, one for each time the clock was set back. They are made in the order of their
+/// detection, because each assumes that the earlier ones have been applied.
 #[derive(Default)]
 pub(super) struct Mendings {
     open: VecDeque<Mending>,
-    /// When the store is tried again, if it failed.
+    /// When the store is tried again, if it has failed.
     retry_at: Option<Instant>,
 }
 
 impl Mendings {
-    /// The clock was seen to be set back by so much.
+    /// The clock was set back by `back`.
     pub(super) fn add(&mut self, refresher: &Refresher, back: Duration) {
         refresher.set_back().seen += back;
         self.open.push_back(Mending::new(refresher.parts(), back));
         self.retry_at = None;
     }
 
-    /// Mends as much as the store lets it. To be called again and again: a grant whose date stays in the future is not
-    /// looked at before it.
+    /// Continues the corrections as far as the store allows. Must be called repeatedly: a grant whose due date stays in the
+    /// future would not be refreshed before that date.
     pub(super) async fn go_on(&mut self, refresher: &Refresher) {
         let (parts, stopping) = (refresher.parts(), refresher.parts().tasks.stopping());
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
@@ -132,7 +134,7 @@ impl Mendings {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(why) => {
-                    log::log!(why.level(), "dates from the future cannot be mended yet: {why}");
+                    log::log!(why.level(), "stored dates in the future cannot be corrected yet: {why}");
                     self.retry_at = Some(Instant::now() + STORE_STEP);
                     return;
                 }
@@ -143,13 +145,13 @@ impl Mendings {
     }
 }
 
-/// Dates that one setting of the clock made wrong.
+/// The correction of all stored dates after the clock was set back once.
 struct Mending {
-    /// Zero: nobody saw by how much, only that the store holds dates from the future.
+    /// By how much the clock was set back. Zero: unknown, because it was set while the daemon was stopped.
     back: Duration,
-    /// When it was seen, by the clock as it is now, and what had been published by then.
+    /// When the change was detected (by the new clock), and the latest change that had been published by then.
     noticed: (UnixTime, Mark),
-    /// Where it goes on; `None` at the end.
+    /// Where to continue; `None` at the end.
     after: Option<Cursor>,
 }
 
@@ -159,7 +161,8 @@ impl Mending {
         Self { back, noticed, after: Some(Cursor::default()) }
     }
 
-    /// Mends what is left; answers whether that was all. The clock was set back by `later` once more since then; that is mended after this.
+    /// Corrects the remaining grants. Answers whether all are corrected. The clock was set back by another `later` since
+    /// then, which is corrected afterwards.
     async fn go_on(
         &mut self,
         parts: &Parts,
@@ -168,9 +171,9 @@ impl Mending {
     ) -> Result<bool, StoreError> {
         let (now, back, policy) = (parts.clock.now() + later, self.back, parts.policy);
         let ((noticed, published), clock, view) = (self.noticed, parts.clock.clone(), parts.view.clone());
-        // Consents go on meanwhile, and are dated by the clock as it is now. One that is kept but not published yet is
-        // dated too early all the same, as is one of the minute before the setting was noticed, and one whose publishing
-        // is forgotten (a mending that went on after the store failed): that costs a refresh.
+        // Consents that are stored meanwhile have the dates of the new clock, and must not be corrected. A few are corrected
+        // wrongly: those stored but not published yet, those of the minute before the change was detected, and those whose
+        // publication is no longer remembered. The price is one refresh too many for each.
         let right = move |grant: &Grant| {
             (noticed..=clock.now() + later).contains(&grant.renewed_at)
                 && view.events().changed_since(published, &grant.person.id)
@@ -184,8 +187,8 @@ impl Mending {
     }
 }
 
-/// Goes through all grants from `after` on, which is where to go on when the store fails, or the daemon stops; answers
-/// whether that was all.
+/// Applies `revision` to all grants behind `after`. If the store fails or the daemon stops, `after` is where to continue.
+/// Answers whether it reached the end.
 async fn all(
     parts: &Parts,
     revision: Revision,
@@ -203,15 +206,15 @@ async fn all(
             Err(why) => break Err(why),
         }
     };
-    // Once, and not for nothing: it makes forgotten whose grant changed meanwhile. Until then readers are given the dates
-    // that they know.
+    // Only once, and only if there was a change, because afterwards it is no longer known which grants have changed. Until
+    // then readers get the cached dates.
     if *after != begun {
         parts.view.publish_all();
     }
     done
 }
 
-/// Plans anew what was planned by other settings; retries and re-probes stay as they are.
+/// Plans a grant again that was planned with other settings. Retries and probes of ended grants stay as they are.
 fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
     if grant.standing != Standing::Alive || grant.failures > 0 {
         return false;
@@ -223,7 +226,7 @@ fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
 }
 
 fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
-    // A late try leaves alone who was asked for, or consented, since the start.
+    // If this runs late, grants that were refreshed or stored since the start stay as they are.
     if now > start.at && grant.last.at > start.at {
         return false;
     }
@@ -231,9 +234,8 @@ fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
     true
 }
 
-/// Takes back what a fast clock wrote. A clock seen to be set back by `back` takes the dates of tokens and plans along,
-/// which were written by what it read before: a token must not seem to live longer for it. What is in the future all the
-/// same nobody can date: nothing was renewed in the future, and such a grant is due at once.
+/// Shifts the timestamps of a grant back by `back`, so that a token does not seem to live longer. Timestamps that are still
+/// in the future are set to `now`, and the grant becomes due at once. Answers whether the grant was changed.
 pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
     let ahead = |grant: &Grant| grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
     if back.is_zero() && !ahead(grant) {
@@ -243,8 +245,8 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
     grant.renewed_at = grant.renewed_at - back;
     grant.answered_at = grant.answered_at - back;
     grant.tokens.expires_at = grant.tokens.expires_at - back;
-    // Else they may have been written since: a refusal that seems older than it is blames the grant. And one that stays
-    // later than it is makes a consent that is under way the older one.
+    // Dates in the past may have been written since the change, and stay. A refusal that is dated too early would end the
+    // grant too soon. A consent that is dated too late would win over a newer one.
     for date in [&mut grant.last.at, &mut grant.obtained_at] {
         if *date > now {
             *date = *date - back;
@@ -266,7 +268,7 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
             Policy::after_refusal(grant.failures, &grant.person.id, now)
         }
         Standing::Alive if grant.failures == 0 => {
-            // Who is due already, for whatever reason, stays so.
+            // A grant that is due already stays due, whatever the reason.
             let (plan, old) = (policy.plan(&grant.dates(), now), grant.next);
             Next { due_at: plan.due_at.min(old.due_at), wake_at: plan.wake_at.min(old.wake_at) }
         }

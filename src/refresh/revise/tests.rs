@@ -1,4 +1,4 @@
-//! What each revision makes of one grant.
+//! What each change does to one grant.
 
 use super::*;
 use crate::domain::grant::Tokens;
@@ -12,13 +12,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 const POLICY: Policy =
     Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
 
-/// What the clock reads.
+/// The current time.
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
 
-/// By how much it was ahead before, where that was seen.
+/// By how much the clock was set back, where that was detected.
 const BACK: Duration = Duration::from_secs(30 * 86_400);
 
-/// A grant of a consent at `at`, planned as it is then.
+/// A grant of a consent at `at`, planned at that time.
 fn consented(at: UnixTime) -> Grant {
     let id = PersonId::parse("person-1").unwrap();
     let tokens = Tokens {
@@ -33,7 +33,7 @@ fn consented(at: UnixTime) -> Grant {
     Grant::consented(person, tokens, at, &POLICY, at)
 }
 
-/// The same, called dead `failures` times.
+/// The same, refused `failures` times.
 fn dead(at: UnixTime, failures: u32) -> Grant {
     let mut grant = consented(at);
     (grant.standing, grant.failures) = (Standing::ConsentNeeded, failures);
@@ -59,7 +59,7 @@ fn a_clock_seen_to_be_set_back_takes_all_that_it_wrote_along() {
     assert_eq!(after.last.at, NOW - 4 * HOUR);
     assert_eq!(after.next.due_at, grant.next.due_at - BACK);
     assert_eq!(after.next.wake_at, grant.next.wake_at - BACK);
-    assert_eq!(after.obtained_at, NOW - 9 * HOUR, "or a consent under way would be the older one");
+    assert_eq!(after.obtained_at, NOW - 9 * HOUR, "otherwise a consent under way would count as older");
     assert_eq!((after.person, after.failures), (grant.person, 0));
 }
 
@@ -77,16 +77,20 @@ fn a_retry_keeps_its_distance_and_whoever_is_due_stays_so() {
     let mut failing = consented(NOW + BACK - 3 * DAY);
     failing.failures = 3;
     failing.next = Next::at(NOW + BACK + 2 * HOUR);
-    assert_eq!(mended(failing, BACK).next, Next::at(NOW + 2 * HOUR), "not the plan, which is past");
+    assert_eq!(
+        mended(failing, BACK).next,
+        Next::at(NOW + 2 * HOUR),
+        "not the regular plan, which lies in the past"
+    );
 
     let mut due = consented(NOW + BACK - HOUR);
     due.next = Next::at(NOW + BACK - MINUTE);
-    assert_eq!(mended(due, BACK).next, Next::at(NOW - MINUTE), "not the plan, which is tomorrow");
+    assert_eq!(mended(due, BACK).next, Next::at(NOW - MINUTE), "not the regular plan, which is tomorrow");
 
     let mut late = consented(NOW + BACK - HOUR);
     let plan = POLICY.plan(&consented(NOW - HOUR).dates(), NOW);
     late.next = Next::at(NOW + BACK + 300 * DAY);
-    assert_eq!(mended(late, BACK).next, plan, "by a clock that was further ahead");
+    assert_eq!(mended(late, BACK).next, plan, "the date came from a clock that was further ahead");
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn what_is_in_the_future_by_any_date_is_due_at_once_and_is_there_no_more() {
     }
     let after = mended(consented(NOW + 400 * DAY), BACK);
     assert_eq!([after.renewed_at, after.answered_at, after.last.at, after.obtained_at], [NOW; 4]);
-    assert_eq!(after.tokens.expires_at, NOW + 14 * DAY, "no life longer than what Webex gave");
+    assert_eq!(after.tokens.expires_at, NOW + 14 * DAY, "the life is no longer than Webex said");
     assert_eq!(after.next, Next::at(NOW));
 }
 
@@ -120,11 +124,7 @@ fn a_dead_grant_is_tried_again_in_its_time_or_not_at_all() {
     let planned = dead(NOW + BACK - HOUR, 2).next.due_at;
     assert_eq!(mended(dead(NOW + BACK - HOUR, 2), BACK).next, Next::at(planned - BACK));
     let after = mended(dead(NOW + 400 * DAY, 2), BACK);
-    assert_eq!(
-        after.next,
-        Policy::after_refusal(2, &after.person.id, NOW),
-        "nobody knows when it was planned"
-    );
+    assert_eq!(after.next, Policy::after_refusal(2, &after.person.id, NOW), "its original plan is unknown");
     for at in [NOW + BACK - HOUR, NOW + 400 * DAY] {
         let mut given_up = dead(at, 2);
         given_up.next = Next::NEVER;
@@ -153,7 +153,7 @@ fn a_start_that_asks_for_everybody_makes_all_due_whom_nobody_asked_for_since() {
     let start = Start { at: NOW, all_now: true };
     for (last, now, is_due) in [
         (NOW - HOUR, NOW, true),
-        // A clock that was ahead.
+        // Written by a clock that was ahead.
         (NOW + HOUR, NOW, true),
         (NOW - HOUR, NOW + MINUTE, true),
         (NOW, NOW + MINUTE, true),
