@@ -1,4 +1,4 @@
-//! The key file: 32 bytes, 0600, made once with a new store and never again for an old one.
+//! The key file: 32 bytes with mode 0600. It is created together with a new store, and never for an existing one.
 
 use std::fs;
 use std::fs::File;
@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 use crate::store::StoreError;
 use crate::store::seal::KEY_LEN;
 
-/// The bytes of a store key; wiped on drop.
+/// The bytes of a store key, zeroed on drop.
 pub type Key = Zeroizing<[u8; KEY_LEN]>;
 
 /// Reads the key at `path`; `None` if there is no such file.
 ///
 /// # Errors
-/// [`StoreError::BadKey`] if it cannot be read, is not 32 bytes long, others may read it, or it belongs to another user
-/// than this process's or root.
+/// [`StoreError::BadKey`] if the file cannot be read, is not 32 bytes long, is accessible to other users, or is owned by a
+/// user other than this process's and root.
 pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
     let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
     let file = match File::open(path) {
@@ -32,11 +32,13 @@ pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(bad(e.to_string())),
     };
-    // Of what was opened, whatever its name leads to by now.
+    // The metadata of the opened file, even if the path names another file by now.
     let found = file.metadata().map_err(|e| bad(e.to_string()))?;
     let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(bad(format!("its mode is {mode:04o}, others may use it; expected 0600: chmod 600 it")));
+        return Err(bad(format!(
+            "its mode is {mode:04o}, so other users can read it; expected 0600: chmod 600 it"
+        )));
     }
     let us = geteuid().as_raw();
     if !may_own(found.uid(), us) {
@@ -54,24 +56,24 @@ pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
     Ok(Some(Zeroizing::new(key)))
 }
 
-/// The user who made a key knows it.
+/// Whether the owner of a key file may know the key: this user or root.
 fn may_own(owner: u32, us: u32) -> bool {
     owner == us || owner == 0
 }
 
-/// Makes a new key at `path`, durable before it returns. Never replaces a file.
+/// Creates a new key at `path`, durably. Never replaces a file.
 ///
 /// # Errors
-/// [`StoreError::BadKey`] if it cannot be written, or if there is a file already.
+/// [`StoreError::BadKey`] if the file cannot be written or exists already.
 pub fn make(path: &Path) -> Result<Key, StoreError> {
     let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
     let mut key = Zeroizing::new([0; KEY_LEN]);
-    rand::fill(key.as_mut()).map_err(|_| bad("the system has no random bytes to give".to_owned()))?;
-    write_new(path, key.as_ref()).map_err(|e| bad(format!("cannot be made: {e}")))?;
+    rand::fill(key.as_mut()).map_err(|_| bad("the system provides no random bytes".to_owned()))?;
+    write_new(path, key.as_ref()).map_err(|e| bad(format!("cannot be created: {e}")))?;
     Ok(key)
 }
 
-/// Written beside and linked into place, so that a crash leaves a whole key or none.
+/// Writes a temporary file and links it to `path`, so that a crash leaves a complete key or none.
 fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(make(&path).is_err(), "a key is never replaced");
         assert_eq!(read(&path).unwrap().unwrap(), made);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Parts of the list of grants: who is in them, in which order, and where the next one goes on. Only what an index
-//! gives can be asked for, so that a part costs the same at a million grants as at ten.
+//! Pages of the list of grants: filter, order and position. Each filter and order has an index, so a page costs the same with
+//! a million grants as with ten.
 
 use std::borrow::Borrow;
 
@@ -10,73 +10,73 @@ use crate::domain::person::PersonId;
 use crate::domain::search::Search;
 use crate::domain::time::UnixTime;
 
-/// A part of the list of grants.
+/// A page of the list of grants.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Who, and in which order.
+    /// Filter and order.
     pub pick: Pick,
-    /// From the last to the first.
+    /// Whether the order is descending.
     pub backwards: bool,
-    /// Where the part before ended; the list goes on behind it, in the direction of this one.
+    /// The position of the last grant of the previous page. This page continues behind it in its own direction.
     pub after: Option<Bookmark>,
-    /// At most so many.
+    /// The maximal number of grants.
     pub limit: u32,
-    /// Only these persons.
+    /// Only grants of these persons.
     pub among: Option<Vec<PersonId>>,
-    /// The present time.
+    /// The current time.
     pub now: UnixTime,
 }
 
-/// Who is in the list, and in which order. Equals are in the order of their first consents.
+/// Filter and order of a list. Ties are in the order in which the persons were first stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Everybody.
+    /// All grants.
     All(Order),
-    /// Those in this state at present, by their next refresh.
+    /// Grants in this state at present, by next refresh.
     In(State),
-    /// Those whose last refresh did not fail, fresh or due, by their next refresh.
+    /// Grants whose last refresh did not fail (fresh or due), by next refresh.
     Working,
-    /// Those in need of a consent, by the end of their access token.
+    /// Grants that need a new consent, by the end of the access token.
     ConsentNeeded,
-    /// Those whose consent ends soon ([`Grant::consent_ends_soon`]), by that end.
+    /// Grants whose consent ends soon ([`Grant::consent_ends_soon`]), by that end.
     ConsentEnding,
-    /// Those whom a search finds, by what it finds of them.
+    /// Grants of the persons that a search finds, by the text that it finds.
     Found(Search),
 }
 
-/// The orders of the whole list.
+/// Orders of the whole list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As they first consented.
+    /// By first consent.
     Arrival,
-    /// By address; those without one first.
+    /// By address; grants without one come first.
     Email,
-    /// By the time at which the loop has to do with them again.
+    /// By the time at which the grants are due.
     Next,
 }
 
-/// What a list is ordered by. Within one list all keys are of one kind.
+/// The sort key of a grant. Within one list all keys are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// By arrival only.
+    /// The list is in the order of first consents.
     None,
-    /// A time.
+    /// A time in milliseconds since 1970.
     Number(i64),
-    /// An address, or what a search found.
+    /// An address, or the text that a search found.
     Text(String),
 }
 
-/// A place in a list: between two grants, also when they change or go.
+/// A position in a list. It stays valid if grants change or are removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bookmark {
-    /// Of the grant before it.
+    /// The sort key of the grant before the position.
     pub key: Key,
-    /// Its number: grows with each new person.
+    /// The number of that grant's row, which grows with each new person.
     pub serial: i64,
 }
 
 impl Pick {
-    /// What `grant` is ordered by in this list; `None` if it is not in it.
+    /// The sort key of `grant` in this list; `None` if the filter excludes it.
     #[must_use]
     pub fn key(&self, grant: &Grant, now: UnixTime) -> Option<Key> {
         let email = || grant.person.email.as_ref().map(|email| email.as_str().to_owned());
@@ -97,18 +97,18 @@ impl Pick {
 }
 
 impl Page {
-    /// The first part, forwards.
+    /// The first page in ascending order.
     #[must_use]
     pub fn first(pick: Pick, limit: u32, now: UnixTime) -> Self {
         Self { pick, backwards: false, after: None, limit, among: None, now }
     }
 
-    /// `limit`, to count with.
+    /// `limit` as a `usize`.
     pub(super) fn most(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
-    /// This part of `grants`, which are all there are: for few of them, or for a store without indexes.
+    /// This page of `grants`, which must be all grants. For few grants, or for a store without indexes.
     pub(super) fn of<G: Borrow<Grant>>(&self, grants: impl Iterator<Item = (i64, G)>) -> Vec<(Bookmark, G)> {
         let among = |id: &PersonId| self.among.as_ref().is_none_or(|among| among.contains(id));
         let marked =

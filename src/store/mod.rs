@@ -1,7 +1,7 @@
-//! What is kept: grants, sealed, with the time when the loop has to do with them again.
+//! Stores grants with sealed tokens and the time at which each is due.
 //!
-//! [`Store`] is the contract; [`sqlite`] and [`memory`] keep it, and one suite of tests holds both to it.
-//! Rows go in, domain types come out; nothing here decides.
+//! [`Store`] is the contract. [`sqlite`] and [`memory`] implement it, and one test suite runs against both. A store reads and
+//! writes domain types and makes no decisions about refreshes.
 
 pub mod key;
 pub mod list;
@@ -35,57 +35,57 @@ pub use crate::store::overview::Census;
 pub use crate::store::overview::Count;
 pub use crate::store::overview::Counts;
 
-/// What a store answers, later.
+/// The future of a store's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes a grant in place; answers whether it did. May be asked again about the same grant. See [`Store::revise`].
+/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`Store::revise`].
 pub type Revision = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The grants of one integration.
 ///
-/// Every verb that changes something has made the change durable before it answers `Ok`; an `Err` means that nothing
-/// of it was kept. Verbs may be called at once from any number of tasks.
+/// A method that changes something answers `Ok` only after the change is durable. `Err` means that nothing was changed.
+/// Methods may be called concurrently from any number of tasks.
 pub trait Store: Send + Sync {
-    /// Keeps a consent: a new grant, or in the place of the person's old one, whose running claim is thereby void. Of
-    /// two consents the one that was obtained later stays, in whatever order they come; a date that is later than the
-    /// consent's own present ([`Grant::last`]) is a wrong clock's, and counts for nothing.
+    /// Stores the grant of a consent. It replaces the person's older grant, whose running claim becomes void. Of two consents
+    /// the one that was obtained later stays, in whatever order they are stored. If the stored grant is dated later than the
+    /// new grant's own time ([`Grant::last`]), the clock was wrong, and the new grant replaces it.
     fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
 
-    /// Keeps a grant that was taken over, as [`Store::save_consent`] does, unless the one that is there covers it
-    /// ([`Grant::covers`]): then nothing is changed, and the answer is [`Saved::Kept`].
+    /// Stores an imported grant as [`Store::save_consent`] does. If the stored grant covers it ([`Grant::covers`]), nothing
+    /// is changed, and the answer is [`Saved::Kept`].
     fn save_import(&self, grant: Grant) -> Answer<'_, Saved>;
 
     /// Claims up to `limit` due grants in the order of the request; no other caller gets them until the lease ends. The
     /// claim is durable when it is answered: its holder may call Webex.
     fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
 
-    /// Takes one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
+    /// Claims one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
     fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>>;
 
-    /// Keeps what became of a claimed grant and ends the claim, unless a consent, another claim or a removal came
-    /// between: then nothing is changed and the answer is [`Committed::Superseded`]. Only a consent and
-    /// [`Store::update_person`] change the person.
+    /// Stores the result of a refresh of a claimed grant and ends the claim. If a consent, another claim or a removal came
+    /// first, nothing is changed and the answer is [`Committed::Superseded`]. Only a consent and [`Store::update_person`]
+    /// change the person.
     fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
 
-    /// Ends a claim that came to nothing: the grant is as it was, and planned by `next`. As with [`Store::commit`],
-    /// nothing is changed when something came between.
+    /// Releases a claim without a refresh: the grant stays as it was and is planned by `next`. As with [`Store::commit`],
+    /// nothing is changed if a consent, another claim or a removal came first.
     fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed>;
 
     /// One person's grant.
     fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;
 
-    /// The persons with this address, those whose grants are alive first, then in order of arrival; at most
-    /// [`MOST_NAMESAKES`](crate::domain::person::MOST_NAMESAKES).
+    /// The persons with this address, at most [`MOST_NAMESAKES`](crate::domain::person::MOST_NAMESAKES). Those whose grants
+    /// are alive come first, and then those who were stored first.
     fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>>;
 
-    /// Keeps what Webex says of a person, and `next` as [`Grant::person_check_at`]. Changes nothing, and answers `false`,
-    /// unless that is still `planned`: a consent came between then, and its word is newer. A running claim goes on.
+    /// Stores what Webex says of a person, and `next` as [`Grant::person_check_at`]. If that is no longer `planned`, a newer
+    /// consent was stored: then nothing is changed, and the answer is `false`. A running claim stays valid.
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool>;
 
-    /// A part of the list of grants, and where in the list each stands. Costs what is in the part, not what is stored.
+    /// A page of the list of grants, with the position of each. The cost depends on the size of the page only.
     fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>>;
 
-    /// Removes a person's grant, tokens and all; answers whether there was one.
+    /// Removes a person's grant with its tokens. Answers whether there was one.
     fn forget(&self, person: PersonId) -> Answer<'_, bool>;
 
     /// The earliest `wake_at` of all grants that is later than `after`.
@@ -94,10 +94,10 @@ pub trait Store: Send + Sync {
     /// What waits for a refresh at `now`. Grants that have ended do not count.
     fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting>;
 
-    /// Shows up to `limit` grants after the cursor to `revision` and keeps what it changes. Answers where to go on;
-    /// `None` at the end. The person stays, and so does the claim of a claimed one, with its lease: a claim whose holder
-    /// commits replaces what was revised, and one that nobody holds any more must not hide old dates. Long lists are revised in many short steps, so that others get their
-    /// turn.
+    /// Applies `revision` to up to `limit` grants after the cursor and stores those that it changes. Answers where to
+    /// continue, or `None` at the end. Persons are not changed, nor are claims and their leases. Claimed grants are revised
+    /// as well: a later commit overwrites the change, but if the claim was abandoned, the grant must not keep its old
+    /// dates. Callers revise a long list in many short steps, so that other writes run between them.
     fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>>;
 
     /// How many grants there are.
@@ -106,85 +106,85 @@ pub trait Store: Send + Sync {
     /// How many grants are in which state at `now`.
     fn counts(&self, now: UnixTime) -> Answer<'_, Counts>;
 
-    /// The latest moment at which anything was kept: a clock that reads less has been set back.
+    /// The time of the latest write. A clock that is behind it has been set back.
     fn latest(&self) -> Answer<'_, Option<UnixTime>>;
 
-    /// Brings [`Store::latest`] back to `now` if it is later, and the ends of leases back to `lease_end`: what was kept by
-    /// a fast clock has been mended.
+    /// Sets [`Store::latest`] back to `now` if it is later, and the ends of leases back to `lease_end`. Called when all dates
+    /// that a fast clock wrote are corrected.
     fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()>;
 
-    /// A short text kept for the loop.
+    /// A short text that the event loop stored.
     fn recall(&self, note: Note) -> Answer<'_, Option<String>>;
 
-    /// Keeps a short text for the loop.
+    /// Stores a short text for the event loop.
     fn remember(&self, note: Note, text: String) -> Answer<'_, ()>;
 
     /// Whether the store can be read.
     fn check(&self) -> Answer<'_, ()>;
 
-    /// Whether the store can keep anything: what the last write came to. Where that is long ago, a mark is written;
-    /// so it may be asked as often as anybody likes.
+    /// Whether the store can be written: the result of the last write. If that was long ago, a mark is written, so frequent
+    /// calls are cheap.
     fn prove(&self) -> Answer<'_, ()>;
 }
 
-/// The API keys of a store. Every verb has made its change durable before it answers.
+/// The API keys of a store. A method answers only after its change is durable.
 pub trait KeyStore: Send + Sync {
-    /// Keeps a new key; `false` if its name is taken.
+    /// Stores a new key; `false` if its name is taken.
     fn add_key(&self, key: KeyRecord) -> Answer<'_, bool>;
 
     /// All keys, oldest first.
     fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
 
-    /// Removes the key of this name; answers whether there was one.
+    /// Removes the key of this name. Answers whether there was one.
     fn revoke_key(&self, name: String) -> Answer<'_, bool>;
 
-    /// Notes that the key with this id was used.
+    /// Records when the key with this id was used.
     fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()>;
 }
 
-/// What a consent did.
+/// The result of storing a consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// A person who was not there before.
+    /// The person had no grant before.
     New,
-    /// The person's older grant gave way.
+    /// The grant replaced the person's older one.
     Replaced,
-    /// The person's grant is a newer one, and stays.
+    /// The grant was not stored, because the person's stored grant is newer.
     Older,
-    /// The person's grant does all that the one taken over could do, and stays.
+    /// The imported grant was not stored, because the person's stored grant covers it.
     Kept,
 }
 
-/// What a commit did.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// The outcome is kept.
+    /// The change is stored.
     Kept,
-    /// Somebody was quicker: their word stands.
+    /// A consent, another claim or a removal came first. Nothing was changed.
     Superseded,
 }
 
-/// Who keeps others away from a grant, and until when.
+/// The owner of a claim, and when the claim ends.
 #[derive(Clone, Debug)]
 pub struct Lease {
     /// The present time.
     pub now: UnixTime,
-    /// Who claims: one name for each process.
+    /// The owner: a name of the process.
     pub owner: String,
-    /// From when on others may claim.
+    /// When other callers may claim the grant.
     pub end: UnixTime,
 }
 
-/// What a claim is asked for.
+/// Which grants to claim.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// For how long.
+    /// The lease of the claims.
     pub lease: Lease,
-    /// Grants due at or before this; not after the present.
+    /// Grants due at or before this time are claimed; not after the current time.
     pub due_by: UnixTime,
     /// At most so many.
     pub limit: usize,
-    /// Persons not to claim: the asker is still at work on them.
+    /// Persons to leave out, because the caller is still refreshing their grants.
     pub except: Vec<PersonId>,
     /// Which of the due grants come first.
     pub order: ClaimOrder,
@@ -205,51 +205,51 @@ pub enum ClaimOrder {
     Healthiest,
 }
 
-/// What a claim gave.
+/// The claimed grants.
 #[derive(Debug, Default)]
 pub struct Claims {
     /// To be refreshed.
     pub claims: Vec<Claim>,
-    /// Persons whose record does not open (tampered with, or sealed by another key); put off for a day. One whose very
-    /// name is unreadable goes by `row-` and its number.
+    /// Persons whose record does not open, because it was tampered with or sealed by another key. They become due again after
+    /// a day. If even the id is unreadable, it is `row-` with the number of the row.
     pub unreadable: Vec<PersonId>,
 }
 
-/// A durable, leased intent to refresh one grant.
+/// A durable intent to refresh one grant, limited by a lease.
 #[derive(Debug)]
 pub struct Claim {
     /// The grant as it stood when it was claimed.
     pub grant: Grant,
-    /// What the commit is checked against.
+    /// Identifies this claim in the commit.
     pub fence: Fence,
 }
 
-/// Names one attempt at one version of one row; a commit counts only if all of it still holds.
+/// Identifies one attempt at one version of one row. A commit is applied only if all three still match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// The row; never given twice, not even after a removal.
+    /// The number of the row, which is never reused, not even after a removal.
     pub serial: i64,
-    /// Grows whenever tokens are kept.
+    /// Grows with each write of tokens.
     pub version: i64,
-    /// Grows whenever the row is claimed.
+    /// Grows with each claim of the row.
     pub attempt: i64,
 }
 
-/// Where [`Store::revise`] goes on. Starts at the default.
+/// Where [`Store::revise`] continues. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub i64);
 
-/// Names of the texts kept for the loop, of each integration its own.
+/// The texts that the event loop stores, separate for each integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The policy by which all stored times were planned.
+    /// The policy with which all stored times were planned.
     Policy,
-    /// Why refreshes of everybody pause, if they do.
+    /// The state of the circuit breaker.
     Breaker,
 }
 
 impl Note {
-    /// Its name in the store.
+    /// The name of the text in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -259,7 +259,7 @@ impl Note {
     }
 }
 
-/// Why the store could not do it, and what helps.
+/// Why an operation of the store failed, and what the operator can do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the store open.
@@ -267,7 +267,7 @@ pub enum StoreError {
         "the store {0} is in use by another webex-tokend; stop that one, or set TOKEND_STORE_URL to another file"
     )]
     InUse(PathBuf),
-    /// The file is of a later version of this program.
+    /// A later version of this program wrote the file.
     #[error(
         "the store {path} has version {found}, this program knows up to {known}; run a newer webex-tokend"
     )]
@@ -276,21 +276,21 @@ pub enum StoreError {
         path: PathBuf,
         /// Its version.
         found: i64,
-        /// Ours.
+        /// The latest version that this program knows.
         known: i64,
     },
-    /// The file is a database, but not one of ours.
+    /// The file is a database of another program.
     #[error("{0} is a database of another program; set TOKEND_STORE_URL to a file of its own")]
     Foreign(PathBuf),
-    /// There is a store, but no key to it.
+    /// The store exists, but its key file does not.
     #[error(
         "the store {store} is sealed, but its key file {key} is missing; restore the key from your backup \
-             (to start anew instead, move the store away: everybody will have to consent again)"
+             (to start anew instead, move the store away: every person must then consent again)"
     )]
     KeyMissing {
         /// The store.
         store: PathBuf,
-        /// Where the key was looked for.
+        /// The path of the missing key file.
         key: PathBuf,
     },
     /// The key is not the one that sealed the store.
@@ -311,38 +311,37 @@ pub enum StoreError {
         /// What was found and what was expected.
         why: String,
     },
-    /// A directory or file cannot be made or opened.
-    #[error(
-        "{path}: {why}; make it a place where this user may write, or set TOKEND_STATE_DIR or TOKEND_STORE_URL to one"
-    )]
+    /// A directory or file cannot be created or opened.
+    #[error("{path}: {why}; let this user write there, or set TOKEND_STATE_DIR or TOKEND_STORE_URL to one")]
     File {
-        /// Which.
+        /// The directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         why: String,
     },
-    /// No room.
+    /// The disk is full.
     #[error(
-        "the store cannot be written, its disk is full; free some space (refreshes go on by themselves then)"
+        "the store cannot be written, its disk is full; free some space (refreshes then continue by themselves)"
     )]
     Full,
-    /// No right to write.
+    /// The file or its disk is read-only.
     #[error("the store cannot be written, its file or disk is read-only; make it writable")]
     ReadOnly,
-    /// The system refused to read or write: a quota, a limit on the size of files, a failing disk.
+    /// The operating system refused to read or write, for instance because of a quota, a limit on the size of files, or a
+    /// failing disk.
     #[error(
         "the store's disk cannot be read or written ({0}); look for a used-up quota or a failing disk in the system's log"
     )]
     Disk(String),
-    /// The name leads to another file than the one that was opened, or to none.
+    /// The path names another file than the one that was opened, or none.
     #[error(
-        "the store {0} was moved, replaced or removed while in use, nothing is kept any more; put it back, or restart"
+        "the store {0} was moved, replaced or removed while in use, and nothing is stored any more; put it back, or restart"
     )]
     Moved(PathBuf),
-    /// There is a log of changes, but not the database that they were made to.
+    /// The write-ahead log exists, but its database does not.
     #[error(
         "{log} belongs to a store, but {path} is missing or empty; put that back (to start anew instead, move the log \
-             away, too: everybody will have to consent again)"
+             away, too: every person must then consent again)"
     )]
     LogAlone {
         /// The store.
@@ -350,13 +349,13 @@ pub enum StoreError {
         /// Its write-ahead log.
         log: PathBuf,
     },
-    /// Held by another program.
+    /// Another program holds a lock on the file.
     #[error("the store is locked by another program (a backup, a shell?); end it")]
     Locked,
-    /// Damaged.
+    /// The file is damaged.
     #[error("the store's file is damaged ({0}); stop the daemon, keep a copy, restore your latest backup")]
     Corrupt(String),
-    /// A record does not open with the key.
+    /// The record of this person does not open with the key.
     #[error(
         "the record of {0} does not open: it was changed, or comes from another store; a new consent replaces it"
     )]
@@ -364,14 +363,14 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the store is closing")]
     Closed,
-    /// Anything else.
+    /// Any other error.
     #[error("the store failed: {0}")]
     Failed(String),
 }
 
 impl StoreError {
-    /// Whether this is trouble of the whole store. The store tells it itself, when it begins and when it ends; whoever
-    /// runs into it meanwhile need not.
+    /// Whether the whole store is affected, as opposed to one record. The store logs such errors itself, once at the start
+    /// and once at the end, so callers should not.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
         use StoreError::Corrupt;
@@ -384,15 +383,15 @@ impl StoreError {
         matches!(self, Full | ReadOnly | Disk(_) | Moved(_) | Locked | Corrupt(_) | Failed(_))
     }
 
-    /// How loudly a caller that runs into this tells it. Trouble of the store, and a record that does not open, are
-    /// told by the store itself, once.
+    /// The level at which a caller logs this error. It is `DEBUG` for errors that the store logs itself: errors of the whole
+    /// store, and records that do not open.
     #[must_use]
     pub fn level(&self) -> log::Level {
         let is_told = self.is_trouble() || matches!(self, Self::Unreadable(_));
         if is_told { log::Level::Debug } else { log::Level::Error }
     }
 
-    /// The same, naming the store's file where that has to be copied or replaced.
+    /// The same error with the store's path, if the operator has to copy or replace the file.
     #[must_use]
     pub(crate) fn at(self, path: &Path) -> Self {
         let name = path.display().to_string();

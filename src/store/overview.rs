@@ -1,33 +1,33 @@
-//! Everybody at a glance: numbers that cost the same at a million grants as at ten.
+//! Numbers of grants. They cost the same with a million grants as with ten.
 
-/// How many are counted one by one; of more it is only said that they are more.
+/// Grants are counted up to this number. Beyond it, only "or more" is known.
 pub const COUNTED: u64 = 10_000;
 
-/// How many grants there are.
+/// Numbers of grants in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Of this integration.
+    /// Grants of this integration.
     pub people: u64,
-    /// Of these, in need of consent.
+    /// Those of them that need a new consent.
     pub consent_needed: u64,
-    /// Kept for other client ids in the same store; left alone.
+    /// Grants of other client ids in the same store. They are not refreshed.
     pub elsewhere: u64,
 }
 
-/// How many there are of something.
+/// A number of grants, exact or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// So many,
+    /// The number.
     pub people: u64,
-    /// or more.
+    /// Whether there may be more.
     pub or_more: bool,
 }
 
-/// How many grants are in each state. How many more there are may be unknown of those whose consent ends soon,
-/// when they are many, and of the fresh and the due, when both are many.
+/// Numbers of grants in each state. A count may be a lower bound: that of consents that end soon if it is large, and those of
+/// fresh and due grants if both are large.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All of them.
+    /// All grants.
     pub people: u64,
     /// See [`State::Fresh`](crate::domain::grant::State::Fresh).
     pub fresh: Count,
@@ -37,12 +37,12 @@ pub struct Counts {
     pub retrying: Count,
     /// See [`State::ConsentNeeded`](crate::domain::grant::State::ConsentNeeded).
     pub consent_needed: Count,
-    /// See [`Grant::consent_ends_soon`](crate::domain::grant::Grant::consent_ends_soon): some of those above.
+    /// See [`Grant::consent_ends_soon`](crate::domain::grant::Grant::consent_ends_soon). These grants are also counted above.
     pub consent_ending: Count,
 }
 
 impl Count {
-    /// Exactly so many.
+    /// An exact number.
     #[must_use]
     pub fn exactly(people: u64) -> Self {
         Self { people, or_more: false }
@@ -50,15 +50,15 @@ impl Count {
 }
 
 impl Count {
-    /// Of what is counted up to [`COUNTED`] and one more.
+    /// The count of rows that were counted up to [`COUNTED`] plus one.
     pub(super) fn up_to(counted: u64) -> Self {
         Self { people: counted.min(COUNTED), or_more: counted > COUNTED }
     }
 }
 
 impl Counts {
-    /// Of `alive` grants without failures, `due` are due and `fresh` are fresh: either is counted up to [`COUNTED`] and
-    /// one more, and known from the other if that was counted to its end.
+    /// Splits `alive` grants without failures into fresh and due ones. `due` and `fresh` were counted up to [`COUNTED`] plus
+    /// one. If one of them is exact, the other follows from it.
     pub(super) fn split(alive: u64, due: u64, fresh: impl FnOnce() -> u64) -> (Count, Count) {
         if due <= COUNTED {
             return (Count::exactly(alive.saturating_sub(due)), Count::exactly(due));

@@ -1,8 +1,8 @@
-//! Sealing: AES-256-GCM-SIV with a random nonce, bound to the place where the sealed text is kept; and MACs
-//! (HMAC-SHA256) over columns that stay readable but must not be changed by another program.
+//! Seals tokens with AES-256-GCM-SIV and a random nonce, bound to the place where the sealed text is stored. Columns that
+//! stay readable but must not be changed by another program get a MAC (HMAC-SHA256).
 //!
-//! GCM-SIV, because a store of a million grants refreshed daily seals some 2^29 times a year: near the bound of random
-//! nonces for plain GCM, far from this one's.
+//! A store of a million grants that are refreshed daily seals about 2^29 texts a year. That is close to the safe number of
+//! random nonces for plain GCM, and far below that of GCM-SIV.
 
 use aws_lc_rs::aead::AES_256_GCM_SIV;
 use aws_lc_rs::aead::Aad;
@@ -24,25 +24,25 @@ pub const KEY_LEN: usize = 32;
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 8;
 
-/// Derives the key of the MACs from the store key, so that neither use says anything about the other.
+/// Label for deriving the MAC key from the store key, so that the two uses have independent keys.
 const MAC_KEY_LABEL: &[u8] = b"webex-tokend row mac 1";
 const HEAD_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
-/// Seals and opens with one key. What is sealed starts with a format byte and the key's id, so that a later key can
-/// live beside this one.
+/// Seals and opens texts with one key. A sealed text starts with a format byte and the id of the key, so that texts of
+/// several keys can be told apart.
 pub struct Sealer {
     key: RandomizedNonceKey,
     mac_key: hmac::Key,
     key_id: [u8; KEY_ID_LEN],
 }
 
-/// It was not sealed by this key for this place, or was changed since.
+/// The text was not sealed with this key for this place, or has been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("does not open with this key")]
 pub struct SealError;
 
 impl Sealer {
-    /// A sealer for these key bytes.
+    /// Creates a sealer with this key.
     ///
     /// # Errors
     /// [`SealError`] if the library refuses the key.
@@ -56,20 +56,20 @@ impl Sealer {
         Ok(Self { key: sealing_key, mac_key, key_id })
     }
 
-    /// A sealer whose key nobody knows and nobody keeps.
+    /// Creates a sealer with a random key that is not stored.
     ///
     /// # Errors
-    /// [`SealError`] if the system has no random bytes to give.
+    /// [`SealError`] if the system provides no random bytes.
     pub fn ephemeral() -> Result<Self, SealError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         rand::fill(key.as_mut()).map_err(|_| SealError)?;
         Self::new(&key)
     }
 
-    /// Seals `secret` for `place`; only [`Sealer::open`] with the same place opens it.
+    /// Seals `secret` for `place`. [`Sealer::open`] opens it only with the same place.
     ///
     /// # Errors
-    /// [`SealError`] if the system has no random bytes to give.
+    /// [`SealError`] if the system provides no random bytes.
     pub fn seal(&self, secret: &Secret, place: &str) -> Result<Vec<u8>, SealError> {
         let mut text = secret.expose().as_bytes().to_vec();
         let nonce = self.key.seal_in_place_append_tag(Aad::from(place), &mut text).map_err(|_| SealError)?;
@@ -81,10 +81,10 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Opens what was sealed for `place`.
+    /// Opens a text that was sealed for `place`.
     ///
     /// # Errors
-    /// [`SealError`] for another key, another place, or a changed text.
+    /// [`SealError`] if it was sealed with another key or for another place, or has been changed.
     pub fn open(&self, sealed: &[u8], place: &str) -> Result<Secret, SealError> {
         let (head, text) = sealed.split_at_checked(HEAD_LEN).ok_or(SealError)?;
         let (lead, nonce) = head.split_at_checked(1 + KEY_ID_LEN).ok_or(SealError)?;
@@ -98,13 +98,13 @@ impl Sealer {
         Ok(Secret::new(opened.to_owned()))
     }
 
-    /// The MAC of the columns of one row, in this order. `kind` keeps the rows of different tables apart; `None` is a
-    /// column without a value. Like a sealed text, it starts with a format byte and the key's id.
+    /// The MAC of the columns of one row, in this order. `kind` separates the rows of different tables; `None` is a column
+    /// without a value. Like a sealed text, it starts with a format byte and the id of the key.
     #[must_use]
     pub fn mac(&self, kind: &str, columns: &[Option<&[u8]>]) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.mac_key);
         for column in std::iter::once(&Some(kind.as_bytes())).chain(columns) {
-            // Every part is preceded by its length: no two rows give the same bytes.
+            // Each part is preceded by its length, so that different rows never give the same bytes.
             context.update(&[u8::from(column.is_some())]);
             context.update(&column.map_or(0, <[u8]>::len).to_be_bytes());
             context.update(column.unwrap_or_default());
@@ -117,10 +117,10 @@ impl Sealer {
         mac
     }
 
-    /// Whether `mac` is the MAC of these columns. Compares in constant time.
+    /// Checks in constant time that `mac` is the MAC of these columns.
     ///
     /// # Errors
-    /// [`SealError`] for another key, another kind, or any other value of a column.
+    /// [`SealError`] if the key, the kind or a column differs.
     pub fn verify(&self, mac: &[u8], kind: &str, columns: &[Option<&[u8]>]) -> Result<(), SealError> {
         verify_slices_are_equal(mac, &self.mac(kind, columns)).map_err(|_| SealError)
     }

@@ -25,7 +25,8 @@ use crate::support::eventually;
 use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
-const OUTAGE_LINE: &str = "no refresh is sent, since it could not be kept; what is kept is served: ";
+const OUTAGE_LINE: &str =
+    "no refresh is sent, because the store cannot be written; stored tokens are still served: ";
 const RECOVERY_LINE: &str = "the store can be written again, after ";
 
 /// Three persons whose grants are refreshed every second, and a client for their tokens.

@@ -1,4 +1,4 @@
-//! A store that forgets at the end of the process: `TOKEND_STORE_URL=memory:`, and tests in virtual time.
+//! A store in memory, which is lost at the end of the process: for `TOKEND_STORE_URL=memory:` and for tests in virtual time.
 
 mod claim_order;
 mod keys;
@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::memory::turns::Turns;
 
-/// Grants in a map behind a lock that is never held across a wait.
+/// Grants in a map behind a lock that is never held across an await.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Inner>);
 
@@ -71,8 +71,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// What opening an embedded store does: claims left open by a process that is gone are due again at `now`. For
-    /// simulations, in which a memory outlives its process.
+    /// Makes grants with open claims due at `now`, as opening an embedded store does. For simulations, in which the store
+    /// outlives a simulated process.
     pub fn reopen(&self, now: UnixTime) {
         self.lock().change_claimed(|row| {
             row.claimed = false;
@@ -95,7 +95,7 @@ impl Inner {
         self.latest = self.latest.max(Some(at));
     }
 
-    /// Changes a row, and with it its place in every order.
+    /// Changes a row and moves it in every order.
     fn change<T>(&mut self, person: &PersonId, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
         let row = self.rows.get_mut(person)?;
         self.turns.take(row.fence.serial, &row.grant);
@@ -222,7 +222,7 @@ impl Inner {
 }
 
 impl Row {
-    /// `grant` with what only a consent or [`Store::update_person`] changes as it is here.
+    /// `grant` with the person of this row, which only a consent or [`Store::update_person`] changes.
     fn of_same_person(&self, grant: Grant) -> Grant {
         Grant { person: self.grant.person.clone(), person_check_at: self.grant.person_check_at, ..grant }
     }

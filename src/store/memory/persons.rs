@@ -1,4 +1,4 @@
-//! Which persons an address may mean, what Webex says of them, grants that are taken over, and removals.
+//! Persons in memory: look-ups by address, changes of a person's data, imported grants, and removals.
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::Standing;

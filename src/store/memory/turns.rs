@@ -1,4 +1,5 @@
-//! Whose turn it is, kept in order: a claim costs what it takes, not what is due or stored.
+//! The grants in the order in which they are due. The cost of a claim depends on the claimed grants only, not on how many are
+//! due or stored.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
-/// When something is to be done with one grant. Of two of one moment the one that was there first goes first.
+/// When one grant is due. Of two grants that are due at the same time, the one that was stored first comes first.
 #[derive(Clone, Debug)]
 struct Turn {
     serial: i64,
@@ -20,17 +21,17 @@ struct Turn {
 /// Every grant is in exactly one of `due` and `later`, and in `wakes`.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Up to when `due` is complete.
+    /// The time up to which `due` is complete.
     due_by: Option<UnixTime>,
-    /// Those due by then, least life left first.
+    /// The grants that are due at that time, least life left first.
     due: BTreeMap<(UnixTime, i64), Turn>,
-    /// The others, by when they are due.
+    /// The other grants, by due time.
     later: BTreeMap<(UnixTime, i64), Turn>,
     wakes: BTreeSet<(UnixTime, i64)>,
 }
 
 impl Turns {
-    /// A grant comes, or has been changed.
+    /// Adds a grant that is new or was changed.
     pub(super) fn put(&mut self, serial: i64, grant: &Grant) {
         self.wakes.insert((grant.next.wake_at, serial));
         self.sort(Turn {
@@ -41,7 +42,7 @@ impl Turns {
         });
     }
 
-    /// A grant goes, or is about to be changed; as it was put.
+    /// Removes a grant that is removed or will be changed. It must be as it was added.
     pub(super) fn take(&mut self, serial: i64, grant: &Grant) {
         self.wakes.remove(&(grant.next.wake_at, serial));
         self.due.remove(&(grant.tokens.expires_at, serial));
@@ -55,7 +56,7 @@ impl Turns {
 
     /// The grants that are due: those whose tokens live at `now`, the least life left first, then the others.
     pub(super) fn due(&mut self, due_by: UnixTime, now: UnixTime) -> impl Iterator<Item = &PersonId> {
-        // Another moment: what has become due since is sorted in. After a set-back clock, everything is.
+        // Grants that have become due since the last call are moved to `due`. If the time went back, all grants are moved.
         if self.due_by > Some(due_by) {
             self.later.extend(std::mem::take(&mut self.due).into_values().map(|t| ((t.due_at, t.serial), t)));
         }

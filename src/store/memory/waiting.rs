@@ -1,4 +1,4 @@
-//! What waits for a refresh, in memory.
+//! Finds in memory what waits for a refresh.
 
 use crate::domain::breaker::Waiting;
 use crate::domain::grant::Standing;

@@ -1,5 +1,5 @@
-//! How the store fares, by what its last reads and writes came to. Trouble is told when it begins and when it ends, not
-//! by everybody who runs into it.
+//! The condition of the store according to its last reads and writes. Errors of the whole store are logged when they begin
+//! and when they end, and not for each operation that fails.
 
 use std::mem::Discriminant;
 use std::mem::discriminant;
@@ -14,16 +14,16 @@ use tokio::time::Instant;
 use crate::domain::time::spoken;
 use crate::store::StoreError;
 
-/// A write that succeeded proves for so long that the store can be written.
+/// For how long a successful write proves that the store can be written.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
-/// In trouble, whoever asks causes another try after this.
+/// While writes fail, a check causes another write after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// Trouble of one kind that comes and goes is told at most this often.
+/// Errors of one kind that come and go are logged at most this often.
 const TELL_AGAIN: Duration = Duration::from_secs(600);
 
-/// The condition of one store. Shared by its threads and by whoever asks.
+/// The condition of one store, shared by its threads and by callers that check it.
 pub(super) struct Condition {
     path: PathBuf,
     now: Mutex<Now>,
@@ -33,15 +33,15 @@ pub(super) struct Condition {
 struct Now {
     writing: Side,
     reading: Side,
-    /// The last write that proved something, or the last try to get a proof.
+    /// When the last write succeeded or failed, or when a check last caused one.
     proved: Option<Instant>,
 }
 
-/// Reading or writing.
+/// The condition of either reads or writes.
 #[derive(Default)]
 struct Side {
     trouble: Option<Trouble>,
-    /// What was told last, and when.
+    /// The kind of the error that was logged last, and when.
     told: Option<(Discriminant<StoreError>, Instant)>,
 }
 
@@ -60,20 +60,20 @@ impl Condition {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A write failed with this, if it is the whole store's trouble.
+    /// Records a failed write. Only errors of the whole store count.
     pub(super) fn not_written(&self, why: &StoreError) {
         let mut now = self.now();
         now.proved = Some(Instant::now());
         if now.writing.fails(why) {
             log::error!(
-                "no refresh is sent, since it could not be kept; what is kept is served: {} (mend it before the \
-                 daemon is stopped: what waits to be kept is in its memory)",
+                "no refresh is sent, because the store cannot be written; stored tokens are still served: {} (repair the \
+                 store before you stop the daemon, because results of refreshes may be only in its memory)",
                 why.clone().at(&self.path)
             );
         }
     }
 
-    /// Something was written, and is durable.
+    /// Records a durable write.
     pub(super) fn written(&self) {
         let mut now = self.now();
         now.proved = Some(Instant::now());
@@ -82,21 +82,21 @@ impl Condition {
         }
     }
 
-    /// A read failed with this, if it is the whole store's trouble.
+    /// Records a failed read. Only errors of the whole store count.
     pub(super) fn not_read(&self, why: &StoreError) {
         if self.now().reading.fails(why) {
             log::error!("the store cannot be read: {}", why.clone().at(&self.path));
         }
     }
 
-    /// Something was read.
+    /// Records a successful read.
     pub(super) fn read(&self) {
         if let Some(after) = self.now().reading.works() {
             log::info!("the store can be read again, after {}", spoken(after));
         }
     }
 
-    /// Whether the last proof is too old to say anything. Answers yes to one of many who ask at once.
+    /// Whether the last write is too old to prove anything. Of concurrent callers only one gets `true`.
     pub(super) fn wants_proof(&self) -> bool {
         let mut now = self.now();
         let step = if now.writing.trouble.is_some() { TRY_AGAIN } else { GOOD_FOR };
@@ -107,14 +107,14 @@ impl Condition {
         wants
     }
 
-    /// What the last write came to.
+    /// The result of the last write.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
         self.now().writing.trouble.as_ref().map_or(Ok(()), |trouble| Err(trouble.why.clone().at(&self.path)))
     }
 }
 
 impl Side {
-    /// Whether this is to be told.
+    /// Records an error and answers whether it must be logged.
     fn fails(&mut self, why: &StoreError) -> bool {
         if !why.is_trouble() {
             return false;
@@ -133,7 +133,7 @@ impl Side {
         tell
     }
 
-    /// How long the trouble was that is over now, if it is to be told.
+    /// Records a success. Answers how long the errors lasted, if their end must be logged.
     fn works(&mut self) -> Option<Duration> {
         let over = self.trouble.take()?;
         over.told.then(|| over.since.elapsed())
@@ -147,13 +147,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn trouble_is_told_once_when_it_begins_and_once_when_it_ends() {
         let mut side = Side::default();
-        assert_eq!(side.works(), None, "there was none");
+        assert_eq!(side.works(), None, "no error came before");
         assert!(side.fails(&StoreError::Full));
         for _ in 0..1000 {
             tokio::time::advance(Duration::from_secs(60)).await;
             assert!(!side.fails(&StoreError::Full));
         }
-        assert!(side.fails(&StoreError::ReadOnly), "trouble of another kind");
+        assert!(side.fails(&StoreError::ReadOnly), "an error of another kind");
         assert_eq!(side.works(), Some(Duration::from_secs(60_000)));
         assert_eq!(side.works(), None);
     }
@@ -169,9 +169,9 @@ mod tests {
         assert_eq!((begun, ended), (6, 6));
         assert!(side.fails(&StoreError::Full));
         side.works();
-        assert!(!side.fails(&StoreError::Full), "told a moment ago");
+        assert!(!side.fails(&StoreError::Full), "logged a moment ago");
         tokio::time::advance(TELL_AGAIN).await;
-        assert!(side.fails(&StoreError::Full), "but it stays");
+        assert!(side.fails(&StoreError::Full), "logged again, because it lasts");
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,13 +191,13 @@ mod tests {
     async fn a_proof_is_asked_of_one_and_only_when_the_last_is_old() {
         let condition = Condition::of(PathBuf::from("store"));
         let asked = || [condition.wants_proof(), condition.wants_proof()];
-        assert_eq!(asked(), [true, false], "there was none");
+        assert_eq!(asked(), [true, false], "no write came before");
         condition.written();
         assert_eq!(asked(), [false, false]);
         tokio::time::advance(GOOD_FOR).await;
         assert_eq!(asked(), [true, false]);
         condition.not_written(&StoreError::Full);
-        assert_eq!(asked(), [false, false], "a try a moment ago is as good as one now");
+        assert_eq!(asked(), [false, false], "a write a moment ago is recent enough");
         tokio::time::advance(TRY_AGAIN).await;
         assert_eq!(asked(), [true, false]);
     }

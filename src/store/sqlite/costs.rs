@@ -1,5 +1,5 @@
-//! What the store asks of SQLite costs what it is about, and not what is stored. Every verb runs on the present schema,
-//! and SQLite counts the steps of every statement, triggers included.
+//! The cost of each statement must not depend on the number of stored grants. Every operation runs on the current schema, and
+//! SQLite counts the steps of every statement, including triggers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,13 +46,13 @@ const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 const POLICY: Policy = Policy { sleep: DAY, max_age: DAY, noop_window: DAY, floor: DAY };
 
-/// Stored; a statement that looks at each of them takes at least as many steps.
+/// Stored grants. A statement that reads each of them takes at least as many steps.
 const STORED: u32 = 2000;
 
-/// Of them, due.
+/// Due grants among them.
 const DUE: u32 = 10;
 
-/// Steps of one statement. What reads a few rows of all columns takes some hundred.
+/// Limit of steps for one statement. Reading all columns of a few rows takes some hundred steps.
 const STEPS: i32 = 1500;
 
 type Steps = Arc<Mutex<BTreeMap<String, i32>>>;
@@ -78,7 +78,7 @@ fn numbered(number: u32) -> Grant {
     Grant { next: Next::at(due_at), ..grant }
 }
 
-/// An open store's writer with all grants in it, and what its statements have cost since.
+/// The writer of an open store with all grants in it, and the steps that its statements take from now on.
 fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
     let (hands, unreadable) = Default::default();
@@ -114,7 +114,7 @@ fn ask(order: ClaimOrder) -> Ask {
     Ask { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), order }
 }
 
-/// Every verb once.
+/// Runs every operation once.
 fn work(db: &Connection, shelf: &Shelf) {
     let orders =
         [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing, ClaimOrder::Healthiest];
@@ -155,7 +155,7 @@ fn work(db: &Connection, shelf: &Shelf) {
     assert!(keys::revoke(db, "ci").unwrap());
 }
 
-/// Lists, forwards, backwards and further on, and numbers.
+/// Reads lists in both directions, their second pages, and counts.
 fn read_parts(db: &Connection, shelf: &Shelf) {
     let orders = [Order::Arrival, Order::Email, Order::Next].map(Pick::All);
     let states = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded].map(Pick::In);
@@ -184,9 +184,9 @@ fn no_statement_of_the_store_costs_what_is_stored() {
     let _: i64 = scan.query_row([], |row| row.get(0)).unwrap();
     drop(scan);
     let mut dear = steps.lock().unwrap().clone();
-    assert!(dear.len() > 50, "{} statements were looked at", dear.len());
+    assert!(dear.len() > 50, "{} statements were counted", dear.len());
     dear.retain(|_, steps| *steps > STEPS);
-    assert_eq!(dear.len(), 1, "only the one that is meant to: {dear:#?}");
+    assert_eq!(dear.len(), 1, "only the scan above: {dear:#?}");
     assert!(dear.keys().all(|sql| sql.contains("failures = 77")));
 }
 

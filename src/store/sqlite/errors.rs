@@ -1,4 +1,4 @@
-//! SQLite's result codes, told in the store's words.
+//! Maps SQLite's result codes to errors of the store.
 
 use rusqlite::ErrorCode;
 

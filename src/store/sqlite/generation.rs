@@ -1,10 +1,11 @@
-//! Tells a restored backup from the store that was here last.
+//! Detects that the store is a restored backup.
 //!
-//! The store has a generation: a number that grows at every start, and whenever a key is made or revoked or a person is
-//! forgotten. The latest one is noted in a file beside the key, which a restored database does not bring along. First
-//! the database is durable, then the file is written: a crash between the two leaves the file behind, never ahead.
+//! The store has a generation: a number that grows at every start, and whenever an API key is created or revoked or a
+//! person is forgotten. The latest generation is also written to a file beside the key, which is not part of a restored
+//! database. The file is written after the database is durable. So a crash between the two leaves an older number in the
+//! file, never a newer one.
 //!
-//! This is for accidents. Another program that can write the database can write any number into it.
+//! This protects against accidents only. Another program that can write the database can write any number into it.
 
 use std::fs;
 use std::fs::File;
@@ -23,28 +24,28 @@ use crate::store::StoreError;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::with_suffix;
 
-/// The note of the latest generation of one store. Several stores may share a key file, and have a note each.
+/// The file with the latest generation of one store. Stores that share a key file have a file each.
 #[derive(Debug)]
 pub(super) struct LastSeen {
     path: PathBuf,
-    /// The generation that is to be noted, at least.
+    /// The lowest generation that must be written to the file.
     wanted: AtomicI64,
 }
 
 impl LastSeen {
-    /// `id` is the store's.
+    /// `id` is the id of the store.
     pub(super) fn new(key_file: &Path, id: &str) -> Self {
         let path = with_suffix(key_file, &format!(".last-seen-{id}"));
         Self { path, wanted: AtomicI64::new(0) }
     }
 
-    /// Where the note is.
+    /// The path of the file.
     pub(super) fn into_path(self) -> PathBuf {
         self.path
     }
 
-    /// A start: compares the store at `store` with the note, and begins a generation that is later than both. Trouble
-    /// with either is no reason not to start.
+    /// Compares the store at `store` with the file, and begins a generation that is later than both. Errors are logged, and
+    /// the daemon starts all the same.
     pub(super) fn start(&self, db: &Connection, store: &Path) {
         let (kept, noted) = match meta::generation(db).map(|kept| (kept, self.read())) {
             Ok((kept, Ok(noted))) => (kept, noted.unwrap_or(0)),
@@ -52,7 +53,7 @@ impl LastSeen {
                 self.cannot("read", &why);
                 (kept, 0)
             }
-            Err(why) => return log::warn!("whether the store is a restored backup is not known: {why}"),
+            Err(why) => return log::warn!("cannot check whether the store is a restored backup: {why}"),
         };
         if noted > kept {
             log::warn!(
@@ -73,12 +74,12 @@ impl LastSeen {
         }
     }
 
-    /// `generation` is durable, and will be noted.
+    /// `generation` is durable in the store and will be written to the file.
     pub(super) fn want(&self, generation: i64) {
         self.wanted.fetch_max(generation, Ordering::AcqRel);
     }
 
-    /// Notes a durable generation, unless a later one will be noted soon.
+    /// Writes a durable generation to the file, unless a later one will follow soon.
     pub(super) fn note(&self, generation: i64) {
         if generation >= self.wanted.load(Ordering::Acquire)
             && let Err(why) = self.write(generation)
@@ -94,13 +95,13 @@ impl LastSeen {
 
     fn read(&self) -> io::Result<Option<i64>> {
         match fs::read_to_string(&self.path) {
-            Ok(text) => text.trim().parse().map(Some).map_err(|_| io::Error::other("it is no number")),
+            Ok(text) => text.trim().parse().map(Some).map_err(|_| io::Error::other("it contains no number")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    /// Written beside and renamed into place, so that a crash leaves the old number or the new one.
+    /// Writes a temporary file and renames it, so that a crash leaves the old number or the new one.
     fn write(&self, generation: i64) -> io::Result<()> {
         let beside = with_suffix(&self.path, ".new");
         let _ = fs::remove_file(&beside);
@@ -113,7 +114,7 @@ impl LastSeen {
     }
 }
 
-/// What a change answers beside its result: the generation that it began, if it began one.
+/// Adds the generation that a change began to its result, if it began one.
 pub(super) fn after<T>(
     db: &Connection,
     changed: T,

@@ -43,7 +43,7 @@ pub(super) fn all(db: &Connection, sealer: &Sealer) -> Result<Vec<KeyRecord>, St
         let verified = verified.map_err(|_| "another program wrote or changed it".to_owned());
         match verified.and_then(|()| read(row)) {
             Ok(key) => keys.push(key),
-            // One that cannot be read opens nothing, and must not take the others along.
+            // A key that cannot be read is rejected. The other keys must still work.
             Err(why) => tell_damaged(row, &why),
         }
     }
@@ -57,7 +57,7 @@ fn tell_damaged(row: &Row<'_>, why: &str) {
     );
 }
 
-/// Or what is wrong with it.
+/// Reads a key. The error says what is wrong with the row.
 fn read(row: &Row<'_>) -> Result<KeyRecord, String> {
     let (rights, persons): (String, Option<String>) = (column(row, "rights")?, column(row, "persons")?);
     let ids = |text: String| text.lines().map(PersonId::parse).collect::<Result<Vec<_>, _>>();

@@ -1,4 +1,4 @@
-//! Parts of the list. Each names the index that it is a range of: a query that would need more does not compile.
+//! Pages of the list. Each query names the index that it reads a range of, so SQLite rejects a query that would need more.
 
 use rusqlite::Connection;
 use rusqlite::Row;
@@ -19,10 +19,10 @@ use crate::store::sqlite::Shelf;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 
-/// Where a list is read from: a range of an index, and the column that the index is ordered by beside the serial.
+/// The source of a list: a range of an index, and the column that the index is ordered by before the serial.
 struct Range {
     from: &'static str,
-    /// `?1` is the integration, `?2` the present.
+    /// `?1` is the integration, `?2` the current time.
     within: String,
     by: Option<&'static str>,
     serial: &'static str,
@@ -63,7 +63,7 @@ impl Range {
     }
 }
 
-/// The same four words as [`Grant::state`], in SQL; `?2` is the present.
+/// The condition of a state as [`Grant::state`] defines it, in SQL. `?2` is the current time.
 fn in_state(state: State) -> &'static str {
     match state {
         State::ConsentNeeded => "kind = 2 AND ?2 IS NOT NULL",
@@ -73,14 +73,16 @@ fn in_state(state: State) -> &'static str {
     }
 }
 
-/// The same as [`Grant::consent_ends_soon`], in SQL; `?2` is the present.
+/// The condition of [`Grant::consent_ends_soon`] in SQL. `?2` is the current time.
 pub(super) fn ends_soon() -> String {
     format!("standing = 'alive' AND refresh_token_expires_at <= ?2 + {}", CONSENT_SOON.as_millis())
 }
 
-/// The queries of a part, one after the other: behind a bookmark, first what is equal to it. `?1` integration, `?2`
-/// present, `?3` and `?4` what a search begins with and what is behind all that it finds, `?5` and `?6` the bookmark's
-/// key and serial. (A comparison of key and serial at once would make SQLite read all equals again for each part.)
+/// The queries of a page, to be run one after the other. Behind a bookmark, rows with an equal key come first.
+///
+/// `?1` is the integration, `?2` the current time. `?3` and `?4` are the range of a search, `?5` and `?6` the key and the
+/// serial of the bookmark. A comparison of key and serial at once would make SQLite read all rows with an equal key for
+/// each page.
 fn queries(page: &Page) -> Vec<String> {
     let Range { from, within, by, serial } = Range::of(&page.pick);
     let (than, way) = if page.backwards { ("<", "DESC") } else { (">", "ASC") };
@@ -129,7 +131,7 @@ pub(super) fn list(
             query.raw_bind_parameter(at, value)?;
         }
         let mut rows = query.raw_query();
-        // The limit counts those who open: a part that is not full is the last one.
+        // Only rows that open count: a page that is not full must be the last one.
         while list.len() < page.most()
             && let Some(row) = rows.next()?
         {
@@ -139,17 +141,17 @@ pub(super) fn list(
     Ok(list)
 }
 
-/// One that does not open is shown as [`rows::unopened`] says, and must not hide the others.
+/// A grant of the list. A row that does not open is shown as [`rows::unopened`] says, and must not hide the others.
 fn listed(row: &Row<'_>, shelf: &Shelf, page: &Page) -> Result<Option<(Bookmark, Grant)>, StoreError> {
     let read = rows::read(row, shelf)?;
     let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row, shelf)) else { return Ok(None) };
     let Some(key) = page.pick.key(&grant, page.now) else { return Ok(None) };
-    // Who is found by two texts stands at the first.
+    // A person that a search finds by several texts is listed at the first.
     let elsewhere = matches!(&key, Key::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
     Ok((!elsewhere).then_some((Bookmark { key, serial: read.fence.serial }, grant)))
 }
 
-/// A few persons, by name.
+/// The grants of a few persons, by id.
 fn these(db: &Connection, shelf: &Shelf, among: &[PersonId]) -> Result<Vec<(i64, Grant)>, StoreError> {
     let ids = serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string();
     let sql = format!(
@@ -193,14 +195,14 @@ mod tests {
         db
     }
 
-    /// Holds the queries of a list in one direction to the ranges that they should be: of the first part, of what is
-    /// equal to a bookmark, and of what is behind it.
+    /// Checks that the queries of a list in one direction read the expected ranges: of the first page, of the rows equal to a
+    /// bookmark, and of the rows behind it.
     fn hold(db: &Connection, (pick, index, equal, by): (&Pick, &str, &str, &str), backwards: bool) {
         let first = Page { backwards, ..Page::first(pick.clone(), 50, UnixTime(0)) };
         let next = Page { after: Some(Bookmark { key: Key::None, serial: 1 }), ..first.clone() };
         for sql in [&first, &next].into_iter().flat_map(queries) {
             let told = by == "text" || sql.contains(" INDEXED");
-            assert!(told, "left to itself, SQLite may choose another index: {sql}");
+            assert!(told, "without a named index, SQLite may choose another one: {sql}");
         }
         let plans: Vec<String> = [first, next].iter().flat_map(queries).map(|sql| plan(db, &sql)).collect();
         let (table, serial, rest) = match by {
@@ -217,7 +219,7 @@ mod tests {
             let expected = format!("SEARCH {table} USING {index} ({equal}{behind}");
             let expected = expected.strip_suffix(" AND ").unwrap_or(&expected);
             assert!(plan.starts_with(expected), "{pick:?}: {plan}, not {expected}");
-            assert!(plan.ends_with(&format!("){rest}")), "nothing comes after: {plan}");
+            assert!(plan.ends_with(&format!("){rest}")), "no further step follows: {plan}");
         }
     }
 

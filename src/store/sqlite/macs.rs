@@ -1,7 +1,7 @@
-//! Which readable columns are authenticated: whose grant a row is, and what an API key may do.
+//! Authenticates the readable columns that say whose grant a row is, and what an API key may do.
 //!
-//! Dates, states and counters are not: another program that can write them can as well remove the row. The tokens are
-//! sealed for their integration and person.
+//! Dates, states and counters are not authenticated, because a program that can write them can also remove the row. The
+//! tokens are sealed for their integration and person.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ const KEY: &str = "keys";
 /// The columns of the table `keys` that are authenticated, in this order.
 const KEY_COLUMNS: [&str; 7] = ["id", "name", "hash", "persons", "rights", "created_at", "expires_at"];
 
-/// The MAC of who a grant belongs to.
+/// The MAC of a grant's person.
 pub(super) fn of_person(sealer: &Sealer, integration: &str, person: &Person) -> Vec<u8> {
     let columns = [
         Some(integration),
@@ -36,8 +36,8 @@ pub(super) fn of_person(sealer: &Sealer, integration: &str, person: &Person) -> 
     sealer.mac(PERSON, &columns.map(|column| column.map(str::as_bytes)))
 }
 
-/// Whether the MAC of a row of grants is right: `columns` are the places of `person_id`, `email`, `display_name`,
-/// `org_id` and `person_mac` in it.
+/// Checks the MAC of a row of `grants`. `columns` are the indexes of `person_id`, `email`, `display_name`, `org_id` and
+/// `person_mac` in the row.
 pub(super) fn verify_person<I: RowIndex + Copy>(
     sealer: &Sealer,
     integration: &str,
@@ -50,7 +50,7 @@ pub(super) fn verify_person<I: RowIndex + Copy>(
     sealer.verify(&mac, PERSON, &columns.each_ref().map(Option::as_deref))
 }
 
-/// Gives the key with this id the MAC of its columns as they are.
+/// Writes the MAC of the API key with this id.
 pub(super) fn renew_key(db: &Connection, sealer: &Sealer, id: &str) -> Result<(), StoreError> {
     let mac = db.query_row("SELECT * FROM keys WHERE id = ?1", [id], |row| {
         Ok(key_columns(row).map(|columns| sealer.mac(KEY, &columns.each_ref().map(Option::as_deref))))
@@ -60,7 +60,7 @@ pub(super) fn renew_key(db: &Connection, sealer: &Sealer, id: &str) -> Result<()
     Ok(())
 }
 
-/// Whether the MAC of a row of `keys` is right.
+/// Checks the MAC of a row of `keys`.
 pub(super) fn verify_key(sealer: &Sealer, row: &Row<'_>) -> Result<(), SealError> {
     let mac = value(row, "mac")?.ok_or(SealError)?;
     sealer.verify(&mac, KEY, &key_columns(row)?.each_ref().map(Option::as_deref))
@@ -82,7 +82,7 @@ fn value<'a>(row: &'a Row<'_>, column: impl RowIndex) -> Result<Option<Cow<'a, [
     })
 }
 
-/// For a store of a version that kept no MACs: what is there is taken as it is, this once.
+/// Adds MACs to a store of a version without them. The existing rows are trusted this once.
 pub(super) fn fill(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let sql =
         "SELECT serial, integration, person_id, email, display_name, org_id FROM grants ORDER BY serial";

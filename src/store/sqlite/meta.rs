@@ -1,4 +1,4 @@
-//! Short facts about the whole store, one row each: when it was last changed, the loop's notes, its generation.
+//! Facts about the whole store, one row each: the time of the latest change, the texts of the event loop, the generation.
 
 use aws_lc_rs::digest;
 use rusqlite::Connection;
@@ -10,8 +10,8 @@ use crate::store::Note;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 
-/// Keeps the latest moment of a change, in the transaction of that change. Of each integration its own: each mends its
-/// own dates.
+/// Stores the time of the latest change in the transaction of that change. Each integration has its own, because each
+/// corrects its own dates.
 pub(super) fn stamp(db: &Connection, shelf: &Shelf, at: UnixTime) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
          ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
@@ -37,12 +37,12 @@ pub(super) fn remember(db: &Connection, shelf: &Shelf, note: Note, text: &str) -
     Ok(())
 }
 
-/// Of each integration its own.
+/// The name of a row that each integration has separately.
 pub(super) fn name_of(what: &str, shelf: &Shelf) -> String {
     format!("{what} {}", shelf.integration)
 }
 
-/// Writes a mark that says nothing.
+/// Writes a mark without a meaning, to prove that the store can be written.
 pub(super) fn prove(db: &Connection) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES ('proof', 1) ON CONFLICT (name) DO UPDATE SET value = 1 - value";
     db.prepare_cached(sql)?.execute([])?;
@@ -50,19 +50,19 @@ pub(super) fn prove(db: &Connection) -> Result<(), StoreError> {
 }
 
 pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
-    // What this connection remembers of the file says nothing about the file.
+    // The cache of this connection says nothing about the file.
     db.execute_batch("PRAGMA shrink_memory")?;
     db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;
     Ok(())
 }
 
-/// How often the store was started, or changed in a way that an older copy would take back.
+/// The generation: the number of starts, and of changes that a restored backup would undo.
 pub(super) fn generation(db: &Connection) -> Result<i64, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = 'generation'";
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
-/// Begins the generation after the kept one and after `seen`, and answers it.
+/// Begins a generation that is later than the stored one and `seen`, and answers it.
 pub(super) fn begin_generation(db: &Connection, seen: i64) -> Result<i64, StoreError> {
     let begun = generation(db)?.max(seen).saturating_add(1);
     let sql = "INSERT INTO meta (name, value) VALUES ('generation', ?1) \
@@ -71,23 +71,23 @@ pub(super) fn begin_generation(db: &Connection, seen: i64) -> Result<i64, StoreE
     Ok(begun)
 }
 
-/// Names the store by a hash of something that only it and its copies have.
+/// Sets the id of the store to a hash of `of`, which only the store and its copies contain.
 pub(super) fn name_store(db: &Connection, of: &[u8]) -> Result<(), StoreError> {
     db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('store id', ?1)", [id_of(of)])?;
     Ok(())
 }
 
-/// The name that [`name_store`] gives.
+/// The id that [`name_store`] sets.
 pub(super) fn id_of(of: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, of);
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The store's name.
+/// The id of the store.
 pub(super) fn store_id(db: &Connection) -> Result<String, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = 'store id'";
     let id: Option<String> = db.query_row(sql, [], |row| row.get(0)).optional()?;
-    // It becomes a part of a file's name.
+    // The id becomes a part of a file name.
     let id = id.filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    id.ok_or_else(|| StoreError::Corrupt("it has no name".to_owned()))
+    id.ok_or_else(|| StoreError::Corrupt("its id is missing".to_owned()))
 }

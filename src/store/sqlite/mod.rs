@@ -1,7 +1,7 @@
 //! The embedded store: SQLite in WAL mode with `synchronous=FULL`, on threads of its own.
 //!
-//! One writer commits whatever has queued up in one transaction; a few readers answer look-ups. Async code only
-//! sends them work and waits for the answer.
+//! One writer commits all queued changes in one transaction. A few readers run the queries. Async code only sends them work
+//! and waits for the answer.
 
 mod condition;
 #[cfg(test)]
@@ -71,28 +71,28 @@ use crate::store::sqlite::place::Place;
 use crate::store::sqlite::readers::ReadSpan;
 use crate::store::sqlite::threads::Threads;
 
-/// One integration's grants in a SQLite file. The file is this process's alone until the value is dropped.
+/// The grants of one integration in a SQLite file. No other process can open the file until the value is dropped.
 pub struct SqliteStore {
     threads: Threads,
     shelf: Arc<Shelf>,
     place: Place,
     condition: Arc<Condition>,
     last_seen: Arc<LastSeen>,
-    /// Held for its lock; released last.
+    /// Holds the locks of the store, which are released last.
     _owner: Owner,
 }
 
-/// What every query needs beside the connection.
+/// What every query needs besides the connection.
 struct Shelf {
     integration: String,
     sealer: Arc<Sealer>,
-    /// The writer's alone; behind a lock only because the readers share the shelf.
+    /// Used by the writer only. The lock exists only because readers share the shelf.
     hands: Mutex<Hands>,
-    /// Rows that do not open, by number, and of which that was told.
+    /// The numbers of rows that do not open and have been logged.
     unreadable: Mutex<BTreeSet<i64>>,
 }
 
-/// So many rows that do not open are remembered; then all of them are told again.
+/// Number of logged rows that are remembered. After that all of them are logged again.
 const REMEMBERED: usize = 1024;
 
 impl Shelf {
@@ -104,7 +104,7 @@ impl Shelf {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells that a row does not open, once and not with every read.
+    /// Logs that a row does not open, but not with every read.
     fn report_unreadable(&self, serial: i64, person: &PersonId) {
         let mut told = self.unreadable();
         if told.len() >= REMEMBERED {
@@ -117,11 +117,11 @@ impl Shelf {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, making it and its key if neither exists. Claims left open by a process that is gone
-    /// are due again at `now`.
+    /// Opens the store at `path`. Creates the store and its key if neither exists. Grants that a process left claimed when it
+    /// ended are due at `now`.
     ///
     /// # Errors
-    /// Every refusal is a [`StoreError`] that says what to do; nothing is changed then.
+    /// [`StoreError`] if the store cannot be opened or must not be used. The text says what to do, and nothing is changed.
     pub fn open(
         path: &Path,
         key_file: &Path,
@@ -145,7 +145,7 @@ impl SqliteStore {
         let (shelf, mut again) = (self.shelf.clone(), false);
         let answer = self.threads.write(move |db| {
             if std::mem::replace(&mut again, true) {
-                // What the batch had taken from it is due again.
+                // Rows that the failed batch had taken from it are still due.
                 *shelf.hands() = Hands::default();
             }
             work(db, &shelf)
@@ -153,7 +153,8 @@ impl SqliteStore {
         Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
     }
 
-    /// A change that an older copy of the store would take back, if `counts` says so of what it came to.
+    /// Runs a change that begins a new generation if `counts` is true for its result, because a restored backup would undo
+    /// it.
     fn write_generation<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
@@ -169,11 +170,11 @@ impl SqliteStore {
         })
     }
 
-    /// The change that began it is durable, whatever becomes of the note.
+    /// Writes a generation to its file. Errors are logged only, because the change itself is durable already.
     async fn note_generation(&self, begun: i64) {
         self.last_seen.want(begun);
         let last_seen = self.last_seen.clone();
-        // On the writer's thread, since a disk that hangs must not hold up the async workers.
+        // On the writer's thread, because a hanging disk must not block the async workers.
         let noted = self.threads.write(move |_| {
             last_seen.note(begun);
             Ok(())
@@ -188,7 +189,7 @@ impl SqliteStore {
         self.look(ReadSpan::Short, work)
     }
 
-    /// A read that takes its time.
+    /// Runs a read that may take long.
     fn survey<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
@@ -207,7 +208,7 @@ impl SqliteStore {
     }
 }
 
-/// A name with something at its end.
+/// `path` with `suffix` appended to its name.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -304,7 +305,7 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Answer<'_, ()> {
         let place = self.place.clone();
-        // The file is looked at there, too: a disk that hangs must not hold up the async workers.
+        // The file is checked on the reader's thread, because a hanging disk must not block the async workers.
         self.read(move |db, _| {
             place.check()?;
             meta::check(db)

@@ -1,5 +1,6 @@
-//! Files that others may use: a restored copy, a directory that was there before. The store's own are made private, and
-//! it is said that they were not; a directory is only remarked, since others may have their business in it.
+//! Restricts the modes of the store's files, which other users may be able to read after a copy was restored.
+//!
+//! Files of the store are made private, with a warning. A directory causes a warning only, because other users may need it.
 
 use std::fs;
 use std::fs::Permissions;
@@ -9,8 +10,8 @@ use std::path::Path;
 
 use crate::store::sqlite::with_suffix;
 
-/// Lets SQLite write the files that it has left beside the database at `path`, if it may write the database: it makes
-/// them with the database's mode of that time, and a read-only one would keep the store closed for ever.
+/// Makes the files beside the database at `path` writable if the database is. SQLite created them with the mode that the
+/// database had then, and could not open the store while one of them is read-only.
 pub(super) fn free_side_files(path: &Path) {
     let read_only = |path: &Path| mode_of(path).filter(|mode| mode & 0o200 == 0);
     if read_only(path).is_some() {
@@ -32,7 +33,7 @@ pub(super) fn free_side_files(path: &Path) {
     }
 }
 
-/// Takes the store's files at `path` away from everybody but their owner.
+/// Makes the store's files at `path` private to their owner, and warns of a directory that other users can write.
 pub(super) fn tighten(path: &Path) {
     for file in ["", "-wal", "-shm", ".lock"].map(|suffix| with_suffix(path, suffix)) {
         let Some(mode) = mode_of(&file).filter(|mode| mode & 0o077 != 0) else { continue };
@@ -44,14 +45,14 @@ pub(super) fn tighten(path: &Path) {
     }
     if fs::metadata(path).is_ok_and(|found| found.nlink() > 1) {
         log::warn!(
-            "{}: the file has another name, too (a hard link): under that, what is not yet worked off in {}-wal would be \
-             missing; remove it",
+            "{}: the file has another name (a hard link), under which the changes in {}-wal are missing; remove the other \
+             name",
             path.display(),
             path.display()
         );
     }
     let Some(dir) = path.parent() else { return };
-    // Where the sticky bit is set, nobody replaces what is another's.
+    // If the sticky bit is set, users cannot replace the files of others.
     if let Some(mode) = mode_of(dir).filter(|mode| mode & 0o022 != 0 && mode & 0o1000 == 0) {
         let name = dir.display();
         log::warn!("{name}: its mode is {mode:04o}, others may replace the store in it; chmod 700 it");

@@ -1,4 +1,5 @@
-//! Opening a store: owner's lock, key, migrations, canary. Refuses with a reason; changes nothing then.
+//! Opens a store: takes the locks, reads the key, checks the canary and runs the migrations. A store that is refused is not
+//! changed.
 
 use std::fs;
 use std::fs::File;
@@ -31,7 +32,8 @@ use crate::store::sqlite::place::Place;
 use crate::store::sqlite::texts;
 use crate::store::sqlite::with_suffix;
 
-/// Numbered by their place, from 1. Never changed once released: a change is a new one at the end.
+/// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
+/// migration at the end.
 pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
@@ -44,32 +46,32 @@ pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("schema/0009_numbers.sql"),
 ];
 
-/// The version that is not whole before its texts are filled in, which SQL cannot do: it knows the case of ASCII only.
-/// Earlier versions have no texts, or others.
+/// The migration after which the search texts are filled in by code, because SQL knows the case of ASCII letters only.
+/// Earlier versions have no texts, or different ones.
 const WITH_TEXTS: i64 = 6;
 
-/// The version that is not whole before its rows have MACs.
+/// The migration after which the rows get MACs.
 const WITH_MACS: i64 = 7;
 
-/// "wxtk": marks the file as ours.
+/// `wxtk`: marks the file as a store of this program.
 const APPLICATION_ID: i64 = 0x7778_746b;
 
 const CANARY: &str = "webex-tokend canary";
 
-/// The canary of a store whose rows have MACs. Another one, because a program without the key could set the version back,
-/// and its own rows would be given MACs.
+/// The canary of a store whose rows have MACs. It differs from the earlier one. Otherwise a program without the key could set
+/// the version back, and the migration would add MACs to rows of that program.
 const CANARY_OF_MACS: &str = "webex-tokend canary of a store with MACs";
 
 const READERS: usize = 2;
 
-/// Bytes that the log keeps once it has been worked off; a backup that reads for long makes it grow.
+/// Size in bytes to which the write-ahead log is cut after a checkpoint. A backup that reads for long makes it grow.
 const LOG_LIMIT: i64 = 32 * 1024 * 1024;
 
-/// Claims of a process that is gone are due again.
+/// Makes grants due that an ended process left claimed.
 pub(super) const FREE_CLAIMS: &str =
     "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
 
-/// How long to wait for another program's lock before it counts as trouble.
+/// How long to wait for another program's lock before it is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Opened {
@@ -85,12 +87,12 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     let path = &true_path(path)?;
     let mut owner = own(path)?;
     if is_fresh(path)? {
-        // The key first: a store without a key is one that nobody can open.
+        // The key comes first, because a store without a key cannot be opened.
         sealer(path, key_file, true)?;
         make_private(path)?;
     }
-    // Before SQLite opens it, and let go after SQLite has closed it: to close any descriptor of a file ends all locks that
-    // SQLite holds on it.
+    // Locked before SQLite opens the file, and closed after SQLite has closed it. Closing any descriptor of a file ends all
+    // locks that SQLite holds on it.
     owner.database = Some(lock_database(path)?);
     modes::free_side_files(path);
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -102,26 +104,27 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     if (1..WITH_MACS).contains(&version) {
         refuse_old_copy(&writer, path, key_file)?;
     }
-    // It is ours, and about to be used: not before, since a refusal changes nothing.
+    // Only now, because a store that is refused must not be changed.
     modes::tighten(path);
     prepare(&mut writer, version, &sealer, now)?;
     let last_seen = LastSeen::new(key_file, &meta::store_id(&writer)?);
     last_seen.start(&writer, path);
-    // A statement that a trigger follows, and a savepoint, keep copies of the pages that they change: as a file, that is
-    // most of what is written. After the migrations, which may sort a whole table.
+    // Savepoints and statements with triggers copy the pages that they change. In temporary files those copies would be most
+    // of what is written. Set after the migrations, which may sort a whole table.
     writer.pragma_update(None, "temp_store", "MEMORY")?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
     Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer, last_seen })
 }
 
-/// One name for one file: the lock is found by it, and a later change of directory does not matter. Makes the directory.
+/// The canonical path of the store, which is the same in all processes and after a change of the working directory. Creates
+/// the directory.
 fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
     let path = std::path::absolute(path).map_err(|e| file_error(path, &e))?;
     make_parent(&path)?;
     match fs::canonicalize(&path) {
         Ok(true_path) => Ok(true_path),
-        // Two processes would lock two names of one file.
+        // Otherwise two processes could lock two names of one file.
         Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
             Err(StoreError::File { path, why: "is a link to a file that is not there".to_owned() })
         }
@@ -130,15 +133,16 @@ fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// The locks that keep two owners off one store; the system releases them when their holder ends, however it ends.
+/// The locks that prevent two processes from using one store. The system releases them however the process ends.
 pub(super) struct Owner {
-    /// A file beside the database: the lock is there before the database is, and stays when that is replaced.
+    /// A file beside the database. Its lock exists before the database does, and stays if the database is replaced.
     beside: File,
-    /// The database itself, whatever name leads to it: a hard link, or a mount of this file alone.
+    /// The database itself, which may have other names: a hard link, or a mount of this file alone.
     database: Option<File>,
 }
 
-/// Said aloud: a process that is just being started holds a copy of every open file for a moment, and the lock with it.
+/// Releases the locks explicitly. A child process that is just being started holds a copy of every open file for a moment,
+/// and with it the locks.
 impl Drop for Owner {
     fn drop(&mut self) {
         for file in self.database.iter().chain([&self.beside]) {
@@ -163,7 +167,7 @@ fn own(path: &Path) -> Result<Owner, StoreError> {
     }
 }
 
-/// A lock of another kind than SQLite's own (`flock`), so that neither is in the other's way.
+/// Locks the database with `flock`, which does not conflict with SQLite's own locks.
 fn lock_database(path: &Path) -> Result<File, StoreError> {
     let file = File::open(path).map_err(|e| file_error(path, &e))?;
     match file.try_lock() {
@@ -186,8 +190,11 @@ fn make_parent(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// No file, or the empty one that a start cut short may have left. SQLite would then remove a log that lies beside it,
-/// and with it whatever had not yet found its way into the database: that is refused.
+/// Whether the file is missing, or empty because a start was interrupted.
+///
+/// # Errors
+/// [`StoreError::LogAlone`] if a write-ahead log lies beside it. SQLite would remove that log, and with it the changes that
+/// are not in the database yet.
 fn is_fresh(path: &Path) -> Result<bool, StoreError> {
     if size(path)? > 0 {
         return Ok(false);
@@ -204,7 +211,7 @@ fn size(path: &Path) -> Result<u64, StoreError> {
     }
 }
 
-/// Before SQLite makes it: its journal files take over the mode of the database file.
+/// Creates the database file with mode 0600 before SQLite does, because its journal files inherit the mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     made.map(drop).map_err(|e| file_error(path, &e))
@@ -233,7 +240,10 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// The version of the store's tables, 0 for none; refuses what is not ours to touch.
+/// The version of the store's tables; 0 if it has none.
+///
+/// # Errors
+/// [`StoreError`] if the file belongs to another program or to a later version of this one.
 fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mark: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -255,7 +265,7 @@ fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) ->
     Ok(())
 }
 
-/// One transaction, so that a start cut short leaves the old version or the new one.
+/// Runs the migrations in one transaction, so that an interrupted start leaves the old version or the new one.
 fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), StoreError> {
     let done = usize::try_from(version).unwrap_or(0);
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -276,7 +286,7 @@ fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), Sto
     Ok(transaction.commit()?)
 }
 
-/// A new canary. The old one, if there is one, names the store from then on: its copies have the same one.
+/// Writes a new canary. The id of the store is derived from the old one, if there is one, because its copies have the same.
 fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let sealed = sealer.seal(&Secret::new(CANARY_OF_MACS.to_owned()), CANARY_OF_MACS);
     let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
@@ -286,8 +296,8 @@ fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A copy from before the rows had MACs, of a store that has been opened since: its rows would be given MACs as they are,
-/// whatever program wrote them.
+/// Refuses a copy without MACs of a store that has them by now. Otherwise the migration would add MACs to its rows, whatever
+/// program wrote them.
 fn refuse_old_copy(db: &Connection, path: &Path, key_file: &Path) -> Result<(), StoreError> {
     let Some(canary) = canary(db)? else { return Ok(()) };
     let note = LastSeen::new(key_file, &meta::id_of(&canary)).into_path();
@@ -306,14 +316,14 @@ fn canary(db: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db.query_row("SELECT value FROM meta WHERE name = 'canary'", [], |row| row.get(0)).optional()?)
 }
 
-/// A sealed text that every store holds: it opens with the store's own key only.
+/// Checks the canary, a sealed text in every store that opens only with the store's own key.
 fn check_canary(
     db: &Connection,
     path: &Path,
     key_file: &Path,
     (version, sealer): (i64, &Sealer),
 ) -> Result<(), StoreError> {
-    let sealed = canary(db)?.ok_or_else(|| StoreError::Corrupt("it has no canary".to_owned()))?;
+    let sealed = canary(db)?.ok_or_else(|| StoreError::Corrupt("its canary is missing".to_owned()))?;
     let opens = |canary| sealer.open(&sealed, canary).is_ok();
     match (opens(CANARY), opens(CANARY_OF_MACS)) {
         (false, false) => Err(StoreError::WrongKey { store: path.to_owned(), key: key_file.to_owned() }),

@@ -1,4 +1,4 @@
-//! Numbers about everybody: kept by the triggers of the tables, or counted on a short range of an index.
+//! Numbers of grants. Triggers maintain them, or they are counted on a short range of an index.
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -34,7 +34,7 @@ pub(super) const DUE: &str = "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED
 pub(super) const FRESH: &str = "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED BY grants_kind \
      WHERE integration = ?1 AND kind = 0 AND due_at > ?2 LIMIT ?3)";
 
-/// Whose consent ends soon, up to so many.
+/// Counts the grants whose consent ends soon, up to a limit.
 pub(super) fn ending() -> String {
     format!(
         "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED BY grants_ending WHERE integration = ?1 AND {} LIMIT ?3)",

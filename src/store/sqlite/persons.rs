@@ -1,5 +1,5 @@
-//! Persons in SQL: which of them an address may mean, what Webex says of them, and their removal. Each verb runs inside a transaction of
-//! the writer, or on a reader.
+//! Persons in SQL: look-ups by address, changes of a person's data, imported grants, and removals. Each function runs
+//! inside a transaction of the writer, or on a reader.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ pub(super) const RESOLVE: &str = "SELECT serial, person_id, email, display_name,
 static UPDATE: LazyLock<String> =
     LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET_PERSON} WHERE serial = :serial"));
 
-/// A grant that does not open covers nothing.
+/// A stored grant that does not open covers no other.
 pub(super) fn save_import(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
     let kept = queries::one(db, shelf, &grant.person.id)?;
     if kept.and_then(|read| read.grant.ok()).is_some_and(|kept| kept.covers(grant, grant.last.at)) {
@@ -43,7 +43,8 @@ pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<V
     let mut rows = query.query(params![shelf.integration, email.as_str(), most])?;
     let (mut found, mut refused) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
-        // An index leads to what stands in a row, whatever program wrote it: the row must prove that the address is its person's.
+        // The index contains addresses that any program may have written. The row's MAC proves that the address is the
+        // person's.
         match rows::owner(row, shelf)? {
             Ok(id) => found.push(Namesake { id, is_alive: row.get(6)? }),
             Err(why) => refused = refused.or(Some(why)),

@@ -1,4 +1,4 @@
-//! The file behind the store's name.
+//! Detects that the store's path names another file by now.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::store::StoreError;
 
-/// Which file was opened. SQLite goes on writing to a file that was moved, replaced or removed, and all of it would be
-/// missing at the next start.
+/// The identity of the opened file. SQLite continues to write to a file that was moved, replaced or removed, and those writes
+/// would be missing at the next start.
 #[derive(Clone)]
 pub(super) struct Place {
     path: PathBuf,
@@ -21,12 +21,15 @@ impl Place {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// The name.
+    /// The path of the store.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the name still leads to that file.
+    /// Checks that the path still names the opened file.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] if it does not.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let same = identity(&self.path) == Some(self.file);
         if same { Ok(()) } else { Err(StoreError::Moved(self.path.clone())) }

@@ -1,4 +1,4 @@
-//! The store's verbs in SQL. Each runs inside a transaction of the writer, or on a reader.
+//! The operations of the store in SQL. Each runs inside a transaction of the writer, or on a reader.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -30,12 +30,12 @@ use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::Read;
 use crate::store::sqlite::texts;
 
-/// A record that does not open is looked at again after this; it may be restored by then, and must not be in the way.
-/// Until then lists and numbers count it among those that need a consent, since nothing else helps.
+/// Pause before a record that does not open is tried again. It may be restored by then, and must not block claims meanwhile.
+/// Until then lists and numbers count it as one that needs a new consent, because only that helps.
 const UNREADABLE_STEP: Duration = Duration::from_secs(86_400);
 
-/// The person's own columns, and the MAC over them. They change rarely, and the indexes over them cost something with
-/// every write.
+/// The columns of the person, and the MAC over them. They are written separately, because they change rarely and every write
+/// would have to update their indexes.
 pub(super) const SET_PERSON: &str = "email = :email, display_name = :display_name, org_id = :org_id, \
      person_mac = :person_mac, person_check_at = :person_check_at";
 
@@ -46,8 +46,8 @@ const SET: &str = "access_token = :access_token, \
      refused_since = :refused_since, last_at = :last_at, last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
      wake_at = :wake_at";
 
-/// What changes rows that triggers follow says `OR FAIL`: with the usual `OR ABORT` SQLite copies every page that such a
-/// statement changes, so as to be able to take back half of it. Here whole pieces are taken back (`threads`).
+/// Statements that change rows with triggers say `OR FAIL`. With the default `OR ABORT`, SQLite copies every page that such a
+/// statement changes, to be able to undo it. Here whole pieces of work are undone instead (see `threads`).
 static REPLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "UPDATE OR FAIL grants SET {SET_PERSON}, {SET}, claim_owner = NULL, version = version + 1 \
@@ -131,7 +131,7 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
         let mut rows = query.query(params![serial, shelf.integration, ask.due_by.0])?;
         if let Some(row) = rows.next()? {
             let read = rows::read(row, shelf)?;
-            // Those just found are due until they are claimed, and are dealt again if the hand ran out meanwhile.
+            // Rows that were just found stay due until they are claimed, and may be found again after a new deal.
             let passed = |read: &Read| {
                 ask.except.contains(&read.person) || found.iter().any(|one: &Read| one.fence == read.fence)
             };
@@ -141,8 +141,8 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
     Ok(found)
 }
 
-/// For a probe, which comes once in a while: all that is due is looked at. The asker's own running ones are passed over
-/// here, so they are asked for on top of the limit.
+/// The grant for a probe. Probes are rare, so all due rows are read. Rows of excluded persons are skipped here, so the query
+/// asks for that many more.
 fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(&healthiest_sql())?;
@@ -261,12 +261,12 @@ pub(super) fn next_wake(
     Ok(wake.map(UnixTime))
 }
 
-/// Whether grants of this kind are due.
+/// Whether a grant of this kind is due.
 const ANY_DUE: &str = "SELECT EXISTS (SELECT 1 FROM grants INDEXED BY grants_kind \
      WHERE integration = ?1 AND kind = ?2 AND due_at <= ?3)";
 
-/// The due living tokens with the least life left. Only so many tokens with the least life left are looked at: while many
-/// are due, they are among them.
+/// The due living tokens with the least life left. Only the first 50,000 living tokens are searched: if many are due, they
+/// are among those.
 static NEXT_TO_DIE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {COLUMNS} FROM (SELECT * FROM grants INDEXED BY grants_expires WHERE integration = ?1 AND expires_at > ?2 \
@@ -282,7 +282,7 @@ pub(super) fn waiting(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<W
     let mut query = db.prepare_cached(&NEXT_TO_DIE)?;
     let mut found = query.query(params![shelf.integration, now.0])?;
     while let Some(row) = found.next()?.filter(|_| waiting.due && waiting.next_to_die.is_none()) {
-        // One that does not open is no probe.
+        // A row that does not open cannot be the probe.
         let grant = rows::read(row, shelf)?.grant.ok();
         waiting.next_to_die = grant.map(|grant| (grant.person.id.clone(), grant.dates()));
     }
@@ -296,7 +296,7 @@ pub(super) fn revise(
     limit: u32,
     revision: &Revision,
 ) -> Result<Option<Cursor>, StoreError> {
-    // Left to itself, SQLite takes an index of the integration's, and sorts all of it for each step.
+    // Without `NOT INDEXED`, SQLite uses an index over the integration and sorts all its rows for each step.
     let sql = format!(
         "SELECT {COLUMNS} FROM grants NOT INDEXED WHERE integration = ?1 AND serial > ?2 ORDER BY serial LIMIT ?3"
     );
@@ -310,12 +310,12 @@ pub(super) fn revise(
     }
     let last = found.last().map(|read| Cursor(read.fence.serial));
     for read in found {
-        // One that does not open is the loop's to report when it is due.
+        // A row that does not open is reported when the event loop claims it.
         let Ok(mut grant) = read.grant else { continue };
         let before = read.claimed.then(|| grant.clone());
         let mut changed = revision(&mut grant);
         if let Some(before) = before {
-            // When it is due is up to its claim: where only the plan was changed, there is nothing to keep.
+            // The claim determines when the grant is due. If only the plan was changed, nothing is written.
             grant.next = before.next;
             changed &= grant != before;
         }

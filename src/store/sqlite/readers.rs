@@ -1,4 +1,5 @@
-//! Which reading connection a read goes to: long ones wait for each other, so that a short one never waits for many.
+//! Distributes reads to the reading connections. Long reads all use one connection, so that a short read never waits for many
+//! of them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -11,38 +12,38 @@ use crate::store::sqlite::threads::Work;
 /// How much a read looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadSpan {
-    /// A row, or a handful.
+    /// One row, or a few.
     Short,
-    /// A part of the list, or a count over all of it.
+    /// A page of the list, or a count of all grants.
     Long,
 }
 
-/// The readers' lines. The first takes every long read; a short one goes where the fewest wait.
+/// The queues of the readers. The first one takes all long reads. A short read goes to the shortest queue.
 #[derive(Default)]
 pub(super) struct Readers(Vec<ReaderLine>);
 
-/// What waits for one reader, or is read by it.
+/// The queue of one reader, with the number of reads that wait or are running.
 pub(super) struct ReaderLine {
     queue: mpsc::Sender<Box<dyn Work>>,
     length: Arc<AtomicUsize>,
 }
 
-/// A place in a line; left when it is dropped, with the work that it is for.
+/// A place in a queue. Dropping it leaves the queue.
 pub(super) struct ReaderPlace(Arc<AtomicUsize>);
 
 impl Readers {
-    /// One more reader; what it has to do comes out of this.
+    /// Adds a reader and returns the receiver of its work.
     pub(super) fn add(&mut self, most: usize) -> mpsc::Receiver<Box<dyn Work>> {
         let (queue, work) = mpsc::channel(most);
         self.0.push(ReaderLine { queue, length: Arc::default() });
         work
     }
 
-    /// Where a read of this span goes.
+    /// The queue for a read of this span.
     pub(super) fn line(&self, span: ReadSpan) -> Option<&ReaderLine> {
         match span {
             ReadSpan::Long => self.0.first(),
-            // Of lines of one length the last, which no long read comes to.
+            // Of several shortest queues the last one, which takes no long reads.
             ReadSpan::Short => self.0.iter().rev().min_by_key(|line| line.length.load(Ordering::Relaxed)),
         }
     }

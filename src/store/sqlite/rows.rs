@@ -1,4 +1,4 @@
-//! A grant as a row, and back.
+//! Converts grants to rows and back.
 
 use rusqlite::Connection;
 use rusqlite::Row;
@@ -22,17 +22,18 @@ use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 use crate::store::sqlite::macs;
 
-/// Every column that [`read`] looks at; what it reads from begins with them.
+/// The columns that [`read`] needs. A query for it begins with them.
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
      standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner, person_mac, \
      person_check_at";
 
-/// The number of a column of [`COLUMNS`]. To be found while compiling: to look for a name costs more than to read.
+/// The index of a column in [`COLUMNS`], for use at compile time. A look-up by name at run time would cost more than the
+/// read.
 const fn at(column: &str) -> usize {
     let (mut number, mut rest) = (0, COLUMNS.as_bytes());
     while !starts(rest, column.as_bytes()) {
-        // To the next one; past the last one, this does not compile.
+        // Moves to the next column. Past the last one, the assertion fails at compile time.
         while let Some((&letter, behind)) = rest.split_first() {
             rest = behind;
             if letter == b' ' {
@@ -59,7 +60,7 @@ const fn starts(mut list: &[u8], mut name: &[u8]) -> bool {
 const ALIVE: &str = "alive";
 const CONSENT_NEEDED: &str = "consent_needed";
 
-/// A row that may not open: [`StoreError::Unreadable`] is its only error.
+/// A row of `grants`. If it does not open, `grant` is [`StoreError::Unreadable`].
 pub(super) struct Read {
     pub(super) fence: Fence,
     pub(super) person: PersonId,
@@ -68,7 +69,7 @@ pub(super) struct Read {
 }
 
 impl Shelf {
-    /// What a sealed token is bound to: a row's token opens in no other row and no other column.
+    /// The place that a sealed token is bound to, so that it opens in no other row and no other column.
     fn place(&self, person: &PersonId, column: &str) -> String {
         format!("grants\n{}\n{person}\n{column}", self.integration)
     }
@@ -96,7 +97,7 @@ pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
     };
     let claimed = row.get_ref(const { at("claim_owner") })? != ValueRef::Null;
     let person = person_of(row.get(const { at("person_id") }), fence.serial)?;
-    // Whatever a column holds that is not ours concerns this row only: it must not stop the others.
+    // An invalid column affects this row only, and must not stop the others.
     let grant = grant(row, shelf, person.clone()).map_err(|_| StoreError::Unreadable(person.clone()));
     if grant.is_err() {
         shelf.report_unreadable(fence.serial, &person);
@@ -104,8 +105,8 @@ pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
     Ok(Read { fence, person, claimed, grant })
 }
 
-/// Who a row belongs to, if its MAC says the same. For a query of `serial`, `person_id`, `email`, `display_name`,
-/// `org_id` and `person_mac`.
+/// The person of a row, if its MAC is right. The query must read `serial`, `person_id`, `email`, `display_name`, `org_id` and
+/// `person_mac`.
 pub(super) fn owner(row: &Row<'_>, shelf: &Shelf) -> Result<Result<PersonId, StoreError>, StoreError> {
     let serial: i64 = row.get(0)?;
     let person = person_of(row.get::<_, String>(1), serial)?;
@@ -116,10 +117,10 @@ pub(super) fn owner(row: &Row<'_>, shelf: &Shelf) -> Result<Result<PersonId, Sto
     Ok(verified.map(|()| person.clone()).map_err(|_| StoreError::Unreadable(person)))
 }
 
-/// The columns that a row's MAC is over, and the MAC.
+/// The columns that a row's MAC covers, and the column of the MAC.
 const NAMED: [usize; 5] = [at("person_id"), at("email"), at("display_name"), at("org_id"), at("person_mac")];
 
-/// A row whose very name is unreadable goes by its number.
+/// The id of a row's person. If it is unreadable, `row-` with the row's number.
 fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, StoreError> {
     let known = id.ok().and_then(|id| PersonId::parse(&id).ok());
     let numbered = || PersonId::parse(&format!("row-{serial}"));
@@ -166,8 +167,9 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
     })
 }
 
-/// What a row that does not open is shown as: in need of a consent, without tokens. What cannot be read is left out.
-/// Names that another program may have changed are left out, too. `None` where not even the person's id can be read.
+/// The grant as which a row that does not open is shown: it needs a new consent and has no tokens. Columns that cannot be
+/// read are left out, and so are names that another program may have changed. `None` if even the person's id cannot be
+/// read.
 pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
     let text = |column: usize| row.get::<_, Option<String>>(column).ok().flatten();
     let time = |column: usize| UnixTime(row.get(column).unwrap_or(0));
@@ -206,7 +208,7 @@ pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
     })
 }
 
-/// Runs `sql` with the columns of `grant` that it names, and the `extra` ones. Answers how many rows it changed.
+/// Runs `sql` with those columns of `grant` that it names, and with `extra`. Answers the number of changed rows.
 pub(super) fn write(
     db: &Connection,
     sql: &str,

@@ -1,4 +1,4 @@
-//! What runs a second time, with the batch that it shares.
+//! Operations that run a second time together with their batch, and the settings of the writer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 const POLICY: Policy = Policy { sleep: DAY, max_age: DAY, noop_window: DAY, floor: DAY };
 
-/// Due, with so many days of life left.
+/// A due grant whose token lives for this number of days.
 fn living(name: &str, days: u32) -> Grant {
     let secret = || Secret::new("secret".to_owned());
     let tokens = Tokens {
@@ -32,7 +32,7 @@ fn living(name: &str, days: u32) -> Grant {
     Grant { next: Next::at(NOW), ..grant }
 }
 
-/// Claims the one with the least life left, and says who it is.
+/// Claims the grant with the least life left and returns its person.
 async fn claim(store: &SqliteStore) -> Option<String> {
     let lease = Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY };
     let ask = Ask { lease, due_by: NOW, limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife };
@@ -48,7 +48,7 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
     for (days, name) in (1..).zip(["ada", "eve", "joe", "kim"]) {
         store.save_consent(living(name, days)).await.unwrap();
     }
-    assert_eq!(claim(&store).await.as_deref(), Some("ada"), "all are in the hand now");
+    assert_eq!(claim(&store).await.as_deref(), Some("ada"), "all due rows have been read");
 
     let (release, held) = std::sync::mpsc::channel::<()>();
     let (begun, begins) = oneshot::channel();
@@ -62,7 +62,7 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
         meta::prove(db)?;
         Err::<(), _>(StoreError::ReadOnly)
     });
-    // While the writer is held, what is asked for becomes one batch.
+    // Operations that wait while the writer is busy become one batch.
     let batch = async {
         begins.await.unwrap();
         tokio::join!(claim(&store), failing, async { drop(release) })

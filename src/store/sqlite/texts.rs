@@ -1,4 +1,5 @@
-//! What a search may find, kept beside the grants. It follows the person: addresses and names change rarely.
+//! The texts that a search may find, stored beside the grants. They are updated with the person, whose address and name
+//! change rarely.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +15,10 @@ use crate::domain::search;
 use crate::store::StoreError;
 use crate::store::sqlite::Shelf;
 
-/// A person as a row has it, and the row's number.
+/// The person of a row, and the number of the row.
 pub(super) struct Known {
     pub(super) serial: i64,
-    /// But for the id, nothing is known where a column cannot be read.
+    /// A column that cannot be read is `None`. The id is always known.
     pub(super) person: Person,
 }
 
@@ -39,7 +40,7 @@ fn person(row: &Row<'_>, id: PersonId) -> Person {
     }
 }
 
-/// Lets searches find `new` in the row `serial`, and no longer `old`.
+/// Updates the texts of the row `serial` from those of `old` to those of `new`.
 pub(super) fn follow(
     db: &Connection,
     serial: i64,
@@ -58,11 +59,11 @@ pub(super) fn follow(
     Ok(())
 }
 
-/// For a store of a version that kept no texts.
+/// Adds the texts to a store of a version without them.
 pub(super) fn fill(db: &Connection) -> Result<(), StoreError> {
     let mut query = db.prepare("SELECT serial, email, display_name, org_id FROM grants")?;
     let mut rows = query.query([])?;
-    // Only what is found counts.
+    // The id is no search text, so any id will do.
     let nobody = PersonId::parse("nobody").map_err(|e| StoreError::Failed(e.to_string()))?;
     while let Some(row) = rows.next()? {
         follow(db, row.get("serial")?, None, Some(&person(row, nobody.clone())))?;

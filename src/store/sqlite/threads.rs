@@ -18,22 +18,22 @@ use crate::store::sqlite::place::Place;
 use crate::store::sqlite::readers::ReadSpan;
 use crate::store::sqlite::readers::Readers;
 
-/// Requests that may wait for a thread; whoever comes then waits to be let in.
+/// Length of a thread's queue. If it is full, callers wait until they can add their work.
 const QUEUE: usize = 1024;
 
-/// Most pieces of work in one transaction: enough to share one flush of the disk, few enough to be quick.
+/// Largest number of pieces of work in one transaction: enough to share one flush of the disk, and few enough to be fast.
 const BATCH: usize = 512;
 
-/// One writer, some readers. Dropping it finishes what is queued and closes the connections.
+/// One writer and some readers. Dropping the value finishes the queued work and closes the connections.
 pub(super) struct Threads {
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
     readers: Readers,
     running: Vec<JoinHandle<()>>,
 }
 
-/// A piece of work on its way to a connection and back. Two steps, since a write is done only when it is durable.
+/// A piece of work for a connection. It has two steps, because a write is complete only when it is durable.
 pub(super) trait Work: Send {
-    /// May run again, after all that it changed was taken back.
+    /// Runs the work. It may run again after its changes have been rolled back.
     fn run(&mut self, db: &Connection);
     fn failure(&self) -> Option<&StoreError>;
     fn settle(self: Box<Self>, committed: Result<(), StoreError>);
@@ -47,9 +47,9 @@ struct Piece<T, F> {
 
 impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Work for Piece<T, F> {
     fn run(&mut self, db: &Connection) {
-        // A panic costs the piece, not the thread: with the writer gone, nothing could be kept any more.
+        // A panic ends this piece of work, but not the thread. Without the writer, nothing could be stored any more.
         let done = catch_unwind(AssertUnwindSafe(|| (self.work)(db)));
-        let panicked = || Err(StoreError::Failed("a piece of work panicked".to_owned()));
+        let panicked = || Err(StoreError::Failed("an operation of the store panicked".to_owned()));
         self.done = Some(done.unwrap_or_else(|_| panicked()));
     }
 
@@ -62,7 +62,7 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Work for Pi
             Some(done) => done.and_then(|value| committed.map(|()| value)),
             None => Err(committed.err().unwrap_or(StoreError::Closed)),
         };
-        // The asker may have left; what is written stays written.
+        // The caller may have left. The change stays written.
         let _ = self.reply.send(answer);
     }
 }
@@ -88,7 +88,8 @@ impl Threads {
 
     fn run(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
-        self.running.push(thread.map_err(|e| StoreError::Failed(format!("no thread for {name}: {e}")))?);
+        self.running
+            .push(thread.map_err(|e| StoreError::Failed(format!("cannot start the thread {name}: {e}")))?);
         Ok(())
     }
 
@@ -106,7 +107,7 @@ impl Threads {
     ) -> Result<T, StoreError> {
         let line = self.readers.line(span).ok_or(StoreError::Closed)?;
         let place = line.join();
-        // Only what is written may have to run again.
+        // Only writes may have to run again.
         let mut work = Some(work);
         let once = move |db: &Connection| {
             let _place = &place;
@@ -130,8 +131,8 @@ async fn ask<T: Send + 'static>(
 impl Drop for Threads {
     fn drop(&mut self) {
         self.readers = Readers::default();
-        // The writer was started first and ends last: the last connection tidies the log into the database file,
-        // and a reader's may not.
+        // The writer was started first and ends last. The last connection copies the write-ahead log into the database, and
+        // a reader's connection cannot do that.
         let readers = self.running.split_off(self.running.len().min(1));
         for reader in readers {
             let _ = reader.join();
@@ -164,7 +165,7 @@ fn write_all(
         let failure = committed.as_ref().err().or_else(|| batch.iter().find_map(|work| work.failure()));
         match failure {
             Some(why) => condition.not_written(why),
-            // A transaction without a change succeeds on a full disk, too.
+            // A transaction without a change proves nothing: it succeeds even if the disk is full.
             None if db.total_changes() == before => {}
             None => condition.written(),
         }
@@ -174,22 +175,23 @@ fn write_all(
     }
 }
 
-/// Runs a batch in one transaction. A piece that fails takes back its own changes only; a transaction that fails
-/// takes back everybody's, and everybody is told.
+/// Runs a batch in one transaction. If a piece of work fails, only its own changes are rolled back. If the transaction fails,
+/// all changes are rolled back, and all callers get the error.
 ///
-/// To be able to take back one piece, SQLite copies each page that it changes. Hardly ever does a piece fail after a
-/// change: the batch runs without that, and a second time with it if one may have.
+/// To be able to roll back one piece, SQLite copies each page that it changes. It hardly ever happens that a piece fails
+/// after a change. So the batch runs without savepoints first, and a second time with them if a piece may have changed
+/// something.
 fn write_batch(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
     if write_plainly(db, batch)? { Ok(()) } else { write_piecewise(db, batch) }
 }
 
-/// Answers no, and has changed nothing, if a piece failed that may have changed something.
+/// Answers `false` and rolls back all changes if a piece failed that may have changed something.
 fn write_plainly(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<bool, StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for work in batch {
         let before = transaction.total_changes();
         run_within(&transaction, work.as_mut())?;
-        // In trouble a statement may end half way, in an index, before its row counts as changed.
+        // After an error of the whole store, a statement may have changed an index before its row counts as changed.
         let changed = |why: &StoreError| why.is_trouble() || transaction.total_changes() != before;
         if work.failure().is_some_and(changed) {
             transaction.rollback()?;
@@ -213,15 +215,15 @@ fn write_piecewise(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(
     Ok(transaction.commit()?)
 }
 
-/// Fails only if the piece cost everybody the transaction: SQLite gave it up (disk full, I/O error).
+/// Runs a piece of work. Fails only if SQLite rolled back the whole transaction, for instance because the disk is full.
 fn run_within(transaction: &Transaction<'_>, work: &mut dyn Work) -> Result<(), StoreError> {
     work.run(transaction);
     if !transaction.is_autocommit() {
         return Ok(());
     }
-    // Everybody hears why.
+    // All callers of the batch get this error.
     let why = work.failure().cloned();
-    Err(why.unwrap_or_else(|| StoreError::Failed("the transaction was given up".to_owned())))
+    Err(why.unwrap_or_else(|| StoreError::Failed("SQLite rolled back the transaction".to_owned())))
 }
 
 #[cfg(test)]
@@ -240,7 +242,7 @@ mod tests {
          CREATE TABLE kept (n INTEGER PRIMARY KEY, bulk BLOB, \
          friend INTEGER REFERENCES kept (n) DEFERRABLE INITIALLY DEFERRED);";
 
-    /// A writer, and what is kept by it.
+    /// A writer and its database.
     struct House {
         threads: Threads,
         path: PathBuf,
@@ -270,7 +272,7 @@ mod tests {
             self.threads.write(move |db| Ok(db.execute(sql, [n]).map(drop)?)).await
         }
 
-        /// Holds the writer busy until the answer is dropped: what is asked for meanwhile is one batch.
+        /// Keeps the writer busy until the returned value is dropped. Writes that wait meanwhile become one batch.
         async fn busy(&self) -> std::sync::mpsc::Sender<()> {
             let (release, held) = std::sync::mpsc::channel::<()>();
             let (begun, begins) = oneshot::channel();
@@ -282,7 +284,7 @@ mod tests {
             };
             let mut piece = Box::pin(self.threads.write(work));
             tokio::select! {
-                _ = &mut piece => unreachable!("it is held"),
+                _ = &mut piece => unreachable!("the writer is busy"),
                 begun = begins => begun.unwrap(),
             }
             release
@@ -309,7 +311,7 @@ mod tests {
         });
         let panicking = house.threads.write::<()>(|db| {
             db.execute(PLAIN, [4])?;
-            panic!("as a test wants it");
+            panic!("the test needs a panic");
         });
         let release = house.busy().await;
         let (one, two, three, four, five, ()) = tokio::join!(
@@ -322,12 +324,12 @@ mod tests {
         );
         assert_eq!([one, three, five], [Ok(()), Ok(()), Ok(())]);
         assert_eq!(two, Err(StoreError::ReadOnly));
-        assert_eq!(four, Err(StoreError::Failed("a piece of work panicked".to_owned())));
+        assert_eq!(four, Err(StoreError::Failed("an operation of the store panicked".to_owned())));
         assert_eq!(house.kept(), [1, 3, 5]);
-        assert_eq!(house.keep(6, PLAIN).await, Ok(()), "the thread lives");
+        assert_eq!(house.keep(6, PLAIN).await, Ok(()), "the thread still runs");
     }
 
-    /// How often a piece runs that shares its batch with one that does this and fails.
+    /// How often a piece of work runs if another one in its batch runs `sql` and fails.
     async fn runs_beside(sql: &'static str, why: StoreError) -> usize {
         let (house, runs) = (House::new(), Arc::new(AtomicUsize::new(0)));
         let (counted, expected) = (runs.clone(), why.clone());
@@ -352,7 +354,7 @@ mod tests {
         assert_eq!(runs_beside("SELECT ?1", refused()).await, 1);
         assert_eq!(runs_beside(PLAIN, refused()).await, 2);
         let trouble = StoreError::Corrupt("an index".to_owned());
-        assert_eq!(runs_beside("SELECT ?1", trouble).await, 2, "what it changed may not be counted");
+        assert_eq!(runs_beside("SELECT ?1", trouble).await, 2, "a change may not have been counted");
     }
 
     #[tokio::test]

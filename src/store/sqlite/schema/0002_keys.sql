@@ -2,7 +2,7 @@ CREATE TABLE keys (
     id           TEXT PRIMARY KEY,     -- stands in the key in clear
     name         TEXT NOT NULL UNIQUE,
     hash         BLOB NOT NULL,        -- SHA-256 of the whole key, which is kept nowhere
-    persons      TEXT,                 -- person ids, one on a line; NULL: everybody
+    persons      TEXT,                 -- person ids, one on a line; NULL: all persons
     rights       TEXT NOT NULL,
     created_at   INTEGER NOT NULL,
     expires_at   INTEGER,
