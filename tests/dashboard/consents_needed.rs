@@ -168,7 +168,7 @@ async fn a_pause_of_refreshes_is_shown_first_with_advice() {
     let page = browser.get("/dashboard").await.text;
     let note = between(&page, "id=\"pause\"", "</p>");
     assert!(note.contains("class=\"note bad\"") && note.contains("All refreshes are paused."), "{note}");
-    assert!(note.contains("Webex or the way to it is in trouble"), "{note}");
+    assert!(note.contains("Webex or the network has a problem"), "{note}");
     assert!(place(&page, "id=\"pause\"") < place(&page, "id=\"tile-all\""));
     for word in JARGON {
         assert!(!words(&page).contains(word), "{word:?} in {}", words(&page));

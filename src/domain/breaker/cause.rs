@@ -18,7 +18,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Its word, as it is stored and answered.
+    /// The cause as the store and the API write it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Cause {
             .find(|cause| cause.word() == word)
     }
 
-    /// Whether a person's `outcome` only repeats what was logged for all.
+    /// Whether a person's `outcome` only repeats what the log says of all persons.
     #[must_use]
     pub fn explains(self, outcome: Outcome) -> bool {
         match self {
@@ -55,7 +55,7 @@ impl fmt::Display for Cause {
             }
             Self::Busy => "Webex asks to wait",
             Self::ManyFailing => {
-                "refreshes of several persons failed in a row; Webex or the way to it is in trouble"
+                "refreshes of several persons failed in a row; Webex or the network has a problem"
             }
             Self::ManyRefused => {
                 "Webex refuses the grants of many persons at once; check WEBEX_API_BASE_URL and Webex's status page; \

@@ -1,4 +1,4 @@
-//! When a refusal is this grant's, and when it is final.
+//! Decides whether a refusal concerns one grant, and whether it is final.
 
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Cause;
@@ -10,19 +10,20 @@ use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
 impl Breaker {
-    /// Whether a refusal of the client is this grant's fault: the client was refused for it before, and has been
-    /// accepted for another person since.
+    /// Whether the grant causes a refusal of the client: the client was refused for this grant before, and has been accepted
+    /// for another person since.
     pub(super) fn is_the_grants_fault(&self, verdict: &Verdict, sent: &SentRefresh) -> bool {
         if !matches!(verdict, Verdict::ClientRefused(_)) {
             return false;
         }
         let before = sent.ended || sent.previous == Outcome::ClientRefused;
-        // Between the last two refusals: one before may have been under way when the secret was changed for all.
+        // The acceptance must be later than the previous refusal. An earlier one may have been under way when the secret was
+        // changed for all persons.
         let accepted = |(at, other): &(_, _)| *at > sent.previous_at && *other != sent.person;
         before && self.accepted.as_ref().is_some_and(accepted)
     }
 
-    /// Makes a refusal final, or not yet.
+    /// Makes a refusal final if it is confirmed.
     pub(super) fn confirm(
         &self,
         verdict: Verdict,
@@ -45,7 +46,7 @@ impl Breaker {
             return true;
         }
         let Some(first) = sent.refused_since.filter(|first| *first <= now) else { return false };
-        // Not while another person's grant is refused, too: then time must show whose fault it is.
+        // Not if another person's grant is refused as well. Then only time shows what the cause is.
         let waits = sent.on_demand && sent.token_dead && !self.suspects.others_are_refused(&sent.person, now);
         if now.since(first) < sent.confirm_after && !waits {
             return false;
@@ -53,12 +54,12 @@ impl Breaker {
         !self.all_are_refused(now)
     }
 
-    /// Whether so many grants are refused, for less than a day, that none of them may be to blame.
+    /// Whether so many grants have been refused for less than a day that the cause may be common to them.
     pub(super) fn all_are_refused(&self, now: UnixTime) -> bool {
         self.mass_refusal_since.is_some_and(|since| now < since + MASS_REFUSAL)
     }
 
-    /// Closes a breaker that many refused grants opened a day ago or earlier: from then on each grant is judged by itself.
+    /// Closes a breaker that many refused grants opened a day ago or earlier. From then on each grant is judged by itself.
     pub fn end_mass_refusal(&mut self, now: UnixTime) -> Option<Turn> {
         self.look_at_the_clock(now);
         if self.all_are_refused(now) {

@@ -1,22 +1,24 @@
-//! Tells the trouble of the app or of Webex from the trouble of one person, and says when the next refresh may be sent.
+//! The circuit breaker: tells failures of the app or of Webex from failures of one person, and decides when the next
+//! refresh may be sent.
 //!
-//! While the breaker is closed, a failed refresh is its person's own trouble. Evidence against the app or Webex needs
-//! different persons with no success between them, and each person counts only once, when the failure is new for that
-//! person: two for a refused client (401) or a request to wait (429), five for transient failures, six for refused
-//! grants within ten minutes. The only person there is counts for all. A locked account (423) is always its person's.
+//! While the breaker is closed, a failed refresh concerns its person only. It opens if different persons fail with no
+//! success between them. Each person counts once, and only if the failure is new for that person. It takes two persons for
+//! a refused client (401) or a request to wait (429), five for transient failures, and six for refused grants within ten
+//! minutes. If there is only one person, one is enough. A locked account (423) always concerns its person only.
 //!
-//! While the breaker is open, single refreshes, the probes, find out whether the trouble is over:
+//! While the breaker is open, single refreshes, the probes, find out whether the failure is over:
 //!
-//! - The first probe follows after a second, later ones after longer pauses, nine minutes at most. Only a failed probe
-//!   confirms the trouble and makes it an alert.
-//! - After at most a quarter of the least life left among what is due there is a probe.
-//! - A due grant that has not failed is a probe after half a minute at the latest. So persons whose refreshes fail
-//!   hold up the others for less than a minute.
-//! - A due token inside its survival margin is a probe after two seconds, in turn with the healthiest grant, limited by its own retry schedule.
+//! - The first probe follows after a second, later ones after longer pauses of at most nine minutes. Only a failed probe
+//!   confirms the failure and causes an alert.
+//! - A probe follows at the latest after a quarter of the least life left among the due tokens.
+//! - A due grant that has not failed becomes a probe after at most half a minute. So persons whose refreshes fail delay the
+//!   others by less than a minute.
+//! - A due token inside its survival margin becomes a probe after two seconds, in turn with the healthiest grant, and
+//!   within its own retry schedule.
 //! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`], once a probe has confirmed it. Then only the
-//!   quarter of the least life left is sooner.
+//!   quarter of the least life left causes an earlier probe.
 //!
-//! A grant ends only when its refusal is confirmed: see [`Breaker::record`].
+//! A grant ends only after its refusal is confirmed: see [`Breaker::record`].
 
 mod cause;
 mod confirm;
@@ -42,80 +44,80 @@ pub use crate::domain::breaker::sent_refresh::Role;
 pub use crate::domain::breaker::sent_refresh::SentRefresh;
 pub use crate::domain::breaker::text::CLOSED;
 
-/// After a request to wait without a readable `Retry-After`; Webex's own SDK takes the same (webex-api, "Retry-After").
+/// The wait after a 429 without a readable `Retry-After`. Webex's own SDK uses the same value.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
 /// While the breaker is open, readers and operators together cause at most one refresh in this time.
 const ON_DEMAND_PAUSE: Duration = Duration::from_secs(30);
 
-/// While so many grants are refused that none of them may be to blame, no grant ends for this long.
+/// If so many grants are refused that the cause may be common to them, no grant ends for this long.
 const MASS_REFUSAL: Duration = Duration::from_secs(86_400);
 
-/// That refreshes pause, as it is shown.
+/// A pause of all refreshes, as the API and the dashboard show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Why.
+    /// The cause of the pause.
     pub cause: Cause,
-    /// Since when refreshes have not gone through.
+    /// When refreshes began to fail.
     pub since: UnixTime,
     /// When the next probe may be sent at the latest; in the past if nothing is due.
     pub until: UnixTime,
-    /// A probe is out.
+    /// Whether a probe is under way.
     pub probing: bool,
 }
 
-/// May a refresh be sent now?
+/// Whether refreshes may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Any number.
+    /// Any number of refreshes may be sent.
     Go,
-    /// Exactly one, to find out.
+    /// Exactly one refresh may be sent, as a probe.
     Probe {
-        /// It must be the due living token with the least life left; else the healthiest due grant.
+        /// Whether the probe must be the due living token with the least life left. Otherwise it is the healthiest due grant.
         next_to_die: bool,
     },
-    /// None before this time.
+    /// No refresh may be sent before this time.
     Hold(UnixTime),
 }
 
-/// A change worth one line in the log.
+/// A change of the breaker that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Refreshes pause; the next probe is sent then at the latest.
+    /// Refreshes pause.
     Opened {
-        /// When a probe is sent.
+        /// When the next probe is sent at the latest.
         until: UnixTime,
-        /// Why.
+        /// The cause of the pause.
         cause: Cause,
-        /// A probe found the trouble that was logged already.
+        /// Whether a probe confirmed a cause that was logged before.
         again: bool,
     },
-    /// Refreshes go on.
+    /// Refreshes continue.
     Closed,
-    /// Grants have been refused for a day, with none renewed: each is judged by itself again.
+    /// For a day grants were refused and none was renewed. From now on each is judged by itself.
     MassRefusalEnded,
 }
 
-/// See the module.
+/// The circuit breaker; see the module.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
     outage: Option<Outage>,
     suspects: Suspects,
-    /// Since when so many grants are refused that none of them may be to blame; over when a refresh succeeds.
+    /// Since when so many grants are refused that the cause may be common to them. `None` after a refresh succeeds.
     mass_refusal_since: Option<UnixTime>,
     /// When Webex last accepted the client, and for which person.
     accepted: Option<(UnixTime, PersonId)>,
     /// When a reader or an operator last caused a refresh while the breaker was open.
     on_demand_at: Option<UnixTime>,
-    /// The same for a grant that had failed before.
+    /// When a reader or an operator last caused a refresh of a grant that had failed before, while the breaker was open.
     doubtful_at: Option<UnixTime>,
-    /// A refused client, left by the last run: nothing was asked with the present one yet.
+    /// Whether the last run ended with a refused client, and this run has sent no refresh yet.
     untried: bool,
 }
 
 impl Breaker {
-    /// Says whether refreshes may be sent, and notes that a probe is out when the answer is [`Admission::Probe`].
-    /// `waiting` matters only while the breaker is open.
+    /// Decides whether refreshes may be sent. After [`Admission::Probe`] the probe counts as under way. `waiting` matters
+    /// only while the breaker is open.
     pub fn admit(&mut self, waiting: &Waiting, now: UnixTime) -> Admission {
         self.look_at_the_clock(now);
         let Some(outage) = &mut self.outage else { return Admission::Go };
@@ -133,9 +135,9 @@ impl Breaker {
         self.outage.map(|outage| outage.next_probe(waiting, now).0)
     }
 
-    /// Says whether a reader or an operator may have a refresh sent, and in which role. A grant that has failed is no
-    /// probe: a client that asks again and again for a bad grant would keep the breaker open. It is tried beside the
-    /// probes, if `may_fail` says that its own schedule allows it.
+    /// Decides whether a reader or an operator may cause a refresh, and in which role. A grant that has failed cannot be
+    /// the probe. Otherwise a client that requests a bad grant again and again would keep the breaker open. Such a grant is
+    /// refreshed beside the probes if `may_fail` is true, which means that its own schedule allows it.
     pub fn admit_on_demand(&mut self, healthy: bool, may_fail: bool, now: UnixTime) -> Option<Role> {
         self.look_at_the_clock(now);
         let Some(outage) = &mut self.outage else { return Some(Role::Ordinary) };
@@ -165,39 +167,39 @@ impl Breaker {
         }
     }
 
-    /// Whether refreshes are held back, also while the trouble is not confirmed yet.
+    /// Whether refreshes are held back, even if the failure is not confirmed yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.outage.is_some()
     }
 
-    /// Whether the last run left a refused client, and nothing is known of the present one: its probe should not wait
-    /// until a grant is due.
+    /// Whether the last run ended with a refused client, and this run has not tried the present one. Then the probe should
+    /// not wait until a grant is due.
     #[must_use]
     pub fn is_untried(&self) -> bool {
         self.untried
     }
 
-    /// The admitted probe was not sent: the next one may be.
+    /// Records that the admitted probe was not sent, so another one may be sent.
     pub fn cancel_probe(&mut self) {
         if let Some(outage) = &mut self.outage {
             outage.probe = None;
         }
     }
 
-    /// Why refreshes are held back, also while the trouble is not confirmed yet.
+    /// Why refreshes are held back, even if the failure is not confirmed yet.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.outage.map(|outage| outage.cause)
     }
 
-    /// Why refreshes pause at present, if they do and the trouble is confirmed.
+    /// Why refreshes pause at present, if they do and the failure is confirmed.
     #[must_use]
     pub fn trouble(&self) -> Option<Cause> {
         self.pause().map(|pause| pause.cause)
     }
 
-    /// That refreshes pause at present, if they do and the trouble is confirmed.
+    /// The pause of all refreshes at present, if there is one and the failure is confirmed.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
         let outage = self.outage.filter(|outage| outage.confirmed)?;
@@ -210,12 +212,13 @@ impl Breaker {
         Some(Pause { cause, since, until, probing: outage.probe.is_some() })
     }
 
-    /// Learns from the answer to a refresh, and says what it means for its grant. `retry_after` is what Webex asked for.
+    /// Records the response to a refresh and decides what it means for the grant. `retry_after` is the wait that Webex
+    /// requested.
     ///
-    /// A refused grant is [`Verdict::Refused`] at first and ends (as [`Verdict::ConsentNeeded`]) when it is refused again
-    /// after [`SentRefresh::confirm_after`], or sooner where its access token is dead and a caller waits. While many
-    /// grants are refused at once, none ends before another person's refresh succeeds or a day has passed. A client
-    /// that is refused for one person only, again and again while it is accepted for others, is a refused grant.
+    /// A refused grant is [`Verdict::Refused`] at first. It ends (as [`Verdict::ConsentNeeded`]) if it is refused again
+    /// after [`SentRefresh::confirm_after`], or sooner if its access token is dead and a caller waits. While many grants
+    /// are refused at once, none ends before another person's refresh succeeds or a day has passed. If the client is
+    /// refused for one person again and again while it is accepted for others, that counts as a refused grant.
     pub fn record(
         &mut self,
         verdict: Verdict,
@@ -234,7 +237,7 @@ impl Breaker {
                 self.mass_refusal_since = None;
                 self.answered(sent.role, now)
             }
-            // Webex answers, and knows the client. That does not show that it accepts refresh tokens.
+            // Webex responds and accepts the client. That does not show that it accepts refresh tokens.
             Verdict::TokenLimit => {
                 self.suspects.clear_all_but_refused();
                 self.answered(sent.role, now)
@@ -255,7 +258,7 @@ impl Breaker {
         (verdict, turn)
     }
 
-    /// Webex refused a grant.
+    /// Records that Webex refused a grant.
     fn refused(&mut self, sent: &SentRefresh, now: UnixTime) -> Option<Turn> {
         let news = !sent.ended && sent.refused_since.is_none();
         if news && self.suspects.refused(&sent.person, now) && !self.all_are_refused(now) {
@@ -270,7 +273,7 @@ impl Breaker {
         }
     }
 
-    /// A refresh failed in a way that may be the app's or Webex's.
+    /// Records a failure whose cause may be the app or Webex.
     fn failed(
         &mut self,
         cause: Cause,
@@ -287,27 +290,27 @@ impl Breaker {
             return self.open(cause, wait_until, sent.only_person, now);
         };
         if sent.role != Role::Probe {
-            // The probe that is out will tell, or the next one.
+            // Only a probe decides while the breaker is open.
             return None;
         }
         if cause == outage.cause {
-            // Persons whose refreshes failed before count, too, when several of them fail as probes.
+            // Persons whose refreshes failed before count as well if several of them fail as probes.
             let confirms = news || sent.only_person || outage.failed >= 2;
             let confirmed_wait = wait_until.and_then(|_| self.suspects.add(cause, sent, wait_until, now));
             return self.probe_failed(confirmed_wait.flatten(), confirms, now);
         }
         if !news {
-            // A known trouble of this person, other than what the breaker is open for.
+            // A known failure of this person, other than the cause of the breaker.
             return self.inconclusive(sent.role, now);
         }
-        // Another trouble, which needs evidence of its own.
+        // Another cause, which needs evidence of its own.
         match self.suspects.add(cause, sent, wait_until, now) {
             Some(wait_until) => self.open(cause, wait_until, true, now),
             None => self.probe_failed(None, false, now),
         }
     }
 
-    /// A probe failed. `wait_until` is a wait that two persons were asked for.
+    /// Records a failed probe. `wait_until` is a wait that Webex requested for two persons.
     fn probe_failed(&mut self, wait_until: Option<UnixTime>, confirms: bool, now: UnixTime) -> Option<Turn> {
         let outage = self.outage.as_mut()?;
         let known = outage.confirmed;
@@ -320,7 +323,7 @@ impl Breaker {
         self.opened(known).filter(|_| shown)
     }
 
-    /// Opens the breaker, or goes on with another cause.
+    /// Opens the breaker, or changes the cause of an open one.
     fn open(
         &mut self,
         cause: Cause,
@@ -337,7 +340,7 @@ impl Breaker {
         self.pause().map(|Pause { until, cause, .. }| Turn::Opened { until, cause, again })
     }
 
-    /// The answer says nothing about all; another grant must be the probe.
+    /// Records a response that concerns its person only. Another grant must be the probe.
     fn inconclusive(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
         if let Some(outage) = self.outage.as_mut().filter(|_| role == Role::Probe) {
             outage.probes = outage.probes.wrapping_add(1);
@@ -346,13 +349,13 @@ impl Breaker {
         None
     }
 
-    /// Webex answered properly, with tokens or without.
+    /// Records a regular response of Webex, with or without tokens.
     fn answered(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
         let outage = self.outage?;
         if outage.cause == Cause::ManyRefused && self.mass_refusal_since.is_some() {
             return self.inconclusive(role, now);
         }
-        // An answer that was under way when Webex asked to wait does not take that back.
+        // A refresh that was under way when Webex requested the wait does not end the wait.
         if role == Role::Ordinary && outage.wait(now).is_some() {
             return None;
         }

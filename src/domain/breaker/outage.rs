@@ -1,4 +1,4 @@
-//! The trouble for which the breaker is open, and when the next probe is sent.
+//! Why the breaker is open, and when the next probe is sent.
 
 use std::time::Duration;
 
@@ -20,50 +20,50 @@ pub(super) const PAUSES: [Duration; 8] = [
     MAX_PAUSE,
 ];
 
-/// The longest pause between two probes that Webex did not ask for. Less than ten minutes, so that ten minutes in which
-/// Webex answers contain a probe and leave time for the other grants.
+/// The longest pause between two probes without a request of Webex to wait. It is shorter than ten minutes, so that ten
+/// minutes in which Webex responds contain a probe and leave time for the other grants.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(540);
 
-/// The longest pause before a due grant that has not failed is the probe.
+/// The longest pause before a due grant that has not failed becomes the probe.
 pub(super) const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
 
-/// The shortest pause between two probes after the first. Also the pause after a probe whose answer is about its person
+/// The shortest pause between two probes after the first, and the pause after a probe whose response concerns its person
 /// only.
 pub(super) const MIN_PAUSE: Duration = Duration::from_secs(2);
 
-/// After this time without an answer a probe is not waited for any more. Its answer still counts.
+/// If a probe gets no response for this time, the next one may be sent. A late response still counts.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The trouble for which the breaker is open.
+/// The state of an open breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outage {
     pub(super) cause: Cause,
     /// When the breaker opened.
     pub(super) since: UnixTime,
-    /// A probe has failed, too, or the evidence is as good as that. Before, nothing is shown or logged.
+    /// Whether a probe has failed, or the evidence is as good as that. Before, the outage is not shown or logged.
     pub(super) confirmed: bool,
-    /// When it opened, or when the last probe ended.
+    /// When the breaker opened, or when the last probe ended.
     pub(super) last: UnixTime,
-    /// Probes that were answered, and did not end the trouble.
+    /// Number of probes with a response that did not close the breaker.
     pub(super) probes: u32,
-    /// Probes that failed.
+    /// Number of failed probes.
     pub(super) failed: u32,
-    /// The last probe was answered about its person only: the next one follows soon.
+    /// Whether the last response concerned its person only, so the next probe follows soon.
     pub(super) inconclusive: bool,
-    /// The end of the wait that Webex asked for.
+    /// The end of the wait that Webex requested.
     pub(super) wait_until: Option<UnixTime>,
-    /// When the probe that is out was sent.
+    /// When the probe that is under way was sent.
     pub(super) probe: Option<UnixTime>,
 }
 
-/// What waits for a refresh while the breaker is open.
+/// The grants that wait for a refresh while the breaker is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Whether anything is due.
+    /// Whether a grant is due.
     pub due: bool,
     /// Whether a grant is due that has not failed.
     pub healthy: bool,
-    /// Of the due living tokens, the one with the least life left.
+    /// The due living token with the least life left.
     pub next_to_die: Option<(PersonId, Dates)>,
 }
 
@@ -82,12 +82,12 @@ impl Outage {
         }
     }
 
-    /// The wait that Webex asked for, while it lasts and a probe has confirmed it.
+    /// The end of the wait that Webex requested, if it has not passed and a probe has confirmed the wait.
     pub(super) fn wait(&self, now: UnixTime) -> Option<UnixTime> {
         self.wait_until.filter(|end| self.confirmed && *end > now)
     }
 
-    /// When the next probe may be sent, whatever is due.
+    /// When the next probe may be sent, independently of the due grants.
     pub(super) fn own_pause(&self) -> UnixTime {
         let nth = usize::try_from(self.failed).unwrap_or(usize::MAX);
         let pause = PAUSES.get(nth).copied().unwrap_or(MAX_PAUSE);
@@ -112,7 +112,7 @@ impl Outage {
             at_risk.then_some(self.last + MIN_PAUSE),
         ];
         let at = bounds.into_iter().flatten().fold(self.own_pause(), UnixTime::min);
-        // In turn: persons whose refreshes fail and whose tokens end first must not keep the others from being the probe.
+        // They take turns. Otherwise persons whose refreshes fail and whose tokens end first would always be the probe.
         (at, at_risk && self.probes.is_multiple_of(2))
     }
 }

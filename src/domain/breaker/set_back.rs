@@ -1,4 +1,4 @@
-//! A breaker whose clock was set back.
+//! Corrects the breaker after the clock was set back.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use crate::domain::breaker::Breaker;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::time::UnixTime;
 
-/// The event loop sees a clock that was set within this: what began so lately may have been written by the clock as it
-/// is now.
+/// The event loop detects a change of the clock within this time. A date that is not older may come from the new clock.
 const NOTICED: Duration = Duration::from_secs(120);
 
 impl Breaker {
-    /// Nothing that was written by a clock that has been set back since holds a refresh longer than it could if it began
-    /// now. An acceptance from the future would blame every grant for what is the client's fault.
+    /// Limits all pauses to their maximal length from `now`, in case the clock was set back. An acceptance in the future is
+    /// removed, because it would blame every grant for a refused client.
     pub(super) fn look_at_the_clock(&mut self, now: UnixTime) {
         self.accepted.take_if(|(at, _)| *at > now);
         self.mass_refusal_since = self.mass_refusal_since.map(|since| since.min(now));
@@ -23,9 +22,9 @@ impl Breaker {
         outage.wait_until = outage.wait_until.map(|end| end.min(now + RETRY_AFTER_CAP));
     }
 
-    /// The clock was set back by `back` and reads `now`. A wait ends when it would have ended.
+    /// Corrects all dates after the clock was set back by `back` to `now`, so that a wait ends when it would have ended.
     pub fn set_back(&mut self, back: Duration, now: UnixTime) {
-        // Earlier than true is harmless: it blames fewer.
+        // A date that is too early is harmless, because it blames fewer grants.
         self.accepted = self.accepted.take().map(|(at, person)| (at - back, person));
         let Some(outage) = &mut self.outage else { return };
         let lately = |at: UnixTime| at <= now && now < at + NOTICED;

@@ -1,4 +1,4 @@
-//! Evidence against the app or Webex, before the breaker opens.
+//! Collects failures of different persons until they open the breaker.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -8,42 +8,42 @@ use crate::domain::breaker::SentRefresh;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
-/// So many persons with transient failures in a row are no coincidence.
+/// Number of persons with transient failures in a row that opens the breaker.
 const TRANSIENT: usize = 5;
 
-/// So many requests to wait are remembered.
+/// Number of requests to wait that are remembered.
 const BUSY: usize = 8;
 
-/// More than so many persons whose grants are refused within [`REFUSED_WITHIN`] are no coincidence.
+/// If more persons than this have their grants refused within [`REFUSED_WITHIN`], the breaker opens.
 const REFUSED: usize = 5;
 
 /// See [`REFUSED`].
 const REFUSED_WITHIN: Duration = Duration::from_secs(600);
 
-/// Persons whose refreshes failed in a new way since the last success of any. Bounded by the constants above.
+/// Persons whose refreshes failed in a new way since the last success of any person. The constants above limit their number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspects {
     client_refused: Option<PersonId>,
-    /// With the ends of the waits that Webex asked for, the latest first.
+    /// With the ends of the waits that Webex requested, the latest first.
     busy: Vec<(PersonId, UnixTime)>,
     transient: Vec<PersonId>,
     refused: Vec<(PersonId, UnixTime)>,
 }
 
 impl Suspects {
-    /// A refresh succeeded: what failed before was the persons' own trouble.
+    /// Called when a refresh succeeded: the failures before concerned single persons.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Webex answered properly, but did not accept a refresh token.
+    /// Called when Webex responded regularly without accepting a refresh token.
     pub(super) fn clear_all_but_refused(&mut self) {
         let refused = std::mem::take(&mut self.refused);
         *self = Self { refused, ..Self::default() };
     }
 
-    /// Adds a failed refresh. `Some` if the evidence is enough to open the breaker, with the end of the wait that two
-    /// persons (or the only one) were asked for, if they were.
+    /// Adds a failed refresh. `Some` if the breaker must open, with the end of the wait that Webex requested for two
+    /// persons (or the only one), if it did.
     pub(super) fn add(
         &mut self,
         cause: Cause,
@@ -61,7 +61,7 @@ impl Suspects {
                 (*first != *person).then_some(None)
             }
             Cause::Busy => {
-                // What others were asked for may be over.
+                // The waits of other persons may be over.
                 self.busy.retain(|(other, end)| other != person && *end >= now);
                 self.busy.push((person.clone(), wait_until.unwrap_or(now)));
                 self.busy.sort_by_key(|(_, end)| Reverse(*end));
@@ -79,12 +79,12 @@ impl Suspects {
         }
     }
 
-    /// Whether another person's grant was refused lately, with no success since.
+    /// Whether another person's grant was refused within [`REFUSED_WITHIN`], with no success since.
     pub(super) fn others_are_refused(&self, person: &PersonId, now: UnixTime) -> bool {
         self.refused.iter().any(|(other, at)| other != person && now < *at + REFUSED_WITHIN)
     }
 
-    /// Adds a refused grant. Answers whether so many are refused that none of them may be to blame.
+    /// Adds a refused grant. Answers whether so many are refused that the cause may be common to them.
     pub(super) fn refused(&mut self, person: &PersonId, now: UnixTime) -> bool {
         self.refused.retain(|(other, at)| other != person && *at <= now && now < *at + REFUSED_WITHIN);
         self.refused.push((person.clone(), now));

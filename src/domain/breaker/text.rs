@@ -1,4 +1,4 @@
-//! The breaker as a short text, so that it survives a restart.
+//! Converts the breaker to a short text, in which the store keeps it over a restart.
 
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Cause;
@@ -10,9 +10,9 @@ use crate::domain::time::UnixTime;
 pub const CLOSED: &str = "closed";
 
 impl Breaker {
-    /// What has to survive: a confirmed trouble, and how often it was met. It changes only when the breaker opens or
-    /// closes, when a probe fails, or when Webex asks for another wait. A probe that is out is not in it: after a restart
-    /// there is none.
+    /// The part of the state that must survive a restart: a confirmed failure, and how many probes have failed. The text
+    /// changes only when the breaker opens or closes, when a probe fails, or when Webex requests another wait. It contains
+    /// no probe that is under way, because a restart ends it.
     #[must_use]
     pub fn to_text(&self) -> String {
         let Some(outage) = self.outage.filter(|outage| outage.confirmed) else { return CLOSED.to_owned() };
@@ -25,10 +25,10 @@ impl Breaker {
         }
     }
 
-    /// The breaker of [`Breaker::to_text`], at a start at `now`. `None` for anything else.
+    /// Restores a breaker from the text of [`Breaker::to_text`] at a start at `now`. `None` for any other text.
     ///
-    /// A wait that began in the future was written by a clock that has been set back since. Its age is unknown, so it is
-    /// ignored. A refused client is tried at once: the restart may be the operator's remedy (another secret).
+    /// If the start of a wait lies in the future, the clock was set back after it was stored. Its age is unknown, so the
+    /// wait is ignored. A refused client is tried at once, because the operator may have restarted with another secret.
     #[must_use]
     pub fn from_text(text: &str, now: UnixTime) -> Option<Self> {
         if text == CLOSED {

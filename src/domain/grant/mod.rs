@@ -1,4 +1,4 @@
-//! What a consent gave, its dates, and what a verdict makes of them.
+//! Grants: the tokens of a consent with their dates, and how the result of a refresh changes them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,51 +15,51 @@ use crate::domain::verdict::Issued;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 
-/// A consent that ends within this time is to be given again. Each refresh moves the end by as much as it is away from the
-/// last one, months ahead: one that has come so near is moved no more.
+/// A consent that ends within this time must be renewed by the person. Usually each refresh moves the end months ahead. If
+/// the end has come this near, refreshes do not move it.
 pub const CONSENT_SOON: Duration = Duration::from_secs(30 * 86_400);
 
-/// The two tokens and what Webex said with them.
+/// The two tokens and what Webex said about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// What consumers get.
+    /// The access token, which clients get.
     pub access_token: Secret,
-    /// What only Webex gets.
+    /// The refresh token, which only Webex gets.
     pub refresh_token: Secret,
-    /// As Webex wrote it; `Bearer`.
+    /// The type as Webex wrote it, such as `Bearer`.
     pub token_type: String,
-    /// Scopes granted, separated by spaces, if Webex said so.
+    /// The granted scopes, separated by spaces, if Webex named them.
     pub scope: Option<String>,
-    /// When the access token dies.
+    /// When the access token expires.
     pub expires_at: UnixTime,
-    /// When the refresh token dies, as last reported. Warned about, never obeyed.
+    /// When the refresh token expires, as Webex last reported. It causes warnings, but refreshes continue after it.
     pub refresh_token_expires_at: Option<UnixTime>,
 }
 
-/// Whether a grant can still be renewed without its person.
+/// Whether a grant can be renewed without a new consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Webex renews it.
+    /// Webex renews the grant.
     Alive,
-    /// Webex said that it will not: the person must consent again.
+    /// Webex no longer renews the grant. The person must consent again.
     ConsentNeeded,
 }
 
-/// How a grant is doing, in one word.
+/// The state of a grant in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing to do before its next time.
+    /// No refresh is due.
     Fresh,
-    /// A wake will refresh it, or does.
+    /// A refresh is due or under way.
     Due,
-    /// The last refresh failed; it is tried again.
+    /// The last refresh failed and will be repeated.
     Retrying,
     /// See [`Standing::ConsentNeeded`].
     ConsentNeeded,
 }
 
 impl State {
-    /// All of them with their words.
+    /// All states with their words.
     pub const WORDS: [(Self, &'static str); 4] = [
         (Self::Fresh, "fresh"),
         (Self::Due, "due"),
@@ -67,66 +67,66 @@ impl State {
         (Self::ConsentNeeded, "consent_needed"),
     ];
 
-    /// The word.
+    /// The word of the state.
     #[must_use]
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(state, _)| *state == self).map_or("due", |(_, word)| word)
     }
 
-    /// The state that `word` stands for.
+    /// The state of this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
     }
 }
 
-/// What the last refresh, or consent, came to.
+/// The result of the last refresh or consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// When its answer was judged.
+    /// When the response was judged.
     pub at: UnixTime,
-    /// The verdict's word.
+    /// The outcome in one word.
     pub outcome: Outcome,
-    /// What the verdict said beside it; holds no secret.
+    /// The explanation of the outcome. It contains no secret.
     pub detail: String,
 }
 
-/// A person's consent as it is kept.
+/// The stored grant of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose.
+    /// The person.
     pub person: Person,
-    /// What it gave.
+    /// The tokens.
     pub tokens: Tokens,
     /// When the person consented.
     pub obtained_at: UnixTime,
     /// When the access token last changed.
     pub renewed_at: UnixTime,
-    /// When Webex last answered with a live token, changed or not.
+    /// When Webex last responded with a live token, changed or not.
     pub answered_at: UnixTime,
-    /// Whether it can be renewed.
+    /// Whether the grant can be renewed.
     pub standing: Standing,
-    /// When Webex first refused the grant, or our client for it, since it was last renewed.
+    /// When Webex first refused the grant, or the client for this grant, since it was last renewed.
     pub refused_since: Option<UnixTime>,
     /// The last attempt.
     pub last: Attempt,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub failures: u32,
-    /// When the loop has to do with it again.
+    /// When the event loop refreshes the grant next.
     pub next: Next,
-    /// When Webex is asked again for the person's address and name. As with the person, no refresh changes it.
+    /// When Webex is asked again for the person's address and name. Like the person, refreshes do not change it.
     pub person_check_at: UnixTime,
 }
 
 impl Tokens {
-    /// What a first answer gave. `None` without a refresh token: nothing could be kept alive with it.
+    /// The tokens of a first response. `None` if it has no refresh token, because such tokens cannot be kept alive.
     #[must_use]
     pub fn first(issued: Issued, sent_at: UnixTime) -> Option<Self> {
         let refresh_token = issued.refresh_token.clone()?;
         Some(Self::from_issued(issued, refresh_token, sent_at))
     }
 
-    /// What a refresh gave, on top of what was held: what the answer leaves out stays as it was.
+    /// These tokens, updated with the response to a refresh. Values that the response omits stay as they were.
     fn renewed(&self, issued: Issued, sent_at: UnixTime) -> Self {
         let refresh_token = issued.refresh_token.clone().unwrap_or_else(|| self.refresh_token.clone());
         let token_type = issued.token_type.clone().unwrap_or_else(|| self.token_type.clone());
@@ -149,7 +149,7 @@ impl Tokens {
 }
 
 impl Grant {
-    /// A grant as a consent makes it: obtained and renewed when its exchange was sent, `now` planned.
+    /// The grant of a new consent. It was obtained and renewed when the exchange was sent, and is planned at `now`.
     #[must_use]
     pub fn consented(
         person: Person,
@@ -175,7 +175,7 @@ impl Grant {
         grant
     }
 
-    /// The dates that the schedule looks at.
+    /// The dates that the schedule needs.
     #[must_use]
     pub fn dates(&self) -> Dates {
         Dates {
@@ -185,7 +185,7 @@ impl Grant {
         }
     }
 
-    /// How it is doing at `now`.
+    /// The state at `now`.
     #[must_use]
     pub fn state(&self, now: UnixTime) -> State {
         match self.standing {
@@ -196,8 +196,8 @@ impl Grant {
         }
     }
 
-    /// The same after a failure. Only refusals of the client in a row count: another trouble between them may have been
-    /// all persons'.
+    /// `refused_since` after a failure. Only consecutive refusals of the client count, because another failure between them
+    /// may have concerned all persons.
     fn refused_since_after(&self, outcome: Outcome, now: UnixTime) -> Option<UnixTime> {
         match (self.last.outcome, outcome) {
             (Outcome::ClientRefused, Outcome::ClientRefused) => self.first_refusal(now),
@@ -206,18 +206,18 @@ impl Grant {
         }
     }
 
-    /// When it was first refused, if it is refused now. One from the future is of a clock that was set back since.
+    /// `refused_since` after a refusal. A date in the future is ignored, because the clock was set back since.
     fn first_refusal(&self, now: UnixTime) -> Option<UnixTime> {
         self.refused_since.filter(|first| *first <= now).or(Some(now))
     }
 
-    /// When the consent ends, as last reported; `None` also where it has ended, whatever was reported.
+    /// When the consent ends, as Webex last reported. `None` if it has ended already.
     #[must_use]
     pub fn consent_ends_at(&self) -> Option<UnixTime> {
         self.tokens.refresh_token_expires_at.filter(|_| self.standing == Standing::Alive)
     }
 
-    /// The same, if that is soon.
+    /// When the consent ends, if that is within [`CONSENT_SOON`].
     #[must_use]
     pub fn consent_ends_soon(&self, now: UnixTime) -> Option<UnixTime> {
         self.consent_ends_at().filter(|ends| *ends <= now + CONSENT_SOON)
@@ -235,15 +235,15 @@ impl Grant {
         self.tokens.expires_at.until(now)
     }
 
-    /// Whether Webex is to be asked again for the person's address and name. A time further ahead than any that is ever
-    /// planned is a wrong clock's.
+    /// Whether to ask Webex again for the person's address and name. A time further ahead than any plan counts as due,
+    /// because it was written by a wrong clock.
     #[must_use]
     pub fn person_is_due(&self, now: UnixTime) -> bool {
         self.person_check_at <= now || self.person_check_at > now + CHECK_AFTER_REFUSAL
     }
 
-    /// Whether this grant does all that `other` could do in its place: its token lives, Webex renews it, and it has every
-    /// scope of the other. Scopes that Webex has not told are none.
+    /// Whether this grant can replace `other`: its token is alive, Webex renews it, and it has every scope of `other`. If
+    /// Webex has not named the scopes of a grant, it counts as one without scopes.
     #[must_use]
     pub fn covers(&self, other: &Self, now: UnixTime) -> bool {
         let scopes = |grant: &Self| -> BTreeSet<String> {
@@ -254,7 +254,7 @@ impl Grant {
         lives && scopes(self).is_superset(&scopes(other))
     }
 
-    /// Which of the scopes that are `asked` for it lacks. None where Webex has not said what it has.
+    /// The requested scopes that the grant lacks. Empty if Webex has not named its scopes.
     #[must_use]
     pub fn missing_scopes(&self, asked: &[String]) -> Vec<String> {
         let Some(granted) = self.tokens.scope.as_deref() else { return Vec::new() };
@@ -262,8 +262,8 @@ impl Grant {
         asked.iter().filter(|scope| !has(scope)).cloned().collect()
     }
 
-    /// What this grant becomes by `verdict` on a refresh sent at `sent_at` and judged at `now`. A failure changes no
-    /// token; only [`Verdict::ConsentNeeded`] changes its standing for the worse.
+    /// The grant after a refresh that was sent at `sent_at` and judged as `verdict` at `now`. A failure changes no token.
+    /// Only [`Verdict::ConsentNeeded`] ends the grant.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "the facts of one judgement")]
     pub fn after(
@@ -287,12 +287,13 @@ impl Grant {
                 next.tokens = self.tokens.renewed(issued, sent_at);
                 let lifetime = self.dates().lifetime();
                 if next.dates().lifetime() > lifetime * 2 {
-                    // The clock went ahead since it was renewed. A life as long as that would want more in reserve than
-                    // this token ever has, and it would be asked for again and again.
+                    // The clock went ahead since the token was renewed. With such a long lifetime, the schedule would require
+                    // more life left than this token ever has, and would refresh it again and again.
                     next.renewed_at = (next.tokens.expires_at - lifetime).min(sent_at);
                 }
                 if next.tokens.expires_at <= sent_at && self.tokens.expires_at > now {
-                    // It was dead when it came, and ours lives: a good token survives. The refresh token may be new.
+                    // The new access token is dead already and the stored one is alive, so the stored one stays. The refresh
+                    // token may be new.
                     next.tokens.access_token = self.tokens.access_token.clone();
                     next.tokens.expires_at = self.tokens.expires_at;
                     next.renewed_at = self.renewed_at;
@@ -303,7 +304,7 @@ impl Grant {
                 next.failures = 0;
                 next.next = policy.after_answer(&next.dates(), now);
             }
-            // The few slow probes of a grant that has ended are planned: what was asked for between them uses up none.
+            // The few probes of an ended grant are planned. Refreshes on demand between them do not count.
             _ if self.standing == Standing::ConsentNeeded && now < self.next.due_at => {
                 next.failures = self.failures;
             }
@@ -315,7 +316,7 @@ impl Grant {
                 next.refused_since = next.first_refusal(now);
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
-            // They stay few and slow, whatever they meet.
+            // Probes of an ended grant stay rare, whatever their result.
             _ if self.standing == Standing::ConsentNeeded => {
                 next.next = Policy::after_refusal(next.failures, who, now);
             }

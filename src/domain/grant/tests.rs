@@ -1,4 +1,4 @@
-//! What becomes of a grant: failures take nothing, answers fill in what they bring.
+//! How results of refreshes change a grant.
 
 use super::*;
 use crate::domain::person::PersonId;
@@ -10,7 +10,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const TWO_WEEKS: Duration = Duration::from_secs(14 * 86_400);
 
-/// Just past the age of a day by which [`POLICY`] refreshes.
+/// Just past the age of a day at which [`POLICY`] refreshes.
 const OLDER_THAN_A_DAY: Duration = Duration::from_millis(86_400_001);
 
 const POLICY: Policy =
@@ -20,7 +20,7 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-/// A whole answer, with every field that there is.
+/// A response with every field.
 fn answer(access_token: &str, refresh_token: &str) -> Issued {
     Issued {
         access_token: secret(access_token),
@@ -32,7 +32,7 @@ fn answer(access_token: &str, refresh_token: &str) -> Issued {
     }
 }
 
-/// The least that Webex may answer.
+/// A response with the required fields only.
 fn bare_answer(access_token: &str) -> Issued {
     Issued {
         access_token: secret(access_token),
@@ -50,7 +50,7 @@ fn consented() -> Grant {
     Grant::consented(person, tokens, CONSENTED, &POLICY, CONSENTED)
 }
 
-/// What becomes of it by a reply to a refresh that was sent at `now`.
+/// The grant after a refresh that was sent at `now`.
 fn after(grant: &Grant, verdict: Verdict, now: UnixTime) -> Grant {
     grant.after(verdict, None, now, &POLICY, now)
 }
@@ -69,7 +69,7 @@ fn failures() -> [Verdict; 5] {
     ]
 }
 
-/// A grant that Webex has called dead, a day after its consent.
+/// A grant that Webex has refused for good, a day after its consent.
 fn refused() -> Grant {
     after(&consented(), refusal(), CONSENTED + DAY)
 }
@@ -107,7 +107,7 @@ fn no_failure_changes_a_token_a_date_or_the_person() {
         assert_eq!((&failed.person, failed.obtained_at), (&grant.person, grant.obtained_at));
         assert_eq!(failed.failures, 1);
         assert_eq!(failed.last.at, CONSENTED + DAY);
-        assert!(failed.next.due_at > CONSENTED + DAY, "never at once");
+        assert!(failed.next.due_at > CONSENTED + DAY, "a retry never follows at once");
     }
 }
 
@@ -131,7 +131,7 @@ fn a_renewal_takes_both_tokens_and_both_dates() {
     let now = CONSENTED + DAY;
     let renewed = after(&consented(), Verdict::Renewed(answer("access-1", "refresh-1")), now);
     assert_eq!(renewed.tokens.access_token, secret("access-1"));
-    assert_eq!(renewed.tokens.refresh_token, secret("refresh-1"), "a rotated one is taken");
+    assert_eq!(renewed.tokens.refresh_token, secret("refresh-1"), "a rotated refresh token is stored");
     assert_eq!(renewed.tokens.expires_at, now + TWO_WEEKS);
     assert_eq!(renewed.tokens.refresh_token_expires_at, Some(now + 90 * DAY));
     assert_eq!((renewed.renewed_at, renewed.answered_at, renewed.obtained_at), (now, now, CONSENTED));
@@ -161,7 +161,7 @@ fn a_shorter_life_and_a_smaller_scope_are_taken_as_they_are() {
     assert_eq!(renewed.tokens.expires_at, now + DAY / 2);
     assert_eq!(renewed.tokens.refresh_token_expires_at, Some(now + DAY));
     assert_eq!(renewed.tokens.scope.as_deref(), Some("spark:people_read"));
-    assert!(renewed.next.due_at < now + DAY / 2, "it is asked for before it ends");
+    assert!(renewed.next.due_at < now + DAY / 2, "it is refreshed before it expires");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_refused_grant_is_probed_daily_five_times_and_then_left_alone() {
         grant = after(&grant, refusal(), now);
     }
     assert_eq!(grant.next, Next::NEVER);
-    assert_eq!(grant.tokens, consented().tokens, "its tokens are kept");
+    assert_eq!(grant.tokens, consented().tokens, "its tokens stay stored");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_refused_grants_probes_stay_few_and_slow_whatever_they_meet() {
             now = grant.next.due_at;
             grant = after(&grant, verdict.clone(), now);
             probes += 1;
-            assert!(probes <= REPROBES, "{:?} is probed for ever", verdict.outcome());
+            assert!(probes <= REPROBES, "{:?} is probed without end", verdict.outcome());
         }
         assert_eq!(grant.standing, Standing::ConsentNeeded);
     }
@@ -303,10 +303,14 @@ fn refusals_of_the_client_count_from_the_first_of_those_in_a_row() {
     let first = after(&consented(), client(), day);
     assert_eq!(first.refused_since, Some(day));
     let second = after(&first, client(), day + HOUR);
-    assert_eq!(second.refused_since, Some(day), "they are in a row");
+    assert_eq!(second.refused_since, Some(day), "the refusals are consecutive");
     let trouble = after(&second, Verdict::Transient("HTTP 500".to_owned()), day + 2 * HOUR);
     let third = after(&trouble, client(), day + 3 * HOUR);
-    assert_eq!(third.refused_since, Some(day + 3 * HOUR), "the trouble between may have been all persons'");
+    assert_eq!(
+        third.refused_since,
+        Some(day + 3 * HOUR),
+        "the failure between may have concerned all persons"
+    );
 }
 
 #[test]
@@ -355,11 +359,11 @@ fn a_token_that_was_dead_when_it_came_is_kept_and_asked_for_again_in_minutes() {
     let answer = Issued { expires_in: Duration::ZERO, ..answer("access-2", "refresh-2") };
     let earlier = after(&grant, Verdict::Renewed(answer.clone()), CONSENTED + DAY);
     assert_eq!(earlier.tokens.refresh_token.expose(), "refresh-2");
-    assert_eq!(earlier.tokens.access_token, grant.tokens.access_token, "ours lives, and stays");
+    assert_eq!(earlier.tokens.access_token, grant.tokens.access_token, "the stored one is alive and stays");
     assert_eq!((earlier.tokens.expires_at, earlier.renewed_at), (grant.tokens.expires_at, grant.renewed_at));
     let dead = after(&grant, Verdict::Renewed(answer), now);
-    assert_eq!(dead.tokens.refresh_token.expose(), "refresh-2", "the old one may be gone");
-    assert_eq!(dead.life_left(now), Duration::ZERO, "nobody is told that it lives");
+    assert_eq!(dead.tokens.refresh_token.expose(), "refresh-2", "the old one may be invalid");
+    assert_eq!(dead.life_left(now), Duration::ZERO, "it is not shown as alive");
     assert_eq!(dead.next.due_at, now + POLICY.floor);
     for floor in [Duration::ZERO, 40 * DAY] {
         let wait = Policy { floor, ..POLICY }.floor_for(Duration::ZERO);
@@ -378,5 +382,5 @@ fn a_grant_lacks_what_is_asked_for_and_was_not_granted() {
     assert_eq!(missing(Some("spark:kms  spark:rooms_read spark:all")), [""; 0]);
     assert_eq!(missing(Some("spark:all spark:rooms")), ["spark:rooms_read"]);
     assert_eq!(missing(Some("")), asked);
-    assert_eq!(missing(None), [""; 0], "what Webex has not told is not known to be missing");
+    assert_eq!(missing(None), [""; 0], "scopes that Webex has not named do not count as missing");
 }

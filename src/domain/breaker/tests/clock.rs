@@ -1,4 +1,4 @@
-//! A clock that is set, back or ahead.
+//! The clock is set back or ahead.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn a_clock_set_back_holds_no_refresh_longer_than_a_pause() {
     let end = earlier + 6 * HOUR;
     for minutes in 0..360 {
         let held = busy.admit(&waiting(), earlier + minutes * MINUTE);
-        assert_eq!(held, Admission::Hold(end), "the end does not move along");
+        assert_eq!(held, Admission::Hold(end), "the end does not move with the clock");
     }
     assert_eq!(busy.admit(&waiting(), end), PROBE);
     let mut on_demand = refused();

@@ -82,7 +82,7 @@ fn record(breaker: &mut Breaker, sent: &SentRefresh, verdict: Verdict, now: Unix
     breaker.record(verdict, sent, None, now).1
 }
 
-/// A person who is asked to wait.
+/// Records a request to wait for this person.
 fn record_wait(breaker: &mut Breaker, sent: &SentRefresh, wait: Duration, now: UnixTime) -> Option<Turn> {
     breaker.record(busy(), sent, Some(wait), now).1
 }
@@ -91,7 +91,7 @@ fn opened(cause: Cause, until: UnixTime) -> Option<Turn> {
     Some(Turn::Opened { until, cause, again: false })
 }
 
-/// A grant is due that has failed; its token is far from its end.
+/// A failed grant is due, whose token lives long.
 fn waiting() -> Waiting {
     Waiting { due: true, healthy: false, next_to_die: Some((person(0), dates(NOW, 300 * HOUR))) }
 }
@@ -103,7 +103,7 @@ fn dates(now: UnixTime, left: Duration) -> Dates {
     Dates { renewed_at, answered_at: renewed_at, expires_at }
 }
 
-/// A token of 12 hours with so much life left is due, and has failed.
+/// A failed grant is due, whose token of 12 hours has this much life left.
 fn dying(now: UnixTime, left: Duration) -> Waiting {
     Waiting { next_to_die: Some((person(0), dates(now, left))), ..waiting() }
 }
@@ -111,16 +111,20 @@ fn dying(now: UnixTime, left: Duration) -> Waiting {
 const PROBE: Admission = Admission::Probe { next_to_die: false };
 const URGENT_PROBE: Admission = Admission::Probe { next_to_die: true };
 
-/// Opened at [`NOW`] by two persons whose client was refused; a probe has not been sent.
+/// A breaker that two refusals of the client opened at [`NOW`]. No probe has been sent.
 fn suspected() -> Breaker {
     let mut breaker = Breaker::default();
-    assert_eq!(record(&mut breaker, &sent(1), unauthorized(), NOW), None, "the first 401 is the person's");
+    assert_eq!(
+        record(&mut breaker, &sent(1), unauthorized(), NOW),
+        None,
+        "the first 401 concerns the person only"
+    );
     assert_eq!(record(&mut breaker, &sent(2), unauthorized(), NOW), None, "nothing is logged before a probe");
     assert!(breaker.is_open());
     breaker
 }
 
-/// The same, confirmed by a probe at [`NOW`] plus a second.
+/// As [`suspected`], but confirmed by a probe at [`NOW`] plus a second.
 fn refused() -> Breaker {
     let mut breaker = suspected();
     let later = NOW + SECOND;
@@ -130,7 +134,7 @@ fn refused() -> Breaker {
     breaker
 }
 
-/// Confirmed at [`NOW`]: Webex asks to wait.
+/// A breaker with a request to wait that was confirmed at [`NOW`].
 fn asked_to_wait(wait: Duration) -> Breaker {
     let mut breaker = Breaker::default();
     record_wait(&mut breaker, &sent(1), wait, NOW);
@@ -178,7 +182,7 @@ fn two_persons_with_no_success_between_them_are_evidence_for_a_401_or_429_and_ne
         for n in 0..100 {
             let verdict = if n % 2 == 0 { verdict.clone() } else { success() };
             mixed.record(verdict, &sent(n), Some(HOUR), NOW);
-            assert!(!mixed.is_open(), "a success between");
+            assert!(!mixed.is_open(), "a success came between");
         }
     }
 }
@@ -272,7 +276,7 @@ fn what_is_shown_of_a_trouble_has_its_beginning_whatever_it_turns_into() {
     assert!(matches!(turn, Some(Turn::Opened { cause: Cause::ClientRefused, again: true, .. })), "{turn:?}");
     assert!(
         breaker.next_probe(&waiting(), later).unwrap() < later + MINUTE,
-        "one person's wait holds no other"
+        "a wait of one person delays no other person"
     );
     breaker.admit(&waiting(), later);
     let turn = record_wait(&mut breaker, &probe(5), HOUR, later);

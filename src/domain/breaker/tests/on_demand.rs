@@ -24,7 +24,7 @@ fn a_request_for_a_grant_that_has_failed_is_sent_beside_the_probes_and_its_failu
     assert_eq!(
         breaker.admit_on_demand(true, false, now),
         Some(Role::Probe),
-        "a healthy one does not wait for it"
+        "a healthy grant does not wait for it"
     );
     breaker.cancel_probe();
     let doubtful = SentRefresh { role: Role::Doubtful, ..sent(1) };

@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn the_first_probe_follows_after_a_second_and_a_success_ends_what_was_only_suspected() {
     let mut breaker = suspected();
-    assert_eq!(breaker.trouble(), None, "nothing is shown");
+    assert_eq!(breaker.trouble(), None, "the failure is not shown");
     assert_eq!(breaker.admit(&waiting(), NOW), Admission::Hold(NOW + SECOND));
     assert_eq!(breaker.admit(&waiting(), NOW + SECOND), PROBE);
     assert_eq!(record(&mut breaker, &probe(3), success(), NOW + SECOND), None, "nothing was logged");
     assert_eq!(breaker.admit(&waiting(), NOW + SECOND), Admission::Go);
     let mut breaker = suspected();
-    assert_eq!(record(&mut breaker, &sent(4), success(), NOW), None, "one that was under way");
+    assert_eq!(record(&mut breaker, &sent(4), success(), NOW), None, "a refresh that was under way");
     assert!(!breaker.is_open());
 }
 
@@ -39,7 +39,7 @@ fn while_a_token_is_dying_a_probe_follows_after_a_quarter_of_the_life_left() {
         }
         let left = minutes * MINUTE;
         let half = Dates { renewed_at: now - left, answered_at: now, expires_at: now + left };
-        assert!(!Policy::is_at_risk(&half, now), "inside its margin it is tried after seconds");
+        assert!(!Policy::is_at_risk(&half, now), "inside its margin a token is tried after seconds");
         let due = Waiting { next_to_die: Some((person(0), half)), ..waiting() };
         assert_eq!(breaker.next_probe(&due, now), Some(now + left / 4), "{minutes} minutes left");
     }
@@ -61,7 +61,10 @@ fn a_token_inside_its_margin_is_tried_after_seconds() {
         record(&mut breaker, &probe(3), locked(), now);
         admission
     });
-    assert!(admissions.contains(&URGENT_PROBE) && admissions.contains(&PROBE), "in turn: {admissions:?}");
+    assert!(
+        admissions.contains(&URGENT_PROBE) && admissions.contains(&PROBE),
+        "they take turns: {admissions:?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Refused grants: whose fault it is, and when a refusal is final.
+//! Refused grants: what the cause is, and when a refusal is final.
 
 use super::*;
 
@@ -57,10 +57,10 @@ fn a_grant_that_has_ended_stays_so_and_says_nothing_about_all() {
     }
 }
 
-/// Six persons are refused at [`NOW`].
+/// A breaker that six refused grants opened at [`NOW`].
 fn mass_refusal() -> Breaker {
     let mut breaker = Breaker::default();
-    // Until then Webex has renewed grants, as it always had.
+    // Webex renewed grants until then.
     record(&mut breaker, &sent(8), success(), NOW - HOUR);
     for n in 0..6 {
         let (verdict, turn) = breaker.record(refusal(), &sent(n), None, NOW);
@@ -108,7 +108,7 @@ fn a_token_limit_does_not_show_that_refresh_tokens_are_accepted() {
     }
     breaker.record(Verdict::TokenLimit, &sent(7), None, NOW);
     let (_, turn) = breaker.record(refusal(), &sent(8), None, NOW);
-    assert_eq!(turn, opened(Cause::ManyRefused, NOW + SECOND), "the sixth without a renewal between");
+    assert_eq!(turn, opened(Cause::ManyRefused, NOW + SECOND), "the sixth refusal without a renewal between");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_client_refused_again_and_again_for_one_person_only_is_this_grant() {
     assert_eq!(
         outcome(&mut breaker, &again, unauthorized(), soon),
         Outcome::ClientRefused,
-        "to be confirmed"
+        "not confirmed yet"
     );
     assert_eq!(outcome(&mut breaker, &again, unauthorized(), late), Outcome::ConsentNeeded);
     assert!(!breaker.is_open());

@@ -34,13 +34,13 @@ fn only_as_long_as_two_persons_were_asked_to_wait_all_wait() {
     record_wait(&mut breaker, &sent(2), MINUTE, NOW);
     let at = NOW + SECOND;
     breaker.admit(&waiting(), at);
-    // The probe is answered without a readable wait.
+    // The response to the probe has no readable wait.
     record(&mut breaker, &probe(3), busy(), at);
     assert_eq!(breaker.pause().unwrap().until, at + MINUTE);
     let mut over = Breaker::default();
     record_wait(&mut over, &sent(1), MINUTE, NOW);
     record_wait(&mut over, &sent(2), MINUTE, NOW + HOUR);
-    assert!(!over.is_open(), "what the first one was asked for is over");
+    assert!(!over.is_open(), "the wait of the first person is over");
 }
 
 #[test]
