@@ -10,7 +10,7 @@
 //!
 //! The map, bottom-up:
 //!
-//! - `settings`, `people`: how this Webex behaves, and who lives there
+//! - `settings`, `people`: how this Webex behaves, and its people
 //! - [`model`]: the pure state machine, no I/O and no clock; usable without any server
 //! - `pages`: its HTML
 //! - `steer`: `/sim/…`, the model steered by HTTP from other processes

@@ -1,10 +1,10 @@
-//! The pages people see: what a browser test presses, too. Ids are stable: `person`, `accept`, `decline`, `device-code`.
+//! The pages that people and browser tests use. Ids are stable: `person`, `accept`, `decline`, `device-code`.
 
 use std::fmt::Write as _;
 
 use crate::people::Person;
 
-/// More people than a list can hold usefully; the hinted one is always in it.
+/// Maximal length of the list of people. The hinted person is always in it.
 const MOST_PEOPLE: usize = 500;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:4rem auto;padding:0 1rem;\
@@ -15,13 +15,13 @@ button{font:inherit;padding:.5rem 1.25rem;margin:1.25rem .5rem 0 0;border:1px so
 background:#0b6b4f;color:#fff;cursor:pointer}#decline{background:#fff;color:#0b6b4f}\
 footer{margin-top:1rem;font-size:.85rem;color:#666}";
 
-/// The page that asks somebody to consent.
+/// The page that asks for a consent.
 pub(crate) struct Consent<'a> {
-    /// Everybody who could.
+    /// The people who can consent.
     pub(crate) people: &'a [Person],
-    /// Who is preselected.
+    /// The preselected person.
     pub(crate) hinted: Option<usize>,
-    /// What is asked for.
+    /// The requested scopes.
     pub(crate) scope: &'a str,
     /// The query of the authorization request; the form sends it again.
     pub(crate) query: &'a str,

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
 
-/// Somebody who can consent.
+/// A person who can consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The `id` of `/people/me`: unpadded base64 of `ciscospark://us/PEOPLE/<uuid>`.
@@ -34,7 +34,7 @@ const NAMES: [(&str, &str); 6] = [
 const ORG_UUID: &str = "1eb65fdf-9643-417f-9974-ad72cae0e10f";
 
 impl Person {
-    /// Somebody of this name and address, with ids that follow from the address.
+    /// A person with this name and address. The ids are derived from the address.
     #[must_use]
     pub fn new(display_name: &str, email: &str) -> Self {
         let uuid = uuid_of(digest(&SHA256, email.as_bytes()).as_ref());

@@ -90,7 +90,7 @@ impl AsyncWrite for Line {
 }
 
 /// The body of an answer. `G` is held as long as the call counts as in flight: it is dropped before the last byte
-/// is handed over, so that nobody can have the whole answer and still be counted.
+/// is handed over, so that no client has the whole response while the call still counts.
 pub(crate) enum Parcel<G> {
     /// All at once.
     Whole(Option<Bytes>),

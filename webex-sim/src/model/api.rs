@@ -54,7 +54,7 @@ impl Model {
         }
     }
 
-    /// The call is over: its answer is sent, or nobody waits for it any more.
+    /// Ends a call: its response was sent, or the client has left.
     pub fn left(&mut self, visit: Visit) {
         self.tally.leave(visit);
     }
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    /// Makes these tokens real: a grant of this person, minted at `now_ms`.
+    /// Adopts these tokens as a grant of this person, issued at `now_ms`.
     pub fn adopt(&mut self, now_ms: i64, person: usize, access_token: &str, refresh_token: &str) {
         self.person(person);
         let tokens =

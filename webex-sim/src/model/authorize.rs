@@ -1,4 +1,4 @@
-//! `/authorize`: somebody is asked, and a code (or a refusal) goes back to the client.
+//! `/authorize`: asks a person for consent and sends a code or a refusal back to the client.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

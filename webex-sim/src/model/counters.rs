@@ -20,7 +20,7 @@ pub struct Counters {
     pub people: Vec<PersonCounters>,
     /// By refresh token (its successors included), in the order of the consents.
     pub tokens: Vec<TokenCounters>,
-    /// Calls answered that have not left yet.
+    /// Calls whose responses are not sent completely yet.
     pub in_flight: usize,
     /// The most calls of all kinds that were in flight at once.
     pub most_in_flight: usize,

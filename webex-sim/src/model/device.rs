@@ -51,12 +51,12 @@ impl Devices {
 }
 
 impl Model {
-    /// Somebody typed the code and accepted. False: no such code waits.
+    /// The person typed the code and accepted. `false` if no such code waits.
     pub fn approve_device(&mut self, user_code: &str, person: usize) -> bool {
         self.devices.decide(user_code, None, Decided::Approved(person))
     }
 
-    /// Somebody typed the code and declined. False: no such code waits.
+    /// The person typed the code and declined. `false` if no such code waits.
     pub fn decline_device(&mut self, user_code: &str) -> bool {
         self.devices.decide(user_code, None, Decided::Declined)
     }
@@ -107,7 +107,7 @@ impl Model {
         let code = params.get("device_code").ok_or(problem::INVALID_REQUEST)?;
         let device = self.devices.0.get_mut(code).filter(|device| now_ms < device.expires_ms);
         let device = device.ok_or(problem::INVALID_GRANT)?;
-        // A tenth of slack: who polls exactly at the interval must not be told off for a late packet.
+        // A tenth of tolerance, so that a client that polls exactly at the interval is not refused because of a late packet.
         let soonest = millis(self.settings.device_interval) * 9 / 10;
         let too_soon = device.polled_ms.replace(now_ms).is_some_and(|last| now_ms - last < soonest);
         if too_soon {

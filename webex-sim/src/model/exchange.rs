@@ -62,7 +62,7 @@ impl Model {
         Ok(answer)
     }
 
-    /// Tokens for somebody who has consented.
+    /// Issues tokens for a person who has consented.
     pub(super) fn grant(&mut self, now_ms: i64, person: usize, scope: &str) -> Result<Answer, Problem> {
         if self.grants.is_full(person, now_ms, self.settings.token_limit) {
             return Err(problem::TOKEN_LIMIT);

@@ -63,7 +63,7 @@ pub enum FaultKind {
         /// A proxy's HTML page instead of JSON.
         html: bool,
     },
-    /// Instead: 200 with somebody else's HTML page (captive portal).
+    /// Instead: 200 with an HTML page of a captive portal.
     OkHtml,
     /// Instead: 200 with JSON that has a `message` and no token.
     OkNoToken,

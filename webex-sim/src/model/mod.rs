@@ -98,7 +98,7 @@ impl Route {
     }
 }
 
-/// Whom a call is about, as far as can be seen before it is answered.
+/// The person and the grant that a call is about, as far as the request shows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Subject {
     person: Option<usize>,
@@ -107,7 +107,7 @@ struct Subject {
 }
 
 impl Model {
-    /// A Webex that nobody has used yet.
+    /// Creates a Webex without grants.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {

@@ -9,19 +9,19 @@ use super::problem;
 use crate::people::Person;
 use crate::settings::Avatar;
 
-/// Says what the real widget would be given, and nothing of the token but whether it is there.
+/// Shows what the real widget would get. Of the token it shows only whether it is present.
 const WIDGET_SCRIPT: &str = "document.querySelectorAll('[data-toggle=\"webex-space\"]').forEach(function (place) {\
 place.textContent = 'Space widget (simulated) for ' + place.dataset.destinationType + ' ' + place.dataset.destinationId + \
 (place.dataset.accessToken ? ', with a token' : ', without a token');});\n";
 
 const WIDGET_STYLE: &str = "[data-toggle=\"webex-space\"]{min-height:12rem}\n";
 
-/// Somebody without a face.
+/// A generic picture of a person.
 const PICTURE: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 80 80\"><rect width=\"80\" height=\"80\" \
 fill=\"#7a4fa3\"/><g fill=\"#f3dfc9\"><circle cx=\"40\" cy=\"31\" r=\"15\"/><path d=\"M10 80a30 28 0 0 1 60 0z\"/></g></svg>";
 
 impl Model {
-    /// `POST /memberships`: the bot adds somebody to the space.
+    /// `POST /memberships`: the bot adds a person to the space.
     pub(super) fn memberships(&mut self, request: &Request) -> Answer {
         if bearer(request.authorization.as_deref()) != Some(self.settings.bot_token.as_str()) {
             return problem::dead_access_token(&self.tracking_id);
@@ -59,12 +59,12 @@ impl Model {
         self.members.iter().copied().collect()
     }
 
-    /// Somebody removes a person from the space.
+    /// Removes a person from the space.
     pub fn remove_member(&mut self, person: usize) {
         self.members.remove(&person);
     }
 
-    /// Where `people/me` says that somebody's picture is.
+    /// The URL of a person's picture in `people/me`.
     pub(super) fn avatar(&self, person: &Person) -> Option<String> {
         match &self.settings.avatar {
             Avatar::Here if self.settings.base_url.is_empty() => None,

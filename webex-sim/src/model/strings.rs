@@ -39,7 +39,7 @@ impl Strings {
         format!("{}_{cluster}_{}", BASE64_STANDARD.encode(plain), person.org_uuid)
     }
 
-    /// A self-contained token of more than 2 kB. Its signature is noise: nobody can verify it.
+    /// A self-contained token of more than 2 kB. Its signature is random and cannot be verified.
     pub(super) fn jwt(&mut self, settings: &Settings, person: &Person, expires_ms: i64) -> String {
         let noise = self.noise();
         let claims = serde_json::json!({
