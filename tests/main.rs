@@ -39,3 +39,5 @@ mod simulation;
 mod store;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod wording;
