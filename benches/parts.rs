@@ -19,21 +19,21 @@ use stock::POLICY;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use webex_tokend::domain::schedule::Next;
 use webex_tokend::domain::schedule::Policy;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::ticket::Ticket;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::domain::verdict::Fact;
-use webex_tokend::domain::verdict::Issued;
+use webex_tokend::domain::verdict::TokenResponse;
+use webex_tokend::domain::verdict::TokenSet;
 use webex_tokend::domain::verdict::Verdict;
-use webex_tokend::store::Ask;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store as _;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::store::sqlite::SqliteStore;
-use webex_tokend::tokens::LiveView;
+use webex_tokend::tokens::GrantCache;
 
 const NOW: UnixTime = UnixTime(1_790_000_000_000);
 
@@ -46,7 +46,7 @@ fn policy(bench: &mut Criterion) {
     bench.bench_function("schedule: after a failure", |b| {
         b.iter(|| Policy::after_failure(black_box(&dates), 3, None, &who, NOW));
     });
-    let granted = Fact::Granted(Issued {
+    let granted = TokenResponse::Granted(TokenSet {
         access_token: Secret::new("n".repeat(101)),
         refresh_token: None,
         expires_in: 14 * DAY,
@@ -54,14 +54,14 @@ fn policy(bench: &mut Criterion) {
         token_type: None,
         scope: None,
     });
-    let refused = Fact::Refused {
+    let refused = TokenResponse::Refused {
         status: 400,
         text: "{\"message\":\"The refresh token provided is invalid, expired or revoked\"}".to_owned(),
         shown: "The refresh token provided is invalid".to_owned(),
     };
     for (name, fact) in [("renewed", granted), ("consent needed", refused)] {
         bench.bench_function(&format!("verdict: {name}"), |b| {
-            let judge = |fact: Fact| Verdict::of(fact, &grant.tokens);
+            let judge = |fact: TokenResponse| Verdict::from_response(fact, &grant.tokens);
             b.iter_batched(|| fact.clone(), judge, BatchSize::SmallInput);
         });
     }
@@ -100,7 +100,7 @@ fn claims(bench: &mut Criterion) {
     let (store, _home) = store();
     let due = (0..1_000).map(|number| {
         let mut grant = stock::stored(number, NOW);
-        grant.next = Next::at(NOW);
+        grant.next = Schedule::at(NOW);
         grant
     });
     runtime.block_on(stock::keep(&store, due));
@@ -116,7 +116,8 @@ fn claims(bench: &mut Criterion) {
 
 async fn claim_and_keep(store: Arc<SqliteStore>, batch: usize) {
     let lease = Lease { now: NOW, owner: "bench".to_owned(), end: NOW + Duration::from_secs(600) };
-    let ask = Ask { lease, due_by: NOW, limit: batch, except: Vec::new(), order: ClaimOrder::LeastLife };
+    let ask =
+        ClaimRequest { lease, due_by: NOW, limit: batch, except: Vec::new(), order: ClaimOrder::LeastLife };
     let claims = store.claim_due(ask).await.unwrap().claims;
     assert_eq!(claims.len(), batch);
     let mut commits = JoinSet::new();
@@ -133,15 +134,15 @@ fn reads(bench: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (store, _home) = store();
     runtime.block_on(stock::keep(&store, (0..1_000).map(|number| stock::stored(number, NOW))));
-    let view = LiveView::new(store);
+    let view = GrantCache::new(store);
     let person = stock::stored(500, NOW).person.id;
     bench.bench_function("live view: a token at hand", |b| {
-        b.to_async(&runtime).iter(|| async { view.look(&person).await.unwrap().unwrap() });
+        b.to_async(&runtime).iter(|| async { view.get(&person).await.unwrap().unwrap() });
     });
     bench.bench_function("live view: a token from the store", |b| {
         b.to_async(&runtime).iter(|| async {
-            view.publish(&person);
-            view.look(&person).await.unwrap().unwrap()
+            view.invalidate(&person);
+            view.get(&person).await.unwrap().unwrap()
         });
     });
 }

@@ -18,10 +18,10 @@ use webex_sim::Sim;
 use webex_tokend::api_types::DashboardLink;
 use webex_tokend::cli::logging;
 use webex_tokend::config::Config;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
-use webex_tokend::house::door::DoorError;
+use webex_tokend::house::door::ServeError;
 
 /// Time limit for the start; the daemon normally answers much earlier.
 const STARTS: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ async fn run(port: &str) -> Result<(), String> {
     let dir =
         tempfile::tempdir().map_err(|e| format!("cannot create a directory for the control socket: {e}"))?;
     let socket = dir.path().join("control.sock");
-    let source = Source::from([
+    let source = SettingsSource::from([
         ("MY_APP_PORT", port),
         ("MY_APP_CLIENT_ID", &client_id),
         ("MY_APP_SECRET_ID", &client_secret),
@@ -87,7 +87,7 @@ fn tell(port: &str, socket: &Path, link: Option<&DashboardLink>) {
 /// The error with advice for the sandbox, whose only setting is the port.
 fn told(error: DaemonError) -> String {
     match error {
-        DaemonError::Door(DoorError::Listen(address, why)) => {
+        DaemonError::Door(ServeError::Listen(address, why)) => {
             format!("cannot listen on {address}: {why}; use another port: cargo run --example sandbox 8123")
         }
         other => other.to_string(),

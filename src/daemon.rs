@@ -7,19 +7,19 @@ use tokio::time::timeout_at;
 
 use crate::config::Config;
 use crate::config::WEBEX_BASE;
-use crate::consent::Hooked;
-use crate::house::House;
-use crate::house::HouseError;
-use crate::house::door::DoorError;
-use crate::house::door::FrontDoor;
+use crate::consent::TestHookError;
+use crate::house::BuildError;
+use crate::house::Services;
+use crate::house::door::HttpServer;
+use crate::house::door::ServeError;
 use crate::house::signals;
 use crate::http::control::ControlError;
 use crate::http::control::ControlSocket;
 use crate::refresh::EventLoop;
-use crate::store::Census;
+use crate::store::GrantTotals;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::tasks::GRACE;
+use crate::tasks::DRAIN_TIMEOUT;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
@@ -28,13 +28,13 @@ use crate::tasks::Wake;
 pub enum DaemonError {
     /// The services cannot be built.
     #[error(transparent)]
-    House(#[from] HouseError),
+    House(#[from] BuildError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The HTTP server cannot be started.
     #[error(transparent)]
-    Door(#[from] DoorError),
+    Door(#[from] ServeError),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -51,7 +51,7 @@ pub enum DaemonError {
 /// # Errors
 /// When the daemon cannot start, or when the event loop ends without a signal.
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
-    let mut signals = Signals::hear()?;
+    let mut signals = Signals::listen()?;
     log::info!("webex-tokend {}", env!("CARGO_PKG_VERSION"));
     for remark in &config.remarks {
         log::warn!("{remark}");
@@ -60,29 +60,29 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     if let (Some(path), Some(group)) = (&config.control_socket, group) {
         ControlSocket::check(path, group)?;
     }
-    let house = House::build(&config).await?;
+    let house = Services::build(&config).await?;
     let control = match &config.control_socket {
         Some(path) => Some(ControlSocket::open(path, group).await?),
         None => None,
     };
-    let door = FrontDoor::open(&config.door, house.clock.clone()).await?;
+    let door = HttpServer::open(&config.door, house.clock.clone()).await?;
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
         match house.consents.hook(hook).await? {
-            Hooked::Put => {
+            TestHookError::Put => {
                 log::warn!("test hook: {person} was added to the store, due for a refresh at once")
             }
-            Hooked::Aged => {
+            TestHookError::Aged => {
                 log::warn!(
                     "test hook: {person} is stored already; its tokens are kept and are due for a refresh at once"
                 )
             }
         }
     }
-    tell_start(&config, &door, &*house.store).await;
+    log_start(&config, &door, &*house.store).await;
 
     let api = house.api(&config).serving(door.certificate());
-    let House { consents, refresher, tasks, wake, .. } = house;
+    let Services { consents, refresher, tasks, wake, .. } = house;
     // The servers stop after everything else, so that tokens are served until the last refresh has ended.
     let (doors, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
@@ -91,7 +91,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     door.serve(api, config.token_service.clone(), &doors, reload.clone());
     tasks.spawn("missing scopes", async move {
         if let Err(why) = consents.tell_missing_scopes().await {
-            log::log!(why.level(), "cannot check the grants for missing scopes: {why}");
+            log::log!(why.log_level(), "cannot check the grants for missing scopes: {why}");
         }
     });
     let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
@@ -104,14 +104,14 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
     let ended = tokio::select! {
         _ = looping => Err(DaemonError::Ended("event loop")),
-        name = signals.end(&reload) => {
-            log::info!("{name}: shutting down; waiting up to {GRACE:?} for running consents and refreshes, and serving tokens until then");
+        name = signals.wait(&reload) => {
+            log::info!("{name}: shutting down; waiting up to {DRAIN_TIMEOUT:?} for running consents and refreshes, and serving tokens until then");
             Ok(())
         }
     };
     tokio::select! {
         () = finish(&tasks, &doors) => {}
-        _ = signals.end(&reload) => log::warn!("second signal: stopping at once"),
+        _ = signals.wait(&reload) => log::warn!("second signal: stopping at once"),
     }
     log::info!("webex-tokend stopped");
     ended
@@ -119,7 +119,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 
 /// Starts nothing new, waits for what runs, then stops the servers.
 async fn finish(tasks: &Tasks, doors: &Tasks) {
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + DRAIN_TIMEOUT;
     tasks.stop();
     let finished = timeout_at(end, tasks.drained()).await;
     doors.stop();
@@ -128,17 +128,17 @@ async fn finish(tasks: &Tasks, doors: &Tasks) {
     // Waits for work that the last requests started, such as the end of a consent.
     if finished.is_err() || timeout_at(end, tasks.drained()).await.is_err() {
         log::warn!(
-            "some work did not finish within {GRACE:?}; interrupted refreshes are repeated at the next start"
+            "some work did not finish within {DRAIN_TIMEOUT:?}; interrupted refreshes are repeated at the next start"
         );
     }
 }
 
-async fn tell_start(config: &Config, door: &FrontDoor, store: &dyn Store) {
+async fn log_start(config: &Config, door: &HttpServer, store: &dyn Store) {
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
-    match store.census().await {
-        Ok(census) => tell_census(census, &kept),
+    match store.totals().await {
+        Ok(census) => log_totals(census, &kept),
         // The store may have a damaged page. The grants on other pages are still served.
-        Err(why) => log::log!(why.level(), "store: cannot count the grants in {kept}: {why}"),
+        Err(why) => log::log!(why.log_level(), "store: cannot count the grants in {kept}: {why}"),
     }
     if config.integration.base != WEBEX_BASE {
         log::warn!("Webex's base URL is {} (WEBEX_API_BASE_URL)", config.integration.base);
@@ -155,16 +155,16 @@ async fn tell_start(config: &Config, door: &FrontDoor, store: &dyn Store) {
     log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
 }
 
-fn tell_census(census: Census, kept: &str) {
+fn log_totals(census: GrantTotals, kept: &str) {
     let grants = if census.people == 1 { "grant" } else { "grants" };
     log::info!("store: {} {grants} in {kept}", census.people);
     if census.consent_needed > 0 {
         log::warn!("grants that need a new consent: {}", census.consent_needed);
     }
-    if census.elsewhere > 0 {
+    if census.other_apps > 0 {
         log::warn!(
             "grants of other client ids than MY_APP_CLIENT_ID, which are ignored: {}",
-            census.elsewhere
+            census.other_apps
         );
     }
 }
@@ -178,7 +178,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn hear() -> Result<Self, DaemonError> {
+    fn listen() -> Result<Self, DaemonError> {
         let unheard = |e| DaemonError::System(format!("cannot handle signals: {e}"));
         let hear = |kind| signals::handle(kind).map_err(unheard);
         signals::ignore_harmless().map_err(unheard)?;
@@ -195,7 +195,7 @@ impl Signals {
 
     /// Returns the name of the next signal that asks for a shutdown. Until then, each `SIGHUP` notifies
     /// `reload`.
-    async fn end(&mut self, reload: &Wake) -> &'static str {
+    async fn wait(&mut self, reload: &Wake) -> &'static str {
         let Self { ending: [(term, on_term), (int, on_int), (quit, on_quit), (cpu, on_cpu)], hangup } = self;
         loop {
             tokio::select! {
@@ -205,7 +205,7 @@ impl Signals {
                 _ = on_cpu.recv() => return cpu,
                 _ = hangup.recv() => {
                     log::info!("SIGHUP: reading the certificate's files again");
-                    reload.nudge();
+                    reload.notify();
                 }
             }
         }

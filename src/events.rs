@@ -24,12 +24,12 @@ use crate::domain::person::PersonId;
 
 /// Maximum number of stored changes, at most one for each person. A reader that is further behind must load
 /// everything again.
-pub const KEPT: usize = 1024;
+pub const RING_LEN: usize = 1024;
 
 const AES_256_KEY_LEN: usize = 32;
 
 /// Length of an event id: nonce, number and authentication tag.
-const NAME_LEN: usize = NONCE_LEN + 8 + 16;
+const ID_LEN: usize = NONCE_LEN + 8 + 16;
 
 /// The log of changes. A change of a person is added once it is durable, never before. A change of the
 /// circuit breaker is added immediately, because it takes effect before it is stored.
@@ -63,21 +63,21 @@ pub enum Change {
 
 /// The position of a reader in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(u64);
+pub struct EventPosition(u64);
 
 /// What follows a position in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum NextEvent {
     /// No change yet.
     Nothing,
     /// The next change, and the reader's position after it.
-    Next(Mark, Change),
+    Next(EventPosition, Change),
     /// Changes up to this position may be missing, so everything may have changed.
-    Lost(Mark),
+    Lost(EventPosition),
 }
 
 /// A key that no other process has.
-fn names() -> Option<RandomizedNonceKey> {
+fn id_key() -> Option<RandomizedNonceKey> {
     let mut key = Zeroizing::new([0; AES_256_KEY_LEN]);
     rand::fill(key.as_mut()).ok()?;
     RandomizedNonceKey::new(&AES_256_GCM_SIV, key.as_ref()).ok()
@@ -85,19 +85,19 @@ fn names() -> Option<RandomizedNonceKey> {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { names: names(), ring: Mutex::default(), news: watch::Sender::new(()) }
+        Self { names: id_key(), ring: Mutex::default(), news: watch::Sender::new(()) }
     }
 }
 
 impl Events {
     /// Adds a change of this person's grant, which may have been removed.
     pub fn person_changed(&self, person: &PersonId) {
-        self.note(Change::Person(person.clone()));
+        self.push(Change::Person(person.clone()));
     }
 
     /// Adds a change of the circuit breaker.
     pub fn breaker_turned(&self) {
-        self.note(Change::Breaker);
+        self.push(Change::Breaker);
     }
 
     /// Makes every reader load everything again, because many grants changed at once.
@@ -114,20 +114,20 @@ impl Events {
 
     /// Returns a receiver that is notified of every change.
     #[must_use]
-    pub fn news(&self) -> watch::Receiver<()> {
+    pub fn subscribe(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
 
     /// The position of a reader that starts now.
     #[must_use]
-    pub fn now(&self) -> Mark {
-        Mark(self.ring().latest)
+    pub fn position(&self) -> EventPosition {
+        EventPosition(self.ring().latest)
     }
 
     /// The event id that clients see for the position. It differs with each call, has a fixed length, reveals
     /// nothing, and is readable by this process only.
     #[must_use]
-    pub fn id(&self, mark: Mark) -> String {
+    pub fn encode_id(&self, mark: EventPosition) -> String {
         let mut number = mark.0.to_be_bytes().to_vec();
         let sealed =
             self.names.as_ref().map(|names| names.seal_in_place_append_tag(Aad::empty(), &mut number));
@@ -138,35 +138,37 @@ impl Events {
 
     /// The position with this id. `None` if the id is unknown or later changes were dropped.
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<Mark> {
-        let name = URL_SAFE_NO_PAD.decode(id).ok().filter(|name| name.len() == NAME_LEN)?;
+    pub fn decode_id(&self, id: &str) -> Option<EventPosition> {
+        let name = URL_SAFE_NO_PAD.decode(id).ok().filter(|name| name.len() == ID_LEN)?;
         let (nonce, sealed) = name.split_at_checked(NONCE_LEN)?;
         let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
         let opened = self.names.as_ref()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
         let number = u64::from_be_bytes((*opened).try_into().ok()?);
         let ring = self.ring();
-        (ring.lost..=ring.latest).contains(&number).then_some(Mark(number))
+        (ring.lost..=ring.latest).contains(&number).then_some(EventPosition(number))
     }
 
     /// The first change after `mark`.
     #[must_use]
-    pub fn after(&self, mark: Mark) -> After {
+    pub fn next_after(&self, mark: EventPosition) -> NextEvent {
         let ring = self.ring();
         if mark.0 < ring.lost {
-            return After::Lost(Mark(ring.latest));
+            return NextEvent::Lost(EventPosition(ring.latest));
         }
         let next = ring.changes.range((Bound::Excluded(mark.0), Bound::Unbounded)).next();
-        next.map_or(After::Nothing, |(number, change)| After::Next(Mark(*number), change.clone()))
+        next.map_or(NextEvent::Nothing, |(number, change)| {
+            NextEvent::Next(EventPosition(*number), change.clone())
+        })
     }
 
     /// Whether this person's grant is known to have changed after `mark`. Dropped changes count as unknown.
     #[must_use]
-    pub fn changed_since(&self, mark: Mark, person: &PersonId) -> bool {
+    pub fn changed_since(&self, mark: EventPosition, person: &PersonId) -> bool {
         let number = self.ring().places.get(&Change::Person(person.clone())).copied();
         number.is_some_and(|number| number > mark.0)
     }
 
-    fn note(&self, change: Change) {
+    fn push(&self, change: Change) {
         {
             let mut ring = self.ring();
             ring.latest += 1;
@@ -175,7 +177,7 @@ impl Events {
                 ring.changes.remove(&before);
             }
             ring.changes.insert(number, change);
-            if ring.changes.len() > KEPT
+            if ring.changes.len() > RING_LEN
                 && let Some((oldest, gone)) = ring.changes.pop_first()
             {
                 ring.places.remove(&gone);
@@ -201,9 +203,9 @@ mod tests {
     }
 
     /// All changes after `mark`, and the reader's position after them.
-    fn read(events: &Events, mut mark: Mark) -> (Vec<Change>, Mark) {
+    fn read(events: &Events, mut mark: EventPosition) -> (Vec<Change>, EventPosition) {
         let mut all = Vec::new();
-        while let After::Next(next, change) = events.after(mark) {
+        while let NextEvent::Next(next, change) = events.next_after(mark) {
             assert!(next.0 > mark.0);
             all.push(change);
             mark = next;
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn a_burst_of_changes_of_one_person_is_reported_once() {
         let events = Events::default();
-        let start = events.now();
+        let start = events.position();
         for n in [1, 2, 1, 1, 2, 1] {
             events.person_changed(&person(n));
         }
@@ -222,7 +224,7 @@ mod tests {
         events.breaker_turned();
         let (changes, mark) = read(&events, start);
         assert_eq!(changes, [Change::Person(person(2)), Change::Person(person(1)), Change::Breaker]);
-        assert_eq!((mark, events.after(mark)), (events.now(), After::Nothing));
+        assert_eq!((mark, events.next_after(mark)), (events.position(), NextEvent::Nothing));
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
         let events = Events::default();
         events.person_changed(&person(1));
         events.person_changed(&person(2));
-        let After::Next(middle, _) = events.after(Mark(0)) else { panic!("nothing came") };
+        let NextEvent::Next(middle, _) = events.next_after(EventPosition(0)) else { panic!("nothing came") };
         events.person_changed(&person(1));
         assert_eq!(read(&events, middle).0, [Change::Person(person(2)), Change::Person(person(1))]);
     }
@@ -238,24 +240,24 @@ mod tests {
     #[test]
     fn a_reader_too_far_behind_must_load_everything() {
         let events = Events::default();
-        let start = events.now();
-        for n in 0..KEPT {
+        let start = events.position();
+        for n in 0..RING_LEN {
             events.person_changed(&person(n));
         }
-        assert_eq!(read(&events, start).0.len(), KEPT);
-        events.person_changed(&person(KEPT));
-        assert_eq!(events.after(start), After::Lost(events.now()));
-        assert_eq!(read(&events, Mark(1)).0.len(), KEPT);
+        assert_eq!(read(&events, start).0.len(), RING_LEN);
+        events.person_changed(&person(RING_LEN));
+        assert_eq!(events.next_after(start), NextEvent::Lost(events.position()));
+        assert_eq!(read(&events, EventPosition(1)).0.len(), RING_LEN);
         let ring = events.ring();
-        assert_eq!((ring.changes.len(), ring.places.len()), (KEPT, KEPT));
+        assert_eq!((ring.changes.len(), ring.places.len()), (RING_LEN, RING_LEN));
     }
 
     #[test]
     fn a_change_of_a_grant_is_known_until_it_is_dropped() {
         let events = Events::default();
-        let before = events.now();
+        let before = events.position();
         events.person_changed(&person(1));
-        let after = events.now();
+        let after = events.position();
         assert!(events.changed_since(before, &person(1)));
         assert!(!events.changed_since(after, &person(1)));
         assert!(!events.changed_since(before, &person(2)));
@@ -267,20 +269,20 @@ mod tests {
     fn when_everything_changed_every_reader_must_load_everything() {
         let events = Events::default();
         events.person_changed(&person(1));
-        let mark = events.now();
+        let mark = events.position();
         events.everything_changed();
-        assert_eq!(events.after(mark), After::Lost(events.now()));
-        assert_eq!(events.after(events.now()), After::Nothing);
+        assert_eq!(events.next_after(mark), NextEvent::Lost(events.position()));
+        assert_eq!(events.next_after(events.position()), NextEvent::Nothing);
     }
 
     /// It reveals neither how much changed nor that nothing changed.
     #[test]
     fn an_event_id_reveals_nothing_about_other_changes() {
         let events = Events::default();
-        let mut ids = vec![events.id(events.now()), events.id(events.now())];
+        let mut ids = vec![events.encode_id(events.position()), events.encode_id(events.position())];
         for n in 0..300 {
             events.person_changed(&person(n));
-            ids.push(events.id(events.now()));
+            ids.push(events.encode_id(events.position()));
         }
         let lengths: BTreeSet<usize> = ids.iter().map(String::len).collect();
         let distinct: BTreeSet<&String> = ids.iter().collect();
@@ -292,19 +294,19 @@ mod tests {
     #[test]
     fn only_event_ids_of_this_run_without_dropped_changes_are_found() {
         let (events, other) = (Events::default(), Events::default());
-        let start = events.now();
+        let start = events.position();
         events.person_changed(&person(1));
-        for mark in [start, events.now()] {
-            assert_eq!(events.find(&events.id(mark)), Some(mark));
-            assert_eq!(other.find(&events.id(mark)), None);
+        for mark in [start, events.position()] {
+            assert_eq!(events.decode_id(&events.encode_id(mark)), Some(mark));
+            assert_eq!(other.decode_id(&events.encode_id(mark)), None);
         }
-        assert_eq!(events.find(&events.id(Mark(2))), None, "the future");
-        let id = events.id(start);
+        assert_eq!(events.decode_id(&events.encode_id(EventPosition(2))), None, "the future");
+        let id = events.encode_id(start);
         let flipped = format!("{}{}", if id.starts_with('A') { 'B' } else { 'A' }, &id[1..]);
         for odd in ["", "-", "1", "x-1", &format!("{id}0"), &id[..id.len() - 4], &flipped] {
-            assert_eq!(events.find(odd), None, "{odd}");
+            assert_eq!(events.decode_id(odd), None, "{odd}");
         }
         events.everything_changed();
-        assert_eq!(events.find(&events.id(start)), None, "lost");
+        assert_eq!(events.decode_id(&events.encode_id(start)), None, "lost");
     }
 }

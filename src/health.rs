@@ -20,40 +20,40 @@ pub enum NotReady {
 }
 
 /// With more rejected results than this, the cause is not a single damaged row.
-const MOST_REFUSED: usize = 2;
+const MAX_REFUSED: usize = 2;
 
 /// Counts the results of refreshes that are not stored yet. Losing a result may cost the person a new
 /// consent.
 #[derive(Debug, Default)]
-pub struct UnkeptResults {
+pub struct PendingCommits {
     waiting: Arc<()>,
     refused: Arc<()>,
 }
 
 /// A result that is not stored yet; counted until it is dropped.
 #[derive(Debug)]
-pub struct UnkeptResult(#[expect(dead_code, reason = "counts while it lives")] Arc<()>);
+pub struct PendingCommit(#[expect(dead_code, reason = "counts while it lives")] Arc<()>);
 
-impl UnkeptResults {
+impl PendingCommits {
     /// Counts a result that the store has not accepted yet.
     #[must_use]
-    pub fn waits(&self) -> UnkeptResult {
-        UnkeptResult(self.waiting.clone())
+    pub fn begin(&self) -> PendingCommit {
+        PendingCommit(self.waiting.clone())
     }
 
     /// Counts a result that the store rejects while it accepts other changes, for example because its row is
     /// on a damaged page.
     #[must_use]
-    pub fn is_refused(&self) -> UnkeptResult {
-        UnkeptResult(self.refused.clone())
+    pub fn mark_refused(&self) -> PendingCommit {
+        PendingCommit(self.refused.clone())
     }
 
     /// Whether no refresh may be sent, because its result could not be stored. One or two rejected results do
     /// not stop the refreshes of other persons.
     #[must_use]
-    pub fn hold_all(&self) -> bool {
+    pub fn is_stalled(&self) -> bool {
         let count = |results: &Arc<()>| Arc::strong_count(results) - 1;
-        count(&self.waiting) > 0 || count(&self.refused) > MOST_REFUSED
+        count(&self.waiting) > 0 || count(&self.refused) > MAX_REFUSED
     }
 }
 
@@ -61,13 +61,13 @@ impl UnkeptResults {
 #[derive(Clone)]
 pub struct Health {
     store: Arc<dyn Store>,
-    unkept: Arc<UnkeptResults>,
+    unkept: Arc<PendingCommits>,
 }
 
 impl Health {
     /// Checks `store`, and counts the results in `unkept`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, unkept: Arc<UnkeptResults>) -> Self {
+    pub fn new(store: Arc<dyn Store>, unkept: Arc<PendingCommits>) -> Self {
         Self { store, unkept }
     }
 
@@ -77,9 +77,9 @@ impl Health {
     /// # Errors
     /// [`NotReady`] says what is missing.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        let (read, kept) = (self.store.check().await, self.store.prove().await);
+        let (read, kept) = (self.store.check_readable().await, self.store.check_writable().await);
         read.map_err(NotReady::Unreadable)?;
         kept.map_err(NotReady::Unwritable)?;
-        if self.unkept.hold_all() { Err(NotReady::Unkept) } else { Ok(()) }
+        if self.unkept.is_stalled() { Err(NotReady::Unkept) } else { Ok(()) }
     }
 }

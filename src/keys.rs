@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::key::Rights;
 use crate::domain::key::id_of;
 use crate::domain::person::PersonId;
@@ -22,19 +22,19 @@ use crate::store::KeyStore;
 use crate::store::StoreError;
 
 /// The last use of a key is stored at most this often, so that not every request causes a write.
-const TOUCH_STEP: Duration = Duration::from_secs(60);
+const LAST_USED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Maximum number of keys; more would no longer belong in memory.
-const MOST: usize = 10_000;
+const MAX_KEYS: usize = 10_000;
 
 /// Maximum length of a key's name, in characters.
-const NAME_MAX: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 
 /// The API keys of a store.
-pub struct Keys {
+pub struct ApiKeys {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
-    table: RwLock<BTreeMap<String, Arc<KeyRecord>>>,
+    table: RwLock<BTreeMap<String, Arc<ApiKeyRecord>>>,
     /// Serializes changes: a key that is revoked while it is created must not stay in memory.
     changes: Semaphore,
     revoked: watch::Sender<()>,
@@ -42,7 +42,7 @@ pub struct Keys {
 
 /// The properties of a new key.
 #[derive(Clone, Debug)]
-pub struct NewKey {
+pub struct NewApiKey {
     /// Unique among all keys.
     pub name: String,
     /// What the key allows.
@@ -55,9 +55,9 @@ pub struct NewKey {
 
 /// Why no key was created.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum ApiKeyError {
     /// The name is empty, too long or not printable.
-    #[error("the name of a key has 1 to {NAME_MAX} printable characters")]
+    #[error("the name of a key has 1 to {MAX_NAME_LEN} printable characters")]
     Name,
     /// The list of persons is empty.
     #[error("the list of persons is empty: name at least one person, or omit the list to allow all persons")]
@@ -66,7 +66,7 @@ pub enum KeyError {
     #[error("there is a key of this name already; revoke it first, or choose another name")]
     Taken,
     /// The limit of keys is reached.
-    #[error("there are {MOST} keys already; revoke some")]
+    #[error("there are {MAX_KEYS} keys already; revoke some")]
     TooMany,
     /// The system has no random bytes.
     #[error("cannot create a key: the system has no random bytes")]
@@ -76,7 +76,7 @@ pub enum KeyError {
     Store(#[from] StoreError),
 }
 
-impl Keys {
+impl ApiKeys {
     /// Reads the keys of `store`.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Keys {
 
     /// The record of this key, if the key is valid now.
     #[must_use]
-    pub fn check(&self, key: &Secret) -> Option<Arc<KeyRecord>> {
+    pub fn check(&self, key: &Secret) -> Option<Arc<ApiKeyRecord>> {
         let now = self.clock.now();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.get(id_of(key)?).filter(|record| record.admits(key, now)).cloned()
@@ -102,10 +102,10 @@ impl Keys {
 
     /// The current record of a key that was accepted before, if the key is still valid.
     #[must_use]
-    pub fn live(&self, record: &KeyRecord) -> Option<Arc<KeyRecord>> {
+    pub fn live(&self, record: &ApiKeyRecord) -> Option<Arc<ApiKeyRecord>> {
         let now = self.clock.now();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &&Arc<KeyRecord>| kept.hash == record.hash && kept.is_alive(now);
+        let same = |kept: &&Arc<ApiKeyRecord>| kept.hash == record.hash && kept.is_alive(now);
         table.get(&record.id).filter(same).cloned()
     }
 
@@ -120,47 +120,47 @@ impl Keys {
     ///
     /// # Errors
     /// When the store cannot be written; the use is recorded in memory all the same.
-    pub async fn touch(&self, record: &KeyRecord) -> Result<(), StoreError> {
+    pub async fn record_use(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
         let now = self.clock.now();
         let noted = {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
             // The table decides, not `record`: of many concurrent requests, only the first writes.
-            let kept = table.get_mut(&record.id).filter(|kept| is_worth_noting(kept, now));
+            let kept = table.get_mut(&record.id).filter(|kept| last_use_is_old(kept, now));
             kept.map(|kept| Arc::make_mut(kept).last_used_at = Some(now)).is_some()
         };
         if noted { self.store.touch_key(record.id.clone(), now).await } else { Ok(()) }
     }
 
-    /// Whether [`Keys::touch`] would write anything. Cheap.
+    /// Whether [`ApiKeys::record_use`] would write anything. Cheap.
     #[must_use]
-    pub fn is_untouched(&self, record: &KeyRecord) -> bool {
-        is_worth_noting(record, self.clock.now())
+    pub fn needs_use_recorded(&self, record: &ApiKeyRecord) -> bool {
+        last_use_is_old(record, self.clock.now())
     }
 
     /// Creates a key and returns it. The key cannot be read again later.
     ///
     /// # Errors
-    /// [`KeyError`] says why no key was created.
-    pub async fn make(&self, new: NewKey) -> Result<Secret, KeyError> {
+    /// [`ApiKeyError`] says why no key was created.
+    pub async fn create(&self, new: NewApiKey) -> Result<Secret, ApiKeyError> {
         let printable = new.name.chars().all(|c| !c.is_control()) && !new.name.trim().is_empty();
-        if !printable || new.name.chars().count() > NAME_MAX {
-            return Err(KeyError::Name);
+        if !printable || new.name.chars().count() > MAX_NAME_LEN {
+            return Err(ApiKeyError::Name);
         }
         if new.persons.as_ref().is_some_and(Vec::is_empty) {
-            return Err(KeyError::NoPerson);
+            return Err(ApiKeyError::NoPerson);
         }
         // The semaphore is never closed, so this cannot fail.
         let _change = self.changes.acquire().await;
-        if self.table.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
-            return Err(KeyError::TooMany);
+        if self.table.read().unwrap_or_else(PoisonError::into_inner).len() >= MAX_KEYS {
+            return Err(ApiKeyError::TooMany);
         }
         let mut random = [0; 38];
-        rand::fill(&mut random).map_err(|_| KeyError::NoRandom)?;
+        rand::fill(&mut random).map_err(|_| ApiKeyError::NoRandom)?;
         let now = self.clock.now();
-        let (key, mut record) = KeyRecord::make(&random, new.name, new.rights, new.persons, now);
+        let (key, mut record) = ApiKeyRecord::make(&random, new.name, new.rights, new.persons, now);
         record.expires_at = new.life.map(|life| now + life);
         if !self.store.add_key(record.clone()).await? {
-            return Err(KeyError::Taken);
+            return Err(ApiKeyError::Taken);
         }
         self.table
             .write()
@@ -183,14 +183,14 @@ impl Keys {
 
     /// All keys, oldest first.
     #[must_use]
-    pub fn list(&self) -> Vec<KeyRecord> {
+    pub fn list(&self) -> Vec<ApiKeyRecord> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keys: Vec<KeyRecord> = table.values().map(|key| KeyRecord::clone(key)).collect();
+        let mut keys: Vec<ApiKeyRecord> = table.values().map(|key| ApiKeyRecord::clone(key)).collect();
         keys.sort_by_key(|key| (key.created_at, key.name.clone()));
         keys
     }
 }
 
-fn is_worth_noting(record: &KeyRecord, now: UnixTime) -> bool {
-    record.last_used_at.is_none_or(|last| now < last || now >= last + TOUCH_STEP)
+fn last_use_is_old(record: &ApiKeyRecord, now: UnixTime) -> bool {
+    record.last_used_at.is_none_or(|last| now < last || now >= last + LAST_USED_INTERVAL)
 }

@@ -6,20 +6,20 @@ use std::process::ExitCode;
 use webex_tokend::cli;
 use webex_tokend::cli::arguments::Arguments;
 use webex_tokend::cli::arguments::Command;
-use webex_tokend::cli::arguments::Serve;
+use webex_tokend::cli::arguments::ServeArgs;
 use webex_tokend::cli::exit::Exit;
 use webex_tokend::cli::exit::fail;
 use webex_tokend::cli::logging;
 use webex_tokend::cli::memory;
 use webex_tokend::config::Config;
 use webex_tokend::config::EnvFile;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
 use webex_tokend::http::control::ControlError;
 
 fn main() -> ExitCode {
-    if let Err(e) = memory::keep_private() {
+    if let Err(e) = memory::disable_core_dumps() {
         return fail(Exit::Failed, &format!("cannot disable core dumps: {e}"));
     }
     let Arguments { command, serve: flags, env_file } = Arguments::typed();
@@ -31,9 +31,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(serve: Serve, env_file: Option<&Path>) -> ExitCode {
+fn serve(serve: ServeArgs, env_file: Option<&Path>) -> ExitCode {
     let file = env_file.map_or_else(|| EnvFile::In(Path::new(".")), EnvFile::Named);
-    let source = match Source::environment(file) {
+    let source = match SettingsSource::environment(file) {
         Ok(source) => source,
         Err(mistakes) => return fail(Exit::Usage, &mistakes),
     };
@@ -47,7 +47,7 @@ fn serve(serve: Serve, env_file: Option<&Path>) -> ExitCode {
 }
 
 /// Runs the daemon until it ends. Returns the exit code and the message if it fails.
-fn serve_logged(source: Source, refresh_at_start: bool) -> Result<(), (Exit, String)> {
+fn serve_logged(source: SettingsSource, refresh_at_start: bool) -> Result<(), (Exit, String)> {
     let config = Config::read_to_serve(&source)
         .map_err(|mistakes| (Exit::Usage, format!("the settings are wrong:\n{mistakes}")))?;
     drop(source);

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 /// After a signal, running work (a consent, a refresh) has this long to finish. Service managers kill after
 /// 90 s.
-pub const GRACE: Duration = Duration::from_secs(75);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A set of tasks that are stopped together and waited for together. Clones share the set.
 #[derive(Clone, Debug, Default)]
@@ -76,12 +76,12 @@ impl Wake {
     }
 
     /// Wakes the waiting task, or makes the next wait return at once.
-    pub fn nudge(&self) {
+    pub fn notify(&self) {
         self.0.notify_one();
     }
 
     /// Returns at the next notification. Cancel-safe: a dropped wait loses no notification.
-    pub async fn nudged(&self) {
+    pub async fn notified(&self) {
         self.0.notified().await;
     }
 }

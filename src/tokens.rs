@@ -14,36 +14,36 @@ use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::person::Resolved;
-use crate::domain::person::Who;
+use crate::domain::person::PersonQuery;
+use crate::domain::person::ResolvedPerson;
 use crate::domain::time::UnixTime;
 use crate::events::Events;
 use crate::store::Store;
 
-pub use crate::events::Mark;
-pub use crate::store::Bookmark;
-pub use crate::store::Count;
-pub use crate::store::Counts;
-pub use crate::store::Key;
-pub use crate::store::Order;
-pub use crate::store::Page;
-pub use crate::store::Pick;
+pub use crate::events::EventPosition;
+pub use crate::store::BoundedCount;
+pub use crate::store::ListPosition;
+pub use crate::store::ListRequest;
+pub use crate::store::ListSelection;
+pub use crate::store::SortBy;
+pub use crate::store::SortKey;
+pub use crate::store::StateCounts;
 pub use crate::store::StoreError;
 
 /// Number of grants in each of the two generations; a grant takes about a kilobyte.
 const GENERATION: usize = 4096;
 
 /// Serves grants from memory where possible.
-pub struct LiveView {
+pub struct GrantCache {
     store: Arc<dyn Store>,
-    cache: Mutex<Cache>,
+    cache: Mutex<TwoGenerations>,
     events: Events,
 }
 
 /// Two generations: when the young one is full, it replaces the old one. Entries of the old one are dropped
 /// unless they were used since.
 #[derive(Default)]
-struct Cache {
+struct TwoGenerations {
     young: HashMap<PersonId, Arc<Grant>>,
     old: HashMap<PersonId, Arc<Grant>>,
     emails: HashMap<Email, PersonId>,
@@ -52,11 +52,11 @@ struct Cache {
     epoch: u64,
 }
 
-impl LiveView {
+impl GrantCache {
     /// An empty cache over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, cache: Mutex::new(Cache::default()), events: Events::default() }
+        Self { store, cache: Mutex::new(TwoGenerations::default()), events: Events::default() }
     }
 
     /// The log of what was published here.
@@ -65,7 +65,7 @@ impl LiveView {
         &self.events
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
+    fn cache(&self) -> MutexGuard<'_, TwoGenerations> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,7 +73,7 @@ impl LiveView {
     ///
     /// # Errors
     /// When the grant is not cached and the store cannot read it.
-    pub async fn look(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
+    pub async fn get(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
         let epoch = {
             let mut cache = self.cache();
             if let Some(grant) = cache.find(person) {
@@ -94,37 +94,40 @@ impl LiveView {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn show(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
-        match self.look(person).await {
+    pub async fn get_uncached(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
+        match self.get(person).await {
             Err(StoreError::Unreadable(_)) => {
                 let (among, any_time) = (Some(vec![person.clone()]), UnixTime(0));
-                let page = Page { among, ..Page::first(Pick::All(Order::Arrival), 1, any_time) };
+                let page = ListRequest {
+                    only_persons: among,
+                    ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 1, any_time)
+                };
                 Ok(self.store.list(page).await?.pop().map(|(_, grant)| Arc::new(grant)))
             }
             looked => looked,
         }
     }
 
-    /// The person that an id or an address means ([`Resolved::among`]). An id is returned even if it is not
+    /// The person that an id or an address means ([`ResolvedPerson::from_matches`]). An id is returned even if it is not
     /// stored.
     ///
     /// # Errors
     /// When the address is not cached and the store cannot be read.
-    pub async fn resolve(&self, who: &Who) -> Result<Resolved, StoreError> {
+    pub async fn resolve(&self, who: &PersonQuery) -> Result<ResolvedPerson, StoreError> {
         let email = match who {
-            Who::Id(id) => return Ok(Resolved::One(id.clone())),
-            Who::Email(email) => email,
+            PersonQuery::Id(id) => return Ok(ResolvedPerson::One(id.clone())),
+            PersonQuery::Email(email) => email,
         };
         let epoch = {
             let cache = self.cache();
             if let Some(id) = cache.emails.get(email) {
-                return Ok(Resolved::One(id.clone()));
+                return Ok(ResolvedPerson::One(id.clone()));
             }
             cache.epoch
         };
-        let resolved = Resolved::among(&self.store.resolve(email.clone()).await?);
+        let resolved = ResolvedPerson::from_matches(&self.store.resolve(email.clone()).await?);
         let mut cache = self.cache();
-        if let Resolved::One(id) = &resolved
+        if let ResolvedPerson::One(id) = &resolved
             && cache.epoch == epoch
             && cache.emails.len() < GENERATION
         {
@@ -135,10 +138,10 @@ impl LiveView {
 
     /// Logs a warning if several active grants share the address of `person`, because the address is then
     /// ambiguous.
-    pub async fn warn_if_shared(&self, person: &Person) {
+    pub async fn warn_if_address_is_shared(&self, person: &Person) {
         let Some(email) = person.email.clone() else { return };
-        match self.resolve(&Who::Email(email.clone())).await {
-            Ok(Resolved::Ambiguous(persons)) => {
+        match self.resolve(&PersonQuery::Email(email.clone())).await {
+            Ok(ResolvedPerson::Ambiguous(persons)) => {
                 let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
                 log::warn!(
                     "{email} is the address of several persons; use their ids instead: {}",
@@ -147,20 +150,23 @@ impl LiveView {
             }
             Ok(_) => {}
             Err(why) => {
-                log::log!(why.level(), "{email}: cannot check whether other persons have this address: {why}")
+                log::log!(
+                    why.log_level(),
+                    "{email}: cannot check whether other persons have this address: {why}"
+                )
             }
         }
     }
 
-    /// The only person with this address, whether the grant is active or not ([`Resolved::only`]), read from
+    /// The only person with this address, whether the grant is active or not ([`ResolvedPerson::only`]), read from
     /// the store without the cache.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn resolve_strictly(&self, who: &Who) -> Result<Resolved, StoreError> {
+    pub async fn resolve_strictly(&self, who: &PersonQuery) -> Result<ResolvedPerson, StoreError> {
         match who {
-            Who::Id(id) => Ok(Resolved::One(id.clone())),
-            Who::Email(email) => Ok(Resolved::only(&self.store.resolve(email.clone()).await?)),
+            PersonQuery::Id(id) => Ok(ResolvedPerson::One(id.clone())),
+            PersonQuery::Email(email) => Ok(ResolvedPerson::only(&self.store.resolve(email.clone()).await?)),
         }
     }
 
@@ -168,7 +174,7 @@ impl LiveView {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn list(&self, page: Page) -> Result<Vec<(Bookmark, Grant)>, StoreError> {
+    pub async fn list(&self, page: ListRequest) -> Result<Vec<(ListPosition, Grant)>, StoreError> {
         self.store.list(page).await
     }
 
@@ -176,12 +182,12 @@ impl LiveView {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn counts(&self, now: UnixTime) -> Result<Counts, StoreError> {
+    pub async fn counts(&self, now: UnixTime) -> Result<StateCounts, StoreError> {
         self.store.counts(now).await
     }
 
     /// Tells readers that `person`'s grant changed. Call it after the change is durable, never before.
-    pub fn publish(&self, person: &PersonId) {
+    pub fn invalidate(&self, person: &PersonId) {
         {
             let mut cache = self.cache();
             cache.epoch += 1;
@@ -194,16 +200,16 @@ impl LiveView {
     }
 
     /// Tells readers that many grants changed at once.
-    pub fn publish_all(&self) {
+    pub fn invalidate_all(&self) {
         {
             let mut cache = self.cache();
-            *cache = Cache { epoch: cache.epoch + 1, ..Cache::default() };
+            *cache = TwoGenerations { epoch: cache.epoch + 1, ..TwoGenerations::default() };
         }
         self.events.everything_changed();
     }
 }
 
-impl Cache {
+impl TwoGenerations {
     fn find(&mut self, person: &PersonId) -> Option<Arc<Grant>> {
         if let Some(grant) = self.young.get(person) {
             return Some(grant.clone());
@@ -252,13 +258,13 @@ mod tests {
     #[tokio::test]
     async fn the_cache_is_bounded_however_many_persons_are_read() {
         let store = Arc::new(MemoryStore::new());
-        let view = LiveView::new(store.clone());
+        let view = GrantCache::new(store.clone());
         for number in 0..3 * GENERATION {
             let grant = numbered(number);
             let (id, email) = (grant.person.id.clone(), grant.person.email.clone().unwrap());
             store.save_consent(grant).await.unwrap();
-            assert!(view.look(&id).await.unwrap().is_some());
-            assert_eq!(view.resolve(&Who::Email(email)).await, Ok(Resolved::One(id)));
+            assert!(view.get(&id).await.unwrap().is_some());
+            assert_eq!(view.resolve(&PersonQuery::Email(email)).await, Ok(ResolvedPerson::One(id)));
             store.forget(PersonId::parse(&format!("p{number}")).unwrap()).await.unwrap();
         }
         let cache = view.cache();

@@ -8,10 +8,10 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_sim::model::Tokens;
-use webex_tokend::consent::Offered;
-use webex_tokend::consent::TakeOverError;
-use webex_tokend::consent::Taken;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::consent::ImportError;
+use webex_tokend::consent::ImportRequest;
+use webex_tokend::consent::ImportedGrant;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::store::Saved;
 
@@ -37,13 +37,13 @@ async fn offer(
     services: &TestServices,
     refresh_token: Option<&str>,
     access_token: Option<&str>,
-) -> Result<Taken, TakeOverError> {
-    services.consents.take_over(offered(refresh_token, access_token)).await
+) -> Result<ImportedGrant, ImportError> {
+    services.consents.import(offered(refresh_token, access_token)).await
 }
 
-fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
+fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> ImportRequest {
     let secret = |text: &str| Secret::new(text.to_owned());
-    Offered {
+    ImportRequest {
         refresh_token: refresh_token.map(secret),
         access_token: access_token.map(secret),
         replace: false,
@@ -52,20 +52,20 @@ fn offered(refresh_token: Option<&str>, access_token: Option<&str>) -> Offered {
 
 /// Replaces the stored grant.
 async fn replace(services: &TestServices, refresh_token: &str) -> Saved {
-    let offered = Offered { replace: true, ..offered(Some(refresh_token), None) };
-    services.consents.take_over(offered).await.unwrap().saved
+    let offered = ImportRequest { replace: true, ..offered(Some(refresh_token), None) };
+    services.consents.import(offered).await.unwrap().saved
 }
 
-fn refused(result: Result<Taken, TakeOverError>) -> String {
+fn refused(result: Result<ImportedGrant, ImportError>) -> String {
     match result.unwrap_err() {
-        TakeOverError::Refused(why) => why,
+        ImportError::Refused(why) => why,
         other => panic!("{other:?}"),
     }
 }
 
-fn failed(result: Result<Taken, TakeOverError>) -> String {
+fn failed(result: Result<ImportedGrant, ImportError>) -> String {
     match result.unwrap_err() {
-        TakeOverError::Failed(why) => why,
+        ImportError::Failed(why) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -118,9 +118,9 @@ async fn a_retry_after_during_an_import_is_reported() {
             let pair = elsewhere(&services, 0).await;
             services.model().fault(Fault { on, person: None, times: None, kind: kind.clone() });
             let wait = match offer(&services, Some(&pair.refresh_token), None).await.unwrap_err() {
-                TakeOverError::Busy { wait, .. } => Some(wait.as_secs()),
-                TakeOverError::Failed(_) => None,
-                TakeOverError::Refused(why) => panic!("{why}"),
+                ImportError::Busy { wait, .. } => Some(wait.as_secs()),
+                ImportError::Failed(_) => None,
+                ImportError::Refused(why) => panic!("{why}"),
             };
             assert_eq!(wait, seconds, "{on:?} {kind:?}");
         }
@@ -150,7 +150,7 @@ async fn a_refresh_token_rotated_by_the_import_of_the_stored_grant_is_not_lost()
     services.start(false).await;
     sleep(30 * DAY).await;
     assert!(services.is_live(0).await);
-    assert_eq!(services.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(0).await.status, GrantStatus::Active);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,8 +166,8 @@ async fn an_older_narrower_grant_replaces_the_stored_one_only_if_told_to() {
     };
     let wide = scoped(&format!("{MINTED} spark:rooms_read")).await;
     let taken = offer(&services, Some(&narrow.refresh_token), None).await.unwrap();
-    assert_eq!((taken.saved, taken.word()), (Saved::Kept, "kept"));
-    assert!(taken.gave_way().unwrap().contains("--replace"));
+    assert_eq!((taken.saved, taken.as_str()), (Saved::Kept, "kept"));
+    assert!(taken.replaced_outcome().unwrap().contains("--replace"));
     assert_eq!(services.grant(0).await, wide);
     // Webex has rotated the refresh token since then; the same record is still accepted.
     assert_eq!(replace(&services, &narrow.refresh_token).await, Saved::Replaced);
@@ -189,11 +189,11 @@ async fn an_import_revives_a_dead_grant_and_keeps_a_healthy_one() {
     assert!(services.is_live(0).await);
     services.model().revoke_person(0);
     sleep(2 * DAY).await;
-    assert_eq!(services.grant(0).await.standing, Standing::ConsentNeeded);
+    assert_eq!(services.grant(0).await.status, GrantStatus::ConsentNeeded);
     refused(offer(&services, Some(&other.refresh_token), None).await);
     let fresh = elsewhere(&services, 0).await;
     offer(&services, Some(&fresh.refresh_token), None).await.unwrap();
-    assert_eq!(services.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(0).await.status, GrantStatus::Active);
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
             });
             let ours = ours.await;
             drop(daemon);
-            let kept = home.store(UnixTime(sim.now_ms())).census().await.unwrap().people;
+            let kept = home.store(UnixTime(sim.now_ms())).totals().await.unwrap().people;
             assert_eq!(kept, u64::try_from(people).unwrap());
             let (way, webex) = (Way::Plain(sim.address()), sim.clone());
             let bare = share(&way, CONNECTIONS, people, move |client, person| {

@@ -9,7 +9,7 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person as Known;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
 
 use crate::stock;
@@ -46,6 +46,6 @@ pub(crate) fn due(sim: &Sim, person: usize) -> Grant {
     let tokens = sim.with(|webex| webex.mint(now.0, person));
     let (access, refresh) = (tokens.access_token, tokens.refresh_token);
     let mut grant = stock::granted(known(sim, person), access, refresh, now - 2 * DAY);
-    grant.next = Next::at(now);
+    grant.next = Schedule::at(now);
     grant
 }

@@ -102,7 +102,7 @@ async fn round(people: usize, latency: Duration) -> Round {
     drop(daemon);
     let now = UnixTime(sim.now_ms());
     let store = home.store(now);
-    assert_eq!(store.census().await.unwrap().people, u64::try_from(people).unwrap());
+    assert_eq!(store.totals().await.unwrap().people, u64::try_from(people).unwrap());
     // No new token is lost: Webex accepts the tokens in the store.
     for person in (0..people).step_by(people.div_ceil(100)) {
         let grant = store.find(crowd::known(&sim, person).id).await.unwrap().unwrap();

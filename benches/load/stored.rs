@@ -5,10 +5,10 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Ask;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
@@ -37,7 +37,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
         {
             let store = Arc::new(home.store(now));
             let kept = stock::keep(&store, (0..people).map(|number| stock::stored(number, now))).await;
-            assert_eq!(store.census().await.unwrap().people, u64::try_from(kept).unwrap());
+            assert_eq!(store.totals().await.unwrap().people, u64::try_from(kept).unwrap());
         }
         if people > 0 {
             let bytes = home.stored_bytes() / u64::try_from(people).unwrap();
@@ -52,7 +52,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
         if people >= DUE {
             busy_wakes(table, &store, people, now, size).await;
         }
-        assert_eq!(store.census().await.unwrap().people, u64::try_from(people).unwrap());
+        assert_eq!(store.totals().await.unwrap().people, u64::try_from(people).unwrap());
     }
 }
 
@@ -140,7 +140,7 @@ async fn busy_wakes(table: &mut Table, store: &Arc<SqliteStore>, people: usize, 
     for _ in 0..size.of(10, 1) {
         let due = (0..DUE).map(|number| {
             let mut grant = stock::stored(number * (people / DUE), now);
-            grant.next = Next::at(now);
+            grant.next = Schedule::at(now);
             grant
         });
         stock::keep(store, due).await;
@@ -166,7 +166,7 @@ async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
         let mut commits = JoinSet::new();
         for claim in claims {
             let (store, mut grant) = (store.clone(), claim.grant);
-            grant.next = Next::at(now + stock::DAY);
+            grant.next = Schedule::at(now + stock::DAY);
             commits.spawn(async move { store.commit(claim.fence, grant).await.unwrap() });
         }
         while let Some(committed) = commits.join_next().await {
@@ -175,7 +175,7 @@ async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
     }
 }
 
-fn ask(now: UnixTime, limit: usize) -> Ask {
+fn ask(now: UnixTime, limit: usize) -> ClaimRequest {
     let lease = Lease { now, owner: "load".to_owned(), end: now + Duration::from_secs(600) };
-    Ask { lease, due_by: now, limit, except: Vec::new(), order: ClaimOrder::LeastLife }
+    ClaimRequest { lease, due_by: now, limit, except: Vec::new(), order: ClaimOrder::LeastLife }
 }

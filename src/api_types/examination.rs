@@ -6,7 +6,7 @@ use serde::Serialize;
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
+pub enum FindingStatus {
     /// The check passed.
     Ok,
     /// It works, but an operator should look at it.
@@ -21,7 +21,7 @@ pub enum Mark {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The severity.
-    pub mark: Mark,
+    pub mark: FindingStatus,
     /// What was checked, in a word or two: `settings`, `client`.
     pub what: String,
     /// What was found, and the remedy if there is a problem. Contains no secret.
@@ -30,14 +30,14 @@ pub struct Finding {
 
 impl Finding {
     /// Builds a finding.
-    pub fn new(mark: Mark, what: &str, says: impl Into<String>) -> Self {
+    pub fn new(mark: FindingStatus, what: &str, says: impl Into<String>) -> Self {
         Self { mark, what: what.to_owned(), says: says.into() }
     }
 }
 
 /// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Examination {
+pub struct DoctorReport {
     /// In the order in which they are shown.
     pub findings: Vec<Finding>,
 }

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 /// The request to create a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeyAsked {
+pub struct CreateKeyRequest {
     /// The key's name, which is unique.
     pub name: String,
     /// Person ids or e-mail addresses, at least one. Omitted: all persons.
@@ -37,7 +37,7 @@ fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Er
 
 /// An API key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
+pub struct KeyView {
     /// The key's name, which is unique.
     pub name: String,
     /// The key's id, the part of the key that is not secret.
@@ -56,14 +56,14 @@ pub struct Key {
 
 /// A new key. This is the only response that contains the secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyMade {
+pub struct CreatedKey {
     /// The whole key. It cannot be shown again.
     pub secret: String,
     /// Its properties.
-    pub key: Key,
+    pub key: KeyView,
 }
 
-impl std::fmt::Debug for KeyMade {
+impl std::fmt::Debug for CreatedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyMade").field("key", &self.key).finish_non_exhaustive()
     }
@@ -73,5 +73,5 @@ impl std::fmt::Debug for KeyMade {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyList {
     /// Ordered by creation, oldest first.
-    pub keys: Vec<Key>,
+    pub keys: Vec<KeyView>,
 }

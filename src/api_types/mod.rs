@@ -7,17 +7,17 @@ mod keys;
 use serde::Deserialize;
 use serde::Serialize;
 
-pub use crate::api_types::examination::Examination;
+pub use crate::api_types::examination::DoctorReport;
 pub use crate::api_types::examination::Finding;
-pub use crate::api_types::examination::Mark;
-pub use crate::api_types::keys::Key;
-pub use crate::api_types::keys::KeyAsked;
+pub use crate::api_types::examination::FindingStatus;
+pub use crate::api_types::keys::CreateKeyRequest;
+pub use crate::api_types::keys::CreatedKey;
 pub use crate::api_types::keys::KeyList;
-pub use crate::api_types::keys::KeyMade;
+pub use crate::api_types::keys::KeyView;
 
 /// A person and the state of the grant, without tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
+pub struct PersonView {
     /// Webex's id of the person.
     pub person_id: String,
     /// The e-mail address, in lower case.
@@ -57,7 +57,7 @@ pub struct Person {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct People {
     /// Ordered by first consent; with `state`, ordered by next refresh.
-    pub people: Vec<Person>,
+    pub people: Vec<PersonView>,
     /// Pass it as `after` for the next page; null on the last page.
     pub next: Option<String>,
     /// True if exactly one person is stored and it is the first one that this store has ever held: then
@@ -129,7 +129,7 @@ impl std::fmt::Debug for TokenRecord {
 /// The request for a refresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RefreshAsked {
+pub struct RefreshRequest {
     /// Refresh even if the token was renewed within the no-op window.
     #[serde(default)]
     pub force: bool,
@@ -143,12 +143,12 @@ pub struct Refreshed {
     /// An explanation, if there is one.
     pub detail: Option<String>,
     /// The person after the refresh.
-    pub person: Person,
+    pub person: PersonView,
 }
 
 /// What one rule says about a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleSays {
+pub struct RuleReport {
     /// `survival`, `age`, `noop_window`, `floor`, `retry`, `breaker` or `standing`.
     pub rule: String,
     /// Whether the rule requires a refresh now (`true`), forbids one now (`false`), or does not apply (null).
@@ -163,9 +163,9 @@ pub struct RuleSays {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     /// The person.
-    pub person: Person,
+    pub person: PersonView,
     /// What each rule says.
-    pub rules: Vec<RuleSays>,
+    pub rules: Vec<RuleReport>,
     /// The details of the last attempt's outcome.
     pub last_detail: Option<String>,
     /// When the next refresh is due; null: only on request.
@@ -181,7 +181,7 @@ pub struct Planned {
     pub person_id: String,
     /// The e-mail address, in lower case.
     pub email: Option<String>,
-    /// See [`Person::state`].
+    /// See [`PersonView::state`].
     pub state: String,
     /// When the next refresh is due; null: not within the period.
     pub next_refresh_at: Option<String>,
@@ -209,9 +209,9 @@ pub struct Status {
     /// The program's version.
     pub version: String,
     /// The number of persons by state; null while the store cannot be read.
-    pub people: Option<Tally>,
+    pub people: Option<StateTally>,
     /// The circuit breaker: whether all refreshes pause.
-    pub breaker: Breaker,
+    pub breaker: BreakerView,
     /// `ok` or `failing`.
     pub store: String,
     /// Whether the daemon is ready, as `/readyz` reports it.
@@ -220,12 +220,12 @@ pub struct Status {
     pub started_at: String,
     /// The certificate for new connections; null where the port speaks plain HTTP.
     #[serde(default)]
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<CertificateView>,
 }
 
 /// The certificate that the daemon serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
+pub struct CertificateView {
     /// The DNS names and addresses that it is valid for.
     pub names: Vec<String>,
     /// Start of its validity; null if the certificate cannot be parsed.
@@ -240,10 +240,10 @@ pub struct Certificate {
     pub trouble: Option<String>,
 }
 
-/// The number of persons by [`Person::state`].
+/// The number of persons by [`PersonView::state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names of the states")]
-pub struct Tally {
+pub struct StateTally {
     pub fresh: u64,
     pub due: u64,
     pub retrying: u64,
@@ -254,7 +254,7 @@ pub struct Tally {
 
 /// The state of the circuit breaker: whether all refreshes pause, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Breaker {
+pub struct BreakerView {
     /// `closed`, `open` or `probing`.
     pub state: String,
     /// `client_refused`, `busy`, `many_failing` or `many_refused`.
@@ -271,7 +271,7 @@ pub struct Breaker {
 /// The request to start a login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LoginAsked {
+pub struct LoginRequest {
     /// Preselects this account at Webex.
     #[serde(default)]
     pub email: Option<String>,
@@ -282,7 +282,7 @@ pub struct LoginAsked {
 
 /// A started login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoginBegun {
+pub struct StartedLogin {
     /// The login's id.
     pub id: String,
     /// The URL that the person opens.
@@ -303,13 +303,13 @@ pub struct LoginStatus {
     /// Why it failed.
     pub detail: Option<String>,
     /// The person who consented.
-    pub person: Option<Person>,
+    pub person: Option<PersonView>,
 }
 
 /// The request to import a grant of another program.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ImportAsked {
+pub struct ImportBody {
     /// The grant's refresh token. A grant without one cannot be imported.
     #[serde(default)]
     pub refresh_token: Option<String>,
@@ -321,7 +321,7 @@ pub struct ImportAsked {
     pub replace: bool,
 }
 
-impl std::fmt::Debug for ImportAsked {
+impl std::fmt::Debug for ImportBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ImportAsked([redacted])")
     }
@@ -337,7 +337,7 @@ pub struct Imported {
     /// An explanation, if there is one.
     pub detail: Option<String>,
     /// The owner of the grant.
-    pub person: Option<Person>,
+    pub person: Option<PersonView>,
     /// Seconds for which Webex asks for no further import.
     pub retry_after: Option<u64>,
 }
@@ -368,7 +368,7 @@ impl std::fmt::Debug for DashboardLink {
 
 /// An error response (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// Always `about:blank`: the title is sufficient.
     #[serde(rename = "type")]
     pub kind: String,

@@ -3,13 +3,13 @@
 use std::process::Command;
 use std::process::Stdio;
 
-use crate::config::Source;
+use crate::config::SettingsSource;
 use crate::config::secrets;
 
 /// Opens the URL with `$BROWSER` (several commands, separated by colons; `%s` is the URL), otherwise with the
 /// system's opener. Never uses a shell, because a URL must not be interpreted as a command. Returns whether a
 /// program was started.
-pub(super) fn open_browser(url: &str, source: &Source) -> bool {
+pub(super) fn open_browser(url: &str, source: &SettingsSource) -> bool {
     // Only a clear http or https URL is passed to another program.
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return false;
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn only_http_urls_are_opened() {
-        let source = Source::from([("BROWSER", "true")]);
+        let source = SettingsSource::from([("BROWSER", "true")]);
         for odd in ["file:///etc/passwd", "-version", "javascript:1", ""] {
             assert!(!open_browser(odd, &source), "{odd}");
         }

@@ -10,24 +10,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::api_types::Problem;
+use crate::api_types::ProblemDetails;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
-use crate::cli::local::Local;
-use crate::cli::local::Needs;
-use crate::cli::socket::Request;
+use crate::cli::local::InProcessApi;
+use crate::cli::local::StoreAccess;
 use crate::cli::socket::Socket;
+use crate::cli::socket::SocketRequest;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-use crate::config::Source;
+use crate::config::SettingsSource;
 
 /// How long to wait for a daemon that is starting, or for another command that has the store open.
-const STARTING: Duration = Duration::from_secs(3);
+const START_WAIT: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(50);
 
 /// The HTTP method of an API request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(super) enum ApiMethod {
     /// Reads.
     Get,
     /// Changes.
@@ -36,10 +36,10 @@ pub(super) enum Method {
     Delete,
 }
 
-impl Method {
+impl ApiMethod {
     /// The method's name in HTTP.
     #[must_use]
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
@@ -49,7 +49,7 @@ impl Method {
 }
 
 /// A response of the API; it may contain a token.
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     /// The HTTP status.
     pub(super) status: u16,
     /// The JSON body; it may be empty.
@@ -109,30 +109,30 @@ pub(super) enum CallError {
 }
 
 /// The settings, and the daemon's control socket.
-pub(super) struct Surroundings {
-    pub(super) source: Source,
+pub(super) struct CommandContext {
+    pub(super) source: SettingsSource,
     pub(super) socket: Socket,
 }
 
 /// A connection to the API.
-pub(super) enum Handle {
+pub(super) enum ApiClient {
     /// The running daemon, with the connection that found it.
     Daemon(Socket, Option<UnixStream>),
     /// The API in this process.
-    Here(Box<Local>),
+    Here(Box<InProcessApi>),
 }
 
-impl Handle {
+impl ApiClient {
     /// Connects to the daemon. Without a daemon, opens the store in this process.
     #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
-    pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
+    pub(super) fn open(surroundings: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
         let socket = &surroundings.socket;
-        let deadline = SystemClock.now() + STARTING;
+        let deadline = SystemClock.now() + START_WAIT;
         loop {
             if let Some(stream) = socket.connect()? {
                 return Ok(Self::Daemon(socket.clone(), Some(stream)));
             }
-            match Local::open(surroundings, needs) {
+            match InProcessApi::open(surroundings, needs) {
                 Ok(local) => return Ok(Self::Here(Box::new(local))),
                 Err(CallError::InUse(_)) if SystemClock.now() < deadline => std::thread::sleep(STEP),
                 Err(e) => return Err(e),
@@ -141,7 +141,7 @@ impl Handle {
     }
 
     /// Connects to the daemon; fails without one.
-    pub(super) fn of_daemon(surroundings: &Surroundings) -> Result<Self, CallError> {
+    pub(super) fn connect(surroundings: &CommandContext) -> Result<Self, CallError> {
         let socket = surroundings.socket.clone();
         let stream = socket.connect()?;
         let stream = stream.ok_or_else(|| {
@@ -153,76 +153,80 @@ impl Handle {
     /// Sends one request. `extra` extends the timeout of requests that wait by design.
     pub(super) fn call(
         &mut self,
-        method: Method,
+        method: ApiMethod,
         path: &str,
         body: Option<&[u8]>,
         extra: Duration,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<ApiResponse, CallError> {
         let answer = match self {
             Self::Here(local) => local.call(method, path, body)?,
             Self::Daemon(socket, first) => {
                 let stream = first.take().map_or_else(|| socket.connect(), |stream| Ok(Some(stream)))?;
                 let stream = stream.ok_or_else(|| CallError::Gone(socket.path().to_owned()))?;
-                socket.exchange(stream, &Request { method, path, body }, extra)?
+                socket.exchange(stream, &SocketRequest { method, path, body }, extra)?
             }
         };
-        log::debug!("{} {path}: {}", method.word(), answer.status);
+        log::debug!("{} {path}: {}", method.as_str(), answer.status);
         Ok(answer)
     }
 
-    pub(super) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
-        read(&self.call(Method::Get, path, None, Duration::ZERO)?)
+    pub(super) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, CommandError> {
+        read(&self.call(ApiMethod::Get, path, None, Duration::ZERO)?)
     }
 
-    pub(super) fn wait<T: DeserializeOwned>(&mut self, path: &str, extra: Duration) -> Result<T, Failure> {
-        read(&self.call(Method::Get, path, None, extra)?)
+    pub(super) fn wait<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        extra: Duration,
+    ) -> Result<T, CommandError> {
+        read(&self.call(ApiMethod::Get, path, None, extra)?)
     }
 
     pub(super) fn post<T: DeserializeOwned>(
         &mut self,
         path: &str,
         body: &impl Serialize,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandError> {
         let body = serde_json::to_vec(body).map(Zeroizing::new).map_err(io::Error::from)?;
-        read(&self.call(Method::Post, path, Some(&body), Duration::ZERO)?)
+        read(&self.call(ApiMethod::Post, path, Some(&body), Duration::ZERO)?)
     }
 
-    pub(super) fn post_nothing<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
-        read(&self.call(Method::Post, path, None, Duration::ZERO)?)
+    pub(super) fn post_nothing<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, CommandError> {
+        read(&self.call(ApiMethod::Post, path, None, Duration::ZERO)?)
     }
 
-    pub(super) fn delete(&mut self, path: &str) -> Result<(), Failure> {
-        let answer = self.call(Method::Delete, path, None, Duration::ZERO)?;
-        if is_good(&answer) { Ok(()) } else { Err(refusal(&answer)) }
+    pub(super) fn delete(&mut self, path: &str) -> Result<(), CommandError> {
+        let answer = self.call(ApiMethod::Delete, path, None, Duration::ZERO)?;
+        if is_good(&answer) { Ok(()) } else { Err(to_error(&answer)) }
     }
 }
 
-fn is_good(answer: &Answer) -> bool {
+fn is_good(answer: &ApiResponse) -> bool {
     (200..300).contains(&answer.status)
 }
 
-fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(answer: &ApiResponse) -> Result<T, CommandError> {
     if !is_good(answer) {
-        return Err(refusal(answer));
+        return Err(to_error(answer));
     }
     // The library's message quotes the input, which may contain a token.
     serde_json::from_slice(&answer.body).map_err(|e| {
         let at = format!("{:?} at line {}, column {}", e.classify(), e.line(), e.column());
         let line =
             format!("the daemon's response has another format than this version expects ({at}); use the same version for both");
-        Failure::new(Exit::Failed, line)
+        CommandError::new(Exit::Failed, line)
     })
 }
 
-fn refusal(answer: &Answer) -> Failure {
-    match serde_json::from_slice::<Problem>(&answer.body) {
+fn to_error(answer: &ApiResponse) -> CommandError {
+    match serde_json::from_slice::<ProblemDetails>(&answer.body) {
         Ok(problem) => problem.into(),
         Err(_) => {
             let line = format!(
                 "the daemon answered with status {} without a reason; look at its log",
                 answer.status
             );
-            Failure::new(Exit::Failed, line)
+            CommandError::new(Exit::Failed, line)
         }
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::api_types::Problem;
+use crate::api_types::ProblemDetails;
 use crate::cli::client::CallError;
-use crate::cli::print::note;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 
 /// The exit codes of failures.
@@ -49,7 +49,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum CommandError {
     /// Ends with a line on stderr that says what is wrong and what to do.
     Told(Exit, String),
     /// Everything was printed already.
@@ -58,7 +58,7 @@ pub enum Failure {
     OutputClosed,
 }
 
-impl Failure {
+impl CommandError {
     /// A failure with its line.
     pub fn new(exit: Exit, line: impl Into<String>) -> Self {
         Self::Told(exit, line.into())
@@ -66,7 +66,7 @@ impl Failure {
 
     /// Prints the line, if there is one, and returns the exit code.
     #[must_use]
-    pub fn end(&self) -> ExitCode {
+    pub fn print(&self) -> ExitCode {
         match self {
             Self::Told(exit, line) => fail(*exit, &printable(line)),
             Self::Silent(exit) => (*exit).into(),
@@ -75,7 +75,7 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
@@ -85,8 +85,8 @@ impl From<io::Error> for Failure {
 }
 
 /// The only mapping of the API's problem codes to exit codes.
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
+impl From<ProblemDetails> for CommandError {
+    fn from(problem: ProblemDetails) -> Self {
         let exit = match problem.code.as_str() {
             "unknown_person" => Exit::UnknownPerson,
             "consent_needed" => Exit::ConsentNeeded,
@@ -112,7 +112,7 @@ impl From<Problem> for Failure {
 }
 
 /// The exit codes of requests without a response.
-impl From<CallError> for Failure {
+impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         let exit = match &error {
             CallError::Settings(_) => Exit::Usage,
@@ -125,7 +125,7 @@ impl From<CallError> for Failure {
 
 /// Prints the reason of a failure on stderr, and returns the exit code.
 pub fn fail(exit: Exit, why: &dyn fmt::Display) -> ExitCode {
-    note(&format!("webex-tokend: {why}"));
+    print_stderr(&format!("webex-tokend: {why}"));
     exit.into()
 }
 
@@ -149,7 +149,7 @@ mod tests {
             ("a_future_code", 1),
         ];
         for (code, expected) in table {
-            let problem = Problem {
+            let problem = ProblemDetails {
                 kind: "about:blank".into(),
                 title: "No".into(),
                 status: 400,
@@ -158,7 +158,7 @@ mod tests {
                 consent_url: None,
                 persons: None,
             };
-            let Failure::Told(exit, _) = problem.into() else { panic!("{code} says nothing") };
+            let CommandError::Told(exit, _) = problem.into() else { panic!("{code} says nothing") };
             assert_eq!(exit as u8, expected, "{code}");
         }
     }

@@ -10,25 +10,25 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::cli::client::Answer;
+use crate::cli::client::ApiMethod;
+use crate::cli::client::ApiResponse;
 use crate::cli::client::CallError;
-use crate::cli::client::Method;
-use crate::cli::client::Surroundings;
+use crate::cli::client::CommandContext;
 use crate::cli::logging;
 use crate::config::Config;
 use crate::config::StoreConfig;
-use crate::house::House;
-use crate::house::door::FrontDoor;
+use crate::house::Services;
+use crate::house::door::HttpServer;
 use crate::house::signals;
 use crate::http::api::Api;
 use crate::http::api::Caller;
-use crate::tasks::GRACE;
+use crate::tasks::DRAIN_TIMEOUT;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
 /// What a command needs from the local services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(super) enum StoreAccess {
     /// An existing store. A command that only reads must not create one, or a mistyped directory would look
     /// like an empty store.
     Kept,
@@ -39,16 +39,16 @@ pub(super) enum Needs {
 }
 
 /// The local services, with a single-threaded runtime.
-pub(super) struct Local {
+pub(super) struct InProcessApi {
     runtime: Runtime,
     api: Api,
     tasks: Tasks,
 }
 
-impl Local {
+impl InProcessApi {
     /// Opens the store and locks it for this process.
-    pub(super) fn open(surroundings: &Surroundings, needs: Needs) -> Result<Self, CallError> {
-        let Surroundings { source, socket } = surroundings;
+    pub(super) fn open(surroundings: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
+        let CommandContext { source, socket } = surroundings;
         let socket = socket.path();
         if source.setting("MY_APP_CLIENT_ID").is_none() {
             return Err(CallError::NotRunning(
@@ -56,14 +56,14 @@ impl Local {
                 "to work without a daemon, MY_APP_CLIENT_ID must be set",
             ));
         }
-        let read = if needs == Needs::Door { Config::read_to_serve } else { Config::read };
+        let read = if needs == StoreAccess::Door { Config::read_to_serve } else { Config::read };
         let config =
             read(source).map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
             return Err(CallError::NotRunning(socket.to_owned(), "the store is in the daemon's memory"));
         }
         let missing = config.store.path().is_some_and(|path| !path.exists());
-        if needs == Needs::Kept && missing {
+        if needs == StoreAccess::Kept && missing {
             return Err(CallError::NotRunning(
                 socket.to_owned(),
                 "there is no store to work on without a daemon",
@@ -80,13 +80,13 @@ impl Local {
             signals::handle(Signal::HUP).map(drop)
         });
         heard.map_err(|e| CallError::Local(format!("cannot handle signals: {e}")))?;
-        let house = runtime.block_on(House::build(&config)).map_err(|e| match e {
+        let house = runtime.block_on(Services::build(&config)).map_err(|e| match e {
             e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),
         })?;
         let (api, tasks) = (house.api(&config), house.tasks.clone());
-        if needs == Needs::Door {
-            let door = runtime.block_on(FrontDoor::open(&config.door, house.clock.clone()));
+        if needs == StoreAccess::Door {
+            let door = runtime.block_on(HttpServer::open(&config.door, house.clock.clone()));
             let door = door.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
             door.serve(api.clone(), None, &tasks, Wake::new());
@@ -94,30 +94,41 @@ impl Local {
         Ok(Self { runtime, api, tasks })
     }
 
-    pub(super) fn call(&self, method: Method, path: &str, body: Option<&[u8]>) -> Result<Answer, CallError> {
-        self.runtime.block_on(answer(&self.api, method, path, body))
+    pub(super) fn call(
+        &self,
+        method: ApiMethod,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Result<ApiResponse, CallError> {
+        self.runtime.block_on(call_api(&self.api, method, path, body))
     }
 }
 
 /// Waits for running work, such as a refresh whose caller has disconnected: its response may be the only copy
 /// of a token.
-impl Drop for Local {
+impl Drop for InProcessApi {
     fn drop(&mut self) {
         self.tasks.stop();
-        let drained = self.runtime.block_on(async { timeout(GRACE, self.tasks.drained()).await });
+        let drained = self.runtime.block_on(async { timeout(DRAIN_TIMEOUT, self.tasks.drained()).await });
         if drained.is_err() {
-            log::warn!("some work did not finish within {GRACE:?}");
+            log::warn!("some work did not finish within {DRAIN_TIMEOUT:?}");
         }
     }
 }
 
-async fn answer(api: &Api, method: Method, path: &str, body: Option<&[u8]>) -> Result<Answer, CallError> {
+async fn call_api(
+    api: &Api,
+    method: ApiMethod,
+    path: &str,
+    body: Option<&[u8]>,
+) -> Result<ApiResponse, CallError> {
     let local = |e: &dyn std::fmt::Display| CallError::Local(e.to_string());
     let body = Bytes::copy_from_slice(body.unwrap_or_default());
-    let request = Request::builder().method(method.word()).uri(path).header(CONTENT_TYPE, "application/json");
+    let request =
+        Request::builder().method(method.as_str()).uri(path).header(CONTENT_TYPE, "application/json");
     let request = request.body(body).map_err(|e| local(&e))?;
-    let response = api.answer(request, Caller::Control).await;
+    let response = api.handle(request, Caller::Control).await;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(|e| local(&e))?;
-    Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
+    Ok(ApiResponse { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
 }

@@ -41,18 +41,18 @@ const STEP: Duration = Duration::from_millis(10);
 /// The sending end of the queue.
 #[derive(Clone)]
 pub(super) struct LogQueue {
-    to_writer: SyncSender<Item>,
-    waiting: Arc<Waiting>,
+    to_writer: SyncSender<LogItem>,
+    waiting: Arc<QueuedLines>,
 }
 
-enum Item {
+enum LogItem {
     Line(String),
     /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueuedLines {
     lines: AtomicUsize,
     bytes: AtomicUsize,
     dropped: AtomicU64,
@@ -67,7 +67,7 @@ impl LogQueue {
 
     fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (to_writer, items) = sync_channel(LINES);
-        let waiting = Arc::<Waiting>::default();
+        let waiting = Arc::<QueuedLines>::default();
         let seen = waiting.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&items, out, &seen))?;
         Ok(Self { to_writer, waiting })
@@ -76,7 +76,7 @@ impl LogQueue {
     /// Queues a whole line of this level, or drops it if there is no room.
     pub(super) fn push(&self, level: Level, line: String) {
         let bytes = line.len();
-        if !self.waiting.take(level, bytes) || self.to_writer.try_send(Item::Line(line)).is_err() {
+        if !self.waiting.take(level, bytes) || self.to_writer.try_send(LogItem::Line(line)).is_err() {
             self.waiting.give_back(bytes);
             self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -86,7 +86,7 @@ impl LogQueue {
     pub(super) fn finish(&self) {
         let ((done, written), end) = (sync_channel(1), Instant::now() + FLUSH);
         let left = || end.saturating_duration_since(Instant::now());
-        while self.to_writer.try_send(Item::Flush(done.clone())).is_err() {
+        while self.to_writer.try_send(LogItem::Flush(done.clone())).is_err() {
             if left().is_zero() {
                 return;
             }
@@ -96,7 +96,7 @@ impl LogQueue {
     }
 }
 
-impl Waiting {
+impl QueuedLines {
     /// Reserves room for a line of this many bytes; false if there is none for its level.
     fn take(&self, level: Level, bytes: usize) -> bool {
         let lines_before = self.lines.fetch_add(1, Ordering::Relaxed);
@@ -121,27 +121,27 @@ impl Waiting {
     }
 }
 
-fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
+fn write_all(items: &Receiver<LogItem>, mut out: impl Write, waiting: &QueuedLines) {
     let mut told: Option<Instant> = None;
     loop {
         let item = match items.try_recv() {
             Err(TryRecvError::Empty) => {
-                tell_dropped(&mut out, waiting);
+                log_dropped(&mut out, waiting);
                 items.recv().ok()
             }
             received => received.ok(),
         };
         match item {
-            Some(Item::Line(line)) => {
+            Some(LogItem::Line(line)) => {
                 // If the reader has gone, the line is lost.
                 let _ = out.write_all(line.as_bytes());
                 waiting.give_back(line.len());
                 let is_due = told.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
-                if is_due && waiting.has_room() && tell_dropped(&mut out, waiting) {
+                if is_due && waiting.has_room() && log_dropped(&mut out, waiting) {
                     told = Some(Instant::now());
                 }
             }
-            Some(Item::Flush(done)) => {
+            Some(LogItem::Flush(done)) => {
                 let _ = done.send(());
             }
             None => return,
@@ -150,7 +150,7 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write, waiting: &Waiting) {
 }
 
 /// Writes how many lines were dropped since the last such line, if any were.
-fn tell_dropped(out: &mut impl Write, waiting: &Waiting) -> bool {
+fn log_dropped(out: &mut impl Write, waiting: &QueuedLines) -> bool {
     let dropped = waiting.dropped.swap(0, Ordering::Relaxed);
     if dropped > 0 {
         let now = SystemClock.now();

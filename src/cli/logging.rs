@@ -23,10 +23,10 @@ use crate::cli::log_queue::LogQueue;
 use crate::cli::print::printable;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-use crate::config::Source;
+use crate::config::SettingsSource;
 
 /// Libraries that log whole requests and frames, with codes and tokens, below `info`.
-const TALKATIVE: [&str; 3] = ["h2", "hyper", "reqwest"];
+const NOISY: [&str; 3] = ["h2", "hyper", "reqwest"];
 
 /// Logs to stderr: records of this program from `own` on (`debug` with `--debug`), records of libraries from
 /// `warn` on. `RUST_LOG` overrides the levels.
@@ -36,7 +36,7 @@ pub fn start(debug: bool, own: LevelFilter, rust_log: Option<&str>) {
 
 /// Logs to stderr as [`start`] does, from `info` on, but through a queue, so that a slow reader of the log does
 /// not block the daemon. A panic is logged, too.
-pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &Source) {
+pub fn start_for_daemon(debug: bool, rust_log: Option<&str>, source: &SettingsSource) {
     let plain = source.get("NO_COLOR").is_some() || source.get("TERM") == Some("dumb");
     let colours = io::stderr().is_terminal() && !plain;
     let queue = LogQueue::to_stderr().ok().map(|lines| Queue { lines, colours });
@@ -64,7 +64,7 @@ fn install(
     let logger = builder.build();
     let finest = logger.filter();
     // An error only means that another logger is already installed.
-    if log::set_boxed_logger(Box::new(Guarded { logger, queue })).is_ok() {
+    if log::set_boxed_logger(Box::new(SingleLineLogger { logger, queue })).is_ok() {
         log::set_max_level(finest);
     }
     if let Some(mistake) = mistake {
@@ -152,16 +152,16 @@ impl Queue {
     }
 }
 
-/// A logger that drops the records of the [`TALKATIVE`] libraries below `info`.
-struct Guarded {
+/// A logger that drops the records of the [`NOISY`] libraries below `info`.
+struct SingleLineLogger {
     logger: Logger,
     /// The queue of the lines; without one, lines are written synchronously.
     queue: Option<Queue>,
 }
 
-impl Log for Guarded {
+impl Log for SingleLineLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let talkative = TALKATIVE.iter().any(|name| metadata.target().starts_with(name));
+        let talkative = NOISY.iter().any(|name| metadata.target().starts_with(name));
         !(talkative && metadata.level() > LevelFilter::Info) && self.logger.enabled(metadata)
     }
 

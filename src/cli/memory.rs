@@ -11,7 +11,7 @@ use std::io;
 /// # Errors
 /// When the system call fails.
 #[cfg(target_os = "linux")]
-pub fn keep_private() -> io::Result<()> {
+pub fn disable_core_dumps() -> io::Result<()> {
     use rustix::process::DumpableBehavior;
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

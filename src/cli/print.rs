@@ -7,27 +7,27 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
-use crate::config::Source;
+use crate::config::SettingsSource;
 
 /// The width of an output that is not a terminal: wider than any sensible line.
 const UNBOUNDED: usize = 10_000;
 
 /// The capabilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Paper {
+pub(super) struct Terminal {
     /// The width in cells.
     pub(super) width: usize,
     /// Whether to use colours.
     pub(super) colour: bool,
 }
 
-impl Paper {
+impl Terminal {
     /// The capabilities of stdout: the terminal's width (`COLUMNS` overrides it), and colours on a terminal
     /// unless `NO_COLOR` is set.
     #[must_use]
-    pub(super) fn of_stdout(source: &Source) -> Self {
+    pub(super) fn for_stdout(source: &SettingsSource) -> Self {
         let terminal = io::stdout().is_terminal();
         let told = source.get("COLUMNS").and_then(|text| text.parse().ok()).filter(|width| *width > 0);
         let seen = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
@@ -38,7 +38,7 @@ impl Paper {
 
     /// The width of stderr; `None` if it is not a terminal.
     #[must_use]
-    pub(super) fn notes_width() -> Option<usize> {
+    pub(super) fn stderr_width() -> Option<usize> {
         let stderr = io::stderr();
         let seen = stderr.is_terminal().then(|| terminal_size::terminal_size_of(stderr))?;
         Some(seen.map_or(80, |(width, _)| usize::from(width.0)))
@@ -48,8 +48,8 @@ impl Paper {
 /// Writes bytes to stdout without changes.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] if the reader has closed the output.
-pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+/// [`CommandError::OutputClosed`] if the reader has closed the output.
+pub(super) fn write_bytes(bytes: &[u8]) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()?;
@@ -59,28 +59,29 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// Writes a result and a line break to stdout.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] if the reader has closed the output.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
-    bytes(format!("{text}\n").as_bytes())
+/// [`CommandError::OutputClosed`] if the reader has closed the output.
+pub(super) fn write_line(text: &str) -> Result<(), CommandError> {
+    write_bytes(format!("{text}\n").as_bytes())
 }
 
 /// Writes a result to stdout as indented JSON.
 ///
 /// # Errors
-/// [`Failure::OutputClosed`] if the reader has closed the output.
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
-    line(&text)
+/// [`CommandError::OutputClosed`] if the reader has closed the output.
+pub(super) fn write_json(value: &impl Serialize) -> Result<(), CommandError> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| CommandError::new(Exit::Failed, e.to_string()))?;
+    write_line(&text)
 }
 
 /// Writes a message to stderr. A closed stderr is not an error.
-pub(super) fn note(text: &str) {
+pub(super) fn print_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Asks a yes-no question. `None` if stdin or stderr is not a terminal.
 #[must_use]
-pub(super) fn ask(question: &str) -> Option<bool> {
+pub(super) fn confirm(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::domain::time::UnixTime;
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const QUIET_TIME: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(200);
 
 /// A line that is overwritten with each step, and cleared at the end.
@@ -26,7 +26,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(what: &'static str, total: Option<usize>) -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { what, total, done: 0, next: SystemClock.now() + PATIENCE, terminal, shown: false }
+        Self { what, total, done: 0, next: SystemClock.now() + QUIET_TIME, terminal, shown: false }
     }
 
     /// Counts one more finished item.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::api_types::Person;
+use crate::api_types::PersonView;
 use crate::api_types::Token;
 use crate::cli::print::printable;
-use crate::cli::table::Ink;
+use crate::cli::table::Color;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-use crate::domain::time::spoken;
+use crate::domain::time::human_duration;
 
 /// The current time, in Unix seconds.
 pub(super) fn now() -> i64 {
@@ -16,7 +16,7 @@ pub(super) fn now() -> i64 {
 }
 
 /// The e-mail address, or the id without one, and the name.
-pub(super) fn who(person: &Person) -> String {
+pub(super) fn person_name(person: &PersonView) -> String {
     let handle = person.email.as_deref().unwrap_or(&person.person_id);
     match person.display_name.as_deref().map(str::trim) {
         Some(name) if !name.is_empty() => format!("{handle} ({name})"),
@@ -25,13 +25,13 @@ pub(super) fn who(person: &Person) -> String {
 }
 
 /// The same, safe to print in one line.
-pub(super) fn who_line(person: &Person) -> String {
-    printable(&who(person))
+pub(super) fn person_line(person: &PersonView) -> String {
+    printable(&person_name(person))
 }
 
 /// A duration in seconds; a negative one counts as zero.
-pub(super) fn span(seconds: i64) -> String {
-    spoken(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+pub(super) fn duration_text(seconds: i64) -> String {
+    human_duration(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// The Unix seconds of an RFC 3339 time.
@@ -41,25 +41,25 @@ pub(super) fn seconds(time: &str) -> Option<i64> {
 
 /// The time since then; `-` if unknown.
 pub(super) fn age(time: &str, now: i64) -> String {
-    seconds(time).map_or_else(|| "-".to_owned(), |then| span(now - then))
+    seconds(time).map_or_else(|| "-".to_owned(), |then| duration_text(now - then))
 }
 
 /// The time until then; `past` if it is over, `-` if unknown.
-pub(super) fn left(time: Option<&str>, now: i64, past: &str) -> String {
+pub(super) fn time_left(time: Option<&str>, now: i64, past: &str) -> String {
     match time.and_then(seconds) {
         None => "-".to_owned(),
         Some(then) if then <= now => past.to_owned(),
-        Some(then) => span(then - now),
+        Some(then) => duration_text(then - now),
     }
 }
 
 /// The colour of a state.
-pub(super) fn ink(state: &str) -> Ink {
+pub(super) fn state_color(state: &str) -> Color {
     match state {
-        "fresh" => Ink::Good,
-        "due" | "retrying" => Ink::Attention,
-        "consent_needed" => Ink::Bad,
-        _ => Ink::Plain,
+        "fresh" => Color::Good,
+        "due" | "retrying" => Color::Attention,
+        "consent_needed" => Color::Bad,
+        _ => Color::Plain,
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn token_block(token: &Token) -> String {
         printable(&token.access_token),
         printable(&token.token_type),
         printable(&token.expires_at),
-        span(i64::try_from(token.expires_in).unwrap_or(i64::MAX)),
+        duration_text(i64::try_from(token.expires_in).unwrap_or(i64::MAX)),
         printable(scope),
     )
 }
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn unknown_and_invalid_times_are_shown_as_unknown() {
-        assert_eq!(left(None, 0, "expired"), "-");
-        assert_eq!(left(Some("soon"), 0, "expired"), "-");
-        assert_eq!(left(Some("1970-01-01T00:01:00Z"), 61, "expired"), "expired");
-        assert_eq!(left(Some("1970-01-01T00:02:00Z"), 59, "expired"), "1m");
+        assert_eq!(time_left(None, 0, "expired"), "-");
+        assert_eq!(time_left(Some("soon"), 0, "expired"), "-");
+        assert_eq!(time_left(Some("1970-01-01T00:01:00Z"), 61, "expired"), "expired");
+        assert_eq!(time_left(Some("1970-01-01T00:02:00Z"), 59, "expired"), "1m");
         assert_eq!(age("1970-01-01T00:00:00Z", 7200), "2h");
     }
 }

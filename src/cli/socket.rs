@@ -14,9 +14,9 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use crate::cli::client::Answer;
+use crate::cli::client::ApiMethod;
+use crate::cli::client::ApiResponse;
 use crate::cli::client::CallError;
-use crate::cli::client::Method;
 use crate::cli::socket_place;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
@@ -74,11 +74,11 @@ impl Socket {
     pub(super) fn exchange(
         &self,
         mut stream: UnixStream,
-        request: &Request<'_>,
+        request: &SocketRequest<'_>,
         extra: Duration,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<ApiResponse, CallError> {
         let patience = self.patience + extra;
-        let broken = |e: io::Error| self.broken(&e, patience);
+        let broken = |e: io::Error| self.disconnected(&e, patience);
         stream.set_write_timeout(Some(SEND.min(patience))).map_err(broken)?;
         let sent = stream.write_all(&request.bytes());
         // A server may respond before it has read the whole request. Its response explains more than a broken
@@ -89,10 +89,10 @@ impl Socket {
             return Err(broken(e));
         }
         let deadline = SystemClock.now() + patience;
-        let mut incoming = Incoming::default();
+        let mut incoming = ResponseBytes::default();
         let mut chunk = Zeroizing::new(vec![0; 16 * 1024]);
         loop {
-            if let Some(answer) = incoming.whole(false).map_err(|why| self.garbage(why))? {
+            if let Some(answer) = incoming.whole(false).map_err(|why| self.invalid_response(why))? {
                 return Ok(answer);
             }
             let left = deadline.until(SystemClock.now()).min(patience);
@@ -105,14 +105,14 @@ impl Socket {
                 other => other.map_err(broken)?,
             };
             if read == 0 {
-                let rest = incoming.whole(true).map_err(|why| self.garbage(why))?;
-                return rest.ok_or_else(|| self.garbage("the body is incomplete"));
+                let rest = incoming.whole(true).map_err(|why| self.invalid_response(why))?;
+                return rest.ok_or_else(|| self.invalid_response("the body is incomplete"));
             }
             incoming.0.extend_from_slice(chunk.get(..read).unwrap_or_default());
         }
     }
 
-    fn broken(&self, error: &io::Error, patience: Duration) -> CallError {
+    fn disconnected(&self, error: &io::Error, patience: Duration) -> CallError {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 CallError::Stuck(self.path.clone(), patience)
@@ -121,7 +121,7 @@ impl Socket {
         }
     }
 
-    fn garbage(&self, why: &str) -> CallError {
+    fn invalid_response(&self, why: &str) -> CallError {
         CallError::Garbage(self.path.clone(), why.to_owned())
     }
 }
@@ -146,18 +146,18 @@ fn absent(error: &io::Error) -> bool {
 }
 
 /// A request.
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
+pub(super) struct SocketRequest<'a> {
+    pub(super) method: ApiMethod,
     pub(super) path: &'a str,
     pub(super) body: Option<&'a [u8]>,
 }
 
-impl Request<'_> {
+impl SocketRequest<'_> {
     fn bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(256 + self.body.map_or(0, <[u8]>::len)));
         let head = format!(
             "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n",
-            self.method.word(),
+            self.method.as_str(),
             self.path
         );
         bytes.extend_from_slice(head.as_bytes());
@@ -181,11 +181,11 @@ enum Framing {
 
 /// The received bytes; they may contain a token.
 #[derive(Default)]
-struct Incoming(Zeroizing<Vec<u8>>);
+struct ResponseBytes(Zeroizing<Vec<u8>>);
 
-impl Incoming {
+impl ResponseBytes {
     /// The response, if it is complete.
-    fn whole(&self, ended: bool) -> Result<Option<Answer>, &'static str> {
+    fn whole(&self, ended: bool) -> Result<Option<ApiResponse>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         let parsed = response.parse(&self.0).map_err(|_| "it is not HTTP")?;
@@ -205,7 +205,7 @@ impl Incoming {
         if body.is_none() && rest.len() > 2 * BODY_MAX {
             return Err("it is too long");
         }
-        Ok(body.map(|body| Answer { status, body: Zeroizing::new(body) }))
+        Ok(body.map(|body| ApiResponse { status, body: Zeroizing::new(body) }))
     }
 }
 
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], ended: bool) -> Result<Option<(u16, Vec<u8>)>, &'static str> {
-        let incoming = Incoming(Zeroizing::new(bytes.to_vec()));
+        let incoming = ResponseBytes(Zeroizing::new(bytes.to_vec()));
         Ok(incoming.whole(ended)?.map(|answer| (answer.status, answer.body.to_vec())))
     }
 

@@ -4,7 +4,7 @@
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::print::Paper;
+use crate::cli::print::Terminal;
 use crate::cli::print::printable;
 
 const GAP: usize = 2;
@@ -17,7 +17,7 @@ const LAST_MIN: usize = 6;
 
 /// The colour of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(super) enum Color {
     #[default]
     Plain,
     Good,
@@ -25,7 +25,7 @@ pub(super) enum Ink {
     Bad,
 }
 
-impl Ink {
+impl Color {
     fn code(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -36,7 +36,7 @@ impl Ink {
     }
 
     /// Colours `text`, if the terminal supports it.
-    pub(super) fn paint(self, text: &str, paper: Paper) -> String {
+    pub(super) fn paint(self, text: &str, paper: Terminal) -> String {
         match self.code() {
             Some(code) if paper.colour => format!("\x1b[{code}m{text}\x1b[0m"),
             _ => text.to_owned(),
@@ -48,24 +48,24 @@ impl Ink {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
     text: String,
-    ink: Ink,
+    ink: Color,
 }
 
 impl Cell {
-    pub(super) fn new(text: &str, ink: Ink) -> Self {
+    pub(super) fn new(text: &str, ink: Color) -> Self {
         Self { text: printable(text), ink }
     }
 }
 
 impl From<String> for Cell {
     fn from(text: String) -> Self {
-        Self::new(&text, Ink::Plain)
+        Self::new(&text, Color::Plain)
     }
 }
 
 impl From<&str> for Cell {
     fn from(text: &str) -> Self {
-        Self::new(text, Ink::Plain)
+        Self::new(text, Color::Plain)
     }
 }
 
@@ -73,7 +73,7 @@ impl From<&str> for Cell {
 pub(super) type Column = (&'static str, u8);
 
 /// The lines of a table. The first column is shortened if there is no room.
-pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Paper) -> Vec<String> {
+pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Terminal) -> Vec<String> {
     let mut widths: Vec<usize> = columns.iter().map(|(title, _)| title.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn at(width: usize) -> Vec<String> {
-        lines(&COLUMNS, &rows(), Paper { width, colour: false })
+        lines(&COLUMNS, &rows(), Terminal { width, colour: false })
     }
 
     #[test]
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn colours_are_used_only_if_the_terminal_supports_them() {
-        let row = vec![vec![Cell::new("no", Ink::Bad)]];
-        assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: true })[1], "\x1b[31mno\x1b[0m");
-        assert_eq!(lines(&[("x", 0)], &row, Paper { width: 9, colour: false })[1], "no");
+        let row = vec![vec![Cell::new("no", Color::Bad)]];
+        assert_eq!(lines(&[("x", 0)], &row, Terminal { width: 9, colour: true })[1], "\x1b[31mno\x1b[0m");
+        assert_eq!(lines(&[("x", 0)], &row, Terminal { width: 9, colour: false })[1], "no");
     }
 }

@@ -1,10 +1,10 @@
 //! The settings about who may consent, and about the operator that the consent pages name.
 
-use crate::config::door::DoorConfig;
+use crate::config::door::HttpConfig;
 use crate::config::door::is_loopback;
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::domain::allow;
-use crate::domain::allow::Allow;
+use crate::domain::allow::AllowList;
 use crate::domain::operator::Contact;
 use crate::domain::operator::NAME_MAX;
 use crate::domain::operator::Operator;
@@ -12,15 +12,15 @@ use crate::domain::operator::PURPOSE_MAX;
 use crate::domain::operator::is_line;
 
 /// The persons who may consent; `None`: every person. Errors are collected in `reader`.
-pub(super) fn allow(reader: &mut Reader<'_>) -> Option<Allow> {
+pub(super) fn allow(reader: &mut SettingsReader<'_>) -> Option<AllowList> {
     let text = reader.text("TOKEND_ALLOW")?;
-    match Allow::parse(text) {
+    match AllowList::parse(text) {
         Ok(allow) if !allow.is_empty() => return Some(allow),
         Ok(_) => reader.wrong("TOKEND_ALLOW", allow::EXPECTED),
         Err(items) => {
             for item in items {
                 let item: String = item.chars().take(100).collect();
-                reader.note("TOKEND_ALLOW", format!("the item {item:?}"), allow::EXPECTED);
+                reader.add_error("TOKEND_ALLOW", format!("the item {item:?}"), allow::EXPECTED);
             }
         }
     }
@@ -28,7 +28,7 @@ pub(super) fn allow(reader: &mut Reader<'_>) -> Option<Allow> {
 }
 
 /// The settings about the operator. Errors are collected in `reader`.
-pub(super) fn operator(reader: &mut Reader<'_>) -> Operator {
+pub(super) fn operator(reader: &mut SettingsReader<'_>) -> Operator {
     let name = line(reader, "TOKEND_OPERATOR", NAME_MAX);
     let contact = reader.text("TOKEND_CONTACT").and_then(|text| {
         let contact = Contact::parse(text);
@@ -43,7 +43,7 @@ pub(super) fn operator(reader: &mut Reader<'_>) -> Operator {
     Operator { name, contact, purpose: line(reader, "TOKEND_PURPOSE", PURPOSE_MAX) }
 }
 
-fn line(reader: &mut Reader<'_>, variable: &'static str, longest: usize) -> Option<String> {
+fn line(reader: &mut SettingsReader<'_>, variable: &'static str, longest: usize) -> Option<String> {
     let text = reader.text(variable)?;
     let fits = is_line(text, longest);
     if !fits {
@@ -53,7 +53,7 @@ fn line(reader: &mut Reader<'_>, variable: &'static str, longest: usize) -> Opti
 }
 
 /// A warning about valid settings that are probably a mistake.
-pub(super) fn remark(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Option<String> {
+pub(super) fn remark(reader: &SettingsReader<'_>, door: Option<&HttpConfig>) -> Option<String> {
     let door = door.filter(|door| reader.text("TOKEND_ALLOW").is_none() && !door.is_local())?;
     let host = door.redirect_uri.host_str().filter(|_| !is_loopback(&door.redirect_uri)).map(str::to_owned);
     let place = host.or_else(|| Some(door.wide_address()?.to_string())).unwrap_or_default();

@@ -10,16 +10,16 @@ use std::path::PathBuf;
 use url::Host;
 use url::Url;
 
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::domain::operator::Operator;
-use crate::http::certificate::Pair;
+use crate::http::certificate::CertificatePair;
 use crate::http::certificate::WrongFiles;
 
 /// The settings of the HTTP server.
 #[derive(Clone, Debug)]
-pub struct DoorConfig {
+pub struct HttpConfig {
     /// The addresses to listen on.
-    pub addresses: Vec<Listen>,
+    pub addresses: Vec<ListenAddress>,
     /// Whether the port speaks TLS. It does not if the redirect URI is plain http, or if a proxy on this
     /// machine terminates TLS.
     pub secure: bool,
@@ -31,7 +31,7 @@ pub struct DoorConfig {
     pub operator: Operator,
 }
 
-impl DoorConfig {
+impl HttpConfig {
     /// Whether only this machine can reach the server: by the redirect URI's host, and by every address to
     /// listen on.
     #[must_use]
@@ -48,7 +48,7 @@ impl DoorConfig {
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenAddress {
     /// The address.
     pub address: SocketAddr,
     /// Whether the daemon starts without it if the machine does not have it (::1 without IPv6).
@@ -65,11 +65,11 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-pub(super) fn door(
-    reader: &mut Reader<'_>,
+pub(super) fn http(
+    reader: &mut SettingsReader<'_>,
     redirect_uri: Option<Url>,
     operator: Operator,
-) -> Option<DoorConfig> {
+) -> Option<HttpConfig> {
     let port =
         reader.whole("MY_APP_PORT", 8000, 1..=65_535, "a port").and_then(|port| u16::try_from(port).ok());
     let pem = match (reader.pem("TOKEND_TLS_CERT"), reader.pem("TOKEND_TLS_KEY")) {
@@ -101,12 +101,12 @@ pub(super) fn door(
     let redirect_uri = redirect_uri?;
     port?;
     let secure = redirect_uri.scheme() == "https" && !by_proxy;
-    Some(DoorConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
+    Some(HttpConfig { addresses: addresses?, secure, redirect_uri, pem, operator })
 }
 
 /// Collects the errors in the content of the operator's certificate and key files.
-fn check_pair(reader: &mut Reader<'_>, certificate: &Path, key: &Path) {
-    let Err(wrong) = Pair::check(certificate, key) else { return };
+fn check_pair(reader: &mut SettingsReader<'_>, certificate: &Path, key: &Path) {
+    let Err(wrong) = CertificatePair::check(certificate, key) else { return };
     let (wrong_certificate, wrong_key) = match *wrong {
         WrongFiles::Certificate(why) => (Some(why), None),
         WrongFiles::Key(why) => (None, Some(why)),
@@ -115,12 +115,12 @@ fn check_pair(reader: &mut Reader<'_>, certificate: &Path, key: &Path) {
     for (variable, wrong) in [("TOKEND_TLS_CERT", wrong_certificate), ("TOKEND_TLS_KEY", wrong_key)] {
         let Some(wrong) = wrong else { continue };
         let (found, expected) = wrong.found_and_expected();
-        reader.note(variable, found, expected);
+        reader.add_error(variable, found, expected);
     }
 }
 
 /// Whether a proxy on this machine terminates TLS and forwards plain HTTP to the daemon.
-fn by_proxy(reader: &mut Reader<'_>, redirect_uri: Option<&Url>) -> bool {
+fn by_proxy(reader: &mut SettingsReader<'_>, redirect_uri: Option<&Url>) -> bool {
     match reader.text("TOKEND_TLS") {
         Some("proxy") if redirect_uri.is_none_or(|url| url.scheme() == "https") => true,
         Some("proxy") => {
@@ -138,22 +138,22 @@ fn by_proxy(reader: &mut Reader<'_>, redirect_uri: Option<&Url>) -> bool {
     }
 }
 
-fn addresses(reader: &mut Reader<'_>, loopback: bool, port: u16) -> Option<Vec<Listen>> {
+fn addresses(reader: &mut SettingsReader<'_>, loopback: bool, port: u16) -> Option<Vec<ListenAddress>> {
     let Some(text) = reader.text("TOKEND_BIND") else {
         let (v4, v6) = if loopback {
             (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
         } else {
             (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
         };
-        let listen = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
+        let listen = |ip: IpAddr, optional| ListenAddress { address: SocketAddr::new(ip, port), optional };
         return Some(vec![listen(v4.into(), false), listen(v6.into(), true)]);
     };
     let listen = |word: &str| {
         let address = word.parse().or_else(|_| word.parse().map(|ip: IpAddr| SocketAddr::new(ip, port)));
-        address.ok().map(|address| Listen { address, optional: false })
+        address.ok().map(|address| ListenAddress { address, optional: false })
     };
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());
-    let addresses: Option<Vec<Listen>> = words.map(listen).collect();
+    let addresses: Option<Vec<ListenAddress>> = words.map(listen).collect();
     let addresses = addresses.filter(|list| !list.is_empty());
     if addresses.is_none() {
         reader.wrong(

@@ -1,14 +1,14 @@
 //! The settings of the test hook: a person, with tokens that the operator already has.
 
-use crate::config::parse::Reader;
-use crate::consent::Hook;
+use crate::config::parse::SettingsReader;
+use crate::consent::TestHook;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 
 pub(super) const VARIABLES: [&str; 3] = ["TEST_PERSON_ID", "TEST_ACCESS_TOKEN", "TEST_REFRESH_TOKEN"];
 
 /// The test hook; `None` unless all three settings are valid.
-pub(super) fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
+pub(super) fn hook(reader: &mut SettingsReader<'_>) -> Option<TestHook> {
     let [person, access_token, refresh_token] = VARIABLES.map(|name| reader.text(name));
     let (person, access_token, refresh_token) = (person?, access_token?, refresh_token?);
     let Ok(person) = PersonId::parse(person) else {
@@ -16,5 +16,5 @@ pub(super) fn hook(reader: &mut Reader<'_>) -> Option<Hook> {
         return None;
     };
     let secret = |text: &str| Secret::new(text.to_owned());
-    Some(Hook { person, access_token: secret(access_token), refresh_token: secret(refresh_token) })
+    Some(TestHook { person, access_token: secret(access_token), refresh_token: secret(refresh_token) })
 }

@@ -24,31 +24,31 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::door::door;
+use crate::config::door::http;
 use crate::config::door::is_loopback;
-use crate::config::parse::Reader;
-use crate::consent::Hook;
-use crate::domain::allow::Allow;
+use crate::config::parse::SettingsReader;
+use crate::consent::TestHook;
+use crate::domain::allow::AllowList;
 use crate::domain::host::is_host;
-use crate::domain::person::Who;
+use crate::domain::person::PersonQuery;
 use crate::domain::schedule::Policy;
 use crate::domain::socket_group::SocketGroup;
 use crate::domain::token_service::TokenService;
-use crate::refresh::Pace;
+use crate::refresh::RateLimits;
 use crate::webex::Integration;
 use crate::webex::Proxy;
 use crate::webex::Space;
 
 pub use crate::config::aliases::ALIASES;
-pub use crate::config::door::DoorConfig;
-pub use crate::config::door::Listen;
+pub use crate::config::door::HttpConfig;
+pub use crate::config::door::ListenAddress;
 pub use crate::config::places::StoreConfig;
 pub use crate::config::settings::SETTINGS;
 pub use crate::config::settings::Setting;
 pub use crate::config::settings::VARIABLES;
 pub use crate::config::settings::secrets;
 pub use crate::config::source::EnvFile;
-pub use crate::config::source::Source;
+pub use crate::config::source::SettingsSource;
 
 /// The daemon's settings.
 #[derive(Clone, Debug)]
@@ -64,11 +64,11 @@ pub struct Config {
     /// When to refresh.
     pub policy: Policy,
     /// The limits of concurrency and rate of refreshes.
-    pub pace: Pace,
+    pub pace: RateLimits,
     /// The persons who may consent; `None`: every person with a Webex account.
-    pub allow: Option<Allow>,
+    pub allow: Option<AllowList>,
     /// The settings of the HTTP server.
-    pub door: DoorConfig,
+    pub door: HttpConfig,
     /// The path of the control socket; `None` if no directory for it is known.
     pub control_socket: Option<PathBuf>,
     /// The group whose members may use the control socket, in addition to the daemon's user and root.
@@ -80,14 +80,14 @@ pub struct Config {
     /// The space that a bot adds people to; `None` if it is off.
     pub space: Option<Space>,
     /// The test hook; `None` if it is off.
-    pub hook: Option<Hook>,
+    pub hook: Option<TestHook>,
     /// Warnings about valid settings that are probably a mistake.
     pub remarks: Vec<String>,
 }
 
 /// An error in a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The variable.
     pub variable: &'static str,
     /// What was found, without secrets.
@@ -96,7 +96,7 @@ pub struct Mistake {
     pub expected: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: found {}, expected {}", self.variable, self.found, self.expected)
     }
@@ -106,11 +106,11 @@ impl fmt::Display for Mistake {
 /// ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).chain(.1.iter().cloned()).collect::<Vec<_>>().join("\n"))]
-pub struct Mistakes(pub Vec<Mistake>, pub Vec<String>);
+pub struct ConfigErrors(pub Vec<ConfigError>, pub Vec<String>);
 
-impl Mistakes {
+impl ConfigErrors {
     /// Errors without hints.
-    fn new(mistakes: Vec<Mistake>) -> Self {
+    fn new(mistakes: Vec<ConfigError>) -> Self {
         Self(mistakes, Vec::new())
     }
 }
@@ -120,28 +120,28 @@ impl Config {
     ///
     /// # Errors
     /// All errors in the settings, not only the first.
-    pub fn read(source: &Source) -> Result<Self, Mistakes> {
-        Self::read_by(Reader::new(source))
+    pub fn read(source: &SettingsSource) -> Result<Self, ConfigErrors> {
+        Self::read_by(SettingsReader::new(source))
     }
 
     /// Reads all settings for a process that serves. It checks the content of the certificate's files, too.
     ///
     /// # Errors
     /// All errors in the settings, not only the first.
-    pub fn read_to_serve(source: &Source) -> Result<Self, Mistakes> {
-        Self::read_by(Reader::to_serve(source))
+    pub fn read_to_serve(source: &SettingsSource) -> Result<Self, ConfigErrors> {
+        Self::read_by(SettingsReader::to_serve(source))
     }
 
-    fn read_by(mut reader: Reader<'_>) -> Result<Self, Mistakes> {
+    fn read_by(mut reader: SettingsReader<'_>) -> Result<Self, ConfigErrors> {
         let read = Self::parts(&mut reader);
         match (read, reader.mistakes) {
             (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-            (_, mistakes) => Err(Mistakes(mistakes, hints(reader.source))),
+            (_, mistakes) => Err(ConfigErrors(mistakes, hints(reader.source))),
         }
     }
 
     /// All settings; `None` only if there are errors. Every part is read, so that all errors are found.
-    fn parts(reader: &mut Reader<'_>) -> Option<Self> {
+    fn parts(reader: &mut SettingsReader<'_>) -> Option<Self> {
         let redirect_uri = redirect_uri(reader);
         let integration = integration(reader);
         let policy = policy(reader);
@@ -156,10 +156,10 @@ impl Config {
         default_person(reader);
         let allow = consent::allow(reader);
         let operator = consent::operator(reader);
-        let door = door(reader, redirect_uri, operator);
+        let door = http(reader, redirect_uri, operator);
         let token_service = token_service::token_service(reader);
         let space = space::space(reader);
-        let mut remarks = remarks(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
+        let mut remarks = warnings(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
         remarks.extend(consent::remark(reader, door.as_ref()));
         remarks.extend(open_secrets(reader, door.as_ref()));
         remarks.extend(token_service.as_ref().and_then(token_service::remark));
@@ -185,7 +185,12 @@ impl Config {
 }
 
 /// Warnings about valid settings that are probably a mistake.
-fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorConfig>) -> Vec<String> {
+fn warnings(
+    reader: &SettingsReader<'_>,
+    hooked: bool,
+    control: bool,
+    door: Option<&HttpConfig>,
+) -> Vec<String> {
     let mut remarks = Vec::new();
     if !hooked && hook::VARIABLES.iter().any(|name| reader.text(name).is_some()) {
         remarks.push(format!("the test hook is off: it needs all of {}", hook::VARIABLES.join(", ")));
@@ -226,7 +231,7 @@ fn remarks(reader: &Reader<'_>, hooked: bool, control: bool, door: Option<&DoorC
 }
 
 /// Warnings about files with secrets that other users can read.
-fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
+fn open_secrets(reader: &SettingsReader<'_>, door: Option<&HttpConfig>) -> Vec<String> {
     let named = [("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"), ("BOT_TOKEN", "BOT_TOKEN_FILE")];
     let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
     let named = named.filter_map(|(_, file)| Some((file, Path::new(reader.source.get(file)?))));
@@ -237,7 +242,7 @@ fn open_secrets(reader: &Reader<'_>, door: Option<&DoorConfig>) -> Vec<String> {
 }
 
 /// Hints at variables that have no effect.
-fn hints(source: &Source) -> Vec<String> {
+fn hints(source: &SettingsSource) -> Vec<String> {
     let unknown = source.unknown().map(|name| {
         format!(
             "{name} is set, but there is no such setting; is it misspelt? (docs/configuration.md lists all)"
@@ -247,7 +252,7 @@ fn hints(source: &Source) -> Vec<String> {
 }
 
 /// Warnings about settings that are set under another sample's name.
-fn foreign(reader: &Reader<'_>) -> Vec<String> {
+fn foreign(reader: &SettingsReader<'_>) -> Vec<String> {
     let mut ours: Vec<&str> = ALIASES.iter().map(|(ours, _)| *ours).collect();
     ours.dedup();
     let used = ours.into_iter().map(|ours| (ours, reader.set_as(ours)));
@@ -265,7 +270,7 @@ pub const WEBEX_BASE: &str = "https://webexapis.com/v1";
 const DEFAULT_REDIRECT_URI: &str = "https://localhost:8000/oauth";
 const DAY: f64 = 86_400.0;
 
-fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
+fn redirect_uri(reader: &mut SettingsReader<'_>) -> Option<Url> {
     let expected = "an http or https URL whose path ends in /oauth, as registered at Webex, such as https://localhost:8000/oauth";
     let text = reader.text("MY_APP_REDIRECT_URI").unwrap_or(DEFAULT_REDIRECT_URI);
     let url = Url::parse(text).ok().filter(|url| {
@@ -283,7 +288,7 @@ fn redirect_uri(reader: &mut Reader<'_>) -> Option<Url> {
     url
 }
 
-fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
+fn integration(reader: &mut SettingsReader<'_>) -> Option<Integration> {
     let client_id = client_id(reader);
     let client_secret = reader.secret("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE", "the client secret");
     let scopes = parse::scopes(reader.text("MY_APP_SCOPES").unwrap_or("spark:all"));
@@ -304,18 +309,18 @@ fn integration(reader: &mut Reader<'_>) -> Option<Integration> {
     })
 }
 
-fn client_id(reader: &mut Reader<'_>) -> Option<String> {
+fn client_id(reader: &mut SettingsReader<'_>) -> Option<String> {
     let expected = "the integration's client id, from developer.webex.com/my-apps";
     let client_id = reader.required("MY_APP_CLIENT_ID", expected)?;
     if let Some(found) = parse::odd_character(&client_id) {
-        reader.note("MY_APP_CLIENT_ID", found, expected);
+        reader.add_error("MY_APP_CLIENT_ID", found, expected);
         return None;
     }
     Some(client_id)
 }
 
 /// The client secret is sent to this URL, so plain HTTP is accepted on loopback only.
-fn base(reader: &mut Reader<'_>) -> Option<String> {
+fn base(reader: &mut SettingsReader<'_>) -> Option<String> {
     let text = reader.text("WEBEX_API_BASE_URL").unwrap_or(WEBEX_BASE);
     let fits = Url::parse(text).is_ok_and(|url| {
         let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
@@ -334,7 +339,7 @@ fn base(reader: &mut Reader<'_>) -> Option<String> {
     fits.then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn policy(reader: &mut Reader<'_>) -> Option<Policy> {
+fn policy(reader: &mut SettingsReader<'_>) -> Option<Policy> {
     let sleep = reader.whole("EVENT_LOOP_SLEEP_SECONDS", 3600, 1..=31 * 86_400, "seconds");
     let days = reader.decimal("EVENT_LOOP_DAYS", 1.0, 0.000_001..=3650.0, "days");
     let window = reader.whole("EVENT_LOOP_NOOP_WINDOW_SECONDS", 86_400, 0..=365 * 86_400, "seconds");
@@ -349,7 +354,7 @@ fn policy(reader: &mut Reader<'_>) -> Option<Policy> {
 
 const SLOWEST: f64 = 0.01;
 
-fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
+fn pace(reader: &mut SettingsReader<'_>) -> Option<RateLimits> {
     let at_once = reader.whole("EVENT_LOOP_CONCURRENCY", 16, 1..=1024, "refreshes");
     let per_second =
         reader.decimal("EVENT_LOOP_MAX_PER_SECOND", 20.0, 0.0..=10_000.0, "refreshes a second (0: no cap)");
@@ -359,10 +364,10 @@ fn pace(reader: &mut Reader<'_>) -> Option<Pace> {
         reader.wrong("EVENT_LOOP_MAX_PER_SECOND", &format!("0 for no cap, or at least {SLOWEST}"));
         return None;
     }
-    Some(Pace { at_once: usize::try_from(at_once?).ok()?, per_second: per_second? })
+    Some(RateLimits { concurrency: usize::try_from(at_once?).ok()?, per_second: per_second? })
 }
 
-fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
+fn user_agent(reader: &mut SettingsReader<'_>) -> Option<String> {
     let default = concat!("webex-tokend/", env!("CARGO_PKG_VERSION"));
     let text = reader.text("MY_USER_AGENT").unwrap_or(default);
     let fits = text.len() <= 256 && text.bytes().all(|b| (b' '..=b'~').contains(&b));
@@ -373,8 +378,8 @@ fn user_agent(reader: &mut Reader<'_>) -> Option<String> {
 }
 
 /// Only checked here. The commands read it.
-fn default_person(reader: &mut Reader<'_>) {
-    if reader.text(DEFAULT_PERSON).is_some_and(|text| Who::parse(text).is_err()) {
+fn default_person(reader: &mut SettingsReader<'_>) {
+    if reader.text(DEFAULT_PERSON).is_some_and(|text| PersonQuery::parse(text).is_err()) {
         reader.wrong(DEFAULT_PERSON, "a Webex person id or an e-mail address");
     }
 }

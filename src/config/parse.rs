@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::config::Mistake;
-use crate::config::Source;
+use crate::config::ConfigError;
+use crate::config::SettingsSource;
 use crate::domain::secret::Secret;
 use crate::http::certificate::open_pem;
 use crate::http::certificate::read_pem;
@@ -19,23 +19,23 @@ use crate::webex::transport::check_roots;
 const SECRET_FILE_MAX: u64 = 64 * 1024;
 
 /// Reads variables and collects the errors.
-pub(super) struct Reader<'a> {
-    pub(super) source: &'a Source,
-    pub(super) mistakes: Vec<Mistake>,
+pub(super) struct SettingsReader<'a> {
+    pub(super) source: &'a SettingsSource,
+    pub(super) mistakes: Vec<ConfigError>,
     /// The number of errors that were found before the first variable was read.
     as_they_stand: usize,
     /// Whether the configured certificate is going to be served.
     pub(super) serves: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(source: &'a Source) -> Self {
+impl<'a> SettingsReader<'a> {
+    pub(super) fn new(source: &'a SettingsSource) -> Self {
         let mistakes = source.mistakes();
         Self { source, as_they_stand: mistakes.len(), mistakes, serves: false }
     }
 
     /// A reader for a process that serves the configured certificate.
-    pub(super) fn to_serve(source: &'a Source) -> Self {
+    pub(super) fn to_serve(source: &'a SettingsSource) -> Self {
         Self { serves: true, ..Self::new(source) }
     }
 
@@ -57,11 +57,11 @@ impl<'a> Reader<'a> {
     /// Adds an error about the value of `variable`. Not for secrets, because the value is quoted.
     pub(super) fn wrong(&mut self, variable: &'static str, expected: &str) {
         let text: String = without_login(self.text(variable).unwrap_or_default()).chars().take(100).collect();
-        self.note(variable, format!("{text:?}"), expected);
+        self.add_error(variable, format!("{text:?}"), expected);
     }
 
     pub(super) fn missing(&mut self, variable: &'static str, expected: &str) {
-        self.note(variable, "nothing".to_owned(), expected);
+        self.add_error(variable, "nothing".to_owned(), expected);
     }
 
     /// Adds an error if `variable` is not set although `other` is. If it is set and invalid, the error has
@@ -74,10 +74,10 @@ impl<'a> Reader<'a> {
 
     /// Adds an error, unless the raw value of the variable already caused one, because further errors would
     /// follow from that one.
-    pub(super) fn note(&mut self, variable: &'static str, found: String, expected: &str) {
+    pub(super) fn add_error(&mut self, variable: &'static str, found: String, expected: &str) {
         let variable = self.set_as(variable);
         if !self.mistakes.iter().take(self.as_they_stand).any(|mistake| mistake.variable == variable) {
-            self.mistakes.push(Mistake { variable, found, expected: expected.to_owned() });
+            self.mistakes.push(ConfigError { variable, found, expected: expected.to_owned() });
         }
     }
 
@@ -110,14 +110,14 @@ impl<'a> Reader<'a> {
             Ok(text) => match text.trim_start_matches('\u{feff}').trim() {
                 "" => {
                     let expected = format!("a file that contains {what}");
-                    self.note(file_variable, format!("the empty file {path:?}"), &expected);
+                    self.add_error(file_variable, format!("the empty file {path:?}"), &expected);
                     None
                 }
                 text => self.opaque(file_variable, text, what),
             },
             Err(e) => {
                 let expected = format!("a readable file that contains {what}");
-                self.note(file_variable, format!("{path:?} ({e})"), &expected);
+                self.add_error(file_variable, format!("{path:?} ({e})"), &expected);
                 None
             }
         }
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
     /// A secret that Webex issued, which consists of printable ASCII characters without white space.
     fn opaque(&mut self, variable: &'static str, text: &str, what: &str) -> Option<Secret> {
         if let Some(found) = odd_character(text) {
-            self.note(variable, found, what);
+            self.add_error(variable, found, what);
             return None;
         }
         Some(Secret::new(text.to_owned()))
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     pub(super) fn pem(&mut self, variable: &'static str) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
         let Err(why) = open_pem(&path) else { return Some(path) };
-        self.note(variable, format!("{} ({why})", path.display()), "a readable PEM file");
+        self.add_error(variable, format!("{} ({why})", path.display()), "a readable PEM file");
         None
     }
 
@@ -145,7 +145,11 @@ impl<'a> Reader<'a> {
         let path = PathBuf::from(self.text(variable)?);
         let checked = read_pem(&path).map_err(|e| e.to_string()).and_then(|pem| check_roots(&pem));
         let Err(why) = checked else { return Some(path) };
-        self.note(variable, format!("{} ({why})", path.display()), "a readable PEM file of certificates");
+        self.add_error(
+            variable,
+            format!("{} ({why})", path.display()),
+            "a readable PEM file of certificates",
+        );
         None
     }
 

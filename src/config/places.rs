@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Group;
 
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::domain::socket_group::SocketGroup;
 
 /// Where grants are stored.
@@ -42,7 +42,7 @@ const SOCKET_GROUP: &str = "TOKEND_SOCKET_GROUP";
 /// Maximum length of a group's name, in bytes.
 const GROUP_NAME_MAX: usize = 256;
 
-pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+pub(super) fn store(reader: &mut SettingsReader<'_>) -> Option<StoreConfig> {
     let state_dir = reader.source.state_dir();
     let url = reader.text("TOKEND_STORE_URL").unwrap_or("sqlite:");
     let inside = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
@@ -74,7 +74,7 @@ fn is_url(path: &str) -> bool {
     path.starts_with("//") || path.starts_with('~') || path.contains('?')
 }
 
-pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
+pub(super) fn control_socket(reader: &mut SettingsReader<'_>) -> Option<PathBuf> {
     let path = reader.source.control_socket()?;
     let found = path.as_os_str().len();
     if found > SOCKET_PATH_MAX || path.file_name().is_none() {
@@ -85,14 +85,14 @@ pub(super) fn control_socket(reader: &mut Reader<'_>) -> Option<PathBuf> {
         let expected = format!(
             "a path for the control socket of at most {SOCKET_PATH_MAX} bytes, which is the system's limit{change}"
         );
-        reader.note(variable, format!("{} ({found} bytes)", path.display()), &expected);
+        reader.add_error(variable, format!("{} ({found} bytes)", path.display()), &expected);
     }
     Some(path)
 }
 
 /// The group of the control socket; `None` if it is not set or invalid. The daemon checks that its own
 /// process is a member: a command that works without a daemon need not be one.
-pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
+pub(super) fn socket_group(reader: &mut SettingsReader<'_>) -> Option<SocketGroup> {
     let name = reader.text(SOCKET_GROUP)?.to_owned();
     // As in chown(2), the highest number means no group.
     let number = |text: &str| text.parse().ok().filter(|gid| *gid != u32::MAX);
@@ -105,7 +105,7 @@ pub(super) fn socket_group(reader: &mut Reader<'_>) -> Option<SocketGroup> {
             Ok(found) => found.map(|group| group.gid.as_raw()),
             Err(why) => {
                 let found = format!("{name:?}, which cannot be resolved ({why})");
-                reader.note(SOCKET_GROUP, found, "a group of this machine, or its number");
+                reader.add_error(SOCKET_GROUP, found, "a group of this machine, or its number");
                 return None;
             }
         }

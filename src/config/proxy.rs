@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::webex::Proxy;
 
 /// In order of precedence.
@@ -15,7 +15,7 @@ const EXCEPT: &str = "NO_PROXY";
 pub(super) const IN_LOWER_CASE: [&str; 3] = ["HTTPS_PROXY", "ALL_PROXY", EXCEPT];
 
 /// The proxy; `None` if there is none or the setting is invalid.
-pub(super) fn proxy(reader: &mut Reader<'_>) -> Option<Proxy> {
+pub(super) fn proxy(reader: &mut SettingsReader<'_>) -> Option<Proxy> {
     let name = NAMES.into_iter().find(|name| reader.text(name).is_some())?;
     let text = reader.text(name)?;
     // Other programs accept an address without a scheme, too.

@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    fn told(path: &Path, mode: u32) -> Option<String> {
+    fn is_reported(path: &Path, mode: u32) -> Option<String> {
         set_permissions(path, Permissions::from_mode(mode)).unwrap();
         remark("BOT_TOKEN_FILE", path)
     }
@@ -86,19 +86,19 @@ mod tests {
         let path = dir.path().join("secret");
         fs::write(&path, "secret").unwrap();
         set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(told(&path, 0o644), None, "the directory denies access");
+        assert_eq!(is_reported(&path, 0o644), None, "the directory denies access");
         set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let open = told(&path, 0o644).unwrap();
+        let open = is_reported(&path, 0o644).unwrap();
         assert!(open.starts_with("BOT_TOKEN_FILE: every user of this machine can read"), "{open}");
         assert!(open.contains("0644") && open.ends_with(": run chmod 600 on it"), "{open}");
         for mode in [0o600, 0o400] {
-            assert_eq!(told(&path, mode), None, "{mode:o}");
+            assert_eq!(is_reported(&path, mode), None, "{mode:o}");
         }
         // Only root can change the owner of a file.
         if chown(&path, Some(4711), None).is_ok() {
-            assert!(told(&path, 0o640).is_some_and(|told| told.contains(": its group can read")));
+            assert!(is_reported(&path, 0o640).is_some_and(|told| told.contains(": its group can read")));
             chown(&path, Some(0), Some(4711)).unwrap();
-            assert_eq!(told(&path, 0o640), None, "root has decided on the group");
+            assert_eq!(is_reported(&path, 0o640), None, "root has decided on the group");
         }
         assert_eq!(remark("BOT_TOKEN_FILE", &dir.path().join("none")), None);
     }

@@ -5,7 +5,7 @@ use crate::config::aliases::ours;
 
 /// The type of a variable, which decides how its value is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SettingKind {
     /// Neither a path nor a secret.
     Plain,
     /// The path of a file or directory.
@@ -36,7 +36,7 @@ macro_rules! settings {
         pub const SETTINGS: [Setting; VARIABLES.len()] =
             [$(Setting { name: $name, default: $default, meaning: $meaning }),+];
 
-        const KINDS: [(&str, Kind); VARIABLES.len()] = [$(($name, Kind::$kind)),+];
+        const KINDS: [(&str, SettingKind); VARIABLES.len()] = [$(($name, SettingKind::$kind)),+];
     };
 }
 
@@ -102,7 +102,7 @@ settings! {
 }
 
 /// The type of the setting `name`, which may be another sample's name. `None` if there is no such setting.
-pub(super) fn kind(name: &str) -> Option<Kind> {
+pub(super) fn kind(name: &str) -> Option<SettingKind> {
     let name = ours(name).unwrap_or(name);
     KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
 }
@@ -116,7 +116,7 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
 /// of them.
 pub fn secrets() -> impl Iterator<Item = &'static str> {
     let all = VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other));
-    all.filter(|name| kind(name) == Some(Kind::Secret))
+    all.filter(|name| kind(name) == Some(SettingKind::Secret))
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
             let like_a_secret = words.iter().any(|word| name.contains(word))
                 && !name.ends_with("_FILE")
                 && !name.starts_with("TOKEND_");
-            assert_eq!(kind(name) == Some(Kind::Secret), like_a_secret, "{name}");
+            assert_eq!(kind(name) == Some(SettingKind::Secret), like_a_secret, "{name}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
         for text in sources {
             for call in text.split("reader.secret(").skip(1) {
                 let name = call.split('"').nth(1).unwrap();
-                assert_eq!(kind(name), Some(Kind::Secret), "{name}");
+                assert_eq!(kind(name), Some(SettingKind::Secret), "{name}");
                 read += 1;
             }
         }

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use crate::config::Mistake;
-use crate::config::Mistakes;
+use crate::config::ConfigError;
+use crate::config::ConfigErrors;
 use crate::config::aliases::others;
 use crate::config::dotenv::assignments;
 use crate::config::env_file;
 use crate::config::proxy::IN_LOWER_CASE;
 use crate::config::service_links;
-use crate::config::settings::Kind;
+use crate::config::settings::SettingKind;
 use crate::config::settings::VARIABLES;
 use crate::config::settings::kind;
 use crate::config::settings::known;
@@ -45,25 +45,25 @@ pub enum EnvFile<'a> {
 
 /// Variables by name. An empty variable counts as not set.
 #[derive(Clone, Default)]
-pub struct Source {
+pub struct SettingsSource {
     values: BTreeMap<String, String>,
     /// The variables that the file has set.
     from_file: BTreeSet<String>,
     /// The path of the file.
     file: Option<PathBuf>,
     /// Lines of the file that cannot be parsed.
-    unread: Vec<Mistake>,
+    unread: Vec<ConfigError>,
     /// Messages about variables that are ignored on purpose.
     left_out: Vec<String>,
 }
 
-impl Source {
+impl SettingsSource {
     /// The variables of the environment and of the file.
     ///
     /// # Errors
     /// When the file cannot be read, or other users can write to it.
     #[expect(clippy::disallowed_methods, reason = "the only module that reads the environment")]
-    pub fn environment(file: EnvFile<'_>) -> Result<Self, Mistakes> {
+    pub fn environment(file: EnvFile<'_>) -> Result<Self, ConfigErrors> {
         // A variable that is not UTF-8 is not a setting.
         let pair = |(k, v): (std::ffi::OsString, std::ffi::OsString)| {
             Some((k.into_string().ok()?, v.into_string().ok()?))
@@ -75,7 +75,7 @@ impl Source {
     pub(super) fn layered(
         real: impl IntoIterator<Item = (String, String)>,
         file: EnvFile<'_>,
-    ) -> Result<Self, Mistakes> {
+    ) -> Result<Self, ConfigErrors> {
         let mut left_out = Vec::new();
         let mut values: BTreeMap<String, String> = real.into_iter().collect();
         for name in IN_LOWER_CASE {
@@ -121,7 +121,7 @@ impl Source {
 
     /// The variables that the file at `path` sets, where this environment does not override them. `None` if
     /// there is no such file.
-    fn in_file(&self, path: &Path, owner: Option<u32>) -> Result<Option<Self>, Mistakes> {
+    fn in_file(&self, path: &Path, owner: Option<u32>) -> Result<Option<Self>, ConfigErrors> {
         let Some(text) = env_file::read(path, owner).map_err(|why| wrong(path, &why))? else {
             return Ok(None);
         };
@@ -143,7 +143,7 @@ impl Source {
                     let found =
                         format!("line {} of {}, which cannot be read: {why}", found.line, path.display());
                     let expected = "NAME=value in one line".to_owned();
-                    read.unread.push(Mistake { variable, found, expected });
+                    read.unread.push(ConfigError { variable, found, expected });
                 }
             }
         }
@@ -154,7 +154,7 @@ impl Source {
 
     /// Why the variable `name` of a file is ignored under this environment; `None` if it counts.
     fn overrules(&self, name: &str, path: &Path) -> Option<&'static str> {
-        if kind(name) == Some(Kind::System) {
+        if kind(name) == Some(SettingKind::System) {
             return Some("it is never taken from a file");
         }
         // Another state directory has another store, key and socket. The file in that directory may name
@@ -187,16 +187,16 @@ impl Source {
     }
 
     /// Errors in raw values, whatever the variable is for.
-    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+    pub(super) fn mistakes(&self) -> Vec<ConfigError> {
         let used = VARIABLES.into_iter().map(|name| self.set_as(name));
         let written = used.filter_map(|name| self.written(name, self.get(name)?));
         self.unread.iter().cloned().chain(written).collect()
     }
 
-    fn written(&self, variable: &'static str, text: &str) -> Option<Mistake> {
+    fn written(&self, variable: &'static str, text: &str) -> Option<ConfigError> {
         let mistake = |found: &str, expected: &str| {
             let (found, expected) = (found.to_owned(), expected.to_owned());
-            Some(Mistake { variable, found, expected })
+            Some(ConfigError { variable, found, expected })
         };
         let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
         if !self.from_file.contains(variable) && (quoted('"') || quoted('\'')) {
@@ -205,7 +205,7 @@ impl Source {
                 "the value without them (docker --env-file and others pass quotes on unchanged)",
             );
         }
-        if kind(variable) == Some(Kind::Path) && text.starts_with('~') {
+        if kind(variable) == Some(SettingKind::Path) && text.starts_with('~') {
             return mistake("a path that begins with ~", "an absolute path: only a shell expands ~");
         }
         None
@@ -215,10 +215,10 @@ impl Source {
     ///
     /// # Errors
     /// All errors in these settings.
-    pub fn check_places(&self) -> Result<(), Mistakes> {
-        let found: Vec<Mistake> =
+    pub fn check_places(&self) -> Result<(), ConfigErrors> {
+        let found: Vec<ConfigError> =
             self.mistakes().into_iter().filter(|mistake| WHERE.contains(&mistake.variable)).collect();
-        if found.is_empty() { Ok(()) } else { Err(Mistakes::new(found)) }
+        if found.is_empty() { Ok(()) } else { Err(ConfigErrors::new(found)) }
     }
 
     /// The path of the file, if it sets a secret.
@@ -267,13 +267,13 @@ fn is_like_ours(name: &str) -> bool {
     OURS.iter().any(|ours| name.starts_with(ours))
 }
 
-fn wrong(path: &Path, why: &str) -> Mistakes {
+fn wrong(path: &Path, why: &str) -> ConfigErrors {
     let found = format!("{}, but {why}", path.display());
     let expected = "a readable file that only you or root can write".to_owned();
-    Mistakes::new(vec![Mistake { variable: "the settings file", found, expected }])
+    ConfigErrors::new(vec![ConfigError { variable: "the settings file", found, expected }])
 }
 
-impl<const N: usize> From<[(&str, &str); N]> for Source {
+impl<const N: usize> From<[(&str, &str); N]> for SettingsSource {
     fn from(pairs: [(&str, &str); N]) -> Self {
         let values = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { values, ..Self::default() }
@@ -281,7 +281,7 @@ impl<const N: usize> From<[(&str, &str); N]> for Source {
 }
 
 /// Adds variables as if they were set in the environment.
-impl Extend<(String, String)> for Source {
+impl Extend<(String, String)> for SettingsSource {
     fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, pairs: T) {
         for (name, value) in pairs {
             self.unread.retain(|mistake| mistake.variable != name);

@@ -1,10 +1,10 @@
 //! The settings of the space that a bot adds people to after their consent.
 
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::webex::Space;
 
 /// The space; `None` if it is off or a setting is invalid.
-pub(super) fn space(reader: &mut Reader<'_>) -> Option<Space> {
+pub(super) fn space(reader: &mut SettingsReader<'_>) -> Option<Space> {
     let names = ["BOT_TOKEN", "BOT_TOKEN_FILE", "SPACE_ID"];
     if names.iter().all(|name| reader.text(name).is_none()) {
         return None;

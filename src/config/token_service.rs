@@ -1,6 +1,6 @@
 //! The settings of the token service sample's endpoint: the credentials and networks of its callers.
 
-use crate::config::parse::Reader;
+use crate::config::parse::SettingsReader;
 use crate::domain::secret::Secret;
 use crate::domain::token_service::Network;
 use crate::domain::token_service::TokenService;
@@ -9,7 +9,7 @@ use crate::domain::token_service::TokenService;
 const SHORT: usize = 16;
 
 /// The endpoint's settings; `None` if it is off or a setting is invalid.
-pub(super) fn token_service(reader: &mut Reader<'_>) -> Option<TokenService> {
+pub(super) fn token_service(reader: &mut SettingsReader<'_>) -> Option<TokenService> {
     let passphrase = Secret::new(reader.text("PASSPHRASE")?.to_owned());
     let org_id = reader.required("ORG_ID", "the organization's id, since PASSPHRASE is set");
     let from =
@@ -18,7 +18,7 @@ pub(super) fn token_service(reader: &mut Reader<'_>) -> Option<TokenService> {
     Some(TokenService { org_id: org_id?, from: from?, passphrase, sources: sources? })
 }
 
-fn sources(reader: &mut Reader<'_>) -> Option<Vec<Network>> {
+fn sources(reader: &mut SettingsReader<'_>) -> Option<Vec<Network>> {
     let expected = "IP addresses or networks separated by commas, such as 127.0.0.1,10.0.0.0/8";
     let text = reader.required("SOURCE_IP", &format!("{expected}, since PASSPHRASE is set"))?;
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());

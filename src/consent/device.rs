@@ -8,17 +8,17 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::consent::ConsentError;
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::consent::Granted;
 use crate::consent::logins::LoginState;
 use crate::consent::not_listed;
 use crate::consent::used_states::TokensInHand;
 use crate::tasks::Tasks;
 use crate::webex::DeviceCode;
-use crate::webex::Polled;
+use crate::webex::DevicePollResult;
 
 /// Maximum number of device logins at once; each polls Webex every few seconds.
-pub(super) const DEVICES: usize = 32;
+pub(super) const MAX_DEVICE_LOGINS: usize = 32;
 
 /// Added to the interval: network delays vary, and Webex rejects a poll that comes a moment too early.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub struct DeviceLogin {
     pub expires_in: Duration,
 }
 
-impl Consents {
+impl ConsentService {
     /// Starts a device grant, and polls Webex for its result in a task of `tasks`.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Consents {
         loop {
             let next = Instant::now() + pause;
             if next >= deadline {
-                return Err(Polled::expired());
+                return Err(DevicePollResult::expired());
             }
             tokio::select! {
                 biased;
@@ -110,19 +110,19 @@ impl Consents {
             let answer = self.webex.device_token(&code.device_code).await;
             let asked = answer.retry_after.unwrap_or_default();
             pause = match answer.polled {
-                Polled::Issued(issued) => {
+                DevicePollResult::Issued(issued) => {
                     let (sent_at, tracking_id) = (answer.sent_at, answer.tracking_id);
                     let in_hand = TokensInHand { issued, sent_at, tracking_id };
-                    let kept = self.keep_until(deadline + LAST_ANSWERS, in_hand, stopping).await;
-                    return Ok(kept.inspect_err(tell));
+                    let kept = self.save_until(deadline + LAST_ANSWERS, in_hand, stopping).await;
+                    return Ok(kept.inspect_err(report));
                 }
-                Polled::Ended(why) => return Err(why),
-                Polled::Pending => interval,
-                Polled::SlowDown => {
+                DevicePollResult::Ended(why) => return Err(why),
+                DevicePollResult::Pending => interval,
+                DevicePollResult::SlowDown => {
                     interval += SLOWER;
                     interval.max(asked)
                 }
-                Polled::Trouble(why) => {
+                DevicePollResult::Trouble(why) => {
                     log::debug!("device login: Webex gave no answer, polling continues: {why}");
                     (pause * 2).min(LONGEST_PAUSE).max(interval).max(asked)
                 }
@@ -131,14 +131,14 @@ impl Consents {
     }
 
     /// Webex issues the tokens of a code only once, so temporary failures are retried, but not beyond `end`.
-    async fn keep_until(
+    async fn save_until(
         &self,
         end: Instant,
         in_hand: TokensInHand,
         stopping: &CancellationToken,
     ) -> Result<Granted, ConsentError> {
         loop {
-            let kept = self.keep(in_hand.clone()).await;
+            let kept = self.save_grant(in_hand.clone()).await;
             let pause = match &kept {
                 Err(ConsentError::Busy { wait, .. }) => LONGEST_PAUSE.max(*wait),
                 Err(ConsentError::Unreachable { .. } | ConsentError::Store(_)) => LONGEST_PAUSE,
@@ -158,7 +158,7 @@ impl Consents {
     }
 }
 
-fn tell(error: &ConsentError) {
+fn report(error: &ConsentError) {
     match error {
         ConsentError::NotAllowed(person) => log::warn!("{}", not_listed(person)),
         _ => log::warn!("device login: the consent was not stored: {error}"),

@@ -20,7 +20,7 @@ use crate::domain::exchanges::Hold;
 
 /// Maximum wait of a browser for its turn. Together with an exchange, which takes at most 40 s, it stays
 /// below the time that the shutdown waits for running work.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The retry delay reported after a wait that was too long.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -40,13 +40,13 @@ struct GateState {
 
 /// A running exchange. If it is dropped before its end, it counts as failed.
 #[derive(Debug)]
-pub(super) struct UnderWay<'a> {
+pub(super) struct RunningExchange<'a> {
     gate: &'a ExchangeGate,
     permit: Option<ExchangePermit>,
 }
 
 /// A place in the queue. Dropping it leaves the queue.
-struct PlaceInLine<'a> {
+struct QueuedExchange<'a> {
     gate: &'a ExchangeGate,
     network: ClientNetwork,
     number: u64,
@@ -60,12 +60,14 @@ impl ExchangeGate {
     }
 
     /// Waits for the turn of an exchange from `network`.
-    pub(super) async fn begin(&self, network: ClientNetwork) -> Result<UnderWay<'_>, Hold> {
-        let deadline = Instant::now() + PATIENCE;
+    pub(super) async fn begin(&self, network: ClientNetwork) -> Result<RunningExchange<'_>, Hold> {
+        let deadline = Instant::now() + MAX_WAIT;
         let place = self.join(network)?;
         loop {
             let wait = match place.look() {
-                ExchangeTurn::Begin(permit) => return Ok(UnderWay { gate: self, permit: Some(permit) }),
+                ExchangeTurn::Begin(permit) => {
+                    return Ok(RunningExchange { gate: self, permit: Some(permit) });
+                }
                 ExchangeTurn::Asked(wait) => return Err(Hold::Asked(wait)),
                 ExchangeTurn::Wait(wait) => wait,
             };
@@ -79,12 +81,12 @@ impl ExchangeGate {
         }
     }
 
-    fn join(&self, network: ClientNetwork) -> Result<PlaceInLine<'_>, Hold> {
+    fn join(&self, network: ClientNetwork) -> Result<QueuedExchange<'_>, Hold> {
         let turn = Arc::new(Notify::new());
         let mut state = self.state();
         let number = state.exchanges.join(network, self.now())?;
         state.waiting.insert(number, turn.clone());
-        Ok(PlaceInLine { gate: self, network, number, turn })
+        Ok(QueuedExchange { gate: self, network, number, turn })
     }
 
     fn now(&self) -> Duration {
@@ -106,13 +108,13 @@ impl GateState {
     }
 }
 
-impl PlaceInLine<'_> {
+impl QueuedExchange<'_> {
     fn look(&self) -> ExchangeTurn {
         self.gate.state().exchanges.turn(self.network, self.number, self.gate.now())
     }
 }
 
-impl Drop for PlaceInLine<'_> {
+impl Drop for QueuedExchange<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.state();
         state.exchanges.leave(self.network, self.number);
@@ -121,7 +123,7 @@ impl Drop for PlaceInLine<'_> {
     }
 }
 
-impl UnderWay<'_> {
+impl RunningExchange<'_> {
     /// Ends the exchange.
     pub(super) fn end(mut self, end: ExchangeEnd) {
         self.give_back(end);
@@ -135,7 +137,7 @@ impl UnderWay<'_> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningExchange<'_> {
     fn drop(&mut self) {
         self.give_back(ExchangeEnd::Failed);
     }
@@ -154,7 +156,7 @@ mod tests {
         }
         let begun = Instant::now();
         assert!(matches!(gate.begin(None).await, Err(Hold::Crowded(_))));
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), MAX_WAIT);
         let (first, second) = (gate.begin(None), gate.begin(None));
         let free = async {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::consent::ConsentError;
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::consent::Granted;
 use crate::consent::used_states::Redemption;
 use crate::consent::used_states::TokensInHand;
@@ -19,26 +19,26 @@ use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::ClientVerdict;
-use crate::domain::verdict::Fact;
+use crate::domain::verdict::TokenResponse;
 use crate::domain::verdict::Verdict;
-use crate::store::Answer;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::webex::Owner;
-use crate::webex::Unknown;
+use crate::store::StoreFuture;
+use crate::webex::OwnerUnknown;
+use crate::webex::TokenOwner;
 
 /// Pauses between requests for the owner of the tokens, so that a short failure does not cost the person
 /// another try.
-const ASK_AGAIN: [Duration; 3] =
+const EXCHANGE_RETRIES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(4)];
 
 /// Pauses between attempts to store the grant.
-const KEEP_AGAIN: [Duration; 3] =
+const SAVE_RETRIES: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 type Finished = Result<Granted, ConsentError>;
 
-impl Consents {
+impl ConsentService {
     /// Finishes a consent with the code and state that the browser at `network` brought back. A repeated
     /// state gets the result of the first request. Must run to its end even if the browser disconnects,
     /// because a code works only once.
@@ -73,11 +73,11 @@ impl Consents {
         let finished = match exchanged {
             Ok(in_hand) => {
                 attempt.hold(in_hand.clone());
-                self.keep(in_hand).await
+                self.save_grant(in_hand).await
             }
             Err(error) => Err(error),
         };
-        under_way.end(end_of(&finished));
+        under_way.end(to_result(&finished));
         let finished = match finished {
             Err(
                 ConsentError::Unreachable { why, tracking_id } | ConsentError::Busy { why, tracking_id, .. },
@@ -114,20 +114,22 @@ impl Consents {
         let reply = self.webex.exchange(code, ticket.verifier()).await;
         let (tracking_id, asked) = (reply.tracking_id, reply.retry_after);
         Err(match reply.fact {
-            Fact::Granted(issued) => {
+            TokenResponse::Granted(issued) => {
                 return Ok(TokensInHand { issued, sent_at: reply.sent_at, tracking_id });
             }
-            Fact::Refused { status: status @ (408 | 423 | 429 | 500..), shown: why, .. } => {
+            TokenResponse::Refused { status: status @ (408 | 423 | 429 | 500..), shown: why, .. } => {
                 no_answer(Some(status), asked, why, tracking_id)
             }
-            Fact::Unreadable(why) | Fact::Unreachable(why) => no_answer(None, asked, why, tracking_id),
+            TokenResponse::Unreadable(why) | TokenResponse::Unreachable(why) => {
+                no_answer(None, asked, why, tracking_id)
+            }
             // Webex explains its rejections in JSON. The page of a portal or a proxy says nothing about the
             // code, because Webex has not seen it.
-            Fact::Refused { text, shown: why, .. } if text.is_empty() => {
+            TokenResponse::Refused { text, shown: why, .. } if text.is_empty() => {
                 ConsentError::Unreachable { why, tracking_id }
             }
-            Fact::Refused { status, text, shown: why } => {
-                match Verdict::of_client(Fact::Refused { status, text, shown: why.clone() }) {
+            TokenResponse::Refused { status, text, shown: why } => {
+                match Verdict::client_verdict(TokenResponse::Refused { status, text, shown: why.clone() }) {
                     ClientVerdict::Refused(_) => ConsentError::ClientRefused { why, tracking_id },
                     ClientVerdict::Known | ClientVerdict::Unclear(_) => {
                         ConsentError::Refused { why, tracking_id }
@@ -137,7 +139,7 @@ impl Consents {
         })
     }
 
-    fn announce(&self, granted: &Granted, token_hash: &str, tracking_id: Option<&str>) {
+    fn log_granted(&self, granted: &Granted, token_hash: &str, tracking_id: Option<&str>) {
         let (person, id) = (&granted.person, granted.person.id.as_str());
         let (event, outcome) = match granted.saved {
             Saved::New => ("consent stored", "new"),
@@ -165,10 +167,10 @@ impl Consents {
 
     /// Stores the grant. The code is spent, so only a definite rejection is final. After any other failure
     /// the same tokens may be stored later.
-    pub(super) async fn keep(&self, in_hand: TokensInHand) -> Result<Granted, ConsentError> {
+    pub(super) async fn save_grant(&self, in_hand: TokensInHand) -> Result<Granted, ConsentError> {
         let TokensInHand { issued, sent_at, tracking_id } = in_hand;
-        let owner = self.whose(&issued.access_token).await.map_err(not_told)?;
-        let Owner { person, picture, .. } = owner;
+        let owner = self.fetch_owner(&issued.access_token).await.map_err(owner_unknown)?;
+        let TokenOwner { person, picture, .. } = owner;
         if self.allow.as_ref().is_some_and(|allow| !allow.admits(&person)) {
             return Err(ConsentError::NotAllowed(person));
         }
@@ -193,7 +195,7 @@ impl Consents {
             saved,
             is_repeated: false,
         };
-        self.announce(&granted, &token_hash, tracking_id.as_deref());
+        self.log_granted(&granted, &token_hash, tracking_id.as_deref());
         Ok(granted)
     }
 
@@ -212,54 +214,54 @@ impl Consents {
         person: Person,
         tokens: Tokens,
         sent_at: UnixTime,
-        save: impl Fn(Grant) -> Answer<'a, Saved>,
+        save: impl Fn(Grant) -> StoreFuture<'a, Saved>,
     ) -> Result<Saved, StoreError> {
         let id = person.id.clone();
         let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
         let mut saved = save(grant.clone()).await;
-        for pause in KEEP_AGAIN {
+        for pause in SAVE_RETRIES {
             let Err(why) = &saved else { break };
-            log::log!(why.level(), person = id.as_str(); "{}: cannot store the consent yet: {why}", grant.person);
+            log::log!(why.log_level(), person = id.as_str(); "{}: cannot store the consent yet: {why}", grant.person);
             sleep(pause).await;
             saved = save(grant.clone()).await;
         }
         // Subscribers are notified only of changes. The event loop is always woken, because a waiting claim
         // of this person is abandoned for the consent.
         if let Ok(Saved::New | Saved::Replaced) = saved {
-            self.view.publish(&id);
-            self.view.warn_if_shared(&grant.person).await;
+            self.view.invalidate(&id);
+            self.view.warn_if_address_is_shared(&grant.person).await;
         }
-        self.wake.nudge();
+        self.wake.notify();
         saved
     }
 
     /// The owner of the token. Temporary failures are retried, unless Webex asks to wait for longer than the
     /// next pause.
-    pub(super) async fn whose(&self, access_token: &Secret) -> Result<Owner, Unknown> {
-        for pause in ASK_AGAIN {
-            match self.webex.me(access_token).await {
+    pub(super) async fn fetch_owner(&self, access_token: &Secret) -> Result<TokenOwner, OwnerUnknown> {
+        for pause in EXCHANGE_RETRIES {
+            match self.webex.people_me(access_token).await {
                 Err(unknown) if unknown.transient && wait_of(&unknown).is_none_or(|wait| wait <= pause) => {
                     sleep(pause).await;
                 }
                 answer => return answer,
             }
         }
-        self.webex.me(access_token).await
+        self.webex.people_me(access_token).await
     }
 }
 
-fn wait_of(unknown: &Unknown) -> Option<Duration> {
+fn wait_of(unknown: &OwnerUnknown) -> Option<Duration> {
     asked_wait(unknown.status.unwrap_or_default(), unknown.retry_after)
 }
 
 /// How long Webex asks all requests to wait; `None` if it concerns only one account (423).
-pub(super) fn wait_for_all(status: Option<u16>, retry_after: Option<Duration>) -> Option<Duration> {
+pub(super) fn longest_wait(status: Option<u16>, retry_after: Option<Duration>) -> Option<Duration> {
     let status = status.filter(|status| *status != 423)?;
     asked_wait(status, retry_after)
 }
 
 /// The error for an owner that Webex did not report.
-fn not_told(unknown: Unknown) -> ConsentError {
+fn owner_unknown(unknown: OwnerUnknown) -> ConsentError {
     let (why, tracking_id) = (format!("people/me: {}", unknown.why), unknown.tracking_id);
     if unknown.transient {
         no_answer(unknown.status, unknown.retry_after, why, tracking_id)
@@ -275,14 +277,14 @@ fn no_answer(
     why: String,
     tracking_id: Option<String>,
 ) -> ConsentError {
-    match wait_for_all(status, retry_after) {
+    match longest_wait(status, retry_after) {
         Some(wait) => ConsentError::Busy { wait, why, tracking_id },
         None => ConsentError::Unreachable { why, tracking_id },
     }
 }
 
 /// How the exchange counts for the limits. If only the store failed, Webex has issued tokens.
-fn end_of(finished: &Finished) -> ExchangeEnd {
+fn to_result(finished: &Finished) -> ExchangeEnd {
     match finished {
         Ok(_) | Err(ConsentError::Store(_)) => ExchangeEnd::Succeeded,
         Err(ConsentError::Busy { wait, .. }) => ExchangeEnd::AskedToWait(*wait),

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use crate::consent::Consents;
-use crate::domain::grant::Attempt;
+use crate::consent::ConsentService;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
+use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Outcome;
 use crate::store::StoreError;
 
 /// The person and tokens of `TEST_PERSON_ID`, `TEST_ACCESS_TOKEN` and `TEST_REFRESH_TOKEN`.
 #[derive(Clone, Debug)]
-pub struct Hook {
+pub struct TestHook {
     /// The person's id.
     pub person: PersonId,
     /// An access token of the person, expired or not.
@@ -28,7 +28,7 @@ pub struct Hook {
 
 /// What the hook did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hooked {
+pub enum TestHookError {
     /// It stored the person with the tokens of the settings.
     Put,
     /// It aged the person's active grant. The stored tokens are kept, because those of the settings may be
@@ -39,25 +39,25 @@ pub enum Hooked {
 /// Minimum age that the hook gives to tokens.
 const OLD: Duration = Duration::from_secs(2 * 86_400);
 
-impl Consents {
+impl ConsentService {
     /// Stores the hook's person, or ages the stored grant.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn hook(&self, hook: Hook) -> Result<Hooked, StoreError> {
+    pub async fn hook(&self, hook: TestHook) -> Result<TestHookError, StoreError> {
         let stored = self.store.find(hook.person.clone()).await?;
-        let alive = stored.filter(|grant| grant.standing == Standing::Alive);
-        let did = if alive.is_some() { Hooked::Aged } else { Hooked::Put };
-        let grant = alive.unwrap_or_else(|| self.made_of(hook));
+        let alive = stored.filter(|grant| grant.status == GrantStatus::Active);
+        let did = if alive.is_some() { TestHookError::Aged } else { TestHookError::Put };
+        let grant = alive.unwrap_or_else(|| self.grant_from_tokens(hook));
         let person = grant.person.id.clone();
         self.store.save_consent(self.aged(grant)).await?;
-        self.view.publish(&person);
-        self.wake.nudge();
+        self.view.invalidate(&person);
+        self.wake.notify();
         Ok(did)
     }
 
     /// Builds the grant. The lifetime of the access token is unknown, so it counts as expired.
-    fn made_of(&self, hook: Hook) -> Grant {
+    fn grant_from_tokens(&self, hook: TestHook) -> Grant {
         let now = self.clock.now();
         Grant {
             person: Person::known_by(hook.person),
@@ -72,15 +72,15 @@ impl Consents {
             obtained_at: now,
             renewed_at: now,
             answered_at: now,
-            standing: Standing::Alive,
+            status: GrantStatus::Active,
             refused_since: None,
-            last: Attempt {
+            last: LastAttempt {
                 at: now,
                 outcome: Outcome::Renewed,
                 detail: "stored by the test hook".to_owned(),
             },
             failures: 0,
-            next: Next::NEVER,
+            next: Schedule::NEVER,
             person_check_at: now + CHECK_EVERY,
         }
     }
@@ -92,7 +92,7 @@ impl Consents {
         grant.answered_at = now - age;
         grant.last.at = now;
         grant.failures = 0;
-        grant.next = Next::at(now);
+        grant.next = Schedule::at(now);
         grant
     }
 }

@@ -13,29 +13,29 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 use url::Url;
 
-use crate::consent::Begun;
+use crate::consent::BegunConsent;
 use crate::consent::ConsentError;
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::consent::Granted;
-use crate::consent::random;
+use crate::consent::random_token;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::LoginId;
-use crate::domain::ticket::PATIENCE;
+use crate::domain::ticket::TICKET_TTL;
 
 /// Maximum number of logins: more than operators start within the lifetime of a login.
-const MOST: usize = 1_000;
+const MAX_PENDING: usize = 1_000;
 
 /// How long a finished login is remembered, so that a late client still learns its result.
-const REMEMBERED: Duration = Duration::from_secs(300);
+const MAX_FINISHED: Duration = Duration::from_secs(300);
 
 /// Maximum wait of one status request; it stays below the timeouts of proxies.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A started login.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct LoginRecord {
     /// The login's id, with which its state is read.
     pub id: String,
     /// The URL that the person opens in any browser.
@@ -55,30 +55,30 @@ pub enum LoginState {
     Failed(String),
 }
 
-impl Consents {
+impl ConsentService {
     /// Starts a login. The person who opens its URL in a browser consents for it. `hint` preselects the
     /// account.
     ///
     /// # Errors
     /// [`ConsentError::Crowded`] when the limit of pending logins is reached, [`ConsentError::NoTicket`]
     /// without random bytes.
-    pub fn begin_login(&self, hint: Option<Email>) -> Result<Login, ConsentError> {
-        let id = self.logins.begin(PATIENCE)?;
+    pub fn begin_login(&self, hint: Option<Email>) -> Result<LoginRecord, ConsentError> {
+        let id = self.logins.begin(TICKET_TTL)?;
         let mut url =
             Url::parse(&self.webex.integration().redirect_uri).map_err(|_| ConsentError::NoTicket)?;
         url.query_pairs_mut().append_pair("login", id.as_str());
         if let Some(email) = hint {
             url.query_pairs_mut().append_pair("person", email.as_str());
         }
-        Ok(Login { id: id.as_str().to_owned(), url: url.into(), expires_in: PATIENCE })
+        Ok(LoginRecord { id: id.as_str().to_owned(), url: url.into(), expires_in: TICKET_TTL })
     }
 
     /// Starts the consent of `login` in the browser that opened its URL.
     ///
     /// # Errors
     /// [`ConsentError::Stale`] if the login is unknown, finished or expired; otherwise as
-    /// [`Consents::begin`].
-    pub fn begin_for(&self, login: &str, hint: Option<&Email>) -> Result<Begun, ConsentError> {
+    /// [`ConsentService::begin`].
+    pub fn begin_for(&self, login: &str, hint: Option<&Email>) -> Result<BegunConsent, ConsentError> {
         let login = LoginId::parse(login).filter(|id| self.logins.is_pending(id));
         self.begin_with(hint, Some(login.ok_or(ConsentError::Stale)?))
     }
@@ -124,13 +124,13 @@ impl Consents {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct LoginEntry {
     begun: Instant,
     ends: Instant,
     state: watch::Sender<LoginState>,
 }
 
-impl Entry {
+impl LoginEntry {
     fn is_pending(&self, now: Instant) -> bool {
         now < self.ends && *self.state.borrow() == LoginState::Pending
     }
@@ -138,23 +138,23 @@ impl Entry {
 
 /// The logins of this process.
 #[derive(Debug, Default)]
-pub(super) struct Logins(Mutex<BTreeMap<LoginId, Entry>>);
+pub(super) struct Logins(Mutex<BTreeMap<LoginId, LoginEntry>>);
 
 impl Logins {
     /// Adds a login that expires after `patience`. If the limit is reached, the oldest finished login is
     /// dropped.
     pub(super) fn begin(&self, patience: Duration) -> Result<LoginId, ConsentError> {
-        let id = LoginId::new(random()?);
+        let id = LoginId::new(random_token()?);
         let now = Instant::now();
         let mut all = self.all();
-        all.retain(|_, entry| now < entry.ends + REMEMBERED);
-        if all.len() >= MOST {
+        all.retain(|_, entry| now < entry.ends + MAX_FINISHED);
+        if all.len() >= MAX_PENDING {
             let finished = all.iter().filter(|(_, entry)| !entry.is_pending(now));
             let oldest = finished.min_by_key(|(_, entry)| entry.begun).map(|(id, _)| id.clone());
             all.remove(&oldest.ok_or(ConsentError::Crowded)?);
         }
         let state = watch::Sender::new(LoginState::Pending);
-        all.insert(id.clone(), Entry { begun: now, ends: now + patience, state });
+        all.insert(id.clone(), LoginEntry { begun: now, ends: now + patience, state });
         Ok(id)
     }
 
@@ -187,11 +187,11 @@ impl Logins {
 
     fn watch(&self, id: &LoginId) -> Option<(watch::Receiver<LoginState>, Instant)> {
         let all = self.all();
-        let entry = all.get(id).filter(|entry| Instant::now() < entry.ends + REMEMBERED)?;
+        let entry = all.get(id).filter(|entry| Instant::now() < entry.ends + MAX_FINISHED)?;
         Some((entry.state.subscribe(), entry.ends))
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<LoginId, Entry>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<LoginId, LoginEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,28 +203,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn finished_logins_are_dropped_for_new_ones_and_pending_ones_are_not() {
         let logins = Logins::default();
-        let first = logins.begin(PATIENCE).unwrap();
+        let first = logins.begin(TICKET_TTL).unwrap();
         tokio::time::advance(Duration::from_secs(1)).await;
-        let second = logins.begin(PATIENCE).unwrap();
-        for _ in 2..MOST {
-            logins.begin(PATIENCE).unwrap();
+        let second = logins.begin(TICKET_TTL).unwrap();
+        for _ in 2..MAX_PENDING {
+            logins.begin(TICKET_TTL).unwrap();
         }
-        assert!(matches!(logins.begin(PATIENCE), Err(ConsentError::Crowded)));
+        assert!(matches!(logins.begin(TICKET_TTL), Err(ConsentError::Crowded)));
         for id in [&first, &second] {
             logins.tell(id, LoginState::Failed(String::new()));
         }
-        logins.begin(PATIENCE).unwrap();
+        logins.begin(TICKET_TTL).unwrap();
         assert_eq!(logins.status(&first, Duration::ZERO).await, None, "the oldest was dropped");
         assert!(logins.status(&second, Duration::ZERO).await.is_some());
-        tokio::time::advance(PATIENCE + REMEMBERED).await;
-        logins.begin(PATIENCE).unwrap();
+        tokio::time::advance(TICKET_TTL + MAX_FINISHED).await;
+        logins.begin(TICKET_TTL).unwrap();
         assert_eq!(logins.all().len(), 1, "all others have expired");
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_the_first_result_counts() {
         let logins = Logins::default();
-        let id = logins.begin(PATIENCE).unwrap();
+        let id = logins.begin(TICKET_TTL).unwrap();
         logins.tell(&id, LoginState::Failed("one".to_owned()));
         logins.tell(&id, LoginState::Failed("two".to_owned()));
         assert_eq!(logins.status(&id, LONGEST_WAIT).await, Some(LoginState::Failed("one".to_owned())));

@@ -23,15 +23,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::domain::allow::Allow;
+use crate::domain::allow::AllowList;
 use crate::domain::exchanges::Hold;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
-use crate::domain::picture::Picture;
+use crate::domain::picture::AvatarUrl;
 use crate::domain::schedule::Policy;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::LoginId;
-use crate::domain::ticket::PATIENCE;
+use crate::domain::ticket::TICKET_TTL;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::client_refused;
@@ -40,29 +40,29 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::tasks::Wake;
-use crate::tokens::LiveView;
+use crate::tokens::GrantCache;
 pub use crate::webex::NotAdded;
-use crate::webex::OWN_ACCESSES;
+use crate::webex::REVOKE_URL;
 pub use crate::webex::Space;
+pub use crate::webex::SpaceWidget;
 use crate::webex::WIDGET;
 use crate::webex::Webex;
-pub use crate::webex::Widget;
 
-use crate::consent::device::DEVICES;
 pub use crate::consent::device::DeviceLogin;
+use crate::consent::device::MAX_DEVICE_LOGINS;
 use crate::consent::exchange_gate::ExchangeGate;
-pub use crate::consent::hook::Hook;
-pub use crate::consent::hook::Hooked;
-pub use crate::consent::logins::Login;
+pub use crate::consent::hook::TestHook;
+pub use crate::consent::hook::TestHookError;
+pub use crate::consent::logins::LoginRecord;
 pub use crate::consent::logins::LoginState;
 use crate::consent::logins::Logins;
-use crate::consent::space::Guests;
-pub use crate::consent::space::Invitation;
-use crate::consent::takeover::Held;
-pub use crate::consent::takeover::Offered;
-pub use crate::consent::takeover::TakeOverError;
-pub use crate::consent::takeover::Taken;
-use crate::consent::used_states::TRIES;
+pub use crate::consent::space::SpaceCookie;
+use crate::consent::space::SpaceMembers;
+pub use crate::consent::takeover::ImportError;
+pub use crate::consent::takeover::ImportRequest;
+pub use crate::consent::takeover::ImportedGrant;
+use crate::consent::takeover::RotatedTokens;
+use crate::consent::used_states::MAX_TRIES;
 use crate::consent::used_states::UsedStates;
 pub use crate::webex::wire::show as shown;
 
@@ -70,25 +70,25 @@ pub use crate::webex::wire::show as shown;
 const PLACE: &str = "ticket";
 
 /// The consents of one integration.
-pub struct Consents {
+pub struct ConsentService {
     webex: Arc<Webex>,
     store: Arc<dyn Store>,
     sealer: Arc<Sealer>,
     policy: Policy,
     clock: Arc<dyn Clock>,
-    view: Arc<LiveView>,
+    view: Arc<GrantCache>,
     wake: Wake,
     used_states: UsedStates,
     exchanges: ExchangeGate,
-    allow: Option<Allow>,
+    allow: Option<AllowList>,
     logins: Logins,
     devices: Arc<Semaphore>,
-    held: Held,
-    guests: Option<Guests>,
+    held: RotatedTokens,
+    guests: Option<SpaceMembers>,
 }
 
 /// What the consent service is built from.
-pub struct Parts {
+pub struct ConsentServiceParts {
     /// The client for Webex.
     pub webex: Arc<Webex>,
     /// Stores the grants.
@@ -100,14 +100,14 @@ pub struct Parts {
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Notified when a grant was stored.
-    pub view: Arc<LiveView>,
+    pub view: Arc<GrantCache>,
     /// Wakes the event loop when a grant was stored.
     pub wake: Wake,
 }
 
 /// A started consent.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct BegunConsent {
     /// The URL that the browser opens.
     pub url: String,
     /// Tells the ticket from those of other tabs: the first characters of its state.
@@ -133,7 +133,7 @@ pub struct Granted {
     /// and never before the access token.
     pub lasts_until: UnixTime,
     /// The person's picture.
-    pub picture: Option<Picture>,
+    pub picture: Option<AvatarUrl>,
     /// Whether the person was stored before.
     pub saved: Saved,
     /// Whether the browser returned with the same state again, and an earlier request stored the consent.
@@ -181,7 +181,7 @@ pub enum ConsentError {
         tracking_id: Option<String>,
     },
     /// Webex was asked several times without a final answer. This code is not tried again.
-    #[error("no usable answer from Webex in {TRIES} attempts: {why}")]
+    #[error("no usable answer from Webex in {MAX_TRIES} attempts: {why}")]
     GivenUp {
         /// An explanation for people.
         why: String,
@@ -224,10 +224,10 @@ impl From<Hold> for ConsentError {
 /// Number of characters of the state that name a ticket: enough to tell a browser's tabs apart.
 const NAME_LEN: usize = 12;
 
-impl Consents {
+impl ConsentService {
     /// Builds the service without limits, an allow list or a space.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ConsentServiceParts) -> Self {
         Self {
             webex: parts.webex,
             store: parts.store,
@@ -240,21 +240,21 @@ impl Consents {
             exchanges: ExchangeGate::new(None),
             allow: None,
             logins: Logins::default(),
-            devices: Arc::new(Semaphore::new(DEVICES)),
-            held: Held::default(),
+            devices: Arc::new(Semaphore::new(MAX_DEVICE_LOGINS)),
+            held: RotatedTokens::default(),
             guests: None,
         }
     }
 
     /// Accepts only the persons of `allow`; `None` accepts every person.
     #[must_use]
-    pub fn for_persons(self, allow: Option<Allow>) -> Self {
+    pub fn for_persons(self, allow: Option<AllowList>) -> Self {
         Self { allow, ..self }
     }
 
     /// Keeps failing code exchanges well below `per_second`, the rate limit of refreshes. `None`: no limit.
     #[must_use]
-    pub fn beside_refreshes(self, per_second: Option<f64>) -> Self {
+    pub fn with_refresh_pause(self, per_second: Option<f64>) -> Self {
         Self { exchanges: ExchangeGate::new(per_second), ..self }
     }
 
@@ -267,12 +267,12 @@ impl Consents {
     /// The Webex page where a person revokes a consent.
     #[must_use]
     pub fn revoke_at(&self) -> &'static str {
-        OWN_ACCESSES
+        REVOKE_URL
     }
 
     /// Webex's Space widget.
     #[must_use]
-    pub fn widget(&self) -> &'static Widget {
+    pub fn widget(&self) -> &'static SpaceWidget {
         &WIDGET
     }
 
@@ -280,22 +280,22 @@ impl Consents {
     ///
     /// # Errors
     /// [`ConsentError::NoTicket`] if the system has no random bytes.
-    pub fn begin(&self, hint: Option<&Email>) -> Result<Begun, ConsentError> {
+    pub fn begin(&self, hint: Option<&Email>) -> Result<BegunConsent, ConsentError> {
         self.begin_with(hint, None)
     }
 
-    fn begin_with(&self, hint: Option<&Email>, login: Option<LoginId>) -> Result<Begun, ConsentError> {
-        let ticket = Ticket::new(random()?, random()?, self.clock.now());
+    fn begin_with(&self, hint: Option<&Email>, login: Option<LoginId>) -> Result<BegunConsent, ConsentError> {
+        let ticket = Ticket::new(random_token()?, random_token()?, self.clock.now());
         let ticket = match login {
             Some(login) => ticket.for_login(login),
             None => ticket,
         };
         let sealed = self.sealer.seal(&ticket.to_text(), PLACE).map_err(|_| ConsentError::NoTicket)?;
-        Ok(Begun {
+        Ok(BegunConsent {
             url: self.webex.authorize_url(&ticket, hint),
-            name: name_of(ticket.state()),
+            name: cookie_suffix(ticket.state()),
             sealed: URL_SAFE_NO_PAD.encode(sealed),
-            keep: PATIENCE,
+            keep: TICKET_TTL,
         })
     }
 
@@ -317,7 +317,7 @@ pub fn not_listed(person: &Person) -> String {
 
 /// The short name of the ticket with this state.
 #[must_use]
-pub fn name_of(state: &Secret) -> String {
+pub fn cookie_suffix(state: &Secret) -> String {
     state
         .expose()
         .chars()
@@ -326,7 +326,7 @@ pub fn name_of(state: &Secret) -> String {
         .collect()
 }
 
-fn random<const N: usize>() -> Result<[u8; N], ConsentError> {
+fn random_token<const N: usize>() -> Result<[u8; N], ConsentError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| ConsentError::NoTicket)?;
     Ok(bytes)

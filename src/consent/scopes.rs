@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::consent::Consents;
-use crate::store::Order;
-use crate::store::Page;
-use crate::store::Pick;
+use crate::consent::ConsentService;
+use crate::store::ListRequest;
+use crate::store::ListSelection;
+use crate::store::SortBy;
 use crate::store::StoreError;
 
 /// Number of grants read from the store at once.
@@ -14,7 +14,7 @@ const PART: u32 = 500;
 /// Maximum number of grants checked. They are read oldest first, and the oldest lack the most.
 const LOOKED_AT: usize = 10_000;
 
-impl Consents {
+impl ConsentService {
     /// Logs one line about the grants that lack a configured scope. Logs nothing if there are none.
     ///
     /// # Errors
@@ -23,7 +23,10 @@ impl Consents {
         let (mut persons, mut looked_at, mut after) = (0, 0, None);
         let mut missing = BTreeSet::new();
         while looked_at < LOOKED_AT {
-            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), PART, self.clock.now()) };
+            let page = ListRequest {
+                after,
+                ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), PART, self.clock.now())
+            };
             let part = self.store.list(page).await?;
             looked_at += part.len();
             for (_, grant) in &part {

@@ -12,13 +12,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::consent::Granted;
-use crate::consent::random;
+use crate::consent::random_token;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
-use crate::domain::visit::VISIT;
-use crate::domain::visit::Visit;
+use crate::domain::visit::SPACE_SESSION_TTL;
+use crate::domain::visit::SpaceSession;
 use crate::store::StoreError;
 use crate::webex::NotAdded;
 use crate::webex::Space;
@@ -31,11 +31,11 @@ const AT_ONCE: usize = 16;
 
 /// Maximum number of persons remembered as added, which saves requests to Webex. When the list is full, it is
 /// cleared.
-const MOST: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// The cookie that lets a browser open the space.
 #[derive(Clone, Debug)]
-pub struct Invitation {
+pub struct SpaceCookie {
     /// The sealed cookie value, which the browser may carry.
     pub sealed: String,
     /// The random last part of the cookie's path. The browser must present it too, and the other ports of the
@@ -46,13 +46,13 @@ pub struct Invitation {
 }
 
 /// The space, and the persons known to be members.
-pub(super) struct Guests {
+pub(super) struct SpaceMembers {
     space: Space,
     adding: Semaphore,
     added: Mutex<BTreeSet<PersonId>>,
 }
 
-impl Guests {
+impl SpaceMembers {
     pub(super) fn of(space: Space) -> Self {
         Self { space, adding: Semaphore::new(AT_ONCE), added: Mutex::default() }
     }
@@ -64,18 +64,18 @@ impl Guests {
 
     fn remember(&self, person: &PersonId) {
         let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
-        if added.len() >= MOST {
+        if added.len() >= MAX_REMEMBERED {
             added.clear();
         }
         added.insert(person.clone());
     }
 }
 
-impl Consents {
+impl ConsentService {
     /// Adds people to this space after their consents; `None`: to none.
     #[must_use]
     pub fn with_space(self, space: Option<Space>) -> Self {
-        Self { guests: space.map(Guests::of), ..self }
+        Self { guests: space.map(SpaceMembers::of), ..self }
     }
 
     /// Webex's id of the space; `None` without a space.
@@ -86,20 +86,28 @@ impl Consents {
 
     /// The cookie for the browser in which `granted` was given; `None` without a space.
     #[must_use]
-    pub fn invite(&self, granted: &Granted) -> Option<Invitation> {
+    pub fn issue_cookie(&self, granted: &Granted) -> Option<SpaceCookie> {
         self.guests.as_ref()?;
         let (person, now) = (granted.person.id.clone(), self.clock.now());
-        let visit = Visit::new(person, granted.obtained_at, random().ok()?, now);
+        let visit = SpaceSession::new(person, granted.obtained_at, random_token().ok()?, now);
         let sealed = self.sealer.seal(&visit.to_text(), PLACE).ok()?;
-        Some(Invitation { sealed: URL_SAFE_NO_PAD.encode(sealed), part: visit.part().clone(), keep: VISIT })
+        Some(SpaceCookie {
+            sealed: URL_SAFE_NO_PAD.encode(sealed),
+            part: visit.part().clone(),
+            keep: SPACE_SESSION_TTL,
+        })
     }
 
     /// The session of a browser that presents one of `sealed` and the random part of its path. `None` if none
     /// of them was issued here. The session may have ended since.
-    pub fn visit<'a>(&self, sealed: impl IntoIterator<Item = &'a str>, part: &str) -> Option<Visit> {
+    pub fn find_session<'a>(
+        &self,
+        sealed: impl IntoIterator<Item = &'a str>,
+        part: &str,
+    ) -> Option<SpaceSession> {
         let part = Secret::new(part.to_owned());
         let open = |sealed: &str| self.sealer.open(&URL_SAFE_NO_PAD.decode(sealed).ok()?, PLACE).ok();
-        let visits = sealed.into_iter().filter_map(|sealed| Visit::from_text(&open(sealed)?));
+        let visits = sealed.into_iter().filter_map(|sealed| SpaceSession::from_text(&open(sealed)?));
         // Compared in constant time, because it is a secret.
         visits.into_iter().find(|visit| *visit.part() == part)
     }
@@ -109,8 +117,8 @@ impl Consents {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn visitor(&self, visit: &Visit) -> Result<Option<PersonId>, StoreError> {
-        let grant = self.view.show(visit.person()).await?;
+    pub async fn session_person(&self, visit: &SpaceSession) -> Result<Option<PersonId>, StoreError> {
+        let grant = self.view.get_uncached(visit.person()).await?;
         let now = self.clock.now();
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))
     }
@@ -120,7 +128,7 @@ impl Consents {
     ///
     /// # Errors
     /// [`NotAdded`] says why; it is also logged.
-    pub async fn welcome(
+    pub async fn add_member(
         &self,
         person: &PersonId,
         stopping: impl Future<Output = ()>,
@@ -152,7 +160,7 @@ impl Consents {
 
     async fn add(
         &self,
-        guests: &Guests,
+        guests: &SpaceMembers,
         person: &PersonId,
         _place: SemaphorePermit<'_>,
     ) -> Result<(), NotAdded> {

@@ -9,29 +9,29 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::consent::Consents;
-use crate::consent::finish::wait_for_all;
+use crate::consent::ConsentService;
+use crate::consent::finish::longest_wait;
 use crate::domain::exchanges::asked_wait;
 use crate::domain::exchanges::bounded;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Issued;
+use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 use crate::store::Saved;
-use crate::webex::Kind;
-use crate::webex::Unknown;
+use crate::webex::OwnerKind;
+use crate::webex::OwnerUnknown;
 
 /// Maximum length of a token in bytes; JWT-shaped tokens have about 2 kB.
-const LONGEST: usize = 8 * 1024;
+const MAX_TOKEN_LEN: usize = 8 * 1024;
 
 /// Maximum number of rotated refresh tokens that wait to be stored.
-const MOST_HELD: usize = 256;
+const MAX_ROTATED: usize = 256;
 
 /// The tokens of another program's grant.
 #[derive(Clone, Debug, Default)]
-pub struct Offered {
+pub struct ImportRequest {
     /// Required for an import.
     pub refresh_token: Option<Secret>,
     /// With a refresh token: used to check the owner before the refresh. Alone: used to explain why the grant
@@ -43,18 +43,18 @@ pub struct Offered {
 
 /// An imported grant.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct ImportedGrant {
     /// The owner of the grant.
     pub person: Person,
     /// Whether the person was stored before.
     pub saved: Saved,
 }
 
-impl Taken {
+impl ImportedGrant {
     /// The outcome: `new`, `replaced` (it replaced an older grant), `kept` (the stored grant has every scope
     /// of it, and stays) or `older` (the stored grant is newer, and stays).
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self.saved {
             Saved::New => "new",
             Saved::Replaced => "replaced",
@@ -70,12 +70,12 @@ impl Taken {
             Saved::Kept => "the imported grant was not stored, because the stored one has all its scopes",
             Saved::Older => "the imported grant was not stored, because the stored one is newer",
         };
-        log::info!(person = person.id.as_str(), outcome = self.word(); "{person}: {event}");
+        log::info!(person = person.id.as_str(), outcome = self.as_str(); "{person}: {event}");
     }
 
     /// Why the stored grant stays, if it does.
     #[must_use]
-    pub fn gave_way(&self) -> Option<&'static str> {
+    pub fn replaced_outcome(&self) -> Option<&'static str> {
         match self.saved {
             Saved::New | Saved::Replaced => None,
             Saved::Older => Some("the stored grant of this person is newer"),
@@ -89,7 +89,7 @@ impl Taken {
 
 /// Why a grant was not imported. The store was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TakeOverError {
+pub enum ImportError {
     /// The grant cannot be imported. The text says why, and what to do.
     #[error("{0}")]
     Refused(String),
@@ -106,9 +106,9 @@ pub enum TakeOverError {
     },
 }
 
-impl TakeOverError {
+impl ImportError {
     /// A temporary failure; with `wait` if Webex asks to wait.
-    fn later(why: String, wait: Option<Duration>) -> Self {
+    fn retry_later(why: String, wait: Option<Duration>) -> Self {
         match wait {
             Some(wait) => Self::Busy { why, wait },
             None => Self::Failed(why),
@@ -116,44 +116,49 @@ impl TakeOverError {
     }
 }
 
-impl Consents {
+impl ConsentService {
     /// Imports a grant. Must run to its end even if the client disconnects, because a refresh token may work
     /// only once.
     ///
     /// # Errors
-    /// [`TakeOverError`] says whether the same grant may be imported again.
-    pub async fn take_over(&self, offered: Offered) -> Result<Taken, TakeOverError> {
+    /// [`ImportError`] says whether the same grant may be imported again.
+    pub async fn import(&self, offered: ImportRequest) -> Result<ImportedGrant, ImportError> {
         let replace = offered.replace;
-        let refresh_token = clean(offered.refresh_token, "refresh token")?;
-        let access_token = clean(offered.access_token, "access token")?;
+        let refresh_token = clean_token(offered.refresh_token, "refresh token")?;
+        let access_token = clean_token(offered.access_token, "access token")?;
         match (refresh_token, access_token) {
-            (Some(refresh_token), access_token) => self.take(refresh_token, access_token, replace).await,
+            (Some(refresh_token), access_token) => {
+                self.import_tokens(refresh_token, access_token, replace).await
+            }
             (None, Some(access_token)) => Err(self.not_without_refresh_token(&access_token).await),
-            (None, None) => Err(TakeOverError::Refused("there is no token".to_owned())),
+            (None, None) => Err(ImportError::Refused("there is no token".to_owned())),
         }
     }
 
-    async fn take(
+    async fn import_tokens(
         &self,
         offered: Secret,
         access_token: Option<Secret>,
         replace: bool,
-    ) -> Result<Taken, TakeOverError> {
+    ) -> Result<ImportedGrant, ImportError> {
         if let Some(access_token) = access_token {
-            self.ask_before(&access_token).await?;
+            self.check_owner_first(&access_token).await?;
         }
         // An earlier import that failed after its refresh may have left the rotated token here.
-        let refresh_token = self.held.successor_of(&offered).unwrap_or_else(|| offered.clone());
-        let (mut issued, sent_at) = self.refreshed(&refresh_token).await?;
+        let refresh_token = self.held.successor(&offered).unwrap_or_else(|| offered.clone());
+        let (mut issued, sent_at) = self.refresh_offered(&refresh_token).await?;
         let newest = issued.refresh_token.get_or_insert_with(|| refresh_token.clone()).clone();
         let replaced = newest != offered;
         if replaced {
             self.held.hold(&offered, newest);
         }
-        let owner = self.whose(&issued.access_token).await.map_err(|unknown| nobody(&unknown, replaced))?;
+        let owner = self
+            .fetch_owner(&issued.access_token)
+            .await
+            .map_err(|unknown| owner_unknown(&unknown, replaced))?;
         let person = owner.person;
         let tokens = Tokens::first(issued, sent_at)
-            .ok_or_else(|| TakeOverError::Failed("Webex's response has no refresh token".to_owned()))?;
+            .ok_or_else(|| ImportError::Failed("Webex's response has no refresh token".to_owned()))?;
         // The stored grant may be the imported one, whose refresh token Webex has just rotated.
         let stored = self.store.find(person.id.clone()).await.ok().flatten();
         let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
@@ -162,28 +167,28 @@ impl Consents {
         };
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
-            TakeOverError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
+            ImportError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
         // A grant that did not replace the stored one may be imported again with `replace`.
         if saved != Saved::Kept {
             self.held.release(&offered);
         }
-        let taken = Taken { person, saved };
+        let taken = ImportedGrant { person, saved };
         taken.log();
         Ok(taken)
     }
 
     /// Checks the owner before the refresh. Where Webex rotates refresh tokens, a refresh whose owner stays
     /// unknown would lose the grant. An expired access token proves nothing, so it is accepted.
-    async fn ask_before(&self, access_token: &Secret) -> Result<(), TakeOverError> {
-        match self.whose(access_token).await {
+    async fn check_owner_first(&self, access_token: &Secret) -> Result<(), ImportError> {
+        match self.fetch_owner(access_token).await {
             Ok(_) => Ok(()),
             Err(unknown) if unknown.is_dead() => Ok(()),
-            Err(unknown) => Err(nobody(&unknown, false)),
+            Err(unknown) => Err(owner_unknown(&unknown, false)),
         }
     }
 
-    async fn refreshed(&self, refresh_token: &Secret) -> Result<(Issued, UnixTime), TakeOverError> {
+    async fn refresh_offered(&self, refresh_token: &Secret) -> Result<(TokenSet, UnixTime), ImportError> {
         let reply = self.webex.refresh(refresh_token).await;
         let asked = reply.retry_after;
         let held = Tokens {
@@ -194,37 +199,37 @@ impl Consents {
             expires_at: reply.sent_at,
             refresh_token_expires_at: None,
         };
-        let verdict = Verdict::of(reply.fact, &held);
+        let verdict = Verdict::from_response(reply.fact, &held);
         let detail = verdict.detail();
         let error = match &verdict {
             Verdict::Renewed(issued) | Verdict::Unchanged(issued) => {
                 return Ok((issued.clone(), reply.sent_at));
             }
-            Verdict::ConsentNeeded(_) | Verdict::Refused(_) => TakeOverError::Refused(format!(
+            Verdict::ConsentNeeded(_) | Verdict::Refused(_) => ImportError::Refused(format!(
                 "Webex rejects this refresh token: it has expired, or was issued to another client id ({detail}); \
                  let the person consent here"
             )),
-            Verdict::ClientRefused(_) => TakeOverError::Refused(format!(
+            Verdict::ClientRefused(_) => ImportError::Refused(format!(
                 "Webex rejects this integration for the refresh token ({detail}): the token was issued to another client id, or \
                  MY_APP_CLIENT_ID and MY_APP_SECRET_ID do not belong together"
             )),
-            Verdict::TokenLimit => TakeOverError::Failed(detail.to_owned()),
+            Verdict::TokenLimit => ImportError::Failed(detail.to_owned()),
             // 423 concerns only one account.
-            Verdict::Locked(_) => TakeOverError::Failed(not_now(detail)),
-            Verdict::Busy(_) => TakeOverError::later(not_now(detail), asked_wait(429, asked)),
-            Verdict::Transient(_) => TakeOverError::later(not_now(detail), asked.map(bounded)),
+            Verdict::Locked(_) => ImportError::Failed(retry_detail(detail)),
+            Verdict::Busy(_) => ImportError::retry_later(retry_detail(detail), asked_wait(429, asked)),
+            Verdict::Transient(_) => ImportError::retry_later(retry_detail(detail), asked.map(bounded)),
         };
         Err(error)
     }
 
-    async fn not_without_refresh_token(&self, access_token: &Secret) -> TakeOverError {
-        let text = match self.whose(access_token).await {
+    async fn not_without_refresh_token(&self, access_token: &Secret) -> ImportError {
+        let text = match self.fetch_owner(access_token).await {
             Ok(owner) => match owner.kind {
-                Kind::Bot => "a bot's token never expires and cannot be refreshed: use it as it is",
-                Kind::Guest => {
+                OwnerKind::Bot => "a bot's token never expires and cannot be refreshed: use it as it is",
+                OwnerKind::Guest => {
                     "a guest's token cannot be refreshed: the application that created it must create another"
                 }
-                Kind::Person => {
+                OwnerKind::Person => {
                     "an access token alone cannot be refreshed (a personal access token ends after 12 hours): let the \
                      person consent here, or offer the refresh token"
                 }
@@ -233,15 +238,15 @@ impl Consents {
                 "Webex does not accept this access token any more, and there is no refresh token: let the person \
                  consent here"
             }
-            Err(unknown) => return nobody(&unknown, false),
+            Err(unknown) => return owner_unknown(&unknown, false),
         };
-        TakeOverError::Refused(text.to_owned())
+        ImportError::Refused(text.to_owned())
     }
 }
 
 /// Trims what a person pasted, such as `Bearer ` and white space around the token. An empty text counts as no
 /// token.
-fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOverError> {
+fn clean_token(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, ImportError> {
     let Some(offered) = offered else { return Ok(None) };
     let text = offered.expose().trim();
     let token = match text.split_once(char::is_whitespace) {
@@ -251,8 +256,8 @@ fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOver
     if token.is_empty() || token.eq_ignore_ascii_case("bearer") {
         return Ok(None);
     }
-    let refuse = |why: &str| Err(TakeOverError::Refused(format!("the {name} {why}")));
-    if token.len() > LONGEST {
+    let refuse = |why: &str| Err(ImportError::Refused(format!("the {name} {why}")));
+    if token.len() > MAX_TOKEN_LEN {
         return refuse("is longer than 8 KiB, so it is not a token of Webex");
     }
     if token.contains(char::is_whitespace) {
@@ -264,12 +269,12 @@ fn clean(offered: Option<Secret>, name: &str) -> Result<Option<Secret>, TakeOver
     Ok(Some(Secret::new(token.to_owned())))
 }
 
-fn not_now(detail: &str) -> String {
+fn retry_detail(detail: &str) -> String {
     format!("Webex did not refresh the grant: {detail}")
 }
 
 /// Webex did not report the owner of the token.
-fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
+fn owner_unknown(unknown: &OwnerUnknown, replaced: bool) -> ImportError {
     let why = &unknown.why;
     let lost = if replaced {
         "; Webex has already rotated the refresh token: import it again before the daemon stops"
@@ -278,9 +283,9 @@ fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
     };
     if unknown.transient {
         let why = format!("Webex cannot report the owner at the moment: {why}{lost}");
-        return TakeOverError::later(why, wait_for_all(unknown.status, unknown.retry_after));
+        return ImportError::retry_later(why, longest_wait(unknown.status, unknown.retry_after));
     }
-    TakeOverError::Refused(format!(
+    ImportError::Refused(format!(
         "Webex does not report the owner: {why}; the grant needs the scope spark:people_read or spark:all{lost}"
     ))
 }
@@ -288,27 +293,27 @@ fn nobody(unknown: &Unknown, replaced: bool) -> TakeOverError {
 /// Rotated refresh tokens by the imported ones, until they are stored. They are in memory only, because their
 /// owner is not known yet.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<VecDeque<(Secret, Secret)>>);
+pub(super) struct RotatedTokens(Mutex<VecDeque<(Secret, Secret)>>);
 
-impl Held {
-    fn successor_of(&self, offered: &Secret) -> Option<Secret> {
-        self.all().iter().find(|(key, _)| key == offered).map(|(_, successor)| successor.clone())
+impl RotatedTokens {
+    fn successor(&self, offered: &Secret) -> Option<Secret> {
+        self.entries().iter().find(|(key, _)| key == offered).map(|(_, successor)| successor.clone())
     }
 
     fn hold(&self, offered: &Secret, successor: Secret) {
         self.release(offered);
-        let mut all = self.all();
-        if all.len() >= MOST_HELD {
+        let mut all = self.entries();
+        if all.len() >= MAX_ROTATED {
             all.pop_front();
         }
         all.push_back((offered.clone(), successor));
     }
 
     fn release(&self, offered: &Secret) {
-        self.all().retain(|(key, _)| key != offered);
+        self.entries().retain(|(key, _)| key != offered);
     }
 
-    fn all(&self) -> MutexGuard<'_, VecDeque<(Secret, Secret)>> {
+    fn entries(&self) -> MutexGuard<'_, VecDeque<(Secret, Secret)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -317,33 +322,33 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn cleaned(text: &str) -> Result<Option<String>, TakeOverError> {
-        let token = clean(Some(Secret::new(text.to_owned())), "refresh token")?;
+    fn cleaned(text: &str) -> Result<Option<String>, ImportError> {
+        let token = clean_token(Some(Secret::new(text.to_owned())), "refresh token")?;
         Ok(token.map(|token| token.expose().to_owned()))
     }
 
     #[test]
-    fn what_people_paste_is_cleaned() {
+    fn pasted_tokens_are_trimmed_and_validated() {
         for text in ["abc", " abc\n", "Bearer abc", "\tbearer   abc ", "BEARER\nabc"] {
             assert_eq!(cleaned(text), Ok(Some("abc".to_owned())), "{text:?}");
         }
         for text in ["", "  ", "Bearer", "Bearer  \n"] {
             assert_eq!(cleaned(text), Ok(None), "{text:?}");
         }
-        for text in ["a b", "Bearer a b", "a\nb", "caf\u{e9}", "a\u{0}b", &"a".repeat(LONGEST + 1)] {
+        for text in ["a b", "Bearer a b", "a\nb", "caf\u{e9}", "a\u{0}b", &"a".repeat(MAX_TOKEN_LEN + 1)] {
             let error = cleaned(text).unwrap_err();
-            assert!(matches!(&error, TakeOverError::Refused(_)), "{text:?}");
+            assert!(matches!(&error, ImportError::Refused(_)), "{text:?}");
             assert!(!error.to_string().contains("a b"), "the error contains no part of the token");
         }
     }
 
     #[test]
-    fn held_tokens_are_bounded() {
-        let (held, secret) = (Held::default(), |n: usize| Secret::new(n.to_string()));
-        for n in 0..=MOST_HELD {
+    fn rotated_tokens_are_bounded() {
+        let (held, secret) = (RotatedTokens::default(), |n: usize| Secret::new(n.to_string()));
+        for n in 0..=MAX_ROTATED {
             held.hold(&secret(n), secret(n + 1));
         }
-        assert_eq!(held.successor_of(&secret(0)), None);
-        assert_eq!(held.successor_of(&secret(MOST_HELD)), Some(secret(MOST_HELD + 1)));
+        assert_eq!(held.successor(&secret(0)), None);
+        assert_eq!(held.successor(&secret(MAX_ROTATED)), Some(secret(MAX_ROTATED + 1)));
     }
 }

@@ -16,20 +16,20 @@ use crate::consent::ConsentError;
 use crate::consent::Granted;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Issued;
+use crate::domain::verdict::TokenSet;
 
 /// Maximum number of states. Each needs a valid ticket, so legitimate use stays below this number within a
 /// ticket's lifetime.
-const MOST: usize = 20_000;
+const MAX_STATES: usize = 20_000;
 
 /// Maximum number of complete results; each takes some kilobytes.
-const MOST_ENDS: usize = 2_000;
+const MAX_RESULTS: usize = 2_000;
 
 /// Maximum number of states with unstored tokens; each takes some kilobytes.
-const MOST_IN_HAND: usize = 1_000;
+const MAX_TOKENS_IN_HAND: usize = 1_000;
 
 /// Maximum number of requests to Webex for one state.
-pub(super) const TRIES: u32 = 3;
+pub(super) const MAX_TRIES: u32 = 3;
 
 /// The result of a state.
 type SharedResult = Arc<Result<Granted, ConsentError>>;
@@ -41,7 +41,7 @@ type CodeHash = [u8; 32];
 /// The tokens for a code. The code is spent, so they cannot be requested again.
 #[derive(Clone, Debug)]
 pub(super) struct TokensInHand {
-    pub(super) issued: Issued,
+    pub(super) issued: TokenSet,
     pub(super) sent_at: UnixTime,
     pub(super) tracking_id: Option<String>,
 }
@@ -143,7 +143,9 @@ impl UsedStates {
 
 impl StateTable {
     fn forget(&mut self, now: UnixTime) {
-        while self.all.len() >= MOST || self.all.first_key_value().is_some_and(|((ends, _), _)| *ends < now) {
+        while self.all.len() >= MAX_STATES
+            || self.all.first_key_value().is_some_and(|((ends, _), _)| *ends < now)
+        {
             self.all.pop_first();
         }
     }
@@ -160,7 +162,7 @@ impl StateTable {
             self.in_hand.push_back(key.clone());
         }
         self.set(key, UsedState::Open(tries, in_hand));
-        if self.in_hand.len() > MOST_IN_HAND
+        if self.in_hand.len() > MAX_TOKENS_IN_HAND
             && let Some(oldest) = self.in_hand.pop_front()
             && let Some(UsedState::Open(_, in_hand)) = self.all.get_mut(&oldest)
         {
@@ -171,7 +173,7 @@ impl StateTable {
     fn end(&mut self, key: &StateKey, code: CodeHash, end: SharedResult) {
         self.set(key, UsedState::Ended(code, end));
         self.ended.push_back(key.clone());
-        if self.ended.len() > MOST_ENDS
+        if self.ended.len() > MAX_RESULTS
             && let Some(oldest) = self.ended.pop_front()
         {
             self.set(&oldest, UsedState::Spent);
@@ -182,7 +184,7 @@ impl StateTable {
 impl FirstUse<'_> {
     /// Whether this is the last request to Webex for the state.
     pub(super) fn is_last(&self) -> bool {
-        self.tries + 1 >= TRIES
+        self.tries + 1 >= MAX_TRIES
     }
 
     /// The tokens that Webex issued for this code before.
@@ -288,7 +290,7 @@ mod tests {
         for _ in 0..5 {
             let _ = first(&used, "s").put_back(stale());
         }
-        for _ in 1..TRIES {
+        for _ in 1..MAX_TRIES {
             let attempt = first(&used, "s");
             assert!(!attempt.is_last());
             let _ = attempt.keep_open(stale());
@@ -306,13 +308,13 @@ mod tests {
     #[test]
     fn a_flood_of_states_is_bounded_and_locks_out_no_other_state() {
         let used = UsedStates::default();
-        for n in 0..2 * MOST {
+        for n in 0..2 * MAX_STATES {
             let _ = first(&used, &n.to_string()).end(stale());
         }
         let states = used.states();
-        assert_eq!((states.all.len(), states.ended.len()), (MOST, MOST_ENDS));
+        assert_eq!((states.all.len(), states.ended.len()), (MAX_STATES, MAX_RESULTS));
         let whole = states.all.values().filter(|state| matches!(state, UsedState::Ended(..))).count();
-        assert!(whole <= MOST_ENDS, "{whole}");
+        assert!(whole <= MAX_RESULTS, "{whole}");
         drop(states);
         let _ = first(&used, "honest").end(stale());
         assert!(matches!(used.show(&secret("honest"), &secret("code"), LATE, NOW), Redemption::Again(_)));
@@ -322,7 +324,7 @@ mod tests {
     fn tokens_in_hand_are_for_their_code_and_bounded() {
         let used = UsedStates::default();
         let tokens = || TokensInHand {
-            issued: Issued {
+            issued: TokenSet {
                 access_token: secret("token"),
                 refresh_token: None,
                 expires_in: Duration::from_secs(60),
@@ -333,13 +335,13 @@ mod tests {
             sent_at: NOW,
             tracking_id: None,
         };
-        for n in 0..=MOST_IN_HAND {
+        for n in 0..=MAX_TOKENS_IN_HAND {
             let mut attempt = first(&used, &n.to_string());
             attempt.hold(tokens());
             let _ = attempt.put_back(stale());
         }
         assert!(first(&used, "0").in_hand().is_none(), "the oldest is dropped");
-        let last = MOST_IN_HAND.to_string();
+        let last = MAX_TOKENS_IN_HAND.to_string();
         for _ in 0..2 {
             assert!(first(&used, &last).in_hand().is_some(), "also after a cancelled request");
         }
@@ -350,7 +352,7 @@ mod tests {
         drop(other);
         assert!(first(&used, &last).in_hand().is_some(), "the other code changed nothing");
         let _ = first(&used, &last).end(stale());
-        assert_eq!(used.states().in_hand.len(), MOST_IN_HAND - 1);
+        assert_eq!(used.states().in_hand.len(), MAX_TOKENS_IN_HAND - 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::domain::token_service::organization_uuid;
 
 /// The persons who may consent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allow {
+pub struct AllowList {
     emails: BTreeSet<Email>,
     domains: BTreeSet<String>,
     organizations: BTreeSet<String>,
@@ -19,7 +19,7 @@ pub struct Allow {
 pub const EXPECTED: &str = "e-mail addresses, @domains or organization ids (as Control Hub or Webex's API shows them), \
                             separated by commas, such as ada@example.com,@example.org";
 
-impl Allow {
+impl AllowList {
     /// Parses a list of items separated by commas or white space.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ mod tests {
             ("b@b.example, @c.example ,ada@example.com", "x@c.example", None, true),
         ];
         for (list, email, org_id, allowed) in cases {
-            let allow = Allow::parse(list).unwrap();
+            let allow = AllowList::parse(list).unwrap();
             assert_eq!(allow.admits(&person(email, org_id)), allowed, "{list}: {email} {org_id:?}");
         }
     }
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn all_invalid_items_are_reported() {
         let list = "ada@example.com,example.com,@,@a b,@-,@ex/ample,a@b@c,*,1eb65fdf,@example.org";
-        let wrong = Allow::parse(list).unwrap_err();
+        let wrong = AllowList::parse(list).unwrap_err();
         assert_eq!(wrong, ["example.com", "@", "b", "@ex/ample", "a@b@c", "*", "1eb65fdf"]);
-        assert!(Allow::parse(" , ").unwrap().is_empty());
+        assert!(AllowList::parse(" , ").unwrap().is_empty());
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 
 /// The result of one rule for one grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct RuleResult {
     /// The rule's name.
     pub rule: &'static str,
     /// `true`: the rule requests a refresh now. `false`: it forbids one now. `None`: it does neither.
@@ -17,12 +17,12 @@ pub struct Word {
     /// When the result changes without further events.
     pub at: Option<UnixTime>,
     /// The reason, as a sentence for operators.
-    pub says: String,
+    pub text: String,
 }
 
 /// Evaluates every rule for `grant` at `now`.
 #[must_use]
-pub fn words(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime) -> [Word; 7] {
+pub fn explain(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime) -> [RuleResult; 7] {
     [
         survival(grant, policy, now),
         age(grant, policy, now),
@@ -43,7 +43,7 @@ pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
     } else {
         format!("the access token is valid until {ends}")
     };
-    if grant.standing == Standing::ConsentNeeded {
+    if grant.status == GrantStatus::ConsentNeeded {
         let again = if due_at == UnixTime::NEVER {
             "it is not tried again automatically".to_owned()
         } else {
@@ -82,18 +82,18 @@ pub fn failed(failures: u32) -> String {
 }
 
 /// The result of a rule that requests a refresh from `at` on.
-fn asks(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
+fn asks(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> RuleResult {
     let asks = now >= at;
-    Word { rule, refresh: asks.then_some(true), at: (!asks).then_some(at), says }
+    RuleResult { rule, refresh: asks.then_some(true), at: (!asks).then_some(at), text: says }
 }
 
 /// The result of a rule that forbids a refresh until `at`.
-fn forbids(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> Word {
+fn forbids(rule: &'static str, at: UnixTime, now: UnixTime, says: String) -> RuleResult {
     let forbids = now < at;
-    Word { rule, refresh: forbids.then_some(false), at: forbids.then_some(at), says }
+    RuleResult { rule, refresh: forbids.then_some(false), at: forbids.then_some(at), text: says }
 }
 
-fn survival(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+fn survival(grant: &Grant, policy: &Policy, now: UnixTime) -> RuleResult {
     let at = policy.survival_at(&grant.dates());
     let ends = grant.tokens.expires_at;
     asks(
@@ -106,7 +106,7 @@ fn survival(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
     )
 }
 
-fn age(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+fn age(grant: &Grant, policy: &Policy, now: UnixTime) -> RuleResult {
     let at = policy.age_at(&grant.dates());
     let renewed = grant.renewed_at;
     asks(
@@ -119,7 +119,7 @@ fn age(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
     )
 }
 
-fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> RuleResult {
     let (answered, at) = (grant.answered_at, grant.answered_at + policy.noop_window);
     forbids(
         "noop_window",
@@ -131,7 +131,7 @@ fn noop_window(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
     )
 }
 
-fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
+fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> RuleResult {
     let floor = policy.floor_for(grant.dates().lifetime());
     let at = grant.answered_at + floor;
     forbids(
@@ -145,47 +145,50 @@ fn floor(grant: &Grant, policy: &Policy, now: UnixTime) -> Word {
     )
 }
 
-fn retry(grant: &Grant, now: UnixTime) -> Word {
+fn retry(grant: &Grant, now: UnixTime) -> RuleResult {
     let (failures, at) = (grant.failures, grant.next.due_at);
-    let silent = match grant.standing {
-        Standing::ConsentNeeded => {
+    let silent = match grant.status {
+        GrantStatus::ConsentNeeded => {
             Some("only a new consent helps; a few retries are sent all the same, in case Webex was wrong")
         }
-        Standing::Alive if failures == 0 => Some("the last refresh did not fail"),
-        Standing::Alive => None,
+        GrantStatus::Active if failures == 0 => Some("the last refresh did not fail"),
+        GrantStatus::Active => None,
     };
     if let Some(says) = silent {
-        return Word { rule: "retry", refresh: None, at: None, says: says.to_owned() };
+        return RuleResult { rule: "retry", refresh: None, at: None, text: says.to_owned() };
     }
     let (failed, last) = (failed(failures), grant.last.at);
     let says = format!("{failed}, the last time at {last}; the next try is at {at}");
     let wait = now < at;
-    Word { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), says }
+    RuleResult { rule: "retry", refresh: Some(!wait), at: wait.then_some(at), text: says }
 }
 
-fn breaker(pause: Option<Pause>) -> Word {
+fn breaker(pause: Option<Pause>) -> RuleResult {
     match pause {
-        Some(Pause { cause, until, .. }) => Word {
+        Some(Pause { cause, until, .. }) => RuleResult {
             rule: "breaker",
             refresh: Some(false),
             at: Some(until),
-            says: format!("refreshes of all persons are paused: {cause}"),
+            text: format!("refreshes of all persons are paused: {cause}"),
         },
-        None => {
-            Word { rule: "breaker", refresh: None, at: None, says: "refreshes are not paused".to_owned() }
-        }
+        None => RuleResult {
+            rule: "breaker",
+            refresh: None,
+            at: None,
+            text: "refreshes are not paused".to_owned(),
+        },
     }
 }
 
-fn standing(grant: &Grant) -> Word {
+fn standing(grant: &Grant) -> RuleResult {
     let at = Some(grant.next.due_at).filter(|at| *at != UnixTime::NEVER);
-    match grant.standing {
-        Standing::Alive => Word { rule: "standing", refresh: None, at: None, says: alive(grant) },
-        Standing::ConsentNeeded => Word {
+    match grant.status {
+        GrantStatus::Active => RuleResult { rule: "standing", refresh: None, at: None, text: alive(grant) },
+        GrantStatus::ConsentNeeded => RuleResult {
             rule: "standing",
             refresh: Some(false),
             at,
-            says: "Webex no longer renews this grant: the person must consent again".to_owned(),
+            text: "Webex no longer renews this grant: the person must consent again".to_owned(),
         },
     }
 }
@@ -259,14 +262,17 @@ mod tests {
     use super::sample::grant;
     use super::*;
     use crate::domain::breaker::Cause;
-    use crate::domain::schedule::Next;
+    use crate::domain::schedule::Schedule;
 
     fn said(
         grant: &Grant,
         pause: Option<Pause>,
         now: UnixTime,
     ) -> Vec<(&'static str, Option<bool>, Option<UnixTime>)> {
-        words(grant, &POLICY, pause, now).into_iter().map(|word| (word.rule, word.refresh, word.at)).collect()
+        explain(grant, &POLICY, pause, now)
+            .into_iter()
+            .map(|word| (word.rule, word.refresh, word.at))
+            .collect()
     }
 
     #[test]
@@ -300,18 +306,18 @@ mod tests {
     fn after_a_failure_the_retry_rule_reports_the_next_try() {
         let mut failed = grant();
         failed.failures = 2;
-        failed.next = Next::at(T0 + days(2));
+        failed.next = Schedule::at(T0 + days(2));
         assert_eq!(said(&failed, None, T0 + days(1))[4], ("retry", Some(false), Some(T0 + days(2))));
         assert_eq!(said(&failed, None, T0 + days(2))[4], ("retry", Some(true), None));
         assert!(summary(&failed, None, T0).starts_with("The refresh failed 2 times in a row (renewed)"));
         assert!(
-            words(&failed, &POLICY, None, T0)[4]
-                .says
+            explain(&failed, &POLICY, None, T0)[4]
+                .text
                 .starts_with("failed 2 times in a row, the last time at ")
         );
         failed.failures = 1;
         assert!(summary(&failed, None, T0).starts_with("The refresh failed once ("));
-        assert!(words(&failed, &POLICY, None, T0)[4].says.starts_with("failed once, the last time at "));
+        assert!(explain(&failed, &POLICY, None, T0)[4].text.starts_with("failed once, the last time at "));
     }
 
     #[test]
@@ -321,7 +327,7 @@ mod tests {
         refused.failures = 1;
         refused.refused_since = Some(refused_at);
         refused.last.at = refused_at;
-        refused.next = Next::at(retry_at);
+        refused.next = Schedule::at(retry_at);
         let cases = [
             (Outcome::Refused, "Webex refused this grant at 2023-11-16T22:13:20Z"),
             (Outcome::Transient, "Webex refused a refresh of this grant at 2023-11-16T22:13:20Z"),
@@ -330,9 +336,9 @@ mod tests {
         for (outcome, expected) in cases {
             refused.last.outcome = outcome;
             for at in [refused_at, retry_at] {
-                let words = words(&refused, &POLICY, None, at);
-                let all: String = words.iter().map(|word| format!("{}\n", word.says)).collect();
-                assert!(words[6].says.starts_with(expected), "{all}");
+                let words = explain(&refused, &POLICY, None, at);
+                let all: String = words.iter().map(|word| format!("{}\n", word.text)).collect();
+                assert!(words[6].text.starts_with(expected), "{all}");
                 assert_eq!((words[6].refresh, words[4].refresh), (None, Some(at >= retry_at)));
                 let wrong = ["renews this grant", "no longer renews", "did not fail", "last answered at"];
                 assert!(!wrong.iter().any(|wrong| all.contains(wrong)), "{outcome}: {all}");
@@ -340,18 +346,18 @@ mod tests {
         }
         refused.refused_since = None;
         refused.last.outcome = Outcome::Transient;
-        assert_eq!(words(&refused, &POLICY, None, retry_at)[6].says, "Webex has not refused this grant");
+        assert_eq!(explain(&refused, &POLICY, None, retry_at)[6].text, "Webex has not refused this grant");
     }
 
     #[test]
     fn rules_that_forbid_a_refresh_mention_that_retries_are_exempt() {
         let mut failed = grant();
         failed.failures = 1;
-        failed.next = Next::at(T0 + Duration::from_secs(60));
-        let words = words(&failed, &POLICY, None, T0 + Duration::from_secs(60));
+        failed.next = Schedule::at(T0 + Duration::from_secs(60));
+        let words = explain(&failed, &POLICY, None, T0 + Duration::from_secs(60));
         assert_eq!(words.each_ref().map(|word| word.refresh)[2..5], [Some(false), Some(false), Some(true)]);
         for word in &words[2..4] {
-            assert!(word.says.contains("retries"), "{word:?}");
+            assert!(word.text.contains("retries"), "{word:?}");
         }
     }
 
@@ -370,13 +376,13 @@ mod tests {
     #[test]
     fn the_summary_of_an_ended_grant_starts_with_the_needed_consent() {
         let mut dead = grant();
-        dead.standing = Standing::ConsentNeeded;
+        dead.status = GrantStatus::ConsentNeeded;
         dead.failures = 1;
-        dead.next = Next::at(T0 + days(1));
+        dead.next = Schedule::at(T0 + days(1));
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), Some(T0 + days(1))));
         let sentence = summary(&dead, Some(busy(T0)), T0 + days(20));
         assert!(sentence.starts_with("The person must consent again") && sentence.contains("expired at"));
-        dead.next = Next::NEVER;
+        dead.next = Schedule::NEVER;
         assert_eq!(said(&dead, None, T0)[6], ("standing", Some(false), None));
         assert!(summary(&dead, None, T0).contains("not tried again"));
     }

@@ -86,7 +86,7 @@ pub enum Right {
 impl Right {
     /// The right's name.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Refresh => "refresh",
@@ -97,7 +97,7 @@ impl Right {
 
 /// The stored record of an API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRecord {
+pub struct ApiKeyRecord {
     /// The key's public part, by which the record is found.
     pub id: String,
     /// A unique name, given by the operator.
@@ -116,7 +116,7 @@ pub struct KeyRecord {
     pub last_used_at: Option<UnixTime>,
 }
 
-impl KeyRecord {
+impl ApiKeyRecord {
     /// Makes a key from random bytes, and the record to store for it.
     #[must_use]
     pub fn make(
@@ -163,9 +163,9 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_700_000_000_000);
 
-    fn key() -> (Secret, KeyRecord) {
+    fn key() -> (Secret, ApiKeyRecord) {
         let rights = Rights::parse("read").unwrap();
-        KeyRecord::make(&[0xfb; 38], "flow".to_owned(), rights, None, NOW)
+        ApiKeyRecord::make(&[0xfb; 38], "flow".to_owned(), rights, None, NOW)
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const CHECK_EVERY: Duration = DAY.saturating_mul(7);
 pub const CHECK_AFTER_REFUSAL: Duration = DAY.saturating_mul(90);
 
 /// Maximum number of persons looked up for one address.
-pub const MOST_NAMESAKES: usize = 10;
+pub const MAX_SAME_ADDRESS: usize = 10;
 
 /// Webex's id of a person, as returned by `people/me`. It is the key of a grant, because e-mail addresses change and ids do
 /// not.
@@ -88,14 +88,14 @@ impl fmt::Display for Email {
 
 /// How a request names a person: by id or by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum PersonQuery {
     /// By Webex's id.
     Id(PersonId),
     /// By e-mail address.
     Email(Email),
 }
 
-impl Who {
+impl PersonQuery {
     /// Parses an address if the text contains an `@`, otherwise an id.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for PersonQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => id.fmt(f),
@@ -120,7 +120,7 @@ impl fmt::Display for Who {
 
 /// A person whose grant has the given address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namesake {
+pub struct AddressMatch {
     /// The person's id.
     pub id: PersonId,
     /// Whether Webex still renews the grant.
@@ -129,7 +129,7 @@ pub struct Namesake {
 
 /// The result of resolving an address to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolved {
+pub enum ResolvedPerson {
     /// No grant has this address.
     Unknown,
     /// Exactly one person.
@@ -138,18 +138,18 @@ pub enum Resolved {
     Ambiguous(Vec<PersonId>),
 }
 
-impl Resolved {
+impl ResolvedPerson {
     /// Resolves an address that all `namesakes` have: to the only person whose grant is active, or if there is no active
     /// grant, to the only person. So an address that was reassigned means its new owner once the old grant has ended.
     #[must_use]
-    pub fn among(namesakes: &[Namesake]) -> Self {
-        let living: Vec<Namesake> = namesakes.iter().filter(|one| one.is_alive).cloned().collect();
+    pub fn from_matches(namesakes: &[AddressMatch]) -> Self {
+        let living: Vec<AddressMatch> = namesakes.iter().filter(|one| one.is_alive).cloned().collect();
         Self::only(if living.is_empty() { namesakes } else { &living })
     }
 
     /// Resolves to the only one of `namesakes`, whether the grant is active or not. For actions that cannot be undone.
     #[must_use]
-    pub fn only(namesakes: &[Namesake]) -> Self {
+    pub fn only(namesakes: &[AddressMatch]) -> Self {
         match namesakes {
             [] => Self::Unknown,
             [one] => Self::One(one.id.clone()),
@@ -212,20 +212,20 @@ mod tests {
     #[test]
     fn an_address_resolves_to_the_only_active_grant_or_else_to_the_only_grant() {
         let of = |standings: &[bool]| {
-            let namesake = |(n, is_alive): (usize, &bool)| Namesake { id: id(n), is_alive: *is_alive };
+            let namesake = |(n, is_alive): (usize, &bool)| AddressMatch { id: id(n), is_alive: *is_alive };
             standings.iter().enumerate().map(namesake).collect::<Vec<_>>()
         };
         for (standings, living, all) in [
-            (&[][..], Resolved::Unknown, Resolved::Unknown),
-            (&[true], Resolved::One(id(0)), Resolved::One(id(0))),
-            (&[false], Resolved::One(id(0)), Resolved::One(id(0))),
-            (&[true, false], Resolved::One(id(0)), both()),
-            (&[false, true], Resolved::One(id(1)), both()),
+            (&[][..], ResolvedPerson::Unknown, ResolvedPerson::Unknown),
+            (&[true], ResolvedPerson::One(id(0)), ResolvedPerson::One(id(0))),
+            (&[false], ResolvedPerson::One(id(0)), ResolvedPerson::One(id(0))),
+            (&[true, false], ResolvedPerson::One(id(0)), both()),
+            (&[false, true], ResolvedPerson::One(id(1)), both()),
             (&[true, true], both(), both()),
             (&[false, false], both(), both()),
         ] {
-            assert_eq!(Resolved::among(&of(standings)), living, "{standings:?}");
-            assert_eq!(Resolved::only(&of(standings)), all, "{standings:?}");
+            assert_eq!(ResolvedPerson::from_matches(&of(standings)), living, "{standings:?}");
+            assert_eq!(ResolvedPerson::only(&of(standings)), all, "{standings:?}");
         }
     }
 
@@ -233,8 +233,8 @@ mod tests {
         PersonId::parse(&n.to_string()).unwrap()
     }
 
-    fn both() -> Resolved {
-        Resolved::Ambiguous(vec![id(0), id(1)])
+    fn both() -> ResolvedPerson {
+        ResolvedPerson::Ambiguous(vec![id(0), id(1)])
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 /// The URL of an avatar. The code that creates a value must have checked that pages may load from this origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct AvatarUrl {
     /// The complete URL.
     pub address: String,
     /// The URL's scheme, host and port, safe inside a `Content-Security-Policy` header.

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
-use crate::domain::schedule::Dates;
+use crate::domain::grant::GrantStatus;
+use crate::domain::schedule::MIN_INTERVAL;
 use crate::domain::schedule::Policy;
 use crate::domain::schedule::REPROBE_STEP;
 use crate::domain::schedule::REPROBES;
-use crate::domain::schedule::SPACING;
+use crate::domain::schedule::TokenTimes;
 use crate::domain::time::UnixTime;
 
 /// The forecast for one grant up to a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ahead {
+pub struct Forecast {
     /// The next refresh, if it is due by that time.
     pub next_refresh_at: Option<UnixTime>,
     /// The approximate number of refreshes.
@@ -25,34 +25,34 @@ pub struct Ahead {
 
 /// Forecasts `grant` between `now` and `end`, assuming that every refresh returns a token with the same lifetime.
 #[must_use]
-pub fn ahead(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Ahead {
+pub fn forecast(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) -> Forecast {
     let first = grant.next.due_at.max(now);
     let next_refresh_at = (grant.next.due_at != UnixTime::NEVER && first <= end).then_some(first);
     let left = next_refresh_at.map(|first| end.since(first));
-    let (refreshes, consent_by) = match grant.standing {
-        Standing::Alive => {
+    let (refreshes, consent_by) = match grant.status {
+        GrantStatus::Active => {
             let count = left.map_or(0, |left| fitting(left, step(grant.dates().lifetime(), policy, now)));
             (count, grant.tokens.refresh_token_expires_at)
         }
-        Standing::ConsentNeeded => {
+        GrantStatus::ConsentNeeded => {
             let probes_left = REPROBES.saturating_add(1).saturating_sub(grant.failures);
             let count = left.map_or(0, |left| fitting(left, REPROBE_STEP).min(probes_left));
             (count, Some(now))
         }
     };
-    Ahead { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
+    Forecast { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
 }
 
 /// The interval between refreshes in steady state. The loop refreshes a due grant at its next regular wake, or earlier if
 /// it wakes for this grant.
 fn step(lifetime: Duration, policy: &Policy, now: UnixTime) -> Duration {
-    let renewed = Dates { renewed_at: now, answered_at: now, expires_at: now + lifetime };
+    let renewed = TokenTimes { renewed_at: now, answered_at: now, expires_at: now + lifetime };
     let next = policy.after_answer(&renewed, now);
     let (due, woken) = (next.due_at.since(now), next.wake_at.since(now));
-    let sleep = policy.sleep.max(SPACING).as_millis();
+    let sleep = policy.sleep.max(MIN_INTERVAL).as_millis();
     let wake = due.as_millis().div_ceil(sleep).saturating_mul(sleep);
     let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(u64::MAX));
-    wake.min(woken).max(due).max(SPACING)
+    wake.min(woken).max(due).max(MIN_INTERVAL)
 }
 
 /// The number of refreshes in `left`: one immediately, and one more after each `step`.
@@ -67,11 +67,11 @@ mod tests {
     use crate::domain::explain::sample::T0;
     use crate::domain::explain::sample::days;
     use crate::domain::explain::sample::grant;
-    use crate::domain::schedule::Next;
+    use crate::domain::schedule::Schedule;
 
     #[test]
     fn a_two_week_token_is_refreshed_at_the_first_wake_after_a_day() {
-        let ahead = ahead(&grant(), &POLICY, T0, T0 + days(90));
+        let ahead = forecast(&grant(), &POLICY, T0, T0 + days(90));
         assert_eq!(ahead.next_refresh_at, Some(grant().next.due_at));
         // A refresh is due slightly more than a day after the last, so it starts at the 25th hourly wake.
         assert_eq!(ahead.refreshes, 86);
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn events_after_the_end_are_not_forecast() {
-        let ahead = ahead(&grant(), &POLICY, T0, T0 + Duration::from_secs(3600));
-        assert_eq!(ahead, Ahead { next_refresh_at: None, refreshes: 0, consent_by: None });
+        let ahead = forecast(&grant(), &POLICY, T0, T0 + Duration::from_secs(3600));
+        assert_eq!(ahead, Forecast { next_refresh_at: None, refreshes: 0, consent_by: None });
     }
 
     #[test]
     fn an_overdue_refresh_counts_as_due_now() {
-        let ahead = ahead(&grant(), &POLICY, T0 + days(3), T0 + days(4));
+        let ahead = forecast(&grant(), &POLICY, T0 + days(3), T0 + days(4));
         assert_eq!(ahead.next_refresh_at, Some(T0 + days(3)));
         assert_eq!(ahead.refreshes, 1);
     }
@@ -94,14 +94,14 @@ mod tests {
     #[test]
     fn an_ended_grant_is_only_probed_and_needs_consent_now() {
         let mut dead = grant();
-        dead.standing = Standing::ConsentNeeded;
+        dead.status = GrantStatus::ConsentNeeded;
         dead.failures = 2;
-        dead.next = Next::at(T0 + days(1));
-        let ahead_of_it = ahead(&dead, &POLICY, T0, T0 + days(90));
+        dead.next = Schedule::at(T0 + days(1));
+        let ahead_of_it = forecast(&dead, &POLICY, T0, T0 + days(90));
         assert_eq!(ahead_of_it.refreshes, 4);
         assert_eq!(ahead_of_it.consent_by, Some(T0));
-        dead.next = Next::NEVER;
-        let ahead_of_it = ahead(&dead, &POLICY, T0, UnixTime::NEVER);
+        dead.next = Schedule::NEVER;
+        let ahead_of_it = forecast(&dead, &POLICY, T0, UnixTime::NEVER);
         assert_eq!((ahead_of_it.refreshes, ahead_of_it.next_refresh_at), (0, None));
     }
 
@@ -109,11 +109,11 @@ mod tests {
     fn no_dates_or_policy_make_the_forecast_overflow() {
         let mut odd = grant();
         odd.tokens.expires_at = odd.renewed_at;
-        odd.next = Next::at(UnixTime(i64::MIN));
+        odd.next = Schedule::at(UnixTime(i64::MIN));
         let mut policy = POLICY;
         policy.sleep = Duration::ZERO;
         policy.max_age = Duration::ZERO;
         policy.noop_window = Duration::ZERO;
-        assert!(ahead(&odd, &policy, T0, UnixTime::NEVER).refreshes > 0);
+        assert!(forecast(&odd, &policy, T0, UnixTime::NEVER).refreshes > 0);
     }
 }

@@ -3,10 +3,10 @@
 use crate::domain::person::Person;
 
 /// Maximum length of a search text, in characters.
-pub const LONGEST: usize = 128;
+pub const MAX_LEN: usize = 128;
 
 /// Maximum number of indexed words per name. Real names have fewer, and a hostile name must not fill the store.
-const MOST_WORDS: usize = 6;
+const MAX_WORDS: usize = 6;
 
 /// A search text: a case-insensitive prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +16,12 @@ impl Search {
     /// Normalizes `text`. Returns `None` if nothing visible remains.
     ///
     /// # Errors
-    /// [`TooLong`] for more than [`LONGEST`] characters.
+    /// [`TooLong`] for more than [`MAX_LEN`] characters.
     pub fn parse(text: &str) -> Result<Option<Self>, TooLong> {
         let folded = folded(text);
         match folded.chars().count() {
             0 => Ok(None),
-            1..=LONGEST => Ok(Some(Self(folded))),
+            1..=MAX_LEN => Ok(Some(Self(folded))),
             _ => Err(TooLong),
         }
     }
@@ -41,7 +41,7 @@ impl Search {
 
 /// The search text is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a search has at most {LONGEST} characters")]
+#[error("a search has at most {MAX_LEN} characters")]
 pub struct TooLong;
 
 /// The indexed texts of a person: the address, and for each word of the name the rest of the name from that word on.
@@ -56,7 +56,7 @@ pub fn texts(person: &Person) -> Vec<String> {
         inside = c.is_alphanumeric();
         starts
     });
-    let tails = starts.take(MOST_WORDS).filter_map(|(at, _)| name.get(at..));
+    let tails = starts.take(MAX_WORDS).filter_map(|(at, _)| name.get(at..));
     texts.extend(tails.map(|tail| cut(tail).to_owned()));
     texts.sort();
     texts.dedup();
@@ -66,7 +66,7 @@ pub fn texts(person: &Person) -> Vec<String> {
 /// Converts a text to lower case and replaces each run of white space and control characters with one space.
 fn folded(text: &str) -> String {
     // Limit the work first: names come from outside.
-    let plain = text.chars().take(4 * LONGEST).map(|c| if c.is_control() { ' ' } else { c });
+    let plain = text.chars().take(4 * MAX_LEN).map(|c| if c.is_control() { ' ' } else { c });
     // Each letter is converted alone, so that a prefix of a word becomes a prefix of the converted word.
     let plain: String = plain.flat_map(lowered).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -81,7 +81,7 @@ fn lowered(letter: char) -> impl Iterator<Item = char> {
 }
 
 fn cut(text: &str) -> &str {
-    text.char_indices().nth(LONGEST).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+    text.char_indices().nth(MAX_LEN).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -127,17 +127,17 @@ mod tests {
     #[test]
     fn an_empty_search_is_none_and_a_long_one_is_rejected() {
         assert_eq!(Search::parse(" \t\n\0"), Ok(None));
-        assert!(Search::parse(&"x".repeat(LONGEST)).is_ok());
-        assert_eq!(Search::parse(&"é".repeat(LONGEST + 1)), Err(TooLong));
+        assert!(Search::parse(&"x".repeat(MAX_LEN)).is_ok());
+        assert_eq!(Search::parse(&"é".repeat(MAX_LEN + 1)), Err(TooLong));
     }
 
     #[test]
     fn a_long_name_yields_few_and_short_texts() {
         let long = called(&"word ".repeat(100_000));
         let texts = texts(&long);
-        assert!(texts.len() <= MOST_WORDS + 1);
-        assert!(texts.iter().all(|text| text.chars().count() <= LONGEST));
-        let unbroken = "x".repeat(LONGEST);
+        assert!(texts.len() <= MAX_WORDS + 1);
+        assert!(texts.iter().all(|text| text.chars().count() <= MAX_LEN));
+        let unbroken = "x".repeat(MAX_LEN);
         assert!(finds(&unbroken, &"X".repeat(5000)), "a long name is found by its start");
     }
 }

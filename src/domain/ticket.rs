@@ -11,7 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
 /// How long a person may take to sign in and consent at Webex.
-pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub const TICKET_TTL: Duration = Duration::from_secs(15 * 60);
 
 /// Identifies a login that a client waits for. A person who knows the id can complete the login, so it is unguessable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,11 +55,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Makes a ticket from 32 random bytes for each of its two secrets. It is valid for [`PATIENCE`].
+    /// Makes a ticket from 32 random bytes for each of its two secrets. It is valid for [`TICKET_TTL`].
     #[must_use]
     pub fn new(state: [u8; 32], verifier: [u8; 32], now: UnixTime) -> Self {
         let text = |bytes: [u8; 32]| Secret::new(URL_SAFE_NO_PAD.encode(bytes));
-        Self { state: text(state), verifier: text(verifier), deadline: now + PATIENCE, login: None }
+        Self { state: text(state), verifier: text(verifier), deadline: now + TICKET_TTL, login: None }
     }
 
     /// The same ticket, with the login that waits for it.
@@ -93,10 +93,10 @@ impl Ticket {
     }
 
     /// Whether `state` belongs to this ticket and its deadline has not passed. Compares in constant time. A deadline further
-    /// away than [`PATIENCE`] was set while the clock was ahead, and is rejected.
+    /// away than [`TICKET_TTL`] was set while the clock was ahead, and is rejected.
     #[must_use]
     pub fn admits(&self, state: &Secret, now: UnixTime) -> bool {
-        *state == self.state && now <= self.deadline && self.deadline <= now + PATIENCE
+        *state == self.state && now <= self.deadline && self.deadline <= now + TICKET_TTL
     }
 
     /// The time after which the ticket is rejected.
@@ -146,8 +146,8 @@ mod tests {
         let ticket = Ticket::new([1; 32], [2; 32], NOW);
         let other = Ticket::new([3; 32], [2; 32], NOW);
         assert!(ticket.admits(ticket.state(), NOW));
-        assert!(ticket.admits(ticket.state(), NOW + PATIENCE));
-        assert!(!ticket.admits(ticket.state(), NOW + PATIENCE + Duration::from_millis(1)));
+        assert!(ticket.admits(ticket.state(), NOW + TICKET_TTL));
+        assert!(!ticket.admits(ticket.state(), NOW + TICKET_TTL + Duration::from_millis(1)));
         assert!(!ticket.admits(other.state(), NOW));
         assert!(
             !ticket.admits(ticket.state(), NOW - Duration::from_secs(60)),

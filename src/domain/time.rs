@@ -58,7 +58,7 @@ impl UnixTime {
 
 /// Formats a duration with at most two units: `9s`, `6h 43m`, `2d 4h`, `90d`.
 #[must_use]
-pub fn spoken(span: Duration) -> String {
+pub fn human_duration(span: Duration) -> String {
     const LONG: u64 = 10 * 86_400;
     let seconds = span.as_secs();
     let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
@@ -129,7 +129,7 @@ mod tests {
             (89 * 86_400 + 3600, "89d"),
         ];
         for (seconds, expected) in table {
-            assert_eq!(spoken(Duration::from_secs(seconds)), expected);
+            assert_eq!(human_duration(Duration::from_secs(seconds)), expected);
         }
     }
 

@@ -30,7 +30,7 @@ pub struct TokenService {
 
 /// The three credential headers of a request, unchanged.
 #[derive(Clone, Copy, Default)]
-pub struct Shown<'a> {
+pub struct PresentedCredentials<'a> {
     /// `X-Organization-Id`
     pub org_id: &'a [u8],
     /// `X-From`
@@ -42,14 +42,14 @@ pub struct Shown<'a> {
 /// The checks that a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag for each of four independent checks")]
-pub struct Wrong {
+pub struct CredentialError {
     org_id: bool,
     from: bool,
     phrase: bool,
     source: bool,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [
             (self.org_id, "X-Organization-Id is not ORG_ID"),
@@ -75,8 +75,8 @@ impl TokenService {
     ///
     /// # Errors
     /// The failed checks: for the log, never for the caller.
-    pub fn admit(&self, shown: Shown<'_>, from: IpAddr) -> Result<(), Wrong> {
-        let wrong = Wrong {
+    pub fn admit(&self, shown: PresentedCredentials<'_>, from: IpAddr) -> Result<(), CredentialError> {
+        let wrong = CredentialError {
             org_id: !same(shown.org_id, &self.org_id),
             from: !same(shown.from, &self.from),
             phrase: !same(shown.phrase, self.passphrase.expose()),
@@ -239,17 +239,17 @@ mod tests {
             passphrase: Secret::new("phrase".to_owned()),
             sources: vec![Network::parse("127.0.0.1").unwrap()],
         };
-        let right = Shown { org_id: b"org", from: b"ada", phrase: b"phrase" };
+        let right = PresentedCredentials { org_id: b"org", from: b"ada", phrase: b"phrase" };
         let judged = |shown, from| service.admit(shown, ip(from)).map_err(|wrong| wrong.to_string());
         assert_eq!(judged(right, "127.0.0.1"), Ok(()));
         assert_eq!(judged(right, "127.0.0.2").unwrap_err(), "the address is not in SOURCE_IP");
         for (shown, wrong) in [
-            (Shown { org_id: b"", ..right }, "X-Organization-Id is not ORG_ID"),
-            (Shown { from: b"Ada", ..right }, "X-From is not FROM"),
-            (Shown { phrase: b"phrasE", ..right }, "X-Api-Phrase is not PASSPHRASE"),
-            (Shown { phrase: b"phrase ", ..right }, "X-Api-Phrase is not PASSPHRASE"),
+            (PresentedCredentials { org_id: b"", ..right }, "X-Organization-Id is not ORG_ID"),
+            (PresentedCredentials { from: b"Ada", ..right }, "X-From is not FROM"),
+            (PresentedCredentials { phrase: b"phrasE", ..right }, "X-Api-Phrase is not PASSPHRASE"),
+            (PresentedCredentials { phrase: b"phrase ", ..right }, "X-Api-Phrase is not PASSPHRASE"),
             (
-                Shown::default(),
+                PresentedCredentials::default(),
                 "X-Organization-Id is not ORG_ID, X-From is not FROM, X-Api-Phrase is not PASSPHRASE",
             ),
         ] {

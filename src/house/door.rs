@@ -10,28 +10,28 @@ use rustix::io::Errno;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::config::DoorConfig;
-use crate::config::Listen;
+use crate::config::HttpConfig;
+use crate::config::ListenAddress;
 use crate::domain::token_service::TokenService;
 use crate::http::Authority;
 use crate::http::api::Api;
 use crate::http::certificate::SelfSigned;
-use crate::http::router::Door;
+use crate::http::router::Routes;
 use crate::http::serve;
 use crate::http::serve::Limits;
-use crate::http::serve::Secure;
+use crate::http::serve::TlsContext;
 use crate::http::tls;
-use crate::http::tls::Alarm;
+use crate::http::tls::ExpiryWarning;
 use crate::http::tls::Reloader;
 use crate::http::tls::Renewer;
-use crate::http::tls::Served;
+use crate::http::tls::ServedCertificate;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 
 /// Why the HTTP server cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum DoorError {
+pub enum ServeError {
     /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {0}: {1}; stop what listens there, or change MY_APP_PORT or TOKEND_BIND")]
     Listen(SocketAddr, io::Error),
@@ -43,20 +43,20 @@ pub enum DoorError {
     Host(String),
 }
 
-/// The bound addresses and the TLS settings. Connections are accepted only after [`FrontDoor::serve`].
-pub struct FrontDoor {
-    config: DoorConfig,
+/// The bound addresses and the TLS settings. Connections are accepted only after [`HttpServer::serve`].
+pub struct HttpServer {
+    config: HttpConfig,
     listeners: Vec<TcpListener>,
-    secure: Option<Secure>,
-    keeper: Option<Keeper>,
+    secure: Option<TlsContext>,
+    keeper: Option<CertificateSource>,
 }
 
-impl FrontDoor {
+impl HttpServer {
     /// Binds the addresses, and creates or loads the certificate.
     ///
     /// # Errors
     /// When an address cannot be bound, or the certificate or the redirect URI's host is unusable.
-    pub async fn open(config: &DoorConfig, clock: Arc<dyn Clock>) -> Result<Self, DoorError> {
+    pub async fn open(config: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let listeners = listen(&config.addresses).await?;
         let certificate = if config.secure { Some(certificate(config, clock)?) } else { None };
         let (feed, keeper) = certificate.unzip();
@@ -71,33 +71,33 @@ impl FrontDoor {
 
     /// The served certificate; `None` without TLS.
     #[must_use]
-    pub fn certificate(&self) -> Option<Served> {
+    pub fn certificate(&self) -> Option<ServedCertificate> {
         let (shown, self_signed) = match self.keeper.as_ref()? {
-            Keeper::Files(reloader, _) => (reloader.shown(), false),
-            Keeper::Ourselves(renewer, _) => (renewer.shown(), true),
+            CertificateSource::Files(reloader, _) => (reloader.shown(), false),
+            CertificateSource::Ourselves(renewer, _) => (renewer.shown(), true),
         };
-        Some(Served { shown, host: host(&self.config).to_owned(), self_signed })
+        Some(ServedCertificate { shown, host: host(&self.config).to_owned(), self_signed })
     }
 
     /// Accepts connections until `tasks` stop. `token_service` adds the endpoint of the token service sample.
     /// A notification of `reload` reloads the operator's certificate.
     pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks, reload: Wake) {
         match self.keeper {
-            Some(Keeper::Files(reloader, alarm)) => {
-                tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::LOOK_EVERY, reload));
+            Some(CertificateSource::Files(reloader, alarm)) => {
+                tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::CHECK_INTERVAL, reload));
             }
-            Some(Keeper::Ourselves(renewer, clock)) => {
-                tasks.spawn("certificate", renewer.watch(clock, tasks.clone(), tls::LOOK_EVERY));
+            Some(CertificateSource::Ourselves(renewer, clock)) => {
+                tasks.spawn("certificate", renewer.watch(clock, tasks.clone(), tls::CHECK_INTERVAL));
             }
             None => {}
         }
-        let door = Door::new(api, &self.config.redirect_uri, self.config.is_local())
+        let door = Routes::new(api, &self.config.redirect_uri, self.config.is_local())
             .with_token_service(token_service)
-            .run_by(self.config.operator.clone());
+            .with_operator(self.config.operator.clone());
         let door = Arc::new(door);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let files = serve::open_files();
-        let limits = Arc::new(Limits::within(files, doors));
+        let limits = Arc::new(Limits::for_open_files(files, doors));
         if limits.connections < Limits::default().connections {
             log::warn!(
                 "this process may open only {files} files, so each address accepts at most {} connections",
@@ -110,7 +110,7 @@ impl FrontDoor {
     }
 }
 
-async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
+async fn listen(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, ServeError> {
     let mut listeners = Vec::new();
     for listen in addresses {
         match TcpListener::bind(listen.address).await {
@@ -118,7 +118,7 @@ async fn listen(addresses: &[Listen]) -> Result<Vec<TcpListener>, DoorError> {
             Err(e) if listen.optional && is_spare(listen.address, &e) => {
                 log::debug!("not listening on {}: {e}", listen.address);
             }
-            Err(e) => return Err(DoorError::Listen(listen.address, e)),
+            Err(e) => return Err(ServeError::Listen(listen.address, e)),
         }
     }
     Ok(listeners)
@@ -137,25 +137,25 @@ fn is_spare(address: SocketAddr, why: &io::Error) -> bool {
 }
 
 /// Where the certificate comes from, with the task that replaces it.
-enum Keeper {
+enum CertificateSource {
     /// The operator's files.
-    Files(Reloader, Alarm),
+    Files(Reloader, ExpiryWarning),
     /// A self-signed certificate.
     Ourselves(Renewer, Arc<dyn Clock>),
 }
 
 /// The redirect URI's host; an IPv6 address without its brackets.
-pub(super) fn host(door: &DoorConfig) -> &str {
+pub(super) fn host(door: &HttpConfig) -> &str {
     door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
 }
 
-fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Keeper), DoorError> {
-    let wrong = |e: &dyn std::fmt::Display| DoorError::Certificate(e.to_string());
+fn certificate(door: &HttpConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, CertificateSource), ServeError> {
+    let wrong = |e: &dyn std::fmt::Display| ServeError::Certificate(e.to_string());
     let host = host(door);
     if let Some((certificate, key)) = door.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
         log::info!("certificate: from the operator's files, {}", reloader.served());
-        return Ok((feed, Keeper::Files(reloader, Alarm::new(host, clock))));
+        return Ok((feed, CertificateSource::Files(reloader, ExpiryWarning::new(host, clock))));
     }
     let names = [host, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = SelfSigned::make(&names, clock.now().seconds()).map_err(|e| wrong(&e))?;
@@ -164,27 +164,27 @@ fn certificate(door: &DoorConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Kee
         made.pair().fingerprint()
     );
     let (renewer, feed) = Renewer::open(made).map_err(|e| wrong(&e))?;
-    Ok((feed, Keeper::Ourselves(renewer, clock)))
+    Ok((feed, CertificateSource::Ourselves(renewer, clock)))
 }
 
-fn secure(feed: TlsFeed, door: &DoorConfig) -> Result<Secure, DoorError> {
+fn secure(feed: TlsFeed, door: &HttpConfig) -> Result<TlsContext, ServeError> {
     let url = &door.redirect_uri;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let authority = format!("{}{port}", url.host_str().unwrap_or("localhost"));
     let parsed = Authority::parse(&authority);
-    Ok(Secure { feed, authority: parsed.ok_or(DoorError::Host(authority))? })
+    Ok(TlsContext { feed, authority: parsed.ok_or(ServeError::Host(authority))? })
 }
 
 fn serve_on(
     listener: TcpListener,
-    secure: Option<Secure>,
+    secure: Option<TlsContext>,
     limits: Arc<Limits>,
-    door: Arc<Door>,
+    door: Arc<Routes>,
     tasks: &Tasks,
 ) {
     let service = move |request, peer| {
         let door = door.clone();
-        async move { door.answer(request, peer).await }
+        async move { door.handle(request, peer).await }
     };
     let serving = serve::serve(listener, secure, limits, service, tasks.clone());
     tasks.spawn("door", serving);

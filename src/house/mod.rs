@@ -18,14 +18,14 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::StoreConfig;
 use crate::consent;
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::health::Health;
 use crate::http::api;
 use crate::http::api::Api;
 use crate::http::certificate::read_pem;
-use crate::keys::Keys;
+use crate::keys::ApiKeys;
 use crate::refresh;
-use crate::refresh::Refresher;
+use crate::refresh::RefreshService;
 use crate::store::KeyStore;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -34,21 +34,21 @@ use crate::store::seal::Sealer;
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
-use crate::tokens::LiveView;
+use crate::tokens::GrantCache;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
 use crate::webex::transport::TransportError;
 
 /// All services, and the handles to run and stop them.
-pub struct House {
+pub struct Services {
     /// Starts and finishes consents.
-    pub consents: Arc<Consents>,
+    pub consents: Arc<ConsentService>,
     /// Refreshes tokens, by the event loop and on demand.
-    pub refresher: Arc<Refresher>,
+    pub refresher: Arc<RefreshService>,
     /// The cache of grants.
-    pub view: Arc<LiveView>,
+    pub view: Arc<GrantCache>,
     /// API keys.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<ApiKeys>,
     /// The readiness check.
     pub health: Health,
     /// The stored grants.
@@ -63,7 +63,7 @@ pub struct House {
 
 /// Why the services cannot be built.
 #[derive(Debug, thiserror::Error)]
-pub enum HouseError {
+pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,7 +78,7 @@ pub enum HouseError {
     NoRandom,
 }
 
-impl HouseError {
+impl BuildError {
     /// Whether another process holds the store's lock.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
@@ -86,7 +86,7 @@ impl HouseError {
     }
 }
 
-impl House {
+impl Services {
     /// The API of these services.
     #[must_use]
     pub fn api(&self, config: &Config) -> Api {
@@ -95,7 +95,7 @@ impl House {
             let (config, health) = (examined.clone(), health.clone());
             Box::pin(async move { examine::daemon(&config, &health).await })
         };
-        Api::new(api::Parts {
+        Api::new(api::ApiParts {
             consents: self.consents.clone(),
             refresher: self.refresher.clone(),
             view: self.view.clone(),
@@ -113,13 +113,14 @@ impl House {
     ///
     /// # Errors
     /// When the store, a file or the HTTP client cannot be opened. Nothing is changed then.
-    pub async fn build(config: &Config) -> Result<Self, HouseError> {
+    pub async fn build(config: &Config) -> Result<Self, BuildError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = open_store(config, &*clock)?;
         let webex =
             Arc::new(Webex::new(config.integration.clone(), Arc::new(transport(config)?), clock.clone()));
-        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(opened.store.clone())));
-        let consents = Consents::new(consent::Parts {
+        let (tasks, wake, view) =
+            (Tasks::new(), Wake::new(), Arc::new(GrantCache::new(opened.store.clone())));
+        let consents = ConsentService::new(consent::ConsentServiceParts {
             webex: webex.clone(),
             store: opened.store.clone(),
             sealer: opened.sealer,
@@ -130,8 +131,8 @@ impl House {
         })
         .with_space(config.space.clone())
         .for_persons(config.allow.clone())
-        .beside_refreshes(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
-        let refresher = Refresher::new(refresh::Parts {
+        .with_refresh_pause(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
+        let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store: opened.store.clone(),
             policy: config.policy,
@@ -141,15 +142,15 @@ impl House {
             owner: owner_name()?,
             tasks: tasks.clone(),
         });
-        if let Err(why) = refresher.recall().await {
+        if let Err(why) = refresher.load_breaker().await {
             log::warn!("cannot read whether refreshes paused before this start: {why}");
         }
         Ok(Self {
             consents: Arc::new(consents),
-            health: Health::new(opened.store.clone(), refresher.unkept().clone()),
+            health: Health::new(opened.store.clone(), refresher.pending_commits().clone()),
             refresher: Arc::new(refresher),
             view,
-            keys: Arc::new(Keys::load(opened.keys, clock.clone()).await?),
+            keys: Arc::new(ApiKeys::load(opened.keys, clock.clone()).await?),
             store: opened.store,
             clock,
             tasks,
@@ -158,32 +159,32 @@ impl House {
     }
 }
 
-struct Opened {
+struct OpenedStore {
     store: Arc<dyn Store>,
     keys: Arc<dyn KeyStore>,
     sealer: Arc<Sealer>,
 }
 
-fn open_store(config: &Config, clock: &dyn Clock) -> Result<Opened, HouseError> {
+fn open_store(config: &Config, clock: &dyn Clock) -> Result<OpenedStore, BuildError> {
     match &config.store {
         StoreConfig::Memory => {
             log::warn!("the store is in memory: all grants are lost when the daemon stops");
             let store = Arc::new(MemoryStore::new());
-            let sealer = Sealer::ephemeral().map_err(|_| HouseError::NoRandom)?;
-            Ok(Opened { keys: store.clone(), store, sealer: Arc::new(sealer) })
+            let sealer = Sealer::ephemeral().map_err(|_| BuildError::NoRandom)?;
+            Ok(OpenedStore { keys: store.clone(), store, sealer: Arc::new(sealer) })
         }
         StoreConfig::Sqlite { path, key_file } => {
             let (store, sealer) =
                 SqliteStore::open(path, key_file, &config.integration.client_id, clock.now())?;
             let store = Arc::new(store);
-            Ok(Opened { keys: store.clone(), store, sealer })
+            Ok(OpenedStore { keys: store.clone(), store, sealer })
         }
     }
 }
 
-fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
+fn transport(config: &Config) -> Result<HttpTransport, BuildError> {
     let read =
-        |path: &PathBuf| read_pem(path).map_err(|e| HouseError::File("WEBEX_CA_FILE", path.clone(), e));
+        |path: &PathBuf| read_pem(path).map_err(|e| BuildError::File("WEBEX_CA_FILE", path.clone(), e));
     let roots = config.ca_file.as_ref().map(read).transpose()?;
     let roots = roots.as_ref().map(|pem| pem.as_slice());
     let plain = config.integration.base.starts_with("http:");
@@ -191,8 +192,8 @@ fn transport(config: &Config) -> Result<HttpTransport, HouseError> {
 }
 
 /// A name unique to this process, which distinguishes its claims from those of other processes.
-fn owner_name() -> Result<String, HouseError> {
+fn owner_name() -> Result<String, BuildError> {
     let mut bytes = [0; 8];
-    rand::fill(&mut bytes).map_err(|_| HouseError::NoRandom)?;
+    rand::fill(&mut bytes).map_err(|_| BuildError::NoRandom)?;
     Ok(format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(bytes)))
 }

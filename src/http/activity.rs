@@ -28,12 +28,12 @@ use tokio_util::sync::CancellationToken;
 /// The activity of one connection, shared with its requests.
 #[derive(Debug)]
 pub(super) struct Activity {
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
     dismissal: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct State {
+struct ActivityState {
     in_flight: usize,
     /// How many of these wait for an unauthenticated client's body.
     waiting: usize,
@@ -46,13 +46,13 @@ struct State {
 
 /// Marks a request as in flight until it is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
 /// Marks a request as waiting for the body of a client without a key or session, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<Activity>);
+pub(super) struct BodyWaitGuard(Arc<Activity>);
 
-impl State {
+impl ActivityState {
     fn is_busy(&self) -> bool {
         self.in_flight > self.waiting
     }
@@ -61,7 +61,8 @@ impl State {
 impl Activity {
     /// The activity of a connection that was accepted now.
     pub(super) fn new() -> Arc<Self> {
-        let state = State { in_flight: 0, waiting: 0, asked: false, sent: 0, quiet_since: Instant::now() };
+        let state =
+            ActivityState { in_flight: 0, waiting: 0, asked: false, sent: 0, quiet_since: Instant::now() };
         Arc::new(Self { state: Mutex::new(state), dismissal: CancellationToken::new() })
     }
 
@@ -71,22 +72,22 @@ impl Activity {
     }
 
     /// Records a new request. It ends when the guard is dropped, also by a panic or a cancelled stream.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         self.change(|state| {
             state.in_flight += 1;
             state.asked = true;
             state.sent = 0;
         });
-        InFlight(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 
     /// Marks a request in flight as waiting for an unauthenticated client's body, until the guard is dropped.
-    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+    pub(super) fn wait(self: &Arc<Self>) -> BodyWaitGuard {
         self.change(|state| {
             state.waiting += 1;
             state.quiet_since = Instant::now();
         });
-        Waiting(Arc::clone(self))
+        BodyWaitGuard(Arc::clone(self))
     }
 
     /// Records that the client read a chunk of a streaming response, and resets the byte count. A client also
@@ -99,13 +100,13 @@ impl Activity {
     }
 
     /// Whether a request has ever arrived.
-    pub(super) fn asked(&self) -> bool {
+    pub(super) fn had_request(&self) -> bool {
         self.state().asked
     }
 
     /// Records bytes received from the client. Returns how many it has sent while nothing was in flight,
     /// since its last request or the last chunk that it read.
-    pub(super) fn sent(&self, bytes: usize) -> usize {
+    pub(super) fn record_bytes(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.is_busy() {
             state.sent = state.sent.saturating_add(bytes);
@@ -114,35 +115,35 @@ impl Activity {
     }
 
     /// Asks the connection to close, to make room for another.
-    pub(super) fn dismiss(&self) {
+    pub(super) fn evict(&self) {
         self.dismissal.cancel();
     }
 
     #[cfg(test)]
-    pub(super) fn is_dismissed(&self) -> bool {
+    pub(super) fn is_evicted(&self) -> bool {
         self.dismissal.is_cancelled()
     }
 
     /// Returns when the connection is evicted and nothing is in flight.
-    pub(super) async fn dismissed(&self) {
+    pub(super) async fn evicted(&self) {
         self.dismissal.cancelled().await;
         self.until(Duration::from_secs(1), |state| state.quiet_since).await;
     }
 
     /// Since when the connection has been idle. `None` if it cannot be evicted, because something is in
     /// flight or because it already is being evicted.
-    pub(super) fn may_go(&self) -> Option<Instant> {
+    pub(super) fn evictable_since(&self) -> Option<Instant> {
         let state = self.state();
         (!state.is_busy() && !self.dismissal.is_cancelled()).then_some(state.quiet_since)
     }
 
     /// Returns when nothing has been in flight for `idle`; before the first request, for `first`.
-    pub(super) async fn quiet(&self, first: Duration, idle: Duration) {
+    pub(super) async fn idle(&self, first: Duration, idle: Duration) {
         self.until(idle, |state| state.quiet_since + if state.asked { idle } else { first }).await;
     }
 
     /// Returns when nothing has been in flight for `grace`, counted from this call at the earliest.
-    pub(super) async fn still_quiet(&self, grace: Duration) {
+    pub(super) async fn idle_after(&self, grace: Duration) {
         let from = Instant::now();
         self.until(grace, |state| state.quiet_since.max(from) + grace).await;
     }
@@ -150,8 +151,8 @@ impl Activity {
     /// Returns when nothing is in flight and `end` has passed. It is polled in the connection's own task, so
     /// `end` is checked again after each event there. `again` covers events elsewhere: an HTTP/2 handler that
     /// is cancelled in its own task does not wake this one.
-    async fn until(&self, again: Duration, end: impl Fn(State) -> Instant) {
-        let end = |state: State| if state.is_busy() { Instant::now() + again } else { end(state) };
+    async fn until(&self, again: Duration, end: impl Fn(ActivityState) -> Instant) {
+        let end = |state: ActivityState| if state.is_busy() { Instant::now() + again } else { end(state) };
         let mut timer = pin!(sleep_until(end(self.state())));
         poll_fn(|context| self.poll_until(context, timer.as_mut(), &end)).await;
     }
@@ -160,7 +161,7 @@ impl Activity {
         &self,
         context: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
-        end: &impl Fn(State) -> Instant,
+        end: &impl Fn(ActivityState) -> Instant,
     ) -> Poll<()> {
         loop {
             let state = self.state();
@@ -177,16 +178,16 @@ impl Activity {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> ActivityState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut ActivityState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl Drop for InFlight {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.change(|state| {
             state.in_flight = state.in_flight.saturating_sub(1);
@@ -195,7 +196,7 @@ impl Drop for InFlight {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for BodyWaitGuard {
     fn drop(&mut self) {
         self.0.change(|state| state.waiting = state.waiting.saturating_sub(1));
     }
@@ -209,17 +210,17 @@ mod tests {
     async fn waiting_for_an_unauthenticated_body_is_evictable_and_metered() {
         let activity = Activity::new();
         let in_flight = activity.begin();
-        assert_eq!((activity.may_go(), activity.sent(7)), (None, 0));
+        assert_eq!((activity.evictable_since(), activity.record_bytes(7)), (None, 0));
         let waiting = activity.wait();
-        assert_eq!((activity.may_go(), activity.sent(7)), (Some(Instant::now()), 7));
+        assert_eq!((activity.evictable_since(), activity.record_bytes(7)), (Some(Instant::now()), 7));
         let working = activity.begin();
-        assert_eq!((activity.may_go(), activity.sent(7)), (None, 0));
+        assert_eq!((activity.evictable_since(), activity.record_bytes(7)), (None, 0));
         drop(working);
-        assert_eq!(activity.may_go(), Some(Instant::now()));
+        assert_eq!(activity.evictable_since(), Some(Instant::now()));
         drop(waiting);
-        assert_eq!(activity.may_go(), None);
+        assert_eq!(activity.evictable_since(), None);
         drop(in_flight);
-        assert_eq!(activity.may_go(), Some(Instant::now()));
+        assert_eq!(activity.evictable_since(), Some(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,16 +229,16 @@ mod tests {
         let (in_flight, waiting) = (activity.begin(), activity.wait());
         drop(in_flight);
         drop(waiting);
-        assert!(activity.may_go().is_some());
+        assert!(activity.evictable_since().is_some());
         let _in_flight = activity.begin();
-        assert!(activity.may_go().is_none());
+        assert!(activity.evictable_since().is_none());
     }
 
     #[test]
     fn bytes_are_counted_from_one_chunk_of_a_stream_to_the_next() {
         let activity = Activity::new();
-        assert_eq!((activity.sent(5), activity.sent(5)), (5, 10));
+        assert_eq!((activity.record_bytes(5), activity.record_bytes(5)), (5, 10));
         activity.touch();
-        assert_eq!(activity.sent(5), 5);
+        assert_eq!(activity.record_bytes(5), 5);
     }
 }

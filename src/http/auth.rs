@@ -12,73 +12,78 @@ use hyper::HeaderMap;
 use hyper::header;
 use tokio::time::Instant;
 
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::secret::Secret;
-use crate::http::log_limit::LogLimit;
+use crate::http::log_limit::LogThrottle;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::Refusal;
-use crate::keys::Keys;
+use crate::http::refusal::ApiError;
+use crate::keys::ApiKeys;
 use crate::tasks::Tasks;
 
 /// Invalid keys that an address may send at once.
 const BURST: u32 = 10;
 
 /// After the burst, one more is allowed for each interval.
-const STEP: Duration = Duration::from_secs(6);
+const REFILL_INTERVAL: Duration = Duration::from_secs(6);
 
 /// Checks API keys.
-pub(super) struct Auth {
-    keys: Arc<Keys>,
+pub(super) struct ApiKeyAuth {
+    keys: Arc<ApiKeys>,
     tasks: Tasks,
     wrong: Mutex<RateLimit<IpAddr>>,
     /// Limits the log lines about failed sign-ins at the dashboard.
-    told: LogLimit,
+    told: LogThrottle,
 }
 
-impl Auth {
-    pub(super) fn new(keys: Arc<Keys>, tasks: Tasks) -> Self {
-        Self { keys, tasks, wrong: Mutex::new(RateLimit::new(BURST, STEP)), told: LogLimit::default() }
+impl ApiKeyAuth {
+    pub(super) fn new(keys: Arc<ApiKeys>, tasks: Tasks) -> Self {
+        Self {
+            keys,
+            tasks,
+            wrong: Mutex::new(RateLimit::new(BURST, REFILL_INTERVAL)),
+            told: LogThrottle::default(),
+        }
     }
 
     /// The record of the key in `headers`.
-    pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
+    pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<ApiKeyRecord>, ApiError> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let Some(first) = shown.next() else {
-            return Err(Refusal::Unauthorized("Send an API key: Authorization: Bearer KEY."));
+            return Err(ApiError::Unauthorized("Send an API key: Authorization: Bearer KEY."));
         };
         let key = first.to_str().ok().filter(|_| shown.next().is_none()).and_then(bearer);
         self.admit_key(&key.unwrap_or_else(|| Secret::new(String::new())), from)
     }
 
     /// The record of `key`, from a header or a form.
-    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<Arc<KeyRecord>, Refusal> {
+    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<Arc<ApiKeyRecord>, ApiError> {
         if let Some(record) = self.keys.check(key) {
-            self.note_use(&record);
+            self.record_use(&record);
             return Ok(record);
         }
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match wrong.take(network(from), Instant::now()) {
-            Ok(()) => Err(Refusal::Unauthorized("The API key is invalid, revoked or expired.")),
-            Err(retry_after) => Err(Refusal::TooMany { retry_after }),
+            Ok(()) => Err(ApiError::Unauthorized("The API key is invalid, revoked or expired.")),
+            Err(retry_after) => Err(ApiError::TooMany { retry_after }),
         }
     }
 
     /// Logs, at most once a minute, that a sign-in from `from` failed. The key is not logged.
-    pub(super) fn tell(&self, from: IpAddr, why: &str) {
-        if let Some(more) = self.told.due() {
+    pub(super) fn log_failure(&self, from: IpAddr, why: &str) {
+        if let Some(more) = self.told.next_line() {
             log::warn!("dashboard: sign-in from {} failed: {why}{more}", from.to_canonical());
         }
     }
 
     /// Runs in the background, so that the response does not wait for it.
-    fn note_use(&self, record: &Arc<KeyRecord>) {
-        if !self.keys.is_untouched(record) {
+    fn record_use(&self, record: &Arc<ApiKeyRecord>) {
+        if !self.keys.needs_use_recorded(record) {
             return;
         }
         let (keys, record) = (self.keys.clone(), record.clone());
         self.tasks.spawn("key use", async move {
-            if let Err(why) = keys.touch(&record).await {
-                log::log!(why.level(), "cannot store when key {:?} was last used: {why}", record.name);
+            if let Err(why) = keys.record_use(&record).await {
+                log::log!(why.log_level(), "cannot store when key {:?} was last used: {why}", record.name);
             }
         });
     }

@@ -2,23 +2,23 @@
 
 use std::fmt::Write;
 
-use crate::tokens::Bookmark;
-use crate::tokens::Key;
+use crate::tokens::ListPosition;
+use crate::tokens::SortKey;
 
 /// Hexadecimal digits of a number.
 const DIGITS: usize = 16;
 
 /// Maximum size of a text in bytes: 128 characters of a search or 254 of an address, in UTF-8.
-const LONGEST: usize = 1024;
+const MAX_LEN: usize = 1024;
 
-pub(super) fn written(mark: &Bookmark) -> String {
+pub(super) fn encode(mark: &ListPosition) -> String {
     let mut text = format!("{:016x}", mark.serial.max(0));
     match &mark.key {
-        Key::None => {}
-        Key::Number(number) => {
+        SortKey::None => {}
+        SortKey::Number(number) => {
             let _ = write!(text, "n{number:016x}");
         }
-        Key::Text(key) => {
+        SortKey::Text(key) => {
             text.push('t');
             key.bytes().for_each(|byte| {
                 let _ = write!(text, "{byte:02x}");
@@ -30,15 +30,15 @@ pub(super) fn written(mark: &Bookmark) -> String {
 
 /// Decodes a cursor. `None` if it is invalid. A cursor of another list gives an arbitrary position in this
 /// one.
-pub(super) fn read(text: &str) -> Option<Bookmark> {
+pub(super) fn decode(text: &str) -> Option<ListPosition> {
     let (serial, key) = text.split_at_checked(DIGITS)?;
     let serial = i64::try_from(number(serial)?).ok()?;
     let key = match key.chars().next() {
-        None => Key::None,
-        Some('n') => Key::Number(number(key.strip_prefix('n')?)?.cast_signed()),
-        Some(_) => Key::Text(bytes(key.strip_prefix('t')?)?),
+        None => SortKey::None,
+        Some('n') => SortKey::Number(number(key.strip_prefix('n')?)?.cast_signed()),
+        Some(_) => SortKey::Text(bytes(key.strip_prefix('t')?)?),
     };
-    Some(Bookmark { key, serial })
+    Some(ListPosition { key, serial })
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -47,7 +47,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn bytes(text: &str) -> Option<String> {
-    if text.len() > 2 * LONGEST || text.len() % 2 == 1 || !text.bytes().all(is_digit) {
+    if text.len() > 2 * MAX_LEN || text.len() % 2 == 1 || !text.bytes().all(is_digit) {
         return None;
     }
     let pairs = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2));
@@ -66,11 +66,11 @@ mod tests {
     #[test]
     fn cursors_survive_encoding() {
         for serial in [0, 1, 255, i64::MAX] {
-            let numbers = [i64::MIN, -1, 0, i64::MAX].map(Key::Number);
-            let texts = ["", "zoë@exämple.com"].map(|text| Key::Text(text.to_owned()));
-            for key in numbers.into_iter().chain(texts).chain([Key::None]) {
-                let mark = Bookmark { key, serial };
-                assert_eq!(read(&written(&mark)), Some(mark));
+            let numbers = [i64::MIN, -1, 0, i64::MAX].map(SortKey::Number);
+            let texts = ["", "zoë@exämple.com"].map(|text| SortKey::Text(text.to_owned()));
+            for key in numbers.into_iter().chain(texts).chain([SortKey::None]) {
+                let mark = ListPosition { key, serial };
+                assert_eq!(decode(&encode(&mark)), Some(mark));
             }
         }
     }
@@ -80,7 +80,7 @@ mod tests {
         for bad in
             ["", "1", "ffffffffffffffff", "000000000000000G", "+00000000000000f", "00000000000000001", "é"]
         {
-            assert_eq!(read(bad), None, "{bad}");
+            assert_eq!(decode(bad), None, "{bad}");
         }
         for bad in [
             "n",
@@ -90,9 +90,9 @@ mod tests {
             "tzz",
             "tff",
             "t+1",
-            &format!("t{}", "61".repeat(LONGEST + 1)),
+            &format!("t{}", "61".repeat(MAX_LEN + 1)),
         ] {
-            assert_eq!(read(&format!("0000000000000001{bad}")), None, "{bad}");
+            assert_eq!(decode(&format!("0000000000000001{bad}")), None, "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 
 /// Parameters that must not be repeated (RFC 6749, 3.1).
-const ONCE: [&str; 8] =
+const SINGLE_PARAMETERS: [&str; 8] =
     ["code", "state", "error", "error_description", "trackingId", "trackingID", "person", "login"];
 
 /// The parsed query of the redirect URI. Other parameters are ignored.
@@ -69,7 +69,8 @@ impl Callback {
 fn parameters(query: &str) -> Option<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if ONCE.contains(&&*name) && all.insert(name.into_owned(), value.into_owned()).is_some() {
+        if SINGLE_PARAMETERS.contains(&&*name) && all.insert(name.into_owned(), value.into_owned()).is_some()
+        {
             return None;
         }
     }

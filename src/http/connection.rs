@@ -36,25 +36,25 @@ use tokio_rustls::server::TlsStream;
 
 use crate::http::Authority;
 use crate::http::activity::Activity;
-use crate::http::log_limit::LogLimit;
-use crate::http::meter::Metered;
+use crate::http::log_limit::LogThrottle;
+use crate::http::meter::BudgetedStream;
 use crate::http::redirect;
 use crate::http::respond;
-use crate::http::serve::Answer;
-use crate::http::serve::Body;
+use crate::http::serve::Handler;
 use crate::http::serve::Limits;
 use crate::http::serve::Peer;
-use crate::http::serve::Secure;
+use crate::http::serve::ResponseBody;
+use crate::http::serve::TlsContext;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
 /// The state that all connections of one listener share.
-pub(super) struct Door {
-    pub(super) tls: Option<Secure>,
+pub(super) struct ListenerContext {
+    pub(super) tls: Option<TlsContext>,
     pub(super) limits: Arc<Limits>,
     pub(super) tasks: Tasks,
     /// Limits the log lines about proxies that speak plain HTTP to a TLS port.
-    pub(super) proxies: LogLimit,
+    pub(super) proxies: LogThrottle,
 }
 
 /// Interval of HTTP/2 keep-alive pings. A dead peer is detected after interval plus timeout, even while its
@@ -72,21 +72,21 @@ const CONNECTION_WINDOW: u32 = 65_535;
 const SEND_BUFFER: usize = 64 * 1024;
 /// How many streams a client may reset before we handled them, or cause us to refuse, before its connection
 /// is closed (rapid reset).
-const RESETS: usize = 16;
+const MAX_RESETS: usize = 16;
 /// hyper accepts no smaller buffer.
-const LEAST_BUFFER: usize = 8192;
+const MIN_BUFFER: usize = 8192;
 /// The first byte of every TLS connection: the type of a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-enum Opened {
-    Tls(Box<TlsStream<Metered<TcpStream>>>),
-    Plain(Metered<TcpStream>),
+enum OpenedStream {
+    Tls(Box<TlsStream<BudgetedStream<TcpStream>>>),
+    Plain(BudgetedStream<TcpStream>),
     Left,
 }
 
 /// How requests on a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
+enum PortKind {
     /// By the request handler.
     Pages,
     /// Plain HTTP on a TLS port: one redirect, to a known host only.
@@ -94,7 +94,7 @@ enum Port {
 }
 
 /// The label and the activity of a connected peer.
-struct Guest<W> {
+struct PeerHandle<W> {
     who: W,
     activity: Arc<Activity>,
 }
@@ -104,45 +104,48 @@ pub(super) async fn connection(
     stream: TcpStream,
     addr: SocketAddr,
     activity: Arc<Activity>,
-    door: Arc<Door>,
-    service: impl Answer,
+    door: Arc<ListenerContext>,
+    service: impl Handler,
 ) {
     // Responses are written whole, so Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("{addr}: cannot set TCP_NODELAY: {error}");
     }
-    notice_death(&stream, addr);
-    let guest = Guest { who: addr, activity };
+    enable_dead_peer_detection(&stream, addr);
+    let guest = PeerHandle { who: addr, activity };
     let Some(secure) = &door.tls else {
         let (stream, peer) = (guest.metered(stream), Peer { addr, secure: false });
-        return door.http1(stream, guest, Port::Pages, move |request| service.answer(request, peer)).await;
+        return door
+            .http1(stream, guest, PortKind::Pages, move |request| service.handle(request, peer))
+            .await;
     };
     let stopping = door.tasks.stopping();
     let opening = timeout(door.limits.handshake, guest.open(stream, &secure.feed));
     let opened = tokio::select! {
         opened = stopping.run_until_cancelled(opening) => opened,
-        () = guest.activity.dismissed() => return log::debug!("{addr}: evicted during the TLS handshake"),
+        () = guest.activity.evicted() => return log::debug!("{addr}: evicted during the TLS handshake"),
     };
     guest.activity.opened();
     match opened {
-        Some(Ok(Ok(Opened::Tls(stream)))) => {
+        Some(Ok(Ok(OpenedStream::Tls(stream)))) => {
             let peer = Peer { addr, secure: true };
             // Decided by ALPN, because sniffing the protocol has no time limit.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                door.http2(*stream, guest, move |request| service.answer(request, peer)).await;
+                door.http2(*stream, guest, move |request| service.handle(request, peer)).await;
             } else {
-                door.http1(*stream, guest, Port::Pages, move |request| service.answer(request, peer)).await;
+                door.http1(*stream, guest, PortKind::Pages, move |request| service.handle(request, peer))
+                    .await;
             }
         }
-        Some(Ok(Ok(Opened::Plain(stream)))) => {
+        Some(Ok(Ok(OpenedStream::Plain(stream)))) => {
             let (registered, shared) = (secure.authority.clone(), door.clone());
             let redirect = move |request| {
-                let answer = plain_answer(&request, &registered, &shared.proxies);
+                let answer = respond_to_plain_http(&request, &registered, &shared.proxies);
                 async move { answer }
             };
-            door.http1(stream, guest, Port::Redirect, redirect).await;
+            door.http1(stream, guest, PortKind::Redirect, redirect).await;
         }
-        Some(Ok(Ok(Opened::Left))) => log::debug!("{addr}: closed before sending data"),
+        Some(Ok(Ok(OpenedStream::Left))) => log::debug!("{addr}: closed before sending data"),
         Some(Ok(Err(error))) => log::debug!("{addr}: TLS handshake failed: {error}"),
         Some(Err(_elapsed)) => log::debug!("{addr}: no TLS handshake within {:?}", door.limits.handshake),
         None => log::debug!("{addr}: closed during the TLS handshake, because the daemon stops"),
@@ -150,29 +153,33 @@ pub(super) async fn connection(
 }
 
 /// The response to plain HTTP on a TLS port.
-fn plain_answer(request: &Request<Incoming>, registered: &Authority, proxies: &LogLimit) -> Response<Body> {
-    if !redirect::came_by_https(request) {
-        return redirect::to_https(request, registered);
+fn respond_to_plain_http(
+    request: &Request<Incoming>,
+    registered: &Authority,
+    proxies: &LogThrottle,
+) -> Response<ResponseBody> {
+    if !redirect::forwarded_as_https(request) {
+        return redirect::redirect_to_https(request, registered);
     }
-    if let Some(more) = proxies.due() {
+    if let Some(more) = proxies.next_line() {
         log::warn!(
             "a proxy (X-Forwarded-Proto: https) sends plain HTTP to this port, which expects HTTPS; configure it to use \
              HTTPS to the daemon, such as proxy_pass https://… in nginx, or set TOKEND_TLS=proxy if it runs on this \
              machine; see docs/operations.md, \"Behind a proxy\"{more}"
         );
     }
-    redirect::to_proxy()
+    redirect::proxy_misconfigured()
 }
 
 /// Serves one accepted connection of the control socket until it ends: HTTP/1 only. Its peer has no address.
 pub(super) async fn local_connection<S, F>(
     stream: UnixStream,
     activity: Arc<Activity>,
-    door: Arc<Door>,
+    door: Arc<ListenerContext>,
     service: S,
 ) where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
     let peer = stream.peer_cred();
     let who = peer.map_or_else(
@@ -180,13 +187,13 @@ pub(super) async fn local_connection<S, F>(
         |peer| format!("control, uid {} pid {}", peer.uid(), peer.pid().unwrap_or_default()),
     );
     log::debug!("{who}: connected");
-    let guest = Guest { who, activity };
-    door.http1(guest.metered(stream), guest, Port::Pages, service).await;
+    let guest = PeerHandle { who, activity };
+    door.http1(guest.metered(stream), guest, PortKind::Pages, service).await;
 }
 
 /// Detects peers that vanish without closing, because they acknowledge nothing. A streaming response writes
 /// too little to fill the system's send buffer, so the system would retransmit for a quarter of an hour.
-fn notice_death(stream: &TcpStream, addr: SocketAddr) {
+fn enable_dead_peer_detection(stream: &TcpStream, addr: SocketAddr) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
         log::debug!("{addr}: cannot set TCP_USER_TIMEOUT: {error}");
@@ -195,34 +202,34 @@ fn notice_death(stream: &TcpStream, addr: SocketAddr) {
     let _ = (stream, addr);
 }
 
-impl<W> Guest<W> {
-    fn metered<T>(&self, stream: T) -> Metered<T> {
-        Metered::new(stream, Arc::clone(&self.activity))
+impl<W> PeerHandle<W> {
+    fn metered<T>(&self, stream: T) -> BudgetedStream<T> {
+        BudgetedStream::new(stream, Arc::clone(&self.activity))
     }
 
-    async fn open(&self, stream: TcpStream, feed: &TlsFeed) -> io::Result<Opened> {
+    async fn open(&self, stream: TcpStream, feed: &TlsFeed) -> io::Result<OpenedStream> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
-            return Ok(Opened::Left);
+            return Ok(OpenedStream::Left);
         }
         let stream = self.metered(stream);
         if first != [HANDSHAKE_RECORD] {
-            return Ok(Opened::Plain(stream));
+            return Ok(OpenedStream::Plain(stream));
         }
         let settings = Arc::clone(&feed.borrow());
-        Ok(Opened::Tls(Box::new(TlsAcceptor::from(settings).accept(stream).await?)))
+        Ok(OpenedStream::Tls(Box::new(TlsAcceptor::from(settings).accept(stream).await?)))
     }
 }
 
-impl Door {
-    async fn http1<T, S, F>(&self, stream: T, guest: Guest<impl Display>, port: Port, service: S)
+impl ListenerContext {
+    async fn http1<T, S, F>(&self, stream: T, guest: PeerHandle<impl Display>, port: PortKind, service: S)
     where
         TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
         S: Fn(Request<Incoming>) -> F,
-        F: Future<Output = Response<Body>>,
+        F: Future<Output = Response<ResponseBody>>,
     {
         let limits = &self.limits;
-        let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_BUFFER);
+        let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(MIN_BUFFER);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // hyper counts the idle time before a head as part of it. The watchdog in `drive` holds the first
@@ -231,19 +238,23 @@ impl Door {
             .header_read_timeout(limits.header.max(limits.idle))
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes)
-            .keep_alive(port == Port::Pages)
+            .keep_alive(port == PortKind::Pages)
             // A client that has sent its requests may shut its sending side and still gets the response.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), watched(&guest.activity, port, service));
         self.drive(connection, &guest).await;
     }
 
-    async fn http2<S, F>(&self, stream: TlsStream<Metered<TcpStream>>, guest: Guest<impl Display>, service: S)
-    where
+    async fn http2<S, F>(
+        &self,
+        stream: TlsStream<BudgetedStream<TcpStream>>,
+        guest: PeerHandle<impl Display>,
+        service: S,
+    ) where
         S: Fn(Request<Incoming>) -> F + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
     {
-        let connection = http2::Builder::new(Streams(self.tasks.clone()))
+        let connection = http2::Builder::new(StreamExecutor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
@@ -252,27 +263,27 @@ impl Door {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_pending_accept_reset_streams(RESETS)
-            .max_local_error_reset_streams(RESETS)
-            .serve_connection(TokioIo::new(stream), watched(&guest.activity, Port::Pages, service));
+            .max_pending_accept_reset_streams(MAX_RESETS)
+            .max_local_error_reset_streams(MAX_RESETS)
+            .serve_connection(TokioIo::new(stream), watched(&guest.activity, PortKind::Pages, service));
         self.drive(connection, &guest).await;
     }
 
     /// Runs a connection until it ends, is idle for too long, is evicted, or the daemon stops. Then closes it
     /// gracefully.
-    async fn drive(&self, connection: impl Connection, guest: &Guest<impl Display>) {
-        let Guest { who, activity } = guest;
+    async fn drive(&self, connection: impl GracefulConnection, guest: &PeerHandle<impl Display>) {
+        let PeerHandle { who, activity } = guest;
         let (limits, stopping) = (&self.limits, self.tasks.stopping());
         let mut connection = pin!(connection);
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return note(who, ended),
-            () = activity.quiet(limits.header, limits.idle) => {
-                if !activity.asked() {
+            ended = connection.as_mut() => return log_connection_end(who, ended),
+            () = activity.idle(limits.header, limits.idle) => {
+                if !activity.had_request() {
                     return log::debug!("{who}: no request within {:?}", limits.header);
                 }
             }
-            () = activity.dismissed() => {
+            () = activity.evicted() => {
                 connection.as_mut().graceful_shutdown();
                 // One attempt to close gracefully, without waiting, because a new client waits for the slot.
                 let _ = timeout(Duration::ZERO, connection).await;
@@ -287,8 +298,8 @@ impl Door {
         };
         tokio::select! {
             biased;
-            ended = connection.as_mut() => note(who, ended),
-            () = activity.still_quiet(limits.closing) => log::debug!("{who}: did not close and was dropped"),
+            ended = connection.as_mut() => log_connection_end(who, ended),
+            () = activity.idle_after(limits.closing) => log::debug!("{who}: did not close and was dropped"),
             () = drained => log::debug!("{who}: cut off, because the daemon stops"),
         }
     }
@@ -296,7 +307,7 @@ impl Door {
 
 /// Clients disconnect in many ways (reset, no close_notify, half a request), and an operator can act on none
 /// of them. So nothing is logged above DEBUG.
-fn note(who: &impl Display, ended: hyper::Result<()>) {
+fn log_connection_end(who: &impl Display, ended: hyper::Result<()>) {
     match ended {
         Ok(()) => log::trace!("{who}: closed"),
         Err(error) => log::debug!("{who}: closed with an error: {error}"),
@@ -313,17 +324,17 @@ fn has_clear_host(request: &Request<Incoming>) -> bool {
 /// Wraps `service` so that a request counts as in flight until it is handled.
 fn watched<S, F>(
     activity: &Arc<Activity>,
-    port: Port,
+    port: PortKind,
     service: S,
 ) -> impl Service<
     Request<Incoming>,
-    Response = Response<Body>,
+    Response = Response<ResponseBody>,
     Error = Infallible,
-    Future = impl Future<Output = Result<Response<Body>, Infallible>> + use<S, F>,
+    Future = impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<S, F>,
 > + use<S, F>
 where
     S: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Response<Body>>,
+    F: Future<Output = Response<ResponseBody>>,
 {
     let activity = Arc::clone(activity);
     service_fn(move |mut request: Request<Incoming>| {
@@ -336,7 +347,7 @@ where
         let last = request.headers().contains_key(header::TRANSFER_ENCODING);
         // Boxed, so that its memory is freed once it is done: hyper keeps the outer future until the response
         // is read, which an abusive client never does.
-        let is_clear = port == Port::Redirect || has_clear_host(&request);
+        let is_clear = port == PortKind::Redirect || has_clear_host(&request);
         let reply = is_clear.then(|| Box::pin(service(request)));
         let activity = Arc::clone(&activity);
         async move {
@@ -346,7 +357,7 @@ where
                     respond::plain(StatusCode::BAD_REQUEST, "A request must have exactly one Host header.\n")
                 }
             };
-            answer.body_mut().tell(&activity);
+            answer.body_mut().set_activity(&activity);
             drop(in_flight);
             if last || !is_clear {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -358,9 +369,9 @@ where
 
 /// Runs HTTP/2 streams as tasks of the daemon, so that the shutdown waits for them.
 #[derive(Clone)]
-struct Streams(Tasks);
+struct StreamExecutor(Tasks);
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -370,15 +381,15 @@ where
 }
 
 /// The common interface of hyper's HTTP/1 and HTTP/2 connections.
-trait Connection: Future<Output = hyper::Result<()>> {
+trait GracefulConnection: Future<Output = hyper::Result<()>> {
     /// Accepts no further requests. The connection ends when those in flight have been answered.
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<T, S> Connection for http1::Connection<T, S>
+impl<T, S> GracefulConnection for http1::Connection<T, S>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         // Calls hyper's method of the same name.
@@ -386,10 +397,10 @@ where
     }
 }
 
-impl<T, S> Connection for http2::Connection<T, S, Streams>
+impl<T, S> GracefulConnection for http2::Connection<T, S, StreamExecutor>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible, Future: Send + 'static>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         // Calls hyper's method of the same name.

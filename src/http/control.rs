@@ -32,7 +32,7 @@ use crate::http::socket_group::directory_of;
 use crate::tasks::Tasks;
 
 /// Timeout of the probe. A daemon that does not accept within this time is running, but busy.
-const KNOCK: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +89,12 @@ impl ControlError {
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    place: Place,
+    place: SocketFile,
 }
 
 /// The socket's file. Another daemon may have replaced it meanwhile.
 #[derive(Debug)]
-struct Place {
+struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -150,10 +150,10 @@ impl ControlSocket {
     /// Serves requests until `tasks` stop. Then removes the file.
     pub async fn serve(self, api: Api, tasks: Tasks) {
         let Self { listener, place } = self;
-        let limits = Arc::new(Limits::control(open_files()));
+        let limits = Arc::new(Limits::for_control_socket(open_files()));
         let service = move |request| {
             let api = api.clone();
-            async move { api.answer_incoming(request, Caller::Control).await }
+            async move { api.handle_incoming(request, Caller::Control).await }
         };
         log::info!("control socket: {}", place.path.display());
         let stopping = tasks.stopping();
@@ -179,7 +179,7 @@ fn place(made: &Path, path: &Path, group: Option<&SocketGroup>) -> io::Result<Co
     }
     let found = fs::symlink_metadata(made)?;
     fs::rename(made, path)?;
-    let place = Place { path: path.to_owned(), inode: (found.dev(), found.ino()) };
+    let place = SocketFile { path: path.to_owned(), inode: (found.dev(), found.ino()) };
     Ok(ControlSocket { listener, place })
 }
 
@@ -192,7 +192,7 @@ async fn is_live(path: &Path) -> Result<bool, ControlError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(refused(error)),
     }
-    match timeout(KNOCK, UnixStream::connect(path)).await {
+    match timeout(PROBE_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Ok(_)) | Err(_) => Ok(true),
         Ok(Err(error)) => match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => Ok(false),
@@ -203,7 +203,7 @@ async fn is_live(path: &Path) -> Result<bool, ControlError> {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode);

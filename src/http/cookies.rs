@@ -8,15 +8,15 @@ use hyper::Response;
 use hyper::header;
 use hyper::header::HeaderValue;
 
-use crate::consent::Invitation;
+use crate::consent::SpaceCookie;
 
 /// Maximum number of tickets: more than a person has tabs. Older ones are removed, so that the `Cookie`
 /// header stays short.
-const MOST: usize = 8;
+const MAX_TICKETS: usize = 8;
 
 /// Maximum number of cookies removed at once: more than browsers store for one host. A forged header must not
 /// cause a response several times as long.
-const MOST_DROPPED: usize = 64;
+const MAX_DROPPED: usize = 64;
 
 /// Sets and reads cookies, depending on whether browsers use TLS.
 #[derive(Clone, Copy, Debug)]
@@ -40,55 +40,66 @@ impl Cookies {
 
     /// The `Set-Cookie` headers that store a new ticket, and remove the oldest ones beyond the limit.
     #[must_use]
-    pub fn keep(self, headers: &HeaderMap, name: &str, sealed: &str, keep: Duration) -> Vec<HeaderValue> {
+    pub fn set_ticket(
+        self,
+        headers: &HeaderMap,
+        name: &str,
+        sealed: &str,
+        keep: Duration,
+    ) -> Vec<HeaderValue> {
         let begun =
             format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
         // Browsers send the older ones first (RFC 6265, 5.4).
         let others = || self.all(headers).map(|(old, _)| old).filter(|old| *old != name);
-        let surplus = (others().count() + 1).saturating_sub(MOST);
-        let dropped = others().take(surplus.min(MOST_DROPPED)).filter_map(|old| self.drop(old));
+        let surplus = (others().count() + 1).saturating_sub(MAX_TICKETS);
+        let dropped = others().take(surplus.min(MAX_DROPPED)).filter_map(|old| self.clear(old));
         HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
     }
 
     /// The `Set-Cookie` headers that remove all tickets, including those of completed consents, which a
     /// reload would show again.
-    pub(super) fn drop_all(self, headers: &HeaderMap) -> Vec<HeaderValue> {
-        self.all(headers).take(MOST_DROPPED).filter_map(|(name, _)| self.drop(name)).collect()
+    pub(super) fn clear_tickets(self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        self.all(headers).take(MAX_DROPPED).filter_map(|(name, _)| self.clear(name)).collect()
     }
 
     /// The `Set-Cookie` header that removes a ticket.
-    fn drop(self, name: &str) -> Option<HeaderValue> {
+    fn clear(self, name: &str) -> Option<HeaderValue> {
         HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
     }
 
     /// The name of the cookie for the space. `__Host-` would require the path `/`.
-    fn visit_name(self) -> &'static str {
+    fn space_session_name(self) -> &'static str {
         if self.secure { "__Secure-visit" } else { "visit" }
     }
 
     /// Lets the browser open the space at `path`.
-    pub(super) fn invite<B>(self, response: &mut Response<B>, invitation: &Invitation, path: &str) {
-        let cookie = self.visit_cookie(&invitation.sealed, invitation.keep, path);
+    pub(super) fn set_space_session<B>(
+        self,
+        response: &mut Response<B>,
+        invitation: &SpaceCookie,
+        path: &str,
+    ) {
+        let cookie = self.space_session_cookie(&invitation.sealed, invitation.keep, path);
         response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
     }
 
     /// The `Set-Cookie` header that removes the cookie for the space at `path`.
-    pub(super) fn leave(self, path: &str) -> Option<HeaderValue> {
-        self.visit_cookie("", Duration::ZERO, path)
+    pub(super) fn clear_space_session(self, path: &str) -> Option<HeaderValue> {
+        self.space_session_cookie("", Duration::ZERO, path)
     }
 
     /// Browsers send it to this path only, so other ports of the host do not receive it. Strict: no link on
     /// another site carries it.
-    fn visit_cookie(self, sealed: &str, keep: Duration, path: &str) -> Option<HeaderValue> {
+    fn space_session_cookie(self, sealed: &str, keep: Duration, path: &str) -> Option<HeaderValue> {
         let (name, keep, secure) =
-            (self.visit_name(), keep.as_secs(), if self.secure { "; Secure" } else { "" });
+            (self.space_session_name(), keep.as_secs(), if self.secure { "; Secure" } else { "" });
         let text = format!("{name}={sealed}; Max-Age={keep}; Path={path}; HttpOnly; SameSite=Strict{secure}");
         HeaderValue::from_str(&text).ok()
     }
 
     /// The sealed cookies for the space. Other ports of the host may have set some, too.
-    pub(super) fn visits(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
-        pairs(headers).filter(move |(name, _)| *name == self.visit_name()).map(|(_, sealed)| sealed)
+    pub(super) fn space_sessions(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
+        pairs(headers).filter(move |(name, _)| *name == self.space_session_name()).map(|(_, sealed)| sealed)
     }
 
     fn attributes(self) -> &'static str {
@@ -132,10 +143,11 @@ mod tests {
 
     #[test]
     fn a_ticket_is_bound_to_the_host_and_hidden_from_scripts() {
-        let set = Cookies { secure: true }.keep(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
+        let set =
+            Cookies { secure: true }.set_ticket(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
         assert_eq!(set, ["__Host-ticket-aa=sealed; Max-Age=900; Path=/; HttpOnly; SameSite=Lax; Secure"]);
         let plain =
-            Cookies { secure: false }.keep(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
+            Cookies { secure: false }.set_ticket(&HeaderMap::new(), "aa", "sealed", Duration::from_secs(900));
         assert_eq!(plain, ["ticket-aa=sealed; Max-Age=900; Path=/; HttpOnly; SameSite=Lax"]);
     }
 
@@ -157,8 +169,12 @@ mod tests {
     #[test]
     fn the_oldest_tickets_beyond_the_limit_are_removed() {
         let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
-        let set =
-            Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
+        let set = Cookies { secure: true }.set_ticket(
+            &headers(&many.join("; ")),
+            "new",
+            "s",
+            Duration::from_secs(1),
+        );
         let gone: Vec<_> =
             set[1..].iter().map(|line| line.to_str().unwrap().split('=').next().unwrap()).collect();
         assert_eq!(gone, (0..5).map(|n| format!("__Host-ticket-{n}")).collect::<Vec<_>>());
@@ -167,8 +183,12 @@ mod tests {
     #[test]
     fn abandoned_tickets_do_not_accumulate() {
         let many: Vec<String> = (0..12).map(|n| format!("__Host-ticket-{n}=x")).collect();
-        let set =
-            Cookies { secure: true }.keep(&headers(&many.join("; ")), "new", "s", Duration::from_secs(1));
+        let set = Cookies { secure: true }.set_ticket(
+            &headers(&many.join("; ")),
+            "new",
+            "s",
+            Duration::from_secs(1),
+        );
         assert_eq!(set.len(), 1 + 5, "the new one and five removals");
     }
 }

@@ -25,47 +25,47 @@ use crate::http::auth::network;
 
 /// A connection that was accepted or had a request in flight within this time is not evicted, because a
 /// request or a response may be on its way.
-const MOMENT: Duration = Duration::from_millis(100);
+const EVICTION_GRACE: Duration = Duration::from_millis(100);
 
 /// Pause before the next attempt, if no connection can be evicted or an evicted one has not closed yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const RECHECK: Duration = Duration::from_millis(50);
 
 /// Limits the number of connections. When the limit is reached, the address with the most connections loses
 /// the one that has been idle for the longest time.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct ConnectionLimiter {
     most: usize,
     free: Arc<Semaphore>,
-    seated: Mutex<Seated>,
+    seated: Mutex<LimiterState>,
 }
 
 #[derive(Debug, Default)]
-struct Seated {
+struct LimiterState {
     next: u64,
-    all: BTreeMap<u64, Guest>,
+    all: BTreeMap<u64, ConnectionEntry>,
     /// The number of connections of each network.
-    of: HashMap<Network, usize>,
+    of: HashMap<SourceNetwork, usize>,
 }
 
 /// An IP address; for IPv6, its /64 network. `None` on the control socket, where all peers count as one.
-type Network = Option<IpAddr>;
+type SourceNetwork = Option<IpAddr>;
 
 #[derive(Debug)]
-struct Guest {
-    from: Network,
+struct ConnectionEntry {
+    from: SourceNetwork,
     activity: Arc<Activity>,
 }
 
 /// A connection's slot, released on drop.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ConnectionPermit {
     number: u64,
     activity: Arc<Activity>,
-    crowd: Arc<Crowd>,
+    crowd: Arc<ConnectionLimiter>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Crowd {
+impl ConnectionLimiter {
     /// A limiter for at most `most` connections.
     pub(super) fn new(most: u32) -> Arc<Self> {
         let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
@@ -74,15 +74,15 @@ impl Crowd {
 
     /// Waits for a free slot for a connection from `from`. It waits only while every connection has a request
     /// in flight, or while the address with the most connections had one in flight a moment ago.
-    pub(super) async fn seat(self: &Arc<Self>, from: Option<IpAddr>) -> Seat {
+    pub(super) async fn acquire(self: &Arc<Self>, from: Option<IpAddr>) -> ConnectionPermit {
         let from = from.map(network);
         loop {
             if let Ok(slot) = Arc::clone(&self.free).try_acquire_owned() {
-                return self.taken(slot, from);
+                return self.register(slot, from);
             }
-            self.make_room(1);
-            if let Ok(Ok(slot)) = timeout(LOOK_AGAIN, Arc::clone(&self.free).acquire_owned()).await {
-                return self.taken(slot, from);
+            self.evict(1);
+            if let Ok(Ok(slot)) = timeout(RECHECK, Arc::clone(&self.free).acquire_owned()).await {
+                return self.register(slot, from);
             }
         }
     }
@@ -90,14 +90,14 @@ impl Crowd {
     /// Evicts up to `wanted` connections and returns how many. Each time it takes the address with the most
     /// connections, and of these the one that has had no request in flight for the longest time, counted from
     /// its accept if it never had one.
-    pub(super) fn make_room(&self, wanted: usize) -> usize {
+    pub(super) fn evict(&self, wanted: usize) -> usize {
         let now = Instant::now();
-        let seated = self.seated();
-        (0..wanted).take_while(|_| seated.dismiss_one(now)).count()
+        let seated = self.state();
+        (0..wanted).take_while(|_| seated.evict_one(now)).count()
     }
 
     /// Returns when all connections are closed.
-    pub(super) async fn gone(&self) {
+    pub(super) async fn all_closed(&self) {
         let all = u32::try_from(self.most).unwrap_or(u32::MAX);
         // An error would mean that the semaphore is closed, which it never is.
         let _ = self.free.acquire_many(all).await;
@@ -113,47 +113,47 @@ impl Crowd {
         self.most.saturating_sub(self.free.available_permits())
     }
 
-    fn taken(self: &Arc<Self>, slot: OwnedSemaphorePermit, from: Network) -> Seat {
+    fn register(self: &Arc<Self>, slot: OwnedSemaphorePermit, from: SourceNetwork) -> ConnectionPermit {
         let activity = Activity::new();
-        let mut seated = self.seated();
+        let mut seated = self.state();
         let number = seated.next;
         seated.next += 1;
-        seated.all.insert(number, Guest { from, activity: Arc::clone(&activity) });
+        seated.all.insert(number, ConnectionEntry { from, activity: Arc::clone(&activity) });
         *seated.of.entry(from).or_default() += 1;
-        Seat { number, activity, crowd: Arc::clone(self), _slot: slot }
+        ConnectionPermit { number, activity, crowd: Arc::clone(self), _slot: slot }
     }
 
-    fn seated(&self) -> MutexGuard<'_, Seated> {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.seated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seated {
+impl LimiterState {
     /// Evicts one connection, if possible. If all connections of the largest network were busy a moment ago,
     /// no other network loses one instead: a flood may arrive so fast that its own connections are always the
     /// newest.
-    fn dismiss_one<'a>(&'a self, now: Instant) -> bool {
-        let may_go = |guest: &'a Guest| {
-            let since = guest.activity.may_go()?;
-            Some((self.held(guest.from), Reverse(since), &guest.activity))
+    fn evict_one<'a>(&'a self, now: Instant) -> bool {
+        let may_go = |guest: &'a ConnectionEntry| {
+            let since = guest.activity.evictable_since()?;
+            Some((self.connections_of(guest.from), Reverse(since), &guest.activity))
         };
         let first = self.all.values().filter_map(may_go).max_by_key(|(held, since, _)| (*held, *since));
         let Some((_, Reverse(since), activity)) = first else { return false };
-        let goes = since + MOMENT <= now;
+        let goes = since + EVICTION_GRACE <= now;
         if goes {
-            activity.dismiss();
+            activity.evict();
         }
         goes
     }
 
     /// The number of connections from this network.
-    fn held(&self, from: Network) -> usize {
+    fn connections_of(&self, from: SourceNetwork) -> usize {
         self.of.get(&from).copied().unwrap_or_default()
     }
 
-    fn leave(&mut self, number: u64) {
-        let Some(Guest { from, .. }) = self.all.remove(&number) else { return };
-        let left = self.held(from).saturating_sub(1);
+    fn remove(&mut self, number: u64) {
+        let Some(ConnectionEntry { from, .. }) = self.all.remove(&number) else { return };
+        let left = self.connections_of(from).saturating_sub(1);
         if left > 0 {
             self.of.insert(from, left);
         } else {
@@ -162,16 +162,16 @@ impl Seated {
     }
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// The activity of this connection.
     pub(super) fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.crowd.seated().leave(self.number);
+        self.crowd.state().remove(self.number);
     }
 }
 
@@ -180,18 +180,18 @@ mod tests {
     use super::*;
 
     /// A limiter without a free slot. Its connections were accepted one millisecond apart.
-    async fn full(from: &[&str]) -> (Arc<Crowd>, Vec<Seat>) {
-        let crowd = Crowd::new(u32::try_from(from.len()).unwrap());
+    async fn full(from: &[&str]) -> (Arc<ConnectionLimiter>, Vec<ConnectionPermit>) {
+        let crowd = ConnectionLimiter::new(u32::try_from(from.len()).unwrap());
         let mut seats = Vec::new();
         for address in from {
-            seats.push(crowd.seat(Some(address.parse().unwrap())).await);
+            seats.push(crowd.acquire(Some(address.parse().unwrap())).await);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         (crowd, seats)
     }
 
-    fn dismissed(seats: &[Seat]) -> Vec<usize> {
-        (0..seats.len()).filter(|n| seats[*n].activity.is_dismissed()).collect()
+    fn dismissed(seats: &[ConnectionPermit]) -> Vec<usize> {
+        (0..seats.len()).filter(|n| seats[*n].activity.is_evicted()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,10 +199,10 @@ mod tests {
         let (crowd, seats) = full(&["192.0.2.1"; 4]).await;
         drop(seats[0].activity.begin());
         let working = seats[1].activity.begin();
-        assert_eq!(crowd.make_room(1), 0, "all were busy a moment ago");
-        tokio::time::advance(MOMENT).await;
+        assert_eq!(crowd.evict(1), 0, "all were busy a moment ago");
+        tokio::time::advance(EVICTION_GRACE).await;
         for expected in [vec![2], vec![2, 3], vec![0, 2, 3], vec![0, 2, 3]] {
-            crowd.make_room(1);
+            crowd.evict(1);
             assert_eq!(dismissed(&seats), expected);
         }
         drop(working);
@@ -212,8 +212,8 @@ mod tests {
     async fn a_flood_from_one_network_evicts_its_own_connections() {
         let (one, other, guest) = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1");
         let (crowd, mut seats) = full(&[guest, "2001:db8:1:3::1", one, guest, other, one]).await;
-        tokio::time::advance(MOMENT).await;
-        assert_eq!(crowd.make_room(2), 2);
+        tokio::time::advance(EVICTION_GRACE).await;
+        assert_eq!(crowd.evict(2), 2);
         assert_eq!(dismissed(&seats), [2, 4]);
         // The next connections of the flood are the newest of all, and are evicted nevertheless.
         for n in [4, 2] {
@@ -222,31 +222,31 @@ mod tests {
         seats[3].activity.touch();
         for _ in 0..2 {
             tokio::time::advance(Duration::from_millis(1)).await;
-            seats.push(crowd.seat(Some(other.parse().unwrap())).await);
+            seats.push(crowd.acquire(Some(other.parse().unwrap())).await);
         }
-        assert_eq!((crowd.make_room(1), dismissed(&seats)), (0, vec![]));
-        tokio::time::advance(MOMENT).await;
-        assert_eq!((crowd.make_room(2), dismissed(&seats)), (2, vec![3, 4]));
+        assert_eq!((crowd.evict(1), dismissed(&seats)), (0, vec![]));
+        tokio::time::advance(EVICTION_GRACE).await;
+        assert_eq!((crowd.evict(2), dismissed(&seats)), (2, vec![3, 4]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_network_whose_connections_are_all_busy_does_not_prevent_eviction() {
         let (crowd, seats) = full(&["192.0.2.1", "192.0.2.2", "192.0.2.2"]).await;
-        tokio::time::advance(MOMENT).await;
+        tokio::time::advance(EVICTION_GRACE).await;
         let _working = [seats[1].activity.begin(), seats[2].activity.begin()];
-        assert_eq!((crowd.make_room(3), dismissed(&seats)), (1, vec![0]));
+        assert_eq!((crowd.evict(3), dismissed(&seats)), (1, vec![0]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_permit_is_given_when_one_is_free_and_every_permit_counts() {
         let (crowd, mut seats) = full(&["192.0.2.1", "192.0.2.2"]).await;
         let _working: Vec<_> = seats.iter().map(|seat| seat.activity.begin()).collect();
-        assert!(timeout(Duration::from_secs(5), crowd.seat(None)).await.is_err());
+        assert!(timeout(Duration::from_secs(5), crowd.acquire(None)).await.is_err());
         drop(seats.remove(0));
-        let third = timeout(Duration::from_secs(5), crowd.seat(None)).await.unwrap();
+        let third = timeout(Duration::from_secs(5), crowd.acquire(None)).await.unwrap();
         assert_eq!(crowd.size(), 2);
         drop((seats, third));
-        timeout(Duration::from_secs(5), crowd.gone()).await.unwrap();
-        assert!(crowd.seated().all.is_empty() && crowd.seated().of.is_empty());
+        timeout(Duration::from_secs(5), crowd.all_closed()).await.unwrap();
+        assert!(crowd.state().all.is_empty() && crowd.state().of.is_empty());
     }
 }

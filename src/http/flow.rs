@@ -19,41 +19,41 @@ use crate::http::activity::Activity;
 /// running. A stream buffers one chunk. Each chunk that the client reads counts as activity of its
 /// connection. A client that reads none for too long is closed like any idle one.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub struct ResponseBody(BodyKind);
 
 #[derive(Debug)]
-enum Kind {
+enum BodyKind {
     Whole(Full<Bytes>),
     Flow { pieces: mpsc::Receiver<Bytes>, activity: Option<Arc<Activity>> },
 }
 
-impl Body {
+impl ResponseBody {
     /// A complete body.
     pub fn new(whole: impl Into<Bytes>) -> Self {
-        Self(Kind::Whole(Full::new(whole.into())))
+        Self(BodyKind::Whole(Full::new(whole.into())))
     }
 
     /// A stream of the chunks from `pieces`, until its end.
     #[must_use]
-    pub fn flow(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self(Kind::Flow { pieces, activity: None })
+    pub fn stream(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self(BodyKind::Flow { pieces, activity: None })
     }
 
     /// Reports each chunk that the client reads to the connection.
-    pub(super) fn tell(&mut self, connection: &Arc<Activity>) {
-        if let Kind::Flow { activity, .. } = &mut self.0 {
+    pub(super) fn set_activity(&mut self, connection: &Arc<Activity>) {
+        if let BodyKind::Flow { activity, .. } = &mut self.0 {
             *activity = Some(Arc::clone(connection));
         }
     }
 }
 
-impl Default for Body {
+impl Default for ResponseBody {
     fn default() -> Self {
         Self::new(Bytes::new())
     }
 }
 
-impl hyper::body::Body for Body {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -62,8 +62,8 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
-            Kind::Whole(whole) => Pin::new(whole).poll_frame(context),
-            Kind::Flow { pieces, activity } => {
+            BodyKind::Whole(whole) => Pin::new(whole).poll_frame(context),
+            BodyKind::Flow { pieces, activity } => {
                 let piece = ready!(pieces.poll_recv(context));
                 if let Some(activity) = activity {
                     activity.touch();
@@ -75,15 +75,15 @@ impl hyper::body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(whole) => whole.is_end_stream(),
-            Kind::Flow { .. } => false,
+            BodyKind::Whole(whole) => whole.is_end_stream(),
+            BodyKind::Flow { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole(whole) => whole.size_hint(),
-            Kind::Flow { .. } => SizeHint::default(),
+            BodyKind::Whole(whole) => whole.size_hint(),
+            BodyKind::Flow { .. } => SizeHint::default(),
         }
     }
 }

@@ -16,22 +16,22 @@ use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
 /// Time for a browser to start and for six digits to be typed.
-const LIFE: Duration = Duration::from_secs(60);
+const LINK_TTL: Duration = Duration::from_secs(60);
 
 /// Maximum number of pending links. More indicate a runaway script.
-const MOST: usize = 16;
+const MAX_LINKS: usize = 16;
 
 /// Attempts at a link's code, of 1,000,000 possible codes.
-const TRIES: u32 = 3;
+const MAX_TRIES: u32 = 3;
 
 /// A SHA-256 hash. It is stored instead of a secret that must only be recognized.
 pub(super) type Hash = [u8; 32];
 
 /// Links that have not been used yet.
 #[derive(Default)]
-pub(super) struct Links(Mutex<Vec<Kept>>);
+pub(super) struct LoginLinks(Mutex<Vec<LinkEntry>>);
 
-struct Kept {
+struct LinkEntry {
     id: Hash,
     code: Secret,
     ends: UnixTime,
@@ -39,7 +39,7 @@ struct Kept {
 }
 
 /// A new link, with the only copy of its secrets.
-pub(super) struct Link {
+pub(super) struct LoginLink {
     /// Part of the URL.
     pub(super) id: Secret,
     /// Shown in the terminal.
@@ -50,7 +50,7 @@ pub(super) struct Link {
 
 /// Why no link was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoLink {
+pub(super) enum LinkError {
     /// Too many links are pending.
     Crowded,
     /// The system gives no random bytes.
@@ -59,7 +59,7 @@ pub(super) enum NoLink {
 
 /// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
+pub(super) enum Redeem {
     /// The code is right, and the link is used up.
     Right,
     /// The code is wrong, and may be typed again.
@@ -68,62 +68,62 @@ pub(super) enum Tried {
     Gone,
 }
 
-impl Links {
+impl LoginLinks {
     /// Creates a link.
-    pub(super) fn make(&self, now: UnixTime) -> Result<Link, NoLink> {
+    pub(super) fn create(&self, now: UnixTime) -> Result<LoginLink, LinkError> {
         let mut kept = self.alive(now);
-        if kept.len() >= MOST {
-            return Err(NoLink::Crowded);
+        if kept.len() >= MAX_LINKS {
+            return Err(LinkError::Crowded);
         }
-        let id = random().ok_or(NoLink::NoRandom)?;
+        let id = random_token().ok_or(LinkError::NoRandom)?;
         let mut number = [0; 8];
-        rand::fill(&mut number).map_err(|_| NoLink::NoRandom)?;
+        rand::fill(&mut number).map_err(|_| LinkError::NoRandom)?;
         let code = Secret::new(format!("{:06}", u64::from_be_bytes(number) % 1_000_000));
-        let ends = now + LIFE;
-        kept.push(Kept { id: hash(id.expose()), code: code.clone(), ends, tries: TRIES });
-        Ok(Link { id, code, ends })
+        let ends = now + LINK_TTL;
+        kept.push(LinkEntry { id: sha256(id.expose()), code: code.clone(), ends, tries: MAX_TRIES });
+        Ok(LoginLink { id, code, ends })
     }
 
     /// Whether the link exists, so that a code would be checked.
-    pub(super) fn knows(&self, id: &str, now: UnixTime) -> bool {
-        let id = hash(id);
+    pub(super) fn contains(&self, id: &str, now: UnixTime) -> bool {
+        let id = sha256(id);
         self.alive(now).iter().any(|link| link.id == id)
     }
 
     /// Uses the link up, if `code` is its own.
-    pub(super) fn take(&self, id: &str, code: &Secret, now: UnixTime) -> Tried {
-        let (id, mut kept) = (hash(id), self.alive(now));
-        let Some(at) = kept.iter().position(|link| link.id == id) else { return Tried::Gone };
-        let Some(link) = kept.get_mut(at) else { return Tried::Gone };
+    pub(super) fn redeem(&self, id: &str, code: &Secret, now: UnixTime) -> Redeem {
+        let (id, mut kept) = (sha256(id), self.alive(now));
+        let Some(at) = kept.iter().position(|link| link.id == id) else { return Redeem::Gone };
+        let Some(link) = kept.get_mut(at) else { return Redeem::Gone };
         if link.code == *code {
             kept.swap_remove(at);
-            return Tried::Right;
+            return Redeem::Right;
         }
         link.tries -= 1;
         if link.tries > 0 {
-            return Tried::Wrong;
+            return Redeem::Wrong;
         }
         kept.swap_remove(at);
-        Tried::Gone
+        Redeem::Gone
     }
 
     /// Removes expired links. A clock that was set back must not extend a link's life, so a link from the
     /// future is removed as well.
-    fn alive(&self, now: UnixTime) -> MutexGuard<'_, Vec<Kept>> {
+    fn alive(&self, now: UnixTime) -> MutexGuard<'_, Vec<LinkEntry>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|link| now < link.ends && link.ends.until(now) <= LIFE);
+        kept.retain(|link| now < link.ends && link.ends.until(now) <= LINK_TTL);
         kept
     }
 }
 
 /// 256 random bits in base64url. `None` if the system gives no random bytes.
-pub(super) fn random() -> Option<Secret> {
+pub(super) fn random_token() -> Option<Secret> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).ok()?;
     Some(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-pub(super) fn hash(text: &str) -> Hash {
+pub(super) fn sha256(text: &str) -> Hash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
     hash
@@ -139,49 +139,49 @@ mod tests {
         Secret::new(text.to_owned())
     }
 
-    fn wrong(link: &Link) -> Secret {
+    fn wrong(link: &LoginLink) -> Secret {
         code(if link.code.expose() == "000000" { "000001" } else { "000000" })
     }
 
     #[test]
     fn a_link_works_once_and_with_its_code_only() {
-        let links = Links::default();
-        let (link, other) = (links.make(NOW).ok().unwrap(), links.make(NOW).ok().unwrap());
+        let links = LoginLinks::default();
+        let (link, other) = (links.create(NOW).ok().unwrap(), links.create(NOW).ok().unwrap());
         assert_eq!(link.code.expose().len(), 6);
-        assert_eq!(links.take(link.id.expose(), &wrong(&link), NOW), Tried::Wrong);
-        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Right);
-        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Gone);
-        assert!(links.knows(other.id.expose(), NOW));
-        assert!(!links.knows("", NOW));
+        assert_eq!(links.redeem(link.id.expose(), &wrong(&link), NOW), Redeem::Wrong);
+        assert_eq!(links.redeem(link.id.expose(), &link.code, NOW), Redeem::Right);
+        assert_eq!(links.redeem(link.id.expose(), &link.code, NOW), Redeem::Gone);
+        assert!(links.contains(other.id.expose(), NOW));
+        assert!(!links.contains("", NOW));
     }
 
     #[test]
     fn the_third_wrong_code_ends_a_link() {
-        let links = Links::default();
-        let link = links.make(NOW).ok().unwrap();
-        for expected in [Tried::Wrong, Tried::Wrong, Tried::Gone] {
-            assert_eq!(links.take(link.id.expose(), &wrong(&link), NOW), expected);
+        let links = LoginLinks::default();
+        let link = links.create(NOW).ok().unwrap();
+        for expected in [Redeem::Wrong, Redeem::Wrong, Redeem::Gone] {
+            assert_eq!(links.redeem(link.id.expose(), &wrong(&link), NOW), expected);
         }
-        assert_eq!(links.take(link.id.expose(), &link.code, NOW), Tried::Gone);
+        assert_eq!(links.redeem(link.id.expose(), &link.code, NOW), Redeem::Gone);
     }
 
     #[test]
     fn a_link_lives_for_a_minute_whatever_the_clock_does() {
-        let links = Links::default();
-        let link = links.make(NOW).ok().unwrap();
-        assert!(links.knows(link.id.expose(), link.ends - Duration::from_millis(1)));
-        assert!(!links.knows(link.id.expose(), link.ends));
-        let link = links.make(NOW).ok().unwrap();
-        assert!(!links.knows(link.id.expose(), NOW - Duration::from_secs(1)));
+        let links = LoginLinks::default();
+        let link = links.create(NOW).ok().unwrap();
+        assert!(links.contains(link.id.expose(), link.ends - Duration::from_millis(1)));
+        assert!(!links.contains(link.id.expose(), link.ends));
+        let link = links.create(NOW).ok().unwrap();
+        assert!(!links.contains(link.id.expose(), NOW - Duration::from_secs(1)));
     }
 
     #[test]
     fn the_number_of_pending_links_is_limited() {
-        let links = Links::default();
-        for _ in 0..MOST {
-            assert!(links.make(NOW).is_ok());
+        let links = LoginLinks::default();
+        for _ in 0..MAX_LINKS {
+            assert!(links.create(NOW).is_ok());
         }
-        assert_eq!(links.make(NOW).err(), Some(NoLink::Crowded));
-        assert!(links.make(NOW + LIFE).is_ok());
+        assert_eq!(links.create(NOW).err(), Some(LinkError::Crowded));
+        assert!(links.create(NOW + LINK_TTL).is_ok());
     }
 }

@@ -6,41 +6,42 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 /// Maximum number of streams.
-const MOST: usize = 64;
+const MAX_SUBSCRIBERS: usize = 64;
 
 /// Maximum for one key, one session, or the control socket as a whole. A client that leaks streams must not
 /// lock the others out.
-const MOST_OF_ONE: usize = 16;
+const MAX_PER_CALLER: usize = 16;
 
 /// Streams reserved for callers that have none yet. A few clients that leak streams must not lock the others
 /// out together.
-const FOR_NEWCOMERS: usize = 16;
+const RESERVED_FOR_NEW_CALLERS: usize = 16;
 
 /// Open streams, counted by caller.
 #[derive(Clone, Default)]
-pub(super) struct Listeners(Arc<Mutex<HashMap<String, usize>>>);
+pub(super) struct SubscriberLimit(Arc<Mutex<HashMap<String, usize>>>);
 
 /// One open stream, released on drop.
-pub(super) struct Place {
-    all: Listeners,
+pub(super) struct SubscriberPermit {
+    all: SubscriberLimit,
     name: String,
 }
 
-impl Listeners {
+impl SubscriberLimit {
     /// A permit for `name`. `None` if a limit is reached.
-    pub(super) fn take(&self, name: String) -> Option<Place> {
+    pub(super) fn acquire(&self, name: String) -> Option<SubscriberPermit> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, own) = (places.values().sum::<usize>(), places.get(&name).copied().unwrap_or(0));
-        let is_full = all >= if own == 0 { MOST } else { MOST - FOR_NEWCOMERS };
-        if is_full || own >= MOST_OF_ONE {
+        let is_full =
+            all >= if own == 0 { MAX_SUBSCRIBERS } else { MAX_SUBSCRIBERS - RESERVED_FOR_NEW_CALLERS };
+        if is_full || own >= MAX_PER_CALLER {
             return None;
         }
         places.insert(name.clone(), own + 1);
-        Some(Place { all: self.clone(), name })
+        Some(SubscriberPermit { all: self.clone(), name })
     }
 }
 
-impl Drop for Place {
+impl Drop for SubscriberPermit {
     fn drop(&mut self) {
         let mut places = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = places.get(&self.name).copied().unwrap_or(0).saturating_sub(1);
@@ -58,13 +59,16 @@ mod tests {
 
     #[test]
     fn one_caller_never_takes_every_permit_and_permits_are_returned() {
-        let all = Listeners::default();
-        let take = |name: &str| all.take(name.to_owned());
-        let mut places: Vec<Place> = (0..MOST_OF_ONE).map(|_| take("one").unwrap()).collect();
+        let all = SubscriberLimit::default();
+        let take = |name: &str| all.acquire(name.to_owned());
+        let mut places: Vec<SubscriberPermit> = (0..MAX_PER_CALLER).map(|_| take("one").unwrap()).collect();
         assert!(take("one").is_none());
-        places.extend((0..MOST - FOR_NEWCOMERS - MOST_OF_ONE).map(|n| take(&format!("{}", n / 16)).unwrap()));
+        places.extend(
+            (0..MAX_SUBSCRIBERS - RESERVED_FOR_NEW_CALLERS - MAX_PER_CALLER)
+                .map(|n| take(&format!("{}", n / 16)).unwrap()),
+        );
         assert!(take("0").is_none() && take("1").is_none());
-        places.extend((0..FOR_NEWCOMERS).map(|n| take(&format!("new caller {n}")).unwrap()));
+        places.extend((0..RESERVED_FOR_NEW_CALLERS).map(|n| take(&format!("new caller {n}")).unwrap()));
         assert!(take("another").is_none());
         places.pop();
         places.push(take("another").unwrap());

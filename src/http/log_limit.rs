@@ -12,18 +12,18 @@ pub(super) const EVERY: Duration = Duration::from_secs(60);
 
 /// Counts the suppressed lines of one kind.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<Lines>);
+pub(super) struct LogThrottle(Mutex<LogThrottleState>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct LogThrottleState {
     last: Option<Instant>,
     left_out: u64,
 }
 
-impl LogLimit {
+impl LogThrottle {
     /// If a line may be written now, returns the text to append to it, which says how many lines were
     /// suppressed before. `None` if the line must be suppressed.
-    pub(super) fn due(&self) -> Option<String> {
+    pub(super) fn next_line(&self) -> Option<String> {
         self.next(Instant::now()).map(more)
     }
 
@@ -49,14 +49,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn repeated_lines_are_logged_once_a_minute_with_a_count() {
-        let limit = LogLimit::default();
-        assert_eq!(limit.due(), Some(String::new()));
+        let limit = LogThrottle::default();
+        assert_eq!(limit.next_line(), Some(String::new()));
         for _ in 0..1000 {
-            assert_eq!(limit.due(), None);
+            assert_eq!(limit.next_line(), None);
         }
         tokio::time::advance(EVERY).await;
-        assert_eq!(limit.due(), Some("; 1000 more since the last such line".to_owned()));
+        assert_eq!(limit.next_line(), Some("; 1000 more since the last such line".to_owned()));
         tokio::time::advance(EVERY).await;
-        assert_eq!(limit.due(), Some(String::new()));
+        assert_eq!(limit.next_line(), Some(String::new()));
     }
 }

@@ -26,19 +26,19 @@ const BETWEEN_REQUESTS: usize = 256 * 1024;
 
 /// A stream that fails when its peer has sent too much without a request.
 #[derive(Debug)]
-pub(super) struct Metered<T> {
+pub(super) struct BudgetedStream<T> {
     stream: T,
     activity: Arc<Activity>,
     linger: Linger,
 }
 
-impl<T> Metered<T> {
+impl<T> BudgetedStream<T> {
     pub(super) fn new(stream: T, activity: Arc<Activity>) -> Self {
         Self { stream, activity, linger: Linger::new() }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for BudgetedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         if got == 0 && into.remaining() > 0 {
             self.linger.peer_has_shut();
         }
-        if self.activity.sent(got) > BETWEEN_REQUESTS {
+        if self.activity.record_bytes(got) > BETWEEN_REQUESTS {
             log::debug!(
                 "closing a connection: the client sent more than {BETWEEN_REQUESTS} bytes without a request"
             );
@@ -60,7 +60,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BudgetedStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -24,59 +24,59 @@ use crate::http::auth::network;
 use crate::http::callback::Callback;
 use crate::http::consent_pages;
 use crate::http::log_limit::EVERY;
-use crate::http::log_limit::LogLimit;
+use crate::http::log_limit::LogThrottle;
 use crate::http::log_limit::more;
 use crate::http::pages::GrantedPage;
 use crate::http::policy;
 use crate::http::rate_limit::RateLimit;
 use crate::http::respond;
-use crate::http::router::Door;
-use crate::http::serve::Body;
+use crate::http::router::Routes;
 use crate::http::serve::Peer;
+use crate::http::serve::ResponseBody;
 use crate::http::space;
 
 /// Limits the log lines about consents that failed. Any client can cause them.
 #[derive(Debug, Default)]
 pub(super) struct ConsentLog {
-    not_kept: LogLimit,
-    client_refused: LogLimit,
-    declined: LogLimit,
-    ended_at_webex: LogLimit,
-    made_up: LogLimit,
-    not_listed: NotListed,
+    not_kept: LogThrottle,
+    client_refused: LogThrottle,
+    declined: LogThrottle,
+    ended_at_webex: LogThrottle,
+    made_up: LogThrottle,
+    not_listed: UnlistedLog,
 }
 
 /// Limits the log lines about persons who may not consent. The operator needs each address, but one person
 /// may try again and again.
 #[derive(Debug)]
-struct NotListed(Mutex<NotListedLines>);
+struct UnlistedLog(Mutex<UnlistedLogState>);
 
 #[derive(Debug)]
-struct NotListedLines {
+struct UnlistedLogState {
     persons: RateLimit<PersonId>,
     all: RateLimit<()>,
     left_out: u64,
 }
 
 /// How many persons are named at once, and within a minute.
-const NAMED: u32 = 10;
+const MAX_NAMED: u32 = 10;
 
-impl Door {
-    pub(super) async fn oauth(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
+impl Routes {
+    pub(super) async fn oauth(&self, request: &Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let headers = request.headers();
         match Callback::read(request.uri().query().unwrap_or_default()) {
             Callback::Begin { hint, login } => self.begin(hint.as_ref(), login.as_deref(), headers),
             Callback::Declined { error, description, tracking_id, state } => {
                 let began_here = state.is_some_and(|state| {
-                    let sealed = self.cookies.find(headers, &consent::name_of(&state));
+                    let sealed = self.cookies.find(headers, &consent::cookie_suffix(&state));
                     self.consents.declined(&error, &state, sealed)
                 });
-                let said = WebexError { error: &error, description, tracking_id };
-                self.consent_log.declined(&said, began_here);
+                let said = CallbackError { error: &error, description, tracking_id };
+                self.consent_log.log_declined(&said, began_here);
                 // Webex's description of the error is not shown, because any client can make such a link.
                 consent_pages::webex_refused(&self.frame, &error)
             }
-            Callback::Granted { code, state } if is_only_a_look(request) => self.look(&code, &state, headers),
+            Callback::Granted { code, state } if is_preview(request) => self.preview(&code, &state, headers),
             Callback::Granted { code, state } => {
                 self.finish(code, state, headers, Some(network(peer.addr.ip()))).await
             }
@@ -84,7 +84,12 @@ impl Door {
         }
     }
 
-    fn begin(&self, hint: Option<&Email>, login: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+    fn begin(
+        &self,
+        hint: Option<&Email>,
+        login: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Response<ResponseBody> {
         let begun = match login {
             Some(login) => self.consents.begin_for(login, hint),
             None => self.consents.begin(hint),
@@ -94,17 +99,17 @@ impl Door {
             Err(error) => return consent_pages::consent_problem(&self.frame, error),
         };
         let mut response = respond::redirect(&begun.url);
-        for cookie in self.cookies.keep(headers, &begun.name, &begun.sealed, begun.keep) {
+        for cookie in self.cookies.set_ticket(headers, &begun.name, &begun.sealed, begun.keep) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }
 
     /// A code is for the person's own visit, not for programs that prefetch the URL.
-    fn look(&self, _code: &Secret, state: &Secret, headers: &HeaderMap) -> Response<Body> {
-        let sealed = self.cookies.find(headers, &consent::name_of(state));
+    fn preview(&self, _code: &Secret, state: &Secret, headers: &HeaderMap) -> Response<ResponseBody> {
+        let sealed = self.cookies.find(headers, &consent::cookie_suffix(state));
         if self.consents.admits(state, sealed) {
-            respond::not_beforehand()
+            respond::refuse_prefetch()
         } else {
             consent_pages::consent_problem(&self.frame, ConsentError::Stale)
         }
@@ -119,15 +124,15 @@ impl Door {
         state: Secret,
         headers: &HeaderMap,
         network: ClientNetwork,
-    ) -> Response<Body> {
-        let sealed = self.cookies.find(headers, &consent::name_of(&state)).map(str::to_owned);
+    ) -> Response<ResponseBody> {
+        let sealed = self.cookies.find(headers, &consent::cookie_suffix(&state)).map(str::to_owned);
         let (consents, tasks, log) = (self.consents.clone(), self.tasks.clone(), self.consent_log.clone());
         let finish = self.tasks.spawn("consent", async move {
             let finished = consents.finish(code, state, sealed.as_deref(), network).await;
             match &finished {
                 Ok(granted) if granted.is_repeated => {}
-                Ok(granted) => space::follow_up(&tasks, consents, granted.person.id.clone()),
-                Err(error) => log.not_kept(error),
+                Ok(granted) => space::add_to_space_later(&tasks, consents, granted.person.id.clone()),
+                Err(error) => log.log_failure(error),
             }
             finished
         });
@@ -137,11 +142,11 @@ impl Door {
         });
         match finished {
             Ok(granted) => {
-                let invitation = self.consents.invite(&granted);
+                let invitation = self.consents.issue_cookie(&granted);
                 let space = invitation.as_ref().and_then(|it| self.space_at(it.part.expose()));
                 let mut response = self.granted(&granted, space.as_deref());
                 if let (Some(invitation), Some(space)) = (invitation, space) {
-                    self.cookies.invite(&mut response, &invitation, &space);
+                    self.cookies.set_space_session(&mut response, &invitation, &space);
                 }
                 response
             }
@@ -149,7 +154,7 @@ impl Door {
         }
     }
 
-    fn granted(&self, granted: &consent::Granted, space: Option<&str>) -> Response<Body> {
+    fn granted(&self, granted: &consent::Granted, space: Option<&str>) -> Response<ResponseBody> {
         let (asked, revoke_at) = (self.consents.scopes(), self.consents.revoke_at());
         let page = GrantedPage::new(&self.frame, granted, asked, revoke_at, space);
         let mut response = respond::page(StatusCode::OK, &page);
@@ -160,7 +165,7 @@ impl Door {
 }
 
 /// Whether no person sees the response: programs check URLs by HEAD, and browsers prefetch them.
-fn is_only_a_look<B>(request: &Request<B>) -> bool {
+fn is_preview<B>(request: &Request<B>) -> bool {
     let purposes = ["sec-purpose", "purpose", "x-moz", "x-purpose"].into_iter();
     let mut values = purposes.flat_map(|name| request.headers().get_all(name));
     let ahead = |word: &str| {
@@ -171,22 +176,22 @@ fn is_only_a_look<B>(request: &Request<B>) -> bool {
 }
 
 /// The error in the callback. Webex sent it, or a client made the link.
-struct WebexError<'a> {
+struct CallbackError<'a> {
     error: &'a str,
     description: Option<String>,
     tracking_id: Option<String>,
 }
 
-impl Default for NotListed {
+impl Default for UnlistedLog {
     fn default() -> Self {
-        let (persons, all) = (RateLimit::new(1, EVERY), RateLimit::new(NAMED, EVERY / NAMED));
-        Self(Mutex::new(NotListedLines { persons, all, left_out: 0 }))
+        let (persons, all) = (RateLimit::new(1, EVERY), RateLimit::new(MAX_NAMED, EVERY / MAX_NAMED));
+        Self(Mutex::new(UnlistedLogState { persons, all, left_out: 0 }))
     }
 }
 
-impl NotListed {
-    /// The text to append to a line about `person` that may be written now, like [`LogLimit::due`].
-    fn due(&self, person: &PersonId) -> Option<String> {
+impl UnlistedLog {
+    /// The text to append to a line about `person` that may be written now, like [`LogThrottle::due`].
+    fn next_line(&self, person: &PersonId) -> Option<String> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if lines.persons.take(person.clone(), now).and_then(|()| lines.all.take((), now)).is_err() {
@@ -198,57 +203,57 @@ impl NotListed {
 }
 
 impl ConsentLog {
-    fn not_kept(&self, error: &ConsentError) {
+    fn log_failure(&self, error: &ConsentError) {
         let (ConsentError::Refused { tracking_id, .. }
         | ConsentError::ClientRefused { tracking_id, .. }
         | ConsentError::Unreachable { tracking_id, .. }
         | ConsentError::Busy { tracking_id, .. }
         | ConsentError::GivenUp { tracking_id, .. }) = error
         else {
-            return self.not_asked(error);
+            return self.log_not_sent(error);
         };
         // Errors about codes, which any client can cause, do not hide those that the operator must fix.
         let is_of_client = matches!(error, ConsentError::ClientRefused { .. });
         let limit = if is_of_client { &self.client_refused } else { &self.not_kept };
-        if let Some(more) = limit.due() {
+        if let Some(more) = limit.next_line() {
             let tracking_id = tracking_id.as_deref().unwrap_or("none");
             log::warn!("a consent failed: {error}, tracking id {tracking_id}{more}");
         }
     }
 
-    fn not_asked(&self, error: &ConsentError) {
+    fn log_not_sent(&self, error: &ConsentError) {
         match error {
             // Any client can make such a link, again and again.
             ConsentError::Stale => log::debug!("a consent failed: {error}"),
             ConsentError::NotAllowed(person) => {
-                if let Some(more) = self.not_listed.due(&person.id) {
+                if let Some(more) = self.not_listed.next_line(&person.id) {
                     log::warn!("{}{more}", not_listed(person));
                 }
             }
             _ => {
-                if let Some(more) = self.not_kept.due() {
+                if let Some(more) = self.not_kept.next_line() {
                     log::warn!("a consent failed: {error}{more}");
                 }
             }
         }
     }
 
-    fn declined(&self, said: &WebexError<'_>, began_here: bool) {
+    fn log_declined(&self, said: &CallbackError<'_>, began_here: bool) {
         let error = shown(said.error);
         let description = said.description.as_deref().map_or_else(|| "none".to_owned(), shown);
         let tracking_id = said.tracking_id.as_deref().map_or_else(|| "none".to_owned(), shown);
         let all = format!("error {error:?}, description {description:?}, tracking id {tracking_id}");
         if !began_here {
-            if let Some(more) = self.made_up.due() {
+            if let Some(more) = self.made_up.next_line() {
                 log::warn!(
                     "received an error of Webex from a browser without a consent in progress: {all}{more}"
                 );
             }
         } else if said.error == "access_denied" {
-            if let Some(more) = self.declined.due() {
+            if let Some(more) = self.declined.next_line() {
                 log::info!("a person declined at Webex: {all}{more}");
             }
-        } else if let Some(more) = self.ended_at_webex.due() {
+        } else if let Some(more) = self.ended_at_webex.next_line() {
             let compare = match said.error {
                 "invalid_scope" => {
                     "; compare MY_APP_SCOPES with the integration at developer.webex.com/my-apps"

@@ -28,7 +28,7 @@ impl<K: Eq + Hash> RateLimit<K> {
     }
 
     /// Checks whether `name` may proceed now, without counting it. `Err` holds the time to wait.
-    pub(super) fn look(&self, name: &K, now: Instant) -> Result<(), Duration> {
+    pub(super) fn check(&self, name: &K, now: Instant) -> Result<(), Duration> {
         let known = self.young.get(name).or_else(|| self.old.get(name)).copied();
         self.after_one_more(known, now).1
     }
@@ -66,8 +66,8 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(limit.take("one", Instant::now()), Ok(()));
         }
-        assert_eq!(limit.look(&"one", Instant::now()), Err(STEP));
-        assert_eq!(limit.look(&"other", Instant::now()), Ok(()));
+        assert_eq!(limit.check(&"one", Instant::now()), Err(STEP));
+        assert_eq!(limit.check(&"other", Instant::now()), Ok(()));
         assert_eq!(limit.take("one", Instant::now()), Err(STEP));
         assert_eq!(limit.take("one", Instant::now()), Err(STEP), "a refused use is not counted");
         assert_eq!(limit.take("other", Instant::now()), Ok(()));

@@ -10,7 +10,7 @@ use hyper::header;
 use hyper::header::HeaderValue;
 
 use crate::domain::host::is_host;
-use crate::http::serve::Body;
+use crate::http::serve::ResponseBody;
 
 /// `host` or `host:port`, safe to put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +57,13 @@ impl fmt::Display for Authority {
 
 /// Redirects with 308 (the client repeats the method and the body) to the same path and query on https. The
 /// target is the `registered` host, or the loopback name in the request's `Host`; no other host.
-pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Response<Body> {
+pub(super) fn redirect_to_https<B>(request: &Request<B>, registered: &Authority) -> Response<ResponseBody> {
     let asked = asked_host(request).filter(|asked| asked.is_served_by(registered));
     let authority = asked.unwrap_or_else(|| registered.clone());
     // `OPTIONS *` and `CONNECT` name no path.
     let path = request.uri().path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/'));
     let location = format!("https://{authority}{}", path.unwrap_or("/"));
-    let mut answer = Response::new(Body::new(TEXT));
+    let mut answer = Response::new(ResponseBody::new(TEXT));
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -80,8 +80,8 @@ pub(super) fn to_https<B>(request: &Request<B>, registered: &Authority) -> Respo
 
 /// The response to a proxy that received HTTPS from its client and speaks plain HTTP here. A redirect would
 /// loop, because the client's next request would take the same way.
-pub(super) fn to_proxy() -> Response<Body> {
-    let mut answer = Response::new(Body::new(PROXY_TEXT));
+pub(super) fn proxy_misconfigured() -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::new(PROXY_TEXT));
     *answer.status_mut() = StatusCode::BAD_REQUEST;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -91,7 +91,7 @@ pub(super) fn to_proxy() -> Response<Body> {
 }
 
 /// Whether a proxy states that its client used HTTPS (RFC 7239, or the older header).
-pub(super) fn came_by_https<B>(request: &Request<B>) -> bool {
+pub(super) fn forwarded_as_https<B>(request: &Request<B>) -> bool {
     let says = |name: &str, word: &str| {
         let values = request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split([',', ';'])).any(|part| part.trim().eq_ignore_ascii_case(word))

@@ -6,7 +6,7 @@ use crate::consent::ConsentError;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::http::body::BodyError;
-use crate::refresh::NoToken;
+use crate::refresh::TokenError;
 use crate::tokens::StoreError;
 
 /// `Retry-After` if Webex does not give one.
@@ -14,7 +14,7 @@ const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
 /// An error of the API, with what the caller needs to correct the request.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ApiError {
     /// There is no API key, or an invalid one.
     Unauthorized(&'static str),
     /// The key is valid, but does not allow this.
@@ -67,25 +67,25 @@ pub(super) enum Refusal {
     Broken,
 }
 
-impl Refusal {
+impl ApiError {
     /// Logs the store's error. The response does not contain it, because it names files.
-    pub(super) fn store(why: &StoreError) -> Self {
-        log::log!(why.level(), "a request failed: {why}");
+    pub(super) fn from_store_error(why: &StoreError) -> Self {
+        log::log!(why.log_level(), "a request failed: {why}");
         Self::StoreUnavailable
     }
 
     /// Calls `consent_url` only if it is needed.
-    pub(super) fn no_token(why: NoToken, consent_url: impl FnOnce(&Grant) -> String) -> Self {
+    pub(super) fn from_token_error(why: TokenError, consent_url: impl FnOnce(&Grant) -> String) -> Self {
         match why {
-            NoToken::UnknownPerson => Self::UnknownPerson,
-            NoToken::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
-            NoToken::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
-            NoToken::Store(why) => Self::store(&why),
+            TokenError::UnknownPerson => Self::UnknownPerson,
+            TokenError::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
+            TokenError::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
+            TokenError::Store(why) => Self::from_store_error(&why),
         }
     }
 
     /// The error for a consent that cannot begin.
-    pub(super) fn no_consent(why: ConsentError) -> Self {
+    pub(super) fn from_consent_error(why: ConsentError) -> Self {
         match why {
             ConsentError::Unreachable { .. } => {
                 Self::WebexUnavailable { why: format!("{why}."), retry_after: WEBEX_RETRY }
@@ -99,7 +99,7 @@ impl Refusal {
             ConsentError::Crowded | ConsentError::TooMany { .. } => {
                 Self::Crowded("Too many logins are pending.")
             }
-            ConsentError::Store(why) => Self::store(&why),
+            ConsentError::Store(why) => Self::from_store_error(&why),
             ConsentError::Stale | ConsentError::NoTicket | ConsentError::NotAllowed(_) => {
                 log::error!("cannot begin a login: {why}");
                 Self::Broken

@@ -9,16 +9,16 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::Url;
 
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::domain::operator::Operator;
 use crate::domain::token_service::TokenService;
 use crate::health::Health;
 use crate::health::NotReady;
 use crate::http::api::Api;
+use crate::http::api::ApiParts;
 use crate::http::api::Caller;
 use crate::http::api::PREFIX;
-use crate::http::api::Parts;
-use crate::http::auth::Auth;
+use crate::http::auth::ApiKeyAuth;
 use crate::http::body;
 use crate::http::cookies::Cookies;
 use crate::http::dashboard;
@@ -26,57 +26,57 @@ use crate::http::dashboard::Dashboard;
 use crate::http::log_path::without_random_parts;
 use crate::http::oauth::ConsentLog;
 use crate::http::pages;
-use crate::http::pages::Frame;
-use crate::http::pages::Home;
+use crate::http::pages::HomePage;
+use crate::http::pages::PageFrame;
 use crate::http::pages::problem;
 use crate::http::respond;
-use crate::http::serve::Body;
 use crate::http::serve::Peer;
+use crate::http::serve::ResponseBody;
 use crate::http::space;
 use crate::http::token_service;
-use crate::http::token_service::Desk;
-use crate::refresh::Refresher;
+use crate::http::token_service::TokenServiceEndpoint;
+use crate::refresh::RefreshService;
 use crate::tasks::Tasks;
 
 /// The state that request handlers share.
-pub struct Door {
-    pub(super) consents: Arc<Consents>,
+pub struct Routes {
+    pub(super) consents: Arc<ConsentService>,
     pub(super) tasks: Tasks,
     pub(super) cookies: Cookies,
-    pub(super) frame: Frame,
+    pub(super) frame: PageFrame,
     /// Whether the service is reached over plain HTTP beyond this machine, where others can read the traffic.
-    pub(super) is_overheard: bool,
+    pub(super) is_plaintext_remote: bool,
     pub(super) consent_log: Arc<ConsentLog>,
     health: Health,
     api: Api,
-    auth: Auth,
+    auth: ApiKeyAuth,
     dashboard: Dashboard,
-    desk: Option<Desk>,
+    desk: Option<TokenServiceEndpoint>,
     /// The path before `/oauth` in the redirect URI. A proxy may keep it or strip it.
     prefix: String,
 }
 
-impl Door {
+impl Routes {
     /// Creates the routes for consents that return to `redirect_uri`, and for API callers with keys.
     /// `is_local`: only this machine can connect.
     #[must_use]
     pub fn new(api: Api, redirect_uri: &Url, is_local: bool) -> Self {
-        let Parts { consents, health, keys, tasks, .. } = api.parts();
+        let ApiParts { consents, health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let frame = Frame::new(&prefix, redirect_uri.path(), consents.space_id().is_some())
+        let frame = PageFrame::new(&prefix, redirect_uri.path(), consents.space_id().is_some())
             .with_accesses(consents.revoke_at());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
-        let is_overheard = !cookies.secure && !is_local;
+        let is_plaintext_remote = !cookies.secure && !is_local;
         Self {
-            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri, is_overheard),
+            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri, is_plaintext_remote),
             consents: consents.clone(),
             tasks: tasks.clone(),
             cookies,
             frame,
-            is_overheard,
+            is_plaintext_remote,
             consent_log: Arc::default(),
             health: health.clone(),
-            auth: Auth::new(keys.clone(), tasks.clone()),
+            auth: ApiKeyAuth::new(keys.clone(), tasks.clone()),
             desk: None,
             api,
             prefix,
@@ -86,13 +86,13 @@ impl Door {
     /// Adds the token service sample's endpoint, if it is configured.
     #[must_use]
     pub fn with_token_service(mut self, service: Option<TokenService>) -> Self {
-        self.desk = service.map(Desk::new);
+        self.desk = service.map(TokenServiceEndpoint::new);
         self
     }
 
     /// Adds the operator's name and contact to the pages.
     #[must_use]
-    pub fn run_by(mut self, operator: Operator) -> Self {
+    pub fn with_operator(mut self, operator: Operator) -> Self {
         self.dashboard = self.dashboard.run_by(operator.clone());
         self.frame = self.frame.run_by(operator);
         self
@@ -100,15 +100,15 @@ impl Door {
 
     /// Handles one request; never fails. Rarely used handlers are boxed, so that the futures of API requests
     /// stay small.
-    pub async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let path = request.uri().path();
-        let inner = self.inner(path);
-        if let Some(desk) = self.desk.as_ref().filter(|_| token_service::is_here(inner)) {
+        let inner = self.path_below_prefix(path);
+        if let Some(desk) = self.desk.as_ref().filter(|_| token_service::handles_path(inner)) {
             let answer = Box::pin(desk.answer(&self.api, &request, peer)).await;
             Box::pin(body::discard_of_stranger(request)).await;
             return answer;
         }
-        if Dashboard::is_here(inner) {
+        if Dashboard::handles_path(inner) {
             let inner = inner.to_owned();
             return Box::pin(self.dashboard.answer(request, &inner, &self.auth, peer)).await;
         }
@@ -121,7 +121,7 @@ impl Door {
             Ok(key) => Caller::Key(key),
             Err(why) => {
                 Box::pin(body::discard_of_stranger(request)).await;
-                return respond::refusal(&why);
+                return respond::api_error(&why);
             }
         };
         if inner != path {
@@ -130,24 +130,24 @@ impl Door {
                 *request.uri_mut() = uri;
             }
         }
-        self.api.answer_incoming(request, caller).await
+        self.api.handle_incoming(request, caller).await
     }
 
     /// The path without the prefix.
-    fn inner<'a>(&self, path: &'a str) -> &'a str {
+    fn path_below_prefix<'a>(&self, path: &'a str) -> &'a str {
         path.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path)
     }
 
-    async fn page(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn page(&self, request: &Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let head = request.method() == Method::HEAD;
         let response = if head || request.method() == Method::GET {
             self.get(request, peer).await
         } else if request.method() == Method::OPTIONS {
             respond::options()
         } else {
-            match space::part_of(self.inner(request.uri().path())) {
+            match space::part_of(self.path_below_prefix(request.uri().path())) {
                 Some(part) if request.method() == Method::POST => self.leave(part, request.headers()),
-                _ => respond::not_allowed(),
+                _ => respond::method_not_allowed(),
             }
         };
         let path = without_random_parts(request.uri().path());
@@ -155,8 +155,8 @@ impl Door {
         if head { respond::head_of(response) } else { response }
     }
 
-    async fn get(&self, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
-        match self.inner(request.uri().path()) {
+    async fn get(&self, request: &Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        match self.path_below_prefix(request.uri().path()) {
             "/" => self.home(),
             "/oauth" => self.oauth(request, peer).await,
             "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
@@ -169,18 +169,18 @@ impl Door {
         }
     }
 
-    fn home(&self) -> Response<Body> {
+    fn home(&self) -> Response<ResponseBody> {
         respond::page(
             StatusCode::OK,
-            &Home {
+            &HomePage {
                 frame: &self.frame,
                 scopes: pages::scopes(self.consents.scopes()),
-                is_overheard: self.is_overheard,
+                is_plaintext_remote: self.is_plaintext_remote,
             },
         )
     }
 
-    async fn ready(&self) -> Response<Body> {
+    async fn ready(&self) -> Response<ResponseBody> {
         match self.health.ready().await {
             Ok(()) => respond::plain(StatusCode::OK, "ready\n"),
             Err(why) => {
@@ -191,11 +191,11 @@ impl Door {
         }
     }
 
-    pub(super) fn refresher(&self) -> &Arc<Refresher> {
+    pub(super) fn refresher(&self) -> &Arc<RefreshService> {
         &self.api.parts().refresher
     }
 
-    pub(super) fn not_found(&self) -> Response<Body> {
+    pub(super) fn not_found(&self) -> Response<ResponseBody> {
         respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem::NOT_FOUND)
     }
 }

@@ -21,15 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::Authority;
 use crate::http::activity::Activity;
-use crate::http::connection::Door;
+use crate::http::connection::ListenerContext;
 use crate::http::connection::connection;
 use crate::http::connection::local_connection;
-use crate::http::crowd::Crowd;
-use crate::http::log_limit::LogLimit;
+use crate::http::crowd::ConnectionLimiter;
+use crate::http::log_limit::LogThrottle;
 use crate::http::tls::TlsFeed;
 use crate::tasks::Tasks;
 
-pub use crate::http::flow::Body;
+pub use crate::http::flow::ResponseBody;
 
 /// Limits on what peers can consume.
 #[derive(Clone, Debug)]
@@ -91,21 +91,21 @@ impl Limits {
     /// the store and for calls to Webex. `files` is the process's limit of open files. `listeners` is the
     /// number of listeners that share it, without the control socket.
     #[must_use]
-    pub fn within(files: u32, listeners: u32) -> Self {
+    pub fn for_open_files(files: u32, listeners: u32) -> Self {
         let all = Self::default();
-        let share = files.saturating_sub(FILES_ELSEWHERE + control_share(files)) / listeners.max(1);
-        Self { connections: all.connections.min(share).max(FEWEST), ..all }
+        let share = files.saturating_sub(RESERVED_FILES + control_share(files)) / listeners.max(1);
+        Self { connections: all.connections.min(share).max(MIN_CONNECTIONS), ..all }
     }
 
     /// The same for the control socket.
     #[must_use]
-    pub fn control(files: u32) -> Self {
+    pub fn for_control_socket(files: u32) -> Self {
         Self { connections: control_share(files), ..Self::default() }
     }
 }
 
 fn control_share(files: u32) -> u32 {
-    (files / 16).clamp(FEWEST, CONTROL)
+    (files / 16).clamp(MIN_CONNECTIONS, CONTROL_CONNECTIONS)
 }
 
 /// How many files this process may open (on Linux; elsewhere a common default).
@@ -128,7 +128,7 @@ pub struct Peer {
 
 /// What a port needs to speak TLS.
 #[derive(Clone, Debug)]
-pub struct Secure {
+pub struct TlsContext {
     /// The settings for each new connection.
     pub feed: TlsFeed,
     /// Where plain HTTP is redirected, unless its `Host` header names this host or a loopback name. It is the
@@ -138,43 +138,43 @@ pub struct Secure {
 
 /// A request handler. Each connection uses a clone. It cannot fail; a panic ends only its connection (HTTP/1)
 /// or its stream (HTTP/2).
-pub trait Answer: Clone + Send + 'static {
+pub trait Handler: Clone + Send + 'static {
     /// The future of one response. It is dropped when the client disconnects or the drain time is over, so
     /// work that must be completed once begun belongs in a task of its own.
-    type Reply: Future<Output = Response<Body>> + Send + 'static;
+    type ResponseFuture: Future<Output = Response<ResponseBody>> + Send + 'static;
 
     /// Begins to handle `request`. Its body is unbounded: read it with [`crate::http::body::read`].
-    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Self::Reply;
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> Self::ResponseFuture;
 }
 
-impl<S, F> Answer for S
+impl<S, F> Handler for S
 where
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    type Reply = F;
+    type ResponseFuture = F;
 
-    fn answer(&self, request: Request<Incoming>, peer: Peer) -> F {
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> F {
         self(request, peer)
     }
 }
 
 /// File descriptors for everything else: the store, at most 128 code exchanges, refreshes, standard streams.
-const FILES_ELSEWHERE: u32 = 256;
+const RESERVED_FILES: u32 = 256;
 /// With fewer connections, the server would be unusable.
-const FEWEST: u32 = 16;
+const MIN_CONNECTIONS: u32 = 16;
 /// For the control socket. Commands connect one at a time and for a short time, so more indicate a runaway
 /// script.
-const CONTROL: u32 = 256;
+const CONTROL_CONNECTIONS: u32 = 256;
 
 /// Pause after a failed accept (no file descriptor or memory is left) if no connection could be evicted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections are evicted after a failed accept.
-const SHED: usize = 16;
+const EVICTED_AT_ONCE: usize = 16;
 /// How long the evicted connections get to close.
-const SHED_PAUSE: Duration = Duration::from_millis(5);
+const EVICTION_PAUSE: Duration = Duration::from_millis(5);
 /// Minimum time between two log lines about the same problem.
-const TELL_EVERY: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves `listener` until `tasks` stop: over TLS (plain HTTP is redirected to https), or plain HTTP/1. No
 /// error of a client or of the system ends it. At the stop it accepts no more connections, closes idle ones,
@@ -182,15 +182,15 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// time is over.
 pub async fn serve<S, F>(
     listener: TcpListener,
-    tls: Option<Secure>,
+    tls: Option<TlsContext>,
     limits: Arc<Limits>,
     service: S,
     tasks: Tasks,
 ) where
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let door = Arc::new(Door { tls, limits, tasks, proxies: LogLimit::default() });
+    let door = Arc::new(ListenerContext { tls, limits, tasks, proxies: LogThrottle::default() });
     let shared = door.clone();
     let work = move |stream: TcpStream, addr: SocketAddr, activity| {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
@@ -203,9 +203,9 @@ pub async fn serve<S, F>(
 pub(super) async fn serve_local<S, F>(listener: UnixListener, limits: Arc<Limits>, service: S, tasks: Tasks)
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let door = Arc::new(Door { tls: None, limits, tasks, proxies: LogLimit::default() });
+    let door = Arc::new(ListenerContext { tls: None, limits, tasks, proxies: LogThrottle::default() });
     let shared = door.clone();
     let work = move |stream: UnixStream, _addr, activity| {
         local_connection(stream, activity, shared.clone(), service.clone())
@@ -214,19 +214,19 @@ where
 }
 
 /// A socket that accepts connections.
-trait Listen {
+trait Accept {
     type Stream;
-    type From;
+    type PeerAddress;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Self::From)>;
+    async fn accept(&self) -> io::Result<(Self::Stream, Self::PeerAddress)>;
 
     /// The peer's IP address, if the socket has addresses.
-    fn address(from: &Self::From) -> Option<IpAddr>;
+    fn address(from: &Self::PeerAddress) -> Option<IpAddr>;
 }
 
-impl Listen for TcpListener {
+impl Accept for TcpListener {
     type Stream = TcpStream;
-    type From = SocketAddr;
+    type PeerAddress = SocketAddr;
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         // Calls tokio's method of the same name.
@@ -238,37 +238,37 @@ impl Listen for TcpListener {
     }
 }
 
-impl Listen for UnixListener {
+impl Accept for UnixListener {
     type Stream = UnixStream;
-    type From = tokio::net::unix::SocketAddr;
+    type PeerAddress = tokio::net::unix::SocketAddr;
 
-    async fn accept(&self) -> io::Result<(UnixStream, Self::From)> {
+    async fn accept(&self) -> io::Result<(UnixStream, Self::PeerAddress)> {
         // Calls tokio's method of the same name.
         Self::accept(self).await
     }
 
-    fn address(_from: &Self::From) -> Option<IpAddr> {
+    fn address(_from: &Self::PeerAddress) -> Option<IpAddr> {
         None
     }
 }
 
 /// Accepts connections until the stop, and runs `work` on each. Then waits for the running ones.
-async fn accept<L, W, F>(listener: L, door: &Door, work: W)
+async fn accept<L, W, F>(listener: L, door: &ListenerContext, work: W)
 where
-    L: Listen,
-    W: Fn(L::Stream, L::From, Arc<Activity>) -> F,
+    L: Accept,
+    W: Fn(L::Stream, L::PeerAddress, Arc<Activity>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let (stopping, limits) = (door.tasks.stopping(), &door.limits);
-    let crowd = Crowd::new(limits.connections);
-    let mut acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), no_files: Seldom(None) };
-    let mut is_full = Seldom(None);
+    let crowd = ConnectionLimiter::new(limits.connections);
+    let mut acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), no_files: LogInterval(None) };
+    let mut is_full = LogInterval(None);
     loop {
         let Some((stream, from)) = acceptor.next(&stopping).await else { break };
         if crowd.is_full() && is_full.now() {
             log::warn!("connection limit ({}) reached; closing idle connections", limits.connections);
         }
-        let Some(seat) = stopping.run_until_cancelled(crowd.seat(L::address(&from))).await else { break };
+        let Some(seat) = stopping.run_until_cancelled(crowd.acquire(L::address(&from))).await else { break };
         let work = work(stream, from, seat.activity());
         door.tasks.spawn("connection", async move {
             work.await;
@@ -277,7 +277,7 @@ where
     }
     // New connections are refused while the existing ones finish.
     drop(acceptor);
-    if tokio::time::timeout(limits.drain, crowd.gone()).await.is_err() {
+    if tokio::time::timeout(limits.drain, crowd.all_closed()).await.is_err() {
         let (left, drain) = (crowd.size(), limits.drain);
         log::warn!("closing {left} connections that are still busy {drain:?} after the stop");
     }
@@ -285,21 +285,21 @@ where
 
 struct Acceptor<L> {
     listener: L,
-    crowd: Arc<Crowd>,
-    no_files: Seldom,
+    crowd: Arc<ConnectionLimiter>,
+    no_files: LogInterval,
 }
 
-impl<L: Listen> Acceptor<L> {
+impl<L: Accept> Acceptor<L> {
     /// Returns the next connection, and retries after errors. `None` at the stop.
-    async fn next(&mut self, stopping: &CancellationToken) -> Option<(L::Stream, L::From)> {
+    async fn next(&mut self, stopping: &CancellationToken) -> Option<(L::Stream, L::PeerAddress)> {
         loop {
             match stopping.run_until_cancelled(self.listener.accept()).await? {
                 Ok(accepted) => return Some(accepted),
-                Err(error) if is_the_peers(&error) => {
+                Err(error) if is_peer_error(&error) => {
                     log::debug!("a client disconnected before its connection was accepted: {error}")
                 }
                 Err(error) => {
-                    let pause = self.shed(&error);
+                    let pause = self.evict_connections(&error);
                     stopping.run_until_cancelled(tokio::time::sleep(pause)).await?;
                 }
             }
@@ -308,20 +308,20 @@ impl<L: Listen> Acceptor<L> {
 
     /// Evicts idle connections. Most likely no file descriptor is left, and the store and calls to Webex need
     /// some, too. Returns how long to wait before the next accept.
-    fn shed(&mut self, error: &io::Error) -> Duration {
+    fn evict_connections(&mut self, error: &io::Error) -> Duration {
         if self.no_files.now() {
             log::error!("cannot accept connections, retrying: {error}");
         }
-        if self.crowd.make_room(SHED) > 0 { SHED_PAUSE } else { ACCEPT_PAUSE }
+        if self.crowd.evict(EVICTED_AT_ONCE) > 0 { EVICTION_PAUSE } else { ACCEPT_PAUSE }
     }
 }
 
 /// The time of the last log line about a problem that may repeat.
-struct Seldom(Option<Instant>);
+struct LogInterval(Option<Instant>);
 
-impl Seldom {
+impl LogInterval {
     fn now(&mut self) -> bool {
-        let due = self.0.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        let due = self.0.is_none_or(|told| told.elapsed() >= LOG_INTERVAL);
         if due {
             self.0 = Some(Instant::now());
         }
@@ -329,7 +329,7 @@ impl Seldom {
     }
 }
 
-fn is_the_peers(error: &io::Error) -> bool {
+fn is_peer_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted
@@ -353,10 +353,12 @@ mod tests {
             (400, 1, 119, 25),
             (0, 2, 16, 16),
         ] {
-            let (http, local) =
-                (Limits::within(files, listeners).connections, Limits::control(files).connections);
+            let (http, local) = (
+                Limits::for_open_files(files, listeners).connections,
+                Limits::for_control_socket(files).connections,
+            );
             assert_eq!((http, local), (each, control), "{files} files, {listeners} listeners");
-            assert!(files < 400 || http * listeners + local + FILES_ELSEWHERE <= files, "{files} files");
+            assert!(files < 400 || http * listeners + local + RESERVED_FILES <= files, "{files} files");
         }
     }
 }

@@ -26,35 +26,35 @@ use crate::domain::time::UnixTime;
 use crate::http::api::Caller;
 use crate::http::cookies;
 use crate::http::links::Hash;
-use crate::http::links::Links;
-use crate::http::links::hash;
-use crate::http::links::random;
-use crate::keys::Keys;
+use crate::http::links::LoginLinks;
+use crate::http::links::random_token;
+use crate::http::links::sha256;
+use crate::keys::ApiKeys;
 
 /// Maximum number of sessions. One more ends the least recently used.
-const MOST: usize = 256;
+const MAX_SESSIONS: usize = 256;
 
 /// Maximum life of a session: a working day.
-const LIFE: Duration = Duration::from_secs(12 * 3600);
+const SESSION_TTL: Duration = Duration::from_secs(12 * 3600);
 
 /// A session ends after this time without a request.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The dashboard's sessions. The daemon makes every session id; an id that a browser brings is never adopted
 /// (session fixation).
-pub(super) struct Sessions {
-    keys: Arc<Keys>,
+pub(super) struct DashboardSessions {
+    keys: Arc<ApiKeys>,
     clock: Arc<dyn Clock>,
     /// Whether browsers use https.
     secure: bool,
     /// The dashboard's path as browsers see it, above the paths of all sessions.
     home: String,
-    table: Mutex<HashMap<Hash, Kept>>,
-    links: Links,
+    table: Mutex<HashMap<Hash, SessionRecord>>,
+    links: LoginLinks,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct SessionRecord {
     caller: Caller,
     csrf: Secret,
     path: Hash,
@@ -66,7 +66,7 @@ struct Kept {
 
 /// The session of an operator at the dashboard.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct DashboardSession {
     /// The caller for requests to the API: a key with all rights, or the control socket.
     pub(super) caller: Caller,
     /// The token that every form of this session contains as `csrf`, and nothing else does.
@@ -77,14 +77,14 @@ pub(super) struct Session {
 }
 
 /// A session that has just begun.
-pub(super) struct Begun {
-    /// See [`Session::home`].
+pub(super) struct NewSession {
+    /// See [`DashboardSession::home`].
     pub(super) home: Secret,
     /// The `Set-Cookie` header.
     pub(super) cookie: HeaderValue,
 }
 
-impl Session {
+impl DashboardSession {
     /// The name of the key, or the terminal, for people.
     pub(super) fn name(&self) -> &str {
         match &self.caller {
@@ -104,9 +104,9 @@ impl Session {
     }
 }
 
-impl Sessions {
+impl DashboardSessions {
     /// Starts without sessions, for the dashboard beside `redirect_uri`.
-    pub(super) fn new(keys: Arc<Keys>, clock: Arc<dyn Clock>, redirect_uri: &str) -> Self {
+    pub(super) fn new(keys: Arc<ApiKeys>, clock: Arc<dyn Clock>, redirect_uri: &str) -> Self {
         let path = Url::parse(redirect_uri).map(|url| url.path().to_owned()).unwrap_or_default();
         Self {
             keys,
@@ -114,7 +114,7 @@ impl Sessions {
             secure: redirect_uri.starts_with("https:"),
             home: format!("{}/dashboard", path.strip_suffix("/oauth").unwrap_or_default()),
             table: Mutex::default(),
-            links: Links::default(),
+            links: LoginLinks::default(),
         }
     }
 
@@ -125,7 +125,7 @@ impl Sessions {
     }
 
     /// One-time links that begin sessions.
-    pub(super) fn links(&self) -> &Links {
+    pub(super) fn links(&self) -> &LoginLinks {
         &self.links
     }
 
@@ -135,85 +135,103 @@ impl Sessions {
 
     /// Authenticates the session by the cookie in `headers` and by `part`, the random part of the path. The
     /// session counts as used now.
-    pub(super) fn of(&self, headers: &HeaderMap, part: &str) -> Option<Session> {
-        self.shown(headers, part, |kept, now| kept.seen = now)
+    pub(super) fn authenticate(&self, headers: &HeaderMap, part: &str) -> Option<DashboardSession> {
+        self.lookup(headers, part, |kept, now| kept.seen = now)
     }
 
     /// The same, but the session does not count as used. For requests that browsers send by themselves.
-    pub(super) fn unused(&self, headers: &HeaderMap, part: &str) -> Option<Session> {
-        self.shown(headers, part, |_, _| ())
+    pub(super) fn peek(&self, headers: &HeaderMap, part: &str) -> Option<DashboardSession> {
+        self.lookup(headers, part, |_, _| ())
     }
 
     /// Whether `session` is still active. It does not count as used. For responses that stay open.
-    pub(super) fn lasts(&self, session: &Session) -> bool {
-        self.live(&mut self.table(), session.id, self.clock.now()).is_some()
+    pub(super) fn is_active(&self, session: &DashboardSession) -> bool {
+        self.live_record(&mut self.table(), session.id, self.clock.now()).is_some()
     }
 
     /// Begins a session with new random secrets. `None` if the system gives no random bytes.
-    pub(super) fn begin(&self, caller: Caller) -> Option<Begun> {
-        let (id, part, csrf, now) = (random()?, random()?, random()?, self.clock.now());
+    pub(super) fn begin(&self, caller: Caller) -> Option<NewSession> {
+        let (id, part, csrf, now) = (random_token()?, random_token()?, random_token()?, self.clock.now());
         let home = Secret::new(format!("{}/{}", self.home, part.expose()));
         let cookie = self.cookie(id.expose(), &home, "")?;
         let mut table = self.table();
-        if table.len() >= MOST {
+        if table.len() >= MAX_SESSIONS {
             table.retain(|_, kept| kept.is_live(now));
         }
-        if table.len() >= MOST {
+        if table.len() >= MAX_SESSIONS {
             let stalest = table.iter().min_by_key(|(_, kept)| kept.seen).map(|(id, _)| *id);
             stalest.and_then(|id| table.remove(&id));
         }
-        let path = hash(part.expose());
-        table.insert(hash(id.expose()), Kept { caller, csrf, path, begun: now, seen: now, forgotten: None });
-        Some(Begun { home, cookie })
+        let path = sha256(part.expose());
+        table.insert(
+            sha256(id.expose()),
+            SessionRecord { caller, csrf, path, begun: now, seen: now, forgotten: None },
+        );
+        Some(NewSession { home, cookie })
     }
 
     /// Records for the next pages of `session` that it forgot `person`, and the person's name.
-    pub(super) fn note_forgotten(&self, session: &Session, person: PersonId, name: String) {
+    pub(super) fn remember_forgotten(&self, session: &DashboardSession, person: PersonId, name: String) {
         if let Some(kept) = self.table().get_mut(&session.id) {
             kept.forgotten = Some((person, name));
         }
     }
 
     /// The name of `person`, if `session` forgot this person last.
-    pub(super) fn forgotten(&self, session: &Session, person: &PersonId) -> Option<String> {
+    pub(super) fn forgotten_name(&self, session: &DashboardSession, person: &PersonId) -> Option<String> {
         let table = self.table();
         let (id, name) = table.get(&session.id)?.forgotten.as_ref()?;
         (id == person).then(|| name.clone())
     }
 
     /// Ends a session. Returns the `Set-Cookie` header that removes its cookie.
-    pub(super) fn end(&self, session: &Session) -> Option<HeaderValue> {
+    pub(super) fn end(&self, session: &DashboardSession) -> Option<HeaderValue> {
         self.table().remove(&session.id);
         self.cookie("", &session.home, "; Max-Age=0")
     }
 
     /// Ends every session of the same key, or every session that began by a link from the control socket.
     /// Returns their number, and the `Set-Cookie` header that removes the cookie of `session`.
-    pub(super) fn end_all(&self, session: &Session) -> (usize, Option<HeaderValue>) {
+    pub(super) fn end_all(&self, session: &DashboardSession) -> (usize, Option<HeaderValue>) {
         let mut table = self.table();
         let before = table.len();
         table.retain(|_, kept| !is_same(&kept.caller, &session.caller));
         (before - table.len(), self.cookie("", &session.home, "; Max-Age=0"))
     }
 
-    fn shown(&self, headers: &HeaderMap, part: &str, note: fn(&mut Kept, UnixTime)) -> Option<Session> {
-        let (now, path, name) = (self.clock.now(), hash(part), self.cookie_name());
+    fn lookup(
+        &self,
+        headers: &HeaderMap,
+        part: &str,
+        note: fn(&mut SessionRecord, UnixTime),
+    ) -> Option<DashboardSession> {
+        let (now, path, name) = (self.clock.now(), sha256(part), self.cookie_name());
         // Other ports of this host may set a cookie of the same name, so all of them are tried.
-        let ids = cookies::pairs(headers).filter(|(other, _)| *other == name).map(|(_, id)| hash(id));
+        let ids = cookies::pairs(headers).filter(|(other, _)| *other == name).map(|(_, id)| sha256(id));
         let mut table = self.table();
         for id in ids {
-            let Some(kept) = self.live(&mut table, id, now) else { continue };
+            let Some(kept) = self.live_record(&mut table, id, now) else { continue };
             if verify_slices_are_equal(&kept.path, &path).is_ok() {
                 note(kept, now);
                 let home = Secret::new(format!("{}/{part}", self.home));
-                return Some(Session { caller: kept.caller.clone(), csrf: kept.csrf.clone(), home, id });
+                return Some(DashboardSession {
+                    caller: kept.caller.clone(),
+                    csrf: kept.csrf.clone(),
+                    home,
+                    id,
+                });
             }
         }
         None
     }
 
     /// The session with this id and the current record of its key. A session that has ended is removed.
-    fn live<'t>(&self, table: &'t mut HashMap<Hash, Kept>, id: Hash, now: UnixTime) -> Option<&'t mut Kept> {
+    fn live_record<'t>(
+        &self,
+        table: &'t mut HashMap<Hash, SessionRecord>,
+        id: Hash,
+        now: UnixTime,
+    ) -> Option<&'t mut SessionRecord> {
         let kept = table.get_mut(&id)?;
         // The key's current rights count, not those that it had when the session began.
         let caller = match &kept.caller {
@@ -230,7 +248,7 @@ impl Sessions {
         Some(kept)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Hash, Kept>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Hash, SessionRecord>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -262,9 +280,9 @@ fn is_same(one: &Caller, other: &Caller) -> bool {
     of_key(one) == of_key(other)
 }
 
-impl Kept {
+impl SessionRecord {
     /// A clock that was set back far counts as idle time.
     fn is_live(&self, now: UnixTime) -> bool {
-        now < self.begun + LIFE && now < self.seen + IDLE && self.seen < now + IDLE
+        now < self.begun + SESSION_TTL && now < self.seen + IDLE_TIMEOUT && self.seen < now + IDLE_TIMEOUT
     }
 }

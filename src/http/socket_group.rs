@@ -37,12 +37,12 @@ const NAMED: usize = 5;
 
 /// User and group of this process.
 #[derive(Clone, Copy, Debug)]
-struct Us {
+struct ProcessIdentity {
     uid: u32,
     gid: u32,
 }
 
-impl Us {
+impl ProcessIdentity {
     fn new() -> Self {
         Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
     }
@@ -64,7 +64,7 @@ enum Change {
 /// # Errors
 /// [`ControlError`], if it cannot.
 pub(super) fn check(group: &SocketGroup, path: &Path) -> Result<(), ControlError> {
-    let us = Us::new();
+    let us = ProcessIdentity::new();
     let mut groups: Vec<u32> = rustix::process::getgroups()
         .map_err(|e| ControlError::System(path.to_owned(), e.into()))?
         .into_iter()
@@ -101,7 +101,7 @@ pub(super) fn open_directory(dir: &Path, group: &SocketGroup) -> Result<(), Cont
     let missing: Vec<&Path> =
         above.take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
-    let us = Us::new();
+    let us = ProcessIdentity::new();
     for dir in missing.into_iter().rev().chain([dir]) {
         let found = fs::metadata(dir).map_err(refused)?;
         let mode = match change(&found, group.gid, us) {
@@ -185,11 +185,11 @@ fn reachable(dir: &Path, socket: &Path, group: &SocketGroup) -> Option<String> {
 }
 
 /// `None` if this process cannot, or should not, let the group pass.
-fn change(found: &Metadata, gid: u32, us: Us) -> Option<Change> {
+fn change(found: &Metadata, gid: u32, us: ProcessIdentity) -> Option<Change> {
     needed(found.mode() & 0o7777, (found.uid(), found.gid()), gid, us)
 }
 
-fn needed(mode: u32, (uid, group): (u32, u32), gid: u32, us: Us) -> Option<Change> {
+fn needed(mode: u32, (uid, group): (u32, u32), gid: u32, us: ProcessIdentity) -> Option<Change> {
     let is_ours = uid == us.uid || us.uid == 0;
     if group == gid {
         return match mode & THROUGH_BY_GROUP {
@@ -233,7 +233,7 @@ pub(super) fn directory_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
-    const US: Us = Us { uid: 100, gid: 100 };
+    const US: ProcessIdentity = ProcessIdentity { uid: 100, gid: 100 };
     const GID: u32 = 991;
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
         ] {
             assert_eq!(needed(mode, owner, GID, US), expected, "{mode:o} {owner:?}");
         }
-        let root = Us { uid: 0, gid: 0 };
+        let root = ProcessIdentity { uid: 0, gid: 0 };
         assert_eq!(needed(0o700, (100, 100), GID, root), Some(Change::GroupAndMode(0o710)));
         assert_eq!(needed(0o750, (100, 50), GID, root), None, "another group's rights stay");
     }

@@ -11,16 +11,16 @@ use hyper::StatusCode;
 use hyper::header;
 use tokio::time::timeout;
 
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::domain::person::PersonId;
 use crate::http::consent_pages;
 use crate::http::pages::SpacePage;
 use crate::http::pages::problem;
 use crate::http::policy;
 use crate::http::respond;
-use crate::http::router::Door;
-use crate::http::serve::Body;
-use crate::refresh::NoToken;
+use crate::http::router::Routes;
+use crate::http::serve::ResponseBody;
+use crate::refresh::TokenError;
 use crate::tasks::Tasks;
 
 /// How long the page waits for the bot to add the person. After that it is shown in any case.
@@ -31,11 +31,11 @@ const MIN_TTL: Duration = Duration::from_secs(600);
 
 /// Adds the person to the space after a consent, if a space is configured: in the background, and also if the
 /// browser has disconnected.
-pub(super) fn follow_up(tasks: &Tasks, consents: Arc<Consents>, person: PersonId) {
+pub(super) fn add_to_space_later(tasks: &Tasks, consents: Arc<ConsentService>, person: PersonId) {
     if consents.space_id().is_some() {
         let stopping = tasks.stopping();
         // Errors are logged there, and shown when the person opens the space.
-        tasks.spawn("space", async move { _ = consents.welcome(&person, stopping.cancelled()).await });
+        tasks.spawn("space", async move { _ = consents.add_member(&person, stopping.cancelled()).await });
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn part_of(path: &str) -> Option<&str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-impl Door {
+impl Routes {
     /// The path of the space for the browser with this random part. `None` if no space is configured.
     pub(super) fn space_at(&self, part: &str) -> Option<String> {
         self.frame.space.as_ref().map(|space| format!("{space}/{part}"))
@@ -53,31 +53,33 @@ impl Door {
 
     /// `POST /space/…`: ends the browser's session. A form of another site carries no session cookie, and
     /// ends none.
-    pub(super) fn leave(&self, part: &str, headers: &HeaderMap) -> Response<Body> {
+    pub(super) fn leave(&self, part: &str, headers: &HeaderMap) -> Response<ResponseBody> {
         let Some(here) = self.space_at(part) else { return self.not_found() };
-        if self.consents.visit(self.cookies.visits(headers), part).is_none() {
+        if self.consents.find_session(self.cookies.space_sessions(headers), part).is_none() {
             return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT);
         }
         let mut response = respond::problem(&self.frame, StatusCode::OK, &problem::LEFT);
-        for cookie in self.cookies.leave(&here).into_iter().chain(self.cookies.drop_all(headers)) {
+        for cookie in
+            self.cookies.clear_space_session(&here).into_iter().chain(self.cookies.clear_tickets(headers))
+        {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }
 
-    pub(super) async fn space(&self, part: &str, headers: &HeaderMap) -> Response<Body> {
+    pub(super) async fn space(&self, part: &str, headers: &HeaderMap) -> Response<ResponseBody> {
         let Some(space_id) = self.consents.space_id() else { return self.not_found() };
-        if self.is_overheard {
+        if self.is_plaintext_remote {
             return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::OVERHEARD);
         }
-        let person = match self.consents.visit(self.cookies.visits(headers), part) {
-            Some(visit) => self.consents.visitor(&visit).await,
+        let person = match self.consents.find_session(self.cookies.space_sessions(headers), part) {
+            Some(visit) => self.consents.session_person(&visit).await,
             None => Ok(None),
         };
         let person = match person {
             Ok(Some(person)) => person,
             Ok(None) => return respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::NO_VISIT),
-            Err(why) => return consent_pages::no_space(&self.frame, &NoToken::Store(why)),
+            Err(why) => return consent_pages::no_space(&self.frame, &TokenError::Store(why)),
         };
         // The person must be a member first, because the widget opens the space at once.
         let added = timeout(BOT_WAIT, self.consents.add_to_space(&person)).await;
@@ -95,7 +97,7 @@ impl Door {
         let here = &*self.space_at(part).unwrap_or_default();
         let page = SpacePage { frame: &self.frame, widget, space_id, token, here, trouble };
         let mut response = respond::page(StatusCode::OK, &page);
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::of_widget(widget));
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::for_widget(widget));
         response
     }
 }

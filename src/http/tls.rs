@@ -19,8 +19,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::http::certificate::CertificateError;
+use crate::http::certificate::CertificatePair;
 use crate::http::certificate::Fingerprint;
-use crate::http::certificate::Pair;
 use crate::http::certificate::SelfSigned;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
@@ -30,14 +30,14 @@ pub type TlsFeed = watch::Receiver<Arc<ServerConfig>>;
 
 /// How often [`Reloader::watch`] should check: soon enough for an operator who waits, rarely enough to cost
 /// nothing.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A lasting problem with the certificate is logged again after this time.
 const DAY_SECONDS: u64 = 86_400;
 
 /// Sessions stored for clients that cannot use tickets (TLS 1.2 without them). Each takes a few hundred
 /// bytes.
-const SESSIONS: usize = 1024;
+const MAX_TLS_SESSIONS: usize = 1024;
 
 /// HTTP/2 first: one connection then serves a whole page or a busy API reader.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -54,25 +54,28 @@ pub struct TlsError(#[from] rustls::Error);
 /// depend on the certificate's key. So sessions survive a reload. They end with the ticket keys, after 12
 /// hours.
 #[derive(Clone, Debug)]
-pub struct Sessions {
+pub struct TlsSessions {
     tickets: Arc<dyn ProducesTickets>,
     memory: Arc<dyn StoresServerSessions>,
 }
 
-impl Sessions {
+impl TlsSessions {
     /// With new ticket keys, which rotate every six hours.
     ///
     /// # Errors
     /// [`TlsError`], if the system gives no random bytes.
     pub fn new() -> Result<Self, TlsError> {
-        Ok(Self { tickets: aws_lc_rs::Ticketer::new()?, memory: ServerSessionMemoryCache::new(SESSIONS) })
+        Ok(Self {
+            tickets: aws_lc_rs::Ticketer::new()?,
+            memory: ServerSessionMemoryCache::new(MAX_TLS_SESSIONS),
+        })
     }
 
     /// TLS 1.2 and 1.3 for HTTP/2 and HTTP/1.1, with resumption and without early data (which can be replayed).
     ///
     /// # Errors
     /// [`TlsError`], if the provider lacks a protocol version; never because of `pair`.
-    pub fn settings(&self, pair: &Pair) -> Result<Arc<ServerConfig>, TlsError> {
+    pub fn settings(&self, pair: &CertificatePair) -> Result<Arc<ServerConfig>, TlsError> {
         // The provider is named, because with two in the dependency tree rustls' own choice panics.
         let mut settings = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -89,8 +92,8 @@ impl Sessions {
 #[derive(Debug)]
 pub struct Renewer {
     served: SelfSigned,
-    shown: watch::Sender<Pair>,
-    sessions: Sessions,
+    shown: watch::Sender<CertificatePair>,
+    sessions: TlsSessions,
     feed: watch::Sender<Arc<ServerConfig>>,
 }
 
@@ -100,7 +103,7 @@ impl Renewer {
     /// # Errors
     /// [`TlsError`], if TLS cannot be set up.
     pub fn open(made: SelfSigned) -> Result<(Self, TlsFeed), TlsError> {
-        let sessions = Sessions::new()?;
+        let sessions = TlsSessions::new()?;
         let (feed, reader) = watch::channel(sessions.settings(made.pair())?);
         let shown = watch::Sender::new(made.pair().clone());
         Ok((Self { served: made, shown, sessions, feed }, reader))
@@ -108,7 +111,7 @@ impl Renewer {
 
     /// The served certificate, as it changes.
     #[must_use]
-    pub fn shown(&self) -> watch::Receiver<Pair> {
+    pub fn shown(&self) -> watch::Receiver<CertificatePair> {
         self.shown.subscribe()
     }
 
@@ -121,14 +124,14 @@ impl Renewer {
         if !self.served.is_stale(now_unix_seconds) {
             return Ok(false);
         }
-        let made = self.served.again(now_unix_seconds)?;
+        let made = self.served.renew(now_unix_seconds)?;
         self.feed.send_replace(self.sessions.settings(made.pair())?);
         self.shown.send_replace(made.pair().clone());
         self.served = made;
         Ok(true)
     }
 
-    /// Renews a stale certificate, and logs the result, every `every` (see [`LOOK_EVERY`]) until `tasks`
+    /// Renews a stale certificate, and logs the result, every `every` (see [`CHECK_INTERVAL`]) until `tasks`
     /// stop. A lasting problem is logged once.
     pub async fn watch(mut self, clock: Arc<dyn Clock>, tasks: Tasks, every: Duration) {
         let stopping = tasks.stopping();
@@ -155,9 +158,9 @@ impl Renewer {
 
 /// The certificate that new connections get.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct ServedCertificate {
     /// The certificate, as it changes.
-    pub shown: watch::Receiver<Pair>,
+    pub shown: watch::Receiver<CertificatePair>,
     /// The host for which it is served.
     pub host: String,
     /// Whether the daemon made it.
@@ -165,14 +168,14 @@ pub struct Served {
 }
 
 /// Logs problems of the operator's certificate when they begin, and then once a day.
-pub struct Alarm {
+pub struct ExpiryWarning {
     host: String,
     clock: Arc<dyn Clock>,
     /// What was logged last: the certificate, whether it was an error, and when.
     told: Option<(Fingerprint, bool, i64)>,
 }
 
-impl Alarm {
+impl ExpiryWarning {
     /// For a certificate that is served for `host`.
     #[must_use]
     pub fn new(host: &str, clock: Arc<dyn Clock>) -> Self {
@@ -180,9 +183,9 @@ impl Alarm {
     }
 
     /// Logs a problem of `served`, if a line is due now.
-    pub fn look(&mut self, served: &Pair) {
+    pub fn check(&mut self, served: &CertificatePair) {
         let now = self.clock.now().seconds();
-        let Some(trouble) = served.trouble(&self.host, now) else {
+        let Some(trouble) = served.problem(&self.host, now) else {
             self.told = None;
             return;
         };
@@ -191,7 +194,7 @@ impl Alarm {
         });
         if !known {
             let level = if trouble.is_error { log::Level::Error } else { log::Level::Warn };
-            log::log!(level, "{}", trouble.says);
+            log::log!(level, "{}", trouble.text);
             self.told = Some((served.fingerprint().clone(), trouble.is_error, now));
         }
     }
@@ -230,10 +233,10 @@ pub enum Reloaded {
 pub struct Reloader {
     certificate: PathBuf,
     key: PathBuf,
-    sessions: Sessions,
-    served: Pair,
-    shown: watch::Sender<Pair>,
-    seen: Marks,
+    sessions: TlsSessions,
+    served: CertificatePair,
+    shown: watch::Sender<CertificatePair>,
+    seen: FileStamps,
     /// Whether the next check reads the files even if they look unchanged. After a failure, because the other
     /// file may follow. After a change, because a second write within one tick of the file system's clock is
     /// invisible.
@@ -247,9 +250,9 @@ impl Reloader {
     /// # Errors
     /// [`PairError`], if the files cannot be used: there is no old certificate to keep.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<(Self, TlsFeed), PairError> {
-        let seen = Marks::of(&certificate, &key);
-        let served = Pair::read(&certificate, &key)?;
-        let sessions = Sessions::new()?;
+        let seen = FileStamps::of(&certificate, &key);
+        let served = CertificatePair::read(&certificate, &key)?;
+        let sessions = TlsSessions::new()?;
         let (feed, reader) = watch::channel(sessions.settings(&served)?);
         let shown = watch::Sender::new(served.clone());
         Ok((Self { certificate, key, sessions, served, shown, seen, read_again: true, feed }, reader))
@@ -257,13 +260,13 @@ impl Reloader {
 
     /// The certificate that is served now.
     #[must_use]
-    pub fn served(&self) -> &Pair {
+    pub fn served(&self) -> &CertificatePair {
         &self.served
     }
 
     /// The served certificate, as it changes.
     #[must_use]
-    pub fn shown(&self) -> watch::Receiver<Pair> {
+    pub fn shown(&self) -> watch::Receiver<CertificatePair> {
         self.shown.subscribe()
     }
 
@@ -274,8 +277,8 @@ impl Reloader {
         let (seen, read_again) = (self.seen, self.read_again);
         let look = tokio::task::spawn_blocking(move || {
             // Taken before reading, so that the next check notices a later write.
-            let marks = Marks::of(&certificate, &key);
-            (marks, (read_again || marks != seen).then(|| Pair::read(&certificate, &key)))
+            let marks = FileStamps::of(&certificate, &key);
+            (marks, (read_again || marks != seen).then(|| CertificatePair::read(&certificate, &key)))
         });
         let (marks, read) = match look.await {
             Ok((marks, Some(read))) => (marks, read),
@@ -295,17 +298,17 @@ impl Reloader {
         }
     }
 
-    /// Checks the files every `every` (see [`LOOK_EVERY`]), and at each notification, until `tasks` stop.
+    /// Checks the files every `every` (see [`CHECK_INTERVAL`]), and at each notification, until `tasks` stop.
     /// Logs the result, and what `alarm` finds wrong with the served certificate.
-    pub async fn watch(mut self, mut alarm: Alarm, tasks: Tasks, every: Duration, reload: Wake) {
+    pub async fn watch(mut self, mut alarm: ExpiryWarning, tasks: Tasks, every: Duration, reload: Wake) {
         let stopping = tasks.stopping();
-        alarm.look(&self.served);
+        alarm.check(&self.served);
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
                 // An operator waits for the result, so a problem that was logged before is logged again.
-                () = reload.nudged() => self.seen = Marks([None; 2]),
+                () = reload.notified() => self.seen = FileStamps([None; 2]),
             }
             match self.reload_if_changed().await {
                 Reloaded::Unchanged => {}
@@ -314,11 +317,11 @@ impl Reloader {
                     log::error!("cannot load the new TLS certificate, so the old one stays: {error}")
                 }
             }
-            alarm.look(&self.served);
+            alarm.check(&self.served);
         }
     }
 
-    fn publish(&mut self, pair: Pair) -> Reloaded {
+    fn publish(&mut self, pair: CertificatePair) -> Reloaded {
         match self.sessions.settings(&pair) {
             Ok(settings) => {
                 self.feed.send_replace(settings);
@@ -334,10 +337,10 @@ impl Reloader {
 
 /// File attributes that change when a file is written, replaced or linked elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Marks([Option<Mark>; 2]);
+struct FileStamps([Option<FileStamp>; 2]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
+struct FileStamp {
     modified: (i64, i64),
     /// Of the inode: it reveals a replacement that preserved the old modification time (`cp -p`).
     changed: (i64, i64),
@@ -345,11 +348,11 @@ struct Mark {
     inode: u64,
 }
 
-impl Marks {
+impl FileStamps {
     fn of(certificate: &Path, key: &Path) -> Self {
         Self([certificate, key].map(|path| {
             let file = std::fs::metadata(path).ok()?;
-            Some(Mark {
+            Some(FileStamp {
                 modified: (file.mtime(), file.mtime_nsec()),
                 changed: (file.ctime(), file.ctime_nsec()),
                 bytes: file.len(),

@@ -21,21 +21,21 @@ use crate::api_types;
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
-use crate::domain::person::Resolved;
-use crate::domain::person::Who;
-use crate::domain::token_service::Shown;
+use crate::domain::person::PersonQuery;
+use crate::domain::person::ResolvedPerson;
+use crate::domain::token_service::PresentedCredentials;
 use crate::domain::token_service::TokenService;
 use crate::domain::token_service::tail;
 use crate::http::api::Api;
 use crate::http::auth::network;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
 use crate::http::serve::Peer;
-use crate::tokens::Order;
-use crate::tokens::Page;
-use crate::tokens::Pick;
+use crate::http::serve::ResponseBody;
+use crate::tokens::ListRequest;
+use crate::tokens::ListSelection;
+use crate::tokens::SortBy;
 
 /// The sample's framework ignores case and a slash at the end.
 const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
@@ -60,7 +60,7 @@ const SAME_MISTAKE: Duration = Duration::from_secs(86_400);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the endpoint returns no token.
-pub(super) enum NoRecord {
+pub(super) enum TokenServiceError {
     /// The request is invalid, or no grant of the organization is stored. The sample does not say which.
     Malformed,
     /// `FROM` is an address, and no grant of that person is stored for the organization.
@@ -68,22 +68,22 @@ pub(super) enum NoRecord {
     /// Too many invalid requests came from this address.
     TooMany(Duration),
     /// There is a person, but no live token.
-    NoToken(Refusal),
+    NoToken(ApiError),
 }
 
 /// The token service endpoint.
-pub(super) struct Desk {
+pub(super) struct TokenServiceEndpoint {
     service: TokenService,
     /// Limits the log lines about each address.
     told: Mutex<RateLimit<IpAddr>>,
     /// Cached: the person of the organization who consented first. Later consents cannot change this.
     found: Mutex<Option<PersonId>>,
-    guesses: Mutex<Guesses>,
+    guesses: Mutex<GuessThrottle>,
 }
 
 /// Invalid requests, by address. Invalid API keys are counted elsewhere, so that they do not lock out a
 /// correct phrase from the same address.
-struct Guesses {
+struct GuessThrottle {
     wrong: RateLimit<IpAddr>,
     /// Counts each distinct invalid request once, by address and hash. A program that repeats its mistake
     /// guesses nothing new, and must not lock out other programs at its address.
@@ -92,19 +92,19 @@ struct Guesses {
     hasher: RandomState,
 }
 
-impl Guesses {
+impl GuessThrottle {
     fn new() -> Self {
         let (wrong, known) = (RateLimit::new(BURST, GUESS_STEP), RateLimit::new(1, SAME_MISTAKE));
         Self { wrong, known, hasher: RandomState::new() }
     }
 
     /// How long `from` must wait until its requests are checked again.
-    fn look(&self, from: IpAddr) -> Result<(), Duration> {
-        self.wrong.look(&network(from), Instant::now())
+    fn check(&self, from: IpAddr) -> Result<(), Duration> {
+        self.wrong.check(&network(from), Instant::now())
     }
 
     /// Records an invalid request.
-    fn note(&mut self, from: IpAddr, headers: &HeaderMap) {
+    fn record_failure(&mut self, from: IpAddr, headers: &HeaderMap) {
         let values = [ORGANIZATION, SENDER, PHRASE].map(|name| headers.get(name).map(HeaderValue::as_bytes));
         let (from, now) = (network(from), Instant::now());
         if self.known.take((from, self.hasher.hash_one(values)), now).is_ok() {
@@ -114,17 +114,17 @@ impl Guesses {
     }
 }
 
-pub(super) fn is_here(path: &str) -> bool {
+pub(super) fn handles_path(path: &str) -> bool {
     PATHS.iter().any(|here| path.eq_ignore_ascii_case(here))
 }
 
-impl Desk {
+impl TokenServiceEndpoint {
     pub(super) fn new(service: TokenService) -> Self {
         Self {
             service,
             told: Mutex::new(RateLimit::new(1, TOLD_EVERY)),
             found: Mutex::new(None),
-            guesses: Mutex::new(Guesses::new()),
+            guesses: Mutex::new(GuessThrottle::new()),
         }
     }
 
@@ -134,13 +134,13 @@ impl Desk {
         api: &Api,
         request: &hyper::Request<Incoming>,
         peer: Peer,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return respond::not_allowed();
+            return respond::method_not_allowed();
         }
         let response = match self.record(api, request.headers(), peer).await {
-            Ok(record) => respond::record(&record),
-            Err(why) => respond::no_record(&why),
+            Ok(record) => respond::token_record(&record),
+            Err(why) => respond::token_service_error(&why),
         };
         log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
         if request.method() == Method::HEAD { respond::head_of(response) } else { response }
@@ -151,38 +151,38 @@ impl Desk {
         api: &Api,
         headers: &HeaderMap,
         peer: Peer,
-    ) -> Result<api_types::TokenRecord, NoRecord> {
+    ) -> Result<api_types::TokenRecord, TokenServiceError> {
         let from = peer.addr.ip();
-        self.guesses().look(from).map_err(NoRecord::TooMany)?;
-        let wrong = match shown(headers) {
+        self.guesses().check(from).map_err(TokenServiceError::TooMany)?;
+        let wrong = match read_credentials(headers) {
             Ok(shown) => self.service.admit(shown, from).err().map(|wrong| wrong.to_string()),
             Err(wrong) => Some(wrong),
         };
         if let Some(wrong) = wrong {
             if headers.contains_key(PHRASE) {
-                self.guesses().note(from, headers);
+                self.guesses().record_failure(from, headers);
             }
-            self.tell(from, &wrong);
-            return Err(NoRecord::Malformed);
+            self.log_failure(from, &wrong);
+            return Err(TokenServiceError::Malformed);
         }
         let person = self.person(api, from).await?;
-        let given = api.live(&person, MIN_TTL).await.map_err(NoRecord::NoToken)?;
-        Ok(self.shown(&given.grant, api))
+        let given = api.live_token(&person, MIN_TTL).await.map_err(TokenServiceError::NoToken)?;
+        Ok(self.to_record(&given.grant, api))
     }
 
     /// Logs why a caller got no token. The values that the caller sent are not logged.
-    fn tell(&self, from: IpAddr, why: &str) {
+    fn log_failure(&self, from: IpAddr, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.take(network(from), Instant::now()).is_ok() {
             log::info!("GET /api/token from {} was refused: {why}", from.to_canonical());
         }
     }
 
-    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+    fn guesses(&self) -> MutexGuard<'_, GuessThrottle> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shown(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
+    fn to_record(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
         let (tokens, now) = (&grant.tokens, api.parts().clock.now());
         let (cluster_id, org_id) = match tail(tokens.access_token.expose()) {
             Some((cluster, org)) => (Some(cluster.to_owned()), org.to_owned()),
@@ -203,35 +203,35 @@ impl Desk {
 
     /// The person whose token is returned. If `FROM` is an address, it is that person or none. Otherwise it
     /// is the person of the organization who consented first.
-    async fn person(&self, api: &Api, from: IpAddr) -> Result<PersonId, NoRecord> {
+    async fn person(&self, api: &Api, from: IpAddr) -> Result<PersonId, TokenServiceError> {
         let Ok(email) = Email::parse(&self.service.from) else {
-            return self.first(api).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
-                self.tell(from, "no person of the organization ORG_ID has consented");
-                NoRecord::Malformed
+            return self.first(api).await.map_err(TokenServiceError::NoToken)?.ok_or_else(|| {
+                self.log_failure(from, "no person of the organization ORG_ID has consented");
+                TokenServiceError::Malformed
             });
         };
-        self.named(api, &email).await.map_err(NoRecord::NoToken)?.ok_or_else(|| {
+        self.named(api, &email).await.map_err(TokenServiceError::NoToken)?.ok_or_else(|| {
             let who = self.service.from.trim();
-            self.tell(
+            self.log_failure(
                 from,
                 &format!("FROM names {who}, who has not consented, or does not belong to ORG_ID"),
             );
-            NoRecord::NoSuchPerson
+            TokenServiceError::NoSuchPerson
         })
     }
 
     /// The person with this address, if the grant belongs to the organization.
-    async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, Refusal> {
-        let who = Who::Email(email.clone());
-        match api.parts().view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
-            Resolved::One(named) if self.is_for(api, &named).await? => Ok(Some(named)),
-            Resolved::Ambiguous(persons) => Err(Refusal::AmbiguousPerson(persons)),
+    async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, ApiError> {
+        let who = PersonQuery::Email(email.clone());
+        match api.parts().view.resolve(&who).await.map_err(|why| ApiError::from_store_error(&why))? {
+            ResolvedPerson::One(named) if self.is_for(api, &named).await? => Ok(Some(named)),
+            ResolvedPerson::Ambiguous(persons) => Err(ApiError::AmbiguousPerson(persons)),
             _ => Ok(None),
         }
     }
 
     /// The person of the organization who consented first.
-    async fn first(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
+    async fn first(&self, api: &Api) -> Result<Option<PersonId>, ApiError> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known
             && self.is_for(api, &known).await?
@@ -243,18 +243,21 @@ impl Desk {
         Ok(found)
     }
 
-    async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, Refusal> {
+    async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, ApiError> {
         let grant: Option<Arc<Grant>> =
-            api.parts().view.show(person).await.map_err(|why| Refusal::store(&why))?;
+            api.parts().view.get_uncached(person).await.map_err(|why| ApiError::from_store_error(&why))?;
         Ok(grant.is_some_and(|grant| self.service.is_for(&grant)))
     }
 
-    async fn look(&self, api: &Api) -> Result<Option<PersonId>, Refusal> {
+    async fn look(&self, api: &Api) -> Result<Option<PersonId>, ApiError> {
         let mut after = None;
         loop {
             let now = api.parts().clock.now();
-            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), STEP, now) };
-            let part = api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
+            let page = ListRequest {
+                after,
+                ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), STEP, now)
+            };
+            let part = api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
             if let Some((_, grant)) = part.iter().find(|(_, grant)| self.service.is_for(grant)) {
                 return Ok(Some(grant.person.id.clone()));
             }
@@ -269,7 +272,7 @@ const SENDER: &str = "x-from";
 const PHRASE: &str = "x-api-phrase";
 
 /// The three headers with credentials. `Err` says which of them is missing or repeated.
-fn shown(headers: &HeaderMap) -> Result<Shown<'_>, String> {
+fn read_credentials(headers: &HeaderMap) -> Result<PresentedCredentials<'_>, String> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
         let value = values.next().ok_or_else(|| format!("{name} is missing"))?;
@@ -279,5 +282,5 @@ fn shown(headers: &HeaderMap) -> Result<Shown<'_>, String> {
             Ok(value.as_bytes())
         }
     };
-    Ok(Shown { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
+    Ok(PresentedCredentials { org_id: one(ORGANIZATION)?, from: one(SENDER)?, phrase: one(PHRASE)? })
 }

@@ -20,7 +20,7 @@ const ALTERNATIVE_NAMES: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x11];
 
 /// Names and validity of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct CertificateFacts {
     /// The DNS names and IP addresses for which it is valid.
     pub names: Vec<String>,
     /// The start of its validity, in Unix seconds.
@@ -31,7 +31,7 @@ pub struct Facts {
 
 /// Parses a certificate in DER (RFC 5280, 4.1). `None` if it is invalid.
 #[must_use]
-pub fn read(der: &[u8]) -> Option<Facts> {
+pub fn read(der: &[u8]) -> Option<CertificateFacts> {
     let (certificate, _) = expect(SEQUENCE, der)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;
     if let Some((_, behind)) = expect(VERSION, rest) {
@@ -51,7 +51,7 @@ pub fn read(der: &[u8]) -> Option<Facts> {
         }
         rest = behind;
     }
-    Some(Facts { names, begins, ends })
+    Some(CertificateFacts { names, begins, ends })
 }
 
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
@@ -153,7 +153,7 @@ mod tests {
         for (begins, ends) in [(1_700_000_000, 1_800_000_001), (0, 4_102_444_799)] {
             let der = made(&["example.com", "*.example.org", "10.0.0.1", "::1"], begins, ends);
             let names = ["example.com", "*.example.org", "10.0.0.1", "::1"].map(str::to_owned).to_vec();
-            assert_eq!(read(&der), Some(Facts { names, begins, ends }));
+            assert_eq!(read(&der), Some(CertificateFacts { names, begins, ends }));
         }
         assert_eq!(read(&made(&[], 0, 1)).unwrap().names, [""; 0]);
     }

@@ -9,54 +9,57 @@ use std::sync::PoisonError;
 use tokio::sync::watch;
 
 use crate::domain::person::PersonId;
-use crate::refresh::refresher::Refresher;
+use crate::refresh::refresher::RefreshService;
 
 /// The persons whose grants are being refreshed. Clones share the list.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BusyList(Arc<Mutex<BTreeMap<PersonId, Work>>>);
+pub(super) struct InFlight(Arc<Mutex<BTreeMap<PersonId, InFlightEntry>>>);
 
 /// The number of marks of one person, and the channel on which waiters see their end.
 #[derive(Debug)]
-struct Work {
+struct InFlightEntry {
     marks: usize,
     ends: watch::Sender<()>,
 }
 
 /// A mark in the list. Dropping it removes it, however the work ended.
 #[derive(Debug)]
-pub(super) struct Busy {
-    list: BusyList,
+pub(super) struct InFlightGuard {
+    list: InFlight,
     person: PersonId,
 }
 
 /// Waits for the end of the work on a person.
-pub(super) struct Flight(watch::Receiver<()>);
+pub(super) struct InFlightWaiter(watch::Receiver<()>);
 
-impl BusyList {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PersonId, Work>> {
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PersonId, InFlightEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a mark to a person, who may have others already.
-    pub(super) fn mark(&self, person: &PersonId) -> Busy {
+    pub(super) fn begin(&self, person: &PersonId) -> InFlightGuard {
         let mut list = self.lock();
-        list.entry(person.clone()).or_insert_with(Work::new).marks += 1;
-        Busy { list: self.clone(), person: person.clone() }
+        list.entry(person.clone()).or_insert_with(InFlightEntry::new).marks += 1;
+        InFlightGuard { list: self.clone(), person: person.clone() }
     }
 
     /// Joins the work on a person. If there is none, the caller also gets a mark and must do the work.
-    pub(super) fn join(&self, person: &PersonId) -> (Flight, Option<Busy>) {
+    pub(super) fn join(&self, person: &PersonId) -> (InFlightWaiter, Option<InFlightGuard>) {
         let mut list = self.lock();
         if let Some(work) = list.get(person) {
-            return (Flight(work.ends.subscribe()), None);
+            return (InFlightWaiter(work.ends.subscribe()), None);
         }
-        let work = list.entry(person.clone()).or_insert_with(Work::new);
+        let work = list.entry(person.clone()).or_insert_with(InFlightEntry::new);
         work.marks += 1;
-        (Flight(work.ends.subscribe()), Some(Busy { list: self.clone(), person: person.clone() }))
+        (
+            InFlightWaiter(work.ends.subscribe()),
+            Some(InFlightGuard { list: self.clone(), person: person.clone() }),
+        )
     }
 
     /// Whether the person has a mark.
-    pub(super) fn holds(&self, person: &PersonId) -> bool {
+    pub(super) fn contains(&self, person: &PersonId) -> bool {
         self.lock().contains_key(person)
     }
 
@@ -66,27 +69,27 @@ impl BusyList {
     }
 }
 
-impl Refresher {
+impl RefreshService {
     /// Whether a refresh of `person` is under way in this process, or waits for its turn.
     #[must_use]
     pub fn is_refreshing(&self, person: &PersonId) -> bool {
-        self.busy().holds(person)
+        self.in_flight().contains(person)
     }
 }
 
-impl Work {
+impl InFlightEntry {
     fn new() -> Self {
         Self { marks: 0, ends: watch::Sender::new(()) }
     }
 }
 
-impl Busy {
+impl InFlightGuard {
     pub(super) fn person(&self) -> &PersonId {
         &self.person
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut list = self.list.lock();
         if let Some(work) = list.get_mut(&self.person) {
@@ -98,7 +101,7 @@ impl Drop for Busy {
     }
 }
 
-impl Flight {
+impl InFlightWaiter {
     /// Returns when the work has ended, whether it succeeded or not.
     pub(super) async fn ended(mut self) {
         // Nothing is ever sent. Removing the last mark drops the sender, which ends the wait.

@@ -12,24 +12,24 @@ use crate::domain::time::UnixTime;
 use crate::refresh::clocks::Clocks;
 use crate::refresh::clocks::Shift;
 use crate::refresh::pass::Pass;
-use crate::refresh::pass::Step;
-use crate::refresh::refresher::Refresher;
+use crate::refresh::pass::PassStep;
+use crate::refresh::refresher::RefreshService;
 use crate::refresh::revise::Mendings;
 use crate::store::StoreError;
 use crate::tasks::Wake;
 
 /// Longest uninterrupted wait. Timers stand still while the machine is suspended, and the clock may be set.
-const SLICE: Duration = Duration::from_secs(60);
+const MAX_SLEEP_SLICE: Duration = Duration::from_secs(60);
 
 /// A pass that lasts longer includes grants that have fallen due since it began, at this interval.
-const TAKE_UP: Duration = Duration::from_secs(15);
+const RECHECK_DUE: Duration = Duration::from_secs(15);
 
 /// Shortest sleep before an early wake, whatever is due, so that the loop never spins.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_SLEEP: Duration = Duration::from_secs(1);
 
 /// The event loop.
 pub struct EventLoop {
-    refresher: Arc<Refresher>,
+    refresher: Arc<RefreshService>,
     wake: Wake,
     stopping: CancellationToken,
     pass: Pass,
@@ -49,7 +49,7 @@ pub struct EventLoop {
 impl EventLoop {
     /// Creates an event loop that is not running yet.
     #[must_use]
-    pub fn new(refresher: Arc<Refresher>, wake: Wake, stopping: CancellationToken) -> Self {
+    pub fn new(refresher: Arc<RefreshService>, wake: Wake, stopping: CancellationToken) -> Self {
         let pass = Pass::new(refresher.clone());
         let clocks = Clocks::at(refresher.parts().clock.now());
         Self {
@@ -71,12 +71,12 @@ impl EventLoop {
         self.regular = self.now();
         while !self.stopping.is_cancelled() {
             self.one_pass().await;
-            self.nap().await;
+            self.sleep_until_next_wake().await;
         }
-        while !self.pass.idle() {
-            self.pass.ended().await;
+        while !self.pass.is_idle() {
+            self.pass.wait_for_one().await;
         }
-        if let Some(tally) = self.pass.result() {
+        if let Some(tally) = self.pass.take_result() {
             log::info!("event loop: {tally}");
         }
     }
@@ -90,33 +90,33 @@ impl EventLoop {
     async fn one_pass(&mut self) {
         let mut began = self.now();
         while self.regular <= began {
-            self.regular = self.regular.max(began - self.sleep()) + self.sleep();
+            self.regular = self.regular.max(began - self.sleep_interval()) + self.sleep_interval();
         }
         // While refreshes pause, each probe is a pass.
         let level = if self.refresher.breaker().is_open() { Level::Debug } else { Level::Info };
         log::log!(level, "event loop: looking for old tokens");
-        self.refresher.prepare_again().await;
-        self.refresher.keep_breaker().await;
+        self.refresher.retry_reconcile().await;
+        self.refresher.save_breaker().await;
         (self.held, self.stuck, self.retry_at) = (false, None, None);
         let mut started_all = false;
         while !self.stopping.is_cancelled() && !started_all && self.now() < self.regular {
-            self.compare_clocks().await;
+            self.check_clock().await;
             // Grants that have fallen due meanwhile are included, but not at each claim, because a new time makes the store
             // read all due rows again.
             let now = self.now();
-            if now < began || now >= began + TAKE_UP {
+            if now < began || now >= began + RECHECK_DUE {
                 began = now;
             }
             match self.pass.step(began).await {
-                Step::More => {}
-                Step::Full => self.one_ended(SLICE).await,
-                Step::Later(wait) => self.one_ended(wait).await,
-                Step::Done => started_all = true,
-                Step::Held => (self.held, started_all) = (true, true),
-                Step::Stuck { due_by, until } => {
+                PassStep::More => {}
+                PassStep::Full => self.wait_for_one(MAX_SLEEP_SLICE).await,
+                PassStep::Later(wait) => self.wait_for_one(wait).await,
+                PassStep::Done => started_all = true,
+                PassStep::Held => (self.held, started_all) = (true, true),
+                PassStep::Stuck { due_by, until } => {
                     (self.stuck, started_all) = (Some((due_by, until)), true);
                 }
-                Step::Failed(retry_at) => {
+                PassStep::Failed(retry_at) => {
                     self.retry_at = Some(retry_at);
                     started_all = true;
                 }
@@ -125,85 +125,85 @@ impl EventLoop {
     }
 
     /// Waits until a refresh has ended, if one is running, but not longer than `most`.
-    async fn one_ended(&mut self, most: Duration) {
-        let left = self.regular.until(self.now()).min(most).min(SLICE);
+    async fn wait_for_one(&mut self, most: Duration) {
+        let left = self.regular.until(self.now()).min(most).min(MAX_SLEEP_SLICE);
         tokio::select! {
             biased;
-            () = self.pass.ended(), if !self.pass.idle() => {}
+            () = self.pass.wait_for_one(), if !self.pass.is_idle() => {}
             () = sleep(left) => {}
             () = self.stopping.cancelled() => {}
         }
     }
 
-    fn sleep(&self) -> Duration {
+    fn sleep_interval(&self) -> Duration {
         self.refresher.parts().policy.sleep
     }
 
     /// Waits for the next wake in slices, and logs the results of the refreshes under way when they have ended.
-    async fn nap(&mut self) {
-        let mut earliest = self.now() + SHORTEST;
+    async fn sleep_until_next_wake(&mut self) {
+        let mut earliest = self.now() + MIN_SLEEP;
         let mut told = false;
         loop {
-            self.compare_clocks().await;
+            self.check_clock().await;
             let now = self.now();
             // If the clock was set back, the sleep must not become longer.
-            self.regular = self.regular.min(now + self.sleep());
-            earliest = earliest.min(now + SHORTEST);
-            let until = self.until(earliest).await;
-            if !told && self.pass.idle() {
-                self.tell(until.until(now));
+            self.regular = self.regular.min(now + self.sleep_interval());
+            earliest = earliest.min(now + MIN_SLEEP);
+            let until = self.next_wake(earliest).await;
+            if !told && self.pass.is_idle() {
+                self.log_summary(until.until(now));
                 told = true;
             }
             let over = until <= now || self.stopping.is_cancelled();
             if over && !told {
-                log::info!("event loop: {} refreshes are still under way", self.pass.under_way());
+                log::info!("event loop: {} refreshes are still under way", self.pass.in_flight());
             }
             if over {
                 return;
             }
-            self.slice(until.until(now).min(SLICE)).await;
+            self.sleep_slice(until.until(now).min(MAX_SLEEP_SLICE)).await;
         }
     }
 
     /// The time of the next wake: the regular one, or an early one. While the breaker is open or the store fails, only their
     /// next attempt is an early one.
-    async fn until(&self, earliest: UnixTime) -> UnixTime {
+    async fn next_wake(&self, earliest: UnixTime) -> UnixTime {
         if let Some(retry_at) = self.retry_at {
             return retry_at.max(earliest).min(self.regular);
         }
-        let waiting = self.refresher.waiting().await.map_err(unknown).unwrap_or_default();
+        let waiting = self.refresher.due_summary().await.map_err(log_store_error).unwrap_or_default();
         let probe = self.refresher.breaker().next_probe(&waiting, self.now());
         let early = match (self.stuck, probe) {
-            (Some((due_by, until)), _) => self.stored_wake(due_by).await.min(until),
+            (Some((due_by, until)), _) => self.next_stored_wake(due_by).await.min(until),
             (None, Some(probe)) if waiting.due => probe,
             // If no living grant waits, those that are due have ended, and are no probes.
-            (None, Some(_)) => self.stored_wake(self.now()).await,
+            (None, Some(_)) => self.next_stored_wake(self.now()).await,
             // The breaker has closed meanwhile.
             (None, None) if self.held => earliest,
-            (None, None) => self.stored_wake(UnixTime(i64::MIN)).await,
+            (None, None) => self.next_stored_wake(UnixTime(i64::MIN)).await,
         };
         early.max(earliest).min(self.regular)
     }
 
     /// The first wake after this time that a stored grant needs.
-    async fn stored_wake(&self, after: UnixTime) -> UnixTime {
+    async fn next_stored_wake(&self, after: UnixTime) -> UnixTime {
         let stored = self.refresher.parts().store.next_wake(after).await;
-        stored.map_err(unknown).unwrap_or_default().unwrap_or(UnixTime::NEVER)
+        stored.map_err(log_store_error).unwrap_or_default().unwrap_or(UnixTime::NEVER)
     }
 
     /// Waits for one slice of the sleep, or until something happens.
-    async fn slice(&mut self, length: Duration) {
+    async fn sleep_slice(&mut self, length: Duration) {
         tokio::select! {
             biased;
             () = sleep(length) => {}
-            () = self.wake.nudged() => {}
+            () = self.wake.notified() => {}
             () = self.stopping.cancelled() => {}
-            () = self.pass.ended(), if !self.pass.idle() => {}
+            () = self.pass.wait_for_one(), if !self.pass.is_idle() => {}
         }
     }
 
     /// Detects whether the clock was set since the last call, and continues the correction of stored dates.
-    async fn compare_clocks(&mut self) {
+    async fn check_clock(&mut self) {
         let now = self.now();
         match self.clocks.shift(now) {
             Some(Shift::Back(back)) => {
@@ -226,9 +226,11 @@ impl EventLoop {
         self.mendings.go_on(&self.refresher).await;
     }
 
-    fn tell(&mut self, nap: Duration) {
-        let found =
-            self.pass.result().map_or_else(|| self.pass.nothing().to_owned(), |tally| tally.to_string());
+    fn log_summary(&mut self, nap: Duration) {
+        let found = self
+            .pass
+            .take_result()
+            .map_or_else(|| self.pass.idle_reason().to_owned(), |tally| tally.to_string());
         let held = self
             .refresher
             .breaker()
@@ -241,6 +243,6 @@ impl EventLoop {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn unknown(why: StoreError) {
-    log::log!(why.level(), "event loop: cannot read when the next grant is due: {why}");
+fn log_store_error(why: StoreError) {
+    log::log!(why.log_level(), "event loop: cannot read when the next grant is due: {why}");
 }

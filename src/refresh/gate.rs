@@ -9,41 +9,41 @@ use tokio::sync::Semaphore;
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::CLOSED;
 use crate::domain::time::UnixTime;
-use crate::store::Note;
+use crate::store::MetaKey;
 use crate::store::Store;
 use crate::store::StoreError;
 
 /// The breaker and its stored state. If the store fails, the breaker works on, and its state is stored later.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct BreakerState {
     breaker: Mutex<Breaker>,
     /// The stored state; `None` until it is known.
-    kept: Mutex<Option<String>>,
+    saved: Mutex<Option<String>>,
     /// Permits one writer at a time, so that the last change is the one that stays.
     writing: Semaphore,
 }
 
-impl Default for Gate {
+impl Default for BreakerState {
     fn default() -> Self {
-        Self { breaker: Mutex::new(Breaker::default()), kept: Mutex::new(None), writing: Semaphore::new(1) }
+        Self { breaker: Mutex::new(Breaker::default()), saved: Mutex::new(None), writing: Semaphore::new(1) }
     }
 }
 
-impl Gate {
+impl BreakerState {
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<String>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads the state that the last run stored, unless the breaker has opened in this run already.
-    pub(super) async fn recall(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
+    pub(super) async fn load(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
         if self.kept().is_some() {
             return Ok(());
         }
-        let text = store.recall(Note::Breaker).await?;
+        let text = store.get_meta(MetaKey::Breaker).await?;
         let left = text.as_deref().map(|text| Breaker::from_text(text, now));
         if let Some(None) = left {
             log::warn!(
@@ -62,20 +62,20 @@ impl Gate {
     }
 
     /// Stores the state if it has changed since it was last stored.
-    pub(super) async fn keep(&self, store: &dyn Store) {
-        if self.news().is_none() {
+    pub(super) async fn save(&self, store: &dyn Store) {
+        if self.unsaved().is_none() {
             return;
         }
         let Ok(_turn) = self.writing.acquire().await else { return };
-        let Some(text) = self.news() else { return };
-        match store.remember(Note::Breaker, text.clone()).await {
+        let Some(text) = self.unsaved() else { return };
+        match store.set_meta(MetaKey::Breaker, text.clone()).await {
             Ok(()) => *self.kept() = Some(text),
             Err(why) => log::warn!("could not save the circuit-breaker state: {why}"),
         }
     }
 
     /// The state, if it is not stored yet. While the stored state is unknown, a closed breaker counts as stored.
-    fn news(&self) -> Option<String> {
+    fn unsaved(&self) -> Option<String> {
         let text = self.breaker().to_text();
         let known = self.kept().as_deref().unwrap_or(CLOSED) == text;
         (!known).then_some(text)
@@ -95,28 +95,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_while_all_is_well_and_nothing_is_known() {
-        let (gate, store) = (Gate::default(), MemoryStore::new());
-        gate.keep(&store).await;
-        assert_eq!(store.recall(Note::Breaker).await, Ok(None));
+    async fn nothing_is_saved_while_the_breaker_is_closed_and_the_stored_state_is_unknown() {
+        let (gate, store) = (BreakerState::default(), MemoryStore::new());
+        gate.save(&store).await;
+        assert_eq!(store.get_meta(MetaKey::Breaker).await, Ok(None));
     }
 
     #[tokio::test]
-    async fn what_this_run_has_met_stands_and_what_the_last_one_left_is_read_once() {
-        let (gate, store) = (Gate::default(), MemoryStore::new());
-        store.remember(Note::Breaker, open("busy")).await.unwrap();
+    async fn this_runs_state_is_kept_and_the_last_runs_is_read_once() {
+        let (gate, store) = (BreakerState::default(), MemoryStore::new());
+        store.set_meta(MetaKey::Breaker, open("busy")).await.unwrap();
         *gate.breaker() = Breaker::from_text(&open("many_failing"), NOW).unwrap();
-        gate.recall(&store, NOW).await.unwrap();
+        gate.load(&store, NOW).await.unwrap();
         assert_eq!(gate.breaker().trouble(), Some(Cause::ManyFailing));
         *gate.breaker() = Breaker::default();
-        gate.recall(&store, NOW).await.unwrap();
+        gate.load(&store, NOW).await.unwrap();
         assert_eq!(
             gate.breaker().trouble(),
             Some(Cause::Busy),
             "the stored state is loaded if this run has none"
         );
         *gate.breaker() = Breaker::default();
-        gate.recall(&store, NOW).await.unwrap();
+        gate.load(&store, NOW).await.unwrap();
         assert_eq!(gate.breaker().trouble(), None, "the stored state is loaded only once");
     }
 }

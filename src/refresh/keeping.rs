@@ -8,9 +8,9 @@ use tokio::time::sleep;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::Person;
-use crate::health::UnkeptResult;
-use crate::health::UnkeptResults;
-use crate::refresh::refresher::Refresher;
+use crate::health::PendingCommit;
+use crate::health::PendingCommits;
+use crate::refresh::refresher::RefreshService;
 use crate::refresh::report::log_about;
 use crate::refresh::revise::mend;
 use crate::store::Committed;
@@ -18,7 +18,7 @@ use crate::store::Fence;
 use crate::store::StoreError;
 
 /// Pauses between attempts to store a result; the last one repeats.
-const KEEP_AGAIN: [Duration; 5] = [
+const COMMIT_RETRIES: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -27,18 +27,18 @@ const KEEP_AGAIN: [Duration; 5] = [
 ];
 
 /// While the store rejects a result, the error is logged again after this many attempts, about ten minutes.
-const TELL_AGAIN: usize = 20;
+const LOG_EVERY_TRIES: usize = 20;
 
-impl Refresher {
+impl RefreshService {
     /// Results that are not stored yet.
     #[must_use]
-    pub fn unkept(&self) -> &Arc<UnkeptResults> {
+    pub fn pending_commits(&self) -> &Arc<PendingCommits> {
         &self.unkept
     }
 
     /// Whether no refresh may be sent, because the store cannot take results at present.
-    pub(super) fn keeps_nothing(&self) -> bool {
-        self.unkept().hold_all()
+    pub(super) fn commit_stalled(&self) -> bool {
+        self.pending_commits().is_stalled()
     }
 
     /// Corrects the dates of a claimed grant after the clock was set back. No other task corrects a claimed grant.
@@ -52,7 +52,12 @@ impl Refresher {
 
     /// Stores the result of a refresh, and retries while the store fails, because Webex may not send the new tokens a second
     /// time. Gives up when the daemon stops. The next start then repeats the refresh with the stored refresh token.
-    pub(super) async fn keep(&self, fence: Fence, grant: &Grant, mut mended: Duration) -> Option<Committed> {
+    pub(super) async fn commit_with_retry(
+        &self,
+        fence: Fence,
+        grant: &Grant,
+        mut mended: Duration,
+    ) -> Option<Committed> {
         let (stopping, mut tries) = (self.parts().tasks.stopping(), 0);
         let mut grant = grant.clone();
         let (mut _counted, mut others_are_kept) = (None, false);
@@ -60,12 +65,14 @@ impl Refresher {
             self.mend(&mut grant, &mut mended);
             match self.parts().store.commit(fence, grant.clone()).await {
                 Ok(committed) => {
-                    self.parts().view.publish(&grant.person.id);
+                    self.parts().view.invalidate(&grant.person.id);
                     return Some(committed);
                 }
-                Err(why) => _counted = Some(self.not_kept(&grant.person, &why, others_are_kept, tries)),
+                Err(why) => {
+                    _counted = Some(self.log_commit_failure(&grant.person, &why, others_are_kept, tries))
+                }
             }
-            let pause = KEEP_AGAIN.get(tries).or(KEEP_AGAIN.last()).copied().unwrap_or_default();
+            let pause = COMMIT_RETRIES.get(tries).or(COMMIT_RETRIES.last()).copied().unwrap_or_default();
             tries += 1;
             tokio::select! {
                 biased;
@@ -77,25 +84,27 @@ impl Refresher {
                 }
             }
             // Checked before the next attempt, which may fail because of this row only.
-            others_are_kept = tries >= KEEP_AGAIN.len() && self.parts().store.prove().await.is_ok();
+            others_are_kept =
+                tries >= COMMIT_RETRIES.len() && self.parts().store.check_writable().await.is_ok();
         }
     }
 
     /// Logs that a result could not be stored, and counts it.
-    fn not_kept(
+    fn log_commit_failure(
         &self,
         person: &Person,
         why: &StoreError,
         others_are_kept: bool,
         tries: usize,
-    ) -> UnkeptResult {
+    ) -> PendingCommit {
         if others_are_kept && matches!(why, StoreError::Corrupt(_) | StoreError::Failed(_)) {
-            let level = if tries % TELL_AGAIN == KEEP_AGAIN.len() { Level::Error } else { Level::Debug };
+            let level =
+                if tries % LOG_EVERY_TRIES == COMMIT_RETRIES.len() { Level::Error } else { Level::Debug };
             let text = format!("the store rejects the result of a refresh, but accepts other writes: {why}");
             log_about(person, level, &text);
-            return self.unkept().is_refused();
+            return self.pending_commits().mark_refused();
         }
-        log_about(person, why.level(), &format!("the result of a refresh cannot be stored yet: {why}"));
-        self.unkept().waits()
+        log_about(person, why.log_level(), &format!("the result of a refresh cannot be stored yet: {why}"));
+        self.pending_commits().begin()
     }
 }

@@ -13,11 +13,11 @@ mod refresher;
 mod report;
 mod revise;
 
-pub use crate::refresh::demand::Came;
-pub use crate::refresh::demand::Given;
-pub use crate::refresh::demand::NoToken;
-pub use crate::refresh::demand::Report;
+pub use crate::refresh::demand::LiveToken;
+pub use crate::refresh::demand::RefreshOutcome;
+pub use crate::refresh::demand::RefreshReport;
+pub use crate::refresh::demand::TokenError;
 pub use crate::refresh::event_loop::EventLoop;
-pub use crate::refresh::pace::Pace;
-pub use crate::refresh::refresher::Parts;
-pub use crate::refresh::refresher::Refresher;
+pub use crate::refresh::pace::RateLimits;
+pub use crate::refresh::refresher::RefreshService;
+pub use crate::refresh::refresher::RefreshServiceParts;

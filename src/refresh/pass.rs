@@ -13,25 +13,25 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
-use crate::refresh::pace::LONGEST_WAIT;
-use crate::refresh::refresher::Refresher;
-use crate::refresh::refresher::Taken;
+use crate::refresh::pace::MAX_START_WAIT;
+use crate::refresh::refresher::ClaimedGrant;
+use crate::refresh::refresher::RefreshService;
 
 /// Pause before the store is tried again after an error.
-pub(super) const STORE_STEP: Duration = Duration::from_secs(30);
+pub(super) const STORE_RETRY: Duration = Duration::from_secs(30);
 
 /// The refreshes under way, and the results of those that have ended.
 pub(super) struct Pass {
-    refresher: Arc<Refresher>,
+    refresher: Arc<RefreshService>,
     running: JoinSet<(PersonId, Option<Outcome>)>,
-    tally: Tally,
+    tally: PassResult,
     /// Whether the last claim failed, or was not tried because of the store.
     stuck: bool,
 }
 
 /// The results of a pass, as numbers of grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct PassResult {
     sent: usize,
     renewed: usize,
     unchanged: usize,
@@ -43,7 +43,7 @@ pub(super) struct Tally {
     dropped: BTreeSet<PersonId>,
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for PassResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -57,7 +57,7 @@ impl fmt::Display for Tally {
 
 /// How one step of a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PassStep {
     /// More grants may be claimed now.
     More,
     /// The limit of concurrency is reached: wait until a refresh ends.
@@ -80,35 +80,35 @@ pub(super) enum Step {
 }
 
 impl Pass {
-    pub(super) fn new(refresher: Arc<Refresher>) -> Self {
-        Self { refresher, running: JoinSet::new(), tally: Tally::default(), stuck: false }
+    pub(super) fn new(refresher: Arc<RefreshService>) -> Self {
+        Self { refresher, running: JoinSet::new(), tally: PassResult::default(), stuck: false }
     }
 
     /// Claims grants that were due at `due_by`, as many as may run now, and starts their refreshes.
-    pub(super) async fn step(&mut self, due_by: UnixTime) -> Step {
+    pub(super) async fn step(&mut self, due_by: UnixTime) -> PassStep {
         self.count_ended();
         let parts = self.refresher.parts();
-        let free = parts.pace.under_way().saturating_sub(self.running.len());
-        if free < parts.pace.lump() {
-            return Step::Full;
+        let free = parts.pace.max_claimed().saturating_sub(self.running.len());
+        if free < parts.pace.min_batch() {
+            return PassStep::Full;
         }
-        let ahead = self.refresher.starts().ahead();
-        if ahead > LONGEST_WAIT {
-            return Step::Later(ahead - LONGEST_WAIT);
+        let ahead = self.refresher.starts().backlog();
+        if ahead > MAX_START_WAIT {
+            return PassStep::Later(ahead - MAX_START_WAIT);
         }
         let now = parts.clock.now();
-        self.stuck = self.refresher.keeps_nothing();
+        self.stuck = self.refresher.commit_stalled();
         if self.stuck {
-            return Step::Failed(now + STORE_STEP);
+            return PassStep::Failed(now + STORE_RETRY);
         }
         let (admission, next_to_die) = match self.admit(now).await {
             Ok(admitted) => admitted,
             Err(step) => return step,
         };
         let limit = match admission {
-            Admission::Go => free.min(parts.pace.handful()),
+            Admission::Go => free.min(parts.pace.max_batch()),
             Admission::Probe { .. } => 1,
-            Admission::Hold(_) => return Step::Held,
+            Admission::Hold(_) => return PassStep::Held,
         };
         let probe = limit == 1 && admission != Admission::Go;
         let claimed = match next_to_die {
@@ -123,13 +123,13 @@ impl Pass {
             Ok(claimed) => claimed,
             Err(why) => {
                 log::log!(
-                    why.level(),
+                    why.log_level(),
                     "no refresh is sent, because no grant could be claimed in the store: {why}"
                 );
                 if probe {
                     self.refresher.breaker().cancel_probe();
                 }
-                return Step::Failed(now + STORE_STEP);
+                return PassStep::Failed(now + STORE_RETRY);
             }
         };
         for person in &unreadable {
@@ -139,9 +139,9 @@ impl Pass {
                 "a stored record does not open: consent needed at {}; the record is tried again in a day",
                 parts.webex.consent_url(&Person::known_by(person.clone()))
             );
-            parts.view.publish(person);
+            parts.view.invalidate(person);
         }
-        let taken = if probe && taken.is_empty() { self.nobody_due().await } else { taken };
+        let taken = if probe && taken.is_empty() { self.probe_without_due_grants().await } else { taken };
         let found = taken.len();
         if probe && found == 0 {
             self.refresher.breaker().cancel_probe();
@@ -150,24 +150,24 @@ impl Pass {
             self.start(taken);
         }
         let nothing = found + unreadable.len() == 0;
-        if nothing && (probe || self.refresher.is_busy()) {
+        if nothing && (probe || self.refresher.has_work()) {
             // The due grants may be under way here for longer than their leases, for instance because their results cannot
             // be stored yet.
-            return Step::Stuck { due_by, until: now + STORE_STEP };
+            return PassStep::Stuck { due_by, until: now + STORE_RETRY };
         }
-        if found + unreadable.len() < limit { Step::Done } else { Step::More }
+        if found + unreadable.len() < limit { PassStep::Done } else { PassStep::More }
     }
 
     /// Asks the breaker what may be sent now, and for which person if the probe must be a particular one.
-    async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), Step> {
+    async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), PassStep> {
         self.refresher.end_mass_refusal(now).await;
-        let waiting = self.refresher.waiting().await.map_err(|why| {
-            log::log!(why.level(), "no refresh is sent, because the store cannot be read: {why}");
-            Step::Failed(now + STORE_STEP)
+        let waiting = self.refresher.due_summary().await.map_err(|why| {
+            log::log!(why.log_level(), "no refresh is sent, because the store cannot be read: {why}");
+            PassStep::Failed(now + STORE_RETRY)
         })?;
         let mut breaker = self.refresher.breaker();
         if breaker.is_open() && !waiting.due && !breaker.is_untried() {
-            return Err(Step::Done);
+            return Err(PassStep::Done);
         }
         let admission = breaker.admit(&waiting, now);
         let next_to_die = waiting.next_to_die.filter(|_| admission == Admission::Probe { next_to_die: true });
@@ -175,19 +175,19 @@ impl Pass {
     }
 
     /// The probe if no grant is due: none, unless this start may have fixed a refused client.
-    async fn nobody_due(&self) -> Vec<Taken> {
+    async fn probe_without_due_grants(&self) -> Vec<ClaimedGrant> {
         if !self.refresher.breaker().is_untried() {
             return Vec::new();
         }
         let next = self.refresher.claim_next().await;
-        next.inspect_err(|why| log::log!(why.level(), "no probe is sent: {why}"))
+        next.inspect_err(|why| log::log!(why.log_level(), "no probe is sent: {why}"))
             .ok()
             .flatten()
             .into_iter()
             .collect()
     }
 
-    fn start(&mut self, taken: Taken) {
+    fn start(&mut self, taken: ClaimedGrant) {
         let person = taken.claim.grant.person.id.clone();
         // A grant whose claim was released in this pass is counted already.
         self.tally.sent += usize::from(!self.tally.dropped.remove(&person));
@@ -195,16 +195,16 @@ impl Pass {
         self.running.spawn(async move { (person, refresher.refresh(taken).await) });
     }
 
-    pub(super) fn idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
 
-    pub(super) fn under_way(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.running.len()
     }
 
     /// Waits for one refresh to end. Cancel safe.
-    pub(super) async fn ended(&mut self) {
+    pub(super) async fn wait_for_one(&mut self) {
         if let Some(joined) = self.running.join_next().await {
             self.count(joined);
         }
@@ -230,17 +230,17 @@ impl Pass {
     }
 
     /// Describes why there are no results.
-    pub(super) fn nothing(&self) -> &'static str {
+    pub(super) fn idle_reason(&self) -> &'static str {
         if self.stuck { "nothing could be claimed" } else { "nothing is due" }
     }
 
     /// The results since the last call, if no refresh is running and at least one was started.
-    pub(super) fn result(&mut self) -> Option<Tally> {
-        (self.idle() && self.tally.sent > 0).then(|| std::mem::take(&mut self.tally))
+    pub(super) fn take_result(&mut self) -> Option<PassResult> {
+        (self.is_idle() && self.tally.sent > 0).then(|| std::mem::take(&mut self.tally))
     }
 }
 
-impl Tally {
+impl PassResult {
     fn count(&mut self, person: PersonId, outcome: Option<Outcome>) {
         let place = match outcome {
             Some(Outcome::Renewed) => &mut self.renewed,

@@ -19,40 +19,40 @@ use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::refresh::refresher::Parts;
+use crate::refresh::refresher::RefreshServiceParts;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;
-use crate::tokens::LiveView;
-use crate::webex::Unknown;
+use crate::tokens::GrantCache;
+use crate::webex::OwnerUnknown;
 use crate::webex::Webex;
 
 /// Checks that may wait at once. Further ones are left out and follow after a later refresh. So the checks of many persons
 /// who consented at once are spread over several days.
-const MOST_WAITING: usize = 256;
+const QUEUE_LEN: usize = 256;
 
 /// Rate of checks as a share of the maximal rate of refreshes.
 const SHARE_OF_PACE: f64 = 0.25;
 
 /// Seconds between two checks if the rate of refreshes has no limit.
-const UNPACED: f64 = 0.2;
+const UNPACED_SECONDS: f64 = 0.2;
 
 /// Pause after a failure that may concern all persons, if Webex sends no `Retry-After`.
-const BACK_OFF: Duration = Duration::from_secs(3600);
+const BACKOFF: Duration = Duration::from_secs(3600);
 
 /// Shortest and longest pause that a `Retry-After` may cause.
-const BACK_OFFS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
+const BACKOFF_LIMITS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
 
 /// Runs the checks, one at a time.
 pub(super) struct PersonChecks {
-    shared: Arc<Shared>,
+    shared: Arc<CheckContext>,
     tasks: Tasks,
 }
 
-struct Shared {
+struct CheckContext {
     webex: Arc<Webex>,
     store: Arc<dyn Store>,
-    view: Arc<LiveView>,
+    view: Arc<GrantCache>,
     clock: Arc<dyn Clock>,
     spacing: Duration,
     places: Arc<Semaphore>,
@@ -62,15 +62,19 @@ struct Shared {
 }
 
 impl PersonChecks {
-    pub(super) fn new(parts: &Parts) -> Self {
+    pub(super) fn new(parts: &RefreshServiceParts) -> Self {
         let per_second = parts.pace.per_second * SHARE_OF_PACE;
-        let shared = Shared {
+        let shared = CheckContext {
             webex: parts.webex.clone(),
             store: parts.store.clone(),
             view: parts.view.clone(),
             clock: parts.clock.clone(),
-            spacing: Duration::from_secs_f64(if per_second > 0.0 { 1.0 / per_second } else { UNPACED }),
-            places: Arc::new(Semaphore::new(MOST_WAITING)),
+            spacing: Duration::from_secs_f64(if per_second > 0.0 {
+                1.0 / per_second
+            } else {
+                UNPACED_SECONDS
+            }),
+            places: Arc::new(Semaphore::new(QUEUE_LEN)),
             turn: Semaphore::new(1),
             resumes: Mutex::new(None),
         };
@@ -80,7 +84,7 @@ impl PersonChecks {
     /// Checks the person of a grant that has just been refreshed, if the check is due. It runs in a task of its own, which
     /// ends when the daemon stops.
     pub(super) fn after_refresh(&self, grant: &Grant) {
-        if !grant.person_is_due(self.shared.clock.now()) || self.shared.pauses() {
+        if !grant.person_is_due(self.shared.clock.now()) || self.shared.is_paused() {
             return;
         }
         let Ok(place) = self.shared.places.clone().try_acquire_owned() else { return };
@@ -91,18 +95,18 @@ impl PersonChecks {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => {}
-                () = shared.in_turn(&person) => {}
+                () = shared.check_in_turn(&person) => {}
             }
         });
     }
 }
 
-impl Shared {
-    async fn in_turn(&self, person: &PersonId) {
+impl CheckContext {
+    async fn check_in_turn(&self, person: &PersonId) {
         // The semaphore is never closed.
         let Ok(_turn) = self.turn.acquire().await else { return };
         sleep(self.spacing).await;
-        if self.pauses() {
+        if self.is_paused() {
             return;
         }
         if let Err(why) = self.check(person).await {
@@ -115,13 +119,13 @@ impl Shared {
         let found = self.store.find(person.clone()).await?;
         let asks = |grant: &Grant| grant.person_is_due(now) && !grant.life_left(now).is_zero();
         let Some(grant) = found.filter(asks) else { return Ok(()) };
-        match self.webex.me(&grant.tokens.access_token).await {
-            Ok(owner) => self.keep(&grant, owner.person).await,
-            Err(unknown) => self.failed(&grant, &unknown).await,
+        match self.webex.people_me(&grant.tokens.access_token).await {
+            Ok(owner) => self.save(&grant, owner.person).await,
+            Err(unknown) => self.record_failure(&grant, &unknown).await,
         }
     }
 
-    async fn keep(&self, grant: &Grant, told: Person) -> Result<(), StoreError> {
+    async fn save(&self, grant: &Grant, told: Person) -> Result<(), StoreError> {
         let (before, id) = (&grant.person, &grant.person.id);
         let person = if told.id == *id {
             // A value that the response omits stays as it is.
@@ -139,45 +143,45 @@ impl Shared {
             before.clone()
         };
         let changed = person != *before;
-        let kept = self.plan(grant, person.clone(), CHECK_EVERY).await?;
+        let kept = self.reschedule(grant, person.clone(), CHECK_EVERY).await?;
         if kept && changed {
-            self.view.publish(id);
+            self.view.invalidate(id);
             log::info!(
                 person = id.as_str();
                 "{person}: Webex has another address or name: {}, before {}",
-                named(&person),
-                named(before)
+                describe(&person),
+                describe(before)
             );
-            self.view.warn_if_shared(&person).await;
+            self.view.warn_if_address_is_shared(&person).await;
         }
         Ok(())
     }
 
-    async fn failed(&self, grant: &Grant, unknown: &Unknown) -> Result<(), StoreError> {
+    async fn record_failure(&self, grant: &Grant, unknown: &OwnerUnknown) -> Result<(), StoreError> {
         log::debug!(person = grant.person.id.as_str(); "{}: people/me failed: {}", grant.person, unknown.why);
         if unknown.transient || unknown.retry_after.is_some() {
-            let (least, most) = BACK_OFFS;
-            let wait = unknown.retry_after.unwrap_or(BACK_OFF).clamp(least, most);
+            let (least, most) = BACKOFF_LIMITS;
+            let wait = unknown.retry_after.unwrap_or(BACKOFF).clamp(least, most);
             *self.resumes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
         }
         if unknown.is_forbidden() {
-            self.plan(grant, grant.person.clone(), CHECK_AFTER_REFUSAL).await?;
+            self.reschedule(grant, grant.person.clone(), CHECK_AFTER_REFUSAL).await?;
         }
         Ok(())
     }
 
-    async fn plan(&self, grant: &Grant, person: Person, wait: Duration) -> Result<bool, StoreError> {
+    async fn reschedule(&self, grant: &Grant, person: Person, wait: Duration) -> Result<bool, StoreError> {
         let next: UnixTime = self.clock.now() + wait;
         self.store.update_person(person, grant.person_check_at, next).await
     }
 
-    fn pauses(&self) -> bool {
+    fn is_paused(&self) -> bool {
         let resumes = *self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
         resumes.is_some_and(|at| Instant::now() < at)
     }
 }
 
-fn named(person: &Person) -> String {
+fn describe(person: &Person) -> String {
     let or_none = |text: Option<&str>| text.unwrap_or("none").to_owned();
     let (email, name) = (person.email.as_ref().map(|email| email.as_str()), person.display_name.as_deref());
     format!("{} ({})", or_none(email), or_none(name))

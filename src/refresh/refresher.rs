@@ -14,69 +14,69 @@ use tokio::sync::SemaphorePermit;
 
 use crate::clock::Clock;
 use crate::domain::breaker::Breaker;
+use crate::domain::breaker::DueSummary;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
 use crate::domain::breaker::SentRefresh;
-use crate::domain::breaker::Waiting;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
-use crate::health::UnkeptResults;
-use crate::refresh::busy::Busy;
-use crate::refresh::busy::BusyList;
-use crate::refresh::gate::Gate;
-use crate::refresh::pace::Pace;
-use crate::refresh::pace::Reason;
-use crate::refresh::pace::Starts;
+use crate::health::PendingCommits;
+use crate::refresh::busy::InFlight;
+use crate::refresh::busy::InFlightGuard;
+use crate::refresh::gate::BreakerState;
+use crate::refresh::pace::RateLimits;
+use crate::refresh::pace::StartReason;
+use crate::refresh::pace::StartSchedule;
 use crate::refresh::person_check::PersonChecks;
-use crate::refresh::report::ToldAgain;
-use crate::refresh::report::level;
+use crate::refresh::report::PauseLogThrottle;
+use crate::refresh::report::log_level;
 use crate::refresh::report::log_about;
 use crate::refresh::report::log_discarded;
-use crate::refresh::revise::SetBack;
-use crate::refresh::revise::Start;
-use crate::store::Ask;
+use crate::refresh::revise::ClockCorrection;
+use crate::refresh::revise::StartOptions;
 use crate::store::Claim;
 use crate::store::ClaimOrder;
+use crate::store::ClaimRequest;
 use crate::store::Committed;
 use crate::store::Lease;
-use crate::store::Order;
-use crate::store::Page;
-use crate::store::Pick;
+use crate::store::ListRequest;
+use crate::store::ListSelection;
+use crate::store::SortBy;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;
-use crate::tokens::LiveView;
-use crate::tokens::Mark;
+use crate::tokens::EventPosition;
+use crate::tokens::GrantCache;
 use crate::webex::Webex;
-use crate::webex::transport::WHOLE;
+use crate::webex::transport::TOTAL_TIMEOUT;
 
 /// Lease of a claim: enough for the wait for the start, the whole call and the commit.
 pub(super) const LEASE: Duration = Duration::from_secs(180);
 
 /// A refresh is not sent if less than this is left of its lease, for instance after the machine was suspended.
-const CALL: Duration = Duration::from_secs(WHOLE.as_secs() + 20);
+const MIN_LEASE_LEFT: Duration = Duration::from_secs(TOTAL_TIMEOUT.as_secs() + 20);
 
 /// Grants to look through for one that is not claimed.
-const CANDIDATES: u32 = 50;
+const PROBE_CANDIDATES: u32 = 50;
 
 /// Refreshes the grants of one integration. The event loop, the API and the pages share it.
-pub struct Refresher {
-    parts: Parts,
-    starts: Starts,
-    gate: Gate,
+pub struct RefreshService {
+    parts: RefreshServiceParts,
+    starts: StartSchedule,
+    gate: BreakerState,
     /// The start of the daemon whose preparations the store has interrupted.
-    unprepared: Mutex<Option<Start>>,
+    unprepared: Mutex<Option<StartOptions>>,
     /// When it was last logged that refreshes pause.
-    pub(super) told_again: ToldAgain,
-    set_back: Mutex<SetBack>,
+    pub(super) told_again: PauseLogThrottle,
+    set_back: Mutex<ClockCorrection>,
     /// Results that are not stored yet.
-    pub(super) unkept: Arc<UnkeptResults>,
-    busy: BusyList,
+    pub(super) unkept: Arc<PendingCommits>,
+    busy: InFlight,
     /// Permits for calls of the event loop. A grant that waits for its call or for its commit needs none.
     calls: Semaphore,
     /// Permits for calls on demand; as many as the event loop has.
@@ -89,7 +89,7 @@ pub struct Refresher {
 }
 
 /// What a refresher needs.
-pub struct Parts {
+pub struct RefreshServiceParts {
     /// The client for Webex.
     pub webex: Arc<Webex>,
     /// Stores the results.
@@ -97,11 +97,11 @@ pub struct Parts {
     /// Plans the next refresh.
     pub policy: Policy,
     /// Limits how many refreshes run at once and how many start per second.
-    pub pace: Pace,
+    pub pace: RateLimits,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,
     /// The cache of grants, which learns of every stored result.
-    pub view: Arc<LiveView>,
+    pub view: Arc<GrantCache>,
     /// The name of this process in claims.
     pub owner: String,
     /// Runs refreshes on demand. When it stops, retries of commits end.
@@ -109,35 +109,35 @@ pub struct Parts {
 }
 
 /// A claim with its mark, which excludes other tasks of this process until it is dropped.
-pub(super) struct Taken {
+pub(super) struct ClaimedGrant {
     pub(super) claim: Claim,
-    pub(super) busy: Busy,
+    pub(super) busy: InFlightGuard,
     pub(super) role: Role,
     /// Whether a reader or an operator waits for it.
     on_demand: bool,
     /// By how much its dates had been corrected when it was claimed, at least.
     mended: Duration,
     /// The latest change that had been published when it was claimed, at most.
-    published: Mark,
+    published: EventPosition,
 }
 
-impl Refresher {
+impl RefreshService {
     /// Creates a refresher without work.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let starts = parts.pace.starts();
-        let places = || Semaphore::new(parts.pace.at_once);
+    pub fn new(parts: RefreshServiceParts) -> Self {
+        let starts = parts.pace.start_schedule();
+        let places = || Semaphore::new(parts.pace.concurrency);
         let (calls, asked) = (places(), places());
         Self {
             person_checks: PersonChecks::new(&parts),
             parts,
             starts,
-            gate: Gate::default(),
+            gate: BreakerState::default(),
             unprepared: Mutex::new(None),
-            told_again: ToldAgain::default(),
+            told_again: PauseLogThrottle::default(),
             set_back: Mutex::default(),
             unkept: Arc::default(),
-            busy: BusyList::default(),
+            busy: InFlight::default(),
             calls,
             asked,
             claiming: Semaphore::new(1),
@@ -153,7 +153,7 @@ impl Refresher {
 
     /// The limits of concurrency and rate.
     #[must_use]
-    pub fn pace(&self) -> Pace {
+    pub fn pace(&self) -> RateLimits {
         self.parts.pace
     }
 
@@ -161,41 +161,41 @@ impl Refresher {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read; refreshes then continue without the stored state.
-    pub async fn recall(&self) -> Result<(), StoreError> {
-        self.gate.recall(&*self.parts.store, self.parts.clock.now()).await
+    pub async fn load_breaker(&self) -> Result<(), StoreError> {
+        self.gate.load(&*self.parts.store, self.parts.clock.now()).await
     }
 
     /// Stores the state of the breaker, if it has changed since it was last stored.
-    pub(super) async fn keep_breaker(&self) {
-        self.gate.keep(&*self.parts.store).await;
+    pub(super) async fn save_breaker(&self) {
+        self.gate.save(&*self.parts.store).await;
     }
 
-    pub(super) fn parts(&self) -> &Parts {
+    pub(super) fn parts(&self) -> &RefreshServiceParts {
         &self.parts
     }
 
-    pub(super) fn starts(&self) -> &Starts {
+    pub(super) fn starts(&self) -> &StartSchedule {
         &self.starts
     }
 
-    pub(super) fn asked(&self) -> &Semaphore {
+    pub(super) fn on_demand_slots(&self) -> &Semaphore {
         &self.asked
     }
 
-    pub(super) fn busy(&self) -> &BusyList {
+    pub(super) fn in_flight(&self) -> &InFlight {
         &self.busy
     }
 
     /// Whether a refresh is under way or waits for its turn.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !self.busy.persons().is_empty()
     }
 
-    pub(super) fn unprepared(&self) -> MutexGuard<'_, Option<Start>> {
+    pub(super) fn pending_start(&self) -> MutexGuard<'_, Option<StartOptions>> {
         self.unprepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_back(&self) -> MutexGuard<'_, SetBack> {
+    pub(super) fn set_back(&self) -> MutexGuard<'_, ClockCorrection> {
         self.set_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -209,24 +209,24 @@ impl Refresher {
         due_by: UnixTime,
         limit: usize,
         probe: bool,
-    ) -> Result<(Vec<Taken>, Vec<PersonId>), StoreError> {
+    ) -> Result<(Vec<ClaimedGrant>, Vec<PersonId>), StoreError> {
         let now = self.parts.clock.now();
         let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
-        let ask = Ask {
+        let ask = ClaimRequest {
             lease: self.lease(now),
             due_by: due_by.min(now),
             limit,
             except: self.busy.persons(),
             order,
         };
-        let (mended, published) = (self.set_back().mended, self.parts.view.events().now());
+        let (mended, published) = (self.set_back().mended, self.parts.view.events().position());
         // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
-            let busy = self.busy.mark(&claim.grant.person.id);
-            Taken { claim, busy, role, on_demand: false, mended, published }
+            let busy = self.busy.begin(&claim.grant.person.id);
+            ClaimedGrant { claim, busy, role, on_demand: false, mended, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
@@ -241,10 +241,14 @@ impl Refresher {
     }
 
     /// Claims the living grant that is due next for a probe, however far ahead that is.
-    pub(super) async fn claim_next(&self) -> Result<Option<Taken>, StoreError> {
-        let page = Page::first(Pick::All(Order::Next), CANDIDATES, self.parts.clock.now());
+    pub(super) async fn claim_next(&self) -> Result<Option<ClaimedGrant>, StoreError> {
+        let page = ListRequest::first_page(
+            ListSelection::All(SortBy::NextRefresh),
+            PROBE_CANDIDATES,
+            self.parts.clock.now(),
+        );
         for (_, grant) in self.parts.store.list(page).await? {
-            if grant.standing != Standing::Alive {
+            if grant.status != GrantStatus::Active {
                 continue;
             }
             let taken = self.claim_probe(&grant.person.id).await?;
@@ -256,28 +260,32 @@ impl Refresher {
     }
 
     /// Claims one person's grant for a probe, unless it is being refreshed.
-    pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<Taken>, StoreError> {
+    pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<ClaimedGrant>, StoreError> {
         let (_, busy) = self.busy.join(person);
         let Some(busy) = busy else { return Ok(None) };
         let taken = self.claim_one(busy, Role::Probe).await?;
-        Ok(taken.map(|taken| Taken { on_demand: false, ..taken }))
+        Ok(taken.map(|taken| ClaimedGrant { on_demand: false, ..taken }))
     }
 
     /// What waits for a refresh. While the breaker is closed, that does not matter and is not read.
-    pub(super) async fn waiting(&self) -> Result<Waiting, StoreError> {
+    pub(super) async fn due_summary(&self) -> Result<DueSummary, StoreError> {
         if self.breaker().is_open() {
-            self.parts.store.waiting(self.parts.clock.now()).await
+            self.parts.store.due_summary(self.parts.clock.now()).await
         } else {
-            Ok(Waiting::default())
+            Ok(DueSummary::default())
         }
     }
 
     /// Claims one person's grant, due or not, for a reader or an operator.
-    pub(super) async fn claim_one(&self, busy: Busy, role: Role) -> Result<Option<Taken>, StoreError> {
+    pub(super) async fn claim_one(
+        &self,
+        busy: InFlightGuard,
+        role: Role,
+    ) -> Result<Option<ClaimedGrant>, StoreError> {
         let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
-        let published = self.parts.view.events().now();
+        let published = self.parts.view.events().position();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(Taken { claim, busy, role, on_demand: true, mended, published }));
+            return Ok(Some(ClaimedGrant { claim, busy, role, on_demand: true, mended, published }));
         }
         // The event loop may have claimed the grant a moment ago. Then callers that wait for `busy` wait for the loop's
         // refresh, which must be marked before this mark is removed.
@@ -290,60 +298,60 @@ impl Refresher {
     }
 
     /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
-    pub(super) async fn refresh(&self, taken: Taken) -> Option<Outcome> {
+    pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
         let claimed_at = self.parts.clock.now();
         // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
         let place = self.calls.acquire().await.ok()?;
-        self.starts.next(Reason::Due).await;
+        self.starts.next(StartReason::Due).await;
         let grant = &taken.claim.grant;
         if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
             log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
             drop(place);
-            self.give_back(taken).await;
+            self.release(taken).await;
             return None;
         }
-        if let Some(why) = self.held_back(&taken, claimed_at) {
+        if let Some(why) = self.reason_to_skip(&taken, claimed_at) {
             let person = &taken.claim.grant.person;
             log_about(person, Level::Info, &format!("not refreshed: {why}; it is due again"));
             drop(place);
-            self.give_back(taken).await;
+            self.release(taken).await;
             return None;
         }
         self.send(taken, place).await
     }
 
     /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
-    fn held_back(&self, taken: &Taken, claimed_at: UnixTime) -> Option<&'static str> {
-        let late = self.parts.clock.now() + CALL > claimed_at + LEASE;
+    fn reason_to_skip(&self, taken: &ClaimedGrant, claimed_at: UnixTime) -> Option<&'static str> {
+        let late = self.parts.clock.now() + MIN_LEASE_LEFT > claimed_at + LEASE;
         let paused = !self.breaker().may_send(taken.role);
         match () {
             () if late => Some("its claim would end during the call"),
             () if paused => Some("refreshes pause"),
-            () if self.keeps_nothing() => Some("the store cannot be written at present"),
+            () if self.commit_stalled() => Some("the store cannot be written at present"),
             () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
             () => None,
         }
     }
 
     /// Releases a claim without a refresh. If that fails, its lease ends by itself.
-    async fn give_back(&self, taken: Taken) {
-        let Taken { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
+    async fn release(&self, taken: ClaimedGrant) {
+        let ClaimedGrant { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
         if role == Role::Probe {
             self.breaker().cancel_probe();
         }
         self.mend(&mut grant, &mut mended);
-        match self.parts.store.give_back(grant.person.id.clone(), fence, grant.next).await {
-            Ok(_) => self.parts.view.publish(&grant.person.id),
-            Err(why) => log_about(&grant.person, why.level(), &format!("cannot release the claim: {why}")),
+        match self.parts.store.release(grant.person.id.clone(), fence, grant.next).await {
+            Ok(_) => self.parts.view.invalidate(&grant.person.id),
+            Err(why) => log_about(&grant.person, why.log_level(), &format!("cannot release the claim: {why}")),
         }
     }
 
     /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
     /// not wait for the commit.
-    pub(super) async fn send(&self, taken: Taken, place: SemaphorePermit<'_>) -> Option<Outcome> {
-        let Taken { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
+    pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
+        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
-        let verdict = Verdict::of(reply.fact, &claim.grant.tokens);
+        let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens);
         let only_person = self.is_the_only_person(&verdict).await;
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
@@ -356,13 +364,13 @@ impl Refresher {
         };
         // Not sooner: the next call must find the breaker as this response leaves it.
         drop(place);
-        self.turned(turn);
+        self.report_transition(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
-        let kept = self.keep(claim.fence, &next, mended).await;
-        self.keep_breaker().await;
+        let kept = self.commit_with_retry(claim.fence, &next, mended).await;
+        self.save_breaker().await;
         if kept == Some(Committed::Kept) {
-            let level = level(next.last.outcome, repeated);
-            self.tell(level, &next, reply.tracking_id.as_deref(), now);
+            let level = log_level(next.last.outcome, repeated);
+            self.log_refresh(level, &next, reply.tracking_id.as_deref(), now);
             if next.last.outcome == Outcome::Renewed && self.pause().is_none() {
                 self.person_checks.after_refresh(&next);
             }
@@ -377,7 +385,7 @@ impl Refresher {
         if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
             return false;
         }
-        let census = self.parts.store.census().await;
+        let census = self.parts.store.totals().await;
         census.is_ok_and(|census| census.people.saturating_sub(census.consent_needed) <= 1)
     }
 }
@@ -395,7 +403,7 @@ fn sent_refresh(
         previous: grant.last.outcome,
         previous_at: grant.last.at,
         refused_since: grant.refused_since,
-        ended: grant.standing == Standing::ConsentNeeded,
+        ended: grant.status == GrantStatus::ConsentNeeded,
         token_dead: grant.life_left(now).is_zero(),
         confirm_after: Policy::confirm_after(grant.dates().lifetime()),
         only_person,

@@ -7,27 +7,27 @@ use std::time::Duration;
 use log::Level;
 use tokio::time::Instant;
 
-use crate::domain::breaker::Turn;
+use crate::domain::breaker::Transition;
 use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
 use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
-use crate::domain::time::spoken;
+use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
-use crate::refresh::refresher::Refresher;
+use crate::refresh::refresher::RefreshService;
 
 /// Shortest time between two lines that say that refreshes still pause.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
+const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
 /// When it was last logged that refreshes pause.
 #[derive(Debug, Default)]
-pub(super) struct ToldAgain(Mutex<Option<Instant>>);
+pub(super) struct PauseLogThrottle(Mutex<Option<Instant>>);
 
-impl ToldAgain {
+impl PauseLogThrottle {
     /// Whether a line was logged within [`TELL_AGAIN`]. If not, the caller logs one now.
-    fn lately(&self) -> bool {
+    fn logged_recently(&self) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = told.is_some_and(|at| at.elapsed() < TELL_AGAIN);
+        let lately = told.is_some_and(|at| at.elapsed() < LOG_INTERVAL);
         if !lately {
             *told = Some(Instant::now());
         }
@@ -40,44 +40,44 @@ impl ToldAgain {
 }
 
 /// Logs a change of the breaker. That refreshes still pause is logged again after ten minutes at the earliest.
-fn log_turn(turn: Option<Turn>, told: &ToldAgain) {
+fn log_transition(turn: Option<Transition>, told: &PauseLogThrottle) {
     match turn {
-        Some(Turn::Opened { until, cause, again: false }) => {
+        Some(Transition::Opened { until, cause, again: false }) => {
             told.now();
             log::error!("refreshes pause, the next try is at {until}: {cause}");
         }
-        Some(Turn::Opened { until, cause, again: true }) => {
-            let level = if told.lately() { Level::Debug } else { Level::Warn };
+        Some(Transition::Opened { until, cause, again: true }) => {
+            let level = if told.logged_recently() { Level::Debug } else { Level::Warn };
             log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
         }
-        Some(Turn::MassRefusalEnded) => log::warn!(
+        Some(Transition::MassRefusalEnded) => log::warn!(
             "Webex has refused all grants for a day: each is now judged by itself, and ends when it is refused again"
         ),
-        Some(Turn::Closed) => log::info!("Webex answers again, refreshes go on"),
+        Some(Transition::Closed) => log::info!("Webex answers again, refreshes go on"),
         None => {}
     }
 }
 
-impl Refresher {
+impl RefreshService {
     /// Closes a breaker that many refused grants opened a day ago.
     pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
         let turn = self.breaker().end_mass_refusal(now);
         if turn.is_some() {
-            self.turned(turn);
-            self.keep_breaker().await;
+            self.report_transition(turn);
+            self.save_breaker().await;
         }
     }
 
     /// Logs a change of the breaker and publishes it as an event.
-    pub(super) fn turned(&self, turn: Option<Turn>) {
+    pub(super) fn report_transition(&self, turn: Option<Transition>) {
         if turn.is_some() {
             self.parts().view.events().breaker_turned();
         }
-        log_turn(turn, &self.told_again);
+        log_transition(turn, &self.told_again);
     }
 
     /// Logs the result of a refresh in one line.
-    pub(super) fn tell(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
+    pub(super) fn log_refresh(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
         let (person, last) = (&grant.person, &grant.last);
         let event = match last.outcome {
             Outcome::Renewed => "access token renewed".to_owned(),
@@ -91,7 +91,7 @@ impl Refresher {
                 "refresh {} ({}), next try in {}",
                 failed(grant.failures),
                 last.detail,
-                spoken(grant.next.due_at.until(now))
+                human_duration(grant.next.due_at.until(now))
             ),
         };
         log::log!(
@@ -121,7 +121,7 @@ pub(super) fn log_discarded(person: &Person, tracking_id: Option<&str>) {
 }
 
 /// The level of a refresh's line. A failure that only repeats the breaker's cause is `DEBUG`, because one alert covers it.
-pub(super) fn level(outcome: Outcome, repeated: bool) -> Level {
+pub(super) fn log_level(outcome: Outcome, repeated: bool) -> Level {
     match outcome {
         Outcome::Renewed | Outcome::Unchanged => Level::Info,
         Outcome::ConsentNeeded => Level::Error,

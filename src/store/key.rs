@@ -18,14 +18,14 @@ use crate::store::StoreError;
 use crate::store::seal::KEY_LEN;
 
 /// The bytes of a store key, zeroed on drop.
-pub type Key = Zeroizing<[u8; KEY_LEN]>;
+pub type SealingKey = Zeroizing<[u8; KEY_LEN]>;
 
 /// Reads the key at `path`; `None` if there is no such file.
 ///
 /// # Errors
 /// [`StoreError::BadKey`] if the file cannot be read, is not 32 bytes long, is accessible to other users, or is owned by a
 /// user other than this process's and root.
-pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
+pub fn read(path: &Path) -> Result<Option<SealingKey>, StoreError> {
     let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
         )));
     }
     let us = geteuid().as_raw();
-    if !may_own(found.uid(), us) {
+    if !check_owner(found.uid(), us) {
         return Err(bad(format!(
             "it belongs to the user with id {owner}, who knows it; expected a file of yours (id {us}) or root's: run this \
              as its owner, or chown it if you know that it is yours",
@@ -57,7 +57,7 @@ pub fn read(path: &Path) -> Result<Option<Key>, StoreError> {
 }
 
 /// Whether the owner of a key file may know the key: this user or root.
-fn may_own(owner: u32, us: u32) -> bool {
+fn check_owner(owner: u32, us: u32) -> bool {
     owner == us || owner == 0
 }
 
@@ -65,7 +65,7 @@ fn may_own(owner: u32, us: u32) -> bool {
 ///
 /// # Errors
 /// [`StoreError::BadKey`] if the file cannot be written or exists already.
-pub fn make(path: &Path) -> Result<Key, StoreError> {
+pub fn generate(path: &Path) -> Result<SealingKey, StoreError> {
     let bad = |why: String| StoreError::BadKey { path: path.to_owned(), why };
     let mut key = Zeroizing::new([0; KEY_LEN]);
     rand::fill(key.as_mut()).map_err(|_| bad("the system provides no random bytes".to_owned()))?;
@@ -102,10 +102,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         assert!(read(&path).unwrap().is_none());
-        let made = make(&path).unwrap();
+        let made = generate(&path).unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), made);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(make(&path).is_err(), "a key is never replaced");
+        assert!(generate(&path).is_err(), "a key is never replaced");
         assert_eq!(read(&path).unwrap().unwrap(), made);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
@@ -127,11 +127,11 @@ mod tests {
         for (owner, us, may) in
             [(0, 0, true), (0, 1000, true), (1000, 1000, true), (1000, 0, false), (1, 2, false)]
         {
-            assert_eq!(may_own(owner, us), may, "{owner} {us}");
+            assert_eq!(check_owner(owner, us), may, "{owner} {us}");
         }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        make(&path).unwrap();
+        generate(&path).unwrap();
         // Only root can give a file away.
         if chown(&path, Some(4711), None).is_ok() {
             let why = read(&path).unwrap_err().to_string();

@@ -4,36 +4,36 @@
 use std::borrow::Borrow;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
-use crate::domain::grant::State;
+use crate::domain::grant::GrantState;
+use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::domain::search::Search;
 use crate::domain::time::UnixTime;
 
 /// A page of the list of grants.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct ListRequest {
     /// Filter and order.
-    pub pick: Pick,
+    pub selection: ListSelection,
     /// Whether the order is descending.
-    pub backwards: bool,
+    pub descending: bool,
     /// The position of the last grant of the previous page. This page continues behind it in its own direction.
-    pub after: Option<Bookmark>,
+    pub after: Option<ListPosition>,
     /// The maximal number of grants.
     pub limit: u32,
     /// Only grants of these persons.
-    pub among: Option<Vec<PersonId>>,
+    pub only_persons: Option<Vec<PersonId>>,
     /// The current time.
     pub now: UnixTime,
 }
 
 /// Filter and order of a list. Ties are in the order in which the persons were first stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pick {
+pub enum ListSelection {
     /// All grants.
-    All(Order),
+    All(SortBy),
     /// Grants in this state at present, by next refresh.
-    In(State),
+    InState(GrantState),
     /// Grants whose last refresh did not fail (fresh or due), by next refresh.
     Working,
     /// Grants that need a new consent, by the end of the access token.
@@ -41,23 +41,23 @@ pub enum Pick {
     /// Grants whose consent ends soon ([`Grant::consent_ends_soon`]), by that end.
     ConsentEnding,
     /// Grants of the persons that a search finds, by the text that it finds.
-    Found(Search),
+    Matching(Search),
 }
 
 /// Orders of the whole list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum SortBy {
     /// By first consent.
-    Arrival,
+    CreatedAt,
     /// By address; grants without one come first.
     Email,
     /// By the time at which the grants are due.
-    Next,
+    NextRefresh,
 }
 
 /// The sort key of a grant. Within one list all keys are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum SortKey {
     /// The list is in the order of first consents.
     None,
     /// A time in milliseconds since 1970.
@@ -68,61 +68,65 @@ pub enum Key {
 
 /// A position in a list. It stays valid if grants change or are removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bookmark {
+pub struct ListPosition {
     /// The sort key of the grant before the position.
-    pub key: Key,
+    pub key: SortKey,
     /// The number of that grant's row, which grows with each new person.
     pub serial: i64,
 }
 
-impl Pick {
+impl ListSelection {
     /// The sort key of `grant` in this list; `None` if the filter excludes it.
     #[must_use]
-    pub fn key(&self, grant: &Grant, now: UnixTime) -> Option<Key> {
+    pub fn key(&self, grant: &Grant, now: UnixTime) -> Option<SortKey> {
         let email = || grant.person.email.as_ref().map(|email| email.as_str().to_owned());
         match self {
-            Self::All(Order::Arrival) => Some(Key::None),
-            Self::All(Order::Email) => Some(Key::Text(email().unwrap_or_default())),
-            Self::All(Order::Next) => Some(Key::Number(grant.next.due_at.0)),
-            Self::In(state) => (grant.state(now) == *state).then_some(Key::Number(grant.next.due_at.0)),
-            Self::Working => matches!(grant.state(now), State::Fresh | State::Due)
-                .then_some(Key::Number(grant.next.due_at.0)),
-            Self::ConsentNeeded => {
-                (grant.standing == Standing::ConsentNeeded).then_some(Key::Number(grant.tokens.expires_at.0))
+            Self::All(SortBy::CreatedAt) => Some(SortKey::None),
+            Self::All(SortBy::Email) => Some(SortKey::Text(email().unwrap_or_default())),
+            Self::All(SortBy::NextRefresh) => Some(SortKey::Number(grant.next.due_at.0)),
+            Self::InState(state) => {
+                (grant.state(now) == *state).then_some(SortKey::Number(grant.next.due_at.0))
             }
-            Self::ConsentEnding => grant.consent_ends_soon(now).map(|ends| Key::Number(ends.0)),
-            Self::Found(search) => search.finds(&grant.person).map(Key::Text),
+            Self::Working => matches!(grant.state(now), GrantState::Fresh | GrantState::Due)
+                .then_some(SortKey::Number(grant.next.due_at.0)),
+            Self::ConsentNeeded => (grant.status == GrantStatus::ConsentNeeded)
+                .then_some(SortKey::Number(grant.tokens.expires_at.0)),
+            Self::ConsentEnding => grant.consent_ends_soon(now).map(|ends| SortKey::Number(ends.0)),
+            Self::Matching(search) => search.finds(&grant.person).map(SortKey::Text),
         }
     }
 }
 
-impl Page {
+impl ListRequest {
     /// The first page in ascending order.
     #[must_use]
-    pub fn first(pick: Pick, limit: u32, now: UnixTime) -> Self {
-        Self { pick, backwards: false, after: None, limit, among: None, now }
+    pub fn first_page(pick: ListSelection, limit: u32, now: UnixTime) -> Self {
+        Self { selection: pick, descending: false, after: None, limit, only_persons: None, now }
     }
 
     /// `limit` as a `usize`.
-    pub(super) fn most(&self) -> usize {
+    pub(super) fn limit_as_usize(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
     /// This page of `grants`, which must be all grants. For few grants, or for a store without indexes.
-    pub(super) fn of<G: Borrow<Grant>>(&self, grants: impl Iterator<Item = (i64, G)>) -> Vec<(Bookmark, G)> {
-        let among = |id: &PersonId| self.among.as_ref().is_none_or(|among| among.contains(id));
+    pub(super) fn select_from<G: Borrow<Grant>>(
+        &self,
+        grants: impl Iterator<Item = (i64, G)>,
+    ) -> Vec<(ListPosition, G)> {
+        let among = |id: &PersonId| self.only_persons.as_ref().is_none_or(|among| among.contains(id));
         let marked =
             grants.filter(|(_, grant)| among(&grant.borrow().person.id)).filter_map(|(serial, grant)| {
-                Some((Bookmark { key: self.pick.key(grant.borrow(), self.now)?, serial }, grant))
+                Some((ListPosition { key: self.selection.key(grant.borrow(), self.now)?, serial }, grant))
             });
-        let behind = |mark: &Bookmark| match &self.after {
+        let behind = |mark: &ListPosition| match &self.after {
             None => true,
-            Some(after) if self.backwards => mark < after,
+            Some(after) if self.descending => mark < after,
             Some(after) => mark > after,
         };
-        let mut part: Vec<(Bookmark, G)> = marked.filter(|(mark, _)| behind(mark)).collect();
-        part.sort_by(|(one, _), (other, _)| if self.backwards { other.cmp(one) } else { one.cmp(other) });
-        part.truncate(self.most());
+        let mut part: Vec<(ListPosition, G)> = marked.filter(|(mark, _)| behind(mark)).collect();
+        part.sort_by(|(one, _), (other, _)| if self.descending { other.cmp(one) } else { one.cmp(other) });
+        part.truncate(self.limit_as_usize());
         part
     }
 }

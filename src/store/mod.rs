@@ -16,30 +16,30 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::domain::breaker::Waiting;
+use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
+use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
-use crate::domain::person::Namesake;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
 
-pub use crate::store::list::Bookmark;
-pub use crate::store::list::Key;
-pub use crate::store::list::Order;
-pub use crate::store::list::Page;
-pub use crate::store::list::Pick;
-pub use crate::store::overview::Census;
-pub use crate::store::overview::Count;
-pub use crate::store::overview::Counts;
+pub use crate::store::list::ListPosition;
+pub use crate::store::list::ListRequest;
+pub use crate::store::list::ListSelection;
+pub use crate::store::list::SortBy;
+pub use crate::store::list::SortKey;
+pub use crate::store::overview::BoundedCount;
+pub use crate::store::overview::GrantTotals;
+pub use crate::store::overview::StateCounts;
 
 /// The future of a store's answer.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`Store::revise`].
-pub type Revision = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
+pub type GrantUpdate = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The grants of one integration.
 ///
@@ -49,97 +49,102 @@ pub trait Store: Send + Sync {
     /// Stores the grant of a consent. It replaces the person's older grant, whose running claim becomes void. Of two consents
     /// the one that was obtained later stays, in whatever order they are stored. If the stored grant is dated later than the
     /// new grant's own time ([`Grant::last`]), the clock was wrong, and the new grant replaces it.
-    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved>;
+    fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved>;
 
     /// Stores an imported grant as [`Store::save_consent`] does. If the stored grant covers it ([`Grant::covers`]), nothing
     /// is changed, and the answer is [`Saved::Kept`].
-    fn save_import(&self, grant: Grant) -> Answer<'_, Saved>;
+    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved>;
 
     /// Claims up to `limit` due grants in the order of the request; no other caller gets them until the lease ends. The
     /// claim is durable when it is answered: its holder may call Webex.
-    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims>;
+    fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims>;
 
     /// Claims one person's grant, due or not. `None` if there is none, or if it is claimed and its lease has not ended.
-    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>>;
+    fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>>;
 
     /// Stores the result of a refresh of a claimed grant and ends the claim. If a consent, another claim or a removal came
     /// first, nothing is changed and the answer is [`Committed::Superseded`]. Only a consent and [`Store::update_person`]
     /// change the person.
-    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed>;
+    fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed>;
 
     /// Releases a claim without a refresh: the grant stays as it was and is planned by `next`. As with [`Store::commit`],
     /// nothing is changed if a consent, another claim or a removal came first.
-    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed>;
+    fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed>;
 
     /// One person's grant.
-    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>>;
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>>;
 
-    /// The persons with this address, at most [`MOST_NAMESAKES`](crate::domain::person::MOST_NAMESAKES). Those whose grants
+    /// The persons with this address, at most [`MAX_SAME_ADDRESS`](crate::domain::person::MAX_SAME_ADDRESS). Those whose grants
     /// are alive come first, and then those who were stored first.
-    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>>;
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>>;
 
     /// Stores what Webex says of a person, and `next` as [`Grant::person_check_at`]. If that is no longer `planned`, a newer
     /// consent was stored: then nothing is changed, and the answer is `false`. A running claim stays valid.
-    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool>;
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool>;
 
     /// A page of the list of grants, with the position of each. The cost depends on the size of the page only.
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>>;
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>>;
 
     /// Removes a person's grant with its tokens. Answers whether there was one.
-    fn forget(&self, person: PersonId) -> Answer<'_, bool>;
+    fn forget(&self, person: PersonId) -> StoreFuture<'_, bool>;
 
     /// The earliest `wake_at` of all grants that is later than `after`.
-    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>>;
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>>;
 
     /// What waits for a refresh at `now`. Grants that have ended do not count.
-    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting>;
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary>;
 
     /// Applies `revision` to up to `limit` grants after the cursor and stores those that it changes. Answers where to
     /// continue, or `None` at the end. Persons are not changed, nor are claims and their leases. Claimed grants are revised
     /// as well: a later commit overwrites the change, but if the claim was abandoned, the grant must not keep its old
     /// dates. Callers revise a long list in many short steps, so that other writes run between them.
-    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>>;
+    fn update_batch(
+        &self,
+        after: BatchPosition,
+        limit: u32,
+        revision: GrantUpdate,
+    ) -> StoreFuture<'_, Option<BatchPosition>>;
 
     /// How many grants there are.
-    fn census(&self) -> Answer<'_, Census>;
+    fn totals(&self) -> StoreFuture<'_, GrantTotals>;
 
     /// How many grants are in which state at `now`.
-    fn counts(&self, now: UnixTime) -> Answer<'_, Counts>;
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts>;
 
     /// The time of the latest write. A clock that is behind it has been set back.
-    fn latest(&self) -> Answer<'_, Option<UnixTime>>;
+    fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>>;
 
     /// Sets [`Store::latest`] back to `now` if it is later, and the ends of leases back to `lease_end`. Called when all dates
     /// that a fast clock wrote are corrected.
-    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()>;
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()>;
 
     /// A short text that the event loop stored.
-    fn recall(&self, note: Note) -> Answer<'_, Option<String>>;
+    fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>>;
 
     /// Stores a short text for the event loop.
-    fn remember(&self, note: Note, text: String) -> Answer<'_, ()>;
+    fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()>;
 
     /// Whether the store can be read.
-    fn check(&self) -> Answer<'_, ()>;
+    fn check_readable(&self) -> StoreFuture<'_, ()>;
 
     /// Whether the store can be written: the result of the last write. If that was long ago, a mark is written, so frequent
     /// calls are cheap.
-    fn prove(&self) -> Answer<'_, ()>;
+    fn check_writable(&self) -> StoreFuture<'_, ()>;
 }
 
 /// The API keys of a store. A method answers only after its change is durable.
 pub trait KeyStore: Send + Sync {
     /// Stores a new key; `false` if its name is taken.
-    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool>;
+    fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool>;
 
     /// All keys, oldest first.
-    fn keys(&self) -> Answer<'_, Vec<KeyRecord>>;
+    fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>>;
 
     /// Removes the key of this name. Answers whether there was one.
-    fn revoke_key(&self, name: String) -> Answer<'_, bool>;
+    fn revoke_key(&self, name: String) -> StoreFuture<'_, bool>;
 
     /// Records when the key with this id was used.
-    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()>;
+    fn touch_key(&self, id: String, at: UnixTime) -> StoreFuture<'_, ()>;
 }
 
 /// The result of storing a consent.
@@ -177,7 +182,7 @@ pub struct Lease {
 
 /// Which grants to claim.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct ClaimRequest {
     /// The lease of the claims.
     pub lease: Lease,
     /// Grants due at or before this time are claimed; not after the current time.
@@ -237,18 +242,18 @@ pub struct Fence {
 
 /// Where [`Store::revise`] continues. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(pub i64);
+pub struct BatchPosition(pub i64);
 
 /// The texts that the event loop stores, separate for each integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum MetaKey {
     /// The policy with which all stored times were planned.
     Policy,
     /// The state of the circuit breaker.
     Breaker,
 }
 
-impl Note {
+impl MetaKey {
     /// The name of the text in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -372,7 +377,7 @@ impl StoreError {
     /// Whether the whole store is affected, as opposed to one record. The store logs such errors itself, once at the start
     /// and once at the end, so callers should not.
     #[must_use]
-    pub fn is_trouble(&self) -> bool {
+    pub fn affects_whole_store(&self) -> bool {
         use StoreError::Corrupt;
         use StoreError::Disk;
         use StoreError::Failed;
@@ -386,14 +391,14 @@ impl StoreError {
     /// The level at which a caller logs this error. It is `DEBUG` for errors that the store logs itself: errors of the whole
     /// store, and records that do not open.
     #[must_use]
-    pub fn level(&self) -> log::Level {
-        let is_told = self.is_trouble() || matches!(self, Self::Unreadable(_));
+    pub fn log_level(&self) -> log::Level {
+        let is_told = self.affects_whole_store() || matches!(self, Self::Unreadable(_));
         if is_told { log::Level::Debug } else { log::Level::Error }
     }
 
     /// The same error with the store's path, if the operator has to copy or replace the file.
     #[must_use]
-    pub(crate) fn at(self, path: &Path) -> Self {
+    pub(crate) fn with_path(self, path: &Path) -> Self {
         let name = path.display().to_string();
         match self {
             Self::Corrupt(why) if !why.contains(&name) => Self::Corrupt(format!("{name}: {why}")),

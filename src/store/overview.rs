@@ -1,22 +1,22 @@
 //! Numbers of grants. They cost the same with a million grants as with ten.
 
 /// Grants are counted up to this number. Beyond it, only "or more" is known.
-pub const COUNTED: u64 = 10_000;
+pub const COUNT_LIMIT: u64 = 10_000;
 
 /// Numbers of grants in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct GrantTotals {
     /// Grants of this integration.
     pub people: u64,
     /// Those of them that need a new consent.
     pub consent_needed: u64,
     /// Grants of other client ids in the same store. They are not refreshed.
-    pub elsewhere: u64,
+    pub other_apps: u64,
 }
 
 /// A number of grants, exact or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct BoundedCount {
     /// The number.
     pub people: u64,
     /// Whether there may be more.
@@ -26,48 +26,52 @@ pub struct Count {
 /// Numbers of grants in each state. A count may be a lower bound: that of consents that end soon if it is large, and those of
 /// fresh and due grants if both are large.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct StateCounts {
     /// All grants.
     pub people: u64,
-    /// See [`State::Fresh`](crate::domain::grant::State::Fresh).
-    pub fresh: Count,
-    /// See [`State::Due`](crate::domain::grant::State::Due).
-    pub due: Count,
-    /// See [`State::Retrying`](crate::domain::grant::State::Retrying).
-    pub retrying: Count,
-    /// See [`State::ConsentNeeded`](crate::domain::grant::State::ConsentNeeded).
-    pub consent_needed: Count,
+    /// See [`GrantState::Fresh`](crate::domain::grant::GrantState::Fresh).
+    pub fresh: BoundedCount,
+    /// See [`GrantState::Due`](crate::domain::grant::GrantState::Due).
+    pub due: BoundedCount,
+    /// See [`GrantState::Retrying`](crate::domain::grant::GrantState::Retrying).
+    pub retrying: BoundedCount,
+    /// See [`GrantState::ConsentNeeded`](crate::domain::grant::GrantState::ConsentNeeded).
+    pub consent_needed: BoundedCount,
     /// See [`Grant::consent_ends_soon`](crate::domain::grant::Grant::consent_ends_soon). These grants are also counted above.
-    pub consent_ending: Count,
+    pub consent_ending: BoundedCount,
 }
 
-impl Count {
+impl BoundedCount {
     /// An exact number.
     #[must_use]
-    pub fn exactly(people: u64) -> Self {
+    pub fn exact(people: u64) -> Self {
         Self { people, or_more: false }
     }
 }
 
-impl Count {
-    /// The count of rows that were counted up to [`COUNTED`] plus one.
-    pub(super) fn up_to(counted: u64) -> Self {
-        Self { people: counted.min(COUNTED), or_more: counted > COUNTED }
+impl BoundedCount {
+    /// The count of rows that were counted up to [`COUNT_LIMIT`] plus one.
+    pub(super) fn limited(counted: u64) -> Self {
+        Self { people: counted.min(COUNT_LIMIT), or_more: counted > COUNT_LIMIT }
     }
 }
 
-impl Counts {
-    /// Splits `alive` grants without failures into fresh and due ones. `due` and `fresh` were counted up to [`COUNTED`] plus
+impl StateCounts {
+    /// Splits `alive` grants without failures into fresh and due ones. `due` and `fresh` were counted up to [`COUNT_LIMIT`] plus
     /// one. If one of them is exact, the other follows from it.
-    pub(super) fn split(alive: u64, due: u64, fresh: impl FnOnce() -> u64) -> (Count, Count) {
-        if due <= COUNTED {
-            return (Count::exactly(alive.saturating_sub(due)), Count::exactly(due));
+    pub(super) fn split_fresh_and_due(
+        alive: u64,
+        due: u64,
+        fresh: impl FnOnce() -> u64,
+    ) -> (BoundedCount, BoundedCount) {
+        if due <= COUNT_LIMIT {
+            return (BoundedCount::exact(alive.saturating_sub(due)), BoundedCount::exact(due));
         }
         let fresh = fresh();
-        if fresh <= COUNTED {
-            return (Count::exactly(fresh), Count::exactly(alive.saturating_sub(fresh)));
+        if fresh <= COUNT_LIMIT {
+            return (BoundedCount::exact(fresh), BoundedCount::exact(alive.saturating_sub(fresh)));
         }
-        let many = Count { people: COUNTED, or_more: true };
+        let many = BoundedCount { people: COUNT_LIMIT, or_more: true };
         (many, many)
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Fact;
-use crate::domain::verdict::Issued;
-use crate::domain::verdict::Reply;
+use crate::domain::verdict::TokenReply;
+use crate::domain::verdict::TokenResponse;
+use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 use crate::domain::verdict::client_refused;
-use crate::webex::Unknown;
+use crate::webex::OwnerUnknown;
 use crate::webex::Webex;
 use crate::webex::transport::Payload;
 use crate::webex::wire;
@@ -41,7 +41,7 @@ pub struct DeviceCode {
 
 /// The response to one poll.
 #[derive(Clone, Debug)]
-pub struct Poll {
+pub struct DevicePoll {
     /// When the request was sent; lifetimes count from here.
     pub sent_at: UnixTime,
     /// The tracking id of the response.
@@ -49,14 +49,14 @@ pub struct Poll {
     /// The `Retry-After` header, if it is valid.
     pub retry_after: Option<Duration>,
     /// What the response means.
-    pub polled: Polled,
+    pub polled: DevicePollResult,
 }
 
 /// The meaning of a poll's response.
 #[derive(Clone, Debug)]
-pub enum Polled {
+pub enum DevicePollResult {
     /// The person consented.
-    Issued(Issued),
+    Issued(TokenSet),
     /// The person has not decided yet.
     Pending,
     /// The person has not decided yet, and the poll came too early.
@@ -72,7 +72,7 @@ impl Webex {
     ///
     /// # Errors
     /// When Webex rejects the request or cannot be reached.
-    pub async fn device_authorize(&self) -> Result<DeviceCode, Unknown> {
+    pub async fn device_authorize(&self) -> Result<DeviceCode, OwnerUnknown> {
         let form = vec![
             ("client_id", Secret::new(self.integration.client_id.clone())),
             ("scope", Secret::new(self.integration.scopes.join(" "))),
@@ -80,18 +80,18 @@ impl Webex {
         let raw = self
             .call("/device/authorize", Payload::Form(form))
             .await
-            .map_err(|why| Unknown { transient: true, ..Unknown::because(why.to_string()) })?;
+            .map_err(|why| OwnerUnknown { transient: true, ..OwnerUnknown::permanent(why.to_string()) })?;
         wire::device_code(&raw).map_err(|unknown| {
             if unknown.transient {
                 return unknown;
             }
             let why = format!("{}; check MY_APP_CLIENT_ID and MY_APP_SCOPES; {HELPERS}", unknown.why);
-            Unknown { why, ..unknown }
+            OwnerUnknown { why, ..unknown }
         })
     }
 
     /// Polls whether the person has consented (RFC 8628, 3.4).
-    pub async fn device_token(&self, device_code: &Secret) -> Poll {
+    pub async fn device_token(&self, device_code: &Secret) -> DevicePoll {
         let payload = Payload::BasicForm {
             user: self.integration.client_id.clone(),
             password: self.integration.client_secret.clone(),
@@ -101,18 +101,20 @@ impl Webex {
                 ("client_id", Secret::new(self.integration.client_id.clone())),
             ],
         };
-        let Reply { sent_at, tracking_id, retry_after, fact } =
-            self.token_call("/device/token", payload).await;
-        Poll { sent_at, tracking_id, retry_after, polled: Polled::of(fact) }
+        let TokenReply { sent_at, tracking_id, retry_after, fact } =
+            self.send_token_request("/device/token", payload).await;
+        DevicePoll { sent_at, tracking_id, retry_after, polled: DevicePollResult::of(fact) }
     }
 }
 
-impl Polled {
-    fn of(fact: Fact) -> Self {
+impl DevicePollResult {
+    fn of(fact: TokenResponse) -> Self {
         match fact {
-            Fact::Granted(issued) => Self::Issued(issued),
-            Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
-            Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Trouble(why),
+            TokenResponse::Granted(issued) => Self::Issued(issued),
+            TokenResponse::Refused { status, text, shown } => {
+                Self::of_refusal(status, &text.to_lowercase(), shown)
+            }
+            TokenResponse::Unreadable(why) | TokenResponse::Unreachable(why) => Self::Trouble(why),
         }
     }
 
@@ -158,12 +160,12 @@ mod tests {
 
     /// The name of the variant, and its text.
     fn read(status: u16, text: &str) -> (&'static str, String) {
-        match Polled::of_refusal(status, text, format!("HTTP {status}: {text}")) {
-            Polled::Issued(_) => ("issued", String::new()),
-            Polled::Pending => ("pending", String::new()),
-            Polled::SlowDown => ("slow down", String::new()),
-            Polled::Trouble(why) => ("trouble", why),
-            Polled::Ended(why) => ("ended", why),
+        match DevicePollResult::of_refusal(status, text, format!("HTTP {status}: {text}")) {
+            DevicePollResult::Issued(_) => ("issued", String::new()),
+            DevicePollResult::Pending => ("pending", String::new()),
+            DevicePollResult::SlowDown => ("slow down", String::new()),
+            DevicePollResult::Trouble(why) => ("trouble", why),
+            DevicePollResult::Ended(why) => ("ended", why),
         }
     }
 

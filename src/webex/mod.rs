@@ -16,28 +16,28 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
-use crate::domain::picture::Picture;
+use crate::domain::picture::AvatarUrl;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::verdict::ClientVerdict;
-use crate::domain::verdict::Fact;
-use crate::domain::verdict::Reply;
+use crate::domain::verdict::TokenReply;
+use crate::domain::verdict::TokenResponse;
 use crate::domain::verdict::Verdict;
 pub use crate::webex::device::DeviceCode;
-pub use crate::webex::device::Poll;
-pub use crate::webex::device::Polled;
+pub use crate::webex::device::DevicePoll;
+pub use crate::webex::device::DevicePollResult;
 pub use crate::webex::proxy::Proxy;
 pub use crate::webex::space::NotAdded;
 pub use crate::webex::space::Space;
+pub use crate::webex::space::SpaceWidget;
 pub use crate::webex::space::WIDGET;
-pub use crate::webex::space::Widget;
-use crate::webex::transport::Call;
 use crate::webex::transport::HttpTransport;
-use crate::webex::transport::Knocked;
-use crate::webex::transport::NoAnswer;
 use crate::webex::transport::Payload;
-use crate::webex::transport::Raw;
+use crate::webex::transport::PingResponse;
+use crate::webex::transport::RawResponse;
+use crate::webex::transport::ResponseError;
 use crate::webex::transport::Transport;
+use crate::webex::transport::WebexRequest;
 
 /// The registered integration, and the base URL of Webex.
 #[derive(Clone, Debug)]
@@ -63,25 +63,25 @@ pub struct Webex {
 
 /// The owner of a token, as `people/me` reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct TokenOwner {
     /// The person.
     pub person: Person,
     /// The kind of account.
-    pub kind: Kind,
+    pub kind: OwnerKind,
     /// The person's picture, if Webex hosts it.
-    pub picture: Option<Picture>,
+    pub picture: Option<AvatarUrl>,
 }
 
 /// The page where a person sees and revokes the access of programs to their Webex account (webex-api,
 /// "Introspection, listing, revocation": "Users").
-pub const OWN_ACCESSES: &str = "https://idbroker.webex.com/idb/profile#/tokens";
+pub const REVOKE_URL: &str = "https://idbroker.webex.com/idb/profile#/tokens";
 
 /// Replaces the refresh token in a request that only tests the client id and secret.
 const NO_TOKEN: &str = "no-refresh-token-only-the-client-is-tried";
 
 /// The kinds of accounts that own tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OwnerKind {
     /// A person, or any other account that can consent.
     Person,
     /// A bot. Its token never expires and cannot be refreshed.
@@ -92,7 +92,7 @@ pub enum Kind {
 
 /// Why the owner of a token is unknown, or why a device grant did not start.
 #[derive(Clone, Debug)]
-pub struct Unknown {
+pub struct OwnerUnknown {
     /// An explanation for people; contains no secret.
     pub why: String,
     /// The tracking id of the response.
@@ -105,9 +105,9 @@ pub struct Unknown {
     pub retry_after: Option<Duration>,
 }
 
-impl Unknown {
+impl OwnerUnknown {
     /// A permanent failure without a response.
-    pub(crate) fn because(why: String) -> Self {
+    pub(crate) fn permanent(why: String) -> Self {
         Self { why, tracking_id: None, transient: false, status: None, retry_after: None }
     }
 
@@ -128,8 +128,8 @@ impl Unknown {
 ///
 /// # Errors
 /// When there is no response.
-pub async fn knock(base: &str, transport: &HttpTransport) -> Result<Knocked, NoAnswer> {
-    transport.knock(&format!("{base}/people/me")).await
+pub async fn ping(base: &str, transport: &HttpTransport) -> Result<PingResponse, ResponseError> {
+    transport.ping(&format!("{base}/people/me")).await
 }
 
 impl Webex {
@@ -181,7 +181,7 @@ impl Webex {
     }
 
     /// Exchanges a code for tokens (RFC 6749, 4.1.3).
-    pub async fn exchange(&self, code: &Secret, verifier: &Secret) -> Reply {
+    pub async fn exchange(&self, code: &Secret, verifier: &Secret) -> TokenReply {
         let redirect_uri = Secret::new(self.integration.redirect_uri.clone());
         let grant = [
             ("grant_type", Secret::new("authorization_code".to_owned())),
@@ -189,36 +189,36 @@ impl Webex {
             ("redirect_uri", redirect_uri),
             ("code_verifier", verifier.clone()),
         ];
-        self.ask_for_tokens(grant.to_vec()).await
+        self.token_request(grant.to_vec()).await
     }
 
     /// Refreshes an access token (RFC 6749, 6).
-    pub async fn refresh(&self, refresh_token: &Secret) -> Reply {
+    pub async fn refresh(&self, refresh_token: &Secret) -> TokenReply {
         let grant = [
             ("grant_type", Secret::new("refresh_token".to_owned())),
             ("refresh_token", refresh_token.clone()),
         ];
-        self.ask_for_tokens(grant.to_vec()).await
+        self.token_request(grant.to_vec()).await
     }
 
     /// Whether Webex accepts the client id and secret. Sends a refresh request with an invalid token, so
     /// nothing changes.
-    pub async fn introduce(&self) -> ClientVerdict {
-        Verdict::of_client(self.refresh(&Secret::new(NO_TOKEN.to_owned())).await.fact)
+    pub async fn check_client(&self) -> ClientVerdict {
+        Verdict::client_verdict(self.refresh(&Secret::new(NO_TOKEN.to_owned())).await.fact)
     }
 
     /// The client id and secret are sent in the body, as all public samples do (webex-api, "Endpoints").
-    async fn ask_for_tokens(&self, mut form: Vec<(&'static str, Secret)>) -> Reply {
+    async fn token_request(&self, mut form: Vec<(&'static str, Secret)>) -> TokenReply {
         form.push(("client_id", Secret::new(self.integration.client_id.clone())));
         form.push(("client_secret", self.integration.client_secret.clone()));
-        self.token_call("/access_token", Payload::Form(form)).await
+        self.send_token_request("/access_token", Payload::Form(form)).await
     }
 
-    async fn call(&self, path: &str, payload: Payload) -> Result<Raw, NoAnswer> {
-        self.transport.send(Call { url: format!("{}{path}", self.integration.base), payload }).await
+    async fn call(&self, path: &str, payload: Payload) -> Result<RawResponse, ResponseError> {
+        self.transport.send(WebexRequest { url: format!("{}{path}", self.integration.base), payload }).await
     }
 
-    async fn token_call(&self, path: &str, payload: Payload) -> Reply {
+    async fn send_token_request(&self, path: &str, payload: Payload) -> TokenReply {
         let sent_at = self.clock.now();
         match self.call(path, payload).await {
             Ok(raw) => {
@@ -226,11 +226,11 @@ impl Webex {
                 let now = self.clock.now();
                 wire::token_reply(&raw, sent_at.min(now), now)
             }
-            Err(why) => Reply {
+            Err(why) => TokenReply {
                 sent_at,
                 tracking_id: None,
                 retry_after: None,
-                fact: Fact::Unreachable(why.to_string()),
+                fact: TokenResponse::Unreachable(why.to_string()),
             },
         }
     }
@@ -238,14 +238,14 @@ impl Webex {
     /// The owner of an access token.
     ///
     /// # Errors
-    /// [`Unknown`] when Webex does not report the owner.
-    pub async fn me(&self, access_token: &Secret) -> Result<Owner, Unknown> {
+    /// [`OwnerUnknown`] when Webex does not report the owner.
+    pub async fn people_me(&self, access_token: &Secret) -> Result<TokenOwner, OwnerUnknown> {
         match self.call("/people/me", Payload::Bearer(access_token.clone())).await {
             Ok(raw) => wire::owner(&raw, &self.integration.base).map_err(|unknown| {
                 let wait = |text: &String| wire::retry_after(text, self.clock.now());
-                Unknown { retry_after: raw.retry_after.as_ref().and_then(wait), ..unknown }
+                OwnerUnknown { retry_after: raw.retry_after.as_ref().and_then(wait), ..unknown }
             }),
-            Err(why) => Err(Unknown { transient: true, ..Unknown::because(why.to_string()) }),
+            Err(why) => Err(OwnerUnknown { transient: true, ..OwnerUnknown::permanent(why.to_string()) }),
         }
     }
 }

@@ -2,25 +2,25 @@
 
 use url::Url;
 
-use crate::domain::picture::Picture;
+use crate::domain::picture::AvatarUrl;
 
 /// Webex's domains. A picture elsewhere is not shown, because its host would learn who consents, and when.
-const OURS: [&str; 3] = ["webex.com", "webexcontent.com", "wbx2.com"];
+const WEBEX_DOMAINS: [&str; 3] = ["webex.com", "webexcontent.com", "wbx2.com"];
 
 /// Maximum length of a picture's URL; those of Webex have about 150 characters.
-const LONGEST: usize = 2048;
+const MAX_URL_LEN: usize = 2048;
 
 /// The picture at `address`, if that is https on a host of Webex, or on the origin of `base` (a simulator).
-pub(super) fn picture(address: &str, base: &str) -> Option<Picture> {
-    let url = Url::parse(address).ok().filter(|_| address.len() <= LONGEST)?;
+pub(super) fn avatar_url(address: &str, base: &str) -> Option<AvatarUrl> {
+    let url = Url::parse(address).ok().filter(|_| address.len() <= MAX_URL_LEN)?;
     let host = url.host_str().filter(|host| is_plain(host))?;
     let is_ours =
         |suffix: &&str| host.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    let known = url.scheme() == "https" && url.port().is_none() && OURS.iter().any(is_ours);
+    let known = url.scheme() == "https" && url.port().is_none() && WEBEX_DOMAINS.iter().any(is_ours);
     let at_base = || Url::parse(base).is_ok_and(|base| base.origin() == url.origin());
     let bare = url.username().is_empty() && url.password().is_none();
     let origin = url.origin().ascii_serialization();
-    (bare && (known || at_base())).then(|| Picture { address: url.into(), origin })
+    (bare && (known || at_base())).then(|| AvatarUrl { address: url.into(), origin })
 }
 
 /// A URL's host may contain `;` and `,`, which end a directive of a `Content-Security-Policy`.
@@ -46,7 +46,7 @@ mod tests {
             ("http://127.0.0.1:18080/pictures/ada.svg", "http://127.0.0.1:18080"),
         ] {
             assert_eq!(
-                picture(address, BASE).map(|found| found.origin).as_deref(),
+                avatar_url(address, BASE).map(|found| found.origin).as_deref(),
                 Some(origin),
                 "{address}"
             );
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn pictures_at_other_hosts_are_rejected() {
-        let long = format!("https://webex.com/{}", "a".repeat(LONGEST));
+        let long = format!("https://webex.com/{}", "a".repeat(MAX_URL_LEN));
         for address in [
             "",
             "avatar.png",
@@ -79,7 +79,7 @@ mod tests {
             "http://localhost:18080/a",
             &long,
         ] {
-            assert_eq!(picture(address, BASE), None, "{address}");
+            assert_eq!(avatar_url(address, BASE), None, "{address}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct NotAdded(pub String);
 
 /// The URLs that the widget needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Widget {
+pub struct SpaceWidget {
     /// Its script.
     pub script: &'static str,
     /// Its style sheet.
@@ -40,7 +40,7 @@ pub struct Widget {
 
 /// Cisco's own copy. The hosts are those of Webex's services as other programs use them; Cisco publishes no
 /// list.
-pub const WIDGET: Widget = Widget {
+pub const WIDGET: SpaceWidget = SpaceWidget {
     script: "https://code.s4d.io/widget-space/production/bundle.js",
     style: "https://code.s4d.io/widget-space/production/main.css",
     host: "https://code.s4d.io",

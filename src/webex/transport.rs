@@ -19,23 +19,23 @@ use crate::domain::secret::Secret;
 use crate::webex::Proxy;
 
 /// Time limit for connecting.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit from the first byte sent to the last byte received; Webex's samples use the same.
-pub const WHOLE: Duration = Duration::from_secs(40);
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// After [`WHOLE`], data that has already arrived is read within this. A process that was stopped (SIGSTOP, a
+/// After [`TOTAL_TIMEOUT`], data that has already arrived is read within this. A process that was stopped (SIGSTOP, a
 /// paused virtual machine) finds the timeout and the response at the same moment, and the response may
 /// contain the only valid refresh token.
 const ARRIVED: Duration = Duration::from_secs(2);
 
 /// Maximum size of a response. Token responses have a few hundred bytes, with JWT-shaped tokens a few
 /// thousand.
-const BODY_MAX: usize = 1024 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct WebexRequest {
     /// The whole URL; it contains no secret.
     pub url: String,
     /// The payload. A form or JSON makes it a POST, a bearer token alone a GET.
@@ -69,7 +69,7 @@ pub enum Payload {
 
 /// A response.
 #[derive(Clone, Debug, Default)]
-pub struct Raw {
+pub struct RawResponse {
     /// The HTTP status.
     pub status: u16,
     /// The `Retry-After` header as sent.
@@ -82,7 +82,7 @@ pub struct Raw {
 
 /// The response to a request without a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Knocked {
+pub struct PingResponse {
     /// The HTTP status. Webex sends 401, because the token is missing.
     pub status: u16,
     /// The `Date` header as sent.
@@ -92,12 +92,15 @@ pub struct Knocked {
 /// There was no complete response. The text is for people and contains no URL and no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NoAnswer(pub String);
+pub struct ResponseError(pub String);
 
 /// Sends requests to Webex.
 pub trait Transport: Send + Sync {
-    /// Sends one request, once: without retries or redirects. Ends within [`WHOLE`] and two seconds.
-    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>>;
+    /// Sends one request, once: without retries or redirects. Ends within [`TOTAL_TIMEOUT`] and two seconds.
+    fn send(
+        &self,
+        call: WebexRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>>;
 }
 
 /// The transport over real sockets.
@@ -136,7 +139,7 @@ impl HttpTransport {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut client = Client::builder()
             .user_agent(user_agent)
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             // The settings were already read from the environment, with those of the proxy.
@@ -157,13 +160,14 @@ impl HttpTransport {
     }
 
     /// Sends a request without a token, to check whether there is a response.
-    pub(super) async fn knock(&self, url: &str) -> Result<Knocked, NoAnswer> {
-        let response = in_time(WHOLE, async { self.0.get(url).send().await.map_err(no_answer) }).await?;
+    pub(super) async fn ping(&self, url: &str) -> Result<PingResponse, ResponseError> {
+        let response =
+            in_time(TOTAL_TIMEOUT, async { self.0.get(url).send().await.map_err(no_answer) }).await?;
         let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
-        Ok(Knocked { status: response.status().as_u16(), date })
+        Ok(PingResponse { status: response.status().as_u16(), date })
     }
 
-    async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
+    async fn send_once(&self, call: WebexRequest) -> Result<RawResponse, ResponseError> {
         let request = match &call.payload {
             Payload::Form(fields) => self.0.post(&call.url).form(&pairs(fields)),
             // reqwest marks the header as sensitive, as it does for the bearer token, so it is neither
@@ -179,15 +183,15 @@ impl HttpTransport {
         };
         let mut response = request.header("accept", "application/json").send().await.map_err(no_answer)?;
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let mut raw = Raw {
+        let mut raw = RawResponse {
             status: response.status().as_u16(),
             retry_after: header("retry-after"),
             tracking_id: header("trackingid"),
             body: Vec::new(),
         };
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-            if raw.body.len() + chunk.len() > BODY_MAX {
-                return Err(NoAnswer(format!("the response is longer than {BODY_MAX} bytes")));
+            if raw.body.len() + chunk.len() > MAX_BODY {
+                return Err(ResponseError(format!("the response is longer than {MAX_BODY} bytes")));
             }
             raw.body.extend_from_slice(&chunk);
         }
@@ -221,8 +225,11 @@ fn roots(pem: &[u8]) -> Result<Vec<Certificate>, String> {
 }
 
 impl Transport for HttpTransport {
-    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
-        Box::pin(in_time(WHOLE, self.carry(call)))
+    fn send(
+        &self,
+        call: WebexRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>> {
+        Box::pin(in_time(TOTAL_TIMEOUT, self.send_once(call)))
     }
 }
 
@@ -231,8 +238,8 @@ impl Transport for HttpTransport {
 /// yet to read.
 async fn in_time<T>(
     limit: Duration,
-    answer: impl Future<Output = Result<T, NoAnswer>>,
-) -> Result<T, NoAnswer> {
+    answer: impl Future<Output = Result<T, ResponseError>>,
+) -> Result<T, ResponseError> {
     let mut answer = pin!(answer);
     for wait in [limit, ARRIVED] {
         tokio::select! {
@@ -241,14 +248,14 @@ async fn in_time<T>(
             () = sleep(wait) => {}
         }
     }
-    Err(NoAnswer(format!("no answer in time ({limit:?})")))
+    Err(ResponseError(format!("no answer in time ({limit:?})")))
 }
 
 fn pairs<'a>(fields: &'a [(&'static str, Secret)]) -> Vec<(&'static str, &'a str)> {
     fields.iter().map(|(name, value)| (*name, value.expose())).collect()
 }
 
-fn no_answer(error: reqwest::Error) -> NoAnswer {
+fn no_answer(error: reqwest::Error) -> ResponseError {
     let error = error.without_url();
     let kind = if error.is_timeout() {
         "no answer in time"
@@ -257,7 +264,7 @@ fn no_answer(error: reqwest::Error) -> NoAnswer {
     } else {
         "the connection broke"
     };
-    NoAnswer(format!("{kind} ({})", chain(&error)))
+    ResponseError(format!("{kind} ({})", chain(&error)))
 }
 
 /// An error with its causes, because reqwest's own texts omit the details.
@@ -314,7 +321,10 @@ mod tests {
     }
 
     /// Sends one request in a runtime that is blocked for `stopped` once the request has arrived.
-    async fn call(parts: &'static [(u64, &'static str)], stopped: Option<Duration>) -> Result<Raw, NoAnswer> {
+    async fn call(
+        parts: &'static [(u64, &'static str)],
+        stopped: Option<Duration>,
+    ) -> Result<RawResponse, ResponseError> {
         let (url, arrived) = server(parts);
         let transport = HttpTransport::new("test", None, true, None).unwrap();
         let payload = Payload::Form(vec![("grant_type", Secret::new("refresh_token".to_owned()))]);
@@ -325,7 +335,8 @@ mod tests {
             // Blocks the only thread of the runtime, with its timers and sockets.
             stopped.into_iter().for_each(block);
         };
-        let (answer, ()) = tokio::join!(in_time(LIMIT, transport.carry(Call { url, payload })), stop);
+        let (answer, ()) =
+            tokio::join!(in_time(LIMIT, transport.send_once(WebexRequest { url, payload })), stop);
         answer
     }
 

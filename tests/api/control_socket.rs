@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use webex_tokend::config::Config;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::http::control::ControlError;
 use webex_tokend::http::control::ControlSocket;
 
@@ -78,7 +78,7 @@ async fn a_file_at_the_sockets_path_is_left_alone() {
 #[test]
 fn a_path_too_long_for_a_socket_is_a_settings_error() {
     let long = format!("/tmp/{}/control.sock", "x".repeat(100));
-    let source = Source::from([
+    let source = SettingsSource::from([
         ("MY_APP_CLIENT_ID", "id"),
         ("MY_APP_SECRET_ID", "secret"),
         ("TOKEND_STORE_URL", "memory:"),

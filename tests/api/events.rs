@@ -16,9 +16,9 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::events::KEPT;
+use webex_tokend::events::RING_LEN;
 use webex_tokend::http::api::Caller;
-use webex_tokend::http::serve::Body;
+use webex_tokend::http::serve::ResponseBody;
 
 use super::event_client::Event;
 use super::event_client::EventStream;
@@ -85,7 +85,7 @@ async fn an_event_stream_contains_no_secret() {
     for _ in 0..3 {
         refresh(&server, &ada).await;
         stream.person(&ada).await;
-        let grant = server.services.view.look(&ada).await.unwrap().unwrap();
+        let grant = server.services.view.get(&ada).await.unwrap().unwrap();
         secrets.push(grant.tokens.access_token.clone());
         secrets.push(grant.tokens.refresh_token.clone());
     }
@@ -147,8 +147,8 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
         stream.person(&ada).await;
     }
     // The client is too far behind.
-    for n in 0..=KEPT {
-        server.services.view.publish(&PersonId::parse(&format!("person-{n}")).unwrap());
+    for n in 0..=RING_LEN {
+        server.services.view.invalidate(&PersonId::parse(&format!("person-{n}")).unwrap());
     }
     let request =
         server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", &hello.id);
@@ -156,7 +156,7 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
     assert_eq!(first.name, "reset");
     // All grants change while a client listens.
     let mut stream = stream(&server, AccessPath::Control).await;
-    server.services.view.publish_all();
+    server.services.view.invalidate_all();
     assert_eq!(stream.next().await.name, "reset");
 }
 
@@ -237,7 +237,7 @@ async fn a_key_for_one_person_gets_no_events_of_the_whole_daemon() {
     assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
     assert_eq!(stream.person(&ada).await["state"], "retrying");
     // The next event is Ada's next change, not the breaker's.
-    server.services.view.publish(&ada);
+    server.services.view.invalidate(&ada);
     stream.person(&ada).await;
     assert!(!stream.text.contains("breaker"), "{}", stream.text);
 }
@@ -313,7 +313,7 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
     slow.read_exact(&mut first).await.unwrap();
     let burst = 30_000;
     for n in 0..burst {
-        server.services.view.publish(&people[n % 3]);
+        server.services.view.invalidate(&people[n % 3]);
         if n % 10 == 0 {
             tokio::task::yield_now().await;
         }
@@ -333,14 +333,14 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
 }
 
 /// The body of a stream, without a socket.
-async fn body(server: &ApiServer, caller: Caller) -> Body {
+async fn body(server: &ApiServer, caller: Caller) -> ResponseBody {
     let request = hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
-    let response = server.api.answer(request, caller).await;
+    let response = server.api.handle(request, caller).await;
     assert_eq!(response.status(), 200);
     response.into_body()
 }
 
-async fn next_chunk(body: &mut Body) -> Option<Event> {
+async fn next_chunk(body: &mut ResponseBody) -> Option<Event> {
     let frame = body.frame().await?.unwrap().into_data().unwrap();
     Some(event(std::str::from_utf8(&frame).unwrap().trim_end()))
 }
@@ -350,7 +350,7 @@ struct RestrictedStream {
     server: ApiServer,
     other: PersonId,
     hello: Event,
-    body: Body,
+    body: ResponseBody,
 }
 
 impl RestrictedStream {
@@ -380,7 +380,7 @@ impl RestrictedStream {
 #[tokio::test]
 async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
     let mut stream = RestrictedStream::new().await;
-    stream.server.services.view.publish(&stream.other);
+    stream.server.services.view.invalidate(&stream.other);
     for _ in 0..3 {
         let life = stream.next_heartbeat().await;
         assert_ne!(life.id, stream.hello.id, "the id must advance past hidden events");
@@ -394,7 +394,7 @@ async fn heartbeats_come_while_all_events_are_hidden_from_the_key() {
     let changes = async {
         loop {
             tokio::time::sleep(Duration::from_secs(10)).await;
-            view.publish(&other);
+            view.invalidate(&other);
         }
     };
     let signs = async {
@@ -417,9 +417,9 @@ async fn a_client_that_takes_nothing_for_a_minute_loses_its_stream() {
         bodies.push(body(&server, Caller::Control).await);
     }
     let request = || hyper::Request::get("/api/v1/events").body(Bytes::new()).unwrap();
-    assert_eq!(server.api.answer(request(), Caller::Control).await.status(), 429);
+    assert_eq!(server.api.handle(request(), Caller::Control).await.status(), 429);
     tokio::time::sleep(Duration::from_secs(80)).await;
-    assert_eq!(server.api.answer(request(), Caller::Control).await.status(), 200);
+    assert_eq!(server.api.handle(request(), Caller::Control).await.status(), 200);
     for mut body in bodies {
         assert!(next_chunk(&mut body).await.is_some(), "the queued event can still be read");
         assert!(next_chunk(&mut body).await.is_none());
@@ -433,7 +433,7 @@ async fn events_queued_for_a_slow_client_are_not_sent_after_its_key_is_revoked()
     server.create_key_with_right("read").await;
     let mut body = body(&server, Caller::Key(server.services.keys.list().remove(0).into())).await;
     // The hello event fills the queue; the change waits until it is read.
-    server.services.view.publish(&ada);
+    server.services.view.invalidate(&ada);
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

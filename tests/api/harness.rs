@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use webex_sim::Settings;
 use webex_sim::Sim;
 use webex_tokend::config::Config;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Tokens;
 use webex_tokend::domain::person::Email;
@@ -25,19 +25,19 @@ use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::domain::verdict::Issued;
+use webex_tokend::domain::verdict::TokenSet;
 use webex_tokend::events::Events;
-use webex_tokend::house::House;
+use webex_tokend::house::Services;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::certificate::SelfSigned;
 use webex_tokend::http::control::ControlSocket;
-use webex_tokend::http::router::Door;
+use webex_tokend::http::router::Routes;
 use webex_tokend::http::serve;
 use webex_tokend::http::serve::Limits;
-use webex_tokend::http::serve::Secure;
+use webex_tokend::http::serve::TlsContext;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
@@ -46,7 +46,7 @@ use crate::support::time::REQUEST_TIMEOUT;
 
 pub(super) struct ApiServer {
     pub(super) sim: Sim,
-    pub(super) services: House,
+    pub(super) services: Services,
     pub(super) config: Config,
     pub(super) api: Api,
     pub(super) socket: PathBuf,
@@ -123,7 +123,7 @@ impl ApiServer {
         let (id, secret) = (settings.client_id.clone(), settings.client_secret.clone());
         let sim = Sim::start(settings).await.unwrap();
         let base = sim.base_url();
-        let mut source = Source::from([
+        let mut source = SettingsSource::from([
             ("MY_APP_CLIENT_ID", id.as_str()),
             ("MY_APP_SECRET_ID", &secret),
             ("WEBEX_API_BASE_URL", &base),
@@ -132,8 +132,8 @@ impl ApiServer {
         ]);
         source.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
-        let services = House::build(&config).await.unwrap();
-        let api = Api::new(api::Parts {
+        let services = Services::build(&config).await.unwrap();
+        let api = Api::new(api::ApiParts {
             consents: services.consents.clone(),
             refresher: services.refresher.clone(),
             view: services.view.clone(),
@@ -166,7 +166,7 @@ impl ApiServer {
         let minted = self.sim.with(|webex| webex.mint(now_ms, index));
         let person = self.sim.with(|webex| webex.settings().people[index].clone());
         let secret = |text: &str| Secret::new(text.to_owned());
-        let issued = Issued {
+        let issued = TokenSet {
             access_token: secret(&minted.access_token),
             refresh_token: Some(secret(&minted.refresh_token)),
             expires_in: DAY * 14,
@@ -186,7 +186,7 @@ impl ApiServer {
         let mut grant = Grant::consented(whose, tokens, at, &self.config.policy, at);
         change(&mut grant);
         self.services.store.save_consent(grant).await.unwrap();
-        self.services.view.publish(&id);
+        self.services.view.invalidate(&id);
         id
     }
 
@@ -265,7 +265,7 @@ impl ApiServer {
     /// Without a socket, as commands call the API in their own process.
     pub(super) async fn get_in_process(&self, path: &str) -> Value {
         let request = hyper::Request::get(format!("/api/v1{path}")).body(Bytes::new()).unwrap();
-        let response = self.api.answer(request, Caller::Control).await;
+        let response = self.api.handle(request, Caller::Control).await;
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }
 }
@@ -274,14 +274,14 @@ async fn serve_https(config: &Config, api: Api, tasks: &Tasks) -> (String, Strin
     let names = ["localhost", "127.0.0.1"].map(String::from);
     let made = SelfSigned::make(&names, jiff::Timestamp::now().as_second()).unwrap();
     let authority = Authority::parse("localhost:8000").unwrap();
-    let secure = Secure { feed: Renewer::open(made.clone()).unwrap().1, authority };
+    let secure = TlsContext { feed: Renewer::open(made.clone()).unwrap().1, authority };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let door = Door::new(api, &config.door.redirect_uri, config.door.is_local());
+    let door = Routes::new(api, &config.door.redirect_uri, config.door.is_local());
     let door = Arc::new(door.with_token_service(config.token_service.clone()));
     let service = move |request, peer| {
         let door = door.clone();
-        async move { door.answer(request, peer).await }
+        async move { door.handle(request, peer).await }
     };
     let serving = serve::serve(listener, Some(secure), Arc::new(Limits::default()), service, tasks.clone());
     tasks.spawn("door", serving);

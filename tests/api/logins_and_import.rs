@@ -177,7 +177,7 @@ async fn an_import_gives_way_to_a_consent_that_came_while_webex_was_asked() {
         eventually("the grant is refreshed", || server.refreshes() == 1).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         let person = server.store_grant(0, Duration::ZERO, |_| {}).await;
-        (person, server.events().now())
+        (person, server.events().position())
     };
     let (imported, (person, kept)) =
         tokio::join!(import(&server, json!({"refresh_token": pair.refresh_token})), newer);

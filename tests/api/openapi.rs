@@ -68,7 +68,7 @@ macro_rules! agree {
 fn every_field_of_every_type_is_described() {
     let text = || "x".to_owned();
     let some = || Some(text());
-    let person = api_types::Person {
+    let person = api_types::PersonView {
         person_id: text(),
         email: some(),
         display_name: some(),
@@ -96,7 +96,7 @@ fn every_field_of_every_type_is_described() {
         scope: some(),
         note: some(),
     };
-    let rule = api_types::RuleSays { rule: text(), refresh: Some(true), at: some(), says: text() };
+    let rule = api_types::RuleReport { rule: text(), refresh: Some(true), at: some(), says: text() };
     let why = api_types::Why {
         person: person.clone(),
         rules: vec![rule.clone()],
@@ -112,7 +112,7 @@ fn every_field_of_every_type_is_described() {
         refreshes: 1,
         consent_by: some(),
     };
-    let key = api_types::Key {
+    let key = api_types::KeyView {
         name: text(),
         id: text(),
         persons: Some(vec![]),
@@ -121,7 +121,7 @@ fn every_field_of_every_type_is_described() {
         expires_at: some(),
         last_used_at: some(),
     };
-    let problem = api_types::Problem {
+    let problem = api_types::ProblemDetails {
         kind: text(),
         title: text(),
         status: 400,
@@ -130,10 +130,10 @@ fn every_field_of_every_type_is_described() {
         consent_url: some(),
         persons: Some(vec![text()]),
     };
-    let tally = api_types::Tally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
+    let tally = api_types::StateTally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
     let breaker =
-        api_types::Breaker { state: text(), cause: some(), says: some(), since: some(), until: some() };
-    let certificate = api_types::Certificate {
+        api_types::BreakerView { state: text(), cause: some(), says: some(), since: some(), until: some() };
+    let certificate = api_types::CertificateView {
         names: vec![],
         begins_at: some(),
         ends_at: some(),
@@ -150,39 +150,39 @@ fn every_field_of_every_type_is_described() {
         started_at: text(),
         certificate: Some(certificate.clone()),
     };
-    let finding = api_types::Finding::new(api_types::Mark::Ok, "x", "x");
+    let finding = api_types::Finding::new(api_types::FindingStatus::Ok, "x", "x");
     let checked = agree! {
-        api_types::Examination { findings: vec![finding.clone()] } => Examination,
+        api_types::DoctorReport { findings: vec![finding.clone()] } => DoctorReport,
         finding => Finding,
-        tally => Tally,
-        breaker => Breaker,
-        certificate => Certificate,
+        tally => StateTally,
+        breaker => BreakerView,
+        certificate => CertificateView,
         status => Status,
         api_types::People { people: vec![person.clone()], next: some(), sole: Some(true) } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
-        api_types::LoginAsked { email: some(), device: true } => LoginAsked,
-        api_types::LoginBegun {
+        api_types::LoginRequest { email: some(), device: true } => LoginRequest,
+        api_types::StartedLogin {
             id: text(), url: text(), user_code: some(), complete_url: some(), expires_in: 1,
-        } => LoginBegun,
+        } => StartedLogin,
         api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
-        api_types::ImportAsked { refresh_token: some(), access_token: some(), replace: true } => ImportAsked,
+        api_types::ImportBody { refresh_token: some(), access_token: some(), replace: true } => ImportBody,
         api_types::Imported {
             outcome: text(), detail: some(), person: Some(person.clone()), retry_after: Some(1),
         } => Imported,
-        person => Person,
+        person => PersonView,
         token => Token,
-        api_types::RefreshAsked { force: true } => RefreshAsked,
-        rule => RuleSays,
+        api_types::RefreshRequest { force: true } => RefreshRequest,
+        rule => RuleReport,
         why => Why,
         planned => Planned,
         api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
-        api_types::KeyAsked { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => KeyAsked,
-        api_types::KeyMade { secret: text(), key: key.clone() } => KeyMade,
-        key => Key,
+        api_types::CreateKeyRequest { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => CreateKeyRequest,
+        api_types::CreatedKey { secret: text(), key: key.clone() } => CreatedKey,
+        key => KeyView,
         api_types::KeyList { keys: vec![] } => KeyList,
         api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
-        problem => Problem,
+        problem => ProblemDetails,
     };
     let document = document();
     let described = document["components"]["schemas"].as_object().unwrap();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use webex_sim::Person;
 use webex_sim::Settings;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::PersonId;
 
@@ -77,7 +77,7 @@ async fn an_address_shared_by_two_living_grants_resolves_to_neither() {
 #[tokio::test]
 async fn a_shared_address_resolves_to_the_living_grant_but_removes_neither() {
     let server = ApiServer::new().await;
-    store_kate(&server, 0, |grant| grant.standing = Standing::ConsentNeeded).await;
+    store_kate(&server, 0, |grant| grant.status = GrantStatus::ConsentNeeded).await;
     let living = store_kate(&server, 1, |_| {}).await;
     let token = server.get(&format!("{KATE}/token")).await;
     assert_eq!(token.json()["person_id"], living.as_str(), "{token:?}");

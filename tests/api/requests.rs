@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 
 use super::harness::AccessPath;
 use super::harness::ApiServer;
@@ -41,7 +41,7 @@ async fn lists_are_paged_and_filtered_by_state() {
     for index in 0..5 {
         server.store_fresh_grant(index).await;
     }
-    server.store_grant(5, DAY * 2, |grant| grant.next = Next::at(grant.obtained_at)).await;
+    server.store_grant(5, DAY * 2, |grant| grant.next = Schedule::at(grant.obtained_at)).await;
     for (path, field) in [("/people?limit=4", "people"), ("/plan?limit=4", "people")] {
         let first = server.get(path).await.json();
         assert_eq!(first[field].as_array().unwrap().len(), 4);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::http::api::surface;
-use webex_tokend::keys::NewKey;
+use webex_tokend::keys::NewApiKey;
 
 use super::harness::AccessPath;
 use super::harness::ApiServer;
@@ -80,8 +80,8 @@ async fn wrong_revoked_and_expired_keys_are_refused() {
     assert_eq!(server.send(AccessPath::Control, Method::DELETE, "/keys/revoked", None).await.status, 204);
     let life = Some(Duration::from_millis(1));
     let rights = Rights { admin: true, ..Rights::default() };
-    let new = NewKey { name: "short".to_owned(), rights, persons: None, life };
-    let expired = server.services.keys.make(new).await.unwrap();
+    let new = NewApiKey { name: "short".to_owned(), rights, persons: None, life };
+    let expired = server.services.keys.create(new).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     let wrong = format!("{}x", server.create_key_with_right("admin").await);
     for key in [revoked.as_str(), expired.expose(), &wrong] {

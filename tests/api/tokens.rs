@@ -11,7 +11,7 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::person::PersonId;
 
 use super::harness::AccessPath;
@@ -152,7 +152,7 @@ async fn a_dead_grant_is_answered_with_the_consent_link() {
     let nameless = |grant: &mut Grant| {
         dead(grant);
         grant.person.email = None;
-        grant.standing = Standing::ConsentNeeded;
+        grant.status = GrantStatus::ConsentNeeded;
     };
     let id = server.store_grant(1, DAY * 13, nameless).await;
     let answer = server.get(&format!("/people/{id}/token")).await;

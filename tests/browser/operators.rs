@@ -10,9 +10,9 @@ use webex_tokend::clock::Clock;
 use webex_tokend::clock::SystemClock;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::schedule::Next;
-use webex_tokend::keys::Keys;
-use webex_tokend::keys::NewKey;
+use webex_tokend::domain::schedule::Schedule;
+use webex_tokend::keys::ApiKeys;
+use webex_tokend::keys::NewApiKey;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
@@ -60,14 +60,14 @@ pub(super) async fn daemon_with_people(people: usize) -> (Sim, Daemon, String) {
         }
         store.save_consent(odd).await.unwrap();
     }
-    let keys = Keys::load(store.clone(), Arc::new(SystemClock)).await.unwrap();
-    let new = NewKey {
+    let keys = ApiKeys::load(store.clone(), Arc::new(SystemClock)).await.unwrap();
+    let new = NewApiKey {
         name: "operator".to_owned(),
         rights: Rights::parse("admin").unwrap(),
         persons: None,
         life: None,
     };
-    let key = keys.make(new).await.unwrap().expose().to_owned();
+    let key = keys.create(new).await.unwrap().expose().to_owned();
     drop((keys, store));
     daemon.restart(&[]).await;
     (sim, daemon, key)
@@ -288,7 +288,7 @@ async fn store_people_for_the_picture(dir: &Path, client: &str) {
         }
         if grant.failures == 0 {
             grant.last.at = renewed_at;
-            grant.next = Next::at(renewed_at + day * 7);
+            grant.next = Schedule::at(renewed_at + day * 7);
         }
         store.save_consent(grant).await.unwrap();
     }

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
-use webex_tokend::consent::name_of;
-use webex_tokend::domain::ticket::PATIENCE;
+use webex_tokend::consent::cookie_suffix;
+use webex_tokend::domain::ticket::TICKET_TTL;
 use webex_tokend::domain::ticket::Ticket;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::key;
@@ -126,13 +126,13 @@ async fn a_ticket_expires_at_its_deadline() {
     let minute = std::time::Duration::from_secs(60);
     // Sealed as by the daemon, but begun at another time. An unknown code shows whether Webex was asked.
     for (number, begun, status, heading) in [
-        (1, now - PATIENCE - minute, 400, STALE),
-        (2, now - PATIENCE + minute, 502, REFUSED),
+        (1, now - TICKET_TTL - minute, 400, STALE),
+        (2, now - TICKET_TTL + minute, 502, REFUSED),
         (3, now + minute, 400, STALE),
     ] {
         let ticket = Ticket::new([number; 32], [9; 32], begun);
         let sealed = URL_SAFE_NO_PAD.encode(sealer.seal(&ticket.to_text(), "ticket").unwrap());
-        visitor.plant(&format!("__Host-ticket-{}", name_of(ticket.state())), &sealed);
+        visitor.plant(&format!("__Host-ticket-{}", cookie_suffix(ticket.state())), &sealed);
         let url = daemon.url(&format!("/oauth?code=unknown&state={}", ticket.state().expose()));
         page(&visitor.get(url).await, status, heading);
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use webex_tokend::clock::Clock;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 
@@ -58,9 +58,9 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
 
 fn with_consent_needed(n: usize, now: UnixTime, ends: UnixTime) -> Grant {
     let mut grant = many_grants::nth_grant(n, now);
-    grant.standing = Standing::ConsentNeeded;
+    grant.status = GrantStatus::ConsentNeeded;
     (grant.failures, grant.last.outcome) = (1, Outcome::ConsentNeeded);
-    (grant.tokens.expires_at, grant.next) = (ends, Next::NEVER);
+    (grant.tokens.expires_at, grant.next) = (ends, Schedule::NEVER);
     grant
 }
 

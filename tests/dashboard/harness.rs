@@ -10,20 +10,20 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use webex_tokend::config::Config;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::house::House;
+use webex_tokend::house::Services;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::certificate::SelfSigned;
-use webex_tokend::http::router::Door;
+use webex_tokend::http::router::Routes;
 use webex_tokend::http::serve;
 use webex_tokend::http::serve::Limits;
-use webex_tokend::http::serve::Secure;
+use webex_tokend::http::serve::TlsContext;
 use webex_tokend::http::tls::Renewer;
-use webex_tokend::keys::NewKey;
+use webex_tokend::keys::NewApiKey;
 
 use crate::support::http;
 use crate::support::manual_clock::ManualClock;
@@ -32,7 +32,7 @@ pub(super) const HTTPS_REDIRECT_URI: &str = "https://tokens.example.com/webex/oa
 pub(super) const HTTP_REDIRECT_URI: &str = "http://localhost:8000/oauth";
 
 pub(super) struct DashboardServer {
-    pub(super) services: House,
+    pub(super) services: Services,
     pub(super) api: Api,
     pub(super) clock: Arc<ManualClock>,
     /// The origin of the port.
@@ -53,7 +53,7 @@ impl DashboardServer {
 
     /// With these settings in addition.
     pub(super) async fn with_settings(redirect_uri: &str, settings: &[(&str, &str)]) -> Self {
-        let mut source = Source::from([
+        let mut source = SettingsSource::from([
             ("MY_APP_CLIENT_ID", "id"),
             ("MY_APP_SECRET_ID", "secret"),
             ("MY_APP_REDIRECT_URI", redirect_uri),
@@ -63,7 +63,7 @@ impl DashboardServer {
         let config = Config::read(&source).unwrap();
         // Installs the crypto provider.
         drop(http());
-        let mut services = House::build(&config).await.unwrap();
+        let mut services = Services::build(&config).await.unwrap();
         let clock = Arc::new(ManualClock::new(services.clock.now()));
         services.clock = clock.clone();
         let api = services.api(&config);
@@ -76,13 +76,13 @@ impl DashboardServer {
         let secure = config.door.secure.then(|| {
             let made = SelfSigned::make(&["localhost".to_owned()], services.clock.now().seconds()).unwrap();
             let authority = Authority::parse("localhost:8000").unwrap();
-            Secure { feed: Renewer::open(made).unwrap().1, authority }
+            TlsContext { feed: Renewer::open(made).unwrap().1, authority }
         });
-        let door = Door::new(api.clone(), &config.door.redirect_uri, config.door.is_local());
-        let door = Arc::new(door.run_by(config.door.operator.clone()));
+        let door = Routes::new(api.clone(), &config.door.redirect_uri, config.door.is_local());
+        let door = Arc::new(door.with_operator(config.door.operator.clone()));
         let service = move |request, peer| {
             let door = door.clone();
-            async move { door.answer(request, peer).await }
+            async move { door.handle(request, peer).await }
         };
         let limits = Arc::new(Limits::default());
         let serving = serve::serve(listener, secure, limits, service, services.tasks.clone());
@@ -106,8 +106,8 @@ impl DashboardServer {
         persons: Option<Vec<PersonId>>,
         life: Option<Duration>,
     ) -> String {
-        let new = NewKey { name: name.to_owned(), rights: Rights::parse(can).unwrap(), persons, life };
-        self.services.keys.make(new).await.unwrap().expose().to_owned()
+        let new = NewApiKey { name: name.to_owned(), rights: Rights::parse(can).unwrap(), persons, life };
+        self.services.keys.create(new).await.unwrap().expose().to_owned()
     }
 
     pub(super) fn browser(&self) -> OperatorBrowser {
@@ -126,7 +126,7 @@ impl DashboardServer {
     /// Creates a sign-in link as the control socket does.
     pub(super) async fn link(&self) -> (u16, Value) {
         let request = hyper::Request::post("/api/v1/dashboard-links").body(Bytes::new()).unwrap();
-        let response = self.api.answer(request, Caller::Control).await;
+        let response = self.api.handle(request, Caller::Control).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())

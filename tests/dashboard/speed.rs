@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use webex_tokend::clock::Clock;
 use webex_tokend::clock::SystemClock;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -119,7 +119,8 @@ async fn claim_and_commit_are_fast_at_a_hundred_thousand_people() {
 
 async fn claims(store: &SqliteStore, now: UnixTime) -> Vec<Claim> {
     let lease = Lease { now, owner: "this".to_owned(), end: now + Duration::from_secs(180) };
-    let ask = Ask { lease, due_by: now, limit: 4096, except: Vec::new(), order: ClaimOrder::LeastLife };
+    let ask =
+        ClaimRequest { lease, due_by: now, limit: 4096, except: Vec::new(), order: ClaimOrder::LeastLife };
     store.claim_due(ask).await.unwrap().claims
 }
 
@@ -128,6 +129,6 @@ async fn commit(store: Arc<SqliteStore>, claim: Claim, now: UnixTime) {
     (grant.renewed_at, grant.last.at) = (now, now);
     grant.tokens.expires_at = now + Duration::from_secs(14 * 86_400);
     grant.tokens.refresh_token_expires_at = Some(now + Duration::from_secs(90 * 86_400));
-    grant.next = Next::at(now + Duration::from_secs(86_400));
+    grant.next = Schedule::at(now + Duration::from_secs(86_400));
     store.commit(fence, grant).await.unwrap();
 }

@@ -11,11 +11,11 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::breaker::Cause;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Came;
-use webex_tokend::store::Note;
+use webex_tokend::refresh::RefreshOutcome;
+use webex_tokend::store::MetaKey;
 use webex_tokend::store::StoreError;
 
 use crate::support::capture_thread_logs;
@@ -83,7 +83,7 @@ async fn two_hundred_refused_persons_cause_one_alert() {
     assert!(persons.len() <= 2, "the first two persons, before the breaker opens: {persons:?}");
     assert!(all.len() <= 3, "one probe in ten minutes: {all:?}");
     for person in 0..200 {
-        assert_eq!(services.grant(person).await.standing, Standing::Alive);
+        assert_eq!(services.grant(person).await.status, GrantStatus::Active);
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_retry_after_survives_a_restart() {
     sleep(HOUR).await;
     assert_eq!(services.model().counters().refreshes.renewed, 30);
     assert_eq!(services.cause(), None);
-    assert_eq!(services.store.recall(Note::Breaker).await, Ok(Some("closed".to_owned())));
+    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,19 +182,19 @@ async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     services.start(false).await;
     sleep(10 * SECOND).await;
     services.kill().await;
-    let text = services.store.recall(Note::Breaker).await.unwrap().unwrap();
+    let text = services.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
     assert!(text.starts_with("open busy "), "{text}");
     let refresher = services.refresher.clone().unwrap();
     let sent = services.attempts();
     for _ in 0..4 {
         sleep(10 * SECOND).await;
-        refresher.renew(&services.id(0), true).await.unwrap();
+        refresher.refresh_now(&services.id(0), true).await.unwrap();
     }
     assert_eq!(services.attempts(), sent, "not early, however often a caller asks");
     sleep(11 * SECOND).await;
-    let report = refresher.renew(&services.id(0), true).await.unwrap();
-    assert_eq!((report.came, services.cause()), (Came::Renewed, None), "{}", report.detail);
-    assert_eq!(services.store.recall(Note::Breaker).await, Ok(Some("closed".to_owned())));
+    let report = refresher.refresh_now(&services.id(0), true).await.unwrap();
+    assert_eq!((report.outcome, services.cause()), (RefreshOutcome::Renewed, None), "{}", report.detail);
+    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +216,7 @@ async fn unreadable_or_future_breaker_state_delays_no_refresh() {
     let future = breaker_text("busy", 400 * DAY);
     for text in ["", "nonsense", "open busy w x y z", &future] {
         let mut services = due(3).await;
-        services.store.remember(Note::Breaker, text.to_owned()).await.unwrap();
+        services.store.set_meta(MetaKey::Breaker, text.to_owned()).await.unwrap();
         services.start(false).await;
         sleep(MINUTE).await;
         assert_eq!(services.model().counters().refreshes.renewed, 3, "{text:?}");
@@ -261,7 +261,7 @@ async fn the_breaker_works_when_its_state_cannot_be_stored() {
     assert!(services.attempts() <= 16, "{}", services.attempts());
     store.recover();
     sleep(HOUR).await;
-    let text = services.store.recall(Note::Breaker).await.unwrap().unwrap();
+    let text = services.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
     assert!(text.starts_with("open busy"), "the state is stored when the store works again: {text}");
 }
 
@@ -316,7 +316,7 @@ async fn live_tokens_are_served_and_consents_are_stored_while_the_breaker_is_ope
     let before = services.grant(0).await;
     services.consent(0).await;
     assert_ne!(services.grant(0).await.tokens, before.tokens);
-    assert_eq!(services.grant(0).await.state(services.now()), State::Fresh);
+    assert_eq!(services.grant(0).await.state(services.now()), GrantState::Fresh);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,16 +330,16 @@ async fn a_401_is_reported_as_consent_needed_once_and_only_when_it_is_the_person
     for _ in 0..10 * 24 * 60 {
         sleep(MINUTE).await;
         let grant = services.grant(3).await;
-        let now = (grant.state(services.now()), grant.last.outcome, grant.standing);
+        let now = (grant.state(services.now()), grant.last.outcome, grant.status);
         if grant.last.outcome != Outcome::Renewed && seen.last() != Some(&now) {
             seen.push(now);
         }
     }
-    let states: Vec<State> = seen.iter().map(|(state, ..)| *state).collect();
-    assert_eq!(states[0], State::Retrying, "{seen:?}");
-    assert!(states[1..].iter().all(|state| *state == State::ConsentNeeded), "{seen:?}");
-    let told = |seen: &(State, Outcome, Standing)| {
-        seen.1 == if seen.0 == State::Retrying { Outcome::ClientRefused } else { Outcome::ConsentNeeded }
+    let states: Vec<GrantState> = seen.iter().map(|(state, ..)| *state).collect();
+    assert_eq!(states[0], GrantState::Retrying, "{seen:?}");
+    assert!(states[1..].iter().all(|state| *state == GrantState::ConsentNeeded), "{seen:?}");
+    let told = |seen: &(GrantState, Outcome, GrantStatus)| {
+        seen.1 == if seen.0 == GrantState::Retrying { Outcome::ClientRefused } else { Outcome::ConsentNeeded }
     };
     assert!(seen.iter().all(told), "{seen:?}");
     let alerts = captured_logs().into_iter().filter(|(_, text)| text.contains("refreshes pause until"));
@@ -360,10 +360,10 @@ async fn a_reader_who_polls_a_bad_grant_does_not_keep_the_breaker_open() {
     services.model().clear_faults();
     services.model().fault(fault(Some(0), down()));
     let (refresher, bad) = (services.refresher.clone().unwrap(), services.id(0));
-    refresher.renew(&bad, true).await.unwrap();
+    refresher.refresh_now(&bad, true).await.unwrap();
     for _ in 0..2 * 60 * 12 {
         sleep(5 * SECOND).await;
-        let _ = refresher.renew(&bad, true).await;
+        let _ = refresher.refresh_now(&bad, true).await;
     }
     for person in 1..40 {
         let grant = services.grant(person).await;
@@ -383,17 +383,17 @@ async fn a_requested_refresh_of_a_healthy_grant_may_be_the_probe() {
     services.consent(1).await;
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("600")) });
     let refresher = services.refresher.clone().unwrap();
-    refresher.renew(&services.id(1), true).await.unwrap();
+    refresher.refresh_now(&services.id(1), true).await.unwrap();
     assert_eq!((services.starts(1).len(), services.cause()), (1, Some(Cause::Busy)));
     services.consent(2).await;
-    refresher.renew(&services.id(2), true).await.unwrap();
+    refresher.refresh_now(&services.id(2), true).await.unwrap();
     assert_eq!(
         (services.starts(2).len(), services.cause()),
         (0, Some(Cause::Busy)),
         "one probe in half a minute"
     );
     sleep(31 * SECOND).await;
-    refresher.renew(&services.id(2), true).await.unwrap();
+    refresher.refresh_now(&services.id(2), true).await.unwrap();
     assert_eq!((services.starts(2).len(), services.cause()), (1, None));
 }
 

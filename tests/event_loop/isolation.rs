@@ -11,12 +11,12 @@ use webex_sim::model::DeadText;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Came;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
+use webex_tokend::refresh::RefreshOutcome;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
@@ -136,8 +136,8 @@ async fn the_answers_about_one_person_delay_no_other_person() {
         sleep(MINUTE).await;
         others_are_renewed(&services, 6, &[ill], &format!("{kind:?} for person {ill}")).await;
         let refresher = services.refresher.clone().unwrap();
-        let report = refresher.renew(&services.id((ill + 1) % 6), true).await.unwrap();
-        assert_ne!(report.came, Came::Failed, "{}", report.detail);
+        let report = refresher.refresh_now(&services.id((ill + 1) % 6), true).await.unwrap();
+        assert_ne!(report.outcome, RefreshOutcome::Failed, "{}", report.detail);
     }
 }
 
@@ -183,8 +183,8 @@ async fn refusals_of_all_grants_within_minutes_end_none_and_cause_one_alert() {
     sleep(32 * HOUR).await;
     for person in 0..60 {
         let grant = services.grant(person).await;
-        assert_eq!(grant.standing, Standing::Alive, "person {person}");
-        assert_ne!(grant.state(services.now()), State::ConsentNeeded);
+        assert_eq!(grant.status, GrantStatus::Active, "person {person}");
+        assert_ne!(grant.state(services.now()), GrantState::ConsentNeeded);
     }
     assert_eq!(errors(), 1, "{:?}", captured_logs());
     services.model().clear_faults();
@@ -209,7 +209,7 @@ async fn refusals_of_all_grants_are_final_after_a_day_and_the_end_of_the_pause_i
     for person in 0..20 {
         assert_eq!(
             services.grant(person).await.state(services.now()),
-            State::ConsentNeeded,
+            GrantState::ConsentNeeded,
             "person {person}"
         );
     }
@@ -223,7 +223,7 @@ async fn a_dead_grant_is_reported_after_a_second_refusal_ten_minutes_later() {
     services.model().revoke_person(0);
     services.start(false).await;
     let mut told_after = Duration::ZERO;
-    while services.grant(0).await.standing == Standing::Alive {
+    while services.grant(0).await.status == GrantStatus::Active {
         sleep(SECOND).await;
         told_after += SECOND;
     }
@@ -235,7 +235,8 @@ async fn a_dead_grant_is_reported_after_a_second_refusal_ten_minutes_later() {
 async fn after_a_downtime_living_tokens_go_before_dead_ones() {
     let settings = Settings { people: Person::some(110), ..lifetimes(HOUR, 60 * DAY) };
     let settings = Settings { noop_window: Duration::ZERO, ..settings };
-    let mut services = TestServices::with_policy(settings, POLICY, Pace { per_second: 2.0, ..RATE_LIMITS });
+    let mut services =
+        TestServices::with_policy(settings, POLICY, RateLimits { per_second: 2.0, ..RATE_LIMITS });
     for person in 0..80 {
         services.consent(person).await;
     }
@@ -274,7 +275,8 @@ async fn a_grant_due_while_another_refresh_hangs_is_refreshed_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_grant_due_during_a_long_pass_is_refreshed_in_that_pass() {
     let settings = Settings { people: Person::some(200), ..Settings::default() };
-    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
+    let mut services =
+        TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 4, per_second: 1.0 });
     services.consent_all(200).await;
     sleep(2 * DAY).await;
     // With the least life left, it becomes due a minute after the others.
@@ -299,7 +301,8 @@ async fn is_renewed_among_hanging_calls(late: Duration, trouble: Option<FaultKin
         noop_window: Duration::ZERO,
         ..lifetimes(12 * HOUR, 60 * DAY)
     };
-    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 1, per_second: 20.0 });
+    let mut services =
+        TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 1, per_second: 20.0 });
     services.start(false).await;
     let refresher = services.refresher.clone().unwrap();
     services.consent_all(HANGING).await;
@@ -323,7 +326,7 @@ async fn is_renewed_among_hanging_calls(late: Duration, trouble: Option<FaultKin
             hang(&services);
         }
         // Its success tells the breaker that Webex is well.
-        let witnessed = refresher.renew(&witness_id, true);
+        let witnessed = refresher.refresh_now(&witness_id, true);
         let (_, report) = tokio::join!(sleep(2 * MINUTE), witnessed);
         report.unwrap();
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use webex_sim::Settings;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
 
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
@@ -131,8 +131,11 @@ async fn a_consent_during_a_refresh_wins() {
 #[tokio::test(start_paused = true)]
 async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_waits() {
     for consents in [true, false] {
-        let mut services =
-            TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 1, ..RATE_LIMITS });
+        let mut services = TestServices::with_policy(
+            Settings::default(),
+            POLICY,
+            RateLimits { concurrency: 1, ..RATE_LIMITS },
+        );
         services.consent_all(2).await;
         sleep(2 * DAY).await;
         services.model().settings_mut().latency = Duration::from_secs(20);
@@ -157,7 +160,7 @@ async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_
 
 #[tokio::test(start_paused = true)]
 async fn refreshes_go_by_least_life_left_at_the_configured_rate() {
-    let pace = Pace { at_once: 4, per_second: 2.0 };
+    let pace = RateLimits { concurrency: 4, per_second: 2.0 };
     let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, pace);
     for person in 0..40 {
@@ -183,7 +186,8 @@ async fn refreshes_go_by_least_life_left_at_the_configured_rate() {
 #[tokio::test(start_paused = true)]
 async fn concurrent_refreshes_never_exceed_the_configured_number() {
     let settings = Settings { people: webex_sim::Person::some(100), ..Settings::default() };
-    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 7, per_second: 0.0 });
+    let mut services =
+        TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 7, per_second: 0.0 });
     services.consent_all(100).await;
     sleep(2 * DAY).await;
     services.model().settings_mut().latency = Duration::from_secs(1);
@@ -197,7 +201,8 @@ async fn concurrent_refreshes_never_exceed_the_configured_number() {
 async fn a_pass_longer_than_the_sleep_continues_without_piling_up() {
     let settings = Settings { people: webex_sim::Person::some(300), ..Settings::default() };
     let policy = Policy { sleep: MINUTE, ..POLICY };
-    let mut services = TestServices::with_policy(settings, policy, Pace { at_once: 4, per_second: 1.0 });
+    let mut services =
+        TestServices::with_policy(settings, policy, RateLimits { concurrency: 4, per_second: 1.0 });
     services.consent_all(300).await;
     sleep(2 * DAY).await;
     services.start(false).await;
@@ -209,8 +214,11 @@ async fn a_pass_longer_than_the_sleep_continues_without_piling_up() {
 
 #[tokio::test(start_paused = true)]
 async fn the_slowest_rate_serves_all_persons_in_turn() {
-    let mut services =
-        TestServices::with_policy(Settings::default(), POLICY, Pace { at_once: 16, per_second: 0.01 });
+    let mut services = TestServices::with_policy(
+        Settings::default(),
+        POLICY,
+        RateLimits { concurrency: 16, per_second: 0.01 },
+    );
     services.consent_all(6).await;
     sleep(2 * DAY).await;
     services.start(false).await;

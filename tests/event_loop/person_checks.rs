@@ -9,10 +9,10 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::domain::person::Resolved;
-use webex_tokend::domain::person::Who;
+use webex_tokend::domain::person::PersonQuery;
+use webex_tokend::domain::person::ResolvedPerson;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
@@ -53,7 +53,7 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
     capture_thread_logs();
     let services = consented(2).await;
     let before = services.grant(0).await.person;
-    let old = Who::Email(before.email.clone().unwrap());
+    let old = PersonQuery::Email(before.email.clone().unwrap());
     {
         let mut model = services.model();
         let ada = &mut model.settings_mut().people[0];
@@ -64,24 +64,24 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
     sleep(6 * DAY).await;
     assert_eq!(services.grant(0).await.person, before);
     // Readers have the old name and address cached until the change is published.
-    let (mut mark, mut days) = (services.view.events().now(), 6 * DAY);
+    let (mut mark, mut days) = (services.view.events().position(), 6 * DAY);
     while services.grant(0).await.person == before {
-        assert_eq!(services.view.resolve(&old).await, Ok(Resolved::One(services.id(0))));
-        assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().person, before);
-        mark = services.view.events().now();
+        assert_eq!(services.view.resolve(&old).await, Ok(ResolvedPerson::One(services.id(0))));
+        assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().person, before);
+        mark = services.view.events().position();
         sleep(2 * SECOND).await;
         days += 2 * SECOND;
     }
     assert!((7 * DAY..=8 * DAY + HOUR).contains(&days), "{days:?}");
     let after = services.grant(0).await.person;
-    assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().person, after);
+    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().person, after);
     assert_eq!(after.email.unwrap().as_str(), "ada.king@example.com");
     assert_eq!(after.display_name.as_deref(), Some("Ada King"));
     assert_eq!((after.id, after.org_id), (before.id, before.org_id));
     assert!(services.view.events().changed_since(mark, &services.id(0)));
-    let meant = async |email: &str| services.view.resolve(&Who::parse(email).unwrap()).await.unwrap();
-    assert_eq!(meant("ada.king@example.com").await, Resolved::One(services.id(0)));
-    assert_eq!(meant(before.email.unwrap().as_str()).await, Resolved::Unknown);
+    let meant = async |email: &str| services.view.resolve(&PersonQuery::parse(email).unwrap()).await.unwrap();
+    assert_eq!(meant("ada.king@example.com").await, ResolvedPerson::One(services.id(0)));
+    assert_eq!(meant(before.email.unwrap().as_str()).await, ResolvedPerson::Unknown);
     let told: Vec<String> = captured_logs()
         .into_iter()
         .filter(|(level, text)| *level == Level::Info && text.contains("another address or name"))
@@ -98,8 +98,8 @@ async fn an_address_that_a_second_person_gets_is_reported() {
     let shared = services.model().settings().people[1].email.clone();
     services.model().settings_mut().people[0].email.clone_from(&shared);
     sleep(9 * DAY).await;
-    let both = Resolved::Ambiguous(vec![services.id(0), services.id(1)]);
-    assert_eq!(services.view.resolve(&Who::parse(&shared).unwrap()).await, Ok(both));
+    let both = ResolvedPerson::Ambiguous(vec![services.id(0), services.id(1)]);
+    assert_eq!(services.view.resolve(&PersonQuery::parse(&shared).unwrap()).await, Ok(both));
     let warned = |(level, text): &(Level, String)| {
         *level == Level::Warn && text.contains(&shared) && text.contains(services.id(0).as_str())
     };
@@ -186,7 +186,8 @@ async fn a_failed_person_check_affects_no_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn person_checks_run_one_at_a_time_at_a_quarter_of_the_refresh_rate() {
-    let mut services = TestServices::with_policy(people(200), POLICY, Pace { at_once: 16, per_second: 8.0 });
+    let mut services =
+        TestServices::with_policy(people(200), POLICY, RateLimits { concurrency: 16, per_second: 8.0 });
     services.consent_all(200).await;
     services.model().settings_mut().latency = SECOND / 5;
     sleep(8 * DAY).await;

@@ -14,9 +14,9 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Came;
-use webex_tokend::refresh::Pace;
-use webex_tokend::refresh::Refresher;
+use webex_tokend::refresh::RateLimits;
+use webex_tokend::refresh::RefreshOutcome;
+use webex_tokend::refresh::RefreshService;
 use webex_tokend::store::StoreError;
 
 use crate::support::capture_thread_logs;
@@ -43,8 +43,12 @@ fn narrow() -> (TestServices, Arc<FaultyStore>) {
     let store = FaultyStore::new();
     let settings = Settings { people: Person::some(4), ..Settings::default() };
     let policy = Policy { sleep: 10 * SECOND, ..POLICY };
-    let services =
-        TestServices::with_store(store.clone(), settings, policy, Pace { at_once: 1, per_second: 0.0 });
+    let services = TestServices::with_store(
+        store.clone(),
+        settings,
+        policy,
+        RateLimits { concurrency: 1, per_second: 0.0 },
+    );
     (services, store)
 }
 
@@ -99,8 +103,9 @@ async fn a_probe_waits() -> (TestServices, Arc<FaultyStore>, Grant) {
     services.first_call().await;
     for person in [1, 3] {
         services.inject_fault(person, wait("600"));
-        let report = services.refresher.as_ref().unwrap().renew(&services.id(person), true).await.unwrap();
-        assert_eq!(report.came, Came::Failed);
+        let report =
+            services.refresher.as_ref().unwrap().refresh_now(&services.id(person), true).await.unwrap();
+        assert_eq!(report.outcome, RefreshOutcome::Failed);
     }
     services.model().clear_faults();
     while services.grant(2).await.next == before.next {
@@ -128,7 +133,7 @@ async fn readers_see_that_a_queued_claim_was_released() {
     let (view, id) = (services.view.clone(), services.id(1));
     let reading = async {
         loop {
-            view.look(&id).await.unwrap();
+            view.get(&id).await.unwrap();
             sleep(SECOND).await;
         }
     };
@@ -137,7 +142,7 @@ async fn readers_see_that_a_queued_claim_was_released() {
         () = services.stop() => {}
     }
     assert_eq!(
-        *view.look(&id).await.unwrap().unwrap(),
+        *view.get(&id).await.unwrap().unwrap(),
         before,
         "readers must not see the state before the release"
     );
@@ -154,8 +159,8 @@ async fn when_refreshes_pause_a_queued_claim_is_released_and_sent_as_the_probe()
     let (services, _, _) = one_waits(Some(wait("600"))).await;
     services.consent(2).await;
     services.inject_fault(2, wait("600"));
-    let report = services.refresher.as_ref().unwrap().renew(&services.id(2), true).await.unwrap();
-    assert_eq!(report.came, Came::Failed);
+    let report = services.refresher.as_ref().unwrap().refresh_now(&services.id(2), true).await.unwrap();
+    assert_eq!(report.outcome, RefreshOutcome::Failed);
     assert!(services.starts(1).is_empty(), "a failure of one person");
     capture_thread_logs();
     sleep(CALL + 5 * SECOND).await;
@@ -236,7 +241,7 @@ async fn a_requested_refresh_is_not_sent_if_its_person_consents_while_it_waits()
     let mut renewing = JoinSet::new();
     for person in 0..2 {
         let (refresher, id) = (refresher.clone(), services.id(person));
-        renewing.spawn(async move { refresher.renew(&id, true).await });
+        renewing.spawn(async move { refresher.refresh_now(&id, true).await });
         sleep(SECOND).await;
     }
     services.model().settings_mut().latency = Duration::ZERO;
@@ -252,7 +257,8 @@ async fn a_requested_refresh_is_not_sent_if_its_person_consents_while_it_waits()
 async fn endless_requests_delay_no_due_refresh() {
     let settings = Settings { people: Person::some(41), ..Settings::default() };
     let policy = Policy { sleep: 10 * SECOND, noop_window: Duration::ZERO, ..POLICY };
-    let mut services = TestServices::with_policy(settings, policy, Pace { at_once: 16, per_second: 1.0 });
+    let mut services =
+        TestServices::with_policy(settings, policy, RateLimits { concurrency: 16, per_second: 1.0 });
     services.consent_all(1).await;
     sleep(2 * DAY - MINUTE).await;
     for person in 1..41 {
@@ -268,9 +274,9 @@ async fn endless_requests_delay_no_due_refresh() {
     assert_eq!(services.starts(0).len(), 1, "{:?}", services.grant(0).await.next);
 }
 
-async fn ask_for_ever(refresher: Arc<Refresher>, person: PersonId) {
+async fn ask_for_ever(refresher: Arc<RefreshService>, person: PersonId) {
     loop {
-        let _ = refresher.renew(&person, true).await;
+        let _ = refresher.refresh_now(&person, true).await;
         sleep(SECOND / 10).await;
     }
 }

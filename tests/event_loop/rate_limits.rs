@@ -11,7 +11,7 @@ use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
@@ -170,7 +170,8 @@ async fn after_long_downtime_live_tokens_go_by_least_life_left_and_dead_tokens_l
 async fn a_clock_step_during_a_long_pass_loses_no_token_and_causes_no_burst() {
     for by in [-86_400_000, 86_400_000, -400 * 86_400_000] {
         let settings = Settings { people: Person::some(200), ..Settings::default() };
-        let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 4, per_second: 1.0 });
+        let mut services =
+            TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 4, per_second: 1.0 });
         services.consent_all(200).await;
         sleep(2 * DAY).await;
         services.start(false).await;
@@ -192,7 +193,8 @@ async fn a_clock_step_during_a_long_pass_loses_no_token_and_causes_no_burst() {
 #[tokio::test(start_paused = true)]
 async fn a_released_and_reclaimed_grant_is_counted_once() {
     let settings = Settings { people: Person::some(4), ..Settings::default() };
-    let mut services = TestServices::with_policy(settings, POLICY, Pace { at_once: 2, per_second: 0.0 });
+    let mut services =
+        TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 2, per_second: 0.0 });
     services.consent_all(4).await;
     sleep(2 * DAY).await;
     let fault =

@@ -7,9 +7,9 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::consent::Offered;
-use webex_tokend::domain::grant::State;
-use webex_tokend::refresh::Came;
+use webex_tokend::consent::ImportRequest;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::refresh::RefreshOutcome;
 use webex_tokend::store::Saved;
 use webex_tokend::store::StoreError;
 
@@ -68,10 +68,10 @@ async fn readers_see_changes_made_at_start() {
     sleep(HOUR).await;
     let id = services.id(0);
     let seen =
-        async |services: &TestServices| services.view.look(&id).await.unwrap().unwrap().state(services.now());
-    assert_eq!(seen(&services).await, State::Fresh);
+        async |services: &TestServices| services.view.get(&id).await.unwrap().unwrap().state(services.now());
+    assert_eq!(seen(&services).await, GrantState::Fresh);
     services.start(true).await;
-    assert_eq!(seen(&services).await, State::Due, "not the value that was cached before");
+    assert_eq!(seen(&services).await, GrantState::Due, "not the value that was cached before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,11 +86,11 @@ async fn an_unforced_refresh_is_not_sent_right_after_a_failure() {
     let (refresher, id) = (services.refresher.clone().unwrap(), services.id(0));
     assert_eq!(services.starts(0).len(), 1);
     for _ in 0..20 {
-        assert_eq!(refresher.renew(&id, false).await.unwrap().came, Came::Skipped);
+        assert_eq!(refresher.refresh_now(&id, false).await.unwrap().outcome, RefreshOutcome::Skipped);
         sleep(SECOND).await;
     }
     assert_eq!(services.starts(0).len(), 1);
-    assert_eq!(refresher.renew(&id, true).await.unwrap().came, Came::Failed);
+    assert_eq!(refresher.refresh_now(&id, true).await.unwrap().outcome, RefreshOutcome::Failed);
     assert_eq!(services.starts(0).len(), 2, "a forced refresh is sent anyway");
 }
 
@@ -105,8 +105,8 @@ async fn a_grant_imported_during_a_refresh_replaces_its_result() {
     sleep(5 * SECOND).await;
     assert_eq!(services.model().counters().in_flight, 1, "the refresh is in flight");
     services.model().settings_mut().latency = Duration::ZERO;
-    let offered = Offered { refresh_token: Some(refresh_token), access_token: None, replace: true };
-    assert_eq!(services.consents.take_over(offered).await.unwrap().saved, Saved::Replaced);
+    let offered = ImportRequest { refresh_token: Some(refresh_token), access_token: None, replace: true };
+    assert_eq!(services.consents.import(offered).await.unwrap().saved, Saved::Replaced);
     let taken = services.grant(0).await;
     sleep(MINUTE).await;
     assert_eq!(services.grant(0).await, taken, "the older response changed nothing");

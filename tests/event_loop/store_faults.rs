@@ -14,7 +14,7 @@ use webex_sim::model::FaultKind;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::health::Health;
 use webex_tokend::health::NotReady;
-use webex_tokend::refresh::Refresher;
+use webex_tokend::refresh::RefreshService;
 use webex_tokend::store::StoreError;
 
 use crate::support::capture_thread_logs;
@@ -43,16 +43,15 @@ async fn services(persons: usize) -> (TestServices, Arc<FaultyStore>) {
 async fn a_token_is_shown_to_no_reader_until_it_is_stored() {
     let (mut services, store) = services(1).await;
     let old = services.grant(0).await;
-    assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.fail(&[StoreOp::Commit], StoreError::Full);
     services.start(false).await;
     sleep(20 * MINUTE).await;
     assert_eq!(services.model().counters().refreshes.renewed, 1, "Webex has issued a new token");
-    assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.recover();
     sleep(MINUTE).await;
-    let (kept, shown) =
-        (services.grant(0).await, services.view.look(&services.id(0)).await.unwrap().unwrap());
+    let (kept, shown) = (services.grant(0).await, services.view.get(&services.id(0)).await.unwrap().unwrap());
     assert_ne!(kept.tokens.access_token, old.tokens.access_token);
     assert_eq!(shown.tokens, kept.tokens);
     assert_eq!(services.starts(0).len(), 1, "and got no second request");
@@ -65,7 +64,7 @@ async fn a_read_during_a_commit_does_not_hide_the_new_token_from_later_readers()
     store
         .script(|op, _| if op == StoreOp::Commit { StoreFault::DelayCall(MINUTE) } else { StoreFault::None });
     services.start(false).await;
-    let shown = || async { services.view.look(&services.id(0)).await.unwrap().unwrap().tokens.clone() };
+    let shown = || async { services.view.get(&services.id(0)).await.unwrap().unwrap().tokens.clone() };
     while services.model().counters().refreshes.renewed == 0 {
         sleep(Duration::from_millis(10)).await;
     }
@@ -133,7 +132,7 @@ async fn storing_a_consent_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn readers_learn_at_once_of_a_record_that_the_loop_cannot_open() {
     let (mut services, store) = services(2).await;
-    let mark = services.view.events().now();
+    let mark = services.view.events().position();
     store.script(|op, _| if op == StoreOp::ClaimDue { StoreFault::Unreadable } else { StoreFault::None });
     services.start(false).await;
     sleep(MINUTE).await;
@@ -151,7 +150,7 @@ async fn while_the_store_is_unwritable_no_refresh_is_sent_and_old_tokens_are_ser
     services.start(false).await;
     sleep(6 * HOUR).await;
     assert_eq!(services.model().counters().refreshes.attempts, 0);
-    assert_eq!(services.view.look(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.recover();
     sleep(2 * HOUR).await;
     for person in 0..3 {
@@ -169,14 +168,14 @@ async fn a_commit_that_the_store_refuses_delays_no_other_person() {
     });
     capture_thread_logs();
     services.start(false).await;
-    let unkept = services.refresher.clone().unwrap().unkept().clone();
+    let unkept = services.refresher.clone().unwrap().pending_commits().clone();
     sleep(MINUTE / 2).await;
-    assert!(unkept.hold_all(), "at first the whole store may be affected");
+    assert!(unkept.is_stalled(), "at first the whole store may be affected");
     sleep(HOUR).await;
     for person in 1..6 {
         assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
     }
-    assert!(!unkept.hold_all());
+    assert!(!unkept.is_stalled());
     let told = captured_logs().into_iter().filter(|(level, line)| {
         *level == Level::Error
             && line.contains("the store rejects the result of a refresh, but accepts other writes")
@@ -197,7 +196,7 @@ async fn several_refused_commits_pause_refreshes_and_readiness() {
     let sent = services.model().counters().refreshes.attempts;
     sleep(10 * HOUR).await;
     assert_eq!(services.model().counters().refreshes.attempts, sent, "no other refresh is sent");
-    let unkept = services.refresher.clone().unwrap().unkept().clone();
+    let unkept = services.refresher.clone().unwrap().pending_commits().clone();
     let ready = Health::new(services.store.clone(), unkept).ready().await;
     assert!(matches!(ready, Err(NotReady::Unkept)), "{ready:?}");
 }
@@ -211,7 +210,7 @@ async fn a_requested_refresh_is_not_sent_while_a_commit_is_pending() {
     let sent = services.model().counters().refreshes.attempts;
     let refresher = services.refresher.clone().unwrap();
     for person in 0..2 {
-        let came = refresher.renew(&services.id(person), true).await;
+        let came = refresher.refresh_now(&services.id(person), true).await;
         assert!(came.is_ok(), "{came:?}");
     }
     assert_eq!(services.model().counters().refreshes.attempts, sent);
@@ -238,7 +237,7 @@ async fn a_panic_in_one_refresh_delays_no_other_and_is_repaired_when_its_lease_e
 }
 
 /// Five persons whose grants are due, half a minute after Webex sent a `Retry-After` for one of them.
-async fn asked_to_wait() -> (TestServices, Arc<FaultyStore>, Arc<Refresher>) {
+async fn asked_to_wait() -> (TestServices, Arc<FaultyStore>, Arc<RefreshService>) {
     let (mut services, store) = services(5).await;
     let kind = FaultKind::TooMany429 { retry_after: Some("60".to_owned()) };
     services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_sim::Settings;
-use webex_tokend::refresh::Came;
+use webex_tokend::refresh::RefreshOutcome;
 use webex_tokend::store::StoreError;
 
 use crate::support::faulty_store::FaultyStore;
@@ -98,7 +98,7 @@ async fn a_new_token_is_held_until_it_is_stored_and_shown_only_then() {
         sleep(DAY + 2 * HOUR).await;
         assert_eq!(attempts(&services), 1, "{why:?}: sent once; the others could not be stored either");
         let shown = || async {
-            services.view.look(&services.id(0)).await.unwrap().unwrap().tokens.access_token.clone()
+            services.view.get(&services.id(0)).await.unwrap().unwrap().tokens.access_token.clone()
         };
         assert_eq!(shown().await, old, "{why:?}: a token that is not stored is not shown");
         let before = (store.asked(&CLAIMS), store.asked(&[StoreOp::Commit]));
@@ -132,8 +132,8 @@ async fn a_refresh_requested_during_the_loops_claim_joins_the_loops_refresh() {
         sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(attempts(&services), 0, "it is claimed, and the loop does not have the reply yet");
-    let report = refresher.renew(&services.id(0), true).await.unwrap();
-    assert_eq!(report.came, Came::Renewed, "{}", report.detail);
+    let report = refresher.refresh_now(&services.id(0), true).await.unwrap();
+    assert_eq!(report.outcome, RefreshOutcome::Renewed, "{}", report.detail);
     assert_eq!(services.starts(0).len(), 1, "and one refresh was enough");
 }
 
@@ -149,8 +149,8 @@ async fn a_requested_refresh_is_sent_after_the_one_in_flight_was_superseded_by_a
     services.model().settings_mut().noop_window = Duration::ZERO;
     services.consent(0).await;
     let consented = services.grant(0).await;
-    let report = services.refresher.clone().unwrap().renew(&services.id(0), true).await.unwrap();
-    assert_eq!(report.came, Came::Renewed, "{}", report.detail);
+    let report = services.refresher.clone().unwrap().refresh_now(&services.id(0), true).await.unwrap();
+    assert_eq!(report.outcome, RefreshOutcome::Renewed, "{}", report.detail);
     assert_ne!(report.grant.tokens.access_token, consented.tokens.access_token);
     assert_eq!(report.grant.obtained_at, consented.obtained_at, "the consent is stored");
     assert!(services.is_live(0).await);

@@ -10,7 +10,7 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::store::Lease;
 use webex_tokend::store::StoreError;
@@ -262,7 +262,7 @@ async fn a_clock_set_back_during_refreshes_loses_no_token() {
     }
     services.stop().await;
     assert!(
-        services.store.latest().await.unwrap().unwrap() <= services.now(),
+        services.store.last_write_at().await.unwrap().unwrap() <= services.now(),
         "the store's times are corrected as well"
     );
 }
@@ -299,7 +299,7 @@ async fn a_consent_during_a_clock_correction_keeps_its_dates() {
         let consented = [services.grant(0).await, services.grant(3).await];
         if back > DAY {
             // Whatever was told of it: its dates are the old ones.
-            services.view.publish(&services.id(1));
+            services.view.invalidate(&services.id(1));
         }
         sleep(2 * MINUTE).await;
         store.recover();
@@ -351,7 +351,7 @@ async fn the_next_probe_of_a_dead_grant_is_moved_back_with_the_clock() {
     services.model().revoke_person(0);
     sleep(2 * HOUR).await;
     let dead = services.store.find(id).await.unwrap().unwrap();
-    assert_eq!(dead.standing, Standing::ConsentNeeded);
+    assert_eq!(dead.status, GrantStatus::ConsentNeeded);
     services.clock.step(-30 * DAY_MS);
     sleep(5 * MINUTE).await;
     let next = services.grant(0).await.next.due_at;

@@ -13,8 +13,8 @@ use webex_sim::model::DeadText;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::verdict::Outcome;
 
 use crate::support::capture_thread_logs;
@@ -55,7 +55,7 @@ async fn an_outage_of_days_loses_no_token() {
     sleep(7 * HOUR + 12 * MINUTE).await;
     for person in 0..20 {
         let grant = services.grant(person).await;
-        assert_eq!(grant.standing, Standing::Alive);
+        assert_eq!(grant.status, GrantStatus::Active);
         assert_eq!(grant.failures, 0, "person {person} is fresh again");
         assert!(services.is_live(person).await);
     }
@@ -102,7 +102,7 @@ async fn every_broken_response_leaves_the_old_token_in_place() {
         sleep(10 * MINUTE).await;
         let grant = services.grant(0).await;
         assert_eq!(grant.tokens, before.tokens, "{kind:?}");
-        assert_eq!(grant.standing, Standing::Alive, "{kind:?}");
+        assert_eq!(grant.status, GrantStatus::Active, "{kind:?}");
         assert_eq!(grant.last.outcome, Outcome::Transient, "{kind:?}");
         let tries = services.starts(0).len();
         assert!((2..=5).contains(&tries), "{kind:?}: {tries} tries in ten minutes");
@@ -117,7 +117,7 @@ async fn words_of_all(services: &TestServices, outcomes: &mut BTreeSet<&'static 
     let (refresher, mut told) = (services.refresher.clone().unwrap(), Vec::new());
     for person in 0..3 {
         let last = services.grant(person).await.last;
-        outcomes.insert(last.outcome.word());
+        outcomes.insert(last.outcome.as_str());
         told.push(last.detail);
         let given = refresher.token(&services.id(person), MINUTE).await;
         told.extend(given.err().map(|why| why.to_string()));
@@ -155,7 +155,8 @@ async fn no_log_line_and_no_stored_text_has_a_secret_whatever_webex_answers() {
         services.start(false).await;
         sleep(MINUTE).await;
         let refresher = services.refresher.clone().unwrap();
-        outcomes.insert(refresher.renew(&services.id(0), true).await.unwrap().grant.last.outcome.word());
+        outcomes
+            .insert(refresher.refresh_now(&services.id(0), true).await.unwrap().grant.last.outcome.as_str());
         services.model().fault(fault(None, kind.clone()));
         let mut told = Vec::new();
         for _ in 0..3 {
@@ -198,14 +199,14 @@ async fn a_dead_grant_serves_its_live_token_is_probed_a_few_times_and_revived_by
     services.model().revoke_person(0);
     sleep(2 * DAY).await;
     let grant = services.grant(0).await;
-    assert_eq!(grant.standing, Standing::ConsentNeeded);
+    assert_eq!(grant.status, GrantStatus::ConsentNeeded);
     assert!(grant.life_left(services.now()) > DAY, "the access token is still valid and still stored");
     sleep(60 * DAY).await;
     let tries = services.starts(0).len();
     assert!((4..=7).contains(&tries), "{tries} tries in 60 days");
-    assert_eq!(services.grant(1).await.standing, Standing::Alive);
+    assert_eq!(services.grant(1).await.status, GrantStatus::Active);
     services.consent(0).await;
-    assert_eq!(services.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(0).await.status, GrantStatus::Active);
     sleep(3 * DAY).await;
     assert!(services.starts(0).len() > tries);
     assert!(services.is_live(0).await);
@@ -221,7 +222,7 @@ async fn a_wrong_client_secret_ends_no_consent() {
     let during = services.model().counters().refreshes.attempts;
     assert!(during < 450, "{during} tries in two days for 50 persons: each once, then one in nine minutes");
     for person in 0..50 {
-        assert_eq!(services.grant(person).await.standing, Standing::Alive);
+        assert_eq!(services.grant(person).await.status, GrantStatus::Active);
     }
     let secret = Settings::default().client_secret;
     services.model().change_client_secret(&secret);
@@ -239,7 +240,7 @@ async fn a_401_for_one_person_only_ends_that_grant_only() {
     services.model().fault(fault(Some(3), FaultKind::Client401));
     // Once a day, the others are accepted between two of its refusals.
     sleep(3 * DAY).await;
-    assert_eq!(services.grant(3).await.standing, Standing::ConsentNeeded);
+    assert_eq!(services.grant(3).await.status, GrantStatus::ConsentNeeded);
     for person in (0..10).filter(|p| *p != 3) {
         let grant = services.grant(person).await;
         assert_eq!(grant.last.outcome, Outcome::Renewed, "person {person}");
@@ -303,7 +304,7 @@ async fn at_the_token_limit_no_refresh_is_tried_for_hours() {
     sleep(3 * DAY).await;
     let tries = services.starts(0).len();
     assert!((6..=9).contains(&tries), "{tries} tries in two days");
-    assert_eq!(services.grant(0).await.standing, Standing::Alive);
+    assert_eq!(services.grant(0).await.status, GrantStatus::Active);
     assert_eq!(services.grant(1).await.last.outcome, Outcome::Renewed);
 }
 
@@ -319,9 +320,9 @@ async fn every_wording_of_a_dead_refresh_token_ends_the_grant() {
         services.start(false).await;
         sleep(9 * MINUTE).await;
         let state = services.grant(0).await.state(services.now());
-        assert_eq!(state, State::Retrying, "{text:?}: the refusal is not confirmed yet");
+        assert_eq!(state, GrantState::Retrying, "{text:?}: the refusal is not confirmed yet");
         sleep(4 * MINUTE).await;
-        assert_eq!(services.grant(0).await.standing, Standing::ConsentNeeded, "{text:?}");
+        assert_eq!(services.grant(0).await.status, GrantStatus::ConsentNeeded, "{text:?}");
         assert_eq!(services.starts(0).len(), 2, "{text:?}");
     }
 }
@@ -334,7 +335,7 @@ async fn a_rotated_refresh_token_is_stored_before_the_old_one_is_dropped() {
     services.consent_all(3).await;
     sleep(60 * DAY).await;
     for person in 0..3 {
-        assert_eq!(services.grant(person).await.standing, Standing::Alive);
+        assert_eq!(services.grant(person).await.status, GrantStatus::Active);
         assert!(services.is_live(person).await);
     }
     assert_eq!(services.model().counters().refreshes.refused, 0);

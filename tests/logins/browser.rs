@@ -9,22 +9,22 @@ use webex_sim::Settings;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::consent::Begun;
+use webex_tokend::consent::BegunConsent;
 use webex_tokend::consent::ConsentError;
 use webex_tokend::consent::LoginState;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::ticket::PATIENCE;
+use webex_tokend::domain::ticket::TICKET_TTL;
 
 use crate::support::time::SECOND;
 use crate::support::virtual_time::TestServices;
 
 /// The browser opens the login's URL.
-fn open(services: &TestServices, url: &str) -> Begun {
+fn open(services: &TestServices, url: &str) -> BegunConsent {
     let login = url.split_once("?login=").unwrap().1.split('&').next().unwrap();
     services.consents.begin_for(login, None).unwrap()
 }
 
-async fn accept(services: &TestServices, begun: &Begun, person: usize) -> Result<(), ConsentError> {
+async fn accept(services: &TestServices, begun: &BegunConsent, person: usize) -> Result<(), ConsentError> {
     let back = services.decide_at_webex(&begun.url, Consent::AcceptAs(person));
     services.consents.finish(back("code"), back("state"), Some(&begun.sealed), None).await.map(|_| ())
 }
@@ -71,9 +71,9 @@ async fn a_wait_times_out_with_the_current_state() {
     assert_eq!(since.elapsed().as_secs(), 3);
     assert_eq!(wait(Duration::MAX).await, Some(LoginState::Pending));
     assert_eq!(since.elapsed().as_secs(), 33, "a wait is bounded");
-    sleep(PATIENCE - 43 * SECOND).await;
+    sleep(TICKET_TTL - 43 * SECOND).await;
     assert!(failed(&wait(30 * SECOND).await.unwrap()).contains("in time"));
-    assert_eq!(since.elapsed().as_secs(), PATIENCE.as_secs(), "it ends at its deadline");
+    assert_eq!(since.elapsed().as_secs(), TICKET_TTL.as_secs(), "it ends at its deadline");
     sleep(301 * SECOND).await;
     assert_eq!(wait(SECOND).await, None, "and is forgotten");
 }
@@ -89,7 +89,7 @@ async fn an_unknown_or_finished_login_starts_no_consent() {
     accept(&services, &open(&services, &login.url), 0).await.unwrap();
     assert!(matches!(services.consents.begin_for(&login.id, None), Err(ConsentError::Stale)));
     let late = services.consents.begin_login(None).unwrap();
-    sleep(PATIENCE).await;
+    sleep(TICKET_TTL).await;
     assert!(matches!(services.consents.begin_for(&late.id, None), Err(ConsentError::Stale)));
 }
 
@@ -212,7 +212,7 @@ async fn asked_to_wait(kind: FaultKind, expected: Duration) {
     let another = accept(&services, &services.consents.begin(None).unwrap(), 2).await;
     assert!(matches!(another, Err(ConsentError::Busy { .. })), "{another:?}");
     assert_eq!(services.model().counters().calls.access_token, calls);
-    let refreshed = services.refresher.clone().unwrap().renew(&services.id(1), true).await;
+    let refreshed = services.refresher.clone().unwrap().refresh_now(&services.id(1), true).await;
     assert!(refreshed.is_ok(), "a refresh waits for exchanges: {refreshed:?}");
     sleep(SECOND).await;
     accept(&services, &services.consents.begin(None).unwrap(), 0).await.unwrap();

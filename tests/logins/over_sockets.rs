@@ -12,10 +12,10 @@ use webex_sim::Sim;
 use webex_tokend::clock::SystemClock;
 use webex_tokend::consent::LoginState;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::http::router::Door;
+use webex_tokend::http::router::Routes;
 use webex_tokend::http::serve::Limits;
+use webex_tokend::webex::DevicePollResult;
 use webex_tokend::webex::Integration;
-use webex_tokend::webex::Polled;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::HttpTransport;
 
@@ -25,10 +25,10 @@ use crate::support::virtual_time::TestServices;
 
 async fn open(services: &TestServices) -> TestServer {
     let uri = Url::parse("http://localhost:8000/oauth").unwrap();
-    let door = Arc::new(Door::new(services.api().await, &uri, true));
+    let door = Arc::new(Routes::new(services.api().await, &uri, true));
     let service = move |request, peer| {
         let door = door.clone();
-        async move { door.answer(request, peer).await }
+        async move { door.handle(request, peer).await }
     };
     TestServer::new_plain(Limits::default(), service).await
 }
@@ -119,15 +119,15 @@ async fn the_device_grant_uses_basic_authentication() {
     let webex = Webex::new(integration, Arc::new(transport), Arc::new(SystemClock));
     let code = webex.device_authorize().await.unwrap();
     assert!(code.verification_uri.starts_with("http://127.0.0.1:"));
-    assert!(matches!(webex.device_token(&code.device_code).await.polled, Polled::Pending));
-    assert!(matches!(webex.device_token(&code.device_code).await.polled, Polled::SlowDown));
+    assert!(matches!(webex.device_token(&code.device_code).await.polled, DevicePollResult::Pending));
+    assert!(matches!(webex.device_token(&code.device_code).await.polled, DevicePollResult::SlowDown));
     assert!(sim.with(|webex| webex.approve_device(&code.user_code, 1)));
     sim.advance(code.interval);
-    let Polled::Issued(issued) = webex.device_token(&code.device_code).await.polled else {
+    let DevicePollResult::Issued(issued) = webex.device_token(&code.device_code).await.polled else {
         panic!("no tokens")
     };
     assert_eq!(
-        webex.me(&issued.access_token).await.unwrap().person.email.unwrap().as_str(),
+        webex.people_me(&issued.access_token).await.unwrap().person.email.unwrap().as_str(),
         "grace@example.com"
     );
 }

@@ -9,10 +9,10 @@ use hyper::header;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use webex_tokend::consent;
-use webex_tokend::consent::Consents;
+use webex_tokend::consent::ConsentService;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::Tokens;
-use webex_tokend::domain::key::KeyRecord;
+use webex_tokend::domain::key::ApiKeyRecord;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
@@ -22,19 +22,19 @@ use webex_tokend::health::Health;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
-use webex_tokend::keys::Keys;
+use webex_tokend::keys::ApiKeys;
 use webex_tokend::refresh;
-use webex_tokend::refresh::Pace;
-use webex_tokend::refresh::Refresher;
+use webex_tokend::refresh::RateLimits;
+use webex_tokend::refresh::RefreshService;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
 use webex_tokend::tasks::Wake;
-use webex_tokend::tokens::LiveView;
-use webex_tokend::webex::transport::Call;
+use webex_tokend::tokens::GrantCache;
 use webex_tokend::webex::transport::Payload;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::WebexRequest;
 
 use super::harness::FixedClock;
 use super::harness::NOW;
@@ -149,8 +149,8 @@ impl InMemoryApi {
         });
         let clock = Arc::new(FixedClock);
         let webex = Arc::new(webex(ScriptedTransport::new(Box::new(script))));
-        let (tasks, view) = (Tasks::new(), Arc::new(LiveView::new(store.clone())));
-        let consents = Arc::new(Consents::new(consent::Parts {
+        let (tasks, view) = (Tasks::new(), Arc::new(GrantCache::new(store.clone())));
+        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
             webex: webex.clone(),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
@@ -159,19 +159,19 @@ impl InMemoryApi {
             view: view.clone(),
             wake: Wake::new(),
         }));
-        let refresher = Arc::new(Refresher::new(refresh::Parts {
+        let refresher = Arc::new(RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store: store.clone(),
             policy: POLICY,
-            pace: Pace { at_once: 16, per_second: 0.0 },
+            pace: RateLimits { concurrency: 16, per_second: 0.0 },
             clock: clock.clone(),
             view: view.clone(),
             owner: "the seeds".to_owned(),
             tasks: tasks.clone(),
         }));
-        let keys = runtime.block_on(Keys::load(store.clone(), clock.clone())).unwrap();
-        let health = Health::new(store.clone(), refresher.unkept().clone());
-        let api = Api::new(api::Parts {
+        let keys = runtime.block_on(ApiKeys::load(store.clone(), clock.clone())).unwrap();
+        let health = Health::new(store.clone(), refresher.pending_commits().clone());
+        let api = Api::new(api::ApiParts {
             consents,
             refresher,
             view,
@@ -189,14 +189,14 @@ impl InMemoryApi {
     async fn answer(&self, request: Request<Bytes>, who: CallerKind) -> (u16, String, String) {
         let key = |rights, persons| {
             let rights = Rights::parse(rights).unwrap();
-            Caller::Key(KeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1.into())
+            Caller::Key(ApiKeyRecord::make(&[5; 38], "key".to_owned(), rights, persons, NOW).1.into())
         };
         let caller = match who {
             CallerKind::Nothing => key("", None),
             CallerKind::ReadsAda => key("read", Some(vec![PersonId::parse("ada").unwrap()])),
             CallerKind::Operator => Caller::Control,
         };
-        let response = self.api.answer(request, caller).await;
+        let response = self.api.handle(request, caller).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let kind = headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap()).to_owned();
         assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
@@ -228,7 +228,7 @@ fn grant(name: &str, display_name: &str) -> Grant {
 }
 
 /// Answers every request with success, as Ada's.
-fn script(call: &Call) -> Option<Raw> {
+fn script(call: &WebexRequest) -> Option<RawResponse> {
     let body = match call.payload {
         Payload::Bearer(_) => "{\"id\":\"ada\",\"emails\":[\"ada@example.com\"]}".to_owned(),
         _ if call.url.ends_with("/device/authorize") => format!(
@@ -238,5 +238,5 @@ fn script(call: &Call) -> Option<Raw> {
             "{{\"access_token\":\"access-{SECRET_MARK}\",\"refresh_token\":\"refresh-{SECRET_MARK}\",\"expires_in\":43200}}"
         ),
     };
-    Some(Raw { status: 200, body: body.into_bytes(), ..Raw::default() })
+    Some(RawResponse { status: 200, body: body.into_bytes(), ..RawResponse::default() })
 }

@@ -32,7 +32,7 @@ pub(super) fn holds(data: &[u8]) -> String {
 
 /// A ticket's name is part of a cookie's name: short, and only with characters allowed there.
 fn named(state: &Secret) {
-    let name = consent::name_of(state);
+    let name = consent::cookie_suffix(state);
     assert!(name.len() <= 12 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
 }
 

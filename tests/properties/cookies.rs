@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use hyper::header;
 use hyper::header::HeaderValue;
 use url::Url;
-use webex_tokend::consent::Begun;
+use webex_tokend::consent::BegunConsent;
 use webex_tokend::consent::ConsentError;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::ticket::Ticket;
@@ -53,7 +53,7 @@ fn carried(cookies: Cookies, header: &[u8]) -> usize {
     }
     assert_eq!(cookies.find(&headers, "an unknown name"), None);
 
-    let set = cookies.keep(&headers, "new", "sealed", Duration::from_secs(900));
+    let set = cookies.set_ticket(&headers, "new", "sealed", Duration::from_secs(900));
     assert!(set.len() <= 1 + MAX_BROWSER_COOKIES, "{} Set-Cookie lines", set.len());
     let lines: Vec<&str> = set.iter().map(|line| line.to_str().unwrap()).collect();
     assert_eq!(lines[0], format!("{prefix}new=sealed; Max-Age=900{tail}"));
@@ -103,7 +103,7 @@ fn sealed(data: &[u8], changes: &[u8]) -> bool {
     bytes != whole
 }
 
-fn state_of(begun: &Begun) -> String {
+fn state_of(begun: &BegunConsent) -> String {
     let url = Url::parse(&begun.url).unwrap();
     url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
 }

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use webex_tokend::clock::Clock;
 use webex_tokend::consent;
 use webex_tokend::consent::ConsentError;
-use webex_tokend::consent::Consents;
+use webex_tokend::consent::ConsentService;
 use webex_tokend::consent::Granted;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
@@ -19,13 +19,13 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Wake;
-use webex_tokend::tokens::LiveView;
+use webex_tokend::tokens::GrantCache;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;
-use webex_tokend::webex::transport::Call;
-use webex_tokend::webex::transport::NoAnswer;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::ResponseError;
 use webex_tokend::webex::transport::Transport;
+use webex_tokend::webex::transport::WebexRequest;
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
@@ -51,7 +51,7 @@ impl Clock for FixedClock {
 }
 
 /// Webex's response to a request; `None` for no response.
-pub(super) type TransportScript = Box<dyn Fn(&Call) -> Option<Raw> + Send + Sync>;
+pub(super) type TransportScript = Box<dyn Fn(&WebexRequest) -> Option<RawResponse> + Send + Sync>;
 
 /// Stands in for Webex.
 pub(super) struct ScriptedTransport {
@@ -66,9 +66,12 @@ impl ScriptedTransport {
 }
 
 impl Transport for ScriptedTransport {
-    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
+    fn send(
+        &self,
+        call: WebexRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>> {
         *self.calls.lock().unwrap() += 1;
-        let said = (self.script)(&call).ok_or_else(|| NoAnswer("no response".to_owned()));
+        let said = (self.script)(&call).ok_or_else(|| ResponseError("no response".to_owned()));
         Box::pin(async move { said })
     }
 }
@@ -91,7 +94,7 @@ pub(super) fn runtime() -> Runtime {
 
 /// Consents with a Webex that does not answer.
 pub(super) struct InMemoryConsents {
-    pub(super) consents: Consents,
+    pub(super) consents: ConsentService,
     transport: Arc<ScriptedTransport>,
     runtime: Runtime,
 }
@@ -100,13 +103,13 @@ impl InMemoryConsents {
     pub(super) fn new() -> Self {
         let transport = ScriptedTransport::new(Box::new(|_| None));
         let store = Arc::new(MemoryStore::new());
-        let consents = Consents::new(consent::Parts {
+        let consents = ConsentService::new(consent::ConsentServiceParts {
             webex: Arc::new(webex(transport.clone())),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
             policy: POLICY,
             clock: Arc::new(FixedClock),
-            view: Arc::new(LiveView::new(store)),
+            view: Arc::new(GrantCache::new(store)),
             wake: Wake::new(),
         });
         Self { consents, transport, runtime: runtime() }

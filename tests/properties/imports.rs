@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use webex_tokend::cli::arguments::Origin;
+use webex_tokend::cli::arguments::ImportFormat;
 use webex_tokend::cli::import::guess;
 use webex_tokend::cli::import::understand;
 
@@ -17,11 +17,11 @@ const NOW: i64 = 1_790_000_000;
 
 /// A file is accepted as a whole or not at all, accepted texts look like tokens, and errors quote nothing of it.
 pub(super) fn holds(data: &[u8]) -> String {
-    let all = [Origin::Jsonl, Origin::Wtr, Origin::Env];
+    let all = [ImportFormat::Jsonl, ImportFormat::Wtr, ImportFormat::Env];
     let mut came = Vec::new();
     for origin in guess(data).into_iter().chain(all) {
         let place = file();
-        if origin == Origin::TokenApp {
+        if origin == ImportFormat::TokenApp {
             fs::write(&place, data).unwrap();
         }
         match understand(origin, &place, data, NOW) {
@@ -40,7 +40,7 @@ pub(super) fn holds(data: &[u8]) -> String {
                     assert!(!tokens.is_empty() && tokens.iter().all(fit));
                 }
                 assert!(!parsed.remarks().iter().any(|remark| remark.contains(SECRET_MARK)));
-                if origin == Origin::Jsonl {
+                if origin == ImportFormat::Jsonl {
                     whole(data, parsed.grants().count());
                 }
                 assert_eq!(understand(origin, &place, data, NOW).as_ref(), Ok(&parsed));
@@ -64,7 +64,7 @@ fn whole(data: &[u8], grants: usize) {
     }
     for spoilt in ["{\"refresh_token\":", "{}", "{\"refresh_token\":\"a b\"}"] {
         let more = format!("{text}\n{spoilt}");
-        assert!(understand(Origin::Jsonl, Path::new("-"), more.as_bytes(), NOW).is_err());
+        assert!(understand(ImportFormat::Jsonl, Path::new("-"), more.as_bytes(), NOW).is_err());
     }
 }
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::grant::Tokens;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::domain::verdict::Reply;
+use webex_tokend::domain::verdict::TokenReply;
 use webex_tokend::domain::verdict::Verdict;
-use webex_tokend::webex::Polled;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::DevicePollResult;
+use webex_tokend::webex::transport::RawResponse;
 
 use super::harness::DAY;
 use super::harness::NOW;
@@ -35,7 +35,7 @@ pub(super) fn holds(data: &[u8]) -> String {
         let outcome = renewed(&webex.refresh(&secret).await, &raw, json.as_ref());
         let poll = polled(webex.device_token(&secret).await.polled, &raw, json.as_ref());
         let mut came = format!("{outcome}, poll {poll}");
-        match webex.me(&secret).await {
+        match webex.people_me(&secret).await {
             Ok(owner) => {
                 assert_eq!(raw.status, 200);
                 assert!(owner.person.display_name.is_none_or(|name| is_shown(&name)));
@@ -60,13 +60,13 @@ pub(super) fn holds(data: &[u8]) -> String {
     })
 }
 
-fn raw(data: &[u8]) -> Raw {
+fn raw(data: &[u8]) -> RawResponse {
     let mut parts = data.splitn(4, |byte| *byte == b'\n');
     let mut line = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
     let (status, retry_after, tracking_id) = (line().trim().parse().unwrap_or(200), line(), line());
     let body = parts.next().unwrap_or_default().to_vec();
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
-    Raw { status, retry_after: told(retry_after), tracking_id: told(tracking_id), body }
+    RawResponse { status, retry_after: told(retry_after), tracking_id: told(tracking_id), body }
 }
 
 /// No control characters that could break a log line, and no secret that the response echoes.
@@ -93,10 +93,10 @@ fn access_token(json: Option<&Value>) -> Option<&str> {
 }
 
 /// A verdict claims no more than the response said, and only a renewal changes a token.
-fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
+fn renewed(reply: &TokenReply, raw: &RawResponse, json: Option<&Value>) -> String {
     assert!(reply.tracking_id.as_deref().is_none_or(is_shown));
     let held = tokens("held");
-    let verdict = Verdict::of(reply.fact.clone(), &held);
+    let verdict = Verdict::from_response(reply.fact.clone(), &held);
     let detail = verdict.detail();
     assert!(is_shown(detail), "{detail}");
     match &verdict {
@@ -123,12 +123,12 @@ fn renewed(reply: &Reply, raw: &Raw, json: Option<&Value>) -> String {
         Verdict::Refused(_) => panic!("one response alone cannot confirm a refusal"),
         Verdict::Transient(_) => {}
     }
-    let outcome = verdict.outcome().word().to_owned();
+    let outcome = verdict.outcome().as_str().to_owned();
     judged(verdict, reply);
     outcome
 }
 
-fn judged(verdict: Verdict, reply: &Reply) {
+fn judged(verdict: Verdict, reply: &TokenReply) {
     let before = Grant::consented(
         Person::known_by(PersonId::parse("ada").unwrap()),
         tokens("held"),
@@ -141,7 +141,7 @@ fn judged(verdict: Verdict, reply: &Reply) {
     let ends = matches!(verdict, Verdict::ConsentNeeded(_));
     let after = before.after(verdict, reply.retry_after, reply.sent_at, &POLICY, NOW);
     assert_eq!(after.last.outcome, outcome);
-    assert_eq!(after.standing == Standing::ConsentNeeded, ends);
+    assert_eq!(after.status == GrantStatus::ConsentNeeded, ends);
     assert!(good || after.tokens == before.tokens, "{outcome} changed a token");
     assert!(
         !after.tokens.access_token.expose().is_empty() && !after.tokens.refresh_token.expose().is_empty()
@@ -161,23 +161,23 @@ fn tokens(access_token: &str) -> Tokens {
 }
 
 /// A device grant succeeds only with a token, and fails only with definite wording.
-fn polled(polled: Polled, raw: &Raw, json: Option<&Value>) -> &'static str {
+fn polled(polled: DevicePollResult, raw: &RawResponse, json: Option<&Value>) -> &'static str {
     match polled {
-        Polled::Issued(issued) => {
+        DevicePollResult::Issued(issued) => {
             assert_eq!((raw.status, Some(issued.access_token.expose())), (200, access_token(json)));
             "issued"
         }
-        Polled::Ended(why) => {
+        DevicePollResult::Ended(why) => {
             assert!(is_shown(&why), "{why}");
             assert!(matches!(raw.status, 400..=499) && !matches!(raw.status, 408 | 423 | 428 | 429));
             assert!(raw.status == 401 || json.is_some_and(|json| !texts(json).is_empty()), "{why}");
             "ended"
         }
-        Polled::Trouble(why) => {
+        DevicePollResult::Trouble(why) => {
             assert!(is_shown(&why), "{why}");
             "trouble"
         }
-        Polled::Pending | Polled::SlowDown => {
+        DevicePollResult::Pending | DevicePollResult::SlowDown => {
             assert!(matches!(raw.status, 400 | 403 | 428 | 429));
             "waits"
         }

@@ -6,9 +6,9 @@ use webex_tokend::domain::breaker::Breaker;
 use webex_tokend::domain::breaker::Role;
 use webex_tokend::domain::breaker::SentRefresh;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Dates;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::schedule::RETRY_AFTER_CAP;
+use webex_tokend::domain::schedule::TokenTimes;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::webex::wire::retry_after;
@@ -42,7 +42,7 @@ pub(super) fn holds(data: &[u8]) -> String {
     let pause = breaker.pause().unwrap().until.since(NOW);
     assert!(pause >= Duration::from_secs(1) && pause <= RETRY_AFTER_CAP, "all refreshes pause for {pause:?}");
     for (failures, life) in [(1, DAY * 14), (1, Duration::ZERO), (11, DAY * 14), (u32::MAX, DAY)] {
-        let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + life };
+        let dates = TokenTimes { renewed_at: NOW, answered_at: NOW, expires_at: NOW + life };
         let next = Policy::after_failure(&dates, failures, read, &who, NOW).due_at.since(NOW);
         let wish = read.unwrap_or_default().min(RETRY_AFTER_CAP);
         assert!(

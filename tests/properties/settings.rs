@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use webex_tokend::config::ALIASES;
 use webex_tokend::config::Config;
+use webex_tokend::config::ConfigErrors;
 use webex_tokend::config::EnvFile;
-use webex_tokend::config::Mistakes;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::config::VARIABLES;
 use webex_tokend::config::secrets;
 
@@ -31,7 +31,7 @@ const URLS: [&str; 7] = [
 pub(super) fn holds(data: &[u8]) -> String {
     let dir = dir();
     fs::write(dir.join(".env"), data).unwrap();
-    let source = match Source::environment(EnvFile::In(dir)) {
+    let source = match SettingsSource::environment(EnvFile::In(dir)) {
         Ok(source) => source,
         Err(mistakes) => return told(&mistakes),
     };
@@ -58,7 +58,7 @@ pub(super) fn holds(data: &[u8]) -> String {
 }
 
 /// Whether the mark is in a place that is not secret.
-fn may_be_told(source: &Source, name: &str) -> bool {
+fn may_be_told(source: &SettingsSource, name: &str) -> bool {
     let others = ALIASES.iter().filter(|(ours, _)| *ours == name).map(|(_, other)| *other);
     others.chain([name]).filter(|name| !secrets().any(|secret| secret == *name)).any(|name| {
         let text = source.get(name).unwrap_or_default();
@@ -68,7 +68,7 @@ fn may_be_told(source: &Source, name: &str) -> bool {
     })
 }
 
-fn told(mistakes: &Mistakes) -> String {
+fn told(mistakes: &ConfigErrors) -> String {
     let told = mistakes.to_string();
     assert!(!told.contains(SECRET_MARK), "{told}");
     for mistake in &mistakes.0 {
@@ -82,7 +82,7 @@ fn told(mistakes: &Mistakes) -> String {
 }
 
 /// The settings with a valid value for each reported error.
-fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
+fn mended(mut source: SettingsSource, mistakes: &ConfigErrors) -> SettingsSource {
     let right = BTreeMap::from([
         ("MY_APP_CLIENT_ID", "C1"),
         ("MY_APP_SECRET_ID", "secret"),
@@ -115,7 +115,7 @@ fn mended(mut source: Source, mistakes: &Mistakes) -> Source {
 }
 
 /// Files that are endless or block on reading: an operator who names one of these gets what was asked for.
-fn reads_a_device(source: &Source) -> bool {
+fn reads_a_device(source: &SettingsSource) -> bool {
     let files = ["MY_APP_SECRET_ID_FILE", "WEBEX_CA_FILE", "TOKEND_TLS_CERT", "TOKEND_TLS_KEY"];
     files.iter().any(|name| {
         source.get(name).is_some_and(|path| path.starts_with("/dev") || path.starts_with("/proc"))

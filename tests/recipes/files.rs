@@ -10,7 +10,7 @@ use std::process::Command;
 
 use webex_tokend::config::Config;
 use webex_tokend::config::EnvFile;
-use webex_tokend::config::Source;
+use webex_tokend::config::SettingsSource;
 use webex_tokend::config::VARIABLES;
 
 /// The documents that show files.
@@ -124,7 +124,7 @@ fn the_settings_of_the_service_are_valid_except_for_the_placeholders() {
     let secret = dir.path().join("client-secret");
     fs::write(&secret, "51155ec2e7\n").unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    let mut source = Source::environment(EnvFile::Named(&file)).unwrap();
+    let mut source = SettingsSource::environment(EnvFile::Named(&file)).unwrap();
     let unit = [
         ("MY_APP_SECRET_ID_FILE", secret.to_str().unwrap()),
         ("TOKEND_STATE_DIR", "/var/lib/webex-tokend"),

@@ -7,8 +7,8 @@ use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use time::OffsetDateTime;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::http::certificate::Pair;
-use webex_tokend::http::tls::Alarm;
+use webex_tokend::http::certificate::CertificatePair;
+use webex_tokend::http::tls::ExpiryWarning;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
@@ -18,7 +18,7 @@ use crate::support::time::DAY_SECONDS;
 const BEGINS: i64 = 1_800_000_000;
 const ENDS: i64 = BEGINS + 90 * DAY_SECONDS;
 
-fn pair() -> Pair {
+fn pair() -> CertificatePair {
     let (folder, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
     let mut params = CertificateParams::new(["tokens.example.com".to_owned()]).unwrap();
     params.not_before = OffsetDateTime::from_unix_timestamp(BEGINS).unwrap();
@@ -26,17 +26,17 @@ fn pair() -> Pair {
     let [certificate, private] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
     std::fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(&private, key.serialize_pem()).unwrap();
-    Pair::read(&certificate, &private).unwrap()
+    CertificatePair::read(&certificate, &private).unwrap()
 }
 
 /// The lines that checks at these times log, for a certificate that is served as `host`.
 fn told(host: &str, times: impl IntoIterator<Item = i64>) -> Vec<(Level, String)> {
     let (clock, pair) = (Arc::new(ManualClock::new(UnixTime::from_seconds(0))), pair());
-    let mut alarm = Alarm::new(host, clock.clone());
+    let mut alarm = ExpiryWarning::new(host, clock.clone());
     capture_thread_logs();
     for time in times {
         clock.set(UnixTime::from_seconds(time));
-        alarm.look(&pair);
+        alarm.check(&pair);
     }
     captured_logs()
 }

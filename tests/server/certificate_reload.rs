@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use webex_tokend::clock::SystemClock;
 use webex_tokend::http::serve::Limits;
-use webex_tokend::http::tls::Alarm;
+use webex_tokend::http::tls::ExpiryWarning;
 use webex_tokend::http::tls::Reloaded;
 use webex_tokend::http::tls::Reloader;
 use webex_tokend::tasks::Wake;
@@ -147,7 +147,7 @@ async fn a_session_is_resumed_across_a_reload() {
 async fn the_file_watch_notices_changes_and_ends_at_shutdown() {
     let (files, reloader) = Files::open().await;
     let tasks = files.server.tasks.clone();
-    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    let alarm = ExpiryWarning::new("localhost", Arc::new(SystemClock));
     tasks.spawn("tls reload", reloader.watch(alarm, tasks.clone(), Duration::from_millis(10), Wake::new()));
     let (certificate, key, _) = made();
     files.write("cert.pem", &certificate);
@@ -161,7 +161,7 @@ async fn the_file_watch_notices_changes_and_ends_at_shutdown() {
 async fn a_notification_makes_the_file_watch_reload_at_once() {
     let (files, reloader) = Files::open().await;
     let (tasks, reload) = (files.server.tasks.clone(), Wake::new());
-    let alarm = Alarm::new("localhost", Arc::new(SystemClock));
+    let alarm = ExpiryWarning::new("localhost", Arc::new(SystemClock));
     tasks.spawn(
         "tls reload",
         reloader.watch(alarm, tasks.clone(), 100 * SHORT_LIMITS_TIMEOUT, reload.clone()),
@@ -170,7 +170,7 @@ async fn a_notification_makes_the_file_watch_reload_at_once() {
     files.write("cert.pem", &certificate);
     files.write("key.pem", &key);
     assert!(!files.serves(&certificate).await, "the watch would check by itself only later");
-    reload.nudge();
+    reload.notify();
     let noticed = async { while !files.serves(&certificate).await {} };
     timeout(SHORT_LIMITS_TIMEOUT, noticed).await.expect("the new files are not read");
     files.server.shut_down().await;

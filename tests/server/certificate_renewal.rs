@@ -62,11 +62,11 @@ fn a_certificate_is_stale_in_its_last_month_and_outside_its_validity() {
 #[test]
 fn a_renewed_certificate_has_the_same_key_and_new_dates() {
     let first = made(now());
-    let again = first.again(now() + 370 * DAY_SECONDS).unwrap();
+    let again = first.renew(now() + 370 * DAY_SECONDS).unwrap();
     assert_eq!(first.pair().fingerprint(), again.pair().fingerprint());
     assert_ne!(first.pem(), again.pem());
     assert!(!again.is_stale(now() + 370 * DAY_SECONDS));
-    assert!(first.again(i64::MAX).unwrap_err().to_string().contains("a clock at"));
+    assert!(first.renew(i64::MAX).unwrap_err().to_string().contains("a clock at"));
 }
 
 #[tokio::test]

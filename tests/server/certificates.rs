@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rcgen::KeyPair;
 use rcgen::PublicKeyData;
 use webex_tokend::http::certificate::CertificateError;
-use webex_tokend::http::certificate::Pair;
+use webex_tokend::http::certificate::CertificatePair;
 use webex_tokend::http::certificate::SelfSigned;
 
 use super::harness::now;
@@ -20,11 +20,11 @@ pub(super) fn made() -> (String, String, KeyPair) {
     (certificate.pem(), key.serialize_pem(), key)
 }
 
-fn read(certificate: &str, key: &str) -> Result<Pair, CertificateError> {
+fn read(certificate: &str, key: &str) -> Result<CertificatePair, CertificateError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("cert.pem"), certificate).unwrap();
     std::fs::write(folder.path().join("key.pem"), key).unwrap();
-    Pair::read(&folder.path().join("cert.pem"), &folder.path().join("key.pem"))
+    CertificatePair::read(&folder.path().join("cert.pem"), &folder.path().join("key.pem"))
 }
 
 #[test]
@@ -87,7 +87,8 @@ fn each_certificate_error_names_the_file_the_finding_and_the_expectation() {
         assert!(error.contains(&format!("{file}: {found}")) && error.contains("expected"), "{error}");
         assert!(!error.contains("AAAA"), "{error}");
     }
-    let error =
-        Pair::read(Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem")).unwrap_err().to_string();
+    let error = CertificatePair::read(Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem"))
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("/nowhere/cert.pem: cannot be read") && error.contains("expected"), "{error}");
 }

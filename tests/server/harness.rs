@@ -34,10 +34,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webex_tokend::http::Authority;
 use webex_tokend::http::certificate::SelfSigned;
-use webex_tokend::http::serve::Body;
 use webex_tokend::http::serve::Limits;
 use webex_tokend::http::serve::Peer;
-use webex_tokend::http::serve::Secure;
+use webex_tokend::http::serve::ResponseBody;
+use webex_tokend::http::serve::TlsContext;
 use webex_tokend::http::serve::serve;
 use webex_tokend::http::tls::Renewer;
 use webex_tokend::http::tls::TlsFeed;
@@ -74,7 +74,7 @@ impl TestServer {
     pub(super) async fn new_tls<S, F>(limits: Limits, service: S) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
     {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = SelfSigned::make(&names, now()).unwrap();
@@ -85,7 +85,7 @@ impl TestServer {
     pub(crate) async fn new_plain<S, F>(limits: Limits, service: S) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
     {
         Self::with_certificate_feed(None, String::new(), limits, service).await
     }
@@ -98,14 +98,14 @@ impl TestServer {
     ) -> Self
     where
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
     {
         install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let tasks = Tasks::new();
         let authority = Authority::parse("tokend.example:8000").unwrap();
-        let secure = feed.map(|feed| Secure { feed, authority });
+        let secure = feed.map(|feed| TlsContext { feed, authority });
         let serving = tasks.spawn("serve", serve(listener, secure, Arc::new(limits), service, tasks.clone()));
         Self { addr, tasks, pem, serving }
     }
@@ -153,15 +153,15 @@ impl TestServer {
 }
 
 /// Answers with the method, the path, and whether the request came over TLS.
-pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<Body> {
+pub(super) async fn echo(request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
     text(format!("{} {} {}", request.method(), request.uri().path(), peer.secure))
 }
 
 /// The response that [`TestServer::honest`] gets from [`echo`].
 pub(super) const HONEST: &str = "GET /honest true";
 
-pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
-    Response::new(Body::new(text))
+pub(super) fn text(text: impl Into<Bytes>) -> Response<ResponseBody> {
+    Response::new(ResponseBody::new(text))
 }
 
 /// A service whose handlers notify `started`, and finish when `release` is notified.
@@ -172,7 +172,7 @@ pub(super) struct GatedService {
 }
 
 /// The future of any handler.
-type HandlerFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+type HandlerFuture = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
 
 impl GatedService {
     /// Holds requests for `/gate`, and answers all others like [`echo`].
@@ -189,7 +189,7 @@ impl GatedService {
         }
     }
 
-    async fn hold(self) -> Response<Body> {
+    async fn hold(self) -> Response<ResponseBody> {
         self.started.notify_one();
         self.release.notified().await;
         text("let go")

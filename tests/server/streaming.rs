@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
-use webex_tokend::http::serve::Body;
+use webex_tokend::http::serve::ResponseBody;
 use webex_tokend::tasks::Tasks;
 
 use super::harness::TestServer;
@@ -34,7 +34,7 @@ async fn flowing(bytes: usize, pause: Duration) -> (TestServer, Arc<Semaphore>) 
             }
             count.add_permits(1);
         });
-        async move { Response::new(Body::flow(pieces)) }
+        async move { Response::new(ResponseBody::stream(pieces)) }
     })
     .await;
     (server, ended)

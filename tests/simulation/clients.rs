@@ -37,8 +37,8 @@ impl DaemonProcess {
         let (process, id) = (self.clone(), self.id(person));
         self.spawn(async move {
             process.env.checker().asks_to_renew(person, force);
-            let result = process.refresher.renew(&id, force).await;
-            let word = result.map_or_else(|why| why.to_string(), |report| report.came.word().to_owned());
+            let result = process.refresher.refresh_now(&id, force).await;
+            let word = result.map_or_else(|why| why.to_string(), |report| report.outcome.as_str().to_owned());
             process
                 .env
                 .checker()

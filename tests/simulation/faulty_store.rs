@@ -19,33 +19,33 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_tokend::clock::Clock as _;
-use webex_tokend::domain::breaker::Waiting;
+use webex_tokend::domain::breaker::DueSummary;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::person::Namesake;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Answer;
-use webex_tokend::store::Ask;
-use webex_tokend::store::Bookmark;
-use webex_tokend::store::Census;
+use webex_tokend::store::BatchPosition;
 use webex_tokend::store::Claim;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Counts;
-use webex_tokend::store::Cursor;
 use webex_tokend::store::Fence;
+use webex_tokend::store::GrantTotals;
+use webex_tokend::store::GrantUpdate;
 use webex_tokend::store::Lease;
-use webex_tokend::store::Note;
-use webex_tokend::store::Order;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
-use webex_tokend::store::Revision;
+use webex_tokend::store::ListPosition;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
+use webex_tokend::store::MetaKey;
 use webex_tokend::store::Saved;
+use webex_tokend::store::SortBy;
+use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreFuture;
 
 use crate::simulation::env::SimEnv;
 use crate::simulation::invariants::ClaimedBy;
@@ -70,7 +70,7 @@ impl SimStore {
     async fn store_call<'a, T>(
         &'a self,
         name: &'static str,
-        work: impl FnOnce(&'a dyn Store) -> Answer<'a, T>,
+        work: impl FnOnce(&'a dyn Store) -> StoreFuture<'a, T>,
         saw: impl FnOnce(&mut InvariantChecker, &T),
     ) -> Result<T, StoreError> {
         self.env.checker().store_call(name);
@@ -103,7 +103,7 @@ impl SimStore {
         &'a self,
         name: &'static str,
         person: &PersonId,
-        work: impl FnOnce(&'a dyn Store) -> Answer<'a, T>,
+        work: impl FnOnce(&'a dyn Store) -> StoreFuture<'a, T>,
         saw: impl FnOnce(&mut InvariantChecker, &T),
     ) -> Result<T, StoreError> {
         let result = self.store_call(name, work, saw).await;
@@ -138,15 +138,15 @@ impl SimStore {
         }
     }
 
-    fn all(&self) -> Vec<(Bookmark, Grant)> {
+    fn all(&self) -> Vec<(ListPosition, Grant)> {
         let now = self.env.clock.now();
-        let page = Page::first(Pick::All(Order::Arrival), 10_000, now);
+        let page = ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 10_000, now);
         block_in_poll(self.inner.list(page)).unwrap()
     }
 }
 
 impl Store for SimStore {
-    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
             self.change(
@@ -159,11 +159,11 @@ impl Store for SimStore {
         })
     }
 
-    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         Box::pin(self.store_call("save_import", |inner| inner.save_import(grant), |_, _| ()))
     }
 
-    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+    fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.note_wake(ask.lease.now);
         let lease = ask.lease.clone();
         Box::pin(self.store_call(
@@ -176,7 +176,7 @@ impl Store for SimStore {
         ))
     }
 
-    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+    fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
         let until = lease.clone();
         Box::pin(self.store_call(
             "claim_one",
@@ -187,7 +187,7 @@ impl Store for SimStore {
         ))
     }
 
-    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+    fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
             let saw =
@@ -196,24 +196,24 @@ impl Store for SimStore {
         })
     }
 
-    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+    fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
         Box::pin(async move {
             let id = person.clone();
             let saw =
                 |checker: &mut InvariantChecker, result: &Committed| checker.given_back(&id, fence, *result);
-            self.change("give_back", &id, |inner| inner.give_back(person, fence, next), saw).await
+            self.change("give_back", &id, |inner| inner.release(person, fence, next), saw).await
         })
     }
 
-    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         Box::pin(self.store_call("find", |inner| inner.find(person), |_, _| ()))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
         Box::pin(self.store_call("resolve", |inner| inner.resolve(email), |_, _| ()))
     }
 
-    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         Box::pin(self.store_call(
             "update_person",
             move |inner| inner.update_person(person, planned, next),
@@ -221,11 +221,11 @@ impl Store for SimStore {
         ))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
         Box::pin(self.store_call("list", |inner| inner.list(page), |_, _| ()))
     }
 
-    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+    fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         let id = person.clone();
         Box::pin(async move {
             let saw = |checker: &mut InvariantChecker, there: &bool| {
@@ -236,7 +236,7 @@ impl Store for SimStore {
         })
     }
 
-    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
         Box::pin(async move {
             let stored = self.store_call("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
             if let Some(sleep) = self.skips {
@@ -246,53 +246,58 @@ impl Store for SimStore {
         })
     }
 
-    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        Box::pin(self.store_call("waiting", move |inner| inner.waiting(now), |_, _| ()))
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        Box::pin(self.store_call("waiting", move |inner| inner.due_summary(now), |_, _| ()))
     }
 
-    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
-        let saw = |checker: &mut InvariantChecker, _: &Option<Cursor>| {
+    fn update_batch(
+        &self,
+        after: BatchPosition,
+        limit: u32,
+        revision: GrantUpdate,
+    ) -> StoreFuture<'_, Option<BatchPosition>> {
+        let saw = |checker: &mut InvariantChecker, _: &Option<BatchPosition>| {
             for (_, grant) in self.all() {
                 let person = checker.number(&grant.person.id);
                 checker.revised(person, &grant);
             }
         };
-        Box::pin(self.store_call("revise", move |inner| inner.revise(after, limit, revision), saw))
+        Box::pin(self.store_call("revise", move |inner| inner.update_batch(after, limit, revision), saw))
     }
 
-    fn census(&self) -> Answer<'_, Census> {
-        Box::pin(self.store_call("census", |inner| inner.census(), |_, _| ()))
+    fn totals(&self) -> StoreFuture<'_, GrantTotals> {
+        Box::pin(self.store_call("census", |inner| inner.totals(), |_, _| ()))
     }
 
-    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        Box::pin(self.store_call("latest", |inner| inner.latest(), |_, _| ()))
+    fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
+        Box::pin(self.store_call("latest", |inner| inner.last_write_at(), |_, _| ()))
     }
 
-    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
         Box::pin(self.store_call(
             "settle",
-            move |inner| inner.settle(now, lease_end),
+            move |inner| inner.clamp_times(now, lease_end),
             move |w, ()| w.settled(lease_end),
         ))
     }
 
-    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        Box::pin(self.store_call("recall", move |inner| inner.recall(note), |_, _| ()))
+    fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
+        Box::pin(self.store_call("recall", move |inner| inner.get_meta(note), |_, _| ()))
     }
 
-    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        Box::pin(self.store_call("remember", move |inner| inner.remember(note, text), |_, ()| ()))
+    fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
+        Box::pin(self.store_call("remember", move |inner| inner.set_meta(note, text), |_, ()| ()))
     }
 
-    fn check(&self) -> Answer<'_, ()> {
-        Box::pin(self.store_call("check", |inner| inner.check(), |_, ()| ()))
+    fn check_readable(&self) -> StoreFuture<'_, ()> {
+        Box::pin(self.store_call("check", |inner| inner.check_readable(), |_, ()| ()))
     }
 
-    fn prove(&self) -> Answer<'_, ()> {
-        Box::pin(self.store_call("prove", |inner| inner.prove(), |_, ()| ()))
+    fn check_writable(&self) -> StoreFuture<'_, ()> {
+        Box::pin(self.store_call("prove", |inner| inner.check_writable(), |_, ()| ()))
     }
 
-    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         Box::pin(self.store_call("counts", move |inner| inner.counts(now), |_, _| ()))
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
-use webex_tokend::webex::transport::Call;
-use webex_tokend::webex::transport::NoAnswer;
 use webex_tokend::webex::transport::Payload;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::ResponseError;
 use webex_tokend::webex::transport::Transport;
+use webex_tokend::webex::transport::WebexRequest;
 
 use crate::simulation::env::SimEnv;
-use crate::simulation::invariants::calls::WebexRequest;
+use crate::simulation::invariants::calls::CallKind;
 use crate::support::virtual_time::ModelTransport;
 
 /// The limit of the real client.
@@ -26,7 +26,10 @@ pub(super) struct SimTransport {
 }
 
 impl Transport for SimTransport {
-    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
+    fn send(
+        &self,
+        call: WebexRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>> {
         Box::pin(async move {
             self.env.crash.step().await;
             let asked = asked(&call);
@@ -46,11 +49,11 @@ impl Transport for SimTransport {
 
 impl SimTransport {
     /// Makes the model fail exactly the next request.
-    fn fault_for_call(&self, person: Option<usize>, asked: &WebexRequest) -> Option<FaultKind> {
+    fn fault_for_call(&self, person: Option<usize>, asked: &CallKind) -> Option<FaultKind> {
         // The browser's requests and `people/me` are not the focus here, so they get few faults.
         let kind = self.env.faults().fault_for_call(person, self.env.clock.true_time())?;
         let personal = matches!(kind, FaultKind::Status400Dead(_) | FaultKind::TokenLimit);
-        if personal && !matches!(asked, WebexRequest::Refresh(_)) {
+        if personal && !matches!(asked, CallKind::Refresh(_)) {
             return None;
         }
         let fault = Fault { on: Endpoint::Any, person: None, times: Some(1), kind: kind.clone() };
@@ -73,17 +76,17 @@ impl Drop for SimCallGuard<'_> {
     }
 }
 
-fn asked(call: &Call) -> WebexRequest {
-    let Payload::Form(fields) = &call.payload else { return WebexRequest::Other };
+fn asked(call: &WebexRequest) -> CallKind {
+    let Payload::Form(fields) = &call.payload else { return CallKind::Other };
     let field =
         |name: &str| fields.iter().find(|(n, _)| *n == name).map(|(_, value)| value.expose().to_owned());
     match (field("refresh_token"), field("code")) {
-        (Some(token), _) => WebexRequest::Refresh(token),
-        (None, Some(code)) => WebexRequest::Exchange(code),
-        (None, None) => WebexRequest::Other,
+        (Some(token), _) => CallKind::Refresh(token),
+        (None, Some(code)) => CallKind::Exchange(code),
+        (None, None) => CallKind::Other,
     }
 }
 
-fn short_enough(raw: Raw) -> Result<Raw, NoAnswer> {
-    if raw.body.len() > BODY_MAX { Err(NoAnswer("the answer is too long".to_owned())) } else { Ok(raw) }
+fn short_enough(raw: RawResponse) -> Result<RawResponse, ResponseError> {
+    if raw.body.len() > BODY_MAX { Err(ResponseError("the answer is too long".to_owned())) } else { Ok(raw) }
 }

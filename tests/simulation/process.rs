@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use webex_tokend::consent;
-use webex_tokend::consent::Consents;
+use webex_tokend::consent::ConsentService;
 use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
-use webex_tokend::refresh::Refresher;
+use webex_tokend::refresh::RefreshService;
 use webex_tokend::store::Store;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
 use webex_tokend::tasks::Wake;
-use webex_tokend::tokens::LiveView;
+use webex_tokend::tokens::GrantCache;
 use webex_tokend::webex::Webex;
 
 use crate::simulation::env::SimEnv;
@@ -25,8 +25,8 @@ use crate::support::virtual_time::integration;
 #[derive(Clone)]
 pub(super) struct DaemonProcess {
     pub(super) env: Arc<SimEnv>,
-    pub(super) consents: Arc<Consents>,
-    pub(super) refresher: Arc<Refresher>,
+    pub(super) consents: Arc<ConsentService>,
+    pub(super) refresher: Arc<RefreshService>,
     pub(super) tasks: Tasks,
 }
 
@@ -37,15 +37,15 @@ impl DaemonProcess {
         scenario: &Scenario,
         inner: Arc<dyn Store>,
         start: u32,
-        all_now: bool,
+        refresh_all: bool,
     ) -> (Self, JoinHandle<()>) {
         let skips = scenario.skips.then_some(scenario.policy.sleep);
         let store: Arc<dyn Store> = Arc::new(SimStore::new(inner, env.clone(), skips));
         let transport = ModelTransport { model: env.model.clone(), clock: env.clock.clone() };
         let line = SimTransport { transport, env: env.clone() };
         let webex = Arc::new(Webex::new(integration(&scenario.webex), Arc::new(line), env.clock.clone()));
-        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(LiveView::new(store.clone())));
-        let consents = Arc::new(Consents::new(consent::Parts {
+        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(GrantCache::new(store.clone())));
+        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
             webex: webex.clone(),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
@@ -54,7 +54,7 @@ impl DaemonProcess {
             view: view.clone(),
             wake: wake.clone(),
         }));
-        let refresher = Arc::new(Refresher::new(refresh::Parts {
+        let refresher = Arc::new(RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store,
             policy: scenario.policy,
@@ -68,7 +68,7 @@ impl DaemonProcess {
         let process = Self { env: env.clone(), consents, refresher: refresher.clone(), tasks };
         let looping = process.tasks.spawn("event loop", async move {
             // A failure is logged, and the loop runs anyway, as in `daemon`.
-            let _ = refresher.prepare(all_now).await;
+            let _ = refresher.prepare(refresh_all).await;
             event_loop.run().await;
         });
         (process, looping)

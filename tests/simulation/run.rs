@@ -16,7 +16,7 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::sqlite::SqliteStore;
-use webex_tokend::tasks::GRACE;
+use webex_tokend::tasks::DRAIN_TIMEOUT;
 
 use crate::simulation::crash::CrashPoint;
 use crate::simulation::env::SimEnv;
@@ -64,7 +64,7 @@ pub(super) struct SimRun {
     now: UnixTime,
     end: UnixTime,
     starts: u32,
-    all_now: bool,
+    refresh_all: bool,
     /// When Webex is going to be down.
     pub(super) planned: Option<(UnixTime, UnixTime)>,
 }
@@ -109,7 +109,7 @@ impl SimRun {
             now: START,
             end: START + scenario.size.days * DAY,
             starts: 0,
-            all_now: false,
+            refresh_all: false,
             planned: None,
             scenario,
         }
@@ -134,12 +134,13 @@ impl SimRun {
         let store = self.store();
         self.check_stored_grants(&*store);
         self.starts += 1;
-        let all_now = std::mem::take(&mut self.all_now);
-        self.env
-            .checker()
-            .started(&format!("start {}, all due: {all_now}", self.starts), all_now || self.starts > 1);
+        let refresh_all = std::mem::take(&mut self.refresh_all);
+        self.env.checker().started(
+            &format!("start {}, all due: {refresh_all}", self.starts),
+            refresh_all || self.starts > 1,
+        );
         let (process, mut looping) =
-            DaemonProcess::open(&self.env, &self.scenario, store.clone(), self.starts, all_now);
+            DaemonProcess::open(&self.env, &self.scenario, store.clone(), self.starts, refresh_all);
         if self.starts == 1 {
             for person in 0..self.scenario.size.persons {
                 let delay = self.rng.between(Duration::ZERO, 12 * HOUR);
@@ -230,7 +231,7 @@ impl SimRun {
         let drained = tokio::select! {
             biased;
             () = self.env.crash.crashed() => return self.killed(),
-            drained = timeout(GRACE, all) => drained.is_ok(),
+            drained = timeout(DRAIN_TIMEOUT, all) => drained.is_ok(),
         };
         let mut checker = self.env.checker();
         if !drained && !checker.in_store_trouble() {
@@ -244,7 +245,7 @@ impl SimRun {
             self.scenario.policy.max_age = self.rng.pick(&[DAY / 2, DAY, 5 * DAY]);
             self.env.checker().max_age(self.scenario.policy.max_age);
         }
-        self.all_now = self.rng.per_mille(100);
+        self.refresh_all = self.rng.per_mille(100);
         RunEnd::Stopped
     }
 

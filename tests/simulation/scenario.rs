@@ -8,7 +8,7 @@ use webex_sim::RefreshLife;
 use webex_sim::RefreshToken;
 use webex_sim::Settings;
 use webex_tokend::domain::schedule::Policy;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
 
 use crate::simulation::rng::SimRng;
 use crate::support::time::DAY;
@@ -79,7 +79,7 @@ pub(super) struct Scenario {
     pub(super) size: SimSize,
     pub(super) webex: Settings,
     pub(super) policy: Policy,
-    pub(super) pace: Pace,
+    pub(super) pace: RateLimits,
     /// Uses SQLite in a directory instead of the memory store.
     pub(super) sqlite: bool,
     /// Shortens sleeps in which nothing can happen (see `faulty_store`).
@@ -109,8 +109,8 @@ impl Scenario {
             noop_window: rng.pick(&[window, Duration::ZERO, DAY]),
             floor: rng.pick(&[5 * MINUTE, 5 * MINUTE, Duration::ZERO, HOUR]),
         };
-        let pace = Pace {
-            at_once: rng.pick(&[1, 2, 4, 16, 64]),
+        let pace = RateLimits {
+            concurrency: rng.pick(&[1, 2, 4, 16, 64]),
             per_second: rng.pick(&[20.0, 20.0, 0.0, 5.0, 1.0, if size.persons > 20 { 2.0 } else { 0.2 }]),
         };
         Self {

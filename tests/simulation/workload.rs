@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::time::UnixTime;
 
 use crate::simulation::faults::PersonFault;
@@ -164,7 +164,7 @@ impl SimRun {
         let needs = |person: &usize| {
             let checker = self.env.checker();
             let kept = checker.seen(*person).kept.as_ref();
-            kept.is_none_or(|kept| kept.grant.standing == Standing::ConsentNeeded)
+            kept.is_none_or(|kept| kept.grant.status == GrantStatus::ConsentNeeded)
         };
         let persons = self.scenario.size.persons;
         let needy = (0..persons).map(|n| (first + n) % persons).find(needs);

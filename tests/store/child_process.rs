@@ -157,7 +157,7 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
     let mut bulky = outcome.clone();
     bulky.last.detail = "long ".repeat(20_000);
     assert_eq!(store.commit(claim.fence, bulky).await, Err(refusal), "and the next write fails as well");
-    assert_eq!(store.check().await, Ok(()), "it can still be read");
+    assert_eq!(store.check_readable().await, Ok(()), "it can still be read");
     assert_eq!(store.find(crate::store::fixtures::person(&format!("p{kept}"))).await, Ok(None));
     assert_eq!(found(&store, "ada").await.tokens, grant("ada").tokens);
 
@@ -176,10 +176,10 @@ async fn fills_its_disk(dir: &Path, expected: fn(&StoreError) -> bool) {
         drop(store);
         open_in(dir, INTEGRATION, 5).unwrap()
     };
-    assert_eq!(store.census().await.unwrap().people, kept + 1, "everything stored is still there");
+    assert_eq!(store.totals().await.unwrap().people, kept + 1, "everything stored is still there");
     drop(store);
     let again = open_in(dir, INTEGRATION, 5).unwrap();
-    assert_eq!(again.census().await.unwrap().people, kept + 1);
+    assert_eq!(again.totals().await.unwrap().people, kept + 1);
 }
 
 fn may_not_write(dir: &Path) {

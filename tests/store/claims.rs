@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
 use webex_tokend::store::Lease;
@@ -35,7 +35,7 @@ use crate::store::fixtures::unusual;
 both_stores!(the_least_life_left_is_claimed_first_and_dead_tokens_last, async |store: Arc<dyn Store>| {
     let lives = [("joe", -20), ("ada", 300), ("eve", 100), ("max", -50), ("kim", 200), ("lea", 0)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
-    let four = Ask { limit: 4, ..ask(0) };
+    let four = ClaimRequest { limit: 4, ..ask(0) };
     assert_eq!(claim_names(&*store, four.clone()).await, ["eve", "kim", "ada", "max"]);
     assert_eq!(claim_names(&*store, four.clone()).await, ["joe", "lea"]);
     assert_eq!(claim_names(&*store, four).await, [""; 0]);
@@ -49,7 +49,7 @@ both_stores!(equal_lives_are_claimed_in_order_of_arrival, async |store: Arc<dyn 
 
 both_stores!(whether_a_token_lives_is_judged_at_each_claim, async |store: Arc<dyn Store>| {
     let next = async |now: i64| {
-        let ask = Ask { due_by: at(20), limit: 1, lease: lease(now), ..ask(0) };
+        let ask = ClaimRequest { due_by: at(20), limit: 1, lease: lease(now), ..ask(0) };
         claim_names(&*store, ask).await.concat()
     };
     let lives = [("lea", -5), ("kim", -1), ("eve", 35), ("joe", 37), ("ada", 60)];
@@ -63,7 +63,7 @@ both_stores!(whether_a_token_lives_is_judged_at_each_claim, async |store: Arc<dy
 both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async |store: Arc<dyn Store>| {
     let lives = [("ada", 50), ("eve", 10), ("joe", 40), ("kim", 20), ("lea", 60)];
     keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
-    let next = async || claim_names(&*store, Ask { limit: 1, ..ask(0) }).await.concat();
+    let next = async || claim_names(&*store, ClaimRequest { limit: 1, ..ask(0) }).await.concat();
     assert_eq!(next().await, "eve");
     keep(&*store, [living("max", 15), living("joe", 17)]).await;
     assert_eq!([next().await, next().await], ["max", "joe"], "new ones, and ones that changed");
@@ -73,13 +73,13 @@ both_stores!(the_claim_order_holds_over_many_claims_with_changes_between, async 
     assert_eq!(next().await, "");
     store.commit(claim.fence, claim.grant).await.unwrap();
     assert_eq!(next().await, "lea", "due again");
-    let make_due: webex_tokend::store::Revision = Arc::new(|grant| {
-        grant.next = Next::at(at(-1));
+    let make_due: webex_tokend::store::GrantUpdate = Arc::new(|grant| {
+        grant.next = Schedule::at(at(-1));
         true
     });
     keep(&*store, [renewed(&grant("pam"), 0)]).await;
     assert_eq!(next().await, "");
-    store.revise(webex_tokend::store::Cursor::default(), 100, make_due).await.unwrap();
+    store.update_batch(webex_tokend::store::BatchPosition::default(), 100, make_due).await.unwrap();
     assert_eq!(next().await, "pam", "updated ones");
 });
 
@@ -90,7 +90,7 @@ both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |st
     let mut failing_less = living("eve", 950);
     failing_less.failures = 1;
     keep(&*store, [failing_less, failing, living("joe", 900), living("kim", 800)]).await;
-    let probe = Ask { order: ClaimOrder::Healthiest, limit: 3, ..ask(0) };
+    let probe = ClaimRequest { order: ClaimOrder::Healthiest, limit: 3, ..ask(0) };
     assert_eq!(claim_names(&*store, probe).await, ["joe", "kim", "eve"], "the most life left first");
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 });
@@ -98,11 +98,11 @@ both_stores!(a_probe_claims_the_grants_with_the_fewest_failures_first, async |st
 both_stores!(each_claim_order_puts_its_own_living_grants_first, async |store: Arc<dyn Store>| {
     let failing = |name: &str, lives: i64, due: i64| {
         let mut grant = living(name, lives);
-        (grant.failures, grant.next) = (3, Next::at(at(due)));
+        (grant.failures, grant.next) = (3, Schedule::at(at(due)));
         grant
     };
     let mut ended = failing("max", 15, -9);
-    (ended.failures, ended.standing) = (0, Standing::ConsentNeeded);
+    (ended.failures, ended.status) = (0, GrantStatus::ConsentNeeded);
     let all = || {
         let healthy = [living("joe", 40), living("eve", 50), living("kim", -20)];
         let failing = [failing("ada", 10, -1), failing("lea", 60, -5), failing("pam", -10, -99)];
@@ -117,7 +117,7 @@ both_stores!(each_claim_order_puts_its_own_living_grants_first, async |store: Ar
         keep(&*store, all()).await;
         let mut claimed = Vec::new();
         for limit in [1, 2, 1, 3] {
-            claimed.extend(claim_names(&*store, Ask { limit, order, ..ask(0) }).await);
+            claimed.extend(claim_names(&*store, ClaimRequest { limit, order, ..ask(0) }).await);
         }
         assert_eq!(claimed.join(" "), expected, "{order:?}");
     }
@@ -130,7 +130,7 @@ both_stores!(every_claim_order_judges_at_each_claim_whether_a_token_lives, async
         keep(&*store, [living("ada", 10), living("eve", 70), living("joe", 30)]).await;
         keep(&*store, failing).await;
         let next = async |now: i64| {
-            let ask = Ask { due_by: at(0), limit: 1, lease: lease(now), order, ..ask(0) };
+            let ask = ClaimRequest { due_by: at(0), limit: 1, lease: lease(now), order, ..ask(0) };
             claim_names(&*store, ask).await.concat()
         };
         let first = next(0).await;
@@ -157,11 +157,11 @@ both_stores!(grants_that_the_caller_excludes_are_not_claimed, async |store: Arc<
     for (order, expected) in orders {
         keep(&*store, lives.map(|(name, seconds)| living(name, seconds))).await;
         let except = ["ada", "joe", "kim", "unknown"].map(person).into();
-        let at_work = Ask { limit: 1, except, order, ..ask(0) };
+        let at_work = ClaimRequest { limit: 1, except, order, ..ask(0) };
         assert_eq!(claim_names(&*store, at_work.clone()).await, ["eve"], "they do not use up the limit");
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
         keep(&*store, [living("eve", 2)]).await;
-        let at_work = Ask { limit: 2, except: ["ada", "joe"].map(person).into(), order, ..ask(0) };
+        let at_work = ClaimRequest { limit: 2, except: ["ada", "joe"].map(person).into(), order, ..ask(0) };
         assert_eq!(claim_names(&*store, at_work.clone()).await, expected);
         assert_eq!(claim_names(&*store, at_work).await, [""; 0]);
         assert_eq!(claim_names(&*store, ask(0)).await, ["ada", "joe"]);
@@ -170,13 +170,13 @@ both_stores!(grants_that_the_caller_excludes_are_not_claimed, async |store: Arc<
 
 both_stores!(nothing_is_claimed_before_it_is_due, async |store: Arc<dyn Store>| {
     let mut early = grant("ada");
-    early.next = Next { due_at: at(10), wake_at: at(99) };
+    early.next = Schedule { due_at: at(10), wake_at: at(99) };
     let mut never = grant("eve");
-    never.next = Next::NEVER;
+    never.next = Schedule::NEVER;
     keep(&*store, [early, never]).await;
-    let just_before = Ask { due_by: UnixTime(at(10).0 - 1), ..ask(10) };
+    let just_before = ClaimRequest { due_by: UnixTime(at(10).0 - 1), ..ask(10) };
     assert_eq!(claim_names(&*store, just_before).await, [""; 0]);
-    let earlier_than_now = Ask { due_by: at(9), ..ask(1000) };
+    let earlier_than_now = ClaimRequest { due_by: at(9), ..ask(1000) };
     assert_eq!(claim_names(&*store, earlier_than_now).await, [""; 0], "due_by decides, not now");
     assert_eq!(claim_names(&*store, ask(10)).await, ["ada"]);
 });
@@ -184,12 +184,12 @@ both_stores!(nothing_is_claimed_before_it_is_due, async |store: Arc<dyn Store>| 
 both_stores!(a_clock_step_back_neither_hides_nor_advances_a_due_grant, async |store: Arc<dyn Store>| {
     let due = |name: &str, lives: i64, due: i64| {
         let mut grant = living(name, lives);
-        grant.next = Next::at(at(due));
+        grant.next = Schedule::at(at(due));
         grant
     };
     keep(&*store, [due("ada", 1, 50), due("eve", 90, 0), due("joe", 2, 100), due("kim", 80, -5)]).await;
     let next = async |due_by: i64| {
-        let ask = Ask { due_by: at(due_by), limit: 1, lease: lease(1000), ..ask(0) };
+        let ask = ClaimRequest { due_by: at(due_by), limit: 1, lease: lease(1000), ..ask(0) };
         claim_names(&*store, ask).await.concat()
     };
     assert_eq!(next(60).await, "ada");
@@ -204,7 +204,7 @@ both_stores!(a_claimed_grant_is_not_claimed_again_until_its_lease_ends, async |s
     let first = claim_one(&*store, 0).await;
     assert_eq!(first.fence.attempt, 1);
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
-    let just_before = Ask { due_by: UnixTime(at(LEASE).0 - 1), ..ask(LEASE) };
+    let just_before = ClaimRequest { due_by: UnixTime(at(LEASE).0 - 1), ..ask(LEASE) };
     assert_eq!(claim_names(&*store, just_before).await, [""; 0]);
 
     let second = claim_one(&*store, LEASE).await;
@@ -218,7 +218,7 @@ both_stores!(a_released_claim_leaves_the_grant_unchanged, async |store: Arc<dyn 
     let before = found(&*store, "ada").await;
     let first = claim_one(&*store, 0).await;
     let give_back = async |claim: &Claim| {
-        store.give_back(claim.grant.person.id.clone(), claim.fence, claim.grant.next).await
+        store.release(claim.grant.person.id.clone(), claim.fence, claim.grant.next).await
     };
     assert_eq!(give_back(&first).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, before);
@@ -235,7 +235,7 @@ both_stores!(a_released_claim_leaves_the_grant_unchanged, async |store: Arc<dyn 
 both_stores!(claiming_an_unknown_person_returns_nothing, async |store: Arc<dyn Store>| {
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
     keep(&*store, [grant("ada")]).await;
-    assert_eq!(claim_names(&*store, Ask { limit: 0, ..ask(0) }).await, [""; 0]);
+    assert_eq!(claim_names(&*store, ClaimRequest { limit: 0, ..ask(0) }).await, [""; 0]);
     assert_eq!(claim_names(&*store, ask(0)).await, ["ada"]);
 });
 
@@ -246,7 +246,7 @@ both_stores!(a_claim_returns_the_grant_as_stored, async |store: Arc<dyn Store>| 
         let claim = claim_one(&*store, 0).await;
         assert_eq!(claim.grant, grant);
         let leased = found(&*store, "ada").await;
-        assert_eq!(leased.next, Next::at(at(LEASE)), "readers see the time of the next try");
+        assert_eq!(leased.next, Schedule::at(at(LEASE)), "readers see the time of the next try");
         grant.next = leased.next;
         assert_eq!(leased, grant);
     }
@@ -255,12 +255,12 @@ both_stores!(a_claim_returns_the_grant_as_stored, async |store: Arc<dyn Store>| 
 both_stores!(one_person_is_claimed_whether_due_or_not, async |store: Arc<dyn Store>| {
     assert!(store.claim_one(person("ada"), lease(0)).await.unwrap().is_none(), "an unknown person");
     let mut never = grant("ada");
-    never.next = Next::NEVER;
+    never.next = Schedule::NEVER;
     keep(&*store, [never.clone(), grant("eve")]).await;
     let first = store.claim_one(person("ada"), lease(5)).await.unwrap().unwrap();
     assert_eq!(first.grant, never);
-    assert_eq!(found(&*store, "ada").await.next, Next::at(at(5 + LEASE)));
-    assert_eq!(store.latest().await, Ok(Some(at(5))));
+    assert_eq!(found(&*store, "ada").await.next, Schedule::at(at(5 + LEASE)));
+    assert_eq!(store.last_write_at().await, Ok(Some(at(5))));
     let outcome = renewed(&first.grant, 6);
     assert_eq!(store.commit(first.fence, outcome.clone()).await, Ok(Committed::Kept));
     assert_eq!(found(&*store, "ada").await, outcome);
@@ -374,7 +374,7 @@ both_stores!(many_tasks_never_claim_one_grant_twice, async |store: Arc<dyn Store
             let mut held = Vec::new();
             loop {
                 let mine = Lease { owner: format!("task {task}"), ..lease(0) };
-                let mine = Ask { limit: 7, lease: mine, ..ask(0) };
+                let mine = ClaimRequest { limit: 7, lease: mine, ..ask(0) };
                 match claim_names(&*store, mine).await {
                     names if names.is_empty() => return held,
                     names => held.extend(names),
@@ -408,8 +408,8 @@ both_stores!(clamping_times_bounds_leases_but_ends_no_claim, async |store: Arc<d
     keep(&*store, [grant("ada")]).await;
     let years_ahead = claim_one(&*store, 1_000_000_000).await;
     assert_eq!(claim_names(&*store, ask(0)).await, [""; 0]);
-    store.settle(at(0), at(LEASE)).await.unwrap();
-    assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)));
+    store.clamp_times(at(0), at(LEASE)).await.unwrap();
+    assert_eq!(found(&*store, "ada").await.next, Schedule::at(at(LEASE)));
     assert_eq!(claim_names(&*store, ask(LEASE - 1)).await, [""; 0], "the grant cannot be claimed again yet");
     let next = renewed(&years_ahead.grant, 1);
     assert_eq!(store.commit(years_ahead.fence, next).await, Ok(Committed::Kept), "the claim holds");
@@ -419,16 +419,16 @@ both_stores!(
     clamping_times_moves_nothing_later_and_changes_unclaimed_grants_not_at_all,
     async |store: Arc<dyn Store>| {
         let mut planned = grant("eve");
-        planned.next = Next { due_at: at(10_000), wake_at: at(20_000) };
+        planned.next = Schedule { due_at: at(10_000), wake_at: at(20_000) };
         keep(&*store, [grant("ada"), planned.clone()]).await;
         let running = claim_one(&*store, 0).await;
-        store.settle(at(5), at(5 + LEASE)).await.unwrap();
-        assert_eq!(store.latest().await, Ok(Some(at(0))), "it was not later");
-        assert_eq!(found(&*store, "ada").await.next, Next::at(at(LEASE)), "nor was the lease's end");
+        store.clamp_times(at(5), at(5 + LEASE)).await.unwrap();
+        assert_eq!(store.last_write_at().await, Ok(Some(at(0))), "it was not later");
+        assert_eq!(found(&*store, "ada").await.next, Schedule::at(at(LEASE)), "nor was the lease's end");
         assert_eq!(found(&*store, "eve").await, planned);
         assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE))));
-        store.settle(at(-5), at(LEASE - 5)).await.unwrap();
-        assert_eq!(store.latest().await, Ok(Some(at(-5))));
+        store.clamp_times(at(-5), at(LEASE - 5)).await.unwrap();
+        assert_eq!(store.last_write_at().await, Ok(Some(at(-5))));
         assert_eq!(store.next_wake(BEGINNING).await, Ok(Some(at(LEASE - 5))));
         assert_eq!(store.commit(running.fence, renewed(&running.grant, 1)).await, Ok(Committed::Kept));
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::store::Census;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Note;
+use webex_tokend::store::GrantTotals;
+use webex_tokend::store::MetaKey;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
 
@@ -111,53 +111,53 @@ both_stores!(an_unknown_person_is_not_found, async |store: Arc<dyn Store>| {
 });
 
 both_stores!(the_latest_write_time_only_grows, async |store: Arc<dyn Store>| {
-    assert_eq!(store.latest().await, Ok(None));
+    assert_eq!(store.last_write_at().await, Ok(None));
     keep(&*store, [renewed(&grant("ada"), -50)]).await;
-    assert_eq!(store.latest().await, Ok(Some(at(-50))));
+    assert_eq!(store.last_write_at().await, Ok(Some(at(-50))));
     keep(&*store, [renewed(&grant("eve"), -70)]).await;
-    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a clock set back does not hide it");
+    assert_eq!(store.last_write_at().await, Ok(Some(at(-50))), "a clock set back does not hide it");
 
     assert!(claim(&*store, ask(10)).await.is_empty());
-    assert_eq!(store.latest().await, Ok(Some(at(-50))), "a claim without result writes nothing");
+    assert_eq!(store.last_write_at().await, Ok(Some(at(-50))), "a claim without result writes nothing");
     keep(&*store, [grant("joe")]).await;
     let claim = claim_one(&*store, 20).await;
-    assert_eq!(store.latest().await, Ok(Some(at(20))));
+    assert_eq!(store.last_write_at().await, Ok(Some(at(20))));
     store.commit(claim.fence, renewed(&claim.grant, 30)).await.unwrap();
-    assert_eq!(store.latest().await, Ok(Some(at(30))));
+    assert_eq!(store.last_write_at().await, Ok(Some(at(30))));
     let superseded = store.commit(claim.fence, renewed(&claim.grant, 40)).await;
     assert_eq!(superseded, Ok(Committed::Superseded));
-    assert_eq!(store.latest().await, Ok(Some(at(30))), "no write at 40");
+    assert_eq!(store.last_write_at().await, Ok(Some(at(30))), "no write at 40");
 });
 
 both_stores!(totals_count_persons_and_consents_needed, async |store: Arc<dyn Store>| {
-    assert_eq!(store.census().await, Ok(Census::default()));
+    assert_eq!(store.totals().await, Ok(GrantTotals::default()));
     let mut needy = grant("eve");
-    needy.standing = Standing::ConsentNeeded;
+    needy.status = GrantStatus::ConsentNeeded;
     keep(&*store, [grant("ada"), needy, grant("joe"), grant("joe")]).await;
-    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 3, consent_needed: 1, other_apps: 0 }));
     claim(&*store, ask(0)).await;
-    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 3, consent_needed: 1, other_apps: 0 }));
 });
 
 both_stores!(a_meta_value_is_stored_until_the_next, async |store: Arc<dyn Store>| {
-    assert_eq!(store.recall(Note::Policy).await, Ok(None));
+    assert_eq!(store.get_meta(MetaKey::Policy).await, Ok(None));
     for text in ["one", "", "Zoë \u{1F511}\0"] {
-        store.remember(Note::Policy, text.to_owned()).await.unwrap();
-        assert_eq!(store.recall(Note::Policy).await, Ok(Some(text.to_owned())));
+        store.set_meta(MetaKey::Policy, text.to_owned()).await.unwrap();
+        assert_eq!(store.get_meta(MetaKey::Policy).await, Ok(Some(text.to_owned())));
     }
-    assert_eq!(store.latest().await, Ok(None), "a meta value is no grant");
+    assert_eq!(store.last_write_at().await, Ok(None), "a meta value is no grant");
 });
 
 both_stores!(meta_values_of_different_names_are_separate, async |store: Arc<dyn Store>| {
-    store.remember(Note::Policy, "policy".to_owned()).await.unwrap();
-    assert_eq!(store.recall(Note::Breaker).await, Ok(None));
-    store.remember(Note::Breaker, "breaker".to_owned()).await.unwrap();
-    assert_eq!(store.recall(Note::Policy).await, Ok(Some("policy".to_owned())));
-    assert_eq!(store.recall(Note::Breaker).await, Ok(Some("breaker".to_owned())));
+    store.set_meta(MetaKey::Policy, "policy".to_owned()).await.unwrap();
+    assert_eq!(store.get_meta(MetaKey::Breaker).await, Ok(None));
+    store.set_meta(MetaKey::Breaker, "breaker".to_owned()).await.unwrap();
+    assert_eq!(store.get_meta(MetaKey::Policy).await, Ok(Some("policy".to_owned())));
+    assert_eq!(store.get_meta(MetaKey::Breaker).await, Ok(Some("breaker".to_owned())));
 });
 
 both_stores!(an_open_store_can_be_read, async |store: Arc<dyn Store>| {
-    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.check_readable().await, Ok(()));
     keep(&*store, [grant("ada")]).await;
-    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.check_readable().await, Ok(()));
 });

@@ -10,20 +10,20 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::grant::Tokens;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::store::Ask;
 use webex_tokend::store::Claim;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -66,11 +66,11 @@ pub(super) fn grant(name: &str) -> Grant {
         obtained_at: at(-1000),
         renewed_at: at(-1000),
         answered_at: at(-1000),
-        standing: Standing::Alive,
+        status: GrantStatus::Active,
         refused_since: None,
-        last: Attempt { at: at(-1000), outcome: Outcome::Renewed, detail: String::new() },
+        last: LastAttempt { at: at(-1000), outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
-        next: Next::at(at(0)),
+        next: Schedule::at(at(0)),
         person_check_at: at(5000),
     }
 }
@@ -98,11 +98,11 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
     full.obtained_at = at(1);
     full.renewed_at = at(2);
     full.answered_at = at(3);
-    full.standing = Standing::ConsentNeeded;
-    full.last = Attempt { at: at(4), outcome: Outcome::TokenLimit, detail: "détail".to_owned() };
+    full.status = GrantStatus::ConsentNeeded;
+    full.last = LastAttempt { at: at(4), outcome: Outcome::TokenLimit, detail: "détail".to_owned() };
     full.refused_since = Some(at(2));
     full.failures = u32::MAX;
-    full.next = Next { due_at: at(-5), wake_at: at(6) };
+    full.next = Schedule { due_at: at(-5), wake_at: at(6) };
 
     let mut edges = grant(name);
     edges.person.display_name = Some(String::new());
@@ -115,14 +115,14 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
     edges.renewed_at = UnixTime(-1);
     edges.answered_at = UnixTime(0);
     edges.last.outcome = Outcome::ClientRefused;
-    edges.next = Next { due_at: UnixTime(i64::MIN), wake_at: UnixTime::NEVER };
+    edges.next = Schedule { due_at: UnixTime(i64::MIN), wake_at: UnixTime::NEVER };
 
     [full, edges, grant(name)]
 }
 
 /// A request for everything that is due at this second.
-pub(super) fn ask(seconds: i64) -> Ask {
-    Ask {
+pub(super) fn ask(seconds: i64) -> ClaimRequest {
+    ClaimRequest {
         lease: lease(seconds),
         due_by: at(seconds),
         limit: 100,
@@ -151,7 +151,7 @@ pub(super) async fn save_many(store: &Arc<dyn Store>, persons: usize) {
     consents.join_all().await;
 }
 
-pub(super) async fn claim(store: &dyn Store, ask: Ask) -> Vec<Claim> {
+pub(super) async fn claim(store: &dyn Store, ask: ClaimRequest) -> Vec<Claim> {
     let claims = store.claim_due(ask).await.unwrap();
     assert_eq!(claims.unreadable, [], "every record opens");
     claims.claims
@@ -164,7 +164,7 @@ pub(super) async fn claim_one(store: &dyn Store, seconds: i64) -> Claim {
     claims.remove(0)
 }
 
-pub(super) async fn claim_names(store: &dyn Store, ask: Ask) -> Vec<String> {
+pub(super) async fn claim_names(store: &dyn Store, ask: ClaimRequest) -> Vec<String> {
     claim(store, ask).await.iter().map(|claim| claim.grant.person.id.to_string()).collect()
 }
 
@@ -181,7 +181,7 @@ pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
     grant.answered_at = at(seconds);
     grant.last.at = at(seconds);
     grant.failures = 0;
-    grant.next = Next::at(at(seconds + 86_400));
+    grant.next = Schedule::at(at(seconds + 86_400));
     grant
 }
 

@@ -7,11 +7,11 @@ use tokio::time::sleep;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
-use webex_tokend::domain::person::Resolved;
-use webex_tokend::domain::person::Who;
+use webex_tokend::domain::person::PersonQuery;
+use webex_tokend::domain::person::ResolvedPerson;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
-use webex_tokend::tokens::LiveView;
+use webex_tokend::tokens::GrantCache;
 
 use crate::store::fixtures::at;
 use crate::store::fixtures::grant;
@@ -31,40 +31,40 @@ fn reached_at(name: &str, email: &str) -> Grant {
     grant
 }
 
-async fn kept(store: &dyn Store, view: &LiveView, grant: Grant) {
+async fn kept(store: &dyn Store, view: &GrantCache, grant: Grant) {
     let id = grant.person.id.clone();
     keep(store, [grant]).await;
-    view.publish(&id);
+    view.invalidate(&id);
 }
 
 #[tokio::test]
 async fn a_cached_address_is_dropped_by_an_invalidation() {
     let store = Arc::new(MemoryStore::new());
-    let view = LiveView::new(store.clone());
-    let kate = Who::parse("kate@example.com").unwrap();
+    let view = GrantCache::new(store.clone());
+    let kate = PersonQuery::parse("kate@example.com").unwrap();
     let meant = async || view.resolve(&kate).await.unwrap();
     let [ada, eve] = ["ada", "eve"].map(person);
     kept(&*store, &view, reached_at("ada", "kate@example.com")).await;
-    assert_eq!(meant().await, Resolved::One(ada.clone()));
+    assert_eq!(meant().await, ResolvedPerson::One(ada.clone()));
     kept(&*store, &view, reached_at("eve", "kate@example.com")).await;
     assert_eq!(
         meant().await,
-        Resolved::Ambiguous(vec![ada.clone(), eve.clone()]),
+        ResolvedPerson::Ambiguous(vec![ada.clone(), eve.clone()]),
         "another person has it as well"
     );
     store.forget(ada.clone()).await.unwrap();
-    view.publish(&ada);
-    assert_eq!(meant().await, Resolved::One(eve.clone()));
+    view.invalidate(&ada);
+    assert_eq!(meant().await, ResolvedPerson::One(eve.clone()));
     store.update_person(reached_at("eve", "eve@example.com").person, at(5000), at(6000)).await.unwrap();
-    view.publish(&eve);
-    assert_eq!(meant().await, Resolved::Unknown);
+    view.invalidate(&eve);
+    assert_eq!(meant().await, ResolvedPerson::Unknown);
 }
 
 #[tokio::test]
 async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
     let store = Arc::new(MemoryStore::new());
-    let view = LiveView::new(store.clone());
-    let shown = async |name: &str| view.look(&person(name)).await.unwrap().unwrap();
+    let view = GrantCache::new(store.clone());
+    let shown = async |name: &str| view.get(&person(name)).await.unwrap().unwrap();
     let others: Vec<String> = (0..MANY).map(|n| format!("p{n}")).collect();
     keep(&*store, [grant("ada")]).await;
     keep(&*store, others.iter().map(|name| grant(name))).await;
@@ -81,14 +81,14 @@ async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
 }
 
 /// How a change invalidates the cache: one person's entry, or all.
-const PUBLICATIONS: [fn(&LiveView); 2] =
-    [|view| view.publish(&person("ada")), |view: &LiveView| view.publish_all()];
+const PUBLICATIONS: [fn(&GrantCache); 2] =
+    [|view| view.invalidate(&person("ada")), |view: &GrantCache| view.invalidate_all()];
 
 #[tokio::test]
 async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
     for publish in PUBLICATIONS {
         let store = Arc::new(MemoryStore::new());
-        let view = LiveView::new(store.clone());
+        let view = GrantCache::new(store.clone());
         let before = reached_at("ada", "kate@example.com");
         keep(&*store, [before.clone()]).await;
         assert_shows(&view, &before).await;
@@ -96,8 +96,8 @@ async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
         keep(&*store, [after.clone()]).await;
         publish(&view);
         assert_shows(&view, &after).await;
-        let kate = Who::parse("kate@example.com").unwrap();
-        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+        let kate = PersonQuery::parse("kate@example.com").unwrap();
+        assert_eq!(view.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
     }
 }
 
@@ -105,8 +105,8 @@ async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
 async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
     for publish in PUBLICATIONS {
         let store = FaultyStore::new();
-        let view = LiveView::new(store.clone());
-        let (ada, kate) = (person("ada"), Who::parse("kate@example.com").unwrap());
+        let view = GrantCache::new(store.clone());
+        let (ada, kate) = (person("ada"), PersonQuery::parse("kate@example.com").unwrap());
         keep(&*store, [reached_at("ada", "kate@example.com")]).await;
         store.script(|op, _| match op {
             StoreOp::Find | StoreOp::Resolve => StoreFault::DelayReply(Duration::from_secs(2)),
@@ -118,19 +118,19 @@ async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
             keep(&*store, [after.clone()]).await;
             publish(&view);
         };
-        let (found, meant, ()) = tokio::join!(view.look(&ada), view.resolve(&kate), change);
+        let (found, meant, ()) = tokio::join!(view.get(&ada), view.resolve(&kate), change);
         assert_ne!(*found.unwrap().unwrap(), after, "it was read before the change");
-        assert_eq!(meant, Ok(Resolved::One(ada)), "it was read before the change");
+        assert_eq!(meant, Ok(ResolvedPerson::One(ada)), "it was read before the change");
         store.recover();
         assert_shows(&view, &after).await;
-        assert_eq!(view.resolve(&kate).await, Ok(Resolved::Unknown));
+        assert_eq!(view.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
     }
 }
 
 /// Asserts that this grant is shown, by the person's id and by the address.
-async fn assert_shows(view: &LiveView, grant: &Grant) {
+async fn assert_shows(view: &GrantCache, grant: &Grant) {
     let Person { id, email, .. } = &grant.person;
-    assert_eq!(view.look(id).await.unwrap().as_deref(), Some(grant));
-    let email = Who::Email(email.clone().unwrap());
-    assert_eq!(view.resolve(&email).await, Ok(Resolved::One(id.clone())));
+    assert_eq!(view.get(id).await.unwrap().as_deref(), Some(grant));
+    let email = PersonQuery::Email(email.clone().unwrap());
+    assert_eq!(view.resolve(&email).await, Ok(ResolvedPerson::One(id.clone())));
 }

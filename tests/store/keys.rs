@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use webex_tokend::domain::key::KeyRecord;
+use webex_tokend::domain::key::ApiKeyRecord;
 use webex_tokend::domain::key::Rights;
 use webex_tokend::store::KeyStore;
 
@@ -10,9 +10,9 @@ use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::at;
 use crate::store::fixtures::person;
 
-fn key(name: &str, number: u8) -> KeyRecord {
+fn key(name: &str, number: u8) -> ApiKeyRecord {
     let rights = Rights { read: true, ..Rights::default() };
-    let (_, record) = KeyRecord::make(&[number; 38], name.to_owned(), rights, None, at(0));
+    let (_, record) = ApiKeyRecord::make(&[number; 38], name.to_owned(), rights, None, at(0));
     record
 }
 

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Bookmark;
-use webex_tokend::store::Count;
-use webex_tokend::store::Counts;
-use webex_tokend::store::Order;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
+use webex_tokend::store::BoundedCount;
+use webex_tokend::store::ListPosition;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
+use webex_tokend::store::SortBy;
+use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
 
 use crate::store::fixtures::at;
@@ -24,45 +24,47 @@ use crate::store::fixtures::person;
 use crate::store::fixtures::unusual;
 use crate::support::time::DAY_SECONDS;
 
-const STATES: [State; 4] = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded];
-fn search(text: &str) -> Pick {
-    Pick::Found(Search::parse(text).unwrap().unwrap())
+const STATES: [GrantState; 4] =
+    [GrantState::Fresh, GrantState::Due, GrantState::Retrying, GrantState::ConsentNeeded];
+fn search(text: &str) -> ListSelection {
+    ListSelection::Matching(Search::parse(text).unwrap().unwrap())
 }
 
-fn picks() -> Vec<Pick> {
-    let orders = [Order::Arrival, Order::Email, Order::Next].map(Pick::All);
+fn picks() -> Vec<ListSelection> {
+    let orders = [SortBy::CreatedAt, SortBy::Email, SortBy::NextRefresh].map(ListSelection::All);
     let searches = ["a", "ada", "l", "love", "zoë", "%", "_"].map(search);
-    let needs = [Pick::Working, Pick::ConsentNeeded, Pick::ConsentEnding];
-    orders.into_iter().chain(STATES.map(Pick::In)).chain(needs).chain(searches).collect()
+    let needs = [ListSelection::Working, ListSelection::ConsentNeeded, ListSelection::ConsentEnding];
+    orders.into_iter().chain(STATES.map(ListSelection::InState)).chain(needs).chain(searches).collect()
 }
 
 /// Asserts every list and total of `store`, given all its rows in insertion order.
 pub(super) async fn compare(store: &dyn Store, rows: &[(i64, &Grant)], now: UnixTime) {
     for pick in picks() {
-        let mut expected: Vec<(Bookmark, Grant)> = rows
+        let mut expected: Vec<(ListPosition, Grant)> = rows
             .iter()
             .filter_map(|(serial, grant)| {
-                Some((Bookmark { key: pick.key(grant, now)?, serial: *serial }, (*grant).clone()))
+                Some((ListPosition { key: pick.key(grant, now)?, serial: *serial }, (*grant).clone()))
             })
             .collect();
         expected.sort_by(|(one, _), (other, _)| one.cmp(other));
         for backwards in [false, true] {
-            let page = Page { backwards, ..Page::first(pick.clone(), 2, now) };
+            let page = ListRequest { descending: backwards, ..ListRequest::first_page(pick.clone(), 2, now) };
             assert_eq!(all_parts(store, page).await, expected, "{pick:?}, backwards: {backwards}");
             expected.reverse();
         }
     }
-    let of =
-        |state| Count::exactly(rows.iter().filter(|(_, grant)| grant.state(now) == state).count() as u64);
+    let of = |state| {
+        BoundedCount::exact(rows.iter().filter(|(_, grant)| grant.state(now) == state).count() as u64)
+    };
     let [fresh, due, retrying, consent_needed] = STATES.map(of);
     let people = rows.len() as u64;
     let ending = rows.iter().filter(|(_, grant)| grant.consent_ends_soon(now).is_some()).count() as u64;
-    let consent_ending = Count::exactly(ending);
-    let counts = Counts { people, fresh, due, retrying, consent_needed, consent_ending };
+    let consent_ending = BoundedCount::exact(ending);
+    let counts = StateCounts { people, fresh, due, retrying, consent_needed, consent_ending };
     assert_eq!(store.counts(now).await, Ok(counts));
 }
 
-async fn all_parts(store: &dyn Store, mut page: Page) -> Vec<(Bookmark, Grant)> {
+async fn all_parts(store: &dyn Store, mut page: ListRequest) -> Vec<(ListPosition, Grant)> {
     let mut all = Vec::new();
     loop {
         let part = store.list(page.clone()).await.unwrap();
@@ -81,7 +83,7 @@ fn called(id: &str, email: &str, name: &str) -> Grant {
 }
 
 async fn found(store: &dyn Store, text: &str) -> Vec<String> {
-    let part = store.list(Page::first(search(text), 100, at(0))).await.unwrap();
+    let part = store.list(ListRequest::first_page(search(text), 100, at(0))).await.unwrap();
     part.into_iter().map(|(_, grant)| grant.person.id.to_string()).collect()
 }
 
@@ -89,17 +91,17 @@ both_stores!(every_list_and_count_agrees_with_the_domain, async |store: Arc<dyn 
     let mut grants = Vec::new();
     for due in [-200_000, -1, 0, 1, 1, 200_000] {
         for (failures, standing) in [
-            (0, Standing::Alive),
-            (2, Standing::Alive),
-            (0, Standing::ConsentNeeded),
-            (2, Standing::ConsentNeeded),
+            (0, GrantStatus::Active),
+            (2, GrantStatus::Active),
+            (0, GrantStatus::ConsentNeeded),
+            (2, GrantStatus::ConsentNeeded),
         ] {
             let name = format!("p{}", grants.len());
             let mut grant = called(&name, &format!("{}@example.com", grants.len() % 5), "Ada Lovelace");
-            grant.next = Next::at(at(due));
+            grant.next = Schedule::at(at(due));
             grant.tokens.expires_at = at(i64::from(failures) + due);
             grant.tokens.refresh_token_expires_at = (failures > 0).then_some(at(due));
-            (grant.failures, grant.standing) = (failures, standing);
+            (grant.failures, grant.status) = (failures, standing);
             grants.push(grant);
         }
     }
@@ -150,12 +152,18 @@ both_stores!(a_list_limited_to_some_persons_works_in_every_order, async |store: 
     let grants = ["a", "b", "c", "d"].map(|id| called(id, &format!("{id}@example.com"), "Ada"));
     keep(&*store, grants).await;
     let among = Some(["c", "a", "unknown", "c"].map(person).to_vec());
-    for pick in [Pick::All(Order::Email), Pick::In(State::Due), search("ada"), Pick::All(Order::Next)] {
-        let page = Page { among: among.clone(), ..Page::first(pick.clone(), 2, at(0)) };
+    for pick in [
+        ListSelection::All(SortBy::Email),
+        ListSelection::InState(GrantState::Due),
+        search("ada"),
+        ListSelection::All(SortBy::NextRefresh),
+    ] {
+        let page =
+            ListRequest { only_persons: among.clone(), ..ListRequest::first_page(pick.clone(), 2, at(0)) };
         let part = store.list(page.clone()).await.unwrap();
         let ids: Vec<String> = part.iter().map(|(_, grant)| grant.person.id.to_string()).collect();
         assert_eq!(ids, ["a", "c"], "{pick:?}");
-        let rest = Page { after: Some(part[0].0.clone()), ..page };
+        let rest = ListRequest { after: Some(part[0].0.clone()), ..page };
         assert_eq!(store.list(rest).await.unwrap(), part[1..]);
     }
 });

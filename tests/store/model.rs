@@ -4,20 +4,20 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::runtime::Builder;
-use webex_tokend::domain::breaker::Waiting;
+use webex_tokend::domain::breaker::DueSummary;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::person::Namesake;
 use webex_tokend::domain::person::Person;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Ask;
-use webex_tokend::store::Census;
+use webex_tokend::store::BatchPosition;
 use webex_tokend::store::ClaimOrder;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Cursor;
 use webex_tokend::store::Fence;
+use webex_tokend::store::GrantTotals;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
@@ -105,9 +105,9 @@ type ClaimedRow = (Grant, Fence);
 
 impl ModelRow {
     /// The smallest is claimed first.
-    fn rank(&self, ask: &Ask) -> [i64; 6] {
+    fn rank(&self, ask: &ClaimRequest) -> [i64; 6] {
         let (expires_at, serial) = (self.grant.tokens.expires_at.0, self.fence.serial);
-        let ended = self.grant.standing == Standing::ConsentNeeded;
+        let ended = self.grant.status == GrantStatus::ConsentNeeded;
         let living = expires_at > ask.lease.now.0;
         let failing = ended || self.grant.failures > 0;
         let (expired, failures) = (i64::from(!living), i64::from(self.grant.failures));
@@ -150,7 +150,7 @@ impl StoreModel {
         }
     }
 
-    fn claim(&mut self, ask: &Ask) -> Vec<ClaimedRow> {
+    fn claim(&mut self, ask: &ClaimRequest) -> Vec<ClaimedRow> {
         let mut told = Vec::new();
         while told.len() < ask.limit {
             let open = |row: &&mut ModelRow| {
@@ -163,18 +163,18 @@ impl StoreModel {
             row.fence.attempt += 1;
             row.claimed = true;
             told.push((row.grant.clone(), row.fence));
-            row.grant.next = Next::at(ask.lease.end);
+            row.grant.next = Schedule::at(ask.lease.end);
             self.latest = self.latest.max(Some(ask.lease.now));
         }
         told
     }
 
-    fn waiting(&self, now: UnixTime) -> Waiting {
-        let alive = |row: &&ModelRow| row.grant.standing == Standing::Alive && row.grant.next.due_at <= now;
+    fn waiting(&self, now: UnixTime) -> DueSummary {
+        let alive = |row: &&ModelRow| row.grant.status == GrantStatus::Active && row.grant.next.due_at <= now;
         let due: Vec<&ModelRow> = self.rows.iter().filter(alive).collect();
         let living = due.iter().filter(|row| row.grant.tokens.expires_at > now);
         let next = living.min_by_key(|row| (row.grant.tokens.expires_at, row.fence.serial));
-        Waiting {
+        DueSummary {
             due: !due.is_empty(),
             healthy: due.iter().any(|row| row.grant.failures == 0),
             next_to_die: next.map(|row| (row.grant.person.id.clone(), row.grant.dates())),
@@ -196,7 +196,7 @@ impl StoreModel {
     fn import(&mut self, grant: &Grant) -> Saved {
         let kept = self.rows.iter().find(|row| row.grant.person.id == grant.person.id);
         let lives = |row: &ModelRow| {
-            row.grant.standing == Standing::Alive && row.grant.tokens.expires_at > grant.last.at
+            row.grant.status == GrantStatus::Active && row.grant.tokens.expires_at > grant.last.at
         };
         // Scopes are one letter or none here.
         let wide =
@@ -211,20 +211,20 @@ impl StoreModel {
         row.map(|row| (row.grant.person, row.grant.person_check_at) = (told.clone(), next)).is_some()
     }
 
-    fn namesakes(&self, email: &Email) -> Vec<Namesake> {
+    fn namesakes(&self, email: &Email) -> Vec<AddressMatch> {
         let theirs = self.rows.iter().filter(|row| row.grant.person.email.as_ref() == Some(email));
-        let namesake = |row: &ModelRow| Namesake {
+        let namesake = |row: &ModelRow| AddressMatch {
             id: row.grant.person.id.clone(),
-            is_alive: row.grant.standing == Standing::Alive,
+            is_alive: row.grant.status == GrantStatus::Active,
         };
         let (living, consent_needed): (Vec<_>, Vec<_>) = theirs.map(namesake).partition(|one| one.is_alive);
         [living, consent_needed].concat()
     }
 
-    fn revise(&mut self, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
+    fn revise(&mut self, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<BatchPosition> {
         let mut last = None;
         for row in self.rows.iter_mut().filter(|row| row.fence.serial > after).take(limit as usize) {
-            last = Some(Cursor(row.fence.serial));
+            last = Some(BatchPosition(row.fence.serial));
             if !odd_only || row.grant.failures % 2 == 1 {
                 row.grant.failures = failures;
             }
@@ -232,10 +232,10 @@ impl StoreModel {
         last
     }
 
-    fn census(&self) -> Census {
+    fn census(&self) -> GrantTotals {
         let consent_needed =
-            self.rows.iter().filter(|row| row.grant.standing == Standing::ConsentNeeded).count();
-        Census { people: self.rows.len() as u64, consent_needed: consent_needed as u64, elsewhere: 0 }
+            self.rows.iter().filter(|row| row.grant.status == GrantStatus::ConsentNeeded).count();
+        GrantTotals { people: self.rows.len() as u64, consent_needed: consent_needed as u64, other_apps: 0 }
     }
 }
 
@@ -311,7 +311,7 @@ impl RandomGrant {
         grant.last.at = at(self.last);
         grant.obtained_at = at(self.obtained);
         grant.failures = self.failures;
-        grant.next = Next { due_at: at(self.due), wake_at: at(self.due + self.nap) };
+        grant.next = Schedule { due_at: at(self.due), wake_at: at(self.due + self.nap) };
         grant.tokens.refresh_token_expires_at = self.ends.map(at);
         let (email, name) = PERSONS[self.name.index(PERSONS.len())];
         grant.person.email = Email::parse(email).ok();
@@ -319,7 +319,7 @@ impl RandomGrant {
         grant.tokens.scope = ["a", "b"].get(self.name.index(3)).map(|scope| (*scope).to_owned());
         grant.person_check_at = at(i64::from(self.failures % 3));
         if self.consent_needed {
-            grant.standing = Standing::ConsentNeeded;
+            grant.status = GrantStatus::ConsentNeeded;
         }
         grant
     }
@@ -346,7 +346,7 @@ async fn run_steps(steps: Vec<StoreStep>) {
                     .map(|person_index| person(NAMES[person_index.index(NAMES.len())]))
                     .collect();
                 let lease = Lease { end: at(now + lease), ..fixtures::lease(now) };
-                let ask = Ask { lease, due_by: at(due_by), limit, except, order };
+                let ask = ClaimRequest { lease, due_by: at(due_by), limit, except, order };
                 let expected = model.claim(&ask);
                 for store in stores {
                     let told = store.claim_due(ask.clone()).await.unwrap().claims;
@@ -391,18 +391,24 @@ async fn run_steps(steps: Vec<StoreStep>) {
     }
     drop(sqlite);
     for row in model.rows.iter_mut().filter(|row| row.claimed) {
-        row.grant.next = Next::at(at(99));
+        row.grant.next = Schedule::at(at(99));
     }
     compare(&store_dir.open_at(99), &model).await;
 }
 
-async fn revise(store: &dyn Store, after: i64, limit: u32, failures: u32, odd_only: bool) -> Option<Cursor> {
+async fn revise(
+    store: &dyn Store,
+    after: i64,
+    limit: u32,
+    failures: u32,
+    odd_only: bool,
+) -> Option<BatchPosition> {
     let revision = move |grant: &mut Grant| {
         let changes = !odd_only || grant.failures % 2 == 1;
         grant.failures = failures;
         changes
     };
-    store.revise(Cursor(after), limit, std::sync::Arc::new(revision)).await.unwrap()
+    store.update_batch(BatchPosition(after), limit, std::sync::Arc::new(revision)).await.unwrap()
 }
 
 async fn compare(store: &dyn Store, model: &StoreModel) {
@@ -417,10 +423,10 @@ async fn compare(store: &dyn Store, model: &StoreModel) {
     let wake = model.rows.iter().map(|row| row.grant.next.wake_at).min();
     assert_eq!(store.next_wake(BEGINNING).await, Ok(wake));
     for now in [0, 15, 40] {
-        assert_eq!(store.waiting(at(now)).await, Ok(model.waiting(at(now))));
+        assert_eq!(store.due_summary(at(now)).await, Ok(model.waiting(at(now))));
     }
-    assert_eq!(store.census().await, Ok(model.census()));
-    assert_eq!(store.latest().await, Ok(model.latest));
+    assert_eq!(store.totals().await, Ok(model.census()));
+    assert_eq!(store.last_write_at().await, Ok(model.latest));
     let rows: Vec<(i64, &Grant)> = model.rows.iter().map(|row| (row.fence.serial, &row.grant)).collect();
     lists::compare(store, &rows, at(15)).await;
 }

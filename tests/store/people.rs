@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::person::MOST_NAMESAKES;
+use webex_tokend::domain::person::MAX_SAME_ADDRESS;
 use webex_tokend::domain::person::Person;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
-use webex_tokend::store::Census;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Order;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
+use webex_tokend::store::GrantTotals;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
 use webex_tokend::store::Saved;
+use webex_tokend::store::SortBy;
 use webex_tokend::store::Store;
 
 use crate::store::fixtures::at;
@@ -25,11 +25,11 @@ use crate::store::fixtures::keep;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 
-fn page() -> Page {
-    Page::first(Pick::All(Order::Arrival), 100, at(0))
+fn page() -> ListRequest {
+    ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 100, at(0))
 }
 
-async fn names(store: &dyn Store, page: Page) -> Vec<String> {
+async fn names(store: &dyn Store, page: ListRequest) -> Vec<String> {
     store.list(page).await.unwrap().into_iter().map(|(_, grant)| grant.person.id.to_string()).collect()
 }
 
@@ -50,7 +50,7 @@ both_stores!(an_address_resolves_to_all_its_persons_living_grants_first, async |
     assert_eq!(namesakes(&*store, shared).await, []);
     let other = reached_at("eve", "eve@example.com", 9);
     let mut dead = reached_at("ada", "shared@example.com", 5);
-    dead.standing = Standing::ConsentNeeded;
+    dead.status = GrantStatus::ConsentNeeded;
     let late = reached_at("kim", "shared@example.com", 3);
     keep(&*store, [dead, other, grant("joe"), late, reached_at("zoe", "SHARED@example.com", 2)]).await;
     let [ada, kim, zoe] =
@@ -62,7 +62,7 @@ both_stores!(an_address_resolves_to_all_its_persons_living_grants_first, async |
     let crowd = (0..20).map(|n| reached_at(&format!("p{n}"), "crowd@example.com", n));
     keep(&*store, crowd).await;
     let named = namesakes(&*store, "crowd@example.com").await;
-    assert_eq!((named.len(), named[9].0.as_str()), (MOST_NAMESAKES, "p9"));
+    assert_eq!((named.len(), named[9].0.as_str()), (MAX_SAME_ADDRESS, "p9"));
 });
 
 both_stores!(only_ascii_letters_of_an_address_are_case_folded, async |store: Arc<dyn Store>| {
@@ -87,7 +87,9 @@ both_stores!(a_person_is_updated_unless_a_consent_came_in_between, async |store:
     assert_eq!(store.update_person(told("late@example.com"), planned, at(9500)).await, Ok(false));
     assert_eq!(namesakes(&*store, "new@example.com").await.len(), 1);
     assert_eq!(namesakes(&*store, "old@example.com").await, []);
-    let found = |text: &str| Page::first(Pick::Found(Search::parse(text).unwrap().unwrap()), 9, at(0));
+    let found = |text: &str| {
+        ListRequest::first_page(ListSelection::Matching(Search::parse(text).unwrap().unwrap()), 9, at(0))
+    };
     assert_eq!(names(&*store, found("ada new")).await, ["ada"]);
     assert_eq!(names(&*store, found("old@")).await, [""; 0]);
     // The claim stays valid, and its commit does not bring the old person back.
@@ -113,7 +115,7 @@ both_stores!(an_import_does_not_replace_a_live_grant_with_at_least_its_scopes, a
         assert_eq!(store.find(person("ada")).await, Ok(Some(scoped(Some("a b")))));
     }
     assert_eq!(store.save_import(imported(Some("a c"))).await, Ok(Saved::Replaced));
-    let needy = Grant { standing: Standing::ConsentNeeded, ..scoped(Some("a b")) };
+    let needy = Grant { status: GrantStatus::ConsentNeeded, ..scoped(Some("a b")) };
     let mut dead = scoped(Some("a b"));
     dead.tokens.expires_at = at(-1000);
     for useless in [needy, dead] {
@@ -131,7 +133,7 @@ both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |
     assert_eq!(names(&*store, page()).await, all);
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let part = store.list(Page { after, limit: 2, ..page() }).await.unwrap();
+        let part = store.list(ListRequest { after, limit: 2, ..page() }).await.unwrap();
         assert!(part.len() <= 2);
         let Some((last, _)) = part.last() else { break };
         after = Some(last.clone());
@@ -141,31 +143,38 @@ both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |
 });
 
 both_stores!(the_list_is_filtered_by_state_and_by_person, async |store: Arc<dyn Store>| {
-    let made = |name: &str, (due, failures, standing): (i64, u32, Standing)| {
+    let made = |name: &str, (due, failures, standing): (i64, u32, GrantStatus)| {
         let mut grant = grant(name);
-        grant.next = Next::at(at(due));
+        grant.next = Schedule::at(at(due));
         grant.failures = failures;
-        grant.standing = standing;
+        grant.status = standing;
         grant
     };
-    let standings = [Standing::Alive, Standing::ConsentNeeded];
+    let standings = [GrantStatus::Active, GrantStatus::ConsentNeeded];
     let kinds = [-1, 0, 1].into_iter().flat_map(|due| [(due, 0), (due, 2)]);
     let kinds = kinds.flat_map(|(due, failures)| standings.map(|standing| (due, failures, standing)));
     let grants: Vec<Grant> = kinds.enumerate().map(|(n, kind)| made(&format!("p{n}"), kind)).collect();
     keep(&*store, grants.clone()).await;
-    for state in [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded] {
+    for state in [GrantState::Fresh, GrantState::Due, GrantState::Retrying, GrantState::ConsentNeeded] {
         let mut expected: Vec<&Grant> = grants.iter().filter(|grant| grant.state(at(0)) == state).collect();
         expected.sort_by_key(|grant| grant.next.due_at);
         let expected: Vec<String> = expected.iter().map(|grant| grant.person.id.to_string()).collect();
         assert!(!expected.is_empty());
-        assert_eq!(names(&*store, Page { pick: Pick::In(state), ..page() }).await, expected, "{state:?}");
-        let first = Page { pick: Pick::In(state), limit: 1, ..page() };
+        assert_eq!(
+            names(&*store, ListRequest { selection: ListSelection::InState(state), ..page() }).await,
+            expected,
+            "{state:?}"
+        );
+        let first = ListRequest { selection: ListSelection::InState(state), limit: 1, ..page() };
         assert_eq!(names(&*store, first).await, expected[..1], "the limit counts matching persons");
     }
-    let among = |ids: &[&str]| Page { among: Some(ids.iter().map(|id| person(id)).collect()), ..page() };
+    let among = |ids: &[&str]| ListRequest {
+        only_persons: Some(ids.iter().map(|id| person(id)).collect()),
+        ..page()
+    };
     assert_eq!(names(&*store, among(&["p7", "unknown", "p2", r#"\"]'"#])).await, ["p2", "p7"]);
     assert_eq!(names(&*store, among(&[])).await, [""; 0]);
-    let both = Page { pick: Pick::In(State::Fresh), ..among(&["p0", "p8"]) };
+    let both = ListRequest { selection: ListSelection::InState(GrantState::Fresh), ..among(&["p0", "p8"]) };
     assert_eq!(names(&*store, both).await, ["p8"]);
 });
 
@@ -176,7 +185,7 @@ both_stores!(a_forgotten_person_is_deleted, async |store: Arc<dyn Store>| {
     assert_eq!(store.forget(person("ada")).await, Ok(false));
     assert_eq!(store.find(person("ada")).await, Ok(None));
     assert_eq!(names(&*store, page()).await, ["eve"]);
-    assert_eq!(store.census().await, Ok(Census { people: 1, consent_needed: 0, elsewhere: 0 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 1, consent_needed: 0, other_apps: 0 }));
     assert_eq!(claim_one(&*store, 0).await.grant, grant("eve"));
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));
 });

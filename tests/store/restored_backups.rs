@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use log::Level;
-use webex_tokend::domain::key::KeyRecord;
+use webex_tokend::domain::key::ApiKeyRecord;
 use webex_tokend::domain::key::Rights;
-use webex_tokend::store::Answer;
 use webex_tokend::store::KeyStore;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreFuture;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::store::fixtures::INTEGRATION;
@@ -21,8 +21,15 @@ use crate::store::fixtures::person;
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
 
-fn key(name: &str, number: u8) -> KeyRecord {
-    KeyRecord::make(&[number; 38], name.to_owned(), Rights { read: true, ..Rights::default() }, None, at(0)).1
+fn key(name: &str, number: u8) -> ApiKeyRecord {
+    ApiKeyRecord::make(
+        &[number; 38],
+        name.to_owned(),
+        Rights { read: true, ..Rights::default() },
+        None,
+        at(0),
+    )
+    .1
 }
 
 /// What a start reports about the age of the store.
@@ -52,7 +59,7 @@ fn hot_backup(store_dir: &StoreDir) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_restored_backup_is_reported_once_at_start() {
-    type Change = fn(&SqliteStore) -> Answer<'_, bool>;
+    type Change = fn(&SqliteStore) -> StoreFuture<'_, bool>;
     let changes: [(&str, Option<Change>); 4] = [
         ("a revoked key", Some(|store| store.revoke_key("ci".to_owned()))),
         ("a new key", Some(|store| store.add_key(key("cd", 2)))),

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use rusqlite::Connection;
 use rusqlite::params;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
@@ -65,8 +65,10 @@ async fn a_failing_write_is_rolled_back_and_fails_no_other_write() {
     let claims = claim(&store, ask(0)).await;
     let [ada, eve] =
         ["ada", "eve"].map(|name| claims.iter().find(|it| it.grant.person.id == person(name)).unwrap());
-    let (connection, ended) =
-        (store_dir.other_connection(), Grant { standing: Standing::ConsentNeeded, ..renewed(&ada.grant, 1) });
+    let (connection, ended) = (
+        store_dir.other_connection(),
+        Grant { status: GrantStatus::ConsentNeeded, ..renewed(&ada.grant, 1) },
+    );
     let before = store.find(person("ada")).await;
     // Triggers update the totals after the row has changed. These totals overflow when one more, or one fewer, is
     // counted.
@@ -83,7 +85,7 @@ async fn a_failing_write_is_rolled_back_and_fails_no_other_write() {
         connection.execute("UPDATE tallies SET people = iif(which = 0, 2, 0)", []).unwrap();
     }
     assert_eq!(store.commit(ada.fence, ended).await, Ok(Committed::Kept), "the claim is still there");
-    let census = store.census().await.unwrap();
+    let census = store.totals().await.unwrap();
     assert_eq!((census.people, census.consent_needed), (2, 1));
 }
 
@@ -222,12 +224,12 @@ async fn a_moved_store_file_accepts_no_write_until_it_is_back() {
     let text = moved.to_string();
     assert!(text.contains("tokend.db") && text.contains("put it back, or restart"), "{text}");
     assert_eq!(store.claim_due(ask(9999)).await.unwrap_err(), moved, "so no refresh is sent");
-    assert_eq!(store.check().await, Err(moved.clone()));
+    assert_eq!(store.check_readable().await, Err(moved.clone()));
     fs::copy(&elsewhere, store_dir.db()).unwrap();
     assert_eq!(store.commit(claim.fence, outcome.clone()).await, Err(moved), "a copy is another file");
 
     fs::rename(&elsewhere, store_dir.db()).unwrap();
-    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.check_readable().await, Ok(()));
     assert_eq!(store.commit(claim.fence, outcome.clone()).await, Ok(Committed::Kept));
     drop(store);
     assert_eq!(found(&store_dir.open(), "ada").await, outcome);
@@ -312,7 +314,7 @@ async fn a_damaged_page_is_reported_as_corruption_and_yields_no_wrong_token() {
     let text = StoreError::Corrupt("why".to_owned()).to_string();
     assert!(text.contains("(why)") && text.contains("keep a copy") && text.contains("backup"), "{text}");
     fs::write(store_dir.db(), whole).unwrap();
-    assert_eq!(store_dir.open().census().await.unwrap().people, 80);
+    assert_eq!(store_dir.open().totals().await.unwrap().people, 80);
 }
 
 #[tokio::test]

@@ -9,17 +9,17 @@ use std::task::Waker;
 
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Census;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
+use webex_tokend::store::GrantTotals;
 use webex_tokend::store::KeyStore;
-use webex_tokend::store::Note;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
+use webex_tokend::store::MetaKey;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
@@ -52,17 +52,17 @@ async fn every_field_is_there_after_a_restart() {
     };
     let grants = [full, named(&edges, "eve"), named(&plain, "joe")];
     keep(&store, grants.clone()).await;
-    store.remember(Note::Policy, "a policy".to_owned()).await.unwrap();
-    let latest = store.latest().await;
+    store.set_meta(MetaKey::Policy, "a policy".to_owned()).await.unwrap();
+    let latest = store.last_write_at().await;
     drop(store);
 
     let store = store_dir.open_at(1000);
     for grant in grants {
         assert_eq!(found(&store, grant.person.id.as_str()).await, grant);
     }
-    assert_eq!(store.recall(Note::Policy).await, Ok(Some("a policy".to_owned())));
-    assert_eq!(store.latest().await, latest);
-    assert_eq!(store.census().await, Ok(Census { people: 3, consent_needed: 1, elsewhere: 0 }));
+    assert_eq!(store.get_meta(MetaKey::Policy).await, Ok(Some("a policy".to_owned())));
+    assert_eq!(store.last_write_at().await, latest);
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 3, consent_needed: 1, other_apps: 0 }));
 }
 
 #[tokio::test]
@@ -70,13 +70,13 @@ async fn a_claim_of_a_process_that_ended_is_due_at_the_next_start() {
     let store_dir = StoreDir::new();
     let store = store_dir.open();
     let mut healthy = grant("eve");
-    healthy.next = Next::at(at(5000));
+    healthy.next = Schedule::at(at(5000));
     keep(&store, [grant("ada"), healthy.clone()]).await;
     let before = claim_one(&store, 0).await;
     drop(store);
 
     let store = store_dir.open_at(7);
-    assert_eq!(found(&store, "ada").await.next, Next::at(at(7)), "before its lease ends");
+    assert_eq!(found(&store, "ada").await.next, Schedule::at(at(7)), "before its lease ends");
     assert_eq!(found(&store, "eve").await, healthy);
     let outcome = renewed(&before.grant, 8);
     assert_eq!(store.commit(before.fence, outcome.clone()).await, Ok(Committed::Superseded));
@@ -101,20 +101,20 @@ async fn acknowledged_writes_survive_a_process_crash() {
 async fn integrations_in_one_file_are_isolated() {
     let store_dir = StoreDir::with_grants(&["ada", "eve"]).await;
     let store = store_dir.open_for("another", 0).unwrap();
-    assert_eq!(store.census().await, Ok(Census { people: 0, consent_needed: 0, elsewhere: 2 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 0, consent_needed: 0, other_apps: 2 }));
     assert_eq!(store.find(person("ada")).await, Ok(None));
     assert_eq!(store.next_wake(BEGINNING).await, Ok(None));
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
-    store.remember(Note::Policy, "theirs".to_owned()).await.unwrap();
+    store.set_meta(MetaKey::Policy, "theirs".to_owned()).await.unwrap();
     let theirs = renewed(&grant("ada"), 9);
     keep(&store, [theirs.clone()]).await;
-    assert_eq!(store.census().await, Ok(Census { people: 1, consent_needed: 0, elsewhere: 2 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 1, consent_needed: 0, other_apps: 2 }));
     drop(store);
 
     let store = store_dir.open();
-    assert_eq!(store.census().await, Ok(Census { people: 2, consent_needed: 0, elsewhere: 1 }));
+    assert_eq!(store.totals().await, Ok(GrantTotals { people: 2, consent_needed: 0, other_apps: 1 }));
     assert_eq!(found(&store, "ada").await, grant("ada"));
-    assert_eq!(store.recall(Note::Policy).await, Ok(None));
+    assert_eq!(store.get_meta(MetaKey::Policy).await, Ok(None));
     assert_eq!(claim_names(&store, ask(100_000)).await, ["ada", "eve"]);
     drop(store);
     assert_eq!(found(&store_dir.open_for("another", 0).unwrap(), "ada").await, theirs);
@@ -128,11 +128,11 @@ async fn each_integration_has_its_own_latest_write_time() {
     keep(&store_dir.open_for("another", 0).unwrap(), [ahead]).await;
     let ours = store_dir.open();
     keep(&ours, [grant("eve")]).await;
-    let latest = ours.latest().await.unwrap();
+    let latest = ours.last_write_at().await.unwrap();
     assert!(latest.is_some_and(|latest| latest < at(1_000_000)), "{latest:?}");
-    ours.settle(at(0), at(60)).await.unwrap();
+    ours.clamp_times(at(0), at(60)).await.unwrap();
     drop(ours);
-    assert_eq!(store_dir.open_for("another", 0).unwrap().latest().await, Ok(Some(at(1_000_000))));
+    assert_eq!(store_dir.open_for("another", 0).unwrap().last_write_at().await, Ok(Some(at(1_000_000))));
 }
 
 /// As stored by a version that did not record when Webex was asked about the person.
@@ -152,7 +152,7 @@ async fn a_store_of_version_5_folds_ascii_case_only() {
     let store = store_dir.open();
     let found = async |text: &str| {
         let search = Search::parse(text).unwrap().unwrap();
-        store.list(Page::first(Pick::Found(search), 9, at(0))).await.unwrap()
+        store.list(ListRequest::first_page(ListSelection::Matching(search), 9, at(0))).await.unwrap()
     };
     assert_eq!(found("kate").await, []);
     assert_eq!(found("\u{212a}ate").await[0].1, asked_about_soon(kelvin));
@@ -257,7 +257,7 @@ async fn permissions_of_other_users_are_removed_from_files() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
     assert_eq!(mode(store_dir.path()), 0o755, "a directory may be used by others");
-    assert_eq!(store.census().await.unwrap().people, 3);
+    assert_eq!(store.totals().await.unwrap().people, 3);
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn queued_work_is_done_before_the_store_closes() {
         let _ = pin!(asked.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
     }
     drop(store);
-    assert_eq!(store_dir.open().census().await.unwrap().people, 100);
+    assert_eq!(store_dir.open().totals().await.unwrap().people, 100);
 }
 
 #[tokio::test]

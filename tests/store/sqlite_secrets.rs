@@ -9,20 +9,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use log::Level;
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::State;
+use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::person::Namesake;
 use webex_tokend::domain::person::Person;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
-use webex_tokend::store::Bookmark;
+use webex_tokend::store::BatchPosition;
+use webex_tokend::store::BoundedCount;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Count;
-use webex_tokend::store::Cursor;
-use webex_tokend::store::Order;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
+use webex_tokend::store::ListPosition;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
 use webex_tokend::store::Saved;
+use webex_tokend::store::SortBy;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 
@@ -87,7 +87,7 @@ async fn no_token_is_in_any_byte_of_any_file() {
             grant.tokens.access_token = revised.clone();
             true
         };
-        store.revise(Cursor::default(), 9, Arc::new(revision)).await.unwrap();
+        store.update_batch(BatchPosition::default(), 9, Arc::new(revision)).await.unwrap();
     }
     assert_eq!(holds(&store_dir, "Ada, to be found").as_deref(), Some("tokend.db-wal"), "the search works");
     for token in &tokens {
@@ -140,14 +140,20 @@ async fn a_tampered_record_is_reported_and_affects_no_other() {
 
         let alone = store.claim_one(person("eve"), lease(0)).await;
         assert_eq!(alone.unwrap_err(), unreadable, "{tampering}");
-        let page = Page::first(Pick::All(Order::Arrival), 9, at(0));
+        let page = ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 9, at(0));
         let shown = store.list(page).await.unwrap();
-        let states: Vec<State> = shown.iter().map(|(_, grant)| grant.state(at(0))).collect();
-        assert_eq!(states, [State::Due, State::ConsentNeeded, State::Due, State::Due], "{tampering}");
+        let states: Vec<GrantState> = shown.iter().map(|(_, grant)| grant.state(at(0))).collect();
+        assert_eq!(
+            states,
+            [GrantState::Due, GrantState::ConsentNeeded, GrantState::Due, GrantState::Due],
+            "{tampering}"
+        );
         assert_eq!(shown[1].1.person.id, person("eve"));
         assert!(shown[1].1.tokens.access_token.expose().is_empty());
-        let among =
-            Page { among: Some(vec![person("eve")]), ..Page::first(Pick::All(Order::Email), 9, at(0)) };
+        let among = ListRequest {
+            only_persons: Some(vec![person("eve")]),
+            ..ListRequest::first_page(ListSelection::All(SortBy::Email), 9, at(0))
+        };
         assert_eq!(store.list(among).await.unwrap().len(), 1, "{tampering}");
 
         let claims = store.claim_due(ask(0)).await.unwrap();
@@ -168,11 +174,11 @@ async fn a_tampered_record_is_reported_and_affects_no_other() {
             "and reported again"
         );
 
-        store.revise(Cursor::default(), 10, Arc::new(|_| true)).await.unwrap();
-        let census = store.census().await.unwrap();
+        store.update_batch(BatchPosition::default(), 10, Arc::new(|_| true)).await.unwrap();
+        let census = store.totals().await.unwrap();
         assert_eq!((census.people, census.consent_needed), (4, 1), "no record is deleted");
-        assert_eq!(store.counts(at(0)).await.unwrap().consent_needed, Count::exactly(1));
-        let needy = Page::first(Pick::In(State::ConsentNeeded), 9, at(0));
+        assert_eq!(store.counts(at(0)).await.unwrap().consent_needed, BoundedCount::exact(1));
+        let needy = ListRequest::first_page(ListSelection::InState(GrantState::ConsentNeeded), 9, at(0));
         assert_eq!(store.list(needy).await.unwrap()[0].1.person.id, person("eve"), "{tampering}");
         assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::Replaced));
         assert_eq!(found(&store, "eve").await, grant("eve"), "a new consent replaces it");
@@ -185,8 +191,11 @@ async fn unreadable_records_do_not_shorten_a_page() {
     for tampering in TAMPERINGS {
         let store_dir = tampered(tampering).await;
         let store = store_dir.open();
-        let part = async |after: Option<Bookmark>, limit: u32| {
-            let page = Page { after, ..Page::first(Pick::All(Order::Arrival), limit, at(0)) };
+        let part = async |after: Option<ListPosition>, limit: u32| {
+            let page = ListRequest {
+                after,
+                ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), limit, at(0))
+            };
             let part = store.list(page).await.unwrap();
             let names: Vec<String> = part.iter().map(|(_, grant)| grant.person.id.to_string()).collect();
             (names, part.last().map(|(mark, _)| mark.clone()))
@@ -220,8 +229,8 @@ async fn a_record_with_an_unreadable_id_is_reported_by_its_serial() {
     assert_eq!(claim_names(&store, ask(0)).await, [""; 0]);
 }
 
-fn only(name: &str) -> Namesake {
-    Namesake { id: person(name), is_alive: true }
+fn only(name: &str) -> AddressMatch {
+    AddressMatch { id: person(name), is_alive: true }
 }
 
 fn addressed(name: &str) -> Grant {
@@ -242,13 +251,13 @@ async fn a_forged_address_resolves_to_no_person() {
     assert_eq!(store.resolve(email("ada")).await, Err(StoreError::Unreadable(person("eve"))));
     assert_eq!(store.resolve(email("eve")).await, Err(StoreError::Unreadable(person("ada"))));
     assert_eq!(store.resolve(email("joe")).await, Ok(vec![only("joe")]));
-    let found = |text| Pick::Found(Search::parse(text).unwrap().unwrap());
+    let found = |text| ListSelection::Matching(Search::parse(text).unwrap().unwrap());
     for (pick, expected) in [
-        (Pick::All(Order::Email), vec![person("joe")]),
+        (ListSelection::All(SortBy::Email), vec![person("joe")]),
         (found("ada"), vec![]),
         (found("joe"), vec![person("joe")]),
     ] {
-        let listed = store.list(Page::first(pick, 9, at(0))).await.unwrap();
+        let listed = store.list(ListRequest::first_page(pick, 9, at(0))).await.unwrap();
         let listed: Vec<_> = listed.into_iter().map(|(_, grant)| grant.person.id).collect();
         assert_eq!(listed, expected);
     }
@@ -283,17 +292,20 @@ async fn an_unreadable_record_is_logged_once_and_not_at_every_read() {
     inject_fault();
     for _ in 0..3 {
         assert_eq!(store.find(name.clone()).await, Err(unreadable.clone()));
-        let listed = store.list(Page::first(Pick::All(Order::Arrival), 9, at(0))).await.unwrap();
+        let listed = store
+            .list(ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 9, at(0)))
+            .await
+            .unwrap();
         let shown = listed.iter().map(|(_, grant)| (grant.state(at(0)), &grant.person)).collect::<Vec<_>>();
         assert_eq!(
             shown,
-            [(State::ConsentNeeded, &Person::known_by(name.clone()))],
+            [(GrantState::ConsentNeeded, &Person::known_by(name.clone()))],
             "without the forged address"
         );
     }
     assert_eq!(store.claim_due(ask(0)).await.unwrap().unreadable.first(), Some(&name));
     assert_eq!(told(), 1);
-    assert_eq!(unreadable.level(), Level::Debug, "already logged");
+    assert_eq!(unreadable.log_level(), Level::Debug, "already logged");
     keep(&store, [grant("told-once")]).await;
     inject_fault();
     assert_eq!(store.find(name).await, Err(unreadable.clone()));
@@ -327,12 +339,12 @@ async fn a_batch_update_that_only_reschedules_a_claimed_grant_writes_nothing() {
     };
     let before = sealed();
     let plan = |grant: &mut Grant| {
-        grant.next = Next::at(at(77));
+        grant.next = Schedule::at(at(77));
         true
     };
-    assert!(store.revise(Cursor::default(), 10, Arc::new(plan)).await.unwrap().is_some());
+    assert!(store.update_batch(BatchPosition::default(), 10, Arc::new(plan)).await.unwrap().is_some());
     let after = sealed();
     assert_eq!(before["ada"], after["ada"]);
     assert_ne!(before["eve"], after["eve"]);
-    assert_eq!(found(&store, "eve").await.next, Next::at(at(77)));
+    assert_eq!(found(&store, "eve").await.next, Schedule::at(at(77)));
 }

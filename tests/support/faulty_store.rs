@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::store::Answer;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreFuture;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::support::intercept_store::Intercept;
@@ -105,8 +105,8 @@ impl Intercept for FaultScript {
         &'a self,
         op: StoreOp,
         person: Option<&PersonId>,
-        work: impl FnOnce() -> Answer<'a, T> + Send + 'a,
-    ) -> Answer<'a, T> {
+        work: impl FnOnce() -> StoreFuture<'a, T> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
         *self.asked.lock().unwrap().entry(op).or_default() += 1;
         let fault = (self.script.lock().unwrap())(op, person);
         match fault {

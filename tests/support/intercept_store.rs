@@ -3,30 +3,30 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use webex_tokend::domain::breaker::Waiting;
+use webex_tokend::domain::breaker::DueSummary;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
-use webex_tokend::domain::person::Namesake;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Answer;
-use webex_tokend::store::Ask;
-use webex_tokend::store::Bookmark;
-use webex_tokend::store::Census;
+use webex_tokend::store::BatchPosition;
 use webex_tokend::store::Claim;
+use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Counts;
-use webex_tokend::store::Cursor;
 use webex_tokend::store::Fence;
+use webex_tokend::store::GrantTotals;
+use webex_tokend::store::GrantUpdate;
 use webex_tokend::store::Lease;
-use webex_tokend::store::Note;
-use webex_tokend::store::Page;
-use webex_tokend::store::Revision;
+use webex_tokend::store::ListPosition;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::MetaKey;
 use webex_tokend::store::Saved;
+use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
+use webex_tokend::store::StoreFuture;
 
 /// The operations of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +62,8 @@ pub(crate) trait Intercept: Send + Sync {
         &'a self,
         op: StoreOp,
         person: Option<&PersonId>,
-        work: impl FnOnce() -> Answer<'a, T> + Send + 'a,
-    ) -> Answer<'a, T>;
+        work: impl FnOnce() -> StoreFuture<'a, T> + Send + 'a,
+    ) -> StoreFuture<'a, T>;
 }
 
 /// A store behind an interceptor.
@@ -73,103 +73,109 @@ pub(crate) struct InterceptedStore<B> {
 }
 
 impl<B: Intercept> Store for InterceptedStore<B> {
-    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
             self.store.save_consent(grant)
         })
     }
 
-    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
             self.store.save_import(grant)
         })
     }
 
-    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+    fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.intercept.intercept(StoreOp::ClaimDue, None, move || self.store.claim_due(ask))
     }
 
-    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+    fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
         self.intercept
             .intercept(StoreOp::ClaimOne, Some(&person.clone()), move || self.store.claim_one(person, lease))
     }
 
-    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+    fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         self.intercept.intercept(StoreOp::Commit, Some(&grant.person.id.clone()), move || {
             self.store.commit(fence, grant)
         })
     }
 
-    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+    fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
         self.intercept.intercept(StoreOp::GiveBack, Some(&person.clone()), move || {
-            self.store.give_back(person, fence, next)
+            self.store.release(person, fence, next)
         })
     }
 
-    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.intercept.intercept(StoreOp::Find, Some(&person.clone()), move || self.store.find(person))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
         self.intercept.intercept(StoreOp::Resolve, None, move || self.store.resolve(email))
     }
 
-    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         let id = person.id.clone();
         self.intercept.intercept(StoreOp::UpdatePerson, Some(&id), move || {
             self.store.update_person(person, planned, next)
         })
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
         self.intercept.intercept(StoreOp::List, None, move || self.store.list(page))
     }
 
-    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+    fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         self.intercept.intercept(StoreOp::Forget, Some(&person.clone()), move || self.store.forget(person))
     }
 
-    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
         self.intercept.intercept(StoreOp::NextWake, None, move || self.store.next_wake(after))
     }
 
-    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        self.intercept.intercept(StoreOp::Waiting, None, move || self.store.waiting(now))
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.intercept.intercept(StoreOp::Waiting, None, move || self.store.due_summary(now))
     }
 
-    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
-        self.intercept.intercept(StoreOp::Revise, None, move || self.store.revise(after, limit, revision))
+    fn update_batch(
+        &self,
+        after: BatchPosition,
+        limit: u32,
+        revision: GrantUpdate,
+    ) -> StoreFuture<'_, Option<BatchPosition>> {
+        self.intercept
+            .intercept(StoreOp::Revise, None, move || self.store.update_batch(after, limit, revision))
     }
 
-    fn census(&self) -> Answer<'_, Census> {
-        self.intercept.intercept(StoreOp::Census, None, move || self.store.census())
+    fn totals(&self) -> StoreFuture<'_, GrantTotals> {
+        self.intercept.intercept(StoreOp::Census, None, move || self.store.totals())
     }
 
-    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.intercept.intercept(StoreOp::Counts, None, move || self.store.counts(now))
     }
 
-    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        self.intercept.intercept(StoreOp::Latest, None, move || self.store.latest())
+    fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
+        self.intercept.intercept(StoreOp::Latest, None, move || self.store.last_write_at())
     }
 
-    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
-        self.intercept.intercept(StoreOp::Settle, None, move || self.store.settle(now, lease_end))
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::Settle, None, move || self.store.clamp_times(now, lease_end))
     }
 
-    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        self.intercept.intercept(StoreOp::Recall, None, move || self.store.recall(note))
+    fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
+        self.intercept.intercept(StoreOp::Recall, None, move || self.store.get_meta(note))
     }
 
-    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        self.intercept.intercept(StoreOp::Remember, None, move || self.store.remember(note, text))
+    fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::Remember, None, move || self.store.set_meta(note, text))
     }
 
-    fn check(&self) -> Answer<'_, ()> {
-        self.intercept.intercept(StoreOp::Check, None, move || self.store.check())
+    fn check_readable(&self) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::Check, None, move || self.store.check_readable())
     }
 
-    fn prove(&self) -> Answer<'_, ()> {
-        self.intercept.intercept(StoreOp::Prove, None, move || self.store.prove())
+    fn check_writable(&self) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::Prove, None, move || self.store.check_writable())
     }
 }

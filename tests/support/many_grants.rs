@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use tokio::task::JoinSet;
-use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::grant::Tokens;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::domain::schedule::Next;
+use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
@@ -58,23 +58,23 @@ pub(crate) fn nth_grant(n: usize, now: UnixTime) -> Grant {
         obtained_at: renewed_at,
         renewed_at,
         answered_at: renewed_at,
-        standing: Standing::Alive,
+        status: GrantStatus::Active,
         refused_since: None,
-        last: Attempt { at: renewed_at, outcome: Outcome::Renewed, detail: String::new() },
+        last: LastAttempt { at: renewed_at, outcome: Outcome::Renewed, detail: String::new() },
         failures: 0,
-        next: Next::at(renewed_at + HOUR * 25),
+        next: Schedule::at(renewed_at + HOUR * 25),
         person_check_at: renewed_at + HOUR * 24 * 7,
     };
     if n % 100 == 3 {
-        grant.next = Next::at(now - HOUR);
+        grant.next = Schedule::at(now - HOUR);
     } else if n % 100 == 5 {
         grant.tokens.refresh_token_expires_at = Some(now + HOUR * 24 * (1 + number / 100 % 29));
     } else if n % 100 == 7 {
         grant.failures = 1 + number % 4;
         grant.last.outcome = Outcome::Transient;
-        grant.next = Next::at(now + HOUR * 2);
+        grant.next = Schedule::at(now + HOUR * 2);
     } else if n % 200 == 9 {
-        grant.standing = Standing::ConsentNeeded;
+        grant.status = GrantStatus::ConsentNeeded;
         if n % 400 == 209 {
             grant.tokens.expires_at = now - HOUR * (24 + number / 10);
         }

@@ -21,9 +21,9 @@ use webex_sim::model::Answer;
 use webex_sim::model::Request;
 use webex_tokend::clock::Clock;
 use webex_tokend::consent;
-use webex_tokend::consent::Consents;
+use webex_tokend::consent::ConsentService;
 use webex_tokend::consent::Granted;
-use webex_tokend::domain::allow::Allow;
+use webex_tokend::domain::allow::AllowList;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
@@ -32,25 +32,25 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::health::Health;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
-use webex_tokend::keys::Keys;
+use webex_tokend::keys::ApiKeys;
 use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
-use webex_tokend::refresh::Pace;
-use webex_tokend::refresh::Refresher;
+use webex_tokend::refresh::RateLimits;
+use webex_tokend::refresh::RefreshService;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
 use webex_tokend::tasks::Wake;
-use webex_tokend::tokens::LiveView;
+use webex_tokend::tokens::GrantCache;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;
-use webex_tokend::webex::transport::Call;
-use webex_tokend::webex::transport::NoAnswer;
 use webex_tokend::webex::transport::Payload;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::ResponseError;
+use webex_tokend::webex::transport::TOTAL_TIMEOUT;
 use webex_tokend::webex::transport::Transport;
-use webex_tokend::webex::transport::WHOLE;
+use webex_tokend::webex::transport::WebexRequest;
 
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
@@ -62,7 +62,7 @@ pub(crate) const START: UnixTime = UnixTime(1_790_000_000_000);
 pub(crate) const POLICY: Policy =
     Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
 
-pub(crate) const RATE_LIMITS: Pace = Pace { at_once: 16, per_second: 20.0 };
+pub(crate) const RATE_LIMITS: RateLimits = RateLimits { concurrency: 16, per_second: 20.0 };
 
 /// The wall clock: follows virtual time, and can be set. Webex's own clock cannot.
 #[derive(Debug)]
@@ -119,16 +119,19 @@ pub(crate) struct ModelTransport {
 }
 
 impl Transport for ModelTransport {
-    fn send(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Raw, NoAnswer>> + Send + '_>> {
+    fn send(
+        &self,
+        call: WebexRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>> {
         Box::pin(async move {
-            let late = |_| Err(NoAnswer("no answer in time".to_owned()));
-            timeout(WHOLE, self.carry(call)).await.unwrap_or_else(late)
+            let late = |_| Err(ResponseError("no answer in time".to_owned()));
+            timeout(TOTAL_TIMEOUT, self.carry(call)).await.unwrap_or_else(late)
         })
     }
 }
 
 impl ModelTransport {
-    async fn carry(&self, call: Call) -> Result<Raw, NoAnswer> {
+    async fn carry(&self, call: WebexRequest) -> Result<RawResponse, ResponseError> {
         let path = call.url.split_once("//webex.test").unwrap().1;
         let request = match &call.payload {
             Payload::Form(fields) => form(path, fields),
@@ -144,7 +147,7 @@ impl ModelTransport {
         match answer.cut {
             None => Ok(raw(&answer)),
             Some(webex_sim::model::Cut::Hang) => std::future::pending().await,
-            Some(_) => Err(NoAnswer("the connection broke".to_owned())),
+            Some(_) => Err(ResponseError("the connection broke".to_owned())),
         }
     }
 }
@@ -167,8 +170,8 @@ impl Drop for CallGuard<'_> {
     }
 }
 
-fn raw(answer: &Answer) -> Raw {
-    Raw {
+fn raw(answer: &Answer) -> RawResponse {
+    RawResponse {
         status: answer.status,
         retry_after: answer.header("retry-after").map(str::to_owned),
         tracking_id: answer.header("trackingid").map(str::to_owned),
@@ -181,11 +184,11 @@ pub(crate) struct TestServices {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) view: Arc<LiveView>,
+    pub(crate) view: Arc<GrantCache>,
     pub(crate) policy: Policy,
-    pub(crate) pace: Pace,
-    pub(crate) consents: Arc<Consents>,
-    pub(crate) refresher: Option<Arc<Refresher>>,
+    pub(crate) pace: RateLimits,
+    pub(crate) consents: Arc<ConsentService>,
+    pub(crate) refresher: Option<Arc<RefreshService>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
     wake: Wake,
     starts: u32,
@@ -196,17 +199,22 @@ impl TestServices {
         Self::with_policy(settings, POLICY, RATE_LIMITS)
     }
 
-    pub(crate) fn with_policy(settings: Settings, policy: Policy, pace: Pace) -> Self {
+    pub(crate) fn with_policy(settings: Settings, policy: Policy, pace: RateLimits) -> Self {
         Self::with_store(Arc::new(MemoryStore::new()), settings, policy, pace)
     }
 
     /// With this store.
-    pub(crate) fn with_store(store: Arc<dyn Store>, settings: Settings, policy: Policy, pace: Pace) -> Self {
+    pub(crate) fn with_store(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        policy: Policy,
+        pace: RateLimits,
+    ) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
         let clock = Arc::new(WallClock::new(START));
         let wake = Wake::new();
-        let view = Arc::new(LiveView::new(store.clone()));
-        let consents = Arc::new(Consents::new(consent::Parts {
+        let view = Arc::new(GrantCache::new(store.clone()));
+        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
             webex: Arc::new(webex(&model, &clock)),
             store: store.clone(),
             sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
@@ -232,7 +240,7 @@ impl TestServices {
 
     /// Allows only the persons of this list to consent.
     pub(crate) fn for_persons(self, allow: &str) -> Self {
-        let consents = Arc::into_inner(self.consents).unwrap().for_persons(Allow::parse(allow).ok());
+        let consents = Arc::into_inner(self.consents).unwrap().for_persons(AllowList::parse(allow).ok());
         Self { consents: Arc::new(consents), ..self }
     }
 
@@ -251,8 +259,8 @@ impl TestServices {
         self.running = Some((task, stopping));
     }
 
-    fn new_refresher(&self, owner: String, tasks: &Tasks) -> Arc<Refresher> {
-        Arc::new(Refresher::new(refresh::Parts {
+    fn new_refresher(&self, owner: String, tasks: &Tasks) -> Arc<RefreshService> {
+        Arc::new(RefreshService::new(refresh::RefreshServiceParts {
             webex: Arc::new(webex(&self.model, &self.clock)),
             store: self.store.clone(),
             policy: self.policy,
@@ -268,12 +276,12 @@ impl TestServices {
     pub(crate) async fn api(&self) -> Api {
         let tasks = Tasks::new();
         let refresher = self.new_refresher("api".to_owned(), &tasks);
-        Api::new(api::Parts {
+        Api::new(api::ApiParts {
             consents: self.consents.clone(),
-            health: Health::new(self.store.clone(), refresher.unkept().clone()),
+            health: Health::new(self.store.clone(), refresher.pending_commits().clone()),
             refresher,
             view: self.view.clone(),
-            keys: Arc::new(Keys::load(Arc::new(MemoryStore::new()), self.clock.clone()).await.unwrap()),
+            keys: Arc::new(ApiKeys::load(Arc::new(MemoryStore::new()), self.clock.clone()).await.unwrap()),
             clock: self.clock.clone(),
             policy: self.policy,
             tasks,

@@ -16,12 +16,12 @@ use clap_complete::Shell;
 use crate::cli::arguments::parts::patience;
 use crate::cli::exit::EXIT_CODES;
 
-pub use crate::cli::arguments::parts::AsJson;
-pub use crate::cli::arguments::parts::Daemon;
-pub use crate::cli::arguments::parts::Format;
-pub use crate::cli::arguments::parts::Life;
+pub use crate::cli::arguments::parts::DaemonArgs;
+pub use crate::cli::arguments::parts::JsonArgs;
+pub use crate::cli::arguments::parts::MinTtlArgs;
 pub use crate::cli::arguments::parts::PersonArgument;
-pub use crate::cli::arguments::parts::TokenOutput;
+pub use crate::cli::arguments::parts::TokenFormat;
+pub use crate::cli::arguments::parts::TokenOutputArgs;
 
 /// Keeps Cisco Webex access tokens of many people fresh, stores them encrypted and serves them.
 ///
@@ -34,7 +34,7 @@ pub struct Arguments {
     pub command: Option<Command>,
     /// Options of `serve`, if no command is given.
     #[command(flatten)]
-    pub serve: Serve,
+    pub serve: ServeArgs,
     /// Read settings from FILE, under the environment, instead of .env in the working directory (serve) or in the state
     /// directory (all other commands)
     #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
@@ -50,7 +50,7 @@ impl Arguments {
 
     /// Rejects options of `serve` before another command, because they would have no effect.
     fn checked(self) -> Result<Self, clap::Error> {
-        let Serve { debug, refresh_at_start } = self.serve;
+        let ServeArgs { debug, refresh_at_start } = self.serve;
         if self.command.is_some() && (debug || refresh_at_start) {
             let line = "--debug and --refresh-at-start must follow the command";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, line));
@@ -68,12 +68,12 @@ fn exit_codes() -> String {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: the consent pages and the event loop that keeps tokens fresh
-    Serve(Serve),
+    Serve(ServeArgs),
     /// A command that needs the daemon's API, or the store.
     #[command(flatten)]
-    Ask(Ask),
+    Ask(ApiCommand),
     /// Check settings, certificate, store, grants and Webex: those of the running daemon or, without one, of this command
-    Doctor(Daemon),
+    Doctor(DaemonArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -85,37 +85,37 @@ pub enum Command {
 
 /// Commands that use the API.
 #[derive(Debug, Subcommand)]
-pub enum Ask {
+pub enum ApiCommand {
     /// Get a person's consent from the terminal, by a browser or by another device
     #[command(visible_alias = "retrieve")]
-    Login(Login),
+    Login(LoginArgs),
     /// Refresh a token now; while Webex would give the same one again (the no-op window), only with --force
-    Refresh(Refresh),
+    Refresh(RefreshArgs),
     /// Print a live access token and nothing else
-    Token(TokenAsked),
+    Token(TokenArgs),
     /// Run a command with a live access token in WEBEX_ACCESS_TOKEN and WEBEX_TEAMS_ACCESS_TOKEN
-    Exec(Exec),
+    Exec(ExecArgs),
     /// List the stored persons and the state of their tokens
     #[command(visible_alias = "status")]
-    People(PeopleAsked),
+    People(PeopleArgs),
     /// Explain, rule by rule, whether and when a person's token is refreshed, and show Webex's last answer
-    Why(WhyAsked),
+    Why(WhyArgs),
     /// List the refreshes ahead, and who must consent again by when
-    Plan(PlanAsked),
+    Plan(PlanArgs),
     /// Remove a person's grant from the store
-    Forget(Forget),
+    Forget(ForgetArgs),
     /// Import grants from a file
-    Import(Import),
+    Import(ImportArgs),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// Open the running daemon's dashboard in a browser, by a link that works once
-    Dashboard(Dashboard),
+    Dashboard(DashboardArgs),
 }
 
 /// Options of `serve`.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Serve {
+pub struct ServeArgs {
     /// Log what this program does in more detail (no secret is logged at any level)
     #[arg(long)]
     pub debug: bool,
@@ -126,7 +126,7 @@ pub struct Serve {
 
 /// Options of `login`.
 #[derive(Debug, Args)]
-pub struct Login {
+pub struct LoginArgs {
     /// Consent on another device: shows a URL, a code and a QR code
     #[arg(long)]
     pub device: bool,
@@ -141,15 +141,15 @@ pub struct Login {
     pub timeout: Option<u64>,
     /// What to print.
     #[command(flatten)]
-    pub output: TokenOutput,
+    pub output: TokenOutputArgs,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `refresh`.
 #[derive(Debug, Args)]
-pub struct Refresh {
+pub struct RefreshArgs {
     /// The person to refresh.
     #[command(flatten)]
     pub subject: PersonArgument,
@@ -161,32 +161,32 @@ pub struct Refresh {
     pub force: bool,
     /// What to print.
     #[command(flatten)]
-    pub output: TokenOutput,
+    pub output: TokenOutputArgs,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `token`.
 #[derive(Debug, Args)]
-pub struct TokenAsked {
+pub struct TokenArgs {
     /// The person whose token is printed.
     #[command(flatten)]
     pub subject: PersonArgument,
     /// The token's minimum lifetime.
     #[command(flatten)]
-    pub life: Life,
+    pub life: MinTtlArgs,
     /// How to print the token
     #[arg(long, value_enum, default_value = "raw")]
-    pub format: Format,
+    pub format: TokenFormat,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
-pub struct Exec {
+pub struct ExecArgs {
     /// The person whose token is passed.
     #[command(flatten)]
     pub subject: PersonArgument,
@@ -195,10 +195,10 @@ pub struct Exec {
     pub env: Vec<String>,
     /// The token's minimum lifetime.
     #[command(flatten)]
-    pub life: Life,
+    pub life: MinTtlArgs,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
     /// The command to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -206,18 +206,18 @@ pub struct Exec {
 
 /// Options of every command that prints a list.
 #[derive(Debug, Args)]
-pub struct Listed {
+pub struct ListArgs {
     /// How to print the list.
     #[command(flatten)]
-    pub json: AsJson,
+    pub json: JsonArgs,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `people`.
 #[derive(Debug, Args)]
-pub struct PeopleAsked {
+pub struct PeopleArgs {
     /// Show only persons in this state
     #[arg(long, value_parser = ["fresh", "due", "retrying", "consent_needed"])]
     pub state: Option<String>,
@@ -229,37 +229,37 @@ pub struct PeopleAsked {
     pub limit: Option<u32>,
     /// The options of lists.
     #[command(flatten)]
-    pub list: Listed,
+    pub list: ListArgs,
 }
 
 /// Options of `why`.
 #[derive(Debug, Args)]
-pub struct WhyAsked {
+pub struct WhyArgs {
     /// The person to explain.
     #[command(flatten)]
     pub subject: PersonArgument,
     /// The options of lists.
     #[command(flatten)]
-    pub list: Listed,
+    pub list: ListArgs,
 }
 
 /// Options of `plan`.
 #[derive(Debug, Args)]
-pub struct PlanAsked {
+pub struct PlanArgs {
     /// How many days to look ahead
     #[arg(long, default_value_t = 90)]
     pub days: u32,
     /// How to print the forecast.
     #[command(flatten)]
-    pub json: AsJson,
+    pub json: JsonArgs,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `forget`.
 #[derive(Debug, Args)]
-pub struct Forget {
+pub struct ForgetArgs {
     /// The person to remove.
     #[command(flatten)]
     pub subject: PersonArgument,
@@ -268,12 +268,12 @@ pub struct Forget {
     pub yes: bool,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Formats of files to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Origin {
+pub enum ImportFormat {
     /// JSON with refresh_token, access_token or both: objects, one after another or in an array
     Jsonl,
     /// The configuration of wtr, .wtr-cli.json
@@ -286,10 +286,10 @@ pub enum Origin {
 
 /// Options of `import`.
 #[derive(Debug, Args)]
-pub struct Import {
+pub struct ImportArgs {
     /// The file's format; detected from its content if omitted
     #[arg(long, value_enum)]
-    pub from: Option<Origin>,
+    pub from: Option<ImportFormat>,
     /// The file; `-` reads stdin
     pub file: PathBuf,
     /// Replace the person's stored grant even if it is active and has every scope of the imported one
@@ -297,23 +297,23 @@ pub struct Import {
     pub replace: bool,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// The subcommands of `key`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key and print it; it is never shown again
-    Create(KeyCreate),
+    Create(KeyCreateArgs),
     /// List the keys, without their secrets
-    List(Listed),
+    List(ListArgs),
     /// Revoke a key at once
-    Revoke(KeyRevoke),
+    Revoke(KeyRevokeArgs),
 }
 
 /// Options of `key create`.
 #[derive(Debug, Args)]
-pub struct KeyCreate {
+pub struct KeyCreateArgs {
     /// The name of the new key
     pub name: String,
     /// Only for this person (id or e-mail address); may be given several times; all persons if left out
@@ -327,61 +327,61 @@ pub struct KeyCreate {
     pub days: Option<u32>,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `key revoke`.
 #[derive(Debug, Args)]
-pub struct KeyRevoke {
+pub struct KeyRevokeArgs {
     /// The name of the key
     pub name: String,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
 /// Options of `dashboard`.
 #[derive(Debug, Args)]
-pub struct Dashboard {
+pub struct DashboardArgs {
     /// Only print the URL to open
     #[arg(long)]
     pub no_browser: bool,
     /// The connection to the daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub daemon: DaemonArgs,
 }
 
-impl Ask {
+impl ApiCommand {
     /// The person that the command is about, if there is one.
     pub(super) fn subject(&mut self) -> Option<&mut PersonArgument> {
         match self {
-            Self::Token(TokenAsked { subject, .. })
-            | Self::Exec(Exec { subject, .. })
-            | Self::Why(WhyAsked { subject, .. })
-            | Self::Forget(Forget { subject, .. })
-            | Self::Refresh(Refresh { subject, all: false, .. }) => Some(subject),
+            Self::Token(TokenArgs { subject, .. })
+            | Self::Exec(ExecArgs { subject, .. })
+            | Self::Why(WhyArgs { subject, .. })
+            | Self::Forget(ForgetArgs { subject, .. })
+            | Self::Refresh(RefreshArgs { subject, all: false, .. }) => Some(subject),
             _ => None,
         }
     }
 
     /// The connection options, wherever they were given.
     #[must_use]
-    pub fn daemon(&self) -> Daemon {
+    pub fn daemon(&self) -> DaemonArgs {
         match self {
-            Self::Login(Login { daemon, .. })
-            | Self::Dashboard(Dashboard { daemon, .. })
-            | Self::Refresh(Refresh { daemon, .. })
-            | Self::Token(TokenAsked { daemon, .. })
-            | Self::Exec(Exec { daemon, .. })
-            | Self::People(PeopleAsked { list: Listed { daemon, .. }, .. })
-            | Self::Why(WhyAsked { list: Listed { daemon, .. }, .. })
-            | Self::Plan(PlanAsked { daemon, .. })
-            | Self::Forget(Forget { daemon, .. })
-            | Self::Import(Import { daemon, .. })
+            Self::Login(LoginArgs { daemon, .. })
+            | Self::Dashboard(DashboardArgs { daemon, .. })
+            | Self::Refresh(RefreshArgs { daemon, .. })
+            | Self::Token(TokenArgs { daemon, .. })
+            | Self::Exec(ExecArgs { daemon, .. })
+            | Self::People(PeopleArgs { list: ListArgs { daemon, .. }, .. })
+            | Self::Why(WhyArgs { list: ListArgs { daemon, .. }, .. })
+            | Self::Plan(PlanArgs { daemon, .. })
+            | Self::Forget(ForgetArgs { daemon, .. })
+            | Self::Import(ImportArgs { daemon, .. })
             | Self::Key(
-                KeyCommand::Create(KeyCreate { daemon, .. })
-                | KeyCommand::List(Listed { daemon, .. })
-                | KeyCommand::Revoke(KeyRevoke { daemon, .. }),
+                KeyCommand::Create(KeyCreateArgs { daemon, .. })
+                | KeyCommand::List(ListArgs { daemon, .. })
+                | KeyCommand::Revoke(KeyRevokeArgs { daemon, .. }),
             ) => *daemon,
         }
     }

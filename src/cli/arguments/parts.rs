@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 /// How to reach the daemon.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Daemon {
+pub struct DaemonArgs {
     /// How long to wait for a response of the daemon
     #[arg(long, value_name = "TIME", default_value = "90", value_parser = patience, hide_short_help = true)]
     pub daemon_timeout: u64,
@@ -24,7 +24,7 @@ pub struct PersonArgument {
 
 /// Output as JSON.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct AsJson {
+pub struct JsonArgs {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
@@ -32,7 +32,7 @@ pub struct AsJson {
 
 /// Prints the token after the command has succeeded.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct TokenOutput {
+pub struct TokenOutputArgs {
     /// Print the token as a block of text
     #[arg(short, long)]
     pub output: bool,
@@ -43,7 +43,7 @@ pub struct TokenOutput {
 
 /// How to print a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum TokenFormat {
     /// The token only
     Raw,
     /// The token with its dates, as JSON
@@ -56,7 +56,7 @@ pub enum Format {
 
 /// The minimum lifetime of a token.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Life {
+pub struct MinTtlArgs {
     /// How long the token must still live; it is refreshed first if need be [default: 60]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub min_ttl: Option<u64>,

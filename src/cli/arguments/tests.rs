@@ -44,7 +44,7 @@ fn durations_are_seconds_or_have_a_unit() {
     let right = [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), ("0", 0)];
     for (text, expected) in right {
         let typed = Arguments::try_parse_from(["webex-tokend", "token", "--min-ttl", text]).unwrap();
-        let Some(Command::Ask(Ask::Token(asked))) = typed.command else { panic!("no token") };
+        let Some(Command::Ask(ApiCommand::Token(asked))) = typed.command else { panic!("no token") };
         assert_eq!(asked.life.min_ttl, Some(expected), "{text}");
     }
     for text in [
@@ -69,7 +69,7 @@ fn durations_are_seconds_or_have_a_unit() {
     }
     let patience = |option: &str, text: &str| {
         let typed = Arguments::try_parse_from(["webex-tokend", "login", option, text]).ok()?;
-        let Some(Command::Ask(Ask::Login(login))) = typed.command else { panic!("no login") };
+        let Some(Command::Ask(ApiCommand::Login(login))) = typed.command else { panic!("no login") };
         Some((login.timeout, login.daemon.daemon_timeout))
     };
     assert_eq!(patience("-t", "5m"), Some((Some(300), 90)));

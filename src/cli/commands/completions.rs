@@ -4,13 +4,13 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::cli::arguments::Arguments;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::print;
 
 const NAME: &str = "webex-tokend";
 
-pub(super) fn run(shell: Shell) -> Result<(), Failure> {
+pub(super) fn run(shell: Shell) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
-    print::bytes(&script)
+    print::write_bytes(&script)
 }

@@ -1,19 +1,19 @@
 //! `dashboard`: opens the dashboard in a browser without an API key, for users of the control socket.
 
 use crate::api_types::DashboardLink;
-use crate::cli::arguments::Dashboard;
+use crate::cli::arguments::DashboardArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::client::Handle;
-use crate::cli::client::Surroundings;
+use crate::cli::client::ApiClient;
+use crate::cli::client::CommandContext;
 use crate::cli::commands::API;
-use crate::cli::exit::Failure;
-use crate::cli::print::note;
+use crate::cli::exit::CommandError;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 
 /// The code is printed only here: other users of the machine may see the URL, which is useless without the
 /// code.
-pub(super) fn run(surroundings: &Surroundings, asked: &Dashboard) -> Result<(), Failure> {
-    let mut handle = Handle::of_daemon(surroundings)?;
+pub(super) fn run(surroundings: &CommandContext, asked: &DashboardArgs) -> Result<(), CommandError> {
+    let mut handle = ApiClient::connect(surroundings)?;
     let link: DashboardLink = handle.post_nothing(&format!("{API}/dashboard-links"))?;
     let (url, code) = (printable(&link.url), printable(&link.code));
     let opened = !asked.no_browser && open_browser(&link.url, &surroundings.source);
@@ -22,6 +22,6 @@ pub(super) fn run(surroundings: &Surroundings, asked: &Dashboard) -> Result<(), 
     } else {
         "Open this URL within a minute:"
     };
-    note(&format!("{first}\n{url}\nThe code to enter there: {code}"));
+    print_stderr(&format!("{first}\n{url}\nThe code to enter there: {code}"));
     Ok(())
 }

@@ -3,32 +3,32 @@
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 
-use crate::api_types::Breaker;
-use crate::api_types::Certificate;
-use crate::api_types::Examination;
+use crate::api_types::BreakerView;
+use crate::api_types::CertificateView;
+use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
-use crate::api_types::Mark;
+use crate::api_types::FindingStatus;
 use crate::api_types::Status;
+use crate::cli::client::ApiClient;
 use crate::cli::client::CallError;
-use crate::cli::client::Handle;
-use crate::cli::client::Surroundings;
+use crate::cli::client::CommandContext;
 use crate::cli::commands::API;
-use crate::cli::commands::people::Lacking;
+use crate::cli::commands::people::MissingScopes;
 use crate::cli::commands::people::pause_line;
 use crate::cli::commands::person;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
-use crate::cli::local::Needs;
+use crate::cli::local::StoreAccess;
 use crate::cli::print;
-use crate::cli::print::Paper;
+use crate::cli::print::Terminal;
 use crate::cli::print::printable;
 use crate::cli::show;
-use crate::cli::table::Ink;
+use crate::cli::table::Color;
 use crate::config::Config;
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 use crate::config::StoreConfig;
 use crate::domain::breaker::Cause;
-use crate::house::House;
+use crate::house::Services;
 use crate::house::examine;
 use crate::house::examine::CERTIFICATE;
 use crate::http::api;
@@ -39,76 +39,79 @@ const LOOKED_AT: usize = 10_000;
 /// Maximum number of named persons whose grants lack scopes.
 const NAMED: usize = 20;
 
-pub(super) fn run(surroundings: &Surroundings) -> Result<(), Failure> {
+pub(super) fn run(surroundings: &CommandContext) -> Result<(), CommandError> {
     let socket = &surroundings.socket;
     let place = socket.path().display();
     let findings = match socket.connect() {
-        Ok(Some(stream)) => of_daemon(surroundings, stream),
+        Ok(Some(stream)) => ask_daemon(surroundings, stream),
         Ok(None) => {
             let says = format!(
                 "no daemon answers at {place}, so the following checks use this command's own settings"
             );
-            alone(surroundings, Finding::new(Mark::Warn, "daemon", says))?
+            check_environment(surroundings, Finding::new(FindingStatus::Warn, "daemon", says))?
         }
         // The state of the daemon is unknown, and this command need not have the daemon's settings.
         Err(e) if surroundings.source.setting("MY_APP_CLIENT_ID").is_none() => {
             let says = "not checked: the daemon's settings are unknown, and this command has none of its own";
-            vec![Finding::new(Mark::Bad, "daemon", e.to_string()), Finding::new(Mark::Warn, "settings", says)]
+            vec![
+                Finding::new(FindingStatus::Bad, "daemon", e.to_string()),
+                Finding::new(FindingStatus::Warn, "settings", says),
+            ]
         }
-        Err(e) => alone(surroundings, Finding::new(Mark::Bad, "daemon", e.to_string()))?,
+        Err(e) => check_environment(surroundings, Finding::new(FindingStatus::Bad, "daemon", e.to_string()))?,
     };
-    let paper = Paper::of_stdout(&surroundings.source);
+    let paper = Terminal::for_stdout(&surroundings.source);
     let lines: Vec<String> = findings.iter().map(|finding| line(finding, paper)).collect();
-    print::line(&lines.join("\n"))?;
+    print::write_line(&lines.join("\n"))?;
     let any = |mark| findings.iter().any(|finding| finding.mark == mark);
-    match (any(Mark::Bad), any(Mark::Unreachable)) {
-        (true, _) => Err(Failure::Silent(Exit::Failed)),
-        (false, true) => Err(Failure::Silent(Exit::WebexUnreachable)),
+    match (any(FindingStatus::Bad), any(FindingStatus::Unreachable)) {
+        (true, _) => Err(CommandError::Silent(Exit::Failed)),
+        (false, true) => Err(CommandError::Silent(Exit::WebexUnreachable)),
         (false, false) => Ok(()),
     }
 }
 
-fn line(finding: &Finding, paper: Paper) -> String {
+fn line(finding: &Finding, paper: Terminal) -> String {
     let (word, ink) = match finding.mark {
-        Mark::Ok => ("ok", Ink::Good),
-        Mark::Warn => ("warn", Ink::Attention),
-        Mark::Bad | Mark::Unreachable => ("bad", Ink::Bad),
+        FindingStatus::Ok => ("ok", Color::Good),
+        FindingStatus::Warn => ("warn", Color::Attention),
+        FindingStatus::Bad | FindingStatus::Unreachable => ("bad", Color::Bad),
     };
     let word = ink.paint(&format!("{word:<4}"), paper);
     format!("{word}  {:<12}  {}", printable(&finding.what), printable(&finding.says))
 }
 
 /// The checks of a running daemon: its settings, its certificate, its store.
-fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
+fn ask_daemon(surroundings: &CommandContext, stream: UnixStream) -> Vec<Finding> {
     let socket = &surroundings.socket;
     let place = socket.path().display();
-    let mut handle = Handle::Daemon(socket.clone(), Some(stream));
+    let mut handle = ApiClient::Daemon(socket.clone(), Some(stream));
     let status = match handle.get::<Status>(&format!("{API}/status")) {
         Ok(status) => status,
-        Err(Failure::Told(_, why)) => return vec![Finding::new(Mark::Bad, "daemon", why)],
+        Err(CommandError::Told(_, why)) => return vec![Finding::new(FindingStatus::Bad, "daemon", why)],
         Err(_) => {
             let says = format!("does not answer correctly at {place}; look at its log");
-            return vec![Finding::new(Mark::Bad, "daemon", says)];
+            return vec![Finding::new(FindingStatus::Bad, "daemon", says)];
         }
     };
     let now = show::now();
     let mut findings = vec![
-        Finding::new(Mark::Ok, "daemon", format!("version {} answers at {place}", status.version)),
+        Finding::new(FindingStatus::Ok, "daemon", format!("version {} answers at {place}", status.version)),
         refreshes(&status.breaker, now),
     ];
     let served = status.certificate.map(|certificate| served(&certificate, now));
-    match handle.get::<Examination>(&format!("{API}/doctor")) {
+    match handle.get::<DoctorReport>(&format!("{API}/doctor")) {
         Ok(examined) => {
             // The served certificate is what matters. But files that cannot be read now will fail at the next
             // start.
             let counts = |finding: &Finding| {
-                served.is_none() || finding.what != CERTIFICATE || finding.mark == Mark::Bad
+                served.is_none() || finding.what != CERTIFICATE || finding.mark == FindingStatus::Bad
             };
             findings.extend(examined.findings.into_iter().filter(counts));
         }
-        Err(Failure::Told(_, why)) => {
+        Err(CommandError::Told(_, why)) => {
             let says = format!("the daemon cannot check them: {why}");
-            findings.push(Finding::new(Mark::Bad, "settings", says));
+            findings.push(Finding::new(FindingStatus::Bad, "settings", says));
         }
         Err(_) => {}
     }
@@ -118,23 +121,24 @@ fn of_daemon(surroundings: &Surroundings, stream: UnixStream) -> Vec<Finding> {
 }
 
 /// The checks with the settings of this command.
-fn alone(surroundings: &Surroundings, daemon: Finding) -> Result<Vec<Finding>, Failure> {
+fn check_environment(surroundings: &CommandContext, daemon: Finding) -> Result<Vec<Finding>, CommandError> {
     let config = match Config::read(&surroundings.source) {
         Ok(config) => config,
-        Err(Mistakes(mistakes, hints)) => {
+        Err(ConfigErrors(mistakes, hints)) => {
             let mut findings = vec![daemon];
-            findings
-                .extend(mistakes.iter().map(|wrong| Finding::new(Mark::Bad, "settings", wrong.to_string())));
-            findings.extend(hints.iter().map(|hint| Finding::new(Mark::Warn, "settings", hint)));
+            findings.extend(
+                mistakes.iter().map(|wrong| Finding::new(FindingStatus::Bad, "settings", wrong.to_string())),
+            );
+            findings.extend(hints.iter().map(|hint| Finding::new(FindingStatus::Warn, "settings", hint)));
             let says = "not checked: correct the settings first";
-            findings.push(Finding::new(Mark::Warn, "webex", says));
+            findings.push(Finding::new(FindingStatus::Warn, "webex", says));
             return Ok(findings);
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the async runtime: {e}")))?;
+        .map_err(|e| CommandError::new(Exit::Failed, format!("cannot start the async runtime: {e}")))?;
     let mut findings = vec![daemon];
     findings.extend(runtime.block_on(examine::settings(&config)));
     findings.extend(runtime.block_on(store(&config)));
@@ -149,42 +153,42 @@ async fn store(config: &Config) -> Vec<Finding> {
     if let Some(to_be) = examine::store_to_be(path) {
         return vec![to_be];
     }
-    match House::build(config).await {
+    match Services::build(config).await {
         Ok(house) => {
             let left = refreshes(&api::breaker(house.refresher.pause()), show::now());
-            let mut findings = finding(Mark::Ok, format!("{} opens", path.display()));
-            findings.extend(Some(left).filter(|left| left.mark != Mark::Ok));
+            let mut findings = finding(FindingStatus::Ok, format!("{} opens", path.display()));
+            findings.extend(Some(left).filter(|left| left.mark != FindingStatus::Ok));
             findings
         }
-        Err(e) if e.is_in_use() => finding(Mark::Bad, CallError::InUse(path.clone()).to_string()),
-        Err(e) => finding(Mark::Bad, e.to_string()),
+        Err(e) if e.is_in_use() => finding(FindingStatus::Bad, CallError::InUse(path.clone()).to_string()),
+        Err(e) => finding(FindingStatus::Bad, e.to_string()),
     }
 }
 
 /// Whether all refreshes pause; the cause says what to do.
-fn refreshes(breaker: &Breaker, now: i64) -> Finding {
+fn refreshes(breaker: &BreakerView, now: i64) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, "refreshes", says);
     match pause_line(breaker, now) {
-        None => finding(Mark::Ok, "go on".to_owned()),
-        Some(line) if breaker.cause.as_deref() == Some(Cause::ClientRefused.word()) => {
-            finding(Mark::Bad, line)
+        None => finding(FindingStatus::Ok, "go on".to_owned()),
+        Some(line) if breaker.cause.as_deref() == Some(Cause::ClientRefused.as_str()) => {
+            finding(FindingStatus::Bad, line)
         }
         Some(line) => finding(
-            Mark::Warn,
+            FindingStatus::Warn,
             format!("{line}; live tokens are still served, and refreshes continue automatically"),
         ),
     }
 }
 
 /// The certificate that the daemon serves.
-fn served(certificate: &Certificate, now: i64) -> Finding {
+fn served(certificate: &CertificateView, now: i64) -> Finding {
     let seconds = |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_second());
     let (begins, ends) = (seconds(&certificate.begins_at), seconds(&certificate.ends_at));
     let good = begins.is_none_or(|begins| begins <= now) && ends.is_none_or(|ends| now < ends);
     let mark = match &certificate.trouble {
-        None => Mark::Ok,
-        Some(_) if good => Mark::Warn,
-        Some(_) => Mark::Bad,
+        None => FindingStatus::Ok,
+        Some(_) if good => FindingStatus::Warn,
+        Some(_) => FindingStatus::Bad,
     };
     let whose = if certificate.self_signed { "self-signed" } else { "from the operator's files" };
     let (names, end) =
@@ -198,19 +202,25 @@ fn served(certificate: &Certificate, now: i64) -> Finding {
 }
 
 /// Finds grants that lack configured scopes. If the list is not available, other findings explain why.
-fn grants(surroundings: &Surroundings) -> Vec<Finding> {
+fn grants(surroundings: &CommandContext) -> Vec<Finding> {
     let mut lines = Vec::new();
-    let (mut lacking, mut looked_at) = (Lacking::default(), 0);
-    let looked = Handle::open(surroundings, Needs::Kept).map_err(Failure::from).and_then(|mut handle| {
-        person::among(&mut handle, "", |_, person| {
-            lacking.count(&person);
-            if !person.missing_scopes.is_empty() && lines.len() < NAMED {
-                lines.push(format!("{} lacks {}", show::who(&person), person.missing_scopes.join(" ")));
-            }
-            looked_at += 1;
-            Ok(if looked_at < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })
-    });
+    let (mut lacking, mut looked_at) = (MissingScopes::default(), 0);
+    let looked = ApiClient::open(surroundings, StoreAccess::Kept).map_err(CommandError::from).and_then(
+        |mut handle| {
+            person::among(&mut handle, "", |_, person| {
+                lacking.count(&person);
+                if !person.missing_scopes.is_empty() && lines.len() < NAMED {
+                    lines.push(format!(
+                        "{} lacks {}",
+                        show::person_name(&person),
+                        person.missing_scopes.join(" ")
+                    ));
+                }
+                looked_at += 1;
+                Ok(if looked_at < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })
+        },
+    );
     if looked.is_err() {
         return Vec::new();
     }
@@ -218,6 +228,6 @@ fn grants(surroundings: &Surroundings) -> Vec<Finding> {
         0 => format!("{looked_at} checked, all have every scope of MY_APP_SCOPES"),
         _ => format!("{looked_at} checked, {}", lacking.line()),
     };
-    let mark = if lacking.persons == 0 { Mark::Ok } else { Mark::Warn };
+    let mark = if lacking.persons == 0 { FindingStatus::Ok } else { FindingStatus::Warn };
     [says].into_iter().chain(lines).map(|says| Finding::new(mark, "grants", says)).collect()
 }

@@ -5,25 +5,25 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use crate::cli::arguments::Exec;
-use crate::cli::client::Handle;
+use crate::cli::arguments::ExecArgs;
+use crate::cli::client::ApiClient;
 use crate::cli::commands::token;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
 use crate::config::secrets;
 
 const VARIABLES: [&str; 2] = ["WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];
 
 /// Returns only on failure. On success the process becomes the command, with its signals and exit code.
-pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
+pub(super) fn run(mut handle: ApiClient, asked: &ExecArgs) -> Result<(), CommandError> {
     if let Some(name) = asked.env.iter().find(|name| !is_variable(name)) {
         let line = format!(
             "--env {name:?}: the name of a variable consists of letters, digits and _, and does not start with a digit"
         );
-        return Err(Failure::new(Exit::Usage, line));
+        return Err(CommandError::new(Exit::Usage, line));
     }
     let Some((program, arguments)) = asked.command.split_first() else {
-        return Err(Failure::new(Exit::Usage, "there is no command to run after --"));
+        return Err(CommandError::new(Exit::Usage, "there is no command to run after --"));
     };
     let token = token::get(&mut handle, &asked.subject, asked.life)?;
     // Closes a store that was opened here, because the command may run for days.
@@ -42,7 +42,7 @@ pub(super) fn run(mut handle: Handle, asked: &Exec) -> Result<(), Failure> {
         io::ErrorKind::NotFound => Exit::NoSuchCommand,
         _ => Exit::NotExecutable,
     };
-    Err(Failure::new(exit, format!("{} cannot be run: {error}", program.to_string_lossy())))
+    Err(CommandError::new(exit, format!("{} cannot be run: {error}", program.to_string_lossy())))
 }
 
 fn is_variable(name: &str) -> bool {

@@ -1,19 +1,19 @@
 //! `key`: manages API keys.
 
-use crate::api_types::Key;
-use crate::api_types::KeyAsked;
+use crate::api_types::CreateKeyRequest;
+use crate::api_types::CreatedKey;
 use crate::api_types::KeyList;
-use crate::api_types::KeyMade;
-use crate::api_types::Person;
+use crate::api_types::KeyView;
+use crate::api_types::PersonView;
 use crate::cli::arguments::KeyCommand;
-use crate::cli::arguments::KeyCreate;
-use crate::cli::client::Handle;
+use crate::cli::arguments::KeyCreateArgs;
+use crate::cli::client::ApiClient;
 use crate::cli::client::segment;
 use crate::cli::commands::API;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::print;
-use crate::cli::print::Paper;
-use crate::cli::print::note;
+use crate::cli::print::Terminal;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 use crate::cli::show;
 use crate::cli::table;
@@ -26,52 +26,52 @@ const NAMED: usize = 2;
 const COLUMNS: [Column; 7] =
     [("name", 0), ("id", 2), ("can", 0), ("persons", 0), ("age", 4), ("ends in", 1), ("last used", 3)];
 
-pub(super) fn run(handle: &mut Handle, asked: KeyCommand, paper: Paper) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut ApiClient, asked: KeyCommand, paper: Terminal) -> Result<(), CommandError> {
     match asked {
         KeyCommand::Create(asked) => create(handle, asked),
         KeyCommand::List(asked) => list(handle, asked.json.json, paper),
         KeyCommand::Revoke(asked) => {
             handle.delete(&format!("{API}/keys/{}", segment(&asked.name)))?;
-            print::line(&format!("{}: revoked", printable(&asked.name)))
+            print::write_line(&format!("{}: revoked", printable(&asked.name)))
         }
     }
 }
 
-fn create(handle: &mut Handle, asked: KeyCreate) -> Result<(), Failure> {
-    let KeyCreate { name, persons, can, days, .. } = asked;
+fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandError> {
+    let KeyCreateArgs { name, persons, can, days, .. } = asked;
     let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
-    let asked = KeyAsked { name, persons: given(persons), can: given(can), days };
-    let made: KeyMade = handle.post(&format!("{API}/keys"), &asked)?;
-    print::line(&made.secret)?;
+    let asked = CreateKeyRequest { name, persons: given(persons), can: given(can), days };
+    let made: CreatedKey = handle.post(&format!("{API}/keys"), &asked)?;
+    print::write_line(&made.secret)?;
     let whose = match &made.key.persons {
         None => "all persons".to_owned(),
         Some(persons) => format!("{} person(s)", persons.len()),
     };
     let (name, can) = (printable(&made.key.name), printable(&made.key.can.join(",")));
-    note(&format!("key {name} ({can}, for {whose}): it is shown only once, so store it now"));
+    print_stderr(&format!("key {name} ({can}, for {whose}): it is shown only once, so store it now"));
     Ok(())
 }
 
-fn list(handle: &mut Handle, json: bool, paper: Paper) -> Result<(), Failure> {
+fn list(handle: &mut ApiClient, json: bool, paper: Terminal) -> Result<(), CommandError> {
     let list: KeyList = handle.get(&format!("{API}/keys"))?;
     if json {
-        return print::json(&list);
+        return print::write_json(&list);
     }
     if list.keys.is_empty() {
-        note("there is no key; `webex-tokend key create NAME` creates one");
+        print_stderr("there is no key; `webex-tokend key create NAME` creates one");
         return Ok(());
     }
     let now = show::now();
-    let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &whose(handle, key), now)).collect();
-    print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
+    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
 /// The persons that a key is limited to, by e-mail address if known.
-fn whose(handle: &mut Handle, key: &Key) -> String {
+fn owner_text(handle: &mut ApiClient, key: &KeyView) -> String {
     let Some(persons) = key.persons.as_deref() else { return "all persons".to_owned() };
     let mut name = |id: &String| {
         // The person may have been removed since the key was created.
-        let person: Option<Person> = handle.get(&format!("{API}/people/{}", segment(id))).ok();
+        let person: Option<PersonView> = handle.get(&format!("{API}/people/{}", segment(id))).ok();
         person.and_then(|person| person.email).unwrap_or_else(|| id.chars().take(40).collect())
     };
     let names: Vec<String> = persons.iter().take(NAMED).map(&mut name).collect();
@@ -79,7 +79,7 @@ fn whose(handle: &mut Handle, key: &Key) -> String {
     if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }
 
-fn row(key: &Key, persons: &str, now: i64) -> Vec<Cell> {
+fn row(key: &KeyView, persons: &str, now: i64) -> Vec<Cell> {
     let used = key
         .last_used_at
         .as_deref()
@@ -90,7 +90,7 @@ fn row(key: &Key, persons: &str, now: i64) -> Vec<Cell> {
         key.can.join(",").into(),
         persons.into(),
         show::age(&key.created_at, now).into(),
-        show::left(key.expires_at.as_deref(), now, "ended").into(),
+        show::time_left(key.expires_at.as_deref(), now, "ended").into(),
         used.into(),
     ]
 }

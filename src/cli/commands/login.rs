@@ -5,29 +5,29 @@ use std::time::Duration;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-use crate::api_types::LoginAsked;
-use crate::api_types::LoginBegun;
+use crate::api_types::LoginRequest;
 use crate::api_types::LoginStatus;
-use crate::api_types::Person;
-use crate::cli::arguments::Life;
-use crate::cli::arguments::Login;
+use crate::api_types::PersonView;
+use crate::api_types::StartedLogin;
+use crate::cli::arguments::LoginArgs;
+use crate::cli::arguments::MinTtlArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::client::Handle;
-use crate::cli::client::Surroundings;
+use crate::cli::client::ApiClient;
+use crate::cli::client::CommandContext;
 use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::token;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
-use crate::cli::local::Needs;
+use crate::cli::local::StoreAccess;
 use crate::cli::print;
-use crate::cli::print::Paper;
-use crate::cli::print::note;
+use crate::cli::print::Terminal;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 use crate::cli::show;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
-use crate::config::Source;
+use crate::config::SettingsSource;
 
 const BROWSER_SECONDS: u64 = 60;
 
@@ -40,11 +40,15 @@ const TURN: Duration = Duration::from_secs(25);
 /// Pause between status requests, in case the daemon does not wait itself.
 const STEP: Duration = Duration::from_millis(200);
 
-pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> Result<(), Failure> {
-    let needs = if asked.device { Needs::Store } else { Needs::Door };
-    let mut handle = Handle::open(surroundings, needs)?;
-    let begin = LoginAsked { email: asked.email.clone(), device: asked.device };
-    let begun: LoginBegun = handle.post(&format!("{API}/logins"), &begin)?;
+pub(super) fn run(
+    surroundings: &CommandContext,
+    asked: &LoginArgs,
+    paper: Terminal,
+) -> Result<(), CommandError> {
+    let needs = if asked.device { StoreAccess::Store } else { StoreAccess::Door };
+    let mut handle = ApiClient::open(surroundings, needs)?;
+    let begin = LoginRequest { email: asked.email.clone(), device: asked.device };
+    let begun: StartedLogin = handle.post(&format!("{API}/logins"), &begin)?;
     if asked.device {
         show_device(&begun);
     } else {
@@ -57,31 +61,35 @@ pub(super) fn run(surroundings: &Surroundings, asked: &Login, paper: Paper) -> R
         is_meant(&person, email)?;
     }
     if !asked.output.output && !asked.output.json {
-        let left = show::left(Some(&person.expires_at), show::now(), "expired");
-        let state = show::ink(&person.state).paint(&printable(&person.state), paper);
-        return print::line(&format!("{}: {state}, expires in {left}", show::who_line(&person)));
+        let left = show::time_left(Some(&person.expires_at), show::now(), "expired");
+        let state = show::state_color(&person.state).paint(&printable(&person.state), paper);
+        return print::write_line(&format!("{}: {state}, expires in {left}", show::person_line(&person)));
     }
     let path = format!("{API}/people/{}", segment(&person.person_id));
-    let token = token::of(&mut handle, &path, Life { min_ttl: Some(0) })?;
-    if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
+    let token = token::of(&mut handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
+    if asked.output.json { print::write_json(&token) } else { print::write_line(&show::token_block(&token)) }
 }
 
 /// Fails if another account consented than `email`: Webex lets any account sign in, whatever was preselected.
-fn is_meant(person: &Person, email: &str) -> Result<(), Failure> {
+fn is_meant(person: &PersonView, email: &str) -> Result<(), CommandError> {
     if person.email.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(email.trim())) {
         return Ok(());
     }
-    let who = show::who(person);
+    let who = show::person_name(person);
     let handle = person.email.as_deref().unwrap_or(&person.person_id);
     let line = format!(
         "expected a consent of {email}, but {who} consented, and that consent is stored; `webex-tokend forget {handle}` removes it, \
          and `webex-tokend login --email {email}` asks again"
     );
-    Err(Failure::new(Exit::Failed, line))
+    Err(CommandError::new(Exit::Failed, line))
 }
 
 #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
-fn wait(handle: &mut Handle, begun: &LoginBegun, patience: Duration) -> Result<Person, Failure> {
+fn wait(
+    handle: &mut ApiClient,
+    begun: &StartedLogin,
+    patience: Duration,
+) -> Result<PersonView, CommandError> {
     let deadline = SystemClock.now() + patience;
     loop {
         let left = deadline.until(SystemClock.now());
@@ -97,18 +105,18 @@ fn wait(handle: &mut Handle, begun: &LoginBegun, patience: Duration) -> Result<P
                     "no consent in {} s; a consent given later still counts, or start again with a longer -t",
                     patience.as_secs()
                 );
-                return Err(Failure::new(Exit::Failed, line));
+                return Err(CommandError::new(Exit::Failed, line));
             }
             (_, _) => {
                 let why = status.detail.unwrap_or_else(|| "Webex gave no reason".to_owned());
                 let line = format!("no consent: {why}; start again with `webex-tokend login`");
-                return Err(Failure::new(Exit::ConsentNeeded, line));
+                return Err(CommandError::new(Exit::ConsentNeeded, line));
             }
         }
     }
 }
 
-fn show_address(begun: &LoginBegun, no_browser: bool, source: &Source) {
+fn show_address(begun: &StartedLogin, no_browser: bool, source: &SettingsSource) {
     let url = printable(&begun.url);
     let text = if no_browser {
         format!("Open this URL to consent:\n{url}")
@@ -117,16 +125,16 @@ fn show_address(begun: &LoginBegun, no_browser: bool, source: &Source) {
     } else {
         format!("There is no browser here. Open this URL to consent:\n{url}")
     };
-    note(&text);
+    print_stderr(&text);
 }
 
-fn show_device(begun: &LoginBegun) {
+fn show_device(begun: &StartedLogin) {
     let code = begun.user_code.as_deref().map(printable).unwrap_or_default();
-    note(&format!("On any device, open\n  {}\nand enter the code\n  {code}", printable(&begun.url)));
+    print_stderr(&format!("On any device, open\n  {}\nand enter the code\n  {code}", printable(&begun.url)));
     let address = begun.complete_url.as_deref().unwrap_or(&begun.url);
-    let Some(width) = Paper::notes_width() else { return };
+    let Some(width) = Terminal::stderr_width() else { return };
     if let Some(picture) = picture(address, width) {
-        note(&format!("or scan this with its camera:\n{picture}"));
+        print_stderr(&format!("or scan this with its camera:\n{picture}"));
     }
 }
 

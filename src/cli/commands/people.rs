@@ -3,24 +3,24 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::api_types::Breaker;
+use crate::api_types::BreakerView;
 use crate::api_types::People;
-use crate::api_types::Person;
+use crate::api_types::PersonView;
 use crate::api_types::Status;
-use crate::cli::arguments::PeopleAsked;
-use crate::cli::client::Handle;
+use crate::cli::arguments::PeopleArgs;
+use crate::cli::client::ApiClient;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::print;
-use crate::cli::print::Paper;
-use crate::cli::print::note;
+use crate::cli::print::Terminal;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 use crate::cli::show;
 use crate::cli::table;
 use crate::cli::table::Cell;
+use crate::cli::table::Color;
 use crate::cli::table::Column;
-use crate::cli::table::Ink;
 use crate::domain::explain::failed;
 
 const COLUMNS: [Column; 7] = [
@@ -33,41 +33,41 @@ const COLUMNS: [Column; 7] = [
     ("last outcome", 4),
 ];
 
-pub(super) fn run(handle: &mut Handle, asked: &PeopleAsked, paper: Paper) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut ApiClient, asked: &PeopleArgs, paper: Terminal) -> Result<(), CommandError> {
     let people = asked_for(handle, asked)?;
     if asked.list.json.json {
-        return print::json(&People { people, next: None, sole: None });
+        return print::write_json(&People { people, next: None, sole: None });
     }
     // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
     if let Some(line) = status.and_then(|status| pause_line(&status.breaker, show::now())) {
-        note(&line);
+        print_stderr(&line);
     }
     if people.is_empty() {
         let filtered = asked.state.is_some() || asked.missing_scope;
         let none = "no person is stored; `webex-tokend login` gets a consent";
-        note(if filtered { "no stored person matches the filter" } else { none });
+        print_stderr(if filtered { "no stored person matches the filter" } else { none });
         return Ok(());
     }
     let now = show::now();
     let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
-    print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
+    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
     let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
     if let [first, others @ ..] = &consent[..] {
         // Each person has a consent URL with the own address in it. The URL without the query works for all
         // persons.
         let own = others.is_empty().then_some(first.consent_url.as_str());
         let url = own.or_else(|| first.consent_url.split('?').next()).unwrap_or_default();
-        note(&format!("{} must consent again, at {}", consent.len(), printable(url)));
+        print_stderr(&format!("{} must consent again, at {}", consent.len(), printable(url)));
     }
-    let lacking = Lacking::of(&people);
+    let lacking = MissingScopes::of(&people);
     if lacking.persons > 0 {
-        note(&lacking.line());
+        print_stderr(&lacking.line());
     }
     Ok(())
 }
 
-fn asked_for(handle: &mut Handle, asked: &PeopleAsked) -> Result<Vec<Person>, Failure> {
+fn asked_for(handle: &mut ApiClient, asked: &PeopleArgs) -> Result<Vec<PersonView>, CommandError> {
     let filter = asked.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
     let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let mut people = Vec::new();
@@ -83,19 +83,19 @@ fn asked_for(handle: &mut Handle, asked: &PeopleAsked) -> Result<Vec<Person>, Fa
 
 /// The number of persons whose grants lack configured scopes, and those scopes.
 #[derive(Default)]
-pub(super) struct Lacking {
+pub(super) struct MissingScopes {
     pub(super) persons: usize,
     scopes: BTreeSet<String>,
 }
 
-impl Lacking {
-    fn of(people: &[Person]) -> Self {
+impl MissingScopes {
+    fn of(people: &[PersonView]) -> Self {
         let mut lacking = Self::default();
         people.iter().for_each(|person| lacking.count(person));
         lacking
     }
 
-    pub(super) fn count(&mut self, person: &Person) {
+    pub(super) fn count(&mut self, person: &PersonView) {
         self.persons += usize::from(!person.missing_scopes.is_empty());
         self.scopes.extend(person.missing_scopes.iter().cloned());
     }
@@ -111,10 +111,10 @@ impl Lacking {
 }
 
 /// The line about paused refreshes; `None` if they do not pause.
-pub(super) fn pause_line(breaker: &Breaker, now: i64) -> Option<String> {
+pub(super) fn pause_line(breaker: &BreakerView, now: i64) -> Option<String> {
     let says = breaker.says.as_deref()?;
     let since = breaker.since.as_deref().map_or_else(|| "a while".to_owned(), |since| show::age(since, now));
-    let next = match show::left(breaker.until.as_deref(), now, "") {
+    let next = match show::time_left(breaker.until.as_deref(), now, "") {
         _ if breaker.state == "probing" => "one refresh is being tried".to_owned(),
         past if past.is_empty() => "the next one that is due will be tried".to_owned(),
         left => format!("the next one is tried in {left}"),
@@ -122,22 +122,22 @@ pub(super) fn pause_line(breaker: &Breaker, now: i64) -> Option<String> {
     Some(format!("all refreshes have paused for {since}, {next}: {}", printable(says)))
 }
 
-fn row(person: &Person, now: i64) -> Vec<Cell> {
+fn row(person: &PersonView, now: i64) -> Vec<Cell> {
     let next = match person.next_refresh_at.as_deref() {
         None => "-".to_owned(),
-        at => show::left(at, now, "now"),
+        at => show::time_left(at, now, "now"),
     };
     let outcome = match person.failures {
         0 => person.last_outcome.clone(),
         failures => format!("{}, {}", person.last_outcome, failed(failures)),
     };
-    let ink = if person.failures > 0 { Ink::Attention } else { Ink::Plain };
+    let ink = if person.failures > 0 { Color::Attention } else { Color::Plain };
     vec![
-        show::who(person).as_str().into(),
-        Cell::new(&person.state, show::ink(&person.state)),
+        show::person_name(person).as_str().into(),
+        Cell::new(&person.state, show::state_color(&person.state)),
         show::age(&person.renewed_at, now).into(),
-        show::left(Some(&person.expires_at), now, "expired").into(),
-        show::left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
+        show::time_left(Some(&person.expires_at), now, "expired").into(),
+        show::time_left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
         next.into(),
         Cell::new(&outcome, ink),
     ]

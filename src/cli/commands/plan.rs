@@ -1,34 +1,34 @@
 //! `why` and `plan`: the explanation of a person's schedule, and the forecast.
 
 use crate::api_types::Plan;
-use crate::api_types::RuleSays;
+use crate::api_types::RuleReport;
 use crate::api_types::Why;
-use crate::cli::arguments::PlanAsked;
-use crate::cli::arguments::WhyAsked;
-use crate::cli::client::Handle;
+use crate::cli::arguments::PlanArgs;
+use crate::cli::arguments::WhyArgs;
+use crate::cli::client::ApiClient;
 use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::print;
-use crate::cli::print::Paper;
+use crate::cli::print::Terminal;
 use crate::cli::print::printable;
 use crate::cli::show;
 use crate::cli::table;
 use crate::cli::table::Cell;
+use crate::cli::table::Color;
 use crate::cli::table::Column;
-use crate::cli::table::Ink;
 
-pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result<(), Failure> {
+pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, paper: Terminal) -> Result<(), CommandError> {
     let path = person::path(handle, &asked.subject)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.list.json.json {
-        return print::json(&why);
+        return print::write_json(&why);
     }
     let person = &why.person;
-    let state = show::ink(&person.state).paint(&printable(&person.state), paper);
+    let state = show::state_color(&person.state).paint(&printable(&person.state), paper);
     let mut lines =
-        vec![format!("{}: {state}", show::who_line(person)), printable(&why.summary), String::new()];
+        vec![format!("{}: {state}", show::person_line(person)), printable(&why.summary), String::new()];
     let widest = why.rules.iter().map(|rule| rule.rule.len()).max().unwrap_or(0);
     lines.extend(why.rules.iter().map(|rule| rule_line(rule, widest, paper)));
     lines.push(String::new());
@@ -39,21 +39,21 @@ pub(super) fn why(handle: &mut Handle, asked: &WhyAsked, paper: Paper) -> Result
         Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
         None => "next refresh   none, unless it is asked for".to_owned(),
     });
-    print::line(&lines.join("\n"))
+    print::write_line(&lines.join("\n"))
 }
 
 fn left(at: &str) -> String {
-    match show::left(Some(at), show::now(), "now").as_str() {
+    match show::time_left(Some(at), show::now(), "now").as_str() {
         "now" => "now".to_owned(),
         span => format!("in {span}"),
     }
 }
 
-fn rule_line(rule: &RuleSays, widest: usize, paper: Paper) -> String {
+fn rule_line(rule: &RuleReport, widest: usize, paper: Terminal) -> String {
     let (word, ink) = match rule.refresh {
-        Some(true) => ("refresh", Ink::Good),
-        Some(false) => ("wait", Ink::Attention),
-        None => ("-", Ink::Plain),
+        Some(true) => ("refresh", Color::Good),
+        Some(false) => ("wait", Color::Attention),
+        None => ("-", Color::Plain),
     };
     let at = rule.at.as_deref().map(|at| format!(" [until {}]", printable(at))).unwrap_or_default();
     let word = ink.paint(&format!("{word:<7}"), paper);
@@ -63,10 +63,10 @@ fn rule_line(rule: &RuleSays, widest: usize, paper: Paper) -> String {
 const COLUMNS: [Column; 5] =
     [("who", 0), ("state", 1), ("next refresh", 0), ("refreshes", 2), ("consent again by", 0)];
 
-pub(super) fn plan(handle: &mut Handle, asked: &PlanAsked, paper: Paper) -> Result<(), Failure> {
+pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) -> Result<(), CommandError> {
     let plan = whole(handle, asked.days)?;
     if asked.json.json {
-        return print::json(&plan);
+        return print::write_json(&plan);
     }
     let now = show::now();
     let rows: Vec<Vec<Cell>> = plan
@@ -74,25 +74,25 @@ pub(super) fn plan(handle: &mut Handle, asked: &PlanAsked, paper: Paper) -> Resu
         .iter()
         .map(|planned| {
             let consent = planned.consent_by.as_deref().unwrap_or("-");
-            let ink = if planned.consent_by.is_some() { Ink::Attention } else { Ink::Plain };
+            let ink = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
             vec![
                 planned.email.as_deref().unwrap_or(&planned.person_id).into(),
-                Cell::new(&planned.state, show::ink(&planned.state)),
-                show::left(planned.next_refresh_at.as_deref(), now, "now").into(),
+                Cell::new(&planned.state, show::state_color(&planned.state)),
+                show::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
                 planned.refreshes.to_string().into(),
                 Cell::new(consent, ink),
             ]
         })
         .collect();
     if rows.is_empty() {
-        print::note("no person is stored; `webex-tokend login` gets a consent");
+        print::print_stderr("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
-    print::line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
 /// All pages as one.
-fn whole(handle: &mut Handle, days: u32) -> Result<Plan, Failure> {
+fn whole(handle: &mut ApiClient, days: u32) -> Result<Plan, CommandError> {
     let first = format!("{API}/plan?days={days}");
     let mut plan: Plan = handle.get(&first)?;
     let mut before: Option<String> = None;

@@ -1,25 +1,25 @@
 //! `refresh`: refreshes one person or all persons now.
 
-use crate::api_types::Person;
-use crate::api_types::RefreshAsked;
+use crate::api_types::PersonView;
+use crate::api_types::RefreshRequest;
 use crate::api_types::Refreshed;
-use crate::cli::arguments::Life;
-use crate::cli::arguments::Refresh;
-use crate::cli::client::Handle;
+use crate::cli::arguments::MinTtlArgs;
+use crate::cli::arguments::RefreshArgs;
+use crate::cli::client::ApiClient;
 use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::commands::token;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
 use crate::cli::print;
-use crate::cli::print::note;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 use crate::cli::progress::Progress;
 use crate::cli::show;
 
-pub(super) fn run(handle: &mut Handle, asked: &Refresh) -> Result<(), Failure> {
-    let how = RefreshAsked { force: asked.force };
+pub(super) fn run(handle: &mut ApiClient, asked: &RefreshArgs) -> Result<(), CommandError> {
+    let how = RefreshRequest { force: asked.force };
     if asked.all {
         return all(handle, how, asked.output.json);
     }
@@ -29,16 +29,16 @@ pub(super) fn run(handle: &mut Handle, asked: &Refresh) -> Result<(), Failure> {
         return Err(failed(&refreshed));
     }
     if !asked.output.output && !asked.output.json {
-        return print::line(&line(&refreshed));
+        return print::write_line(&line(&refreshed));
     }
-    note(&line(&refreshed));
-    let token = token::of(handle, &path, Life { min_ttl: Some(0) })?;
-    if asked.output.json { print::json(&token) } else { print::line(&show::token_block(&token)) }
+    print_stderr(&line(&refreshed));
+    let token = token::of(handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
+    if asked.output.json { print::write_json(&token) } else { print::write_line(&show::token_block(&token)) }
 }
 
 /// Refreshes one person after another, because the daemon limits the rate, and so that each line is current
 /// when it is printed.
-fn all(handle: &mut Handle, how: RefreshAsked, json: bool) -> Result<(), Failure> {
+fn all(handle: &mut ApiClient, how: RefreshRequest, json: bool) -> Result<(), CommandError> {
     let mut progress = Progress::new("refreshed", None);
     let mut everything = Vec::new();
     let mut worst: Option<Exit> = None;
@@ -59,48 +59,48 @@ fn all(handle: &mut Handle, how: RefreshAsked, json: bool) -> Result<(), Failure
             return Ok(());
         }
         progress.clear();
-        print::line(&line(&refreshed))
+        print::write_line(&line(&refreshed))
     })?;
     drop(progress);
     if json {
-        print::json(&everything)?;
+        print::write_json(&everything)?;
     }
-    worst.map_or(Ok(()), |exit| Err(Failure::Silent(exit)))
+    worst.map_or(Ok(()), |exit| Err(CommandError::Silent(exit)))
 }
 
 /// A rejection is the outcome of this person. A daemon that no longer answers ends the command.
-fn instead(failure: Failure, person: Person) -> Result<Refreshed, Failure> {
+fn instead(failure: CommandError, person: PersonView) -> Result<Refreshed, CommandError> {
     match failure {
-        Failure::Told(Exit::Unavailable, _) | Failure::OutputClosed => Err(failure),
-        Failure::Told(_, detail) => {
+        CommandError::Told(Exit::Unavailable, _) | CommandError::OutputClosed => Err(failure),
+        CommandError::Told(_, detail) => {
             Ok(Refreshed { outcome: "failed".to_owned(), detail: Some(detail), person })
         }
-        Failure::Silent(_) => Ok(Refreshed { outcome: "failed".to_owned(), detail: None, person }),
+        CommandError::Silent(_) => Ok(Refreshed { outcome: "failed".to_owned(), detail: None, person }),
     }
 }
 
 fn line(refreshed: &Refreshed) -> String {
     let person = &refreshed.person;
-    let left = match show::left(Some(&person.expires_at), show::now(), "expired").as_str() {
+    let left = match show::time_left(Some(&person.expires_at), show::now(), "expired").as_str() {
         "expired" => "its access token is expired".to_owned(),
         left => format!("expires in {left}"),
     };
     let detail =
         refreshed.detail.as_deref().map(|detail| format!(" ({})", printable(detail))).unwrap_or_default();
-    format!("{}: {}{detail}, {left}", show::who_line(person), printable(&refreshed.outcome))
+    format!("{}: {}{detail}, {left}", show::person_line(person), printable(&refreshed.outcome))
 }
 
-fn failed(refreshed: &Refreshed) -> Failure {
+fn failed(refreshed: &Refreshed) -> CommandError {
     let person = &refreshed.person;
     let exit = exit_of(person);
     let advice = match exit {
         Exit::ConsentNeeded => format!("; the person consents at {}", person.consent_url),
         _ => format!("; `webex-tokend why {}` shows when it is tried again", person.person_id),
     };
-    Failure::new(exit, format!("{}{advice}", line(refreshed)))
+    CommandError::new(exit, format!("{}{advice}", line(refreshed)))
 }
 
-fn exit_of(person: &Person) -> Exit {
+fn exit_of(person: &PersonView) -> Exit {
     match (person.state.as_str(), person.last_outcome.as_str()) {
         ("consent_needed", _) => Exit::ConsentNeeded,
         (_, "transient" | "busy") => Exit::WebexUnreachable,

@@ -1,44 +1,48 @@
 //! `token`: prints a live access token and nothing else.
 
 use crate::api_types::Token;
-use crate::cli::arguments::Format;
-use crate::cli::arguments::Life;
+use crate::cli::arguments::MinTtlArgs;
 use crate::cli::arguments::PersonArgument;
-use crate::cli::arguments::TokenAsked;
-use crate::cli::client::Handle;
+use crate::cli::arguments::TokenArgs;
+use crate::cli::arguments::TokenFormat;
+use crate::cli::client::ApiClient;
 use crate::cli::commands::person;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
 use crate::cli::print;
-use crate::cli::print::note;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 
-pub(super) fn run(handle: &mut Handle, asked: &TokenAsked) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut ApiClient, asked: &TokenArgs) -> Result<(), CommandError> {
     let token = get(handle, &asked.subject, asked.life)?;
     match asked.format {
-        Format::Raw => print::line(&token.access_token),
-        Format::Json => print::json(&token),
-        Format::Env => print::line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token))),
-        Format::Header => print::line(&format!("Authorization: Bearer {}", token.access_token)),
+        TokenFormat::Raw => print::write_line(&token.access_token),
+        TokenFormat::Json => print::write_json(&token),
+        TokenFormat::Env => print::write_line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token))),
+        TokenFormat::Header => print::write_line(&format!("Authorization: Bearer {}", token.access_token)),
     }
 }
 
 /// The token. A warning about a shorter lifetime than requested goes to stderr.
-pub(super) fn get(handle: &mut Handle, subject: &PersonArgument, life: Life) -> Result<Token, Failure> {
+pub(super) fn get(
+    handle: &mut ApiClient,
+    subject: &PersonArgument,
+    life: MinTtlArgs,
+) -> Result<Token, CommandError> {
     let path = person::path(handle, subject)?;
     of(handle, &path, life)
 }
 
 /// The token of the person at `path`.
-pub(super) fn of(handle: &mut Handle, path: &str, life: Life) -> Result<Token, Failure> {
+pub(super) fn of(handle: &mut ApiClient, path: &str, life: MinTtlArgs) -> Result<Token, CommandError> {
     let asked = life.min_ttl.map(|seconds| format!("?min_ttl={seconds}")).unwrap_or_default();
     let token: Token = handle.get(&format!("{path}/token{asked}"))?;
     // No other character may get into a header, a variable or a line.
     if token.access_token.is_empty() || !token.access_token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Failure::new(Exit::Failed, "the daemon returned an invalid token; look at its log"));
+        return Err(CommandError::new(Exit::Failed, "the daemon returned an invalid token; look at its log"));
     }
     if let Some(text) = &token.note {
-        note(&format!("webex-tokend: {}", printable(text)));
+        print_stderr(&format!("webex-tokend: {}", printable(text)));
     }
     Ok(token)
 }

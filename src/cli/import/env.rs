@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::import::Broken;
-use crate::cli::import::Parsed;
-use crate::cli::import::Record;
+use crate::cli::import::ImportFileError;
+use crate::cli::import::ImportRecord;
+use crate::cli::import::ParsedFile;
 use crate::config::dotenv::Assignment;
 use crate::config::dotenv::assignments;
 
@@ -18,32 +18,32 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     REFRESH.into_iter().chain(ACCESS)
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
+pub(super) fn parse(bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
     let mut all = BTreeMap::new();
     for Assignment { line, name, value } in
         assignments(bytes, |name| names().chain(CLIENT).any(|known| known == name))
     {
         // The value must not appear in a message, because it is secret.
-        let value = value.map_err(|why| Broken::new(format!("line {line} ({name}): {why}")))?;
+        let value = value.map_err(|why| ImportFileError::new(format!("line {line} ({name}): {why}")))?;
         all.insert(name, value.to_owned());
     }
     let (refresh_token, access_token) = (one_of(&all, &REFRESH)?, one_of(&all, &ACCESS)?);
     if refresh_token.is_none() && access_token.is_none() {
-        return Err(Broken::new(
+        return Err(ImportFileError::new(
             "it sets none of REFRESH_TOKEN, ACCESS_TOKEN, WEBEX_REFRESH_TOKEN and WEBEX_ACCESS_TOKEN",
         ));
     }
-    let record = Record::new("the .env grant".to_owned(), refresh_token, access_token)?;
+    let record = ImportRecord::new("the .env grant".to_owned(), refresh_token, access_token)?;
     let client_id = one_of(&all, &CLIENT)?.filter(|id| !id.is_empty());
-    Ok(Parsed { records: vec![record], client_id, remarks: Vec::new() })
+    Ok(ParsedFile { records: vec![record], client_id, remarks: Vec::new() })
 }
 
 /// The value of these names, as far as they are set.
-fn one_of(all: &BTreeMap<&str, String>, names: &[&str]) -> Result<Option<String>, Broken> {
+fn one_of(all: &BTreeMap<&str, String>, names: &[&str]) -> Result<Option<String>, ImportFileError> {
     let mut values = names.iter().filter_map(|name| all.get(*name)).filter(|value| !value.is_empty());
     let value = values.next();
     if values.any(|other| Some(other) != value) {
-        return Err(Broken::new(format!("it sets {} to different values", names.join(" and "))));
+        return Err(ImportFileError::new(format!("it sets {} to different values", names.join(" and "))));
     }
     Ok(value.or_else(|| names.iter().find_map(|name| all.get(*name))).cloned())
 }

@@ -10,10 +10,10 @@ use serde::de::Visitor;
 use serde_json::Deserializer;
 use serde_json::Value;
 
-use crate::cli::import::Broken;
-use crate::cli::import::Parsed;
+use crate::cli::import::ImportFileError;
+use crate::cli::import::ImportRecord;
+use crate::cli::import::ParsedFile;
 use crate::cli::import::RECORDS_MAX;
-use crate::cli::import::Record;
 use crate::cli::import::json_error;
 use crate::cli::import::text;
 
@@ -80,9 +80,9 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Broken> {
+pub(super) fn parse(bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
     let text = text(bytes)?;
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFile::default();
     let mut values = Deserializer::from_str(text).into_iter::<Item>();
     let (mut line, mut counted) = (1, 0);
     loop {
@@ -108,29 +108,29 @@ fn next_value(text: &str, from: usize) -> usize {
     from + (rest.len() - rest.trim_start().len())
 }
 
-fn push(parsed: &mut Parsed, place: String, value: Item) -> Result<(), Broken> {
+fn push(parsed: &mut ParsedFile, place: String, value: Item) -> Result<(), ImportFileError> {
     if parsed.records.len() == RECORDS_MAX {
-        return Err(Broken::new(format!("it has more than {RECORDS_MAX} records; split it")));
+        return Err(ImportFileError::new(format!("it has more than {RECORDS_MAX} records; split it")));
     }
     let Item::Object(fields) = value else {
-        return Err(Broken::new(format!("{place} is not an object with tokens as strings")));
+        return Err(ImportFileError::new(format!("{place} is not an object with tokens as strings")));
     };
     let (refresh_token, access_token) =
         (token(&place, &fields, "refresh_token")?, token(&place, &fields, "access_token")?);
-    parsed.records.push(Record::new(place, refresh_token, access_token)?);
+    parsed.records.push(ImportRecord::new(place, refresh_token, access_token)?);
     Ok(())
 }
 
 /// The token with this name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
-fn token(place: &str, fields: &[(String, Value)], name: &str) -> Result<Option<String>, Broken> {
+fn token(place: &str, fields: &[(String, Value)], name: &str) -> Result<Option<String>, ImportFileError> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     let mut found = None;
     for (_, value) in fields.iter().filter(|(key, value)| plain(key) == plain(name) && !value.is_null()) {
         let Value::String(text) = value else {
-            return Err(Broken::new(format!("{place} is not an object with tokens as strings")));
+            return Err(ImportFileError::new(format!("{place} is not an object with tokens as strings")));
         };
         if found.replace(text).is_some_and(|other| other != text) {
-            return Err(Broken::new(format!("{place} has two different tokens for {name}")));
+            return Err(ImportFileError::new(format!("{place} has two different tokens for {name}")));
         }
     }
     Ok(found.cloned())
@@ -172,7 +172,7 @@ mod tests {
             "[\n {\"refreshToken\": \"r2\"},\n {\"RefreshToken\": \"r3\", \"accessToken\": \"a3\"}\n]\n";
         let one_line = "{\"refresh_token\":\"r4\",\"refreshToken\":\"r4\"} {\"refresh-token\":\"r5\"}";
         let parsed = parse([answer, array, one_line].concat().as_bytes()).unwrap();
-        let told = |record: &Record| {
+        let told = |record: &ImportRecord| {
             let token = |token: &Option<String>| token.clone().unwrap_or_default();
             (record.place.clone(), token(&record.asked.refresh_token), token(&record.asked.access_token))
         };

@@ -15,19 +15,19 @@ use std::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::api_types::ImportAsked;
+use crate::api_types::ImportBody;
 use crate::api_types::Imported;
-use crate::cli::arguments::Import;
-use crate::cli::arguments::Origin;
-use crate::cli::client::Handle;
+use crate::cli::arguments::ImportArgs;
+use crate::cli::arguments::ImportFormat;
+use crate::cli::client::ApiClient;
+use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::exit::Failure;
 use crate::cli::print;
-use crate::cli::print::note;
+use crate::cli::print::print_stderr;
 use crate::cli::print::printable;
 use crate::cli::progress::Progress;
 use crate::cli::show;
-use crate::config::Source;
+use crate::config::SettingsSource;
 
 /// Maximum size of a file; a hundred thousand grants with long tokens take half of it.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -37,16 +37,16 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// A grant in the file.
 #[derive(Debug, PartialEq, Eq)]
-struct Record {
+struct ImportRecord {
     /// The position in the file: "line 3".
     place: String,
-    asked: ImportAsked,
+    asked: ImportBody,
 }
 
 /// The content of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
-    records: Vec<Record>,
+pub struct ParsedFile {
+    records: Vec<ImportRecord>,
     /// The client id to which the tokens were issued, if the file contains it.
     client_id: Option<String>,
     /// Remarks for the user.
@@ -56,11 +56,11 @@ pub struct Parsed {
 /// What is wrong with a file, and where. Never quotes the file, because it contains secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Broken(String);
+pub struct ImportFileError(String);
 
-impl Parsed {
+impl ParsedFile {
     /// The grants in the order of the file.
-    pub fn grants(&self) -> impl Iterator<Item = &ImportAsked> {
+    pub fn grants(&self) -> impl Iterator<Item = &ImportBody> {
         self.records.iter().map(|record| &record.asked)
     }
 
@@ -71,56 +71,58 @@ impl Parsed {
     }
 }
 
-impl Broken {
+impl ImportFileError {
     fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
 
-impl Record {
+impl ImportRecord {
     /// Blank tokens count as missing. A record without a token is an error.
     fn new(
         place: String,
         refresh_token: Option<String>,
         access_token: Option<String>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, ImportFileError> {
         let clean =
             |token: Option<String>| token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let (refresh_token, access_token) = (clean(refresh_token), clean(access_token));
-        let asked = ImportAsked { refresh_token, access_token, replace: false };
+        let asked = ImportBody { refresh_token, access_token, replace: false };
         if asked.refresh_token.is_none() && asked.access_token.is_none() {
-            return Err(Broken(format!("{place} has neither a refresh_token nor an access_token")));
+            return Err(ImportFileError(format!("{place} has neither a refresh_token nor an access_token")));
         }
         let tokens = [&asked.refresh_token, &asked.access_token];
         if tokens.into_iter().flatten().any(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Broken(format!("{place} has a token with spaces or other invalid characters")));
+            return Err(ImportFileError(format!(
+                "{place} has a token with spaces or other invalid characters"
+            )));
         }
         Ok(Self { place, asked })
     }
 }
 
 /// Reads and parses the whole file. Sends nothing.
-pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
+pub(super) fn read(asked: &ImportArgs, source: &SettingsSource) -> Result<ParsedFile, CommandError> {
     let name = asked.file.display();
     let broken = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("{name}: {why}; nothing was imported"))
+        CommandError::new(Exit::Failed, format!("{name}: {why}; nothing was imported"))
     };
     let bytes = load(&asked.file).map_err(|e| broken(&e))?;
     let Some(origin) = asked.from.or_else(|| guess(&bytes)) else {
         let line =
             format!("{name}: the format is not recognized; name it with --from jsonl|wtr|token-app|env");
-        return Err(Failure::new(Exit::Usage, line));
+        return Err(CommandError::new(Exit::Usage, line));
     };
     let mut parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
     parsed.records.iter_mut().for_each(|record| record.asked.replace = asked.replace);
     for remark in &parsed.remarks {
-        note(&format!("{name}: {}", printable(remark)));
+        print_stderr(&format!("{name}: {}", printable(remark)));
     }
     if let Some(theirs) = &parsed.client_id
         && source.setting("MY_APP_CLIENT_ID").is_some_and(|ours| ours != theirs)
     {
         let theirs = printable(theirs);
-        note(&format!(
+        print_stderr(&format!(
             "{name}: the tokens were issued to the client id {theirs}, not to MY_APP_CLIENT_ID; Webex rejects them here"
         ));
     }
@@ -130,16 +132,21 @@ pub(super) fn read(asked: &Import, source: &Source) -> Result<Parsed, Failure> {
 /// Parses the whole file or fails. `bytes` is the content of `file`, and `now` is in Unix seconds.
 ///
 /// # Errors
-/// [`Broken`] says what is wrong and where, without quoting the file.
-pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
+/// [`ImportFileError`] says what is wrong and where, without quoting the file.
+pub fn understand(
+    origin: ImportFormat,
+    file: &Path,
+    bytes: &[u8],
+    now: i64,
+) -> Result<ParsedFile, ImportFileError> {
     let parsed = match origin {
-        Origin::Jsonl => jsonl::parse(bytes),
-        Origin::Wtr => wtr::parse(bytes, now),
-        Origin::Env => env::parse(bytes),
-        Origin::TokenApp => token_app::parse(file, bytes),
+        ImportFormat::Jsonl => jsonl::parse(bytes),
+        ImportFormat::Wtr => wtr::parse(bytes, now),
+        ImportFormat::Env => env::parse(bytes),
+        ImportFormat::TokenApp => token_app::parse(file, bytes),
     }?;
     if parsed.records.is_empty() {
-        return Err(Broken::new("the file contains no grant"));
+        return Err(ImportFileError::new("the file contains no grant"));
     }
     Ok(parsed)
 }
@@ -148,23 +155,23 @@ pub fn understand(origin: Origin, file: &Path, bytes: &[u8], now: i64) -> Result
 const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
 
 /// Sends one grant after another and prints the outcome of each, and a summary.
-pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
+pub(super) fn run(handle: &mut ApiClient, parsed: &ParsedFile) -> Result<(), CommandError> {
     let mut progress = Progress::new("imported", Some(parsed.records.len()));
     let (mut counts, mut failed) = ([0_usize; OUTCOMES.len()], 0);
     let mut wait = None;
     for record in &parsed.records {
         if let Some(seconds) = wait.take() {
             progress.clear();
-            note(&format!("Webex asks to wait: the next grant is sent in {seconds} s"));
+            print_stderr(&format!("Webex asks to wait: the next grant is sent in {seconds} s"));
             pause(Duration::from_secs(seconds));
         }
         let imported = match handle.post::<Imported>("/api/v1/import", &record.asked) {
             Ok(imported) => imported,
-            Err(Failure::Told(exit, why)) if exit != Exit::Unavailable => {
+            Err(CommandError::Told(exit, why)) if exit != Exit::Unavailable => {
                 Imported { outcome: "failed".to_owned(), detail: Some(why), person: None, retry_after: None }
             }
-            Err(Failure::Told(exit, why)) => {
-                return Err(Failure::new(
+            Err(CommandError::Told(exit, why)) => {
+                return Err(CommandError::new(
                     exit,
                     format!("at {}: {why}; then import the file again", record.place),
                 ));
@@ -176,20 +183,20 @@ pub(super) fn run(handle: &mut Handle, parsed: &Parsed) -> Result<(), Failure> {
             None => failed += 1,
         }
         progress.clear();
-        print::line(&line(&record.place, &imported))?;
+        print::write_line(&line(&record.place, &imported))?;
         progress.step();
         wait = imported.retry_after.map(|seconds| seconds.max(1));
     }
     drop(progress);
     let counted: Vec<String> =
         OUTCOMES.iter().zip(counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
-    note(&format!("{} grants: {}, {failed} not imported", parsed.records.len(), counted.join(", ")));
+    print_stderr(&format!("{} grants: {}, {failed} not imported", parsed.records.len(), counted.join(", ")));
     if failed == 0 {
         return Ok(());
     }
     let line =
         format!("{failed} of {} were not imported; the file may be imported again", parsed.records.len());
-    Err(Failure::new(Exit::Failed, line))
+    Err(CommandError::new(Exit::Failed, line))
 }
 
 #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
@@ -199,14 +206,14 @@ fn pause(time: Duration) {
 
 fn line(place: &str, imported: &Imported) -> String {
     let who =
-        imported.person.as_ref().map(|person| format!(" {}", show::who_line(person))).unwrap_or_default();
+        imported.person.as_ref().map(|person| format!(" {}", show::person_line(person))).unwrap_or_default();
     let detail = imported.detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
     format!("{place}: {}{who}{detail}", printable(&imported.outcome))
 }
 
-fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
+fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, ImportFileError> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let unreadable = |e: io::Error| Broken(format!("the file cannot be read: {e}"));
+    let unreadable = |e: io::Error| ImportFileError(format!("the file cannot be read: {e}"));
     let read = if path == Path::new("-") {
         io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)
     } else {
@@ -214,20 +221,20 @@ fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, Broken> {
     };
     let read = read.map_err(unreadable)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > BYTES_MAX {
-        return Err(Broken(format!("the file is longer than {} MiB; split it", BYTES_MAX >> 20)));
+        return Err(ImportFileError(format!("the file is longer than {} MiB; split it", BYTES_MAX >> 20)));
     }
     Ok(bytes)
 }
 
 /// The format of a file, detected from its content.
 #[must_use]
-pub fn guess(bytes: &[u8]) -> Option<Origin> {
+pub fn guess(bytes: &[u8]) -> Option<ImportFormat> {
     if bytes.starts_with(SQLITE) {
-        return Some(Origin::TokenApp);
+        return Some(ImportFormat::TokenApp);
     }
     let text = text(bytes).ok()?;
     if text.trim_start().starts_with('[') {
-        return Some(Origin::Jsonl);
+        return Some(ImportFormat::Jsonl);
     }
     if text.trim_start().starts_with('{') {
         let whole: Option<Value> = serde_json::from_str(text).ok();
@@ -237,30 +244,34 @@ pub fn guess(bytes: &[u8]) -> Option<Origin> {
                 .as_object()
                 .is_some_and(|keys| keys.keys().any(|key| names.contains(&key.to_lowercase().as_str())))
         };
-        return Some(if whole.is_some_and(is_wtr) { Origin::Wtr } else { Origin::Jsonl });
+        return Some(if whole.is_some_and(is_wtr) { ImportFormat::Wtr } else { ImportFormat::Jsonl });
     }
     let assigns = |line: &str| {
         let line = line.trim_start().trim_start_matches("export ");
         env::names()
             .any(|name| line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')))
     };
-    text.lines().any(assigns).then_some(Origin::Env)
+    text.lines().any(assigns).then_some(ImportFormat::Env)
 }
 
 /// The text of a file in UTF-8, with or without a byte order mark.
-fn text(bytes: &[u8]) -> Result<&str, Broken> {
+fn text(bytes: &[u8]) -> Result<&str, ImportFileError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Broken(format!("line {line} is not UTF-8 text"))
+        ImportFileError(format!("line {line} is not UTF-8 text"))
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// The library's own message quotes the input.
-fn json_error(place: &str, error: &serde_json::Error) -> Broken {
+fn json_error(place: &str, error: &serde_json::Error) -> ImportFileError {
     let what = if error.is_data() { "is not an object with tokens as strings" } else { "is not JSON" };
-    Broken(format!("{place} {what} (looked at up to line {}, column {})", error.line(), error.column()))
+    ImportFileError(format!(
+        "{place} {what} (looked at up to line {}, column {})",
+        error.line(),
+        error.column()
+    ))
 }
 
 #[cfg(test)]
@@ -269,17 +280,17 @@ mod tests {
 
     #[test]
     fn the_format_of_a_file_is_detected() {
-        let table: [(&[u8], Option<Origin>); 11] = [
-            (b"SQLite format 3\0rest", Some(Origin::TokenApp)),
-            (b"{\"refresh_token\":\"r\"}", Some(Origin::Jsonl)),
-            (b"\n{\"refresh_token\":\"r\"}\n{broken", Some(Origin::Jsonl)),
-            (b"{\n  \"clientID\": \"C\", \"refresh_token\": \"r\"\n}", Some(Origin::Wtr)),
-            (b"\xef\xbb\xbf{\"token\":\"t\"}", Some(Origin::Wtr)),
-            (b"# mine\nPORT=1\nexport REFRESH_TOKEN = x\n", Some(Origin::Env)),
+        let table: [(&[u8], Option<ImportFormat>); 11] = [
+            (b"SQLite format 3\0rest", Some(ImportFormat::TokenApp)),
+            (b"{\"refresh_token\":\"r\"}", Some(ImportFormat::Jsonl)),
+            (b"\n{\"refresh_token\":\"r\"}\n{broken", Some(ImportFormat::Jsonl)),
+            (b"{\n  \"clientID\": \"C\", \"refresh_token\": \"r\"\n}", Some(ImportFormat::Wtr)),
+            (b"\xef\xbb\xbf{\"token\":\"t\"}", Some(ImportFormat::Wtr)),
+            (b"# mine\nPORT=1\nexport REFRESH_TOKEN = x\n", Some(ImportFormat::Env)),
             (b"PORT=1\nMY_REFRESH_TOKEN=x", None),
-            (b"WEBEX_REFRESH_TOKEN=x", Some(Origin::Env)),
-            (b"\n[{\"refreshToken\":\"r\"}]", Some(Origin::Jsonl)),
-            (b"{\n  \"access_token\": \"a\",\n  \"refresh_token\": \"r\"\n}\n", Some(Origin::Jsonl)),
+            (b"WEBEX_REFRESH_TOKEN=x", Some(ImportFormat::Env)),
+            (b"\n[{\"refreshToken\":\"r\"}]", Some(ImportFormat::Jsonl)),
+            (b"{\n  \"access_token\": \"a\",\n  \"refresh_token\": \"r\"\n}\n", Some(ImportFormat::Jsonl)),
             (b"\xff\xfe", None),
         ];
         for (bytes, expected) in table {
@@ -290,7 +301,7 @@ mod tests {
     #[test]
     fn records_need_a_valid_token() {
         let record = |refresh: &str, access: &str| {
-            Record::new("line 1".to_owned(), Some(refresh.to_owned()), Some(access.to_owned()))
+            ImportRecord::new("line 1".to_owned(), Some(refresh.to_owned()), Some(access.to_owned()))
         };
         assert_eq!(record(" r ", " ").unwrap().asked.access_token, None);
         assert!(record("", "").unwrap_err().to_string().contains("neither"));

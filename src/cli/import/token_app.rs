@@ -11,26 +11,26 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::Row;
 
-use crate::cli::import::Broken;
-use crate::cli::import::Parsed;
+use crate::cli::import::ImportFileError;
+use crate::cli::import::ImportRecord;
+use crate::cli::import::ParsedFile;
 use crate::cli::import::RECORDS_MAX;
-use crate::cli::import::Record;
 use crate::cli::import::SQLITE;
 
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, Broken> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
     if !bytes.starts_with(SQLITE) {
-        return Err(Broken::new("it is not a SQLite file"));
+        return Err(ImportFileError::new("it is not a SQLite file"));
     }
     for suffix in ["-wal", "-journal"] {
         // Changes in this file belong to the database and would be missing.
         if fs::metadata(beside(path, suffix)).is_ok_and(|found| found.len() > 0) {
-            return Err(Broken::new(format!(
+            return Err(ImportFileError::new(format!(
                 "the service is writing to it (there is a {suffix} file); stop the service first"
             )));
         }
     }
     let unreadable =
-        |e: rusqlite::Error| Broken::new(format!("it is not a database of the token service: {e}"));
+        |e: rusqlite::Error| ImportFileError::new(format!("it is not a database of the token service: {e}"));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(address(path)?, flags).map_err(unreadable)?;
@@ -42,12 +42,12 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, Broken> {
         .map_err(unreadable)?;
     let limit = i64::try_from(RECORDS_MAX + 1).unwrap_or(i64::MAX);
     let rows = select.query_map([limit], |row| Ok(record(row))).map_err(unreadable)?;
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFile::default();
     for row in rows {
         parsed.records.push(row.map_err(unreadable)??);
     }
     if parsed.records.len() > RECORDS_MAX {
-        return Err(Broken::new(format!("it has more than {RECORDS_MAX} records")));
+        return Err(ImportFileError::new(format!("it has more than {RECORDS_MAX} records")));
     }
     Ok(parsed)
 }
@@ -59,8 +59,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The path in a URI for SQLite, escaped so that no character becomes an option.
-fn address(path: &Path) -> Result<String, Broken> {
-    let whole = fs::canonicalize(path).map_err(|e| Broken::new(format!("it cannot be found: {e}")))?;
+fn address(path: &Path) -> Result<String, ImportFileError> {
+    let whole =
+        fs::canonicalize(path).map_err(|e| ImportFileError::new(format!("it cannot be found: {e}")))?;
     let mut address = String::from("file:");
     for byte in whole.as_os_str().as_encoded_bytes() {
         match byte {
@@ -73,16 +74,17 @@ fn address(path: &Path) -> Result<String, Broken> {
     Ok(address)
 }
 
-fn record(row: &Row<'_>) -> Result<Record, Broken> {
-    let id: i64 =
-        row.get("id").map_err(|_| Broken::new("a row of its table tokens has an id that is not a number"))?;
+fn record(row: &Row<'_>) -> Result<ImportRecord, ImportFileError> {
+    let id: i64 = row
+        .get("id")
+        .map_err(|_| ImportFileError::new("a row of its table tokens has an id that is not a number"))?;
     let place = format!("row {id}");
-    let field = |name: &str| -> Result<Option<String>, Broken> {
-        row.get(name).map_err(|_| Broken::new(format!("{place}: its {name} is not text")))
+    let field = |name: &str| -> Result<Option<String>, ImportFileError> {
+        row.get(name).map_err(|_| ImportFileError::new(format!("{place}: its {name} is not text")))
     };
     let (access, cluster, org) = (field("access_token")?, field("cluster_id")?, field("org_id")?);
     let refresh = field("refresh_token")?;
-    Record::new(place, refresh, access.map(|access| joined(access, cluster.as_deref(), org.as_deref())))
+    ImportRecord::new(place, refresh, access.map(|access| joined(access, cluster.as_deref(), org.as_deref())))
 }
 
 /// Joins the parts of a token: the service stores it split at the underscores.

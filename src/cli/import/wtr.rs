@@ -3,13 +3,13 @@
 use serde_json::Map;
 use serde_json::Value;
 
-use crate::cli::import::Broken;
-use crate::cli::import::Parsed;
-use crate::cli::import::Record;
+use crate::cli::import::ImportFileError;
+use crate::cli::import::ImportRecord;
+use crate::cli::import::ParsedFile;
 use crate::cli::import::json_error;
 use crate::cli::import::text;
 
-pub(super) fn parse(bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
+pub(super) fn parse(bytes: &[u8], now: i64) -> Result<ParsedFile, ImportFileError> {
     let value: Map<String, Value> =
         serde_json::from_str(text(bytes)?).map_err(|e| json_error(&format!("line {}", e.line()), &e))?;
     // wtr's library accepts names in any case.
@@ -18,12 +18,12 @@ pub(super) fn parse(bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
     let word = |name: &str| match field(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Broken::new(format!("its {name} is not a string"))),
+        Some(_) => Err(ImportFileError::new(format!("its {name} is not a string"))),
     };
     let (refresh_token, access_token) = (word("refresh_token")?, word("token")?);
     let blank = |token: &Option<String>| token.as_deref().is_none_or(|text| text.trim().is_empty());
     if blank(&refresh_token) && blank(&access_token) {
-        return Err(Broken::new("it has no tokens: `wtr retrieve` was not run"));
+        return Err(ImportFileError::new("it has no tokens: `wtr retrieve` was not run"));
     }
     let mut remarks = Vec::new();
     let ended = field("refresh_expiration").and_then(Value::as_i64).filter(|at| (1..now).contains(at));
@@ -31,8 +31,8 @@ pub(super) fn parse(bytes: &[u8], now: i64) -> Result<Parsed, Broken> {
         remarks.push("according to the file, the refresh token has expired; Webex decides".to_owned());
     }
     let client_id = word("clientid")?.filter(|id| !id.is_empty());
-    let record = Record::new("the wtr grant".to_owned(), refresh_token, access_token)?;
-    Ok(Parsed { records: vec![record], client_id, remarks })
+    let record = ImportRecord::new("the wtr grant".to_owned(), refresh_token, access_token)?;
+    Ok(ParsedFile { records: vec![record], client_id, remarks })
 }
 
 #[cfg(test)]

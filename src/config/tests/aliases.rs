@@ -68,7 +68,7 @@ fn an_error_names_the_variable_that_was_set() {
 
 #[test]
 fn the_secret_file_takes_precedence_over_the_secret_of_another_sample() {
-    let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("HOME", "/home/ada")]);
+    let mut source = SettingsSource::from([("MY_APP_CLIENT_ID", "C0ffee"), ("HOME", "/home/ada")]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
     std::fs::write(&path, "s3cr3t-in-a-file\n").unwrap();

@@ -19,8 +19,8 @@ impl Dir {
         path.to_str().unwrap().to_owned()
     }
 
-    fn environment(&self) -> Result<Source, Mistakes> {
-        Source::environment(EnvFile::In(self.0.path()))
+    fn environment(&self) -> Result<SettingsSource, ConfigErrors> {
+        SettingsSource::environment(EnvFile::In(self.0.path()))
     }
 }
 
@@ -28,18 +28,18 @@ impl Dir {
 const UNHEARD_OF: &str = "TOKEND_TESTS_SET_NO_SUCH_THING";
 
 /// A source with this environment and file.
-fn layered(real: &[(&str, &str)], file: EnvFile<'_>) -> Result<Source, Mistakes> {
-    Source::layered(real.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
+fn layered(real: &[(&str, &str)], file: EnvFile<'_>) -> Result<SettingsSource, ConfigErrors> {
+    SettingsSource::layered(real.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
 }
 
-fn with_dotenv(content: impl AsRef<[u8]>) -> Result<Source, Mistakes> {
+fn with_dotenv(content: impl AsRef<[u8]>) -> Result<SettingsSource, ConfigErrors> {
     let dir = Dir::new();
     dir.file(".env", content);
     dir.environment()
 }
 
 /// The errors in the settings with this `.env` and the required settings.
-fn told_of(content: impl AsRef<[u8]>) -> Mistakes {
+fn told_of(content: impl AsRef<[u8]>) -> ConfigErrors {
     let mut source = with_dotenv(content).unwrap();
     source.extend([("HOME".to_owned(), "/home/ada".to_owned())]);
     Config::read(&source).map(|_| ()).unwrap_err()

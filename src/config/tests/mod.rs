@@ -12,12 +12,16 @@ use super::*;
 const SECRET: &str = "s3cr3t-of-the-client";
 
 /// The settings without defaults.
-fn required() -> Source {
-    Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET), ("HOME", "/home/ada")])
+fn required() -> SettingsSource {
+    SettingsSource::from([
+        ("MY_APP_CLIENT_ID", "C0ffee"),
+        ("MY_APP_SECRET_ID", SECRET),
+        ("HOME", "/home/ada"),
+    ])
 }
 
 /// The required settings and these.
-fn with<const N: usize>(pairs: [(&str, &str); N]) -> Source {
+fn with<const N: usize>(pairs: [(&str, &str); N]) -> SettingsSource {
     let mut source = required();
     source.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     source
@@ -27,7 +31,7 @@ fn read<const N: usize>(pairs: [(&str, &str); N]) -> Config {
     Config::read(&with(pairs)).unwrap()
 }
 
-fn mistakes(source: &Source) -> Vec<Mistake> {
+fn mistakes(source: &SettingsSource) -> Vec<ConfigError> {
     Config::read(source).map(|_| ()).unwrap_err().0
 }
 
@@ -54,7 +58,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.policy.max_age, Duration::from_secs(86_400));
     assert_eq!(config.policy.noop_window, Duration::from_secs(86_400));
     assert_eq!(config.policy.floor, Duration::from_secs(300));
-    assert_eq!(config.pace, Pace { at_once: 16, per_second: 20.0 });
+    assert_eq!(config.pace, RateLimits { concurrency: 16, per_second: 20.0 });
     assert_eq!(config.ca_file, None);
     assert_eq!(config.door.pem, None);
     assert!(config.door.secure);
@@ -83,7 +87,7 @@ fn every_setting_is_read() {
     assert_eq!(config.policy.sleep, Duration::from_secs(1));
     assert_eq!(config.policy.max_age, Duration::from_millis(8640));
     assert_eq!((config.policy.noop_window, config.policy.floor), (Duration::ZERO, Duration::ZERO));
-    assert_eq!(config.pace, Pace { at_once: 64, per_second: 0.0 });
+    assert_eq!(config.pace, RateLimits { concurrency: 64, per_second: 0.0 });
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn empty_settings_count_as_not_set_and_white_space_is_removed() {
 
 #[test]
 fn missing_required_settings_are_errors() {
-    let missing = mistakes(&Source::from([("HOME", "/home/ada")]));
+    let missing = mistakes(&SettingsSource::from([("HOME", "/home/ada")]));
     let names: Vec<_> = missing.iter().map(|mistake| mistake.variable).collect();
     assert_eq!(names, ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"]);
     assert!(missing.iter().all(|mistake| mistake.found == "nothing"));
@@ -125,7 +129,7 @@ fn invalid_numbers_are_reported_by_name() {
 
 #[test]
 fn all_errors_are_reported_at_once_with_what_was_found_and_expected() {
-    let source = Source::from([
+    let source = SettingsSource::from([
         ("MY_APP_PORT", "eighty"),
         ("MY_APP_REDIRECT_URI", "ftp://x"),
         ("MY_APP_SCOPES", "\"all\""),
@@ -156,7 +160,7 @@ fn all_errors_are_reported_at_once_with_what_was_found_and_expected() {
     assert!(told.lines().all(|line| line.contains(", expected ")), "{told}");
 }
 
-fn source_names(source: &Source) -> Vec<&'static str> {
+fn source_names(source: &SettingsSource) -> Vec<&'static str> {
     VARIABLES.into_iter().filter(|name| source.get(name).is_some()).collect()
 }
 
@@ -181,7 +185,7 @@ fn no_secret_is_in_an_error_or_in_the_printed_settings() {
     let told = mistakes(&source);
     assert_eq!(told.len(), 5);
     assert!(!format!("{told:?}").contains("s3cr3t"), "{told:?}");
-    assert!(!Mistakes::new(told).to_string().contains("s3cr3t"));
+    assert!(!ConfigErrors::new(told).to_string().contains("s3cr3t"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::*;
 
 /// Reads these variables without `HOME`.
-fn stored_with<const N: usize>(pairs: [(&str, &str); N]) -> Result<StoreConfig, Mistakes> {
-    let mut source = Source::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET)]);
+fn stored_with<const N: usize>(pairs: [(&str, &str); N]) -> Result<StoreConfig, ConfigErrors> {
+    let mut source = SettingsSource::from([("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET)]);
     source.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     Config::read(&source).map(|config| config.store)
 }
@@ -109,7 +109,7 @@ fn the_sample_exports_the_first_eight_settings_and_lists_the_hook() {
 
 #[test]
 fn the_sample_works_unchanged_and_equals_the_defaults() {
-    let mut source = Source::from([("HOME", "/home/ada")]);
+    let mut source = SettingsSource::from([("HOME", "/home/ada")]);
     source.extend(exports("export ").into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     let (sample, default) = (Config::read(&source).unwrap(), read([]));
     assert_eq!(sample.policy, default.policy);

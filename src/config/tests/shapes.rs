@@ -56,10 +56,10 @@ fn an_id_or_secret_with_white_space_or_another_invalid_character_is_an_error() {
     }
 }
 
-fn real(pairs: &[(&str, &str)]) -> Source {
+fn real(pairs: &[(&str, &str)]) -> SettingsSource {
     let required = [("MY_APP_CLIENT_ID", "C0ffee"), ("MY_APP_SECRET_ID", SECRET), ("HOME", "/home/ada")];
     let all = required.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Source::layered(all, EnvFile::In(Path::new("/nowhere"))).unwrap()
+    SettingsSource::layered(all, EnvFile::In(Path::new("/nowhere"))).unwrap()
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn service_links_of_kubernetes_are_not_settings() {
 #[test]
 fn a_misspelt_name_is_reported_even_if_the_start_fails() {
     let mut source =
-        Source::from([("HOME", "/home/ada"), ("MY_APP_CLIENTID", "s3cr3t"), ("MY_APP_PORT", "x")]);
+        SettingsSource::from([("HOME", "/home/ada"), ("MY_APP_CLIENTID", "s3cr3t"), ("MY_APP_PORT", "x")]);
     let told = Config::read(&source).map(|_| ()).unwrap_err().to_string();
     for part in ["MY_APP_CLIENT_ID: found nothing", "MY_APP_PORT: found \"x\"", "MY_APP_CLIENTID is set, but"]
     {
@@ -119,8 +119,11 @@ fn a_state_directory_in_the_environment_decides_on_all_paths() {
     }
     let path = own.path().to_str().unwrap();
     let env = |pairs: &[(&str, &str)], file| {
-        Source::layered(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), file)
-            .unwrap()
+        SettingsSource::layered(
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            file,
+        )
+        .unwrap()
     };
     let real = [("TOKEND_STATE_DIR", path), ("HOME", "/home/ada")];
     let source = env(&real, EnvFile::In(dir.path()));

@@ -20,7 +20,7 @@ pub enum Cause {
 impl Cause {
     /// The cause as the store and the API write it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientRefused => "client_refused",
             Self::Busy => "busy",
@@ -29,10 +29,10 @@ impl Cause {
         }
     }
 
-    pub(super) fn from_word(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         [Self::ClientRefused, Self::Busy, Self::ManyFailing, Self::ManyRefused]
             .into_iter()
-            .find(|cause| cause.word() == word)
+            .find(|cause| cause.as_str() == word)
     }
 
     /// Whether a person's `outcome` only repeats what the log says of all persons.

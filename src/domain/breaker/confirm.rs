@@ -4,7 +4,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Cause;
 use crate::domain::breaker::MASS_REFUSAL;
 use crate::domain::breaker::SentRefresh;
-use crate::domain::breaker::Turn;
+use crate::domain::breaker::Transition;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
@@ -60,13 +60,13 @@ impl Breaker {
     }
 
     /// Closes a breaker that many refused grants opened a day ago or earlier. From then on each grant is judged by itself.
-    pub fn end_mass_refusal(&mut self, now: UnixTime) -> Option<Turn> {
+    pub fn end_mass_refusal(&mut self, now: UnixTime) -> Option<Transition> {
         self.look_at_the_clock(now);
         if self.all_are_refused(now) {
             return None;
         }
         self.mass_refusal_since.take()?;
         let outage = self.outage.take_if(|outage| outage.cause == Cause::ManyRefused)?;
-        outage.confirmed.then_some(Turn::MassRefusalEnded)
+        outage.confirmed.then_some(Transition::MassRefusalEnded)
     }
 }

@@ -39,7 +39,7 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::Verdict;
 
 pub use crate::domain::breaker::cause::Cause;
-pub use crate::domain::breaker::outage::Waiting;
+pub use crate::domain::breaker::outage::DueSummary;
 pub use crate::domain::breaker::sent_refresh::Role;
 pub use crate::domain::breaker::sent_refresh::SentRefresh;
 pub use crate::domain::breaker::text::CLOSED;
@@ -82,7 +82,7 @@ pub enum Admission {
 
 /// A change of the breaker that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Transition {
     /// Refreshes pause.
     Opened {
         /// When the next probe is sent at the latest.
@@ -118,7 +118,7 @@ pub struct Breaker {
 impl Breaker {
     /// Decides whether refreshes may be sent. After [`Admission::Probe`] the probe counts as under way. `waiting` matters
     /// only while the breaker is open.
-    pub fn admit(&mut self, waiting: &Waiting, now: UnixTime) -> Admission {
+    pub fn admit(&mut self, waiting: &DueSummary, now: UnixTime) -> Admission {
         self.look_at_the_clock(now);
         let Some(outage) = &mut self.outage else { return Admission::Go };
         let (at, next_to_die) = outage.next_probe(waiting, now);
@@ -130,7 +130,7 @@ impl Breaker {
     }
 
     /// When the next probe may be sent; `None` while the breaker is closed.
-    pub fn next_probe(&mut self, waiting: &Waiting, now: UnixTime) -> Option<UnixTime> {
+    pub fn next_probe(&mut self, waiting: &DueSummary, now: UnixTime) -> Option<UnixTime> {
         self.look_at_the_clock(now);
         self.outage.map(|outage| outage.next_probe(waiting, now).0)
     }
@@ -225,7 +225,7 @@ impl Breaker {
         sent: &SentRefresh,
         retry_after: Option<Duration>,
         now: UnixTime,
-    ) -> (Verdict, Option<Turn>) {
+    ) -> (Verdict, Option<Transition>) {
         self.look_at_the_clock(now);
         let blamed = self.is_the_grants_fault(&verdict, sent);
         let verdict = self.confirm(verdict, sent, blamed, now);
@@ -259,7 +259,7 @@ impl Breaker {
     }
 
     /// Records that Webex refused a grant.
-    fn refused(&mut self, sent: &SentRefresh, now: UnixTime) -> Option<Turn> {
+    fn refused(&mut self, sent: &SentRefresh, now: UnixTime) -> Option<Transition> {
         let news = !sent.ended && sent.refused_since.is_none();
         if news && self.suspects.refused(&sent.person, now) && !self.all_are_refused(now) {
             self.mass_refusal_since = Some(now);
@@ -280,7 +280,7 @@ impl Breaker {
         sent: &SentRefresh,
         wait_until: Option<UnixTime>,
         now: UnixTime,
-    ) -> Option<Turn> {
+    ) -> Option<Transition> {
         let news = !sent.ended && !cause.explains(sent.previous);
         let Some(outage) = self.outage else {
             if !news && !sent.only_person {
@@ -311,7 +311,12 @@ impl Breaker {
     }
 
     /// Records a failed probe. `wait_until` is a wait that Webex requested for two persons.
-    fn probe_failed(&mut self, wait_until: Option<UnixTime>, confirms: bool, now: UnixTime) -> Option<Turn> {
+    fn probe_failed(
+        &mut self,
+        wait_until: Option<UnixTime>,
+        confirms: bool,
+        now: UnixTime,
+    ) -> Option<Transition> {
         let outage = self.outage.as_mut()?;
         let known = outage.confirmed;
         outage.confirmed |= confirms;
@@ -330,18 +335,18 @@ impl Breaker {
         wait_until: Option<UnixTime>,
         confirmed: bool,
         now: UnixTime,
-    ) -> Option<Turn> {
+    ) -> Option<Transition> {
         let since = self.outage.map_or(now, |outage| outage.since);
         self.outage = Some(Outage { since, confirmed, wait_until, ..Outage::new(cause, now) });
         self.opened(false).filter(|_| confirmed)
     }
 
-    fn opened(&self, again: bool) -> Option<Turn> {
-        self.pause().map(|Pause { until, cause, .. }| Turn::Opened { until, cause, again })
+    fn opened(&self, again: bool) -> Option<Transition> {
+        self.pause().map(|Pause { until, cause, .. }| Transition::Opened { until, cause, again })
     }
 
     /// Records a response that concerns its person only. Another grant must be the probe.
-    fn inconclusive(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
+    fn inconclusive(&mut self, role: Role, now: UnixTime) -> Option<Transition> {
         if let Some(outage) = self.outage.as_mut().filter(|_| role == Role::Probe) {
             outage.probes = outage.probes.wrapping_add(1);
             (outage.last, outage.probe, outage.inconclusive) = (now, None, true);
@@ -350,7 +355,7 @@ impl Breaker {
     }
 
     /// Records a regular response of Webex, with or without tokens.
-    fn answered(&mut self, role: Role, now: UnixTime) -> Option<Turn> {
+    fn answered(&mut self, role: Role, now: UnixTime) -> Option<Transition> {
         let outage = self.outage?;
         if outage.cause == Cause::ManyRefused && self.mass_refusal_since.is_some() {
             return self.inconclusive(role, now);
@@ -361,7 +366,7 @@ impl Breaker {
         }
         self.outage = None;
         self.untried = false;
-        outage.confirmed.then_some(Turn::Closed)
+        outage.confirmed.then_some(Transition::Closed)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::domain::breaker::Cause;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Dates;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::TokenTimes;
 use crate::domain::time::UnixTime;
 
 /// Pauses before the first, second, … probe; the last one repeats.
@@ -58,13 +58,13 @@ pub(super) struct Outage {
 
 /// The grants that wait for a refresh while the breaker is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct DueSummary {
     /// Whether a grant is due.
     pub due: bool,
     /// Whether a grant is due that has not failed.
     pub healthy: bool,
     /// The due living token with the least life left.
-    pub next_to_die: Option<(PersonId, Dates)>,
+    pub next_to_die: Option<(PersonId, TokenTimes)>,
 }
 
 impl Outage {
@@ -95,7 +95,7 @@ impl Outage {
     }
 
     /// When the next probe may be sent, and whether it must be the token with the least life left.
-    pub(super) fn next_probe(&self, waiting: &Waiting, now: UnixTime) -> (UnixTime, bool) {
+    pub(super) fn next_probe(&self, waiting: &DueSummary, now: UnixTime) -> (UnixTime, bool) {
         if let Some(sent) = self.probe {
             return (sent + PROBE_TIMEOUT, false);
         }

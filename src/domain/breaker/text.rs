@@ -18,7 +18,7 @@ impl Breaker {
         let Some(outage) = self.outage.filter(|outage| outage.confirmed) else { return CLOSED.to_owned() };
         let Outage { cause, since, last, failed, .. } = outage;
         let end = outage.wait_until.unwrap_or_else(|| outage.own_pause());
-        let text = format!("open {} {} {} {} {failed}", cause.word(), since.0, last.0, end.0);
+        let text = format!("open {} {} {} {} {failed}", cause.as_str(), since.0, last.0, end.0);
         match self.mass_refusal_since {
             Some(refused) => format!("{text} {}", refused.0),
             None => text,
@@ -42,7 +42,7 @@ impl Breaker {
             [since] => Some(UnixTime(since.parse().ok()?).min(now)),
             _ => return None,
         };
-        let (cause, time) = (Cause::from_word(cause)?, |text: &str| text.parse().ok().map(UnixTime));
+        let (cause, time) = (Cause::parse(cause)?, |text: &str| text.parse().ok().map(UnixTime));
         let (since, last, end) = (time(since)?, time(last)?, time(end)?);
         let untried = cause == Cause::ClientRefused;
         let at_once = untried || last > now;
@@ -66,18 +66,18 @@ mod tests {
 
     use super::*;
     use crate::domain::breaker::Admission;
-    use crate::domain::breaker::Waiting;
+    use crate::domain::breaker::DueSummary;
 
     const NOW: UnixTime = UnixTime(1_795_000_000_000);
     const HOUR: Duration = Duration::from_secs(3600);
     const PROBE: Admission = Admission::Probe { next_to_die: false };
 
     fn text(cause: Cause, last: UnixTime, end: UnixTime) -> String {
-        format!("open {} {} {} {} 3", cause.word(), last.0, last.0, end.0)
+        format!("open {} {} {} {} 3", cause.as_str(), last.0, last.0, end.0)
     }
 
     fn admit(text: &str, now: UnixTime) -> Admission {
-        Breaker::from_text(text, now).unwrap().admit(&Waiting { due: true, ..Waiting::default() }, now)
+        Breaker::from_text(text, now).unwrap().admit(&DueSummary { due: true, ..DueSummary::default() }, now)
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         ) {
             let cause = [Cause::ClientRefused, Cause::Busy, Cause::ManyFailing, Cause::ManyRefused][cause];
             let refused = refused.map(|at| format!(" {at}")).unwrap_or_default();
-            let text = format!("open {} {since} {last} {end} {failed}{refused}", cause.word());
+            let text = format!("open {} {since} {last} {end} {failed}{refused}", cause.as_str());
             let now = UnixTime(now);
             if let Admission::Hold(until) = admit(&text, now) {
                 prop_assert!(until.since(now) <= RETRY_AFTER_CAP);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::domain::person::CHECK_AFTER_REFUSAL;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
-use crate::domain::schedule::Dates;
-use crate::domain::schedule::Next;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::Schedule;
+use crate::domain::schedule::TokenTimes;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Issued;
 use crate::domain::verdict::Outcome;
+use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 
 /// A consent that ends within this time must be renewed by the person. Usually each refresh moves the end months ahead. If
@@ -38,29 +38,29 @@ pub struct Tokens {
 
 /// Whether a grant can be renewed without a new consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GrantStatus {
     /// Webex renews the grant.
-    Alive,
+    Active,
     /// Webex no longer renews the grant. The person must consent again.
     ConsentNeeded,
 }
 
 /// The state of a grant in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum GrantState {
     /// No refresh is due.
     Fresh,
     /// A refresh is due or under way.
     Due,
     /// The last refresh failed and will be repeated.
     Retrying,
-    /// See [`Standing::ConsentNeeded`].
+    /// See [`GrantStatus::ConsentNeeded`].
     ConsentNeeded,
 }
 
-impl State {
+impl GrantState {
     /// All states with their words.
-    pub const WORDS: [(Self, &'static str); 4] = [
+    pub const NAMES: [(Self, &'static str); 4] = [
         (Self::Fresh, "fresh"),
         (Self::Due, "due"),
         (Self::Retrying, "retrying"),
@@ -69,20 +69,20 @@ impl State {
 
     /// The word of the state.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("due", |(_, word)| word)
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(state, _)| *state == self).map_or("due", |(_, word)| word)
     }
 
     /// The state of this word.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
     }
 }
 
 /// The result of the last refresh or consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct LastAttempt {
     /// When the response was judged.
     pub at: UnixTime,
     /// The outcome in one word.
@@ -105,15 +105,15 @@ pub struct Grant {
     /// When Webex last responded with a live token, changed or not.
     pub answered_at: UnixTime,
     /// Whether the grant can be renewed.
-    pub standing: Standing,
+    pub status: GrantStatus,
     /// When Webex first refused the grant, or the client for this grant, since it was last renewed.
     pub refused_since: Option<UnixTime>,
     /// The last attempt.
-    pub last: Attempt,
+    pub last: LastAttempt,
     /// The number of failures in a row.
     pub failures: u32,
     /// When the event loop refreshes the grant next.
-    pub next: Next,
+    pub next: Schedule,
     /// When Webex is asked again for the person's address and name. Like the person, refreshes do not change it.
     pub person_check_at: UnixTime,
 }
@@ -121,13 +121,13 @@ pub struct Grant {
 impl Tokens {
     /// The tokens of a first response. `None` if it has no refresh token, because such tokens cannot be kept alive.
     #[must_use]
-    pub fn first(issued: Issued, sent_at: UnixTime) -> Option<Self> {
+    pub fn first(issued: TokenSet, sent_at: UnixTime) -> Option<Self> {
         let refresh_token = issued.refresh_token.clone()?;
         Some(Self::from_issued(issued, refresh_token, sent_at))
     }
 
     /// These tokens, updated with the response to a refresh. Values that the response omits stay as they were.
-    fn renewed(&self, issued: Issued, sent_at: UnixTime) -> Self {
+    fn renewed(&self, issued: TokenSet, sent_at: UnixTime) -> Self {
         let refresh_token = issued.refresh_token.clone().unwrap_or_else(|| self.refresh_token.clone());
         let token_type = issued.token_type.clone().unwrap_or_else(|| self.token_type.clone());
         let mut tokens = Self { token_type, ..Self::from_issued(issued, refresh_token, sent_at) };
@@ -136,7 +136,7 @@ impl Tokens {
         tokens
     }
 
-    fn from_issued(issued: Issued, refresh_token: Secret, sent_at: UnixTime) -> Self {
+    fn from_issued(issued: TokenSet, refresh_token: Secret, sent_at: UnixTime) -> Self {
         Self {
             access_token: issued.access_token,
             refresh_token,
@@ -164,11 +164,11 @@ impl Grant {
             obtained_at: sent_at,
             renewed_at: sent_at,
             answered_at: sent_at,
-            standing: Standing::Alive,
+            status: GrantStatus::Active,
             refused_since: None,
-            last: Attempt { at: now, outcome: Outcome::Renewed, detail: String::new() },
+            last: LastAttempt { at: now, outcome: Outcome::Renewed, detail: String::new() },
             failures: 0,
-            next: Next::NEVER,
+            next: Schedule::NEVER,
             person_check_at: sent_at + CHECK_EVERY,
         };
         grant.next = policy.after_answer(&grant.dates(), now);
@@ -177,8 +177,8 @@ impl Grant {
 
     /// The dates that the schedule needs.
     #[must_use]
-    pub fn dates(&self) -> Dates {
-        Dates {
+    pub fn dates(&self) -> TokenTimes {
+        TokenTimes {
             renewed_at: self.renewed_at,
             answered_at: self.answered_at,
             expires_at: self.tokens.expires_at,
@@ -187,12 +187,12 @@ impl Grant {
 
     /// The state at `now`.
     #[must_use]
-    pub fn state(&self, now: UnixTime) -> State {
-        match self.standing {
-            Standing::ConsentNeeded => State::ConsentNeeded,
-            Standing::Alive if self.failures > 0 => State::Retrying,
-            Standing::Alive if self.next.due_at <= now => State::Due,
-            Standing::Alive => State::Fresh,
+    pub fn state(&self, now: UnixTime) -> GrantState {
+        match self.status {
+            GrantStatus::ConsentNeeded => GrantState::ConsentNeeded,
+            GrantStatus::Active if self.failures > 0 => GrantState::Retrying,
+            GrantStatus::Active if self.next.due_at <= now => GrantState::Due,
+            GrantStatus::Active => GrantState::Fresh,
         }
     }
 
@@ -214,7 +214,7 @@ impl Grant {
     /// When the consent ends, as Webex last reported. `None` if it has ended already.
     #[must_use]
     pub fn consent_ends_at(&self) -> Option<UnixTime> {
-        self.tokens.refresh_token_expires_at.filter(|_| self.standing == Standing::Alive)
+        self.tokens.refresh_token_expires_at.filter(|_| self.status == GrantStatus::Active)
     }
 
     /// When the consent ends, if that is within [`CONSENT_SOON`].
@@ -250,7 +250,7 @@ impl Grant {
             let scopes = grant.tokens.scope.as_deref().unwrap_or_default();
             scopes.split_whitespace().map(str::to_owned).collect()
         };
-        let lives = self.standing == Standing::Alive && !self.life_left(now).is_zero();
+        let lives = self.status == GrantStatus::Active && !self.life_left(now).is_zero();
         lives && scopes(self).is_superset(&scopes(other))
     }
 
@@ -276,7 +276,7 @@ impl Grant {
     ) -> Self {
         let mut next = self.clone();
         let sent_at = sent_at.min(now);
-        next.last = Attempt { at: now, outcome: verdict.outcome(), detail: verdict.detail().to_owned() };
+        next.last = LastAttempt { at: now, outcome: verdict.outcome(), detail: verdict.detail().to_owned() };
         next.failures = self.failures.saturating_add(1);
         let who = &self.person.id;
         match verdict {
@@ -299,25 +299,25 @@ impl Grant {
                     next.renewed_at = self.renewed_at;
                 }
                 next.answered_at = sent_at;
-                next.standing = Standing::Alive;
+                next.status = GrantStatus::Active;
                 next.refused_since = None;
                 next.failures = 0;
                 next.next = policy.after_answer(&next.dates(), now);
             }
             // The few probes of an ended grant are planned. Refreshes on demand between them do not count.
-            _ if self.standing == Standing::ConsentNeeded && now < self.next.due_at => {
+            _ if self.status == GrantStatus::ConsentNeeded && now < self.next.due_at => {
                 next.failures = self.failures;
             }
             Verdict::ConsentNeeded(_) => {
-                if self.standing == Standing::Alive {
+                if self.status == GrantStatus::Active {
                     next.failures = 1;
                 }
-                next.standing = Standing::ConsentNeeded;
+                next.status = GrantStatus::ConsentNeeded;
                 next.refused_since = next.first_refusal(now);
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
             // Probes of an ended grant stay rare, whatever their result.
-            _ if self.standing == Standing::ConsentNeeded => {
+            _ if self.status == GrantStatus::ConsentNeeded => {
                 next.next = Policy::after_refusal(next.failures, who, now);
             }
             Verdict::Refused(_) => {

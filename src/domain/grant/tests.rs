@@ -21,8 +21,8 @@ fn secret(text: &str) -> Secret {
 }
 
 /// A response with every field.
-fn answer(access_token: &str, refresh_token: &str) -> Issued {
-    Issued {
+fn answer(access_token: &str, refresh_token: &str) -> TokenSet {
+    TokenSet {
         access_token: secret(access_token),
         refresh_token: Some(secret(refresh_token)),
         expires_in: TWO_WEEKS,
@@ -33,8 +33,8 @@ fn answer(access_token: &str, refresh_token: &str) -> Issued {
 }
 
 /// A response with the required fields only.
-fn bare_answer(access_token: &str) -> Issued {
-    Issued {
+fn bare_answer(access_token: &str) -> TokenSet {
+    TokenSet {
         access_token: secret(access_token),
         refresh_token: None,
         expires_in: TWO_WEEKS,
@@ -83,7 +83,7 @@ fn assert_waits(grant: &Grant, now: UnixTime, step: Duration) {
 #[test]
 fn a_consent_is_alive_and_planned_for_the_next_day() {
     let grant = consented();
-    assert_eq!(grant.standing, Standing::Alive);
+    assert_eq!(grant.status, GrantStatus::Active);
     assert_eq!(grant.last.outcome, Outcome::Renewed);
     assert_eq!(grant.tokens.expires_at, CONSENTED + TWO_WEEKS);
     assert_eq!(grant.tokens.refresh_token_expires_at, Some(CONSENTED + 90 * DAY));
@@ -115,8 +115,8 @@ fn no_failure_changes_a_token_a_date_or_the_person() {
 fn only_consent_needed_ends_a_grant() {
     for verdict in failures() {
         let ends = matches!(verdict, Verdict::ConsentNeeded(_));
-        let standing = after(&consented(), verdict, CONSENTED + DAY).standing;
-        assert_eq!(standing == Standing::ConsentNeeded, ends);
+        let standing = after(&consented(), verdict, CONSENTED + DAY).status;
+        assert_eq!(standing == GrantStatus::ConsentNeeded, ends);
     }
 }
 
@@ -151,7 +151,7 @@ fn what_an_answer_leaves_out_stays_as_it_was() {
 #[test]
 fn a_shorter_life_and_a_smaller_scope_are_taken_as_they_are() {
     let now = CONSENTED + DAY;
-    let less = Issued {
+    let less = TokenSet {
         expires_in: DAY / 2,
         refresh_token_expires_in: Some(DAY),
         scope: Some("spark:people_read".to_owned()),
@@ -167,7 +167,7 @@ fn a_shorter_life_and_a_smaller_scope_are_taken_as_they_are() {
 #[test]
 fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
     let now = CONSENTED + DAY;
-    let left = Issued { expires_in: TWO_WEEKS - DAY, ..answer("access-0", "refresh-0") };
+    let left = TokenSet { expires_in: TWO_WEEKS - DAY, ..answer("access-0", "refresh-0") };
     let unchanged = after(&consented(), Verdict::Unchanged(left), now);
     assert_eq!((unchanged.renewed_at, unchanged.answered_at), (CONSENTED, now));
     assert_eq!(unchanged.tokens.expires_at, CONSENTED + TWO_WEEKS);
@@ -177,7 +177,7 @@ fn an_unchanged_token_keeps_its_age_and_is_not_asked_for_at_once() {
 
 #[test]
 fn a_clock_that_went_ahead_does_not_make_an_unchanged_token_due_again_and_again() {
-    let short = Issued { expires_in: 12 * HOUR, ..answer("access-0", "refresh-0") };
+    let short = TokenSet { expires_in: 12 * HOUR, ..answer("access-0", "refresh-0") };
     let mut grant = consented();
     grant.tokens = Tokens::first(short.clone(), CONSENTED).unwrap();
     let now = CONSENTED + 250 * DAY;
@@ -230,7 +230,7 @@ fn a_refused_grant_is_probed_daily_five_times_and_then_left_alone() {
         now = grant.next.due_at;
         grant = after(&grant, refusal(), now);
     }
-    assert_eq!(grant.next, Next::NEVER);
+    assert_eq!(grant.next, Schedule::NEVER);
     assert_eq!(grant.tokens, consented().tokens, "its tokens stay stored");
 }
 
@@ -238,14 +238,14 @@ fn a_refused_grant_is_probed_daily_five_times_and_then_left_alone() {
 fn a_refused_grants_probes_stay_few_and_slow_whatever_they_meet() {
     for verdict in failures() {
         let (mut grant, mut now, mut probes) = (refused(), CONSENTED + DAY, 0);
-        while grant.next != Next::NEVER {
+        while grant.next != Schedule::NEVER {
             assert_waits(&grant, now, DAY);
             now = grant.next.due_at;
             grant = after(&grant, verdict.clone(), now);
             probes += 1;
             assert!(probes <= REPROBES, "{:?} is probed without end", verdict.outcome());
         }
-        assert_eq!(grant.standing, Standing::ConsentNeeded);
+        assert_eq!(grant.status, GrantStatus::ConsentNeeded);
     }
 }
 
@@ -256,7 +256,7 @@ fn refreshes_that_are_asked_for_use_up_no_probe_of_a_refused_grant() {
     for (n, verdict) in failures().into_iter().cycle().take(100).enumerate() {
         let now = CONSENTED + DAY + Duration::from_secs(5) * u32::try_from(n).unwrap();
         grant = after(&grant, verdict, now);
-        assert_eq!((grant.next, grant.standing), (planned, Standing::ConsentNeeded));
+        assert_eq!((grant.next, grant.status), (planned, GrantStatus::ConsentNeeded));
     }
     assert_waits(&after(&grant, refusal(), planned.due_at), planned.due_at, DAY);
 }
@@ -279,7 +279,7 @@ fn a_later_success_revives_a_refused_grant() {
         Verdict::Unchanged(answer("access-0", "refresh-0")),
     ] {
         let revived = after(&refused(), verdict, CONSENTED + 2 * DAY);
-        assert_eq!((revived.standing, revived.failures), (Standing::Alive, 0));
+        assert_eq!((revived.status, revived.failures), (GrantStatus::Active, 0));
         assert_eq!(revived.next.due_at, CONSENTED + 2 * DAY + OLDER_THAN_A_DAY);
     }
 }
@@ -287,7 +287,7 @@ fn a_later_success_revives_a_refused_grant() {
 #[test]
 fn a_success_between_two_refusals_makes_the_second_one_the_first() {
     let refused = after(&consented(), Verdict::Refused("HTTP 400".to_owned()), CONSENTED + DAY);
-    assert_eq!((refused.standing, refused.refused_since), (Standing::Alive, Some(CONSENTED + DAY)));
+    assert_eq!((refused.status, refused.refused_since), (GrantStatus::Active, Some(CONSENTED + DAY)));
     for verdict in [
         Verdict::Renewed(answer("access-1", "refresh-0")),
         Verdict::Unchanged(answer("access-0", "refresh-0")),
@@ -333,9 +333,9 @@ fn at_the_token_limit_the_next_try_is_hours_away() {
 fn at_the_token_limit_a_dying_token_is_still_tried_for_in_time() {
     let dying = CONSENTED + TWO_WEEKS - HOUR;
     let limited = after(&consented(), Verdict::TokenLimit, dying);
-    assert_eq!(limited.next, Next::at(dying + HOUR / 10), "six minutes, so that ten contain a try");
+    assert_eq!(limited.next, Schedule::at(dying + HOUR / 10), "six minutes, so that ten contain a try");
     let dead = CONSENTED + TWO_WEEKS;
-    assert_eq!(after(&consented(), Verdict::TokenLimit, dead).next, Next::at(dead + HOUR / 2));
+    assert_eq!(after(&consented(), Verdict::TokenLimit, dead).next, Schedule::at(dead + HOUR / 2));
 }
 
 #[test]
@@ -343,8 +343,8 @@ fn a_refresh_token_past_its_reported_end_is_still_used() {
     let mut grant = consented();
     grant.tokens.refresh_token_expires_at = Some(CONSENTED);
     let failed = after(&grant, Verdict::Transient("HTTP 500".to_owned()), CONSENTED + DAY);
-    assert_eq!(failed.standing, Standing::Alive);
-    assert_ne!(failed.next, Next::NEVER);
+    assert_eq!(failed.status, GrantStatus::Active);
+    assert_ne!(failed.next, Schedule::NEVER);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn a_grant_prints_no_token() {
 #[test]
 fn a_token_that_was_dead_when_it_came_is_kept_and_asked_for_again_in_minutes() {
     let (grant, now) = (consented(), CONSENTED + TWO_WEEKS);
-    let answer = Issued { expires_in: Duration::ZERO, ..answer("access-2", "refresh-2") };
+    let answer = TokenSet { expires_in: Duration::ZERO, ..answer("access-2", "refresh-2") };
     let earlier = after(&grant, Verdict::Renewed(answer.clone()), CONSENTED + DAY);
     assert_eq!(earlier.tokens.refresh_token.expose(), "refresh-2");
     assert_eq!(earlier.tokens.access_token, grant.tokens.access_token, "the stored one is alive and stays");

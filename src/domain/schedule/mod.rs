@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Minimum interval between planned refreshes of one grant, whatever the settings and Webex's responses are.
-pub const SPACING: Duration = Duration::from_secs(1);
+pub const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Refreshes are planned at most this far ahead, so that a wrong clock cannot postpone a refresh by years.
 pub const HORIZON: Duration = Duration::from_secs(400 * 86_400);
@@ -28,7 +28,7 @@ pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(6 * 3600);
 
 /// Delays after the first, second, … failure in a row. The last one repeats. The first ones are short, because most
 /// failures end quickly.
-const LADDER: [Duration; 11] = [
+const RETRY_STEPS: [Duration; 11] = [
     MINUTE,
     Duration::from_secs(2 * 60),
     Duration::from_secs(5 * 60),
@@ -74,7 +74,7 @@ pub struct Policy {
 
 /// The dates of an access token that the rules use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dates {
+pub struct TokenTimes {
     /// When the access token last changed.
     pub renewed_at: UnixTime,
     /// When Webex last returned a live token, changed or not. Never before `renewed_at`.
@@ -85,14 +85,14 @@ pub struct Dates {
 
 /// When the event loop handles a grant next. Stored with the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Next {
+pub struct Schedule {
     /// From this time on the grant is refreshed at the next wake.
     pub due_at: UnixTime,
     /// The loop ends its sleep early at this time for the grant. Never before `due_at`.
     pub wake_at: UnixTime,
 }
 
-impl Next {
+impl Schedule {
     /// Never, except on request.
     pub const NEVER: Self = Self { due_at: UnixTime::NEVER, wake_at: UnixTime::NEVER };
 
@@ -118,7 +118,7 @@ pub enum Rule {
     Age,
 }
 
-impl Dates {
+impl TokenTimes {
     /// The total lifetime of the access token.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
@@ -150,7 +150,7 @@ impl Policy {
         if lifetime.is_zero() {
             return self.floor.clamp(MINUTE, DEAD_TOKEN_STEP);
         }
-        self.floor.min(lifetime / 4).max(SPACING)
+        self.floor.min(lifetime / 4).max(MIN_INTERVAL)
     }
 
     /// Minimum interval between forced refreshes of one grant: a sixtieth of `EVENT_LOOP_FLOOR_SECONDS`, five seconds by
@@ -162,7 +162,7 @@ impl Policy {
 
     /// The time from which the survival rule requests a refresh.
     #[must_use]
-    pub fn survival_at(&self, dates: &Dates) -> UnixTime {
+    pub fn survival_at(&self, dates: &TokenTimes) -> UnixTime {
         let lifetime = dates.lifetime();
         (dates.expires_at - self.lead(lifetime)).max(dates.answered_at + self.floor_for(lifetime))
     }
@@ -171,14 +171,14 @@ impl Policy {
     /// that an unchanged token is not requested again immediately. One millisecond is added because the token must be
     /// older than the age.
     #[must_use]
-    pub fn age_at(&self, dates: &Dates) -> UnixTime {
-        let age = self.max_age.max(self.noop_window).max(SPACING);
+    pub fn age_at(&self, dates: &TokenTimes) -> UnixTime {
+        let age = self.max_age.max(self.noop_window).max(MIN_INTERVAL);
         dates.answered_at.max(dates.renewed_at) + age + Duration::from_millis(1)
     }
 
     /// The rule by which a grant without failures is due at `now`, if any. Survival takes precedence.
     #[must_use]
-    pub fn due_by(&self, dates: &Dates, now: UnixTime) -> Option<Rule> {
+    pub fn due_by(&self, dates: &TokenTimes, now: UnixTime) -> Option<Rule> {
         if now >= self.survival_at(dates) {
             Some(Rule::Survival)
         } else if now >= self.age_at(dates) {
@@ -191,24 +191,24 @@ impl Policy {
     /// The schedule after Webex returned a live token, changed or not. It is never immediate, so that neither a slow response
     /// with a short-lived token nor a clock step causes a loop of refreshes.
     #[must_use]
-    pub fn after_answer(&self, dates: &Dates, now: UnixTime) -> Next {
-        let Next { due_at, wake_at } = self.plan(dates, now);
-        Next { due_at: due_at.max(now + SPACING), wake_at: wake_at.max(now + SPACING) }
+    pub fn after_answer(&self, dates: &TokenTimes, now: UnixTime) -> Schedule {
+        let Schedule { due_at, wake_at } = self.plan(dates, now);
+        Schedule { due_at: due_at.max(now + MIN_INTERVAL), wake_at: wake_at.max(now + MIN_INTERVAL) }
     }
 
     /// When the rules request a refresh of a token with these dates. The result may be in the past.
     #[must_use]
-    pub fn plan(&self, dates: &Dates, now: UnixTime) -> Next {
+    pub fn plan(&self, dates: &TokenTimes, now: UnixTime) -> Schedule {
         let lifetime = dates.lifetime();
         let floor = dates.answered_at + self.floor_for(lifetime);
         let due_at = self.survival_at(dates).min(self.age_at(dates)).min(now + HORIZON);
         let wake_at = (dates.expires_at - Self::margin(lifetime)).max(floor).max(due_at);
-        Next { due_at, wake_at: wake_at.min(now + HORIZON) }
+        Schedule { due_at, wake_at: wake_at.min(now + HORIZON) }
     }
 
     /// Whether the token is within its survival margin.
     #[must_use]
-    pub fn is_at_risk(dates: &Dates, now: UnixTime) -> bool {
+    pub fn is_at_risk(dates: &TokenTimes, now: UnixTime) -> bool {
         dates.expires_at.since(now) <= Self::margin(dates.lifetime())
     }
 
@@ -230,7 +230,7 @@ impl Policy {
     /// at the start of the margin at the latest. Within the margin, each [`Policy::rescue_window`] contains a try, even if
     /// the previous call takes a minute and the jitter adds a fifth.
     #[must_use]
-    pub fn max_retry_delay(dates: &Dates, now: UnixTime) -> Duration {
+    pub fn max_retry_delay(dates: &TokenTimes, now: UnixTime) -> Duration {
         let (left, lifetime) = (dates.expires_at.since(now), dates.lifetime());
         if left.is_zero() {
             return DEAD_TOKEN_STEP;
@@ -243,47 +243,52 @@ impl Policy {
     /// The schedule after a transient failure, the `failures`-th in a row. `retry_after` is the wait that Webex asks for.
     #[must_use]
     pub fn after_failure(
-        dates: &Dates,
+        dates: &TokenTimes,
         failures: u32,
         retry_after: Option<Duration>,
         person: &PersonId,
         now: UnixTime,
-    ) -> Next {
+    ) -> Schedule {
         let longest = Self::max_retry_delay(dates, now);
         // A wait must not let the token expire. An expired token allows the full wait.
         let most = if dates.expires_at <= now { RETRY_AFTER_CAP } else { longest };
         let wait = retry_after.unwrap_or_default().min(RETRY_AFTER_CAP).min(most);
-        Next::at(now + jittered(ladder(failures).min(longest).max(wait), person, failures, now))
+        Schedule::at(now + jittered(retry_step(failures).min(longest).max(wait), person, failures, now))
     }
 
     /// The schedule after a refusal of the grant that is not confirmed yet.
     #[must_use]
-    pub fn after_unconfirmed_refusal(dates: &Dates, failures: u32, person: &PersonId, now: UnixTime) -> Next {
-        let step = ladder(failures).max(Self::confirm_after(dates.lifetime()));
-        Next::at(now + jittered(step.min(Self::max_retry_delay(dates, now)), person, failures, now))
+    pub fn after_unconfirmed_refusal(
+        dates: &TokenTimes,
+        failures: u32,
+        person: &PersonId,
+        now: UnixTime,
+    ) -> Schedule {
+        let step = retry_step(failures).max(Self::confirm_after(dates.lifetime()));
+        Schedule::at(now + jittered(step.min(Self::max_retry_delay(dates, now)), person, failures, now))
     }
 
     /// The schedule for a grant that Webex has ended, after `failures` refusals in a row.
     #[must_use]
-    pub fn after_refusal(failures: u32, person: &PersonId, now: UnixTime) -> Next {
+    pub fn after_refusal(failures: u32, person: &PersonId, now: UnixTime) -> Schedule {
         if failures > REPROBES {
-            return Next::NEVER;
+            return Schedule::NEVER;
         }
-        Next::at(now + jittered(REPROBE_STEP, person, failures, now))
+        Schedule::at(now + jittered(REPROBE_STEP, person, failures, now))
     }
 
     /// The schedule after the person has reached Webex's limit of access tokens.
     #[must_use]
-    pub fn after_token_limit(failures: u32, person: &PersonId, now: UnixTime) -> Next {
-        Next::at(now + jittered(TOKEN_LIMIT_STEP, person, failures, now))
+    pub fn after_token_limit(failures: u32, person: &PersonId, now: UnixTime) -> Schedule {
+        Schedule::at(now + jittered(TOKEN_LIMIT_STEP, person, failures, now))
     }
 }
 
 /// The delay after the `failures`-th failure in a row (1 is the first).
 #[must_use]
-pub fn ladder(failures: u32) -> Duration {
+pub fn retry_step(failures: u32) -> Duration {
     let rung = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    LADDER.get(rung).or(LADDER.last()).copied().unwrap_or(HOUR)
+    RETRY_STEPS.get(rung).or(RETRY_STEPS.last()).copied().unwrap_or(HOUR)
 }
 
 /// Adds jitter of up to a fifth to `step`. It never shortens the step, because `Retry-After` is a lower bound. The jitter is

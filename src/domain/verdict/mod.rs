@@ -9,7 +9,7 @@ use crate::domain::time::UnixTime;
 
 /// The reply to a token request, before it is interpreted.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct TokenReply {
     /// When the request was sent. Lifetimes count from here, so that a slow reply cannot make a token look newer.
     pub sent_at: UnixTime,
     /// Webex's tracking id of this call, for questions to Webex support.
@@ -17,14 +17,14 @@ pub struct Reply {
     /// The `Retry-After` header, if it could be parsed.
     pub retry_after: Option<Duration>,
     /// The response itself.
-    pub fact: Fact,
+    pub fact: TokenResponse,
 }
 
 /// The kinds of response.
 #[derive(Clone, Debug)]
-pub enum Fact {
+pub enum TokenResponse {
     /// 200 with an access token.
-    Granted(Issued),
+    Granted(TokenSet),
     /// An error status, with the error text from either of Webex's two body formats.
     Refused {
         /// The HTTP status.
@@ -42,7 +42,7 @@ pub enum Fact {
 
 /// The tokens in a response. Webex may omit everything but the access token (webex-api, "Token response").
 #[derive(Clone, Debug)]
-pub struct Issued {
+pub struct TokenSet {
     /// The access token.
     pub access_token: Secret,
     /// The refresh token. `None`: the old one stays valid.
@@ -61,9 +61,9 @@ pub struct Issued {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// A new access token.
-    Renewed(Issued),
+    Renewed(TokenSet),
     /// Success with the same access token, as in the no-op window.
-    Unchanged(Issued),
+    Unchanged(TokenSet),
     /// Webex does not renew this grant, so the person must consent again. [`crate::domain::breaker`] decides whether this
     /// is final.
     ConsentNeeded(String),
@@ -136,7 +136,7 @@ impl Outcome {
 
     /// The name of the outcome.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(outcome, _)| *outcome == self).map_or("transient", |(_, word)| word)
     }
 
@@ -149,36 +149,42 @@ impl Outcome {
 
     /// The outcome with this name.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(outcome, _)| *outcome)
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
 impl Verdict {
     /// Interprets a response to a refresh. `held` are the tokens that the refresh was sent for.
     #[must_use]
-    pub fn of(fact: Fact, held: &Tokens) -> Self {
+    pub fn from_response(fact: TokenResponse, held: &Tokens) -> Self {
         match fact {
-            Fact::Granted(issued) if issued.access_token == held.access_token => Self::Unchanged(issued),
-            Fact::Granted(issued) => Self::Renewed(issued),
-            Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
-            Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Transient(why),
+            TokenResponse::Granted(issued) if issued.access_token == held.access_token => {
+                Self::Unchanged(issued)
+            }
+            TokenResponse::Granted(issued) => Self::Renewed(issued),
+            TokenResponse::Refused { status, text, shown } => {
+                Self::from_refusal(status, &text.to_lowercase(), shown)
+            }
+            TokenResponse::Unreadable(why) | TokenResponse::Unreachable(why) => Self::Transient(why),
         }
     }
 
     /// Whether Webex accepts the client, judged by its response to a code or to a refresh token that does not exist.
     #[must_use]
-    pub fn of_client(fact: Fact) -> ClientVerdict {
+    pub fn client_verdict(fact: TokenResponse) -> ClientVerdict {
         let verdict = match fact {
-            Fact::Granted(_) => return ClientVerdict::Known,
-            Fact::Refused { status, text, shown } => Self::of_refusal(status, &text.to_lowercase(), shown),
-            Fact::Unreadable(why) | Fact::Unreachable(why) => Self::Transient(why),
+            TokenResponse::Granted(_) => return ClientVerdict::Known,
+            TokenResponse::Refused { status, text, shown } => {
+                Self::from_refusal(status, &text.to_lowercase(), shown)
+            }
+            TokenResponse::Unreadable(why) | TokenResponse::Unreachable(why) => Self::Transient(why),
         };
         match verdict {
             Self::ConsentNeeded(_) => ClientVerdict::Known,
@@ -188,7 +194,7 @@ impl Verdict {
     }
 
     /// Looks at the status first and at the text second: Webex's texts are not stable (webex-api, "Errors").
-    fn of_refusal(status: u16, text: &str, shown: String) -> Self {
+    fn from_refusal(status: u16, text: &str, shown: String) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         match status {
             400 | 403 if says(&["tokenlimit_reached"]) => Self::TokenLimit,

@@ -14,7 +14,7 @@ fn held() -> Tokens {
 }
 
 fn granted(access_token: &str) -> Verdict {
-    let issued = Issued {
+    let issued = TokenSet {
         access_token: Secret::new(access_token.to_owned()),
         refresh_token: None,
         expires_in: Duration::from_secs(60),
@@ -22,12 +22,12 @@ fn granted(access_token: &str) -> Verdict {
         token_type: None,
         scope: None,
     };
-    Verdict::of(Fact::Granted(issued), &held())
+    Verdict::from_response(TokenResponse::Granted(issued), &held())
 }
 
 fn refused(status: u16, text: &str) -> Verdict {
-    let fact = Fact::Refused { status, text: text.to_owned(), shown: format!("shown of {status}") };
-    Verdict::of(fact, &held())
+    let fact = TokenResponse::Refused { status, text: text.to_owned(), shown: format!("shown of {status}") };
+    Verdict::from_response(fact, &held())
 }
 
 /// Asserts that each row of (status, error text) has the same outcome.
@@ -143,9 +143,11 @@ fn every_other_reply_is_transient() {
 
 #[test]
 fn a_missing_or_unreadable_reply_is_transient() {
-    for fact in [Fact::Unreadable("invalid_grant".to_owned()), Fact::Unreachable("invalid_client".to_owned())]
-    {
-        assert_eq!(Verdict::of(fact, &held()).outcome(), Outcome::Transient);
+    for fact in [
+        TokenResponse::Unreadable("invalid_grant".to_owned()),
+        TokenResponse::Unreachable("invalid_client".to_owned()),
+    ] {
+        assert_eq!(Verdict::from_response(fact, &held()).outcome(), Outcome::Transient);
     }
 }
 
@@ -161,12 +163,12 @@ fn only_the_text_for_display_becomes_the_detail() {
 #[test]
 fn outcome_names_round_trip() {
     for (outcome, word) in Outcome::WORDS {
-        assert_eq!(outcome.word(), word);
+        assert_eq!(outcome.as_str(), word);
         assert_eq!(outcome.to_string(), word);
-        assert_eq!(Outcome::from_word(word), Some(outcome));
+        assert_eq!(Outcome::parse(word), Some(outcome));
     }
     for unknown in ["", "Renewed", "renewed ", "dead"] {
-        assert_eq!(Outcome::from_word(unknown), None, "{unknown:?}");
+        assert_eq!(Outcome::parse(unknown), None, "{unknown:?}");
     }
 }
 

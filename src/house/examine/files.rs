@@ -11,7 +11,7 @@ use rustix::fs::CWD;
 use rustix::fs::accessat;
 
 use crate::api_types::Finding;
-use crate::api_types::Mark;
+use crate::api_types::FindingStatus;
 use crate::config::StoreConfig;
 use crate::house::examine::kept;
 
@@ -23,10 +23,10 @@ pub fn store_to_be(path: &Path) -> Option<Finding> {
     match has_store(path) {
         Ok(true) => None,
         Ok(false) => match obstacle(path) {
-            None => finding(Mark::Ok, format!("{name} will be created at the first start")),
-            Some(why) => finding(Mark::Bad, format!("{name} cannot be created: {why}")),
+            None => finding(FindingStatus::Ok, format!("{name} will be created at the first start")),
+            Some(why) => finding(FindingStatus::Bad, format!("{name} cannot be created: {why}")),
         },
-        Err(why) => finding(Mark::Bad, why),
+        Err(why) => finding(FindingStatus::Bad, why),
     }
 }
 
@@ -47,29 +47,32 @@ pub(super) fn key(store: &StoreConfig) -> Option<Finding> {
     let name = key_file.display();
     let (mark, says) = match (fs::metadata(key_file), has_store(path)) {
         (Ok(found), _) => key_found(key_file, found.len(), found.permissions().mode() & 0o777),
-        (Err(e), _) if e.kind() != ErrorKind::NotFound => (Mark::Bad, unseen(key_file, &e)),
-        (Err(_), Ok(false)) => (Mark::Ok, format!("{name} will be created with the store")),
+        (Err(e), _) if e.kind() != ErrorKind::NotFound => (FindingStatus::Bad, unseen(key_file, &e)),
+        (Err(_), Ok(false)) => (FindingStatus::Ok, format!("{name} will be created with the store")),
         (Err(e), Ok(true)) => (
-            Mark::Bad,
+            FindingStatus::Bad,
             format!("{name}: {e}; the store cannot be opened without it, restore it from your backup"),
         ),
-        (Err(_), Err(why)) => (Mark::Bad, why),
+        (Err(_), Err(why)) => (FindingStatus::Bad, why),
     };
     Some(Finding::new(mark, "key file", says))
 }
 
-fn key_found(path: &Path, length: u64, mode: u32) -> (Mark, String) {
+fn key_found(path: &Path, length: u64, mode: u32) -> (FindingStatus, String) {
     let name = path.display();
     if length != 32 {
-        return (Mark::Bad, format!("{name} has {length} bytes, not 32; restore it from your backup"));
+        return (
+            FindingStatus::Bad,
+            format!("{name} has {length} bytes, not 32; restore it from your backup"),
+        );
     }
     if mode & 0o077 != 0 {
         return (
-            Mark::Bad,
+            FindingStatus::Bad,
             format!("{name} has mode {mode:04o}, so other users may access it; run chmod 600 on it"),
         );
     }
-    (Mark::Ok, format!("{name}; back it up separately from the store"))
+    (FindingStatus::Ok, format!("{name}; back it up separately from the store"))
 }
 
 /// Whether the store exists; an error if this user may not check.
@@ -92,7 +95,10 @@ mod tests {
     #[test]
     fn keys_that_others_can_read_are_bad() {
         let mark = |length, mode| key_found(Path::new("key"), length, mode).0;
-        assert_eq!([mark(32, 0o600), mark(32, 0o640), mark(31, 0o600)], [Mark::Ok, Mark::Bad, Mark::Bad]);
+        assert_eq!(
+            [mark(32, 0o600), mark(32, 0o640), mark(31, 0o600)],
+            [FindingStatus::Ok, FindingStatus::Bad, FindingStatus::Bad]
+        );
     }
 
     #[test]
@@ -102,9 +108,9 @@ mod tests {
         fs::write(&file, "").unwrap();
         std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
         let mark = |path: &Path| store_to_be(path).map(|finding| finding.mark);
-        assert_eq!(mark(&file.join("tokend.db")), Some(Mark::Bad));
-        assert_eq!(mark(&link.join("below/tokend.db")), Some(Mark::Bad));
-        assert_eq!(mark(&dir.path().join("deep/below/tokend.db")), Some(Mark::Ok));
+        assert_eq!(mark(&file.join("tokend.db")), Some(FindingStatus::Bad));
+        assert_eq!(mark(&link.join("below/tokend.db")), Some(FindingStatus::Bad));
+        assert_eq!(mark(&dir.path().join("deep/below/tokend.db")), Some(FindingStatus::Ok));
         fs::write(&file, "something").unwrap();
         assert_eq!(mark(&file), None);
     }

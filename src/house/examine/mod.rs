@@ -7,16 +7,16 @@ mod webex;
 use std::path::Path;
 
 use crate::api_types::Finding;
-use crate::api_types::Mark;
+use crate::api_types::FindingStatus;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::config::DoorConfig;
+use crate::config::HttpConfig;
 use crate::config::StoreConfig;
 use crate::health::Health;
 use crate::house::door::host;
-use crate::http::certificate::Pair;
-use crate::http::certificate::Trouble;
+use crate::http::certificate::CertificatePair;
+use crate::http::certificate::CertificateProblem;
 
 pub use crate::house::examine::files::store_to_be;
 
@@ -28,12 +28,13 @@ const IDENTIFYING: [&str; 2] = ["spark:people_read", "spark:all"];
 
 /// Checks the settings, the files that they name, and Webex. The store is not opened.
 pub async fn settings(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![Finding::new(Mark::Ok, "settings", "all are understood")];
-    findings.extend(config.remarks.iter().map(|remark| Finding::new(Mark::Warn, "settings", remark)));
+    let mut findings = vec![Finding::new(FindingStatus::Ok, "settings", "all are understood")];
+    findings
+        .extend(config.remarks.iter().map(|remark| Finding::new(FindingStatus::Warn, "settings", remark)));
     findings.push(redirect_uri(&config.door));
     findings.push(scopes(&config.integration.scopes));
     if let Some(proxy) = &config.proxy {
-        findings.push(Finding::new(Mark::Ok, "proxy", format!("Webex is reached through {proxy}")));
+        findings.push(Finding::new(FindingStatus::Ok, "proxy", format!("Webex is reached through {proxy}")));
     }
     findings.push(certificate(&config.door));
     findings.extend(files::key(&config.store));
@@ -52,12 +53,12 @@ async fn open_store(path: Option<&Path>, health: &Health) -> Finding {
     let Some(path) = path else { return in_memory() };
     let name = path.display();
     match health.ready().await {
-        Ok(()) => Finding::new(Mark::Ok, "store", format!("{name} is open and can be written")),
+        Ok(()) => Finding::new(FindingStatus::Ok, "store", format!("{name} is open and can be written")),
         Err(why) => {
             let says = format!(
                 "{name}: {why}; the log has the details, and the daemon continues once this is fixed"
             );
-            Finding::new(Mark::Bad, "store", says)
+            Finding::new(FindingStatus::Bad, "store", says)
         }
     }
 }
@@ -65,10 +66,10 @@ async fn open_store(path: Option<&Path>, health: &Health) -> Finding {
 /// The finding for a store in memory.
 #[must_use]
 pub fn in_memory() -> Finding {
-    Finding::new(Mark::Warn, "store", "in memory: all grants are lost when the daemon stops")
+    Finding::new(FindingStatus::Warn, "store", "in memory: all grants are lost when the daemon stops")
 }
 
-fn redirect_uri(door: &DoorConfig) -> Finding {
+fn redirect_uri(door: &HttpConfig) -> Finding {
     let finding = |mark, says| Finding::new(mark, "redirect URI", says);
     let url = &door.redirect_uri;
     let host = url.host_str().unwrap_or_default();
@@ -76,7 +77,7 @@ fn redirect_uri(door: &DoorConfig) -> Finding {
     if url.scheme() == "http" && !loopback {
         let says =
             format!("{url} is plain HTTP: consents can be read in transit; use https, or TLS in a proxy");
-        return finding(Mark::Warn, says);
+        return finding(FindingStatus::Warn, says);
     }
     let port = url.port_or_known_default().unwrap_or(0);
     let first = door.addresses.first().map(|listen| listen.address);
@@ -90,52 +91,56 @@ fn redirect_uri(door: &DoorConfig) -> Finding {
         let says = format!(
             "{url}, through a proxy that speaks {speaks} to {address}; register exactly this URI at Webex"
         );
-        return finding(Mark::Ok, says);
+        return finding(FindingStatus::Ok, says);
     }
     if !is_ours {
         let says = format!(
             "browsers return to port {port} of {url}, but the daemon listens on {}; set MY_APP_PORT={port}, unless a proxy is in between",
             first.map(|address| address.port()).unwrap_or(0)
         );
-        return finding(Mark::Warn, says);
+        return finding(FindingStatus::Warn, says);
     }
-    finding(Mark::Ok, format!("{url}; register exactly this URI at Webex"))
+    finding(FindingStatus::Ok, format!("{url}; register exactly this URI at Webex"))
 }
 
 fn scopes(scopes: &[String]) -> Finding {
     if scopes.iter().any(|scope| IDENTIFYING.contains(&scope.as_str())) {
-        return Finding::new(Mark::Ok, "scopes", scopes.join(" "));
+        return Finding::new(FindingStatus::Ok, "scopes", scopes.join(" "));
     }
     let says = format!(
         "Webex will not say who consented; add spark:people_read to MY_APP_SCOPES ({})",
         scopes.join(" ")
     );
-    Finding::new(Mark::Bad, "scopes", says)
+    Finding::new(FindingStatus::Bad, "scopes", says)
 }
 
 /// Checks the certificate's files that the settings name.
-fn certificate(door: &DoorConfig) -> Finding {
+fn certificate(door: &HttpConfig) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, CERTIFICATE, says);
     match door.pem.as_ref().filter(|_| door.secure) {
-        Some((certificate, key)) => match Pair::read(certificate, key) {
+        Some((certificate, key)) => match CertificatePair::read(certificate, key) {
             Ok(pair) => {
                 let file = certificate.display();
-                match pair.trouble(host(door), SystemClock.now().seconds()) {
-                    None => finding(Mark::Ok, format!("{file}, {pair}")),
-                    Some(Trouble { is_error: true, says }) => finding(Mark::Bad, format!("{file}: {says}")),
-                    Some(Trouble { says, .. }) => finding(Mark::Warn, format!("{file}: {says}")),
+                match pair.problem(host(door), SystemClock.now().seconds()) {
+                    None => finding(FindingStatus::Ok, format!("{file}, {pair}")),
+                    Some(CertificateProblem { is_error: true, text: says }) => {
+                        finding(FindingStatus::Bad, format!("{file}: {says}"))
+                    }
+                    Some(CertificateProblem { text: says, .. }) => {
+                        finding(FindingStatus::Warn, format!("{file}: {says}"))
+                    }
                 }
             }
-            Err(e) => finding(Mark::Bad, e.to_string()),
+            Err(e) => finding(FindingStatus::Bad, e.to_string()),
         },
         None if door.secure => {
             let says = "self-signed, created at each start: browsers show a warning; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
-            finding(Mark::Ok, says.to_owned())
+            finding(FindingStatus::Ok, says.to_owned())
         }
         None if door.redirect_uri.scheme() == "https" => {
-            finding(Mark::Ok, "the proxy has it: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
+            finding(FindingStatus::Ok, "the proxy has it: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
         }
-        None => finding(Mark::Ok, "none: the port speaks plain HTTP".to_owned()),
+        None => finding(FindingStatus::Ok, "none: the port speaks plain HTTP".to_owned()),
     }
 }
 
@@ -154,10 +159,10 @@ mod tests {
     #[test]
     fn a_scope_must_let_webex_report_who_consented() {
         let mark = |text: &str| scopes(&text.split(' ').map(str::to_owned).collect::<Vec<_>>()).mark;
-        assert_eq!(mark("spark:kms spark:people_read"), Mark::Ok);
-        assert_eq!(mark("spark:all"), Mark::Ok);
-        assert_eq!(mark("spark:kms"), Mark::Bad);
+        assert_eq!(mark("spark:kms spark:people_read"), FindingStatus::Ok);
+        assert_eq!(mark("spark:all"), FindingStatus::Ok);
+        assert_eq!(mark("spark:kms"), FindingStatus::Bad);
         // It permits only `userinfo`, which the daemon does not ask.
-        assert_eq!(mark("openid email"), Mark::Bad);
+        assert_eq!(mark("openid email"), FindingStatus::Bad);
     }
 }

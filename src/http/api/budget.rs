@@ -14,39 +14,39 @@ use tokio::time::Instant;
 use crate::domain::person::PersonId;
 use crate::http::api::Caller;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::Refusal;
-use crate::refresh::Pace;
-use crate::refresh::Refresher;
+use crate::http::refusal::ApiError;
+use crate::refresh::RateLimits;
+use crate::refresh::RefreshService;
 
 /// The share of one key is one in this many refreshes in the long run. At once, a key may cause as many as
 /// start in a second.
-const PART: f64 = 4.0;
+const KEY_SHARE: f64 = 4.0;
 
 /// The share of one key is one in this many slots.
-const PART_OF_PLACES: usize = 4;
+const KEY_SHARE_OF_SLOTS: usize = 4;
 
 /// `Retry-After` for a key without a free slot. A refresh usually takes a moment. One that hangs takes 40
 /// seconds.
 const NO_PLACE: Duration = Duration::from_secs(2);
 
 /// The budgets of all keys, by key id. Reads that need no refresh are free.
-pub(super) struct Budget {
+pub(super) struct RefreshBudget {
     /// `None` if the rate is unlimited.
     starts: Option<Mutex<RateLimit<String>>>,
     /// Maximum number of running refreshes for one key.
     places: usize,
-    under_way: Mutex<HashMap<String, Flights>>,
+    under_way: Mutex<HashMap<String, RefreshesByPerson>>,
 }
 
 /// The refreshes that one key has begun, by person, with the number of the key's requests that wait for each.
 /// A refresh continues after its requests have ended.
-type Flights = BTreeMap<PersonId, usize>;
+type RefreshesByPerson = BTreeMap<PersonId, usize>;
 
 /// The use of a budget by one request.
-pub(super) struct Charge<'a> {
-    budget: &'a Budget,
+pub(super) struct RefreshCharge<'a> {
+    budget: &'a RefreshBudget,
     caller: &'a Caller,
-    refresher: &'a Refresher,
+    refresher: &'a RefreshService,
     person: &'a PersonId,
     /// Whether a refresh was begun for the request.
     begun: bool,
@@ -54,10 +54,10 @@ pub(super) struct Charge<'a> {
     wait: Option<Duration>,
 }
 
-impl Budget {
+impl RefreshBudget {
     /// Budgets for this rate and number of slots.
-    pub(super) fn of(pace: Pace) -> Self {
-        let places = (pace.at_once / PART_OF_PLACES).max(1);
+    pub(super) fn new(pace: RateLimits) -> Self {
+        let places = (pace.concurrency / KEY_SHARE_OF_SLOTS).max(1);
         Self { starts: starts_of(pace.per_second), places, under_way: Mutex::default() }
     }
 
@@ -65,13 +65,13 @@ impl Budget {
     pub(super) fn charge<'a>(
         &'a self,
         caller: &'a Caller,
-        refresher: &'a Refresher,
+        refresher: &'a RefreshService,
         person: &'a PersonId,
-    ) -> Charge<'a> {
-        Charge { budget: self, caller, refresher, person, begun: false, wait: None }
+    ) -> RefreshCharge<'a> {
+        RefreshCharge { budget: self, caller, refresher, person, begun: false, wait: None }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Flights>> {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, RefreshesByPerson>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,11 +90,11 @@ fn starts_of(per_second: f64) -> Option<Mutex<RateLimit<String>>> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; never negative")]
     let burst = per_second.ceil() as u32;
     // A step that is too long to be represented is replaced by a very long one.
-    let step = Duration::try_from_secs_f64(PART / per_second).unwrap_or(Duration::MAX / 4);
+    let step = Duration::try_from_secs_f64(KEY_SHARE / per_second).unwrap_or(Duration::MAX / 4);
     Some(Mutex::new(RateLimit::new(burst, step)))
 }
 
-impl Charge<'_> {
+impl RefreshCharge<'_> {
     /// Whether one more refresh may be sent for this request. The control socket has no budget, because it
     /// belongs to the operator.
     pub(super) fn allows(&mut self) -> bool {
@@ -121,12 +121,12 @@ impl Charge<'_> {
     }
 
     /// The error, if a refresh was not allowed.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        self.wait.map(|retry_after| Refusal::OverBudget { retry_after })
+    pub(super) fn refusal(&self) -> Option<ApiError> {
+        self.wait.map(|retry_after| ApiError::OverBudget { retry_after })
     }
 }
 
-impl Drop for Charge<'_> {
+impl Drop for RefreshCharge<'_> {
     fn drop(&mut self) {
         let (Caller::Key(key), true) = (self.caller, self.begun) else { return };
         let mut all = self.budget.under_way();
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_causes_a_quarter_of_the_refreshes_in_the_long_run_whatever_others_do() {
-        let budget = Budget::of(Pace { at_once: 16, per_second: 8.0 });
+        let budget = RefreshBudget::new(RateLimits { concurrency: 16, per_second: 8.0 });
         let asks = |key: &str| u32::from(budget.take_start(key).is_ok());
         let mut caused = [0; 2];
         for _ in 0..6_000 {

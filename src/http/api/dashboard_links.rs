@@ -5,22 +5,22 @@ use hyper::StatusCode;
 
 use crate::api_types;
 use crate::http::api::Api;
-use crate::http::api::Ask;
-use crate::http::links::NoLink;
-use crate::http::refusal::Refusal;
+use crate::http::api::ApiRequest;
+use crate::http::links::LinkError;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
+use crate::http::serve::ResponseBody;
 
 /// `POST /dashboard-links`
-pub(super) async fn make(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+pub(super) async fn make(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     ask.no_body()?;
     let sessions = api.sessions();
-    let link = sessions.links().make(sessions.now()).map_err(|why| match why {
-        NoLink::Crowded => Refusal::Crowded("Too many links are pending; each expires after a minute."),
-        NoLink::NoRandom => {
+    let link = sessions.links().create(sessions.now()).map_err(|why| match why {
+        LinkError::Crowded => ApiError::Crowded("Too many links are pending; each expires after a minute."),
+        LinkError::NoRandom => {
             log::error!("cannot create a link to the dashboard: the system gives no random bytes");
-            Refusal::Broken
+            ApiError::Broken
         }
     })?;
     let base = &api.0.redirect_uri;

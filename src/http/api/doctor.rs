@@ -7,21 +7,21 @@ use std::sync::Arc;
 use hyper::Response;
 use hyper::StatusCode;
 
-use crate::api_types::Examination;
+use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
 use crate::http::api::Api;
-use crate::http::api::Ask;
-use crate::http::refusal::Refusal;
+use crate::http::api::ApiRequest;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
+use crate::http::serve::ResponseBody;
 
 /// Examines settings, files, store and Webex. It takes as long as Webex takes to respond.
-pub type Examine = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
+pub type RunDoctor = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
 
 /// `GET /doctor`
-pub(super) async fn examine(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     ask.no_body()?;
     let findings = (api.0.examine)().await;
-    Ok(respond::json(StatusCode::OK, &Examination { findings }))
+    Ok(respond::json(StatusCode::OK, &DoctorReport { findings }))
 }

@@ -16,21 +16,21 @@ use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 use crate::api_types;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::person::PersonId;
-use crate::events::After;
 use crate::events::Change;
+use crate::events::EventPosition;
 use crate::events::Events;
-use crate::events::Mark;
+use crate::events::NextEvent;
 use crate::http::api::Api;
-use crate::http::api::Ask;
+use crate::http::api::ApiRequest;
 use crate::http::api::Caller;
 use crate::http::api::status;
-use crate::http::listeners::Place;
-use crate::http::refusal::Refusal;
+use crate::http::listeners::SubscriberPermit;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::sessions::Session;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
 
 /// Short enough that neither a proxy (usually a minute) nor our watchdog takes a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -45,37 +45,37 @@ const RETRY: u32 = 5000;
 const RESET: &str = "event: reset\ndata: {}\n";
 
 /// The subscriber of a stream.
-pub(in crate::http) enum Holder {
+pub(in crate::http) enum Subscriber {
     /// A caller of the control socket.
     Control,
     /// The holder of a key.
-    Key(Arc<KeyRecord>),
+    Key(Arc<ApiKeyRecord>),
     /// A session at the dashboard.
-    Session(Session),
+    Session(DashboardSession),
 }
 
-struct Reader {
+struct EventStream {
     api: Api,
-    holder: Holder,
-    mark: Mark,
+    holder: Subscriber,
+    mark: EventPosition,
     news: watch::Receiver<()>,
     revoked: watch::Receiver<()>,
     pieces: mpsc::Sender<Bytes>,
     /// When a chunk was last sent.
     told_at: Instant,
-    _place: Place,
+    _place: SubscriberPermit,
 }
 
 /// The stream ends.
-struct Over;
+struct StreamEnded;
 
 /// `GET /events?since=`
-pub(super) async fn stream(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+pub(super) async fn stream(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     let query = ask.query(["since"])?;
     let since = ask.last_event.as_deref().or_else(|| query.text("since"));
     let holder = match &ask.caller {
-        Caller::Control => Holder::Control,
-        Caller::Key(key) => Holder::Key(key.clone()),
+        Caller::Control => Subscriber::Control,
+        Caller::Key(key) => Subscriber::Key(key.clone()),
     };
     api.events(holder, since)
 }
@@ -84,27 +84,27 @@ impl Api {
     /// A stream of the changes after the event `since`, or of new changes if it is `None`.
     pub(in crate::http) fn events(
         &self,
-        holder: Holder,
+        holder: Subscriber,
         since: Option<&str>,
-    ) -> Result<Response<Body>, Refusal> {
-        let crowded = Refusal::Crowded("Too many event streams are open; close some.");
-        let place = self.listeners().take(holder.name()).ok_or(crowded)?;
+    ) -> Result<Response<ResponseBody>, ApiError> {
+        let crowded = ApiError::Crowded("Too many event streams are open; close some.");
+        let place = self.subscribers().acquire(holder.name()).ok_or(crowded)?;
         // The subscription begins before the position is read, so a client that loads the list after opening
         // the stream misses nothing.
         let events = self.0.view.events();
-        let (news, revoked) = (events.news(), self.0.keys.revocations());
-        let known = since.map_or_else(|| Some(events.now()), |id| events.find(id));
+        let (news, revoked) = (events.subscribe(), self.0.keys.revocations());
+        let known = since.map_or_else(|| Some(events.position()), |id| events.decode_id(id));
         let (pieces, flow) = mpsc::channel(1);
-        let mark = known.unwrap_or_else(|| events.now());
+        let mark = known.unwrap_or_else(|| events.position());
         let api = self.clone();
         let reader =
-            Reader { api, holder, mark, news, revoked, pieces, told_at: Instant::now(), _place: place };
+            EventStream { api, holder, mark, news, revoked, pieces, told_at: Instant::now(), _place: place };
         self.0.tasks.spawn("events", reader.run(known.is_some()));
-        Ok(respond::flow("text/event-stream", Body::flow(flow)))
+        Ok(respond::stream("text/event-stream", ResponseBody::stream(flow)))
     }
 }
 
-impl Holder {
+impl Subscriber {
     fn name(&self) -> String {
         match self {
             Self::Control => String::new(),
@@ -114,16 +114,16 @@ impl Holder {
     }
 
     /// Whether the subscriber's key or session is still valid.
-    fn lasts(&self, api: &Api) -> bool {
+    fn is_allowed(&self, api: &Api) -> bool {
         match self {
             Self::Control => true,
             Self::Key(key) => api.0.keys.live(key).is_some(),
-            Self::Session(session) => api.sessions().lasts(session),
+            Self::Session(session) => api.sessions().is_active(session),
         }
     }
 
     /// The persons to which the subscriber is limited.
-    fn among(&self) -> Option<&Vec<PersonId>> {
+    fn allowed_persons(&self) -> Option<&Vec<PersonId>> {
         match self {
             Self::Key(key) => key.persons.as_ref(),
             Self::Control | Self::Session(_) => None,
@@ -132,15 +132,15 @@ impl Holder {
 
     /// Keys that are limited to some persons get no events about the whole daemon, as with `GET /status`.
     fn sees_all(&self) -> bool {
-        self.among().is_none()
+        self.allowed_persons().is_none()
     }
 
     fn sees(&self, person: &PersonId) -> bool {
-        self.among().is_none_or(|among| among.contains(person))
+        self.allowed_persons().is_none_or(|among| among.contains(person))
     }
 }
 
-impl Reader {
+impl EventStream {
     async fn run(mut self, known: bool) {
         let (stopping, gone) = (self.api.0.tasks.stopping(), self.pieces.clone());
         tokio::select! {
@@ -151,20 +151,20 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self, known: bool) -> Result<(), Over> {
+    async fn read(&mut self, known: bool) -> Result<(), StreamEnded> {
         let first = if known { "" } else { RESET };
         self.send(format!("retry: {RETRY}\n{first}{}", self.id())).await?;
         loop {
-            let text = match self.events().after(self.mark) {
-                After::Nothing if self.waited().await? => format!(":\n{}", self.id()),
-                After::Nothing => continue,
-                After::Lost(mark) => {
+            let text = match self.events().next_after(self.mark) {
+                NextEvent::Nothing if self.wait_for_change().await? => format!(":\n{}", self.id()),
+                NextEvent::Nothing => continue,
+                NextEvent::Lost(mark) => {
                     self.mark = mark;
                     format!("{RESET}{}", self.id())
                 }
-                After::Next(mark, change) => {
+                NextEvent::Next(mark, change) => {
                     self.mark = mark;
-                    match self.told(change).await? {
+                    match self.render(change).await? {
                         Some(event) => format!("{event}{}", self.id()),
                         None => continue,
                     }
@@ -176,19 +176,19 @@ impl Reader {
 
     /// Waits for a change. `true` if nothing was sent for so long that a heartbeat is due. Changes that the
     /// subscriber may not see do not count.
-    async fn waited(&mut self) -> Result<bool, Over> {
+    async fn wait_for_change(&mut self) -> Result<bool, StreamEnded> {
         let heartbeat = tokio::select! {
             biased;
             _ = self.revoked.changed() => false,
             () = sleep_until(self.told_at + HEARTBEAT) => true,
             _ = self.news.changed() => false,
         };
-        if self.holder.lasts(&self.api) { Ok(heartbeat) } else { Err(Over) }
+        if self.holder.is_allowed(&self.api) { Ok(heartbeat) } else { Err(StreamEnded) }
     }
 
     /// The event for a change, if the subscriber may see it. If the store fails, the stream ends. The client
     /// then reconnects with the last id that it has seen.
-    async fn told(&self, change: Change) -> Result<Option<String>, Over> {
+    async fn render(&self, change: Change) -> Result<Option<String>, StreamEnded> {
         let person = match change {
             Change::Breaker if !self.holder.sees_all() => return Ok(None),
             Change::Breaker => {
@@ -197,24 +197,24 @@ impl Reader {
             Change::Person(person) if self.holder.sees(&person) => person,
             Change::Person(_) => return Ok(None),
         };
-        match self.api.0.view.show(&person).await {
-            Ok(Some(grant)) => Ok(Some(event("person", &self.api.shown(&grant)))),
+        match self.api.0.view.get_uncached(&person).await {
+            Ok(Some(grant)) => Ok(Some(event("person", &self.api.person_view(&grant)))),
             Ok(None) => Ok(Some(event("forgotten", &api_types::Forgotten { person_id: person.to_string() }))),
             Err(why) => {
                 log::error!("closing an event stream: {why}");
-                Err(Over)
+                Err(StreamEnded)
             }
         }
     }
 
     /// Sends a chunk. Fails if the client does not read it in time, or if the subscriber is no longer
     /// authorized.
-    async fn send(&mut self, text: String) -> Result<(), Over> {
+    async fn send(&mut self, text: String) -> Result<(), StreamEnded> {
         let place = timeout(PATIENCE, self.pieces.reserve()).await;
-        let place = place.map_err(|_| Over)?.map_err(|_| Over)?;
+        let place = place.map_err(|_| StreamEnded)?.map_err(|_| StreamEnded)?;
         // Checked last: after a revocation, nothing may be sent.
-        if !self.holder.lasts(&self.api) {
-            return Err(Over);
+        if !self.holder.is_allowed(&self.api) {
+            return Err(StreamEnded);
         }
         place.send(Bytes::from(text));
         self.told_at = Instant::now();
@@ -227,7 +227,7 @@ impl Reader {
 
     /// The line that a client remembers, and the end of the event.
     fn id(&self) -> String {
-        format!("id: {}\n\n", self.events().id(self.mark))
+        format!("id: {}\n\n", self.events().encode_id(self.mark))
     }
 }
 

@@ -9,40 +9,40 @@ use crate::api_types;
 use crate::domain::key::Rights;
 use crate::domain::key::id_of;
 use crate::domain::person::PersonId;
-use crate::domain::person::Resolved;
-use crate::domain::person::Who;
+use crate::domain::person::PersonQuery;
+use crate::domain::person::ResolvedPerson;
 use crate::http::api::Api;
-use crate::http::api::Ask;
-use crate::http::api::ask::shown;
+use crate::http::api::ApiRequest;
+use crate::http::api::ask::printable;
 use crate::http::api::show;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::keys::KeyError;
-use crate::keys::NewKey;
+use crate::http::serve::ResponseBody;
+use crate::keys::ApiKeyError;
+use crate::keys::NewApiKey;
 
-type Answered = Result<Response<Body>, Refusal>;
+type KeyResult = Result<Response<ResponseBody>, ApiError>;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Ten years. A key for longer should have no expiry.
-const MOST_DAYS: u32 = 3650;
+const MAX_DAYS: u32 = 3650;
 
 /// A key for more persons should not be limited.
-const MOST_PERSONS: usize = 1000;
+const MAX_PERSONS: usize = 1000;
 
 /// `GET /keys`
-pub(super) async fn list(api: &Api, ask: &Ask) -> Answered {
+pub(super) async fn list(api: &Api, ask: &ApiRequest) -> KeyResult {
     ask.query([])?;
-    let keys = api.0.keys.list().iter().map(show::key).collect();
+    let keys = api.0.keys.list().iter().map(show::key_view).collect();
     Ok(respond::json(StatusCode::OK, &api_types::KeyList { keys }))
 }
 
 /// `POST /keys`
-pub(super) async fn make(api: &Api, ask: &Ask) -> Answered {
+pub(super) async fn create(api: &Api, ask: &ApiRequest) -> KeyResult {
     ask.query([])?;
-    let asked: api_types::KeyAsked = ask.body()?;
-    let new = NewKey {
+    let asked: api_types::CreateKeyRequest = ask.body()?;
+    let new = NewApiKey {
         rights: rights(asked.can.as_deref())?,
         persons: api.ids(asked.persons.as_deref()).await?,
         life: days(asked.days)?,
@@ -50,46 +50,46 @@ pub(super) async fn make(api: &Api, ask: &Ask) -> Answered {
     };
     let keys = api.0.keys.clone();
     let secret =
-        api.finish("key", async move { keys.make(new).await }).await?.map_err(|why| refused(&why))?;
+        api.finish("key", async move { keys.create(new).await }).await?.map_err(|why| refused(&why))?;
     let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
-    let key = show::key(&made.ok_or(Refusal::Broken)?);
+    let key = show::key_view(&made.ok_or(ApiError::Broken)?);
     log::info!("key {:?} was created with the rights {}", key.name, key.can.join(", "));
-    Ok(respond::json(StatusCode::CREATED, &api_types::KeyMade { secret: secret.expose().to_owned(), key }))
+    Ok(respond::json(StatusCode::CREATED, &api_types::CreatedKey { secret: secret.expose().to_owned(), key }))
 }
 
 /// `DELETE /keys/{name}`
-pub(super) async fn revoke(api: &Api, ask: &Ask) -> Answered {
+pub(super) async fn revoke(api: &Api, ask: &ApiRequest) -> KeyResult {
     ask.query([])?;
     ask.no_body()?;
     let (name, keys) = (ask.named.clone(), api.0.keys.clone());
     let gone = api.finish("revoke", async move { keys.revoke(&name).await }).await?;
-    if !gone.map_err(|why| Refusal::store(&why))? {
-        return Err(Refusal::NotFound("There is no key with this name.".to_owned()));
+    if !gone.map_err(|why| ApiError::from_store_error(&why))? {
+        return Err(ApiError::NotFound("There is no key with this name.".to_owned()));
     }
     log::info!("key {:?} was revoked", ask.named);
-    Ok(respond::nothing())
+    Ok(respond::no_content())
 }
 
 impl Api {
     /// An empty list would limit a key to no person, which cannot be intended. It is refused, and never means
     /// all persons.
-    async fn ids(&self, persons: Option<&[String]>) -> Result<Option<Vec<PersonId>>, Refusal> {
+    async fn ids(&self, persons: Option<&[String]>) -> Result<Option<Vec<PersonId>>, ApiError> {
         let Some(persons) = persons else { return Ok(None) };
         if persons.is_empty() {
             let why = "persons: found an empty list or null; name at least one person, or leave the field out for all persons.";
-            return Err(Refusal::BadRequest(why.to_owned()));
+            return Err(ApiError::BadRequest(why.to_owned()));
         }
-        if persons.len() > MOST_PERSONS {
-            return Err(Refusal::BadRequest(format!("persons: expected at most {MOST_PERSONS} persons.")));
+        if persons.len() > MAX_PERSONS {
+            return Err(ApiError::BadRequest(format!("persons: expected at most {MAX_PERSONS} persons.")));
         }
         let mut ids = Vec::new();
         for text in persons {
-            let who = Who::parse(text)
-                .map_err(|why| Refusal::BadRequest(format!("persons: {}: {why}.", shown(text))))?;
-            match self.0.view.resolve(&who).await.map_err(|why| Refusal::store(&why))? {
-                Resolved::One(id) => ids.push(id),
-                Resolved::Unknown => return Err(Refusal::UnknownPerson),
-                Resolved::Ambiguous(persons) => return Err(Refusal::AmbiguousPerson(persons)),
+            let who = PersonQuery::parse(text)
+                .map_err(|why| ApiError::BadRequest(format!("persons: {}: {why}.", printable(text))))?;
+            match self.0.view.resolve(&who).await.map_err(|why| ApiError::from_store_error(&why))? {
+                ResolvedPerson::One(id) => ids.push(id),
+                ResolvedPerson::Unknown => return Err(ApiError::UnknownPerson),
+                ResolvedPerson::Ambiguous(persons) => return Err(ApiError::AmbiguousPerson(persons)),
             }
         }
         Ok(Some(ids))
@@ -97,43 +97,43 @@ impl Api {
 }
 
 /// Whether the name is suitable for a path, a shell command and a table. Other names are refused.
-fn named(name: String) -> Result<String, Refusal> {
+fn named(name: String) -> Result<String, ApiError> {
     let fits = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         && !name.ends_with(' ');
     let expected = "name: expected 1 to 64 printable ASCII characters, with a letter or digit first and no space at the end.";
-    if fits { Ok(name) } else { Err(Refusal::BadRequest(expected.to_owned())) }
+    if fits { Ok(name) } else { Err(ApiError::BadRequest(expected.to_owned())) }
 }
 
-fn rights(can: Option<&[String]>) -> Result<Rights, Refusal> {
+fn rights(can: Option<&[String]>) -> Result<Rights, ApiError> {
     let Some(can) = can else { return Ok(Rights { read: true, ..Rights::default() }) };
     if can.is_empty() {
         let why = "can: found an empty list or null; name some of read, refresh, admin, or leave the field out for read.";
-        return Err(Refusal::BadRequest(why.to_owned()));
+        return Err(ApiError::BadRequest(why.to_owned()));
     }
     let known = can.iter().all(|word| matches!(word.as_str(), "read" | "refresh" | "admin"));
     let rights = Rights::parse(&can.join(",")).ok().filter(|_| known);
-    rights.ok_or_else(|| Refusal::BadRequest("can: expected some of read, refresh, admin.".to_owned()))
+    rights.ok_or_else(|| ApiError::BadRequest("can: expected some of read, refresh, admin.".to_owned()))
 }
 
-fn days(days: Option<u32>) -> Result<Option<Duration>, Refusal> {
+fn days(days: Option<u32>) -> Result<Option<Duration>, ApiError> {
     match days {
-        Some(days) if !(1..=MOST_DAYS).contains(&days) => Err(Refusal::BadRequest(format!(
-            "days: expected 1 to {MOST_DAYS}, or no value for a key without expiry."
+        Some(days) if !(1..=MAX_DAYS).contains(&days) => Err(ApiError::BadRequest(format!(
+            "days: expected 1 to {MAX_DAYS}, or no value for a key without expiry."
         ))),
         days => Ok(days.map(|days| DAY * days)),
     }
 }
 
-fn refused(why: &KeyError) -> Refusal {
+fn refused(why: &ApiKeyError) -> ApiError {
     match why {
-        KeyError::Taken | KeyError::TooMany => Refusal::Taken(format!("{why}.")),
-        KeyError::Name | KeyError::NoPerson => Refusal::BadRequest(format!("{why}.")),
-        KeyError::Store(why) => Refusal::store(why),
-        KeyError::NoRandom => {
+        ApiKeyError::Taken | ApiKeyError::TooMany => ApiError::Taken(format!("{why}.")),
+        ApiKeyError::Name | ApiKeyError::NoPerson => ApiError::BadRequest(format!("{why}.")),
+        ApiKeyError::Store(why) => ApiError::from_store_error(why),
+        ApiKeyError::NoRandom => {
             log::error!("{why}");
-            Refusal::Broken
+            ApiError::Broken
         }
     }
 }

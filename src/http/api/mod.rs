@@ -27,32 +27,32 @@ use hyper::body::Incoming;
 use url::form_urlencoded::byte_serialize;
 
 use crate::clock::Clock;
-use crate::consent::Consents;
+use crate::consent::ConsentService;
 use crate::domain::grant::Grant;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::key::Right;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::health::Health;
-use crate::http::api::ask::Ask;
-use crate::http::api::budget::Budget;
-use crate::http::api::list_turns::ListTurns;
+use crate::http::api::ask::ApiRequest;
+use crate::http::api::budget::RefreshBudget;
+use crate::http::api::list_turns::ListLimit;
 use crate::http::body;
-use crate::http::listeners::Listeners;
-use crate::http::refusal::Refusal;
+use crate::http::listeners::SubscriberLimit;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::sessions::Sessions;
-use crate::http::tls::Served;
-use crate::keys::Keys;
-use crate::refresh::Refresher;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSessions;
+use crate::http::tls::ServedCertificate;
+use crate::keys::ApiKeys;
+use crate::refresh::RefreshService;
 use crate::tasks::Tasks;
-use crate::tokens::LiveView;
+use crate::tokens::GrantCache;
 
 pub(super) use crate::http::api::ask::last_event;
-pub use crate::http::api::doctor::Examine;
+pub use crate::http::api::doctor::RunDoctor;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
@@ -65,15 +65,15 @@ pub const BODY_BYTES: usize = 64 * 1024;
 pub const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The services that the API uses.
-pub struct Parts {
+pub struct ApiParts {
     /// Begins and completes consents.
-    pub consents: Arc<Consents>,
+    pub consents: Arc<ConsentService>,
     /// Refreshes on demand.
-    pub refresher: Arc<Refresher>,
+    pub refresher: Arc<RefreshService>,
     /// Grants, as callers see them.
-    pub view: Arc<LiveView>,
+    pub view: Arc<GrantCache>,
     /// API keys.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<ApiKeys>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// When refreshes are due.
@@ -85,21 +85,21 @@ pub struct Parts {
     /// The redirect URI, where consents also begin.
     pub redirect_uri: String,
     /// Examines all of this for problems.
-    pub examine: Examine,
+    pub examine: RunDoctor,
 }
 
 /// The API. Clones share it, and the dashboard's sessions with it.
 #[derive(Clone)]
-pub struct Api(Arc<Parts>, Arc<Own>);
+pub struct Api(Arc<ApiParts>, Arc<ApiState>);
 
 /// The API's own state, in memory only.
-struct Own {
-    sessions: Sessions,
-    listeners: Listeners,
-    budget: Budget,
-    lists: ListTurns,
+struct ApiState {
+    sessions: DashboardSessions,
+    listeners: SubscriberLimit,
+    budget: RefreshBudget,
+    lists: ListLimit,
     /// Set if this process serves a certificate.
-    certificate: OnceLock<Served>,
+    certificate: OnceLock<ServedCertificate>,
     /// When the process started.
     started_at: UnixTime,
 }
@@ -110,15 +110,15 @@ pub enum Caller {
     /// A process that may open the control socket or the store: the operator.
     Control,
     /// The holder of a key.
-    Key(Arc<KeyRecord>),
+    Key(Arc<ApiKeyRecord>),
 }
 
 impl Caller {
-    fn may(&self, right: Right) -> Result<(), Refusal> {
+    fn may(&self, right: Right) -> Result<(), ApiError> {
         match self {
-            Self::Key(key) if !key.rights.allow(right) => Err(Refusal::Forbidden(format!(
+            Self::Key(key) if !key.rights.allow(right) => Err(ApiError::Forbidden(format!(
                 "This needs the right {}; the key has: {}.",
-                right.word(),
+                right.as_str(),
                 key.rights
             ))),
             _ => Ok(()),
@@ -126,9 +126,9 @@ impl Caller {
     }
 
     /// Fails for keys that are limited to some persons, because the request concerns all persons.
-    fn may_all(&self) -> Result<(), Refusal> {
-        match self.among() {
-            Some(_) => Err(Refusal::Forbidden(
+    fn require_unrestricted(&self) -> Result<(), ApiError> {
+        match self.allowed_persons() {
+            Some(_) => Err(ApiError::Forbidden(
                 "The key is limited to some persons; this concerns all of them.".to_owned(),
             )),
             None => Ok(()),
@@ -136,15 +136,15 @@ impl Caller {
     }
 
     /// Fails for keys, because only the operator of the machine may do this.
-    fn is_control(&self) -> Result<(), Refusal> {
+    fn is_control(&self) -> Result<(), ApiError> {
         match self {
-            Self::Key(_) => Err(Refusal::Forbidden("This is for the control socket only.".to_owned())),
+            Self::Key(_) => Err(ApiError::Forbidden("This is for the control socket only.".to_owned())),
             Self::Control => Ok(()),
         }
     }
 
     /// The persons to which the caller is limited.
-    fn among(&self) -> Option<&Vec<PersonId>> {
+    fn allowed_persons(&self) -> Option<&Vec<PersonId>> {
         match self {
             Self::Key(key) => key.persons.as_ref(),
             Self::Control => None,
@@ -155,19 +155,19 @@ impl Caller {
 impl Api {
     /// Creates the API from these services.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ApiParts) -> Self {
         let started_at = parts.clock.now();
-        let sessions = Sessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
-        let budget = Budget::of(parts.refresher.pace());
-        let (listeners, certificate) = (Listeners::default(), OnceLock::new());
-        let lists = ListTurns::default();
-        let own = Own { sessions, listeners, budget, lists, certificate, started_at };
+        let sessions = DashboardSessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
+        let budget = RefreshBudget::new(parts.refresher.pace());
+        let (listeners, certificate) = (SubscriberLimit::default(), OnceLock::new());
+        let lists = ListLimit::default();
+        let own = ApiState { sessions, listeners, budget, lists, certificate, started_at };
         Self(Arc::new(parts), Arc::new(own))
     }
 
     /// Adds the certificate that is served beside the API, so that the status shows it.
     #[must_use]
-    pub fn serving(self, certificate: Option<Served>) -> Self {
+    pub fn serving(self, certificate: Option<ServedCertificate>) -> Self {
         if let Some(certificate) = certificate {
             // It is set once, before the API is served.
             let _ = self.1.certificate.set(certificate);
@@ -176,32 +176,36 @@ impl Api {
     }
 
     /// Handles one request to `/api/v1/…`; never fails.
-    pub async fn answer(&self, request: Request<Bytes>, caller: Caller) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Bytes>, caller: Caller) -> Response<ResponseBody> {
         let head = request.method() == Method::HEAD;
-        log::debug!("{} {}", request.method(), told(request.uri().path()));
-        let answered = routes::answer(self, request, caller).await;
-        let response = answered.unwrap_or_else(|why| respond::refusal(&why));
+        log::debug!("{} {}", request.method(), loggable_path(request.uri().path()));
+        let answered = routes::dispatch(self, request, caller).await;
+        let response = answered.unwrap_or_else(|why| respond::api_error(&why));
         if head { respond::head_of(response) } else { response }
     }
 
-    pub(super) fn parts(&self) -> &Parts {
+    pub(super) fn parts(&self) -> &ApiParts {
         &self.0
     }
 
-    pub(super) fn sessions(&self) -> &Sessions {
+    pub(super) fn sessions(&self) -> &DashboardSessions {
         &self.1.sessions
     }
 
-    fn listeners(&self) -> &Listeners {
+    fn subscribers(&self) -> &SubscriberLimit {
         &self.1.listeners
     }
 
     /// Reads the body within its limits, then handles the request.
-    pub(super) async fn answer_incoming(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+    pub(super) async fn handle_incoming(
+        &self,
+        request: Request<Incoming>,
+        caller: Caller,
+    ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
         match body::read(incoming, BODY_BYTES, BODY_TIME).await {
-            Ok(body) => self.answer(Request::from_parts(head, body), caller).await,
-            Err(why) => respond::refusal(&Refusal::Body(why)),
+            Ok(body) => self.handle(Request::from_parts(head, body), caller).await,
+            Err(why) => respond::api_error(&ApiError::Body(why)),
         }
     }
 
@@ -220,17 +224,17 @@ impl Api {
         &self,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, ApiError> {
         self.0.tasks.spawn(name, work).await.map_err(|broken| {
             log::error!("the task {name:?} failed: {broken}");
-            Refusal::Broken
+            ApiError::Broken
         })
     }
 }
 
 /// The path as it may be logged. The id of a login is cut off, because a client that knows it may consent
 /// into the login.
-fn told(path: &str) -> &str {
+fn loggable_path(path: &str) -> &str {
     path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path)
 }
 

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 
 use crate::domain::key::Right;
 use crate::http::api::Api;
-use crate::http::api::Ask;
+use crate::http::api::ApiRequest;
 use crate::http::api::Caller;
 use crate::http::api::dashboard_links;
 use crate::http::api::doctor;
@@ -20,9 +20,9 @@ use crate::http::api::keys;
 use crate::http::api::outlook;
 use crate::http::api::people;
 use crate::http::api::status;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
+use crate::http::serve::ResponseBody;
 
 /// The prefix of every path of the API.
 pub const PREFIX: &str = "/api/v1";
@@ -30,40 +30,40 @@ pub const PREFIX: &str = "/api/v1";
 /// The description of the API (OpenAPI 3.1). A test compares it with the routes and the types.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-type Reply<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Refusal>> + Send + 'a>>;
+type RouteFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, ApiError>> + Send + 'a>>;
 
 /// What a route requires of its caller.
-enum Needs {
+enum Access {
     /// Any valid key.
     Nothing,
     /// This right. If the path names a person, for that person; otherwise for the persons to which the key is
     /// limited.
     Right(Right),
     /// The right `admin`, and a key that is not limited to some persons.
-    WholeHouse,
+    AllPersons,
     /// The control socket.
-    Socket,
+    ControlSocket,
 }
 
 struct Route {
     method: Method,
-    /// `{…}` matches one segment, which the handler finds in [`Ask::named`].
+    /// `{…}` matches one segment, which the handler finds in [`ApiRequest::named`].
     path: &'static str,
-    needs: Needs,
-    handler: for<'a> fn(&'a Api, &'a Ask) -> Reply<'a>,
+    needs: Access,
+    handler: for<'a> fn(&'a Api, &'a ApiRequest) -> RouteFuture<'a>,
 }
 
-const READ: Needs = Needs::Right(Right::Read);
-const REFRESH: Needs = Needs::Right(Right::Refresh);
-const NOTHING: Needs = Needs::Nothing;
-const HOUSE: Needs = Needs::WholeHouse;
-const SOCKET: Needs = Needs::Socket;
-const ADMIN: Needs = Needs::Right(Right::Admin);
+const READ: Access = Access::Right(Right::Read);
+const REFRESH: Access = Access::Right(Right::Refresh);
+const NOTHING: Access = Access::Nothing;
+const ALL_PERSONS: Access = Access::AllPersons;
+const SOCKET: Access = Access::ControlSocket;
+const ADMIN: Access = Access::Right(Right::Admin);
 
 #[rustfmt::skip]
 static ROUTES: [Route; 18] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
-    route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::one(api, ask))),
+    route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::show(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
     route(Method::GET,    "/people/{person}/token",   READ,       |api, ask| Box::pin(people::token(api, ask))),
     route(Method::POST,   "/people/{person}/refresh", REFRESH,    |api, ask| Box::pin(people::refresh(api, ask))),
@@ -71,22 +71,22 @@ static ROUTES: [Route; 18] = [
     route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(outlook::plan(api, ask))),
     route(Method::GET,    "/events",                  READ,       |api, ask| Box::pin(events::stream(api, ask))),
     route(Method::GET,    "/status",                  READ,       |api, ask| Box::pin(status::status(api, ask))),
-    route(Method::POST,   "/logins",                  HOUSE,      |api, ask| Box::pin(intake::begin(api, ask))),
-    route(Method::GET,    "/logins/{id}",             HOUSE,      |api, ask| Box::pin(intake::status(api, ask))),
-    route(Method::POST,   "/import",                  HOUSE,      |api, ask| Box::pin(intake::import(api, ask))),
-    route(Method::GET,    "/keys",                    HOUSE,      |api, ask| Box::pin(keys::list(api, ask))),
-    route(Method::POST,   "/keys",                    HOUSE,      |api, ask| Box::pin(keys::make(api, ask))),
-    route(Method::DELETE, "/keys/{name}",             HOUSE,      |api, ask| Box::pin(keys::revoke(api, ask))),
+    route(Method::POST,   "/logins",                  ALL_PERSONS,      |api, ask| Box::pin(intake::begin(api, ask))),
+    route(Method::GET,    "/logins/{id}",             ALL_PERSONS,      |api, ask| Box::pin(intake::status(api, ask))),
+    route(Method::POST,   "/import",                  ALL_PERSONS,      |api, ask| Box::pin(intake::import(api, ask))),
+    route(Method::GET,    "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::list(api, ask))),
+    route(Method::POST,   "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::create(api, ask))),
+    route(Method::DELETE, "/keys/{name}",             ALL_PERSONS,      |api, ask| Box::pin(keys::revoke(api, ask))),
     route(Method::POST,   "/dashboard-links",         SOCKET,     |api, ask| Box::pin(dashboard_links::make(api, ask))),
-    route(Method::GET,    "/doctor",                  SOCKET,     |api, ask| Box::pin(doctor::examine(api, ask))),
+    route(Method::GET,    "/doctor",                  SOCKET,     |api, ask| Box::pin(doctor::doctor(api, ask))),
     route(Method::GET,    "/openapi.json",            NOTHING,    |_, ask| Box::pin(describe(ask))),
 ];
 
 const fn route(
     method: Method,
     path: &'static str,
-    needs: Needs,
-    handler: for<'a> fn(&'a Api, &'a Ask) -> Reply<'a>,
+    needs: Access,
+    handler: for<'a> fn(&'a Api, &'a ApiRequest) -> RouteFuture<'a>,
 ) -> Route {
     Route { method, path, needs, handler }
 }
@@ -96,41 +96,41 @@ pub fn surface() -> impl Iterator<Item = (&'static Method, &'static str)> {
     ROUTES.iter().map(|route| (&route.method, route.path))
 }
 
-pub(super) async fn answer(
+pub(super) async fn dispatch(
     api: &Api,
     request: Request<Bytes>,
     caller: Caller,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ResponseBody>, ApiError> {
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     // HEAD is GET without a body.
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     let mut of_method = ROUTES.iter().filter(|route| route.method == *method);
     let found = of_method.find_map(|route| Some((route, matched(route.path, path)?)));
-    let Some((route, named)) = found else { return Err(unanswered(path)) };
+    let Some((route, named)) = found else { return Err(not_found_or_method(path)) };
     match route.needs {
-        Needs::Nothing => {}
-        Needs::Right(right) => caller.may(right)?,
-        Needs::WholeHouse => {
+        Access::Nothing => {}
+        Access::Right(right) => caller.may(right)?,
+        Access::AllPersons => {
             caller.may(Right::Admin)?;
-            caller.may_all()?;
+            caller.require_unrestricted()?;
         }
-        Needs::Socket => caller.is_control()?,
+        Access::ControlSocket => caller.is_control()?,
     }
-    let ask = Ask::new(named, &request, caller)?;
+    let ask = ApiRequest::new(named, &request, caller)?;
     (route.handler)(api, &ask).await
 }
 
 /// The error for a request without a route: the path is unknown, or it does not support the method.
-fn unanswered(path: &str) -> Refusal {
+fn not_found_or_method(path: &str) -> ApiError {
     let here = ROUTES.iter().filter(|route| matched(route.path, path).is_some());
     let mut methods: Vec<&str> = here.map(|route| route.method.as_str()).collect();
     if methods.is_empty() {
-        return Refusal::NotFound("There is no such path; /api/v1/openapi.json lists all paths.".to_owned());
+        return ApiError::NotFound("There is no such path; /api/v1/openapi.json lists all paths.".to_owned());
     }
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
-    Refusal::MethodNotAllowed(methods.join(", "))
+    ApiError::MethodNotAllowed(methods.join(", "))
 }
 
 /// The segment that `{…}` in `pattern` matches, still encoded; empty if the pattern has none. `None` if the
@@ -148,7 +148,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     }
 }
 
-async fn describe(ask: &Ask) -> Result<Response<Body>, Refusal> {
+async fn describe(ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     Ok(respond::json_text(OPENAPI))
 }

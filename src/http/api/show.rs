@@ -2,21 +2,21 @@
 
 use crate::api_types;
 use crate::domain::grant::Grant;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::http::api::Api;
 
 impl Api {
-    pub(super) fn shown(&self, grant: &Grant) -> api_types::Person {
+    pub(super) fn person_view(&self, grant: &Grant) -> api_types::PersonView {
         let (person, now) = (&grant.person, self.0.clock.now());
-        api_types::Person {
+        api_types::PersonView {
             person_id: person.id.to_string(),
             email: person.email.as_ref().map(Email::to_string),
             display_name: person.display_name.clone(),
             org_id: person.org_id.clone(),
-            state: grant.state(now).word().to_owned(),
+            state: grant.state(now).as_str().to_owned(),
             scope: grant.tokens.scope.clone(),
             missing_scopes: grant.missing_scopes(self.0.consents.scopes()),
             obtained_at: grant.obtained_at.to_string(),
@@ -25,7 +25,7 @@ impl Api {
             refresh_token_expires_at: grant.consent_ends_at().and_then(time),
             next_refresh_at: time(grant.next.due_at),
             last_attempt_at: grant.last.at.to_string(),
-            last_outcome: grant.last.outcome.word().to_owned(),
+            last_outcome: grant.last.outcome.as_str().to_owned(),
             failures: grant.failures,
             consent_url: self.consent_url(grant),
         }
@@ -37,9 +37,9 @@ pub(super) fn time(at: UnixTime) -> Option<String> {
     (at != UnixTime::NEVER).then(|| at.to_string())
 }
 
-pub(super) fn key(record: &KeyRecord) -> api_types::Key {
+pub(super) fn key_view(record: &ApiKeyRecord) -> api_types::KeyView {
     let ids = |persons: &Vec<PersonId>| persons.iter().map(PersonId::to_string).collect();
-    api_types::Key {
+    api_types::KeyView {
         name: record.name.clone(),
         id: record.id.clone(),
         persons: record.persons.as_ref().map(ids),

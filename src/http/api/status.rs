@@ -7,17 +7,17 @@ use crate::api_types;
 use crate::domain::breaker::Pause;
 use crate::domain::time::UnixTime;
 use crate::http::api::Api;
-use crate::http::api::Ask;
+use crate::http::api::ApiRequest;
 use crate::http::api::show::time;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::tls::Served;
+use crate::http::serve::ResponseBody;
+use crate::http::tls::ServedCertificate;
 
 /// `GET /status`. It also responds while the store fails, because that is when it is needed.
-pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refusal> {
+pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
-    ask.caller.may_all()?;
+    ask.caller.require_unrestricted()?;
     let well = api.0.health.ready().await;
     let counted = api.0.view.counts(api.0.clock.now()).await;
     if let Err(why) = &counted {
@@ -26,7 +26,7 @@ pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refus
     let ready = well.is_ok() && counted.is_ok();
     let status = api_types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        people: counted.ok().map(|counts| api_types::Tally {
+        people: counted.ok().map(|counts| api_types::StateTally {
             fresh: counts.fresh.people,
             due: counts.due.people,
             retrying: counts.retrying.people,
@@ -42,31 +42,31 @@ pub(super) async fn status(api: &Api, ask: &Ask) -> Result<Response<Body>, Refus
     Ok(respond::json(StatusCode::OK, &status))
 }
 
-fn certificate(served: &Served, now: UnixTime) -> api_types::Certificate {
+fn certificate(served: &ServedCertificate, now: UnixTime) -> api_types::CertificateView {
     let pair = served.shown.borrow();
     let facts = pair.facts();
     let moment = |seconds: i64| UnixTime::from_seconds(seconds).to_string();
-    api_types::Certificate {
+    api_types::CertificateView {
         begins_at: facts.as_ref().map(|facts| moment(facts.begins)),
         ends_at: facts.as_ref().map(|facts| moment(facts.ends)),
         names: facts.map(|facts| facts.names).unwrap_or_default(),
         fingerprint: pair.fingerprint().to_string(),
         self_signed: served.self_signed,
-        trouble: pair.trouble(&served.host, now.seconds()).map(|trouble| trouble.says),
+        trouble: pair.problem(&served.host, now.seconds()).map(|trouble| trouble.text),
     }
 }
 
 /// The state of the circuit breaker, as the API shows it.
 #[must_use]
-pub fn breaker(pause: Option<Pause>) -> api_types::Breaker {
+pub fn breaker(pause: Option<Pause>) -> api_types::BreakerView {
     let state = match pause {
         None => "closed",
         Some(Pause { probing: false, .. }) => "open",
         Some(Pause { probing: true, .. }) => "probing",
     };
-    api_types::Breaker {
+    api_types::BreakerView {
         state: state.to_owned(),
-        cause: pause.map(|pause| pause.cause.word().to_owned()),
+        cause: pause.map(|pause| pause.cause.as_str().to_owned()),
         says: pause.map(|pause| pause.cause.to_string()),
         since: pause.and_then(|pause| time(pause.since)),
         until: pause.and_then(|pause| time(pause.until)),

@@ -37,7 +37,7 @@ pub use crate::http::certificate::error::WrongFiles;
 pub use crate::http::certificate::pem_file::open_pem;
 pub use crate::http::certificate::pem_file::read_pem;
 use crate::http::x509;
-use crate::http::x509::Facts;
+use crate::http::x509::CertificateFacts;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Valid from this long before now, so that clients whose clock is slow accept it.
@@ -69,21 +69,21 @@ impl fmt::Display for Fingerprint {
 
 /// A problem with a certificate that the operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct CertificateProblem {
     /// Whether clients refuse the certificate at present. Otherwise it is a warning.
     pub is_error: bool,
     /// What is wrong, and what to do.
-    pub says: String,
+    pub text: String,
 }
 
 /// A certificate chain and its key, which belong together.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct CertificatePair {
     certified: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
 }
 
-impl Pair {
+impl CertificatePair {
     /// Reads the operator's files: a PEM chain, the server's own certificate first, and a PEM key (PKCS#8,
     /// PKCS#1 or SEC1, not encrypted). Other sections in either file are ignored, so one file may be given
     /// twice. Blocks.
@@ -96,10 +96,10 @@ impl Pair {
         })
     }
 
-    /// Like [`Pair::read`], but reports the errors of both files. Blocks.
+    /// Like [`CertificatePair::read`], but reports the errors of both files. Blocks.
     ///
     /// # Errors
-    /// [`WrongFiles`], as with [`Pair::read`].
+    /// [`WrongFiles`], as with [`CertificatePair::read`].
     pub fn check(certificate: &Path, key: &Path) -> Result<Self, Box<WrongFiles>> {
         let (chain, signer) = match (read_chain(certificate), read_signer(key)) {
             (Ok(chain), Ok(signer)) => (chain, signer),
@@ -138,17 +138,17 @@ impl Pair {
 
     /// Names and validity of its first certificate, if they can be read.
     #[must_use]
-    pub fn facts(&self) -> Option<Facts> {
+    pub fn facts(&self) -> Option<CertificateFacts> {
         x509::read(self.certified.cert.first()?)
     }
 
     /// What is wrong now, or will be soon, with serving it for `host` at this time: clients will refuse it.
     #[must_use]
-    pub fn trouble(&self, host: &str, now_unix_seconds: i64) -> Option<Trouble> {
+    pub fn problem(&self, host: &str, now_unix_seconds: i64) -> Option<CertificateProblem> {
         let facts = self.facts()?;
         let left = facts.ends.saturating_sub(now_unix_seconds);
         let (name, end) = (facts.names.join(", "), UnixTime::from_seconds(facts.ends));
-        let trouble = |is_error, says| Some(Trouble { is_error, says });
+        let trouble = |is_error, says| Some(CertificateProblem { is_error, text: says });
         if left <= 0 {
             return trouble(true, format!("the certificate for {name} expired at {end}; replace it"));
         }
@@ -167,7 +167,7 @@ impl Pair {
         }
         let days = left / DAY_SECONDS;
         let says = || format!("the certificate for {name} expires at {end}, in {days} days; replace it");
-        (left <= SOON_SECONDS).then(|| Trouble { is_error: false, says: says() })
+        (left <= SOON_SECONDS).then(|| CertificateProblem { is_error: false, text: says() })
     }
 
     fn is_for(&self, host: &str) -> bool {
@@ -188,7 +188,7 @@ impl Pair {
 }
 
 /// For people: its names, its end, and the fingerprint of its key.
-impl fmt::Display for Pair {
+impl fmt::Display for CertificatePair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(facts) = self.facts() {
             let (names, end) = (facts.names.join(", "), UnixTime::from_seconds(facts.ends));
@@ -204,7 +204,7 @@ pub struct SelfSigned {
     names: Vec<String>,
     key: Arc<KeyPair>,
     made_at: i64,
-    pair: Pair,
+    pair: CertificatePair,
     pem: String,
 }
 
@@ -231,7 +231,7 @@ impl SelfSigned {
     ///
     /// # Errors
     /// [`CertificateError::SelfSigned`], if the time is out of range.
-    pub fn again(&self, now_unix_seconds: i64) -> Result<Self, CertificateError> {
+    pub fn renew(&self, now_unix_seconds: i64) -> Result<Self, CertificateError> {
         Self::with(self.names.clone(), Arc::clone(&self.key), now_unix_seconds)
     }
 
@@ -245,7 +245,7 @@ impl SelfSigned {
 
     /// Its chain (one certificate) and key.
     #[must_use]
-    pub fn pair(&self) -> &Pair {
+    pub fn pair(&self) -> &CertificatePair {
         &self.pair
     }
 
@@ -262,7 +262,11 @@ impl SelfSigned {
         }
     }
 
-    fn sign(names: &[String], key: &KeyPair, now_unix_seconds: i64) -> Result<(Pair, String), String> {
+    fn sign(
+        names: &[String],
+        key: &KeyPair,
+        now_unix_seconds: i64,
+    ) -> Result<(CertificatePair, String), String> {
         let text = |error: rcgen::Error| error.to_string();
         if names.is_empty() {
             return Err("no names".to_owned());
@@ -281,7 +285,7 @@ impl SelfSigned {
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let certified = CertifiedKey::from_der(vec![certificate.der().clone()], private, &default_provider())
             .map_err(|error| error.to_string())?;
-        Ok((Pair::of(certified)?, certificate.pem()))
+        Ok((CertificatePair::of(certified)?, certificate.pem()))
     }
 }
 

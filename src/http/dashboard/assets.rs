@@ -19,12 +19,12 @@ pub(in crate::http) fn asset(path: &str) -> Option<&'static Asset> {
 
 /// The URLs of both, as browsers see them.
 #[derive(Clone, Debug)]
-pub(super) struct Dress {
+pub(super) struct AssetUrls {
     pub(super) style: String,
     pub(super) script: String,
 }
 
-impl Dress {
+impl AssetUrls {
     pub(super) fn below(prefix: &str) -> Self {
         Self { style: format!("{prefix}{}", STYLE.path), script: format!("{prefix}{}", SCRIPT.path) }
     }

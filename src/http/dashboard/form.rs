@@ -20,8 +20,8 @@ use crate::http::activity::Activity;
 use crate::http::body;
 use crate::http::body::BodyError;
 use crate::http::dashboard::Dashboard;
-use crate::http::serve::Body;
-use crate::http::sessions::Session;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
 
 /// Maximum size of a form in bytes.
 const BYTES: usize = 32 * 1024;
@@ -30,15 +30,15 @@ const BYTES: usize = 32 * 1024;
 const TIME: Duration = Duration::from_secs(10);
 
 /// The origin of this daemon's pages.
-pub(super) struct Origin {
+pub(super) struct AllowedOrigin {
     scheme: &'static str,
     registered: String,
 }
 
 /// The fields of a form, in order.
-pub(super) struct Form(Vec<(String, Secret)>);
+pub(super) struct FormFields(Vec<(String, Secret)>);
 
-impl Form {
+impl FormFields {
     /// The first field with this name.
     pub(super) fn get(&self, name: &str) -> Option<&Secret> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
@@ -50,15 +50,15 @@ impl Form {
     }
 }
 
-impl Origin {
-    pub(super) fn of(redirect_uri: &Url) -> Self {
+impl AllowedOrigin {
+    pub(super) fn new(redirect_uri: &Url) -> Self {
         let scheme = if redirect_uri.scheme() == "https" { "https" } else { "http" };
         Self { scheme, registered: redirect_uri.origin().ascii_serialization() }
     }
 
     /// Whether the browser reports that one of our pages sent this form. A request without this information
     /// is refused.
-    fn is_ours(&self, request: &Request<Incoming>) -> bool {
+    fn allows(&self, request: &Request<Incoming>) -> bool {
         let headers = request.headers();
         let (Some(site), Some(origin)) = (one(headers, "sec-fetch-site"), one(headers, "origin")) else {
             return false;
@@ -84,14 +84,21 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 impl Dashboard {
     /// Reads a form of a page without a session. While it arrives, its connection counts as idle; otherwise
     /// unauthenticated clients could hold every connection.
-    pub(super) async fn form(&self, request: Request<Incoming>) -> Result<Form, Response<Body>> {
+    pub(super) async fn form(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<FormFields, Response<ResponseBody>> {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
         self.taken(&self.home, request).await
     }
 
     /// Reads a form. Error pages link to `home`.
-    async fn taken(&self, home: &str, request: Request<Incoming>) -> Result<Form, Response<Body>> {
-        if !self.origin.is_ours(&request) {
+    async fn taken(
+        &self,
+        home: &str,
+        request: Request<Incoming>,
+    ) -> Result<FormFields, Response<ResponseBody>> {
+        if !self.origin.allows(&request) {
             body::discard(request).await;
             return Err(self.foreign(home));
         }
@@ -105,28 +112,30 @@ impl Dashboard {
         let bytes =
             body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(home, &why))?;
         let fields = form_urlencoded::parse(&bytes);
-        Ok(Form(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()))
+        Ok(FormFields(
+            fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect(),
+        ))
     }
 
     /// Reads a form of a page of this session.
     pub(super) async fn form_of(
         &self,
-        session: &Session,
+        session: &DashboardSession,
         request: Request<Incoming>,
-    ) -> Result<Form, Response<Body>> {
+    ) -> Result<FormFields, Response<ResponseBody>> {
         let home = session.home.expose();
         let form = self.taken(home, request).await?;
         // Secrets are compared in constant time.
         if form.get("csrf") == Some(&session.csrf) { Ok(form) } else { Err(self.foreign(home)) }
     }
 
-    fn foreign(&self, home: &str) -> Response<Body> {
+    fn foreign(&self, home: &str) -> Response<ResponseBody> {
         let text = "The form was not sent by a page of this dashboard, or that page is no longer valid. Nothing was \
                     changed. Open the dashboard again and try once more.";
         self.refused(home, StatusCode::FORBIDDEN, ("The form was refused", text))
     }
 
-    fn broken(&self, home: &str, why: &BodyError) -> Response<Body> {
+    fn broken(&self, home: &str, why: &BodyError) -> Response<ResponseBody> {
         let (status, text) = match why {
             BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "The form is too long."),
             BodyError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "The form did not arrive in time."),

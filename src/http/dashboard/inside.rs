@@ -5,41 +5,41 @@ use hyper::Response;
 use hyper::body::Incoming;
 
 use crate::http::dashboard::Dashboard;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::sessions::Session;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
 
 /// `GET`: changes nothing.
-pub(super) async fn look(
+pub(super) async fn get(
     dashboard: &Dashboard,
-    session: &Session,
+    session: &DashboardSession,
     room: &str,
     request: &Request<Incoming>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let query = request.uri().query().unwrap_or_default();
     let page = match room {
         "" | "/" => dashboard.home(session, query).await,
         "/person" => dashboard.person_page(session, query).await,
         "/forget" => dashboard.forget_page(session, query).await,
-        "/refresh" => Ok(respond::wrong_method("POST")),
-        _ => Ok(dashboard.nothing_here(session)),
+        "/refresh" => Ok(respond::method_not_allowed_with("POST")),
+        _ => Ok(dashboard.not_found(session)),
     };
     page.unwrap_or_else(|why| dashboard.trouble(session, &why))
 }
 
 /// `POST`: a form of a page of this session.
-pub(super) async fn send(
+pub(super) async fn post(
     dashboard: &Dashboard,
-    session: &Session,
+    session: &DashboardSession,
     room: &str,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     match room {
         "/refresh" => dashboard.refresh(session, request).await,
         "/forget" => dashboard.forget(session, request).await,
         _ => match dashboard.form_of(session, request).await {
-            Ok(_) => dashboard.nothing_here(session),
+            Ok(_) => dashboard.not_found(session),
             Err(refused) => refused,
         },
     }
@@ -47,9 +47,9 @@ pub(super) async fn send(
 
 impl Dashboard {
     /// The error page for a request that failed. The log has the details already.
-    pub(super) fn trouble(&self, session: &Session, why: &Refusal) -> Response<Body> {
+    pub(super) fn trouble(&self, session: &DashboardSession, why: &ApiError) -> Response<ResponseBody> {
         let said = match why {
-            Refusal::Broken => (
+            ApiError::Broken => (
                 "This could not be completed",
                 "This is an error in webex-tokend. The log of the daemon says more.",
             ),
@@ -58,6 +58,6 @@ impl Dashboard {
                 "The store could not be read or written. The log of the daemon says why.",
             ),
         };
-        respond::refused_by(why, |status| self.refused(session.home.expose(), status, said))
+        respond::error_page(why, |status| self.refused(session.home.expose(), status, said))
     }
 }

@@ -3,7 +3,7 @@
 use url::form_urlencoded::byte_serialize;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
 use crate::domain::operator::NAME_MAX;
 use crate::domain::operator::Operator;
 use crate::domain::operator::is_line;
@@ -11,14 +11,14 @@ use crate::domain::time::UnixTime;
 
 /// A link to a consent, and the text to send it with.
 #[derive(Clone, Debug)]
-pub(super) struct Invitation {
+pub(super) struct InvitationText {
     pub(super) link: String,
     pub(super) text: String,
     /// A `mailto:` link with the person's address and this text.
     pub(super) mail: Option<String>,
 }
 
-impl Invitation {
+impl InvitationText {
     /// For people who have not consented yet. `link` leads to the page that explains what is requested.
     pub(super) fn first(operator: &Operator, link: String) -> Self {
         let asks = operator.name.as_ref().map_or_else(|| "We ask".to_owned(), |name| format!("{name} asks"));
@@ -37,15 +37,15 @@ impl Invitation {
         let whose = operator.name.as_deref().unwrap_or("us");
         let given = format!("the access to your Webex account that you gave to {whose}");
         let ends = grant.tokens.expires_at;
-        let why = match (grant.standing, grant.consent_ends_soon(now)) {
-            (Standing::ConsentNeeded, _) if ends <= now => format!("Webex has ended {given}."),
-            (Standing::ConsentNeeded, _) => {
+        let why = match (grant.status, grant.consent_ends_soon(now)) {
+            (GrantStatus::ConsentNeeded, _) if ends <= now => format!("Webex has ended {given}."),
+            (GrantStatus::ConsentNeeded, _) => {
                 format!("Webex no longer renews {given}. It ends on {}.", ends.day())
             }
-            (Standing::Alive, Some(ends)) if ends > now => {
+            (GrantStatus::Active, Some(ends)) if ends > now => {
                 format!("{} ends on {}, unless you renew it.", given.replacen('t', "T", 1), ends.day())
             }
-            (Standing::Alive, _) => format!("Please confirm once more {given}."),
+            (GrantStatus::Active, _) => format!("Please confirm once more {given}."),
         };
         let who = person.email.as_ref().map(|email| format!(", sign in as {email},")).unwrap_or_default();
         let ask = format!("Please open this address{who} and agree again:");
@@ -88,7 +88,7 @@ mod tests {
     const LINK: &str = "https://tokens.example.com/oauth";
 
     fn again(grant: &Grant, now: UnixTime) -> String {
-        Invitation::again(&Operator::default(), grant, LINK.to_owned(), now).text
+        InvitationText::again(&Operator::default(), grant, LINK.to_owned(), now).text
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         let soon = again(&grant, T0 + days(70));
         assert!(soon.contains(&format!("ends on {}, unless you renew it.", (T0 + days(90)).day())), "{soon}");
         assert!(again(&grant, T0 + days(91)).contains("Please confirm"), "a date in the past is not shown");
-        grant.standing = Standing::ConsentNeeded;
+        grant.status = GrantStatus::ConsentNeeded;
         assert!(again(&grant, T0).contains(&format!("It ends on {}.", grant.tokens.expires_at.day())));
         assert!(again(&grant, T0 + days(20)).contains("Webex has ended the access"));
     }
@@ -106,9 +106,9 @@ mod tests {
     #[test]
     fn a_mail_is_addressed_to_the_person_only() {
         let mut grant = grant();
-        assert_eq!(Invitation::again(&Operator::default(), &grant, LINK.to_owned(), T0).mail, None);
+        assert_eq!(InvitationText::again(&Operator::default(), &grant, LINK.to_owned(), T0).mail, None);
         grant.person.email = Email::parse("a?cc=b@example.com&bcc=x+y").ok();
-        let mail = Invitation::again(&Operator::default(), &grant, LINK.to_owned(), T0).mail.unwrap();
+        let mail = InvitationText::again(&Operator::default(), &grant, LINK.to_owned(), T0).mail.unwrap();
         let (to, rest) = mail.strip_prefix("mailto:").unwrap().split_once('?').unwrap();
         assert_eq!(to, "a%3Fcc%3Db%40example.com%26bcc%3Dx%2By");
         assert_eq!(rest.matches(['&', '?', '+']).count(), 1, "{rest}");

@@ -24,24 +24,24 @@ use url::Url;
 
 use crate::domain::operator::Operator;
 use crate::http::api::Api;
-use crate::http::api::events::Holder;
+use crate::http::api::events::Subscriber;
 use crate::http::api::last_event;
-use crate::http::auth::Auth;
+use crate::http::auth::ApiKeyAuth;
 use crate::http::body;
-use crate::http::dashboard::assets::Dress;
-use crate::http::dashboard::form::Origin;
+use crate::http::dashboard::assets::AssetUrls;
+use crate::http::dashboard::form::AllowedOrigin;
 use crate::http::log_path::without_random_parts;
-use crate::http::pages::Frame;
-use crate::http::pages::Problem;
+use crate::http::pages::ErrorPage;
+use crate::http::pages::PageFrame;
 use crate::http::pages::problem;
-use crate::http::pages::problem::Tone;
-use crate::http::pages::problem::Ways;
+use crate::http::pages::problem::Action;
+use crate::http::pages::problem::Severity;
 use crate::http::parameter;
 use crate::http::respond;
-use crate::http::serve::Body;
 use crate::http::serve::Peer;
-use crate::http::sessions::Session;
-use crate::http::sessions::Sessions;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
+use crate::http::sessions::DashboardSessions;
 
 pub(super) use crate::http::dashboard::assets::asset;
 
@@ -51,21 +51,34 @@ const HOME: &str = "/dashboard";
 /// The dashboard.
 pub(super) struct Dashboard {
     api: Api,
-    frame: Frame,
+    frame: PageFrame,
     /// Its path as browsers see it (behind a proxy, with the prefix), above the paths of all sessions.
     home: String,
-    origin: Origin,
+    origin: AllowedOrigin,
     /// Whether it is reached over plain HTTP beyond this machine. Others could read the traffic then, so
     /// sign-in is disabled.
-    is_overheard: bool,
-    dress: Dress,
+    is_plaintext_remote: bool,
+    dress: AssetUrls,
 }
 
 impl Dashboard {
-    /// Creates a dashboard beside `redirect_uri`, below `prefix`. `is_overheard` disables sign-in.
-    pub(super) fn new(api: Api, frame: Frame, prefix: &str, redirect_uri: &Url, is_overheard: bool) -> Self {
+    /// Creates a dashboard beside `redirect_uri`, below `prefix`. `is_plaintext_remote` disables sign-in.
+    pub(super) fn new(
+        api: Api,
+        frame: PageFrame,
+        prefix: &str,
+        redirect_uri: &Url,
+        is_plaintext_remote: bool,
+    ) -> Self {
         let home = api.sessions().home().to_owned();
-        Self { api, frame, home, origin: Origin::of(redirect_uri), is_overheard, dress: Dress::below(prefix) }
+        Self {
+            api,
+            frame,
+            home,
+            origin: AllowedOrigin::new(redirect_uri),
+            is_plaintext_remote,
+            dress: AssetUrls::below(prefix),
+        }
     }
 
     /// Adds the operator's name to the invitations.
@@ -75,7 +88,7 @@ impl Dashboard {
     }
 
     /// Whether `path` (without the prefix) belongs to the dashboard.
-    pub(super) fn is_here(path: &str) -> bool {
+    pub(super) fn handles_path(path: &str) -> bool {
         path.strip_prefix(HOME).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
@@ -84,45 +97,55 @@ impl Dashboard {
         &self,
         request: Request<Incoming>,
         path: &str,
-        auth: &Auth,
+        auth: &ApiKeyAuth,
         peer: Peer,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let (method, head) = (request.method().clone(), request.method() == Method::HEAD);
         let room = path.strip_prefix(HOME).unwrap_or_default();
-        let response = self.room(request, room, auth, peer).await;
+        let response = self.handle_path(request, room, auth, peer).await;
         // The query is not logged, because it may contain anything.
         log::debug!("{method} {} {}", without_random_parts(path), response.status().as_u16());
         if head { respond::head_of(response) } else { response }
     }
 
     /// Dispatches all paths of the dashboard. Pages that require a session are in [`inside`].
-    async fn room(&self, request: Request<Incoming>, room: &str, auth: &Auth, peer: Peer) -> Response<Body> {
-        let method = asked(request.method());
+    async fn handle_path(
+        &self,
+        request: Request<Incoming>,
+        room: &str,
+        auth: &ApiKeyAuth,
+        peer: Peer,
+    ) -> Response<ResponseBody> {
+        let method = method_of(request.method());
         match (method, room) {
-            (Some(_), "/sign-in" | "/open") if self.is_overheard => {
+            (Some(_), "/sign-in" | "/open") if self.is_plaintext_remote => {
                 body::discard_of_stranger(request).await;
-                self.overheard()
+                self.refuse_plaintext()
             }
-            (Some(Asked::Look), "/sign-in") => self.way_in(request.uri().query().unwrap_or_default()),
-            (Some(Asked::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
-            (Some(Asked::Look), "/open") => self.link_page(request.uri().query().unwrap_or_default()),
-            (Some(Asked::Send), "/open") => self.open_link(request).await,
+            (Some(DashboardMethod::Look), "/sign-in") => {
+                self.sign_in_form(request.uri().query().unwrap_or_default())
+            }
+            (Some(DashboardMethod::Send), "/sign-in") => self.sign_in(request, auth, peer).await,
+            (Some(DashboardMethod::Look), "/open") => {
+                self.link_page(request.uri().query().unwrap_or_default())
+            }
+            (Some(DashboardMethod::Send), "/open") => self.open_link(request).await,
             (None, _) => {
                 body::discard_of_stranger(request).await;
-                respond::wrong_method("GET, HEAD, POST")
+                respond::method_not_allowed_with("GET, HEAD, POST")
             }
             (Some(method), room) => {
-                let (part, room) = parted(room);
+                let (part, room) = split_session_part(room);
                 let Some(session) = self.session(method, request.headers(), part, room) else {
                     body::discard_of_stranger(request).await;
                     return self.no_session(part, room);
                 };
                 match (method, room) {
-                    (Asked::Look, "/events") => self.events(session, &request),
-                    (Asked::Send, "/sign-out") => self.sign_out(&session, request).await,
-                    (Asked::Look, "/sign-out") => respond::wrong_method("POST"),
-                    (Asked::Look, room) => inside::look(self, &session, room, &request).await,
-                    (Asked::Send, room) => inside::send(self, &session, room, request).await,
+                    (DashboardMethod::Look, "/events") => self.events(session, &request),
+                    (DashboardMethod::Send, "/sign-out") => self.sign_out(&session, request).await,
+                    (DashboardMethod::Look, "/sign-out") => respond::method_not_allowed_with("POST"),
+                    (DashboardMethod::Look, room) => inside::get(self, &session, room, &request).await,
+                    (DashboardMethod::Send, room) => inside::post(self, &session, room, request).await,
                 }
             }
         }
@@ -131,17 +154,23 @@ impl Dashboard {
     /// The session of a request. Requests that a page sends by itself do not count as use; otherwise a
     /// session would never end while its page is open and follows the events. Browsers state what a request
     /// is for. A request without this header counts as a click.
-    fn session(&self, method: Asked, headers: &HeaderMap, part: &str, room: &str) -> Option<Session> {
+    fn session(
+        &self,
+        method: DashboardMethod,
+        headers: &HeaderMap,
+        part: &str,
+        room: &str,
+    ) -> Option<DashboardSession> {
         let is_click = headers.get("sec-fetch-dest").is_none_or(|what| what == "document");
         match method {
-            Asked::Look if !is_click || room == "/events" => self.sessions().unused(headers, part),
-            Asked::Look | Asked::Send => self.sessions().of(headers, part),
+            DashboardMethod::Look if !is_click || room == "/events" => self.sessions().peek(headers, part),
+            DashboardMethod::Look | DashboardMethod::Send => self.sessions().authenticate(headers, part),
         }
     }
 
     /// Redirects to the sign-in page. If the URL contained the part of a session, that page says that the
     /// session has ended.
-    fn no_session(&self, part: &str, room: &str) -> Response<Body> {
+    fn no_session(&self, part: &str, room: &str) -> Response<ResponseBody> {
         if room == "/events" {
             return respond::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
         }
@@ -151,20 +180,20 @@ impl Dashboard {
 
     /// The API's event stream for a session. A page may state in `since` how current its data is. A browser
     /// that reconnects sends `Last-Event-ID` instead.
-    fn events(&self, session: Session, request: &Request<Incoming>) -> Response<Body> {
+    fn events(&self, session: DashboardSession, request: &Request<Incoming>) -> Response<ResponseBody> {
         let query = request.uri().query().unwrap_or_default();
         let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
-        let stream = self.api.events(Holder::Session(session), since.as_deref());
-        stream.unwrap_or_else(|why| respond::refusal(&why))
+        let stream = self.api.events(Subscriber::Session(session), since.as_deref());
+        stream.unwrap_or_else(|why| respond::api_error(&why))
     }
 
-    fn sessions(&self) -> &Sessions {
+    fn sessions(&self) -> &DashboardSessions {
         self.api.sessions()
     }
 
     /// The frame of a page whose logo links to `home`: a session's first page, or the sign-in page.
-    fn frame_at(&self, home: &str) -> Frame {
-        Frame { home: home.to_owned(), ..self.frame.clone() }
+    fn frame_at(&self, home: &str) -> PageFrame {
+        PageFrame { home: home.to_owned(), ..self.frame.clone() }
     }
 
     /// An error page that links to `home`.
@@ -173,42 +202,43 @@ impl Dashboard {
         home: &str,
         status: StatusCode,
         (heading, text): (&'static str, &'static str),
-    ) -> Response<Body> {
-        let (tone, ways) = (Tone::Warn, Ways::Dashboard);
-        let problem = Problem { tone, heading, text, next: None, tracking_id: None, accesses: None, ways };
+    ) -> Response<ResponseBody> {
+        let (severity, action) = (Severity::Warn, Action::Dashboard);
+        let problem =
+            ErrorPage { severity, heading, text, next: None, tracking_id: None, accesses: None, action };
         respond::for_operators(respond::problem(&self.frame_at(home), status, &problem))
     }
 
-    fn overheard(&self) -> Response<Body> {
+    fn refuse_plaintext(&self) -> Response<ResponseBody> {
         let page = respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::DASHBOARD_OVERHEARD);
         respond::for_operators(page)
     }
 
-    fn nothing_here(&self, session: &Session) -> Response<Body> {
+    fn not_found(&self, session: &DashboardSession) -> Response<ResponseBody> {
         let said = ("Page not found", "The dashboard has no page at this address.");
         self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 
 /// The session's part of the path after `/dashboard`, and the rest.
-fn parted(room: &str) -> (&str, &str) {
+fn split_session_part(room: &str) -> (&str, &str) {
     let room = room.strip_prefix('/').unwrap_or(room);
     room.find('/').map_or((room, ""), |at| room.split_at(at))
 }
 
 /// What a request does.
 #[derive(Clone, Copy)]
-enum Asked {
+enum DashboardMethod {
     /// GET or HEAD: changes nothing.
     Look,
     /// POST.
     Send,
 }
 
-fn asked(method: &Method) -> Option<Asked> {
+fn method_of(method: &Method) -> Option<DashboardMethod> {
     match *method {
-        Method::GET | Method::HEAD => Some(Asked::Look),
-        Method::POST => Some(Asked::Send),
+        Method::GET | Method::HEAD => Some(DashboardMethod::Look),
+        Method::POST => Some(DashboardMethod::Send),
         _ => None,
     }
 }

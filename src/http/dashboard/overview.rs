@@ -2,12 +2,12 @@
 
 use crate::domain::time::UnixTime;
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::query::Filter;
-use crate::http::dashboard::query::Query;
-use crate::http::dashboard::row::Moment;
-use crate::http::refusal::Refusal;
-use crate::tokens::Count;
-use crate::tokens::Counts;
+use crate::http::dashboard::query::ListQuery;
+use crate::http::dashboard::query::StateFilter;
+use crate::http::dashboard::row::RelativeTime;
+use crate::http::refusal::ApiError;
+use crate::tokens::BoundedCount;
+use crate::tokens::StateCounts;
 
 /// The data of this part of the page.
 pub(super) struct Overview {
@@ -18,12 +18,12 @@ pub(super) struct Overview {
     pub(super) is_empty: bool,
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
-    pub(super) pause: Option<(String, Moment)>,
+    pub(super) pause: Option<(String, RelativeTime)>,
 }
 
 /// A number of people, with a link to their list.
 pub(super) struct Tile {
-    pub(super) filter: Filter,
+    pub(super) filter: StateFilter,
     pub(super) count: String,
     /// What the number counts.
     pub(super) word: &'static str,
@@ -34,23 +34,23 @@ pub(super) struct Tile {
 }
 
 impl Dashboard {
-    pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, Refusal> {
+    pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, ApiError> {
         let parts = self.api.parts();
-        let counts = parts.view.counts(now).await.map_err(|why| Refusal::store(&why))?;
+        let counts = parts.view.counts(now).await.map_err(|why| ApiError::from_store_error(&why))?;
         let pause = parts.refresher.pause();
         Ok(Overview {
             answer: answer(&counts),
             people: thousands(counts.people),
             is_empty: counts.people == 0,
-            tiles: Filter::ALL.map(|filter| tile(home, filter, &counts)).into(),
-            pause: pause.map(|pause| (pause.cause.to_string(), Moment::of(pause.until, now))),
+            tiles: StateFilter::ALL.map(|filter| tile(home, filter, &counts)).into(),
+            pause: pause.map(|pause| (pause.cause.to_string(), RelativeTime::of(pause.until, now))),
         })
     }
 }
 
 /// The most urgent fact.
-fn answer(counts: &Counts) -> String {
-    let Counts { people, retrying, consent_needed, consent_ending, .. } = *counts;
+fn answer(counts: &StateCounts) -> String {
+    let StateCounts { people, retrying, consent_needed, consent_ending, .. } = *counts;
     if people == 0 {
         "No person has consented yet".to_owned()
     } else if consent_needed.people > 0 {
@@ -62,35 +62,35 @@ fn answer(counts: &Counts) -> String {
     } else if people == 1 {
         "1 person has access".to_owned()
     } else {
-        format!("All {} have access", people_of(Count::exactly(people)))
+        format!("All {} have access", people_of(BoundedCount::exact(people)))
     }
 }
 
-fn people_of(count: Count) -> String {
-    format!("{} {}", written(count), if count.people == 1 { "person" } else { "people" })
+fn people_of(count: BoundedCount) -> String {
+    format!("{} {}", count_text(count), if count.people == 1 { "person" } else { "people" })
 }
 
-fn tile(home: &str, filter: Filter, counts: &Counts) -> Tile {
+fn tile(home: &str, filter: StateFilter, counts: &StateCounts) -> Tile {
     let (count, word, class) = match filter {
-        Filter::ConsentNeeded => (counts.consent_needed, "must consent", "bad"),
-        Filter::ConsentEnding => (counts.consent_ending, "consent ends soon", "warn"),
-        Filter::Retrying => (counts.retrying, "failing", "warn"),
-        Filter::Working => {
+        StateFilter::ConsentNeeded => (counts.consent_needed, "must consent", "bad"),
+        StateFilter::ConsentEnding => (counts.consent_ending, "consent ends soon", "warn"),
+        StateFilter::Retrying => (counts.retrying, "failing", "warn"),
+        StateFilter::Working => {
             let others = counts.retrying.people.saturating_add(counts.consent_needed.people);
-            (Count::exactly(counts.people.saturating_sub(others)), "working", "good")
+            (BoundedCount::exact(counts.people.saturating_sub(others)), "working", "good")
         }
     };
     Tile {
         filter,
-        count: written(count),
+        count: count_text(count),
         word,
         class: if count.people == 0 { "zero" } else { class },
-        link: format!("{home}{}", Query::filtered(filter).written()),
+        link: format!("{home}{}", ListQuery::filtered(filter).written()),
     }
 }
 
 /// `1,234`, or `10,000+`.
-pub(super) fn written(count: Count) -> String {
+pub(super) fn count_text(count: BoundedCount) -> String {
     format!("{}{}", thousands(count.people), if count.or_more { "+" } else { "" })
 }
 
@@ -117,22 +117,22 @@ mod tests {
         for (number, said) in table {
             assert_eq!(thousands(number), said);
         }
-        assert_eq!(written(Count { people: 10_000, or_more: true }), "10,000+");
+        assert_eq!(count_text(BoundedCount { people: 10_000, or_more: true }), "10,000+");
     }
 
     #[test]
     fn the_answer_is_the_most_urgent_fact() {
-        let mut counts = Counts::default();
+        let mut counts = StateCounts::default();
         assert_eq!(answer(&counts), "No person has consented yet");
         counts.people = 1;
         assert_eq!(answer(&counts), "1 person has access");
         counts.people = 1_200;
         assert_eq!(answer(&counts), "All 1,200 people have access");
-        counts.retrying = Count::exactly(1);
+        counts.retrying = BoundedCount::exact(1);
         assert_eq!(answer(&counts), "Refreshes fail for 1 person");
-        counts.consent_ending = Count { people: 10_000, or_more: true };
+        counts.consent_ending = BoundedCount { people: 10_000, or_more: true };
         assert_eq!(answer(&counts), "The consent of 10,000+ people ends soon");
-        counts.consent_needed = Count::exactly(2);
+        counts.consent_needed = BoundedCount::exact(2);
         assert_eq!(answer(&counts), "2 people must consent");
     }
 }

@@ -8,25 +8,25 @@ use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::assets::Dress;
-use crate::http::dashboard::invitation::Invitation;
+use crate::http::dashboard::assets::AssetUrls;
+use crate::http::dashboard::invitation::InvitationText;
 use crate::http::dashboard::overview::Overview;
-use crate::http::dashboard::query::Filter;
-use crate::http::dashboard::query::From;
-use crate::http::dashboard::query::Query;
-use crate::http::dashboard::row::Row;
+use crate::http::dashboard::query::ListQuery;
+use crate::http::dashboard::query::ListStart;
+use crate::http::dashboard::query::StateFilter;
+use crate::http::dashboard::row::PersonRow;
 use crate::http::dashboard::row::name_of;
-use crate::http::pages::Frame;
+use crate::http::pages::PageFrame;
 use crate::http::parameter;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::sessions::Session;
-use crate::tokens::Bookmark;
-use crate::tokens::Key;
-use crate::tokens::Order;
-use crate::tokens::Page;
-use crate::tokens::Pick;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
+use crate::tokens::ListPosition;
+use crate::tokens::ListRequest;
+use crate::tokens::ListSelection;
+use crate::tokens::SortBy;
+use crate::tokens::SortKey;
 
 /// Rows on one page of the list.
 const ROWS: usize = 50;
@@ -36,19 +36,19 @@ const NEEDS: usize = 10;
 
 #[derive(Template)]
 #[template(path = "dashboard/home.html")]
-struct Home<'a> {
-    frame: &'a Frame,
-    dress: &'a Dress,
+struct DashboardHome<'a> {
+    frame: &'a PageFrame,
+    dress: &'a AssetUrls,
     home: &'a str,
-    session: &'a Session,
+    session: &'a DashboardSession,
     csrf: &'a str,
-    said: Option<Said>,
+    said: Option<FlashMessage>,
     overview: Overview,
     /// People who need a link, the most urgent first. Only on the first page without a query, like the
     /// invitation.
-    needs: Vec<Needs>,
-    invitation: Option<Invitation>,
-    list: List,
+    needs: Vec<PersonInNeed>,
+    invitation: Option<InvitationText>,
+    list: PeopleList,
     /// The event up to which the page is current, for the event stream.
     since: String,
     /// The URL of the sign-in page after the session has ended.
@@ -56,28 +56,28 @@ struct Home<'a> {
 }
 
 /// The result of the last action.
-pub(super) struct Said {
+pub(super) struct FlashMessage {
     /// `good`, `warn` or `bad`.
     pub(super) class: &'static str,
     pub(super) text: String,
 }
 
 /// People with the same need.
-pub(super) struct Needs {
-    filter: Filter,
-    rows: Vec<Row>,
+pub(super) struct PersonInNeed {
+    filter: StateFilter,
+    rows: Vec<PersonRow>,
     /// Text and link for all of them, if these are not all.
     more: Option<(String, String)>,
 }
 
 /// One page of the list, with its links.
-pub(super) struct List {
-    pub(super) rows: Vec<Row>,
+pub(super) struct PeopleList {
+    pub(super) rows: Vec<PersonRow>,
     /// The filter, if one is set.
-    pub(super) filter: Option<Filter>,
+    pub(super) filter: Option<StateFilter>,
     /// The search text, if there is one.
     pub(super) typed: String,
-    pub(super) heads: Vec<Head>,
+    pub(super) heads: Vec<ColumnHead>,
     /// The link to all people.
     pub(super) all: String,
     pub(super) first: Option<String>,
@@ -88,30 +88,30 @@ pub(super) struct List {
 }
 
 /// A column head of the table; a link if the list can be sorted by it.
-pub(super) struct Head {
+pub(super) struct ColumnHead {
     pub(super) text: &'static str,
     pub(super) link: Option<String>,
     /// `ascending` or `descending`.
     pub(super) sorted: Option<&'static str>,
 }
 
-impl List {
-    fn is_in(&self, filter: Filter) -> bool {
+impl PeopleList {
+    fn is_in(&self, filter: StateFilter) -> bool {
         self.filter == Some(filter)
     }
 
     /// Whether all people in it need a link.
     fn is_of_needs(&self) -> bool {
-        matches!(self.filter, Some(Filter::ConsentNeeded | Filter::ConsentEnding))
+        matches!(self.filter, Some(StateFilter::ConsentNeeded | StateFilter::ConsentEnding))
     }
 
     /// The heading of the list.
     fn heading(&self) -> &'static str {
         match self.filter {
-            Some(Filter::ConsentNeeded) => "People who must consent",
-            Some(Filter::ConsentEnding) => "People whose consent ends within 30 days",
-            Some(Filter::Retrying) => "People whose last refresh failed",
-            Some(Filter::Working) => "People whose access works",
+            Some(StateFilter::ConsentNeeded) => "People who must consent",
+            Some(StateFilter::ConsentEnding) => "People whose consent ends within 30 days",
+            Some(StateFilter::Retrying) => "People whose last refresh failed",
+            Some(StateFilter::Working) => "People whose access works",
             None if !self.typed.is_empty() => "People who were found",
             None => "All people",
         }
@@ -120,26 +120,30 @@ impl List {
 
 impl Dashboard {
     /// `GET /dashboard?q=&state=&sort=&after=&before=&done=&who=`
-    pub(super) async fn home(&self, session: &Session, query: &str) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn home(
+        &self,
+        session: &DashboardSession,
+        query: &str,
+    ) -> Result<Response<ResponseBody>, ApiError> {
         let now = self.api.parts().clock.now();
         // Read before the data that the page shows, so that a change meanwhile is sent twice rather than
         // never.
         let since = self.since();
-        let asked = Query::parse(query);
+        let asked = ListQuery::parse(query);
         let home = session.home.expose();
         let overview = self.overview(home, now).await?;
         let needs = if asked.is_plain() { self.needs(&overview, now).await? } else { Vec::new() };
         let link = self.api.parts().redirect_uri.strip_suffix("oauth").unwrap_or_default().to_owned();
-        let page = Home {
+        let page = DashboardHome {
             frame: &self.frame_at(home),
             dress: &self.dress,
             home,
             session,
             csrf: session.csrf.expose(),
-            said: self.said(session, query).await?,
+            said: self.flash_message(session, query).await?,
             overview,
             needs,
-            invitation: asked.is_plain().then(|| Invitation::first(&self.frame.operator, link)),
+            invitation: asked.is_plain().then(|| InvitationText::first(&self.frame.operator, link)),
             list: self.list(home, &asked, now).await?,
             since,
             sign_in: format!("{}/sign-in?ended", self.home),
@@ -148,69 +152,73 @@ impl Dashboard {
     }
 
     /// The people who need a link, the most urgent of each kind first.
-    async fn needs(&self, overview: &Overview, now: UnixTime) -> Result<Vec<Needs>, Refusal> {
+    async fn needs(&self, overview: &Overview, now: UnixTime) -> Result<Vec<PersonInNeed>, ApiError> {
         let mut needs = Vec::new();
-        for (filter, who) in
-            [(Filter::ConsentNeeded, "who must consent"), (Filter::ConsentEnding, "whose consent ends soon")]
-        {
-            let page = Page::first(filter.pick(), u32::try_from(NEEDS).unwrap_or(u32::MAX) + 1, now);
-            let mut found = self.api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
+        for (filter, who) in [
+            (StateFilter::ConsentNeeded, "who must consent"),
+            (StateFilter::ConsentEnding, "whose consent ends soon"),
+        ] {
+            let page =
+                ListRequest::first_page(filter.pick(), u32::try_from(NEEDS).unwrap_or(u32::MAX) + 1, now);
+            let mut found =
+                self.api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
             let tile = overview.tiles.iter().find(|tile| tile.filter == filter);
             let more = tile.filter(|_| found.len() > NEEDS);
             let more = more.map(|tile| (format!("All {} {who}", tile.count), tile.link.clone()));
             found.truncate(NEEDS);
             if !found.is_empty() {
                 let rows = found.iter().map(|(_, grant)| self.row_of(grant, now)).collect();
-                needs.push(Needs { filter, rows, more });
+                needs.push(PersonInNeed { filter, rows, more });
             }
         }
         Ok(needs)
     }
 
     /// A person, with the invitation to send.
-    pub(super) fn row_of(&self, grant: &Grant, now: UnixTime) -> Row {
+    pub(super) fn row_of(&self, grant: &Grant, now: UnixTime) -> PersonRow {
         let link = self.api.consent_url(grant);
-        Row::of(grant, &self.api, Invitation::again(&self.frame.operator, grant, link, now), now)
+        PersonRow::of(grant, &self.api, InvitationText::again(&self.frame.operator, grant, link, now), now)
     }
 
-    async fn list(&self, home: &str, asked: &Query, now: UnixTime) -> Result<List, Refusal> {
-        let (found, before, after) = self.part(asked, now).await?;
-        let link = |from: From| format!("{home}{}", asked.starting(from).written());
+    async fn list(&self, home: &str, asked: &ListQuery, now: UnixTime) -> Result<PeopleList, ApiError> {
+        let (found, before, after) = self.list_part(asked, now).await?;
+        let link = |from: ListStart| format!("{home}{}", asked.starting(from).written());
         let ends = (found.first().map(|(mark, _)| mark.clone()), found.last().map(|(mark, _)| mark.clone()));
-        Ok(List {
+        Ok(PeopleList {
             rows: found.iter().map(|(_, grant)| self.row_of(grant, now)).collect(),
             filter: asked.filter(),
             typed: asked.typed.clone(),
             heads: heads(home, asked),
             all: home.to_owned(),
-            first: before.then(|| link(From::Start)),
-            previous: ends.0.filter(|_| before).map(|mark| link(From::Before(mark))),
-            next: ends.1.filter(|_| after).map(|mark| link(From::After(mark))),
+            first: before.then(|| link(ListStart::Start)),
+            previous: ends.0.filter(|_| before).map(|mark| link(ListStart::Before(mark))),
+            next: ends.1.filter(|_| after).map(|mark| link(ListStart::After(mark))),
             here: asked.written(),
         })
     }
 
     /// One page of the list, and whether there are rows before it and after it.
-    async fn part(
+    async fn list_part(
         &self,
-        asked: &Query,
+        asked: &ListQuery,
         now: UnixTime,
-    ) -> Result<(Vec<(Bookmark, Grant)>, bool, bool), Refusal> {
+    ) -> Result<(Vec<(ListPosition, Grant)>, bool, bool), ApiError> {
         if let Some(found) = self.by_id(asked).await? {
             return Ok((vec![found], false, false));
         }
         let (mark, back) = match &asked.from {
-            From::Start => (None, false),
-            From::After(mark) => (Some(mark.clone()), false),
-            From::Before(mark) => (Some(mark.clone()), true),
+            ListStart::Start => (None, false),
+            ListStart::After(mark) => (Some(mark.clone()), false),
+            ListStart::Before(mark) => (Some(mark.clone()), true),
         };
-        let page = Page {
-            backwards: asked.descending != back,
+        let page = ListRequest {
+            descending: asked.descending != back,
             after: mark.clone(),
             // One more row shows whether the list continues.
-            ..Page::first(asked.pick.clone(), u32::try_from(ROWS).unwrap_or(u32::MAX) + 1, now)
+            ..ListRequest::first_page(asked.pick.clone(), u32::try_from(ROWS).unwrap_or(u32::MAX) + 1, now)
         };
-        let mut found = self.api.parts().view.list(page).await.map_err(|why| Refusal::store(&why))?;
+        let mut found =
+            self.api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
         let more = found.len() > ROWS;
         found.truncate(ROWS);
         if back {
@@ -221,20 +229,27 @@ impl Dashboard {
     }
 
     /// A search for a person's whole id finds that person.
-    async fn by_id(&self, asked: &Query) -> Result<Option<(Bookmark, Grant)>, Refusal> {
+    async fn by_id(&self, asked: &ListQuery) -> Result<Option<(ListPosition, Grant)>, ApiError> {
         let Some(id) = PersonId::parse(&asked.typed).ok() else { return Ok(None) };
-        let found = self.api.parts().view.show(&id).await.map_err(|why| Refusal::store(&why))?;
-        let mark = Bookmark { key: Key::None, serial: 0 };
+        let found =
+            self.api.parts().view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let mark = ListPosition { key: SortKey::None, serial: 0 };
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
 
     /// The result of the action that redirected here: one of a few fixed sentences, whatever the URL says.
-    async fn said(&self, session: &Session, query: &str) -> Result<Option<Said>, Refusal> {
+    async fn flash_message(
+        &self,
+        session: &DashboardSession,
+        query: &str,
+    ) -> Result<Option<FlashMessage>, ApiError> {
         let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
-        let found = self.api.parts().view.show(&id).await.map_err(|why| Refusal::store(&why))?;
-        let who =
-            found.map(|grant| name_of(&grant.person)).or_else(|| self.sessions().forgotten(session, &id));
+        let found =
+            self.api.parts().view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let who = found
+            .map(|grant| name_of(&grant.person))
+            .or_else(|| self.sessions().forgotten_name(session, &id));
         let who = who.unwrap_or_else(|| id.to_string());
         let (class, what) = match done.as_str() {
             "renewed" => ("good", "refreshed. Webex issued a new token."),
@@ -247,31 +262,31 @@ impl Dashboard {
             "unknown" => ("warn", "no longer stored."),
             _ => return Ok(None),
         };
-        Ok(Some(Said { class, text: format!("{who}: {what}") }))
+        Ok(Some(FlashMessage { class, text: format!("{who}: {what}") }))
     }
 
     /// The current position in the event stream.
     fn since(&self) -> String {
         let events = self.api.parts().view.events();
-        events.id(events.now())
+        events.encode_id(events.position())
     }
 }
 
 /// The column heads for this query.
-fn heads(home: &str, asked: &Query) -> Vec<Head> {
-    let sortable = matches!(asked.pick, Pick::All(_));
+fn heads(home: &str, asked: &ListQuery) -> Vec<ColumnHead> {
+    let sortable = matches!(asked.pick, ListSelection::All(_));
     let heads = [
-        ("Person", Some(Order::Email)),
+        ("Person", Some(SortBy::Email)),
         ("State", None),
-        ("Next refresh", Some(Order::Next)),
+        ("Next refresh", Some(SortBy::NextRefresh)),
         ("Consent ends", None),
     ];
-    let head = |(text, order): (&'static str, Option<Order>)| {
-        let here = order.is_some_and(|order| asked.pick == Pick::All(order));
+    let head = |(text, order): (&'static str, Option<SortBy>)| {
+        let here = order.is_some_and(|order| asked.pick == ListSelection::All(order));
         let sorted = here.then_some(if asked.descending { "descending" } else { "ascending" });
-        let turned = Query::sorted(order.unwrap_or(Order::Arrival), here && !asked.descending);
+        let turned = ListQuery::sorted(order.unwrap_or(SortBy::CreatedAt), here && !asked.descending);
         let link = order.filter(|_| sortable).map(|_| format!("{home}{}", turned.written()));
-        Head { text, link, sorted }
+        ColumnHead { text, link, sorted }
     };
     heads.into_iter().map(head).collect()
 }

@@ -12,37 +12,37 @@ use url::form_urlencoded::Serializer;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::assets::Dress;
-use crate::http::dashboard::query::Query;
+use crate::http::dashboard::assets::AssetUrls;
+use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::row;
-use crate::http::dashboard::row::Moment;
-use crate::http::dashboard::row::Row;
-use crate::http::pages::Frame;
+use crate::http::dashboard::row::PersonRow;
+use crate::http::dashboard::row::RelativeTime;
+use crate::http::pages::PageFrame;
 use crate::http::parameter;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
-use crate::http::sessions::Session;
-use crate::refresh::NoToken;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
+use crate::refresh::TokenError;
 
 #[derive(Template)]
 #[template(path = "dashboard/person.html")]
 struct PersonPage<'a> {
-    frame: &'a Frame,
-    dress: &'a Dress,
+    frame: &'a PageFrame,
+    dress: &'a AssetUrls,
     home: &'a str,
-    session: &'a Session,
+    session: &'a DashboardSession,
     csrf: &'a str,
-    row: Row,
+    row: PersonRow,
     summary: String,
-    access: Moment,
+    access: RelativeTime,
     /// Whether the access has ended.
     is_dead: bool,
     /// The result of the last refresh, and when it was.
-    last: (&'static str, Moment),
+    last: (&'static str, RelativeTime),
     /// Details of the result.
     detail: Option<String>,
-    obtained: Moment,
+    obtained: RelativeTime,
     scope: Option<String>,
     org: Option<String>,
 }
@@ -50,21 +50,21 @@ struct PersonPage<'a> {
 #[derive(Template)]
 #[template(path = "dashboard/forget.html")]
 struct ForgetPage<'a> {
-    frame: &'a Frame,
-    dress: &'a Dress,
+    frame: &'a PageFrame,
+    dress: &'a AssetUrls,
     home: &'a str,
-    session: &'a Session,
+    session: &'a DashboardSession,
     csrf: &'a str,
-    row: Row,
+    row: PersonRow,
 }
 
 impl Dashboard {
     /// `GET /dashboard/person?id=`
     pub(super) async fn person_page(
         &self,
-        session: &Session,
+        session: &DashboardSession,
         query: &str,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<ResponseBody>, ApiError> {
         let parts = self.api.parts();
         let now = parts.clock.now();
         let Some((grant, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
@@ -77,11 +77,11 @@ impl Dashboard {
             csrf: session.csrf.expose(),
             row,
             summary: row::summary(&grant, &missing, parts.refresher.pause(), now),
-            access: Moment::of(grant.tokens.expires_at, now),
+            access: RelativeTime::of(grant.tokens.expires_at, now),
             is_dead: grant.life_left(now).is_zero(),
-            last: (row::came(grant.last.outcome), Moment::of(grant.last.at, now)),
+            last: (row::outcome_text(grant.last.outcome), RelativeTime::of(grant.last.at, now)),
             detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
-            obtained: Moment::of(grant.obtained_at, now),
+            obtained: RelativeTime::of(grant.obtained_at, now),
             scope: grant.tokens.scope.clone(),
             org: grant.person.org_id.clone(),
         };
@@ -91,9 +91,9 @@ impl Dashboard {
     /// `GET /dashboard/forget?id=`: asks for confirmation.
     pub(super) async fn forget_page(
         &self,
-        session: &Session,
+        session: &DashboardSession,
         query: &str,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<ResponseBody>, ApiError> {
         let Some((_, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
         let page = ForgetPage {
             frame: &self.frame_at(session.home.expose()),
@@ -106,74 +106,87 @@ impl Dashboard {
         Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
     }
 
-    async fn row(&self, query: &str) -> Result<Option<(Arc<Grant>, Row)>, Refusal> {
+    async fn row(&self, query: &str) -> Result<Option<(Arc<Grant>, PersonRow)>, ApiError> {
         let parts = self.api.parts();
         let id = parameter::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
-        let found = parts.view.show(&id).await.map_err(|why| Refusal::store(&why))?;
+        let found = parts.view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
         let now = parts.clock.now();
         Ok(found.map(|grant| (grant.clone(), self.row_of(&grant, now))))
     }
 
     /// `POST /dashboard/refresh`: `id`, `back`. The refresh is sent even if nothing is due, because the
     /// operator has a reason.
-    pub(super) async fn refresh(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn refresh(
+        &self,
+        session: &DashboardSession,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
             Err(refused) => return refused,
         };
         let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
-        let came = match self.api.parts().refresher.renew(&id, true).await {
-            Ok(report) => report.came.word(),
-            Err(NoToken::UnknownPerson) => "unknown",
-            Err(NoToken::ConsentNeeded(_)) => "consent_needed",
-            Err(NoToken::Unavailable { .. } | NoToken::Store(_)) => "unavailable",
+        let came = match self.api.parts().refresher.refresh_now(&id, true).await {
+            Ok(report) => report.outcome.as_str(),
+            Err(TokenError::UnknownPerson) => "unknown",
+            Err(TokenError::ConsentNeeded(_)) => "consent_needed",
+            Err(TokenError::Unavailable { .. } | TokenError::Store(_)) => "unavailable",
         };
         log::info!("dashboard: {} requested a refresh of {id}: {came}", session.name());
-        done(session, came, &id, form.text("back"))
+        redirect_with_result(session, came, &id, form.text("back"))
     }
 
     /// `POST /dashboard/forget`: `id`.
-    pub(super) async fn forget(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn forget(
+        &self,
+        session: &DashboardSession,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
             Err(refused) => return refused,
         };
         let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
         // The name is read first, because it is removed with the grant.
-        let found = self.api.parts().view.show(&id).await;
+        let found = self.api.parts().view.get_uncached(&id).await;
         let named = found.ok().flatten().map(|grant| row::name_of(&grant.person));
         let (refresher, who) = (self.api.parts().refresher.clone(), id.clone());
         let gone = self.api.finish("forget", async move { refresher.forget(&who).await }).await;
         let came = match gone {
             Ok(Ok(true)) => {
                 if let Some(name) = named {
-                    self.sessions().note_forgotten(session, id.clone(), name);
+                    self.sessions().remember_forgotten(session, id.clone(), name);
                 }
                 "forgotten"
             }
             Ok(Ok(false)) => "unknown",
-            Ok(Err(why)) => return self.trouble(session, &Refusal::store(&why)),
+            Ok(Err(why)) => return self.trouble(session, &ApiError::from_store_error(&why)),
             Err(why) => return self.trouble(session, &why),
         };
         log::info!("dashboard: {} requested to forget {id}: {came}", session.name());
-        done(session, came, &id, "")
+        redirect_with_result(session, came, &id, "")
     }
 
-    fn unknown_person(&self, session: &Session) -> Response<Body> {
+    fn unknown_person(&self, session: &DashboardSession) -> Response<ResponseBody> {
         let said = ("No such person", "No person with this id is stored, or no longer.");
         self.refused(session.home.expose(), StatusCode::NOT_FOUND, said)
     }
 }
 
 /// A query for the list and nothing else, so that a URL from outside cannot redirect elsewhere.
-fn back(text: &str) -> String {
-    Query::parse(text.trim_start_matches('?')).written()
+fn list_link(text: &str) -> String {
+    ListQuery::parse(text.trim_start_matches('?')).written()
 }
 
 /// Redirects to the list, which shows the result.
-fn done(session: &Session, came: &str, id: &PersonId, to: &str) -> Response<Body> {
-    let to = back(to);
+fn redirect_with_result(
+    session: &DashboardSession,
+    came: &str,
+    id: &PersonId,
+    to: &str,
+) -> Response<ResponseBody> {
+    let to = list_link(to);
     let mut query = Serializer::new(to.trim_start_matches('?').to_owned());
     query.append_pair("done", came).append_pair("who", id.as_str());
     respond::see_other(&format!("{}?{}", session.home.expose(), query.finish()))

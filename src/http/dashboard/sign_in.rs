@@ -11,24 +11,24 @@ use hyper::header::HeaderValue;
 use crate::domain::key::Right;
 use crate::domain::secret::Secret;
 use crate::http::api::Caller;
-use crate::http::auth::Auth;
+use crate::http::auth::ApiKeyAuth;
 use crate::http::dashboard::Dashboard;
-use crate::http::dashboard::assets::Dress;
-use crate::http::links::Tried;
-use crate::http::pages::Frame;
+use crate::http::dashboard::assets::AssetUrls;
+use crate::http::links::Redeem;
+use crate::http::pages::PageFrame;
 use crate::http::parameter;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::ApiError;
 use crate::http::respond;
-use crate::http::serve::Body;
 use crate::http::serve::Peer;
-use crate::http::sessions::Begun;
-use crate::http::sessions::Session;
+use crate::http::serve::ResponseBody;
+use crate::http::sessions::DashboardSession;
+use crate::http::sessions::NewSession;
 
 #[derive(Template)]
 #[template(path = "dashboard/sign_in.html")]
-struct SignIn<'a> {
-    frame: &'a Frame,
-    dress: &'a Dress,
+struct SignInPage<'a> {
+    frame: &'a PageFrame,
+    dress: &'a AssetUrls,
     home: &'a str,
     /// A message above the form, with the CSS class that colours it.
     said: Option<(&'static str, &'a str)>,
@@ -36,9 +36,9 @@ struct SignIn<'a> {
 
 #[derive(Template)]
 #[template(path = "dashboard/open.html")]
-struct Open<'a> {
-    frame: &'a Frame,
-    dress: &'a Dress,
+struct OpenLinkPage<'a> {
+    frame: &'a PageFrame,
+    dress: &'a AssetUrls,
     home: &'a str,
     link: &'a str,
     said: Option<&'a str>,
@@ -46,20 +46,20 @@ struct Open<'a> {
 
 impl Dashboard {
     /// `GET /dashboard/sign-in`. URLs whose session has ended redirect here as well.
-    pub(super) fn way_in(&self, query: &str) -> Response<Body> {
+    pub(super) fn sign_in_form(&self, query: &str) -> Response<ResponseBody> {
         let ended = parameter::first(query, "ended").is_some();
         let said = "You are signed out. A session ends after an hour without a click, and its address opens only in \
                     the browser that signed in.";
         self.sign_in_page(StatusCode::OK, ended.then_some(("warn", said)))
     }
 
-    fn not_in(&self, status: StatusCode, why: &str) -> Response<Body> {
+    fn sign_in_failed(&self, status: StatusCode, why: &str) -> Response<ResponseBody> {
         self.sign_in_page(status, Some(("bad", why)))
     }
 
-    fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<Body> {
+    fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
-        let page = SignIn { frame, dress: &self.dress, home: &self.home, said };
+        let page = SignInPage { frame, dress: &self.dress, home: &self.home, said };
         respond::for_operators(respond::page(status, &page))
     }
 
@@ -67,9 +67,9 @@ impl Dashboard {
     pub(super) async fn sign_in(
         &self,
         request: Request<Incoming>,
-        auth: &Auth,
+        auth: &ApiKeyAuth,
         peer: Peer,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let form = match self.form(request).await {
             Ok(form) => form,
             Err(refused) => return refused,
@@ -77,58 +77,58 @@ impl Dashboard {
         let key = Secret::new(form.text("key").to_owned());
         let record = match auth.admit_key(&key, peer.addr.ip()) {
             Ok(record) => record,
-            Err(Refusal::TooMany { retry_after }) => {
-                auth.tell(peer.addr.ip(), "too many invalid keys were sent");
+            Err(ApiError::TooMany { retry_after }) => {
+                auth.log_failure(peer.addr.ip(), "too many invalid keys were sent");
                 let said =
                     "Too many invalid keys were sent from your address. Wait a few seconds and try again.";
-                let page = self.not_in(StatusCode::TOO_MANY_REQUESTS, said);
-                return respond::later(page, retry_after);
+                let page = self.sign_in_failed(StatusCode::TOO_MANY_REQUESTS, said);
+                return respond::with_retry_after(page, retry_after);
             }
             Err(_) => {
-                auth.tell(peer.addr.ip(), "the key is invalid, revoked or expired");
+                auth.log_failure(peer.addr.ip(), "the key is invalid, revoked or expired");
                 let said = "The API key is invalid, revoked or expired.";
-                return self.not_in(StatusCode::FORBIDDEN, said);
+                return self.sign_in_failed(StatusCode::FORBIDDEN, said);
             }
         };
         if !record.rights.allow(Right::Admin) || record.persons.is_some() {
-            auth.tell(peer.addr.ip(), "the key lacks the right admin for all persons");
+            auth.log_failure(peer.addr.ip(), "the key lacks the right admin for all persons");
             let said =
                 "This key is valid, but the dashboard requires a key with the right admin for all people.";
-            return self.not_in(StatusCode::FORBIDDEN, said);
+            return self.sign_in_failed(StatusCode::FORBIDDEN, said);
         }
         log::info!("dashboard: signed in with key {:?}", record.name);
-        self.come_in(Caller::Key(record))
+        self.start_session(Caller::Key(record))
     }
 
     /// `GET /dashboard/open?link=`. The link is not used up, so a browser may prefetch the page.
-    pub(super) fn link_page(&self, query: &str) -> Response<Body> {
+    pub(super) fn link_page(&self, query: &str) -> Response<ResponseBody> {
         let link = parameter::first(query, "link").unwrap_or_default();
-        if self.sessions().links().knows(&link, self.sessions().now()) {
+        if self.sessions().links().contains(&link, self.sessions().now()) {
             self.open_page(StatusCode::OK, &link, None)
         } else {
             self.stale_link()
         }
     }
 
-    fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<Body> {
+    fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
-        let page = Open { frame, dress: &self.dress, home: &self.home, link, said };
+        let page = OpenLinkPage { frame, dress: &self.dress, home: &self.home, link, said };
         respond::for_operators(respond::page(status, &page))
     }
 
     /// `POST /dashboard/open`: redeems the link with its code.
-    pub(super) async fn open_link(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn open_link(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let form = match self.form(request).await {
             Ok(form) => form,
             Err(refused) => return refused,
         };
         let (link, now) = (form.text("link"), self.sessions().now());
-        match self.sessions().links().take(link, &Secret::new(form.text("code").to_owned()), now) {
-            Tried::Right => {
+        match self.sessions().links().redeem(link, &Secret::new(form.text("code").to_owned()), now) {
+            Redeem::Right => {
                 log::info!("dashboard: signed in by a link from the control socket");
-                self.come_in(Caller::Control)
+                self.start_session(Caller::Control)
             }
-            Tried::Wrong => {
+            Redeem::Wrong => {
                 log::warn!("dashboard: sign-in failed: wrong code for a link");
                 self.open_page(
                     StatusCode::FORBIDDEN,
@@ -136,19 +136,19 @@ impl Dashboard {
                     Some("This is not the code that the terminal shows."),
                 )
             }
-            Tried::Gone => self.stale_link(),
+            Redeem::Gone => self.stale_link(),
         }
     }
 
-    fn stale_link(&self) -> Response<Body> {
+    fn stale_link(&self) -> Response<ResponseBody> {
         let text = "A link works once, for one minute and three attempts. `webex-tokend dashboard` creates a new one.";
         self.refused(&self.home, StatusCode::NOT_FOUND, ("This link is no longer valid", text))
     }
 
     /// Begins a new session for each sign-in.
-    fn come_in(&self, caller: Caller) -> Response<Body> {
+    fn start_session(&self, caller: Caller) -> Response<ResponseBody> {
         match self.sessions().begin(caller) {
-            Some(Begun { home, cookie }) => with_cookie(respond::see_other(home.expose()), Some(cookie)),
+            Some(NewSession { home, cookie }) => with_cookie(respond::see_other(home.expose()), Some(cookie)),
             None => {
                 log::error!("dashboard: cannot begin a session: the system gives no random bytes");
                 let text = "This service has an internal problem. Its log has the reason.";
@@ -158,7 +158,11 @@ impl Dashboard {
     }
 
     /// `POST /dashboard/…/sign-out`: ends this session or, with `everywhere`, every session of the same key.
-    pub(super) async fn sign_out(&self, session: &Session, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn sign_out(
+        &self,
+        session: &DashboardSession,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let form = match self.form_of(session, request).await {
             Ok(form) => form,
             Err(refused) => return refused,
@@ -175,7 +179,7 @@ impl Dashboard {
     }
 }
 
-fn with_cookie(mut response: Response<Body>, cookie: Option<HeaderValue>) -> Response<Body> {
+fn with_cookie(mut response: Response<ResponseBody>, cookie: Option<HeaderValue>) -> Response<ResponseBody> {
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }

@@ -4,24 +4,24 @@ use askama::Template;
 
 use crate::consent::Granted;
 use crate::domain::person::Email;
-use crate::domain::picture::Picture;
-use crate::http::pages::Frame;
-use crate::http::pages::Scope;
+use crate::domain::picture::AvatarUrl;
+use crate::http::pages::PageFrame;
+use crate::http::pages::ScopeText;
 use crate::http::pages::scopes;
 
 /// "Access Granted".
 #[derive(Template)]
 #[template(path = "granted.html")]
 pub(in crate::http) struct GrantedPage<'a> {
-    frame: &'a Frame,
+    frame: &'a PageFrame,
     name: &'a str,
     /// The parts before and after the `@`, between which a line may break.
     email: Option<(&'a str, &'a str)>,
     initials: String,
-    picture: Option<&'a Picture>,
-    scopes: Vec<Scope<'a>>,
+    picture: Option<&'a AvatarUrl>,
+    scopes: Vec<ScopeText<'a>>,
     /// Requested, but not granted.
-    missing: Vec<Scope<'a>>,
+    missing: Vec<ScopeText<'a>>,
     /// The end of the access, for programs and for people.
     until: (String, String),
     /// How the operator names the person in the command `forget`.
@@ -36,7 +36,7 @@ impl<'a> GrantedPage<'a> {
     /// The page for `granted`. `asked` are the requested scopes, and `space` is the path of the Space widget
     /// for this browser.
     pub(in crate::http) fn new(
-        frame: &'a Frame,
+        frame: &'a PageFrame,
         granted: &'a Granted,
         asked: &'a [String],
         revoke_at: &'a str,

@@ -11,12 +11,12 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::consent::Widget;
+use crate::consent::SpaceWidget;
 use crate::domain::operator::Operator;
 use crate::domain::scope;
 pub(super) use crate::http::pages::granted::GrantedPage;
-pub(super) use crate::http::pages::problem::Problem;
-pub(super) use crate::http::pages::problem::ProblemPage;
+pub(super) use crate::http::pages::problem::ErrorPage;
+pub(super) use crate::http::pages::problem::ErrorPageTemplate;
 
 /// An embedded file that pages load. Its path contains a hash of its content, so that it can be cached
 /// forever.
@@ -51,7 +51,7 @@ pub(super) fn asset(path: &str) -> Option<&'static Asset> {
 
 /// What all pages have in common: URLs as the browser sees them, and the operator.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct PageFrame {
     /// URL of the style sheet.
     pub(super) style: String,
     /// URL of the icon.
@@ -68,7 +68,7 @@ pub(super) struct Frame {
     pub(super) operator: Arc<Operator>,
 }
 
-impl Frame {
+impl PageFrame {
     /// For a daemon whose pages are below `prefix`, and whose consents start at `start`.
     pub(super) fn new(prefix: &str, start: &str, has_space: bool) -> Self {
         let at = |path: &str| format!("{prefix}{path}");
@@ -96,12 +96,12 @@ impl Frame {
 
 /// A scope in the list of a page.
 #[derive(Debug)]
-pub(super) struct Scope<'a> {
+pub(super) struct ScopeText<'a> {
     name: &'a str,
     words: Option<&'static str>,
 }
 
-impl Scope<'_> {
+impl ScopeText<'_> {
     /// What the scope allows. For an unknown scope, a general word.
     fn words(&self) -> &'static str {
         self.words.unwrap_or("Permission")
@@ -109,25 +109,25 @@ impl Scope<'_> {
 }
 
 /// Scopes for the list of a page.
-pub(super) fn scopes(names: &[String]) -> Vec<Scope<'_>> {
-    names.iter().map(|name| Scope { name, words: scope::in_words(name) }).collect()
+pub(super) fn scopes(names: &[String]) -> Vec<ScopeText<'_>> {
+    names.iter().map(|name| ScopeText { name, words: scope::in_words(name) }).collect()
 }
 
 #[derive(Template)]
 #[template(path = "home.html")]
-pub(super) struct Home<'a> {
-    pub(super) frame: &'a Frame,
-    pub(super) scopes: Vec<Scope<'a>>,
+pub(super) struct HomePage<'a> {
+    pub(super) frame: &'a PageFrame,
+    pub(super) scopes: Vec<ScopeText<'a>>,
     /// Whether others can read the traffic, because there is no TLS.
-    pub(super) is_overheard: bool,
+    pub(super) is_plaintext_remote: bool,
 }
 
 /// The page with the Space widget. It is the only page that contains a token.
 #[derive(Template)]
 #[template(path = "space.html")]
 pub(super) struct SpacePage<'a> {
-    pub(super) frame: &'a Frame,
-    pub(super) widget: &'a Widget,
+    pub(super) frame: &'a PageFrame,
+    pub(super) widget: &'a SpaceWidget,
     pub(super) space_id: &'a str,
     pub(super) token: &'a str,
     /// The URL of this page, which is the target of its form.

@@ -2,20 +2,20 @@
 
 use askama::Template;
 
-use crate::http::pages::Frame;
+use crate::http::pages::PageFrame;
 
 /// The template of the error pages.
 #[derive(Template)]
 #[template(path = "problem.html")]
-pub(in crate::http) struct ProblemPage<'a> {
-    pub(in crate::http) frame: &'a Frame,
-    pub(in crate::http) problem: &'a Problem,
+pub(in crate::http) struct ErrorPageTemplate<'a> {
+    pub(in crate::http) frame: &'a PageFrame,
+    pub(in crate::http) problem: &'a ErrorPage,
 }
 
 /// The content of an error page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::http) struct Problem {
-    pub(in crate::http) tone: Tone,
+pub(in crate::http) struct ErrorPage {
+    pub(in crate::http) severity: Severity,
     pub(in crate::http) heading: &'static str,
     /// What happened.
     pub(in crate::http) text: &'static str,
@@ -25,12 +25,12 @@ pub(in crate::http) struct Problem {
     pub(in crate::http) tracking_id: Option<String>,
     /// Webex's page where the person can revoke the access.
     pub(in crate::http) accesses: Option<&'static str>,
-    pub(in crate::http) ways: Ways,
+    pub(in crate::http) action: Action,
 }
 
 /// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Tone {
+pub(in crate::http) enum Severity {
     /// Nothing is wrong: the person chose this, or opened a wrong URL.
     Calm,
     /// The problem is temporary.
@@ -39,7 +39,7 @@ pub(in crate::http) enum Tone {
     Bad,
 }
 
-impl Tone {
+impl Severity {
     fn class(self) -> &'static str {
         match self {
             Self::Calm => "calm",
@@ -60,7 +60,7 @@ impl Tone {
 
 /// The buttons of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Ways {
+pub(in crate::http) enum Action {
     /// The same URL again, because its ticket is still valid.
     Reload,
     /// A new consent.
@@ -71,18 +71,18 @@ pub(in crate::http) enum Ways {
     Dashboard,
 }
 
-const fn problem(tone: Tone, heading: &'static str, text: &'static str, ways: Ways) -> Problem {
-    Problem { tone, heading, text, next: None, tracking_id: None, accesses: None, ways }
+const fn problem(severity: Severity, heading: &'static str, text: &'static str, action: Action) -> ErrorPage {
+    ErrorPage { severity, heading, text, next: None, tracking_id: None, accesses: None, action }
 }
 
-impl Problem {
-    const fn then(mut self, next: &'static str) -> Self {
+impl ErrorPage {
+    const fn with_hint(mut self, next: &'static str) -> Self {
         self.next = Some(next);
         self
     }
 
     /// Adds Webex's tracking id of its response.
-    pub(in crate::http) fn traced(mut self, tracking_id: Option<String>) -> Self {
+    pub(in crate::http) fn with_tracking_id(mut self, tracking_id: Option<String>) -> Self {
         self.tracking_id = tracking_id;
         self
     }
@@ -94,189 +94,189 @@ impl Problem {
     }
 }
 
-pub(in crate::http) const NOT_FOUND: Problem = problem(
-    Tone::Calm,
+pub(in crate::http) const NOT_FOUND: ErrorPage = problem(
+    Severity::Calm,
     "Page not found",
     "There is no page at this address. A consent starts on the home page.",
-    Ways::Home,
+    Action::Home,
 );
 
-pub(in crate::http) const STALE: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const STALE: ErrorPage = problem(
+    Severity::Warn,
     "This link is no longer valid",
     "It was used before, is older than 15 minutes, or was started in another browser or under another address. Nothing was \
      changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then(
+.with_hint(
     "If you saw “Access Granted” a moment ago, all is well, and you may close this window. Otherwise start again, and allow \
      your browser to keep cookies for this site.",
 );
 
-pub(in crate::http) const REFUSED: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const REFUSED: ErrorPage = problem(
+    Severity::Bad,
     "Webex did not confirm your consent",
     "You came back from Webex with a one-time code. This service sent the code to Webex, but Webex did not accept it, so \
      there is no access. Nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then(
+.with_hint(
     "Please start again. If it happens again, tell the people who run this service: their log has Webex’s reason.",
 );
 
-pub(in crate::http) const CLIENT_REFUSED: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const CLIENT_REFUSED: ErrorPage = problem(
+    Severity::Bad,
     "Webex does not accept this service",
     "Webex does not accept the registration of this service, so your consent could not be completed. You did nothing wrong, \
      and nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then("The people who run it must fix its registration at Webex: tell them, and start again after that.");
+.with_hint("The people who run it must fix its registration at Webex: tell them, and start again after that.");
 
-pub(in crate::http) const NOT_ALLOWED: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const NOT_ALLOWED: ErrorPage = problem(
+    Severity::Bad,
     "This service is not for your account",
     "You signed in at Webex, but this service accepts consents from selected accounts only, and your account \
      is not among them. Nothing was stored, and this service has no access to your account.",
-    Ways::Start,
+    Action::Start,
 )
-.then("If you have another account, sign in with that one. If you think that this account should be allowed, ask the people who run this service.");
+.with_hint("If you have another account, sign in with that one. If you think that this account should be allowed, ask the people who run this service.");
 
-pub(in crate::http) const UNREACHABLE: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const UNREACHABLE: ErrorPage = problem(
+    Severity::Warn,
     "Webex cannot be reached",
     "You consented, but Webex does not respond to this service at the moment. Nothing was changed.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then(
+.with_hint(
     "Wait a minute, then try again: your consent is still valid. If that does not help, start again later.",
 );
 
-pub(in crate::http) const BUSY: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const BUSY: ErrorPage = problem(
+    Severity::Warn,
     "Webex asks to wait",
     "You consented, but Webex limits requests at the moment, so this service must wait before it can finish. Nothing is \
      lost.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then("Wait a minute, then try again. If that does not help, start again later.");
+.with_hint("Wait a minute, then try again. If that does not help, start again later.");
 
-pub(in crate::http) const GIVEN_UP: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const GIVEN_UP: ErrorPage = problem(
+    Severity::Warn,
     "Webex cannot be reached",
     "You consented, but Webex did not respond to this service in several attempts. Nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then("Please start again later.");
+.with_hint("Please start again later.");
 
-pub(in crate::http) const CROWDED: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const CROWDED: ErrorPage = problem(
+    Severity::Warn,
     "Too many people at once",
     "More people are coming back from Webex at this moment than this service can handle at once. Nothing is lost.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then("Please try again in a few seconds.");
+.with_hint("Please try again in a few seconds.");
 
-pub(in crate::http) const NOT_KEPT: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const NOT_KEPT: ErrorPage = problem(
+    Severity::Bad,
     "Your consent could not be stored",
     "You consented, but this service has an internal problem. The people who run it find the reason in its log.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then(
+.with_hint(
     "Wait a minute, then try again: your consent is still valid. If that does not help, tell them, and start again later.",
 );
 
-pub(in crate::http) const DECLINED: Problem = problem(
-    Tone::Calm,
+pub(in crate::http) const DECLINED: ErrorPage = problem(
+    Severity::Calm,
     "You did not consent",
     "Webex reports that you declined. Nothing was changed, and no new access was granted.",
-    Ways::Start,
+    Action::Start,
 )
-.then("You may close this window, or start again at any time.");
+.with_hint("You may close this window, or start again at any time.");
 
-pub(in crate::http) const WRONG_SCOPES: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const WRONG_SCOPES: ErrorPage = problem(
+    Severity::Bad,
     "Webex does not accept the requested scopes",
     "The scopes that this service requests are not the ones that are registered for its integration. You did nothing wrong, \
      and nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then("The people who run it must fix its registration at Webex: tell them, and start again after that.");
+.with_hint("The people who run it must fix its registration at Webex: tell them, and start again after that.");
 
-pub(in crate::http) const WEBEX_BROKEN: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const WEBEX_BROKEN: ErrorPage = problem(
+    Severity::Warn,
     "Webex has a problem",
     "Webex could not complete the consent. Nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then("Please start again in a few minutes.");
+.with_hint("Please start again in a few minutes.");
 
-pub(in crate::http) const ENDED: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const ENDED: ErrorPage = problem(
+    Severity::Bad,
     "Webex ended the consent",
     "Webex sent you back without a consent. Nothing was changed.",
-    Ways::Start,
+    Action::Start,
 )
-.then("Please start again; if it happens again, tell the people who run this service.");
+.with_hint("Please start again; if it happens again, tell the people who run this service.");
 
-pub(in crate::http) const NO_VISIT: Problem = problem(
-    Tone::Calm,
+pub(in crate::http) const NO_VISIT: ErrorPage = problem(
+    Severity::Calm,
     "Consent first",
     "The space opens only in the browser in which you consented, for one hour after the consent. A newer consent in another \
      browser ends this.",
-    Ways::Start,
+    Action::Start,
 )
-.then("Start again here; the page after your consent has a button that opens the space.");
+.with_hint("Start again here; the page after your consent has a button that opens the space.");
 
-pub(in crate::http) const LEFT: Problem = problem(
-    Tone::Calm,
+pub(in crate::http) const LEFT: ErrorPage = problem(
+    Severity::Calm,
     "This browser can no longer open the space",
     "It needs a new consent to open the space again. You are still a member of the space, and the access that you granted is kept.",
-    Ways::Home,
+    Action::Home,
 );
 
-pub(in crate::http) const OVERHEARD: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const OVERHEARD: ErrorPage = problem(
+    Severity::Bad,
     "This connection is not secure",
     "The page of the space contains one of your tokens, and this service is reached without encryption: other people on the \
      network could read the token. So the space is not shown.",
-    Ways::Home,
+    Action::Home,
 )
-.then("The people who run this service must give it an address that starts with https.");
+.with_hint("The people who run this service must give it an address that starts with https.");
 
-pub(in crate::http) const DASHBOARD_OVERHEARD: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const DASHBOARD_OVERHEARD: ErrorPage = problem(
+    Severity::Bad,
     "This connection is not secure",
     "The dashboard is reached without encryption: other people on the network could read the key that you sign in with, and \
      act as you. So sign-in is disabled here.",
-    Ways::Home,
+    Action::Home,
 )
-.then("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
+.with_hint("The people who run this service must give it an address that starts with https (MY_APP_REDIRECT_URI).");
 
-pub(in crate::http) const NO_TOKEN: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const NO_TOKEN: ErrorPage = problem(
+    Severity::Warn,
     "No token is available at present",
     "The access that you granted is kept, but Webex does not renew it at the moment.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then("Wait a minute, then try again.");
+.with_hint("Wait a minute, then try again.");
 
-pub(in crate::http) const ENDED_AT_WEBEX: Problem = problem(
-    Tone::Warn,
+pub(in crate::http) const ENDED_AT_WEBEX: ErrorPage = problem(
+    Severity::Warn,
     "Your consent has ended",
     "Webex no longer renews the access that you granted.",
-    Ways::Start,
+    Action::Start,
 )
-.then("Start again to consent once more.");
+.with_hint("Start again to consent once more.");
 
-pub(in crate::http) const NO_STORE: Problem = problem(
-    Tone::Bad,
+pub(in crate::http) const NO_STORE: ErrorPage = problem(
+    Severity::Bad,
     "The space cannot be shown",
     "This service has an internal problem. The people who run it find the reason in its log.",
-    Ways::Reload,
+    Action::Reload,
 )
-.then("Please try again later, and tell them if it continues.");
+.with_hint("Please try again later, and tell them if it continues.");
 
 #[cfg(test)]
 mod tests {
@@ -307,9 +307,9 @@ mod tests {
             ENDED_AT_WEBEX,
             NO_STORE,
         ];
-        let frame = Frame::new("/webex", "/webex/oauth", false);
+        let frame = PageFrame::new("/webex", "/webex/oauth", false);
         for problem in all {
-            let html = ProblemPage { frame: &frame, problem: &problem }.render().unwrap();
+            let html = ErrorPageTemplate { frame: &frame, problem: &problem }.render().unwrap();
             let heading = format!("<h1 id=\"problem\">{}</h1>", problem.heading);
             assert!(html.contains(&heading), "{html}");
             assert!(html.contains(&format!("<title>{} · webex-tokend</title>", problem.heading)), "{html}");

@@ -9,19 +9,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
-use crate::domain::schedule::Next;
+use crate::domain::grant::GrantStatus;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
-use crate::refresh::pass::STORE_STEP;
+use crate::refresh::pass::STORE_RETRY;
 use crate::refresh::refresher::LEASE;
-use crate::refresh::refresher::Parts;
-use crate::refresh::refresher::Refresher;
-use crate::store::Cursor;
-use crate::store::Note;
-use crate::store::Revision;
+use crate::refresh::refresher::RefreshService;
+use crate::refresh::refresher::RefreshServiceParts;
+use crate::store::BatchPosition;
+use crate::store::GrantUpdate;
+use crate::store::MetaKey;
 use crate::store::StoreError;
-use crate::tokens::Mark;
+use crate::tokens::EventPosition;
 
 /// Grants per step: some milliseconds of the writer's time.
 const STEP: u32 = 500;
@@ -31,64 +31,64 @@ const SLACK: Duration = Duration::from_secs(60);
 
 /// What a start of the daemon requests of the stored schedule.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
+pub(super) struct StartOptions {
     at: UnixTime,
     /// Whether every grant becomes due, whatever its age.
-    all_now: bool,
+    refresh_all: bool,
 }
 
-impl Refresher {
-    /// Brings the stored schedule in line with this start: with the breaker, the clock and the settings. `all_now` makes
+impl RefreshService {
+    /// Brings the stored schedule in line with this start: with the breaker, the clock and the settings. `refresh_all` makes
     /// every grant due, whatever its age. The event loop repeats what has failed at each wake.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails. Grants that were changed before stay changed.
-    pub async fn prepare(&self, all_now: bool) -> Result<(), StoreError> {
-        let start = Start { at: self.parts().clock.now(), all_now };
-        let prepared = self.bring_in_line(start).await;
-        *self.unprepared() = prepared.is_err().then_some(start);
+    pub async fn prepare(&self, refresh_all: bool) -> Result<(), StoreError> {
+        let start = StartOptions { at: self.parts().clock.now(), refresh_all };
+        let prepared = self.reconcile(start).await;
+        *self.pending_start() = prepared.is_err().then_some(start);
         prepared
     }
 
-    /// Repeats what [`Refresher::prepare`] could not finish.
-    pub(super) async fn prepare_again(&self) {
-        let Some(start) = *self.unprepared() else { return };
-        match self.bring_in_line(start).await {
+    /// Repeats what [`RefreshService::prepare`] could not finish.
+    pub(super) async fn retry_reconcile(&self) {
+        let Some(start) = *self.pending_start() else { return };
+        match self.reconcile(start).await {
             Ok(()) => {
-                *self.unprepared() = None;
+                *self.pending_start() = None;
                 log::info!("event loop: the stored schedule now matches the settings");
             }
             Err(why) => {
                 log::log!(
-                    why.level(),
+                    why.log_level(),
                     "event loop: the stored schedule does not match the settings yet: {why}"
                 );
             }
         }
     }
 
-    async fn bring_in_line(&self, start: Start) -> Result<(), StoreError> {
+    async fn reconcile(&self, start: StartOptions) -> Result<(), StoreError> {
         let parts = self.parts();
         let stopping = parts.tasks.stopping();
-        self.recall().await?;
+        self.load_breaker().await?;
         let now = parts.clock.now();
-        if parts.store.latest().await?.is_some_and(|latest| latest > now + SLACK) {
+        if parts.store.last_write_at().await?.is_some_and(|latest| latest > now + SLACK) {
             log::warn!(
                 "the store contains dates in the future, so the clock was or is wrong; they are corrected"
             );
             Mending::new(parts, Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
         }
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
-        if parts.store.recall(Note::Policy).await?.as_deref() != Some(&known) {
-            let replan: Revision = Arc::new(move |grant| replan(grant, &policy, now));
-            if !all(parts, replan, &mut Some(Cursor::default()), &stopping).await? {
+        if parts.store.get_meta(MetaKey::Policy).await?.as_deref() != Some(&known) {
+            let replan: GrantUpdate = Arc::new(move |grant| replan(grant, &policy, now));
+            if !all(parts, replan, &mut Some(BatchPosition::default()), &stopping).await? {
                 return Ok(());
             }
-            parts.store.remember(Note::Policy, known).await?;
+            parts.store.set_meta(MetaKey::Policy, known).await?;
         }
-        if start.all_now {
-            let due: Revision = Arc::new(move |grant| due(grant, start, now));
-            all(parts, due, &mut Some(Cursor::default()), &stopping).await?;
+        if start.refresh_all {
+            let due: GrantUpdate = Arc::new(move |grant| due(grant, start, now));
+            all(parts, due, &mut Some(BatchPosition::default()), &stopping).await?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Refresher {
 
 /// By how much the clock was set back since the start of the daemon, in total.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SetBack {
+pub(super) struct ClockCorrection {
     pub(super) seen: Duration,
     /// By how much the stored grants have been corrected. Claimed grants are corrected when they are committed.
     pub(super) mended: Duration,
@@ -113,7 +113,7 @@ pub(super) struct Mendings {
 
 impl Mendings {
     /// The clock was set back by `back`.
-    pub(super) fn add(&mut self, refresher: &Refresher, back: Duration) {
+    pub(super) fn add(&mut self, refresher: &RefreshService, back: Duration) {
         refresher.set_back().seen += back;
         self.open.push_back(Mending::new(refresher.parts(), back));
         self.retry_at = None;
@@ -121,7 +121,7 @@ impl Mendings {
 
     /// Continues the corrections as far as the store allows. Must be called repeatedly: a grant whose due date stays in the
     /// future would not be refreshed before that date.
-    pub(super) async fn go_on(&mut self, refresher: &Refresher) {
+    pub(super) async fn go_on(&mut self, refresher: &RefreshService) {
         let (parts, stopping) = (refresher.parts(), refresher.parts().tasks.stopping());
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return;
@@ -134,8 +134,8 @@ impl Mendings {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(why) => {
-                    log::log!(why.level(), "stored dates in the future cannot be corrected yet: {why}");
-                    self.retry_at = Some(Instant::now() + STORE_STEP);
+                    log::log!(why.log_level(), "stored dates in the future cannot be corrected yet: {why}");
+                    self.retry_at = Some(Instant::now() + STORE_RETRY);
                     return;
                 }
             }
@@ -150,22 +150,22 @@ struct Mending {
     /// By how much the clock was set back. Zero: unknown, because it was set while the daemon was stopped.
     back: Duration,
     /// When the change was detected (by the new clock), and the latest change that had been published by then.
-    noticed: (UnixTime, Mark),
+    noticed: (UnixTime, EventPosition),
     /// Where to continue; `None` at the end.
-    after: Option<Cursor>,
+    after: Option<BatchPosition>,
 }
 
 impl Mending {
-    fn new(parts: &Parts, back: Duration) -> Self {
-        let noticed = (parts.clock.now(), parts.view.events().now());
-        Self { back, noticed, after: Some(Cursor::default()) }
+    fn new(parts: &RefreshServiceParts, back: Duration) -> Self {
+        let noticed = (parts.clock.now(), parts.view.events().position());
+        Self { back, noticed, after: Some(BatchPosition::default()) }
     }
 
     /// Corrects the remaining grants. Answers whether all are corrected. The clock was set back by another `later` since
     /// then, which is corrected afterwards.
     async fn go_on(
         &mut self,
-        parts: &Parts,
+        parts: &RefreshServiceParts,
         later: Duration,
         stopping: &CancellationToken,
     ) -> Result<bool, StoreError> {
@@ -178,10 +178,10 @@ impl Mending {
             (noticed..=clock.now() + later).contains(&grant.renewed_at)
                 && view.events().changed_since(published, &grant.person.id)
         };
-        let mended: Revision = Arc::new(move |grant| !right(grant) && mend(grant, back, &policy, now));
+        let mended: GrantUpdate = Arc::new(move |grant| !right(grant) && mend(grant, back, &policy, now));
         let done = all(parts, mended, &mut self.after, stopping).await?;
         if done {
-            parts.store.settle(now, now + LEASE).await?;
+            parts.store.clamp_times(now, now + LEASE).await?;
         }
         Ok(done)
     }
@@ -190,9 +190,9 @@ impl Mending {
 /// Applies `revision` to all grants behind `after`. If the store fails or the daemon stops, `after` is where to continue.
 /// Answers whether it reached the end.
 async fn all(
-    parts: &Parts,
-    revision: Revision,
-    after: &mut Option<Cursor>,
+    parts: &RefreshServiceParts,
+    revision: GrantUpdate,
+    after: &mut Option<BatchPosition>,
     stopping: &CancellationToken,
 ) -> Result<bool, StoreError> {
     let begun = *after;
@@ -201,7 +201,7 @@ async fn all(
         if stopping.is_cancelled() {
             break Ok(false);
         }
-        match parts.store.revise(cursor, STEP, revision.clone()).await {
+        match parts.store.update_batch(cursor, STEP, revision.clone()).await {
             Ok(next) => *after = next,
             Err(why) => break Err(why),
         }
@@ -209,14 +209,14 @@ async fn all(
     // Only once, and only if there was a change, because afterwards it is no longer known which grants have changed. Until
     // then readers get the cached dates.
     if *after != begun {
-        parts.view.publish_all();
+        parts.view.invalidate_all();
     }
     done
 }
 
 /// Plans a grant again that was planned with other settings. Retries and probes of ended grants stay as they are.
 fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
-    if grant.standing != Standing::Alive || grant.failures > 0 {
+    if grant.status != GrantStatus::Active || grant.failures > 0 {
         return false;
     }
     let next = policy.plan(&grant.dates(), now);
@@ -225,12 +225,12 @@ fn replan(grant: &mut Grant, policy: &Policy, now: UnixTime) -> bool {
     changed
 }
 
-fn due(grant: &mut Grant, start: Start, now: UnixTime) -> bool {
+fn due(grant: &mut Grant, start: StartOptions, now: UnixTime) -> bool {
     // If this runs late, grants that were refreshed or stored since the start stay as they are.
     if now > start.at && grant.last.at > start.at {
         return false;
     }
-    grant.next = Next::at(now);
+    grant.next = Schedule::at(now);
     true
 }
 
@@ -253,8 +253,8 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
         }
     }
     grant.refused_since = grant.refused_since.map(|at| if at > now { at - back } else { at }.min(now));
-    if grant.next != Next::NEVER {
-        grant.next = Next { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
+    if grant.next != Schedule::NEVER {
+        grant.next = Schedule { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
     }
     let undated = ahead(grant);
     grant.renewed_at = grant.renewed_at.min(now);
@@ -262,17 +262,17 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
     grant.tokens.expires_at = grant.tokens.expires_at.min(grant.renewed_at + lifetime);
     grant.obtained_at = grant.obtained_at.min(now);
     grant.last.at = grant.last.at.min(now);
-    grant.next = match grant.standing {
-        Standing::Alive if undated => Next::at(now),
-        Standing::ConsentNeeded if undated && grant.next != Next::NEVER => {
+    grant.next = match grant.status {
+        GrantStatus::Active if undated => Schedule::at(now),
+        GrantStatus::ConsentNeeded if undated && grant.next != Schedule::NEVER => {
             Policy::after_refusal(grant.failures, &grant.person.id, now)
         }
-        Standing::Alive if grant.failures == 0 => {
+        GrantStatus::Active if grant.failures == 0 => {
             // A grant that is due already stays due, whatever the reason.
             let (plan, old) = (policy.plan(&grant.dates(), now), grant.next);
-            Next { due_at: plan.due_at.min(old.due_at), wake_at: plan.wake_at.min(old.wake_at) }
+            Schedule { due_at: plan.due_at.min(old.due_at), wake_at: plan.wake_at.min(old.wake_at) }
         }
-        Standing::Alive | Standing::ConsentNeeded => grant.next,
+        GrantStatus::Active | GrantStatus::ConsentNeeded => grant.next,
     };
     true
 }

@@ -36,7 +36,7 @@ fn consented(at: UnixTime) -> Grant {
 /// The same, refused `failures` times.
 fn dead(at: UnixTime, failures: u32) -> Grant {
     let mut grant = consented(at);
-    (grant.standing, grant.failures) = (Standing::ConsentNeeded, failures);
+    (grant.status, grant.failures) = (GrantStatus::ConsentNeeded, failures);
     grant.next = Policy::after_refusal(failures, &grant.person.id, at);
     grant
 }
@@ -76,20 +76,20 @@ fn what_was_written_since_the_clock_was_set_back_keeps_its_time() {
 fn a_retry_keeps_its_distance_and_whoever_is_due_stays_so() {
     let mut failing = consented(NOW + BACK - 3 * DAY);
     failing.failures = 3;
-    failing.next = Next::at(NOW + BACK + 2 * HOUR);
+    failing.next = Schedule::at(NOW + BACK + 2 * HOUR);
     assert_eq!(
         mended(failing, BACK).next,
-        Next::at(NOW + 2 * HOUR),
+        Schedule::at(NOW + 2 * HOUR),
         "not the regular plan, which lies in the past"
     );
 
     let mut due = consented(NOW + BACK - HOUR);
-    due.next = Next::at(NOW + BACK - MINUTE);
-    assert_eq!(mended(due, BACK).next, Next::at(NOW - MINUTE), "not the regular plan, which is tomorrow");
+    due.next = Schedule::at(NOW + BACK - MINUTE);
+    assert_eq!(mended(due, BACK).next, Schedule::at(NOW - MINUTE), "not the regular plan, which is tomorrow");
 
     let mut late = consented(NOW + BACK - HOUR);
     let plan = POLICY.plan(&consented(NOW - HOUR).dates(), NOW);
-    late.next = Next::at(NOW + BACK + 300 * DAY);
+    late.next = Schedule::at(NOW + BACK + 300 * DAY);
     assert_eq!(mended(late, BACK).next, plan, "the date came from a clock that was further ahead");
 }
 
@@ -111,24 +111,24 @@ fn what_is_in_the_future_by_any_date_is_due_at_once_and_is_there_no_more() {
         let mut grant = consented(NOW - HOUR);
         *date(&mut grant) = ahead;
         let mut after = mended(grant, Duration::ZERO);
-        assert_eq!((*date(&mut after), after.next), (NOW, Next::at(NOW)), "date {n}");
+        assert_eq!((*date(&mut after), after.next), (NOW, Schedule::at(NOW)), "date {n}");
     }
     let after = mended(consented(NOW + 400 * DAY), BACK);
     assert_eq!([after.renewed_at, after.answered_at, after.last.at, after.obtained_at], [NOW; 4]);
     assert_eq!(after.tokens.expires_at, NOW + 14 * DAY, "the life is no longer than Webex said");
-    assert_eq!(after.next, Next::at(NOW));
+    assert_eq!(after.next, Schedule::at(NOW));
 }
 
 #[test]
 fn a_dead_grant_is_tried_again_in_its_time_or_not_at_all() {
     let planned = dead(NOW + BACK - HOUR, 2).next.due_at;
-    assert_eq!(mended(dead(NOW + BACK - HOUR, 2), BACK).next, Next::at(planned - BACK));
+    assert_eq!(mended(dead(NOW + BACK - HOUR, 2), BACK).next, Schedule::at(planned - BACK));
     let after = mended(dead(NOW + 400 * DAY, 2), BACK);
     assert_eq!(after.next, Policy::after_refusal(2, &after.person.id, NOW), "its original plan is unknown");
     for at in [NOW + BACK - HOUR, NOW + 400 * DAY] {
         let mut given_up = dead(at, 2);
-        given_up.next = Next::NEVER;
-        assert_eq!(mended(given_up, BACK).next, Next::NEVER);
+        given_up.next = Schedule::NEVER;
+        assert_eq!(mended(given_up, BACK).next, Schedule::NEVER);
     }
 }
 
@@ -150,7 +150,7 @@ fn other_settings_plan_anew_what_no_failure_planned() {
 
 #[test]
 fn a_start_that_asks_for_everybody_makes_all_due_whom_nobody_asked_for_since() {
-    let start = Start { at: NOW, all_now: true };
+    let start = StartOptions { at: NOW, refresh_all: true };
     for (last, now, is_due) in [
         (NOW - HOUR, NOW, true),
         // Written by a clock that was ahead.
@@ -163,6 +163,6 @@ fn a_start_that_asks_for_everybody_makes_all_due_whom_nobody_asked_for_since() {
         grant.last.at = last;
         let before = grant.next;
         assert_eq!(due(&mut grant, start, now), is_due, "{last}, {now}");
-        assert_eq!(grant.next, if is_due { Next::at(now) } else { before });
+        assert_eq!(grant.next, if is_due { Schedule::at(now) } else { before });
     }
 }

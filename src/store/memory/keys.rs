@@ -1,13 +1,13 @@
 //! API keys in memory.
 
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::time::UnixTime;
-use crate::store::Answer;
 use crate::store::KeyStore;
+use crate::store::StoreFuture;
 use crate::store::memory::MemoryStore;
 
 impl KeyStore for MemoryStore {
-    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
+    fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
             let free = !inner.keys.iter().any(|other| other.name == key.name);
             if free {
@@ -17,11 +17,11 @@ impl KeyStore for MemoryStore {
         })
     }
 
-    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+    fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>> {
         self.answer(|inner| inner.keys.clone())
     }
 
-    fn revoke_key(&self, name: String) -> Answer<'_, bool> {
+    fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
             let before = inner.keys.len();
             inner.keys.retain(|key| key.name != name);
@@ -29,7 +29,7 @@ impl KeyStore for MemoryStore {
         })
     }
 
-    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {
+    fn touch_key(&self, id: String, at: UnixTime) -> StoreFuture<'_, ()> {
         self.answer(|inner| {
             for key in inner.keys.iter_mut().filter(|key| key.id == id) {
                 key.last_used_at = Some(at);

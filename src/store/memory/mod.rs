@@ -11,54 +11,54 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use crate::domain::breaker::Waiting;
+use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
-use crate::domain::grant::State;
-use crate::domain::key::KeyRecord;
+use crate::domain::grant::GrantState;
+use crate::domain::grant::GrantStatus;
+use crate::domain::key::ApiKeyRecord;
+use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
-use crate::domain::person::Namesake;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
-use crate::store::Answer;
-use crate::store::Ask;
-use crate::store::Bookmark;
-use crate::store::Census;
+use crate::store::BatchPosition;
+use crate::store::BoundedCount;
 use crate::store::Claim;
 use crate::store::ClaimOrder;
+use crate::store::ClaimRequest;
 use crate::store::Claims;
 use crate::store::Committed;
-use crate::store::Count;
-use crate::store::Counts;
-use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::GrantTotals;
+use crate::store::GrantUpdate;
 use crate::store::Lease;
-use crate::store::Note;
-use crate::store::Page;
-use crate::store::Revision;
+use crate::store::ListPosition;
+use crate::store::ListRequest;
+use crate::store::MetaKey;
 use crate::store::Saved;
+use crate::store::StateCounts;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::memory::turns::Turns;
+use crate::store::StoreFuture;
+use crate::store::memory::turns::DueIndex;
 
 /// Grants in a map behind a lock that is never held across an await.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Inner>);
+pub struct MemoryStore(Mutex<MemoryState>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    rows: BTreeMap<PersonId, Row>,
-    turns: Turns,
+struct MemoryState {
+    rows: BTreeMap<PersonId, StoredGrant>,
+    turns: DueIndex,
     serials: i64,
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
-    keys: Vec<KeyRecord>,
+    keys: Vec<ApiKeyRecord>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct StoredGrant {
     grant: Grant,
     fence: Fence,
     claimed: bool,
@@ -76,35 +76,35 @@ impl MemoryStore {
     pub fn reopen(&self, now: UnixTime) {
         self.lock().change_claimed(|row| {
             row.claimed = false;
-            row.grant.next = Next::at(now);
+            row.grant.next = Schedule::at(now);
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer<T: Send + 'static>(&self, work: impl FnOnce(&mut Inner) -> T) -> Answer<'_, T> {
+    fn answer<T: Send + 'static>(&self, work: impl FnOnce(&mut MemoryState) -> T) -> StoreFuture<'_, T> {
         let done: Result<T, StoreError> = Ok(work(&mut self.lock()));
         Box::pin(std::future::ready(done))
     }
 }
 
-impl Inner {
+impl MemoryState {
     fn stamp(&mut self, at: UnixTime) {
         self.latest = self.latest.max(Some(at));
     }
 
     /// Changes a row and moves it in every order.
-    fn change<T>(&mut self, person: &PersonId, work: impl FnOnce(&mut Row) -> T) -> Option<T> {
+    fn change<T>(&mut self, person: &PersonId, work: impl FnOnce(&mut StoredGrant) -> T) -> Option<T> {
         let row = self.rows.get_mut(person)?;
-        self.turns.take(row.fence.serial, &row.grant);
+        self.turns.remove(row.fence.serial, &row.grant);
         let done = work(row);
-        self.turns.put(row.fence.serial, &row.grant);
+        self.turns.insert(row.fence.serial, &row.grant);
         Some(done)
     }
 
-    fn change_claimed(&mut self, work: impl Fn(&mut Row)) {
+    fn change_claimed(&mut self, work: impl Fn(&mut StoredGrant)) {
         let claimed = self.rows.iter().filter(|(_, row)| row.claimed).map(|(person, _)| person.clone());
         for person in claimed.collect::<Vec<_>>() {
             self.change(&person, &work);
@@ -116,8 +116,8 @@ impl Inner {
         let Some(kept) = self.rows.get(&grant.person.id) else {
             self.serials += 1;
             let fence = Fence { serial: self.serials, version: 1, attempt: 0 };
-            self.turns.put(fence.serial, &grant);
-            self.rows.insert(grant.person.id.clone(), Row { grant, fence, claimed: false });
+            self.turns.insert(fence.serial, &grant);
+            self.rows.insert(grant.person.id.clone(), StoredGrant { grant, fence, claimed: false });
             return Saved::New;
         };
         let kept_at = kept.grant.obtained_at;
@@ -133,7 +133,7 @@ impl Inner {
         Saved::Replaced
     }
 
-    fn claim_due(&mut self, ask: &Ask) -> Claims {
+    fn claim_due(&mut self, ask: &ClaimRequest) -> Claims {
         let in_order = ask.order == ClaimOrder::LeastLife;
         let mut due: Vec<PersonId> = {
             let free =
@@ -159,22 +159,22 @@ impl Inner {
         self.change(person, |row| row.claim(lease.end))
     }
 
-    fn list(&self, page: &Page) -> Vec<(Bookmark, Grant)> {
-        let part = page.of(self.rows.values().map(|row| (row.fence.serial, &row.grant)));
+    fn list(&self, page: &ListRequest) -> Vec<(ListPosition, Grant)> {
+        let part = page.select_from(self.rows.values().map(|row| (row.fence.serial, &row.grant)));
         part.into_iter().map(|(mark, grant)| (mark, grant.clone())).collect()
     }
 
-    fn counts(&self, now: UnixTime) -> Counts {
+    fn counts(&self, now: UnixTime) -> StateCounts {
         let count = |state| self.rows.values().filter(|row| row.grant.state(now) == state).count();
         let count = |state| u64::try_from(count(state)).unwrap_or(u64::MAX);
-        let (due, fresh) = (count(State::Due), count(State::Fresh));
-        let (fresh, due) = Counts::split(due + fresh, due, || fresh);
+        let (due, fresh) = (count(GrantState::Due), count(GrantState::Fresh));
+        let (fresh, due) = StateCounts::split_fresh_and_due(due + fresh, due, || fresh);
         let [retrying, consent_needed] =
-            [State::Retrying, State::ConsentNeeded].map(|state| Count::exactly(count(state)));
+            [GrantState::Retrying, GrantState::ConsentNeeded].map(|state| BoundedCount::exact(count(state)));
         let people = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
         let ending = self.rows.values().filter(|row| row.grant.consent_ends_soon(now).is_some()).count();
-        let consent_ending = Count::up_to(u64::try_from(ending).unwrap_or(u64::MAX));
-        Counts { people, fresh, due, retrying, consent_needed, consent_ending }
+        let consent_ending = BoundedCount::limited(u64::try_from(ending).unwrap_or(u64::MAX));
+        StateCounts { people, fresh, due, retrying, consent_needed, consent_ending }
     }
 
     fn commit(&mut self, fence: Fence, grant: Grant) -> Committed {
@@ -191,7 +191,7 @@ impl Inner {
         Committed::Kept
     }
 
-    fn give_back(&mut self, person: &PersonId, fence: Fence, next: Next) -> Committed {
+    fn give_back(&mut self, person: &PersonId, fence: Fence, next: Schedule) -> Committed {
         if self.rows.get(person).is_none_or(|row| row.fence != fence || !row.claimed) {
             return Committed::Superseded;
         }
@@ -202,7 +202,7 @@ impl Inner {
         Committed::Kept
     }
 
-    fn revise(&mut self, after: Cursor, limit: u32, revision: &Revision) -> Option<Cursor> {
+    fn revise(&mut self, after: BatchPosition, limit: u32, revision: &GrantUpdate) -> Option<BatchPosition> {
         let rows = self.rows.values().filter(|row| row.fence.serial > after.0);
         let mut part: Vec<(i64, PersonId)> =
             rows.map(|row| (row.fence.serial, row.grant.person.id.clone())).collect();
@@ -217,11 +217,11 @@ impl Inner {
                 self.change(id, |row| row.grant = row.of_same_person(revised));
             }
         }
-        part.last().map(|(serial, _)| Cursor(*serial))
+        part.last().map(|(serial, _)| BatchPosition(*serial))
     }
 }
 
-impl Row {
+impl StoredGrant {
     /// `grant` with the person of this row, which only a consent or [`Store::update_person`] changes.
     fn of_same_person(&self, grant: Grant) -> Grant {
         Grant { person: self.grant.person.clone(), person_check_at: self.grant.person_check_at, ..grant }
@@ -231,109 +231,114 @@ impl Row {
         self.fence.attempt += 1;
         self.claimed = true;
         let claim = Claim { grant: self.grant.clone(), fence: self.fence };
-        self.grant.next = Next::at(lease_end);
+        self.grant.next = Schedule::at(lease_end);
         claim
     }
 }
 
 impl Store for MemoryStore {
-    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.answer(|inner| inner.save_consent(grant))
     }
 
-    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.answer(|inner| inner.save_import(grant))
     }
 
-    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+    fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.answer(|inner| inner.claim_due(&ask))
     }
 
-    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+    fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
         self.answer(|inner| inner.claim_one(&person, &lease))
     }
 
-    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+    fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         self.answer(|inner| inner.commit(fence, grant))
     }
 
-    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
+    fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
         self.answer(|inner| inner.give_back(&person, fence, next))
     }
 
-    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
         self.answer(|inner| inner.resolve(&email))
     }
 
-    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.update_person(person, planned, next))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
         self.answer(|inner| inner.list(&page))
     }
 
-    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+    fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.forget(&person))
     }
 
-    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
         self.answer(|inner| inner.turns.next_wake(after))
     }
 
-    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        self.answer(|inner| inner.waiting(now))
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.answer(|inner| inner.due_summary(now))
     }
 
-    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
+    fn update_batch(
+        &self,
+        after: BatchPosition,
+        limit: u32,
+        revision: GrantUpdate,
+    ) -> StoreFuture<'_, Option<BatchPosition>> {
         self.answer(|inner| inner.revise(after, limit, &revision))
     }
 
-    fn census(&self) -> Answer<'_, Census> {
+    fn totals(&self) -> StoreFuture<'_, GrantTotals> {
         self.answer(|inner| {
-            let needy = |row: &&Row| row.grant.standing == Standing::ConsentNeeded;
-            Census {
+            let needy = |row: &&StoredGrant| row.grant.status == GrantStatus::ConsentNeeded;
+            GrantTotals {
                 people: u64::try_from(inner.rows.len()).unwrap_or(u64::MAX),
                 consent_needed: u64::try_from(inner.rows.values().filter(needy).count()).unwrap_or(u64::MAX),
-                elsewhere: 0,
+                other_apps: 0,
             }
         })
     }
 
-    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.answer(|inner| inner.counts(now))
     }
 
-    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
+    fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
         self.answer(|inner| inner.latest)
     }
 
-    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
         self.answer(|inner| {
             inner.latest = inner.latest.map(|latest| latest.min(now));
             inner.change_claimed(|row| row.grant.next = row.grant.next.no_later_than(lease_end));
         })
     }
 
-    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
+    fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
         self.answer(|inner| inner.notes.get(note.name()).cloned())
     }
 
-    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
+    fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
         self.answer(|inner| {
             inner.notes.insert(note.name(), text);
         })
     }
 
-    fn check(&self) -> Answer<'_, ()> {
+    fn check_readable(&self) -> StoreFuture<'_, ()> {
         self.answer(|_| ())
     }
 
-    fn prove(&self) -> Answer<'_, ()> {
+    fn check_writable(&self) -> StoreFuture<'_, ()> {
         self.answer(|_| ())
     }
 }

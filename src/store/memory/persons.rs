@@ -1,18 +1,18 @@
 //! Persons in memory: look-ups by address, changes of a person's data, imported grants, and removals.
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
+use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
-use crate::domain::person::MOST_NAMESAKES;
-use crate::domain::person::Namesake;
+use crate::domain::person::MAX_SAME_ADDRESS;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Saved;
-use crate::store::memory::Inner;
-use crate::store::memory::Row;
+use crate::store::memory::MemoryState;
+use crate::store::memory::StoredGrant;
 
-impl Inner {
+impl MemoryState {
     pub(super) fn save_import(&mut self, grant: Grant) -> Saved {
         let kept = self.rows.get(&grant.person.id);
         if kept.is_some_and(|row| row.grant.covers(&grant, grant.last.at)) {
@@ -21,13 +21,14 @@ impl Inner {
         self.save_consent(grant)
     }
 
-    pub(super) fn resolve(&self, email: &Email) -> Vec<Namesake> {
+    pub(super) fn resolve(&self, email: &Email) -> Vec<AddressMatch> {
         let theirs = self.rows.values().filter(|row| row.grant.person.email.as_ref() == Some(email));
-        let is_alive = |row: &Row| row.grant.standing == Standing::Alive;
-        let mut rows: Vec<&Row> = theirs.collect();
+        let is_alive = |row: &StoredGrant| row.grant.status == GrantStatus::Active;
+        let mut rows: Vec<&StoredGrant> = theirs.collect();
         rows.sort_by_key(|row| (!is_alive(row), row.fence.serial));
-        let namesake = |row: &Row| Namesake { id: row.grant.person.id.clone(), is_alive: is_alive(row) };
-        rows.into_iter().take(MOST_NAMESAKES).map(namesake).collect()
+        let namesake =
+            |row: &StoredGrant| AddressMatch { id: row.grant.person.id.clone(), is_alive: is_alive(row) };
+        rows.into_iter().take(MAX_SAME_ADDRESS).map(namesake).collect()
     }
 
     pub(super) fn update_person(&mut self, person: Person, planned: UnixTime, next: UnixTime) -> bool {
@@ -37,7 +38,7 @@ impl Inner {
 
     pub(super) fn forget(&mut self, person: &PersonId) -> bool {
         let Some(row) = self.rows.remove(person) else { return false };
-        self.turns.take(row.fence.serial, &row.grant);
+        self.turns.remove(row.fence.serial, &row.grant);
         true
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::time::UnixTime;
 
 /// When one grant is due. Of two grants that are due at the same time, the one that was stored first comes first.
 #[derive(Clone, Debug)]
-struct Turn {
+struct DueEntry {
     serial: i64,
     person: PersonId,
     due_at: UnixTime,
@@ -20,21 +20,21 @@ struct Turn {
 
 /// Every grant is in exactly one of `due` and `later`, and in `wakes`.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct DueIndex {
     /// The time up to which `due` is complete.
     due_by: Option<UnixTime>,
     /// The grants that are due at that time, least life left first.
-    due: BTreeMap<(UnixTime, i64), Turn>,
+    due: BTreeMap<(UnixTime, i64), DueEntry>,
     /// The other grants, by due time.
-    later: BTreeMap<(UnixTime, i64), Turn>,
+    later: BTreeMap<(UnixTime, i64), DueEntry>,
     wakes: BTreeSet<(UnixTime, i64)>,
 }
 
-impl Turns {
+impl DueIndex {
     /// Adds a grant that is new or was changed.
-    pub(super) fn put(&mut self, serial: i64, grant: &Grant) {
+    pub(super) fn insert(&mut self, serial: i64, grant: &Grant) {
         self.wakes.insert((grant.next.wake_at, serial));
-        self.sort(Turn {
+        self.sort(DueEntry {
             serial,
             person: grant.person.id.clone(),
             due_at: grant.next.due_at,
@@ -43,7 +43,7 @@ impl Turns {
     }
 
     /// Removes a grant that is removed or will be changed. It must be as it was added.
-    pub(super) fn take(&mut self, serial: i64, grant: &Grant) {
+    pub(super) fn remove(&mut self, serial: i64, grant: &Grant) {
         self.wakes.remove(&(grant.next.wake_at, serial));
         self.due.remove(&(grant.tokens.expires_at, serial));
         self.later.remove(&(grant.next.due_at, serial));
@@ -70,7 +70,7 @@ impl Turns {
         living.chain(self.due.range(..=dies_now)).map(|(_, turn)| &turn.person)
     }
 
-    fn sort(&mut self, turn: Turn) {
+    fn sort(&mut self, turn: DueEntry) {
         if Some(turn.due_at) <= self.due_by {
             self.due.insert((turn.expires_at, turn.serial), turn);
         } else {

@@ -12,28 +12,28 @@ use rusqlite::trace::TraceEvent;
 use rusqlite::trace::TraceEventCodes;
 
 use crate::domain::grant::Grant;
-use crate::domain::grant::State;
+use crate::domain::grant::GrantState;
 use crate::domain::grant::Tokens;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::key::Rights;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::Schedule;
 use crate::domain::search::Search;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::store::Ask;
+use crate::store::BatchPosition;
 use crate::store::ClaimOrder;
-use crate::store::Cursor;
+use crate::store::ClaimRequest;
+use crate::store::GrantUpdate;
 use crate::store::Lease;
-use crate::store::Note;
-use crate::store::Order;
-use crate::store::Page;
-use crate::store::Pick;
-use crate::store::Revision;
-use crate::store::sqlite::Shelf;
+use crate::store::ListRequest;
+use crate::store::ListSelection;
+use crate::store::MetaKey;
+use crate::store::SortBy;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
@@ -55,7 +55,7 @@ const DUE: u32 = 10;
 /// Limit of steps for one statement. Reading all columns of a few rows takes some hundred steps.
 const STEPS: i32 = 1500;
 
-type Steps = Arc<Mutex<BTreeMap<String, i32>>>;
+type StatementCost = Arc<Mutex<BTreeMap<String, i32>>>;
 
 fn id(number: u32) -> PersonId {
     PersonId::parse(&format!("p{number}")).unwrap()
@@ -75,15 +75,15 @@ fn numbered(number: u32) -> Grant {
     person.email = Some(Email::parse(&format!("p{number}@example.com")).unwrap());
     let grant = Grant::consented(person, tokens, NOW, &POLICY, NOW);
     let due_at = if number < DUE { NOW } else { NOW + DAY };
-    Grant { next: Next::at(due_at), ..grant }
+    Grant { next: Schedule::at(due_at), ..grant }
 }
 
 /// The writer of an open store with all grants in it, and the steps that its statements take from now on.
-fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
+fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
     let (hands, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
-    let shelf = Shelf { integration: "id".to_owned(), sealer, hands, unreadable };
+    let shelf = QueryContext { integration: "id".to_owned(), sealer, hands, unreadable };
     let mut db = opened.writer;
     db.execute_batch("BEGIN").unwrap();
     for number in 0..STORED {
@@ -91,7 +91,7 @@ fn stored(dir: &std::path::Path) -> (Connection, Shelf, Steps) {
     }
     db.execute_batch("COMMIT").unwrap();
     db.flush_prepared_statement_cache();
-    let steps = Steps::default();
+    let steps = StatementCost::default();
     let counted = steps.clone();
     db.trace_v2(
         TraceEventCodes::SQLITE_TRACE_PROFILE,
@@ -110,20 +110,20 @@ fn lease() -> Lease {
     Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY }
 }
 
-fn ask(order: ClaimOrder) -> Ask {
-    Ask { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), order }
+fn ask(order: ClaimOrder) -> ClaimRequest {
+    ClaimRequest { lease: lease(), due_by: NOW, limit: 2, except: Vec::new(), order }
 }
 
 /// Runs every operation once.
-fn work(db: &Connection, shelf: &Shelf) {
+fn work(db: &Connection, shelf: &QueryContext) {
     let orders =
         [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing, ClaimOrder::Healthiest];
     for order in orders {
         let claims = queries::claim_due(db, shelf, &ask(order)).unwrap().claims;
         assert_eq!(claims.len(), 2);
         queries::commit(db, shelf, claims[0].fence, &claims[0].grant).unwrap();
-        let back = Next::at(NOW + DAY);
-        queries::give_back(db, shelf, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
+        let back = Schedule::at(NOW + DAY);
+        queries::release(db, shelf, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
     }
     assert!(queries::claim_one(db, shelf, &id(1500), &lease()).unwrap().is_some());
     assert!(queries::find(db, shelf, &id(1000)).unwrap().is_some());
@@ -134,21 +134,21 @@ fn work(db: &Connection, shelf: &Shelf) {
     queries::save_consent(db, shelf, &numbered(STORED)).unwrap();
     assert!(persons::forget(db, shelf, &id(1001)).unwrap());
     assert!(queries::next_wake(db, shelf, NOW).unwrap().is_some());
-    queries::waiting(db, shelf, NOW).unwrap();
-    let revision: Revision = Arc::new(|grant| {
+    queries::due_summary(db, shelf, NOW).unwrap();
+    let revision: GrantUpdate = Arc::new(|grant| {
         grant.failures += 1;
         true
     });
-    queries::revise(db, shelf, Cursor(1200), 3, &revision).unwrap();
-    queries::settle(db, shelf, NOW, NOW).unwrap();
+    queries::update_batch(db, shelf, BatchPosition(1200), 3, &revision).unwrap();
+    queries::clamp_times(db, shelf, NOW, NOW).unwrap();
     read_parts(db, shelf);
-    meta::latest(db, shelf).unwrap();
-    meta::remember(db, shelf, Note::Policy, "text").unwrap();
-    meta::recall(db, shelf, Note::Policy).unwrap();
-    meta::prove(db).unwrap();
-    meta::check(db).unwrap();
+    meta::last_write_at(db, shelf).unwrap();
+    meta::set_meta(db, shelf, MetaKey::Policy, "text").unwrap();
+    meta::get_meta(db, shelf, MetaKey::Policy).unwrap();
+    meta::check_writable(db).unwrap();
+    meta::check_readable(db).unwrap();
     meta::begin_generation(db, 0).unwrap();
-    let (_, key) = KeyRecord::make(&[1; 38], "ci".to_owned(), Rights::default(), None, NOW);
+    let (_, key) = ApiKeyRecord::make(&[1; 38], "ci".to_owned(), Rights::default(), None, NOW);
     assert!(keys::add(db, &shelf.sealer, &key).unwrap());
     assert_eq!(keys::all(db, &shelf.sealer).unwrap().len(), 1);
     keys::touch(db, &key.id, NOW).unwrap();
@@ -156,27 +156,31 @@ fn work(db: &Connection, shelf: &Shelf) {
 }
 
 /// Reads lists in both directions, their second pages, and counts.
-fn read_parts(db: &Connection, shelf: &Shelf) {
-    let orders = [Order::Arrival, Order::Email, Order::Next].map(Pick::All);
-    let states = [State::Fresh, State::Due, State::Retrying, State::ConsentNeeded].map(Pick::In);
-    let found = Pick::Found(Search::parse("p1").unwrap().unwrap());
-    let others = [Pick::Working, Pick::ConsentNeeded, Pick::ConsentEnding, found];
+fn read_parts(db: &Connection, shelf: &QueryContext) {
+    let orders = [SortBy::CreatedAt, SortBy::Email, SortBy::NextRefresh].map(ListSelection::All);
+    let states = [GrantState::Fresh, GrantState::Due, GrantState::Retrying, GrantState::ConsentNeeded]
+        .map(ListSelection::InState);
+    let found = ListSelection::Matching(Search::parse("p1").unwrap().unwrap());
+    let others = [ListSelection::Working, ListSelection::ConsentNeeded, ListSelection::ConsentEnding, found];
     for pick in orders.into_iter().chain(states).chain(others) {
         for backwards in [false, true] {
-            let page = Page { backwards, ..Page::first(pick.clone(), 3, NOW) };
+            let page = ListRequest { descending: backwards, ..ListRequest::first_page(pick.clone(), 3, NOW) };
             let part = list::list(db, shelf, &page).unwrap();
             let after = part.last().map(|(bookmark, _)| bookmark.clone());
-            list::list(db, shelf, &Page { after, ..page }).unwrap();
+            list::list(db, shelf, &ListRequest { after, ..page }).unwrap();
         }
     }
-    let among = Page { among: Some(vec![id(3), id(4)]), ..Page::first(Pick::All(Order::Email), 3, NOW) };
+    let among = ListRequest {
+        only_persons: Some(vec![id(3), id(4)]),
+        ..ListRequest::first_page(ListSelection::All(SortBy::Email), 3, NOW)
+    };
     assert_eq!(list::list(db, shelf, &among).unwrap().len(), 2);
-    overview::census(db, shelf).unwrap();
+    overview::totals(db, shelf).unwrap();
     overview::counts(db, shelf, NOW).unwrap();
 }
 
 #[test]
-fn no_statement_of_the_store_costs_what_is_stored() {
+fn no_statement_costs_more_when_more_grants_are_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (db, shelf, steps) = stored(dir.path());
     work(&db, &shelf);
@@ -194,7 +198,7 @@ fn no_statement_of_the_store_costs_what_is_stored() {
 fn opening_a_store_costs_what_was_left_claimed_and_not_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (db, _, _) = stored(dir.path());
-    let mut freed = db.prepare(open::FREE_CLAIMS).unwrap();
+    let mut freed = db.prepare(open::END_OPEN_CLAIMS).unwrap();
     freed.execute([NOW.0]).unwrap();
     let steps = freed.get_status(StatementStatus::VmStep);
     assert!(steps < STEPS, "{steps}");

@@ -28,12 +28,12 @@ mod tests {
 
     use super::*;
 
-    fn told(code: i32) -> StoreError {
+    fn describe(code: i32) -> StoreError {
         Error::SqliteFailure(ffi::Error::new(code), Some("why".to_owned())).into()
     }
 
     #[test]
-    fn extended_codes_are_told_as_what_they_extend() {
+    fn extended_codes_are_described_as_what_they_extend() {
         let table = [
             (ffi::SQLITE_FULL, StoreError::Full),
             (ffi::SQLITE_READONLY, StoreError::ReadOnly),
@@ -53,7 +53,7 @@ mod tests {
             (ffi::SQLITE_CONSTRAINT_UNIQUE, StoreError::Failed("why".to_owned())),
         ];
         for (code, expected) in table {
-            assert_eq!(told(code), expected, "{code}");
+            assert_eq!(describe(code), expected, "{code}");
         }
     }
 }

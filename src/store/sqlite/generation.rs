@@ -26,13 +26,13 @@ use crate::store::sqlite::with_suffix;
 
 /// The file with the latest generation of one store. Stores that share a key file have a file each.
 #[derive(Debug)]
-pub(super) struct LastSeen {
+pub(super) struct GenerationFile {
     path: PathBuf,
     /// The lowest generation that must be written to the file.
     wanted: AtomicI64,
 }
 
-impl LastSeen {
+impl GenerationFile {
     /// `id` is the id of the store.
     pub(super) fn new(key_file: &Path, id: &str) -> Self {
         let path = with_suffix(key_file, &format!(".last-seen-{id}"));
@@ -132,7 +132,7 @@ mod tests {
     fn a_note_is_read_back_private_and_alone() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let seen = LastSeen::new(&dir.path().join("key"), "1a2b");
+        let seen = GenerationFile::new(&dir.path().join("key"), "1a2b");
         assert_eq!(seen.read().unwrap(), None);
         fs::write(dir.path().join("key.last-seen-1a2b.new"), "cut sho").unwrap();
         for generation in [1, 2, 40] {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn of_many_generations_on_their_way_the_latest_is_noted() {
         let dir = tempfile::tempdir().unwrap();
-        let seen = LastSeen::new(&dir.path().join("key"), "1a2b");
+        let seen = GenerationFile::new(&dir.path().join("key"), "1a2b");
         [3, 4, 5].iter().for_each(|generation| seen.want(*generation));
         seen.note(3);
         seen.note(4);

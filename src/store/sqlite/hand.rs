@@ -9,25 +9,25 @@ use rusqlite::Connection;
 use rusqlite::params;
 
 use crate::domain::time::UnixTime;
-use crate::store::Ask;
 use crate::store::ClaimOrder;
+use crate::store::ClaimRequest;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 
 /// Rows of one order: sixteen bytes each, and all that is due is looked at once for so many.
-const DEAL: usize = 4096;
+const QUEUE_ROWS: usize = 4096;
 
 /// Due grants that have not been claimed, in each order that was asked for.
 #[derive(Debug, Default)]
-pub(super) struct Hands {
-    least_life: Hand,
-    no_failures: Hand,
-    longest_failing: Hand,
+pub(super) struct DueQueues {
+    least_life: DueQueue,
+    no_failures: DueQueue,
+    longest_failing: DueQueue,
 }
 
-impl Hands {
-    /// The hand of an order; none for probes, which are rare and look at all that is due.
-    pub(super) fn of(&mut self, order: ClaimOrder) -> Option<&mut Hand> {
+impl DueQueues {
+    /// The queue of an order; none for probes, which are rare and look at all that is due.
+    pub(super) fn queue_for(&mut self, order: ClaimOrder) -> Option<&mut DueQueue> {
         match order {
             ClaimOrder::LeastLife => Some(&mut self.least_life),
             ClaimOrder::NoFailures => Some(&mut self.no_failures),
@@ -37,9 +37,9 @@ impl Hands {
     }
 
     /// A row was written that is due at `due_at`.
-    pub(super) fn written(&mut self, due_at: UnixTime) {
+    pub(super) fn invalidate_if_due(&mut self, due_at: UnixTime) {
         for hand in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
-            hand.written(due_at);
+            hand.invalidate_if_due(due_at);
         }
     }
 }
@@ -47,19 +47,19 @@ impl Hands {
 /// Rows that were due at one moment and have not been taken. A guess to be checked row by row: a row that was claimed or
 /// renewed since is no longer due. A row that becomes due by that moment empties it.
 #[derive(Debug, Default)]
-pub(super) struct Hand {
+pub(super) struct DueQueue {
     due_by: Option<UnixTime>,
-    /// When it was dealt: the tokens that lived then come first.
-    dealt_at: UnixTime,
-    living: VecDeque<Row>,
+    /// When it was filled: the tokens that lived then come first.
+    filled_at: UnixTime,
+    living: VecDeque<DueRow>,
     /// Those that expired first come first.
-    expired: VecDeque<Row>,
-    /// Whether the present claim has dealt already.
-    dealt: bool,
+    expired: VecDeque<DueRow>,
+    /// Whether the current claim has filled it already.
+    refilled: bool,
 }
 
 /// When its token expires, and its serial number.
-type Row = (UnixTime, i64);
+type DueRow = (UnixTime, i64);
 
 /// How due rows are sorted: living tokens first, those by the order's own rule, and then expired ones.
 pub(super) fn due_sql(order: ClaimOrder) -> String {
@@ -76,30 +76,35 @@ pub(super) fn due_sql(order: ClaimOrder) -> String {
     )
 }
 
-impl Hand {
-    /// A claim begins: a hand of another moment is of no use to it. A clock that was set back brings tokens to life.
-    pub(super) fn begin(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
-        self.dealt = false;
-        let fits = self.due_by == Some(ask.due_by) && ask.lease.now >= self.dealt_at;
-        if fits { Ok(()) } else { self.deal(db, shelf, ask) }
+impl DueQueue {
+    /// A claim begins: a queue of another moment is of no use to it. A clock that was set back brings tokens to life.
+    pub(super) fn begin(
+        &mut self,
+        db: &Connection,
+        shelf: &QueryContext,
+        ask: &ClaimRequest,
+    ) -> Result<(), StoreError> {
+        self.refilled = false;
+        let fits = self.due_by == Some(ask.due_by) && ask.lease.now >= self.filled_at;
+        if fits { Ok(()) } else { self.refill(db, shelf, ask) }
     }
 
     /// The next one that may be due, if there is one. Deals once in a claim: persons that the caller excludes are still
-    /// due, and would be dealt for ever.
+    /// due, and would be read forever.
     pub(super) fn next(
         &mut self,
         db: &Connection,
-        shelf: &Shelf,
-        ask: &Ask,
+        shelf: &QueryContext,
+        ask: &ClaimRequest,
     ) -> Result<Option<i64>, StoreError> {
-        if self.living.is_empty() && self.expired.is_empty() && !self.dealt {
-            self.deal(db, shelf, ask)?;
+        if self.living.is_empty() && self.expired.is_empty() && !self.refilled {
+            self.refill(db, shelf, ask)?;
         }
         while let Some(row) = self.living.pop_front() {
             if row.0 > ask.lease.now {
                 return Ok(Some(row.1));
             }
-            // It has expired since it was dealt.
+            // It has expired since the queue was filled.
             let place = self.expired.partition_point(|other| *other < row);
             self.expired.insert(place, row);
         }
@@ -107,23 +112,28 @@ impl Hand {
     }
 
     /// A row was written that is due at `due_at`.
-    fn written(&mut self, due_at: UnixTime) {
+    fn invalidate_if_due(&mut self, due_at: UnixTime) {
         if self.due_by.is_some_and(|due_by| due_at <= due_by) {
             *self = Self::default();
         }
     }
 
-    fn deal(&mut self, db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<(), StoreError> {
-        let size = DEAL.max(ask.limit).saturating_add(ask.except.len());
+    fn refill(
+        &mut self,
+        db: &Connection,
+        shelf: &QueryContext,
+        ask: &ClaimRequest,
+    ) -> Result<(), StoreError> {
+        let size = QUEUE_ROWS.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(&due_sql(ask.order))?;
-        let dealt_at = ask.lease.now;
-        let found = query.query_map(params![shelf.integration, ask.due_by.0, dealt_at.0, size], |row| {
+        let filled_at = ask.lease.now;
+        let found = query.query_map(params![shelf.integration, ask.due_by.0, filled_at.0, size], |row| {
             Ok((UnixTime(row.get(0)?), row.get(1)?))
         })?;
-        let rows = found.collect::<Result<Vec<Row>, _>>()?;
-        let (living, expired) = rows.into_iter().partition(|row| row.0 > dealt_at);
-        *self = Self { due_by: Some(ask.due_by), dealt_at, living, expired, dealt: true };
+        let rows = found.collect::<Result<Vec<DueRow>, _>>()?;
+        let (living, expired) = rows.into_iter().partition(|row| row.0 > filled_at);
+        *self = Self { due_by: Some(ask.due_by), filled_at, living, expired, refilled: true };
         Ok(())
     }
 }
@@ -136,12 +146,18 @@ mod tests {
     use crate::store::Lease;
     use crate::store::seal::Sealer;
 
-    fn ask(due_by: i64) -> Ask {
+    fn ask(due_by: i64) -> ClaimRequest {
         let lease = Lease { now: UnixTime(due_by), owner: String::new(), end: UnixTime(i64::MAX) };
-        Ask { lease, due_by: UnixTime(due_by), limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife }
+        ClaimRequest {
+            lease,
+            due_by: UnixTime(due_by),
+            limit: 1,
+            except: Vec::new(),
+            order: ClaimOrder::LeastLife,
+        }
     }
 
-    /// What is dealt for is all that is read here: a table of that much is enough.
+    /// A table with only the columns that the queue reads.
     fn due_at(times: &[i64]) -> Connection {
         let db = Connection::open_in_memory().unwrap();
         let schema = "CREATE TABLE grants (serial INTEGER PRIMARY KEY, integration TEXT, due_at INTEGER, \
@@ -155,32 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_dealt_once_for_one_moment_and_again_for_another() {
+    fn the_queue_is_filled_once_for_a_moment_and_again_for_another() {
         let db = due_at(&[10, 20, 5, 30]);
         let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
         let (hands, unreadable) = Default::default();
-        let shelf = Shelf { integration: "id".to_owned(), sealer, hands, unreadable };
-        let mut hand = Hand::default();
+        let shelf = QueryContext { integration: "id".to_owned(), sealer, hands, unreadable };
+        let mut hand = DueQueue::default();
         let mut take = |due_by| {
             hand.begin(&db, &shelf, &ask(due_by)).unwrap();
             let taken = hand.next(&db, &shelf, &ask(due_by)).unwrap();
-            (taken, hand.expired.len(), hand.dealt)
+            (taken, hand.expired.len(), hand.refilled)
         };
         assert_eq!(take(20), (Some(0), 2, true));
-        assert_eq!(take(20), (Some(1), 1, false), "what was dealt is still good");
+        assert_eq!(take(20), (Some(1), 1, false), "the queue is still valid");
         assert_eq!(take(15), (Some(0), 1, true), "a clock set back: those who were due then");
         assert_eq!(take(15), (Some(2), 0, false), "and not again at each claim");
         assert_eq!(take(30), (Some(0), 3, true));
     }
 
     #[test]
-    fn only_a_row_that_becomes_due_empties_the_hand() {
+    fn only_a_row_that_becomes_due_invalidates_the_queue() {
         let living = [1, 2].map(|serial| (UnixTime::NEVER, serial)).into();
         let due_by = Some(UnixTime(20));
-        let mut hand = Hand { due_by, living, ..Hand::default() };
-        hand.written(UnixTime(21));
+        let mut hand = DueQueue { due_by, living, ..DueQueue::default() };
+        hand.invalidate_if_due(UnixTime(21));
         assert_eq!(hand.living.len(), 2);
-        hand.written(UnixTime(20));
+        hand.invalidate_if_due(UnixTime(20));
         assert_eq!((hand.due_by, hand.living.len()), (None, 0));
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::Row;
 use rusqlite::params;
 use rusqlite::types::FromSql;
 
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
 use crate::domain::key::Rights;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::macs;
 
-pub(super) fn add(db: &Connection, sealer: &Sealer, key: &KeyRecord) -> Result<bool, StoreError> {
+pub(super) fn add(db: &Connection, sealer: &Sealer, key: &ApiKeyRecord) -> Result<bool, StoreError> {
     let sql = "INSERT INTO keys (id, name, hash, persons, rights, created_at, expires_at, last_used_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING";
     let persons =
@@ -34,7 +34,7 @@ pub(super) fn add(db: &Connection, sealer: &Sealer, key: &KeyRecord) -> Result<b
     Ok(added > 0)
 }
 
-pub(super) fn all(db: &Connection, sealer: &Sealer) -> Result<Vec<KeyRecord>, StoreError> {
+pub(super) fn all(db: &Connection, sealer: &Sealer) -> Result<Vec<ApiKeyRecord>, StoreError> {
     let mut query = db.prepare_cached("SELECT * FROM keys ORDER BY rowid")?;
     let mut rows = query.query([])?;
     let mut keys = Vec::new();
@@ -58,12 +58,12 @@ fn tell_damaged(row: &Row<'_>, why: &str) {
 }
 
 /// Reads a key. The error says what is wrong with the row.
-fn read(row: &Row<'_>) -> Result<KeyRecord, String> {
+fn read(row: &Row<'_>) -> Result<ApiKeyRecord, String> {
     let (rights, persons): (String, Option<String>) = (column(row, "rights")?, column(row, "persons")?);
     let ids = |text: String| text.lines().map(PersonId::parse).collect::<Result<Vec<_>, _>>();
     let (expires_at, last_used_at): (Option<i64>, Option<i64>) =
         (column(row, "expires_at")?, column(row, "last_used_at")?);
-    Ok(KeyRecord {
+    Ok(ApiKeyRecord {
         id: column(row, "id")?,
         name: column(row, "name")?,
         hash: column(row, "hash")?,

@@ -7,20 +7,20 @@ use rusqlite::params;
 
 use crate::domain::grant::CONSENT_SOON;
 use crate::domain::grant::Grant;
-use crate::domain::grant::State;
+use crate::domain::grant::GrantState;
 use crate::domain::person::PersonId;
-use crate::store::Bookmark;
-use crate::store::Key;
-use crate::store::Order;
-use crate::store::Page;
-use crate::store::Pick;
+use crate::store::ListPosition;
+use crate::store::ListRequest;
+use crate::store::ListSelection;
+use crate::store::SortBy;
+use crate::store::SortKey;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 
 /// The source of a list: a range of an index, and the column that the index is ordered by before the serial.
-struct Range {
+struct IndexRange {
     from: &'static str,
     /// `?1` is the integration, `?2` the current time.
     within: String,
@@ -28,32 +28,32 @@ struct Range {
     serial: &'static str,
 }
 
-impl Range {
-    fn of(pick: &Pick) -> Self {
+impl IndexRange {
+    fn of(pick: &ListSelection) -> Self {
         let ours = "integration = ?1 AND ?2 IS NOT NULL";
         let plain =
             |index: &'static str, by| Self { from: index, within: ours.to_owned(), by, serial: "serial" };
         match pick {
-            Pick::All(Order::Arrival) => plain("grants NOT INDEXED", None),
-            Pick::All(Order::Email) => plain("grants INDEXED BY grants_address", Some("address")),
-            Pick::All(Order::Next) => plain("grants INDEXED BY grants_due", Some("due_at")),
-            Pick::In(state) => Self {
+            ListSelection::All(SortBy::CreatedAt) => plain("grants NOT INDEXED", None),
+            ListSelection::All(SortBy::Email) => plain("grants INDEXED BY grants_address", Some("address")),
+            ListSelection::All(SortBy::NextRefresh) => plain("grants INDEXED BY grants_due", Some("due_at")),
+            ListSelection::InState(state) => Self {
                 within: format!("integration = ?1 AND {}", in_state(*state)),
                 ..plain("grants INDEXED BY grants_kind", Some("due_at"))
             },
-            Pick::Working => Self {
+            ListSelection::Working => Self {
                 within: format!("{ours} AND kind = 0"),
                 ..plain("grants INDEXED BY grants_kind", Some("due_at"))
             },
-            Pick::ConsentNeeded => Self {
+            ListSelection::ConsentNeeded => Self {
                 within: format!("{ours} AND standing = 'consent_needed'"),
                 ..plain("grants INDEXED BY grants_needed", Some("expires_at"))
             },
-            Pick::ConsentEnding => Self {
-                within: format!("integration = ?1 AND {}", ends_soon()),
+            ListSelection::ConsentEnding => Self {
+                within: format!("integration = ?1 AND {}", consent_ends_before()),
                 ..plain("grants INDEXED BY grants_ending", Some("refresh_token_expires_at"))
             },
-            Pick::Found(_) => Self {
+            ListSelection::Matching(_) => Self {
                 from: "texts CROSS JOIN grants ON serial = person",
                 within: format!("{ours} AND text >= ?3 AND text < ?4"),
                 by: Some("text"),
@@ -64,17 +64,17 @@ impl Range {
 }
 
 /// The condition of a state as [`Grant::state`] defines it, in SQL. `?2` is the current time.
-fn in_state(state: State) -> &'static str {
+fn in_state(state: GrantState) -> &'static str {
     match state {
-        State::ConsentNeeded => "kind = 2 AND ?2 IS NOT NULL",
-        State::Retrying => "kind = 1 AND ?2 IS NOT NULL",
-        State::Due => "kind = 0 AND due_at <= ?2",
-        State::Fresh => "kind = 0 AND due_at > ?2",
+        GrantState::ConsentNeeded => "kind = 2 AND ?2 IS NOT NULL",
+        GrantState::Retrying => "kind = 1 AND ?2 IS NOT NULL",
+        GrantState::Due => "kind = 0 AND due_at <= ?2",
+        GrantState::Fresh => "kind = 0 AND due_at > ?2",
     }
 }
 
 /// The condition of [`Grant::consent_ends_soon`] in SQL. `?2` is the current time.
-pub(super) fn ends_soon() -> String {
+pub(super) fn consent_ends_before() -> String {
     format!("standing = 'alive' AND refresh_token_expires_at <= ?2 + {}", CONSENT_SOON.as_millis())
 }
 
@@ -83,9 +83,9 @@ pub(super) fn ends_soon() -> String {
 /// `?1` is the integration, `?2` the current time. `?3` and `?4` are the range of a search, `?5` and `?6` the key and the
 /// serial of the bookmark. A comparison of key and serial at once would make SQLite read all rows with an equal key for
 /// each page.
-fn queries(page: &Page) -> Vec<String> {
-    let Range { from, within, by, serial } = Range::of(&page.pick);
-    let (than, way) = if page.backwards { ("<", "DESC") } else { (">", "ASC") };
+fn queries(page: &ListRequest) -> Vec<String> {
+    let IndexRange { from, within, by, serial } = IndexRange::of(&page.selection);
+    let (than, way) = if page.descending { ("<", "DESC") } else { (">", "ASC") };
     let key = by.unwrap_or("NULL");
     let order = by.map(|by| format!("{by} {way}, ")).unwrap_or_default();
     let query = |behind: &str| {
@@ -106,21 +106,21 @@ fn queries(page: &Page) -> Vec<String> {
 
 pub(super) fn list(
     db: &Connection,
-    shelf: &Shelf,
-    page: &Page,
-) -> Result<Vec<(Bookmark, Grant)>, StoreError> {
-    if let Some(among) = &page.among {
-        return Ok(page.of(these(db, shelf, among)?.into_iter()));
+    shelf: &QueryContext,
+    page: &ListRequest,
+) -> Result<Vec<(ListPosition, Grant)>, StoreError> {
+    if let Some(among) = &page.only_persons {
+        return Ok(page.select_from(by_persons(db, shelf, among)?.into_iter()));
     }
     let (mut from, mut to) = (None, None);
-    if let Pick::Found(search) = &page.pick {
+    if let ListSelection::Matching(search) = &page.selection {
         from = Some(search.as_str().to_owned());
         to = Some(format!("{}{}", search.as_str(), char::MAX));
     }
     let (key, serial): (Box<dyn ToSql>, _) = match &page.after {
-        Some(Bookmark { key: Key::Text(text), serial }) => (Box::new(text.clone()), *serial),
-        Some(Bookmark { key: Key::Number(number), serial }) => (Box::new(*number), *serial),
-        Some(Bookmark { key: Key::None, serial }) => (Box::new(None::<i64>), *serial),
+        Some(ListPosition { key: SortKey::Text(text), serial }) => (Box::new(text.clone()), *serial),
+        Some(ListPosition { key: SortKey::Number(number), serial }) => (Box::new(*number), *serial),
+        Some(ListPosition { key: SortKey::None, serial }) => (Box::new(None::<i64>), *serial),
         None => (Box::new(None::<i64>), 0),
     };
     let bound: [&dyn ToSql; 6] = [&shelf.integration, &page.now.0, &from, &to, &*key, &serial];
@@ -132,7 +132,7 @@ pub(super) fn list(
         }
         let mut rows = query.raw_query();
         // Only rows that open count: a page that is not full must be the last one.
-        while list.len() < page.most()
+        while list.len() < page.limit_as_usize()
             && let Some(row) = rows.next()?
         {
             list.extend(listed(row, shelf, page)?);
@@ -142,17 +142,25 @@ pub(super) fn list(
 }
 
 /// A grant of the list. A row that does not open is shown as [`rows::unopened`] says, and must not hide the others.
-fn listed(row: &Row<'_>, shelf: &Shelf, page: &Page) -> Result<Option<(Bookmark, Grant)>, StoreError> {
+fn listed(
+    row: &Row<'_>,
+    shelf: &QueryContext,
+    page: &ListRequest,
+) -> Result<Option<(ListPosition, Grant)>, StoreError> {
     let read = rows::read(row, shelf)?;
     let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row, shelf)) else { return Ok(None) };
-    let Some(key) = page.pick.key(&grant, page.now) else { return Ok(None) };
+    let Some(key) = page.selection.key(&grant, page.now) else { return Ok(None) };
     // A person that a search finds by several texts is listed at the first.
-    let elsewhere = matches!(&key, Key::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
-    Ok((!elsewhere).then_some((Bookmark { key, serial: read.fence.serial }, grant)))
+    let elsewhere = matches!(&key, SortKey::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
+    Ok((!elsewhere).then_some((ListPosition { key, serial: read.fence.serial }, grant)))
 }
 
 /// The grants of a few persons, by id.
-fn these(db: &Connection, shelf: &Shelf, among: &[PersonId]) -> Result<Vec<(i64, Grant)>, StoreError> {
+fn by_persons(
+    db: &Connection,
+    shelf: &QueryContext,
+    among: &[PersonId],
+) -> Result<Vec<(i64, Grant)>, StoreError> {
     let ids = serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string();
     let sql = format!(
         "SELECT {COLUMNS} FROM (SELECT DISTINCT value AS id FROM json_each(?2)) CROSS JOIN grants \
@@ -197,9 +205,11 @@ mod tests {
 
     /// Checks that the queries of a list in one direction read the expected ranges: of the first page, of the rows equal to a
     /// bookmark, and of the rows behind it.
-    fn hold(db: &Connection, (pick, index, equal, by): (&Pick, &str, &str, &str), backwards: bool) {
-        let first = Page { backwards, ..Page::first(pick.clone(), 50, UnixTime(0)) };
-        let next = Page { after: Some(Bookmark { key: Key::None, serial: 1 }), ..first.clone() };
+    fn hold(db: &Connection, (pick, index, equal, by): (&ListSelection, &str, &str, &str), backwards: bool) {
+        let first =
+            ListRequest { descending: backwards, ..ListRequest::first_page(pick.clone(), 50, UnixTime(0)) };
+        let next =
+            ListRequest { after: Some(ListPosition { key: SortKey::None, serial: 1 }), ..first.clone() };
         for sql in [&first, &next].into_iter().flat_map(queries) {
             let told = by == "text" || sql.contains(" INDEXED");
             assert!(told, "without a named index, SQLite may choose another one: {sql}");
@@ -229,17 +239,17 @@ mod tests {
         let ada = Search::parse("ada").unwrap().unwrap();
         let (ours, kind) = ("integration=? AND ", "integration=? AND kind=? AND ");
         for (pick, index, equal, by) in [
-            (&Pick::All(Order::Arrival), "INTEGER PRIMARY KEY", "", ""),
-            (&Pick::All(Order::Email), "INDEX grants_address", ours, "address"),
-            (&Pick::All(Order::Next), "INDEX grants_due", ours, "due_at"),
-            (&Pick::In(State::Fresh), "INDEX grants_kind", kind, "due_at"),
-            (&Pick::In(State::Due), "INDEX grants_kind", kind, "due_at"),
-            (&Pick::In(State::Retrying), "INDEX grants_kind", kind, "due_at"),
-            (&Pick::In(State::ConsentNeeded), "INDEX grants_kind", kind, "due_at"),
-            (&Pick::Working, "INDEX grants_kind", kind, "due_at"),
-            (&Pick::ConsentNeeded, "INDEX grants_needed", ours, "expires_at"),
-            (&Pick::ConsentEnding, "INDEX grants_ending", ours, "refresh_token_expires_at"),
-            (&Pick::Found(ada), "PRIMARY KEY", "", "text"),
+            (&ListSelection::All(SortBy::CreatedAt), "INTEGER PRIMARY KEY", "", ""),
+            (&ListSelection::All(SortBy::Email), "INDEX grants_address", ours, "address"),
+            (&ListSelection::All(SortBy::NextRefresh), "INDEX grants_due", ours, "due_at"),
+            (&ListSelection::InState(GrantState::Fresh), "INDEX grants_kind", kind, "due_at"),
+            (&ListSelection::InState(GrantState::Due), "INDEX grants_kind", kind, "due_at"),
+            (&ListSelection::InState(GrantState::Retrying), "INDEX grants_kind", kind, "due_at"),
+            (&ListSelection::InState(GrantState::ConsentNeeded), "INDEX grants_kind", kind, "due_at"),
+            (&ListSelection::Working, "INDEX grants_kind", kind, "due_at"),
+            (&ListSelection::ConsentNeeded, "INDEX grants_needed", ours, "expires_at"),
+            (&ListSelection::ConsentEnding, "INDEX grants_ending", ours, "refresh_token_expires_at"),
+            (&ListSelection::Matching(ada), "PRIMARY KEY", "", "text"),
         ] {
             for backwards in [false, true] {
                 hold(&db, (pick, index, equal, by), backwards);

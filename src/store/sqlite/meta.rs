@@ -6,50 +6,59 @@ use rusqlite::OptionalExtension;
 use rusqlite::params;
 
 use crate::domain::time::UnixTime;
-use crate::store::Note;
+use crate::store::MetaKey;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 
 /// Stores the time of the latest change in the transaction of that change. Each integration has its own, because each
 /// corrects its own dates.
-pub(super) fn stamp(db: &Connection, shelf: &Shelf, at: UnixTime) -> Result<(), StoreError> {
+pub(super) fn bump_last_write(db: &Connection, shelf: &QueryContext, at: UnixTime) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
          ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
     db.prepare_cached(sql)?.execute(params![name_of("latest", shelf), at.0])?;
     Ok(())
 }
 
-pub(super) fn latest(db: &Connection, shelf: &Shelf) -> Result<Option<UnixTime>, StoreError> {
+pub(super) fn last_write_at(db: &Connection, shelf: &QueryContext) -> Result<Option<UnixTime>, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
     let latest =
         db.prepare_cached(sql)?.query_row([name_of("latest", shelf)], |row| row.get(0).map(UnixTime));
     Ok(latest.optional()?)
 }
 
-pub(super) fn recall(db: &Connection, shelf: &Shelf, note: Note) -> Result<Option<String>, StoreError> {
+pub(super) fn get_meta(
+    db: &Connection,
+    shelf: &QueryContext,
+    note: MetaKey,
+) -> Result<Option<String>, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name_of(note.name(), shelf)], |row| row.get(0)).optional()?)
 }
 
-pub(super) fn remember(db: &Connection, shelf: &Shelf, note: Note, text: &str) -> Result<(), StoreError> {
+pub(super) fn set_meta(
+    db: &Connection,
+    shelf: &QueryContext,
+    note: MetaKey,
+    text: &str,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     db.prepare_cached(sql)?.execute(params![name_of(note.name(), shelf), text])?;
     Ok(())
 }
 
 /// The name of a row that each integration has separately.
-pub(super) fn name_of(what: &str, shelf: &Shelf) -> String {
+pub(super) fn name_of(what: &str, shelf: &QueryContext) -> String {
     format!("{what} {}", shelf.integration)
 }
 
 /// Writes a mark without a meaning, to prove that the store can be written.
-pub(super) fn prove(db: &Connection) -> Result<(), StoreError> {
+pub(super) fn check_writable(db: &Connection) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES ('proof', 1) ON CONFLICT (name) DO UPDATE SET value = 1 - value";
     db.prepare_cached(sql)?.execute([])?;
     Ok(())
 }
 
-pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
+pub(super) fn check_readable(db: &Connection) -> Result<(), StoreError> {
     // The cache of this connection says nothing about the file.
     db.execute_batch("PRAGMA shrink_memory")?;
     db.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query_row([], |_| Ok(()))?;

@@ -35,59 +35,59 @@ use std::sync::PoisonError;
 
 use rusqlite::Connection;
 
-use crate::domain::breaker::Waiting;
+use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
-use crate::domain::key::KeyRecord;
+use crate::domain::key::ApiKeyRecord;
+use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
-use crate::domain::person::Namesake;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
-use crate::store::Answer;
-use crate::store::Ask;
-use crate::store::Bookmark;
-use crate::store::Census;
+use crate::store::BatchPosition;
 use crate::store::Claim;
+use crate::store::ClaimRequest;
 use crate::store::Claims;
 use crate::store::Committed;
-use crate::store::Counts;
-use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::GrantTotals;
+use crate::store::GrantUpdate;
 use crate::store::KeyStore;
 use crate::store::Lease;
-use crate::store::Note;
-use crate::store::Page;
-use crate::store::Revision;
+use crate::store::ListPosition;
+use crate::store::ListRequest;
+use crate::store::MetaKey;
 use crate::store::Saved;
+use crate::store::StateCounts;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::StoreFuture;
 use crate::store::seal::Sealer;
-use crate::store::sqlite::condition::Condition;
-use crate::store::sqlite::generation::LastSeen;
-use crate::store::sqlite::hand::Hands;
-use crate::store::sqlite::open::Owner;
-use crate::store::sqlite::place::Place;
+use crate::store::sqlite::condition::StoreHealth;
+use crate::store::sqlite::generation::GenerationFile;
+use crate::store::sqlite::hand::DueQueues;
+use crate::store::sqlite::open::StoreLock;
+use crate::store::sqlite::place::FileIdentity;
 use crate::store::sqlite::readers::ReadSpan;
-use crate::store::sqlite::threads::Threads;
+use crate::store::sqlite::threads::Workers;
 
 /// The grants of one integration in a SQLite file. No other process can open the file until the value is dropped.
 pub struct SqliteStore {
-    threads: Threads,
-    shelf: Arc<Shelf>,
-    place: Place,
-    condition: Arc<Condition>,
-    last_seen: Arc<LastSeen>,
+    threads: Workers,
+    shelf: Arc<QueryContext>,
+    place: FileIdentity,
+    condition: Arc<StoreHealth>,
+    last_seen: Arc<GenerationFile>,
     /// Holds the locks of the store, which are released last.
-    _owner: Owner,
+    _owner: StoreLock,
 }
 
 /// What every query needs besides the connection.
-struct Shelf {
+struct QueryContext {
     integration: String,
     sealer: Arc<Sealer>,
     /// Used by the writer only. The lock exists only because readers share the shelf.
-    hands: Mutex<Hands>,
+    hands: Mutex<DueQueues>,
     /// The numbers of rows that do not open and have been logged.
     unreadable: Mutex<BTreeSet<i64>>,
 }
@@ -95,8 +95,8 @@ struct Shelf {
 /// Number of logged rows that are remembered. After that all of them are logged again.
 const REMEMBERED: usize = 1024;
 
-impl Shelf {
-    fn hands(&self) -> MutexGuard<'_, Hands> {
+impl QueryContext {
+    fn hands(&self) -> MutexGuard<'_, DueQueues> {
         self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,11 +128,12 @@ impl SqliteStore {
         integration: &str,
         now: UnixTime,
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
-        let opened = open::open(path, key_file, now).map_err(|why| why.at(path))?;
-        let condition = Arc::new(Condition::of(opened.place.path().to_owned()));
+        let opened = open::open(path, key_file, now).map_err(|why| why.with_path(path))?;
+        let condition = Arc::new(StoreHealth::new(opened.place.path().to_owned()));
         let (integration, hands) = (integration.to_owned(), Mutex::default());
-        let shelf = Shelf { integration, sealer: opened.sealer.clone(), hands, unreadable: Mutex::default() };
-        let threads = Threads::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
+        let shelf =
+            QueryContext { integration, sealer: opened.sealer.clone(), hands, unreadable: Mutex::default() };
+        let threads = Workers::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (shelf, place, last_seen) = (Arc::new(shelf), opened.place, Arc::new(opened.last_seen));
         let store = Self { threads, shelf, place, condition, last_seen, _owner: opened.owner };
         Ok((store, opened.sealer))
@@ -140,26 +141,26 @@ impl SqliteStore {
 
     fn write<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         let (shelf, mut again) = (self.shelf.clone(), false);
         let answer = self.threads.write(move |db| {
             if std::mem::replace(&mut again, true) {
                 // Rows that the failed batch had taken from it are still due.
-                *shelf.hands() = Hands::default();
+                *shelf.hands() = DueQueues::default();
             }
             work(db, &shelf)
         });
-        Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
+        Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
 
     /// Runs a change that begins a new generation if `counts` is true for its result, because a restored backup would undo
     /// it.
     fn write_generation<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
         counts: impl Fn(&T) -> bool + Send + 'static,
-    ) -> Answer<'_, T> {
+    ) -> StoreFuture<'_, T> {
         let changed = self.write(move |db, shelf| generation::after(db, work(db, shelf)?, &counts));
         Box::pin(async move {
             let (changed, begun) = changed.await?;
@@ -184,27 +185,27 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         self.look(ReadSpan::Short, work)
     }
 
     /// Runs a read that may take long.
     fn survey<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         self.look(ReadSpan::Long, work)
     }
 
     fn look<T: Send + 'static>(
         &self,
         span: ReadSpan,
-        work: impl FnOnce(&Connection, &Shelf) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         let shelf = self.shelf.clone();
         let answer = self.threads.read(span, move |db| work(db, &shelf));
-        Box::pin(async move { answer.await.map_err(|why| why.at(self.place.path())) })
+        Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
 }
 
@@ -222,100 +223,105 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn save_consent(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.write(move |db, shelf| queries::save_consent(db, shelf, &grant))
     }
 
-    fn save_import(&self, grant: Grant) -> Answer<'_, Saved> {
+    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.write(move |db, shelf| persons::save_import(db, shelf, &grant))
     }
 
-    fn claim_due(&self, ask: Ask) -> Answer<'_, Claims> {
+    fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.write(move |db, shelf| queries::claim_due(db, shelf, &ask))
     }
 
-    fn claim_one(&self, person: PersonId, lease: Lease) -> Answer<'_, Option<Claim>> {
+    fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
         self.write(move |db, shelf| queries::claim_one(db, shelf, &person, &lease))
     }
 
-    fn commit(&self, fence: Fence, grant: Grant) -> Answer<'_, Committed> {
+    fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         self.write(move |db, shelf| queries::commit(db, shelf, fence, &grant))
     }
 
-    fn give_back(&self, person: PersonId, fence: Fence, next: Next) -> Answer<'_, Committed> {
-        self.write(move |db, shelf| queries::give_back(db, shelf, &person, fence, next))
+    fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
+        self.write(move |db, shelf| queries::release(db, shelf, &person, fence, next))
     }
 
-    fn find(&self, person: PersonId) -> Answer<'_, Option<Grant>> {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.read(move |db, shelf| queries::find(db, shelf, &person))
     }
 
-    fn resolve(&self, email: Email) -> Answer<'_, Vec<Namesake>> {
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
         self.read(move |db, shelf| persons::resolve(db, shelf, &email))
     }
 
-    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> Answer<'_, bool> {
-        self.write(move |db, shelf| persons::update(db, shelf, (&person, planned), next))
+    fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
+        self.write(move |db, shelf| persons::update_person(db, shelf, (&person, planned), next))
     }
 
-    fn list(&self, page: Page) -> Answer<'_, Vec<(Bookmark, Grant)>> {
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
         let span = if page.limit > 1 { ReadSpan::Long } else { ReadSpan::Short };
         self.look(span, move |db, shelf| list::list(db, shelf, &page))
     }
 
-    fn forget(&self, person: PersonId) -> Answer<'_, bool> {
+    fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         self.write_generation(move |db, shelf| persons::forget(db, shelf, &person), |gone| *gone)
     }
 
-    fn next_wake(&self, after: UnixTime) -> Answer<'_, Option<UnixTime>> {
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
         self.read(move |db, shelf| queries::next_wake(db, shelf, after))
     }
 
-    fn waiting(&self, now: UnixTime) -> Answer<'_, Waiting> {
-        self.read(move |db, shelf| queries::waiting(db, shelf, now))
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.read(move |db, shelf| queries::due_summary(db, shelf, now))
     }
 
-    fn revise(&self, after: Cursor, limit: u32, revision: Revision) -> Answer<'_, Option<Cursor>> {
-        self.write(move |db, shelf| queries::revise(db, shelf, after, limit, &revision))
+    fn update_batch(
+        &self,
+        after: BatchPosition,
+        limit: u32,
+        revision: GrantUpdate,
+    ) -> StoreFuture<'_, Option<BatchPosition>> {
+        self.write(move |db, shelf| queries::update_batch(db, shelf, after, limit, &revision))
     }
 
-    fn census(&self) -> Answer<'_, Census> {
-        self.survey(overview::census)
+    fn totals(&self) -> StoreFuture<'_, GrantTotals> {
+        self.survey(overview::totals)
     }
 
-    fn counts(&self, now: UnixTime) -> Answer<'_, Counts> {
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.survey(move |db, shelf| overview::counts(db, shelf, now))
     }
 
-    fn latest(&self) -> Answer<'_, Option<UnixTime>> {
-        self.read(meta::latest)
+    fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
+        self.read(meta::last_write_at)
     }
 
-    fn settle(&self, now: UnixTime, lease_end: UnixTime) -> Answer<'_, ()> {
-        self.write(move |db, shelf| queries::settle(db, shelf, now, lease_end))
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        self.write(move |db, shelf| queries::clamp_times(db, shelf, now, lease_end))
     }
 
-    fn recall(&self, note: Note) -> Answer<'_, Option<String>> {
-        self.read(move |db, shelf| meta::recall(db, shelf, note))
+    fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
+        self.read(move |db, shelf| meta::get_meta(db, shelf, note))
     }
 
-    fn remember(&self, note: Note, text: String) -> Answer<'_, ()> {
-        self.write(move |db, shelf| meta::remember(db, shelf, note, &text))
+    fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
+        self.write(move |db, shelf| meta::set_meta(db, shelf, note, &text))
     }
 
-    fn check(&self) -> Answer<'_, ()> {
+    fn check_readable(&self) -> StoreFuture<'_, ()> {
         let place = self.place.clone();
         // The file is checked on the reader's thread, because a hanging disk must not block the async workers.
         self.read(move |db, _| {
             place.check()?;
-            meta::check(db)
+            meta::check_readable(db)
         })
     }
 
-    fn prove(&self) -> Answer<'_, ()> {
+    fn check_writable(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            if self.condition.wants_proof() {
-                self.write(|db, _| meta::prove(db)).await?;
+            if self.condition.needs_proof() {
+                self.write(|db, _| meta::check_writable(db)).await?;
             }
             self.condition.writable()
         })
@@ -323,19 +329,19 @@ impl Store for SqliteStore {
 }
 
 impl KeyStore for SqliteStore {
-    fn add_key(&self, key: KeyRecord) -> Answer<'_, bool> {
+    fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool> {
         self.write_generation(move |db, shelf| keys::add(db, &shelf.sealer, &key), |added| *added)
     }
 
-    fn keys(&self) -> Answer<'_, Vec<KeyRecord>> {
+    fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>> {
         self.survey(|db, shelf| keys::all(db, &shelf.sealer))
     }
 
-    fn revoke_key(&self, name: String) -> Answer<'_, bool> {
+    fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {
         self.write_generation(move |db, _| keys::revoke(db, &name), |gone| *gone)
     }
 
-    fn touch_key(&self, id: String, at: UnixTime) -> Answer<'_, ()> {
+    fn touch_key(&self, id: String, at: UnixTime) -> StoreFuture<'_, ()> {
         self.write(move |db, _| keys::touch(db, &id, at))
     }
 }

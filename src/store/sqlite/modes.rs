@@ -12,7 +12,7 @@ use crate::store::sqlite::with_suffix;
 
 /// Makes the files beside the database at `path` writable if the database is. SQLite created them with the mode that the
 /// database had then, and could not open the store while one of them is read-only.
-pub(super) fn free_side_files(path: &Path) {
+pub(super) fn make_side_files_writable(path: &Path) {
     let read_only = |path: &Path| mode_of(path).filter(|mode| mode & 0o200 == 0);
     if read_only(path).is_some() {
         return;
@@ -34,7 +34,7 @@ pub(super) fn free_side_files(path: &Path) {
 }
 
 /// Makes the store's files at `path` private to their owner, and warns of a directory that other users can write.
-pub(super) fn tighten(path: &Path) {
+pub(super) fn make_files_private(path: &Path) {
     for file in ["", "-wal", "-shm", ".lock"].map(|suffix| with_suffix(path, suffix)) {
         let Some(mode) = mode_of(&file).filter(|mode| mode & 0o077 != 0) else { continue };
         let name = file.display();

@@ -24,11 +24,11 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::key;
 use crate::store::seal::Sealer;
-use crate::store::sqlite::generation::LastSeen;
+use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::macs;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::modes;
-use crate::store::sqlite::place::Place;
+use crate::store::sqlite::place::FileIdentity;
 use crate::store::sqlite::texts;
 use crate::store::sqlite::with_suffix;
 
@@ -65,27 +65,27 @@ const CANARY_OF_MACS: &str = "webex-tokend canary of a store with MACs";
 const READERS: usize = 2;
 
 /// Size in bytes to which the write-ahead log is cut after a checkpoint. A backup that reads for long makes it grow.
-const LOG_LIMIT: i64 = 32 * 1024 * 1024;
+const WAL_SIZE_LIMIT: i64 = 32 * 1024 * 1024;
 
 /// Makes grants due that an ended process left claimed.
-pub(super) const FREE_CLAIMS: &str =
+pub(super) const END_OPEN_CLAIMS: &str =
     "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
 
 /// How long to wait for another program's lock before it is an error.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) struct Opened {
-    pub(super) owner: Owner,
+pub(super) struct OpenedConnections {
+    pub(super) owner: StoreLock,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
-    pub(super) place: Place,
+    pub(super) place: FileIdentity,
     pub(super) sealer: Arc<Sealer>,
-    pub(super) last_seen: LastSeen,
+    pub(super) last_seen: GenerationFile,
 }
 
-pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened, StoreError> {
-    let path = &true_path(path)?;
-    let mut owner = own(path)?;
+pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<OpenedConnections, StoreError> {
+    let path = &resolve_links(path)?;
+    let mut owner = take_lock(path)?;
     if is_fresh(path)? {
         // The key comes first, because a store without a key cannot be opened.
         sealer(path, key_file, true)?;
@@ -94,7 +94,7 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     // Locked before SQLite opens the file, and closed after SQLite has closed it. Closing any descriptor of a file ends all
     // locks that SQLite holds on it.
     owner.database = Some(lock_database(path)?);
-    modes::free_side_files(path);
+    modes::make_side_files_writable(path);
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);
@@ -105,21 +105,21 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
         refuse_old_copy(&writer, path, key_file)?;
     }
     // Only now, because a store that is refused must not be changed.
-    modes::tighten(path);
+    modes::make_files_private(path);
     prepare(&mut writer, version, &sealer, now)?;
-    let last_seen = LastSeen::new(key_file, &meta::store_id(&writer)?);
+    let last_seen = GenerationFile::new(key_file, &meta::store_id(&writer)?);
     last_seen.start(&writer, path);
     // Savepoints and statements with triggers copy the pages that they change. In temporary files those copies would be most
     // of what is written. Set after the migrations, which may sort a whole table.
     writer.pragma_update(None, "temp_store", "MEMORY")?;
     let readers =
         (0..READERS).map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect::<Result<_, _>>()?;
-    Ok(Opened { owner, writer, readers, place: Place::of(path)?, sealer, last_seen })
+    Ok(OpenedConnections { owner, writer, readers, place: FileIdentity::open(path)?, sealer, last_seen })
 }
 
 /// The canonical path of the store, which is the same in all processes and after a change of the working directory. Creates
 /// the directory.
-fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
+fn resolve_links(path: &Path) -> Result<PathBuf, StoreError> {
     let path = std::path::absolute(path).map_err(|e| file_error(path, &e))?;
     make_parent(&path)?;
     match fs::canonicalize(&path) {
@@ -134,7 +134,7 @@ fn true_path(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// The locks that prevent two processes from using one store. The system releases them however the process ends.
-pub(super) struct Owner {
+pub(super) struct StoreLock {
     /// A file beside the database. Its lock exists before the database does, and stays if the database is replaced.
     beside: File,
     /// The database itself, which may have other names: a hard link, or a mount of this file alone.
@@ -143,7 +143,7 @@ pub(super) struct Owner {
 
 /// Releases the locks explicitly. A child process that is just being started holds a copy of every open file for a moment,
 /// and with it the locks.
-impl Drop for Owner {
+impl Drop for StoreLock {
     fn drop(&mut self) {
         for file in self.database.iter().chain([&self.beside]) {
             let _ = file.unlock();
@@ -151,7 +151,7 @@ impl Drop for Owner {
     }
 }
 
-fn own(path: &Path) -> Result<Owner, StoreError> {
+fn take_lock(path: &Path) -> Result<StoreLock, StoreError> {
     let lock = with_suffix(path, ".lock");
     let file = OpenOptions::new()
         .write(true)
@@ -161,7 +161,7 @@ fn own(path: &Path) -> Result<Owner, StoreError> {
         .open(&lock)
         .map_err(|e| file_error(&lock, &e))?;
     match file.try_lock() {
-        Ok(()) => Ok(Owner { beside: file, database: None }),
+        Ok(()) => Ok(StoreLock { beside: file, database: None }),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(e)) => Err(file_error(&lock, &e)),
     }
@@ -222,7 +222,7 @@ fn sealer(path: &Path, key_file: &Path, fresh: bool) -> Result<Sealer, StoreErro
         Some(key) => key,
         None if fresh => {
             make_parent(key_file)?;
-            key::make(key_file)?
+            key::generate(key_file)?
         }
         None => return Err(StoreError::KeyMissing { store: path.to_owned(), key: key_file.to_owned() }),
     };
@@ -232,11 +232,11 @@ fn sealer(path: &Path, key_file: &Path, fresh: bool) -> Result<Sealer, StoreErro
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| StoreError::File { path: path.to_owned(), why: e.to_string() })?;
-    db.busy_timeout(PATIENCE)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "trusted_schema", false)?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
+    db.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
     Ok(db)
 }
 
@@ -261,7 +261,7 @@ fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
 fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) -> Result<(), StoreError> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     migrate(db, version, sealer)?;
-    db.execute(FREE_CLAIMS, [now.0])?;
+    db.execute(END_OPEN_CLAIMS, [now.0])?;
     Ok(())
 }
 
@@ -300,7 +300,7 @@ fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
 /// program wrote them.
 fn refuse_old_copy(db: &Connection, path: &Path, key_file: &Path) -> Result<(), StoreError> {
     let Some(canary) = canary(db)? else { return Ok(()) };
-    let note = LastSeen::new(key_file, &meta::id_of(&canary)).into_path();
+    let note = GenerationFile::new(key_file, &meta::id_of(&canary)).into_path();
     if !note.exists() {
         return Ok(());
     }

@@ -4,27 +4,27 @@ use rusqlite::Connection;
 use rusqlite::params;
 
 use crate::domain::time::UnixTime;
-use crate::store::Census;
-use crate::store::Count;
-use crate::store::Counts;
+use crate::store::BoundedCount;
+use crate::store::GrantTotals;
+use crate::store::StateCounts;
 use crate::store::StoreError;
-use crate::store::overview::COUNTED;
-use crate::store::sqlite::Shelf;
+use crate::store::overview::COUNT_LIMIT;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::list;
 
 fn number(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-pub(super) fn census(db: &Connection, shelf: &Shelf) -> Result<Census, StoreError> {
+pub(super) fn totals(db: &Connection, shelf: &QueryContext) -> Result<GrantTotals, StoreError> {
     let sql = "SELECT coalesce(sum(people) FILTER (WHERE integration = ?1), 0), \
          coalesce(sum(people) FILTER (WHERE integration = ?1 AND which = 2), 0), \
          coalesce(sum(people) FILTER (WHERE integration <> ?1), 0) FROM tallies WHERE what = 'kind'";
     Ok(db.prepare_cached(sql)?.query_row([&shelf.integration], |row| {
-        Ok(Census {
+        Ok(GrantTotals {
             people: number(row.get(0)?),
             consent_needed: number(row.get(1)?),
-            elsewhere: number(row.get(2)?),
+            other_apps: number(row.get(2)?),
         })
     })?)
 }
@@ -38,11 +38,15 @@ pub(super) const FRESH: &str = "SELECT count(*) FROM (SELECT 1 FROM grants INDEX
 pub(super) fn ending() -> String {
     format!(
         "SELECT count(*) FROM (SELECT 1 FROM grants INDEXED BY grants_ending WHERE integration = ?1 AND {} LIMIT ?3)",
-        list::ends_soon()
+        list::consent_ends_before()
     )
 }
 
-pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Counts, StoreError> {
+pub(super) fn counts(
+    db: &Connection,
+    shelf: &QueryContext,
+    now: UnixTime,
+) -> Result<StateCounts, StoreError> {
     let mut kinds = [0_u64; 3];
     let sql = "SELECT which, people FROM tallies WHERE integration = ?1 AND what = 'kind'";
     let mut query = db.prepare_cached(sql)?;
@@ -53,15 +57,15 @@ pub(super) fn counts(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Co
         }
     }
     let [alive, retrying, consent_needed] = kinds;
-    let most = i64::try_from(COUNTED + 1).unwrap_or(i64::MAX);
+    let most = i64::try_from(COUNT_LIMIT + 1).unwrap_or(i64::MAX);
     let some = |sql: &str| -> Result<u64, StoreError> {
         let bound = params![shelf.integration, now.0, most];
         Ok(number(db.prepare_cached(sql)?.query_row(bound, |row| row.get(0))?))
     };
     let due = some(DUE)?;
-    let fresh = if due > COUNTED { some(FRESH)? } else { 0 };
-    let (fresh, due) = Counts::split(alive, due, || fresh);
-    let [retrying, consent_needed] = [retrying, consent_needed].map(Count::exactly);
-    let consent_ending = Count::up_to(some(&ending())?);
-    Ok(Counts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed, consent_ending })
+    let fresh = if due > COUNT_LIMIT { some(FRESH)? } else { 0 };
+    let (fresh, due) = StateCounts::split_fresh_and_due(alive, due, || fresh);
+    let [retrying, consent_needed] = [retrying, consent_needed].map(BoundedCount::exact);
+    let consent_ending = BoundedCount::limited(some(&ending())?);
+    Ok(StateCounts { people: kinds.iter().sum(), fresh, due, retrying, consent_needed, consent_ending })
 }

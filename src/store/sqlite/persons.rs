@@ -8,15 +8,15 @@ use rusqlite::named_params;
 use rusqlite::params;
 
 use crate::domain::grant::Grant;
+use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
-use crate::domain::person::MOST_NAMESAKES;
-use crate::domain::person::Namesake;
+use crate::domain::person::MAX_SAME_ADDRESS;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::queries;
 use crate::store::sqlite::queries::SET_PERSON;
 use crate::store::sqlite::rows;
@@ -29,7 +29,7 @@ static UPDATE: LazyLock<String> =
     LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET_PERSON} WHERE serial = :serial"));
 
 /// A stored grant that does not open covers no other.
-pub(super) fn save_import(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
+pub(super) fn save_import(db: &Connection, shelf: &QueryContext, grant: &Grant) -> Result<Saved, StoreError> {
     let kept = queries::one(db, shelf, &grant.person.id)?;
     if kept.and_then(|read| read.grant.ok()).is_some_and(|kept| kept.covers(grant, grant.last.at)) {
         return Ok(Saved::Kept);
@@ -37,8 +37,12 @@ pub(super) fn save_import(db: &Connection, shelf: &Shelf, grant: &Grant) -> Resu
     queries::save_consent(db, shelf, grant)
 }
 
-pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<Vec<Namesake>, StoreError> {
-    let most = i64::try_from(MOST_NAMESAKES).unwrap_or(i64::MAX);
+pub(super) fn resolve(
+    db: &Connection,
+    shelf: &QueryContext,
+    email: &Email,
+) -> Result<Vec<AddressMatch>, StoreError> {
+    let most = i64::try_from(MAX_SAME_ADDRESS).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(RESOLVE)?;
     let mut rows = query.query(params![shelf.integration, email.as_str(), most])?;
     let (mut found, mut refused) = (Vec::new(), None);
@@ -46,7 +50,7 @@ pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<V
         // The index contains addresses that any program may have written. The row's MAC proves that the address is the
         // person's.
         match rows::owner(row, shelf)? {
-            Ok(id) => found.push(Namesake { id, is_alive: row.get(6)? }),
+            Ok(id) => found.push(AddressMatch { id, is_alive: row.get(6)? }),
             Err(why) => refused = refused.or(Some(why)),
         }
     }
@@ -56,9 +60,9 @@ pub(super) fn resolve(db: &Connection, shelf: &Shelf, email: &Email) -> Result<V
     }
 }
 
-pub(super) fn update(
+pub(super) fn update_person(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     (person, planned): (&Person, UnixTime),
     next: UnixTime,
 ) -> Result<bool, StoreError> {
@@ -67,14 +71,14 @@ pub(super) fn update(
     if kept.person_check_at != planned {
         return Ok(false);
     }
-    texts::follow(db, found.fence.serial, Some(&kept.person), Some(person))?;
+    texts::update(db, found.fence.serial, Some(&kept.person), Some(person))?;
     let grant = Grant { person: person.clone(), person_check_at: next, ..kept };
     rows::write(db, &UPDATE, shelf, &grant, named_params! { ":serial": found.fence.serial })?;
     Ok(true)
 }
 
-pub(super) fn forget(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<bool, StoreError> {
-    let Some(known) = texts::known(db, shelf, person)? else { return Ok(false) };
-    texts::follow(db, known.serial, Some(&known.person), None)?;
+pub(super) fn forget(db: &Connection, shelf: &QueryContext, person: &PersonId) -> Result<bool, StoreError> {
+    let Some(known) = texts::find_person(db, shelf, person)? else { return Ok(false) };
+    texts::update(db, known.serial, Some(&known.person), None)?;
     Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }

@@ -10,13 +10,13 @@ use crate::store::StoreError;
 /// The identity of the opened file. SQLite continues to write to a file that was moved, replaced or removed, and those writes
 /// would be missing at the next start.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct FileIdentity {
     path: PathBuf,
     file: (u64, u64),
 }
 
-impl Place {
-    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+impl FileIdentity {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let file = identity(path).ok_or_else(|| StoreError::Moved(path.to_owned()))?;
         Ok(Self { path: path.to_owned(), file })
     }

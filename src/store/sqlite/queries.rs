@@ -7,27 +7,27 @@ use rusqlite::Connection;
 use rusqlite::named_params;
 use rusqlite::params;
 
-use crate::domain::breaker::Waiting;
+use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
-use crate::store::Ask;
+use crate::store::BatchPosition;
 use crate::store::Claim;
+use crate::store::ClaimRequest;
 use crate::store::Claims;
 use crate::store::Committed;
-use crate::store::Cursor;
 use crate::store::Fence;
+use crate::store::GrantUpdate;
 use crate::store::Lease;
-use crate::store::Revision;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::meta;
-use crate::store::sqlite::meta::stamp;
+use crate::store::sqlite::meta::bump_last_write;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
-use crate::store::sqlite::rows::Read;
+use crate::store::sqlite::rows::DecodedRow;
 use crate::store::sqlite::texts;
 
 /// Pause before a record that does not open is tried again. It may be restored by then, and must not block claims meanwhile.
@@ -63,7 +63,7 @@ static COMMIT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-static REVISE: LazyLock<String> =
+static UPDATE_BATCH: LazyLock<String> =
     LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET} WHERE serial = :serial"));
 
 static DUE_ROW: LazyLock<String> = LazyLock::new(|| {
@@ -73,15 +73,19 @@ static DUE_ROW: LazyLock<String> = LazyLock::new(|| {
 static ONE: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2"));
 
-pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Result<Saved, StoreError> {
-    stamp(db, shelf, grant.last.at)?;
-    shelf.hands().written(grant.next.due_at);
-    if let Some(known) = texts::known(db, shelf, &grant.person.id)? {
+pub(super) fn save_consent(
+    db: &Connection,
+    shelf: &QueryContext,
+    grant: &Grant,
+) -> Result<Saved, StoreError> {
+    bump_last_write(db, shelf, grant.last.at)?;
+    shelf.hands().invalidate_if_due(grant.next.due_at);
+    if let Some(known) = texts::find_person(db, shelf, &grant.person.id)? {
         if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
         shelf.unreadable().remove(&known.serial);
-        texts::follow(db, known.serial, Some(&known.person), Some(&grant.person))?;
+        texts::update(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
     }
     let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, person_mac, access_token, \
@@ -92,11 +96,15 @@ pub(super) fn save_consent(db: &Connection, shelf: &Shelf, grant: &Grant) -> Res
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
          :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
-    texts::follow(db, db.last_insert_rowid(), None, Some(&grant.person))?;
+    texts::update(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
 }
 
-pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Claims, StoreError> {
+pub(super) fn claim_due(
+    db: &Connection,
+    shelf: &QueryContext,
+    ask: &ClaimRequest,
+) -> Result<Claims, StoreError> {
     let mut claims = Claims::default();
     for found in due(db, shelf, ask)? {
         let (person, fence) = (found.person, found.fence);
@@ -107,22 +115,22 @@ pub(super) fn claim_due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Cla
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
-                shelf.hands().written(ask.lease.now + UNREADABLE_STEP);
-                put_off(db, fence, ask.lease.now)?;
+                shelf.hands().invalidate_if_due(ask.lease.now + UNREADABLE_STEP);
+                postpone_unreadable(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
         }
     }
     if !claims.claims.is_empty() {
-        stamp(db, shelf, ask.lease.now)?;
+        bump_last_write(db, shelf, ask.lease.now)?;
     }
     Ok(claims)
 }
 
 /// The rows to claim, in the order of the request.
-fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
+fn due(db: &Connection, shelf: &QueryContext, ask: &ClaimRequest) -> Result<Vec<DecodedRow>, StoreError> {
     let mut hands = shelf.hands();
-    let Some(hand) = hands.of(ask.order) else { return healthiest(db, shelf, ask) };
+    let Some(hand) = hands.queue_for(ask.order) else { return healthiest(db, shelf, ask) };
     let mut query = db.prepare_cached(&DUE_ROW)?;
     let mut found = Vec::new();
     hand.begin(db, shelf, ask)?;
@@ -131,9 +139,10 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
         let mut rows = query.query(params![serial, shelf.integration, ask.due_by.0])?;
         if let Some(row) = rows.next()? {
             let read = rows::read(row, shelf)?;
-            // Rows that were just found stay due until they are claimed, and may be found again after a new deal.
-            let passed = |read: &Read| {
-                ask.except.contains(&read.person) || found.iter().any(|one: &Read| one.fence == read.fence)
+            // Rows that were just found stay due until they are claimed, and may be found again when the queue is refilled.
+            let passed = |read: &DecodedRow| {
+                ask.except.contains(&read.person)
+                    || found.iter().any(|one: &DecodedRow| one.fence == read.fence)
             };
             found.extend(Some(read).filter(|read| !passed(read)));
         }
@@ -143,7 +152,11 @@ fn due(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreErro
 
 /// The grant for a probe. Probes are rare, so all due rows are read. Rows of excluded persons are skipped here, so the query
 /// asks for that many more.
-fn healthiest(db: &Connection, shelf: &Shelf, ask: &Ask) -> Result<Vec<Read>, StoreError> {
+fn healthiest(
+    db: &Connection,
+    shelf: &QueryContext,
+    ask: &ClaimRequest,
+) -> Result<Vec<DecodedRow>, StoreError> {
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(&healthiest_sql())?;
     let mut rows = query.query(params![shelf.integration, ask.due_by.0, ask.lease.now.0, reach])?;
@@ -166,14 +179,14 @@ fn healthiest_sql() -> String {
     )
 }
 
-fn claim(db: &Connection, shelf: &Shelf, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
-    shelf.hands().written(lease.end);
+fn claim(db: &Connection, shelf: &QueryContext, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
+    shelf.hands().invalidate_if_due(lease.end);
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())
 }
 
-fn put_off(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreError> {
+fn postpone_unreadable(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreError> {
     let sql = "UPDATE OR FAIL grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2, standing = 'consent_needed' \
          WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
@@ -182,7 +195,7 @@ fn put_off(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreErro
 
 pub(super) fn claim_one(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     person: &PersonId,
     lease: &Lease,
 ) -> Result<Option<Claim>, StoreError> {
@@ -192,13 +205,13 @@ pub(super) fn claim_one(
         return Ok(None);
     }
     claim(db, shelf, found.fence, lease)?;
-    stamp(db, shelf, lease.now)?;
+    bump_last_write(db, shelf, lease.now)?;
     Ok(Some(Claim { grant, fence: Fence { attempt: found.fence.attempt + 1, ..found.fence } }))
 }
 
 pub(super) fn commit(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     fence: Fence,
     grant: &Grant,
 ) -> Result<Committed, StoreError> {
@@ -207,17 +220,17 @@ pub(super) fn commit(
     if rows::write(db, &COMMIT, shelf, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hands().written(grant.next.due_at);
-    stamp(db, shelf, grant.last.at)?;
+    shelf.hands().invalidate_if_due(grant.next.due_at);
+    bump_last_write(db, shelf, grant.last.at)?;
     Ok(Committed::Kept)
 }
 
-pub(super) fn give_back(
+pub(super) fn release(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     person: &PersonId,
     fence: Fence,
-    next: Next,
+    next: Schedule,
 ) -> Result<Committed, StoreError> {
     let sql = "UPDATE grants SET due_at = ?1, wake_at = ?2, claim_owner = NULL WHERE serial = ?3 AND integration = ?4 \
          AND person_id = ?5 AND version = ?6 AND attempt = ?7 AND claim_owner IS NOT NULL";
@@ -235,15 +248,23 @@ pub(super) fn give_back(
     if changed == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hands().written(next.due_at);
+    shelf.hands().invalidate_if_due(next.due_at);
     Ok(Committed::Kept)
 }
 
-pub(super) fn find(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Grant>, StoreError> {
+pub(super) fn find(
+    db: &Connection,
+    shelf: &QueryContext,
+    person: &PersonId,
+) -> Result<Option<Grant>, StoreError> {
     one(db, shelf, person)?.map(|read| read.grant).transpose()
 }
 
-pub(super) fn one(db: &Connection, shelf: &Shelf, person: &PersonId) -> Result<Option<Read>, StoreError> {
+pub(super) fn one(
+    db: &Connection,
+    shelf: &QueryContext,
+    person: &PersonId,
+) -> Result<Option<DecodedRow>, StoreError> {
     let mut query = db.prepare_cached(&ONE)?;
     let mut rows = query.query(params![shelf.integration, person.as_str()])?;
     rows.next()?.map(|row| rows::read(row, shelf)).transpose()
@@ -253,7 +274,7 @@ const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1 
 
 pub(super) fn next_wake(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     after: UnixTime,
 ) -> Result<Option<UnixTime>, StoreError> {
     let mut query = db.prepare_cached(NEXT_WAKE)?;
@@ -274,11 +295,15 @@ static NEXT_TO_DIE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-pub(super) fn waiting(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<Waiting, StoreError> {
+pub(super) fn due_summary(
+    db: &Connection,
+    shelf: &QueryContext,
+    now: UnixTime,
+) -> Result<DueSummary, StoreError> {
     let mut any_due = db.prepare_cached(ANY_DUE)?;
     let mut is_due = |kind: i64| any_due.query_row(params![shelf.integration, kind, now.0], |row| row.get(0));
     let (healthy, retrying): (bool, bool) = (is_due(0)?, is_due(1)?);
-    let mut waiting = Waiting { due: healthy || retrying, healthy, next_to_die: None };
+    let mut waiting = DueSummary { due: healthy || retrying, healthy, next_to_die: None };
     let mut query = db.prepare_cached(&NEXT_TO_DIE)?;
     let mut found = query.query(params![shelf.integration, now.0])?;
     while let Some(row) = found.next()?.filter(|_| waiting.due && waiting.next_to_die.is_none()) {
@@ -289,13 +314,13 @@ pub(super) fn waiting(db: &Connection, shelf: &Shelf, now: UnixTime) -> Result<W
     Ok(waiting)
 }
 
-pub(super) fn revise(
+pub(super) fn update_batch(
     db: &Connection,
-    shelf: &Shelf,
-    after: Cursor,
+    shelf: &QueryContext,
+    after: BatchPosition,
     limit: u32,
-    revision: &Revision,
-) -> Result<Option<Cursor>, StoreError> {
+    revision: &GrantUpdate,
+) -> Result<Option<BatchPosition>, StoreError> {
     // Without `NOT INDEXED`, SQLite uses an index over the integration and sorts all its rows for each step.
     let sql = format!(
         "SELECT {COLUMNS} FROM grants NOT INDEXED WHERE integration = ?1 AND serial > ?2 ORDER BY serial LIMIT ?3"
@@ -308,7 +333,7 @@ pub(super) fn revise(
             found.push(rows::read(row, shelf)?);
         }
     }
-    let last = found.last().map(|read| Cursor(read.fence.serial));
+    let last = found.last().map(|read| BatchPosition(read.fence.serial));
     for read in found {
         // A row that does not open is reported when the event loop claims it.
         let Ok(mut grant) = read.grant else { continue };
@@ -320,16 +345,16 @@ pub(super) fn revise(
             changed &= grant != before;
         }
         if changed {
-            shelf.hands().written(grant.next.due_at);
-            rows::write(db, &REVISE, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
+            shelf.hands().invalidate_if_due(grant.next.due_at);
+            rows::write(db, &UPDATE_BATCH, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
         }
     }
     Ok(last)
 }
 
-pub(super) fn settle(
+pub(super) fn clamp_times(
     db: &Connection,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     now: UnixTime,
     lease_end: UnixTime,
 ) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use crate::store::sqlite::threads::Work;
+use crate::store::sqlite::threads::WorkerJob;
 
 /// How much a read looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,27 +20,27 @@ pub(super) enum ReadSpan {
 
 /// The queues of the readers. The first one takes all long reads. A short read goes to the shortest queue.
 #[derive(Default)]
-pub(super) struct Readers(Vec<ReaderLine>);
+pub(super) struct Readers(Vec<ReaderQueue>);
 
 /// The queue of one reader, with the number of reads that wait or are running.
-pub(super) struct ReaderLine {
-    queue: mpsc::Sender<Box<dyn Work>>,
+pub(super) struct ReaderQueue {
+    queue: mpsc::Sender<Box<dyn WorkerJob>>,
     length: Arc<AtomicUsize>,
 }
 
 /// A place in a queue. Dropping it leaves the queue.
-pub(super) struct ReaderPlace(Arc<AtomicUsize>);
+pub(super) struct ReaderSlot(Arc<AtomicUsize>);
 
 impl Readers {
     /// Adds a reader and returns the receiver of its work.
-    pub(super) fn add(&mut self, most: usize) -> mpsc::Receiver<Box<dyn Work>> {
+    pub(super) fn add(&mut self, most: usize) -> mpsc::Receiver<Box<dyn WorkerJob>> {
         let (queue, work) = mpsc::channel(most);
-        self.0.push(ReaderLine { queue, length: Arc::default() });
+        self.0.push(ReaderQueue { queue, length: Arc::default() });
         work
     }
 
     /// The queue for a read of this span.
-    pub(super) fn line(&self, span: ReadSpan) -> Option<&ReaderLine> {
+    pub(super) fn queue_for(&self, span: ReadSpan) -> Option<&ReaderQueue> {
         match span {
             ReadSpan::Long => self.0.first(),
             // Of several shortest queues the last one, which takes no long reads.
@@ -49,18 +49,18 @@ impl Readers {
     }
 }
 
-impl ReaderLine {
-    pub(super) fn join(&self) -> ReaderPlace {
+impl ReaderQueue {
+    pub(super) fn join(&self) -> ReaderSlot {
         self.length.fetch_add(1, Ordering::Relaxed);
-        ReaderPlace(self.length.clone())
+        ReaderSlot(self.length.clone())
     }
 
-    pub(super) fn queue(&self) -> &mpsc::Sender<Box<dyn Work>> {
+    pub(super) fn queue(&self) -> &mpsc::Sender<Box<dyn WorkerJob>> {
         &self.queue
     }
 }
 
-impl Drop for ReaderPlace {
+impl Drop for ReaderSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -75,12 +75,12 @@ mod tests {
         let mut readers = Readers::default();
         let _work = (readers.add(8), readers.add(8));
         let length = |n: usize| readers.0[n].length.load(Ordering::Relaxed);
-        let short: Vec<_> = (0..4).map(|_| readers.line(ReadSpan::Short).unwrap().join()).collect();
+        let short: Vec<_> = (0..4).map(|_| readers.queue_for(ReadSpan::Short).unwrap().join()).collect();
         assert_eq!((length(0), length(1)), (2, 2));
         drop(short);
-        let _long: Vec<_> = (0..9).map(|_| readers.line(ReadSpan::Long).unwrap().join()).collect();
+        let _long: Vec<_> = (0..9).map(|_| readers.queue_for(ReadSpan::Long).unwrap().join()).collect();
         assert_eq!((length(0), length(1)), (9, 0));
-        let _short: Vec<_> = (0..5).map(|_| readers.line(ReadSpan::Short).unwrap().join()).collect();
+        let _short: Vec<_> = (0..5).map(|_| readers.queue_for(ReadSpan::Short).unwrap().join()).collect();
         assert_eq!((length(0), length(1)), (9, 5));
     }
 }

@@ -6,20 +6,20 @@ use rusqlite::ToSql;
 use rusqlite::named_params;
 use rusqlite::types::ValueRef;
 
-use crate::domain::grant::Attempt;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
+use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
-use crate::domain::schedule::Next;
+use crate::domain::schedule::Schedule;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::store::Fence;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::macs;
 
 /// The columns that [`read`] needs. A query for it begins with them.
@@ -61,14 +61,14 @@ const ALIVE: &str = "alive";
 const CONSENT_NEEDED: &str = "consent_needed";
 
 /// A row of `grants`. If it does not open, `grant` is [`StoreError::Unreadable`].
-pub(super) struct Read {
+pub(super) struct DecodedRow {
     pub(super) fence: Fence,
     pub(super) person: PersonId,
     pub(super) claimed: bool,
     pub(super) grant: Result<Grant, StoreError>,
 }
 
-impl Shelf {
+impl QueryContext {
     /// The place that a sealed token is bound to, so that it opens in no other row and no other column.
     fn place(&self, person: &PersonId, column: &str) -> String {
         format!("grants\n{}\n{person}\n{column}", self.integration)
@@ -89,7 +89,7 @@ impl Shelf {
     }
 }
 
-pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
+pub(super) fn read(row: &Row<'_>, shelf: &QueryContext) -> Result<DecodedRow, StoreError> {
     let fence = Fence {
         serial: row.get(const { at("serial") })?,
         version: row.get(const { at("version") })?,
@@ -102,12 +102,12 @@ pub(super) fn read(row: &Row<'_>, shelf: &Shelf) -> Result<Read, StoreError> {
     if grant.is_err() {
         shelf.report_unreadable(fence.serial, &person);
     }
-    Ok(Read { fence, person, claimed, grant })
+    Ok(DecodedRow { fence, person, claimed, grant })
 }
 
 /// The person of a row, if its MAC is right. The query must read `serial`, `person_id`, `email`, `display_name`, `org_id` and
 /// `person_mac`.
-pub(super) fn owner(row: &Row<'_>, shelf: &Shelf) -> Result<Result<PersonId, StoreError>, StoreError> {
+pub(super) fn owner(row: &Row<'_>, shelf: &QueryContext) -> Result<Result<PersonId, StoreError>, StoreError> {
     let serial: i64 = row.get(0)?;
     let person = person_of(row.get::<_, String>(1), serial)?;
     let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, [1, 2, 3, 4, 5]);
@@ -127,7 +127,7 @@ fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, Stor
     known.map_or_else(numbered, Ok).map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
-fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError> {
+fn grant(row: &Row<'_>, shelf: &QueryContext, id: PersonId) -> Result<Grant, StoreError> {
     let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, NAMED);
     verified.map_err(|_| StoreError::Unreadable(id.clone()))?;
     let time = |column: usize| row.get(column).map(UnixTime);
@@ -154,15 +154,15 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
         obtained_at: time(const { at("obtained_at") })?,
         renewed_at: time(const { at("renewed_at") })?,
         answered_at: time(const { at("answered_at") })?,
-        standing: if standing == CONSENT_NEEDED { Standing::ConsentNeeded } else { Standing::Alive },
+        status: if standing == CONSENT_NEEDED { GrantStatus::ConsentNeeded } else { GrantStatus::Active },
         refused_since: row.get::<_, Option<i64>>(const { at("refused_since") })?.map(UnixTime),
-        last: Attempt {
+        last: LastAttempt {
             at: time(const { at("last_at") })?,
-            outcome: Outcome::from_word(&outcome).unwrap_or(Outcome::Transient),
+            outcome: Outcome::parse(&outcome).unwrap_or(Outcome::Transient),
             detail: row.get(const { at("last_detail") })?,
         },
         failures: row.get(const { at("failures") })?,
-        next: Next { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
+        next: Schedule { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
         person_check_at: time(const { at("person_check_at") })?,
     })
 }
@@ -170,7 +170,7 @@ fn grant(row: &Row<'_>, shelf: &Shelf, id: PersonId) -> Result<Grant, StoreError
 /// The grant as which a row that does not open is shown: it needs a new consent and has no tokens. Columns that cannot be
 /// read are left out, and so are names that another program may have changed. `None` if even the person's id cannot be
 /// read.
-pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
+pub(super) fn unopened(row: &Row<'_>, shelf: &QueryContext) -> Option<Grant> {
     let text = |column: usize| row.get::<_, Option<String>>(column).ok().flatten();
     let time = |column: usize| UnixTime(row.get(column).unwrap_or(0));
     let id = text(const { at("person_id") }).and_then(|id| PersonId::parse(&id).ok())?;
@@ -195,15 +195,15 @@ pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
         obtained_at: time(const { at("obtained_at") }),
         renewed_at: time(const { at("renewed_at") }),
         answered_at: time(const { at("answered_at") }),
-        standing: Standing::ConsentNeeded,
+        status: GrantStatus::ConsentNeeded,
         refused_since: None,
-        last: Attempt {
+        last: LastAttempt {
             at: time(const { at("last_at") }),
             outcome: Outcome::ConsentNeeded,
             detail: "the stored record does not open: it was changed, or sealed by another key".to_owned(),
         },
         failures: row.get(const { at("failures") }).unwrap_or(0),
-        next: Next { due_at: time(const { at("due_at") }), wake_at: time(const { at("wake_at") }) },
+        next: Schedule { due_at: time(const { at("due_at") }), wake_at: time(const { at("wake_at") }) },
         person_check_at: time(const { at("person_check_at") }),
     })
 }
@@ -212,14 +212,14 @@ pub(super) fn unopened(row: &Row<'_>, shelf: &Shelf) -> Option<Grant> {
 pub(super) fn write(
     db: &Connection,
     sql: &str,
-    shelf: &Shelf,
+    shelf: &QueryContext,
     grant: &Grant,
     extra: &[(&str, &dyn ToSql)],
 ) -> Result<usize, StoreError> {
     let id = &grant.person.id;
-    let standing = match grant.standing {
-        Standing::Alive => ALIVE,
-        Standing::ConsentNeeded => CONSENT_NEEDED,
+    let standing = match grant.status {
+        GrantStatus::Active => ALIVE,
+        GrantStatus::ConsentNeeded => CONSENT_NEEDED,
     };
     let tokens = &grant.tokens;
     let person_mac = macs::of_person(&shelf.sealer, &shelf.integration, &grant.person);
@@ -244,7 +244,7 @@ pub(super) fn write(
         ":standing": standing,
         ":refused_since": grant.refused_since.map(|at| at.0),
         ":last_at": grant.last.at.0,
-        ":last_outcome": grant.last.outcome.word(),
+        ":last_outcome": grant.last.outcome.as_str(),
         ":last_detail": grant.last.detail,
         ":failures": grant.failures,
         ":due_at": grant.next.due_at.0,

@@ -29,13 +29,13 @@ fn living(name: &str, days: u32) -> Grant {
     };
     let person = Person::known_by(PersonId::parse(name).unwrap());
     let grant = Grant::consented(person, tokens, NOW, &POLICY, NOW);
-    Grant { next: Next::at(NOW), ..grant }
+    Grant { next: Schedule::at(NOW), ..grant }
 }
 
 /// Claims the grant with the least life left and returns its person.
 async fn claim(store: &SqliteStore) -> Option<String> {
     let lease = Lease { now: NOW, owner: "this process".to_owned(), end: NOW + DAY };
-    let ask = Ask { lease, due_by: NOW, limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife };
+    let ask = ClaimRequest { lease, due_by: NOW, limit: 1, except: Vec::new(), order: ClaimOrder::LeastLife };
     let claims = store.claim_due(ask).await.unwrap().claims;
     claims.first().map(|claim| claim.grant.person.id.to_string())
 }
@@ -59,7 +59,7 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
         Ok(())
     });
     let failing = store.write(|db, _| {
-        meta::prove(db)?;
+        meta::check_writable(db)?;
         Err::<(), _>(StoreError::ReadOnly)
     });
     // Operations that wait while the writer is busy become one batch.

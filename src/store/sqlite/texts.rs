@@ -13,20 +13,25 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::search;
 use crate::store::StoreError;
-use crate::store::sqlite::Shelf;
+use crate::store::sqlite::QueryContext;
 
 /// The person of a row, and the number of the row.
-pub(super) struct Known {
+pub(super) struct StoredPerson {
     pub(super) serial: i64,
     /// A column that cannot be read is `None`. The id is always known.
     pub(super) person: Person,
 }
 
 /// The row of this person, if there is one.
-pub(super) fn known(db: &Connection, shelf: &Shelf, id: &PersonId) -> Result<Option<Known>, StoreError> {
+pub(super) fn find_person(
+    db: &Connection,
+    shelf: &QueryContext,
+    id: &PersonId,
+) -> Result<Option<StoredPerson>, StoreError> {
     let sql =
         "SELECT serial, email, display_name, org_id FROM grants WHERE integration = ?1 AND person_id = ?2";
-    let read = |row: &Row<'_>| Ok(Known { serial: row.get("serial")?, person: person(row, id.clone()) });
+    let read =
+        |row: &Row<'_>| Ok(StoredPerson { serial: row.get("serial")?, person: person(row, id.clone()) });
     Ok(db.prepare_cached(sql)?.query_row(params![shelf.integration, id.as_str()], read).optional()?)
 }
 
@@ -41,7 +46,7 @@ fn person(row: &Row<'_>, id: PersonId) -> Person {
 }
 
 /// Updates the texts of the row `serial` from those of `old` to those of `new`.
-pub(super) fn follow(
+pub(super) fn update(
     db: &Connection,
     serial: i64,
     old: Option<&Person>,
@@ -66,7 +71,7 @@ pub(super) fn fill(db: &Connection) -> Result<(), StoreError> {
     // The id is no search text, so any id will do.
     let nobody = PersonId::parse("nobody").map_err(|e| StoreError::Failed(e.to_string()))?;
     while let Some(row) = rows.next()? {
-        follow(db, row.get("serial")?, None, Some(&person(row, nobody.clone())))?;
+        update(db, row.get("serial")?, None, Some(&person(row, nobody.clone())))?;
     }
     Ok(())
 }

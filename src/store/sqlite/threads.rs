@@ -13,39 +13,39 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::store::StoreError;
-use crate::store::sqlite::condition::Condition;
-use crate::store::sqlite::place::Place;
+use crate::store::sqlite::condition::StoreHealth;
+use crate::store::sqlite::place::FileIdentity;
 use crate::store::sqlite::readers::ReadSpan;
 use crate::store::sqlite::readers::Readers;
 
 /// Length of a thread's queue. If it is full, callers wait until they can add their work.
-const QUEUE: usize = 1024;
+const QUEUE_LEN: usize = 1024;
 
 /// Largest number of pieces of work in one transaction: enough to share one flush of the disk, and few enough to be fast.
-const BATCH: usize = 512;
+const MAX_BATCH: usize = 512;
 
 /// One writer and some readers. Dropping the value finishes the queued work and closes the connections.
-pub(super) struct Threads {
-    writer: Option<mpsc::Sender<Box<dyn Work>>>,
+pub(super) struct Workers {
+    writer: Option<mpsc::Sender<Box<dyn WorkerJob>>>,
     readers: Readers,
     running: Vec<JoinHandle<()>>,
 }
 
 /// A piece of work for a connection. It has two steps, because a write is complete only when it is durable.
-pub(super) trait Work: Send {
+pub(super) trait WorkerJob: Send {
     /// Runs the work. It may run again after its changes have been rolled back.
     fn run(&mut self, db: &Connection);
     fn failure(&self) -> Option<&StoreError>;
-    fn settle(self: Box<Self>, committed: Result<(), StoreError>);
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Piece<T, F> {
+struct Job<T, F> {
     work: F,
     done: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Work for Piece<T, F> {
+impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> WorkerJob for Job<T, F> {
     fn run(&mut self, db: &Connection) {
         // A panic ends this piece of work, but not the thread. Without the writer, nothing could be stored any more.
         let done = catch_unwind(AssertUnwindSafe(|| (self.work)(db)));
@@ -57,7 +57,7 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Work for Pi
         self.done.as_ref().and_then(|done| done.as_ref().err())
     }
 
-    fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let answer = match self.done {
             Some(done) => done.and_then(|value| committed.map(|()| value)),
             None => Err(committed.err().unwrap_or(StoreError::Closed)),
@@ -67,20 +67,20 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Work for Pi
     }
 }
 
-impl Threads {
+impl Workers {
     pub(super) fn start(
         writer: Connection,
         readers: Vec<Connection>,
-        place: Place,
-        condition: &Arc<Condition>,
+        place: FileIdentity,
+        condition: &Arc<StoreHealth>,
     ) -> Result<Self, StoreError> {
         let mut threads = Self { writer: None, readers: Readers::default(), running: Vec::new() };
-        let (to_writer, work) = mpsc::channel(QUEUE);
+        let (to_writer, work) = mpsc::channel(QUEUE_LEN);
         let watched = condition.clone();
         threads.run("store-writer", move || write_all(writer, &place, &watched, work))?;
         threads.writer = Some(to_writer);
         for reader in readers {
-            let (work, watched) = (threads.readers.add(QUEUE), condition.clone());
+            let (work, watched) = (threads.readers.add(QUEUE_LEN), condition.clone());
             threads.run("store-reader", move || read_all(&reader, &watched, work))?;
         }
         Ok(threads)
@@ -97,7 +97,7 @@ impl Threads {
         &self,
         work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        ask(self.writer.as_ref(), work).await
+        submit(self.writer.as_ref(), work).await
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -105,7 +105,7 @@ impl Threads {
         span: ReadSpan,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let line = self.readers.line(span).ok_or(StoreError::Closed)?;
+        let line = self.readers.queue_for(span).ok_or(StoreError::Closed)?;
         let place = line.join();
         // Only writes may have to run again.
         let mut work = Some(work);
@@ -113,22 +113,22 @@ impl Threads {
             let _place = &place;
             work.take().map_or(Err(StoreError::Closed), |work| work(db))
         };
-        ask(Some(line.queue()), once).await
+        submit(Some(line.queue()), once).await
     }
 }
 
-async fn ask<T: Send + 'static>(
-    to: Option<&mpsc::Sender<Box<dyn Work>>>,
+async fn submit<T: Send + 'static>(
+    to: Option<&mpsc::Sender<Box<dyn WorkerJob>>>,
     work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
-    let piece = Box::new(Piece { work, done: None, reply });
+    let piece = Box::new(Job { work, done: None, reply });
     let to = to.ok_or(StoreError::Closed)?;
     to.send(piece).await.map_err(|_| StoreError::Closed)?;
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-impl Drop for Threads {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.readers = Readers::default();
         // The writer was started first and ends last. The last connection copies the write-ahead log into the database, and
@@ -144,33 +144,33 @@ impl Drop for Threads {
     }
 }
 
-fn read_all(db: &Connection, condition: &Condition, mut queue: mpsc::Receiver<Box<dyn Work>>) {
+fn read_all(db: &Connection, condition: &StoreHealth, mut queue: mpsc::Receiver<Box<dyn WorkerJob>>) {
     while let Some(mut work) = queue.blocking_recv() {
         work.run(db);
-        work.failure().map_or_else(|| condition.read(), |why| condition.not_read(why));
-        work.settle(Ok(()));
+        work.failure().map_or_else(|| condition.read_succeeded(), |why| condition.read_failed(why));
+        work.finish(Ok(()));
     }
 }
 
 fn write_all(
     mut db: Connection,
-    place: &Place,
-    condition: &Condition,
-    mut queue: mpsc::Receiver<Box<dyn Work>>,
+    place: &FileIdentity,
+    condition: &StoreHealth,
+    mut queue: mpsc::Receiver<Box<dyn WorkerJob>>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while queue.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
         let before = db.total_changes();
         let committed = place.check().and_then(|()| write_batch(&mut db, &mut batch));
         let failure = committed.as_ref().err().or_else(|| batch.iter().find_map(|work| work.failure()));
         match failure {
-            Some(why) => condition.not_written(why),
+            Some(why) => condition.write_failed(why),
             // A transaction without a change proves nothing: it succeeds even if the disk is full.
             None if db.total_changes() == before => {}
-            None => condition.written(),
+            None => condition.write_succeeded(),
         }
         for work in batch.drain(..) {
-            work.settle(committed.clone());
+            work.finish(committed.clone());
         }
     }
 }
@@ -181,18 +181,18 @@ fn write_all(
 /// To be able to roll back one piece, SQLite copies each page that it changes. It hardly ever happens that a piece fails
 /// after a change. So the batch runs without savepoints first, and a second time with them if a piece may have changed
 /// something.
-fn write_batch(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
-    if write_plainly(db, batch)? { Ok(()) } else { write_piecewise(db, batch) }
+fn write_batch(db: &mut Connection, batch: &mut [Box<dyn WorkerJob>]) -> Result<(), StoreError> {
+    if write_plainly(db, batch)? { Ok(()) } else { write_one_by_one(db, batch) }
 }
 
 /// Answers `false` and rolls back all changes if a piece failed that may have changed something.
-fn write_plainly(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<bool, StoreError> {
+fn write_plainly(db: &mut Connection, batch: &mut [Box<dyn WorkerJob>]) -> Result<bool, StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for work in batch {
         let before = transaction.total_changes();
         run_within(&transaction, work.as_mut())?;
         // After an error of the whole store, a statement may have changed an index before its row counts as changed.
-        let changed = |why: &StoreError| why.is_trouble() || transaction.total_changes() != before;
+        let changed = |why: &StoreError| why.affects_whole_store() || transaction.total_changes() != before;
         if work.failure().is_some_and(changed) {
             transaction.rollback()?;
             return Ok(false);
@@ -202,7 +202,7 @@ fn write_plainly(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<boo
     Ok(true)
 }
 
-fn write_piecewise(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+fn write_one_by_one(db: &mut Connection, batch: &mut [Box<dyn WorkerJob>]) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for work in batch {
         transaction.prepare_cached("SAVEPOINT piece")?.execute([])?;
@@ -216,7 +216,7 @@ fn write_piecewise(db: &mut Connection, batch: &mut [Box<dyn Work>]) -> Result<(
 }
 
 /// Runs a piece of work. Fails only if SQLite rolled back the whole transaction, for instance because the disk is full.
-fn run_within(transaction: &Transaction<'_>, work: &mut dyn Work) -> Result<(), StoreError> {
+fn run_within(transaction: &Transaction<'_>, work: &mut dyn WorkerJob) -> Result<(), StoreError> {
     work.run(transaction);
     if !transaction.is_autocommit() {
         return Ok(());
@@ -243,22 +243,23 @@ mod tests {
          friend INTEGER REFERENCES kept (n) DEFERRABLE INITIALLY DEFERRED);";
 
     /// A writer and its database.
-    struct House {
-        threads: Threads,
+    struct TestWriter {
+        threads: Workers,
         path: PathBuf,
         _dir: TempDir,
     }
 
-    impl House {
+    impl TestWriter {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("db");
             let db = Connection::open(&path).unwrap();
             db.execute_batch(SCHEMA).unwrap();
             db.busy_timeout(Duration::ZERO).unwrap();
-            let condition = Arc::new(Condition::of(path.clone()));
+            let condition = Arc::new(StoreHealth::new(path.clone()));
             let readers = vec![Connection::open(&path).unwrap()];
-            let threads = Threads::start(db, readers, Place::of(&path).unwrap(), &condition).unwrap();
+            let threads =
+                Workers::start(db, readers, FileIdentity::open(&path).unwrap(), &condition).unwrap();
             Self { threads, path, _dir: dir }
         }
 
@@ -293,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_may_give_away_what_it_holds() {
-        let (house, held) = (House::new(), "held".to_owned());
+        let (house, held) = (TestWriter::new(), "held".to_owned());
         let read = house.threads.read(ReadSpan::Short, move |_| Ok(held));
         assert_eq!(read.await, Ok("held".to_owned()));
     }
@@ -303,8 +304,8 @@ mod tests {
     const LONELY: &str = "INSERT INTO kept (n, friend) VALUES (?1, 4711)";
 
     #[tokio::test]
-    async fn a_piece_that_fails_or_panics_takes_back_its_own_changes_only() {
-        let house = House::new();
+    async fn a_job_that_fails_or_panics_rolls_back_its_own_changes_only() {
+        let house = TestWriter::new();
         let failing = house.threads.write(|db| {
             db.execute(PLAIN, [2])?;
             Err::<(), _>(StoreError::ReadOnly)
@@ -331,7 +332,7 @@ mod tests {
 
     /// How often a piece of work runs if another one in its batch runs `sql` and fails.
     async fn runs_beside(sql: &'static str, why: StoreError) -> usize {
-        let (house, runs) = (House::new(), Arc::new(AtomicUsize::new(0)));
+        let (house, runs) = (TestWriter::new(), Arc::new(AtomicUsize::new(0)));
         let (counted, expected) = (runs.clone(), why.clone());
         let counting = house.threads.write(move |db| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_runs_twice_only_if_a_piece_failed_that_may_have_changed_something() {
+    async fn a_batch_is_run_again_only_if_a_job_failed_that_may_have_changed_something() {
         let refused = || StoreError::Unreadable(PersonId::parse("ada").unwrap());
         assert_eq!(runs_beside("SELECT ?1", refused()).await, 1);
         assert_eq!(runs_beside(PLAIN, refused()).await, 2);
@@ -359,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_a_transaction_is_given_up_every_caller_gets_the_reason() {
-        let house = House::new();
+        let house = TestWriter::new();
         let release = house.busy().await;
         let (one, two, three, ()) =
             tokio::join!(house.keep(1, PLAIN), house.keep(2, BULKY), house.keep(3, PLAIN), async {
@@ -373,7 +374,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_a_transaction_cannot_begin_every_caller_gets_the_reason() {
-        let house = House::new();
+        let house = TestWriter::new();
         let other = Connection::open(&house.path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (one, two) = tokio::join!(house.keep(1, PLAIN), house.keep(2, PLAIN));
@@ -385,7 +386,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_a_commit_fails_no_caller_gets_a_success() {
-        let house = House::new();
+        let house = TestWriter::new();
         let release = house.busy().await;
         let (one, two, ()) =
             tokio::join!(house.keep(1, PLAIN), house.keep(2, LONELY), async { drop(release) });

@@ -13,15 +13,15 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::domain::verdict::Fact;
-use crate::domain::verdict::Issued;
-use crate::domain::verdict::Reply;
+use crate::domain::verdict::TokenReply;
+use crate::domain::verdict::TokenResponse;
+use crate::domain::verdict::TokenSet;
 use crate::webex::DeviceCode;
-use crate::webex::Kind;
-use crate::webex::Owner;
-use crate::webex::Unknown;
-use crate::webex::picture::picture;
-use crate::webex::transport::Raw;
+use crate::webex::OwnerKind;
+use crate::webex::OwnerUnknown;
+use crate::webex::TokenOwner;
+use crate::webex::picture::avatar_url;
+use crate::webex::transport::RawResponse;
 
 /// The assumed lifetime if Webex reports none: short, so that the token is refreshed soon.
 const UNTOLD_LIFE: Duration = Duration::from_secs(3600);
@@ -37,19 +37,21 @@ const WORD_MAX: usize = 30;
 
 /// Reads the token endpoint's response to a request sent at `sent_at`.
 #[must_use]
-pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
+pub fn token_reply(raw: &RawResponse, sent_at: UnixTime, now: UnixTime) -> TokenReply {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
     let fact = match (&json, raw.status) {
         (Some(json), 200) => match issued(json) {
-            Some(issued) => Fact::Granted(issued),
-            None => Fact::Unreadable(format!("HTTP 200 without a token{}", shown_of(json))),
+            Some(issued) => TokenResponse::Granted(issued),
+            None => TokenResponse::Unreadable(format!("HTTP 200 without a token{}", shown_of(json))),
         },
-        (None, 200) => Fact::Unreadable("HTTP 200 without JSON (a captive portal or a proxy?)".to_owned()),
+        (None, 200) => {
+            TokenResponse::Unreadable("HTTP 200 without JSON (a captive portal or a proxy?)".to_owned())
+        }
         // A captive portal may answer with 401 too, which says nothing about the client id and secret.
         (None, 401) if looks_like_html(&raw.body) => {
-            Fact::Unreadable("HTTP 401 with an HTML page (a captive portal or a proxy?)".to_owned())
+            TokenResponse::Unreadable("HTTP 401 with an HTML page (a captive portal or a proxy?)".to_owned())
         }
-        (None, status) if is_foreign(raw) => Fact::Refused {
+        (None, status) if is_foreign(raw) => TokenResponse::Refused {
             status,
             text: String::new(),
             shown: format!("HTTP {status} without JSON (a captive portal or a proxy?)"),
@@ -57,7 +59,7 @@ pub fn token_reply(raw: &Raw, sent_at: UnixTime, now: UnixTime) -> Reply {
         (json, status) => refused(json.as_ref(), status),
     };
     let retry_after = raw.retry_after.as_deref().and_then(|text| retry_after(text, now));
-    Reply { sent_at, tracking_id: tracking_id(raw, json.as_ref()), retry_after, fact }
+    TokenReply { sent_at, tracking_id: tracking_id(raw, json.as_ref()), retry_after, fact }
 }
 
 fn looks_like_html(body: &[u8]) -> bool {
@@ -66,24 +68,24 @@ fn looks_like_html(body: &[u8]) -> bool {
 
 /// Whether a response without JSON comes from a portal or a proxy: it is a redirect, or an error page whose
 /// status is not about load.
-fn is_foreign(raw: &Raw) -> bool {
+fn is_foreign(raw: &RawResponse) -> bool {
     let is_page =
         matches!(raw.status, 400..=499) && !matches!(raw.status, 408 | 423 | 429) && !raw.body.is_empty();
     is_page || matches!(raw.status, 300..=399)
 }
 
-fn refused(json: Option<&Value>, status: u16) -> Fact {
+fn refused(json: Option<&Value>, status: u16) -> TokenResponse {
     // The texts are joined by line breaks, so that a search never matches across two of them.
     let text = json.map(|json| words_of(json).join("\n")).unwrap_or_default();
     let shown = format!("HTTP {status}{}", json.map(shown_of).unwrap_or_default());
-    Fact::Refused { status, text, shown }
+    TokenResponse::Refused { status, text, shown }
 }
 
-fn issued(json: &Value) -> Option<Issued> {
+fn issued(json: &Value) -> Option<TokenSet> {
     let text = |name: &str| json.get(name)?.as_str().filter(|t| is_token(t)).map(str::to_owned);
     let plain = |name: &str| json.get(name)?.as_str().map(show).filter(|t| !t.is_empty());
     let scope = json.get("scope").and_then(Value::as_str).filter(|s| s.len() <= 8192).map(str::to_owned);
-    Some(Issued {
+    Some(TokenSet {
         access_token: Secret::new(text("access_token")?),
         refresh_token: text("refresh_token").map(Secret::new),
         expires_in: span(json, "expires_in").unwrap_or(UNTOLD_LIFE),
@@ -122,14 +124,14 @@ fn some_span(json: &Value, name: &str) -> Option<Duration> {
 /// Reads the response of `people/me` from Webex at `base`.
 ///
 /// # Errors
-/// [`Unknown`] when the response names no person.
-pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
+/// [`OwnerUnknown`] when the response names no person.
+pub fn owner(raw: &RawResponse, base: &str) -> Result<TokenOwner, OwnerUnknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    let unknown = |why: String, transient: bool| Unknown {
+    let unknown = |why: String, transient: bool| OwnerUnknown {
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
         status: Some(raw.status),
-        ..Unknown::because(why)
+        ..OwnerUnknown::permanent(why)
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
@@ -143,9 +145,9 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
     };
     let emails = json.get("emails").and_then(Value::as_array).into_iter().flatten();
     let kind = match field("type") {
-        Some("bot") => Kind::Bot,
-        Some("appuser") => Kind::Guest,
-        _ => Kind::Person,
+        Some("bot") => OwnerKind::Bot,
+        Some("appuser") => OwnerKind::Guest,
+        _ => OwnerKind::Person,
     };
     let person = Person {
         id,
@@ -153,15 +155,15 @@ pub fn owner(raw: &Raw, base: &str) -> Result<Owner, Unknown> {
         display_name: field("displayName").map(one_line).filter(|name| !name.is_empty()),
         org_id: field("orgId").and_then(|id| PersonId::parse(id).ok()).map(|id| id.as_str().to_owned()),
     };
-    let picture = field("avatar").and_then(|address| picture(address, base));
-    Ok(Owner { person, kind, picture })
+    let picture = field("avatar").and_then(|address| avatar_url(address, base));
+    Ok(TokenOwner { person, kind, picture })
 }
 
 /// Reads the response of `POST /memberships`; 409 means that the person is a member already.
 ///
 /// # Errors
 /// Webex's explanation, for people.
-pub fn added(raw: &Raw) -> Result<(), String> {
+pub fn added(raw: &RawResponse) -> Result<(), String> {
     if matches!(raw.status, 200 | 201 | 409) {
         return Ok(());
     }
@@ -179,14 +181,14 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// Reads the response of `device/authorize`.
 ///
 /// # Errors
-/// [`Unknown`] when the response does not start a device grant.
-pub fn device_code(raw: &Raw) -> Result<DeviceCode, Unknown> {
+/// [`OwnerUnknown`] when the response does not start a device grant.
+pub fn device_code(raw: &RawResponse) -> Result<DeviceCode, OwnerUnknown> {
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    let unknown = |why: String, transient: bool| Unknown {
+    let unknown = |why: String, transient: bool| OwnerUnknown {
         tracking_id: tracking_id(raw, json.as_ref()),
         transient,
         status: Some(raw.status),
-        ..Unknown::because(why)
+        ..OwnerUnknown::permanent(why)
     };
     if raw.status != 200 {
         let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
@@ -260,7 +262,7 @@ pub fn show(text: &str) -> String {
 }
 
 /// The tracking id in the header, otherwise in the body, where it has two spellings.
-fn tracking_id(raw: &Raw, json: Option<&Value>) -> Option<String> {
+fn tracking_id(raw: &RawResponse, json: Option<&Value>) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
     let fit = |id: &&str| (1..=100).contains(&id.len()) && id.bytes().all(plain);
     let body = || ["trackingId", "trackingID"].into_iter().find_map(|name| json?.get(name)?.as_str());

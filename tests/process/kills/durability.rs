@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Order;
-use webex_tokend::store::Page;
-use webex_tokend::store::Pick;
+use webex_tokend::store::ListRequest;
+use webex_tokend::store::ListSelection;
+use webex_tokend::store::SortBy;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
@@ -23,7 +23,7 @@ pub(super) async fn holds_everything_shown(state_dir: &Path, load: &Load) {
     let kept = kept(state_dir, load).await;
     for (person, shown) in load.shown_so_far() {
         let grant = kept.get(&person).unwrap_or_else(|| panic!("person {person} is lost"));
-        assert_eq!(grant.standing, Standing::Alive);
+        assert_eq!(grant.status, GrantStatus::Active);
         assert!(
             order.contains_key(grant.tokens.refresh_token.expose()),
             "a refresh token that Webex never issued"
@@ -59,11 +59,11 @@ async fn kept(state_dir: &Path, load: &Load) -> HashMap<usize, Grant> {
     let client_id = load.sim().with(|webex| webex.settings().client_id.clone());
     let (db, key) = (copy.path().join("tokend.db"), copy.path().join("key"));
     let (store, _) = SqliteStore::open(&db, &key, &client_id, UnixTime(load.sim().now_ms())).unwrap();
-    let page = Page::first(Pick::All(Order::Arrival), 1000, UnixTime(0));
+    let page = ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), 1000, UnixTime(0));
     let list = store.list(page).await.unwrap();
     assert_eq!(
         u64::try_from(list.len()).unwrap(),
-        store.census().await.unwrap().people,
+        store.totals().await.unwrap().people,
         "every record opens"
     );
     let index: HashMap<String, usize> = load

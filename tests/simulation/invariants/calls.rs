@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use webex_sim::model::FaultKind;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::webex::transport::NoAnswer;
-use webex_tokend::webex::transport::Raw;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::ResponseError;
 
 use crate::simulation::invariants::ConsentCode;
 use crate::simulation::invariants::InvariantChecker;
@@ -22,7 +22,7 @@ const MAX_REFRESHES_PER_HOUR: usize = 150;
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
-pub(crate) enum WebexRequest {
+pub(crate) enum CallKind {
     /// A refresh with this refresh token.
     Refresh(String),
     /// An exchange of this code.
@@ -45,23 +45,23 @@ impl InvariantChecker {
         self.codes.insert(code, ConsentCode { person, chain: None, unanswered: false });
     }
 
-    pub(crate) fn person_asked_for(&self, asked: &WebexRequest) -> Option<usize> {
+    pub(crate) fn person_asked_for(&self, asked: &CallKind) -> Option<usize> {
         match asked {
-            WebexRequest::Refresh(token) => self.refresh.get(token).map(|(person, _)| *person),
-            WebexRequest::Exchange(code) => self.codes.get(code).map(|code| code.person),
-            WebexRequest::Other => None,
+            CallKind::Refresh(token) => self.refresh.get(token).map(|(person, _)| *person),
+            CallKind::Exchange(code) => self.codes.get(code).map(|code| code.person),
+            CallKind::Other => None,
         }
     }
 
     /// A request is sent. The number is for [`InvariantChecker::left`].
-    pub(crate) fn sent(&mut self, asked: &WebexRequest, injected: bool) -> Option<u64> {
+    pub(crate) fn sent(&mut self, asked: &CallKind, injected: bool) -> Option<u64> {
         self.stats.faults += u64::from(injected);
-        if let WebexRequest::Exchange(code) = asked
+        if let CallKind::Exchange(code) = asked
             && let Some(code) = self.codes.get_mut(code)
         {
             code.unanswered = true;
         }
-        let WebexRequest::Refresh(token) = asked else { return None };
+        let CallKind::Refresh(token) = asked else { return None };
         self.stats.refreshes += 1;
         let Some((person, chain)) = self.refresh.get(token).copied() else {
             self.violate("4", "a refresh token is sent that Webex never issued");
@@ -92,7 +92,7 @@ impl InvariantChecker {
     /// Rule 9: the rate of all refreshes.
     fn pace_of_all(&mut self) {
         let now = self.now;
-        if self.in_flight.len() >= 2 * self.pace.at_once {
+        if self.in_flight.len() >= 2 * self.pace.concurrency {
             self.violate("9 (bounds)", &format!("{} refreshes at once", self.in_flight.len() + 1));
         }
         if self.pace.per_second <= 0.0 || self.in_store_trouble() || self.clock_changed + MINUTE > now {
@@ -125,10 +125,10 @@ impl InvariantChecker {
     /// The daemon is about to see this response.
     pub(crate) fn answered(
         &mut self,
-        asked: &WebexRequest,
+        asked: &CallKind,
         sent_at: UnixTime,
         injected: Option<&FaultKind>,
-        result: &Result<Raw, NoAnswer>,
+        result: &Result<RawResponse, ResponseError>,
     ) {
         let Some(person) = self.person_asked_for(asked) else { return };
         let verdict = verdict(injected, result);
@@ -138,7 +138,7 @@ impl InvariantChecker {
             Err(why) => why.to_string(),
         };
         match asked {
-            WebexRequest::Refresh(token) => {
+            CallKind::Refresh(token) => {
                 self.record(&format!("answer for person {person}: {verdict:?}, {word}"));
                 self.note_reply(person, verdict);
                 let chain = self.refresh[token].1;
@@ -153,7 +153,7 @@ impl InvariantChecker {
                     });
                 }
             }
-            WebexRequest::Exchange(code) => {
+            CallKind::Exchange(code) => {
                 self.record(&format!("a code of person {person}: {verdict:?}, {word}"));
                 let mut chain = None;
                 if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
@@ -165,14 +165,14 @@ impl InvariantChecker {
                 let unanswered = verdict == ReplyClass::Other;
                 self.codes.insert(code.clone(), ConsentCode { person, chain, unanswered });
             }
-            WebexRequest::Other => {}
+            CallKind::Other => {}
         }
     }
 
     /// Records the tokens of a response.
     fn minted(
         &mut self,
-        raw: &Raw,
+        raw: &RawResponse,
         sent_at: UnixTime,
         person: usize,
         chain: u64,
@@ -214,7 +214,7 @@ impl InvariantChecker {
         person: usize,
         verdict: ReplyClass,
         injected: Option<&FaultKind>,
-        result: &Result<Raw, NoAnswer>,
+        result: &Result<RawResponse, ResponseError>,
     ) {
         let now = self.now;
         if verdict != ReplyClass::Good || injected.is_some() {
@@ -225,7 +225,7 @@ impl InvariantChecker {
         if verdict == ReplyClass::Good {
             self.retry_afters.clear();
         }
-        if let Ok(Raw { status: 429, retry_after, .. }) = result {
+        if let Ok(RawResponse { status: 429, retry_after, .. }) = result {
             let wish = if retry_after.is_some() { 432 * MINUTE } else { 2 * MINUTE };
             self.asked_to_wait(person, wish);
         }
@@ -249,7 +249,7 @@ impl InvariantChecker {
 }
 
 /// The verdict table again, written independently of the code.
-fn verdict(injected: Option<&FaultKind>, result: &Result<Raw, NoAnswer>) -> ReplyClass {
+fn verdict(injected: Option<&FaultKind>, result: &Result<RawResponse, ResponseError>) -> ReplyClass {
     let Ok(raw) = result else { return ReplyClass::Other };
     let body = String::from_utf8_lossy(&raw.body);
     let json: Option<Value> = serde_json::from_slice(&raw.body).ok();

@@ -1,7 +1,7 @@
 //! When a token expires, and when it is refreshed next, as the daemon believes.
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 
 use crate::simulation::invariants::InvariantChecker;
 use crate::support::time::DAY;
@@ -16,22 +16,22 @@ impl InvariantChecker {
         if self.clock_changed + 5 * MINUTE > self.now {
             return None;
         }
-        let ended = |grant: &Grant| grant.standing == Standing::ConsentNeeded;
+        let ended = |grant: &Grant| grant.status == GrantStatus::ConsentNeeded;
         if ended(before) && ended(grant) && grant.last.at < before.next.due_at {
             // It was requested between two scheduled tries.
             let kept = (grant.next, grant.failures) == (before.next, before.failures);
             return (!kept && !excused).then(|| "a refresh that was asked for moves the next try".to_owned());
         }
         let wait = grant.next.due_at.since(grant.last.at);
-        let most = match grant.standing {
-            Standing::ConsentNeeded if grant.failures > 5 => return None,
-            Standing::ConsentNeeded => DAY + DAY / 5,
-            Standing::Alive if grant.failures > 0 => 6 * HOUR + 6 * HOUR / 5,
-            Standing::Alive => 400 * DAY,
+        let most = match grant.status {
+            GrantStatus::ConsentNeeded if grant.failures > 5 => return None,
+            GrantStatus::ConsentNeeded => DAY + DAY / 5,
+            GrantStatus::Active if grant.failures > 0 => 6 * HOUR + 6 * HOUR / 5,
+            GrantStatus::Active => 400 * DAY,
         };
         let least = match grant.failures {
             0 => SECOND,
-            _ if grant.standing == Standing::ConsentNeeded => DAY,
+            _ if grant.status == GrantStatus::ConsentNeeded => DAY,
             _ => MINUTE,
         };
         (wait < least || wait > most || grant.next.wake_at < grant.next.due_at).then(|| {
@@ -56,7 +56,7 @@ impl InvariantChecker {
         } else if beyond > 0
             && !told_dead
             && self.clock_changed + 5 * MINUTE < self.now
-            && grant.last.outcome.word() == "renewed"
+            && grant.last.outcome.as_str() == "renewed"
         {
             self.violate(
                 "3 (expiry counts from the sending)",

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use webex_tokend::domain::grant::Attempt;
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
@@ -141,18 +141,18 @@ impl InvariantChecker {
         let failed = now.since(grant.last.at);
         if by == ClaimedBy::Caller {
             let renew = lately(seen.renewed_at);
-            return match grant.standing {
-                Standing::ConsentNeeded if !renew => Err("no caller may request a dead grant".to_owned()),
+            return match grant.status {
+                GrantStatus::ConsentNeeded if !renew => Err("no caller may request a dead grant".to_owned()),
                 _ if grant.failures > 0 && failed < 30 * SECOND => Err(format!("it failed {failed:?} ago")),
-                Standing::Alive if renew && age >= policy.noop_window => Ok(()),
-                Standing::Alive if age < floor => Err(format!("within the floor: answered {age:?} ago")),
-                Standing::Alive if old < policy.noop_window && left > lifetime / 2 => {
+                GrantStatus::Active if renew && age >= policy.noop_window => Ok(()),
+                GrantStatus::Active if age < floor => Err(format!("within the floor: answered {age:?} ago")),
+                GrantStatus::Active if old < policy.noop_window && left > lifetime / 2 => {
                     Err(format!("within the window: renewed {old:?} ago"))
                 }
                 _ => Ok(()),
             };
         }
-        if grant.standing == Standing::ConsentNeeded {
+        if grant.status == GrantStatus::ConsentNeeded {
             // A refresh that a caller requested is no probe.
             let early = seen.probed_at.map(|at| now.since(at)).filter(|since| *since < DAY);
             return early.map_or(Ok(()), |since| Err(format!("probed again after {since:?}")));
@@ -171,7 +171,7 @@ impl InvariantChecker {
     /// A commit, at the moment at which it is durable or was refused.
     pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, result: Committed) {
         let person = self.person(&grant.person.id);
-        let Attempt { outcome, detail, .. } = &grant.last;
+        let LastAttempt { outcome, detail, .. } = &grant.last;
         self.record(&format!("commit for person {person}, {fence:?}, {outcome} ({detail}): {result:?}"));
         let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
         if result == Committed::Superseded {
@@ -241,7 +241,7 @@ impl InvariantChecker {
             self.violate("6 (a consent wins)", &what);
         }
         let seen = &self.people[person];
-        let ends = before.grant.standing == Standing::Alive && grant.standing == Standing::ConsentNeeded;
+        let ends = before.grant.status == GrantStatus::Active && grant.status == GrantStatus::ConsentNeeded;
         let truly = seen.last_reply == Some(ReplyClass::Dead)
             || seen.last_reply == Some(ReplyClass::Client) && seen.blamed;
         if ends {
@@ -260,8 +260,8 @@ impl InvariantChecker {
         if changed && self.people[person].last_reply != Some(ReplyClass::Good) {
             self.violate("nothing is lost", &format!("person {person}'s token changed by a failure"));
         }
-        let planned = before.grant.standing == Standing::Alive || grant.last.at >= before.grant.next.due_at;
-        if planned && grant.standing == Standing::ConsentNeeded {
+        let planned = before.grant.status == GrantStatus::Active || grant.last.at >= before.grant.next.due_at;
+        if planned && grant.status == GrantStatus::ConsentNeeded {
             self.people[person].probed_at = Some(grant.last.at);
         }
         let excused = self.people[person].excused;
@@ -325,7 +325,7 @@ impl InvariantChecker {
         };
         let same = before.tokens.access_token == grant.tokens.access_token
             && before.tokens.refresh_token == grant.tokens.refresh_token
-            && before.standing == grant.standing
+            && before.status == grant.status
             && grant.tokens.expires_at <= before.tokens.expires_at;
         if !same {
             self.violate("4", &format!("person {person}: a revision made {grant:?} of {before:?}"));
@@ -348,7 +348,7 @@ impl InvariantChecker {
     pub(crate) fn check_restored(&mut self, person: usize, grant: Option<&Grant>) {
         let kept = self.people[person].kept.as_ref().map(|kept| &kept.grant);
         let essence =
-            |grant: Option<&Grant>| grant.map(|g| (g.tokens.clone(), g.standing, g.failures, g.renewed_at));
+            |grant: Option<&Grant>| grant.map(|g| (g.tokens.clone(), g.status, g.failures, g.renewed_at));
         if essence(kept) != essence(grant) {
             let what = format!("person {person}: {kept:?} was durable, {grant:?} is there");
             self.violate("2 (durable before shown)", &what);
@@ -365,7 +365,7 @@ impl InvariantChecker {
         if !self.people[person].excused {
             self.check_restored(person, grant);
         }
-        let Some(grant) = grant.filter(|grant| grant.standing == Standing::Alive) else { return };
+        let Some(grant) = grant.filter(|grant| grant.status == GrantStatus::Active) else { return };
         // Refused without an injected fault: the person must consent once that is confirmed. While many are refused, it
         // takes a day.
         if grant.last.outcome == Outcome::Refused {

@@ -19,7 +19,7 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::refresh::Pace;
+use webex_tokend::refresh::RateLimits;
 use webex_tokend::store::Fence;
 
 use crate::simulation::invariants::calls::ReplyClass;
@@ -144,7 +144,7 @@ pub(super) struct InvariantChecker {
     pub(super) last_good: UnixTime,
     pub(super) stats: RunStats,
     policy: Policy,
-    pace: Pace,
+    pace: RateLimits,
     survives: bool,
     ack_lost: bool,
     /// A consent may return the present refresh token.

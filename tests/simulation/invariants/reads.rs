@@ -2,10 +2,10 @@
 
 use webex_tokend::consent::ConsentError;
 use webex_tokend::consent::Granted;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::refresh::Given;
-use webex_tokend::refresh::NoToken;
+use webex_tokend::refresh::LiveToken;
+use webex_tokend::refresh::TokenError;
 use webex_tokend::store::StoreError;
 
 use crate::simulation::invariants::InvariantChecker;
@@ -49,7 +49,7 @@ impl InvariantChecker {
     pub(crate) fn given(
         &mut self,
         question: ReadStart,
-        result: &Result<Given, NoToken>,
+        result: &Result<LiveToken, TokenError>,
         model_says_live: impl Fn(&str) -> bool,
     ) {
         self.stats.reads += 1;
@@ -78,21 +78,21 @@ impl InvariantChecker {
                     None => Some("a token that was never durable".to_owned()),
                 }
             }
-            Err(NoToken::UnknownPerson) => (kept.is_some() && !changed && !unsettled)
+            Err(TokenError::UnknownPerson) => (kept.is_some() && !changed && !unsettled)
                 .then(|| "an unknown person, who is stored".to_owned()),
-            Err(NoToken::ConsentNeeded(_)) => {
-                let alive = kept.is_some_and(|kept| kept.standing == Standing::Alive);
+            Err(TokenError::ConsentNeeded(_)) => {
+                let alive = kept.is_some_and(|kept| kept.status == GrantStatus::Active);
                 (alive && !changed && !unsettled)
                     .then(|| "consent needed, for a grant that is alive".to_owned())
             }
-            Err(NoToken::Unavailable { .. }) => {
+            Err(TokenError::Unavailable { .. }) => {
                 let lives = kept.is_some_and(|kept| {
                     kept.life_left(self.wall) > MINUTE && kept.last.at + MINUTE < self.wall
                 });
                 let steady = self.clock_changed + MINUTE < at;
                 (lives && steady && !changed && !unsettled).then(|| "no token, though one lives".to_owned())
             }
-            Err(NoToken::Store(_)) => {
+            Err(TokenError::Store(_)) => {
                 (!self.in_store_trouble()).then(|| "a store in trouble, which is well".to_owned())
             }
         };
@@ -109,7 +109,7 @@ impl InvariantChecker {
     }
 
     /// Rule 3 for readers: a token shown as live is live, as long as the clock can be trusted.
-    fn alive_as_said(&mut self, person: usize, given: &Given, model_says_live: impl Fn(&str) -> bool) {
+    fn alive_as_said(&mut self, person: usize, given: &LiveToken, model_says_live: impl Fn(&str) -> bool) {
         let token = given.grant.tokens.access_token.expose();
         let Some(minted) = self.access.get(token) else { return };
         let trusted = minted.era == self.era && self.clock_changed + 2 * MINUTE < self.now;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use webex_tokend::domain::grant::Grant;
-use webex_tokend::domain::grant::Standing;
+use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::time::UnixTime;
 
@@ -28,7 +28,7 @@ impl InvariantChecker {
 
     fn living(&self, person: usize) -> Option<&IssuedToken> {
         let kept = self.people[person].kept.as_ref()?;
-        let alive = kept.grant.standing == Standing::Alive;
+        let alive = kept.grant.status == GrantStatus::Active;
         let minted = self.access.get(kept.grant.tokens.access_token.expose())?;
         // After a clock step ahead, tokens seem to expire earlier than they do.
         let believed = kept.grant.tokens.expires_at.0 - (self.wall.0 - self.now.0);
@@ -60,7 +60,7 @@ impl InvariantChecker {
         };
         // A request takes up to three seconds without faults, and a minute if it hangs.
         let hanging = self.people.iter().filter(|seen| seen.sick >= self.now).count() + 1;
-        let at_once = self.pace.at_once.max(1);
+        let at_once = self.pace.concurrency.max(1);
         if hanging > 5 * at_once {
             return None;
         }
@@ -157,7 +157,7 @@ impl InvariantChecker {
     /// Rule 3: responses about one person delay another person's refresh by a minute at most.
     pub(super) fn delayed(&self, person: usize, grant: &Grant) -> Option<Duration> {
         let seen = &self.people[person];
-        if seen.excused || grant.failures > 0 || grant.standing != Standing::Alive {
+        if seen.excused || grant.failures > 0 || grant.status != GrantStatus::Active {
             return None;
         }
         let overdue = self.wall.since(grant.next.wake_at);
@@ -183,7 +183,7 @@ impl InvariantChecker {
             let free = seen.fence.is_none() && seen.free_since < asked_at && !together.contains(person);
             seen.kept.as_ref().is_some_and(|DurableGrant { grant, .. }| {
                 let due = grant.next.due_at <= long_due && grant.failures == 0;
-                free && due && grant.standing == Standing::Alive && grant.tokens.expires_at > asked_at
+                free && due && grant.status == GrantStatus::Active && grant.tokens.expires_at > asked_at
             })
         };
         (0..self.people.len()).find(waits)

@@ -12,11 +12,11 @@ use super::*;
 use crate::domain::breaker::outage::HEALTHY_PAUSE;
 use crate::domain::breaker::outage::MAX_PAUSE;
 use crate::domain::breaker::outage::MIN_PAUSE;
-use crate::domain::schedule::Dates;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::TokenTimes;
 use crate::domain::secret::Secret;
-use crate::domain::verdict::Issued;
 use crate::domain::verdict::Outcome;
+use crate::domain::verdict::TokenSet;
 
 pub(super) const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ fn person(n: usize) -> PersonId {
 }
 
 fn success() -> Verdict {
-    Verdict::Renewed(Issued {
+    Verdict::Renewed(TokenSet {
         access_token: Secret::new("access".to_owned()),
         refresh_token: None,
         expires_in: HOUR,
@@ -78,34 +78,39 @@ fn probe(n: usize) -> SentRefresh {
     SentRefresh { role: Role::Probe, ..sent(n) }
 }
 
-fn record(breaker: &mut Breaker, sent: &SentRefresh, verdict: Verdict, now: UnixTime) -> Option<Turn> {
+fn record(breaker: &mut Breaker, sent: &SentRefresh, verdict: Verdict, now: UnixTime) -> Option<Transition> {
     breaker.record(verdict, sent, None, now).1
 }
 
 /// Records a request to wait for this person.
-fn record_wait(breaker: &mut Breaker, sent: &SentRefresh, wait: Duration, now: UnixTime) -> Option<Turn> {
+fn record_wait(
+    breaker: &mut Breaker,
+    sent: &SentRefresh,
+    wait: Duration,
+    now: UnixTime,
+) -> Option<Transition> {
     breaker.record(busy(), sent, Some(wait), now).1
 }
 
-fn opened(cause: Cause, until: UnixTime) -> Option<Turn> {
-    Some(Turn::Opened { until, cause, again: false })
+fn opened(cause: Cause, until: UnixTime) -> Option<Transition> {
+    Some(Transition::Opened { until, cause, again: false })
 }
 
 /// A failed grant is due, whose token lives long.
-fn waiting() -> Waiting {
-    Waiting { due: true, healthy: false, next_to_die: Some((person(0), dates(NOW, 300 * HOUR))) }
+fn waiting() -> DueSummary {
+    DueSummary { due: true, healthy: false, next_to_die: Some((person(0), dates(NOW, 300 * HOUR))) }
 }
 
 /// A token of 12 hours that has `left` to live at `now`.
-fn dates(now: UnixTime, left: Duration) -> Dates {
+fn dates(now: UnixTime, left: Duration) -> TokenTimes {
     let expires_at = now + left;
     let renewed_at = expires_at - (12 * HOUR).max(left);
-    Dates { renewed_at, answered_at: renewed_at, expires_at }
+    TokenTimes { renewed_at, answered_at: renewed_at, expires_at }
 }
 
 /// A failed grant is due, whose token of 12 hours has this much life left.
-fn dying(now: UnixTime, left: Duration) -> Waiting {
-    Waiting { next_to_die: Some((person(0), dates(now, left))), ..waiting() }
+fn dying(now: UnixTime, left: Duration) -> DueSummary {
+    DueSummary { next_to_die: Some((person(0), dates(now, left))), ..waiting() }
 }
 
 const PROBE: Admission = Admission::Probe { next_to_die: false };
@@ -242,7 +247,7 @@ fn a_probe_without_an_answer_is_not_waited_for_and_its_answer_still_counts() {
     assert_eq!(breaker.admit(&waiting(), out), PROBE);
     assert_eq!(breaker.admit(&waiting(), out), Admission::Hold(out + PROBE_TIMEOUT));
     assert_eq!(breaker.admit(&waiting(), out + PROBE_TIMEOUT), PROBE);
-    assert_eq!(record(&mut breaker, &probe(3), success(), out + MINUTE), Some(Turn::Closed));
+    assert_eq!(record(&mut breaker, &probe(3), success(), out + MINUTE), Some(Transition::Closed));
 }
 
 #[test]
@@ -273,7 +278,10 @@ fn what_is_shown_of_a_trouble_has_its_beginning_whatever_it_turns_into() {
     let shown = Pause { cause: Cause::ClientRefused, since: NOW, until, probing: true };
     assert_eq!(breaker.pause(), Some(shown));
     let turn = record_wait(&mut breaker, &probe(4), 6 * HOUR, later);
-    assert!(matches!(turn, Some(Turn::Opened { cause: Cause::ClientRefused, again: true, .. })), "{turn:?}");
+    assert!(
+        matches!(turn, Some(Transition::Opened { cause: Cause::ClientRefused, again: true, .. })),
+        "{turn:?}"
+    );
     assert!(
         breaker.next_probe(&waiting(), later).unwrap() < later + MINUTE,
         "a wait of one person delays no other person"
@@ -302,7 +310,7 @@ fn a_cause_explains_what_repeats_it_and_nothing_else() {
         let explained = all.map(|outcome| cause.explains(outcome));
         let expected = [0, 1, 2, 3, 4].map(|outcome| outcome == nth);
         assert_eq!(explained, expected, "{cause:?}");
-        assert_eq!(Cause::from_word(cause.word()), Some(cause));
+        assert_eq!(Cause::parse(cause.as_str()), Some(cause));
     }
 }
 
@@ -317,7 +325,7 @@ fn causes_tell_the_operator_what_to_do() {
 fn a_refused_client_of_the_last_run_is_tried_once() {
     let mut left = Breaker::from_text(&refused().to_text(), NOW).unwrap();
     assert!(left.is_untried());
-    assert_eq!(left.admit(&Waiting::default(), NOW), PROBE);
+    assert_eq!(left.admit(&DueSummary::default(), NOW), PROBE);
     record(&mut left, &probe(1), unauthorized(), NOW);
     assert!(!left.is_untried(), "the present one is known now");
 }
@@ -341,7 +349,7 @@ proptest! {
             let sent = SentRefresh { role, ..sent(n) };
             let (_, turn) = breaker.record(verdict, &sent, wait.map(Duration::from_secs), now);
             prop_assert!(turn.is_none() || breaker.to_text() != before);
-            prop_assert_eq!(turn.is_none() || turn == Some(Turn::Closed), turn.is_none() || breaker.pause().is_none());
+            prop_assert_eq!(turn.is_none() || turn == Some(Transition::Closed), turn.is_none() || breaker.pause().is_none());
             let reread = Breaker::from_text(&breaker.to_text(), now).unwrap();
             prop_assert_eq!(reread.trouble(), breaker.trouble());
         }

@@ -33,7 +33,7 @@ fn a_request_for_a_grant_that_has_failed_is_sent_beside_the_probes_and_its_failu
         assert_eq!(record(&mut breaker, &doubtful, verdict, now), None);
     }
     assert_eq!(breaker.to_text(), before);
-    assert_eq!(record(&mut breaker, &doubtful, success(), now), Some(Turn::Closed));
+    assert_eq!(record(&mut breaker, &doubtful, success(), now), Some(Transition::Closed));
     let mut waits = asked_to_wait(HOUR);
     assert_eq!(waits.admit_on_demand(false, true, now), None, "Webex asked to wait");
 }

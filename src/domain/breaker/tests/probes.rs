@@ -23,7 +23,7 @@ fn probes_follow_after_longer_and_longer_pauses_but_never_after_ten_minutes() {
         assert_eq!(breaker.admit(&waiting(), at - SECOND), Admission::Hold(at));
         assert_eq!(breaker.admit(&waiting(), at), PROBE);
         let turn = record(&mut breaker, &probe(3), unauthorized(), at);
-        assert!(matches!(turn, Some(Turn::Opened { again: true, .. })), "{turn:?}");
+        assert!(matches!(turn, Some(Transition::Opened { again: true, .. })), "{turn:?}");
         now = at;
     }
 }
@@ -38,9 +38,9 @@ fn while_a_token_is_dying_a_probe_follows_after_a_quarter_of_the_life_left() {
             record(&mut breaker, &probe(3), unauthorized(), now);
         }
         let left = minutes * MINUTE;
-        let half = Dates { renewed_at: now - left, answered_at: now, expires_at: now + left };
+        let half = TokenTimes { renewed_at: now - left, answered_at: now, expires_at: now + left };
         assert!(!Policy::is_at_risk(&half, now), "inside its margin a token is tried after seconds");
-        let due = Waiting { next_to_die: Some((person(0), half)), ..waiting() };
+        let due = DueSummary { next_to_die: Some((person(0), half)), ..waiting() };
         assert_eq!(breaker.next_probe(&due, now), Some(now + left / 4), "{minutes} minutes left");
     }
 }
@@ -74,7 +74,7 @@ fn a_healthy_grant_waits_half_a_minute_at_most() {
         breaker.admit(&waiting(), NOW + HOUR);
         record(&mut breaker, &probe(3), unauthorized(), NOW + HOUR);
     }
-    let due = Waiting { healthy: true, ..waiting() };
+    let due = DueSummary { healthy: true, ..waiting() };
     assert_eq!(breaker.admit(&due, NOW + HOUR), Admission::Hold(NOW + HOUR + HEALTHY_PAUSE));
     assert_eq!(breaker.admit(&due, NOW + HOUR + HEALTHY_PAUSE), PROBE);
 }
@@ -84,7 +84,7 @@ fn healthy_grants_and_tokens_at_risk_are_the_probe_in_turn() {
     let (mut breaker, mut now, mut urgent) = (refused(), NOW + SECOND, Vec::new());
     for _ in 0..6 {
         now = now + MINUTE;
-        let due = Waiting { healthy: true, ..dying(now, 30 * MINUTE) };
+        let due = DueSummary { healthy: true, ..dying(now, 30 * MINUTE) };
         let admission = breaker.admit(&due, now);
         urgent.push(admission == URGENT_PROBE);
         record(&mut breaker, &probe(3), unauthorized(), now);

@@ -88,7 +88,7 @@ fn while_many_are_refused_none_is_final_before_another_success_or_a_day() {
     let day = NOW + 24 * HOUR;
     assert_eq!(breaker.end_mass_refusal(day - SECOND), None);
     assert_eq!(outcome(&mut breaker, &again, refusal(), day), Outcome::ConsentNeeded);
-    assert_eq!(breaker.end_mass_refusal(day), Some(Turn::MassRefusalEnded));
+    assert_eq!(breaker.end_mass_refusal(day), Some(Transition::MassRefusalEnded));
     assert!(!breaker.is_open(), "each is judged by itself again");
     assert_eq!(breaker.end_mass_refusal(day), None, "said once");
 }
@@ -131,7 +131,8 @@ fn a_mass_refusal_is_remembered_through_other_trouble_and_a_restart() {
     for n in 9..14 {
         breaker.admit(&waiting(), NOW + MINUTE);
         let turn = record(&mut breaker, &probe(n), transient(), NOW + MINUTE);
-        let switched = matches!(turn, Some(Turn::Opened { cause: Cause::ManyFailing, again: false, .. }));
+        let switched =
+            matches!(turn, Some(Transition::Opened { cause: Cause::ManyFailing, again: false, .. }));
         assert_eq!(switched, n == 13, "five persons are evidence of another trouble: {turn:?}");
     }
     for mut breaker in [breaker.clone(), Breaker::from_text(&breaker.to_text(), NOW + MINUTE).unwrap()] {

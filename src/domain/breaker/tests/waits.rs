@@ -62,6 +62,6 @@ fn an_answer_that_was_under_way_does_not_end_a_confirmed_wait_and_a_probe_does()
     let mut breaker = asked_to_wait(HOUR);
     assert_eq!(record(&mut breaker, &sent(4), success(), NOW + 2 * SECOND), None);
     assert!(breaker.is_open());
-    assert_eq!(record(&mut breaker, &probe(4), success(), NOW + 2 * SECOND), Some(Turn::Closed));
+    assert_eq!(record(&mut breaker, &probe(4), success(), NOW + 2 * SECOND), Some(Transition::Closed));
     assert!(!breaker.is_open());
 }

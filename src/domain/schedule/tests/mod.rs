@@ -35,16 +35,16 @@ fn default_policy() -> Policy {
 }
 
 /// A token that was issued at [`NOW`].
-fn fresh(lifetime: Duration) -> Dates {
-    Dates { renewed_at: NOW, answered_at: NOW, expires_at: NOW + lifetime }
+fn fresh(lifetime: Duration) -> TokenTimes {
+    TokenTimes { renewed_at: NOW, answered_at: NOW, expires_at: NOW + lifetime }
 }
 
 /// A token that expires `left` after [`NOW`].
-fn with_left(left: Duration) -> Dates {
-    Dates { renewed_at: NOW - DAY, answered_at: NOW - DAY, expires_at: NOW + left }
+fn with_left(left: Duration) -> TokenTimes {
+    TokenTimes { renewed_at: NOW - DAY, answered_at: NOW - DAY, expires_at: NOW + left }
 }
 
-fn wait_after_failure(dates: &Dates, failures: u32, retry_after: Option<Duration>) -> Duration {
+fn wait_after_failure(dates: &TokenTimes, failures: u32, retry_after: Option<Duration>) -> Duration {
     Policy::after_failure(dates, failures, retry_after, &ada(), NOW).due_at.since(NOW)
 }
 
@@ -81,17 +81,19 @@ fn any_lifetime() -> impl Strategy<Value = Duration> {
 }
 
 /// A token that Webex returned again, unchanged, some time after its renewal.
-fn any_dates() -> impl Strategy<Value = Dates> {
-    (any_lifetime(), 0.0..=1.0)
-        .prop_map(|(lifetime, share)| Dates { answered_at: NOW + lifetime.mul_f64(share), ..fresh(lifetime) })
+fn any_dates() -> impl Strategy<Value = TokenTimes> {
+    (any_lifetime(), 0.0..=1.0).prop_map(|(lifetime, share)| TokenTimes {
+        answered_at: NOW + lifetime.mul_f64(share),
+        ..fresh(lifetime)
+    })
 }
 
 fn any_time() -> impl Strategy<Value = UnixTime> {
     prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), any::<i64>()].prop_map(UnixTime)
 }
 
-fn wild_dates() -> impl Strategy<Value = Dates> {
-    (any_time(), any_time(), any_time()).prop_map(|(renewed_at, answered_at, expires_at)| Dates {
+fn wild_dates() -> impl Strategy<Value = TokenTimes> {
+    (any_time(), any_time(), any_time()).prop_map(|(renewed_at, answered_at, expires_at)| TokenTimes {
         renewed_at,
         answered_at,
         expires_at,
@@ -105,7 +107,7 @@ proptest! {
         let floor_ends = dates.answered_at + policy.floor_for(lifetime);
         let last_moment = (dates.expires_at - Policy::margin(lifetime)).max(floor_ends);
         prop_assert!(policy.survival_at(&dates) <= last_moment);
-        let slack = NOW + SPACING;
+        let slack = NOW + MIN_INTERVAL;
         prop_assert!(policy.after_answer(&dates, NOW).wake_at <= last_moment.max(slack), "the loop wakes in time");
     }
 
@@ -151,7 +153,7 @@ proptest! {
 
     #[test]
     fn a_token_older_than_the_age_is_due(policy in any_policy(), dates in any_dates()) {
-        let now = dates.answered_at + policy.max_age.max(policy.noop_window).max(SPACING) + A_MOMENT;
+        let now = dates.answered_at + policy.max_age.max(policy.noop_window).max(MIN_INTERVAL) + A_MOMENT;
         prop_assert!(policy.due_by(&dates, now).is_some());
         prop_assert!(policy.plan(&dates, dates.answered_at).due_at <= now);
     }
@@ -159,8 +161,8 @@ proptest! {
     #[test]
     fn the_floor_is_respected_and_is_at_most_a_quarter_of_the_lifetime(policy in any_policy(), dates in any_dates()) {
         let floor = policy.floor_for(dates.lifetime());
-        prop_assert!(floor <= (dates.lifetime() / 4).max(SPACING));
-        prop_assert!(floor <= policy.floor.max(SPACING));
+        prop_assert!(floor <= (dates.lifetime() / 4).max(MIN_INTERVAL));
+        prop_assert!(floor <= policy.floor.max(MIN_INTERVAL));
         prop_assert!(floor >= policy.floor.min(dates.lifetime() / 4));
         prop_assert!(policy.survival_at(&dates) >= dates.answered_at + floor);
     }
@@ -178,7 +180,7 @@ proptest! {
         dates in wild_dates(),
     ) {
         let next = policy.after_answer(&dates, NOW);
-        prop_assert!(next.due_at >= NOW + SPACING);
+        prop_assert!(next.due_at >= NOW + MIN_INTERVAL);
         prop_assert!(next.due_at <= NOW + HORIZON && next.wake_at <= NOW + HORIZON);
     }
 
@@ -216,10 +218,10 @@ proptest! {
         millis in any::<u32>(),
     ) {
         let now = NOW + Duration::from_millis(millis.into());
-        let dates = Dates { expires_at: now + 14 * DAY, ..fresh(DAY) };
+        let dates = TokenTimes { expires_at: now + 14 * DAY, ..fresh(DAY) };
         let next = Policy::after_failure(&dates, failures, None, &person(who), now);
         let wait = next.due_at.since(now);
-        prop_assert!(wait >= ladder(failures) && wait <= ladder(failures) + ladder(failures) / 5);
+        prop_assert!(wait >= retry_step(failures) && wait <= retry_step(failures) + retry_step(failures) / 5);
         prop_assert_eq!(next, Policy::after_failure(&dates, failures, None, &person(who), now));
     }
 
@@ -277,7 +279,7 @@ fn a_sleep_longer_than_the_lifetime_wakes_the_loop_early_but_rarely() {
     let policy = Policy { sleep: 7 * DAY, ..default_policy() };
     let (mut now, mut refreshes) = (NOW, 0);
     while now < NOW + 30 * DAY {
-        let dates = Dates { renewed_at: now, answered_at: now, expires_at: now + 12 * HOUR };
+        let dates = TokenTimes { renewed_at: now, answered_at: now, expires_at: now + 12 * HOUR };
         now = policy.after_answer(&dates, now).wake_at;
         assert!(now <= dates.expires_at - minutes(72), "woken before the margin");
         refreshes += 1;
@@ -287,16 +289,16 @@ fn a_sleep_longer_than_the_lifetime_wakes_the_loop_early_but_rarely() {
 
 #[test]
 fn an_unchanged_token_near_expiry_is_requested_again_after_the_floor() {
-    let dates = Dates { renewed_at: NOW - 14 * DAY, answered_at: NOW, expires_at: NOW + minutes(30) };
+    let dates = TokenTimes { renewed_at: NOW - 14 * DAY, answered_at: NOW, expires_at: NOW + minutes(30) };
     let next = default_policy().after_answer(&dates, NOW);
-    assert_eq!(next, Next::at(NOW + minutes(5)));
+    assert_eq!(next, Schedule::at(NOW + minutes(5)));
 }
 
 #[test]
 fn a_slow_answer_with_a_short_lived_token_is_not_due_at_once() {
     let forty_seconds_later = NOW + seconds(40);
     let next = default_policy().after_answer(&fresh(seconds(10)), forty_seconds_later);
-    assert_eq!(next, Next::at(forty_seconds_later + SPACING));
+    assert_eq!(next, Schedule::at(forty_seconds_later + MIN_INTERVAL));
 }
 
 #[test]
@@ -308,11 +310,11 @@ fn a_plan_made_late_is_already_due() {
 
 #[test]
 fn the_retry_steps_are_the_documented_ones_and_end_at_six_hours() {
-    let minutes_of_steps: Vec<u64> = (1..=12).map(|failures| ladder(failures).as_secs() / 60).collect();
+    let minutes_of_steps: Vec<u64> = (1..=12).map(|failures| retry_step(failures).as_secs() / 60).collect();
     assert_eq!(minutes_of_steps, [1, 2, 5, 10, 20, 30, 60, 120, 180, 360, 360, 360]);
-    assert_eq!(ladder(0), MINUTE);
-    assert_eq!(ladder(u32::MAX), 6 * HOUR);
-    assert!((0..100).all(|failures| ladder(failures) <= ladder(failures + 1)));
+    assert_eq!(retry_step(0), MINUTE);
+    assert_eq!(retry_step(u32::MAX), 6 * HOUR);
+    assert!((0..100).all(|failures| retry_step(failures) <= retry_step(failures + 1)));
 }
 
 #[test]
@@ -356,8 +358,8 @@ fn a_refused_grant_is_probed_daily_five_times_and_then_never() {
     for failures in 1..=REPROBES {
         assert_jittered(Policy::after_refusal(failures, &ada(), NOW).due_at.since(NOW), DAY);
     }
-    assert_eq!(Policy::after_refusal(REPROBES + 1, &ada(), NOW), Next::NEVER);
-    assert_eq!(Policy::after_refusal(u32::MAX, &ada(), NOW), Next::NEVER);
+    assert_eq!(Policy::after_refusal(REPROBES + 1, &ada(), NOW), Schedule::NEVER);
+    assert_eq!(Policy::after_refusal(u32::MAX, &ada(), NOW), Schedule::NEVER);
 }
 
 #[test]

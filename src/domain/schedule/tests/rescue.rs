@@ -14,7 +14,7 @@ proptest! {
     ) {
         let (margin, window) = (Policy::margin(lifetime), Policy::rescue_window(lifetime));
         let expires_at = NOW + lifetime;
-        let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at };
+        let dates = TokenTimes { renewed_at: NOW, answered_at: NOW, expires_at };
         let window_opens = expires_at - margin + (margin - window).mul_f64(opens);
         // The failure of the last try before the window may be known only a minute after the window has opened.
         let mut now = NOW + lifetime.mul_f64(failed_before).min(window_opens.since(NOW));
@@ -30,7 +30,7 @@ proptest! {
     fn an_unconfirmed_refusal_is_retried_in_time(lifetime in span(3600..=90 * 86_400), left in 0.0..1.0_f64) {
         let margin = Policy::margin(lifetime);
         let expires_at = NOW + lifetime;
-        let dates = Dates { renewed_at: NOW, answered_at: NOW, expires_at };
+        let dates = TokenTimes { renewed_at: NOW, answered_at: NOW, expires_at };
         let now = expires_at - lifetime.mul_f64(left);
         let next = Policy::after_unconfirmed_refusal(&dates, 1, &ada(), now).due_at.since(now);
         let outside = expires_at.since(now) > margin + Policy::rescue_window(lifetime) * 2;

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::grant::Grant;
-use crate::domain::grant::Standing;
+use crate::domain::grant::GrantStatus;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
 use crate::domain::secret::Secret;
-use crate::domain::verdict::Issued;
+use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 
 /// The result of one attempt, and how late within its sleep the loop makes it.
@@ -85,8 +85,8 @@ impl World {
     }
 }
 
-fn issued(n: u32, lifetime: Duration) -> Issued {
-    Issued {
+fn issued(n: u32, lifetime: Duration) -> TokenSet {
+    TokenSet {
         access_token: Secret::new(format!("access-{n}")),
         refresh_token: Some(Secret::new("refresh".to_owned())),
         expires_in: lifetime,
@@ -117,7 +117,7 @@ proptest! {
                     tries_in_margin = 0;
                 }
             }
-            prop_assert_eq!(world.grant.standing, Standing::Alive);
+            prop_assert_eq!(world.grant.status, GrantStatus::Active);
         }
     }
 
@@ -132,7 +132,7 @@ proptest! {
             world.nap(lateness);
             world.answer_properly();
         }
-        let least = policy.floor_for(lifetime).min(policy.max_age.max(policy.noop_window)).max(SPACING);
+        let least = policy.floor_for(lifetime).min(policy.max_age.max(policy.noop_window)).max(MIN_INTERVAL);
         for pair in world.refreshed_at.windows(2) {
             prop_assert!(pair[1].since(pair[0]) >= least);
         }

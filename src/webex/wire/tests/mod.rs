@@ -18,24 +18,24 @@ const TEXTS: [&str; 7] = [
     "tokenlimit_reached",
 ];
 
-fn raw(status: u16, body: &str) -> Raw {
-    Raw { status, body: body.as_bytes().to_vec(), ..Raw::default() }
+fn raw(status: u16, body: &str) -> RawResponse {
+    RawResponse { status, body: body.as_bytes().to_vec(), ..RawResponse::default() }
 }
 
-fn read(raw: &Raw) -> Reply {
+fn read(raw: &RawResponse) -> TokenReply {
     token_reply(raw, SENT, SENT)
 }
 
-fn granted(body: &str) -> Issued {
+fn granted(body: &str) -> TokenSet {
     match read(&raw(200, body)).fact {
-        Fact::Granted(issued) => issued,
+        TokenResponse::Granted(issued) => issued,
         other => panic!("{body} is read as {other:?}"),
     }
 }
 
 fn unreadable(status: u16, body: &str) -> String {
     match read(&raw(status, body)).fact {
-        Fact::Unreadable(why) => why,
+        TokenResponse::Unreadable(why) => why,
         other => panic!("{body} is read as {other:?}"),
     }
 }
@@ -43,7 +43,7 @@ fn unreadable(status: u16, body: &str) -> String {
 /// The text for classification, and the text for people.
 fn refused(status: u16, body: &str) -> (String, String) {
     match read(&raw(status, body)).fact {
-        Fact::Refused { status: same, text, shown } if same == status => (text, shown),
+        TokenResponse::Refused { status: same, text, shown } if same == status => (text, shown),
         other => panic!("{body} is read as {other:?}"),
     }
 }
@@ -53,7 +53,7 @@ fn life_told_as(expires_in: &str) -> u64 {
 }
 
 fn tracked(header: Option<&str>, body: &str) -> Option<String> {
-    read(&Raw { tracking_id: header.map(str::to_owned), ..raw(400, body) }).tracking_id
+    read(&RawResponse { tracking_id: header.map(str::to_owned), ..raw(400, body) }).tracking_id
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn the_tracking_id_is_taken_from_the_header_first_then_from_either_spelling() {
 #[test]
 fn lifetimes_count_from_the_request_and_retry_dates_from_now() {
     let date = "Wed, 18 Nov 2026 11:07:40 GMT";
-    let raw = Raw { retry_after: Some(date.to_owned()), ..raw(429, "") };
+    let raw = RawResponse { retry_after: Some(date.to_owned()), ..raw(429, "") };
     let reply = token_reply(&raw, SENT - Duration::from_secs(40), SENT);
     assert_eq!(reply.sent_at, SENT - Duration::from_secs(40));
     assert_eq!(reply.retry_after, Some(Duration::from_secs(60)));
@@ -278,9 +278,9 @@ fn any_text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_bytes_cause_a_panic(status in any::<u16>(), body in any::<Vec<u8>>(), header in any::<Option<String>>()) {
-        let raw = Raw { status, body, retry_after: header.clone(), tracking_id: header };
+        let raw = RawResponse { status, body, retry_after: header.clone(), tracking_id: header };
         let _ = read(&raw);
-        let _ = owner(&Raw { status: 200, ..raw }, "https://webexapis.com/v1");
+        let _ = owner(&RawResponse { status: 200, ..raw }, "https://webexapis.com/v1");
     }
 
     #[test]
@@ -291,7 +291,7 @@ proptest! {
         });
         let raw = raw(status, &body.to_string());
         let _ = owner(&raw, "https://webexapis.com/v1");
-        if let Fact::Refused { shown, .. } = read(&raw).fact {
+        if let TokenResponse::Refused { shown, .. } = read(&raw).fact {
             prop_assert!(shown.chars().count() <= SHOWN_MAX + "HTTP 400: ".len());
             prop_assert!(shown.split_whitespace().all(|word| word.chars().count() <= WORD_MAX + 1));
         }

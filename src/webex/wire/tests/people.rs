@@ -8,7 +8,7 @@ fn met(body: &str) -> Person {
     owner(&raw(200, body), BASE).unwrap().person
 }
 
-fn unknown(status: u16, body: &str) -> Unknown {
+fn unknown(status: u16, body: &str) -> OwnerUnknown {
     owner(&raw(status, body), BASE).unwrap_err()
 }
 
