@@ -27,13 +27,13 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::TokenResponse;
 use webex_tokend::domain::verdict::TokenSet;
 use webex_tokend::domain::verdict::Verdict;
+use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Store as _;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::store::sqlite::SqliteStore;
-use webex_tokend::tokens::GrantCache;
 
 const NOW: UnixTime = UnixTime(1_790_000_000_000);
 

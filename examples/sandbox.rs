@@ -21,7 +21,7 @@ use webex_tokend::config::Config;
 use webex_tokend::config::SettingsSource;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
-use webex_tokend::house::door::ServeError;
+use webex_tokend::services::http_server::ServeError;
 
 /// Time limit for the start; the daemon normally answers much earlier.
 const STARTS: Duration = Duration::from_secs(20);

@@ -7,19 +7,20 @@
 //! | --- | --- |
 //! | [`domain`] | persons, grants, the refresh schedule, verdicts: rules without I/O, clock or log |
 //! | [`clock`] | the only module that reads the system clock |
+//! | [`hardening`] | process settings that keep secrets out of core dumps |
 //! | [`tasks`] | named tasks with one shutdown, and the notification that wakes the event loop |
 //! | [`api_types`] | the JSON of the API |
 //! | [`store`] | stored grants, sealed, with their due times; in SQLite or in memory |
 //! | [`webex`] | the Webex client: the only module that knows Webex's URLs and JSON |
 //! | [`events`] | a bounded log of changes for subscribers |
-//! | [`tokens`] | a bounded cache of grants over the store |
+//! | [`grant_cache`] | a bounded cache of grants over the store |
 //! | [`health`] | readiness of the daemon |
-//! | [`keys`] | API keys: creation, revocation, lookup |
+//! | [`api_keys`] | API keys: creation, revocation, lookup |
 //! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
 //! | [`refresh`] | second use case: refreshes, by the event loop and on demand |
 //! | [`http`] | the HTTP server: sockets, TLS, routes, pages, the dashboard; the only module that maps errors to statuses |
 //! | [`config`] | all settings, typed, with their defaults; reports all errors at once |
-//! | [`house`] | builds all services from the settings |
+//! | [`services`] | builds all services from the settings |
 //! | [`cli`] | the command line: arguments, commands, logging, exit codes |
 //! | [`daemon`] | starts the services, waits for a signal, shuts down |
 //!
@@ -28,12 +29,13 @@
 //! Imports go downward only, and modules of one level never import each other:
 //!
 //! ```text
-//! main > daemon | cli > house > config > http > consent | refresh > tokens | keys | health > store | webex | events > domain
+//! main > daemon | cli > services > config > http > consent | refresh > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
-//! `clock`, `tasks` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
+//! `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
 //! `tests/architecture.rs` checks the rule.
 
+pub mod api_keys;
 pub mod api_types;
 pub mod cli;
 pub mod clock;
@@ -42,12 +44,12 @@ pub mod consent;
 pub mod daemon;
 pub mod domain;
 pub mod events;
+pub mod grant_cache;
+pub mod hardening;
 pub mod health;
-pub mod house;
 pub mod http;
-pub mod keys;
 pub mod refresh;
+pub mod services;
 pub mod store;
 pub mod tasks;
-pub mod tokens;
 pub mod webex;

@@ -10,16 +10,16 @@ use webex_tokend::cli::arguments::ServeArgs;
 use webex_tokend::cli::exit::Exit;
 use webex_tokend::cli::exit::fail;
 use webex_tokend::cli::logging;
-use webex_tokend::cli::memory;
 use webex_tokend::config::Config;
 use webex_tokend::config::EnvFile;
 use webex_tokend::config::SettingsSource;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
-use webex_tokend::http::control::ControlError;
+use webex_tokend::hardening;
+use webex_tokend::http::server::control_socket::ControlError;
 
 fn main() -> ExitCode {
-    if let Err(e) = memory::disable_core_dumps() {
+    if let Err(e) = hardening::disable_core_dumps() {
         return fail(Exit::Failed, &format!("cannot disable core dumps: {e}"));
     }
     let Arguments { command, serve: flags, env_file } = Arguments::typed();

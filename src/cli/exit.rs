@@ -5,9 +5,9 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::api_types::ProblemDetails;
-use crate::cli::client::CallError;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
+use crate::cli::api_client::CallError;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

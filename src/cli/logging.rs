@@ -20,7 +20,7 @@ use log::kv::VisitValue;
 use crate::cli::log_filter::LogFilter;
 use crate::cli::log_filter::OURS;
 use crate::cli::log_queue::LogQueue;
-use crate::cli::print::printable;
+use crate::cli::output::printable;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::SettingsSource;

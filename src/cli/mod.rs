@@ -1,20 +1,17 @@
 //! The command line: arguments, commands and exit codes.
 
+mod api_client;
 pub mod arguments;
 mod browser;
-mod client;
 mod commands;
 pub mod exit;
+mod format;
 pub mod import;
-mod local;
 mod log_filter;
 mod log_queue;
 pub mod logging;
-pub mod memory;
-mod print;
+mod output;
 mod progress;
-mod show;
-mod socket;
 mod socket_place;
 mod table;
 

@@ -4,8 +4,8 @@
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::print::Terminal;
-use crate::cli::print::printable;
+use crate::cli::output::Terminal;
+use crate::cli::output::printable;
 
 const GAP: usize = 2;
 

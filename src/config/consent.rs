@@ -1,7 +1,7 @@
 //! The settings about who may consent, and about the operator that the consent pages name.
 
-use crate::config::door::HttpConfig;
-use crate::config::door::is_loopback;
+use crate::config::listen::HttpConfig;
+use crate::config::listen::is_loopback;
 use crate::config::parse::SettingsReader;
 use crate::domain::allow;
 use crate::domain::allow::AllowList;

@@ -3,12 +3,12 @@
 
 mod aliases;
 mod consent;
-mod door;
 pub mod dotenv;
 mod env_file;
 mod hook;
+mod listen;
 mod parse;
-mod places;
+mod paths;
 mod proxy;
 mod secret_files;
 mod service_links;
@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::door::http;
-use crate::config::door::is_loopback;
+use crate::config::listen::http;
+use crate::config::listen::is_loopback;
 use crate::config::parse::SettingsReader;
 use crate::consent::TestHook;
 use crate::domain::allow::AllowList;
@@ -40,9 +40,9 @@ use crate::webex::Proxy;
 use crate::webex::Space;
 
 pub use crate::config::aliases::ALIASES;
-pub use crate::config::door::HttpConfig;
-pub use crate::config::door::ListenAddress;
-pub use crate::config::places::StoreConfig;
+pub use crate::config::listen::HttpConfig;
+pub use crate::config::listen::ListenAddress;
+pub use crate::config::paths::StoreConfig;
 pub use crate::config::settings::SETTINGS;
 pub use crate::config::settings::Setting;
 pub use crate::config::settings::VARIABLES;
@@ -149,9 +149,9 @@ impl Config {
         let user_agent = user_agent(reader);
         let ca_file = reader.roots("WEBEX_CA_FILE");
         let proxy = proxy::proxy(reader);
-        let store = places::store(reader);
-        let control_socket = places::control_socket(reader);
-        let socket_group = places::socket_group(reader);
+        let store = paths::store(reader);
+        let control_socket = paths::control_socket(reader);
+        let socket_group = paths::socket_group(reader);
         let hook = hook::hook(reader);
         default_person(reader);
         let allow = consent::allow(reader);

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::config::SettingsSource;
 use crate::domain::secret::Secret;
-use crate::http::certificate::open_pem;
-use crate::http::certificate::read_pem;
+use crate::http::server::certificate::open_pem;
+use crate::http::server::certificate::read_pem;
 use crate::webex::transport::check_roots;
 
 /// Maximum size of a file with a secret.

@@ -12,12 +12,12 @@ use hyper::HeaderMap;
 use hyper::header;
 use tokio::time::Instant;
 
-use crate::domain::key::ApiKeyRecord;
+use crate::api_keys::ApiKeys;
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::secret::Secret;
+use crate::http::api_error::ApiError;
 use crate::http::log_limit::LogThrottle;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::ApiError;
-use crate::keys::ApiKeys;
 use crate::tasks::Tasks;
 
 /// Invalid keys that an address may send at once.

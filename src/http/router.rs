@@ -19,20 +19,20 @@ use crate::http::api::ApiParts;
 use crate::http::api::Caller;
 use crate::http::api::PREFIX;
 use crate::http::auth::ApiKeyAuth;
-use crate::http::body;
 use crate::http::cookies::Cookies;
 use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
 use crate::http::log_path::without_random_parts;
-use crate::http::oauth::ConsentLog;
 use crate::http::pages;
 use crate::http::pages::HomePage;
 use crate::http::pages::PageFrame;
-use crate::http::pages::problem;
-use crate::http::respond;
-use crate::http::serve::Peer;
-use crate::http::serve::ResponseBody;
-use crate::http::space;
+use crate::http::pages::error;
+use crate::http::pages::oauth::ConsentLog;
+use crate::http::pages::space;
+use crate::http::request_body;
+use crate::http::response;
+use crate::http::server::listener::Peer;
+use crate::http::server::listener::ResponseBody;
 use crate::http::token_service;
 use crate::http::token_service::TokenServiceEndpoint;
 use crate::refresh::RefreshService;
@@ -105,7 +105,7 @@ impl Routes {
         let inner = self.path_below_prefix(path);
         if let Some(desk) = self.desk.as_ref().filter(|_| token_service::handles_path(inner)) {
             let answer = Box::pin(desk.answer(&self.api, &request, peer)).await;
-            Box::pin(body::discard_of_stranger(request)).await;
+            Box::pin(request_body::discard_of_stranger(request)).await;
             return answer;
         }
         if Dashboard::handles_path(inner) {
@@ -114,14 +114,14 @@ impl Routes {
         }
         if !is_api(inner) {
             let answer = Box::pin(self.page(&request, peer)).await;
-            Box::pin(body::discard_of_stranger(request)).await;
+            Box::pin(request_body::discard_of_stranger(request)).await;
             return answer;
         }
         let caller = match self.auth.admit(request.headers(), peer.addr.ip()) {
             Ok(key) => Caller::Key(key),
             Err(why) => {
-                Box::pin(body::discard_of_stranger(request)).await;
-                return respond::api_error(&why);
+                Box::pin(request_body::discard_of_stranger(request)).await;
+                return response::api_error(&why);
             }
         };
         if inner != path {
@@ -143,34 +143,34 @@ impl Routes {
         let response = if head || request.method() == Method::GET {
             self.get(request, peer).await
         } else if request.method() == Method::OPTIONS {
-            respond::options()
+            response::options()
         } else {
             match space::part_of(self.path_below_prefix(request.uri().path())) {
                 Some(part) if request.method() == Method::POST => self.leave(part, request.headers()),
-                _ => respond::method_not_allowed(),
+                _ => response::method_not_allowed(),
             }
         };
         let path = without_random_parts(request.uri().path());
         log::debug!("{} {path} {}", request.method(), response.status().as_u16());
-        if head { respond::head_of(response) } else { response }
+        if head { response::head_of(response) } else { response }
     }
 
     async fn get(&self, request: &Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         match self.path_below_prefix(request.uri().path()) {
             "/" => self.home(),
             "/oauth" => self.oauth(request, peer).await,
-            "/healthz" => respond::plain(StatusCode::OK, "ok\n"),
+            "/healthz" => response::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
             path => match (space::part_of(path), pages::asset(path).or_else(|| dashboard::asset(path))) {
                 (Some(part), _) => self.space(part, request.headers()).await,
-                (None, Some(asset)) => respond::asset(asset),
+                (None, Some(asset)) => response::asset(asset),
                 (None, None) => self.not_found(),
             },
         }
     }
 
     fn home(&self) -> Response<ResponseBody> {
-        respond::page(
+        response::page(
             StatusCode::OK,
             &HomePage {
                 frame: &self.frame,
@@ -182,11 +182,11 @@ impl Routes {
 
     async fn ready(&self) -> Response<ResponseBody> {
         match self.health.ready().await {
-            Ok(()) => respond::plain(StatusCode::OK, "ready\n"),
+            Ok(()) => response::plain(StatusCode::OK, "ready\n"),
             Err(why) => {
                 // The store has already logged the error.
                 log::debug!("not ready: {why}");
-                respond::plain(StatusCode::SERVICE_UNAVAILABLE, not_ready(&why))
+                response::plain(StatusCode::SERVICE_UNAVAILABLE, not_ready(&why))
             }
         }
     }
@@ -196,7 +196,7 @@ impl Routes {
     }
 
     pub(super) fn not_found(&self) -> Response<ResponseBody> {
-        respond::problem(&self.frame, StatusCode::NOT_FOUND, &problem::NOT_FOUND)
+        response::problem(&self.frame, StatusCode::NOT_FOUND, &error::NOT_FOUND)
     }
 }
 

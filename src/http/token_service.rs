@@ -26,16 +26,16 @@ use crate::domain::person::ResolvedPerson;
 use crate::domain::token_service::PresentedCredentials;
 use crate::domain::token_service::TokenService;
 use crate::domain::token_service::tail;
+use crate::grant_cache::ListRequest;
+use crate::grant_cache::ListSelection;
+use crate::grant_cache::SortBy;
 use crate::http::api::Api;
+use crate::http::api_error::ApiError;
 use crate::http::auth::network;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::Peer;
-use crate::http::serve::ResponseBody;
-use crate::tokens::ListRequest;
-use crate::tokens::ListSelection;
-use crate::tokens::SortBy;
+use crate::http::response;
+use crate::http::server::listener::Peer;
+use crate::http::server::listener::ResponseBody;
 
 /// The sample's framework ignores case and a slash at the end.
 const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
@@ -136,14 +136,14 @@ impl TokenServiceEndpoint {
         peer: Peer,
     ) -> Response<ResponseBody> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return respond::method_not_allowed();
+            return response::method_not_allowed();
         }
         let response = match self.record(api, request.headers(), peer).await {
-            Ok(record) => respond::token_record(&record),
-            Err(why) => respond::token_service_error(&why),
+            Ok(record) => response::token_record(&record),
+            Err(why) => response::token_service_error(&why),
         };
         log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
-        if request.method() == Method::HEAD { respond::head_of(response) } else { response }
+        if request.method() == Method::HEAD { response::head_of(response) } else { response }
     }
 
     async fn record(

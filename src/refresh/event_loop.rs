@@ -13,8 +13,8 @@ use crate::refresh::clocks::Clocks;
 use crate::refresh::clocks::Shift;
 use crate::refresh::pass::Pass;
 use crate::refresh::pass::PassStep;
-use crate::refresh::refresher::RefreshService;
-use crate::refresh::revise::Mendings;
+use crate::refresh::reschedule::Mendings;
+use crate::refresh::service::RefreshService;
 use crate::store::StoreError;
 use crate::tasks::Wake;
 

@@ -1,23 +1,23 @@
 //! Keeps grants alive: the event loop, its passes, single refreshes, and refreshes on demand.
 
-mod busy;
+mod breaker_state;
 mod clocks;
-mod demand;
+mod commit_retry;
 mod event_loop;
-mod gate;
-mod keeping;
-mod pace;
+mod in_flight;
+mod on_demand;
 mod pass;
 mod person_check;
-mod refresher;
+mod rate_limit;
 mod report;
-mod revise;
+mod reschedule;
+mod service;
 
-pub use crate::refresh::demand::LiveToken;
-pub use crate::refresh::demand::RefreshOutcome;
-pub use crate::refresh::demand::RefreshReport;
-pub use crate::refresh::demand::TokenError;
 pub use crate::refresh::event_loop::EventLoop;
-pub use crate::refresh::pace::RateLimits;
-pub use crate::refresh::refresher::RefreshService;
-pub use crate::refresh::refresher::RefreshServiceParts;
+pub use crate::refresh::on_demand::LiveToken;
+pub use crate::refresh::on_demand::RefreshOutcome;
+pub use crate::refresh::on_demand::RefreshReport;
+pub use crate::refresh::on_demand::TokenError;
+pub use crate::refresh::rate_limit::RateLimits;
+pub use crate::refresh::service::RefreshService;
+pub use crate::refresh::service::RefreshServiceParts;

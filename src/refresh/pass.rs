@@ -13,9 +13,9 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
-use crate::refresh::pace::MAX_START_WAIT;
-use crate::refresh::refresher::ClaimedGrant;
-use crate::refresh::refresher::RefreshService;
+use crate::refresh::rate_limit::MAX_START_WAIT;
+use crate::refresh::service::ClaimedGrant;
+use crate::refresh::service::RefreshService;
 
 /// Pause before the store is tried again after an error.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(30);

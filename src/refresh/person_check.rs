@@ -19,11 +19,11 @@ use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::refresh::refresher::RefreshServiceParts;
+use crate::grant_cache::GrantCache;
+use crate::refresh::service::RefreshServiceParts;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;
-use crate::tokens::GrantCache;
 use crate::webex::OwnerUnknown;
 use crate::webex::Webex;
 

@@ -14,7 +14,7 @@ use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
-use crate::refresh::refresher::RefreshService;
+use crate::refresh::service::RefreshService;
 
 /// Shortest time between two lines that say that refreshes still pause.
 const LOG_INTERVAL: Duration = Duration::from_secs(600);

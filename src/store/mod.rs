@@ -3,7 +3,7 @@
 //! [`Store`] is the contract. [`sqlite`] and [`memory`] implement it, and one test suite runs against both. A store reads and
 //! writes domain types and makes no decisions about refreshes.
 
-pub mod key;
+pub mod key_file;
 pub mod list;
 pub mod memory;
 pub mod overview;
@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
-use crate::domain::key::ApiKeyRecord;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;

@@ -3,8 +3,8 @@
 //! [`Webex`] uses domain types. Below it, [`transport`] sends single requests and knows nothing about OAuth,
 //! and [`wire`] parses the responses. A simulator can replace the transport.
 
+mod avatar;
 mod device;
-mod picture;
 mod proxy;
 mod space;
 pub mod transport;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::domain::avatar::AvatarUrl;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
-use crate::domain::picture::AvatarUrl;
 use crate::domain::secret::Secret;
 use crate::domain::ticket::Ticket;
 use crate::domain::verdict::ClientVerdict;

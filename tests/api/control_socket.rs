@@ -12,8 +12,8 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use webex_tokend::config::Config;
 use webex_tokend::config::SettingsSource;
-use webex_tokend::http::control::ControlError;
-use webex_tokend::http::control::ControlSocket;
+use webex_tokend::http::server::control_socket::ControlError;
+use webex_tokend::http::server::control_socket::ControlSocket;
 
 use super::harness::ApiServer;
 

@@ -27,18 +27,18 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::TokenSet;
 use webex_tokend::events::Events;
-use webex_tokend::house::Services;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
-use webex_tokend::http::certificate::SelfSigned;
-use webex_tokend::http::control::ControlSocket;
 use webex_tokend::http::router::Routes;
-use webex_tokend::http::serve;
-use webex_tokend::http::serve::Limits;
-use webex_tokend::http::serve::TlsContext;
-use webex_tokend::http::tls::Renewer;
+use webex_tokend::http::server::certificate::SelfSigned;
+use webex_tokend::http::server::control_socket::ControlSocket;
+use webex_tokend::http::server::listener;
+use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::listener::TlsContext;
+use webex_tokend::http::server::tls::Renewer;
+use webex_tokend::services::Services;
 use webex_tokend::tasks::Tasks;
 
 use crate::support::time::DAY;
@@ -283,7 +283,8 @@ async fn serve_https(config: &Config, api: Api, tasks: &Tasks) -> (String, Strin
         let door = door.clone();
         async move { door.handle(request, peer).await }
     };
-    let serving = serve::serve(listener, Some(secure), Arc::new(Limits::default()), service, tasks.clone());
+    let serving =
+        listener::serve(listener, Some(secure), Arc::new(Limits::default()), service, tasks.clone());
     tasks.spawn("door", serving);
     (format!("https://localhost:{port}"), made.pem().to_owned())
 }

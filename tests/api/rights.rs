@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
-use webex_tokend::domain::key::Rights;
+use webex_tokend::api_keys::NewApiKey;
+use webex_tokend::domain::api_key::Rights;
 use webex_tokend::http::api::surface;
-use webex_tokend::keys::NewApiKey;
 
 use super::harness::AccessPath;
 use super::harness::ApiServer;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use webex_sim::Sim;
+use webex_tokend::api_keys::ApiKeys;
+use webex_tokend::api_keys::NewApiKey;
 use webex_tokend::clock::Clock;
 use webex_tokend::clock::SystemClock;
-use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::api_key::Rights;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::schedule::Schedule;
-use webex_tokend::keys::ApiKeys;
-use webex_tokend::keys::NewApiKey;
 use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 

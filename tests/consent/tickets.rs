@@ -7,7 +7,7 @@ use webex_tokend::consent::cookie_suffix;
 use webex_tokend::domain::ticket::TICKET_TTL;
 use webex_tokend::domain::ticket::Ticket;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::key;
+use webex_tokend::store::key_file;
 use webex_tokend::store::seal::Sealer;
 
 use super::GRANTED;
@@ -120,7 +120,7 @@ async fn a_state_works_only_once() {
 async fn a_ticket_expires_at_its_deadline() {
     let sim = start_sim().await;
     let (daemon, visitor) = (Daemon::start(&sim, &[]).await, BrowserClient::new());
-    let key = key::read(&daemon.state_dir().join("key")).unwrap().unwrap();
+    let key = key_file::read(&daemon.state_dir().join("key")).unwrap().unwrap();
     let sealer = Sealer::new(&key).unwrap();
     let now = UnixTime(jiff::Timestamp::now().as_millisecond());
     let minute = std::time::Duration::from_secs(60);

@@ -9,21 +9,21 @@ use reqwest::Method;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use webex_tokend::api_keys::NewApiKey;
 use webex_tokend::config::Config;
 use webex_tokend::config::SettingsSource;
-use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::api_key::Rights;
 use webex_tokend::domain::person::PersonId;
-use webex_tokend::house::Services;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
-use webex_tokend::http::certificate::SelfSigned;
 use webex_tokend::http::router::Routes;
-use webex_tokend::http::serve;
-use webex_tokend::http::serve::Limits;
-use webex_tokend::http::serve::TlsContext;
-use webex_tokend::http::tls::Renewer;
-use webex_tokend::keys::NewApiKey;
+use webex_tokend::http::server::certificate::SelfSigned;
+use webex_tokend::http::server::listener;
+use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::listener::TlsContext;
+use webex_tokend::http::server::tls::Renewer;
+use webex_tokend::services::Services;
 
 use crate::support::http;
 use crate::support::manual_clock::ManualClock;
@@ -85,7 +85,7 @@ impl DashboardServer {
             async move { door.handle(request, peer).await }
         };
         let limits = Arc::new(Limits::default());
-        let serving = serve::serve(listener, secure, limits, service, services.tasks.clone());
+        let serving = listener::serve(listener, secure, limits, service, services.tasks.clone());
         services.tasks.spawn("door", serving);
         Self { services, api, clock, base }
     }

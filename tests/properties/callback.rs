@@ -4,7 +4,7 @@ use url::form_urlencoded;
 use webex_tokend::consent;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::http::callback::Callback;
+use webex_tokend::http::pages::callback::Callback;
 
 /// A query has exactly one of four meanings, and survives being written and read again.
 pub(super) fn holds(data: &[u8]) -> String {

@@ -7,8 +7,8 @@ use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use time::OffsetDateTime;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::http::certificate::CertificatePair;
-use webex_tokend::http::tls::ExpiryWarning;
+use webex_tokend::http::server::certificate::CertificatePair;
+use webex_tokend::http::server::tls::ExpiryWarning;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;

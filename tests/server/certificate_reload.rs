@@ -8,10 +8,10 @@ use rustls::HandshakeKind;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use webex_tokend::clock::SystemClock;
-use webex_tokend::http::serve::Limits;
-use webex_tokend::http::tls::ExpiryWarning;
-use webex_tokend::http::tls::Reloaded;
-use webex_tokend::http::tls::Reloader;
+use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::tls::ExpiryWarning;
+use webex_tokend::http::server::tls::Reloaded;
+use webex_tokend::http::server::tls::Reloader;
 use webex_tokend::tasks::Wake;
 
 use super::certificates::made;

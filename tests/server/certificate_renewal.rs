@@ -6,9 +6,9 @@ use std::time::Duration;
 use log::Level;
 use tokio::time::timeout;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::http::certificate::SelfSigned;
-use webex_tokend::http::serve::Limits;
-use webex_tokend::http::tls::Renewer;
+use webex_tokend::http::server::certificate::SelfSigned;
+use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 
 use super::harness::TestServer;

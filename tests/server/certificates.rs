@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rcgen::KeyPair;
 use rcgen::PublicKeyData;
-use webex_tokend::http::certificate::CertificateError;
-use webex_tokend::http::certificate::CertificatePair;
-use webex_tokend::http::certificate::SelfSigned;
+use webex_tokend::http::server::certificate::CertificateError;
+use webex_tokend::http::server::certificate::CertificatePair;
+use webex_tokend::http::server::certificate::SelfSigned;
 
 use super::harness::now;
 

@@ -8,9 +8,9 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use webex_tokend::http::body;
-use webex_tokend::http::body::BodyError;
-use webex_tokend::http::serve::Limits;
+use webex_tokend::http::request_body;
+use webex_tokend::http::request_body::BodyError;
+use webex_tokend::http::server::listener::Limits;
 
 use super::harness::GatedService;
 use super::harness::HONEST;
@@ -226,7 +226,7 @@ async fn a_body_is_read_within_a_size_limit_and_a_timeout() {
     let server = TestServer::new_plain(
         Limits::default(),
         |request: hyper::Request<hyper::body::Incoming>, _| async move {
-            text(match body::read(request.into_body(), 10, Duration::from_millis(200)).await {
+            text(match request_body::read(request.into_body(), 10, Duration::from_millis(200)).await {
                 Ok(whole) => format!("whole {}", whole.len()),
                 Err(BodyError::TooLarge(bytes)) => format!("over {bytes}"),
                 Err(BodyError::TooSlow(_)) => "too slow".to_owned(),

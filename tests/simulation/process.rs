@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use webex_tokend::consent;
 use webex_tokend::consent::ConsentService;
+use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
 use webex_tokend::refresh::RefreshService;
@@ -12,7 +13,6 @@ use webex_tokend::store::Store;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
 use webex_tokend::tasks::Wake;
-use webex_tokend::tokens::GrantCache;
 use webex_tokend::webex::Webex;
 
 use crate::simulation::env::SimEnv;

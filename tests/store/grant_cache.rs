@@ -9,9 +9,9 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonQuery;
 use webex_tokend::domain::person::ResolvedPerson;
+use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
-use webex_tokend::tokens::GrantCache;
 
 use crate::store::fixtures::at;
 use crate::store::fixtures::grant;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use webex_tokend::domain::key::ApiKeyRecord;
-use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::api_key::ApiKeyRecord;
+use webex_tokend::domain::api_key::Rights;
 use webex_tokend::store::KeyStore;
 
 use crate::store::fixtures::StoreDir;

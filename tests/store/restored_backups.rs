@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use log::Level;
-use webex_tokend::domain::key::ApiKeyRecord;
-use webex_tokend::domain::key::Rights;
+use webex_tokend::domain::api_key::ApiKeyRecord;
+use webex_tokend::domain::api_key::Rights;
 use webex_tokend::store::KeyStore;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;

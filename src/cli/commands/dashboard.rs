@@ -1,14 +1,14 @@
 //! `dashboard`: opens the dashboard in a browser without an API key, for users of the control socket.
 
 use crate::api_types::DashboardLink;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::CommandContext;
 use crate::cli::arguments::DashboardArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::client::ApiClient;
-use crate::cli::client::CommandContext;
 use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 
 /// The code is printed only here: other users of the machine may see the URL, which is useless without the
 /// code.

@@ -9,29 +9,29 @@ use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
 use crate::api_types::FindingStatus;
 use crate::api_types::Status;
-use crate::cli::client::ApiClient;
-use crate::cli::client::CallError;
-use crate::cli::client::CommandContext;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::CallError;
+use crate::cli::api_client::CommandContext;
+use crate::cli::api_client::in_process::StoreAccess;
 use crate::cli::commands::API;
 use crate::cli::commands::people::MissingScopes;
 use crate::cli::commands::people::pause_line;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::local::StoreAccess;
-use crate::cli::print;
-use crate::cli::print::Terminal;
-use crate::cli::print::printable;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::Terminal;
+use crate::cli::output::printable;
 use crate::cli::table::Color;
 use crate::config::Config;
 use crate::config::ConfigErrors;
 use crate::config::StoreConfig;
 use crate::domain::breaker::Cause;
-use crate::house::Services;
-use crate::house::examine;
-use crate::house::examine::CERTIFICATE;
 use crate::http::api;
+use crate::services::Services;
+use crate::services::doctor;
+use crate::services::doctor::CERTIFICATE;
 
 /// Maximum number of grants checked for missing scopes.
 const LOOKED_AT: usize = 10_000;
@@ -62,7 +62,7 @@ pub(super) fn run(surroundings: &CommandContext) -> Result<(), CommandError> {
     };
     let paper = Terminal::for_stdout(&surroundings.source);
     let lines: Vec<String> = findings.iter().map(|finding| line(finding, paper)).collect();
-    print::write_line(&lines.join("\n"))?;
+    output::write_line(&lines.join("\n"))?;
     let any = |mark| findings.iter().any(|finding| finding.mark == mark);
     match (any(FindingStatus::Bad), any(FindingStatus::Unreachable)) {
         (true, _) => Err(CommandError::Silent(Exit::Failed)),
@@ -94,7 +94,7 @@ fn ask_daemon(surroundings: &CommandContext, stream: UnixStream) -> Vec<Finding>
             return vec![Finding::new(FindingStatus::Bad, "daemon", says)];
         }
     };
-    let now = show::now();
+    let now = format::now();
     let mut findings = vec![
         Finding::new(FindingStatus::Ok, "daemon", format!("version {} answers at {place}", status.version)),
         refreshes(&status.breaker, now),
@@ -140,7 +140,7 @@ fn check_environment(surroundings: &CommandContext, daemon: Finding) -> Result<V
         .build()
         .map_err(|e| CommandError::new(Exit::Failed, format!("cannot start the async runtime: {e}")))?;
     let mut findings = vec![daemon];
-    findings.extend(runtime.block_on(examine::settings(&config)));
+    findings.extend(runtime.block_on(doctor::settings(&config)));
     findings.extend(runtime.block_on(store(&config)));
     findings.extend(grants(surroundings));
     Ok(findings)
@@ -149,13 +149,13 @@ fn check_environment(surroundings: &CommandContext, daemon: Finding) -> Result<V
 /// Checks whether the store opens, and whether refreshes paused when the last daemon stopped.
 async fn store(config: &Config) -> Vec<Finding> {
     let finding = |mark, says: String| vec![Finding::new(mark, "store", says)];
-    let StoreConfig::Sqlite { path, .. } = &config.store else { return vec![examine::in_memory()] };
-    if let Some(to_be) = examine::store_to_be(path) {
+    let StoreConfig::Sqlite { path, .. } = &config.store else { return vec![doctor::in_memory()] };
+    if let Some(to_be) = doctor::store_to_be(path) {
         return vec![to_be];
     }
     match Services::build(config).await {
         Ok(house) => {
-            let left = refreshes(&api::breaker(house.refresher.pause()), show::now());
+            let left = refreshes(&api::breaker(house.refresher.pause()), format::now());
             let mut findings = finding(FindingStatus::Ok, format!("{} opens", path.display()));
             findings.extend(Some(left).filter(|left| left.mark != FindingStatus::Ok));
             findings
@@ -212,7 +212,7 @@ fn grants(surroundings: &CommandContext) -> Vec<Finding> {
                 if !person.missing_scopes.is_empty() && lines.len() < NAMED {
                     lines.push(format!(
                         "{} lacks {}",
-                        show::person_name(&person),
+                        format::person_name(&person),
                         person.missing_scopes.join(" ")
                     ));
                 }

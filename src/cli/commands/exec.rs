@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::ExecArgs;
-use crate::cli::client::ApiClient;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;

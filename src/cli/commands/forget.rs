@@ -1,21 +1,21 @@
 //! `forget`: removes a grant after a confirmation.
 
 use crate::api_types::PersonView;
+use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::ForgetArgs;
-use crate::cli::client::ApiClient;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::print;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
 
 pub(super) fn run(handle: &mut ApiClient, asked: &ForgetArgs) -> Result<(), CommandError> {
     let path = person::path(handle, &asked.subject)?;
     // Shows whose grant it is, if an id was given.
     let person: PersonView = handle.get(&path)?;
-    let who = show::person_line(&person);
+    let who = format::person_line(&person);
     if !asked.yes {
-        match print::confirm(&format!(
+        match output::confirm(&format!(
             "Remove the tokens of {who}? Only a new consent can restore the access."
         )) {
             Some(true) => {}
@@ -29,5 +29,5 @@ pub(super) fn run(handle: &mut ApiClient, asked: &ForgetArgs) -> Result<(), Comm
         }
     }
     handle.delete(&path)?;
-    print::write_line(&format!("{who}: forgotten"))
+    output::write_line(&format!("{who}: forgotten"))
 }

@@ -5,17 +5,17 @@ use crate::api_types::CreatedKey;
 use crate::api_types::KeyList;
 use crate::api_types::KeyView;
 use crate::api_types::PersonView;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::segment;
 use crate::cli::arguments::KeyCommand;
 use crate::cli::arguments::KeyCreateArgs;
-use crate::cli::client::ApiClient;
-use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
-use crate::cli::print;
-use crate::cli::print::Terminal;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::Terminal;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Column;
@@ -32,7 +32,7 @@ pub(super) fn run(handle: &mut ApiClient, asked: KeyCommand, paper: Terminal) ->
         KeyCommand::List(asked) => list(handle, asked.json.json, paper),
         KeyCommand::Revoke(asked) => {
             handle.delete(&format!("{API}/keys/{}", segment(&asked.name)))?;
-            print::write_line(&format!("{}: revoked", printable(&asked.name)))
+            output::write_line(&format!("{}: revoked", printable(&asked.name)))
         }
     }
 }
@@ -42,7 +42,7 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
     let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
     let asked = CreateKeyRequest { name, persons: given(persons), can: given(can), days };
     let made: CreatedKey = handle.post(&format!("{API}/keys"), &asked)?;
-    print::write_line(&made.secret)?;
+    output::write_line(&made.secret)?;
     let whose = match &made.key.persons {
         None => "all persons".to_owned(),
         Some(persons) => format!("{} person(s)", persons.len()),
@@ -55,15 +55,15 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
 fn list(handle: &mut ApiClient, json: bool, paper: Terminal) -> Result<(), CommandError> {
     let list: KeyList = handle.get(&format!("{API}/keys"))?;
     if json {
-        return print::write_json(&list);
+        return output::write_json(&list);
     }
     if list.keys.is_empty() {
         print_stderr("there is no key; `webex-tokend key create NAME` creates one");
         return Ok(());
     }
-    let now = show::now();
+    let now = format::now();
     let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
-    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
 /// The persons that a key is limited to, by e-mail address if known.
@@ -83,14 +83,14 @@ fn row(key: &KeyView, persons: &str, now: i64) -> Vec<Cell> {
     let used = key
         .last_used_at
         .as_deref()
-        .map_or_else(|| "never".to_owned(), |at| format!("{} ago", show::age(at, now)));
+        .map_or_else(|| "never".to_owned(), |at| format!("{} ago", format::age(at, now)));
     vec![
         key.name.as_str().into(),
         key.id.as_str().into(),
         key.can.join(",").into(),
         persons.into(),
-        show::age(&key.created_at, now).into(),
-        show::time_left(key.expires_at.as_deref(), now, "ended").into(),
+        format::age(&key.created_at, now).into(),
+        format::time_left(key.expires_at.as_deref(), now, "ended").into(),
         used.into(),
     ]
 }

@@ -9,22 +9,22 @@ use crate::api_types::LoginRequest;
 use crate::api_types::LoginStatus;
 use crate::api_types::PersonView;
 use crate::api_types::StartedLogin;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::CommandContext;
+use crate::cli::api_client::in_process::StoreAccess;
+use crate::cli::api_client::segment;
 use crate::cli::arguments::LoginArgs;
 use crate::cli::arguments::MinTtlArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::client::ApiClient;
-use crate::cli::client::CommandContext;
-use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::local::StoreAccess;
-use crate::cli::print;
-use crate::cli::print::Terminal;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::Terminal;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::SettingsSource;
@@ -61,13 +61,17 @@ pub(super) fn run(
         is_meant(&person, email)?;
     }
     if !asked.output.output && !asked.output.json {
-        let left = show::time_left(Some(&person.expires_at), show::now(), "expired");
-        let state = show::state_color(&person.state).paint(&printable(&person.state), paper);
-        return print::write_line(&format!("{}: {state}, expires in {left}", show::person_line(&person)));
+        let left = format::time_left(Some(&person.expires_at), format::now(), "expired");
+        let state = format::state_color(&person.state).paint(&printable(&person.state), paper);
+        return output::write_line(&format!("{}: {state}, expires in {left}", format::person_line(&person)));
     }
     let path = format!("{API}/people/{}", segment(&person.person_id));
     let token = token::of(&mut handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
-    if asked.output.json { print::write_json(&token) } else { print::write_line(&show::token_block(&token)) }
+    if asked.output.json {
+        output::write_json(&token)
+    } else {
+        output::write_line(&format::token_block(&token))
+    }
 }
 
 /// Fails if another account consented than `email`: Webex lets any account sign in, whatever was preselected.
@@ -75,7 +79,7 @@ fn is_meant(person: &PersonView, email: &str) -> Result<(), CommandError> {
     if person.email.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(email.trim())) {
         return Ok(());
     }
-    let who = show::person_name(person);
+    let who = format::person_name(person);
     let handle = person.email.as_deref().unwrap_or(&person.person_id);
     let line = format!(
         "expected a consent of {email}, but {who} consented, and that consent is stored; `webex-tokend forget {handle}` removes it, \

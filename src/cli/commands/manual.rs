@@ -9,13 +9,13 @@ use clap::CommandFactory as _;
 use crate::cli::arguments::Arguments;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::EXIT_CODES;
-use crate::cli::print;
+use crate::cli::output;
 use crate::config::SETTINGS;
 
 const PROSE: &str = include_str!("manual.1");
 
 pub(super) fn run() -> Result<(), CommandError> {
-    print::write_bytes(page().as_bytes())
+    output::write_bytes(page().as_bytes())
 }
 
 /// The page in the language of man(7).

@@ -20,18 +20,18 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::CommandContext;
+use crate::cli::api_client::in_process::StoreAccess;
+use crate::cli::api_client::socket::Socket;
 use crate::cli::arguments::ApiCommand;
 use crate::cli::arguments::Command;
 use crate::cli::arguments::DaemonArgs;
-use crate::cli::client::ApiClient;
-use crate::cli::client::CommandContext;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::import;
-use crate::cli::local::StoreAccess;
 use crate::cli::logging;
-use crate::cli::print::Terminal;
-use crate::cli::socket::Socket;
+use crate::cli::output::Terminal;
 use crate::config::ConfigErrors;
 use crate::config::DEFAULT_PERSON;
 use crate::config::EnvFile;

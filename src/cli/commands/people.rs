@@ -7,16 +7,16 @@ use crate::api_types::BreakerView;
 use crate::api_types::People;
 use crate::api_types::PersonView;
 use crate::api_types::Status;
+use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::PeopleArgs;
-use crate::cli::client::ApiClient;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
-use crate::cli::print;
-use crate::cli::print::Terminal;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::Terminal;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Color;
@@ -36,11 +36,11 @@ const COLUMNS: [Column; 7] = [
 pub(super) fn run(handle: &mut ApiClient, asked: &PeopleArgs, paper: Terminal) -> Result<(), CommandError> {
     let people = asked_for(handle, asked)?;
     if asked.list.json.json {
-        return print::write_json(&People { people, next: None, sole: None });
+        return output::write_json(&People { people, next: None, sole: None });
     }
     // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
-    if let Some(line) = status.and_then(|status| pause_line(&status.breaker, show::now())) {
+    if let Some(line) = status.and_then(|status| pause_line(&status.breaker, format::now())) {
         print_stderr(&line);
     }
     if people.is_empty() {
@@ -49,9 +49,9 @@ pub(super) fn run(handle: &mut ApiClient, asked: &PeopleArgs, paper: Terminal) -
         print_stderr(if filtered { "no stored person matches the filter" } else { none });
         return Ok(());
     }
-    let now = show::now();
+    let now = format::now();
     let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
-    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
+    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
     let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
     if let [first, others @ ..] = &consent[..] {
         // Each person has a consent URL with the own address in it. The URL without the query works for all
@@ -113,8 +113,9 @@ impl MissingScopes {
 /// The line about paused refreshes; `None` if they do not pause.
 pub(super) fn pause_line(breaker: &BreakerView, now: i64) -> Option<String> {
     let says = breaker.says.as_deref()?;
-    let since = breaker.since.as_deref().map_or_else(|| "a while".to_owned(), |since| show::age(since, now));
-    let next = match show::time_left(breaker.until.as_deref(), now, "") {
+    let since =
+        breaker.since.as_deref().map_or_else(|| "a while".to_owned(), |since| format::age(since, now));
+    let next = match format::time_left(breaker.until.as_deref(), now, "") {
         _ if breaker.state == "probing" => "one refresh is being tried".to_owned(),
         past if past.is_empty() => "the next one that is due will be tried".to_owned(),
         left => format!("the next one is tried in {left}"),
@@ -125,7 +126,7 @@ pub(super) fn pause_line(breaker: &BreakerView, now: i64) -> Option<String> {
 fn row(person: &PersonView, now: i64) -> Vec<Cell> {
     let next = match person.next_refresh_at.as_deref() {
         None => "-".to_owned(),
-        at => show::time_left(at, now, "now"),
+        at => format::time_left(at, now, "now"),
     };
     let outcome = match person.failures {
         0 => person.last_outcome.clone(),
@@ -133,11 +134,11 @@ fn row(person: &PersonView, now: i64) -> Vec<Cell> {
     };
     let ink = if person.failures > 0 { Color::Attention } else { Color::Plain };
     vec![
-        show::person_name(person).as_str().into(),
-        Cell::new(&person.state, show::state_color(&person.state)),
-        show::age(&person.renewed_at, now).into(),
-        show::time_left(Some(&person.expires_at), now, "expired").into(),
-        show::time_left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
+        format::person_name(person).as_str().into(),
+        Cell::new(&person.state, format::state_color(&person.state)),
+        format::age(&person.renewed_at, now).into(),
+        format::time_left(Some(&person.expires_at), now, "expired").into(),
+        format::time_left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
         next.into(),
         Cell::new(&outcome, ink),
     ]

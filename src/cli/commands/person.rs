@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use crate::api_types::People;
 use crate::api_types::PersonView;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::segment;
 use crate::cli::arguments::PersonArgument;
-use crate::cli::client::ApiClient;
-use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::show;
+use crate::cli::format;
 use crate::domain::person::PersonQuery;
 
 /// Maximum number of persons named when the user must choose one.
@@ -41,12 +41,12 @@ fn only(handle: &mut ApiClient) -> Result<String, CommandError> {
             let line = format!(
                 "{} is the only person stored, but not the first one ever stored: name the person you mean, or set \
                  TOKEND_DEFAULT_PERSON",
-                show::person_name(person)
+                format::person_name(person)
             );
             Err(CommandError::new(Exit::Usage, line))
         }
         several => {
-            let names: Vec<String> = several.iter().take(NAMED).map(show::person_name).collect();
+            let names: Vec<String> = several.iter().take(NAMED).map(format::person_name).collect();
             let more = if several.len() > NAMED || list.next.is_some() { ", …" } else { "" };
             let line = format!(
                 "several persons are stored, name one (or set TOKEND_DEFAULT_PERSON): {}{more}",

@@ -3,17 +3,17 @@
 use crate::api_types::Plan;
 use crate::api_types::RuleReport;
 use crate::api_types::Why;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::segment;
 use crate::cli::arguments::PlanArgs;
 use crate::cli::arguments::WhyArgs;
-use crate::cli::client::ApiClient;
-use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
-use crate::cli::print;
-use crate::cli::print::Terminal;
-use crate::cli::print::printable;
-use crate::cli::show;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::Terminal;
+use crate::cli::output::printable;
 use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Color;
@@ -23,27 +23,27 @@ pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, paper: Terminal) -> R
     let path = person::path(handle, &asked.subject)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.list.json.json {
-        return print::write_json(&why);
+        return output::write_json(&why);
     }
     let person = &why.person;
-    let state = show::state_color(&person.state).paint(&printable(&person.state), paper);
+    let state = format::state_color(&person.state).paint(&printable(&person.state), paper);
     let mut lines =
-        vec![format!("{}: {state}", show::person_line(person)), printable(&why.summary), String::new()];
+        vec![format!("{}: {state}", format::person_line(person)), printable(&why.summary), String::new()];
     let widest = why.rules.iter().map(|rule| rule.rule.len()).max().unwrap_or(0);
     lines.extend(why.rules.iter().map(|rule| rule_line(rule, widest, paper)));
     lines.push(String::new());
     let detail = why.last_detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
-    let tried = show::age(&person.last_attempt_at, show::now());
+    let tried = format::age(&person.last_attempt_at, format::now());
     lines.push(format!("last attempt   {tried} ago: {}{detail}", printable(&person.last_outcome)));
     lines.push(match why.next_refresh_at.as_deref() {
         Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
         None => "next refresh   none, unless it is asked for".to_owned(),
     });
-    print::write_line(&lines.join("\n"))
+    output::write_line(&lines.join("\n"))
 }
 
 fn left(at: &str) -> String {
-    match show::time_left(Some(at), show::now(), "now").as_str() {
+    match format::time_left(Some(at), format::now(), "now").as_str() {
         "now" => "now".to_owned(),
         span => format!("in {span}"),
     }
@@ -66,9 +66,9 @@ const COLUMNS: [Column; 5] =
 pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) -> Result<(), CommandError> {
     let plan = whole(handle, asked.days)?;
     if asked.json.json {
-        return print::write_json(&plan);
+        return output::write_json(&plan);
     }
-    let now = show::now();
+    let now = format::now();
     let rows: Vec<Vec<Cell>> = plan
         .people
         .iter()
@@ -77,18 +77,18 @@ pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) ->
             let ink = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
             vec![
                 planned.email.as_deref().unwrap_or(&planned.person_id).into(),
-                Cell::new(&planned.state, show::state_color(&planned.state)),
-                show::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
+                Cell::new(&planned.state, format::state_color(&planned.state)),
+                format::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
                 planned.refreshes.to_string().into(),
                 Cell::new(consent, ink),
             ]
         })
         .collect();
     if rows.is_empty() {
-        print::print_stderr("no person is stored; `webex-tokend login` gets a consent");
+        output::print_stderr("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
-    print::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
 }
 
 /// All pages as one.

@@ -3,20 +3,20 @@
 use crate::api_types::PersonView;
 use crate::api_types::RefreshRequest;
 use crate::api_types::Refreshed;
+use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::segment;
 use crate::cli::arguments::MinTtlArgs;
 use crate::cli::arguments::RefreshArgs;
-use crate::cli::client::ApiClient;
-use crate::cli::client::segment;
 use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::print;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 use crate::cli::progress::Progress;
-use crate::cli::show;
 
 pub(super) fn run(handle: &mut ApiClient, asked: &RefreshArgs) -> Result<(), CommandError> {
     let how = RefreshRequest { force: asked.force };
@@ -29,11 +29,15 @@ pub(super) fn run(handle: &mut ApiClient, asked: &RefreshArgs) -> Result<(), Com
         return Err(failed(&refreshed));
     }
     if !asked.output.output && !asked.output.json {
-        return print::write_line(&line(&refreshed));
+        return output::write_line(&line(&refreshed));
     }
     print_stderr(&line(&refreshed));
     let token = token::of(handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
-    if asked.output.json { print::write_json(&token) } else { print::write_line(&show::token_block(&token)) }
+    if asked.output.json {
+        output::write_json(&token)
+    } else {
+        output::write_line(&format::token_block(&token))
+    }
 }
 
 /// Refreshes one person after another, because the daemon limits the rate, and so that each line is current
@@ -59,11 +63,11 @@ fn all(handle: &mut ApiClient, how: RefreshRequest, json: bool) -> Result<(), Co
             return Ok(());
         }
         progress.clear();
-        print::write_line(&line(&refreshed))
+        output::write_line(&line(&refreshed))
     })?;
     drop(progress);
     if json {
-        print::write_json(&everything)?;
+        output::write_json(&everything)?;
     }
     worst.map_or(Ok(()), |exit| Err(CommandError::Silent(exit)))
 }
@@ -81,13 +85,13 @@ fn instead(failure: CommandError, person: PersonView) -> Result<Refreshed, Comma
 
 fn line(refreshed: &Refreshed) -> String {
     let person = &refreshed.person;
-    let left = match show::time_left(Some(&person.expires_at), show::now(), "expired").as_str() {
+    let left = match format::time_left(Some(&person.expires_at), format::now(), "expired").as_str() {
         "expired" => "its access token is expired".to_owned(),
         left => format!("expires in {left}"),
     };
     let detail =
         refreshed.detail.as_deref().map(|detail| format!(" ({})", printable(detail))).unwrap_or_default();
-    format!("{}: {}{detail}, {left}", show::person_line(person), printable(&refreshed.outcome))
+    format!("{}: {}{detail}, {left}", format::person_line(person), printable(&refreshed.outcome))
 }
 
 fn failed(refreshed: &Refreshed) -> CommandError {

@@ -1,25 +1,27 @@
 //! `token`: prints a live access token and nothing else.
 
 use crate::api_types::Token;
+use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::MinTtlArgs;
 use crate::cli::arguments::PersonArgument;
 use crate::cli::arguments::TokenArgs;
 use crate::cli::arguments::TokenFormat;
-use crate::cli::client::ApiClient;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::print;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
+use crate::cli::output;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 
 pub(super) fn run(handle: &mut ApiClient, asked: &TokenArgs) -> Result<(), CommandError> {
     let token = get(handle, &asked.subject, asked.life)?;
     match asked.format {
-        TokenFormat::Raw => print::write_line(&token.access_token),
-        TokenFormat::Json => print::write_json(&token),
-        TokenFormat::Env => print::write_line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token))),
-        TokenFormat::Header => print::write_line(&format!("Authorization: Bearer {}", token.access_token)),
+        TokenFormat::Raw => output::write_line(&token.access_token),
+        TokenFormat::Json => output::write_json(&token),
+        TokenFormat::Env => {
+            output::write_line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token)))
+        }
+        TokenFormat::Header => output::write_line(&format!("Authorization: Bearer {}", token.access_token)),
     }
 }
 

@@ -17,16 +17,16 @@ use zeroize::Zeroizing;
 
 use crate::api_types::ImportBody;
 use crate::api_types::Imported;
+use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::ImportArgs;
 use crate::cli::arguments::ImportFormat;
-use crate::cli::client::ApiClient;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::print;
-use crate::cli::print::print_stderr;
-use crate::cli::print::printable;
+use crate::cli::format;
+use crate::cli::output;
+use crate::cli::output::print_stderr;
+use crate::cli::output::printable;
 use crate::cli::progress::Progress;
-use crate::cli::show;
 use crate::config::SettingsSource;
 
 /// Maximum size of a file; a hundred thousand grants with long tokens take half of it.
@@ -113,7 +113,7 @@ pub(super) fn read(asked: &ImportArgs, source: &SettingsSource) -> Result<Parsed
             format!("{name}: the format is not recognized; name it with --from jsonl|wtr|token-app|env");
         return Err(CommandError::new(Exit::Usage, line));
     };
-    let mut parsed = understand(origin, &asked.file, &bytes, show::now()).map_err(|e| broken(&e))?;
+    let mut parsed = understand(origin, &asked.file, &bytes, format::now()).map_err(|e| broken(&e))?;
     parsed.records.iter_mut().for_each(|record| record.asked.replace = asked.replace);
     for remark in &parsed.remarks {
         print_stderr(&format!("{name}: {}", printable(remark)));
@@ -183,7 +183,7 @@ pub(super) fn run(handle: &mut ApiClient, parsed: &ParsedFile) -> Result<(), Com
             None => failed += 1,
         }
         progress.clear();
-        print::write_line(&line(&record.place, &imported))?;
+        output::write_line(&line(&record.place, &imported))?;
         progress.step();
         wait = imported.retry_after.map(|seconds| seconds.max(1));
     }
@@ -205,8 +205,11 @@ fn pause(time: Duration) {
 }
 
 fn line(place: &str, imported: &Imported) -> String {
-    let who =
-        imported.person.as_ref().map(|person| format!(" {}", show::person_line(person))).unwrap_or_default();
+    let who = imported
+        .person
+        .as_ref()
+        .map(|person| format!(" {}", format::person_line(person)))
+        .unwrap_or_default();
     let detail = imported.detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
     format!("{place}: {}{who}{detail}", printable(&imported.outcome))
 }

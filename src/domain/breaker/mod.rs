@@ -23,10 +23,10 @@
 mod cause;
 mod confirm;
 mod outage;
+mod persist;
 mod sent_refresh;
 mod set_back;
 mod suspects;
-mod text;
 
 use std::time::Duration;
 
@@ -40,9 +40,9 @@ use crate::domain::verdict::Verdict;
 
 pub use crate::domain::breaker::cause::Cause;
 pub use crate::domain::breaker::outage::DueSummary;
+pub use crate::domain::breaker::persist::CLOSED;
 pub use crate::domain::breaker::sent_refresh::Role;
 pub use crate::domain::breaker::sent_refresh::SentRefresh;
-pub use crate::domain::breaker::text::CLOSED;
 
 /// The wait after a 429 without a readable `Retry-After`. Webex's own SDK uses the same value.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);

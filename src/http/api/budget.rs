@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::domain::person::PersonId;
 use crate::http::api::Caller;
+use crate::http::api_error::ApiError;
 use crate::http::rate_limit::RateLimit;
-use crate::http::refusal::ApiError;
 use crate::refresh::RateLimits;
 use crate::refresh::RefreshService;
 

@@ -6,10 +6,10 @@ use hyper::StatusCode;
 use crate::api_types;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
-use crate::http::links::LinkError;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
+use crate::http::api_error::ApiError;
+use crate::http::dashboard::login_links::LinkError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 /// `POST /dashboard-links`
 pub(super) async fn make(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
@@ -30,5 +30,5 @@ pub(super) async fn make(api: &Api, ask: &ApiRequest) -> Result<Response<Respons
         code: link.code.expose().to_owned(),
         expires_at: link.ends.to_string(),
     };
-    Ok(respond::json(StatusCode::CREATED, &made))
+    Ok(response::json(StatusCode::CREATED, &made))
 }

@@ -11,9 +11,9 @@ use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 /// Examines settings, files, store and Webex. It takes as long as Webex takes to respond.
 pub type RunDoctor = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
@@ -23,5 +23,5 @@ pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
     ask.query([])?;
     ask.no_body()?;
     let findings = (api.0.examine)().await;
-    Ok(respond::json(StatusCode::OK, &DoctorReport { findings }))
+    Ok(response::json(StatusCode::OK, &DoctorReport { findings }))
 }

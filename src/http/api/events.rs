@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 use crate::api_types;
-use crate::domain::key::ApiKeyRecord;
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::person::PersonId;
 use crate::events::Change;
 use crate::events::EventPosition;
@@ -26,11 +26,11 @@ use crate::http::api::Api;
 use crate::http::api::ApiRequest;
 use crate::http::api::Caller;
 use crate::http::api::status;
-use crate::http::listeners::SubscriberPermit;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
+use crate::http::api::subscribers::SubscriberPermit;
+use crate::http::api_error::ApiError;
+use crate::http::dashboard::sessions::DashboardSession;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 /// Short enough that neither a proxy (usually a minute) nor our watchdog takes a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -100,7 +100,7 @@ impl Api {
         let reader =
             EventStream { api, holder, mark, news, revoked, pieces, told_at: Instant::now(), _place: place };
         self.0.tasks.spawn("events", reader.run(known.is_some()));
-        Ok(respond::stream("text/event-stream", ResponseBody::stream(flow)))
+        Ok(response::stream("text/event-stream", ResponseBody::stream(flow)))
     }
 }
 

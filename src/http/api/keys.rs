@@ -5,21 +5,21 @@ use std::time::Duration;
 use hyper::Response;
 use hyper::StatusCode;
 
+use crate::api_keys::ApiKeyError;
+use crate::api_keys::NewApiKey;
 use crate::api_types;
-use crate::domain::key::Rights;
-use crate::domain::key::id_of;
+use crate::domain::api_key::Rights;
+use crate::domain::api_key::id_of;
 use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
-use crate::http::api::ask::printable;
-use crate::http::api::show;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::keys::ApiKeyError;
-use crate::keys::NewApiKey;
+use crate::http::api::request::printable;
+use crate::http::api::views;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 type KeyResult = Result<Response<ResponseBody>, ApiError>;
 
@@ -34,8 +34,8 @@ const MAX_PERSONS: usize = 1000;
 /// `GET /keys`
 pub(super) async fn list(api: &Api, ask: &ApiRequest) -> KeyResult {
     ask.query([])?;
-    let keys = api.0.keys.list().iter().map(show::key_view).collect();
-    Ok(respond::json(StatusCode::OK, &api_types::KeyList { keys }))
+    let keys = api.0.keys.list().iter().map(views::key_view).collect();
+    Ok(response::json(StatusCode::OK, &api_types::KeyList { keys }))
 }
 
 /// `POST /keys`
@@ -52,9 +52,12 @@ pub(super) async fn create(api: &Api, ask: &ApiRequest) -> KeyResult {
     let secret =
         api.finish("key", async move { keys.create(new).await }).await?.map_err(|why| refused(&why))?;
     let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
-    let key = show::key_view(&made.ok_or(ApiError::Broken)?);
+    let key = views::key_view(&made.ok_or(ApiError::Broken)?);
     log::info!("key {:?} was created with the rights {}", key.name, key.can.join(", "));
-    Ok(respond::json(StatusCode::CREATED, &api_types::CreatedKey { secret: secret.expose().to_owned(), key }))
+    Ok(response::json(
+        StatusCode::CREATED,
+        &api_types::CreatedKey { secret: secret.expose().to_owned(), key },
+    ))
 }
 
 /// `DELETE /keys/{name}`
@@ -67,7 +70,7 @@ pub(super) async fn revoke(api: &Api, ask: &ApiRequest) -> KeyResult {
         return Err(ApiError::NotFound("There is no key with this name.".to_owned()));
     }
     log::info!("key {:?} was revoked", ask.named);
-    Ok(respond::no_content())
+    Ok(response::no_content())
 }
 
 impl Api {

@@ -1,19 +1,20 @@
 //! The API: JSON about persons, tokens and keys. The same handlers serve TLS, the control socket and commands
 //! that run without a daemon. The caller determines what is allowed.
 
-mod ask;
 mod budget;
 mod dashboard_links;
 mod doctor;
 pub(super) mod events;
-mod intake;
 mod keys;
-mod list_turns;
-mod outlook;
+mod list_limit;
+mod logins;
 mod people;
+mod plan;
+mod request;
 mod routes;
-mod show;
 mod status;
+pub(in crate::http) mod subscribers;
+mod views;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,33 +27,33 @@ use hyper::body::Bytes;
 use hyper::body::Incoming;
 use url::form_urlencoded::byte_serialize;
 
+use crate::api_keys::ApiKeys;
 use crate::clock::Clock;
 use crate::consent::ConsentService;
+use crate::domain::api_key::ApiKeyRecord;
+use crate::domain::api_key::Right;
 use crate::domain::grant::Grant;
-use crate::domain::key::ApiKeyRecord;
-use crate::domain::key::Right;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
+use crate::grant_cache::GrantCache;
 use crate::health::Health;
-use crate::http::api::ask::ApiRequest;
 use crate::http::api::budget::RefreshBudget;
-use crate::http::api::list_turns::ListLimit;
-use crate::http::body;
-use crate::http::listeners::SubscriberLimit;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSessions;
-use crate::http::tls::ServedCertificate;
-use crate::keys::ApiKeys;
+use crate::http::api::list_limit::ListLimit;
+use crate::http::api::request::ApiRequest;
+use crate::http::api::subscribers::SubscriberLimit;
+use crate::http::api_error::ApiError;
+use crate::http::dashboard::sessions::DashboardSessions;
+use crate::http::request_body;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
+use crate::http::server::tls::ServedCertificate;
 use crate::refresh::RefreshService;
 use crate::tasks::Tasks;
-use crate::tokens::GrantCache;
 
-pub(super) use crate::http::api::ask::last_event;
 pub use crate::http::api::doctor::RunDoctor;
+pub(super) use crate::http::api::request::last_event;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
@@ -180,8 +181,8 @@ impl Api {
         let head = request.method() == Method::HEAD;
         log::debug!("{} {}", request.method(), loggable_path(request.uri().path()));
         let answered = routes::dispatch(self, request, caller).await;
-        let response = answered.unwrap_or_else(|why| respond::api_error(&why));
-        if head { respond::head_of(response) } else { response }
+        let response = answered.unwrap_or_else(|why| response::api_error(&why));
+        if head { response::head_of(response) } else { response }
     }
 
     pub(super) fn parts(&self) -> &ApiParts {
@@ -203,9 +204,9 @@ impl Api {
         caller: Caller,
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
-        match body::read(incoming, BODY_BYTES, BODY_TIME).await {
+        match request_body::read(incoming, BODY_BYTES, BODY_TIME).await {
             Ok(body) => self.handle(Request::from_parts(head, body), caller).await,
-            Err(why) => respond::api_error(&ApiError::Body(why)),
+            Err(why) => response::api_error(&ApiError::Body(why)),
         }
     }
 

@@ -11,22 +11,22 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
+use crate::grant_cache::ListPosition;
+use crate::grant_cache::ListRequest;
+use crate::grant_cache::ListSelection;
+use crate::grant_cache::SortBy;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
 use crate::http::api::Caller;
-use crate::http::api::ask::QueryParameters;
 use crate::http::api::budget::RefreshCharge;
-use crate::http::api::list_turns::ListPermit;
-use crate::http::bookmark;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
+use crate::http::api::list_limit::ListPermit;
+use crate::http::api::request::QueryParameters;
+use crate::http::api_error::ApiError;
+use crate::http::cursor;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 use crate::refresh::LiveToken;
 use crate::refresh::TokenError;
-use crate::tokens::ListPosition;
-use crate::tokens::ListRequest;
-use crate::tokens::ListSelection;
-use crate::tokens::SortBy;
 
 type PeopleResult = Result<Response<ResponseBody>, ApiError>;
 
@@ -52,7 +52,7 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> PeopleResult {
     let only = matches!(grants.as_slice(), [(ListPosition { serial: FIRST, .. }, _)]);
     let sole = whole && only && next.is_none();
     let people = grants.iter().map(|(_, grant)| api.person_view(grant)).collect();
-    Ok(respond::json(StatusCode::OK, &api_types::People { people, next, sole: Some(sole) }))
+    Ok(response::json(StatusCode::OK, &api_types::People { people, next, sole: Some(sole) }))
 }
 
 fn unknown_state() -> ApiError {
@@ -64,7 +64,7 @@ fn unknown_state() -> ApiError {
 pub(super) async fn show(api: &Api, ask: &ApiRequest) -> PeopleResult {
     ask.query([])?;
     let grant = api.grant(&ask.person(api).await?).await?;
-    Ok(respond::json(StatusCode::OK, &api.person_view(&grant)))
+    Ok(response::json(StatusCode::OK, &api.person_view(&grant)))
 }
 
 /// `DELETE /people/{person}`
@@ -74,7 +74,7 @@ pub(super) async fn forget(api: &Api, ask: &ApiRequest) -> PeopleResult {
     let (person, refresher) = (ask.only_person(api).await?, api.0.refresher.clone());
     let gone = api.finish("forget", async move { refresher.forget(&person).await }).await?;
     if gone.map_err(|why| ApiError::from_store_error(&why))? {
-        Ok(respond::no_content())
+        Ok(response::no_content())
     } else {
         Err(ApiError::UnknownPerson)
     }
@@ -108,7 +108,7 @@ pub(super) async fn token(api: &Api, ask: &ApiRequest) -> PeopleResult {
         scope: grant.tokens.scope.clone(),
         note: given.short.then(note),
     };
-    Ok(respond::json(StatusCode::OK, &token))
+    Ok(response::json(StatusCode::OK, &token))
 }
 
 /// `POST /people/{person}/refresh`
@@ -128,7 +128,7 @@ pub(super) async fn refresh(api: &Api, ask: &ApiRequest) -> PeopleResult {
         detail: Some(report.detail).filter(|detail| !detail.is_empty()),
         person: api.person_view(&report.grant),
     };
-    Ok(respond::json(StatusCode::OK, &refreshed))
+    Ok(response::json(StatusCode::OK, &refreshed))
 }
 
 impl Api {
@@ -177,7 +177,7 @@ impl Api {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(mark, _)| bookmark::encode(mark));
+        let next = found.last().filter(|_| more).map(|(mark, _)| cursor::encode(mark));
         Ok((found, next))
     }
 }

@@ -8,21 +8,21 @@ use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
 
-use crate::domain::key::Right;
+use crate::domain::api_key::Right;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
 use crate::http::api::Caller;
 use crate::http::api::dashboard_links;
 use crate::http::api::doctor;
 use crate::http::api::events;
-use crate::http::api::intake;
 use crate::http::api::keys;
-use crate::http::api::outlook;
+use crate::http::api::logins;
 use crate::http::api::people;
+use crate::http::api::plan;
 use crate::http::api::status;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 /// The prefix of every path of the API.
 pub const PREFIX: &str = "/api/v1";
@@ -67,13 +67,13 @@ static ROUTES: [Route; 18] = [
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
     route(Method::GET,    "/people/{person}/token",   READ,       |api, ask| Box::pin(people::token(api, ask))),
     route(Method::POST,   "/people/{person}/refresh", REFRESH,    |api, ask| Box::pin(people::refresh(api, ask))),
-    route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(outlook::why(api, ask))),
-    route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(outlook::plan(api, ask))),
+    route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(plan::why(api, ask))),
+    route(Method::GET,    "/plan",                    READ,       |api, ask| Box::pin(plan::plan(api, ask))),
     route(Method::GET,    "/events",                  READ,       |api, ask| Box::pin(events::stream(api, ask))),
     route(Method::GET,    "/status",                  READ,       |api, ask| Box::pin(status::status(api, ask))),
-    route(Method::POST,   "/logins",                  ALL_PERSONS,      |api, ask| Box::pin(intake::begin(api, ask))),
-    route(Method::GET,    "/logins/{id}",             ALL_PERSONS,      |api, ask| Box::pin(intake::status(api, ask))),
-    route(Method::POST,   "/import",                  ALL_PERSONS,      |api, ask| Box::pin(intake::import(api, ask))),
+    route(Method::POST,   "/logins",                  ALL_PERSONS,      |api, ask| Box::pin(logins::begin(api, ask))),
+    route(Method::GET,    "/logins/{id}",             ALL_PERSONS,      |api, ask| Box::pin(logins::status(api, ask))),
+    route(Method::POST,   "/import",                  ALL_PERSONS,      |api, ask| Box::pin(logins::import(api, ask))),
     route(Method::GET,    "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::list(api, ask))),
     route(Method::POST,   "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::create(api, ask))),
     route(Method::DELETE, "/keys/{name}",             ALL_PERSONS,      |api, ask| Box::pin(keys::revoke(api, ask))),
@@ -150,7 +150,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
 
 async fn describe(ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
-    Ok(respond::json_text(OPENAPI))
+    Ok(response::json_text(OPENAPI))
 }
 
 #[cfg(test)]

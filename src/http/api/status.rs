@@ -8,11 +8,11 @@ use crate::domain::breaker::Pause;
 use crate::domain::time::UnixTime;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
-use crate::http::api::show::time;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::http::tls::ServedCertificate;
+use crate::http::api::views::time;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
+use crate::http::server::tls::ServedCertificate;
 
 /// `GET /status`. It also responds while the store fails, because that is when it is needed.
 pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
@@ -39,7 +39,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
         started_at: api.1.started_at.to_string(),
         certificate: api.1.certificate.get().map(|served| certificate(served, api.0.clock.now())),
     };
-    Ok(respond::json(StatusCode::OK, &status))
+    Ok(response::json(StatusCode::OK, &status))
 }
 
 fn certificate(served: &ServedCertificate, now: UnixTime) -> api_types::CertificateView {

@@ -16,12 +16,12 @@ use url::Url;
 use url::form_urlencoded;
 
 use crate::domain::secret::Secret;
-use crate::http::activity::Activity;
-use crate::http::body;
-use crate::http::body::BodyError;
 use crate::http::dashboard::Dashboard;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
+use crate::http::dashboard::sessions::DashboardSession;
+use crate::http::request_body;
+use crate::http::request_body::BodyError;
+use crate::http::server::activity::Activity;
+use crate::http::server::listener::ResponseBody;
 
 /// Maximum size of a form in bytes.
 const BYTES: usize = 32 * 1024;
@@ -99,18 +99,19 @@ impl Dashboard {
         request: Request<Incoming>,
     ) -> Result<FormFields, Response<ResponseBody>> {
         if !self.origin.allows(&request) {
-            body::discard(request).await;
+            request_body::discard(request).await;
             return Err(self.foreign(home));
         }
         let kind = one(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            body::discard(request).await;
+            request_body::discard(request).await;
             let text = "The dashboard accepts only forms that its own pages send.";
             return Err(self.refused(home, StatusCode::UNSUPPORTED_MEDIA_TYPE, ("This is not a form", text)));
         }
-        let bytes =
-            body::read(request.into_body(), BYTES, TIME).await.map_err(|why| self.broken(home, &why))?;
+        let bytes = request_body::read(request.into_body(), BYTES, TIME)
+            .await
+            .map_err(|why| self.broken(home, &why))?;
         let fields = form_urlencoded::parse(&bytes);
         Ok(FormFields(
             fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect(),

@@ -1,17 +1,19 @@
 //! The operators' dashboard: access control and routing. It works without script.
 //!
-//! Every change is a form ([`form`]) that a page of a session ([`crate::http::sessions`]) sends. The pages of
+//! Every change is a form ([`form`]) that a page of a session ([`crate::http::dashboard::sessions`]) sends. The pages of
 //! a session are below a random part of the path, which is never logged. No URL contains a key or a code.
 
 mod assets;
 mod form;
-mod inside;
 mod invitation;
+pub(in crate::http) mod login_links;
 mod overview;
+mod pages;
 mod people;
 mod person;
 mod query;
 mod row;
+pub(in crate::http) mod sessions;
 mod sign_in;
 
 use hyper::HeaderMap;
@@ -27,21 +29,21 @@ use crate::http::api::Api;
 use crate::http::api::events::Subscriber;
 use crate::http::api::last_event;
 use crate::http::auth::ApiKeyAuth;
-use crate::http::body;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::form::AllowedOrigin;
+use crate::http::dashboard::sessions::DashboardSession;
+use crate::http::dashboard::sessions::DashboardSessions;
 use crate::http::log_path::without_random_parts;
 use crate::http::pages::ErrorPage;
 use crate::http::pages::PageFrame;
-use crate::http::pages::problem;
-use crate::http::pages::problem::Action;
-use crate::http::pages::problem::Severity;
-use crate::http::parameter;
-use crate::http::respond;
-use crate::http::serve::Peer;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
-use crate::http::sessions::DashboardSessions;
+use crate::http::pages::error;
+use crate::http::pages::error::Action;
+use crate::http::pages::error::Severity;
+use crate::http::query_string;
+use crate::http::request_body;
+use crate::http::response;
+use crate::http::server::listener::Peer;
+use crate::http::server::listener::ResponseBody;
 
 pub(super) use crate::http::dashboard::assets::asset;
 
@@ -105,7 +107,7 @@ impl Dashboard {
         let response = self.handle_path(request, room, auth, peer).await;
         // The query is not logged, because it may contain anything.
         log::debug!("{method} {} {}", without_random_parts(path), response.status().as_u16());
-        if head { respond::head_of(response) } else { response }
+        if head { response::head_of(response) } else { response }
     }
 
     /// Dispatches all paths of the dashboard. Pages that require a session are in [`inside`].
@@ -119,7 +121,7 @@ impl Dashboard {
         let method = method_of(request.method());
         match (method, room) {
             (Some(_), "/sign-in" | "/open") if self.is_plaintext_remote => {
-                body::discard_of_stranger(request).await;
+                request_body::discard_of_stranger(request).await;
                 self.refuse_plaintext()
             }
             (Some(DashboardMethod::Look), "/sign-in") => {
@@ -131,21 +133,21 @@ impl Dashboard {
             }
             (Some(DashboardMethod::Send), "/open") => self.open_link(request).await,
             (None, _) => {
-                body::discard_of_stranger(request).await;
-                respond::method_not_allowed_with("GET, HEAD, POST")
+                request_body::discard_of_stranger(request).await;
+                response::method_not_allowed_with("GET, HEAD, POST")
             }
             (Some(method), room) => {
                 let (part, room) = split_session_part(room);
                 let Some(session) = self.session(method, request.headers(), part, room) else {
-                    body::discard_of_stranger(request).await;
+                    request_body::discard_of_stranger(request).await;
                     return self.no_session(part, room);
                 };
                 match (method, room) {
                     (DashboardMethod::Look, "/events") => self.events(session, &request),
                     (DashboardMethod::Send, "/sign-out") => self.sign_out(&session, request).await,
-                    (DashboardMethod::Look, "/sign-out") => respond::method_not_allowed_with("POST"),
-                    (DashboardMethod::Look, room) => inside::get(self, &session, room, &request).await,
-                    (DashboardMethod::Send, room) => inside::post(self, &session, room, request).await,
+                    (DashboardMethod::Look, "/sign-out") => response::method_not_allowed_with("POST"),
+                    (DashboardMethod::Look, room) => pages::get(self, &session, room, &request).await,
+                    (DashboardMethod::Send, room) => pages::post(self, &session, room, request).await,
                 }
             }
         }
@@ -172,19 +174,19 @@ impl Dashboard {
     /// session has ended.
     fn no_session(&self, part: &str, room: &str) -> Response<ResponseBody> {
         if room == "/events" {
-            return respond::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
+            return response::plain(StatusCode::FORBIDDEN, "Sign in first.\n");
         }
         let query = if part.is_empty() { "" } else { "?ended" };
-        respond::see_other(&format!("{}/sign-in{query}", self.home))
+        response::see_other(&format!("{}/sign-in{query}", self.home))
     }
 
     /// The API's event stream for a session. A page may state in `since` how current its data is. A browser
     /// that reconnects sends `Last-Event-ID` instead.
     fn events(&self, session: DashboardSession, request: &Request<Incoming>) -> Response<ResponseBody> {
         let query = request.uri().query().unwrap_or_default();
-        let since = last_event(request.headers()).or_else(|| parameter::first(query, "since"));
+        let since = last_event(request.headers()).or_else(|| query_string::first(query, "since"));
         let stream = self.api.events(Subscriber::Session(session), since.as_deref());
-        stream.unwrap_or_else(|why| respond::api_error(&why))
+        stream.unwrap_or_else(|why| response::api_error(&why))
     }
 
     fn sessions(&self) -> &DashboardSessions {
@@ -206,12 +208,12 @@ impl Dashboard {
         let (severity, action) = (Severity::Warn, Action::Dashboard);
         let problem =
             ErrorPage { severity, heading, text, next: None, tracking_id: None, accesses: None, action };
-        respond::for_operators(respond::problem(&self.frame_at(home), status, &problem))
+        response::for_operators(response::problem(&self.frame_at(home), status, &problem))
     }
 
     fn refuse_plaintext(&self) -> Response<ResponseBody> {
-        let page = respond::problem(&self.frame, StatusCode::FORBIDDEN, &problem::DASHBOARD_OVERHEARD);
-        respond::for_operators(page)
+        let page = response::problem(&self.frame, StatusCode::FORBIDDEN, &error::DASHBOARD_OVERHEARD);
+        response::for_operators(page)
     }
 
     fn not_found(&self, session: &DashboardSession) -> Response<ResponseBody> {

@@ -1,13 +1,13 @@
 //! The top of the first page: whether people need attention, current problems, and the numbers.
 
 use crate::domain::time::UnixTime;
+use crate::grant_cache::BoundedCount;
+use crate::grant_cache::StateCounts;
+use crate::http::api_error::ApiError;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::query::StateFilter;
 use crate::http::dashboard::row::RelativeTime;
-use crate::http::refusal::ApiError;
-use crate::tokens::BoundedCount;
-use crate::tokens::StateCounts;
 
 /// The data of this part of the page.
 pub(super) struct Overview {

@@ -7,6 +7,12 @@ use hyper::StatusCode;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
+use crate::grant_cache::ListPosition;
+use crate::grant_cache::ListRequest;
+use crate::grant_cache::ListSelection;
+use crate::grant_cache::SortBy;
+use crate::grant_cache::SortKey;
+use crate::http::api_error::ApiError;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::invitation::InvitationText;
@@ -16,17 +22,11 @@ use crate::http::dashboard::query::ListStart;
 use crate::http::dashboard::query::StateFilter;
 use crate::http::dashboard::row::PersonRow;
 use crate::http::dashboard::row::name_of;
+use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::PageFrame;
-use crate::http::parameter;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
-use crate::tokens::ListPosition;
-use crate::tokens::ListRequest;
-use crate::tokens::ListSelection;
-use crate::tokens::SortBy;
-use crate::tokens::SortKey;
+use crate::http::query_string;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 
 /// Rows on one page of the list.
 const ROWS: usize = 50;
@@ -148,7 +148,7 @@ impl Dashboard {
             since,
             sign_in: format!("{}/sign-in?ended", self.home),
         };
-        Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
+        Ok(response::for_operators(response::page(StatusCode::OK, &page)))
     }
 
     /// The people who need a link, the most urgent of each kind first.
@@ -243,8 +243,8 @@ impl Dashboard {
         session: &DashboardSession,
         query: &str,
     ) -> Result<Option<FlashMessage>, ApiError> {
-        let who = parameter::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
-        let (Some(done), Some(id)) = (parameter::first(query, "done"), who) else { return Ok(None) };
+        let who = query_string::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
+        let (Some(done), Some(id)) = (query_string::first(query, "done"), who) else { return Ok(None) };
         let found =
             self.api.parts().view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
         let who = found

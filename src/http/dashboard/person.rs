@@ -11,18 +11,18 @@ use url::form_urlencoded::Serializer;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
+use crate::http::api_error::ApiError;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::row;
 use crate::http::dashboard::row::PersonRow;
 use crate::http::dashboard::row::RelativeTime;
+use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::PageFrame;
-use crate::http::parameter;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
+use crate::http::query_string;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
 use crate::refresh::TokenError;
 
 #[derive(Template)]
@@ -85,7 +85,7 @@ impl Dashboard {
             scope: grant.tokens.scope.clone(),
             org: grant.person.org_id.clone(),
         };
-        Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
+        Ok(response::for_operators(response::page(StatusCode::OK, &page)))
     }
 
     /// `GET /dashboard/forget?id=`: asks for confirmation.
@@ -103,12 +103,12 @@ impl Dashboard {
             csrf: session.csrf.expose(),
             row,
         };
-        Ok(respond::for_operators(respond::page(StatusCode::OK, &page)))
+        Ok(response::for_operators(response::page(StatusCode::OK, &page)))
     }
 
     async fn row(&self, query: &str) -> Result<Option<(Arc<Grant>, PersonRow)>, ApiError> {
         let parts = self.api.parts();
-        let id = parameter::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
+        let id = query_string::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
         let found = parts.view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
         let now = parts.clock.now();
@@ -189,5 +189,5 @@ fn redirect_with_result(
     let to = list_link(to);
     let mut query = Serializer::new(to.trim_start_matches('?').to_owned());
     query.append_pair("done", came).append_pair("who", id.as_str());
-    respond::see_other(&format!("{}?{}", session.home.expose(), query.finish()))
+    response::see_other(&format!("{}?{}", session.home.expose(), query.finish()))
 }

@@ -5,11 +5,11 @@ use url::form_urlencoded::Serializer;
 use crate::domain::grant::GrantState;
 use crate::domain::search::MAX_LEN;
 use crate::domain::search::Search;
-use crate::http::bookmark;
-use crate::http::parameter;
-use crate::tokens::ListPosition;
-use crate::tokens::ListSelection;
-use crate::tokens::SortBy;
+use crate::grant_cache::ListPosition;
+use crate::grant_cache::ListSelection;
+use crate::grant_cache::SortBy;
+use crate::http::cursor;
+use crate::http::query_string;
 
 /// The orders that the table offers, and their names in the URL.
 const SORTS: [(SortBy, &str); 2] = [(SortBy::Email, "person"), (SortBy::NextRefresh, "next")];
@@ -77,8 +77,8 @@ pub(super) enum ListStart {
 impl ListQuery {
     /// Parses a query. Invalid parts are ignored, because a URL may be typed, shortened or old.
     pub(super) fn parse(text: &str) -> Self {
-        let value = |name: &str| parameter::first(text, name);
-        let mark = |name| value(name).and_then(|text| bookmark::decode(&text));
+        let value = |name: &str| query_string::first(text, name);
+        let mark = |name| value(name).and_then(|text| cursor::decode(&text));
         let from = match (mark("after"), mark("before")) {
             (Some(after), _) => ListStart::After(after),
             (None, Some(before)) => ListStart::Before(before),
@@ -124,10 +124,10 @@ impl ListQuery {
         match &self.from {
             ListStart::Start => {}
             ListStart::After(mark) => {
-                query.append_pair("after", &bookmark::encode(mark));
+                query.append_pair("after", &cursor::encode(mark));
             }
             ListStart::Before(mark) => {
-                query.append_pair("before", &bookmark::encode(mark));
+                query.append_pair("before", &cursor::encode(mark));
             }
         }
         let query = query.finish();
@@ -163,7 +163,7 @@ impl ListQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::SortKey;
+    use crate::grant_cache::SortKey;
 
     #[test]
     fn queries_survive_formatting_and_parsing() {

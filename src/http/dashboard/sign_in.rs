@@ -8,21 +8,21 @@ use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
 
-use crate::domain::key::Right;
+use crate::domain::api_key::Right;
 use crate::domain::secret::Secret;
 use crate::http::api::Caller;
+use crate::http::api_error::ApiError;
 use crate::http::auth::ApiKeyAuth;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::AssetUrls;
-use crate::http::links::Redeem;
+use crate::http::dashboard::login_links::Redeem;
+use crate::http::dashboard::sessions::DashboardSession;
+use crate::http::dashboard::sessions::NewSession;
 use crate::http::pages::PageFrame;
-use crate::http::parameter;
-use crate::http::refusal::ApiError;
-use crate::http::respond;
-use crate::http::serve::Peer;
-use crate::http::serve::ResponseBody;
-use crate::http::sessions::DashboardSession;
-use crate::http::sessions::NewSession;
+use crate::http::query_string;
+use crate::http::response;
+use crate::http::server::listener::Peer;
+use crate::http::server::listener::ResponseBody;
 
 #[derive(Template)]
 #[template(path = "dashboard/sign_in.html")]
@@ -47,7 +47,7 @@ struct OpenLinkPage<'a> {
 impl Dashboard {
     /// `GET /dashboard/sign-in`. URLs whose session has ended redirect here as well.
     pub(super) fn sign_in_form(&self, query: &str) -> Response<ResponseBody> {
-        let ended = parameter::first(query, "ended").is_some();
+        let ended = query_string::first(query, "ended").is_some();
         let said = "You are signed out. A session ends after an hour without a click, and its address opens only in \
                     the browser that signed in.";
         self.sign_in_page(StatusCode::OK, ended.then_some(("warn", said)))
@@ -60,7 +60,7 @@ impl Dashboard {
     fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
         let page = SignInPage { frame, dress: &self.dress, home: &self.home, said };
-        respond::for_operators(respond::page(status, &page))
+        response::for_operators(response::page(status, &page))
     }
 
     /// `POST /dashboard/sign-in`: checks a key once, and begins a session.
@@ -82,7 +82,7 @@ impl Dashboard {
                 let said =
                     "Too many invalid keys were sent from your address. Wait a few seconds and try again.";
                 let page = self.sign_in_failed(StatusCode::TOO_MANY_REQUESTS, said);
-                return respond::with_retry_after(page, retry_after);
+                return response::with_retry_after(page, retry_after);
             }
             Err(_) => {
                 auth.log_failure(peer.addr.ip(), "the key is invalid, revoked or expired");
@@ -102,7 +102,7 @@ impl Dashboard {
 
     /// `GET /dashboard/open?link=`. The link is not used up, so a browser may prefetch the page.
     pub(super) fn link_page(&self, query: &str) -> Response<ResponseBody> {
-        let link = parameter::first(query, "link").unwrap_or_default();
+        let link = query_string::first(query, "link").unwrap_or_default();
         if self.sessions().links().contains(&link, self.sessions().now()) {
             self.open_page(StatusCode::OK, &link, None)
         } else {
@@ -113,7 +113,7 @@ impl Dashboard {
     fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
         let page = OpenLinkPage { frame, dress: &self.dress, home: &self.home, link, said };
-        respond::for_operators(respond::page(status, &page))
+        response::for_operators(response::page(status, &page))
     }
 
     /// `POST /dashboard/open`: redeems the link with its code.
@@ -148,7 +148,9 @@ impl Dashboard {
     /// Begins a new session for each sign-in.
     fn start_session(&self, caller: Caller) -> Response<ResponseBody> {
         match self.sessions().begin(caller) {
-            Some(NewSession { home, cookie }) => with_cookie(respond::see_other(home.expose()), Some(cookie)),
+            Some(NewSession { home, cookie }) => {
+                with_cookie(response::see_other(home.expose()), Some(cookie))
+            }
             None => {
                 log::error!("dashboard: cannot begin a session: the system gives no random bytes");
                 let text = "This service has an internal problem. Its log has the reason.";
@@ -175,7 +177,7 @@ impl Dashboard {
             log::info!("dashboard: {} signed out", session.name());
             self.sessions().end(session)
         };
-        with_cookie(respond::see_other(&format!("{}/sign-in", self.home)), cookie)
+        with_cookie(response::see_other(&format!("{}/sign-in", self.home)), cookie)
     }
 }
 

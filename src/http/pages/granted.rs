@@ -3,8 +3,8 @@
 use askama::Template;
 
 use crate::consent::Granted;
+use crate::domain::avatar::AvatarUrl;
 use crate::domain::person::Email;
-use crate::domain::picture::AvatarUrl;
 use crate::http::pages::PageFrame;
 use crate::http::pages::ScopeText;
 use crate::http::pages::scopes;

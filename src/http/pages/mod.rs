@@ -1,7 +1,11 @@
 //! The HTML pages: templates that are checked at compile time, the style sheet and the icon.
 
+pub mod callback;
+pub(in crate::http) mod consent_errors;
+pub(super) mod error;
 mod granted;
-pub(super) mod problem;
+pub(in crate::http) mod oauth;
+pub(in crate::http) mod space;
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -14,9 +18,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::consent::SpaceWidget;
 use crate::domain::operator::Operator;
 use crate::domain::scope;
+pub(super) use crate::http::pages::error::ErrorPage;
+pub(super) use crate::http::pages::error::ErrorPageTemplate;
 pub(super) use crate::http::pages::granted::GrantedPage;
-pub(super) use crate::http::pages::problem::ErrorPage;
-pub(super) use crate::http::pages::problem::ErrorPageTemplate;
 
 /// An embedded file that pages load. Its path contains a hash of its content, so that it can be cached
 /// forever.

@@ -1,6 +1,6 @@
 //! API keys in memory.
 
-use crate::domain::key::ApiKeyRecord;
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::time::UnixTime;
 use crate::store::KeyStore;
 use crate::store::StoreFuture;

@@ -1,21 +1,21 @@
 //! A store in memory, which is lost at the end of the process: for `TOKEND_STORE_URL=memory:` and for tests in virtual time.
 
 mod claim_order;
+mod due_index;
+mod due_summary;
 mod keys;
 mod persons;
-mod turns;
-mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::GrantStatus;
-use crate::domain::key::ApiKeyRecord;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -41,7 +41,7 @@ use crate::store::StateCounts;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
-use crate::store::memory::turns::DueIndex;
+use crate::store::memory::due_index::DueIndex;
 
 /// Grants in a map behind a lock that is never held across an await.
 #[derive(Debug, Default)]

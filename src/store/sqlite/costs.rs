@@ -11,11 +11,11 @@ use rusqlite::StatementStatus;
 use rusqlite::trace::TraceEvent;
 use rusqlite::trace::TraceEventCodes;
 
+use crate::domain::api_key::ApiKeyRecord;
+use crate::domain::api_key::Rights;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::Tokens;
-use crate::domain::key::ApiKeyRecord;
-use crate::domain::key::Rights;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;

@@ -5,8 +5,8 @@ use rusqlite::Row;
 use rusqlite::params;
 use rusqlite::types::FromSql;
 
-use crate::domain::key::ApiKeyRecord;
-use crate::domain::key::Rights;
+use crate::domain::api_key::ApiKeyRecord;
+use crate::domain::api_key::Rights;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;

@@ -3,26 +3,25 @@
 //! One writer commits all queued changes in one transaction. A few readers run the queries. Async code only sends them work
 //! and waits for the answer.
 
-mod condition;
 #[cfg(test)]
 mod costs;
+mod due_queue;
 mod errors;
+mod file_identity;
 mod generation;
-mod hand;
+mod health;
 mod keys;
 mod list;
 mod macs;
 mod meta;
-mod modes;
 mod open;
 mod overview;
+mod permissions;
 mod persons;
-mod place;
 mod queries;
 mod readers;
 mod rows;
-mod texts;
-mod threads;
+mod search_index;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,9 +34,9 @@ use std::sync::PoisonError;
 
 use rusqlite::Connection;
 
+use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
-use crate::domain::key::ApiKeyRecord;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -63,13 +62,13 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
 use crate::store::seal::Sealer;
-use crate::store::sqlite::condition::StoreHealth;
+use crate::store::sqlite::due_queue::DueQueues;
+use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::generation::GenerationFile;
-use crate::store::sqlite::hand::DueQueues;
+use crate::store::sqlite::health::StoreHealth;
 use crate::store::sqlite::open::StoreLock;
-use crate::store::sqlite::place::FileIdentity;
 use crate::store::sqlite::readers::ReadSpan;
-use crate::store::sqlite::threads::Workers;
+use crate::store::sqlite::worker::Workers;
 
 /// The grants of one integration in a SQLite file. No other process can open the file until the value is dropped.
 pub struct SqliteStore {
@@ -348,3 +347,4 @@ impl KeyStore for SqliteStore {
 
 #[cfg(test)]
 mod tests;
+mod worker;

@@ -22,14 +22,14 @@ use rusqlite::params;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
-use crate::store::key;
+use crate::store::key_file;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::macs;
 use crate::store::sqlite::meta;
-use crate::store::sqlite::modes;
-use crate::store::sqlite::place::FileIdentity;
-use crate::store::sqlite::texts;
+use crate::store::sqlite::permissions;
+use crate::store::sqlite::search_index;
 use crate::store::sqlite::with_suffix;
 
 /// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
@@ -94,7 +94,7 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     // Locked before SQLite opens the file, and closed after SQLite has closed it. Closing any descriptor of a file ends all
     // locks that SQLite holds on it.
     owner.database = Some(lock_database(path)?);
-    modes::make_side_files_writable(path);
+    permissions::make_side_files_writable(path);
     let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);
@@ -105,7 +105,7 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
         refuse_old_copy(&writer, path, key_file)?;
     }
     // Only now, because a store that is refused must not be changed.
-    modes::make_files_private(path);
+    permissions::make_files_private(path);
     prepare(&mut writer, version, &sealer, now)?;
     let last_seen = GenerationFile::new(key_file, &meta::store_id(&writer)?);
     last_seen.start(&writer, path);
@@ -218,11 +218,11 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 }
 
 fn sealer(path: &Path, key_file: &Path, fresh: bool) -> Result<Sealer, StoreError> {
-    let key = match key::read(key_file)? {
+    let key = match key_file::read(key_file)? {
         Some(key) => key,
         None if fresh => {
             make_parent(key_file)?;
-            key::generate(key_file)?
+            key_file::generate(key_file)?
         }
         None => return Err(StoreError::KeyMissing { store: path.to_owned(), key: key_file.to_owned() }),
     };
@@ -272,7 +272,7 @@ fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), Sto
     for (number, sql) in (1_i64..).zip(MIGRATIONS).skip(done) {
         transaction.execute_batch(sql)?;
         if number == WITH_TEXTS {
-            texts::fill(&transaction)?;
+            search_index::fill(&transaction)?;
         }
         if number == WITH_MACS {
             macs::fill(&transaction, sealer)?;

@@ -20,7 +20,7 @@ use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::queries;
 use crate::store::sqlite::queries::SET_PERSON;
 use crate::store::sqlite::rows;
-use crate::store::sqlite::texts;
+use crate::store::sqlite::search_index;
 
 pub(super) const RESOLVE: &str = "SELECT serial, person_id, email, display_name, org_id, person_mac, kind <> 2 \
      FROM grants INDEXED BY grants_address WHERE integration = ?1 AND address = ?2 ORDER BY kind = 2, serial LIMIT ?3";
@@ -71,14 +71,14 @@ pub(super) fn update_person(
     if kept.person_check_at != planned {
         return Ok(false);
     }
-    texts::update(db, found.fence.serial, Some(&kept.person), Some(person))?;
+    search_index::update(db, found.fence.serial, Some(&kept.person), Some(person))?;
     let grant = Grant { person: person.clone(), person_check_at: next, ..kept };
     rows::write(db, &UPDATE, shelf, &grant, named_params! { ":serial": found.fence.serial })?;
     Ok(true)
 }
 
 pub(super) fn forget(db: &Connection, shelf: &QueryContext, person: &PersonId) -> Result<bool, StoreError> {
-    let Some(known) = texts::find_person(db, shelf, person)? else { return Ok(false) };
-    texts::update(db, known.serial, Some(&known.person), None)?;
+    let Some(known) = search_index::find_person(db, shelf, person)? else { return Ok(false) };
+    search_index::update(db, known.serial, Some(&known.person), None)?;
     Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }

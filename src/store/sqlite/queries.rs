@@ -28,7 +28,7 @@ use crate::store::sqlite::meta::bump_last_write;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 use crate::store::sqlite::rows::DecodedRow;
-use crate::store::sqlite::texts;
+use crate::store::sqlite::search_index;
 
 /// Pause before a record that does not open is tried again. It may be restored by then, and must not block claims meanwhile.
 /// Until then lists and numbers count it as one that needs a new consent, because only that helps.
@@ -80,12 +80,12 @@ pub(super) fn save_consent(
 ) -> Result<Saved, StoreError> {
     bump_last_write(db, shelf, grant.last.at)?;
     shelf.hands().invalidate_if_due(grant.next.due_at);
-    if let Some(known) = texts::find_person(db, shelf, &grant.person.id)? {
+    if let Some(known) = search_index::find_person(db, shelf, &grant.person.id)? {
         if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
         shelf.unreadable().remove(&known.serial);
-        texts::update(db, known.serial, Some(&known.person), Some(&grant.person))?;
+        search_index::update(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
     }
     let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, person_mac, access_token, \
@@ -96,7 +96,7 @@ pub(super) fn save_consent(
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
          :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, 1, 0)";
     rows::write(db, insert, shelf, grant, &[])?;
-    texts::update(db, db.last_insert_rowid(), None, Some(&grant.person))?;
+    search_index::update(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
 }
 

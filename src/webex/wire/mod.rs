@@ -20,7 +20,7 @@ use crate::webex::DeviceCode;
 use crate::webex::OwnerKind;
 use crate::webex::OwnerUnknown;
 use crate::webex::TokenOwner;
-use crate::webex::picture::avatar_url;
+use crate::webex::avatar::avatar_url;
 use crate::webex::transport::RawResponse;
 
 /// The assumed lifetime if Webex reports none: short, so that the token is refreshed soon.

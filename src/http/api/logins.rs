@@ -1,0 +1,109 @@
+//! Logins that a caller waits for, and imports of grants.
+
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::consent::ImportError;
+use crate::consent::ImportRequest;
+use crate::consent::LoginState;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::domain::secret::Secret;
+use crate::http::api::Api;
+use crate::http::api::ApiRequest;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
+
+type LoginResult = Result<Response<ResponseBody>, ApiError>;
+
+/// Maximum wait of one request, in seconds: shorter than the timeouts of proxies.
+const MAX_WAIT: u32 = 30;
+
+/// `POST /logins`
+pub(super) async fn begin(api: &Api, ask: &ApiRequest) -> LoginResult {
+    ask.query([])?;
+    let asked: api_types::LoginRequest = ask.body()?;
+    let hint = asked.email.as_deref().map(Email::parse).transpose();
+    let hint = hint.map_err(|why| ApiError::BadRequest(format!("email: {why}.")))?;
+    let begun = if asked.device { api.begin_device().await? } else { api.begin_login(hint)? };
+    Ok(response::json(StatusCode::CREATED, &begun))
+}
+
+/// `GET /logins/{id}?wait=`
+pub(super) async fn status(api: &Api, ask: &ApiRequest) -> LoginResult {
+    let wait = ask.query(["wait"])?.number("wait", 0, 0..=MAX_WAIT)?;
+    let found = api.0.consents.login_status(&ask.named, Duration::from_secs(wait.into())).await;
+    let unknown = || {
+        ApiError::NotFound("There is no login with this id, or it was forgotten after its end.".to_owned())
+    };
+    let (state, detail, person) = match found.ok_or_else(unknown)? {
+        LoginState::Pending => ("pending", None, None),
+        LoginState::Granted(person) => ("granted", None, api.find_view(&person).await?),
+        LoginState::Failed(why) => ("failed", Some(why), None),
+    };
+    Ok(response::json(StatusCode::OK, &api_types::LoginStatus { state: state.to_owned(), detail, person }))
+}
+
+/// `POST /import`
+pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
+    ask.query([])?;
+    let asked: api_types::ImportBody = ask.body()?;
+    let offered = ImportRequest {
+        refresh_token: asked.refresh_token.map(Secret::new),
+        access_token: asked.access_token.map(Secret::new),
+        replace: asked.replace,
+    };
+    let consents = api.0.consents.clone();
+    let mut retry_after = None;
+    let (outcome, detail, person) =
+        match api.finish("import", async move { consents.import(offered).await }).await? {
+            Ok(taken) => (
+                taken.as_str(),
+                taken.replaced_outcome().map(str::to_owned),
+                api.find_view(&taken.person.id).await?,
+            ),
+            Err(ImportError::Refused(why)) => ("refused", Some(why), None),
+            Err(ImportError::Failed(why)) => ("failed", Some(why), None),
+            Err(ImportError::Busy { why, wait }) => {
+                retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+                ("failed", Some(why), None)
+            }
+        };
+    let outcome = outcome.to_owned();
+    Ok(response::json(StatusCode::OK, &api_types::Imported { outcome, detail, person, retry_after }))
+}
+
+impl Api {
+    fn begin_login(&self, hint: Option<Email>) -> Result<api_types::StartedLogin, ApiError> {
+        let login = self.0.consents.begin_login(hint).map_err(ApiError::from_consent_error)?;
+        Ok(api_types::StartedLogin {
+            id: login.id,
+            url: login.url,
+            user_code: None,
+            complete_url: None,
+            expires_in: login.expires_in.as_secs(),
+        })
+    }
+
+    async fn begin_device(&self) -> Result<api_types::StartedLogin, ApiError> {
+        let login =
+            self.0.consents.begin_device(&self.0.tasks).await.map_err(ApiError::from_consent_error)?;
+        Ok(api_types::StartedLogin {
+            id: login.id,
+            url: login.verification_uri,
+            user_code: Some(login.user_code),
+            complete_url: login.verification_uri_complete,
+            expires_in: login.expires_in.as_secs(),
+        })
+    }
+
+    /// `None` if the person was forgotten meanwhile.
+    async fn find_view(&self, person: &PersonId) -> Result<Option<api_types::PersonView>, ApiError> {
+        let found = self.0.view.get_uncached(person).await.map_err(|why| ApiError::from_store_error(&why))?;
+        Ok(found.map(|grant| self.person_view(&grant)))
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a person is refreshed or not, and the plan for all persons.
+
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::StatusCode;
+
+use crate::api_types;
+use crate::domain::explain;
+use crate::domain::explain::RuleResult;
+use crate::domain::grant::Grant;
+use crate::domain::person::Email;
+use crate::domain::plan;
+use crate::grant_cache::ListPosition;
+use crate::grant_cache::ListSelection;
+use crate::grant_cache::SortBy;
+use crate::http::api::Api;
+use crate::http::api::ApiRequest;
+use crate::http::api::views::time;
+use crate::http::api_error::ApiError;
+use crate::http::response;
+use crate::http::server::listener::ResponseBody;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// `GET /people/{person}/why`
+pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
+    ask.query([])?;
+    let grant = api.grant(&ask.person(api).await?).await?;
+    let (pause, now) = (api.0.refresher.pause(), api.0.clock.now());
+    let said = |word: RuleResult| api_types::RuleReport {
+        rule: word.rule.to_owned(),
+        refresh: word.refresh,
+        at: word.at.and_then(time),
+        says: word.text,
+    };
+    let why = api_types::Why {
+        person: api.person_view(&grant),
+        rules: explain::explain(&grant, &api.0.policy, pause, now).into_iter().map(said).collect(),
+        last_detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
+        next_refresh_at: time(grant.next.due_at),
+        summary: explain::summary(&grant, pause, now),
+    };
+    Ok(response::json(StatusCode::OK, &why))
+}
+
+/// `GET /plan?days=90&limit=&after=`
+pub(super) async fn plan(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
+    let query = ask.query(["days", "limit", "after"])?;
+    let days = query.number("days", 90, 1..=3650)?;
+    let _turn = api.list_permit(&ask.caller).await?;
+    let (grants, next) = api.list_part(ask, &query, ListSelection::All(SortBy::CreatedAt)).await?;
+    let now = api.0.clock.now();
+    let end = now + DAY * days;
+    let planned = |(_, grant): &(ListPosition, Grant)| {
+        let ahead = plan::forecast(grant, &api.0.policy, now, end);
+        api_types::Planned {
+            person_id: grant.person.id.to_string(),
+            email: grant.person.email.as_ref().map(Email::to_string),
+            state: grant.state(now).as_str().to_owned(),
+            next_refresh_at: ahead.next_refresh_at.and_then(time),
+            refreshes: ahead.refreshes,
+            consent_by: ahead.consent_by.and_then(time),
+        }
+    };
+    let people = grants.iter().map(planned).collect();
+    Ok(response::json(StatusCode::OK, &api_types::Plan { days, people, next }))
+}

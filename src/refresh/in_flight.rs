@@ -1,0 +1,110 @@
+//! The persons whose grants are being refreshed in this process, and a way to wait for the end: single flight per person.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::watch;
+
+use crate::domain::person::PersonId;
+use crate::refresh::service::RefreshService;
+
+/// The persons whose grants are being refreshed. Clones share the list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight(Arc<Mutex<BTreeMap<PersonId, InFlightEntry>>>);
+
+/// The number of marks of one person, and the channel on which waiters see their end.
+#[derive(Debug)]
+struct InFlightEntry {
+    marks: usize,
+    ends: watch::Sender<()>,
+}
+
+/// A mark in the list. Dropping it removes it, however the work ended.
+#[derive(Debug)]
+pub(super) struct InFlightGuard {
+    list: InFlight,
+    person: PersonId,
+}
+
+/// Waits for the end of the work on a person.
+pub(super) struct InFlightWaiter(watch::Receiver<()>);
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PersonId, InFlightEntry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a mark to a person, who may have others already.
+    pub(super) fn begin(&self, person: &PersonId) -> InFlightGuard {
+        let mut list = self.lock();
+        list.entry(person.clone()).or_insert_with(InFlightEntry::new).marks += 1;
+        InFlightGuard { list: self.clone(), person: person.clone() }
+    }
+
+    /// Joins the work on a person. If there is none, the caller also gets a mark and must do the work.
+    pub(super) fn join(&self, person: &PersonId) -> (InFlightWaiter, Option<InFlightGuard>) {
+        let mut list = self.lock();
+        if let Some(work) = list.get(person) {
+            return (InFlightWaiter(work.ends.subscribe()), None);
+        }
+        let work = list.entry(person.clone()).or_insert_with(InFlightEntry::new);
+        work.marks += 1;
+        (
+            InFlightWaiter(work.ends.subscribe()),
+            Some(InFlightGuard { list: self.clone(), person: person.clone() }),
+        )
+    }
+
+    /// Whether the person has a mark.
+    pub(super) fn contains(&self, person: &PersonId) -> bool {
+        self.lock().contains_key(person)
+    }
+
+    /// All persons with a mark.
+    pub(super) fn persons(&self) -> Vec<PersonId> {
+        self.lock().keys().cloned().collect()
+    }
+}
+
+impl RefreshService {
+    /// Whether a refresh of `person` is under way in this process, or waits for its turn.
+    #[must_use]
+    pub fn is_refreshing(&self, person: &PersonId) -> bool {
+        self.in_flight().contains(person)
+    }
+}
+
+impl InFlightEntry {
+    fn new() -> Self {
+        Self { marks: 0, ends: watch::Sender::new(()) }
+    }
+}
+
+impl InFlightGuard {
+    pub(super) fn person(&self) -> &PersonId {
+        &self.person
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        let mut list = self.list.lock();
+        if let Some(work) = list.get_mut(&self.person) {
+            work.marks -= 1;
+            if work.marks == 0 {
+                list.remove(&self.person);
+            }
+        }
+    }
+}
+
+impl InFlightWaiter {
+    /// Returns when the work has ended, whether it succeeded or not.
+    pub(super) async fn ended(mut self) {
+        // Nothing is ever sent. Removing the last mark drops the sender, which ends the wait.
+        let _ = self.0.changed().await;
+    }
+}
