@@ -53,22 +53,22 @@ pub enum DaemonError {
 pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonError> {
     let mut signals = Signals::listen()?;
     log::info!("webex-tokend {}", env!("CARGO_PKG_VERSION"));
-    for remark in &config.remarks {
-        log::warn!("{remark}");
+    for warning in &config.warnings {
+        log::warn!("{warning}");
     }
     let group = config.socket_group.as_ref();
     if let (Some(path), Some(group)) = (&config.control_socket, group) {
         ControlSocket::check(path, group)?;
     }
-    let house = Services::build(&config).await?;
+    let services = Services::build(&config).await?;
     let control = match &config.control_socket {
         Some(path) => Some(ControlSocket::open(path, group).await?),
         None => None,
     };
-    let door = HttpServer::open(&config.door, house.clock.clone()).await?;
+    let server = HttpServer::open(&config.http, services.clock.clone()).await?;
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
-        match house.consents.hook(hook).await? {
+        match services.consents.hook(hook).await? {
             TestHookError::Put => {
                 log::warn!("test hook: {person} was added to the store, due for a refresh at once")
             }
@@ -79,16 +79,16 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
             }
         }
     }
-    log_start(&config, &door, &*house.store).await;
+    log_start(&config, &server, &*services.store).await;
 
-    let api = house.api(&config).serving(door.certificate());
-    let Services { consents, refresher, tasks, wake, .. } = house;
+    let api = services.api(&config).serving(server.certificate());
+    let Services { consents, refresher, tasks, wake, .. } = services;
     // The servers stop after everything else, so that tokens are served until the last refresh has ended.
-    let (doors, reload) = (Tasks::new(), Wake::new());
+    let (serving, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
-        doors.spawn("control socket", control.serve(api.clone(), doors.clone()));
+        serving.spawn("control socket", control.serve(api.clone(), serving.clone()));
     }
-    door.serve(api, config.token_service.clone(), &doors, reload.clone());
+    server.serve(api, config.token_service.clone(), &serving, reload.clone());
     tasks.spawn("missing scopes", async move {
         if let Err(why) = consents.tell_missing_scopes().await {
             log::log!(why.log_level(), "cannot check the grants for missing scopes: {why}");
@@ -110,7 +110,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
         }
     };
     tokio::select! {
-        () = finish(&tasks, &doors) => {}
+        () = finish(&tasks, &serving) => {}
         _ = signals.wait(&reload) => log::warn!("second signal: stopping at once"),
     }
     log::info!("webex-tokend stopped");
@@ -118,13 +118,13 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
 }
 
 /// Starts nothing new, waits for what runs, then stops the servers.
-async fn finish(tasks: &Tasks, doors: &Tasks) {
+async fn finish(tasks: &Tasks, serving: &Tasks) {
     let end = Instant::now() + DRAIN_TIMEOUT;
     tasks.stop();
     let finished = timeout_at(end, tasks.drained()).await;
-    doors.stop();
+    serving.stop();
     // The servers limit the time that their own end takes.
-    doors.drained().await;
+    serving.drained().await;
     // Waits for work that the last requests started, such as the end of a consent.
     if finished.is_err() || timeout_at(end, tasks.drained()).await.is_err() {
         log::warn!(
@@ -133,10 +133,10 @@ async fn finish(tasks: &Tasks, doors: &Tasks) {
     }
 }
 
-async fn log_start(config: &Config, door: &HttpServer, store: &dyn Store) {
+async fn log_start(config: &Config, server: &HttpServer, store: &dyn Store) {
     let kept = config.store.path().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     match store.totals().await {
-        Ok(census) => log_totals(census, &kept),
+        Ok(totals) => log_totals(totals, &kept),
         // The store may have a damaged page. The grants on other pages are still served.
         Err(why) => log::log!(why.log_level(), "store: cannot count the grants in {kept}: {why}"),
     }
@@ -148,23 +148,23 @@ async fn log_start(config: &Config, door: &HttpServer, store: &dyn Store) {
             proxy.except.as_ref().map(|hosts| format!(", except {hosts} (NO_PROXY)")).unwrap_or_default();
         log::info!("requests to Webex go through the proxy {proxy}{except}");
     }
-    for address in door.addresses() {
+    for address in server.addresses() {
         log::info!("listening on {address}");
     }
-    let url = &config.door.redirect_uri;
+    let url = &config.http.redirect_uri;
     log::info!("open {} to consent", url.as_str().strip_suffix("oauth").unwrap_or(url.as_str()));
 }
 
-fn log_totals(census: GrantTotals, kept: &str) {
-    let grants = if census.people == 1 { "grant" } else { "grants" };
-    log::info!("store: {} {grants} in {kept}", census.people);
-    if census.consent_needed > 0 {
-        log::warn!("grants that need a new consent: {}", census.consent_needed);
+fn log_totals(totals: GrantTotals, kept: &str) {
+    let grants = if totals.people == 1 { "grant" } else { "grants" };
+    log::info!("store: {} {grants} in {kept}", totals.people);
+    if totals.consent_needed > 0 {
+        log::warn!("grants that need a new consent: {}", totals.consent_needed);
     }
-    if census.other_apps > 0 {
+    if totals.other_apps > 0 {
         log::warn!(
             "grants of other client ids than MY_APP_CLIENT_ID, which are ignored: {}",
-            census.other_apps
+            totals.other_apps
         );
     }
 }

@@ -35,7 +35,7 @@ fn serve(serve: ServeArgs, env_file: Option<&Path>) -> ExitCode {
     let file = env_file.map_or_else(|| EnvFile::In(Path::new(".")), EnvFile::Named);
     let source = match SettingsSource::environment(file) {
         Ok(source) => source,
-        Err(mistakes) => return fail(Exit::Usage, &mistakes),
+        Err(errors) => return fail(Exit::Usage, &errors),
     };
     logging::start_for_daemon(serve.debug, source.get("RUST_LOG"), &source);
     let ended = serve_logged(source, serve.refresh_at_start);
@@ -49,7 +49,7 @@ fn serve(serve: ServeArgs, env_file: Option<&Path>) -> ExitCode {
 /// Runs the daemon until it ends. Returns the exit code and the message if it fails.
 fn serve_logged(source: SettingsSource, refresh_at_start: bool) -> Result<(), (Exit, String)> {
     let config = Config::read_to_serve(&source)
-        .map_err(|mistakes| (Exit::Usage, format!("the settings are wrong:\n{mistakes}")))?;
+        .map_err(|errors| (Exit::Usage, format!("the settings are wrong:\n{errors}")))?;
     drop(source);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| (Exit::Failed, format!("cannot start the async runtime: {e}")))?;

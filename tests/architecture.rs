@@ -1,5 +1,6 @@
 //! Checks the module map in `src/lib.rs`: import rules, file lengths, and rules for single modules.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -130,6 +131,33 @@ fn modules_do_not_bypass_the_import_rule() {
         assert!(!text.contains("super::super::"), "{}: use crate::", file.display());
         assert!(!text.contains("use crate::{"), "{}: one path per use", file.display());
     }
+}
+
+/// The names of the types that `text` declares at its top level.
+fn declared_types(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let item = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+            Some(rest) => rest.trim_start(),
+            None => line,
+        };
+        let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+        let name = kinds.iter().find_map(|kind| item.strip_prefix(kind))?;
+        name.split(|c| !is_name(c)).next()
+    })
+}
+
+#[test]
+fn a_type_name_is_declared_once_in_the_crate() {
+    let mut declared: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files_below(&source()) {
+        for name in declared_types(&text_of(&file)) {
+            declared.entry(name.to_owned()).or_default().push(file.clone());
+        }
+    }
+    assert!(declared.len() > 100, "the types are not recognized: {declared:#?}");
+    declared.retain(|_, files| files.len() > 1);
+    assert!(declared.is_empty(), "type names that are declared more than once: {declared:#?}");
 }
 
 #[test]

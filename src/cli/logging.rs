@@ -52,7 +52,7 @@ fn install(
     queue: Option<Queue>,
 ) {
     let text = rust_log.unwrap_or_default();
-    let mistake = LogFilter::read(text).apply(text, own, builder);
+    let error = LogFilter::read(text).apply(text, own, builder);
     if debug {
         builder.filter_module(OURS, LevelFilter::Debug);
     }
@@ -67,8 +67,8 @@ fn install(
     if log::set_boxed_logger(Box::new(SingleLineLogger { logger, queue })).is_ok() {
         log::set_max_level(finest);
     }
-    if let Some(mistake) = mistake {
-        log::warn!("{mistake}");
+    if let Some(error) = error {
+        log::warn!("{error}");
     }
 }
 

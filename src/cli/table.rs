@@ -36,9 +36,9 @@ impl Color {
     }
 
     /// Colours `text`, if the terminal supports it.
-    pub(super) fn paint(self, text: &str, paper: Terminal) -> String {
+    pub(super) fn paint(self, text: &str, terminal: Terminal) -> String {
         match self.code() {
-            Some(code) if paper.colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Some(code) if terminal.colour => format!("\x1b[{code}m{text}\x1b[0m"),
             _ => text.to_owned(),
         }
     }
@@ -48,12 +48,12 @@ impl Color {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
     text: String,
-    ink: Color,
+    color: Color,
 }
 
 impl Cell {
-    pub(super) fn new(text: &str, ink: Color) -> Self {
-        Self { text: printable(text), ink }
+    pub(super) fn new(text: &str, color: Color) -> Self {
+        Self { text: printable(text), color }
     }
 }
 
@@ -73,14 +73,14 @@ impl From<&str> for Cell {
 pub(super) type Column = (&'static str, u8);
 
 /// The lines of a table. The first column is shortened if there is no room.
-pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Terminal) -> Vec<String> {
+pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], terminal: Terminal) -> Vec<String> {
     let mut widths: Vec<usize> = columns.iter().map(|(title, _)| title.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.text.width());
         }
     }
-    let shown = fit(columns, &mut widths, paper.width);
+    let shown = fit(columns, &mut widths, terminal.width);
     let header: Vec<Cell> = columns.iter().map(|(title, _)| Cell::from(title.to_uppercase())).collect();
     let line = |row: &Vec<Cell>| {
         let mut line = String::new();
@@ -89,7 +89,7 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], paper: Terminal) -> 
             line.extend(std::iter::repeat_n(' ', room));
             let text = cut(&cell.text, *width);
             room = width.saturating_sub(text.width()) + GAP;
-            line.push_str(&cell.ink.paint(&text, paper));
+            line.push_str(&cell.color.paint(&text, terminal));
         }
         line
     };

@@ -53,10 +53,10 @@ fn line(reader: &mut SettingsReader<'_>, variable: &'static str, longest: usize)
 }
 
 /// A warning about valid settings that are probably a mistake.
-pub(super) fn remark(reader: &SettingsReader<'_>, door: Option<&HttpConfig>) -> Option<String> {
-    let door = door.filter(|door| reader.text("TOKEND_ALLOW").is_none() && !door.is_local())?;
-    let host = door.redirect_uri.host_str().filter(|_| !is_loopback(&door.redirect_uri)).map(str::to_owned);
-    let place = host.or_else(|| Some(door.wide_address()?.to_string())).unwrap_or_default();
+pub(super) fn warning(reader: &SettingsReader<'_>, http: Option<&HttpConfig>) -> Option<String> {
+    let http = http.filter(|http| reader.text("TOKEND_ALLOW").is_none() && !http.is_local())?;
+    let host = http.redirect_uri.host_str().filter(|_| !is_loopback(&http.redirect_uri)).map(str::to_owned);
+    let place = host.or_else(|| Some(http.wide_address()?.to_string())).unwrap_or_default();
     Some(format!(
         "every person with a Webex account may consent at {place}: name the addresses, @domains or organization ids that \
          may in TOKEND_ALLOW"

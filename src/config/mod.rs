@@ -68,7 +68,7 @@ pub struct Config {
     /// The persons who may consent; `None`: every person with a Webex account.
     pub allow: Option<AllowList>,
     /// The settings of the HTTP server.
-    pub door: HttpConfig,
+    pub http: HttpConfig,
     /// The path of the control socket; `None` if no directory for it is known.
     pub control_socket: Option<PathBuf>,
     /// The group whose members may use the control socket, in addition to the daemon's user and root.
@@ -82,7 +82,7 @@ pub struct Config {
     /// The test hook; `None` if it is off.
     pub hook: Option<TestHook>,
     /// Warnings about valid settings that are probably a mistake.
-    pub remarks: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// An error in a setting.
@@ -110,8 +110,8 @@ pub struct ConfigErrors(pub Vec<ConfigError>, pub Vec<String>);
 
 impl ConfigErrors {
     /// Errors without hints.
-    fn new(mistakes: Vec<ConfigError>) -> Self {
-        Self(mistakes, Vec::new())
+    fn new(errors: Vec<ConfigError>) -> Self {
+        Self(errors, Vec::new())
     }
 }
 
@@ -134,9 +134,9 @@ impl Config {
 
     fn read_by(mut reader: SettingsReader<'_>) -> Result<Self, ConfigErrors> {
         let read = Self::parts(&mut reader);
-        match (read, reader.mistakes) {
-            (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-            (_, mistakes) => Err(ConfigErrors(mistakes, hints(reader.source))),
+        match (read, reader.errors) {
+            (Some(config), errors) if errors.is_empty() => Ok(config),
+            (_, errors) => Err(ConfigErrors(errors, hints(reader.source))),
         }
     }
 
@@ -156,13 +156,13 @@ impl Config {
         default_person(reader);
         let allow = consent::allow(reader);
         let operator = consent::operator(reader);
-        let door = http(reader, redirect_uri, operator);
+        let http = http(reader, redirect_uri, operator);
         let token_service = token_service::token_service(reader);
         let space = space::space(reader);
-        let mut remarks = warnings(reader, hook.is_some(), control_socket.is_some(), door.as_ref());
-        remarks.extend(consent::remark(reader, door.as_ref()));
-        remarks.extend(open_secrets(reader, door.as_ref()));
-        remarks.extend(token_service.as_ref().and_then(token_service::remark));
+        let mut warnings = warnings(reader, hook.is_some(), control_socket.is_some(), http.as_ref());
+        warnings.extend(consent::warning(reader, http.as_ref()));
+        warnings.extend(open_secrets(reader, http.as_ref()));
+        warnings.extend(token_service.as_ref().and_then(token_service::warning));
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
             integration,
@@ -172,14 +172,14 @@ impl Config {
             policy,
             pace,
             allow,
-            door: door?,
+            http: http?,
             control_socket,
             socket_group,
             store: store?,
             token_service,
             space,
             hook,
-            remarks,
+            warnings,
         })
     }
 }
@@ -189,56 +189,56 @@ fn warnings(
     reader: &SettingsReader<'_>,
     hooked: bool,
     control: bool,
-    door: Option<&HttpConfig>,
+    http: Option<&HttpConfig>,
 ) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut warnings = Vec::new();
     if !hooked && hook::VARIABLES.iter().any(|name| reader.text(name).is_some()) {
-        remarks.push(format!("the test hook is off: it needs all of {}", hook::VARIABLES.join(", ")));
+        warnings.push(format!("the test hook is off: it needs all of {}", hook::VARIABLES.join(", ")));
     }
     if !control {
-        remarks.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
+        warnings.push("there is no control socket: set TOKEND_STATE_DIR or TOKEND_CONTROL_SOCKET".to_owned());
     }
-    remarks.extend(foreign(reader));
-    remarks.extend(hints(reader.source));
+    warnings.extend(foreign(reader));
+    warnings.extend(hints(reader.source));
     let placeholders = ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"].into_iter();
     for name in
         placeholders.filter(|name| reader.text(name).is_some_and(|text| text.starts_with("your-client-")))
     {
         let name = reader.set_as(name);
-        remarks.push(format!(
+        warnings.push(format!(
             "{name} is the sample's placeholder; Webex will reject it until you replace it with yours"
         ));
     }
-    let Some(door) = door else { return remarks };
-    let (url, port) = (&door.redirect_uri, door.addresses.first().map(|listen| listen.address.port()));
+    let Some(http) = http else { return warnings };
+    let (url, port) = (&http.redirect_uri, http.addresses.first().map(|listen| listen.address.port()));
     // On another host, and with TOKEND_TLS, there is a proxy in between.
     if is_loopback(url) && reader.text("TOKEND_TLS").is_none() && url.port_or_known_default() != port {
-        remarks.push(format!("browsers return to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
+        warnings.push(format!("browsers return to {url}, but MY_APP_PORT is {}", port.unwrap_or_default()));
     }
-    if let Some(address) = door.wide_address().filter(|_| !door.secure) {
-        remarks.push(format!(
+    if let Some(address) = http.wide_address().filter(|_| !http.secure) {
+        warnings.push(format!(
             "plain HTTP is served at {address}: others on the network can read API keys and tokens, so the dashboard and the \
              space are closed; use an https MY_APP_REDIRECT_URI, or loopback addresses only (TOKEND_BIND)"
         ));
     }
-    if !door.secure && door.pem.is_some() {
-        remarks.push(
+    if !http.secure && http.pem.is_some() {
+        warnings.push(
             "TOKEND_TLS_CERT and TOKEND_TLS_KEY are not used: the port speaks plain HTTP by MY_APP_REDIRECT_URI or TOKEND_TLS"
                 .to_owned(),
         );
     }
-    remarks
+    warnings
 }
 
 /// Warnings about files with secrets that other users can read.
-fn open_secrets(reader: &SettingsReader<'_>, door: Option<&HttpConfig>) -> Vec<String> {
+fn open_secrets(reader: &SettingsReader<'_>, http: Option<&HttpConfig>) -> Vec<String> {
     let named = [("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"), ("BOT_TOKEN", "BOT_TOKEN_FILE")];
     let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
     let named = named.filter_map(|(_, file)| Some((file, Path::new(reader.source.get(file)?))));
-    let key = door.filter(|door| door.secure).and_then(|door| door.pem.as_ref());
+    let key = http.filter(|http| http.secure).and_then(|http| http.pem.as_ref());
     let key = key.map(|(_, key)| ("TOKEND_TLS_KEY", key.as_path()));
     let settings = reader.source.file_with_secrets().map(|file| ("the settings file", file));
-    named.chain(key).chain(settings).filter_map(|(name, file)| secret_files::remark(name, file)).collect()
+    named.chain(key).chain(settings).filter_map(|(name, file)| secret_files::warning(name, file)).collect()
 }
 
 /// Hints at variables that have no effect.

@@ -21,7 +21,7 @@ const SECRET_FILE_MAX: u64 = 64 * 1024;
 /// Reads variables and collects the errors.
 pub(super) struct SettingsReader<'a> {
     pub(super) source: &'a SettingsSource,
-    pub(super) mistakes: Vec<ConfigError>,
+    pub(super) errors: Vec<ConfigError>,
     /// The number of errors that were found before the first variable was read.
     as_they_stand: usize,
     /// Whether the configured certificate is going to be served.
@@ -30,8 +30,8 @@ pub(super) struct SettingsReader<'a> {
 
 impl<'a> SettingsReader<'a> {
     pub(super) fn new(source: &'a SettingsSource) -> Self {
-        let mistakes = source.mistakes();
-        Self { source, as_they_stand: mistakes.len(), mistakes, serves: false }
+        let errors = source.errors();
+        Self { source, as_they_stand: errors.len(), errors, serves: false }
     }
 
     /// A reader for a process that serves the configured certificate.
@@ -76,8 +76,8 @@ impl<'a> SettingsReader<'a> {
     /// follow from that one.
     pub(super) fn add_error(&mut self, variable: &'static str, found: String, expected: &str) {
         let variable = self.set_as(variable);
-        if !self.mistakes.iter().take(self.as_they_stand).any(|mistake| mistake.variable == variable) {
-            self.mistakes.push(ConfigError { variable, found, expected: expected.to_owned() });
+        if !self.errors.iter().take(self.as_they_stand).any(|error| error.variable == variable) {
+            self.errors.push(ConfigError { variable, found, expected: expected.to_owned() });
         }
     }
 

@@ -19,7 +19,7 @@ const THROUGH_BY_OTHERS: u32 = 0o001;
 /// - A group may read a file that belongs to root (`/etc/ssl/private`, credentials of systemd).
 /// - A directory above the file may deny access to others.
 /// - Kubernetes, Docker and systemd pass secrets to a single service in a read-only file system in memory.
-pub(super) fn remark(variable: &str, path: &Path) -> Option<String> {
+pub(super) fn warning(variable: &str, path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let mode = found.mode();
     let is_open = |read: u32, through: u32| mode & read != 0 && is_reached(path, through);
@@ -77,7 +77,7 @@ mod tests {
 
     fn is_reported(path: &Path, mode: u32) -> Option<String> {
         set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        remark("BOT_TOKEN_FILE", path)
+        warning("BOT_TOKEN_FILE", path)
     }
 
     #[test]
@@ -100,6 +100,6 @@ mod tests {
             chown(&path, Some(0), Some(4711)).unwrap();
             assert_eq!(is_reported(&path, 0o640), None, "root has decided on the group");
         }
-        assert_eq!(remark("BOT_TOKEN_FILE", &dir.path().join("none")), None);
+        assert_eq!(warning("BOT_TOKEN_FILE", &dir.path().join("none")), None);
     }
 }

@@ -187,26 +187,26 @@ impl SettingsSource {
     }
 
     /// Errors in raw values, whatever the variable is for.
-    pub(super) fn mistakes(&self) -> Vec<ConfigError> {
+    pub(super) fn errors(&self) -> Vec<ConfigError> {
         let used = VARIABLES.into_iter().map(|name| self.set_as(name));
         let written = used.filter_map(|name| self.written(name, self.get(name)?));
         self.unread.iter().cloned().chain(written).collect()
     }
 
     fn written(&self, variable: &'static str, text: &str) -> Option<ConfigError> {
-        let mistake = |found: &str, expected: &str| {
+        let error = |found: &str, expected: &str| {
             let (found, expected) = (found.to_owned(), expected.to_owned());
             Some(ConfigError { variable, found, expected })
         };
         let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
         if !self.from_file.contains(variable) && (quoted('"') || quoted('\'')) {
-            return mistake(
+            return error(
                 "a value in quotes",
                 "the value without them (docker --env-file and others pass quotes on unchanged)",
             );
         }
         if kind(variable) == Some(SettingKind::Path) && text.starts_with('~') {
-            return mistake("a path that begins with ~", "an absolute path: only a shell expands ~");
+            return error("a path that begins with ~", "an absolute path: only a shell expands ~");
         }
         None
     }
@@ -217,7 +217,7 @@ impl SettingsSource {
     /// All errors in these settings.
     pub fn check_places(&self) -> Result<(), ConfigErrors> {
         let found: Vec<ConfigError> =
-            self.mistakes().into_iter().filter(|mistake| WHERE.contains(&mistake.variable)).collect();
+            self.errors().into_iter().filter(|error| WHERE.contains(&error.variable)).collect();
         if found.is_empty() { Ok(()) } else { Err(ConfigErrors::new(found)) }
     }
 
@@ -284,7 +284,7 @@ impl<const N: usize> From<[(&str, &str); N]> for SettingsSource {
 impl Extend<(String, String)> for SettingsSource {
     fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, pairs: T) {
         for (name, value) in pairs {
-            self.unread.retain(|mistake| mistake.variable != name);
+            self.unread.retain(|error| error.variable != name);
             self.from_file.remove(&name);
             self.values.insert(name, value);
         }

@@ -31,7 +31,7 @@ fn sources(reader: &mut SettingsReader<'_>) -> Option<Vec<Network>> {
 }
 
 /// A warning about valid settings that are probably a mistake.
-pub(super) fn remark(service: &TokenService) -> Option<String> {
+pub(super) fn warning(service: &TokenService) -> Option<String> {
     let short = service.passphrase.expose().chars().count() < SHORT;
     short.then(|| {
         format!(

@@ -84,7 +84,7 @@ pub struct ConsentService {
     logins: Logins,
     devices: Arc<Semaphore>,
     held: RotatedTokens,
-    guests: Option<SpaceMembers>,
+    members: Option<SpaceMembers>,
 }
 
 /// What the consent service is built from.
@@ -242,7 +242,7 @@ impl ConsentService {
             logins: Logins::default(),
             devices: Arc::new(Semaphore::new(MAX_DEVICE_LOGINS)),
             held: RotatedTokens::default(),
-            guests: None,
+            members: None,
         }
     }
 

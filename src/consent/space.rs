@@ -75,19 +75,19 @@ impl ConsentService {
     /// Adds people to this space after their consents; `None`: to none.
     #[must_use]
     pub fn with_space(self, space: Option<Space>) -> Self {
-        Self { guests: space.map(SpaceMembers::of), ..self }
+        Self { members: space.map(SpaceMembers::of), ..self }
     }
 
     /// Webex's id of the space; `None` without a space.
     #[must_use]
     pub fn space_id(&self) -> Option<&str> {
-        Some(&self.guests.as_ref()?.space.id)
+        Some(&self.members.as_ref()?.space.id)
     }
 
     /// The cookie for the browser in which `granted` was given; `None` without a space.
     #[must_use]
     pub fn issue_cookie(&self, granted: &Granted) -> Option<SpaceCookie> {
-        self.guests.as_ref()?;
+        self.members.as_ref()?;
         let (person, now) = (granted.person.id.clone(), self.clock.now());
         let visit = SpaceSession::new(person, granted.obtained_at, random_token().ok()?, now);
         let sealed = self.sealer.seal(&visit.to_text(), PLACE).ok()?;
@@ -133,14 +133,14 @@ impl ConsentService {
         person: &PersonId,
         stopping: impl Future<Output = ()>,
     ) -> Result<(), NotAdded> {
-        let Some(guests) = &self.guests else { return Ok(()) };
+        let Some(members) = &self.members else { return Ok(()) };
         let place = tokio::select! {
             biased;
-            place = guests.adding.acquire() => place.ok(),
+            place = members.adding.acquire() => place.ok(),
             () = stopping => None,
         };
         match place {
-            Some(place) => self.add(guests, person, place).await,
+            Some(place) => self.add(members, person, place).await,
             None => Err(not_added(person, NotAdded("the daemon stops".to_owned()))),
         }
     }
@@ -150,22 +150,22 @@ impl ConsentService {
     /// # Errors
     /// [`NotAdded`] says why; it is also logged, and the caller may try again.
     pub async fn add_to_space(&self, person: &PersonId) -> Result<(), NotAdded> {
-        let Some(guests) = self.guests.as_ref().filter(|guests| !guests.is_added(person)) else {
+        let Some(members) = self.members.as_ref().filter(|members| !members.is_added(person)) else {
             return Ok(());
         };
         let too_many = |_| NotAdded("too many persons are being added at the moment".to_owned());
-        let place = guests.adding.try_acquire().map_err(|full| not_added(person, too_many(full)))?;
-        self.add(guests, person, place).await
+        let place = members.adding.try_acquire().map_err(|full| not_added(person, too_many(full)))?;
+        self.add(members, person, place).await
     }
 
     async fn add(
         &self,
-        guests: &SpaceMembers,
+        members: &SpaceMembers,
         person: &PersonId,
         _place: SemaphorePermit<'_>,
     ) -> Result<(), NotAdded> {
-        self.webex.add_to(&guests.space, person).await.map_err(|why| not_added(person, why))?;
-        guests.remember(person);
+        self.webex.add_to(&members.space, person).await.map_err(|why| not_added(person, why))?;
+        members.remember(person);
         log::info!(person = person.as_str(); "the bot added a person to the space");
         Ok(())
     }

@@ -51,7 +51,7 @@ pub struct Routes {
     api: Api,
     auth: ApiKeyAuth,
     dashboard: Dashboard,
-    desk: Option<TokenServiceEndpoint>,
+    token_service: Option<TokenServiceEndpoint>,
     /// The path before `/oauth` in the redirect URI. A proxy may keep it or strip it.
     prefix: String,
 }
@@ -77,7 +77,7 @@ impl Routes {
             consent_log: Arc::default(),
             health: health.clone(),
             auth: ApiKeyAuth::new(keys.clone(), tasks.clone()),
-            desk: None,
+            token_service: None,
             api,
             prefix,
         }
@@ -86,7 +86,7 @@ impl Routes {
     /// Adds the token service sample's endpoint, if it is configured.
     #[must_use]
     pub fn with_token_service(mut self, service: Option<TokenService>) -> Self {
-        self.desk = service.map(TokenServiceEndpoint::new);
+        self.token_service = service.map(TokenServiceEndpoint::new);
         self
     }
 
@@ -103,8 +103,8 @@ impl Routes {
     pub async fn handle(&self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let path = request.uri().path();
         let inner = self.path_below_prefix(path);
-        if let Some(desk) = self.desk.as_ref().filter(|_| token_service::handles_path(inner)) {
-            let answer = Box::pin(desk.answer(&self.api, &request, peer)).await;
+        if let Some(endpoint) = self.token_service.as_ref().filter(|_| token_service::handles_path(inner)) {
+            let answer = Box::pin(endpoint.answer(&self.api, &request, peer)).await;
             Box::pin(request_body::discard_of_stranger(request)).await;
             return answer;
         }

@@ -96,27 +96,27 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_saved_while_the_breaker_is_closed_and_the_stored_state_is_unknown() {
-        let (gate, store) = (BreakerState::default(), MemoryStore::new());
-        gate.save(&store).await;
+        let (state, store) = (BreakerState::default(), MemoryStore::new());
+        state.save(&store).await;
         assert_eq!(store.get_meta(MetaKey::Breaker).await, Ok(None));
     }
 
     #[tokio::test]
     async fn this_runs_state_is_kept_and_the_last_runs_is_read_once() {
-        let (gate, store) = (BreakerState::default(), MemoryStore::new());
+        let (state, store) = (BreakerState::default(), MemoryStore::new());
         store.set_meta(MetaKey::Breaker, open("busy")).await.unwrap();
-        *gate.breaker() = Breaker::from_text(&open("many_failing"), NOW).unwrap();
-        gate.load(&store, NOW).await.unwrap();
-        assert_eq!(gate.breaker().trouble(), Some(Cause::ManyFailing));
-        *gate.breaker() = Breaker::default();
-        gate.load(&store, NOW).await.unwrap();
+        *state.breaker() = Breaker::from_text(&open("many_failing"), NOW).unwrap();
+        state.load(&store, NOW).await.unwrap();
+        assert_eq!(state.breaker().trouble(), Some(Cause::ManyFailing));
+        *state.breaker() = Breaker::default();
+        state.load(&store, NOW).await.unwrap();
         assert_eq!(
-            gate.breaker().trouble(),
+            state.breaker().trouble(),
             Some(Cause::Busy),
             "the stored state is loaded if this run has none"
         );
-        *gate.breaker() = Breaker::default();
-        gate.load(&store, NOW).await.unwrap();
-        assert_eq!(gate.breaker().trouble(), None, "the stored state is loaded only once");
+        *state.breaker() = Breaker::default();
+        state.load(&store, NOW).await.unwrap();
+        assert_eq!(state.breaker().trouble(), None, "the stored state is loaded only once");
     }
 }

@@ -97,7 +97,7 @@ impl RefreshService {
         log::log!(
             level,
             person = person.id.as_str(),
-            outcome = last.outcome.word(),
+            outcome = last.outcome.as_str(),
             expires_at:% = grant.tokens.expires_at,
             token_hash:% = grant.tokens.access_token.fingerprint(),
             tracking_id;

@@ -36,9 +36,9 @@ use crate::refresh::rate_limit::RateLimits;
 use crate::refresh::rate_limit::StartReason;
 use crate::refresh::rate_limit::StartSchedule;
 use crate::refresh::report::PauseLogThrottle;
-use crate::refresh::report::log_level;
 use crate::refresh::report::log_about;
 use crate::refresh::report::log_discarded;
+use crate::refresh::report::log_level;
 use crate::refresh::reschedule::ClockCorrection;
 use crate::refresh::reschedule::StartOptions;
 use crate::store::Claim;
@@ -68,7 +68,7 @@ const PROBE_CANDIDATES: u32 = 50;
 pub struct RefreshService {
     parts: RefreshServiceParts,
     starts: StartSchedule,
-    gate: BreakerState,
+    breaker_state: BreakerState,
     /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<StartOptions>>,
     /// When it was last logged that refreshes pause.
@@ -132,7 +132,7 @@ impl RefreshService {
             person_checks: PersonChecks::new(&parts),
             parts,
             starts,
-            gate: BreakerState::default(),
+            breaker_state: BreakerState::default(),
             unprepared: Mutex::new(None),
             told_again: PauseLogThrottle::default(),
             set_back: Mutex::default(),
@@ -162,12 +162,12 @@ impl RefreshService {
     /// # Errors
     /// [`StoreError`] if the store cannot be read; refreshes then continue without the stored state.
     pub async fn load_breaker(&self) -> Result<(), StoreError> {
-        self.gate.load(&*self.parts.store, self.parts.clock.now()).await
+        self.breaker_state.load(&*self.parts.store, self.parts.clock.now()).await
     }
 
     /// Stores the state of the breaker, if it has changed since it was last stored.
     pub(super) async fn save_breaker(&self) {
-        self.gate.save(&*self.parts.store).await;
+        self.breaker_state.save(&*self.parts.store).await;
     }
 
     pub(super) fn parts(&self) -> &RefreshServiceParts {
@@ -200,7 +200,7 @@ impl RefreshService {
     }
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.gate.breaker()
+        self.breaker_state.breaker()
     }
 
     /// Claims up to `limit` grants that were due at `due_by`. A refresh may be sent only for a claimed grant.
@@ -342,7 +342,9 @@ impl RefreshService {
         self.mend(&mut grant, &mut mended);
         match self.parts.store.release(grant.person.id.clone(), fence, grant.next).await {
             Ok(_) => self.parts.view.invalidate(&grant.person.id),
-            Err(why) => log_about(&grant.person, why.log_level(), &format!("cannot release the claim: {why}")),
+            Err(why) => {
+                log_about(&grant.person, why.log_level(), &format!("cannot release the claim: {why}"))
+            }
         }
     }
 
@@ -385,8 +387,8 @@ impl RefreshService {
         if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
             return false;
         }
-        let census = self.parts.store.totals().await;
-        census.is_ok_and(|census| census.people.saturating_sub(census.consent_needed) <= 1)
+        let totals = self.parts.store.totals().await;
+        totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
     }
 }
 

@@ -48,7 +48,7 @@ pub struct HttpServer {
     config: HttpConfig,
     listeners: Vec<TcpListener>,
     secure: Option<TlsContext>,
-    keeper: Option<CertificateSource>,
+    cert_source: Option<CertificateSource>,
 }
 
 impl HttpServer {
@@ -59,9 +59,9 @@ impl HttpServer {
     pub async fn open(config: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let listeners = listen(&config.addresses).await?;
         let certificate = if config.secure { Some(certificate(config, clock)?) } else { None };
-        let (feed, keeper) = certificate.unzip();
+        let (feed, cert_source) = certificate.unzip();
         let secure = feed.map(|feed| secure(feed, config)).transpose()?;
-        Ok(Self { config: config.clone(), listeners, secure, keeper })
+        Ok(Self { config: config.clone(), listeners, secure, cert_source })
     }
 
     /// The addresses that the server listens on.
@@ -72,7 +72,7 @@ impl HttpServer {
     /// The served certificate; `None` without TLS.
     #[must_use]
     pub fn certificate(&self) -> Option<ServedCertificate> {
-        let (shown, self_signed) = match self.keeper.as_ref()? {
+        let (shown, self_signed) = match self.cert_source.as_ref()? {
             CertificateSource::Files(reloader, _) => (reloader.shown(), false),
             CertificateSource::Ourselves(renewer, _) => (renewer.shown(), true),
         };
@@ -82,7 +82,7 @@ impl HttpServer {
     /// Accepts connections until `tasks` stop. `token_service` adds the endpoint of the token service sample.
     /// A notification of `reload` reloads the operator's certificate.
     pub fn serve(self, api: Api, token_service: Option<TokenService>, tasks: &Tasks, reload: Wake) {
-        match self.keeper {
+        match self.cert_source {
             Some(CertificateSource::Files(reloader, alarm)) => {
                 tasks.spawn("certificate", reloader.watch(alarm, tasks.clone(), tls::CHECK_INTERVAL, reload));
             }
@@ -91,10 +91,10 @@ impl HttpServer {
             }
             None => {}
         }
-        let door = Routes::new(api, &self.config.redirect_uri, self.config.is_local())
+        let routes = Routes::new(api, &self.config.redirect_uri, self.config.is_local())
             .with_token_service(token_service)
             .with_operator(self.config.operator.clone());
-        let door = Arc::new(door);
+        let routes = Arc::new(routes);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let files = listener::open_files();
         let limits = Arc::new(Limits::for_open_files(files, doors));
@@ -105,7 +105,7 @@ impl HttpServer {
             );
         }
         for listener in self.listeners {
-            serve_on(listener, self.secure.clone(), limits.clone(), door.clone(), tasks);
+            serve_on(listener, self.secure.clone(), limits.clone(), routes.clone(), tasks);
         }
     }
 }
@@ -145,14 +145,17 @@ enum CertificateSource {
 }
 
 /// The redirect URI's host; an IPv6 address without its brackets.
-pub(super) fn host(door: &HttpConfig) -> &str {
-    door.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
+pub(super) fn host(routes: &HttpConfig) -> &str {
+    routes.redirect_uri.host_str().unwrap_or("localhost").trim_matches(['[', ']'])
 }
 
-fn certificate(door: &HttpConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, CertificateSource), ServeError> {
+fn certificate(
+    routes: &HttpConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<(TlsFeed, CertificateSource), ServeError> {
     let wrong = |e: &dyn std::fmt::Display| ServeError::Certificate(e.to_string());
-    let host = host(door);
-    if let Some((certificate, key)) = door.pem.clone() {
+    let host = host(routes);
+    if let Some((certificate, key)) = routes.pem.clone() {
         let (reloader, feed) = Reloader::open(certificate, key).map_err(|e| wrong(&e))?;
         log::info!("certificate: from the operator's files, {}", reloader.served());
         return Ok((feed, CertificateSource::Files(reloader, ExpiryWarning::new(host, clock))));
@@ -167,8 +170,8 @@ fn certificate(door: &HttpConfig, clock: Arc<dyn Clock>) -> Result<(TlsFeed, Cer
     Ok((feed, CertificateSource::Ourselves(renewer, clock)))
 }
 
-fn secure(feed: TlsFeed, door: &HttpConfig) -> Result<TlsContext, ServeError> {
-    let url = &door.redirect_uri;
+fn secure(feed: TlsFeed, routes: &HttpConfig) -> Result<TlsContext, ServeError> {
+    let url = &routes.redirect_uri;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let authority = format!("{}{port}", url.host_str().unwrap_or("localhost"));
     let parsed = Authority::parse(&authority);
@@ -179,13 +182,13 @@ fn serve_on(
     listener: TcpListener,
     secure: Option<TlsContext>,
     limits: Arc<Limits>,
-    door: Arc<Routes>,
+    routes: Arc<Routes>,
     tasks: &Tasks,
 ) {
     let service = move |request, peer| {
-        let door = door.clone();
-        async move { door.handle(request, peer).await }
+        let routes = routes.clone();
+        async move { routes.handle(request, peer).await }
     };
     let serving = listener::serve(listener, secure, limits, service, tasks.clone());
-    tasks.spawn("door", serving);
+    tasks.spawn("http", serving);
 }

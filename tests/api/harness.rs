@@ -277,7 +277,7 @@ async fn serve_https(config: &Config, api: Api, tasks: &Tasks) -> (String, Strin
     let secure = TlsContext { feed: Renewer::open(made.clone()).unwrap().1, authority };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let door = Routes::new(api, &config.door.redirect_uri, config.door.is_local());
+    let door = Routes::new(api, &config.http.redirect_uri, config.http.is_local());
     let door = Arc::new(door.with_token_service(config.token_service.clone()));
     let service = move |request, peer| {
         let door = door.clone();
@@ -285,7 +285,7 @@ async fn serve_https(config: &Config, api: Api, tasks: &Tasks) -> (String, Strin
     };
     let serving =
         listener::serve(listener, Some(secure), Arc::new(Limits::default()), service, tasks.clone());
-    tasks.spawn("door", serving);
+    tasks.spawn("http", serving);
     (format!("https://localhost:{port}"), made.pem().to_owned())
 }
 

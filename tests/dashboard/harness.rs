@@ -70,23 +70,23 @@ impl DashboardServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!(
             "{}://localhost:{}",
-            config.door.redirect_uri.scheme(),
+            config.http.redirect_uri.scheme(),
             listener.local_addr().unwrap().port()
         );
-        let secure = config.door.secure.then(|| {
+        let secure = config.http.secure.then(|| {
             let made = SelfSigned::make(&["localhost".to_owned()], services.clock.now().seconds()).unwrap();
             let authority = Authority::parse("localhost:8000").unwrap();
             TlsContext { feed: Renewer::open(made).unwrap().1, authority }
         });
-        let door = Routes::new(api.clone(), &config.door.redirect_uri, config.door.is_local());
-        let door = Arc::new(door.with_operator(config.door.operator.clone()));
+        let door = Routes::new(api.clone(), &config.http.redirect_uri, config.http.is_local());
+        let door = Arc::new(door.with_operator(config.http.operator.clone()));
         let service = move |request, peer| {
             let door = door.clone();
             async move { door.handle(request, peer).await }
         };
         let limits = Arc::new(Limits::default());
         let serving = listener::serve(listener, secure, limits, service, services.tasks.clone());
-        services.tasks.spawn("door", serving);
+        services.tasks.spawn("http", serving);
         Self { services, api, clock, base }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn holds(data: &[u8]) -> String {
         let config = Config::read(&source).unwrap();
         let shown = format!(
             "{:?}",
-            (&config.remarks, &config.hook, &config.token_service, &config.integration.client_secret)
+            (&config.warnings, &config.hook, &config.token_service, &config.integration.client_secret)
         );
         assert!(!shown.contains(SECRET_MARK), "{shown}");
         return words("settings");

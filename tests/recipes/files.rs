@@ -134,9 +134,9 @@ fn the_settings_of_the_service_are_valid_except_for_the_placeholders() {
     source.extend(unit.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let config = Config::read(&source).unwrap();
     assert!(config.allow.is_some() && config.socket_group.is_some());
-    let remarks = config.remarks.join("\n");
-    assert!(remarks.starts_with("MY_APP_CLIENT_ID is the sample's placeholder"), "{remarks}");
-    assert_eq!(config.remarks.len(), 1, "{remarks}");
+    let warnings = config.warnings.join("\n");
+    assert!(warnings.starts_with("MY_APP_CLIENT_ID is the sample's placeholder"), "{warnings}");
+    assert_eq!(config.warnings.len(), 1, "{warnings}");
 }
 
 /// The output of `systemd-analyze verify` for these units. `None` if it is not installed.

@@ -31,7 +31,7 @@ pub(super) struct DaemonProcess {
 }
 
 impl DaemonProcess {
-    /// Builds the services as `house` and `daemon` do.
+    /// Builds the services as `services` and `daemon` do.
     pub(super) fn open(
         env: &Arc<SimEnv>,
         scenario: &Scenario,

@@ -47,8 +47,8 @@ pub(in crate::cli) struct InProcessApi {
 
 impl InProcessApi {
     /// Opens the store and locks it for this process.
-    pub(in crate::cli) fn open(surroundings: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
-        let CommandContext { source, socket } = surroundings;
+    pub(in crate::cli) fn open(context: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
+        let CommandContext { source, socket } = context;
         let socket = socket.path();
         if source.setting("MY_APP_CLIENT_ID").is_none() {
             return Err(CallError::NotRunning(
@@ -86,7 +86,7 @@ impl InProcessApi {
         })?;
         let (api, tasks) = (house.api(&config), house.tasks.clone());
         if needs == StoreAccess::Door {
-            let door = runtime.block_on(HttpServer::open(&config.door, house.clock.clone()));
+            let door = runtime.block_on(HttpServer::open(&config.http, house.clock.clone()));
             let door = door.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
             door.serve(api.clone(), None, &tasks, Wake::new());

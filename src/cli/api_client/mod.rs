@@ -127,14 +127,14 @@ pub(super) enum ApiClient {
 impl ApiClient {
     /// Connects to the daemon. Without a daemon, opens the store in this process.
     #[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
-    pub(super) fn open(surroundings: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
-        let socket = &surroundings.socket;
+    pub(super) fn open(context: &CommandContext, needs: StoreAccess) -> Result<Self, CallError> {
+        let socket = &context.socket;
         let deadline = SystemClock.now() + START_WAIT;
         loop {
             if let Some(stream) = socket.connect()? {
                 return Ok(Self::Daemon(socket.clone(), Some(stream)));
             }
-            match InProcessApi::open(surroundings, needs) {
+            match InProcessApi::open(context, needs) {
                 Ok(local) => return Ok(Self::Here(Box::new(local))),
                 Err(CallError::InUse(_)) if SystemClock.now() < deadline => std::thread::sleep(STEP),
                 Err(e) => return Err(e),
@@ -143,8 +143,8 @@ impl ApiClient {
     }
 
     /// Connects to the daemon; fails without one.
-    pub(super) fn connect(surroundings: &CommandContext) -> Result<Self, CallError> {
-        let socket = surroundings.socket.clone();
+    pub(super) fn connect(context: &CommandContext) -> Result<Self, CallError> {
+        let socket = context.socket.clone();
         let stream = socket.connect()?;
         let stream = stream.ok_or_else(|| {
             CallError::NotRunning(socket.path().to_owned(), "only a running daemon can do this")

@@ -12,11 +12,11 @@ use crate::cli::output::printable;
 
 /// The code is printed only here: other users of the machine may see the URL, which is useless without the
 /// code.
-pub(super) fn run(surroundings: &CommandContext, asked: &DashboardArgs) -> Result<(), CommandError> {
-    let mut handle = ApiClient::connect(surroundings)?;
+pub(super) fn run(context: &CommandContext, asked: &DashboardArgs) -> Result<(), CommandError> {
+    let mut handle = ApiClient::connect(context)?;
     let link: DashboardLink = handle.post_nothing(&format!("{API}/dashboard-links"))?;
     let (url, code) = (printable(&link.url), printable(&link.code));
-    let opened = !asked.no_browser && open_browser(&link.url, &surroundings.source);
+    let opened = !asked.no_browser && open_browser(&link.url, &context.source);
     let first = if opened {
         "The dashboard opens in a browser. If it does not, open this URL within a minute:"
     } else {

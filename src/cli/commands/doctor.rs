@@ -39,29 +39,29 @@ const LOOKED_AT: usize = 10_000;
 /// Maximum number of named persons whose grants lack scopes.
 const NAMED: usize = 20;
 
-pub(super) fn run(surroundings: &CommandContext) -> Result<(), CommandError> {
-    let socket = &surroundings.socket;
+pub(super) fn run(context: &CommandContext) -> Result<(), CommandError> {
+    let socket = &context.socket;
     let place = socket.path().display();
     let findings = match socket.connect() {
-        Ok(Some(stream)) => ask_daemon(surroundings, stream),
+        Ok(Some(stream)) => ask_daemon(context, stream),
         Ok(None) => {
             let says = format!(
                 "no daemon answers at {place}, so the following checks use this command's own settings"
             );
-            check_environment(surroundings, Finding::new(FindingStatus::Warn, "daemon", says))?
+            check_environment(context, Finding::new(FindingStatus::Warn, "daemon", says))?
         }
         // The state of the daemon is unknown, and this command need not have the daemon's settings.
-        Err(e) if surroundings.source.setting("MY_APP_CLIENT_ID").is_none() => {
+        Err(e) if context.source.setting("MY_APP_CLIENT_ID").is_none() => {
             let says = "not checked: the daemon's settings are unknown, and this command has none of its own";
             vec![
                 Finding::new(FindingStatus::Bad, "daemon", e.to_string()),
                 Finding::new(FindingStatus::Warn, "settings", says),
             ]
         }
-        Err(e) => check_environment(surroundings, Finding::new(FindingStatus::Bad, "daemon", e.to_string()))?,
+        Err(e) => check_environment(context, Finding::new(FindingStatus::Bad, "daemon", e.to_string()))?,
     };
-    let paper = Terminal::for_stdout(&surroundings.source);
-    let lines: Vec<String> = findings.iter().map(|finding| line(finding, paper)).collect();
+    let terminal = Terminal::for_stdout(&context.source);
+    let lines: Vec<String> = findings.iter().map(|finding| line(finding, terminal)).collect();
     output::write_line(&lines.join("\n"))?;
     let any = |mark| findings.iter().any(|finding| finding.mark == mark);
     match (any(FindingStatus::Bad), any(FindingStatus::Unreachable)) {
@@ -71,19 +71,19 @@ pub(super) fn run(surroundings: &CommandContext) -> Result<(), CommandError> {
     }
 }
 
-fn line(finding: &Finding, paper: Terminal) -> String {
-    let (word, ink) = match finding.mark {
+fn line(finding: &Finding, terminal: Terminal) -> String {
+    let (word, color) = match finding.mark {
         FindingStatus::Ok => ("ok", Color::Good),
         FindingStatus::Warn => ("warn", Color::Attention),
         FindingStatus::Bad | FindingStatus::Unreachable => ("bad", Color::Bad),
     };
-    let word = ink.paint(&format!("{word:<4}"), paper);
+    let word = color.paint(&format!("{word:<4}"), terminal);
     format!("{word}  {:<12}  {}", printable(&finding.what), printable(&finding.says))
 }
 
 /// The checks of a running daemon: its settings, its certificate, its store.
-fn ask_daemon(surroundings: &CommandContext, stream: UnixStream) -> Vec<Finding> {
-    let socket = &surroundings.socket;
+fn ask_daemon(context: &CommandContext, stream: UnixStream) -> Vec<Finding> {
+    let socket = &context.socket;
     let place = socket.path().display();
     let mut handle = ApiClient::Daemon(socket.clone(), Some(stream));
     let status = match handle.get::<Status>(&format!("{API}/status")) {
@@ -116,13 +116,13 @@ fn ask_daemon(surroundings: &CommandContext, stream: UnixStream) -> Vec<Finding>
         Err(_) => {}
     }
     findings.extend(served);
-    findings.extend(grants(surroundings));
+    findings.extend(grants(context));
     findings
 }
 
 /// The checks with the settings of this command.
-fn check_environment(surroundings: &CommandContext, daemon: Finding) -> Result<Vec<Finding>, CommandError> {
-    let config = match Config::read(&surroundings.source) {
+fn check_environment(context: &CommandContext, daemon: Finding) -> Result<Vec<Finding>, CommandError> {
+    let config = match Config::read(&context.source) {
         Ok(config) => config,
         Err(ConfigErrors(mistakes, hints)) => {
             let mut findings = vec![daemon];
@@ -142,7 +142,7 @@ fn check_environment(surroundings: &CommandContext, daemon: Finding) -> Result<V
     let mut findings = vec![daemon];
     findings.extend(runtime.block_on(doctor::settings(&config)));
     findings.extend(runtime.block_on(store(&config)));
-    findings.extend(grants(surroundings));
+    findings.extend(grants(context));
     Ok(findings)
 }
 
@@ -202,11 +202,11 @@ fn served(certificate: &CertificateView, now: i64) -> Finding {
 }
 
 /// Finds grants that lack configured scopes. If the list is not available, other findings explain why.
-fn grants(surroundings: &CommandContext) -> Vec<Finding> {
+fn grants(context: &CommandContext) -> Vec<Finding> {
     let mut lines = Vec::new();
     let (mut lacking, mut looked_at) = (MissingScopes::default(), 0);
-    let looked = ApiClient::open(surroundings, StoreAccess::Kept).map_err(CommandError::from).and_then(
-        |mut handle| {
+    let looked =
+        ApiClient::open(context, StoreAccess::Kept).map_err(CommandError::from).and_then(|mut handle| {
             person::among(&mut handle, "", |_, person| {
                 lacking.count(&person);
                 if !person.missing_scopes.is_empty() && lines.len() < NAMED {
@@ -219,8 +219,7 @@ fn grants(surroundings: &CommandContext) -> Vec<Finding> {
                 looked_at += 1;
                 Ok(if looked_at < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })
-        },
-    );
+        });
     if looked.is_err() {
         return Vec::new();
     }

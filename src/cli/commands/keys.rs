@@ -26,10 +26,10 @@ const NAMED: usize = 2;
 const COLUMNS: [Column; 7] =
     [("name", 0), ("id", 2), ("can", 0), ("persons", 0), ("age", 4), ("ends in", 1), ("last used", 3)];
 
-pub(super) fn run(handle: &mut ApiClient, asked: KeyCommand, paper: Terminal) -> Result<(), CommandError> {
+pub(super) fn run(handle: &mut ApiClient, asked: KeyCommand, terminal: Terminal) -> Result<(), CommandError> {
     match asked {
         KeyCommand::Create(asked) => create(handle, asked),
-        KeyCommand::List(asked) => list(handle, asked.json.json, paper),
+        KeyCommand::List(asked) => list(handle, asked.json.json, terminal),
         KeyCommand::Revoke(asked) => {
             handle.delete(&format!("{API}/keys/{}", segment(&asked.name)))?;
             output::write_line(&format!("{}: revoked", printable(&asked.name)))
@@ -52,7 +52,7 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
     Ok(())
 }
 
-fn list(handle: &mut ApiClient, json: bool, paper: Terminal) -> Result<(), CommandError> {
+fn list(handle: &mut ApiClient, json: bool, terminal: Terminal) -> Result<(), CommandError> {
     let list: KeyList = handle.get(&format!("{API}/keys"))?;
     if json {
         return output::write_json(&list);
@@ -63,7 +63,7 @@ fn list(handle: &mut ApiClient, json: bool, paper: Terminal) -> Result<(), Comma
     }
     let now = format::now();
     let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
-    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))
 }
 
 /// The persons that a key is limited to, by e-mail address if known.

@@ -41,18 +41,18 @@ const TURN: Duration = Duration::from_secs(25);
 const STEP: Duration = Duration::from_millis(200);
 
 pub(super) fn run(
-    surroundings: &CommandContext,
+    context: &CommandContext,
     asked: &LoginArgs,
-    paper: Terminal,
+    terminal: Terminal,
 ) -> Result<(), CommandError> {
     let needs = if asked.device { StoreAccess::Store } else { StoreAccess::Door };
-    let mut handle = ApiClient::open(surroundings, needs)?;
+    let mut handle = ApiClient::open(context, needs)?;
     let begin = LoginRequest { email: asked.email.clone(), device: asked.device };
     let begun: StartedLogin = handle.post(&format!("{API}/logins"), &begin)?;
     if asked.device {
         show_device(&begun);
     } else {
-        show_address(&begun, asked.no_browser, &surroundings.source);
+        show_address(&begun, asked.no_browser, &context.source);
     }
     let usual = if asked.device { DEVICE_SECONDS } else { BROWSER_SECONDS };
     let patience = asked.timeout.unwrap_or(usual).min(begun.expires_in.max(1));
@@ -62,7 +62,7 @@ pub(super) fn run(
     }
     if !asked.output.output && !asked.output.json {
         let left = format::time_left(Some(&person.expires_at), format::now(), "expired");
-        let state = format::state_color(&person.state).paint(&printable(&person.state), paper);
+        let state = format::state_color(&person.state).paint(&printable(&person.state), terminal);
         return output::write_line(&format!("{}: {state}, expires in {left}", format::person_line(&person)));
     }
     let path = format!("{API}/people/{}", segment(&person.person_id));

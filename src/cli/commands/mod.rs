@@ -85,26 +85,26 @@ fn default_person(source: &SettingsSource) -> Result<Option<String>, CommandErro
     Ok(Some(who.to_string()))
 }
 
-fn answer(mut ask: ApiCommand, surroundings: &CommandContext) -> Result<(), CommandError> {
+fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandError> {
     if let Some(subject) = ask.subject().filter(|subject| subject.person.is_none()) {
-        subject.person = default_person(&surroundings.source)?;
+        subject.person = default_person(&context.source)?;
     }
-    let paper = Terminal::for_stdout(&surroundings.source);
-    let open = || ApiClient::open(surroundings, StoreAccess::Kept);
+    let terminal = Terminal::for_stdout(&context.source);
+    let open = || ApiClient::open(context, StoreAccess::Kept);
     match ask {
         ApiCommand::Token(asked) => token::run(&mut open()?, &asked),
         ApiCommand::Exec(asked) => exec::run(open()?, &asked),
-        ApiCommand::People(asked) => people::run(&mut open()?, &asked, paper),
+        ApiCommand::People(asked) => people::run(&mut open()?, &asked, terminal),
         ApiCommand::Refresh(asked) => refresh::run(&mut open()?, &asked),
-        ApiCommand::Why(asked) => plan::why(&mut open()?, &asked, paper),
-        ApiCommand::Plan(asked) => plan::plan(&mut open()?, &asked, paper),
+        ApiCommand::Why(asked) => plan::why(&mut open()?, &asked, terminal),
+        ApiCommand::Plan(asked) => plan::plan(&mut open()?, &asked, terminal),
         ApiCommand::Forget(asked) => forget::run(&mut open()?, &asked),
-        ApiCommand::Dashboard(asked) => dashboard::run(surroundings, &asked),
-        ApiCommand::Login(asked) => login::run(surroundings, &asked, paper),
+        ApiCommand::Dashboard(asked) => dashboard::run(context, &asked),
+        ApiCommand::Login(asked) => login::run(context, &asked, terminal),
         ApiCommand::Import(asked) => {
-            let file = import::read(&asked, &surroundings.source)?;
-            import::run(&mut ApiClient::open(surroundings, StoreAccess::Store)?, &file)
+            let file = import::read(&asked, &context.source)?;
+            import::run(&mut ApiClient::open(context, StoreAccess::Store)?, &file)
         }
-        ApiCommand::Key(asked) => keys::run(&mut open()?, asked, paper),
+        ApiCommand::Key(asked) => keys::run(&mut open()?, asked, terminal),
     }
 }

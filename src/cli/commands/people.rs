@@ -33,7 +33,11 @@ const COLUMNS: [Column; 7] = [
     ("last outcome", 4),
 ];
 
-pub(super) fn run(handle: &mut ApiClient, asked: &PeopleArgs, paper: Terminal) -> Result<(), CommandError> {
+pub(super) fn run(
+    handle: &mut ApiClient,
+    asked: &PeopleArgs,
+    terminal: Terminal,
+) -> Result<(), CommandError> {
     let people = asked_for(handle, asked)?;
     if asked.list.json.json {
         return output::write_json(&People { people, next: None, sole: None });
@@ -51,7 +55,7 @@ pub(super) fn run(handle: &mut ApiClient, asked: &PeopleArgs, paper: Terminal) -
     }
     let now = format::now();
     let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
-    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))?;
+    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?;
     let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
     if let [first, others @ ..] = &consent[..] {
         // Each person has a consent URL with the own address in it. The URL without the query works for all
@@ -132,7 +136,7 @@ fn row(person: &PersonView, now: i64) -> Vec<Cell> {
         0 => person.last_outcome.clone(),
         failures => format!("{}, {}", person.last_outcome, failed(failures)),
     };
-    let ink = if person.failures > 0 { Color::Attention } else { Color::Plain };
+    let color = if person.failures > 0 { Color::Attention } else { Color::Plain };
     vec![
         format::person_name(person).as_str().into(),
         Cell::new(&person.state, format::state_color(&person.state)),
@@ -140,6 +144,6 @@ fn row(person: &PersonView, now: i64) -> Vec<Cell> {
         format::time_left(Some(&person.expires_at), now, "expired").into(),
         format::time_left(person.refresh_token_expires_at.as_deref(), now, "expired").into(),
         next.into(),
-        Cell::new(&outcome, ink),
+        Cell::new(&outcome, color),
     ]
 }

@@ -19,18 +19,18 @@ use crate::cli::table::Cell;
 use crate::cli::table::Color;
 use crate::cli::table::Column;
 
-pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, paper: Terminal) -> Result<(), CommandError> {
+pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -> Result<(), CommandError> {
     let path = person::path(handle, &asked.subject)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.list.json.json {
         return output::write_json(&why);
     }
     let person = &why.person;
-    let state = format::state_color(&person.state).paint(&printable(&person.state), paper);
+    let state = format::state_color(&person.state).paint(&printable(&person.state), terminal);
     let mut lines =
         vec![format!("{}: {state}", format::person_line(person)), printable(&why.summary), String::new()];
     let widest = why.rules.iter().map(|rule| rule.rule.len()).max().unwrap_or(0);
-    lines.extend(why.rules.iter().map(|rule| rule_line(rule, widest, paper)));
+    lines.extend(why.rules.iter().map(|rule| rule_line(rule, widest, terminal)));
     lines.push(String::new());
     let detail = why.last_detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
     let tried = format::age(&person.last_attempt_at, format::now());
@@ -49,21 +49,21 @@ fn left(at: &str) -> String {
     }
 }
 
-fn rule_line(rule: &RuleReport, widest: usize, paper: Terminal) -> String {
-    let (word, ink) = match rule.refresh {
+fn rule_line(rule: &RuleReport, widest: usize, terminal: Terminal) -> String {
+    let (word, color) = match rule.refresh {
         Some(true) => ("refresh", Color::Good),
         Some(false) => ("wait", Color::Attention),
         None => ("-", Color::Plain),
     };
     let at = rule.at.as_deref().map(|at| format!(" [until {}]", printable(at))).unwrap_or_default();
-    let word = ink.paint(&format!("{word:<7}"), paper);
+    let word = color.paint(&format!("{word:<7}"), terminal);
     format!("  {:<widest$}  {word}  {}{at}", printable(&rule.rule), printable(&rule.says))
 }
 
 const COLUMNS: [Column; 5] =
     [("who", 0), ("state", 1), ("next refresh", 0), ("refreshes", 2), ("consent again by", 0)];
 
-pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) -> Result<(), CommandError> {
+pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, terminal: Terminal) -> Result<(), CommandError> {
     let plan = whole(handle, asked.days)?;
     if asked.json.json {
         return output::write_json(&plan);
@@ -74,13 +74,13 @@ pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) ->
         .iter()
         .map(|planned| {
             let consent = planned.consent_by.as_deref().unwrap_or("-");
-            let ink = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
+            let color = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
             vec![
                 planned.email.as_deref().unwrap_or(&planned.person_id).into(),
                 Cell::new(&planned.state, format::state_color(&planned.state)),
                 format::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
                 planned.refreshes.to_string().into(),
-                Cell::new(consent, ink),
+                Cell::new(consent, color),
             ]
         })
         .collect();
@@ -88,7 +88,7 @@ pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, paper: Terminal) ->
         output::print_stderr("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
-    output::write_line(&table::lines(&COLUMNS, &rows, paper).join("\n"))
+    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))
 }
 
 /// All pages as one.

@@ -21,7 +21,7 @@ fn told(config: &Config) -> [String; 5] {
         integration.client_secret.expose().to_owned(),
         integration.redirect_uri.clone(),
         integration.scopes.join(" "),
-        config.door.addresses[0].address.port().to_string(),
+        config.http.addresses[0].address.port().to_string(),
     ]
 }
 
@@ -32,15 +32,15 @@ fn names_of_other_samples_count_if_the_setting_itself_is_not_set() {
         bare.extend([(ours.to_owned(), String::new()), (other.to_owned(), value_of(ours).to_owned())]);
         let config = Config::read(&bare).unwrap();
         assert!(told(&config).contains(&value_of(ours).to_owned()), "{other}");
-        let remark = format!("{other}, the name in another sample, is used because {ours} is not set");
-        assert!(config.remarks.contains(&remark), "{other}: {:?}", config.remarks);
-        assert!(!config.remarks.concat().contains("s3cr3t"), "{:?}", config.remarks);
+        let warning = format!("{other}, the name in another sample, is used because {ours} is not set");
+        assert!(config.warnings.contains(&warning), "{other}: {:?}", config.warnings);
+        assert!(!config.warnings.concat().contains("s3cr3t"), "{:?}", config.warnings);
 
         let mut both = bare.clone();
         both.extend([(ours.to_owned(), told(&read([]))[index(ours)].clone())]);
         let config = Config::read(&both).unwrap();
         assert_eq!(told(&config), told(&read([])), "{other}");
-        assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 }
 
@@ -81,7 +81,7 @@ fn the_secret_file_takes_precedence_over_the_secret_of_another_sample() {
     );
     let config = Config::read(&source).unwrap();
     assert_eq!(config.integration.client_secret.expose(), "s3cr3t-in-a-file");
-    assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
 const SERVICE: [(&str, &str); 4] = [
@@ -98,7 +98,7 @@ fn a_passphrase_turns_the_token_service_on_and_requires_its_other_settings() {
     assert!(read([org, from, source]).token_service.is_none());
     let config = read(SERVICE);
     assert!(!format!("{config:?}").contains("s3cr3t"));
-    assert!(config.remarks.is_empty());
+    assert!(config.warnings.is_empty());
     let service = config.token_service.unwrap();
     assert_eq!((service.org_id.as_str(), service.from.as_str()), ("org", "admin@webexcc.com"));
     assert_eq!((service.passphrase.expose(), service.sources.len()), ("s3cr3t-and-long-enough", 2));
@@ -115,6 +115,6 @@ fn a_passphrase_turns_the_token_service_on_and_requires_its_other_settings() {
     }
     let mut short = SERVICE;
     short[0].1 = "s3cr3t";
-    let remarks = read(short).remarks.concat();
-    assert!(remarks.contains("PASSPHRASE") && !remarks.contains("s3cr3t"), "{remarks}");
+    let warnings = read(short).warnings.concat();
+    assert!(warnings.contains("PASSPHRASE") && !warnings.contains("s3cr3t"), "{warnings}");
 }

@@ -7,10 +7,10 @@ use crate::domain::operator::Contact;
 fn every_invalid_item_of_the_allow_list_is_named() {
     assert!(read([]).allow.is_none(), "every person");
     assert!(read([("TOKEND_ALLOW", "ada@example.com, @example.org")]).allow.is_some());
-    let bad = mistakes(&with([("TOKEND_ALLOW", "ada@example.com,example.org,@,1234")]));
-    let found: Vec<_> = bad.iter().map(|mistake| mistake.found.as_str()).collect();
+    let bad = errors(&with([("TOKEND_ALLOW", "ada@example.com,example.org,@,1234")]));
+    let found: Vec<_> = bad.iter().map(|error| error.found.as_str()).collect();
     assert_eq!(found, [r#"the item "example.org""#, r#"the item "@""#, r#"the item "1234""#]);
-    assert!(bad.iter().all(|mistake| mistake.variable == "TOKEND_ALLOW"), "{bad:?}");
+    assert!(bad.iter().all(|error| error.variable == "TOKEND_ALLOW"), "{bad:?}");
     assert_eq!(wrong([("TOKEND_ALLOW", ",")]), ["TOKEND_ALLOW"], "a list that allows no person is a mistake");
 }
 
@@ -21,7 +21,7 @@ fn settings_about_the_operator_are_bounded_and_one_line() {
         ("TOKEND_CONTACT", "https://example.com/help"),
         ("TOKEND_PURPOSE", "Weekly reports"),
     ]);
-    let operator = config.door.operator;
+    let operator = config.http.operator;
     assert_eq!(operator.name.as_deref(), Some("Example Ltd"));
     assert_eq!(operator.contact, Some(Contact::Page("https://example.com/help".to_owned())));
     assert_eq!(operator.purpose.as_deref(), Some("Weekly reports"));
@@ -42,13 +42,13 @@ fn plain_http_that_other_machines_reach_causes_a_warning() {
     let told = |settings: &[(&'static str, &'static str)]| {
         let mut source = with([("TOKEND_ALLOW", "@example.com")]);
         source.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Config::read(&source).unwrap().remarks
+        Config::read(&source).unwrap().warnings
     };
     let (bind, plain) = (("TOKEND_BIND", "0.0.0.0"), ("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth"));
-    let remarks = told(&[plain, bind]);
+    let warnings = told(&[plain, bind]);
     assert!(
-        matches!(&*remarks, [one] if one.contains("plain HTTP is served at 0.0.0.0:8000")),
-        "{remarks:?}"
+        matches!(&*warnings, [one] if one.contains("plain HTTP is served at 0.0.0.0:8000")),
+        "{warnings:?}"
     );
     for settings in [vec![plain], vec![bind]] {
         assert_eq!(told(&settings), [""; 0], "{settings:?}");
@@ -58,18 +58,18 @@ fn plain_http_that_other_machines_reach_causes_a_warning() {
 #[test]
 fn a_redirect_uri_that_other_machines_reach_without_an_allow_list_causes_a_warning() {
     let open = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
-    let remarks = read([open]).remarks.concat();
+    let warnings = read([open]).warnings.concat();
     assert!(
-        remarks.contains("every person with a Webex account may consent at tokens.example.com"),
-        "{remarks}"
+        warnings.contains("every person with a Webex account may consent at tokens.example.com"),
+        "{warnings}"
     );
-    assert!(remarks.contains("TOKEND_ALLOW"), "{remarks}");
-    let wide = read([("TOKEND_BIND", "127.0.0.1,0.0.0.0:9000")]).remarks.concat();
+    assert!(warnings.contains("TOKEND_ALLOW"), "{warnings}");
+    let wide = read([("TOKEND_BIND", "127.0.0.1,0.0.0.0:9000")]).warnings.concat();
     assert!(wide.contains("may consent at 0.0.0.0:9000:"), "{wide}");
     let here = ("TOKEND_BIND", "127.0.0.2,::1,[::ffff:127.0.0.1]:8001");
     for settings in [vec![], vec![here], vec![open, ("TOKEND_ALLOW", "@example.com")]] {
         let mut source = with([]);
         source.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(Config::read(&source).unwrap().remarks, [""; 0]);
+        assert_eq!(Config::read(&source).unwrap().warnings, [""; 0]);
     }
 }

@@ -81,14 +81,14 @@ fn an_invalid_line_is_named_and_hides_no_other_error() {
         "export MY_APP_SECRET_ID",
         "MY_APP_SECRET_ID=\"s3cr3t\nMORE=s3cr3t",
     ] {
-        let mistakes = told_of(format!("EVENT_LOOP_DAYS=soon\n{line}\n"));
-        let told = mistakes.to_string();
-        let names: Vec<_> = mistakes.0.iter().map(|mistake| mistake.variable).collect();
+        let errors = told_of(format!("EVENT_LOOP_DAYS=soon\n{line}\n"));
+        let told = errors.to_string();
+        let names: Vec<_> = errors.0.iter().map(|error| error.variable).collect();
         assert_eq!(names, ["MY_APP_SECRET_ID", "MY_APP_CLIENT_ID", "EVENT_LOOP_DAYS"], "{line:?}: {told}");
         assert!(told.contains("line 2 of ") && !told.contains("s3cr3t"), "{line:?}: {told}");
     }
-    let mistakes = told_of(b"MY_APP_CLIENT_ID=C\nMY_APP_SECRET_ID=s3cr3t\xff\n");
-    assert!(mistakes.to_string().contains("UTF-8") && mistakes.0.len() == 1, "{mistakes}");
+    let errors = told_of(b"MY_APP_CLIENT_ID=C\nMY_APP_SECRET_ID=s3cr3t\xff\n");
+    assert!(errors.to_string().contains("UTF-8") && errors.0.len() == 1, "{errors}");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_missing_empty_or_unreadable_secret_file_is_reported_by_its_variable() {
     let (empty, binary) = (dir.file("empty", " \n"), dir.file("binary", b"s3cr3t\xff"));
     let folder = dir.0.path().to_str().unwrap();
     let found = |file: &str| {
-        let found = mistakes(&with([("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", file)]));
+        let found = errors(&with([("MY_APP_SECRET_ID", ""), ("MY_APP_SECRET_ID_FILE", file)]));
         assert_eq!((found.len(), found[0].variable), (1, "MY_APP_SECRET_ID_FILE"), "{file}");
         assert!(!found[0].found.contains("s3cr3t"));
         found[0].found.clone()
@@ -235,7 +235,7 @@ fn a_certificate_and_its_key_require_each_other() {
     let dir = Dir::new();
     let (cert, key) = (dir.file("cert.pem", "c"), dir.file("key.pem", "k"));
     let both = read([("TOKEND_TLS_CERT", &*cert), ("TOKEND_TLS_KEY", &*key)]);
-    assert_eq!(both.door.pem, Some((PathBuf::from(&cert), PathBuf::from(&key))));
+    assert_eq!(both.http.pem, Some((PathBuf::from(&cert), PathBuf::from(&key))));
     assert_eq!(wrong([("TOKEND_TLS_CERT", &*cert)]), ["TOKEND_TLS_KEY"]);
     assert_eq!(wrong([("TOKEND_TLS_KEY", &*key)]), ["TOKEND_TLS_CERT"]);
 }
@@ -252,7 +252,7 @@ fn a_file_that_cannot_be_read_is_reported_once() {
     }
     // Reading a pipe may wait for ever, and reading a device may never end.
     for name in ["WEBEX_CA_FILE", "TOKEND_TLS_CERT"] {
-        let found = mistakes(&with([(name, "/dev/null"), ("TOKEND_TLS_KEY", &good)]));
+        let found = errors(&with([(name, "/dev/null"), ("TOKEND_TLS_KEY", &good)]));
         let told: Vec<&str> = found.iter().filter(|m| m.variable == name).map(|m| &*m.found).collect();
         assert!(told.len() == 1 && told[0].contains("not a regular file"), "{found:?}");
     }

@@ -31,17 +31,17 @@ fn read<const N: usize>(pairs: [(&str, &str); N]) -> Config {
     Config::read(&with(pairs)).unwrap()
 }
 
-fn mistakes(source: &SettingsSource) -> Vec<ConfigError> {
+fn errors(source: &SettingsSource) -> Vec<ConfigError> {
     Config::read(source).map(|_| ()).unwrap_err().0
 }
 
 /// The names of the invalid variables, in order.
 fn wrong<const N: usize>(pairs: [(&str, &str); N]) -> Vec<&'static str> {
-    mistakes(&with(pairs)).iter().map(|mistake| mistake.variable).collect()
+    errors(&with(pairs)).iter().map(|error| error.variable).collect()
 }
 
 fn addresses(config: &Config) -> Vec<String> {
-    config.door.addresses.iter().map(|listen| listen.address.to_string()).collect()
+    config.http.addresses.iter().map(|listen| listen.address.to_string()).collect()
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.policy.floor, Duration::from_secs(300));
     assert_eq!(config.pace, RateLimits { concurrency: 16, per_second: 20.0 });
     assert_eq!(config.ca_file, None);
-    assert_eq!(config.door.pem, None);
-    assert!(config.door.secure);
+    assert_eq!(config.http.pem, None);
+    assert!(config.http.secure);
     assert_eq!(addresses(&config), ["127.0.0.1:8000", "[::1]:8000"]);
     assert!(config.hook.is_none());
-    assert!(config.remarks.is_empty());
+    assert!(config.warnings.is_empty());
     let dir = Path::new("/home/ada/.local/state/webex-tokend");
     let store = StoreConfig::Sqlite { path: dir.join("tokend.db"), key_file: dir.join("key") };
     assert_eq!(config.store, store);
@@ -100,10 +100,10 @@ fn empty_settings_count_as_not_set_and_white_space_is_removed() {
 
 #[test]
 fn missing_required_settings_are_errors() {
-    let missing = mistakes(&SettingsSource::from([("HOME", "/home/ada")]));
-    let names: Vec<_> = missing.iter().map(|mistake| mistake.variable).collect();
+    let missing = errors(&SettingsSource::from([("HOME", "/home/ada")]));
+    let names: Vec<_> = missing.iter().map(|error| error.variable).collect();
     assert_eq!(names, ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID"]);
-    assert!(missing.iter().all(|mistake| mistake.found == "nothing"));
+    assert!(missing.iter().all(|error| error.found == "nothing"));
     assert!(missing[1].expected.contains("MY_APP_SECRET_ID_FILE"));
 }
 
@@ -119,7 +119,7 @@ fn invalid_numbers_are_reported_by_name() {
         ("EVENT_LOOP_MAX_PER_SECOND", &["-1", "NaN", "10001", "x"]),
     ] {
         for value in values {
-            let found = mistakes(&with([(name, value)]));
+            let found = errors(&with([(name, value)]));
             assert_eq!(found.len(), 1, "{name}={value}");
             assert_eq!((found[0].variable, found[0].found.as_str()), (name, &*format!("{value:?}")));
             assert!(!found[0].expected.is_empty());
@@ -182,7 +182,7 @@ fn no_secret_is_in_an_error_or_in_the_printed_settings() {
         ("WEBEX_API_BASE_URL".to_owned(), "https://:s3cr3t@webexapis.com/v1".to_owned()),
         ("MY_APP_REDIRECT_URI".to_owned(), "https://ada:s3cr3t@localhost/oauth".to_owned()),
     ]);
-    let told = mistakes(&source);
+    let told = errors(&source);
     assert_eq!(told.len(), 5);
     assert!(!format!("{told:?}").contains("s3cr3t"), "{told:?}");
     assert!(!ConfigErrors::new(told).to_string().contains("s3cr3t"));
@@ -210,14 +210,17 @@ fn scopes_are_accepted_plain_and_percent_encoded() {
 #[test]
 fn only_an_unknown_name_with_a_prefix_of_this_program_causes_a_warning() {
     let names = ["MY_APP_PROT", "EVENT_LOOP_DAY", "TOKEND_STATEDIR"];
-    let remarks = read(names.map(|name| (name, "s3cr3t"))).remarks;
-    assert_eq!(remarks.len(), names.len(), "{remarks:?}");
-    assert!(names.iter().all(|name| remarks.iter().any(|remark| remark.starts_with(name))), "{remarks:?}");
-    assert!(!remarks.concat().contains("s3cr3t"), "{remarks:?}");
+    let warnings = read(names.map(|name| (name, "s3cr3t"))).warnings;
+    assert_eq!(warnings.len(), names.len(), "{warnings:?}");
+    assert!(
+        names.iter().all(|name| warnings.iter().any(|warning| warning.starts_with(name))),
+        "{warnings:?}"
+    );
+    assert!(!warnings.concat().contains("s3cr3t"), "{warnings:?}");
     for name in ["MY_APPLE", "EVENTS", "PATH", "XDG_RUNTIME_DIR"] {
-        assert_eq!(read([(name, "1")]).remarks, [""; 0], "{name}");
+        assert_eq!(read([(name, "1")]).warnings, [""; 0], "{name}");
     }
-    assert_eq!(read([("MY_APP_PROT", "")]).remarks, [""; 0], "an empty one counts as not set");
+    assert_eq!(read([("MY_APP_PROT", "")]).warnings, [""; 0], "an empty one counts as not set");
 }
 
 #[test]
@@ -270,9 +273,9 @@ fn the_redirect_uri_decides_on_tls_and_on_the_addresses() {
         ("https://notlocalhost/oauth", true, everywhere),
     ] {
         let config = read([("MY_APP_REDIRECT_URI", text)]);
-        assert_eq!(config.door.secure, secure, "{text}");
+        assert_eq!(config.http.secure, secure, "{text}");
         assert_eq!(addresses(&config), expected, "{text}");
-        let optional: Vec<_> = config.door.addresses.iter().map(|listen| listen.optional).collect();
+        let optional: Vec<_> = config.http.addresses.iter().map(|listen| listen.optional).collect();
         assert_eq!(optional, [false, true], "a machine may be without IPv6");
     }
 }
@@ -282,17 +285,17 @@ fn a_proxy_may_terminate_tls_only_on_this_machine() {
     let uri = ("MY_APP_REDIRECT_URI", "https://tokens.example.com/oauth");
     let proxy = ("TOKEND_TLS", "proxy");
     let config = read([uri, proxy]);
-    assert!(!config.door.secure);
+    assert!(!config.http.secure);
     assert_eq!(addresses(&config), ["127.0.0.1:8000", "[::1]:8000"]);
-    let remarks = config.remarks.join("\n");
-    assert!(!remarks.contains("MY_APP_PORT"), "{remarks}");
-    assert!(read([uri, ("TOKEND_TLS", "own")]).door.secure);
+    let warnings = config.warnings.join("\n");
+    assert!(!warnings.contains("MY_APP_PORT"), "{warnings}");
+    assert!(read([uri, ("TOKEND_TLS", "own")]).http.secure);
     assert_eq!(addresses(&read([uri, proxy, ("TOKEND_BIND", "127.0.0.9:81")])), ["127.0.0.9:81"]);
     assert_eq!(wrong([uri, proxy, ("TOKEND_BIND", "127.0.0.1,0.0.0.0")]), ["TOKEND_BIND"]);
     assert_eq!(wrong([proxy, ("MY_APP_REDIRECT_URI", "http://localhost:8000/oauth")]), ["TOKEND_TLS"]);
     assert_eq!(wrong([uri, ("TOKEND_TLS", "off")]), ["TOKEND_TLS"]);
     let config = read([proxy, ("MY_APP_REDIRECT_URI", "https://localhost/oauth")]);
-    assert!(!config.remarks.join("\n").contains("MY_APP_PORT"), "{:?}", config.remarks);
+    assert!(!config.warnings.join("\n").contains("MY_APP_PORT"), "{:?}", config.warnings);
 }
 
 #[test]
@@ -306,7 +309,7 @@ fn configured_addresses_are_required() {
         let config = read([("TOKEND_BIND", text)]);
         assert_eq!(addresses(&config), expected, "{text}");
         assert!(
-            config.door.addresses.iter().all(|listen| !listen.optional),
+            config.http.addresses.iter().all(|listen| !listen.optional),
             "a configured address is required"
         );
     }
@@ -352,7 +355,7 @@ fn the_test_hook_needs_all_three() {
         some[missing].1 = "";
         let config = read(some);
         assert!(config.hook.is_none());
-        assert_eq!(config.remarks.len(), 1);
-        assert!(all.iter().all(|(name, _)| config.remarks[0].contains(name)));
+        assert_eq!(config.warnings.len(), 1);
+        assert!(all.iter().all(|(name, _)| config.warnings[0].contains(name)));
     }
 }

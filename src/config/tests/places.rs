@@ -164,9 +164,9 @@ fn every_variable_that_is_read_is_known() {
 #[test]
 fn a_rate_too_slow_for_a_refresh_on_demand_is_an_error() {
     for rate in ["1e-20", "0.0001", "0.009"] {
-        let mistakes = stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).unwrap_err();
-        assert_eq!(mistakes.0.len(), 1, "{mistakes}");
-        assert!(mistakes.to_string().starts_with("EVENT_LOOP_MAX_PER_SECOND: found "), "{mistakes}");
+        let errors = stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).unwrap_err();
+        assert_eq!(errors.0.len(), 1, "{errors}");
+        assert!(errors.to_string().starts_with("EVENT_LOOP_MAX_PER_SECOND: found "), "{errors}");
     }
     for rate in ["0", "0.01", "20"] {
         assert!(stored_with([("EVENT_LOOP_MAX_PER_SECOND", rate), ("HOME", "/home/ada")]).is_ok(), "{rate}");

@@ -6,8 +6,8 @@ use super::*;
 fn a_value_in_quotes_is_an_error_that_explains_it() {
     for value in ["\"s3cr3t\"", "'s3cr3t'", "\"\""] {
         for name in ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID", "TOKEND_STATE_DIR", "PASSPHRASE", "RUST_LOG"] {
-            let told = mistakes(&with([(name, value)]));
-            let of_name: Vec<_> = told.iter().filter(|mistake| mistake.variable == name).collect();
+            let told = errors(&with([(name, value)]));
+            let of_name: Vec<_> = told.iter().filter(|error| error.variable == name).collect();
             assert_eq!(of_name.len(), 1, "{name}={value}: {told:?}");
             assert!(
                 of_name[0].found.contains("quotes") && !format!("{told:?}").contains("s3cr3t"),
@@ -29,7 +29,7 @@ fn a_quoted_state_directory_stops_every_command() {
 fn a_path_that_starts_with_a_tilde_is_an_error() {
     for name in ["TOKEND_STATE_DIR", "TOKEND_KEY_FILE", "TOKEND_CONTROL_SOCKET", "WEBEX_CA_FILE"] {
         for value in ["~/x", "~", "~ada/x"] {
-            let told = mistakes(&with([(name, value)]));
+            let told = errors(&with([(name, value)]));
             assert_eq!((told.len(), told[0].variable), (1, name), "{told:?}");
             assert!(told[0].expected.contains("an absolute path"), "{told:?}");
         }
@@ -49,7 +49,7 @@ fn an_id_or_secret_with_white_space_or_another_invalid_character_is_an_error() {
         ("\u{feff}s3cr3t", "not ASCII"),
     ] {
         for name in ["MY_APP_CLIENT_ID", "MY_APP_SECRET_ID", "BOT_TOKEN"] {
-            let told = mistakes(&with([space, bot, (name, odd)]));
+            let told = errors(&with([space, bot, (name, odd)]));
             assert_eq!((told.len(), told[0].variable), (1, name), "{told:?}");
             assert!(told[0].found.contains(what) && !format!("{told:?}").contains("s3cr3t"), "{told:?}");
         }
@@ -83,9 +83,9 @@ fn service_links_of_kubernetes_are_not_settings() {
     ]))
     .unwrap();
     assert_eq!(addresses(&config)[0], "127.0.0.1:8000", "the default");
-    assert_eq!(config.remarks.len(), 1, "{:?}", config.remarks);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(
-        config.remarks[0].contains("MY_APP_PORT is not used") && config.remarks[0].contains("Kubernetes")
+        config.warnings[0].contains("MY_APP_PORT is not used") && config.warnings[0].contains("Kubernetes")
     );
 }
 
@@ -168,7 +168,7 @@ fn a_proxy_is_an_http_url_and_an_invalid_one_is_an_error() {
         "http://proxy.example.com?x",
     ] {
         for name in ["HTTPS_PROXY", "ALL_PROXY"] {
-            let told = mistakes(&with([(name, text)]));
+            let told = errors(&with([(name, text)]));
             assert_eq!((told.len(), told[0].variable), (1, name), "{text}: {told:?}");
             assert!(
                 told[0].expected.contains("SOCKS") && !format!("{told:?}").contains("s3cr3t"),

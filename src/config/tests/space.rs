@@ -22,10 +22,10 @@ fn the_bots_token_may_come_from_a_file_and_is_never_shown() {
     let config = read([("BOT_TOKEN_FILE", file), ("SPACE_ID", "Y2lz1")]);
     assert_eq!(config.space.as_ref().unwrap().bot_token.expose(), BOT);
     assert!(!format!("{config:?}").contains(BOT));
-    let missing = mistakes(&with([("BOT_TOKEN_FILE", "/nowhere/bot"), ("SPACE_ID", "Y2lz1")]));
+    let missing = errors(&with([("BOT_TOKEN_FILE", "/nowhere/bot"), ("SPACE_ID", "Y2lz1")]));
     assert_eq!((missing.len(), missing[0].variable), (1, "BOT_TOKEN_FILE"));
     assert!(missing[0].expected.contains("bot"), "{}", missing[0]);
-    let odd = mistakes(&with([("BOT_TOKEN", "two words"), ("SPACE_ID", "Y2lz1")]));
+    let odd = errors(&with([("BOT_TOKEN", "two words"), ("SPACE_ID", "Y2lz1")]));
     assert_eq!((odd.len(), odd[0].variable), (1, "BOT_TOKEN"));
     assert!(!odd[0].to_string().contains("two words"), "{}", odd[0]);
 }

@@ -73,14 +73,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_caller_leaves_permits_for_others_and_waits_for_its_own() {
-        let turns = ListLimit::default();
+        let limit = ListLimit::default();
         let one = Caller::Control;
-        let held = [turns.acquire(&one).await.ok(), turns.acquire(&one).await.ok()];
+        let held = [limit.acquire(&one).await.ok(), limit.acquire(&one).await.ok()];
         assert!(held.iter().all(Option::is_some));
-        assert!(turns.acquire(&one).await.is_err_and(|why| matches!(why, ApiError::Crowded(_))));
-        let other = turns.caller_limit("another key");
-        assert_eq!((other.available_permits(), turns.all.available_permits()), (2, 2));
-        let next = turns.acquire(&one);
+        assert!(limit.acquire(&one).await.is_err_and(|why| matches!(why, ApiError::Crowded(_))));
+        let other = limit.caller_limit("another key");
+        assert_eq!((other.available_permits(), limit.all.available_permits()), (2, 2));
+        let next = limit.acquire(&one);
         let free = async { drop(held) };
         let (next, ()) = tokio::join!(next, free);
         assert!(next.is_ok());

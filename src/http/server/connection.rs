@@ -6,7 +6,6 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +17,8 @@ use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header;
 use hyper::header::HeaderValue;
-use hyper::rt::Executor;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
-use hyper::service::HttpService;
 use hyper::service::Service;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -39,6 +36,8 @@ use crate::http::log_limit::LogThrottle;
 use crate::http::response;
 use crate::http::server::activity::Activity;
 use crate::http::server::byte_budget::BudgetedStream;
+use crate::http::server::graceful::GracefulConnection;
+use crate::http::server::graceful::StreamExecutor;
 use crate::http::server::listener::Handler;
 use crate::http::server::listener::Limits;
 use crate::http::server::listener::Peer;
@@ -104,7 +103,7 @@ pub(in crate::http) async fn connection(
     stream: TcpStream,
     addr: SocketAddr,
     activity: Arc<Activity>,
-    door: Arc<ListenerContext>,
+    context: Arc<ListenerContext>,
     service: impl Handler,
 ) {
     // Responses are written whole, so Nagle's algorithm would only delay them.
@@ -112,42 +111,43 @@ pub(in crate::http) async fn connection(
         log::debug!("{addr}: cannot set TCP_NODELAY: {error}");
     }
     enable_dead_peer_detection(&stream, addr);
-    let guest = PeerHandle { who: addr, activity };
-    let Some(secure) = &door.tls else {
-        let (stream, peer) = (guest.metered(stream), Peer { addr, secure: false });
-        return door
-            .http1(stream, guest, PortKind::Pages, move |request| service.handle(request, peer))
+    let handle = PeerHandle { who: addr, activity };
+    let Some(secure) = &context.tls else {
+        let (stream, peer) = (handle.metered(stream), Peer { addr, secure: false });
+        return context
+            .http1(stream, handle, PortKind::Pages, move |request| service.handle(request, peer))
             .await;
     };
-    let stopping = door.tasks.stopping();
-    let opening = timeout(door.limits.handshake, guest.open(stream, &secure.feed));
+    let stopping = context.tasks.stopping();
+    let opening = timeout(context.limits.handshake, handle.open(stream, &secure.feed));
     let opened = tokio::select! {
         opened = stopping.run_until_cancelled(opening) => opened,
-        () = guest.activity.evicted() => return log::debug!("{addr}: evicted during the TLS handshake"),
+        () = handle.activity.evicted() => return log::debug!("{addr}: evicted during the TLS handshake"),
     };
-    guest.activity.opened();
+    handle.activity.opened();
     match opened {
         Some(Ok(Ok(OpenedStream::Tls(stream)))) => {
             let peer = Peer { addr, secure: true };
             // Decided by ALPN, because sniffing the protocol has no time limit.
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                door.http2(*stream, guest, move |request| service.handle(request, peer)).await;
+                context.http2(*stream, handle, move |request| service.handle(request, peer)).await;
             } else {
-                door.http1(*stream, guest, PortKind::Pages, move |request| service.handle(request, peer))
+                context
+                    .http1(*stream, handle, PortKind::Pages, move |request| service.handle(request, peer))
                     .await;
             }
         }
         Some(Ok(Ok(OpenedStream::Plain(stream)))) => {
-            let (registered, shared) = (secure.authority.clone(), door.clone());
+            let (registered, shared) = (secure.authority.clone(), context.clone());
             let redirect = move |request| {
                 let answer = respond_to_plain_http(&request, &registered, &shared.proxies);
                 async move { answer }
             };
-            door.http1(stream, guest, PortKind::Redirect, redirect).await;
+            context.http1(stream, handle, PortKind::Redirect, redirect).await;
         }
         Some(Ok(Ok(OpenedStream::Left))) => log::debug!("{addr}: closed before sending data"),
         Some(Ok(Err(error))) => log::debug!("{addr}: TLS handshake failed: {error}"),
-        Some(Err(_elapsed)) => log::debug!("{addr}: no TLS handshake within {:?}", door.limits.handshake),
+        Some(Err(_elapsed)) => log::debug!("{addr}: no TLS handshake within {:?}", context.limits.handshake),
         None => log::debug!("{addr}: closed during the TLS handshake, because the daemon stops"),
     }
 }
@@ -175,7 +175,7 @@ fn respond_to_plain_http(
 pub(in crate::http) async fn local_connection<S, F>(
     stream: UnixStream,
     activity: Arc<Activity>,
-    door: Arc<ListenerContext>,
+    context: Arc<ListenerContext>,
     service: S,
 ) where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
@@ -187,8 +187,8 @@ pub(in crate::http) async fn local_connection<S, F>(
         |peer| format!("control, uid {} pid {}", peer.uid(), peer.pid().unwrap_or_default()),
     );
     log::debug!("{who}: connected");
-    let guest = PeerHandle { who, activity };
-    door.http1(guest.metered(stream), guest, PortKind::Pages, service).await;
+    let handle = PeerHandle { who, activity };
+    context.http1(handle.metered(stream), handle, PortKind::Pages, service).await;
 }
 
 /// Detects peers that vanish without closing, because they acknowledge nothing. A streaming response writes
@@ -222,7 +222,7 @@ impl<W> PeerHandle<W> {
 }
 
 impl ListenerContext {
-    async fn http1<T, S, F>(&self, stream: T, guest: PeerHandle<impl Display>, port: PortKind, service: S)
+    async fn http1<T, S, F>(&self, stream: T, handle: PeerHandle<impl Display>, port: PortKind, service: S)
     where
         TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Unpin,
         S: Fn(Request<Incoming>) -> F,
@@ -241,14 +241,14 @@ impl ListenerContext {
             .keep_alive(port == PortKind::Pages)
             // A client that has sent its requests may shut its sending side and still gets the response.
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), watched(&guest.activity, port, service));
-        self.drive(connection, &guest).await;
+            .serve_connection(TokioIo::new(stream), watched(&handle.activity, port, service));
+        self.drive(connection, &handle).await;
     }
 
     async fn http2<S, F>(
         &self,
         stream: TlsStream<BudgetedStream<TcpStream>>,
-        guest: PeerHandle<impl Display>,
+        handle: PeerHandle<impl Display>,
         service: S,
     ) where
         S: Fn(Request<Incoming>) -> F + 'static,
@@ -265,14 +265,14 @@ impl ListenerContext {
             .max_send_buf_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_RESETS)
-            .serve_connection(TokioIo::new(stream), watched(&guest.activity, PortKind::Pages, service));
-        self.drive(connection, &guest).await;
+            .serve_connection(TokioIo::new(stream), watched(&handle.activity, PortKind::Pages, service));
+        self.drive(connection, &handle).await;
     }
 
     /// Runs a connection until it ends, is idle for too long, is evicted, or the daemon stops. Then closes it
     /// gracefully.
-    async fn drive(&self, connection: impl GracefulConnection, guest: &PeerHandle<impl Display>) {
-        let PeerHandle { who, activity } = guest;
+    async fn drive(&self, connection: impl GracefulConnection, handle: &PeerHandle<impl Display>) {
+        let PeerHandle { who, activity } = handle;
         let (limits, stopping) = (&self.limits, self.tasks.stopping());
         let mut connection = pin!(connection);
         tokio::select! {
@@ -365,45 +365,4 @@ where
             Ok(answer)
         }
     })
-}
-
-/// Runs HTTP/2 streams as tasks of the daemon, so that the shutdown waits for them.
-#[derive(Clone)]
-struct StreamExecutor(Tasks);
-
-impl<F> Executor<F> for StreamExecutor
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.0.spawn("http/2 stream", stream);
-    }
-}
-
-/// The common interface of hyper's HTTP/1 and HTTP/2 connections.
-trait GracefulConnection: Future<Output = hyper::Result<()>> {
-    /// Accepts no further requests. The connection ends when those in flight have been answered.
-    fn graceful_shutdown(self: Pin<&mut Self>);
-}
-
-impl<T, S> GracefulConnection for http1::Connection<T, S>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        // Calls hyper's method of the same name.
-        Self::graceful_shutdown(self);
-    }
-}
-
-impl<T, S> GracefulConnection for http2::Connection<T, S, StreamExecutor>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible, Future: Send + 'static>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        // Calls hyper's method of the same name.
-        Self::graceful_shutdown(self);
-    }
 }

@@ -61,7 +61,7 @@ struct ConnectionEntry {
 pub(in crate::http) struct ConnectionPermit {
     number: u64,
     activity: Arc<Activity>,
-    crowd: Arc<ConnectionLimiter>,
+    limiter: Arc<ConnectionLimiter>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -120,7 +120,7 @@ impl ConnectionLimiter {
         seated.next += 1;
         seated.all.insert(number, ConnectionEntry { from, activity: Arc::clone(&activity) });
         *seated.of.entry(from).or_default() += 1;
-        ConnectionPermit { number, activity, crowd: Arc::clone(self), _slot: slot }
+        ConnectionPermit { number, activity, limiter: Arc::clone(self), _slot: slot }
     }
 
     fn state(&self) -> MutexGuard<'_, LimiterState> {
@@ -133,9 +133,9 @@ impl LimiterState {
     /// no other network loses one instead: a flood may arrive so fast that its own connections are always the
     /// newest.
     fn evict_one<'a>(&'a self, now: Instant) -> bool {
-        let may_go = |guest: &'a ConnectionEntry| {
-            let since = guest.activity.evictable_since()?;
-            Some((self.connections_of(guest.from), Reverse(since), &guest.activity))
+        let may_go = |entry: &'a ConnectionEntry| {
+            let since = entry.activity.evictable_since()?;
+            Some((self.connections_of(entry.from), Reverse(since), &entry.activity))
         };
         let first = self.all.values().filter_map(may_go).max_by_key(|(held, since, _)| (*held, *since));
         let Some((_, Reverse(since), activity)) = first else { return false };
@@ -171,7 +171,7 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.crowd.state().remove(self.number);
+        self.limiter.state().remove(self.number);
     }
 }
 
@@ -181,72 +181,72 @@ mod tests {
 
     /// A limiter without a free slot. Its connections were accepted one millisecond apart.
     async fn full(from: &[&str]) -> (Arc<ConnectionLimiter>, Vec<ConnectionPermit>) {
-        let crowd = ConnectionLimiter::new(u32::try_from(from.len()).unwrap());
-        let mut seats = Vec::new();
+        let limiter = ConnectionLimiter::new(u32::try_from(from.len()).unwrap());
+        let mut permits = Vec::new();
         for address in from {
-            seats.push(crowd.acquire(Some(address.parse().unwrap())).await);
+            permits.push(limiter.acquire(Some(address.parse().unwrap())).await);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        (crowd, seats)
+        (limiter, permits)
     }
 
-    fn dismissed(seats: &[ConnectionPermit]) -> Vec<usize> {
-        (0..seats.len()).filter(|n| seats[*n].activity.is_evicted()).collect()
+    fn dismissed(permits: &[ConnectionPermit]) -> Vec<usize> {
+        (0..permits.len()).filter(|n| permits[*n].activity.is_evicted()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_connection_is_evicted_whether_it_has_sent_a_request_or_not() {
-        let (crowd, seats) = full(&["192.0.2.1"; 4]).await;
-        drop(seats[0].activity.begin());
-        let working = seats[1].activity.begin();
-        assert_eq!(crowd.evict(1), 0, "all were busy a moment ago");
+        let (limiter, permits) = full(&["192.0.2.1"; 4]).await;
+        drop(permits[0].activity.begin());
+        let working = permits[1].activity.begin();
+        assert_eq!(limiter.evict(1), 0, "all were busy a moment ago");
         tokio::time::advance(EVICTION_GRACE).await;
         for expected in [vec![2], vec![2, 3], vec![0, 2, 3], vec![0, 2, 3]] {
-            crowd.evict(1);
-            assert_eq!(dismissed(&seats), expected);
+            limiter.evict(1);
+            assert_eq!(dismissed(&permits), expected);
         }
         drop(working);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_from_one_network_evicts_its_own_connections() {
-        let (one, other, guest) = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1");
-        let (crowd, mut seats) = full(&[guest, "2001:db8:1:3::1", one, guest, other, one]).await;
+        let (one, other, entry) = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.1");
+        let (limiter, mut permits) = full(&[entry, "2001:db8:1:3::1", one, entry, other, one]).await;
         tokio::time::advance(EVICTION_GRACE).await;
-        assert_eq!(crowd.evict(2), 2);
-        assert_eq!(dismissed(&seats), [2, 4]);
+        assert_eq!(limiter.evict(2), 2);
+        assert_eq!(dismissed(&permits), [2, 4]);
         // The next connections of the flood are the newest of all, and are evicted nevertheless.
         for n in [4, 2] {
-            drop(seats.remove(n));
+            drop(permits.remove(n));
         }
-        seats[3].activity.touch();
+        permits[3].activity.touch();
         for _ in 0..2 {
             tokio::time::advance(Duration::from_millis(1)).await;
-            seats.push(crowd.acquire(Some(other.parse().unwrap())).await);
+            permits.push(limiter.acquire(Some(other.parse().unwrap())).await);
         }
-        assert_eq!((crowd.evict(1), dismissed(&seats)), (0, vec![]));
+        assert_eq!((limiter.evict(1), dismissed(&permits)), (0, vec![]));
         tokio::time::advance(EVICTION_GRACE).await;
-        assert_eq!((crowd.evict(2), dismissed(&seats)), (2, vec![3, 4]));
+        assert_eq!((limiter.evict(2), dismissed(&permits)), (2, vec![3, 4]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_network_whose_connections_are_all_busy_does_not_prevent_eviction() {
-        let (crowd, seats) = full(&["192.0.2.1", "192.0.2.2", "192.0.2.2"]).await;
+        let (limiter, permits) = full(&["192.0.2.1", "192.0.2.2", "192.0.2.2"]).await;
         tokio::time::advance(EVICTION_GRACE).await;
-        let _working = [seats[1].activity.begin(), seats[2].activity.begin()];
-        assert_eq!((crowd.evict(3), dismissed(&seats)), (1, vec![0]));
+        let _working = [permits[1].activity.begin(), permits[2].activity.begin()];
+        assert_eq!((limiter.evict(3), dismissed(&permits)), (1, vec![0]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_permit_is_given_when_one_is_free_and_every_permit_counts() {
-        let (crowd, mut seats) = full(&["192.0.2.1", "192.0.2.2"]).await;
-        let _working: Vec<_> = seats.iter().map(|seat| seat.activity.begin()).collect();
-        assert!(timeout(Duration::from_secs(5), crowd.acquire(None)).await.is_err());
-        drop(seats.remove(0));
-        let third = timeout(Duration::from_secs(5), crowd.acquire(None)).await.unwrap();
-        assert_eq!(crowd.size(), 2);
-        drop((seats, third));
-        timeout(Duration::from_secs(5), crowd.all_closed()).await.unwrap();
-        assert!(crowd.state().all.is_empty() && crowd.state().of.is_empty());
+        let (limiter, mut permits) = full(&["192.0.2.1", "192.0.2.2"]).await;
+        let _working: Vec<_> = permits.iter().map(|permit| permit.activity.begin()).collect();
+        assert!(timeout(Duration::from_secs(5), limiter.acquire(None)).await.is_err());
+        drop(permits.remove(0));
+        let third = timeout(Duration::from_secs(5), limiter.acquire(None)).await.unwrap();
+        assert_eq!(limiter.size(), 2);
+        drop((permits, third));
+        timeout(Duration::from_secs(5), limiter.all_closed()).await.unwrap();
+        assert!(limiter.state().all.is_empty() && limiter.state().of.is_empty());
     }
 }

@@ -264,32 +264,34 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (stopping, limits) = (door.tasks.stopping(), &door.limits);
-    let crowd = ConnectionLimiter::new(limits.connections);
-    let mut acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), no_files: LogInterval(None) };
+    let limiter = ConnectionLimiter::new(limits.connections);
+    let mut acceptor = Acceptor { listener, limiter: Arc::clone(&limiter), no_files: LogInterval(None) };
     let mut is_full = LogInterval(None);
     loop {
         let Some((stream, from)) = acceptor.next(&stopping).await else { break };
-        if crowd.is_full() && is_full.now() {
+        if limiter.is_full() && is_full.now() {
             log::warn!("connection limit ({}) reached; closing idle connections", limits.connections);
         }
-        let Some(seat) = stopping.run_until_cancelled(crowd.acquire(L::address(&from))).await else { break };
-        let work = work(stream, from, seat.activity());
+        let Some(permit) = stopping.run_until_cancelled(limiter.acquire(L::address(&from))).await else {
+            break;
+        };
+        let work = work(stream, from, permit.activity());
         door.tasks.spawn("connection", async move {
             work.await;
-            drop(seat);
+            drop(permit);
         });
     }
     // New connections are refused while the existing ones finish.
     drop(acceptor);
-    if tokio::time::timeout(limits.drain, crowd.all_closed()).await.is_err() {
-        let (left, drain) = (crowd.size(), limits.drain);
+    if tokio::time::timeout(limits.drain, limiter.all_closed()).await.is_err() {
+        let (left, drain) = (limiter.size(), limits.drain);
         log::warn!("closing {left} connections that are still busy {drain:?} after the stop");
     }
 }
 
 struct Acceptor<L> {
     listener: L,
-    crowd: Arc<ConnectionLimiter>,
+    limiter: Arc<ConnectionLimiter>,
     no_files: LogInterval,
 }
 
@@ -316,7 +318,7 @@ impl<L: Accept> Acceptor<L> {
         if self.no_files.now() {
             log::error!("cannot accept connections, retrying: {error}");
         }
-        if self.crowd.evict(EVICTED_AT_ONCE) > 0 { EVICTION_PAUSE } else { ACCEPT_PAUSE }
+        if self.limiter.evict(EVICTED_AT_ONCE) > 0 { EVICTION_PAUSE } else { ACCEPT_PAUSE }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod certificate;
 pub(in crate::http) mod connection;
 pub(in crate::http) mod connection_limit;
 pub mod control_socket;
+mod graceful;
 pub(in crate::http) mod linger;
 pub mod listener;
 pub(in crate::http) mod redirect;

@@ -50,7 +50,7 @@ impl ProcessIdentity {
 
 /// The change that lets a group pass through a directory without listing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+enum GroupChange {
     /// None, because the group can pass already.
     Nothing,
     /// The directory belongs to the group, and needs this mode.
@@ -105,9 +105,9 @@ pub(in crate::http) fn open_directory(dir: &Path, group: &SocketGroup) -> Result
     for dir in missing.into_iter().rev().chain([dir]) {
         let found = fs::metadata(dir).map_err(refused)?;
         let mode = match change(&found, group.gid, us) {
-            Some(Change::Nothing) => continue,
-            Some(Change::Mode(mode)) => mode,
-            Some(Change::GroupAndMode(mode)) => {
+            Some(GroupChange::Nothing) => continue,
+            Some(GroupChange::Mode(mode)) => mode,
+            Some(GroupChange::GroupAndMode(mode)) => {
                 chown(dir, None, Some(group.gid)).map_err(refused)?;
                 mode
             }
@@ -185,25 +185,25 @@ fn reachable(dir: &Path, socket: &Path, group: &SocketGroup) -> Option<String> {
 }
 
 /// `None` if this process cannot, or should not, let the group pass.
-fn change(found: &Metadata, gid: u32, us: ProcessIdentity) -> Option<Change> {
+fn change(found: &Metadata, gid: u32, us: ProcessIdentity) -> Option<GroupChange> {
     needed(found.mode() & 0o7777, (found.uid(), found.gid()), gid, us)
 }
 
-fn needed(mode: u32, (uid, group): (u32, u32), gid: u32, us: ProcessIdentity) -> Option<Change> {
+fn needed(mode: u32, (uid, group): (u32, u32), gid: u32, us: ProcessIdentity) -> Option<GroupChange> {
     let is_ours = uid == us.uid || us.uid == 0;
     if group == gid {
         return match mode & THROUGH_BY_GROUP {
-            0 if is_ours => Some(Change::Mode(mode | THROUGH_BY_GROUP)),
+            0 if is_ours => Some(GroupChange::Mode(mode | THROUGH_BY_GROUP)),
             0 => None,
-            _ => Some(Change::Nothing),
+            _ => Some(GroupChange::Nothing),
         };
     }
     if mode & THROUGH_BY_OTHERS != 0 {
-        return Some(Change::Nothing);
+        return Some(GroupChange::Nothing);
     }
     // Rights of a group other than the daemon's own were granted on purpose, so they stay.
     let is_free = mode & GROUP == 0 || group == us.gid;
-    (is_ours && is_free).then_some(Change::GroupAndMode(mode & !GROUP | THROUGH_BY_GROUP))
+    (is_ours && is_free).then_some(GroupChange::GroupAndMode(mode & !GROUP | THROUGH_BY_GROUP))
 }
 
 fn is_passable(found: &Metadata, gid: u32) -> bool {
@@ -239,30 +239,30 @@ mod tests {
     #[test]
     fn a_directory_is_opened_for_passing_through_and_to_the_group_only() {
         for (mode, owner, expected) in [
-            (0o700, (100, 100), Some(Change::GroupAndMode(0o710))),
+            (0o700, (100, 100), Some(GroupChange::GroupAndMode(0o710))),
             // As systemd makes it with RuntimeDirectoryMode=0750 and SupplementaryGroups=.
-            (0o750, (100, 100), Some(Change::GroupAndMode(0o710))),
-            (0o770, (100, 100), Some(Change::GroupAndMode(0o710))),
-            (0o3770, (100, 100), Some(Change::GroupAndMode(0o3710))),
+            (0o750, (100, 100), Some(GroupChange::GroupAndMode(0o710))),
+            (0o770, (100, 100), Some(GroupChange::GroupAndMode(0o710))),
+            (0o3770, (100, 100), Some(GroupChange::GroupAndMode(0o3710))),
             // The same with Group=.
-            (0o750, (100, GID), Some(Change::Nothing)),
-            (0o700, (100, GID), Some(Change::Mode(0o710))),
-            (0o740, (100, GID), Some(Change::Mode(0o750))),
-            (0o755, (0, 0), Some(Change::Nothing)),
-            (0o1777, (0, 0), Some(Change::Nothing)),
-            (0o750, (0, GID), Some(Change::Nothing)),
+            (0o750, (100, GID), Some(GroupChange::Nothing)),
+            (0o700, (100, GID), Some(GroupChange::Mode(0o710))),
+            (0o740, (100, GID), Some(GroupChange::Mode(0o750))),
+            (0o755, (0, 0), Some(GroupChange::Nothing)),
+            (0o1777, (0, 0), Some(GroupChange::Nothing)),
+            (0o750, (0, GID), Some(GroupChange::Nothing)),
             // Directories of another user or group.
             (0o700, (0, 0), None),
             (0o700, (0, GID), None),
             (0o750, (100, 50), None),
-            (0o700, (100, 50), Some(Change::GroupAndMode(0o710))),
+            (0o700, (100, 50), Some(GroupChange::GroupAndMode(0o710))),
             // Open to all users except the group.
             (0o705, (0, GID), None),
         ] {
             assert_eq!(needed(mode, owner, GID, US), expected, "{mode:o} {owner:?}");
         }
         let root = ProcessIdentity { uid: 0, gid: 0 };
-        assert_eq!(needed(0o700, (100, 100), GID, root), Some(Change::GroupAndMode(0o710)));
+        assert_eq!(needed(0o700, (100, 100), GID, root), Some(GroupChange::GroupAndMode(0o710)));
         assert_eq!(needed(0o750, (100, 50), GID, root), None, "another group's rights stay");
     }
 }

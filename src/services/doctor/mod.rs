@@ -30,13 +30,13 @@ const IDENTIFYING: [&str; 2] = ["spark:people_read", "spark:all"];
 pub async fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::new(FindingStatus::Ok, "settings", "all are understood")];
     findings
-        .extend(config.remarks.iter().map(|remark| Finding::new(FindingStatus::Warn, "settings", remark)));
-    findings.push(redirect_uri(&config.door));
+        .extend(config.warnings.iter().map(|warning| Finding::new(FindingStatus::Warn, "settings", warning)));
+    findings.push(redirect_uri(&config.http));
     findings.push(scopes(&config.integration.scopes));
     if let Some(proxy) = &config.proxy {
         findings.push(Finding::new(FindingStatus::Ok, "proxy", format!("Webex is reached through {proxy}")));
     }
-    findings.push(certificate(&config.door));
+    findings.push(certificate(&config.http));
     findings.extend(files::key(&config.store));
     findings.extend(webex::findings(config).await);
     findings
@@ -69,9 +69,9 @@ pub fn in_memory() -> Finding {
     Finding::new(FindingStatus::Warn, "store", "in memory: all grants are lost when the daemon stops")
 }
 
-fn redirect_uri(door: &HttpConfig) -> Finding {
+fn redirect_uri(http: &HttpConfig) -> Finding {
     let finding = |mark, says| Finding::new(mark, "redirect URI", says);
-    let url = &door.redirect_uri;
+    let url = &http.redirect_uri;
     let host = url.host_str().unwrap_or_default();
     let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     if url.scheme() == "http" && !loopback {
@@ -80,14 +80,14 @@ fn redirect_uri(door: &HttpConfig) -> Finding {
         return finding(FindingStatus::Warn, says);
     }
     let port = url.port_or_known_default().unwrap_or(0);
-    let first = door.addresses.first().map(|listen| listen.address);
-    let is_ours = door.addresses.iter().any(|listen| listen.address.port() == port);
+    let first = http.addresses.first().map(|listen| listen.address);
+    let is_ours = http.addresses.iter().any(|listen| listen.address.port() == port);
     // From another machine, only a proxy reaches loopback addresses.
     let proxied = url.scheme() == "https"
-        && (!door.secure
-            || (!loopback && door.addresses.iter().all(|listen| listen.address.ip().is_loopback())));
+        && (!http.secure
+            || (!loopback && http.addresses.iter().all(|listen| listen.address.ip().is_loopback())));
     if let Some(address) = first.filter(|_| proxied) {
-        let speaks = if door.secure { "HTTPS" } else { "plain HTTP" };
+        let speaks = if http.secure { "HTTPS" } else { "plain HTTP" };
         let says = format!(
             "{url}, through a proxy that speaks {speaks} to {address}; register exactly this URI at Webex"
         );
@@ -115,13 +115,13 @@ fn scopes(scopes: &[String]) -> Finding {
 }
 
 /// Checks the certificate's files that the settings name.
-fn certificate(door: &HttpConfig) -> Finding {
+fn certificate(http: &HttpConfig) -> Finding {
     let finding = |mark, says: String| Finding::new(mark, CERTIFICATE, says);
-    match door.pem.as_ref().filter(|_| door.secure) {
+    match http.pem.as_ref().filter(|_| http.secure) {
         Some((certificate, key)) => match CertificatePair::read(certificate, key) {
             Ok(pair) => {
                 let file = certificate.display();
-                match pair.problem(host(door), SystemClock.now().seconds()) {
+                match pair.problem(host(http), SystemClock.now().seconds()) {
                     None => finding(FindingStatus::Ok, format!("{file}, {pair}")),
                     Some(CertificateProblem { is_error: true, text: says }) => {
                         finding(FindingStatus::Bad, format!("{file}: {says}"))
@@ -133,11 +133,11 @@ fn certificate(door: &HttpConfig) -> Finding {
             }
             Err(e) => finding(FindingStatus::Bad, e.to_string()),
         },
-        None if door.secure => {
+        None if http.secure => {
             let says = "self-signed, created at each start: browsers show a warning; TOKEND_TLS_CERT and TOKEND_TLS_KEY name another";
             finding(FindingStatus::Ok, says.to_owned())
         }
-        None if door.redirect_uri.scheme() == "https" => {
+        None if http.redirect_uri.scheme() == "https" => {
             finding(FindingStatus::Ok, "the proxy has it: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
         }
         None => finding(FindingStatus::Ok, "none: the port speaks plain HTTP".to_owned()),

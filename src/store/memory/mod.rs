@@ -50,7 +50,7 @@ pub struct MemoryStore(Mutex<MemoryState>);
 #[derive(Debug, Default)]
 struct MemoryState {
     rows: BTreeMap<PersonId, StoredGrant>,
-    turns: DueIndex,
+    due_index: DueIndex,
     serials: i64,
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
@@ -98,9 +98,9 @@ impl MemoryState {
     /// Changes a row and moves it in every order.
     fn change<T>(&mut self, person: &PersonId, work: impl FnOnce(&mut StoredGrant) -> T) -> Option<T> {
         let row = self.rows.get_mut(person)?;
-        self.turns.remove(row.fence.serial, &row.grant);
+        self.due_index.remove(row.fence.serial, &row.grant);
         let done = work(row);
-        self.turns.insert(row.fence.serial, &row.grant);
+        self.due_index.insert(row.fence.serial, &row.grant);
         Some(done)
     }
 
@@ -116,7 +116,7 @@ impl MemoryState {
         let Some(kept) = self.rows.get(&grant.person.id) else {
             self.serials += 1;
             let fence = Fence { serial: self.serials, version: 1, attempt: 0 };
-            self.turns.insert(fence.serial, &grant);
+            self.due_index.insert(fence.serial, &grant);
             self.rows.insert(grant.person.id.clone(), StoredGrant { grant, fence, claimed: false });
             return Saved::New;
         };
@@ -137,7 +137,7 @@ impl MemoryState {
         let in_order = ask.order == ClaimOrder::LeastLife;
         let mut due: Vec<PersonId> = {
             let free =
-                self.turns.due(ask.due_by, ask.lease.now).filter(|person| !ask.except.contains(person));
+                self.due_index.due(ask.due_by, ask.lease.now).filter(|person| !ask.except.contains(person));
             free.take(if in_order { ask.limit } else { usize::MAX }).cloned().collect()
         };
         claim_order::sort(&mut due, &self.rows, ask);
@@ -282,7 +282,7 @@ impl Store for MemoryStore {
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        self.answer(|inner| inner.turns.next_wake(after))
+        self.answer(|inner| inner.due_index.next_wake(after))
     }
 
     fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {

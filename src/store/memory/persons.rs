@@ -38,7 +38,7 @@ impl MemoryState {
 
     pub(super) fn forget(&mut self, person: &PersonId) -> bool {
         let Some(row) = self.rows.remove(person) else { return false };
-        self.turns.remove(row.fence.serial, &row.grant);
+        self.due_index.remove(row.fence.serial, &row.grant);
         true
     }
 }

@@ -81,13 +81,13 @@ fn numbered(number: u32) -> Grant {
 /// The writer of an open store with all grants in it, and the steps that its statements take from now on.
 fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
-    let (hands, unreadable) = Default::default();
+    let (due_queues, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
-    let shelf = QueryContext { integration: "id".to_owned(), sealer, hands, unreadable };
+    let context = QueryContext { integration: "id".to_owned(), sealer, due_queues, unreadable };
     let mut db = opened.writer;
     db.execute_batch("BEGIN").unwrap();
     for number in 0..STORED {
-        queries::save_consent(&db, &shelf, &numbered(number)).unwrap();
+        queries::save_consent(&db, &context, &numbered(number)).unwrap();
     }
     db.execute_batch("COMMIT").unwrap();
     db.flush_prepared_statement_cache();
@@ -103,7 +103,7 @@ fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
         }),
     )
     .unwrap();
-    (db, shelf, steps)
+    (db, context, steps)
 }
 
 fn lease() -> Lease {
@@ -115,48 +115,48 @@ fn ask(order: ClaimOrder) -> ClaimRequest {
 }
 
 /// Runs every operation once.
-fn work(db: &Connection, shelf: &QueryContext) {
+fn work(db: &Connection, context: &QueryContext) {
     let orders =
         [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing, ClaimOrder::Healthiest];
     for order in orders {
-        let claims = queries::claim_due(db, shelf, &ask(order)).unwrap().claims;
+        let claims = queries::claim_due(db, context, &ask(order)).unwrap().claims;
         assert_eq!(claims.len(), 2);
-        queries::commit(db, shelf, claims[0].fence, &claims[0].grant).unwrap();
+        queries::commit(db, context, claims[0].fence, &claims[0].grant).unwrap();
         let back = Schedule::at(NOW + DAY);
-        queries::release(db, shelf, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
+        queries::release(db, context, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
     }
-    assert!(queries::claim_one(db, shelf, &id(1500), &lease()).unwrap().is_some());
-    assert!(queries::find(db, shelf, &id(1000)).unwrap().is_some());
+    assert!(queries::claim_one(db, context, &id(1500), &lease()).unwrap().is_some());
+    assert!(queries::find(db, context, &id(1000)).unwrap().is_some());
     let email = numbered(1000).person.email.unwrap();
-    let namesakes = persons::resolve(db, shelf, &email).unwrap();
+    let namesakes = persons::resolve(db, context, &email).unwrap();
     assert_eq!(namesakes.iter().map(|one| &one.id).collect::<Vec<_>>(), [&id(1000)]);
-    queries::save_consent(db, shelf, &numbered(1000)).unwrap();
-    queries::save_consent(db, shelf, &numbered(STORED)).unwrap();
-    assert!(persons::forget(db, shelf, &id(1001)).unwrap());
-    assert!(queries::next_wake(db, shelf, NOW).unwrap().is_some());
-    queries::due_summary(db, shelf, NOW).unwrap();
+    queries::save_consent(db, context, &numbered(1000)).unwrap();
+    queries::save_consent(db, context, &numbered(STORED)).unwrap();
+    assert!(persons::forget(db, context, &id(1001)).unwrap());
+    assert!(queries::next_wake(db, context, NOW).unwrap().is_some());
+    queries::due_summary(db, context, NOW).unwrap();
     let revision: GrantUpdate = Arc::new(|grant| {
         grant.failures += 1;
         true
     });
-    queries::update_batch(db, shelf, BatchPosition(1200), 3, &revision).unwrap();
-    queries::clamp_times(db, shelf, NOW, NOW).unwrap();
-    read_parts(db, shelf);
-    meta::last_write_at(db, shelf).unwrap();
-    meta::set_meta(db, shelf, MetaKey::Policy, "text").unwrap();
-    meta::get_meta(db, shelf, MetaKey::Policy).unwrap();
+    queries::update_batch(db, context, BatchPosition(1200), 3, &revision).unwrap();
+    queries::clamp_times(db, context, NOW, NOW).unwrap();
+    read_parts(db, context);
+    meta::last_write_at(db, context).unwrap();
+    meta::set_meta(db, context, MetaKey::Policy, "text").unwrap();
+    meta::get_meta(db, context, MetaKey::Policy).unwrap();
     meta::check_writable(db).unwrap();
     meta::check_readable(db).unwrap();
     meta::begin_generation(db, 0).unwrap();
     let (_, key) = ApiKeyRecord::make(&[1; 38], "ci".to_owned(), Rights::default(), None, NOW);
-    assert!(keys::add(db, &shelf.sealer, &key).unwrap());
-    assert_eq!(keys::all(db, &shelf.sealer).unwrap().len(), 1);
+    assert!(keys::add(db, &context.sealer, &key).unwrap());
+    assert_eq!(keys::all(db, &context.sealer).unwrap().len(), 1);
     keys::touch(db, &key.id, NOW).unwrap();
     assert!(keys::revoke(db, "ci").unwrap());
 }
 
 /// Reads lists in both directions, their second pages, and counts.
-fn read_parts(db: &Connection, shelf: &QueryContext) {
+fn read_parts(db: &Connection, context: &QueryContext) {
     let orders = [SortBy::CreatedAt, SortBy::Email, SortBy::NextRefresh].map(ListSelection::All);
     let states = [GrantState::Fresh, GrantState::Due, GrantState::Retrying, GrantState::ConsentNeeded]
         .map(ListSelection::InState);
@@ -165,25 +165,25 @@ fn read_parts(db: &Connection, shelf: &QueryContext) {
     for pick in orders.into_iter().chain(states).chain(others) {
         for backwards in [false, true] {
             let page = ListRequest { descending: backwards, ..ListRequest::first_page(pick.clone(), 3, NOW) };
-            let part = list::list(db, shelf, &page).unwrap();
+            let part = list::list(db, context, &page).unwrap();
             let after = part.last().map(|(bookmark, _)| bookmark.clone());
-            list::list(db, shelf, &ListRequest { after, ..page }).unwrap();
+            list::list(db, context, &ListRequest { after, ..page }).unwrap();
         }
     }
     let among = ListRequest {
         only_persons: Some(vec![id(3), id(4)]),
         ..ListRequest::first_page(ListSelection::All(SortBy::Email), 3, NOW)
     };
-    assert_eq!(list::list(db, shelf, &among).unwrap().len(), 2);
-    overview::totals(db, shelf).unwrap();
-    overview::counts(db, shelf, NOW).unwrap();
+    assert_eq!(list::list(db, context, &among).unwrap().len(), 2);
+    overview::totals(db, context).unwrap();
+    overview::counts(db, context, NOW).unwrap();
 }
 
 #[test]
 fn no_statement_costs_more_when_more_grants_are_stored() {
     let dir = tempfile::tempdir().unwrap();
-    let (db, shelf, steps) = stored(dir.path());
-    work(&db, &shelf);
+    let (db, context, steps) = stored(dir.path());
+    work(&db, &context);
     let mut scan = db.prepare("SELECT count(*) FROM grants WHERE failures = 77").unwrap();
     let _: i64 = scan.query_row([], |row| row.get(0)).unwrap();
     drop(scan);

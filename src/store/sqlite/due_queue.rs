@@ -38,8 +38,8 @@ impl DueQueues {
 
     /// A row was written that is due at `due_at`.
     pub(super) fn invalidate_if_due(&mut self, due_at: UnixTime) {
-        for hand in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
-            hand.invalidate_if_due(due_at);
+        for due_queue in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
+            due_queue.invalidate_if_due(due_at);
         }
     }
 }
@@ -81,24 +81,24 @@ impl DueQueue {
     pub(super) fn begin(
         &mut self,
         db: &Connection,
-        shelf: &QueryContext,
+        context: &QueryContext,
         ask: &ClaimRequest,
     ) -> Result<(), StoreError> {
         self.refilled = false;
         let fits = self.due_by == Some(ask.due_by) && ask.lease.now >= self.filled_at;
-        if fits { Ok(()) } else { self.refill(db, shelf, ask) }
+        if fits { Ok(()) } else { self.refill(db, context, ask) }
     }
 
-    /// The next one that may be due, if there is one. Deals once in a claim: persons that the caller excludes are still
+    /// The next one that may be due, if there is one. Fills the queue once in a claim: persons that the caller excludes are still
     /// due, and would be read forever.
     pub(super) fn next(
         &mut self,
         db: &Connection,
-        shelf: &QueryContext,
+        context: &QueryContext,
         ask: &ClaimRequest,
     ) -> Result<Option<i64>, StoreError> {
         if self.living.is_empty() && self.expired.is_empty() && !self.refilled {
-            self.refill(db, shelf, ask)?;
+            self.refill(db, context, ask)?;
         }
         while let Some(row) = self.living.pop_front() {
             if row.0 > ask.lease.now {
@@ -121,16 +121,17 @@ impl DueQueue {
     fn refill(
         &mut self,
         db: &Connection,
-        shelf: &QueryContext,
+        context: &QueryContext,
         ask: &ClaimRequest,
     ) -> Result<(), StoreError> {
         let size = QUEUE_ROWS.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(&due_sql(ask.order))?;
         let filled_at = ask.lease.now;
-        let found = query.query_map(params![shelf.integration, ask.due_by.0, filled_at.0, size], |row| {
-            Ok((UnixTime(row.get(0)?), row.get(1)?))
-        })?;
+        let found = query
+            .query_map(params![context.integration, ask.due_by.0, filled_at.0, size], |row| {
+                Ok((UnixTime(row.get(0)?), row.get(1)?))
+            })?;
         let rows = found.collect::<Result<Vec<DueRow>, _>>()?;
         let (living, expired) = rows.into_iter().partition(|row| row.0 > filled_at);
         *self = Self { due_by: Some(ask.due_by), filled_at, living, expired, refilled: true };
@@ -174,13 +175,13 @@ mod tests {
     fn the_queue_is_filled_once_for_a_moment_and_again_for_another() {
         let db = due_at(&[10, 20, 5, 30]);
         let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
-        let (hands, unreadable) = Default::default();
-        let shelf = QueryContext { integration: "id".to_owned(), sealer, hands, unreadable };
-        let mut hand = DueQueue::default();
+        let (due_queues, unreadable) = Default::default();
+        let context = QueryContext { integration: "id".to_owned(), sealer, due_queues, unreadable };
+        let mut due_queue = DueQueue::default();
         let mut take = |due_by| {
-            hand.begin(&db, &shelf, &ask(due_by)).unwrap();
-            let taken = hand.next(&db, &shelf, &ask(due_by)).unwrap();
-            (taken, hand.expired.len(), hand.refilled)
+            due_queue.begin(&db, &context, &ask(due_by)).unwrap();
+            let taken = due_queue.next(&db, &context, &ask(due_by)).unwrap();
+            (taken, due_queue.expired.len(), due_queue.refilled)
         };
         assert_eq!(take(20), (Some(0), 2, true));
         assert_eq!(take(20), (Some(1), 1, false), "the queue is still valid");
@@ -193,10 +194,10 @@ mod tests {
     fn only_a_row_that_becomes_due_invalidates_the_queue() {
         let living = [1, 2].map(|serial| (UnixTime::NEVER, serial)).into();
         let due_by = Some(UnixTime(20));
-        let mut hand = DueQueue { due_by, living, ..DueQueue::default() };
-        hand.invalidate_if_due(UnixTime(21));
-        assert_eq!(hand.living.len(), 2);
-        hand.invalidate_if_due(UnixTime(20));
-        assert_eq!((hand.due_by, hand.living.len()), (None, 0));
+        let mut due_queue = DueQueue { due_by, living, ..DueQueue::default() };
+        due_queue.invalidate_if_due(UnixTime(21));
+        assert_eq!(due_queue.living.len(), 2);
+        due_queue.invalidate_if_due(UnixTime(20));
+        assert_eq!((due_queue.due_by, due_queue.living.len()), (None, 0));
     }
 }

@@ -106,11 +106,11 @@ fn queries(page: &ListRequest) -> Vec<String> {
 
 pub(super) fn list(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     page: &ListRequest,
 ) -> Result<Vec<(ListPosition, Grant)>, StoreError> {
     if let Some(among) = &page.only_persons {
-        return Ok(page.select_from(by_persons(db, shelf, among)?.into_iter()));
+        return Ok(page.select_from(by_persons(db, context, among)?.into_iter()));
     }
     let (mut from, mut to) = (None, None);
     if let ListSelection::Matching(search) = &page.selection {
@@ -123,7 +123,7 @@ pub(super) fn list(
         Some(ListPosition { key: SortKey::None, serial }) => (Box::new(None::<i64>), *serial),
         None => (Box::new(None::<i64>), 0),
     };
-    let bound: [&dyn ToSql; 6] = [&shelf.integration, &page.now.0, &from, &to, &*key, &serial];
+    let bound: [&dyn ToSql; 6] = [&context.integration, &page.now.0, &from, &to, &*key, &serial];
     let mut list = Vec::new();
     for sql in queries(page) {
         let mut query = db.prepare_cached(&sql)?;
@@ -135,7 +135,7 @@ pub(super) fn list(
         while list.len() < page.limit_as_usize()
             && let Some(row) = rows.next()?
         {
-            list.extend(listed(row, shelf, page)?);
+            list.extend(listed(row, context, page)?);
         }
     }
     Ok(list)
@@ -144,11 +144,11 @@ pub(super) fn list(
 /// A grant of the list. A row that does not open is shown as [`rows::unopened`] says, and must not hide the others.
 fn listed(
     row: &Row<'_>,
-    shelf: &QueryContext,
+    context: &QueryContext,
     page: &ListRequest,
 ) -> Result<Option<(ListPosition, Grant)>, StoreError> {
-    let read = rows::read(row, shelf)?;
-    let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row, shelf)) else { return Ok(None) };
+    let read = rows::read(row, context)?;
+    let Some(grant) = read.grant.ok().or_else(|| rows::unopened(row, context)) else { return Ok(None) };
     let Some(key) = page.selection.key(&grant, page.now) else { return Ok(None) };
     // A person that a search finds by several texts is listed at the first.
     let elsewhere = matches!(&key, SortKey::Text(text) if row.get_ref("key")?.as_str() != Ok(text));
@@ -158,7 +158,7 @@ fn listed(
 /// The grants of a few persons, by id.
 fn by_persons(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     among: &[PersonId],
 ) -> Result<Vec<(i64, Grant)>, StoreError> {
     let ids = serde_json::Value::from(among.iter().map(PersonId::as_str).collect::<Vec<_>>()).to_string();
@@ -167,11 +167,11 @@ fn by_persons(
          ON integration = ?1 AND person_id = id"
     );
     let mut query = db.prepare_cached(&sql)?;
-    let mut rows = query.query(params![shelf.integration, ids])?;
+    let mut rows = query.query(params![context.integration, ids])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let read = rows::read(row, shelf)?;
-        let shown = read.grant.ok().or_else(|| rows::unopened(row, shelf));
+        let read = rows::read(row, context)?;
+        let shown = read.grant.ok().or_else(|| rows::unopened(row, context));
         found.extend(shown.map(|grant| (read.fence.serial, grant)));
     }
     Ok(found)

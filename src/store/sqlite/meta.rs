@@ -12,43 +12,47 @@ use crate::store::sqlite::QueryContext;
 
 /// Stores the time of the latest change in the transaction of that change. Each integration has its own, because each
 /// corrects its own dates.
-pub(super) fn bump_last_write(db: &Connection, shelf: &QueryContext, at: UnixTime) -> Result<(), StoreError> {
+pub(super) fn bump_last_write(
+    db: &Connection,
+    context: &QueryContext,
+    at: UnixTime,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
          ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
-    db.prepare_cached(sql)?.execute(params![name_of("latest", shelf), at.0])?;
+    db.prepare_cached(sql)?.execute(params![name_of("latest", context), at.0])?;
     Ok(())
 }
 
-pub(super) fn last_write_at(db: &Connection, shelf: &QueryContext) -> Result<Option<UnixTime>, StoreError> {
+pub(super) fn last_write_at(db: &Connection, context: &QueryContext) -> Result<Option<UnixTime>, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
     let latest =
-        db.prepare_cached(sql)?.query_row([name_of("latest", shelf)], |row| row.get(0).map(UnixTime));
+        db.prepare_cached(sql)?.query_row([name_of("latest", context)], |row| row.get(0).map(UnixTime));
     Ok(latest.optional()?)
 }
 
 pub(super) fn get_meta(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     note: MetaKey,
 ) -> Result<Option<String>, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([name_of(note.name(), shelf)], |row| row.get(0)).optional()?)
+    Ok(db.prepare_cached(sql)?.query_row([name_of(note.name(), context)], |row| row.get(0)).optional()?)
 }
 
 pub(super) fn set_meta(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     note: MetaKey,
     text: &str,
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    db.prepare_cached(sql)?.execute(params![name_of(note.name(), shelf), text])?;
+    db.prepare_cached(sql)?.execute(params![name_of(note.name(), context), text])?;
     Ok(())
 }
 
 /// The name of a row that each integration has separately.
-pub(super) fn name_of(what: &str, shelf: &QueryContext) -> String {
-    format!("{what} {}", shelf.integration)
+pub(super) fn name_of(what: &str, context: &QueryContext) -> String {
+    format!("{what} {}", context.integration)
 }
 
 /// Writes a mark without a meaning, to prove that the store can be written.

@@ -73,7 +73,7 @@ use crate::store::sqlite::worker::Workers;
 /// The grants of one integration in a SQLite file. No other process can open the file until the value is dropped.
 pub struct SqliteStore {
     threads: Workers,
-    shelf: Arc<QueryContext>,
+    context: Arc<QueryContext>,
     place: FileIdentity,
     condition: Arc<StoreHealth>,
     last_seen: Arc<GenerationFile>,
@@ -85,8 +85,8 @@ pub struct SqliteStore {
 struct QueryContext {
     integration: String,
     sealer: Arc<Sealer>,
-    /// Used by the writer only. The lock exists only because readers share the shelf.
-    hands: Mutex<DueQueues>,
+    /// Used by the writer only. The lock exists only because readers share the context.
+    due_queues: Mutex<DueQueues>,
     /// The numbers of rows that do not open and have been logged.
     unreadable: Mutex<BTreeSet<i64>>,
 }
@@ -95,8 +95,8 @@ struct QueryContext {
 const REMEMBERED: usize = 1024;
 
 impl QueryContext {
-    fn hands(&self) -> MutexGuard<'_, DueQueues> {
-        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    fn due_queues(&self) -> MutexGuard<'_, DueQueues> {
+        self.due_queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {
@@ -129,12 +129,16 @@ impl SqliteStore {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = open::open(path, key_file, now).map_err(|why| why.with_path(path))?;
         let condition = Arc::new(StoreHealth::new(opened.place.path().to_owned()));
-        let (integration, hands) = (integration.to_owned(), Mutex::default());
-        let shelf =
-            QueryContext { integration, sealer: opened.sealer.clone(), hands, unreadable: Mutex::default() };
+        let (integration, due_queues) = (integration.to_owned(), Mutex::default());
+        let context = QueryContext {
+            integration,
+            sealer: opened.sealer.clone(),
+            due_queues,
+            unreadable: Mutex::default(),
+        };
         let threads = Workers::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
-        let (shelf, place, last_seen) = (Arc::new(shelf), opened.place, Arc::new(opened.last_seen));
-        let store = Self { threads, shelf, place, condition, last_seen, _owner: opened.owner };
+        let (context, place, last_seen) = (Arc::new(context), opened.place, Arc::new(opened.last_seen));
+        let store = Self { threads, context, place, condition, last_seen, _owner: opened.owner };
         Ok((store, opened.sealer))
     }
 
@@ -142,13 +146,13 @@ impl SqliteStore {
         &self,
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        let (shelf, mut again) = (self.shelf.clone(), false);
+        let (context, mut again) = (self.context.clone(), false);
         let answer = self.threads.write(move |db| {
             if std::mem::replace(&mut again, true) {
                 // Rows that the failed batch had taken from it are still due.
-                *shelf.hands() = DueQueues::default();
+                *context.due_queues() = DueQueues::default();
             }
-            work(db, &shelf)
+            work(db, &context)
         });
         Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
@@ -160,7 +164,7 @@ impl SqliteStore {
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
         counts: impl Fn(&T) -> bool + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        let changed = self.write(move |db, shelf| generation::after(db, work(db, shelf)?, &counts));
+        let changed = self.write(move |db, context| generation::after(db, work(db, context)?, &counts));
         Box::pin(async move {
             let (changed, begun) = changed.await?;
             if let Some(begun) = begun {
@@ -202,8 +206,8 @@ impl SqliteStore {
         span: ReadSpan,
         work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        let shelf = self.shelf.clone();
-        let answer = self.threads.read(span, move |db| work(db, &shelf));
+        let context = self.context.clone();
+        let answer = self.threads.read(span, move |db| work(db, &context));
         Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
 }
@@ -217,62 +221,62 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("integration", &self.shelf.integration).finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("integration", &self.context.integration).finish_non_exhaustive()
     }
 }
 
 impl Store for SqliteStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write(move |db, shelf| queries::save_consent(db, shelf, &grant))
+        self.write(move |db, context| queries::save_consent(db, context, &grant))
     }
 
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write(move |db, shelf| persons::save_import(db, shelf, &grant))
+        self.write(move |db, context| persons::save_import(db, context, &grant))
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
-        self.write(move |db, shelf| queries::claim_due(db, shelf, &ask))
+        self.write(move |db, context| queries::claim_due(db, context, &ask))
     }
 
     fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
-        self.write(move |db, shelf| queries::claim_one(db, shelf, &person, &lease))
+        self.write(move |db, context| queries::claim_one(db, context, &person, &lease))
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
-        self.write(move |db, shelf| queries::commit(db, shelf, fence, &grant))
+        self.write(move |db, context| queries::commit(db, context, fence, &grant))
     }
 
     fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
-        self.write(move |db, shelf| queries::release(db, shelf, &person, fence, next))
+        self.write(move |db, context| queries::release(db, context, &person, fence, next))
     }
 
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
-        self.read(move |db, shelf| queries::find(db, shelf, &person))
+        self.read(move |db, context| queries::find(db, context, &person))
     }
 
     fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
-        self.read(move |db, shelf| persons::resolve(db, shelf, &email))
+        self.read(move |db, context| persons::resolve(db, context, &email))
     }
 
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
-        self.write(move |db, shelf| persons::update_person(db, shelf, (&person, planned), next))
+        self.write(move |db, context| persons::update_person(db, context, (&person, planned), next))
     }
 
     fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
         let span = if page.limit > 1 { ReadSpan::Long } else { ReadSpan::Short };
-        self.look(span, move |db, shelf| list::list(db, shelf, &page))
+        self.look(span, move |db, context| list::list(db, context, &page))
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
-        self.write_generation(move |db, shelf| persons::forget(db, shelf, &person), |gone| *gone)
+        self.write_generation(move |db, context| persons::forget(db, context, &person), |gone| *gone)
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        self.read(move |db, shelf| queries::next_wake(db, shelf, after))
+        self.read(move |db, context| queries::next_wake(db, context, after))
     }
 
     fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
-        self.read(move |db, shelf| queries::due_summary(db, shelf, now))
+        self.read(move |db, context| queries::due_summary(db, context, now))
     }
 
     fn update_batch(
@@ -281,7 +285,7 @@ impl Store for SqliteStore {
         limit: u32,
         revision: GrantUpdate,
     ) -> StoreFuture<'_, Option<BatchPosition>> {
-        self.write(move |db, shelf| queries::update_batch(db, shelf, after, limit, &revision))
+        self.write(move |db, context| queries::update_batch(db, context, after, limit, &revision))
     }
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
@@ -289,7 +293,7 @@ impl Store for SqliteStore {
     }
 
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
-        self.survey(move |db, shelf| overview::counts(db, shelf, now))
+        self.survey(move |db, context| overview::counts(db, context, now))
     }
 
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
@@ -297,15 +301,15 @@ impl Store for SqliteStore {
     }
 
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        self.write(move |db, shelf| queries::clamp_times(db, shelf, now, lease_end))
+        self.write(move |db, context| queries::clamp_times(db, context, now, lease_end))
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
-        self.read(move |db, shelf| meta::get_meta(db, shelf, note))
+        self.read(move |db, context| meta::get_meta(db, context, note))
     }
 
     fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
-        self.write(move |db, shelf| meta::set_meta(db, shelf, note, &text))
+        self.write(move |db, context| meta::set_meta(db, context, note, &text))
     }
 
     fn check_readable(&self) -> StoreFuture<'_, ()> {
@@ -329,11 +333,11 @@ impl Store for SqliteStore {
 
 impl KeyStore for SqliteStore {
     fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool> {
-        self.write_generation(move |db, shelf| keys::add(db, &shelf.sealer, &key), |added| *added)
+        self.write_generation(move |db, context| keys::add(db, &context.sealer, &key), |added| *added)
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>> {
-        self.survey(|db, shelf| keys::all(db, &shelf.sealer))
+        self.survey(|db, context| keys::all(db, &context.sealer))
     }
 
     fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {

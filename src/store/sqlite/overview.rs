@@ -16,11 +16,11 @@ fn number(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-pub(super) fn totals(db: &Connection, shelf: &QueryContext) -> Result<GrantTotals, StoreError> {
+pub(super) fn totals(db: &Connection, context: &QueryContext) -> Result<GrantTotals, StoreError> {
     let sql = "SELECT coalesce(sum(people) FILTER (WHERE integration = ?1), 0), \
          coalesce(sum(people) FILTER (WHERE integration = ?1 AND which = 2), 0), \
          coalesce(sum(people) FILTER (WHERE integration <> ?1), 0) FROM tallies WHERE what = 'kind'";
-    Ok(db.prepare_cached(sql)?.query_row([&shelf.integration], |row| {
+    Ok(db.prepare_cached(sql)?.query_row([&context.integration], |row| {
         Ok(GrantTotals {
             people: number(row.get(0)?),
             consent_needed: number(row.get(1)?),
@@ -44,13 +44,13 @@ pub(super) fn ending() -> String {
 
 pub(super) fn counts(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     now: UnixTime,
 ) -> Result<StateCounts, StoreError> {
     let mut kinds = [0_u64; 3];
     let sql = "SELECT which, people FROM tallies WHERE integration = ?1 AND what = 'kind'";
     let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query([&shelf.integration])?;
+    let mut rows = query.query([&context.integration])?;
     while let Some(row) = rows.next()? {
         if let Some(kind) = usize::try_from(row.get::<_, i64>(0)?).ok().and_then(|kind| kinds.get_mut(kind)) {
             *kind = number(row.get(1)?);
@@ -59,7 +59,7 @@ pub(super) fn counts(
     let [alive, retrying, consent_needed] = kinds;
     let most = i64::try_from(COUNT_LIMIT + 1).unwrap_or(i64::MAX);
     let some = |sql: &str| -> Result<u64, StoreError> {
-        let bound = params![shelf.integration, now.0, most];
+        let bound = params![context.integration, now.0, most];
         Ok(number(db.prepare_cached(sql)?.query_row(bound, |row| row.get(0))?))
     };
     let due = some(DUE)?;

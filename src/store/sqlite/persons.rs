@@ -29,27 +29,31 @@ static UPDATE: LazyLock<String> =
     LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET_PERSON} WHERE serial = :serial"));
 
 /// A stored grant that does not open covers no other.
-pub(super) fn save_import(db: &Connection, shelf: &QueryContext, grant: &Grant) -> Result<Saved, StoreError> {
-    let kept = queries::one(db, shelf, &grant.person.id)?;
+pub(super) fn save_import(
+    db: &Connection,
+    context: &QueryContext,
+    grant: &Grant,
+) -> Result<Saved, StoreError> {
+    let kept = queries::one(db, context, &grant.person.id)?;
     if kept.and_then(|read| read.grant.ok()).is_some_and(|kept| kept.covers(grant, grant.last.at)) {
         return Ok(Saved::Kept);
     }
-    queries::save_consent(db, shelf, grant)
+    queries::save_consent(db, context, grant)
 }
 
 pub(super) fn resolve(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     email: &Email,
 ) -> Result<Vec<AddressMatch>, StoreError> {
     let most = i64::try_from(MAX_SAME_ADDRESS).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(RESOLVE)?;
-    let mut rows = query.query(params![shelf.integration, email.as_str(), most])?;
+    let mut rows = query.query(params![context.integration, email.as_str(), most])?;
     let (mut found, mut refused) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
         // The index contains addresses that any program may have written. The row's MAC proves that the address is the
         // person's.
-        match rows::owner(row, shelf)? {
+        match rows::owner(row, context)? {
             Ok(id) => found.push(AddressMatch { id, is_alive: row.get(6)? }),
             Err(why) => refused = refused.or(Some(why)),
         }
@@ -62,23 +66,23 @@ pub(super) fn resolve(
 
 pub(super) fn update_person(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     (person, planned): (&Person, UnixTime),
     next: UnixTime,
 ) -> Result<bool, StoreError> {
-    let Some(found) = queries::one(db, shelf, &person.id)? else { return Ok(false) };
+    let Some(found) = queries::one(db, context, &person.id)? else { return Ok(false) };
     let kept = found.grant?;
     if kept.person_check_at != planned {
         return Ok(false);
     }
     search_index::update(db, found.fence.serial, Some(&kept.person), Some(person))?;
     let grant = Grant { person: person.clone(), person_check_at: next, ..kept };
-    rows::write(db, &UPDATE, shelf, &grant, named_params! { ":serial": found.fence.serial })?;
+    rows::write(db, &UPDATE, context, &grant, named_params! { ":serial": found.fence.serial })?;
     Ok(true)
 }
 
-pub(super) fn forget(db: &Connection, shelf: &QueryContext, person: &PersonId) -> Result<bool, StoreError> {
-    let Some(known) = search_index::find_person(db, shelf, person)? else { return Ok(false) };
+pub(super) fn forget(db: &Connection, context: &QueryContext, person: &PersonId) -> Result<bool, StoreError> {
+    let Some(known) = search_index::find_person(db, context, person)? else { return Ok(false) };
     search_index::update(db, known.serial, Some(&known.person), None)?;
     Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
 }

@@ -75,16 +75,16 @@ static ONE: LazyLock<String> =
 
 pub(super) fn save_consent(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     grant: &Grant,
 ) -> Result<Saved, StoreError> {
-    bump_last_write(db, shelf, grant.last.at)?;
-    shelf.hands().invalidate_if_due(grant.next.due_at);
-    if let Some(known) = search_index::find_person(db, shelf, &grant.person.id)? {
-        if rows::write(db, &REPLACE, shelf, grant, named_params! { ":serial": known.serial })? == 0 {
+    bump_last_write(db, context, grant.last.at)?;
+    context.due_queues().invalidate_if_due(grant.next.due_at);
+    if let Some(known) = search_index::find_person(db, context, &grant.person.id)? {
+        if rows::write(db, &REPLACE, context, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
-        shelf.unreadable().remove(&known.serial);
+        context.unreadable().remove(&known.serial);
         search_index::update(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);
     }
@@ -95,50 +95,50 @@ pub(super) fn save_consent(
          VALUES (:integration, :person_id, :email, :display_name, :org_id, :person_mac, :access_token, :refresh_token, \
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
          :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, 1, 0)";
-    rows::write(db, insert, shelf, grant, &[])?;
+    rows::write(db, insert, context, grant, &[])?;
     search_index::update(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)
 }
 
 pub(super) fn claim_due(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     ask: &ClaimRequest,
 ) -> Result<Claims, StoreError> {
     let mut claims = Claims::default();
-    for found in due(db, shelf, ask)? {
+    for found in due(db, context, ask)? {
         let (person, fence) = (found.person, found.fence);
         match found.grant {
             Ok(grant) => {
-                claim(db, shelf, fence, &ask.lease)?;
+                claim(db, context, fence, &ask.lease)?;
                 let fence = Fence { attempt: fence.attempt + 1, ..fence };
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
-                shelf.hands().invalidate_if_due(ask.lease.now + UNREADABLE_STEP);
+                context.due_queues().invalidate_if_due(ask.lease.now + UNREADABLE_STEP);
                 postpone_unreadable(db, fence, ask.lease.now)?;
                 claims.unreadable.push(person);
             }
         }
     }
     if !claims.claims.is_empty() {
-        bump_last_write(db, shelf, ask.lease.now)?;
+        bump_last_write(db, context, ask.lease.now)?;
     }
     Ok(claims)
 }
 
 /// The rows to claim, in the order of the request.
-fn due(db: &Connection, shelf: &QueryContext, ask: &ClaimRequest) -> Result<Vec<DecodedRow>, StoreError> {
-    let mut hands = shelf.hands();
-    let Some(hand) = hands.queue_for(ask.order) else { return healthiest(db, shelf, ask) };
+fn due(db: &Connection, context: &QueryContext, ask: &ClaimRequest) -> Result<Vec<DecodedRow>, StoreError> {
+    let mut due_queues = context.due_queues();
+    let Some(due_queue) = due_queues.queue_for(ask.order) else { return healthiest(db, context, ask) };
     let mut query = db.prepare_cached(&DUE_ROW)?;
     let mut found = Vec::new();
-    hand.begin(db, shelf, ask)?;
+    due_queue.begin(db, context, ask)?;
     while found.len() < ask.limit {
-        let Some(serial) = hand.next(db, shelf, ask)? else { break };
-        let mut rows = query.query(params![serial, shelf.integration, ask.due_by.0])?;
+        let Some(serial) = due_queue.next(db, context, ask)? else { break };
+        let mut rows = query.query(params![serial, context.integration, ask.due_by.0])?;
         if let Some(row) = rows.next()? {
-            let read = rows::read(row, shelf)?;
+            let read = rows::read(row, context)?;
             // Rows that were just found stay due until they are claimed, and may be found again when the queue is refilled.
             let passed = |read: &DecodedRow| {
                 ask.except.contains(&read.person)
@@ -154,15 +154,15 @@ fn due(db: &Connection, shelf: &QueryContext, ask: &ClaimRequest) -> Result<Vec<
 /// asks for that many more.
 fn healthiest(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     ask: &ClaimRequest,
 ) -> Result<Vec<DecodedRow>, StoreError> {
     let reach = i64::try_from(ask.limit.saturating_add(ask.except.len())).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(&healthiest_sql())?;
-    let mut rows = query.query(params![shelf.integration, ask.due_by.0, ask.lease.now.0, reach])?;
+    let mut rows = query.query(params![context.integration, ask.due_by.0, ask.lease.now.0, reach])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let read = rows::read(row, shelf)?;
+        let read = rows::read(row, context)?;
         if found.len() < ask.limit && !ask.except.contains(&read.person) {
             found.push(read);
         }
@@ -179,8 +179,8 @@ fn healthiest_sql() -> String {
     )
 }
 
-fn claim(db: &Connection, shelf: &QueryContext, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
-    shelf.hands().invalidate_if_due(lease.end);
+fn claim(db: &Connection, context: &QueryContext, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
+    context.due_queues().invalidate_if_due(lease.end);
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())
@@ -195,39 +195,39 @@ fn postpone_unreadable(db: &Connection, fence: Fence, now: UnixTime) -> Result<(
 
 pub(super) fn claim_one(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     person: &PersonId,
     lease: &Lease,
 ) -> Result<Option<Claim>, StoreError> {
-    let Some(found) = one(db, shelf, person)? else { return Ok(None) };
+    let Some(found) = one(db, context, person)? else { return Ok(None) };
     let grant = found.grant?;
     if found.claimed && grant.next.due_at > lease.now {
         return Ok(None);
     }
-    claim(db, shelf, found.fence, lease)?;
-    bump_last_write(db, shelf, lease.now)?;
+    claim(db, context, found.fence, lease)?;
+    bump_last_write(db, context, lease.now)?;
     Ok(Some(Claim { grant, fence: Fence { attempt: found.fence.attempt + 1, ..found.fence } }))
 }
 
 pub(super) fn commit(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     fence: Fence,
     grant: &Grant,
 ) -> Result<Committed, StoreError> {
     let fenced =
         named_params! { ":serial": fence.serial, ":version": fence.version, ":attempt": fence.attempt };
-    if rows::write(db, &COMMIT, shelf, grant, fenced)? == 0 {
+    if rows::write(db, &COMMIT, context, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hands().invalidate_if_due(grant.next.due_at);
-    bump_last_write(db, shelf, grant.last.at)?;
+    context.due_queues().invalidate_if_due(grant.next.due_at);
+    bump_last_write(db, context, grant.last.at)?;
     Ok(Committed::Kept)
 }
 
 pub(super) fn release(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     person: &PersonId,
     fence: Fence,
     next: Schedule,
@@ -235,7 +235,7 @@ pub(super) fn release(
     let sql = "UPDATE grants SET due_at = ?1, wake_at = ?2, claim_owner = NULL WHERE serial = ?3 AND integration = ?4 \
          AND person_id = ?5 AND version = ?6 AND attempt = ?7 AND claim_owner IS NOT NULL";
     let Fence { serial, version, attempt } = fence;
-    let (id, integration) = (person.as_str(), &shelf.integration);
+    let (id, integration) = (person.as_str(), &context.integration);
     let changed = db.prepare_cached(sql)?.execute(params![
         next.due_at.0,
         next.wake_at.0,
@@ -248,37 +248,37 @@ pub(super) fn release(
     if changed == 0 {
         return Ok(Committed::Superseded);
     }
-    shelf.hands().invalidate_if_due(next.due_at);
+    context.due_queues().invalidate_if_due(next.due_at);
     Ok(Committed::Kept)
 }
 
 pub(super) fn find(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     person: &PersonId,
 ) -> Result<Option<Grant>, StoreError> {
-    one(db, shelf, person)?.map(|read| read.grant).transpose()
+    one(db, context, person)?.map(|read| read.grant).transpose()
 }
 
 pub(super) fn one(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     person: &PersonId,
 ) -> Result<Option<DecodedRow>, StoreError> {
     let mut query = db.prepare_cached(&ONE)?;
-    let mut rows = query.query(params![shelf.integration, person.as_str()])?;
-    rows.next()?.map(|row| rows::read(row, shelf)).transpose()
+    let mut rows = query.query(params![context.integration, person.as_str()])?;
+    rows.next()?.map(|row| rows::read(row, context)).transpose()
 }
 
 const NEXT_WAKE: &str = "SELECT min(wake_at) FROM grants WHERE integration = ?1 AND wake_at > ?2";
 
 pub(super) fn next_wake(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     after: UnixTime,
 ) -> Result<Option<UnixTime>, StoreError> {
     let mut query = db.prepare_cached(NEXT_WAKE)?;
-    let wake: Option<i64> = query.query_row(params![shelf.integration, after.0], |row| row.get(0))?;
+    let wake: Option<i64> = query.query_row(params![context.integration, after.0], |row| row.get(0))?;
     Ok(wake.map(UnixTime))
 }
 
@@ -297,18 +297,19 @@ static NEXT_TO_DIE: LazyLock<String> = LazyLock::new(|| {
 
 pub(super) fn due_summary(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     now: UnixTime,
 ) -> Result<DueSummary, StoreError> {
     let mut any_due = db.prepare_cached(ANY_DUE)?;
-    let mut is_due = |kind: i64| any_due.query_row(params![shelf.integration, kind, now.0], |row| row.get(0));
+    let mut is_due =
+        |kind: i64| any_due.query_row(params![context.integration, kind, now.0], |row| row.get(0));
     let (healthy, retrying): (bool, bool) = (is_due(0)?, is_due(1)?);
     let mut waiting = DueSummary { due: healthy || retrying, healthy, next_to_die: None };
     let mut query = db.prepare_cached(&NEXT_TO_DIE)?;
-    let mut found = query.query(params![shelf.integration, now.0])?;
+    let mut found = query.query(params![context.integration, now.0])?;
     while let Some(row) = found.next()?.filter(|_| waiting.due && waiting.next_to_die.is_none()) {
         // A row that does not open cannot be the probe.
-        let grant = rows::read(row, shelf)?.grant.ok();
+        let grant = rows::read(row, context)?.grant.ok();
         waiting.next_to_die = grant.map(|grant| (grant.person.id.clone(), grant.dates()));
     }
     Ok(waiting)
@@ -316,7 +317,7 @@ pub(super) fn due_summary(
 
 pub(super) fn update_batch(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     after: BatchPosition,
     limit: u32,
     revision: &GrantUpdate,
@@ -328,9 +329,9 @@ pub(super) fn update_batch(
     let mut found = Vec::new();
     {
         let mut query = db.prepare_cached(&sql)?;
-        let mut rows = query.query(params![shelf.integration, after.0, limit])?;
+        let mut rows = query.query(params![context.integration, after.0, limit])?;
         while let Some(row) = rows.next()? {
-            found.push(rows::read(row, shelf)?);
+            found.push(rows::read(row, context)?);
         }
     }
     let last = found.last().map(|read| BatchPosition(read.fence.serial));
@@ -345,8 +346,8 @@ pub(super) fn update_batch(
             changed &= grant != before;
         }
         if changed {
-            shelf.hands().invalidate_if_due(grant.next.due_at);
-            rows::write(db, &UPDATE_BATCH, shelf, &grant, named_params! { ":serial": read.fence.serial })?;
+            context.due_queues().invalidate_if_due(grant.next.due_at);
+            rows::write(db, &UPDATE_BATCH, context, &grant, named_params! { ":serial": read.fence.serial })?;
         }
     }
     Ok(last)
@@ -354,14 +355,14 @@ pub(super) fn update_batch(
 
 pub(super) fn clamp_times(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     now: UnixTime,
     lease_end: UnixTime,
 ) -> Result<(), StoreError> {
     let latest = "UPDATE meta SET value = min(value, ?2) WHERE name = ?1";
-    db.prepare_cached(latest)?.execute(params![meta::name_of("latest", shelf), now.0])?;
+    db.prepare_cached(latest)?.execute(params![meta::name_of("latest", context), now.0])?;
     let claims = "UPDATE grants INDEXED BY grants_claimed SET due_at = ?2, wake_at = ?2 \
          WHERE claim_owner IS NOT NULL AND integration = ?1 AND due_at > ?2";
-    db.prepare_cached(claims)?.execute(params![shelf.integration, lease_end.0])?;
+    db.prepare_cached(claims)?.execute(params![context.integration, lease_end.0])?;
     Ok(())
 }

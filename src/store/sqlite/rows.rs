@@ -89,7 +89,7 @@ impl QueryContext {
     }
 }
 
-pub(super) fn read(row: &Row<'_>, shelf: &QueryContext) -> Result<DecodedRow, StoreError> {
+pub(super) fn read(row: &Row<'_>, context: &QueryContext) -> Result<DecodedRow, StoreError> {
     let fence = Fence {
         serial: row.get(const { at("serial") })?,
         version: row.get(const { at("version") })?,
@@ -98,21 +98,24 @@ pub(super) fn read(row: &Row<'_>, shelf: &QueryContext) -> Result<DecodedRow, St
     let claimed = row.get_ref(const { at("claim_owner") })? != ValueRef::Null;
     let person = person_of(row.get(const { at("person_id") }), fence.serial)?;
     // An invalid column affects this row only, and must not stop the others.
-    let grant = grant(row, shelf, person.clone()).map_err(|_| StoreError::Unreadable(person.clone()));
+    let grant = grant(row, context, person.clone()).map_err(|_| StoreError::Unreadable(person.clone()));
     if grant.is_err() {
-        shelf.report_unreadable(fence.serial, &person);
+        context.report_unreadable(fence.serial, &person);
     }
     Ok(DecodedRow { fence, person, claimed, grant })
 }
 
 /// The person of a row, if its MAC is right. The query must read `serial`, `person_id`, `email`, `display_name`, `org_id` and
 /// `person_mac`.
-pub(super) fn owner(row: &Row<'_>, shelf: &QueryContext) -> Result<Result<PersonId, StoreError>, StoreError> {
+pub(super) fn owner(
+    row: &Row<'_>,
+    context: &QueryContext,
+) -> Result<Result<PersonId, StoreError>, StoreError> {
     let serial: i64 = row.get(0)?;
     let person = person_of(row.get::<_, String>(1), serial)?;
-    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, [1, 2, 3, 4, 5]);
+    let verified = macs::verify_person(&context.sealer, &context.integration, row, [1, 2, 3, 4, 5]);
     if verified.is_err() {
-        shelf.report_unreadable(serial, &person);
+        context.report_unreadable(serial, &person);
     }
     Ok(verified.map(|()| person.clone()).map_err(|_| StoreError::Unreadable(person)))
 }
@@ -127,8 +130,8 @@ fn person_of(id: rusqlite::Result<String>, serial: i64) -> Result<PersonId, Stor
     known.map_or_else(numbered, Ok).map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
-fn grant(row: &Row<'_>, shelf: &QueryContext, id: PersonId) -> Result<Grant, StoreError> {
-    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, NAMED);
+fn grant(row: &Row<'_>, context: &QueryContext, id: PersonId) -> Result<Grant, StoreError> {
+    let verified = macs::verify_person(&context.sealer, &context.integration, row, NAMED);
     verified.map_err(|_| StoreError::Unreadable(id.clone()))?;
     let time = |column: usize| row.get(column).map(UnixTime);
     let standing: String = row.get(const { at("standing") })?;
@@ -136,8 +139,8 @@ fn grant(row: &Row<'_>, shelf: &QueryContext, id: PersonId) -> Result<Grant, Sto
     let email: Option<String> = row.get(const { at("email") })?;
     let reported: Option<i64> = row.get(const { at("refresh_token_expires_at") })?;
     let tokens = Tokens {
-        access_token: shelf.open(&id, "access_token", row.get(const { at("access_token") }))?,
-        refresh_token: shelf.open(&id, "refresh_token", row.get(const { at("refresh_token") }))?,
+        access_token: context.open(&id, "access_token", row.get(const { at("access_token") }))?,
+        refresh_token: context.open(&id, "refresh_token", row.get(const { at("refresh_token") }))?,
         token_type: row.get(const { at("token_type") })?,
         scope: row.get(const { at("scope") })?,
         expires_at: time(const { at("expires_at") })?,
@@ -170,11 +173,11 @@ fn grant(row: &Row<'_>, shelf: &QueryContext, id: PersonId) -> Result<Grant, Sto
 /// The grant as which a row that does not open is shown: it needs a new consent and has no tokens. Columns that cannot be
 /// read are left out, and so are names that another program may have changed. `None` if even the person's id cannot be
 /// read.
-pub(super) fn unopened(row: &Row<'_>, shelf: &QueryContext) -> Option<Grant> {
+pub(super) fn unopened(row: &Row<'_>, context: &QueryContext) -> Option<Grant> {
     let text = |column: usize| row.get::<_, Option<String>>(column).ok().flatten();
     let time = |column: usize| UnixTime(row.get(column).unwrap_or(0));
     let id = text(const { at("person_id") }).and_then(|id| PersonId::parse(&id).ok())?;
-    let verified = macs::verify_person(&shelf.sealer, &shelf.integration, row, NAMED).is_ok();
+    let verified = macs::verify_person(&context.sealer, &context.integration, row, NAMED).is_ok();
     let named = Person {
         id: id.clone(),
         email: text(const { at("email") }).and_then(|text| Email::parse(&text).ok()),
@@ -212,7 +215,7 @@ pub(super) fn unopened(row: &Row<'_>, shelf: &QueryContext) -> Option<Grant> {
 pub(super) fn write(
     db: &Connection,
     sql: &str,
-    shelf: &QueryContext,
+    context: &QueryContext,
     grant: &Grant,
     extra: &[(&str, &dyn ToSql)],
 ) -> Result<usize, StoreError> {
@@ -222,11 +225,11 @@ pub(super) fn write(
         GrantStatus::ConsentNeeded => CONSENT_NEEDED,
     };
     let tokens = &grant.tokens;
-    let person_mac = macs::of_person(&shelf.sealer, &shelf.integration, &grant.person);
-    let access_token = shelf.seal(&tokens.access_token, id, "access_token")?;
-    let refresh_token = shelf.seal(&tokens.refresh_token, id, "refresh_token")?;
+    let person_mac = macs::of_person(&context.sealer, &context.integration, &grant.person);
+    let access_token = context.seal(&tokens.access_token, id, "access_token")?;
+    let refresh_token = context.seal(&tokens.refresh_token, id, "refresh_token")?;
     let columns: &[(&str, &dyn ToSql)] = named_params! {
-        ":integration": shelf.integration,
+        ":integration": context.integration,
         ":person_id": id.as_str(),
         ":email": grant.person.email.as_ref().map(Email::as_str),
         ":display_name": grant.person.display_name,

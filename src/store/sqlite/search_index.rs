@@ -25,14 +25,14 @@ pub(super) struct StoredPerson {
 /// The row of this person, if there is one.
 pub(super) fn find_person(
     db: &Connection,
-    shelf: &QueryContext,
+    context: &QueryContext,
     id: &PersonId,
 ) -> Result<Option<StoredPerson>, StoreError> {
     let sql =
         "SELECT serial, email, display_name, org_id FROM grants WHERE integration = ?1 AND person_id = ?2";
     let read =
         |row: &Row<'_>| Ok(StoredPerson { serial: row.get("serial")?, person: person(row, id.clone()) });
-    Ok(db.prepare_cached(sql)?.query_row(params![shelf.integration, id.as_str()], read).optional()?)
+    Ok(db.prepare_cached(sql)?.query_row(params![context.integration, id.as_str()], read).optional()?)
 }
 
 fn person(row: &Row<'_>, id: PersonId) -> Person {

@@ -94,7 +94,7 @@ async fn so_many_records_that_do_not_open_are_remembered_and_no_more() {
     let (store, _) = opened.unwrap();
     let ada = PersonId::parse("ada").unwrap();
     for serial in 0..3 * i64::try_from(REMEMBERED).unwrap() {
-        store.shelf.report_unreadable(serial, &ada);
-        assert!(store.shelf.unreadable().len() <= REMEMBERED);
+        store.context.report_unreadable(serial, &ada);
+        assert!(store.context.unreadable().len() <= REMEMBERED);
     }
 }
