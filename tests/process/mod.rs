@@ -104,12 +104,12 @@ async fn the_test_hook_refreshes_its_person_at_the_first_wake() {
     ];
     let mut daemon = Daemon::start(&sim, &hook).await;
     daemon.wait_for_line("was added to the store, due for a refresh at once").await;
-    daemon.wait_for_line(&format!("{id}: renewed")).await;
+    daemon.wait_for_line(&format!("{id}: access token renewed")).await;
     assert_eq!(counters(&sim).refreshes.attempts, 1);
 
     daemon.restart(&[]).await;
     daemon.wait_for_line("its tokens are kept and are due").await;
-    daemon.wait_for_line(&format!("{id}: unchanged")).await;
+    daemon.wait_for_line(&format!("{id}: access token unchanged")).await;
     assert_eq!(counters(&sim).refreshes.attempts, 2);
 }
 

@@ -36,7 +36,7 @@ async fn a_response_that_arrived_while_the_daemon_was_suspended_is_stored() {
     assert_eq!(counters(&sim).refreshes.renewed, 1);
     tokio::time::sleep(STOPPED).await;
     daemon.signal("CONT");
-    daemon.wait_for_line("ada@example.com: renewed").await;
+    daemon.wait_for_line("ada@example.com: access token renewed").await;
     assert!(!daemon.log().iter().any(|line| line.contains("no answer in time")), "{:?}", daemon.log());
 
     sim.with(|webex| webex.settings_mut().latency = Duration::ZERO);

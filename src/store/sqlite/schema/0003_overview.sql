@@ -1,4 +1,4 @@
--- For the dashboard and the list: every order and every filter is a range of an index, and every number is maintained.
+-- What the dashboard and the list ask for: every order and every filter is a range of an index, every number is kept.
 
 -- What a grant's state is made of, but for the time: 0 alive, 1 alive and retrying, 2 in need of consent.
 ALTER TABLE grants ADD COLUMN kind INTEGER GENERATED ALWAYS AS
@@ -67,7 +67,7 @@ WHEN old.ends_on IS NOT new.ends_on OR old.integration <> new.integration BEGIN
         ON CONFLICT DO UPDATE SET people = people + 1;
 END;
 
--- Results of refreshes by hour (counted from 1970), for about two days.
+-- What refreshes came to, hour by hour (counted from 1970), for about two days.
 CREATE TABLE history (
     integration TEXT NOT NULL,
     hour      INTEGER NOT NULL,
