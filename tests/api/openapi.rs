@@ -56,10 +56,13 @@ fn reads<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
     serde_json::from_value::<T>(value.clone()).is_ok()
 }
 
+/// Samples, each with its type, and with its schema's name where that is another.
 macro_rules! agree {
-    ($($sample:expr => $type:ident),* $(,)?) => {{
-        $(agrees(stringify!($type), &$sample, reads::<api_types::$type>);)*
-        BTreeSet::from([$(stringify!($type)),*])
+    (@name $type:ident) => { stringify!($type) };
+    (@name $type:ident $schema:ident) => { stringify!($schema) };
+    ($($sample:expr => $type:ident $(as $schema:ident)?),* $(,)?) => {{
+        $(agrees(agree!(@name $type $($schema)?), &$sample, reads::<api_types::$type>);)*
+        BTreeSet::from([$(agree!(@name $type $($schema)?)),*])
     }};
 }
 
@@ -152,37 +155,37 @@ fn every_field_of_every_type_is_described() {
     };
     let finding = api_types::Finding::new(api_types::FindingStatus::Ok, "x", "x");
     let checked = agree! {
-        api_types::DoctorReport { findings: vec![finding.clone()] } => DoctorReport,
+        api_types::DoctorReport { findings: vec![finding.clone()] } => DoctorReport as Examination,
         finding => Finding,
-        tally => StateTally,
-        breaker => BreakerView,
-        certificate => CertificateView,
+        tally => StateTally as Tally,
+        breaker => BreakerView as Breaker,
+        certificate => CertificateView as Certificate,
         status => Status,
         api_types::People { people: vec![person.clone()], next: some(), sole: Some(true) } => People,
         api_types::Refreshed { outcome: text(), detail: some(), person: person.clone() } => Refreshed,
-        api_types::LoginRequest { email: some(), device: true } => LoginRequest,
+        api_types::LoginRequest { email: some(), device: true } => LoginRequest as LoginAsked,
         api_types::StartedLogin {
             id: text(), url: text(), user_code: some(), complete_url: some(), expires_in: 1,
-        } => StartedLogin,
+        } => StartedLogin as LoginBegun,
         api_types::LoginStatus { state: text(), detail: some(), person: Some(person.clone()) } => LoginStatus,
-        api_types::ImportBody { refresh_token: some(), access_token: some(), replace: true } => ImportBody,
+        api_types::ImportBody { refresh_token: some(), access_token: some(), replace: true } => ImportBody as ImportAsked,
         api_types::Imported {
             outcome: text(), detail: some(), person: Some(person.clone()), retry_after: Some(1),
         } => Imported,
-        person => PersonView,
+        person => PersonView as Person,
         token => Token,
-        api_types::RefreshRequest { force: true } => RefreshRequest,
-        rule => RuleReport,
+        api_types::RefreshRequest { force: true } => RefreshRequest as RefreshAsked,
+        rule => RuleReport as RuleSays,
         why => Why,
         planned => Planned,
         api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
-        api_types::CreateKeyRequest { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => CreateKeyRequest,
-        api_types::CreatedKey { secret: text(), key: key.clone() } => CreatedKey,
-        key => KeyView,
+        api_types::CreateKeyRequest { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => CreateKeyRequest as KeyAsked,
+        api_types::CreatedKey { secret: text(), key: key.clone() } => CreatedKey as KeyMade,
+        key => KeyView as Key,
         api_types::KeyList { keys: vec![] } => KeyList,
         api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
-        problem => ProblemDetails,
+        problem => ProblemDetails as Problem,
     };
     let document = document();
     let described = document["components"]["schemas"].as_object().unwrap();
