@@ -8,6 +8,11 @@ use tokio::sync::Semaphore;
 
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::CLOSED;
+use crate::domain::breaker::Role;
+use crate::domain::breaker::SentRefresh;
+use crate::domain::grant::Grant;
+use crate::domain::grant::GrantStatus;
+use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::store::MetaKey;
 use crate::store::Store;
@@ -79,6 +84,26 @@ impl BreakerState {
         let text = self.breaker().to_text();
         let known = self.kept().as_deref().unwrap_or(CLOSED) == text;
         (!known).then_some(text)
+    }
+}
+
+/// What the breaker must know about a refresh beside the response.
+pub(super) fn sent_refresh(
+    grant: &Grant,
+    (role, on_demand, only_person): (Role, bool, bool),
+    now: UnixTime,
+) -> SentRefresh {
+    SentRefresh {
+        person: grant.person.id.clone(),
+        role,
+        on_demand,
+        previous: grant.last.outcome,
+        previous_at: grant.last.at,
+        refused_since: grant.refused_since,
+        ended: grant.status == GrantStatus::ConsentNeeded,
+        token_dead: grant.life_left(now).is_zero(),
+        confirm_after: Policy::confirm_after(grant.dates().lifetime()),
+        only_person,
     }
 }
 

@@ -120,7 +120,7 @@ impl RefreshService {
         self.token_if(person, min_ttl, || true).await
     }
 
-    /// As [`Refresher::token`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
+    /// As [`RefreshService::token`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
     /// caller gets the stored token.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl RefreshService {
     /// Refreshes the grant of `person` now. Without `force` no refresh is sent inside the no-op window.
     ///
     /// # Errors
-    /// [`TokenError::UnknownPerson`], [`NoToken::ConsentNeeded`] if the stored record does not open, or [`NoToken::Store`].
+    /// [`TokenError::UnknownPerson`], [`TokenError::ConsentNeeded`] if the stored record does not open, or [`TokenError::Store`].
     pub async fn refresh_now(
         self: &Arc<Self>,
         person: &PersonId,
@@ -173,11 +173,11 @@ impl RefreshService {
         self.refresh_now_if(person, force, || true).await
     }
 
-    /// As [`Refresher::renew`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
+    /// As [`RefreshService::refresh_now`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
     /// refresh is skipped.
     ///
     /// # Errors
-    /// As [`RefreshService::renew`].
+    /// As [`RefreshService::refresh_now`].
     pub async fn refresh_now_if(
         self: &Arc<Self>,
         person: &PersonId,

@@ -24,7 +24,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(600);
 pub(super) struct PauseLogThrottle(Mutex<Option<Instant>>);
 
 impl PauseLogThrottle {
-    /// Whether a line was logged within [`TELL_AGAIN`]. If not, the caller logs one now.
+    /// Whether a line was logged within [`LOG_INTERVAL`]. If not, the caller logs one now.
     fn logged_recently(&self) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = told.is_some_and(|at| at.elapsed() < LOG_INTERVAL);

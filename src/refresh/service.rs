@@ -17,8 +17,6 @@ use crate::domain::breaker::Breaker;
 use crate::domain::breaker::DueSummary;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
-use crate::domain::breaker::SentRefresh;
-use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
@@ -29,6 +27,7 @@ use crate::grant_cache::EventPosition;
 use crate::grant_cache::GrantCache;
 use crate::health::PendingCommits;
 use crate::refresh::breaker_state::BreakerState;
+use crate::refresh::breaker_state::sent_refresh;
 use crate::refresh::in_flight::InFlight;
 use crate::refresh::in_flight::InFlightGuard;
 use crate::refresh::person_check::PersonChecks;
@@ -389,25 +388,5 @@ impl RefreshService {
         }
         let totals = self.parts.store.totals().await;
         totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
-    }
-}
-
-/// What the breaker must know about a refresh beside the response.
-fn sent_refresh(
-    grant: &Grant,
-    (role, on_demand, only_person): (Role, bool, bool),
-    now: UnixTime,
-) -> SentRefresh {
-    SentRefresh {
-        person: grant.person.id.clone(),
-        role,
-        on_demand,
-        previous: grant.last.outcome,
-        previous_at: grant.last.at,
-        refused_since: grant.refused_since,
-        ended: grant.status == GrantStatus::ConsentNeeded,
-        token_dead: grant.life_left(now).is_zero(),
-        confirm_after: Policy::confirm_after(grant.dates().lifetime()),
-        only_person,
     }
 }

@@ -3,6 +3,7 @@
 //! [`Store`] is the contract. [`sqlite`] and [`memory`] implement it, and one test suite runs against both. A store reads and
 //! writes domain types and makes no decisions about refreshes.
 
+pub mod claim;
 pub mod key_file;
 pub mod list;
 pub mod memory;
@@ -26,6 +27,12 @@ use crate::domain::person::PersonId;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
 
+pub use crate::store::claim::Claim;
+pub use crate::store::claim::ClaimOrder;
+pub use crate::store::claim::ClaimRequest;
+pub use crate::store::claim::Claims;
+pub use crate::store::claim::Fence;
+pub use crate::store::claim::Lease;
 pub use crate::store::list::ListPosition;
 pub use crate::store::list::ListRequest;
 pub use crate::store::list::ListSelection;
@@ -38,7 +45,7 @@ pub use crate::store::overview::StateCounts;
 /// The future of a store's answer.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`Store::revise`].
+/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`Store::update_batch`].
 pub type GrantUpdate = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The grants of one integration.
@@ -114,7 +121,7 @@ pub trait Store: Send + Sync {
     /// The time of the latest write. A clock that is behind it has been set back.
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>>;
 
-    /// Sets [`Store::latest`] back to `now` if it is later, and the ends of leases back to `lease_end`. Called when all dates
+    /// Sets [`Store::last_write_at`] back to `now` if it is later, and the ends of leases back to `lease_end`. Called when all dates
     /// that a fast clock wrote are corrected.
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()>;
 
@@ -169,78 +176,7 @@ pub enum Committed {
     Superseded,
 }
 
-/// The owner of a claim, and when the claim ends.
-#[derive(Clone, Debug)]
-pub struct Lease {
-    /// The present time.
-    pub now: UnixTime,
-    /// The owner: a name of the process.
-    pub owner: String,
-    /// When other callers may claim the grant.
-    pub end: UnixTime,
-}
-
-/// Which grants to claim.
-#[derive(Clone, Debug)]
-pub struct ClaimRequest {
-    /// The lease of the claims.
-    pub lease: Lease,
-    /// Grants due at or before this time are claimed; not after the current time.
-    pub due_by: UnixTime,
-    /// At most so many.
-    pub limit: usize,
-    /// Persons to leave out, because the caller is still refreshing their grants.
-    pub except: Vec<PersonId>,
-    /// Which of the due grants come first.
-    pub order: ClaimOrder,
-}
-
-/// Which of the due grants are claimed first. Of two equal ones the one that was stored first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClaimOrder {
-    /// Living tokens, the least life left first; then expired ones in the order in which they expired.
-    LeastLife,
-    /// As `LeastLife`, but living tokens of grants without failures before all others.
-    NoFailures,
-    /// As `LeastLife`, but before all others living tokens of failing grants, those that have been due the longest first.
-    LongestFailing,
-    /// For a probe: grants that have ended last, before them those refused or asked to wait themselves; the fewest
-    /// failures in a row first, so that probes that fail go round; the most life left first, since persons of one tenant
-    /// often have as much life left as each other.
-    Healthiest,
-}
-
-/// The claimed grants.
-#[derive(Debug, Default)]
-pub struct Claims {
-    /// To be refreshed.
-    pub claims: Vec<Claim>,
-    /// Persons whose record does not open, because it was tampered with or sealed by another key. They become due again after
-    /// a day. If even the id is unreadable, it is `row-` with the number of the row.
-    pub unreadable: Vec<PersonId>,
-}
-
-/// A durable intent to refresh one grant, limited by a lease.
-#[derive(Debug)]
-pub struct Claim {
-    /// The grant as it stood when it was claimed.
-    pub grant: Grant,
-    /// Identifies this claim in the commit.
-    pub fence: Fence,
-}
-
-/// Identifies one attempt at one version of one row. A commit is applied only if all three still match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// The number of the row, which is never reused, not even after a removal.
-    pub serial: i64,
-    /// Grows with each write of tokens.
-    pub version: i64,
-    /// Grows with each claim of the row.
-    pub attempt: i64,
-}
-
-/// Where [`Store::revise`] continues. The default is the start.
+/// Where [`Store::update_batch`] continues. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchPosition(pub i64);
 

@@ -110,7 +110,7 @@ impl Dashboard {
         if head { response::head_of(response) } else { response }
     }
 
-    /// Dispatches all paths of the dashboard. Pages that require a session are in [`inside`].
+    /// Dispatches all paths of the dashboard. Pages that require a session are in [`pages`].
     async fn handle_path(
         &self,
         request: Request<Incoming>,

@@ -194,7 +194,7 @@ impl Default for UnlistedLog {
 }
 
 impl UnlistedLog {
-    /// The text to append to a line about `person` that may be written now, like [`LogThrottle::due`].
+    /// The text to append to a line about `person` that may be written now, like [`LogThrottle::next_line`].
     fn next_line(&self, person: &PersonId) -> Option<String> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
