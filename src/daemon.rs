@@ -1,5 +1,7 @@
 //! Opens the store, builds the services, starts the tasks, waits for a signal, and shuts down in order.
 
+use std::sync::Arc;
+
 use rustix::process::Signal as Kind;
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
@@ -8,6 +10,7 @@ use tokio::time::timeout_at;
 use crate::config::Config;
 use crate::config::WEBEX_BASE;
 use crate::consent::TestHookError;
+use crate::domain::time::UnixTime;
 use crate::http::server::control_socket::ControlError;
 use crate::http::server::control_socket::ControlSocket;
 use crate::refresh::EventLoop;
@@ -82,7 +85,12 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     log_start(&config, &server, &*services.store).await;
 
     let api = services.api(&config).serving(server.certificate());
-    let Services { consents, refresher, tasks, wake, .. } = services;
+    let Services { consents, refresher, tasks, wake, notices, .. } = services;
+    if let Some(served) = server.certificate() {
+        let end = move || Some(UnixTime::from_seconds(served.shown.borrow().facts()?.ends));
+        notices.watch_certificate_end(Arc::new(end));
+    }
+    notices.start(&tasks);
     // The servers stop after everything else, so that tokens are served until the last refresh has ended.
     let (serving, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {

@@ -18,6 +18,7 @@
 //! | [`api_keys`] | API keys: creation, revocation, lookup |
 //! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
 //! | [`refresh`] | second use case: refreshes, by the event loop and on demand |
+//! | [`notices`] | told in time: the outbox is sent to each sink, until the sink has it or three days are over |
 //! | [`http`] | the HTTP server: sockets, TLS, routes, pages, the dashboard; the only module that maps errors to statuses |
 //! | [`config`] | all settings, typed, with their defaults; reports all errors at once |
 //! | [`services`] | builds all services from the settings |
@@ -29,7 +30,7 @@
 //! Imports go downward only, and modules of one level never import each other:
 //!
 //! ```text
-//! main > daemon | cli > services > config > http > consent | refresh > grant_cache | api_keys | health > store | webex | events > domain
+//! main > daemon | cli > services > config > http > consent | refresh | notices > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
 //! `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
@@ -48,6 +49,7 @@ pub mod grant_cache;
 pub mod hardening;
 pub mod health;
 pub mod http;
+pub mod notices;
 pub mod refresh;
 pub mod services;
 pub mod store;

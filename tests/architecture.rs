@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("health", &["store"]),
     ("consent", &["domain", "clock", "tasks", "grant_cache", "store", "webex"]),
     ("refresh", &["domain", "clock", "tasks", "grant_cache", "health", "store", "webex"]),
+    ("notices", &["domain", "clock", "tasks", "store", "webex"]),
     ("api_keys", &["domain", "clock", "store"]),
     (
         "http",
@@ -33,9 +34,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "consent",
             "refresh",
+            "notices",
         ],
     ),
-    ("config", &["domain", "consent", "refresh", "http", "webex"]),
+    ("config", &["domain", "consent", "refresh", "notices", "http", "webex"]),
     (
         "services",
         &[
@@ -50,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "consent",
             "refresh",
+            "notices",
             "config",
             "http",
         ],
@@ -57,7 +60,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["domain", "clock", "tasks", "api_types", "config", "services", "http"]),
     (
         "daemon",
-        &["domain", "clock", "tasks", "store", "health", "consent", "refresh", "http", "config", "services"],
+        &[
+            "domain", "clock", "tasks", "store", "health", "consent", "refresh", "notices", "http", "config",
+            "services",
+        ],
     ),
 ];
 

@@ -26,6 +26,8 @@ mod import;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+mod notices;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod properties;

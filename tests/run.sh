@@ -16,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Settings that the caller has for a daemon must not reach the tests.
 while IFS= read -r name; do
     unset "$name"
-done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|BOT_TOKEN|SPACE_ID$|RUST_LOG$|STATE_DIRECTORY$)' || true)
+done < <(compgen -e | grep -E '^(MY_APP_|MY_USER_AGENT$|EVENT_LOOP_|TOKEND_|TEST_|WEBEX_|BOT_TOKEN|SPACE_ID$|NOTIFY_|RUST_LOG$|STATE_DIRECTORY$)' || true)
 
 begun=$SECONDS
 skipped=()
@@ -149,13 +149,13 @@ run_browser() {
 run_bench_small() { section "measurements, with small numbers" cargo test --workspace --locked --quiet --bench load --bench parts; }
 
 # Programs that Python's package index has.
-python_tools() { python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5 typos==1.52.0; }
+python_tools() { python_packages webexpythonsdk==2.0.6 schemathesis==4.32.5 typos==1.52.0 standardwebhooks==1.0.1; }
 need_spelling() { python_tools; }
 run_spelling() { section "spelling" target/venv/bin/typos; }
 need_api() { python_tools; }
 run_api() { section "the API, by schemathesis" cargo test --workspace --locked --quiet --test main -- --ignored schemathesis; }
 need_python() { python_tools; }
-run_python() { section "tests with Webex's SDK for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python; }
+run_python() { section "tests with Webex's SDK and Standard Webhooks for Python" cargo test --workspace --locked --quiet --test main -- --ignored end_to_end::python notices::python; }
 
 need_man() { set_up mandoc=mandoc; }
 run_man() { section "the manual page, by mandoc" cargo test --workspace --locked --quiet --test main -- --ignored mandoc; }

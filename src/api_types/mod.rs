@@ -1,12 +1,18 @@
 //! The JSON of the API, shared by the server and the commands. Times are RFC 3339 in UTC; an unknown value is
 //! null.
 
+mod attention;
 mod examination;
 mod keys;
+mod notices;
+mod status;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use crate::api_types::attention::Attention;
+pub use crate::api_types::attention::Topic;
+pub use crate::api_types::attention::attention;
 pub use crate::api_types::examination::DoctorReport;
 pub use crate::api_types::examination::Finding;
 pub use crate::api_types::examination::FindingStatus;
@@ -14,6 +20,23 @@ pub use crate::api_types::keys::CreateKeyRequest;
 pub use crate::api_types::keys::CreatedKey;
 pub use crate::api_types::keys::KeyList;
 pub use crate::api_types::keys::KeyView;
+pub use crate::api_types::notices::DailyRefreshes;
+pub use crate::api_types::notices::HistoryItem;
+pub use crate::api_types::notices::HistoryList;
+pub use crate::api_types::notices::NoticeDelivery;
+pub use crate::api_types::notices::NoticeItem;
+pub use crate::api_types::notices::NoticeList;
+pub use crate::api_types::notices::NoticePerson;
+pub use crate::api_types::notices::NoticeResent;
+pub use crate::api_types::notices::NoticeSink;
+pub use crate::api_types::notices::NoticeTally;
+pub use crate::api_types::notices::NoticeTest;
+pub use crate::api_types::notices::NoticeTestAsked;
+pub use crate::api_types::notices::NoticeTests;
+pub use crate::api_types::status::BreakerView;
+pub use crate::api_types::status::CertificateView;
+pub use crate::api_types::status::StateTally;
+pub use crate::api_types::status::Status;
 
 /// A person and the state of the grant, without tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +63,9 @@ pub struct PersonView {
     pub expires_at: String,
     /// When the refresh token expires, as last reported by Webex; null once Webex has rejected it.
     pub refresh_token_expires_at: Option<String>,
+    /// Whether refreshes move that date: false where it comes nearer with every day; null where no refresh has shown it yet.
+    #[serde(default)]
+    pub refresh_token_end_moves: Option<bool>,
     /// When the event loop will next refresh it; null: only on request.
     pub next_refresh_at: Option<String>,
     /// When it was last refreshed, or a refresh was tried.
@@ -201,71 +227,6 @@ pub struct Plan {
     pub people: Vec<Planned>,
     /// Pass it as `after` for the next page; null on the last page.
     pub next: Option<String>,
-}
-
-/// The daemon's status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The program's version.
-    pub version: String,
-    /// The number of persons by state; null while the store cannot be read.
-    pub people: Option<StateTally>,
-    /// The circuit breaker: whether all refreshes pause.
-    pub breaker: BreakerView,
-    /// `ok` or `failing`.
-    pub store: String,
-    /// Whether the daemon is ready, as `/readyz` reports it.
-    pub ready: bool,
-    /// When this process started.
-    pub started_at: String,
-    /// The certificate for new connections; null where the port speaks plain HTTP.
-    #[serde(default)]
-    pub certificate: Option<CertificateView>,
-}
-
-/// The certificate that the daemon serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateView {
-    /// The DNS names and addresses that it is valid for.
-    pub names: Vec<String>,
-    /// Start of its validity; null if the certificate cannot be parsed.
-    pub begins_at: Option<String>,
-    /// End of its validity; null if the certificate cannot be parsed.
-    pub ends_at: Option<String>,
-    /// The fingerprint of its key.
-    pub fingerprint: String,
-    /// Whether the daemon created it.
-    pub self_signed: bool,
-    /// A present or coming problem with it, and the remedy.
-    pub trouble: Option<String>,
-}
-
-/// The number of persons by [`PersonView::state`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the states")]
-pub struct StateTally {
-    pub fresh: u64,
-    pub due: u64,
-    pub retrying: u64,
-    pub consent_needed: u64,
-    /// Whether `fresh` and `due` are lower bounds.
-    pub or_more: bool,
-}
-
-/// The state of the circuit breaker: whether all refreshes pause, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakerView {
-    /// `closed`, `open` or `probing`.
-    pub state: String,
-    /// `client_refused`, `busy`, `many_failing` or `many_refused`.
-    pub cause: Option<String>,
-    /// The cause as a sentence, with the remedy.
-    pub says: Option<String>,
-    /// When the outage began.
-    pub since: Option<String>,
-    /// When the next refresh may be sent. It lies in the past if the breaker only waits for a grant that is
-    /// due.
-    pub until: Option<String>,
 }
 
 /// The request to start a login.

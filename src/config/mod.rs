@@ -7,6 +7,7 @@ pub mod dotenv;
 mod env_file;
 mod hook;
 mod listen;
+mod notices;
 mod parse;
 mod paths;
 mod proxy;
@@ -18,7 +19,6 @@ mod space;
 mod token_service;
 
 use std::fmt;
-use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::domain::person::PersonQuery;
 use crate::domain::schedule::Policy;
 use crate::domain::socket_group::SocketGroup;
 use crate::domain::token_service::TokenService;
+use crate::notices::settings::NoticeSettings;
 use crate::refresh::RateLimits;
 use crate::webex::Integration;
 use crate::webex::Proxy;
@@ -79,6 +80,8 @@ pub struct Config {
     pub token_service: Option<TokenService>,
     /// The space that a bot adds people to; `None` if it is off.
     pub space: Option<Space>,
+    /// Who is told what happens, and how.
+    pub notices: NoticeSettings,
     /// The test hook; `None` if it is off.
     pub hook: Option<TestHook>,
     /// Warnings about valid settings that are probably a mistake.
@@ -159,9 +162,10 @@ impl Config {
         let http = http(reader, redirect_uri, operator);
         let token_service = token_service::token_service(reader);
         let space = space::space(reader);
+        let notices = notices::notices(reader);
         let mut warnings = warnings(reader, hook.is_some(), control_socket.is_some(), http.as_ref());
         warnings.extend(consent::warning(reader, http.as_ref()));
-        warnings.extend(open_secrets(reader, http.as_ref()));
+        warnings.extend(secret_files::open_secrets(reader, http.as_ref()));
         warnings.extend(token_service.as_ref().and_then(token_service::warning));
         let (integration, policy, pace) = (integration?, policy?, pace?);
         Some(Self {
@@ -178,6 +182,7 @@ impl Config {
             store: store?,
             token_service,
             space,
+            notices,
             hook,
             warnings,
         })
@@ -228,17 +233,6 @@ fn warnings(
         );
     }
     warnings
-}
-
-/// Warnings about files with secrets that other users can read.
-fn open_secrets(reader: &SettingsReader<'_>, http: Option<&HttpConfig>) -> Vec<String> {
-    let named = [("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"), ("BOT_TOKEN", "BOT_TOKEN_FILE")];
-    let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
-    let named = named.filter_map(|(_, file)| Some((file, Path::new(reader.source.get(file)?))));
-    let key = http.filter(|http| http.secure).and_then(|http| http.pem.as_ref());
-    let key = key.map(|(_, key)| ("TOKEND_TLS_KEY", key.as_path()));
-    let settings = reader.source.file_with_secrets().map(|file| ("the settings file", file));
-    named.chain(key).chain(settings).filter_map(|(name, file)| secret_files::warning(name, file)).collect()
 }
 
 /// Hints at variables that have no effect.

@@ -96,11 +96,22 @@ impl<'a> SettingsReader<'a> {
         file_variable: &'static str,
         what: &str,
     ) -> Option<Secret> {
+        let (variable, text) = self.secret_text(variable, file_variable, what)?;
+        self.opaque(variable, text.expose(), what)
+    }
+
+    /// The same as it stands, whatever characters are in it, and the variable that it came by.
+    pub(super) fn secret_text(
+        &mut self,
+        variable: &'static str,
+        file_variable: &'static str,
+        what: &str,
+    ) -> Option<(&'static str, Secret)> {
         // The file variable takes precedence over another sample's variable.
         let file = self.source.get(file_variable);
         let text = self.source.get(variable).or_else(|| self.text(variable).filter(|_| file.is_none()));
         if let Some(text) = text {
-            return self.opaque(variable, text, what);
+            return Some((variable, Secret::new(text.to_owned())));
         }
         let Some(path) = file else {
             self.missing(variable, &format!("{what} (or {file_variable}, a file that contains it)"));
@@ -113,7 +124,7 @@ impl<'a> SettingsReader<'a> {
                     self.add_error(file_variable, format!("the empty file {path:?}"), &expected);
                     None
                 }
-                text => self.opaque(file_variable, text, what),
+                text => Some((file_variable, Secret::new(text.to_owned()))),
             },
             Err(e) => {
                 let expected = format!("a readable file that contains {what}");

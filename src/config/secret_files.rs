@@ -5,6 +5,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::config::listen::HttpConfig;
+use crate::config::parse::SettingsReader;
+
 /// The permission bits that let the group read, and that let all other users read.
 const READ_BY_GROUP: u32 = 0o040;
 const READ_BY_OTHERS: u32 = 0o004;
@@ -12,6 +15,22 @@ const READ_BY_OTHERS: u32 = 0o004;
 /// The permission bits of a directory that let the group pass, and that let all other users pass.
 const THROUGH_BY_GROUP: u32 = 0o010;
 const THROUGH_BY_OTHERS: u32 = 0o001;
+
+/// Warnings about files with secrets that other users can read.
+pub(super) fn open_secrets(reader: &SettingsReader<'_>, http: Option<&HttpConfig>) -> Vec<String> {
+    let named = [
+        ("MY_APP_SECRET_ID", "MY_APP_SECRET_ID_FILE"),
+        ("BOT_TOKEN", "BOT_TOKEN_FILE"),
+        ("NOTIFY_WEBHOOK_SECRET", "NOTIFY_WEBHOOK_SECRET_FILE"),
+        ("NOTIFY_SMTP_URL", "NOTIFY_SMTP_URL_FILE"),
+    ];
+    let named = named.into_iter().filter(|(itself, _)| reader.source.get(itself).is_none());
+    let named = named.filter_map(|(_, file)| Some((file, Path::new(reader.source.get(file)?))));
+    let key = http.filter(|http| http.secure).and_then(|http| http.pem.as_ref());
+    let key = key.map(|(_, key)| ("TOKEND_TLS_KEY", key.as_path()));
+    let settings = reader.source.file_with_secrets().map(|file| ("the settings file", file));
+    named.chain(key).chain(settings).filter_map(|(name, file)| warning(name, file)).collect()
+}
 
 /// A warning if users other than its owner and root can read the secret file at `path`. There is no warning
 /// if root has decided so:

@@ -88,9 +88,21 @@ settings! {
     Plain "FROM" ["required with PASSPHRASE"]
         "what X-From must be there; an e-mail address chooses that person's token",
     Plain "SOURCE_IP" ["required with PASSPHRASE"] "addresses or networks that may ask there, separated by commas",
-    Secret "BOT_TOKEN" ["none"] "the token of a bot that adds people to SPACE_ID",
+    Secret "BOT_TOKEN" ["none"] "the token of a bot that adds people to SPACE_ID and sends notices",
     Path "BOT_TOKEN_FILE" ["none"] "a file that holds it, instead of BOT_TOKEN",
-    Plain "SPACE_ID" ["required with BOT_TOKEN"] "Webex's id of the space",
+    Plain "SPACE_ID" ["required with BOT_TOKEN, unless the bot only sends notices"] "Webex's id of the space",
+    Secret "NOTIFY_WEBHOOK_URL" ["none"] "a Standard Webhooks receiver that is told notices: https, or http on loopback",
+    Secret "NOTIFY_WEBHOOK_SECRET" ["required with NOTIFY_WEBHOOK_URL"]
+        "whsec_..., which signs what the receiver is told; two of them with a space between while it is changed",
+    Path "NOTIFY_WEBHOOK_SECRET_FILE" ["none"] "a file that holds it, instead of NOTIFY_WEBHOOK_SECRET",
+    Plain "NOTIFY_COMMAND" ["none"] "a program with its arguments that gets each notice as JSON on its standard input",
+    Plain "NOTIFY_WEBEX_TO" ["none"]
+        "e-mail addresses, or ids of spaces that the bot is in, that get operators' notices as Webex messages",
+    Plain "NOTIFY_PEOPLE" ["no"] "yes: the bot sends each person their own consent link when they must consent again",
+    Secret "NOTIFY_SMTP_URL" ["none"] "a mail server for notices to operators, smtps://USER:PASSWORD@HOST:465",
+    Path "NOTIFY_SMTP_URL_FILE" ["none"] "a file that holds it, instead of NOTIFY_SMTP_URL",
+    Plain "NOTIFY_MAIL_FROM" ["required with NOTIFY_SMTP_URL"] "the sender's address of e-mail notices",
+    Plain "NOTIFY_MAIL_TO" ["required with NOTIFY_SMTP_URL"] "the operators' addresses, separated by commas",
     Plain "TEST_PERSON_ID" ["none"] "test hook: a person id that is put into the store",
     Secret "TEST_ACCESS_TOKEN" ["none"] "test hook: an access token of theirs",
     Secret "TEST_REFRESH_TOKEN" ["none"] "test hook: their refresh token",
@@ -126,7 +138,7 @@ mod tests {
     #[test]
     fn settings_named_like_a_secret_are_secrets() {
         for name in VARIABLES.into_iter().chain(ALIASES.map(|(_, other)| other)) {
-            let words = ["SECRET", "TOKEN_", "_TOKEN", "PASS"];
+            let words = ["SECRET", "TOKEN_", "_TOKEN", "PASS", "NOTIFY_WEBHOOK_URL", "NOTIFY_SMTP_URL"];
             let like_a_secret = words.iter().any(|word| name.contains(word))
                 && !name.ends_with("_FILE")
                 && !name.starts_with("TOKEND_");
@@ -140,6 +152,7 @@ mod tests {
             include_str!("mod.rs"),
             include_str!("space.rs"),
             include_str!("token_service.rs"),
+            include_str!("notices.rs"),
             include_str!("parse.rs"),
         ];
         let mut read = 0;
@@ -150,6 +163,6 @@ mod tests {
                 read += 1;
             }
         }
-        assert_eq!(read, 2, "the calls are found");
+        assert_eq!(read, 4, "the calls are found");
     }
 }

@@ -7,6 +7,8 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
+use crate::domain::horizon::NoticeState;
+use crate::domain::notice::News;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -82,6 +84,8 @@ impl ConsentService {
             failures: 0,
             next: Schedule::NEVER,
             person_check_at: now + CHECK_EVERY,
+            notice_state: NoticeState::default(),
+            news: News::default(),
         }
     }
 

@@ -18,8 +18,8 @@ pub struct Forecast {
     pub next_refresh_at: Option<UnixTime>,
     /// The approximate number of refreshes.
     pub refreshes: u32,
-    /// When the person must consent again, if that is by then: when the refresh token expires, as last reported. For a
-    /// grant that Webex no longer renews: now.
+    /// When the person must consent again, if that is by then: when the refresh token expires, as last reported, unless
+    /// refreshes move that date. For a grant that Webex no longer renews: now.
     pub consent_by: Option<UnixTime>,
 }
 
@@ -32,7 +32,7 @@ pub fn forecast(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) ->
     let (refreshes, consent_by) = match grant.status {
         GrantStatus::Active => {
             let count = left.map_or(0, |left| fitting(left, step(grant.dates().lifetime(), policy, now)));
-            (count, grant.tokens.refresh_token_expires_at)
+            (count, grant.expected_consent_end(now))
         }
         GrantStatus::ConsentNeeded => {
             let probes_left = REPROBES.saturating_add(1).saturating_sub(grant.failures);

@@ -18,6 +18,7 @@ use crate::domain::breaker::DueSummary;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
+use crate::domain::notice::facts::after_refresh;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
@@ -367,6 +368,7 @@ impl RefreshService {
         drop(place);
         self.report_transition(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
+        let next = after_refresh(&claim.grant, next);
         let kept = self.commit_with_retry(claim.fence, &next, mended).await;
         self.save_breaker().await;
         if kept == Some(Committed::Kept) {

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use zeroize::Zeroizing;
 
 use crate::api_keys::ApiKeys;
 use crate::api_types::Finding;
@@ -25,18 +26,23 @@ use crate::health::Health;
 use crate::http::api;
 use crate::http::api::Api;
 use crate::http::server::certificate::read_pem;
+use crate::notices;
+use crate::notices::Notices;
 use crate::refresh;
 use crate::refresh::RefreshService;
 use crate::store::KeyStore;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::history::HistoryStore;
 use crate::store::memory::MemoryStore;
+use crate::store::outbox::OutboxStore;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;
+use crate::webex::transport::Transport;
 use crate::webex::transport::TransportError;
 
 /// All services, and the handles to run and stop them.
@@ -59,6 +65,8 @@ pub struct Services {
     pub tasks: Tasks,
     /// Wakes the event loop.
     pub wake: Wake,
+    /// What is told, and to which sinks.
+    pub notices: Arc<Notices>,
 }
 
 /// Why the services cannot be built.
@@ -106,6 +114,7 @@ impl Services {
             tasks: self.tasks.clone(),
             redirect_uri: config.integration.redirect_uri.clone(),
             examine: Arc::new(examine),
+            notices: self.notices.clone(),
         })
     }
 
@@ -132,6 +141,16 @@ impl Services {
         .with_space(config.space.clone())
         .for_persons(config.allow.clone())
         .with_refresh_pause(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
+        let parts = notices::Parts {
+            outbox: opened.outbox,
+            history: opened.history,
+            grants: opened.store.clone(),
+            webex: webex.clone(),
+            clock: clock.clone(),
+        };
+        let carrier: Arc<dyn Transport> = Arc::new(webhook_transport(config)?);
+        let sinks = config.notices.sinks(&parts, &carrier, &config.http.operator);
+        let notices = Arc::new(Notices::new(parts, sinks));
         let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store: opened.store.clone(),
@@ -155,6 +174,7 @@ impl Services {
             clock,
             tasks,
             wake,
+            notices,
         })
     }
 }
@@ -162,7 +182,18 @@ impl Services {
 struct OpenedStore {
     store: Arc<dyn Store>,
     keys: Arc<dyn KeyStore>,
+    outbox: Arc<dyn OutboxStore>,
+    history: Arc<dyn HistoryStore>,
     sealer: Arc<Sealer>,
+}
+
+impl OpenedStore {
+    fn new<S>(store: Arc<S>, sealer: Arc<Sealer>) -> Self
+    where
+        S: Store + KeyStore + OutboxStore + HistoryStore + 'static,
+    {
+        Self { keys: store.clone(), outbox: store.clone(), history: store.clone(), store, sealer }
+    }
 }
 
 fn open_store(config: &Config, clock: &dyn Clock) -> Result<OpenedStore, BuildError> {
@@ -171,24 +202,38 @@ fn open_store(config: &Config, clock: &dyn Clock) -> Result<OpenedStore, BuildEr
             log::warn!("the store is in memory: all grants are lost when the daemon stops");
             let store = Arc::new(MemoryStore::new());
             let sealer = Sealer::ephemeral().map_err(|_| BuildError::NoRandom)?;
-            Ok(OpenedStore { keys: store.clone(), store, sealer: Arc::new(sealer) })
+            Ok(OpenedStore::new(store, Arc::new(sealer)))
         }
         StoreConfig::Sqlite { path, key_file } => {
             let (store, sealer) =
                 SqliteStore::open(path, key_file, &config.integration.client_id, clock.now())?;
-            let store = Arc::new(store);
-            Ok(OpenedStore { keys: store.clone(), store, sealer })
+            Ok(OpenedStore::new(Arc::new(store), sealer))
         }
     }
 }
 
 fn transport(config: &Config) -> Result<HttpTransport, BuildError> {
-    let read =
-        |path: &PathBuf| read_pem(path).map_err(|e| BuildError::File("WEBEX_CA_FILE", path.clone(), e));
-    let roots = config.ca_file.as_ref().map(read).transpose()?;
+    let roots = roots(config)?;
     let roots = roots.as_ref().map(|pem| pem.as_slice());
     let plain = config.integration.base.starts_with("http:");
     Ok(HttpTransport::new(&config.user_agent, roots, plain, config.proxy.as_ref())?)
+}
+
+/// A way to the receiver of webhooks, which need not be where Webex is.
+fn webhook_transport(config: &Config) -> Result<HttpTransport, BuildError> {
+    let roots = roots(config)?;
+    let roots = roots.as_ref().map(|pem| pem.as_slice());
+    let webhook = config.notices.webhook.as_ref();
+    let plain = webhook.is_some_and(|webhook| webhook.url.expose().starts_with("http:"));
+    // Without a receiver nothing is sent, and no roots need be there.
+    let unused = webhook.is_none();
+    Ok(HttpTransport::new(&config.user_agent, roots, plain || unused, config.proxy.as_ref())?)
+}
+
+fn roots(config: &Config) -> Result<Option<Zeroizing<Vec<u8>>>, BuildError> {
+    let read =
+        |path: &PathBuf| read_pem(path).map_err(|e| BuildError::File("WEBEX_CA_FILE", path.clone(), e));
+    config.ca_file.as_ref().map(read).transpose()
 }
 
 /// A name unique to this process, which distinguishes its claims from those of other processes.

@@ -4,10 +4,14 @@
 //! writes domain types and makes no decisions about refreshes.
 
 pub mod claim;
+pub mod history;
 pub mod key_file;
 pub mod list;
 pub mod memory;
+mod meta_key;
+pub mod outbox;
 pub mod overview;
+mod postponed;
 pub mod seal;
 pub mod sqlite;
 
@@ -38,6 +42,7 @@ pub use crate::store::list::ListRequest;
 pub use crate::store::list::ListSelection;
 pub use crate::store::list::SortBy;
 pub use crate::store::list::SortKey;
+pub use crate::store::meta_key::MetaKey;
 pub use crate::store::overview::BoundedCount;
 pub use crate::store::overview::GrantTotals;
 pub use crate::store::overview::StateCounts;
@@ -180,26 +185,6 @@ pub enum Committed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchPosition(pub i64);
 
-/// The texts that the event loop stores, separate for each integration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetaKey {
-    /// The policy with which all stored times were planned.
-    Policy,
-    /// The state of the circuit breaker.
-    Breaker,
-}
-
-impl MetaKey {
-    /// The name of the text in the store.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Breaker => "breaker",
-        }
-    }
-}
-
 /// Why an operation of the store failed, and what the operator can do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -301,6 +286,11 @@ pub enum StoreError {
         "the record of {0} does not open: it was changed, or comes from another store; a new consent replaces it"
     )]
     Unreadable(PersonId),
+    /// The outbox or the history alone.
+    #[error(
+        "the store's file is damaged where notices are kept ({0}); restore your latest backup in a quiet hour"
+    )]
+    Outbox(String),
     /// The store is closing.
     #[error("the store is closing")]
     Closed,
@@ -328,7 +318,7 @@ impl StoreError {
     /// store, and records that do not open.
     #[must_use]
     pub fn log_level(&self) -> log::Level {
-        let is_told = self.affects_whole_store() || matches!(self, Self::Unreadable(_));
+        let is_told = self.affects_whole_store() || matches!(self, Self::Unreadable(_) | Self::Outbox(_));
         if is_told { log::Level::Debug } else { log::Level::Error }
     }
 

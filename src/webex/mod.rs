@@ -5,6 +5,7 @@
 
 mod avatar;
 mod device;
+mod messages;
 mod proxy;
 mod space;
 pub mod transport;
@@ -26,6 +27,8 @@ use crate::domain::verdict::Verdict;
 pub use crate::webex::device::DeviceCode;
 pub use crate::webex::device::DevicePoll;
 pub use crate::webex::device::DevicePollResult;
+pub use crate::webex::messages::MessageRecipient;
+pub use crate::webex::messages::MessageRefused;
 pub use crate::webex::proxy::Proxy;
 pub use crate::webex::space::NotAdded;
 pub use crate::webex::space::Space;

@@ -65,6 +65,13 @@ pub enum Payload {
         /// The JSON.
         body: String,
     },
+    /// A notice to a program of the operator's, which knows it by a signature in the headers. Not for Webex.
+    Signed {
+        /// Names in lower case.
+        headers: Vec<(&'static str, String)>,
+        /// The JSON, which holds no secret.
+        body: String,
+    },
 }
 
 /// A response.
@@ -176,6 +183,10 @@ impl HttpTransport {
                 self.0.post(&call.url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
             }
             Payload::Bearer(token) => self.0.get(&call.url).bearer_auth(token.expose()),
+            Payload::Signed { headers, body } => {
+                let post = self.0.post(&call.url).body(body.clone());
+                headers.iter().fold(post, |post, (name, value)| post.header(*name, value))
+            }
             Payload::Json { token, body } => {
                 let post = self.0.post(&call.url).bearer_auth(token.expose());
                 post.header("content-type", "application/json").body(body.clone())

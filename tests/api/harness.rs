@@ -144,6 +144,7 @@ impl ApiServer {
             tasks: services.tasks.clone(),
             redirect_uri: config.integration.redirect_uri.clone(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
+            notices: services.notices.clone(),
         });
         let (base, pem) = serve_https(&config, api.clone(), &services.tasks).await;
         let control = ControlSocket::open(&socket, None).await.unwrap();

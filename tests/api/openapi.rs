@@ -83,6 +83,7 @@ fn every_field_of_every_type_is_described() {
         renewed_at: text(),
         expires_at: text(),
         refresh_token_expires_at: some(),
+        refresh_token_end_moves: Some(true),
         next_refresh_at: some(),
         last_attempt_at: text(),
         last_outcome: text(),
@@ -133,7 +134,14 @@ fn every_field_of_every_type_is_described() {
         consent_url: some(),
         persons: Some(vec![text()]),
     };
-    let tally = api_types::StateTally { fresh: 1, due: 1, retrying: 1, consent_needed: 1, or_more: false };
+    let tally = api_types::StateTally {
+        fresh: 1,
+        due: 1,
+        retrying: 1,
+        consent_needed: 1,
+        consent_ending: 1,
+        or_more: false,
+    };
     let breaker =
         api_types::BreakerView { state: text(), cause: some(), says: some(), since: some(), until: some() };
     let certificate = api_types::CertificateView {
@@ -144,6 +152,43 @@ fn every_field_of_every_type_is_described() {
         self_signed: true,
         trouble: some(),
     };
+    let tally_of_notices = api_types::NoticeTally {
+        waiting: 1,
+        failing: 1,
+        given_up: 1,
+        turned_off: vec![text()],
+        trouble: Some(text()),
+    };
+    let delivery = api_types::NoticeDelivery {
+        sink: text(),
+        state: text(),
+        tries: 1,
+        next_at: some(),
+        done_at: some(),
+        why: some(),
+    };
+    let about = api_types::NoticePerson { id: text(), email: some(), display_name: some() };
+    let notice = api_types::NoticeItem {
+        id: text(),
+        kind: text(),
+        at: text(),
+        app: text(),
+        person: Some(about.clone()),
+        data: serde_json::Map::new(),
+        deliveries: vec![delivery.clone()],
+    };
+    let sink = api_types::NoticeSink {
+        sink: text(),
+        is_set: true,
+        is_off: true,
+        waiting: 1,
+        failing: 1,
+        given_up: 1,
+        oldest_waiting_at: some(),
+    };
+    let test = api_types::NoticeTest { sink: text(), why: some() };
+    let entry = api_types::HistoryItem { at: text(), person_id: some(), what: text(), detail: text() };
+    let day = api_types::DailyRefreshes { day: text(), outcome: text(), refreshes: 1 };
     let status = api_types::Status {
         version: text(),
         people: Some(tally),
@@ -152,6 +197,7 @@ fn every_field_of_every_type_is_described() {
         ready: true,
         started_at: text(),
         certificate: Some(certificate.clone()),
+        notices: Some(tally_of_notices.clone()),
     };
     let finding = api_types::Finding::new(api_types::FindingStatus::Ok, "x", "x");
     let checked = agree! {
@@ -186,6 +232,19 @@ fn every_field_of_every_type_is_described() {
         api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
         problem => ProblemDetails as Problem,
+        api_types::NoticeList { sinks: vec![sink.clone()], notices: vec![notice.clone()], next: some() } => NoticeList,
+        sink => NoticeSink,
+        notice => NoticeItem,
+        about => NoticePerson,
+        delivery => NoticeDelivery,
+        tally_of_notices => NoticeTally,
+        api_types::NoticeTestAsked { sink: some() } => NoticeTestAsked,
+        api_types::NoticeTests { tests: vec![test.clone()] } => NoticeTests,
+        test => NoticeTest,
+        api_types::NoticeResent { id: text(), sinks: 1 } => NoticeResent,
+        api_types::HistoryList { entries: vec![entry.clone()], days: vec![day.clone()], next: some() } => HistoryList,
+        entry => HistoryItem,
+        day => DailyRefreshes,
     };
     let document = document();
     let described = document["components"]["schemas"].as_object().unwrap();

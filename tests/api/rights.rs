@@ -32,6 +32,7 @@ fn right(method: &Method, pattern: &str) -> Option<&'static str> {
         (_, "/openapi.json") => None,
         (_, "/dashboard-links" | "/doctor") => Some("socket"),
         ("DELETE", _) | (_, "/keys" | "/logins" | "/logins/{id}" | "/import") => Some("admin"),
+        ("POST", "/notices/test" | "/notices/{id}/resend") => Some("admin"),
         ("POST", _) => Some("refresh"),
         _ => Some("read"),
     }

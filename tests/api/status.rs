@@ -13,7 +13,7 @@ async fn status_counts_grants_by_state_and_shows_a_closed_breaker() {
     server.store_fresh_grant(0).await;
     server.store_fresh_grant(1).await;
     let status = server.get("/status").await.json();
-    let people = json!({"fresh": 2, "due": 0, "retrying": 0, "consent_needed": 0, "or_more": false});
+    let people = json!({"fresh": 2, "due": 0, "retrying": 0, "consent_needed": 0, "consent_ending": 0, "or_more": false});
     assert_eq!(status["people"], people);
     let closed = json!({"state": "closed", "cause": null, "says": null, "since": null, "until": null});
     assert_eq!(status["breaker"], closed);

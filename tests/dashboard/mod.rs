@@ -4,6 +4,7 @@ mod consents_needed;
 mod events;
 mod harness;
 mod links;
+mod notices;
 mod people;
 mod session_isolation;
 mod sessions;

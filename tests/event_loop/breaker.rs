@@ -342,7 +342,8 @@ async fn a_401_is_reported_as_consent_needed_once_and_only_when_it_is_the_person
         seen.1 == if seen.0 == GrantState::Retrying { Outcome::ClientRefused } else { Outcome::ConsentNeeded }
     };
     assert!(seen.iter().all(told), "{seen:?}");
-    let alerts = captured_logs().into_iter().filter(|(_, text)| text.contains("refreshes pause, the next try"));
+    let alerts =
+        captured_logs().into_iter().filter(|(_, text)| text.contains("refreshes pause, the next try"));
     assert_eq!(alerts.count(), 0, "a failure of one person is no alert");
     for person in (0..10).filter(|person| *person != 3) {
         let grant = services.grant(person).await;

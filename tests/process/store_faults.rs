@@ -216,9 +216,10 @@ async fn a_moved_store_file_stops_refreshes_until_it_is_back() {
     scenario.assert_recovered().await;
 }
 
-/// The offset of the page with the grant of the person with this id.
-fn page_of(file: &[u8], id: &str) -> usize {
-    let holds = |page: &[u8]| page[0] == 0x0d && page.windows(id.len()).any(|part| part == id.as_bytes());
+/// The offset of the page with the grant of this person. The history names ids, too, but no addresses.
+fn page_of(file: &[u8], person: &Person) -> usize {
+    let has = |page: &[u8], text: &str| page.windows(text.len()).any(|part| part == text.as_bytes());
+    let holds = |page: &[u8]| page[0] == 0x0d && has(page, &person.id) && has(page, &person.email);
     file.chunks(4096).position(holds).expect("no page has this person") * 4096
 }
 
@@ -236,7 +237,7 @@ async fn a_damaged_page_affects_only_the_persons_stored_on_it() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (whole, key) =
         (std::fs::read(&path).unwrap(), std::fs::read(daemon.state_dir().join("key")).unwrap());
-    let at = page_of(&whole, &people()[5].id);
+    let at = page_of(&whole, &people()[5]);
     let damaged: Vec<u8> = whole[at..at + 16].iter().map(|byte| byte ^ 0xa5).collect();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&damaged, at as u64).unwrap();

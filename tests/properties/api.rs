@@ -24,6 +24,8 @@ use webex_tokend::health::Health;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
+use webex_tokend::notices;
+use webex_tokend::notices::Notices;
 use webex_tokend::refresh;
 use webex_tokend::refresh::RateLimits;
 use webex_tokend::refresh::RefreshService;
@@ -169,6 +171,14 @@ impl InMemoryApi {
             owner: "the seeds".to_owned(),
             tasks: tasks.clone(),
         }));
+        let parts = notices::Parts {
+            outbox: store.clone(),
+            history: store.clone(),
+            grants: store.clone(),
+            webex: Arc::new(self::webex(ScriptedTransport::new(Box::new(script)))),
+            clock: clock.clone(),
+        };
+        let notices = Arc::new(Notices::new(parts, Vec::new()));
         let keys = runtime.block_on(ApiKeys::load(store.clone(), clock.clone())).unwrap();
         let health = Health::new(store.clone(), refresher.pending_commits().clone());
         let api = Api::new(api::ApiParts {
@@ -182,6 +192,7 @@ impl InMemoryApi {
             tasks,
             redirect_uri: "https://localhost:8000/oauth".to_owned(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
+            notices,
         });
         Self { api, store, grace }
     }

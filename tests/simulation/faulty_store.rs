@@ -311,7 +311,7 @@ impl Wake for Unpark {
 }
 
 /// Blocks without giving the runtime a turn.
-pub(super) fn block_in_poll<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_in_poll<T>(work: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     // Without tokio's budget, which would not be refilled before the poll ends.
     let mut work = pin!(tokio::task::unconstrained(work));

@@ -37,7 +37,7 @@ mod clients;
 mod crash;
 mod env;
 mod faults;
-mod faulty_store;
+pub(crate) mod faulty_store;
 mod faulty_transport;
 mod invariants;
 mod process;

@@ -14,6 +14,8 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::horizon::NoticeState;
+use webex_tokend::domain::notice::News;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
@@ -52,7 +54,7 @@ pub(super) fn secret(text: &str) -> Secret {
 }
 
 /// A grant that is due at second 0.
-pub(super) fn grant(name: &str) -> Grant {
+pub(crate) fn grant(name: &str) -> Grant {
     Grant {
         person: Person::known_by(person(name)),
         tokens: Tokens {
@@ -72,6 +74,8 @@ pub(super) fn grant(name: &str) -> Grant {
         failures: 0,
         next: Schedule::at(at(0)),
         person_check_at: at(5000),
+        notice_state: NoticeState::default(),
+        news: News::default(),
     }
 }
 
@@ -121,7 +125,7 @@ pub(super) fn unusual(name: &str) -> [Grant; 3] {
 }
 
 /// A request for everything that is due at this second.
-pub(super) fn ask(seconds: i64) -> ClaimRequest {
+pub(crate) fn ask(seconds: i64) -> ClaimRequest {
     ClaimRequest {
         lease: lease(seconds),
         due_by: at(seconds),
@@ -151,7 +155,7 @@ pub(super) async fn save_many(store: &Arc<dyn Store>, persons: usize) {
     consents.join_all().await;
 }
 
-pub(super) async fn claim(store: &dyn Store, ask: ClaimRequest) -> Vec<Claim> {
+pub(crate) async fn claim(store: &dyn Store, ask: ClaimRequest) -> Vec<Claim> {
     let claims = store.claim_due(ask).await.unwrap();
     assert_eq!(claims.unreadable, [], "every record opens");
     claims.claims
@@ -173,7 +177,7 @@ pub(super) async fn found(store: &dyn Store, name: &str) -> Grant {
 }
 
 /// The result of a successful refresh: other tokens, due again in a day.
-pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
+pub(crate) fn renewed(grant: &Grant, seconds: i64) -> Grant {
     let mut grant = grant.clone();
     grant.tokens.access_token = secret(&format!("access of {} at {seconds}", grant.person.id));
     grant.tokens.expires_at = at(seconds + 100_000);
@@ -186,12 +190,12 @@ pub(super) fn renewed(grant: &Grant, seconds: i64) -> Grant {
 }
 
 /// A state directory with a store.
-pub(super) struct StoreDir {
+pub(crate) struct StoreDir {
     dir: TempDir,
 }
 
 impl StoreDir {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
@@ -218,12 +222,17 @@ impl StoreDir {
         self.path().join("tokend.db-wal")
     }
 
-    pub(super) fn open(&self) -> SqliteStore {
+    pub(crate) fn open(&self) -> SqliteStore {
         self.open_at(0)
     }
 
     pub(super) fn open_at(&self, seconds: i64) -> SqliteStore {
         self.open_for(INTEGRATION, seconds).unwrap()
+    }
+
+    /// Opened at this time.
+    pub(crate) fn open_now(&self, now: UnixTime) -> SqliteStore {
+        self.open_at((now.seconds() - at(0).seconds()).try_into().unwrap())
     }
 
     pub(super) fn open_for(&self, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {
@@ -303,7 +312,9 @@ fn downgrade_to_version_7() -> String {
         format!("{from}{inner}{to}")
     };
     [
-        "DROP INDEX grants_needed; DROP INDEX grants_ending; DROP TRIGGER grants_added; DROP TRIGGER grants_removed;"
+        "DROP TABLE notices; DROP TABLE deliveries; DROP TABLE history; DROP TABLE daily_counts; \
+         ALTER TABLE grants DROP COLUMN horizon; ALTER TABLE grants DROP COLUMN expiring_told; \
+         ALTER TABLE grants DROP COLUMN at_risk; DROP INDEX grants_needed; DROP INDEX grants_ending; DROP TRIGGER grants_added; DROP TRIGGER grants_removed;"
             .to_owned(),
         piece(third, "ALTER TABLE grants ADD COLUMN ends_on", ";"),
         piece(third, "INSERT INTO tallies SELECT integration, 'ends_on'", ";"),

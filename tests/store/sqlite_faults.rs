@@ -149,7 +149,7 @@ fn a_file_size_limit_is_reported_as_a_disk_error() {
     let other = child("reaches the file size limit", store_dir.path());
     // The signal is ignored; it would end the process before the store learns of the limit.
     let mut limited = Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"]).arg(other.get_program());
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 800; exec \"$@\"", "sh"]).arg(other.get_program());
     limited.args(other.get_args());
     limited.envs(other.get_envs().filter_map(|(name, value)| Some((name, value?))));
     assert_child_succeeds(limited);

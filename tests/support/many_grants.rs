@@ -7,6 +7,8 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::grant::Tokens;
+use webex_tokend::domain::horizon::NoticeState;
+use webex_tokend::domain::notice::News;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
@@ -64,6 +66,8 @@ pub(crate) fn nth_grant(n: usize, now: UnixTime) -> Grant {
         failures: 0,
         next: Schedule::at(renewed_at + HOUR * 25),
         person_check_at: renewed_at + HOUR * 24 * 7,
+        notice_state: NoticeState::default(),
+        news: News::default(),
     };
     if n % 100 == 3 {
         grant.next = Schedule::at(now - HOUR);

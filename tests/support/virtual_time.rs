@@ -34,6 +34,8 @@ use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::health::Health;
 use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
+use webex_tokend::notices;
+use webex_tokend::notices::Notices;
 use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
 use webex_tokend::refresh::RateLimits;
@@ -139,7 +141,12 @@ impl ModelTransport {
                 form(path, fields).basic(user, password.expose())
             }
             Payload::Bearer(token) => Request::get(path).bearer(token.expose()),
-            Payload::Json { .. } => panic!("the loop sends no membership request"),
+            Payload::Json { token, body } => json_call(path, body).bearer(token.expose()),
+            Payload::Signed { headers, body } => {
+                let webhook_headers =
+                    headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+                Request { webhook_headers, ..json_call(path, body) }
+            }
         };
         let answer = self.model.lock().unwrap().answer(self.clock.true_time().0, &request);
         let _guard = CallGuard { model: &self.model, visit: Some(answer.visit) };
@@ -287,7 +294,21 @@ impl TestServices {
             tasks,
             redirect_uri: "http://localhost:8000/oauth".to_owned(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
+            notices: self.notices(),
         })
+    }
+
+    /// Notices to no sink, on a store of their own.
+    fn notices(&self) -> Arc<Notices> {
+        let store = Arc::new(MemoryStore::new());
+        let parts = notices::Parts {
+            outbox: store.clone(),
+            history: store.clone(),
+            grants: store,
+            webex: Arc::new(webex(&self.model, &self.clock)),
+            clock: self.clock.clone(),
+        };
+        Arc::new(Notices::new(parts, Vec::new()))
     }
 
     /// Ends the loop as a signal does.
@@ -372,6 +393,16 @@ pub(crate) fn decide_at_webex(
     move |name| {
         let value = url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name);
         Secret::new(value.unwrap().1.into_owned())
+    }
+}
+
+fn json_call(path: &str, body: &str) -> Request {
+    Request {
+        method: "POST".to_owned(),
+        path: path.to_owned(),
+        body: body.as_bytes().to_vec(),
+        content_type: Some("application/json".to_owned()),
+        ..Request::default()
     }
 }
 

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -264,8 +264,14 @@ async fn whole(request: hyper::Request<Incoming>) -> Option<Request> {
         query: head.uri.query().map(str::to_owned),
         authorization: header(AUTHORIZATION),
         content_type: header(CONTENT_TYPE),
+        webhook_headers: webhook_headers(&head.headers),
         body,
     })
+}
+
+fn webhook_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let ours = headers.iter().filter(|(name, _)| name.as_str().starts_with("webhook-"));
+    ours.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned()))).collect()
 }
 
 /// Headers that HTTP does not allow are left out.

@@ -76,9 +76,13 @@ fn fault(body: &Value) -> Result<Fault, String> {
         "people_me" => Endpoint::PeopleMe,
         "authorize" => Endpoint::Authorize,
         "memberships" => Endpoint::Memberships,
+        "messages" => Endpoint::Messages,
+        "hook" => Endpoint::Hook,
         "any" => Endpoint::Any,
         other => {
-            return Err(format!("on: access_token, people_me, authorize, memberships or any, not {other}"));
+            return Err(format!(
+                "on: access_token, people_me, authorize, memberships, messages, hook or any, not {other}"
+            ));
         }
     };
     let count = |name: &str| match body.get(name) {
@@ -197,6 +201,8 @@ fn counters(counters: &Counters) -> Value {
             "token_expiry": calls.token_expiry,
             "device": calls.device,
             "memberships": calls.memberships,
+            "messages": calls.messages,
+            "hooks": calls.hooks,
             "other": calls.other,
         },
         "refreshes": refreshes(counters.refreshes),

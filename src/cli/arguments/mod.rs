@@ -1,6 +1,8 @@
 //! The command line's arguments.
 
+mod notices;
 mod parts;
+mod people;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,12 +18,18 @@ use clap_complete::Shell;
 use crate::cli::arguments::parts::patience;
 use crate::cli::exit::EXIT_CODES;
 
+pub use crate::cli::arguments::notices::CheckArgs;
+pub use crate::cli::arguments::notices::HistoryArgs;
+pub use crate::cli::arguments::notices::NoticesAction;
+pub use crate::cli::arguments::notices::NoticesArgs;
 pub use crate::cli::arguments::parts::DaemonArgs;
 pub use crate::cli::arguments::parts::JsonArgs;
+pub use crate::cli::arguments::parts::ListArgs;
 pub use crate::cli::arguments::parts::MinTtlArgs;
 pub use crate::cli::arguments::parts::PersonArgument;
 pub use crate::cli::arguments::parts::TokenFormat;
 pub use crate::cli::arguments::parts::TokenOutputArgs;
+pub use crate::cli::arguments::people::PeopleArgs;
 
 /// Keeps Cisco Webex access tokens of many people fresh, stores them encrypted and serves them.
 ///
@@ -111,6 +119,12 @@ pub enum ApiCommand {
     Key(KeyCommand),
     /// Open the running daemon's dashboard in a browser, by a link that works once
     Dashboard(DashboardArgs),
+    /// Show what operators and persons are told: waiting, sent and given up notices
+    Notices(NoticesArgs),
+    /// Show what happened: consents, failures, notices given up, removals; newest first
+    History(HistoryArgs),
+    /// Say in one line, and by the exit code, how the daemon is: for monitoring (0 ok, 1 warning, 2 critical, 3 unknown)
+    Check(CheckArgs),
 }
 
 /// Options of `serve`.
@@ -202,34 +216,6 @@ pub struct ExecArgs {
     /// The command to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// Options of every command that prints a list.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// How to print the list.
-    #[command(flatten)]
-    pub json: JsonArgs,
-    /// The connection to the daemon.
-    #[command(flatten)]
-    pub daemon: DaemonArgs,
-}
-
-/// Options of `people`.
-#[derive(Debug, Args)]
-pub struct PeopleArgs {
-    /// Show only persons in this state
-    #[arg(long, value_parser = ["fresh", "due", "retrying", "consent_needed"])]
-    pub state: Option<String>,
-    /// Show only persons whose grant lacks a scope of MY_APP_SCOPES
-    #[arg(long)]
-    pub missing_scope: bool,
-    /// Show at most N persons
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: Option<u32>,
-    /// The options of lists.
-    #[command(flatten)]
-    pub list: ListArgs,
 }
 
 /// Options of `why`.
@@ -378,11 +364,14 @@ impl ApiCommand {
             | Self::Plan(PlanArgs { daemon, .. })
             | Self::Forget(ForgetArgs { daemon, .. })
             | Self::Import(ImportArgs { daemon, .. })
+            | Self::History(HistoryArgs { list: ListArgs { daemon, .. }, .. })
+            | Self::Check(CheckArgs { daemon, .. })
             | Self::Key(
                 KeyCommand::Create(KeyCreateArgs { daemon, .. })
                 | KeyCommand::List(ListArgs { daemon, .. })
                 | KeyCommand::Revoke(KeyRevokeArgs { daemon, .. }),
             ) => *daemon,
+            Self::Notices(asked) => asked.daemon(),
         }
     }
 }

@@ -30,6 +30,17 @@ pub struct JsonArgs {
     pub json: bool,
 }
 
+/// Options of every command that prints a list.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// How to print the list.
+    #[command(flatten)]
+    pub json: JsonArgs,
+    /// The connection to the daemon.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// Prints the token after the command has succeeded.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TokenOutputArgs {

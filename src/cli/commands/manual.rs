@@ -44,17 +44,20 @@ fn page() -> String {
     parts.iter().fold(PROSE.to_owned(), |page, (mark, part)| page.replace(mark, part.trim_end()))
 }
 
-/// Each command with what it has beside the `common` options; a command of commands only as these.
+/// Each command with what it has beside the `common` options; a command that must have another behind it only as these.
 fn commands(parent: &Command, common: &[&Arg]) -> String {
     let mut text = String::new();
     for command in parent.get_subcommands().filter(|command| command.get_name() != "help") {
-        if command.has_subcommands() {
-            text.push_str(&commands(command, common));
+        let below = commands(command, common);
+        if command.is_subcommand_required_set() {
+            text.push_str(&below);
             continue;
         }
         let mut command = command.clone();
         let usage = command.render_usage().to_string();
-        let usage = usage.trim().trim_start_matches("Usage: webex-tokend ");
+        // The usage of the commands below it stands on further lines.
+        let usage = usage.trim().lines().next().unwrap_or_default();
+        let usage = usage.trim_start_matches("Usage: webex-tokend ");
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let aliases: Vec<&str> = command.get_visible_aliases().collect();
         let _ = writeln!(text, ".SS {}\n{}", plain(usage), sentence(&about));
@@ -64,6 +67,7 @@ fn commands(parent: &Command, common: &[&Arg]) -> String {
         let is_common =
             |arg: &Arg| common.iter().any(|other| other.get_id() == arg.get_id() && help(other) == help(arg));
         shown(&command).filter(|arg| !is_common(arg)).for_each(|arg| text.push_str(&option(arg)));
+        text.push_str(&below);
     }
     text
 }
@@ -164,7 +168,8 @@ mod tests {
             let words = command.get_bin_name().unwrap().strip_prefix("webex-tokend ").unwrap();
             let heading = format!("\n.SS {}", plain(words));
             let ends = ["\n", " "].map(|end| format!("{heading}{end}"));
-            assert!(command.has_subcommands() || ends.iter().any(|end| page.contains(end)), "{heading}");
+            let has_entry = !command.is_subcommand_required_set();
+            assert!(!has_entry || ends.iter().any(|end| page.contains(end)), "{heading}");
             for option in command.get_arguments().filter_map(Arg::get_long) {
                 assert!(page.contains(&bold(&format!("--{option}"))), "{option}");
             }

@@ -1,5 +1,6 @@
 //! The commands, one file for each kind. Each uses the API through one [`ApiClient`].
 
+mod check;
 mod completions;
 mod dashboard;
 mod doctor;
@@ -8,6 +9,7 @@ mod forget;
 mod keys;
 mod login;
 mod manual;
+mod notices;
 mod people;
 mod person;
 mod plan;
@@ -106,5 +108,8 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
             import::run(&mut ApiClient::open(context, StoreAccess::Store)?, &file)
         }
         ApiCommand::Key(asked) => keys::run(&mut open()?, asked, terminal),
+        ApiCommand::Notices(asked) => notices::run(context, &asked, terminal),
+        ApiCommand::History(asked) => notices::history(&mut open()?, &asked, terminal),
+        ApiCommand::Check(asked) => check::run(context, &asked),
     }
 }

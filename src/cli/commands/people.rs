@@ -7,6 +7,8 @@ use crate::api_types::BreakerView;
 use crate::api_types::People;
 use crate::api_types::PersonView;
 use crate::api_types::Status;
+use crate::api_types::Topic;
+use crate::api_types::attention;
 use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::PeopleArgs;
 use crate::cli::commands::API;
@@ -44,7 +46,10 @@ pub(super) fn run(
     }
     // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
-    if let Some(line) = status.and_then(|status| pause_line(&status.breaker, format::now())) {
+    if let Some(line) = status.as_ref().and_then(|status| pause_line(&status.breaker, format::now())) {
+        print_stderr(&line);
+    }
+    if let Some(line) = status.as_ref().and_then(attention_line) {
         print_stderr(&line);
     }
     if people.is_empty() {
@@ -69,6 +74,14 @@ pub(super) fn run(
         print_stderr(&lacking.line());
     }
     Ok(())
+}
+
+/// What needs attention beside persons who must consent, of which the table itself says more below.
+fn attention_line(status: &Status) -> Option<String> {
+    let all = attention(status.people.as_ref(), status.notices.as_ref());
+    let others = all.into_iter().filter(|one| one.topic != Topic::Consent).map(|one| one.says);
+    let others: Vec<String> = others.collect();
+    (!others.is_empty()).then(|| printable(&others.join("; ")))
 }
 
 fn asked_for(handle: &mut ApiClient, asked: &PeopleArgs) -> Result<Vec<PersonView>, CommandError> {

@@ -3,9 +3,12 @@
 mod aliases;
 mod consent;
 mod files;
+mod notices;
 mod places;
 mod shapes;
 mod space;
+
+use std::path::Path;
 
 use super::*;
 

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::domain::horizon::ConsentDates;
+use crate::domain::horizon::Horizon;
+use crate::domain::horizon::NoticeState;
+use crate::domain::notice::News;
 use crate::domain::person::CHECK_AFTER_REFUSAL;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
@@ -92,7 +96,7 @@ pub struct LastAttempt {
 }
 
 /// The stored grant of a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Grant {
     /// The person.
     pub person: Person,
@@ -116,6 +120,10 @@ pub struct Grant {
     pub next: Schedule,
     /// When Webex is asked again for the person's address and name. Like the person, refreshes do not change it.
     pub person_check_at: UnixTime,
+    /// What was told of it.
+    pub notice_state: NoticeState,
+    /// What its last change makes true: written with it to the outbox and the history, and never read back with it.
+    pub news: News,
 }
 
 impl Tokens {
@@ -170,6 +178,8 @@ impl Grant {
             failures: 0,
             next: Schedule::NEVER,
             person_check_at: sent_at + CHECK_EVERY,
+            notice_state: NoticeState::default(),
+            news: News::default(),
         };
         grant.next = policy.after_answer(&grant.dates(), now);
         grant
@@ -217,10 +227,20 @@ impl Grant {
         self.tokens.refresh_token_expires_at.filter(|_| self.status == GrantStatus::Active)
     }
 
-    /// When the consent ends, if that is within [`CONSENT_SOON`].
+    /// When the consent ends, unless refreshes move the end, and do so still: such a consent does not end by itself.
+    #[must_use]
+    pub fn expected_consent_end(&self, now: UnixTime) -> Option<UnixTime> {
+        let moves = |ends_at: &UnixTime| {
+            let dates = ConsentDates { ends_at: *ends_at, answered_at: self.answered_at };
+            self.notice_state.horizon == Horizon::Moves && !self.notice_state.is_counting_down(&dates, now)
+        };
+        self.consent_ends_at().filter(|ends_at| !moves(ends_at))
+    }
+
+    /// The same, if that is within [`CONSENT_SOON`].
     #[must_use]
     pub fn consent_ends_soon(&self, now: UnixTime) -> Option<UnixTime> {
-        self.consent_ends_at().filter(|ends| *ends <= now + CONSENT_SOON)
+        self.expected_consent_end(now).filter(|ends| *ends <= now + CONSENT_SOON)
     }
 
     /// How long ago the access token last changed.

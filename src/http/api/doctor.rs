@@ -9,6 +9,7 @@ use hyper::StatusCode;
 
 use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
+use crate::api_types::attention;
 use crate::http::api::Api;
 use crate::http::api::ApiRequest;
 use crate::http::api_error::ApiError;
@@ -22,6 +23,10 @@ pub type RunDoctor = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> +
 pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     ask.no_body()?;
-    let findings = (api.0.examine)().await;
+    let mut findings = (api.0.examine)().await;
+    let (people, notices) = (api.tally().await, api.notice_tally().await);
+    let attention = attention(people.as_ref(), notices.as_ref());
+    findings
+        .extend(attention.into_iter().map(|one| Finding::new(one.topic.mark(), one.topic.word(), one.says)));
     Ok(response::json(StatusCode::OK, &DoctorReport { findings }))
 }

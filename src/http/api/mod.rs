@@ -8,6 +8,7 @@ pub(super) mod events;
 mod keys;
 mod list_limit;
 mod logins;
+mod notices;
 mod people;
 mod plan;
 mod request;
@@ -49,6 +50,7 @@ use crate::http::request_body;
 use crate::http::response;
 use crate::http::server::listener::ResponseBody;
 use crate::http::server::tls::ServedCertificate;
+use crate::notices::Notices;
 use crate::refresh::RefreshService;
 use crate::tasks::Tasks;
 
@@ -87,6 +89,8 @@ pub struct ApiParts {
     pub redirect_uri: String,
     /// Examines all of this for problems.
     pub examine: RunDoctor,
+    /// What is told, and what happened.
+    pub notices: Arc<Notices>,
 }
 
 /// The API. Clones share it, and the dashboard's sessions with it.

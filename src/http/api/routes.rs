@@ -17,6 +17,7 @@ use crate::http::api::doctor;
 use crate::http::api::events;
 use crate::http::api::keys;
 use crate::http::api::logins;
+use crate::http::api::notices;
 use crate::http::api::people;
 use crate::http::api::plan;
 use crate::http::api::status;
@@ -61,7 +62,7 @@ const SOCKET: Access = Access::ControlSocket;
 const ADMIN: Access = Access::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 18] = [
+static ROUTES: [Route; 23] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::show(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
@@ -79,6 +80,11 @@ static ROUTES: [Route; 18] = [
     route(Method::DELETE, "/keys/{name}",             ALL_PERSONS,      |api, ask| Box::pin(keys::revoke(api, ask))),
     route(Method::POST,   "/dashboard-links",         SOCKET,     |api, ask| Box::pin(dashboard_links::make(api, ask))),
     route(Method::GET,    "/doctor",                  SOCKET,     |api, ask| Box::pin(doctor::doctor(api, ask))),
+    route(Method::GET,    "/people/{person}/history", READ,       |api, ask| Box::pin(notices::history_of_person(api, ask))),
+    route(Method::GET,    "/history",                 READ,       |api, ask| Box::pin(notices::history_of_all(api, ask))),
+    route(Method::GET,    "/notices",                 READ,       |api, ask| Box::pin(notices::list(api, ask))),
+    route(Method::POST,   "/notices/test",            ALL_PERSONS,      |api, ask| Box::pin(notices::test(api, ask))),
+    route(Method::POST,   "/notices/{id}/resend",     ALL_PERSONS,      |api, ask| Box::pin(notices::resend(api, ask))),
     route(Method::GET,    "/openapi.json",            NOTHING,    |_, ask| Box::pin(describe(ask))),
 ];
 

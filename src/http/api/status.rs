@@ -19,27 +19,36 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
     ask.query([])?;
     ask.caller.require_unrestricted()?;
     let well = api.0.health.ready().await;
-    let counted = api.0.view.counts(api.0.clock.now()).await;
-    if let Err(why) = &counted {
-        log::error!("cannot count the stored persons: {why}");
-    }
-    let ready = well.is_ok() && counted.is_ok();
+    let people = api.tally().await;
+    let ready = well.is_ok() && people.is_some();
     let status = api_types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        people: counted.ok().map(|counts| api_types::StateTally {
-            fresh: counts.fresh.people,
-            due: counts.due.people,
-            retrying: counts.retrying.people,
-            consent_needed: counts.consent_needed.people,
-            or_more: counts.fresh.or_more || counts.due.or_more,
-        }),
+        people,
         breaker: breaker(api.0.refresher.pause()),
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),
+        notices: api.notice_tally().await,
         certificate: api.1.certificate.get().map(|served| certificate(served, api.0.clock.now())),
     };
     Ok(response::json(StatusCode::OK, &status))
+}
+
+impl Api {
+    /// How many persons there are in each state. `None` while the store cannot say.
+    pub(in crate::http) async fn tally(&self) -> Option<api_types::StateTally> {
+        let counted = self.0.view.counts(self.0.clock.now()).await;
+        let counts =
+            counted.inspect_err(|why| log::error!("the store cannot count the stored people: {why}")).ok()?;
+        Some(api_types::StateTally {
+            fresh: counts.fresh.people,
+            due: counts.due.people,
+            retrying: counts.retrying.people,
+            consent_needed: counts.consent_needed.people,
+            consent_ending: counts.consent_ending.people,
+            or_more: counts.fresh.or_more || counts.due.or_more,
+        })
+    }
 }
 
 fn certificate(served: &ServedCertificate, now: UnixTime) -> api_types::CertificateView {

@@ -7,6 +7,7 @@ mod assets;
 mod form;
 mod invitation;
 pub(in crate::http) mod login_links;
+mod notices;
 mod overview;
 mod pages;
 mod people;

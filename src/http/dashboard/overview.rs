@@ -1,5 +1,6 @@
 //! The top of the first page: whether people need attention, current problems, and the numbers.
 
+use crate::api_types::attention;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::BoundedCount;
 use crate::grant_cache::StateCounts;
@@ -19,6 +20,10 @@ pub(super) struct Overview {
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
     pub(super) pause: Option<(String, RelativeTime)>,
+    /// That notices do not arrive.
+    pub(super) undelivered: Vec<String>,
+    /// The page of notices; `None` where no sink is set.
+    pub(super) notices: Option<String>,
 }
 
 /// A number of people, with a link to their list.
@@ -38,7 +43,11 @@ impl Dashboard {
         let parts = self.api.parts();
         let counts = parts.view.counts(now).await.map_err(|why| ApiError::from_store_error(&why))?;
         let pause = parts.refresher.pause();
+        let notices = self.api.notice_tally().await;
+        let undelivered = attention(None, notices.as_ref()).into_iter().map(|one| one.says).collect();
         Ok(Overview {
+            undelivered,
+            notices: parts.notices.has_sinks().then(|| format!("{home}/notices")),
             answer: answer(&counts),
             people: thousands(counts.people),
             is_empty: counts.people == 0,

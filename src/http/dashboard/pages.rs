@@ -22,6 +22,7 @@ pub(super) async fn get(
         "" | "/" => dashboard.home(session, query).await,
         "/person" => dashboard.person_page(session, query).await,
         "/forget" => dashboard.forget_page(session, query).await,
+        "/notices" => dashboard.notices_page(session).await,
         "/refresh" => Ok(response::method_not_allowed_with("POST")),
         _ => Ok(dashboard.not_found(session)),
     };

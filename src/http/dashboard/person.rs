@@ -14,6 +14,7 @@ use crate::domain::person::PersonId;
 use crate::http::api_error::ApiError;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::AssetUrls;
+use crate::http::dashboard::notices::HistoryRow;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::row;
 use crate::http::dashboard::row::PersonRow;
@@ -45,6 +46,9 @@ struct PersonPage<'a> {
     obtained: RelativeTime,
     scope: Option<String>,
     org: Option<String>,
+    /// Whether refreshes move the end of the consent, where that is known.
+    end_moves: Option<bool>,
+    history: Vec<HistoryRow>,
 }
 
 #[derive(Template)]
@@ -84,6 +88,8 @@ impl Dashboard {
             obtained: RelativeTime::of(grant.obtained_at, now),
             scope: grant.tokens.scope.clone(),
             org: grant.person.org_id.clone(),
+            end_moves: grant.notice_state.horizon.moves(),
+            history: self.history_of(&grant.person.id, now).await?,
         };
         Ok(response::for_operators(response::page(StatusCode::OK, &page)))
     }

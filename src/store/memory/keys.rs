@@ -1,6 +1,7 @@
 //! API keys in memory.
 
 use crate::domain::api_key::ApiKeyRecord;
+use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
 use crate::store::KeyStore;
 use crate::store::StoreFuture;
@@ -11,6 +12,7 @@ impl KeyStore for MemoryStore {
         self.answer(|inner| {
             let free = !inner.keys.iter().any(|other| other.name == key.name);
             if free {
+                inner.key_changed(NoticeType::KeyCreated, &key.id, &key.name);
                 inner.keys.push(key);
             }
             free
@@ -23,9 +25,12 @@ impl KeyStore for MemoryStore {
 
     fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
-            let before = inner.keys.len();
-            inner.keys.retain(|key| key.name != name);
-            inner.keys.len() < before
+            let place = inner.keys.iter().position(|key| key.name == name);
+            let gone = place.map(|place| inner.keys.remove(place));
+            if let Some(key) = &gone {
+                inner.key_changed(NoticeType::KeyRevoked, &key.id, &key.name);
+            }
+            gone.is_some()
         })
     }
 

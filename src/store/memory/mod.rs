@@ -3,7 +3,10 @@
 mod claim_order;
 mod due_index;
 mod due_summary;
+mod history;
+mod history_store;
 mod keys;
+mod outbox;
 mod persons;
 
 use std::collections::BTreeMap;
@@ -16,6 +19,7 @@ use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::GrantStatus;
+use crate::domain::notice::facts::Origin;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -42,6 +46,8 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
 use crate::store::memory::due_index::DueIndex;
+use crate::store::memory::history::History;
+use crate::store::memory::outbox::Outbox;
 
 /// Grants in a map behind a lock that is never held across an await.
 #[derive(Debug, Default)]
@@ -55,6 +61,8 @@ struct MemoryState {
     latest: Option<UnixTime>,
     notes: BTreeMap<&'static str, String>,
     keys: Vec<ApiKeyRecord>,
+    outbox: Outbox,
+    history: History,
 }
 
 #[derive(Debug)]
@@ -74,7 +82,9 @@ impl MemoryStore {
     /// Makes grants with open claims due at `now`, as opening an embedded store does. For simulations, in which the store
     /// outlives a simulated process.
     pub fn reopen(&self, now: UnixTime) {
-        self.lock().change_claimed(|row| {
+        let mut inner = self.lock();
+        inner.outbox.free_claims(now);
+        inner.change_claimed(|row| {
             row.claimed = false;
             row.grant.next = Schedule::at(now);
         });
@@ -238,11 +248,19 @@ impl StoredGrant {
 
 impl Store for MemoryStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.answer(|inner| inner.save_consent(grant))
+        self.answer(|inner| {
+            let (replaced, kept) = (inner.replaceable(&grant.person.id), grant.clone());
+            let saved = inner.save_consent(grant);
+            inner.consent_stored(saved, (&kept, Origin::Consent), replaced)
+        })
     }
 
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.answer(|inner| inner.save_import(grant))
+        self.answer(|inner| {
+            let (replaced, kept) = (inner.replaceable(&grant.person.id), grant.clone());
+            let saved = inner.save_import(grant);
+            inner.consent_stored(saved, (&kept, Origin::Import), replaced)
+        })
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
@@ -254,7 +272,15 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
-        self.answer(|inner| inner.commit(fence, grant))
+        self.answer(|inner| {
+            let mut grant = grant;
+            let news = std::mem::take(&mut grant.news);
+            let committed = inner.commit(fence, grant);
+            if committed == Committed::Kept {
+                inner.record(&news);
+            }
+            committed
+        })
     }
 
     fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
@@ -330,6 +356,7 @@ impl Store for MemoryStore {
 
     fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
         self.answer(|inner| {
+            inner.breaker_kept(note, &text);
             inner.notes.insert(note.name(), text);
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
+use crate::domain::notice::facts;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::MAX_SAME_ADDRESS;
@@ -39,6 +40,9 @@ impl MemoryState {
     pub(super) fn forget(&mut self, person: &PersonId) -> bool {
         let Some(row) = self.rows.remove(person) else { return false };
         self.due_index.remove(row.fence.serial, &row.grant);
+        if let Some(now) = self.outbox.context.now() {
+            self.record(&facts::forgotten(&row.grant.person, row.fence.serial, now));
+        }
         true
     }
 }

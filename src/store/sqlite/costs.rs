@@ -33,6 +33,7 @@ use crate::store::ListRequest;
 use crate::store::ListSelection;
 use crate::store::MetaKey;
 use crate::store::SortBy;
+use crate::store::outbox::OutboxContext;
 use crate::store::sqlite::QueryContext;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
@@ -83,7 +84,13 @@ fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
     let (due_queues, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
-    let context = QueryContext { integration: "id".to_owned(), sealer, due_queues, unreadable };
+    let context = QueryContext {
+        integration: "id".to_owned(),
+        sealer,
+        due_queues,
+        unreadable,
+        outbox: OutboxContext::default(),
+    };
     let mut db = opened.writer;
     db.execute_batch("BEGIN").unwrap();
     for number in 0..STORED {

@@ -145,6 +145,7 @@ mod tests {
 
     use super::*;
     use crate::store::Lease;
+    use crate::store::outbox::OutboxContext;
     use crate::store::seal::Sealer;
 
     fn ask(due_by: i64) -> ClaimRequest {
@@ -176,7 +177,13 @@ mod tests {
         let db = due_at(&[10, 20, 5, 30]);
         let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
         let (due_queues, unreadable) = Default::default();
-        let context = QueryContext { integration: "id".to_owned(), sealer, due_queues, unreadable };
+        let context = QueryContext {
+            integration: "id".to_owned(),
+            sealer,
+            due_queues,
+            unreadable,
+            outbox: OutboxContext::default(),
+        };
         let mut due_queue = DueQueue::default();
         let mut take = |due_by| {
             due_queue.begin(&db, &context, &ask(due_by)).unwrap();

@@ -1,6 +1,7 @@
 //! API keys in SQL.
 
 use rusqlite::Connection;
+use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
 use rusqlite::types::FromSql;
@@ -77,6 +78,12 @@ fn read(row: &Row<'_>) -> Result<ApiKeyRecord, String> {
 
 fn column<T: FromSql>(row: &Row<'_>, name: &str) -> Result<T, String> {
     row.get(name).map_err(|e| e.to_string())
+}
+
+/// The id of the key of this name.
+pub(super) fn id_of(db: &Connection, name: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT id FROM keys WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
 pub(super) fn revoke(db: &Connection, name: &str) -> Result<bool, StoreError> {

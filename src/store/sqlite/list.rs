@@ -8,6 +8,7 @@ use rusqlite::params;
 use crate::domain::grant::CONSENT_SOON;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
+use crate::domain::horizon::STALE;
 use crate::domain::person::PersonId;
 use crate::store::ListPosition;
 use crate::store::ListRequest;
@@ -75,7 +76,11 @@ fn in_state(state: GrantState) -> &'static str {
 
 /// The condition of [`Grant::consent_ends_soon`] in SQL. `?2` is the current time.
 pub(super) fn consent_ends_before() -> String {
-    format!("standing = 'alive' AND refresh_token_expires_at <= ?2 + {}", CONSENT_SOON.as_millis())
+    format!(
+        "standing = 'alive' AND refresh_token_expires_at <= ?2 + {} AND (horizon <> 'moves' OR answered_at <= ?2 - {})",
+        CONSENT_SOON.as_millis(),
+        STALE.as_millis()
+    )
 }
 
 /// The queries of a page, to be run one after the other. Behind a bookmark, rows with an equal key come first.
@@ -271,7 +276,7 @@ mod tests {
         let db = tables();
         let ending = overview::ending();
         for (sql, expected) in [
-            (&*ending, "COVERING INDEX grants_ending (integration=? AND refresh_token_expires_at<?)"),
+            (&*ending, "INDEX grants_ending (integration=? AND refresh_token_expires_at<?)"),
             (overview::DUE, "INDEX grants_kind (integration=? AND kind=? AND due_at<?)"),
             (overview::FRESH, "INDEX grants_kind (integration=? AND kind=? AND due_at>?)"),
         ] {

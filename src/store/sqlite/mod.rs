@@ -10,11 +10,13 @@ mod errors;
 mod file_identity;
 mod generation;
 mod health;
+mod history;
 mod keys;
 mod list;
 mod macs;
 mod meta;
 mod open;
+mod outbox;
 mod overview;
 mod permissions;
 mod persons;
@@ -37,6 +39,8 @@ use rusqlite::Connection;
 use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
+use crate::domain::notice::NoticeType;
+use crate::domain::notice::facts::Origin;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -61,6 +65,7 @@ use crate::store::StateCounts;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
+use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::due_queue::DueQueues;
 use crate::store::sqlite::file_identity::FileIdentity;
@@ -89,6 +94,7 @@ struct QueryContext {
     due_queues: Mutex<DueQueues>,
     /// The numbers of rows that do not open and have been logged.
     unreadable: Mutex<BTreeSet<i64>>,
+    outbox: OutboxContext,
 }
 
 /// Number of logged rows that are remembered. After that all of them are logged again.
@@ -135,6 +141,7 @@ impl SqliteStore {
             sealer: opened.sealer.clone(),
             due_queues,
             unreadable: Mutex::default(),
+            outbox: OutboxContext::default(),
         };
         let threads = Workers::start(opened.writer, opened.readers, opened.place.clone(), &condition)?;
         let (context, place, last_seen) = (Arc::new(context), opened.place, Arc::new(opened.last_seen));
@@ -157,7 +164,21 @@ impl SqliteStore {
         Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
 
-    /// Runs a change that begins a new generation if `counts` is true for its result, because a restored backup would undo
+    /// Runs a change with what it makes true. A damaged outbox must not cost the change.
+    fn write_with_news<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (again, known) = (work.clone(), self.context.outbox.postponed.trouble().is_some());
+        Box::pin(async move {
+            let done = self.write(work).await;
+            // Mostly the thread has made it again already, but not where SQLite gave up the whole transaction.
+            let is_new = !known && self.context.outbox.postponed.trouble().is_some();
+            if done.is_err() && is_new { self.write(again).await } else { done }
+        })
+    }
+
+    /// A change that begins a new generation if `counts` is true for its result, because a restored backup would undo
     /// it.
     fn write_generation<T: Send + 'static>(
         &self,
@@ -227,11 +248,17 @@ impl fmt::Debug for SqliteStore {
 
 impl Store for SqliteStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write(move |db, context| queries::save_consent(db, context, &grant))
+        self.write_with_news(move |db, context| {
+            let save = || queries::save_consent(db, context, &grant);
+            outbox::after_consent(db, context, (&grant, Origin::Consent), save)
+        })
     }
 
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write(move |db, context| persons::save_import(db, context, &grant))
+        self.write_with_news(move |db, context| {
+            let save = || persons::save_import(db, context, &grant);
+            outbox::after_consent(db, context, (&grant, Origin::Import), save)
+        })
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
@@ -243,7 +270,14 @@ impl Store for SqliteStore {
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
-        self.write(move |db, context| queries::commit(db, context, fence, &grant))
+        let grant = Arc::new(grant);
+        self.write_with_news(move |db, context| {
+            let committed = queries::commit(db, context, fence, &grant)?;
+            if committed == Committed::Kept {
+                outbox::record_beside(db, context, &grant.news)?;
+            }
+            Ok(committed)
+        })
     }
 
     fn release(&self, person: PersonId, fence: Fence, next: Schedule) -> StoreFuture<'_, Committed> {
@@ -268,7 +302,10 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
-        self.write_generation(move |db, context| persons::forget(db, context, &person), |gone| *gone)
+        let forget = move |db: &Connection, context: &QueryContext| {
+            outbox::after_removal(db, context, &person, || persons::forget(db, context, &person))
+        };
+        self.write_generation(forget, |gone| *gone)
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
@@ -309,7 +346,10 @@ impl Store for SqliteStore {
     }
 
     fn set_meta(&self, note: MetaKey, text: String) -> StoreFuture<'_, ()> {
-        self.write(move |db, context| meta::set_meta(db, context, note, &text))
+        self.write(move |db, context| {
+            outbox::after_breaker(db, context, note, &text)?;
+            meta::set_meta(db, context, note, &text)
+        })
     }
 
     fn check_readable(&self) -> StoreFuture<'_, ()> {
@@ -333,7 +373,11 @@ impl Store for SqliteStore {
 
 impl KeyStore for SqliteStore {
     fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool> {
-        self.write_generation(move |db, context| keys::add(db, &context.sealer, &key), |added| *added)
+        let add = move |db: &Connection, context: &QueryContext| {
+            let added = keys::add(db, &context.sealer, &key)?;
+            outbox::after_key(db, context, (NoticeType::KeyCreated, &key.id, &key.name), added)
+        };
+        self.write_generation(add, |added| *added)
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>> {
@@ -341,7 +385,11 @@ impl KeyStore for SqliteStore {
     }
 
     fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {
-        self.write_generation(move |db, _| keys::revoke(db, &name), |gone| *gone)
+        let revoke = move |db: &Connection, shelf: &QueryContext| {
+            let id = keys::id_of(db, &name)?.unwrap_or_default();
+            outbox::after_key(db, shelf, (NoticeType::KeyRevoked, &id, &name), keys::revoke(db, &name)?)
+        };
+        self.write_generation(revoke, |gone| *gone)
     }
 
     fn touch_key(&self, id: String, at: UnixTime) -> StoreFuture<'_, ()> {

@@ -34,7 +34,7 @@ use crate::store::sqlite::with_suffix;
 
 /// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
 /// migration at the end.
-pub(super) const MIGRATIONS: [&str; 9] = [
+pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
     include_str!("schema/0003_overview.sql"),
@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("schema/0007_row_macs.sql"),
     include_str!("schema/0008_consents.sql"),
     include_str!("schema/0009_numbers.sql"),
+    include_str!("schema/0010_notices.sql"),
 ];
 
 /// The migration after which the search texts are filled in by code, because SQL knows the case of ASCII letters only.
@@ -70,6 +71,10 @@ const WAL_SIZE_LIMIT: i64 = 32 * 1024 * 1024;
 /// Makes grants due that an ended process left claimed.
 pub(super) const END_OPEN_CLAIMS: &str =
     "UPDATE grants SET claim_owner = NULL, due_at = ?1, wake_at = ?1 WHERE claim_owner IS NOT NULL";
+
+/// Deliveries of a process that is gone are due again.
+const FREE_DELIVERIES: &str =
+    "UPDATE deliveries SET claimed = 0, next_at = ?1 WHERE state = 'waiting' AND claimed = 1";
 
 /// How long to wait for another program's lock before it is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -262,6 +267,10 @@ fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) ->
     db.pragma_update(None, "journal_mode", "WAL")?;
     migrate(db, version, sealer)?;
     db.execute(END_OPEN_CLAIMS, [now.0])?;
+    // A damaged outbox must not keep the daemon from starting.
+    if let Err(why) = db.execute(FREE_DELIVERIES, [now.0]) {
+        log::error!("notices that were being sent when the last process ended are sent later: {why}");
+    }
     Ok(())
 }
 

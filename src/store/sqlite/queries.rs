@@ -44,7 +44,7 @@ const SET: &str = "access_token = :access_token, \
      renewed_at = :renewed_at, answered_at = :answered_at, expires_at = :expires_at, \
      refresh_token_expires_at = :refresh_token_expires_at, standing = :standing, \
      refused_since = :refused_since, last_at = :last_at, last_outcome = :last_outcome, last_detail = :last_detail, failures = :failures, due_at = :due_at, \
-     wake_at = :wake_at";
+     wake_at = :wake_at, horizon = :horizon, expiring_told = :expiring_told, at_risk = :at_risk";
 
 /// Statements that change rows with triggers say `OR FAIL`. With the default `OR ABORT`, SQLite copies every page that such a
 /// statement changes, to be able to undo it. Here whole pieces of work are undone instead (see `threads`).
@@ -90,11 +90,12 @@ pub(super) fn save_consent(
     }
     let insert = "INSERT OR FAIL INTO grants (integration, person_id, email, display_name, org_id, person_mac, access_token, \
          refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
-         standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, person_check_at, version, \
-         attempt) \
+         standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, person_check_at, horizon, \
+         expiring_told, at_risk, version, attempt) \
          VALUES (:integration, :person_id, :email, :display_name, :org_id, :person_mac, :access_token, :refresh_token, \
          :token_type, :scope, :obtained_at, :renewed_at, :answered_at, :expires_at, :refresh_token_expires_at, \
-         :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, 1, 0)";
+         :standing, :refused_since, :last_at, :last_outcome, :last_detail, :failures, :due_at, :wake_at, :person_check_at, :horizon, \
+         :expiring_told, :at_risk, 1, 0)";
     rows::write(db, insert, context, grant, &[])?;
     search_index::update(db, db.last_insert_rowid(), None, Some(&grant.person))?;
     Ok(Saved::New)

@@ -10,6 +10,9 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
+use crate::domain::horizon::Horizon;
+use crate::domain::horizon::NoticeState;
+use crate::domain::notice::News;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -26,7 +29,7 @@ use crate::store::sqlite::macs;
 pub(super) const COLUMNS: &str = "serial, version, attempt, person_id, email, display_name, org_id, access_token, \
      refresh_token, token_type, scope, obtained_at, renewed_at, answered_at, expires_at, refresh_token_expires_at, \
      standing, refused_since, last_at, last_outcome, last_detail, failures, due_at, wake_at, claim_owner, person_mac, \
-     person_check_at";
+     person_check_at, horizon, expiring_told, at_risk";
 
 /// The index of a column in [`COLUMNS`], for use at compile time. A look-up by name at run time would cost more than the
 /// read.
@@ -167,6 +170,12 @@ fn grant(row: &Row<'_>, context: &QueryContext, id: PersonId) -> Result<Grant, S
         failures: row.get(const { at("failures") })?,
         next: Schedule { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
         person_check_at: time(const { at("person_check_at") })?,
+        notice_state: NoticeState {
+            horizon: Horizon::from_word(&row.get::<_, String>(const { at("horizon") })?),
+            expiring_told: row.get(const { at("expiring_told") })?,
+            at_risk: row.get(const { at("at_risk") })?,
+        },
+        news: News::default(),
     })
 }
 
@@ -208,6 +217,8 @@ pub(super) fn unopened(row: &Row<'_>, context: &QueryContext) -> Option<Grant> {
         failures: row.get(const { at("failures") }).unwrap_or(0),
         next: Schedule { due_at: time(const { at("due_at") }), wake_at: time(const { at("wake_at") }) },
         person_check_at: time(const { at("person_check_at") }),
+        notice_state: NoticeState::default(),
+        news: News::default(),
     })
 }
 
@@ -253,6 +264,9 @@ pub(super) fn write(
         ":due_at": grant.next.due_at.0,
         ":wake_at": grant.next.wake_at.0,
         ":person_check_at": grant.person_check_at.0,
+        ":horizon": grant.notice_state.horizon.word(),
+        ":expiring_told": grant.notice_state.expiring_told,
+        ":at_risk": grant.notice_state.at_risk,
     };
     let mut change = db.prepare_cached(sql)?;
     for (name, value) in columns.iter().chain(extra) {

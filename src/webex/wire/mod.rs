@@ -171,6 +171,18 @@ pub fn added(raw: &RawResponse) -> Result<(), String> {
     Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
 }
 
+/// Reads the answer of `POST /messages`.
+///
+/// # Errors
+/// What Webex has against it, fit for people.
+pub fn message_taken(raw: &RawResponse) -> Result<(), String> {
+    if (200..300).contains(&raw.status) {
+        return Ok(());
+    }
+    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
+}
+
 /// The assumed lifetime of a device code if Webex reports none, and the maximum that is accepted.
 const DEVICE_LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(1800));
 

@@ -45,6 +45,10 @@ pub struct Calls {
     pub device: u64,
     /// `/memberships`
     pub memberships: u64,
+    /// `/messages`
+    pub messages: u64,
+    /// `/hooks/notices`
+    pub hooks: u64,
     /// Everything else.
     pub other: u64,
 }

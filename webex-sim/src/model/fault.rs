@@ -32,6 +32,10 @@ pub enum Endpoint {
     Authorize,
     /// `POST /memberships`.
     Memberships,
+    /// `POST /messages`.
+    Messages,
+    /// `POST /hooks/notices`, the receiver of webhooks.
+    Hook,
     /// Everything below `/v1`.
     Any,
 }

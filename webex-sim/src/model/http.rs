@@ -19,6 +19,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The `Content-Type` header.
     pub content_type: Option<String>,
+    /// The headers whose names begin with `webhook-`.
+    pub webhook_headers: Vec<(String, String)>,
 }
 
 impl Request {

@@ -9,6 +9,7 @@ mod exchange;
 mod fault;
 mod grants;
 mod http;
+mod notices;
 mod params;
 mod problem;
 mod space;
@@ -18,6 +19,7 @@ pub use self::counters::{Calls, Counters, PersonCounters, Refreshes, TokenCounte
 pub use self::fault::{DeadText, Endpoint, Fault, FaultKind};
 pub use self::grants::Tokens;
 pub use self::http::{Answer, Cut, Request, Visit};
+pub use self::notices::{Message, Webhook};
 
 use std::collections::BTreeSet;
 
@@ -45,6 +47,8 @@ pub struct Model {
     tally: Tally,
     turn: usize,
     members: BTreeSet<usize>,
+    messages: Vec<Message>,
+    webhooks: Vec<Webhook>,
     tracking_id: String,
 }
 
@@ -60,6 +64,8 @@ enum Route {
     DeviceToken,
     DeviceVerify,
     Memberships,
+    Messages,
+    Hook,
     File,
     WrongMethod,
     Unknown,
@@ -77,6 +83,8 @@ impl Route {
             "/v1/device/token" => (Self::DeviceToken, "POST"),
             "/v1/device/verify" => (Self::DeviceVerify, "GET POST"),
             "/v1/memberships" => (Self::Memberships, "POST"),
+            "/v1/messages" => (Self::Messages, "POST"),
+            "/hooks/notices" => (Self::Hook, "POST"),
             path if space::file(path).is_some() => (Self::File, "GET"),
             _ => return Self::Unknown,
         };
@@ -89,12 +97,17 @@ impl Route {
             Self::AccessToken => Some(Endpoint::AccessToken),
             Self::PeopleMe => Some(Endpoint::PeopleMe),
             Self::Memberships => Some(Endpoint::Memberships),
+            Self::Messages => Some(Endpoint::Messages),
+            Self::Hook => Some(Endpoint::Hook),
             _ => None,
         }
     }
 
     fn is_api(self) -> bool {
-        matches!(self, Self::PeopleMe | Self::UserInfo | Self::TokenExpiry | Self::Memberships)
+        matches!(
+            self,
+            Self::PeopleMe | Self::UserInfo | Self::TokenExpiry | Self::Memberships | Self::Messages
+        )
     }
 }
 
@@ -120,6 +133,8 @@ impl Model {
             tally: Tally::default(),
             turn: 0,
             members: BTreeSet::new(),
+            messages: Vec::new(),
+            webhooks: Vec::new(),
             tracking_id: String::new(),
         }
     }
@@ -180,6 +195,8 @@ impl Model {
             Route::DeviceToken => self.device_token(now_ms, request, params),
             Route::DeviceVerify => self.device_verify(now_ms, request, params),
             Route::Memberships => self.memberships(request),
+            Route::Messages => self.send_message(request),
+            Route::Hook => self.take_webhook(request),
             Route::File => space::file(&request.path).unwrap_or_else(|| self.not_found(404)),
             Route::WrongMethod => self.not_found(405),
             Route::Unknown => self.not_found(404),
@@ -196,6 +213,8 @@ impl Model {
             Route::TokenExpiry => &mut calls.token_expiry,
             Route::DeviceAuthorize | Route::DeviceToken | Route::DeviceVerify => &mut calls.device,
             Route::Memberships => &mut calls.memberships,
+            Route::Messages => &mut calls.messages,
+            Route::Hook => &mut calls.hooks,
             Route::File | Route::WrongMethod | Route::Unknown => &mut calls.other,
         } += 1;
     }

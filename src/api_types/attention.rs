@@ -1,0 +1,120 @@
+//! Who needs what: one rule, by which `check`, `people`, `doctor` and the dashboard say the same.
+
+use crate::api_types::examination::FindingStatus;
+use crate::api_types::notices::NoticeTally;
+use crate::api_types::status::StateTally;
+
+/// One thing that a person or operator must do something about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// What it is about.
+    pub topic: Topic,
+    /// What is the matter, and what to do.
+    pub says: String,
+}
+
+/// What needs attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Persons must consent again.
+    Consent,
+    /// Consents end soon, and refreshes do not extend them.
+    Expiring,
+    /// Notices do not arrive.
+    Notices,
+}
+
+impl Topic {
+    /// Its word as a finding of `doctor`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Consent | Self::Expiring => "consents",
+            Self::Notices => "notices",
+        }
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn mark(self) -> FindingStatus {
+        FindingStatus::Warn
+    }
+}
+
+/// What needs attention, the most urgent first. Unknown numbers need none.
+#[must_use]
+pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> Vec<Attention> {
+    let mut all = Vec::new();
+    let mut add = |topic, says: String| all.push(Attention { topic, says });
+    let persons = |number: u64, one: &str, many: &str| match number {
+        1 => format!("1 person {one}"),
+        _ => format!("{number} persons {many}"),
+    };
+    if let Some(people) = people {
+        if people.consent_needed > 0 {
+            let says = persons(people.consent_needed, "must consent again", "must consent again");
+            add(
+                Topic::Consent,
+                format!("{says}: `people --state consent_needed` lists them with their links"),
+            );
+        }
+        if people.consent_ending > 0 {
+            let says = persons(people.consent_ending, "has a consent that ends", "have consents that end");
+            add(Topic::Expiring, format!("{says} within 30 days: a new consent extends it"));
+        }
+    }
+    if let Some(notices) = notices {
+        if let Some(why) = &notices.trouble {
+            add(Topic::Notices, format!("they cannot be stored, and wait in memory: {why}"));
+        }
+        for sink in &notices.turned_off {
+            let says = format!(
+                "the receiver of {sink} has turned it off (410); `notices test` turns it on when it answers"
+            );
+            add(Topic::Notices, says);
+        }
+        if notices.failing > 0 {
+            add(
+                Topic::Notices,
+                format!("{} cannot be delivered yet: `notices --failed` says why", notices.failing),
+            );
+        }
+        if notices.given_up > 0 {
+            add(Topic::Notices, format!("{} were given up: `notices --failed` says why", notices.given_up));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_urgent_comes_first_and_what_is_well_is_left_out() {
+        let well = StateTally {
+            fresh: 5,
+            due: 1,
+            retrying: 1,
+            consent_needed: 0,
+            consent_ending: 0,
+            or_more: false,
+        };
+        assert_eq!(attention(Some(&well), None), []);
+        assert_eq!(attention(None, None), []);
+        let people = StateTally { consent_needed: 1, consent_ending: 2, ..well };
+        let notices = NoticeTally {
+            waiting: 9,
+            failing: 3,
+            given_up: 4,
+            turned_off: vec!["webhook".to_owned()],
+            trouble: Some("damaged".to_owned()),
+        };
+        let all = attention(Some(&people), Some(&notices));
+        let topics: Vec<&str> = all.iter().map(|one| one.topic.word()).collect();
+        assert_eq!(topics, ["consents", "consents", "notices", "notices", "notices", "notices"]);
+        assert_eq!(all[2].says, "they cannot be stored, and wait in memory: damaged");
+        assert!(all[0].says.starts_with("1 person must consent again"));
+        assert!(all[1].says.starts_with("2 persons have consents that end within 30 days"));
+    }
+}

@@ -1,0 +1,144 @@
+//! When a notice is sent again to a sink that did not take it.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::SHA256;
+use aws_lc_rs::digest::digest;
+
+use crate::domain::time::UnixTime;
+
+/// Waits between tries, as Standard Webhooks has them: ten tries in a little more than three days.
+pub const RETRY_STEPS: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(5 * 3600),
+    Duration::from_secs(10 * 3600),
+    Duration::from_secs(14 * 3600),
+    Duration::from_secs(20 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// A sink that has taken nothing since its last failure is asked at least so often, with its oldest notice. So one that
+/// answers for an hour within three days gets everything, whatever the steps of single notices are.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1800);
+
+/// A notice that is older than this is given up at its next failure, if it was tried [`LEAST_TRIES`] times.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3600);
+
+/// No notice is given up before so many tries, however old it is: the daemon may have been off for days.
+pub const LEAST_TRIES: u32 = 4;
+
+/// The longest `Retry-After` that is obeyed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// What became of a notice at one sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// To be sent, or sent again.
+    Waiting,
+    /// The sink has taken it.
+    Sent,
+    /// Tried for three days, or refused for good.
+    GivenUp,
+    /// It was no longer true when it was to be sent.
+    Outdated,
+}
+
+impl DeliveryState {
+    const WORDS: [(Self, &'static str); 4] = [
+        (Self::Waiting, "waiting"),
+        (Self::Sent, "sent"),
+        (Self::GivenUp, "given_up"),
+        (Self::Outdated, "outdated"),
+    ];
+
+    /// The word, as it is stored and answered.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("waiting", |(_, word)| word)
+    }
+
+    /// The state that `word` stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
+    }
+}
+
+/// When to send a notice again that was tried `tries` times (at least once). The jitter is drawn once for each try, from the
+/// notice and the sink, and makes steps longer only. After the last step the last one repeats.
+#[must_use]
+pub fn next_try(id: &str, sink: &str, tries: u32, retry_after: Option<Duration>, now: UnixTime) -> UnixTime {
+    let place = usize::try_from(tries.max(1) - 1).unwrap_or(usize::MAX);
+    let step = RETRY_STEPS.get(place).or(RETRY_STEPS.last()).copied().unwrap_or(PROBE_EVERY);
+    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+    now + (step + step.mul_f64(0.1 * jitter(id, sink, tries))).max(asked)
+}
+
+/// Whether a notice that became true at `at` and was tried `tries` times is given up at `now`, when it failed again.
+#[must_use]
+pub fn is_over(at: UnixTime, tries: u32, now: UnixTime) -> bool {
+    tries >= LEAST_TRIES && now.since(at) >= GIVE_UP_AFTER
+}
+
+/// From 0 to 1.
+fn jitter(id: &str, sink: &str, tries: u32) -> f64 {
+    let hash = digest(&SHA256, format!("{id}\n{sink}\n{tries}").as_bytes());
+    let bytes = hash.as_ref().first_chunk::<2>().copied().unwrap_or_default();
+    f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: UnixTime = UnixTime(1_795_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// When a notice is tried that no sink takes.
+    fn tries(id: &str) -> Vec<UnixTime> {
+        let (mut all, mut now) = (vec![START], START);
+        while !is_over(START, u32::try_from(all.len()).unwrap(), now) {
+            now = next_try(id, "webhook", u32::try_from(all.len()).unwrap(), None, now);
+            all.push(now);
+        }
+        all
+    }
+
+    #[test]
+    fn a_notice_is_tried_ten_times_in_more_than_three_days_and_then_given_up() {
+        for n in 0..200 {
+            let tries = tries(&n.to_string());
+            assert_eq!(tries.len(), 10);
+            let whole = tries.last().unwrap().since(START);
+            assert!(whole >= 75 * HOUR && whole <= 84 * HOUR, "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn a_notice_that_was_tried_in_vain_after_days_without_a_daemon_is_tried_on() {
+        assert!(!is_over(START, 3, START + 100 * HOUR));
+        assert!(is_over(START, 4, START + 100 * HOUR));
+        assert!(!is_over(START, 40, START + 71 * HOUR), "tries out of turn use up nothing");
+    }
+
+    #[test]
+    fn the_jitter_is_drawn_once_and_spreads() {
+        assert_eq!(tries("a"), tries("a"));
+        let second = |n: u32| next_try(&n.to_string(), "webhook", 2, None, START);
+        let mut times: Vec<UnixTime> = (0..500).map(second).collect();
+        times.sort_unstable();
+        assert!(times[0] >= START + RETRY_STEPS[1]);
+        assert!(times[499].since(times[0]) > Duration::from_secs(25), "a tenth of five minutes");
+    }
+
+    #[test]
+    fn a_longer_retry_after_wins_up_to_six_hours() {
+        let next = |after| next_try("a", "webhook", 1, after, START).since(START);
+        assert_eq!(next(Some(HOUR)), HOUR);
+        assert_eq!(next(Some(400 * HOUR)), RETRY_AFTER_MAX);
+        assert!(next(Some(Duration::ZERO)) >= RETRY_STEPS[0]);
+    }
+}

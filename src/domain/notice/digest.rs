@@ -1,0 +1,64 @@
+//! Many persons at once: one notice with their number instead of one each.
+
+use std::time::Duration;
+
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::time::UnixTime;
+
+/// More persons than this at once become one digest.
+pub const MOST_SINGLE: usize = 20;
+
+/// A notice about a person waits so long for others of its type.
+pub const HOLD: Duration = Duration::from_secs(30);
+
+/// A digest that others still join is sent after this at the latest.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+/// So many notices join a digest in one step, so that a step of the store stays short.
+pub const FOLD_STEP: usize = 500;
+
+/// Whether `notice` waits for others of its type.
+#[must_use]
+pub fn is_held(notice: &Notice) -> bool {
+    notice.person.is_some()
+}
+
+/// A digest of notices of this type, the first of which is `first`.
+#[must_use]
+pub fn begin(kind: NoticeType, first: &str, now: UnixTime) -> Notice {
+    let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{first}", kind.word()), now);
+    notice.with("type", kind.word()).with("persons", 0).with("since", now.to_string())
+}
+
+/// The digest after `more` notices joined it.
+#[must_use]
+pub fn joined(mut digest: Notice, more: usize) -> Notice {
+    let persons = digest.data.get("persons").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let sum = persons.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+    digest.data.insert("persons".to_owned(), sum.into());
+    digest
+}
+
+/// Until when a digest that began at `begun` and was joined at `now` waits for others.
+#[must_use]
+pub fn held_until(begun: UnixTime, now: UnixTime) -> UnixTime {
+    (now + HOLD).min(begun + LONGEST_HOLD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000_000);
+
+    #[test]
+    fn a_digest_counts_who_joins_and_is_sent_in_the_end() {
+        let digest = joined(joined(begin(NoticeType::ConsentNeeded, "evt_1", NOW), 500), 21);
+        assert_eq!(digest.data["persons"], 521);
+        assert_eq!(digest.data["type"], "consent.needed");
+        assert_eq!(digest.id, begin(NoticeType::ConsentNeeded, "evt_1", NOW + HOLD).id);
+        assert_eq!(held_until(NOW, NOW), NOW + HOLD);
+        assert_eq!(held_until(NOW, NOW + LONGEST_HOLD), NOW + LONGEST_HOLD);
+    }
+}

@@ -1,0 +1,207 @@
+//! Which facts a change of a grant, of a breaker or of another part makes true. Each is an edge between two stored states, so
+//! that it is found once.
+
+use std::time::Duration;
+
+use crate::domain::breaker::Breaker;
+use crate::domain::grant::Grant;
+use crate::domain::grant::GrantStatus;
+use crate::domain::history::HistoryEntry;
+use crate::domain::horizon::ComparedAnswers;
+use crate::domain::horizon::ConsentDates;
+use crate::domain::horizon::NoticeState;
+use crate::domain::notice::News;
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::person::Person;
+use crate::domain::schedule::Policy;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+
+/// What a grant was before a consent took its place, as far as notices depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplacedGrant {
+    /// See [`NoticeState::at_risk`].
+    pub at_risk: bool,
+    /// When its access token dies.
+    pub expires_at: UnixTime,
+}
+
+/// How a grant came to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The person consented.
+    Consent,
+    /// The grant was taken over from another program.
+    Import,
+}
+
+impl Origin {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Consent => "consent",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// `after` with what its refresh makes true. `before` is the grant as it was claimed, `after` what the verdict made of it.
+#[must_use]
+pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
+    let (at, was) = (after.last.at, before.notice_state);
+    let mut news = News { outcome: Some(after.last.outcome.as_str()), ..News::default() };
+    let mut state = was;
+    let renewed = is_success(after.last.outcome);
+    if renewed {
+        state.horizon = was.horizon.learn(&ComparedAnswers {
+            earlier_at: before.answered_at,
+            earlier_end: before.tokens.refresh_token_expires_at,
+            later_at: after.answered_at,
+            later_end: after.tokens.refresh_token_expires_at,
+            is_renewal: after.last.outcome == Outcome::Renewed,
+        });
+        if was.at_risk {
+            state.at_risk = false;
+            news.notices.push(recovered(&after.person, before.tokens.expires_at, at));
+        }
+        if let Some(notice) = extended(&after, &was, at) {
+            state.expiring_told = None;
+            news.notices.push(notice);
+        }
+    }
+    match (before.status, after.status) {
+        (GrantStatus::Active, GrantStatus::ConsentNeeded) => news.notices.push(needed(&after)),
+        (GrantStatus::ConsentNeeded, GrantStatus::Active) => {
+            news.notices.push(granted(&after, "renewed by Webex after all"))
+        }
+        _ => {}
+    }
+    let failing = after.status == GrantStatus::Active && !renewed;
+    if failing && !was.at_risk && Policy::is_at_risk(&after.dates(), at) {
+        state.at_risk = true;
+        news.notices.push(at_risk(&after));
+    }
+    if is_change(before, &after) {
+        let what = format!("refresh.{}", after.last.outcome.as_str());
+        news.history.push(HistoryEntry::new(at, Some(&after.person.id), &what, &after.last.detail));
+    }
+    news.remember_notices();
+    (after.notice_state, after.news) = (state, news);
+    after
+}
+
+fn is_success(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Renewed | Outcome::Unchanged)
+}
+
+/// Whether a refresh is worth an entry of its own: it failed otherwise than the last one, or succeeded after a failure.
+fn is_change(before: &Grant, after: &Grant) -> bool {
+    match (is_success(before.last.outcome), is_success(after.last.outcome)) {
+        (true, true) => false,
+        (false, false) => before.last.outcome != after.last.outcome,
+        _ => true,
+    }
+}
+
+/// What a stored consent makes true. `replaced` is the person's grant that gave way.
+#[must_use]
+pub fn after_consent(grant: &Grant, replaced: Option<ReplacedGrant>, origin: Origin) -> News {
+    let mut news = News { notices: vec![granted(grant, origin.word())], ..News::default() };
+    if let Some(old) = replaced.filter(|old| old.at_risk) {
+        news.notices.push(recovered(&grant.person, old.expires_at, grant.last.at));
+    }
+    news.remember_notices();
+    news
+}
+
+/// What the removal of a person's grant makes true.
+#[must_use]
+pub fn forgotten(person: &Person, serial: i64, at: UnixTime) -> News {
+    News::of(Notice::new(NoticeType::PersonForgotten, Some(person), &serial.to_string(), at))
+}
+
+/// The notice that the end of a grant is near, if a step is reached that is not told yet, and the state after it.
+#[must_use]
+pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
+    let ends_at = grant.consent_ends_at()?;
+    let dates = ConsentDates { ends_at, answered_at: grant.answered_at };
+    let step = grant.notice_state.step_due(&dates, now)?;
+    // The hour: the reported end is counted from each answer, in whole seconds.
+    let version =
+        format!("{} {step} {}", grant.obtained_at.0, (ends_at + Duration::from_secs(1800)).seconds() / 3600);
+    let notice = Notice::new(NoticeType::ConsentExpiring, Some(&grant.person), &version, now)
+        .with("days", step)
+        .with("consent_ends_at", ends_at.to_string());
+    let state = NoticeState { expiring_told: Some(step), ..grant.notice_state };
+    Some((state, News::of(notice)))
+}
+
+/// What a change of the stored breaker makes true; both as [`Breaker::to_text`] writes them.
+#[must_use]
+pub fn breaker_turned(before: Option<&str>, after: &str, now: UnixTime) -> Option<Notice> {
+    // Long after every date in it, so that none counts as a wrong clock's.
+    let read = |text: &str| Breaker::from_text(text, UnixTime::NEVER).and_then(|breaker| breaker.pause());
+    match (before.and_then(read), read(after)) {
+        (None, Some(pause)) => {
+            let version = format!("{} {}", pause.since.0, pause.cause.as_str());
+            let notice = Notice::new(NoticeType::AppPaused, None, &version, pause.since);
+            Some(
+                notice
+                    .with("cause", pause.cause.as_str())
+                    .with("explanation", pause.cause.to_string())
+                    .with("until", pause.until.to_string()),
+            )
+        }
+        (Some(pause), None) => {
+            let version = format!("{} {}", pause.since.0, pause.cause.as_str());
+            let notice = Notice::new(NoticeType::AppResumed, None, &version, now);
+            Some(notice.with("cause", pause.cause.as_str()).with("paused_since", pause.since.to_string()))
+        }
+        _ => None,
+    }
+}
+
+fn granted(grant: &Grant, how: &str) -> Notice {
+    // A grant that Webex renews after all keeps the consent's date: its answer tells it from the consent's own fact.
+    let version = format!("{} {}", grant.obtained_at.0, grant.answered_at.0);
+    Notice::new(NoticeType::ConsentGranted, Some(&grant.person), &version, grant.last.at).with("how", how)
+}
+
+fn needed(grant: &Grant) -> Notice {
+    let since = grant.refused_since.unwrap_or(grant.last.at);
+    let version = format!("{} {}", grant.obtained_at.0, since.0);
+    Notice::new(NoticeType::ConsentNeeded, Some(&grant.person), &version, grant.last.at)
+        .with("access_token_expires_at", grant.tokens.expires_at.to_string())
+        .with("reason", grant.last.detail.clone())
+}
+
+fn at_risk(grant: &Grant) -> Notice {
+    Notice::new(
+        NoticeType::TokenAtRisk,
+        Some(&grant.person),
+        &risk_of(grant.tokens.expires_at),
+        grant.last.at,
+    )
+    .with("access_token_expires_at", grant.tokens.expires_at.to_string())
+    .with("failures", grant.failures)
+    .with("reason", grant.last.detail.clone())
+}
+
+fn recovered(person: &Person, expired_at: UnixTime, at: UnixTime) -> Notice {
+    Notice::new(NoticeType::TokenRecovered, Some(person), &risk_of(expired_at), at)
+}
+
+/// Names the risk by the token that is at risk.
+fn risk_of(expires_at: UnixTime) -> String {
+    expires_at.0.to_string()
+}
+
+fn extended(grant: &Grant, was: &NoticeState, at: UnixTime) -> Option<Notice> {
+    let ends_at = grant.consent_ends_at().filter(|ends_at| was.is_extended(*ends_at, at))?;
+    let version = format!("{} {}", grant.obtained_at.0, ends_at.0);
+    let notice = Notice::new(NoticeType::ConsentExtended, Some(&grant.person), &version, at);
+    Some(notice.with("consent_ends_at", ends_at.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

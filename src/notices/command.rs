@@ -1,0 +1,131 @@
+//! The sink for a program of the operator's: the event's JSON on its standard input.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::notices::sink::Delivering;
+use crate::notices::sink::Letter;
+use crate::notices::sink::Sink;
+use crate::notices::sink::SinkAnswer;
+
+/// The program's time.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The only other variable that the program finds: nothing of the daemon's environment reaches it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program and its arguments.
+pub struct ProgramSink {
+    program: String,
+    arguments: Vec<String>,
+}
+
+impl ProgramSink {
+    /// Runs `program` for each notice; no shell.
+    #[must_use]
+    pub fn new(program: String, arguments: Vec<String>) -> Self {
+        Self { program, arguments }
+    }
+
+    async fn run(&self, letter: &Letter) -> SinkAnswer {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env_clear().env("PATH", PATH);
+        command.env("TOKEND_EVENT", letter.notice.kind.word());
+        // What it says on stderr stands in the daemon's own log.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        command.kill_on_drop(true);
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(e) => return SinkAnswer::sink_failed(format!("{} cannot be run: {e}", self.program)),
+        };
+        let (stdin, body) = (child.stdin.take(), letter.body() + "\n");
+        let told = async {
+            if let Some(mut stdin) = stdin {
+                // One that does not read it all says by its exit code whether it has enough.
+                let _ = stdin.write_all(body.as_bytes()).await;
+            }
+            child.wait().await
+        };
+        match timeout(LIMIT, told).await {
+            Ok(Ok(status)) if status.success() => SinkAnswer::Taken,
+            Ok(Ok(status)) => {
+                SinkAnswer::Failed { why: status.to_string(), retry_after: None, is_sinks: false }
+            }
+            Ok(Err(e)) => SinkAnswer::sink_failed(format!("its end is not known: {e}")),
+            Err(_) => SinkAnswer::sink_failed(format!("it did not end in time ({LIMIT:?}) and was killed")),
+        }
+    }
+}
+
+impl Sink for ProgramSink {
+    fn name(&self) -> &str {
+        "command"
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(self.run(letter))
+    }
+
+    fn at_once(&self) -> usize {
+        2
+    }
+
+    fn target(&self) -> String {
+        self.program.clone()
+    }
+}
+
+/// Splits a line into words as a POSIX shell does: blanks, quotes, backslashes. Nothing is expanded. `None` where a quote
+/// is not closed or there is no word.
+#[must_use]
+pub fn split_words(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+            (Some('"'), '\\') => {
+                let next = letters.next()?;
+                let escaped = matches!(next, '"' | '\\' | '$' | '`');
+                word.get_or_insert_default()
+                    .extend([(!escaped).then_some('\\'), Some(next)].into_iter().flatten());
+            }
+            (Some(_), letter) => word.get_or_insert_default().push(letter),
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, '\\') => word.get_or_insert_default().push(letters.next()?),
+            (None, letter) if letter.is_whitespace() => words.extend(word.take()),
+            (None, letter) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    let is_program = words.first().is_some_and(|word: &String| !word.is_empty());
+    (quote.is_none() && is_program).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_a_shell_splits_them_and_nothing_is_expanded() {
+        for (line, words) in [
+            ("a b  c", vec!["a", "b", "c"]),
+            (" 'a b' c", vec!["a b", "c"]),
+            (r#"x "a \"b\" \n" '' $HOME"#, vec!["x", r#"a "b" \n"#, "", "$HOME"]),
+            (r"a\ b; rm", vec!["a b;", "rm"]),
+            ("--x='1 2'3", vec!["--x=1 23"]),
+        ] {
+            assert_eq!(split_words(line).unwrap(), words, "{line}");
+        }
+        for line in ["", "  ", "'a", "\"a", "a\\", "''"] {
+            assert_eq!(split_words(line), None, "{line}");
+        }
+    }
+}

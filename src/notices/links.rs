@@ -1,0 +1,32 @@
+//! The links in a notice: made when it is sent, so that they lead where the service is now.
+
+use std::sync::Arc;
+
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::time::UnixTime;
+use crate::notices::sink::Letter;
+use crate::webex::Webex;
+
+/// Makes letters of notices.
+#[derive(Clone)]
+pub(super) struct Links(pub(super) Arc<Webex>);
+
+impl Links {
+    pub(super) fn letter(&self, notice: &Notice, now: UnixTime) -> Letter {
+        let notice = notice.clone();
+        let notice = match (notice.kind, &notice.person) {
+            (NoticeType::ConsentNeeded | NoticeType::ConsentExpiring, Some(person)) => {
+                let url = self.0.consent_url(person);
+                notice.with("consent_url", url)
+            }
+            (NoticeType::Digest, _) => {
+                let base = &self.0.integration().redirect_uri;
+                let base = base.strip_suffix("oauth").unwrap_or(base);
+                notice.with("url", format!("{base}dashboard"))
+            }
+            _ => notice,
+        };
+        Letter { notice, now }
+    }
+}

@@ -1,0 +1,101 @@
+//! The sink for e-mail to operators, by SMTP.
+
+use std::time::Duration;
+
+use lettre::AsyncSmtpTransport;
+use lettre::AsyncTransport;
+use lettre::Message;
+use lettre::Tokio1Executor;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+
+use crate::domain::secret::Secret;
+use crate::notices::sink::Delivering;
+use crate::notices::sink::Letter;
+use crate::notices::sink::Sink;
+use crate::notices::sink::SinkAnswer;
+use crate::notices::text;
+
+/// The server's time for each of its answers.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A mail server, and who writes to which operators through it.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    /// `smtps://user:password@host:465`; holds a password.
+    pub url: Secret,
+    /// The sender.
+    pub from: Mailbox,
+    /// The recipients; at least one.
+    pub to: Vec<Mailbox>,
+}
+
+/// E-mail to operators.
+pub struct Mail {
+    settings: MailSettings,
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+}
+
+impl Mail {
+    /// Sends through the server of the settings.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without any of it.
+    pub fn new(settings: MailSettings) -> Result<Self, String> {
+        // An error only says that it is there already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.url.expose());
+        let transport = transport.map_err(|_| "it is no URL of a mail server".to_owned())?;
+        Ok(Self { settings, transport: transport.timeout(Some(LIMIT)).build() })
+    }
+
+    async fn send(&self, letter: &Letter) -> SinkAnswer {
+        let subject = format!("webex-tokend: {}", text::subject(&letter.notice));
+        let host = self.settings.from.email.domain();
+        // The same for each try, so that mail programs show one mail once.
+        let id = format!("<{}@{host}>", letter.notice.id);
+        let mail = Message::builder().from(self.settings.from.clone()).subject(subject).message_id(Some(id));
+        let mail = self.settings.to.iter().fold(mail, |mail, to| mail.to(to.clone()));
+        let mail = mail.header(ContentType::TEXT_PLAIN).body(text::for_operators(&letter.notice));
+        let mail = match mail {
+            Ok(mail) => mail,
+            Err(why) => {
+                return SinkAnswer::Failed { why: why.to_string(), retry_after: None, is_sinks: false };
+            }
+        };
+        match self.transport.send(mail).await {
+            Ok(_) => SinkAnswer::Taken,
+            Err(why) => {
+                SinkAnswer::Failed { why: told(&why), retry_after: None, is_sinks: !why.is_permanent() }
+            }
+        }
+    }
+}
+
+/// The server's code alone: its text may quote what it was sent.
+fn told(error: &lettre::transport::smtp::Error) -> String {
+    match error.status() {
+        Some(code) => format!("the mail server answered {code}"),
+        None if error.is_timeout() => "the mail server did not answer in time".to_owned(),
+        None if error.is_tls() => "no encrypted connection to the mail server".to_owned(),
+        None => "the mail server cannot be reached".to_owned(),
+    }
+}
+
+impl Sink for Mail {
+    fn name(&self) -> &str {
+        "mail"
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(self.send(letter))
+    }
+
+    fn at_once(&self) -> usize {
+        2
+    }
+
+    fn target(&self) -> String {
+        self.settings.url.fingerprint()
+    }
+}

@@ -1,0 +1,305 @@
+//! One sink's sender: claims what is due, sends it, and keeps what came of it. Each sink has its own, so that one that is
+//! dead delays no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::notice::delivery::PROBE_EVERY;
+use crate::domain::notice::delivery::RETRY_AFTER_MAX;
+use crate::domain::notice::delivery::is_over;
+use crate::domain::notice::delivery::next_try;
+use crate::domain::time::UnixTime;
+use crate::notices::links::Links;
+use crate::notices::sink::DELIVERY_LIMIT;
+use crate::notices::sink::Sink;
+use crate::notices::sink::SinkAnswer;
+use crate::store::StoreError;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryOutcome;
+use crate::store::outbox::OutboxStore;
+use crate::store::outbox::SettledDelivery;
+
+/// The longest sleep between two looks at the outbox.
+const SLICE: Duration = Duration::from_secs(60);
+
+/// The shortest one, where something is due that cannot be claimed.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A store that fails is asked again after this.
+const STORE_STEP: Duration = Duration::from_secs(30);
+
+/// Others keep away from what is claimed for so long: every notice of a chain in its whole time.
+const LEASE: Duration = Duration::from_secs(900);
+
+/// Waits after the first failures of a sink, before it is asked again with one notice.
+const RETRY_SINK: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+];
+
+/// Sends to one sink.
+pub(super) struct Sender {
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) outbox: Arc<dyn OutboxStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) links: Links,
+}
+
+/// How the sink stands, as far as this process has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Condition {
+    /// Tries in a row that it failed.
+    failures: u32,
+    /// After a failure: when it is asked again.
+    retry_at: Option<UnixTime>,
+    /// When what waited for a later try was last brought forward.
+    pulled_at: Option<UnixTime>,
+    is_off: bool,
+}
+
+/// What one chain of notices showed of the sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Works,
+    /// And asks to be left alone for so long.
+    Fails(Option<Duration>),
+    Off,
+}
+
+impl Sender {
+    /// Where the sink's having been turned off is kept, and what stands there then.
+    fn off_state(&self) -> (String, String) {
+        (format!("off {}", self.sink.name()), self.sink.target())
+    }
+
+    /// Whether the receiver has turned this sink off, and the operator has not pointed it elsewhere since.
+    pub(super) async fn is_off(&self) -> bool {
+        let (topic, state) = self.off_state();
+        self.outbox.topic(topic).await.is_ok_and(|kept| kept.as_ref() == Some(&state))
+    }
+
+    pub(super) async fn turn(&self, off: bool) -> Result<(), StoreError> {
+        let (topic, state) = self.off_state();
+        let state = if off { state } else { "on".to_owned() };
+        self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
+    }
+
+    /// Runs until the daemon stops. What is being sent then is finished.
+    pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        let mut condition = Condition { is_off: self.is_off().await, ..Condition::default() };
+        // A start may be the remedy: what waited for a later try is tried now.
+        if let Err(why) = self.outbox.pull_forward(self.sink.name().to_owned(), self.clock.now()).await {
+            log::log!(why.log_level(), "notices for {} cannot be read: {why}", self.sink.name());
+        }
+        let mut news = self.outbox.outbox_news();
+        let mut running = JoinSet::new();
+        while !stopping.is_cancelled() {
+            news.borrow_and_update();
+            let wait = match self.step(&mut running, condition).await {
+                Ok(wait) => wait,
+                Err(why) => {
+                    log::log!(why.log_level(), "notices for {} wait for the store: {why}", self.sink.name());
+                    STORE_STEP
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                Some(shown) = running.join_next() => self.note(&mut condition, shown.ok()).await,
+                _ = news.changed() => {}
+                () = sleep(wait) => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Releases what was held, starts what may start, and answers how long there is nothing more to do.
+    async fn step(
+        self: &Arc<Self>,
+        running: &mut JoinSet<Shown>,
+        condition: Condition,
+    ) -> Result<Duration, StoreError> {
+        let now = self.clock.now();
+        while self.outbox.release_held(now).await? {}
+        let most = if condition.retry_at.is_some() { 1 } else { self.sink.at_once() };
+        let free = most.saturating_sub(running.len());
+        if free == 0 {
+            return Ok(SLICE);
+        }
+        if let Some(retry_at) = condition.retry_at.filter(|at| *at > now) {
+            return Ok(retry_at.until(now).clamp(SHORTEST, SLICE));
+        }
+        let is_probe = condition.retry_at.is_some();
+        let ask = DeliveryAsk {
+            sink: self.sink.name().to_owned(),
+            now,
+            due_by: if is_probe { UnixTime::NEVER } else { now },
+            chains: free,
+            lease_end: now + LEASE,
+        };
+        let claims = self.outbox.claim_deliveries(ask).await?;
+        let found = !claims.is_empty();
+        for chain in by_chain(claims) {
+            let (sender, is_off) = (self.clone(), condition.is_off);
+            running.spawn(async move { sender.send_chain(chain, is_off).await });
+        }
+        if found {
+            return Ok(SLICE);
+        }
+        let next = self.outbox.next_delivery(self.sink.name().to_owned()).await?;
+        Ok(next.map_or(SLICE, |at| at.until(now).clamp(SHORTEST, SLICE)))
+    }
+
+    async fn note(&self, condition: &mut Condition, shown: Option<Shown>) {
+        let name = self.sink.name();
+        match shown {
+            Some(Shown::Works) => {
+                if condition.retry_at.take().is_some() {
+                    condition.failures = 0;
+                    condition.pulled_at = None;
+                    log::info!("notices: {name} takes notices again; what waits is sent now");
+                }
+                self.pull_forward(condition).await;
+            }
+            Some(Shown::Nothing) => {}
+            Some(Shown::Fails(retry_after)) => {
+                let place = usize::try_from(condition.failures).unwrap_or(usize::MAX);
+                let step = RETRY_SINK.get(place).copied().unwrap_or(PROBE_EVERY);
+                condition.failures = condition.failures.saturating_add(1);
+                let wait = step.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
+                condition.retry_at = Some(self.clock.now() + wait);
+            }
+            Some(Shown::Off) => condition.is_off = true,
+            None => log::error!("notices: a delivery to {name} broke off; it is made again after its lease"),
+        }
+    }
+
+    /// The sink takes notices: what waits for a later try is due now, at most so often as a sink that fails is asked.
+    async fn pull_forward(&self, condition: &mut Condition) {
+        let now = self.clock.now();
+        if condition.pulled_at.is_some_and(|at| at <= now && now < at + PROBE_EVERY) {
+            return;
+        }
+        condition.pulled_at = Some(now);
+        let pulled = self.outbox.pull_forward(self.sink.name().to_owned(), now).await;
+        let _ = pulled.inspect_err(|why| {
+            log::log!(why.log_level(), "what waits for {} is sent later: {why}", self.sink.name());
+        });
+    }
+
+    /// Sends the notices of one chain, one after the other. Where the sink itself fails, those behind wait with the first.
+    async fn send_chain(&self, chain: Vec<DeliveryClaim>, is_off: bool) -> Shown {
+        let mut shown = Shown::Nothing;
+        let mut blocked: Option<(String, Option<Duration>)> = None;
+        for claim in chain {
+            let answer = match &blocked {
+                _ if is_off || shown == Shown::Off => {
+                    SinkAnswer::TurnedOff { why: "the receiver has turned this sink off (410)".to_owned() }
+                }
+                Some((why, retry_after)) => {
+                    SinkAnswer::Failed { why: why.clone(), retry_after: *retry_after, is_sinks: true }
+                }
+                None => self.send(&claim).await,
+            };
+            match &answer {
+                SinkAnswer::Failed { why, retry_after, is_sinks: true } if blocked.is_none() => {
+                    log::warn!("notices: {} did not take {}: {why}", self.sink.name(), claim.notice.id);
+                    (blocked, shown) = (Some((why.clone(), *retry_after)), Shown::Fails(*retry_after));
+                }
+                SinkAnswer::TurnedOff { why } if !is_off && shown != Shown::Off => {
+                    self.turned_off(why).await;
+                    shown = Shown::Off;
+                }
+                SinkAnswer::Taken => shown = Shown::Works,
+                _ => {}
+            }
+            self.settle(&claim, answer).await;
+        }
+        shown
+    }
+
+    async fn turned_off(&self, why: &str) {
+        let name = self.sink.name();
+        log::error!(
+            "notices: {name} is turned off: {why}; it is on again after a test that it takes, or when it is set to another \
+             address"
+        );
+        let kept = self.turn(true).await;
+        let _ = kept.inspect_err(|why| {
+            log::log!(why.log_level(), "that {name} is turned off cannot be kept: {why}");
+        });
+    }
+
+    async fn send(&self, claim: &DeliveryClaim) -> SinkAnswer {
+        let letter = self.links.letter(&claim.notice, self.clock.now());
+        let answer = timeout(DELIVERY_LIMIT, self.sink.deliver(&letter)).await;
+        answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
+    }
+
+    /// Keeps what came of it, however long the store takes: a notice that was taken must not be sent again.
+    async fn settle(&self, claim: &DeliveryClaim, answer: SinkAnswer) {
+        let now = self.clock.now();
+        let outcome = self.outcome(claim, answer, now);
+        let (name, id) = (self.sink.name(), &claim.notice.id);
+        match &outcome {
+            DeliveryOutcome::Sent => log::info!("notices: {name} has {id} ({})", claim.notice.kind.word()),
+            DeliveryOutcome::GivenUp { why } => log::error!("notices: {id} is given up for {name}: {why}"),
+            DeliveryOutcome::Again { at, why, .. } => {
+                log::debug!("notices: {id} for {name} again at {at}: {why}")
+            }
+            DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} is no longer true"),
+        }
+        let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };
+        for pause in [1, 5, 15, 30] {
+            let kept = self.outbox.settle_deliveries(name.to_owned(), now, vec![settled.clone()]).await;
+            match kept {
+                Ok(()) => return,
+                Err(why) => log::log!(why.log_level(), "what became of {id} cannot be kept yet: {why}"),
+            }
+            sleep(Duration::from_secs(pause)).await;
+        }
+    }
+
+    fn outcome(&self, claim: &DeliveryClaim, answer: SinkAnswer, now: UnixTime) -> DeliveryOutcome {
+        match answer {
+            SinkAnswer::Taken => DeliveryOutcome::Sent,
+            SinkAnswer::Outdated => DeliveryOutcome::Outdated,
+            SinkAnswer::TurnedOff { why } => DeliveryOutcome::GivenUp { why },
+            SinkAnswer::Postponed { until, why } => {
+                DeliveryOutcome::Again { at: until, tries: claim.tries, why }
+            }
+            SinkAnswer::Failed { why, retry_after, .. } => {
+                let tries = claim.tries + u32::from(claim.in_turn);
+                if is_over(claim.notice.at, tries, now) {
+                    return DeliveryOutcome::GivenUp { why: format!("tried for three days: {why}") };
+                }
+                let at = next_try(&claim.notice.id, self.sink.name(), tries, retry_after, now);
+                DeliveryOutcome::Again { at, tries, why }
+            }
+        }
+    }
+}
+
+/// Claims of one chain come together and in order.
+fn by_chain(claims: Vec<DeliveryClaim>) -> Vec<Vec<DeliveryClaim>> {
+    let mut chains: Vec<Vec<DeliveryClaim>> = Vec::new();
+    for claim in claims {
+        let chain = claim.notice.chain();
+        match chains.last_mut().filter(|last| last.first().is_some_and(|one| one.notice.chain() == chain)) {
+            Some(last) => last.push(claim),
+            None => chains.push(vec![claim]),
+        }
+    }
+    chains
+}

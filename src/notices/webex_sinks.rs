@@ -1,0 +1,152 @@
+//! The sinks that are Webex messages of the operator's bot: to operators, and to the person whose consent it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::grant::GrantStatus;
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::operator::Operator;
+use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
+use crate::notices::sink::Delivering;
+use crate::notices::sink::Letter;
+use crate::notices::sink::Sink;
+use crate::notices::sink::SinkAnswer;
+use crate::notices::text;
+use crate::store::Store;
+use crate::store::outbox::OutboxStore;
+use crate::store::outbox::PEOPLE_SINK;
+use crate::webex::MessageRecipient;
+use crate::webex::MessageRefused;
+use crate::webex::Webex;
+
+/// One person gets at most one message in this time.
+const ONCE_IN: Duration = Duration::from_secs(86_400);
+
+fn answer_to(sent: Result<(), MessageRefused>) -> SinkAnswer {
+    match sent {
+        Ok(()) => SinkAnswer::Taken,
+        Err(MessageRefused { why, status, retry_after }) => {
+            // 400, 403 and 404 are about this recipient: others may get theirs.
+            let is_sinks = !matches!(status, Some(400 | 403 | 404 | 409));
+            SinkAnswer::Failed { why, retry_after, is_sinks }
+        }
+    }
+}
+
+/// Messages to one operator, or to a space of theirs.
+pub struct OperatorMessages {
+    name: String,
+    webex: Arc<Webex>,
+    bot_token: Secret,
+    to: MessageRecipient,
+}
+
+impl OperatorMessages {
+    /// The bot tells `to` everything.
+    #[must_use]
+    pub fn new(webex: Arc<Webex>, bot_token: Secret, to: MessageRecipient) -> Self {
+        let name = match &to {
+            MessageRecipient::Address(email) => format!("webex:{email}"),
+            MessageRecipient::Person(id) => format!("webex:{id}"),
+            // Ids of spaces are long.
+            MessageRecipient::Space(id) => format!("webex:space-{}", Secret::new(id.clone()).fingerprint()),
+        };
+        Self { name, webex, bot_token, to }
+    }
+
+    async fn send(&self, letter: &Letter) -> SinkAnswer {
+        let text = text::for_operators(&letter.notice);
+        answer_to(self.webex.send_message(&self.bot_token, &self.to, &text).await)
+    }
+}
+
+impl Sink for OperatorMessages {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(self.send(letter))
+    }
+
+    fn at_once(&self) -> usize {
+        2
+    }
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// Messages to each person about their own consent.
+pub struct PeopleMessages {
+    /// Speaks for the bot.
+    pub webex: Arc<Webex>,
+    /// The bot's.
+    pub bot_token: Secret,
+    /// Whether the person must still consent.
+    pub grants: Arc<dyn Store>,
+    /// When the person was last told.
+    pub outbox: Arc<dyn OutboxStore>,
+    /// Who runs the service.
+    pub operator: Operator,
+}
+
+impl PeopleMessages {
+    async fn send(&self, letter: &Letter) -> SinkAnswer {
+        let Some(person) = &letter.notice.person else { return SinkAnswer::Outdated };
+        let last = self.outbox.last_sent(PEOPLE_SINK.to_owned(), person.id.clone()).await;
+        match last {
+            Ok(Some(last)) if last <= letter.now && letter.now < last + ONCE_IN => {
+                let why = "this person was told something within a day".to_owned();
+                return SinkAnswer::Postponed { until: last + ONCE_IN, why };
+            }
+            Ok(_) => {}
+            Err(why) => return SinkAnswer::sink_failed(why.to_string()),
+        }
+        match self.is_still_true(&letter.notice, letter.now).await {
+            Ok(true) => {}
+            Ok(false) => return SinkAnswer::Outdated,
+            Err(why) => return SinkAnswer::sink_failed(why),
+        }
+        let text = text::for_person(&letter.notice, &self.operator);
+        let to = MessageRecipient::Person(person.id.clone());
+        answer_to(self.webex.send_message(&self.bot_token, &to, &text).await)
+    }
+
+    /// Whether the person can still do what the message asks for.
+    async fn is_still_true(&self, notice: &Notice, now: UnixTime) -> Result<bool, String> {
+        let Some(person) = &notice.person else { return Ok(false) };
+        let grant = self.grants.find(person.id.clone()).await.map_err(|why| why.to_string())?;
+        let Some(grant) = grant else { return Ok(false) };
+        Ok(match notice.kind {
+            NoticeType::ConsentNeeded => grant.status == GrantStatus::ConsentNeeded,
+            NoticeType::ConsentExpiring => grant.consent_ends_soon(now).is_some(),
+            _ => false,
+        })
+    }
+}
+
+impl Sink for PeopleMessages {
+    fn name(&self) -> &str {
+        PEOPLE_SINK
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(self.send(letter))
+    }
+
+    fn at_once(&self) -> usize {
+        2
+    }
+
+    fn target(&self) -> String {
+        PEOPLE_SINK.to_owned()
+    }
+
+    fn is_for_operators(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,92 @@
+//! The sink for operators' programs: Standard Webhooks over HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::domain::secret::Secret;
+use crate::notices::signature::SigningKeys;
+use crate::notices::sink::Delivering;
+use crate::notices::sink::Letter;
+use crate::notices::sink::Sink;
+use crate::notices::sink::SinkAnswer;
+use crate::webex::transport::Payload;
+use crate::webex::transport::Transport;
+use crate::webex::transport::WebexRequest;
+use crate::webex::wire;
+
+/// The receiver's time: Standard Webhooks recommends 15 to 30 seconds.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the receiver is, and how it knows us.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// May hold a key of the receiver's: neither logged nor shown.
+    pub url: Secret,
+    /// Signs every message.
+    pub keys: SigningKeys,
+}
+
+/// A Standard Webhooks receiver.
+pub struct Webhook {
+    settings: WebhookSettings,
+    transport: Arc<dyn Transport>,
+}
+
+impl Webhook {
+    /// Sends through `transport`, which follows no redirects.
+    #[must_use]
+    pub fn new(settings: WebhookSettings, transport: Arc<dyn Transport>) -> Self {
+        Self { settings, transport }
+    }
+
+    async fn post(&self, letter: &Letter) -> SinkAnswer {
+        let (body, seconds) = (letter.body(), letter.now.seconds());
+        let id = letter.notice.id.clone();
+        let signature = self.settings.keys.sign(&id, seconds, &body);
+        let headers = vec![
+            ("webhook-id", id),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", signature),
+            ("content-type", "application/json".to_owned()),
+        ];
+        let url = self.settings.url.expose().to_owned();
+        let call = WebexRequest { url, payload: Payload::Signed { headers, body } };
+        let raw = match timeout(LIMIT, self.transport.send(call)).await {
+            Ok(Ok(raw)) => raw,
+            Ok(Err(why)) => return SinkAnswer::sink_failed(why.to_string()),
+            Err(_) => return SinkAnswer::sink_failed(format!("no answer in time ({LIMIT:?})")),
+        };
+        let retry_after = raw.retry_after.as_deref().and_then(|text| wire::retry_after(text, letter.now));
+        let why = format!("HTTP {}", raw.status);
+        match raw.status {
+            200..=299 => SinkAnswer::Taken,
+            410 => SinkAnswer::TurnedOff { why: "HTTP 410: the receiver wants no more notices".to_owned() },
+            300..=399 => SinkAnswer::sink_failed(format!("{why}: redirects are not followed")),
+            // The address, the signature or the receiver's state: every message would meet the same.
+            401 | 403 | 404 | 405 | 408 | 429 | 500..=599 => {
+                SinkAnswer::Failed { why, retry_after, is_sinks: true }
+            }
+            _ => SinkAnswer::Failed { why, retry_after, is_sinks: false },
+        }
+    }
+}
+
+impl Sink for Webhook {
+    fn name(&self) -> &str {
+        "webhook"
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(self.post(letter))
+    }
+
+    fn at_once(&self) -> usize {
+        8
+    }
+
+    fn target(&self) -> String {
+        self.settings.url.fingerprint()
+    }
+}

@@ -1,0 +1,370 @@
+//! The outbox in memory: the same rules as the embedded store's, in plain collections.
+
+mod verbs;
+
+use crate::domain::history::HistoryEntry;
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::notice::delivery::DeliveryState;
+use crate::domain::notice::digest;
+use crate::domain::time::UnixTime;
+use crate::store::outbox::Delivery;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryOutcome;
+use crate::store::outbox::KEEP_DONE_DAYS;
+use crate::store::outbox::MOST_DONE;
+use crate::store::outbox::MOST_IN_CHAIN;
+use crate::store::outbox::NoticePage;
+use crate::store::outbox::NoticeRecord;
+use crate::store::outbox::OutboxContext;
+use crate::store::outbox::PEOPLE_SINK;
+use crate::store::outbox::SettledDelivery;
+use crate::store::outbox::SinkCounts;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// Notices and how each sink stands with them.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) context: OutboxContext,
+    numbers: i64,
+    notices: BTreeMap<i64, Kept>,
+    ids: BTreeMap<String, i64>,
+    deliveries: BTreeMap<(String, i64), OutboxRow>,
+    topics: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    notice: Notice,
+    held_until: Option<UnixTime>,
+}
+
+#[derive(Debug)]
+struct OutboxRow {
+    attempt: i64,
+    claimed: bool,
+    /// While held: never; while claimed: the end of the lease.
+    next_at: UnixTime,
+    delivery: Delivery,
+}
+
+impl OutboxRow {
+    fn waiting(sink: &str, next_at: UnixTime) -> Self {
+        let delivery = Delivery {
+            sink: sink.to_owned(),
+            state: DeliveryState::Waiting,
+            tries: 0,
+            next_at: None,
+            done_at: None,
+            why: None,
+        };
+        Self { attempt: 0, claimed: false, next_at, delivery }
+    }
+
+    fn waits(&self) -> bool {
+        self.delivery.state == DeliveryState::Waiting
+    }
+
+    fn done(&mut self, state: DeliveryState, why: Option<String>, now: UnixTime) {
+        self.claimed = false;
+        self.delivery.state = state;
+        self.delivery.done_at = Some(now);
+        self.delivery.why = why;
+    }
+}
+
+impl Outbox {
+    /// Deliveries of a process that is gone are due again.
+    pub(super) fn free_claims(&mut self, now: UnixTime) {
+        for row in self.deliveries.values_mut().filter(|row| row.claimed) {
+            (row.claimed, row.next_at) = (false, now);
+        }
+    }
+
+    fn add(&mut self, notice: &Notice) -> bool {
+        let sinks = self.context.sinks_for(notice);
+        if sinks.is_empty() || self.ids.contains_key(&notice.id) {
+            return false;
+        }
+        let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
+        let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
+        self.insert(notice.clone(), held_until, (&sinks, next_at));
+        true
+    }
+
+    fn insert(
+        &mut self,
+        notice: Notice,
+        held_until: Option<UnixTime>,
+        (sinks, next_at): (&[String], UnixTime),
+    ) -> i64 {
+        self.numbers += 1;
+        let number = self.numbers;
+        self.ids.insert(notice.id.clone(), number);
+        self.notices.insert(number, Kept { notice, held_until });
+        for sink in sinks {
+            self.deliveries.insert((sink.clone(), number), OutboxRow::waiting(sink, next_at));
+        }
+        number
+    }
+
+    fn rows_of(&mut self, number: i64) -> impl Iterator<Item = &mut OutboxRow> {
+        self.deliveries.iter_mut().filter(move |((_, of), _)| *of == number).map(|(_, row)| row)
+    }
+
+    fn held(&self, kind: NoticeType, until: UnixTime) -> Vec<i64> {
+        let is_held = |kept: &Kept| kept.notice.kind == kind && kept.held_until.is_some_and(|at| at <= until);
+        let held = self.notices.iter().filter(|(_, kept)| is_held(kept)).map(|(number, _)| *number);
+        held.take(digest::FOLD_STEP).collect()
+    }
+
+    fn free(&mut self, number: i64, now: UnixTime) {
+        if let Some(kept) = self.notices.get_mut(&number) {
+            kept.held_until = None;
+        }
+        self.rows_of(number).filter(|row| row.waits()).for_each(|row| row.next_at = now);
+    }
+
+    fn release(&mut self, now: UnixTime) -> bool {
+        let due = self.notices.values().filter(|kept| kept.held_until.is_some_and(|at| at <= now));
+        // Digests last: what is due now may still join one.
+        let due = due.map(|kept| kept.notice.kind).min_by_key(|kind| *kind == NoticeType::Digest);
+        let Some(kind) = due else { return false };
+        let is_open = |kept: &Kept| {
+            kept.notice.kind == NoticeType::Digest
+                && kept.held_until.is_some()
+                && kept.notice.data.get("type").and_then(|text| text.as_str()) == Some(kind.word())
+        };
+        let open = self.notices.iter().find(|(_, kept)| is_open(kept)).map(|(number, _)| *number);
+        let all = self.held(kind, UnixTime::NEVER);
+        let persons: BTreeSet<_> = all
+            .iter()
+            .filter_map(|number| self.notices.get(number)?.notice.person.as_ref().map(|p| &p.id))
+            .collect();
+        let many = kind != NoticeType::Digest && persons.len() > digest::MOST_SINGLE;
+        if many || open.is_some() {
+            self.fold(kind, open, &all, now);
+        } else {
+            self.held(kind, now).into_iter().for_each(|number| self.free(number, now));
+        }
+        self.context.changed();
+        true
+    }
+
+    fn fold(&mut self, kind: NoticeType, open: Option<i64>, joining: &[i64], now: UnixTime) {
+        let Some(first) = joining.first().and_then(|number| self.notices.get(number)) else { return };
+        let begun = digest::begin(kind, &first.notice.id, now);
+        let sinks = self.context.sinks_for(&begun);
+        let open = open.unwrap_or_else(|| self.insert(begun, Some(now), (&sinks, UnixTime::NEVER)));
+        for number in joining {
+            self.deliveries.retain(|(sink, of), _| of != number || sink == PEOPLE_SINK);
+            self.free(*number, now);
+            if self.rows_of(*number).next().is_none()
+                && let Some(kept) = self.notices.remove(number)
+            {
+                self.ids.remove(&kept.notice.id);
+            }
+        }
+        if let Some(kept) = self.notices.get_mut(&open) {
+            kept.notice = digest::joined(kept.notice.clone(), joining.len());
+            kept.held_until = Some(digest::held_until(kept.notice.at, now));
+        }
+    }
+
+    fn chain_of(&self, number: i64) -> Option<String> {
+        self.notices.get(&number).map(|kept| kept.notice.chain())
+    }
+
+    /// What waits for a sink, in order of number.
+    fn waiting_for(&self, sink: &str) -> impl Iterator<Item = (i64, &OutboxRow)> {
+        let from = (sink.to_owned(), i64::MIN)..=(sink.to_owned(), i64::MAX);
+        self.deliveries.range(from).filter(|(_, row)| row.waits()).map(|((_, number), row)| (*number, row))
+    }
+
+    fn claim(&mut self, ask: &DeliveryAsk) -> Vec<DeliveryClaim> {
+        let is_due = |row: &OutboxRow| row.next_at <= ask.due_by && row.next_at < UnixTime::NEVER;
+        // Probes go round: one notice that the sink never takes must not be all that it is asked for.
+        let is_probe = ask.due_by == UnixTime::NEVER;
+        let mut due: Vec<(i64, i64)> = self
+            .waiting_for(&ask.sink)
+            .filter(|(_, row)| is_due(row))
+            .map(|(number, row)| (if is_probe { row.attempt } else { row.next_at.0 }, number))
+            .collect();
+        due.sort_unstable();
+        let (mut chains, mut claims) = (BTreeSet::new(), Vec::new());
+        for (_, number) in &due {
+            let number = *number;
+            let Some(chain) = self.chain_of(number).filter(|chain| !chains.contains(chain)) else { continue };
+            if chains.len() >= ask.chains {
+                break;
+            }
+            let is_of_chain = |other: &i64| self.chain_of(*other).as_ref() == Some(&chain);
+            let last = due.iter().map(|(_, other)| *other).filter(is_of_chain).max().unwrap_or(number);
+            let rows: Vec<i64> = self
+                .waiting_for(&ask.sink)
+                .map(|(other, _)| other)
+                .filter(|other| *other <= last && is_of_chain(other))
+                .take(MOST_IN_CHAIN)
+                .collect();
+            let is_free = |number: &i64| self.is_free(ask, *number);
+            if !rows.iter().all(is_free) {
+                continue;
+            }
+            let next_at =
+                |number: &i64| self.deliveries.get(&(ask.sink.clone(), *number)).map(|row| row.next_at);
+            let first = rows.iter().filter_map(next_at).min();
+            if let Some(first) = first.filter(|first| *first > ask.due_by) {
+                self.wait_behind(ask, &chain, first);
+            } else {
+                chains.insert(chain);
+                claims.extend(rows.into_iter().filter_map(|number| self.claim_one(ask, number)));
+            }
+        }
+        claims
+    }
+
+    /// The chain is so long that what is due of it stands behind others that are not: it waits with them.
+    fn wait_behind(&mut self, ask: &DeliveryAsk, chain: &str, first: UnixTime) {
+        let notices = &self.notices;
+        for ((sink, number), row) in &mut self.deliveries {
+            let is_of_chain = notices.get(number).is_some_and(|kept| kept.notice.chain() == chain);
+            if *sink == ask.sink && is_of_chain && row.waits() && !row.claimed && row.next_at <= ask.due_by {
+                row.next_at = first;
+            }
+        }
+    }
+
+    fn is_free(&self, ask: &DeliveryAsk, number: i64) -> bool {
+        let row = self.deliveries.get(&(ask.sink.clone(), number));
+        row.is_some_and(|row| row.next_at < UnixTime::NEVER && (!row.claimed || row.next_at <= ask.now))
+    }
+
+    fn claim_one(&mut self, ask: &DeliveryAsk, number: i64) -> Option<DeliveryClaim> {
+        let notice = self.notices.get(&number)?.notice.clone();
+        let row = self.deliveries.get_mut(&(ask.sink.clone(), number))?;
+        let in_turn = row.next_at <= ask.now;
+        row.attempt += 1;
+        (row.claimed, row.next_at) = (true, ask.lease_end);
+        Some(DeliveryClaim { number, attempt: row.attempt, tries: row.delivery.tries, in_turn, notice })
+    }
+
+    /// Answers what history there is to write.
+    fn settle(&mut self, sink: &str, now: UnixTime, settled: Vec<SettledDelivery>) -> Vec<HistoryEntry> {
+        let mut history = Vec::new();
+        for SettledDelivery { number, attempt, outcome } in settled {
+            let row = self.deliveries.get_mut(&(sink.to_owned(), number));
+            let Some(row) = row.filter(|row| row.claimed && row.attempt == attempt && row.waits()) else {
+                continue;
+            };
+            match outcome {
+                DeliveryOutcome::Sent => row.done(DeliveryState::Sent, None, now),
+                DeliveryOutcome::Outdated => row.done(DeliveryState::Outdated, None, now),
+                DeliveryOutcome::GivenUp { why } => {
+                    row.done(DeliveryState::GivenUp, Some(why.clone()), now);
+                    history.extend(
+                        self.notices.get(&number).map(|kept| given_up(&kept.notice, (sink, &why), now)),
+                    );
+                }
+                DeliveryOutcome::Again { at, tries, why } => {
+                    (row.claimed, row.next_at) = (false, at);
+                    (row.delivery.tries, row.delivery.why) = (tries, Some(why));
+                }
+            }
+        }
+        history
+    }
+
+    fn next(&self, sink: &str) -> Option<UnixTime> {
+        let waiting = self.waiting_for(sink).map(|(_, row)| row.next_at).filter(|at| *at < UnixTime::NEVER);
+        waiting.chain(self.notices.values().filter_map(|kept| kept.held_until)).min()
+    }
+
+    fn list(&self, page: NoticePage) -> Vec<NoticeRecord> {
+        let before = page.before.unwrap_or(i64::MAX);
+        let record = |(number, kept): (&i64, &Kept)| {
+            let rows = self.deliveries.iter().filter(|((_, of), _)| of == number);
+            let shown = |row: &OutboxRow| {
+                let next_at = Some(row.next_at).filter(|at| row.waits() && *at != UnixTime::NEVER);
+                Delivery { next_at, ..row.delivery.clone() }
+            };
+            let deliveries = rows.map(|(_, row)| shown(row)).collect();
+            NoticeRecord { number: *number, notice: kept.notice.clone(), deliveries }
+        };
+        let has_failed = |delivery: &Delivery| match delivery.state {
+            DeliveryState::GivenUp => true,
+            DeliveryState::Waiting => delivery.why.is_some(),
+            DeliveryState::Sent | DeliveryState::Outdated => false,
+        };
+        let newest_first = self.notices.range(..before).rev().map(record);
+        let listed =
+            newest_first.filter(|record| !page.failed_only || record.deliveries.iter().any(has_failed));
+        listed.take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect()
+    }
+
+    fn resend(&mut self, id: &str, only_failed: bool, now: UnixTime) -> Option<usize> {
+        let number = *self.ids.get(id)?;
+        let notice = self.notices.get(&number)?.notice.clone();
+        for sink in self.context.sinks_for(&notice).iter().filter(|_| !only_failed) {
+            let row = || OutboxRow::waiting(sink, now);
+            self.deliveries.entry((sink.clone(), number)).or_insert_with(row);
+        }
+        for row in self.rows_of(number) {
+            match (row.delivery.state, only_failed) {
+                (DeliveryState::Waiting, _) if row.claimed => {}
+                (DeliveryState::Waiting, _) => row.next_at = row.next_at.min(now),
+                (DeliveryState::GivenUp, _) | (_, false) => {
+                    let attempt = row.attempt;
+                    *row = OutboxRow { attempt, ..OutboxRow::waiting(&row.delivery.sink, now) };
+                }
+                (_, true) => {}
+            }
+        }
+        if let Some(kept) = self.notices.get_mut(&number) {
+            kept.held_until = None;
+        }
+        self.context.changed();
+        Some(self.rows_of(number).filter(|row| row.waits()).count())
+    }
+
+    fn counts(&self) -> Vec<SinkCounts> {
+        let mut counts: BTreeMap<&str, SinkCounts> = BTreeMap::new();
+        for ((sink, number), row) in &self.deliveries {
+            let empty =
+                SinkCounts { sink: sink.clone(), waiting: 0, failing: 0, given_up: 0, oldest_waiting: None };
+            let count = counts.entry(sink).or_insert(empty);
+            match row.delivery.state {
+                DeliveryState::Waiting => {
+                    count.waiting += 1;
+                    count.failing += u64::from(row.delivery.why.is_some());
+                    let at = self.notices.get(number).map(|kept| kept.notice.at);
+                    count.oldest_waiting = count.oldest_waiting.or(at);
+                }
+                DeliveryState::GivenUp => count.given_up += 1,
+                DeliveryState::Sent | DeliveryState::Outdated => {}
+            }
+        }
+        counts.into_values().collect()
+    }
+
+    fn prune(&mut self, now: UnixTime) {
+        let old = now - std::time::Duration::from_secs(86_400) * KEEP_DONE_DAYS;
+        let (last, most) = (self.numbers, i64::try_from(MOST_DONE).unwrap_or(i64::MAX));
+        let waiting: BTreeSet<i64> =
+            self.deliveries.iter().filter(|(_, row)| row.waits()).map(|((_, number), _)| *number).collect();
+        self.notices.retain(|number, kept| {
+            let expendable = kept.notice.at < old || *number <= last - most;
+            !expendable || kept.held_until.is_some() || waiting.contains(number)
+        });
+        let kept = &self.notices;
+        self.ids.retain(|_, number| kept.contains_key(number));
+        self.deliveries.retain(|(_, number), _| kept.contains_key(number));
+    }
+}
+
+/// The history of a notice that was given up.
+fn given_up(notice: &Notice, (sink, why): (&str, &str), now: UnixTime) -> HistoryEntry {
+    let person = notice.person.as_ref().map(|person| &person.id);
+    HistoryEntry::new(now, person, "notice.given_up", &format!("{} for {sink}: {why}", notice.kind.word()))
+}

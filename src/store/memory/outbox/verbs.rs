@@ -1,0 +1,205 @@
+//! What comes into the outbox with other changes, and what is asked of it.
+
+use crate::domain::grant::Grant;
+use crate::domain::horizon::ConsentDates;
+use crate::domain::notice::News;
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
+use crate::domain::notice::delivery::DeliveryState;
+use crate::domain::notice::facts;
+use crate::domain::notice::facts::Origin;
+use crate::domain::notice::facts::ReplacedGrant;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::MetaKey;
+use crate::store::Saved;
+use crate::store::StoreFuture;
+use crate::store::memory::MemoryState;
+use crate::store::memory::MemoryStore;
+use crate::store::memory::outbox::OutboxRow;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::NoticePage;
+use crate::store::outbox::NoticeRecord;
+use crate::store::outbox::OutboxRules;
+use crate::store::outbox::OutboxStore;
+use crate::store::outbox::SettledDelivery;
+use crate::store::outbox::SinkCounts;
+use tokio::sync::watch;
+
+impl MemoryState {
+    /// Writes what a change makes true. Answers how many notices were new.
+    pub(in crate::store::memory) fn record(&mut self, news: &News) -> usize {
+        let told = news.notices.iter().filter(|notice| self.outbox.add(notice)).count();
+        self.history.extend(&news.history);
+        if let (Some(outcome), Some(now), true) =
+            (news.outcome, self.outbox.context.now(), news.history.is_empty())
+        {
+            self.history.count(outcome, now);
+        }
+        if told > 0 {
+            self.outbox.context.changed();
+        }
+        told
+    }
+
+    /// What a consent makes true, if it was stored. `replaced` is what [`MemoryState::replaceable`] answered before.
+    pub(in crate::store::memory) fn consent_stored(
+        &mut self,
+        saved: Saved,
+        (grant, origin): (&Grant, Origin),
+        replaced: Option<ReplacedGrant>,
+    ) -> Saved {
+        if matches!(saved, Saved::New | Saved::Replaced) {
+            self.record(&facts::after_consent(grant, replaced, origin));
+        }
+        saved
+    }
+
+    pub(in crate::store::memory) fn replaceable(&self, person: &PersonId) -> Option<ReplacedGrant> {
+        let grant = &self.rows.get(person)?.grant;
+        Some(ReplacedGrant { at_risk: grant.notice_state.at_risk, expires_at: grant.tokens.expires_at })
+    }
+
+    pub(in crate::store::memory) fn breaker_kept(&mut self, note: MetaKey, text: &str) {
+        let Some(now) = self.outbox.context.now().filter(|_| note == MetaKey::Breaker) else { return };
+        let before = self.notes.get(note.name()).map(String::as_str);
+        if let Some(notice) = facts::breaker_turned(before, text, now) {
+            self.record(&News::of(notice));
+        }
+    }
+
+    pub(in crate::store::memory) fn key_changed(&mut self, kind: NoticeType, id: &str, name: &str) {
+        if let Some(now) = self.outbox.context.now() {
+            self.record(&News::of(Notice::new(kind, None, id, now).with("name", name)));
+        }
+    }
+
+    fn expiring(&self, now: UnixTime) -> impl Iterator<Item = &PersonId> {
+        let is_due = move |grant: &Grant| {
+            let ends_at = grant.consent_ends_at();
+            ends_at.is_some_and(|ends_at| {
+                let dates = ConsentDates { ends_at, answered_at: grant.answered_at };
+                grant.notice_state.step_due(&dates, now).is_some()
+            })
+        };
+        self.rows.iter().filter(move |(_, row)| !row.claimed && is_due(&row.grant)).map(|(person, _)| person)
+    }
+
+    fn tell_expiring(&mut self, person: &PersonId, now: UnixTime) -> bool {
+        let Some(row) = self.rows.get_mut(person).filter(|row| !row.claimed) else { return false };
+        let Some((state, news)) = facts::expiring(&row.grant, now) else { return false };
+        row.grant.notice_state = state;
+        self.record(&news);
+        true
+    }
+}
+
+impl OutboxStore for MemoryStore {
+    fn use_outbox(&self, rules: OutboxRules) {
+        self.lock().outbox.context.set_rules(rules);
+    }
+
+    fn outbox_trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn write_postponed(&self) -> StoreFuture<'_, usize> {
+        self.answer(|_| 0)
+    }
+
+    fn outbox_news(&self) -> watch::Receiver<()> {
+        self.lock().outbox.context.subscribe()
+    }
+
+    fn tell(&self, news: News) -> StoreFuture<'_, usize> {
+        self.answer(|inner| inner.record(&news))
+    }
+
+    fn tell_once(&self, topic: String, state: String, news: News) -> StoreFuture<'_, bool> {
+        self.answer(|inner| {
+            let is_known = inner.outbox.topics.get(&topic) == Some(&state);
+            if !is_known {
+                inner.outbox.topics.insert(topic, state);
+                inner.record(&news);
+            }
+            !is_known
+        })
+    }
+
+    fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>> {
+        self.answer(|inner| inner.outbox.topics.get(&topic).cloned())
+    }
+
+    fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.answer(|inner| inner.expiring(now).take(limit).cloned().collect())
+    }
+
+    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.answer(|inner| inner.tell_expiring(&person, now))
+    }
+
+    fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.answer(|inner| inner.outbox.release(now))
+    }
+
+    fn claim_deliveries(&self, ask: DeliveryAsk) -> StoreFuture<'_, Vec<DeliveryClaim>> {
+        self.answer(|inner| inner.outbox.claim(&ask))
+    }
+
+    fn settle_deliveries(
+        &self,
+        sink: String,
+        now: UnixTime,
+        settled: Vec<SettledDelivery>,
+    ) -> StoreFuture<'_, ()> {
+        self.answer(|inner| {
+            let history = inner.outbox.settle(&sink, now, settled);
+            inner.history.extend(&history);
+        })
+    }
+
+    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()> {
+        self.answer(|inner| {
+            let rows =
+                inner.outbox.deliveries.iter_mut().filter(|((of, _), _)| *of == sink).map(|(_, row)| row);
+            let later = |row: &&mut OutboxRow| row.waits() && !row.claimed && row.next_at < UnixTime::NEVER;
+            rows.filter(later).for_each(|row| row.next_at = row.next_at.min(now));
+        })
+    }
+
+    fn next_delivery(&self, sink: String) -> StoreFuture<'_, Option<UnixTime>> {
+        self.answer(|inner| inner.outbox.next(&sink))
+    }
+
+    fn last_sent(&self, sink: String, person: PersonId) -> StoreFuture<'_, Option<UnixTime>> {
+        self.answer(|inner| {
+            let outbox = &inner.outbox;
+            let is_sent = |row: &OutboxRow| row.delivery.state == DeliveryState::Sent;
+            let theirs = outbox.deliveries.iter().filter(|((of, number), row)| {
+                *of == sink && is_sent(row) && outbox.chain_of(*number).as_deref() == Some(person.as_str())
+            });
+            theirs.filter_map(|(_, row)| row.delivery.done_at).max()
+        })
+    }
+
+    fn notices(&self, page: NoticePage) -> StoreFuture<'_, Vec<NoticeRecord>> {
+        self.answer(|inner| inner.outbox.list(page))
+    }
+
+    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
+        self.answer(|inner| inner.outbox.resend(&id, only_failed, now))
+    }
+
+    fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>> {
+        self.answer(|inner| inner.outbox.counts())
+    }
+
+    fn prune_outbox(&self, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.answer(|inner| {
+            inner.outbox.prune(now);
+            false
+        })
+    }
+}

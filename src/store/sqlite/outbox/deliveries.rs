@@ -1,0 +1,216 @@
+//! Deliveries: claimed, settled, pulled forward, sent again.
+
+use rusqlite::Connection;
+use rusqlite::params;
+
+use crate::domain::history::HistoryEntry;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryOutcome;
+use crate::store::outbox::MOST_IN_CHAIN;
+use crate::store::outbox::SettledDelivery;
+use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::outbox::listing;
+use crate::store::sqlite::outbox::record;
+
+/// One row of a chain that waits.
+struct Waiting {
+    number: i64,
+    attempt: i64,
+    tries: u32,
+    claimed: bool,
+    next_at: UnixTime,
+}
+
+pub(super) fn claim(db: &Connection, ask: &DeliveryAsk) -> Result<Vec<DeliveryClaim>, StoreError> {
+    let mut claims = Vec::new();
+    // More than are asked for: some chains may be in work.
+    let reach = i64::try_from(ask.chains.saturating_mul(8)).unwrap_or(i64::MAX);
+    // Probes go round: one notice that the sink never takes must not be all that it is asked for.
+    let order = if ask.due_by == UnixTime::NEVER { "attempt" } else { "next_at" };
+    let sql = format!(
+        "SELECT chain FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' \
+         AND next_at <= ?2 AND next_at < ?3 ORDER BY {order}, notice LIMIT ?4"
+    );
+    let found = {
+        let mut query = db.prepare_cached(&sql)?;
+        let rows = query.query_map(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0, reach], |row| {
+            row.get::<_, String>(0)
+        })?;
+        rows.collect::<Result<Vec<_>, _>>()?
+    };
+    let mut chains: Vec<String> = Vec::new();
+    for chain in found {
+        if chains.len() >= ask.chains || chains.contains(&chain) {
+            continue;
+        }
+        let rows = chain_that_is_due(db, ask, &chain)?;
+        let is_free =
+            |row: &Waiting| row.next_at < UnixTime::NEVER && (!row.claimed || row.next_at <= ask.now);
+        if !rows.iter().all(is_free) {
+            continue;
+        }
+        let first = rows.iter().map(|row| row.next_at).min();
+        if let Some(first) = first.filter(|first| *first > ask.due_by) {
+            wait_behind(db, ask, &chain, first)?;
+            continue;
+        }
+        for row in rows {
+            claims.extend(claim_one(db, ask, &row)?);
+        }
+        chains.push(chain);
+    }
+    Ok(claims)
+}
+
+/// What is due of a chain, and what waits before it: a later notice is never told before an earlier one.
+fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<Vec<Waiting>, StoreError> {
+    let sql = "SELECT notice, attempt, tries, claimed, next_at FROM deliveries INDEXED BY deliveries_chain \
+         WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND notice <= (SELECT max(notice) FROM deliveries \
+         INDEXED BY deliveries_chain WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND next_at <= ?3 \
+         AND next_at < ?5) ORDER BY notice LIMIT ?4";
+    let most = i64::try_from(MOST_IN_CHAIN).unwrap_or(i64::MAX);
+    let mut query = db.prepare_cached(sql)?;
+    let rows = query.query_map(params![ask.sink, chain, ask.due_by.0, most, UnixTime::NEVER.0], |row| {
+        Ok(Waiting {
+            number: row.get(0)?,
+            attempt: row.get(1)?,
+            tries: row.get(2)?,
+            claimed: row.get(3)?,
+            next_at: UnixTime(row.get(4)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The chain is so long that what is due of it stands behind others that are not: it waits with them.
+fn wait_behind(db: &Connection, ask: &DeliveryAsk, chain: &str, first: UnixTime) -> Result<(), StoreError> {
+    let sql = "UPDATE deliveries SET next_at = ?4 WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND claimed = 0 \
+         AND next_at <= ?3";
+    db.prepare_cached(sql)?.execute(params![ask.sink, chain, ask.due_by.0, first.0])?;
+    Ok(())
+}
+
+fn claim_one(db: &Connection, ask: &DeliveryAsk, row: &Waiting) -> Result<Option<DeliveryClaim>, StoreError> {
+    let sql = "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_at = ?3 WHERE sink = ?1 AND notice = ?2";
+    db.prepare_cached(sql)?.execute(params![ask.sink, row.number, ask.lease_end.0])?;
+    let Some(notice) = listing::notice(db, row.number)? else {
+        // Another program removed it.
+        let sql = "DELETE FROM deliveries WHERE sink = ?1 AND notice = ?2";
+        db.prepare_cached(sql)?.execute(params![ask.sink, row.number])?;
+        return Ok(None);
+    };
+    Ok(Some(DeliveryClaim {
+        number: row.number,
+        attempt: row.attempt + 1,
+        tries: row.tries,
+        in_turn: row.next_at <= ask.now,
+        notice,
+    }))
+}
+
+pub(super) fn settle(
+    db: &Connection,
+    sink: &str,
+    now: UnixTime,
+    settled: &[SettledDelivery],
+) -> Result<(), StoreError> {
+    let done = "UPDATE deliveries SET state = ?4, claimed = 0, done_at = ?5, why = ?6 \
+         WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
+    let again = "UPDATE deliveries SET claimed = 0, next_at = ?4, tries = ?5, why = ?6 \
+         WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
+    for SettledDelivery { number, attempt, outcome } in settled {
+        let finish = |state: &str, why: Option<&str>| -> Result<usize, StoreError> {
+            Ok(db.prepare_cached(done)?.execute(params![sink, number, attempt, state, now.0, why])?)
+        };
+        match outcome {
+            DeliveryOutcome::Sent => {
+                finish("sent", None)?;
+            }
+            DeliveryOutcome::Outdated => {
+                finish("outdated", None)?;
+            }
+            DeliveryOutcome::GivenUp { why } => {
+                if finish("given_up", Some(why))? > 0 {
+                    remember_given_up(db, sink, *number, why, now)?;
+                }
+            }
+            DeliveryOutcome::Again { at, tries, why } => {
+                db.prepare_cached(again)?.execute(params![sink, number, attempt, at.0, tries, why])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remember_given_up(
+    db: &Connection,
+    sink: &str,
+    number: i64,
+    why: &str,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let Some(notice) = listing::notice(db, number)? else { return Ok(()) };
+    let person = notice.person.as_ref().map(|person| &person.id);
+    let detail = format!("{} for {sink}: {why}", notice.kind.word());
+    record::remember(db, &HistoryEntry::new(now, person, "notice.given_up", &detail))
+}
+
+pub(super) fn pull_forward(db: &Connection, sink: &str, now: UnixTime) -> Result<(), StoreError> {
+    let sql = "UPDATE deliveries SET next_at = ?2 WHERE sink = ?1 AND state = 'waiting' AND claimed = 0 \
+         AND next_at > ?2 AND next_at < ?3";
+    db.prepare_cached(sql)?.execute(params![sink, now.0, UnixTime::NEVER.0])?;
+    Ok(())
+}
+
+pub(super) fn next(db: &Connection, sink: &str) -> Result<Option<UnixTime>, StoreError> {
+    let sql = "SELECT min(next_at) FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' \
+         AND next_at < ?2";
+    let next: Option<i64> =
+        db.prepare_cached(sql)?.query_row(params![sink, UnixTime::NEVER.0], |row| row.get(0))?;
+    let sql = "SELECT min(held_until) FROM notices INDEXED BY notices_held WHERE held_until IS NOT NULL";
+    let held: Option<i64> = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(next.into_iter().chain(held).min().map(UnixTime))
+}
+
+pub(super) fn last_sent(
+    db: &Connection,
+    sink: &str,
+    person: &PersonId,
+) -> Result<Option<UnixTime>, StoreError> {
+    let sql = "SELECT max(done_at) FROM deliveries INDEXED BY deliveries_chain WHERE sink = ?1 AND chain = ?2 \
+         AND state = 'sent'";
+    let last: Option<i64> =
+        db.prepare_cached(sql)?.query_row(params![sink, person.as_str()], |row| row.get(0))?;
+    Ok(last.map(UnixTime))
+}
+
+pub(super) fn resend(
+    db: &Connection,
+    context: &QueryContext,
+    (id, only_failed): (&str, bool),
+    now: UnixTime,
+) -> Result<Option<usize>, StoreError> {
+    let Some((number, notice)) = listing::by_id(db, id)? else { return Ok(None) };
+    if !only_failed {
+        let sinks = context.outbox.sinks_for(&notice);
+        record::deliver_to(db, number, &notice.chain(), &sinks, now)?;
+    }
+    let states = if only_failed { "state = 'given_up'" } else { "state <> 'waiting'" };
+    let sql = format!(
+        "UPDATE deliveries SET state = 'waiting', tries = 0, claimed = 0, next_at = ?2, done_at = NULL, why = NULL \
+         WHERE notice = ?1 AND {states}"
+    );
+    db.prepare_cached(&sql)?.execute(params![number, now.0])?;
+    // What waits already is sent now.
+    let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting' AND claimed = 0 AND next_at > ?2";
+    db.prepare_cached(sql)?.execute(params![number, now.0])?;
+    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+    let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting'";
+    let told: i64 = db.prepare_cached(sql)?.query_row([number], |row| row.get(0))?;
+    context.outbox.changed();
+    Ok(Some(usize::try_from(told).unwrap_or(0)))
+}

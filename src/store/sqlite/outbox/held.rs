@@ -1,0 +1,120 @@
+//! Notices about persons wait a moment for others of their type: many of them become one digest.
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use crate::domain::notice::NoticeType;
+use crate::domain::notice::digest;
+use crate::domain::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::outbox::PEOPLE_SINK;
+use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::outbox::listing;
+use crate::store::sqlite::outbox::record;
+
+/// See [`crate::store::outbox::OutboxStore::release_held`].
+pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
+    let sql = "SELECT type FROM notices INDEXED BY notices_held WHERE held_until <= ?1 AND held_until IS NOT NULL \
+         ORDER BY type = 'digest' LIMIT 1";
+    // Digests last: what is due now may still join one.
+    let due: Option<String> = db.prepare_cached(sql)?.query_row([now.0], |row| row.get(0)).optional()?;
+    let Some(kind) = due.as_deref().and_then(NoticeType::from_word) else { return Ok(false) };
+    if kind == NoticeType::Digest {
+        release_due(db, kind, now)?;
+        return Ok(true);
+    }
+    let open = open_digest(db, kind)?;
+    if open.is_some() || has_many(db, kind)? {
+        fold(db, context, kind, open, now)?;
+    } else {
+        release_due(db, kind, now)?;
+    }
+    context.outbox.changed();
+    Ok(true)
+}
+
+fn has_many(db: &Connection, kind: NoticeType) -> Result<bool, StoreError> {
+    let sql = "SELECT count(DISTINCT person_id) FROM (SELECT person_id FROM notices INDEXED BY notices_held \
+         WHERE type = ?1 AND held_until IS NOT NULL ORDER BY number LIMIT ?2)";
+    // The same person may be held more than once.
+    let reach = i64::try_from(digest::MOST_SINGLE * 4).unwrap_or(i64::MAX);
+    let persons: i64 = db.prepare_cached(sql)?.query_row(params![kind.word(), reach], |row| row.get(0))?;
+    Ok(usize::try_from(persons).unwrap_or(0) > digest::MOST_SINGLE)
+}
+
+/// Those that have waited long enough may be sent.
+fn release_due(db: &Connection, kind: NoticeType, now: UnixTime) -> Result<(), StoreError> {
+    for number in held(db, kind, now)? {
+        free(db, number, now)?;
+    }
+    Ok(())
+}
+
+fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT number FROM notices INDEXED BY notices_held WHERE type = ?1 AND held_until IS NOT NULL \
+         AND held_until <= ?2 ORDER BY number LIMIT ?3";
+    let step = i64::try_from(digest::FOLD_STEP).unwrap_or(i64::MAX);
+    let mut query = db.prepare_cached(sql)?;
+    let rows = query.query_map(params![kind.word(), until.0, step], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn free(db: &Connection, number: i64, now: UnixTime) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+    let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting'";
+    db.prepare_cached(sql)?.execute(params![number, now.0])?;
+    Ok(())
+}
+
+/// The digest of this type that others may still join.
+fn open_digest(db: &Connection, kind: NoticeType) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT number FROM notices INDEXED BY notices_held WHERE type = 'digest' AND held_until IS NOT NULL \
+         AND data ->> 'type' = ?1 LIMIT 1";
+    Ok(db.prepare_cached(sql)?.query_row([kind.word()], |row| row.get(0)).optional()?)
+}
+
+/// A step's worth of held notices join a digest. What persons themselves are told stays.
+fn fold(
+    db: &Connection,
+    context: &QueryContext,
+    kind: NoticeType,
+    open: Option<i64>,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let joining = held(db, kind, UnixTime::NEVER)?;
+    let Some(first) = joining.first() else { return Ok(()) };
+    let number = match open {
+        Some(number) => number,
+        None => begin(db, context, kind, *first, now)?,
+    };
+    for joined in &joining {
+        let sql = "DELETE FROM deliveries WHERE notice = ?1 AND sink <> ?2";
+        db.prepare_cached(sql)?.execute(params![joined, PEOPLE_SINK])?;
+        free(db, *joined, now)?;
+        let sql = "DELETE FROM notices WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = ?1)";
+        db.prepare_cached(sql)?.execute([joined])?;
+    }
+    let Some(so_far) = listing::notice(db, number)? else { return Ok(()) };
+    let joined = digest::joined(so_far, joining.len());
+    let held_until = digest::held_until(joined.at, now);
+    let sql = "UPDATE notices SET data = ?2, held_until = ?3 WHERE number = ?1";
+    db.prepare_cached(sql)?.execute(params![number, record::data_of(&joined), held_until.0])?;
+    Ok(())
+}
+
+fn begin(
+    db: &Connection,
+    context: &QueryContext,
+    kind: NoticeType,
+    first: i64,
+    now: UnixTime,
+) -> Result<i64, StoreError> {
+    let first = listing::notice(db, first)?.map(|notice| notice.id).unwrap_or_default();
+    let digest = digest::begin(kind, &first, now);
+    let number = record::insert(db, &digest, Some(now + digest::HOLD))?;
+    let number =
+        number.ok_or_else(|| StoreError::Failed("a digest of these notices is there already".to_owned()))?;
+    record::deliver_to(db, number, &digest.chain(), &context.outbox.sinks_for(&digest), UnixTime::NEVER)?;
+    Ok(number)
+}

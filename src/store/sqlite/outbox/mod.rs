@@ -1,0 +1,150 @@
+//! The outbox in SQL: what comes into it with other changes, and what is asked of it.
+
+mod beside;
+mod changes;
+mod deliveries;
+mod held;
+mod listing;
+mod record;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::domain::notice::News;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::StoreFuture;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::NoticePage;
+use crate::store::outbox::NoticeRecord;
+use crate::store::outbox::OutboxRules;
+use crate::store::outbox::OutboxStore;
+use crate::store::outbox::SettledDelivery;
+use crate::store::outbox::SinkCounts;
+use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::SqliteStore;
+
+pub(super) use beside::record_beside;
+pub(super) use changes::after_breaker;
+pub(super) use changes::after_consent;
+pub(super) use changes::after_key;
+pub(super) use changes::after_removal;
+
+/// News that have waited in memory are written so many in one step.
+const POSTPONED_STEP: usize = 100;
+
+impl SqliteStore {
+    fn write_apart<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.write(move |db, context| beside::apart(context, work(db, context)))
+    }
+
+    fn read_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.read(move |db, context| beside::apart(context, work(db, context)))
+    }
+
+    /// A read that takes its time.
+    pub(super) fn survey_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.survey(move |db, context| beside::apart(context, work(db, context)))
+    }
+}
+
+impl OutboxStore for SqliteStore {
+    fn use_outbox(&self, rules: OutboxRules) {
+        self.context.outbox.set_rules(rules);
+    }
+
+    fn outbox_trouble(&self) -> Option<String> {
+        self.context.outbox.postponed.trouble()
+    }
+
+    fn write_postponed(&self) -> StoreFuture<'_, usize> {
+        let waiting = self.context.outbox.postponed.first(POSTPONED_STEP);
+        let (written, context) = (waiting.clone(), self.context.clone());
+        let writing = self.write_apart(move |db, context| beside::write_postponed(db, context, &waiting));
+        Box::pin(async move {
+            let number = writing.await?;
+            context.outbox.postponed.written(&written);
+            Ok(number)
+        })
+    }
+
+    fn outbox_news(&self) -> watch::Receiver<()> {
+        self.context.outbox.subscribe()
+    }
+
+    fn tell(&self, news: News) -> StoreFuture<'_, usize> {
+        self.write_apart(move |db, context| record::record(db, context, &news))
+    }
+
+    fn tell_once(&self, topic: String, state: String, news: News) -> StoreFuture<'_, bool> {
+        self.write_apart(move |db, context| record::tell_once(db, context, &topic, &state, &news))
+    }
+
+    fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>> {
+        self.read_apart(move |db, _| record::topic(db, &topic))
+    }
+
+    fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
+        self.survey_apart(move |db, context| record::expiring_candidates(db, context, now, limit))
+    }
+
+    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.write_apart(move |db, context| record::tell_expiring(db, context, &person, now))
+    }
+
+    fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.write_apart(move |db, context| held::release(db, context, now))
+    }
+
+    fn claim_deliveries(&self, ask: DeliveryAsk) -> StoreFuture<'_, Vec<DeliveryClaim>> {
+        self.write_apart(move |db, _| deliveries::claim(db, &ask))
+    }
+
+    fn settle_deliveries(
+        &self,
+        sink: String,
+        now: UnixTime,
+        settled: Vec<SettledDelivery>,
+    ) -> StoreFuture<'_, ()> {
+        self.write_apart(move |db, _| deliveries::settle(db, &sink, now, &settled))
+    }
+
+    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()> {
+        self.write_apart(move |db, _| deliveries::pull_forward(db, &sink, now))
+    }
+
+    fn next_delivery(&self, sink: String) -> StoreFuture<'_, Option<UnixTime>> {
+        self.read_apart(move |db, _| deliveries::next(db, &sink))
+    }
+
+    fn last_sent(&self, sink: String, person: PersonId) -> StoreFuture<'_, Option<UnixTime>> {
+        self.read_apart(move |db, _| deliveries::last_sent(db, &sink, &person))
+    }
+
+    fn notices(&self, page: NoticePage) -> StoreFuture<'_, Vec<NoticeRecord>> {
+        self.survey_apart(move |db, _| listing::notices(db, page))
+    }
+
+    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
+        self.write_apart(move |db, context| deliveries::resend(db, context, (&id, only_failed), now))
+    }
+
+    fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>> {
+        self.survey_apart(|db, _| listing::counts(db))
+    }
+
+    fn prune_outbox(&self, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.write_apart(move |db, _| listing::prune(db, now))
+    }
+}

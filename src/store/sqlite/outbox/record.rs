@@ -1,0 +1,184 @@
+//! What a change makes true goes into the outbox and the history, in the transaction of the change.
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use crate::domain::history::HistoryEntry;
+use crate::domain::history::MOST_FOR_ONE_PERSON;
+use crate::domain::history::day_of;
+use crate::domain::notice::News;
+use crate::domain::notice::Notice;
+use crate::domain::notice::digest;
+use crate::domain::notice::facts;
+use crate::domain::person::Email;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::queries;
+
+/// Writes news. Answers how many notices were new.
+pub(in crate::store::sqlite) fn record(
+    db: &Connection,
+    context: &QueryContext,
+    news: &News,
+) -> Result<usize, StoreError> {
+    let mut told = 0;
+    for notice in &news.notices {
+        told += usize::from(add(db, context, notice)?);
+    }
+    for entry in &news.history {
+        remember(db, entry)?;
+    }
+    if let Some(outcome) = news.outcome.filter(|_| news.history.is_empty()) {
+        count(db, outcome, context.outbox.now())?;
+    }
+    if told > 0 {
+        context.outbox.changed();
+    }
+    Ok(told)
+}
+
+/// Writes a notice with a row for each sink, unless it is there.
+fn add(db: &Connection, context: &QueryContext, notice: &Notice) -> Result<bool, StoreError> {
+    let sinks = context.outbox.sinks_for(notice);
+    if sinks.is_empty() {
+        return Ok(false);
+    }
+    let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
+    let Some(number) = insert(db, notice, held_until)? else { return Ok(false) };
+    let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
+    deliver_to(db, number, &notice.chain(), &sinks, next_at)?;
+    Ok(true)
+}
+
+/// The number of the new notice; `None` where its id is there already.
+pub(super) fn insert(
+    db: &Connection,
+    notice: &Notice,
+    held_until: Option<UnixTime>,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "INSERT INTO notices (id, type, at, person_id, email, display_name, data, held_until) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+    let person = notice.person.as_ref();
+    let added = db.prepare_cached(sql)?.execute(params![
+        notice.id,
+        notice.kind.word(),
+        notice.at.0,
+        person.map(|person| person.id.as_str()),
+        person.and_then(|person| person.email.as_ref()).map(Email::as_str),
+        person.and_then(|person| person.display_name.as_deref()),
+        data_of(notice),
+        held_until.map(|at| at.0),
+    ])?;
+    Ok((added > 0).then(|| db.last_insert_rowid()))
+}
+
+pub(super) fn data_of(notice: &Notice) -> String {
+    serde_json::Value::Object(notice.data.clone()).to_string()
+}
+
+pub(super) fn deliver_to(
+    db: &Connection,
+    number: i64,
+    chain: &str,
+    sinks: &[String],
+    next_at: UnixTime,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO deliveries (sink, notice, chain, state, tries, attempt, claimed, next_at) \
+         VALUES (?1, ?2, ?3, 'waiting', 0, 0, 0, ?4) ON CONFLICT (sink, notice) DO NOTHING";
+    let mut insert = db.prepare_cached(sql)?;
+    for sink in sinks {
+        insert.execute(params![sink, number, chain, next_at.0])?;
+    }
+    Ok(())
+}
+
+/// Writes an entry of the history; a person's oldest one gives way.
+pub(super) fn remember(db: &Connection, entry: &HistoryEntry) -> Result<(), StoreError> {
+    let person = entry.person.as_ref().map(PersonId::as_str);
+    let sql = "INSERT INTO history (at, person_id, what, detail) VALUES (?1, ?2, ?3, ?4)";
+    db.prepare_cached(sql)?.execute(params![entry.at.0, person, entry.what, entry.detail])?;
+    if let Some(person) = person {
+        let sql = "DELETE FROM history WHERE person_id = ?1 AND number <= (SELECT number FROM history \
+             WHERE person_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)";
+        let most = i64::try_from(MOST_FOR_ONE_PERSON).unwrap_or(i64::MAX);
+        db.prepare_cached(sql)?.execute(params![person, most])?;
+    }
+    Ok(())
+}
+
+fn count(db: &Connection, outcome: &str, now: Option<UnixTime>) -> Result<(), StoreError> {
+    let Some(now) = now else { return Ok(()) };
+    let update = "UPDATE daily_counts SET refreshes = refreshes + 1 WHERE day = ?1 AND outcome = ?2";
+    if db.prepare_cached(update)?.execute(params![day_of(now), outcome])? == 0 {
+        let insert = "INSERT INTO daily_counts (day, outcome, refreshes) VALUES (?1, ?2, 1)";
+        db.prepare_cached(insert)?.execute(params![day_of(now), outcome])?;
+    }
+    Ok(())
+}
+
+pub(super) fn topic(db: &Connection, topic: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([format!("told {topic}")], |row| row.get(0)).optional()?)
+}
+
+pub(super) fn tell_once(
+    db: &Connection,
+    context: &QueryContext,
+    name: &str,
+    state: &str,
+    news: &News,
+) -> Result<bool, StoreError> {
+    if topic(db, name)?.as_deref() == Some(state) {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.prepare_cached(sql)?.execute(params![format!("told {name}"), state])?;
+    record(db, context, news)?;
+    Ok(true)
+}
+
+/// The smallest step reached is `CASE …`; see [`crate::domain::horizon::NoticeState::step_due`], which decides.
+const CANDIDATES: &str = "SELECT person_id FROM grants INDEXED BY grants_ending \
+     WHERE integration = ?1 AND standing = 'alive' AND refresh_token_expires_at <= ?2 + 30 * 86400000 \
+     AND claim_owner IS NULL AND (horizon = 'stays' OR answered_at <= ?2 - 7 * 86400000) \
+     AND coalesce(expiring_told, 99) > CASE WHEN refresh_token_expires_at <= ?2 + 86400000 THEN 1 \
+         WHEN refresh_token_expires_at <= ?2 + 3 * 86400000 THEN 3 \
+         WHEN refresh_token_expires_at <= ?2 + 7 * 86400000 THEN 7 \
+         WHEN refresh_token_expires_at <= ?2 + 14 * 86400000 THEN 14 ELSE 30 END LIMIT ?3";
+
+pub(super) fn expiring_candidates(
+    db: &Connection,
+    context: &QueryContext,
+    now: UnixTime,
+    limit: u32,
+) -> Result<Vec<PersonId>, StoreError> {
+    let mut query = db.prepare_cached(CANDIDATES)?;
+    let rows = query.query_map(params![context.integration, now.0, limit], |row| row.get::<_, String>(0))?;
+    let mut persons = Vec::new();
+    for id in rows {
+        persons.extend(PersonId::parse(&id?).ok());
+    }
+    Ok(persons)
+}
+
+pub(super) fn tell_expiring(
+    db: &Connection,
+    context: &QueryContext,
+    person: &PersonId,
+    now: UnixTime,
+) -> Result<bool, StoreError> {
+    let Some(found) = queries::one(db, context, person)?.filter(|found| !found.claimed) else {
+        return Ok(false);
+    };
+    // One that does not open is told of when it is due.
+    let Some((state, news)) = found.grant.ok().and_then(|grant| facts::expiring(&grant, now)) else {
+        return Ok(false);
+    };
+    let sql = "UPDATE OR FAIL grants SET expiring_told = ?2 WHERE serial = ?1";
+    db.prepare_cached(sql)?.execute(params![found.fence.serial, state.expiring_told])?;
+    record(db, context, &news)?;
+    Ok(true)
+}

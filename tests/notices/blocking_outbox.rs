@@ -1,0 +1,113 @@
+//! The embedded store's outbox in virtual time, which stands still while the store's threads work.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::watch;
+use webex_tokend::domain::notice::News;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::StoreError;
+use webex_tokend::store::outbox::DeliveryAsk;
+use webex_tokend::store::outbox::DeliveryClaim;
+use webex_tokend::store::outbox::NoticePage;
+use webex_tokend::store::outbox::NoticeRecord;
+use webex_tokend::store::outbox::OutboxRules;
+use webex_tokend::store::outbox::OutboxStore;
+use webex_tokend::store::outbox::SettledDelivery;
+use webex_tokend::store::outbox::SinkCounts;
+use webex_tokend::store::sqlite::SqliteStore;
+
+use crate::simulation::faulty_store::block_in_poll;
+
+/// Answers within the first poll: otherwise every timer would fire before an answer of another thread.
+pub(super) struct BlockingOutbox(pub(super) SqliteStore);
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+fn blocking<'a, T: Send + 'a>(answer: Answer<'a, T>) -> Answer<'a, T> {
+    Box::pin(async move { block_in_poll(answer) })
+}
+
+impl OutboxStore for BlockingOutbox {
+    fn use_outbox(&self, rules: OutboxRules) {
+        self.0.use_outbox(rules)
+    }
+
+    fn outbox_trouble(&self) -> Option<String> {
+        self.0.outbox_trouble()
+    }
+
+    fn write_postponed(&self) -> Answer<'_, usize> {
+        blocking(self.0.write_postponed())
+    }
+
+    fn outbox_news(&self) -> watch::Receiver<()> {
+        self.0.outbox_news()
+    }
+
+    fn tell(&self, news: News) -> Answer<'_, usize> {
+        blocking(self.0.tell(news))
+    }
+
+    fn tell_once(&self, topic: String, state: String, news: News) -> Answer<'_, bool> {
+        blocking(self.0.tell_once(topic, state, news))
+    }
+
+    fn topic(&self, topic: String) -> Answer<'_, Option<String>> {
+        blocking(self.0.topic(topic))
+    }
+
+    fn expiring_candidates(&self, now: UnixTime, limit: u32) -> Answer<'_, Vec<PersonId>> {
+        blocking(self.0.expiring_candidates(now, limit))
+    }
+
+    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> Answer<'_, bool> {
+        blocking(self.0.tell_expiring(person, now))
+    }
+
+    fn release_held(&self, now: UnixTime) -> Answer<'_, bool> {
+        blocking(self.0.release_held(now))
+    }
+
+    fn claim_deliveries(&self, ask: DeliveryAsk) -> Answer<'_, Vec<DeliveryClaim>> {
+        blocking(self.0.claim_deliveries(ask))
+    }
+
+    fn settle_deliveries(
+        &self,
+        sink: String,
+        now: UnixTime,
+        settled: Vec<SettledDelivery>,
+    ) -> Answer<'_, ()> {
+        blocking(self.0.settle_deliveries(sink, now, settled))
+    }
+
+    fn pull_forward(&self, sink: String, now: UnixTime) -> Answer<'_, ()> {
+        blocking(self.0.pull_forward(sink, now))
+    }
+
+    fn next_delivery(&self, sink: String) -> Answer<'_, Option<UnixTime>> {
+        blocking(self.0.next_delivery(sink))
+    }
+
+    fn last_sent(&self, sink: String, person: PersonId) -> Answer<'_, Option<UnixTime>> {
+        blocking(self.0.last_sent(sink, person))
+    }
+
+    fn notices(&self, page: NoticePage) -> Answer<'_, Vec<NoticeRecord>> {
+        blocking(self.0.notices(page))
+    }
+
+    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> Answer<'_, Option<usize>> {
+        blocking(self.0.resend(id, only_failed, now))
+    }
+
+    fn outbox_counts(&self) -> Answer<'_, Vec<SinkCounts>> {
+        blocking(self.0.outbox_counts())
+    }
+
+    fn prune_outbox(&self, now: UnixTime) -> Answer<'_, bool> {
+        blocking(self.0.prune_outbox(now))
+    }
+}

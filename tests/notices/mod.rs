@@ -1,0 +1,10 @@
+//! Told in time: the outbox is sent to every sink, whatever fails meanwhile.
+
+mod blocking_outbox;
+mod daemon;
+mod figures;
+mod over_sockets;
+mod python;
+mod simulation;
+mod sinks;
+mod world;

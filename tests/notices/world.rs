@@ -1,0 +1,197 @@
+//! Notices in virtual time: a store, sinks that do as the test says, and everything they were told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_tokend::clock::Clock as _;
+use webex_tokend::domain::notice::News;
+use webex_tokend::domain::notice::Notice;
+use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::secret::Secret;
+use webex_tokend::notices;
+use webex_tokend::notices::Notices;
+use webex_tokend::notices::sink::Delivering;
+use webex_tokend::notices::sink::Letter;
+use webex_tokend::notices::sink::Sink;
+use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::store::outbox::OutboxStore;
+use webex_tokend::tasks::Tasks;
+use webex_tokend::webex::Integration;
+use webex_tokend::webex::Webex;
+use webex_tokend::webex::transport::RawResponse;
+use webex_tokend::webex::transport::ResponseError;
+use webex_tokend::webex::transport::Transport;
+use webex_tokend::webex::transport::WebexRequest;
+
+use crate::support::virtual_time::START;
+use crate::support::virtual_time::WallClock;
+
+/// Answers nothing: no test here asks Webex.
+struct NoWay;
+
+impl Transport for NoWay {
+    fn send(
+        &self,
+        _: WebexRequest,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<RawResponse, ResponseError>> + Send + '_>> {
+        Box::pin(async { Err(ResponseError("no way".to_owned())) })
+    }
+}
+
+pub(super) fn webex(clock: &Arc<WallClock>) -> Arc<Webex> {
+    let integration = Integration {
+        client_id: "C0ffee".to_owned(),
+        client_secret: Secret::new("secret".to_owned()),
+        redirect_uri: "https://tokens.example.com/oauth".to_owned(),
+        scopes: vec!["spark:all".to_owned()],
+        base: "https://webex.test/v1".to_owned(),
+    };
+    Arc::new(Webex::new(integration, Arc::new(NoWay), clock.clone()))
+}
+
+/// A sink of the test's own.
+pub(super) struct TestSink {
+    name: String,
+    answer: Mutex<SinkAnswer>,
+    /// Takes so long.
+    pub(super) delay: Mutex<Duration>,
+    taken: Mutex<Vec<Notice>>,
+    tries: Mutex<BTreeMap<String, u32>>,
+    /// It refused single notices, which do not keep later ones back.
+    refused_single: Mutex<bool>,
+}
+
+impl TestSink {
+    pub(super) fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            answer: Mutex::new(SinkAnswer::Taken),
+            delay: Mutex::new(Duration::ZERO),
+            taken: Mutex::default(),
+            tries: Mutex::default(),
+            refused_single: Mutex::default(),
+        })
+    }
+
+    pub(super) fn answers(&self, answer: SinkAnswer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    pub(super) fn is_down(&self) {
+        self.answers(SinkAnswer::Failed { why: "HTTP 503".to_owned(), retry_after: None, is_sinks: true });
+    }
+
+    pub(super) fn taken(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.taken.lock().unwrap()
+    }
+
+    pub(super) fn words(&self) -> Vec<&'static str> {
+        self.taken().iter().map(|notice| notice.kind.word()).collect()
+    }
+
+    pub(super) fn has_refused_single_notices(&self) -> bool {
+        *self.refused_single.lock().unwrap()
+    }
+
+    pub(super) fn tries(&self) -> u32 {
+        self.tries.lock().unwrap().values().sum()
+    }
+
+    /// Versions of what it took about this person, in the order of arrival.
+    pub(super) fn versions(&self, person: &str) -> Vec<u64> {
+        let taken = self.taken();
+        let theirs = taken.iter().filter(|notice| notice.chain() == person);
+        theirs.filter_map(|notice| notice.data.get("n")?.as_u64()).collect()
+    }
+}
+
+impl Sink for TestSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+        Box::pin(async move {
+            *self.tries.lock().unwrap().entry(letter.notice.id.clone()).or_default() += 1;
+            let delay = *self.delay.lock().unwrap();
+            sleep(delay).await;
+            let answer = self.answer.lock().unwrap().clone();
+            if matches!(answer, SinkAnswer::Failed { is_sinks: false, .. }) {
+                *self.refused_single.lock().unwrap() = true;
+            }
+            if answer == SinkAnswer::Taken {
+                self.taken().push(letter.notice.clone());
+            }
+            answer
+        })
+    }
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// A daemon's part that tells.
+pub(super) struct Telling {
+    pub(super) store: Arc<dyn OutboxStore>,
+    memory: Arc<MemoryStore>,
+    pub(super) clock: Arc<WallClock>,
+    pub(super) notices: Arc<Notices>,
+    tasks: Tasks,
+    sinks: Vec<Arc<TestSink>>,
+}
+
+impl Telling {
+    pub(super) fn to(sinks: &[&Arc<TestSink>]) -> Self {
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(WallClock::new(START)));
+        Self::on(store, clock, sinks)
+    }
+
+    pub(super) fn on(memory: Arc<MemoryStore>, clock: Arc<WallClock>, sinks: &[&Arc<TestSink>]) -> Self {
+        Self::with_outbox(memory.clone(), memory, clock, sinks)
+    }
+
+    /// With an outbox of another store.
+    pub(super) fn with_outbox(
+        store: Arc<dyn OutboxStore>,
+        memory: Arc<MemoryStore>,
+        clock: Arc<WallClock>,
+        sinks: &[&Arc<TestSink>],
+    ) -> Self {
+        let parts = notices::Parts {
+            outbox: store.clone(),
+            history: memory.clone(),
+            grants: memory.clone(),
+            webex: webex(&clock),
+            clock: clock.clone(),
+        };
+        let of_trait = sinks.iter().map(|sink| -> Arc<dyn Sink> { (*sink).clone() }).collect();
+        let (notices, tasks) = (Arc::new(Notices::new(parts, of_trait)), Tasks::new());
+        notices.start(&tasks);
+        let sinks = sinks.iter().map(|sink| (*sink).clone()).collect();
+        Self { store, memory, clock, notices, tasks, sinks }
+    }
+
+    /// Ends it as a signal does, and starts it again on the same store.
+    pub(super) async fn restart(self) -> Self {
+        self.tasks.stop();
+        self.tasks.drained().await;
+        self.memory.reopen(self.clock.now());
+        let sinks = self.sinks.iter().collect::<Vec<_>>();
+        Self::on(self.memory.clone(), self.clock.clone(), &sinks)
+    }
+
+    /// Something about a person became true now.
+    pub(super) async fn tell(&self, person: &str, n: u64) {
+        let person = Person::known_by(PersonId::parse(person).unwrap());
+        let notice = Notice::new(NoticeType::TokenAtRisk, Some(&person), &n.to_string(), self.clock.now());
+        self.store.tell(News::of(notice.with("n", n))).await.unwrap();
+    }
+}
