@@ -164,20 +164,6 @@ impl SqliteStore {
         Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
     }
 
-    /// Runs a change with what it makes true. A damaged outbox must not cost the change.
-    fn write_with_news<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Clone + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        let (again, known) = (work.clone(), self.context.outbox.postponed.trouble().is_some());
-        Box::pin(async move {
-            let done = self.write(work).await;
-            // Mostly the thread has made it again already, but not where SQLite gave up the whole transaction.
-            let is_new = !known && self.context.outbox.postponed.trouble().is_some();
-            if done.is_err() && is_new { self.write(again).await } else { done }
-        })
-    }
-
     /// A change that begins a new generation if `counts` is true for its result, because a restored backup would undo
     /// it.
     fn write_generation<T: Send + 'static>(

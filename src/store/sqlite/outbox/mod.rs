@@ -36,6 +36,20 @@ pub(super) use changes::after_removal;
 const POSTPONED_STEP: usize = 100;
 
 impl SqliteStore {
+    /// Runs a change with what it makes true. A damaged outbox must not cost the change.
+    pub(super) fn write_with_news<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (again, known) = (work.clone(), self.context.outbox.postponed.trouble().is_some());
+        Box::pin(async move {
+            let done = self.write(work).await;
+            // Mostly the thread has made the change again already, but not where SQLite gave up the whole transaction.
+            let is_new = !known && self.context.outbox.postponed.trouble().is_some();
+            if done.is_err() && is_new { self.write(again).await } else { done }
+        })
+    }
+
     fn write_apart<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
