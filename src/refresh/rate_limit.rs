@@ -26,7 +26,7 @@ pub struct RateLimits {
 #[derive(Debug)]
 pub(super) struct StartSchedule {
     spacing: Duration,
-    wait_turn: Mutex<Option<Instant>>,
+    next_start: Mutex<Option<Instant>>,
     due: StartQueue,
     requested: StartQueue,
 }
@@ -102,7 +102,7 @@ impl RateLimits {
         };
         StartSchedule {
             spacing,
-            wait_turn: Mutex::new(None),
+            next_start: Mutex::new(None),
             due: StartQueue::default(),
             requested: StartQueue::default(),
         }
@@ -130,7 +130,7 @@ impl StartSchedule {
         // The semaphore is never closed.
         let _turn = queue.turn.acquire().await;
         let at = {
-            let mut next = self.wait_turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             // A late timer does not delay later starts. Any longer gap is idle time and is not caught up on; so is the time
             // before this call.
