@@ -55,6 +55,9 @@ impl InvariantChecker {
             self.violate("4", &format!("person {person} got the token of person {}", minted.person));
         } else if beyond > 0
             && !told_dead
+            // Where Webex returns an expired token, the stored one stays. If the clock was set while the daemon was
+            // stopped, its true end is unknown.
+            && minted.era == self.era
             && self.clock_changed + 5 * MINUTE < self.now
             && grant.last.outcome.as_str() == "renewed"
         {
