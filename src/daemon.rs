@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::config::WEBEX_BASE;
 use crate::consent::TestHookError;
 use crate::domain::time::UnixTime;
-use crate::http::server::control_socket::ControlError;
+use crate::http::api::Api;
+use crate::http::api::Caller;
+use crate::http::server::control_error::ControlError;
 use crate::http::server::control_socket::ControlSocket;
 use crate::refresh::EventLoop;
 use crate::services::BuildError;
@@ -94,7 +96,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     // The servers stop after everything else, so that tokens are served until the last refresh has ended.
     let (serving, reload) = (Tasks::new(), Wake::new());
     if let Some(control) = control {
-        serving.spawn("control socket", control.serve(api.clone(), serving.clone()));
+        serving.spawn("control socket", serve_control(control, api.clone(), serving.clone()));
     }
     server.serve(api, config.token_service.clone(), &serving, reload.clone());
     tasks.spawn("missing scopes", async move {
@@ -123,6 +125,15 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     log::info!("webex-tokend stopped");
     ended
+}
+
+/// Serves the API without a key. A process that can open the control socket is the operator.
+async fn serve_control(socket: ControlSocket, api: Api, tasks: Tasks) {
+    let service = move |request| {
+        let api = api.clone();
+        async move { api.handle_incoming(request, Caller::Control).await }
+    };
+    socket.serve(service, tasks).await;
 }
 
 /// Starts nothing new, waits for what runs, then stops the servers.

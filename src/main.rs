@@ -16,7 +16,7 @@ use webex_tokend::config::SettingsSource;
 use webex_tokend::daemon;
 use webex_tokend::daemon::DaemonError;
 use webex_tokend::hardening;
-use webex_tokend::http::server::control_socket::ControlError;
+use webex_tokend::http::server::control_error::ControlError;
 
 fn main() -> ExitCode {
     if let Err(e) = hardening::disable_core_dumps() {

@@ -1,4 +1,4 @@
-//! The errors of the API. [`crate::http::response`] maps them to statuses.
+//! The errors of the API. The module `error_response` maps them to statuses.
 
 use std::time::Duration;
 

@@ -14,14 +14,15 @@ use crate::domain::operator::Operator;
 use crate::domain::token_service::TokenService;
 use crate::health::Health;
 use crate::health::NotReady;
-use crate::http::api::Api;
-use crate::http::api::ApiParts;
-use crate::http::api::Caller;
-use crate::http::api::PREFIX;
+use crate::http::api::context::Api;
+use crate::http::api::context::ApiParts;
+use crate::http::api::routes::PREFIX;
 use crate::http::auth::ApiKeyAuth;
+use crate::http::caller::Caller;
 use crate::http::cookies::Cookies;
 use crate::http::dashboard;
 use crate::http::dashboard::Dashboard;
+use crate::http::error_response;
 use crate::http::log_path::without_random_parts;
 use crate::http::pages;
 use crate::http::pages::HomePage;
@@ -31,8 +32,8 @@ use crate::http::pages::oauth::ConsentLog;
 use crate::http::pages::space;
 use crate::http::request_body;
 use crate::http::response;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
+use crate::http::server::handler::Peer;
 use crate::http::token_service;
 use crate::http::token_service::TokenServiceEndpoint;
 use crate::refresh::RefreshService;
@@ -121,7 +122,7 @@ impl Routes {
             Ok(key) => Caller::Key(key),
             Err(why) => {
                 Box::pin(request_body::discard_of_stranger(request)).await;
-                return response::api_error(&why);
+                return error_response::api_error(&why);
             }
         };
         if inner != path {

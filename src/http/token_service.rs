@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use tokio::time::Instant;
@@ -29,13 +30,14 @@ use crate::domain::token_service::tail;
 use crate::grant_cache::ListRequest;
 use crate::grant_cache::ListSelection;
 use crate::grant_cache::SortBy;
-use crate::http::api::Api;
+use crate::http::api::context::Api;
 use crate::http::api_error::ApiError;
-use crate::http::auth::network;
+use crate::http::client_network::network;
+use crate::http::error_response::STORE_RETRY;
 use crate::http::rate_limit::RateLimit;
 use crate::http::response;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
+use crate::http::server::handler::Peer;
 
 /// The sample's framework ignores case and a slash at the end.
 const PATHS: [&str; 2] = ["/api/token", "/api/token/"];
@@ -60,7 +62,7 @@ const SAME_MISTAKE: Duration = Duration::from_secs(86_400);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the endpoint returns no token.
-pub(super) enum TokenServiceError {
+enum TokenServiceError {
     /// The request is invalid, or no grant of the organization is stored. The sample does not say which.
     Malformed,
     /// `FROM` is an address, and no grant of that person is stored for the organization.
@@ -69,6 +71,29 @@ pub(super) enum TokenServiceError {
     TooMany(Duration),
     /// There is a person, but no live token.
     NoToken(ApiError),
+}
+
+/// The response to an error: those of the sample, and some that the sample does not have.
+fn error_response(why: &TokenServiceError) -> Response<ResponseBody> {
+    let said = |status, error: &str| response::json(status, &serde_json::json!({ "error": error }));
+    match why {
+        TokenServiceError::Malformed => said(StatusCode::BAD_REQUEST, "Malformed Request"),
+        TokenServiceError::TooMany(wait) => {
+            response::with_retry_after(said(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"), *wait)
+        }
+        TokenServiceError::NoSuchPerson | TokenServiceError::NoToken(ApiError::ConsentNeeded { .. }) => {
+            said(StatusCode::CONFLICT, "Consent Needed")
+        }
+        TokenServiceError::NoToken(ApiError::AmbiguousPerson(_)) => {
+            said(StatusCode::CONFLICT, "Ambiguous Person")
+        }
+        TokenServiceError::NoToken(ApiError::WebexUnavailable { retry_after, .. }) => {
+            response::with_retry_after(said(StatusCode::SERVICE_UNAVAILABLE, "No Live Token"), *retry_after)
+        }
+        TokenServiceError::NoToken(_) => {
+            response::with_retry_after(said(StatusCode::SERVICE_UNAVAILABLE, "No Store"), STORE_RETRY)
+        }
+    }
 }
 
 /// The token service endpoint.
@@ -139,8 +164,8 @@ impl TokenServiceEndpoint {
             return response::method_not_allowed();
         }
         let response = match self.record(api, request.headers(), peer).await {
-            Ok(record) => response::token_record(&record),
-            Err(why) => response::token_service_error(&why),
+            Ok(record) => response::json(StatusCode::OK, &record),
+            Err(why) => error_response(&why),
         };
         log::debug!("{} {} {}", request.method(), request.uri().path(), response.status().as_u16());
         if request.method() == Method::HEAD { response::head_of(response) } else { response }

@@ -17,9 +17,10 @@ use crate::http::Authority;
 use crate::http::api::Api;
 use crate::http::router::Routes;
 use crate::http::server::certificate::SelfSigned;
+use crate::http::server::context::TlsContext;
+use crate::http::server::limits::Limits;
+use crate::http::server::limits::open_files;
 use crate::http::server::listener;
-use crate::http::server::listener::Limits;
-use crate::http::server::listener::TlsContext;
 use crate::http::server::tls;
 use crate::http::server::tls::ExpiryWarning;
 use crate::http::server::tls::Reloader;
@@ -96,7 +97,7 @@ impl HttpServer {
             .with_operator(self.config.operator.clone());
         let routes = Arc::new(routes);
         let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
-        let files = listener::open_files();
+        let files = open_files();
         let limits = Arc::new(Limits::for_open_files(files, doors));
         if limits.connections < Limits::default().connections {
             log::warn!(

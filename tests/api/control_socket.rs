@@ -12,7 +12,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use webex_tokend::config::Config;
 use webex_tokend::config::SettingsSource;
-use webex_tokend::http::server::control_socket::ControlError;
+use webex_tokend::http::server::control_error::ControlError;
 use webex_tokend::http::server::control_socket::ControlSocket;
 
 use super::harness::ApiServer;

@@ -33,10 +33,10 @@ use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::router::Routes;
 use webex_tokend::http::server::certificate::SelfSigned;
+use webex_tokend::http::server::context::TlsContext;
 use webex_tokend::http::server::control_socket::ControlSocket;
+use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::listener;
-use webex_tokend::http::server::listener::Limits;
-use webex_tokend::http::server::listener::TlsContext;
 use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::services::Services;
 use webex_tokend::tasks::Tasks;
@@ -148,7 +148,12 @@ impl ApiServer {
         });
         let (base, pem) = serve_https(&config, api.clone(), &services.tasks).await;
         let control = ControlSocket::open(&socket, None).await.unwrap();
-        services.tasks.spawn("control socket", control.serve(api.clone(), services.tasks.clone()));
+        let shared = api.clone();
+        let service = move |request| {
+            let api = shared.clone();
+            async move { api.handle_incoming(request, Caller::Control).await }
+        };
+        services.tasks.spawn("control socket", control.serve(service, services.tasks.clone()));
         Self { sim, services, config, api, socket, base, pem, _dir: dir }
     }
 

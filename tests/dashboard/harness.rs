@@ -19,9 +19,9 @@ use webex_tokend::http::api::Api;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::router::Routes;
 use webex_tokend::http::server::certificate::SelfSigned;
+use webex_tokend::http::server::context::TlsContext;
+use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::listener;
-use webex_tokend::http::server::listener::Limits;
-use webex_tokend::http::server::listener::TlsContext;
 use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::services::Services;
 

@@ -13,7 +13,7 @@ use webex_tokend::clock::SystemClock;
 use webex_tokend::consent::LoginState;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::http::router::Routes;
-use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::limits::Limits;
 use webex_tokend::webex::DevicePollResult;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;

@@ -8,7 +8,7 @@ use rustls::HandshakeKind;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use webex_tokend::clock::SystemClock;
-use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::tls::ExpiryWarning;
 use webex_tokend::http::server::tls::Reloaded;
 use webex_tokend::http::server::tls::Reloader;

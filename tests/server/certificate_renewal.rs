@@ -7,7 +7,7 @@ use log::Level;
 use tokio::time::timeout;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::http::server::certificate::SelfSigned;
-use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::tasks::Tasks;
 

@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 use tokio::time::timeout;
-use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::limits::Limits;
 
 use super::harness::GatedService;
 use super::harness::HONEST;

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use webex_tokend::http::request_body;
 use webex_tokend::http::request_body::BodyError;
-use webex_tokend::http::server::listener::Limits;
+use webex_tokend::http::server::limits::Limits;
 
 use super::harness::GatedService;
 use super::harness::HONEST;

@@ -7,8 +7,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use webex_tokend::http::server::listener::Limits;
-use webex_tokend::http::server::listener::Peer;
+use webex_tokend::http::server::handler::Peer;
+use webex_tokend::http::server::limits::Limits;
 
 use super::harness::GatedService;
 use super::harness::HONEST;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::person::PersonId;
-use crate::http::api::Caller;
 use crate::http::api_error::ApiError;
+use crate::http::caller::Caller;
 use crate::http::rate_limit::RateLimit;
 use crate::refresh::RateLimits;
 use crate::refresh::RefreshService;

@@ -4,12 +4,12 @@ use hyper::Response;
 use hyper::StatusCode;
 
 use crate::api_types;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api_error::ApiError;
 use crate::http::dashboard::login_links::LinkError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 /// `POST /dashboard-links`
 pub(super) async fn make(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

@@ -1,23 +1,16 @@
 //! `GET /doctor`: the daemon examines itself, for callers of the control socket.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
 use hyper::Response;
 use hyper::StatusCode;
 
 use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
 use crate::api_types::attention;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
-
-/// Examines settings, files, store and Webex. It takes as long as Webex takes to respond.
-pub type RunDoctor = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
+use crate::http::response_body::ResponseBody;
 
 /// `GET /doctor`
 pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

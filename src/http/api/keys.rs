@@ -13,13 +13,13 @@ use crate::domain::api_key::id_of;
 use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api::request::printable;
 use crate::http::api::views;
 use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 type KeyResult = Result<Response<ResponseBody>, ApiError>;
 

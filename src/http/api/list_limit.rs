@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::http::api::Caller;
 use crate::http::api_error::ApiError;
+use crate::http::caller::Caller;
 
 /// Lists that are created at once, in total.
 const MAX_LISTS: usize = 4;

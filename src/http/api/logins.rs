@@ -12,11 +12,11 @@ use crate::consent::LoginState;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 type LoginResult = Result<Response<ResponseBody>, ApiError>;
 

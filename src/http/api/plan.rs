@@ -14,12 +14,12 @@ use crate::domain::plan;
 use crate::grant_cache::ListPosition;
 use crate::grant_cache::ListSelection;
 use crate::grant_cache::SortBy;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api::views::time;
 use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

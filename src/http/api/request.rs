@@ -16,9 +16,9 @@ use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::grant_cache::ListPosition;
 use crate::grant_cache::StoreError;
-use crate::http::api::Api;
-use crate::http::api::Caller;
+use crate::http::api::context::Api;
 use crate::http::api_error::ApiError;
+use crate::http::caller::Caller;
 use crate::http::cursor;
 
 /// An API request and its caller.

@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Bytes;
+use hyper::body::Incoming;
 
 use crate::domain::api_key::Right;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
-use crate::http::api::Caller;
+use crate::http::api::context::Api;
 use crate::http::api::dashboard_links;
 use crate::http::api::doctor;
 use crate::http::api::events;
@@ -20,16 +20,26 @@ use crate::http::api::logins;
 use crate::http::api::notices;
 use crate::http::api::people;
 use crate::http::api::plan;
+use crate::http::api::request::ApiRequest;
 use crate::http::api::status;
 use crate::http::api_error::ApiError;
+use crate::http::caller::Caller;
+use crate::http::error_response;
+use crate::http::request_body;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 /// The prefix of every path of the API.
 pub const PREFIX: &str = "/api/v1";
 
 /// The description of the API (OpenAPI 3.1). A test compares it with the routes and the types.
 pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Maximum size of a body. The largest legitimate one creates a key for a few hundred persons.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// Maximum time for a body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 type RouteFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, ApiError>> + Send + 'a>>;
 
@@ -102,7 +112,31 @@ pub fn surface() -> impl Iterator<Item = (&'static Method, &'static str)> {
     ROUTES.iter().map(|route| (&route.method, route.path))
 }
 
-pub(super) async fn dispatch(
+impl Api {
+    /// Handles one request to `/api/v1/…`; never fails.
+    pub async fn handle(&self, request: Request<Bytes>, caller: Caller) -> Response<ResponseBody> {
+        let head = request.method() == Method::HEAD;
+        log::debug!("{} {}", request.method(), loggable_path(request.uri().path()));
+        let answered = dispatch(self, request, caller).await;
+        let response = answered.unwrap_or_else(|why| error_response::api_error(&why));
+        if head { response::head_of(response) } else { response }
+    }
+
+    /// Reads the body within its limits, then handles the request.
+    pub async fn handle_incoming(
+        &self,
+        request: Request<Incoming>,
+        caller: Caller,
+    ) -> Response<ResponseBody> {
+        let (head, incoming) = request.into_parts();
+        match request_body::read(incoming, BODY_BYTES, BODY_TIME).await {
+            Ok(body) => self.handle(Request::from_parts(head, body), caller).await,
+            Err(why) => error_response::api_error(&ApiError::Body(why)),
+        }
+    }
+}
+
+async fn dispatch(
     api: &Api,
     request: Request<Bytes>,
     caller: Caller,
@@ -157,6 +191,12 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
 async fn describe(ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     Ok(response::json_text(OPENAPI))
+}
+
+/// The path as it may be logged. The id of a login is cut off, because a client that knows it may consent
+/// into the login.
+fn loggable_path(path: &str) -> &str {
+    path.find("/logins/").and_then(|at| path.get(..at + "/logins/".len())).unwrap_or(path)
 }
 
 #[cfg(test)]

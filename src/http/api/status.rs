@@ -6,12 +6,12 @@ use hyper::StatusCode;
 use crate::api_types;
 use crate::domain::breaker::Pause;
 use crate::domain::time::UnixTime;
-use crate::http::api::Api;
-use crate::http::api::ApiRequest;
+use crate::http::api::context::Api;
+use crate::http::api::request::ApiRequest;
 use crate::http::api::views::time;
 use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 use crate::http::server::tls::ServedCertificate;
 
 /// `GET /status`. It also responds while the store fails, because that is when it is needed.

@@ -6,7 +6,7 @@ use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::http::api::Api;
+use crate::http::api::context::Api;
 
 impl Api {
     pub(super) fn person_view(&self, grant: &Grant) -> api_types::PersonView {

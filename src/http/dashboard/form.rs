@@ -20,8 +20,8 @@ use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::request_body;
 use crate::http::request_body::BodyError;
+use crate::http::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
-use crate::http::server::listener::ResponseBody;
 
 /// Maximum size of a form in bytes.
 const BYTES: usize = 32 * 1024;

@@ -26,14 +26,15 @@ use hyper::body::Incoming;
 use url::Url;
 
 use crate::domain::operator::Operator;
-use crate::http::api::Api;
+use crate::http::api::context::Api;
 use crate::http::api::events::Subscriber;
-use crate::http::api::last_event;
+use crate::http::api::request::last_event;
 use crate::http::auth::ApiKeyAuth;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::form::AllowedOrigin;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::dashboard::sessions::DashboardSessions;
+use crate::http::error_response;
 use crate::http::log_path::without_random_parts;
 use crate::http::pages::ErrorPage;
 use crate::http::pages::PageFrame;
@@ -43,8 +44,8 @@ use crate::http::pages::error::Severity;
 use crate::http::query_string;
 use crate::http::request_body;
 use crate::http::response;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
+use crate::http::server::handler::Peer;
 
 pub(super) use crate::http::dashboard::assets::asset;
 
@@ -187,7 +188,7 @@ impl Dashboard {
         let query = request.uri().query().unwrap_or_default();
         let since = last_event(request.headers()).or_else(|| query_string::first(query, "since"));
         let stream = self.api.events(Subscriber::Session(session), since.as_deref());
-        stream.unwrap_or_else(|why| response::api_error(&why))
+        stream.unwrap_or_else(|why| error_response::api_error(&why))
     }
 
     fn sessions(&self) -> &DashboardSessions {

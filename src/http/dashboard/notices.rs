@@ -13,7 +13,7 @@ use crate::http::dashboard::row::RelativeTime;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::PageFrame;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 use crate::notices::Delivery;
 use crate::notices::HistoryPage;
 use crate::notices::NoticePage;

@@ -7,8 +7,9 @@ use hyper::body::Incoming;
 use crate::http::api_error::ApiError;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
+use crate::http::error_response;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 /// `GET`: changes nothing.
 pub(super) async fn get(
@@ -59,6 +60,6 @@ impl Dashboard {
                 "The store could not be read or written. The log of the daemon says why.",
             ),
         };
-        response::error_page(why, |status| self.refused(session.home.expose(), status, said))
+        error_response::error_page(why, |status| self.refused(session.home.expose(), status, said))
     }
 }

@@ -26,7 +26,7 @@ use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::PageFrame;
 use crate::http::query_string;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 
 /// Rows on one page of the list.
 const ROWS: usize = 50;

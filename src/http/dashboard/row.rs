@@ -11,7 +11,7 @@ use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
-use crate::http::api::Api;
+use crate::http::api::context::Api;
 use crate::http::dashboard::invitation::InvitationText;
 
 /// One person.

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::http::api::Caller;
+use crate::http::caller::Caller;
 use crate::http::cookies;
 use crate::http::dashboard::login_links::Hash;
 use crate::http::dashboard::login_links::LoginLinks;

@@ -10,9 +10,9 @@ use hyper::header::HeaderValue;
 
 use crate::domain::api_key::Right;
 use crate::domain::secret::Secret;
-use crate::http::api::Caller;
 use crate::http::api_error::ApiError;
 use crate::http::auth::ApiKeyAuth;
+use crate::http::caller::Caller;
 use crate::http::dashboard::Dashboard;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::login_links::Redeem;
@@ -21,8 +21,8 @@ use crate::http::dashboard::sessions::NewSession;
 use crate::http::pages::PageFrame;
 use crate::http::query_string;
 use crate::http::response;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
+use crate::http::server::handler::Peer;
 
 #[derive(Template)]
 #[template(path = "dashboard/sign_in.html")]

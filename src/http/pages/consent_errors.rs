@@ -9,7 +9,7 @@ use crate::consent::ConsentError;
 use crate::http::pages::PageFrame;
 use crate::http::pages::error;
 use crate::http::response;
-use crate::http::server::listener::ResponseBody;
+use crate::http::response_body::ResponseBody;
 use crate::refresh::TokenError;
 
 /// `Retry-After` if Webex does not give one.

@@ -20,7 +20,7 @@ use crate::domain::exchanges::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
-use crate::http::auth::network;
+use crate::http::client_network::network;
 use crate::http::csp;
 use crate::http::log_limit::EVERY;
 use crate::http::log_limit::LogThrottle;
@@ -31,9 +31,9 @@ use crate::http::pages::consent_errors;
 use crate::http::pages::space;
 use crate::http::rate_limit::RateLimit;
 use crate::http::response;
+use crate::http::response_body::ResponseBody;
 use crate::http::router::Routes;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
+use crate::http::server::handler::Peer;
 
 /// Limits the log lines about consents that failed. Any client can cause them.
 #[derive(Debug, Default)]

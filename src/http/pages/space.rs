@@ -18,8 +18,8 @@ use crate::http::pages::SpacePage;
 use crate::http::pages::consent_errors;
 use crate::http::pages::error;
 use crate::http::response;
+use crate::http::response_body::ResponseBody;
 use crate::http::router::Routes;
-use crate::http::server::listener::ResponseBody;
 use crate::refresh::TokenError;
 use crate::tasks::Tasks;
 

@@ -31,30 +31,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::http::Authority;
 use crate::http::log_limit::LogThrottle;
 use crate::http::response;
+use crate::http::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
 use crate::http::server::byte_budget::BudgetedStream;
+use crate::http::server::context::ListenerContext;
 use crate::http::server::graceful::GracefulConnection;
 use crate::http::server::graceful::StreamExecutor;
-use crate::http::server::listener::Handler;
-use crate::http::server::listener::Limits;
-use crate::http::server::listener::Peer;
-use crate::http::server::listener::ResponseBody;
-use crate::http::server::listener::TlsContext;
+use crate::http::server::handler::Handler;
+use crate::http::server::handler::Peer;
 use crate::http::server::redirect;
+use crate::http::server::redirect::Authority;
 use crate::http::server::tls::TlsFeed;
-use crate::tasks::Tasks;
-
-/// The state that all connections of one listener share.
-pub(in crate::http) struct ListenerContext {
-    pub(in crate::http) tls: Option<TlsContext>,
-    pub(in crate::http) limits: Arc<Limits>,
-    pub(in crate::http) tasks: Tasks,
-    /// Limits the log lines about proxies that speak plain HTTP to a TLS port.
-    pub(in crate::http) proxies: LogThrottle,
-}
 
 /// Interval of HTTP/2 keep-alive pings. A dead peer is detected after interval plus timeout, even while its
 /// request is in flight.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
-use crate::http::auth::network;
+use crate::http::client_network::network;
 use crate::http::server::activity::Activity;
 
 /// A connection that was accepted or had a request in flight within this time is not evicted, because a

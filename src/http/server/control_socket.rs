@@ -1,8 +1,10 @@
-//! The control socket: the same API without a key, for every process that may open the socket's file.
+//! The control socket, for every process that may open its file. The caller supplies the request handler,
+//! which is the API without a key.
 
 use std::fs;
 use std::fs::DirBuilder;
 use std::fs::Permissions;
+use std::future::Future;
 use std::io;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -17,15 +19,18 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Incoming;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::domain::socket_group::SocketGroup;
-use crate::http::api::Api;
-use crate::http::api::Caller;
-use crate::http::server::listener::Limits;
-use crate::http::server::listener::open_files;
+use crate::http::response_body::ResponseBody;
+use crate::http::server::control_error::ControlError;
+use crate::http::server::limits::Limits;
+use crate::http::server::limits::open_files;
 use crate::http::server::listener::serve_local;
 use crate::http::server::socket_group;
 use crate::http::server::socket_group::directory_of;
@@ -33,57 +38,6 @@ use crate::tasks::Tasks;
 
 /// Timeout of the probe. A daemon that does not accept within this time is running, but busy.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why the control socket cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// Another process listens on the socket.
-    #[error("another webex-tokend answers at {}; stop that one, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
-    Live(PathBuf),
-    /// The path exists, and is not a socket.
-    #[error("{} is not a socket; move it away, or set TOKEND_CONTROL_SOCKET to another path", .0.display())]
-    NotASocket(PathBuf),
-    /// The system reports an error.
-    #[error("cannot create the control socket {}: {}; see TOKEND_CONTROL_SOCKET", .0.display(), .1)]
-    System(PathBuf, io::Error),
-    /// The daemon is not a member of the group, so it cannot give the socket to the group.
-    #[error(
-        "TOKEND_SOCKET_GROUP: found the group {group}, of which this process (user {uid}, groups {groups}) is not a member, so it \
-         cannot give the control socket to it; start the daemon in that group: SupplementaryGroups={name} in a systemd unit, \
-         --group-add for a container, else `usermod -aG {name} USER`", name = group.name
-    )]
-    NotAMember {
-        /// The configured group.
-        group: SocketGroup,
-        /// This process's user.
-        uid: u32,
-        /// This process's groups.
-        groups: String,
-    },
-    /// systemd keeps the group out of the directory.
-    #[error(
-        "TOKEND_SOCKET_GROUP: found the group {group}, which cannot reach {}: systemd keeps all other users out of the state \
-         directory of a unit with DynamicUser=yes; set RuntimeDirectory=webex-tokend in the unit and \
-         TOKEND_CONTROL_SOCKET=/run/webex-tokend/control.sock", path.display()
-    )]
-    PrivateToTheService {
-        /// The configured group.
-        group: SocketGroup,
-        /// The socket.
-        path: PathBuf,
-    },
-    /// The directory belongs to another user or group.
-    #[error("{0}")]
-    ClosedToGroup(String),
-}
-
-impl ControlError {
-    /// Whether the settings require what is not possible.
-    #[must_use]
-    pub fn is_wrong_setting(&self) -> bool {
-        matches!(self, Self::NotAMember { .. } | Self::PrivateToTheService { .. } | Self::ClosedToGroup(_))
-    }
-}
 
 /// An open control socket. Its file is removed on drop.
 #[derive(Debug)]
@@ -147,14 +101,14 @@ impl ControlSocket {
         Ok(placed)
     }
 
-    /// Serves requests until `tasks` stop. Then removes the file.
-    pub async fn serve(self, api: Api, tasks: Tasks) {
+    /// Serves requests by `service` until `tasks` stop. Then removes the file.
+    pub async fn serve<S, F>(self, service: S, tasks: Tasks)
+    where
+        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
+    {
         let Self { listener, place } = self;
         let limits = Arc::new(Limits::for_control_socket(open_files()));
-        let service = move |request| {
-            let api = api.clone();
-            async move { api.handle_incoming(request, Caller::Control).await }
-        };
         log::info!("control socket: {}", place.path.display());
         let stopping = tasks.stopping();
         let serving = serve_local(listener, limits, service, tasks);

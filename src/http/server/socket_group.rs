@@ -13,7 +13,7 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 
 use crate::domain::socket_group::SocketGroup;
-use crate::http::server::control_socket::ControlError;
+use crate::http::server::control_error::ControlError;
 
 /// systemd keeps all users out of this directory, except root and the service itself (`DynamicUser=yes`).
 /// Inside the service it looks open.
