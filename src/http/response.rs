@@ -12,10 +12,10 @@ use hyper::header::HeaderValue;
 use serde::Serialize;
 
 use crate::http::csp;
-use crate::http::pages::Asset;
-use crate::http::pages::ErrorPage;
-use crate::http::pages::ErrorPageTemplate;
-use crate::http::pages::PageFrame;
+use crate::http::pages::asset::Asset;
+use crate::http::pages::error::ErrorPage;
+use crate::http::pages::error::ErrorPageTemplate;
+use crate::http::pages::frame::PageFrame;
 use crate::http::response_body::ResponseBody;
 
 /// Headers of every response. The callback's URL contains a code, so no `Referer` may contain it.

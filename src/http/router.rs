@@ -1,7 +1,5 @@
 //! Dispatches all paths of the server: the API, the dashboard, the pages and the token service endpoint.
 
-use std::sync::Arc;
-
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
@@ -9,7 +7,6 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use url::Url;
 
-use crate::consent::ConsentService;
 use crate::domain::operator::Operator;
 use crate::domain::token_service::TokenService;
 use crate::health::Health;
@@ -19,16 +16,12 @@ use crate::http::api::context::ApiParts;
 use crate::http::api::routes::PREFIX;
 use crate::http::auth::ApiKeyAuth;
 use crate::http::caller::Caller;
-use crate::http::cookies::Cookies;
-use crate::http::dashboard;
-use crate::http::dashboard::Dashboard;
+use crate::http::dashboard::assets;
+use crate::http::dashboard::context::Dashboard;
 use crate::http::error_response;
 use crate::http::log_path::without_random_parts;
-use crate::http::pages;
-use crate::http::pages::HomePage;
-use crate::http::pages::PageFrame;
-use crate::http::pages::error;
-use crate::http::pages::oauth::ConsentLog;
+use crate::http::pages::asset;
+use crate::http::pages::context::ConsentPages;
 use crate::http::pages::space;
 use crate::http::request_body;
 use crate::http::response;
@@ -36,18 +29,10 @@ use crate::http::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
 use crate::http::token_service;
 use crate::http::token_service::TokenServiceEndpoint;
-use crate::refresh::RefreshService;
-use crate::tasks::Tasks;
 
 /// The state that request handlers share.
 pub struct Routes {
-    pub(super) consents: Arc<ConsentService>,
-    pub(super) tasks: Tasks,
-    pub(super) cookies: Cookies,
-    pub(super) frame: PageFrame,
-    /// Whether the service is reached over plain HTTP beyond this machine, where others can read the traffic.
-    pub(super) is_plaintext_remote: bool,
-    pub(super) consent_log: Arc<ConsentLog>,
+    pages: ConsentPages,
     health: Health,
     api: Api,
     auth: ApiKeyAuth,
@@ -62,20 +47,13 @@ impl Routes {
     /// `is_local`: only this machine can connect.
     #[must_use]
     pub fn new(api: Api, redirect_uri: &Url, is_local: bool) -> Self {
-        let ApiParts { consents, health, keys, tasks, .. } = api.parts();
+        let ApiParts { health, keys, tasks, .. } = api.parts();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let frame = PageFrame::new(&prefix, redirect_uri.path(), consents.space_id().is_some())
-            .with_accesses(consents.revoke_at());
-        let cookies = Cookies { secure: redirect_uri.scheme() == "https" };
-        let is_plaintext_remote = !cookies.secure && !is_local;
+        let pages = ConsentPages::new(api.parts(), redirect_uri, &prefix, is_local);
+        let (frame, is_plaintext_remote) = (pages.frame.clone(), pages.is_plaintext_remote);
         Self {
-            dashboard: Dashboard::new(api.clone(), frame.clone(), &prefix, redirect_uri, is_plaintext_remote),
-            consents: consents.clone(),
-            tasks: tasks.clone(),
-            cookies,
-            frame,
-            is_plaintext_remote,
-            consent_log: Arc::default(),
+            dashboard: Dashboard::new(api.clone(), frame, &prefix, redirect_uri, is_plaintext_remote),
+            pages,
             health: health.clone(),
             auth: ApiKeyAuth::new(keys.clone(), tasks.clone()),
             token_service: None,
@@ -95,7 +73,7 @@ impl Routes {
     #[must_use]
     pub fn with_operator(mut self, operator: Operator) -> Self {
         self.dashboard = self.dashboard.run_by(operator.clone());
-        self.frame = self.frame.run_by(operator);
+        self.pages = self.pages.run_by(operator);
         self
     }
 
@@ -147,7 +125,7 @@ impl Routes {
             response::options()
         } else {
             match space::part_of(self.path_below_prefix(request.uri().path())) {
-                Some(part) if request.method() == Method::POST => self.leave(part, request.headers()),
+                Some(part) if request.method() == Method::POST => self.pages.leave(part, request.headers()),
                 _ => response::method_not_allowed(),
             }
         };
@@ -158,27 +136,16 @@ impl Routes {
 
     async fn get(&self, request: &Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         match self.path_below_prefix(request.uri().path()) {
-            "/" => self.home(),
-            "/oauth" => self.oauth(request, peer).await,
+            "/" => self.pages.home(),
+            "/oauth" => self.pages.oauth(request, peer).await,
             "/healthz" => response::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
-            path => match (space::part_of(path), pages::asset(path).or_else(|| dashboard::asset(path))) {
-                (Some(part), _) => self.space(part, request.headers()).await,
+            path => match (space::part_of(path), asset::find(path).or_else(|| assets::find(path))) {
+                (Some(part), _) => self.pages.space(part, request.headers()).await,
                 (None, Some(asset)) => response::asset(asset),
-                (None, None) => self.not_found(),
+                (None, None) => self.pages.not_found(),
             },
         }
-    }
-
-    fn home(&self) -> Response<ResponseBody> {
-        response::page(
-            StatusCode::OK,
-            &HomePage {
-                frame: &self.frame,
-                scopes: pages::scopes(self.consents.scopes()),
-                is_plaintext_remote: self.is_plaintext_remote,
-            },
-        )
     }
 
     async fn ready(&self) -> Response<ResponseBody> {
@@ -190,14 +157,6 @@ impl Routes {
                 response::plain(StatusCode::SERVICE_UNAVAILABLE, not_ready(&why))
             }
         }
-    }
-
-    pub(super) fn refresher(&self) -> &Arc<RefreshService> {
-        &self.api.parts().refresher
-    }
-
-    pub(super) fn not_found(&self) -> Response<ResponseBody> {
-        response::problem(&self.frame, StatusCode::NOT_FOUND, &error::NOT_FOUND)
     }
 }
 

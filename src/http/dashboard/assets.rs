@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::http::pages::Asset;
+use crate::http::pages::asset::Asset;
 
 static STYLE: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("dashboard", "css", "text/css; charset=utf-8", include_str!("dashboard.css"))
@@ -13,7 +13,7 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 /// The asset with this path.
-pub(in crate::http) fn asset(path: &str) -> Option<&'static Asset> {
+pub(in crate::http) fn find(path: &str) -> Option<&'static Asset> {
     [&*STYLE, &*SCRIPT].into_iter().find(|asset| asset.path == path)
 }
 

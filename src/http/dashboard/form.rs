@@ -6,17 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::HeaderMap;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
-use url::Url;
 use url::form_urlencoded;
 
 use crate::domain::secret::Secret;
-use crate::http::dashboard::Dashboard;
+use crate::http::dashboard::allowed_origin::one;
+use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::request_body;
 use crate::http::request_body::BodyError;
@@ -28,12 +27,6 @@ const BYTES: usize = 32 * 1024;
 
 /// Maximum time for a form to arrive.
 const TIME: Duration = Duration::from_secs(10);
-
-/// The origin of this daemon's pages.
-pub(super) struct AllowedOrigin {
-    scheme: &'static str,
-    registered: String,
-}
 
 /// The fields of a form, in order.
 pub(super) struct FormFields(Vec<(String, Secret)>);
@@ -48,37 +41,6 @@ impl FormFields {
     pub(super) fn text(&self, name: &str) -> &str {
         self.get(name).map_or("", |value| value.expose().trim())
     }
-}
-
-impl AllowedOrigin {
-    pub(super) fn new(redirect_uri: &Url) -> Self {
-        let scheme = if redirect_uri.scheme() == "https" { "https" } else { "http" };
-        Self { scheme, registered: redirect_uri.origin().ascii_serialization() }
-    }
-
-    /// Whether the browser reports that one of our pages sent this form. A request without this information
-    /// is refused.
-    fn allows(&self, request: &Request<Incoming>) -> bool {
-        let headers = request.headers();
-        let (Some(site), Some(origin)) = (one(headers, "sec-fetch-site"), one(headers, "origin")) else {
-            return false;
-        };
-        if site.is_empty() && origin.is_empty() {
-            return false;
-        }
-        // Behind a proxy, the host may be the registered one or, if the proxy forwards it, the requested one.
-        let host = request.uri().authority().map(|host| host.as_str()).or_else(|| one(headers, "host"));
-        let asked = format!("{}://{}", self.scheme, host.unwrap_or_default());
-        matches!(site, "" | "same-origin")
-            && (origin.is_empty() || origin == self.registered || origin == asked)
-    }
-}
-
-/// The value of a header; empty if it is missing, `None` if it is repeated or not text.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut all = headers.get_all(name).iter();
-    let Some(first) = all.next() else { return Some("") };
-    if all.next().is_some() { None } else { first.to_str().ok() }
 }
 
 impl Dashboard {

@@ -5,7 +5,7 @@ use crate::domain::time::UnixTime;
 use crate::grant_cache::BoundedCount;
 use crate::grant_cache::StateCounts;
 use crate::http::api_error::ApiError;
-use crate::http::dashboard::Dashboard;
+use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::query::StateFilter;
 use crate::http::dashboard::row::RelativeTime;

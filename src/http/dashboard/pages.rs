@@ -5,7 +5,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 
 use crate::http::api_error::ApiError;
-use crate::http::dashboard::Dashboard;
+use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::error_response;
 use crate::http::response;

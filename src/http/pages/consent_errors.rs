@@ -6,8 +6,8 @@ use hyper::Response;
 use hyper::StatusCode;
 
 use crate::consent::ConsentError;
-use crate::http::pages::PageFrame;
 use crate::http::pages::error;
+use crate::http::pages::frame::PageFrame;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::refresh::TokenError;

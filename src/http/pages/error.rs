@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::http::pages::PageFrame;
+use crate::http::pages::frame::PageFrame;
 
 /// The template of the error pages.
 #[derive(Template)]

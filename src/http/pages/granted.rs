@@ -5,9 +5,9 @@ use askama::Template;
 use crate::consent::Granted;
 use crate::domain::avatar::AvatarUrl;
 use crate::domain::person::Email;
-use crate::http::pages::PageFrame;
-use crate::http::pages::ScopeText;
-use crate::http::pages::scopes;
+use crate::http::pages::frame::PageFrame;
+use crate::http::pages::scopes::ScopeText;
+use crate::http::pages::scopes::scopes;
 
 /// "Access Granted".
 #[derive(Template)]

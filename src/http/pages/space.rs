@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use askama::Template;
 use hyper::HeaderMap;
 use hyper::Response;
 use hyper::StatusCode;
@@ -12,14 +13,15 @@ use hyper::header;
 use tokio::time::timeout;
 
 use crate::consent::ConsentService;
+use crate::consent::SpaceWidget;
 use crate::domain::person::PersonId;
 use crate::http::csp;
-use crate::http::pages::SpacePage;
 use crate::http::pages::consent_errors;
+use crate::http::pages::context::ConsentPages;
 use crate::http::pages::error;
+use crate::http::pages::frame::PageFrame;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
-use crate::http::router::Routes;
 use crate::refresh::TokenError;
 use crate::tasks::Tasks;
 
@@ -29,9 +31,23 @@ const BOT_WAIT: Duration = Duration::from_secs(10);
 /// The widget cannot be given another token later, so this one should live for a while.
 const MIN_TTL: Duration = Duration::from_secs(600);
 
+/// The page with the Space widget. It is the only page that contains a token.
+#[derive(Template)]
+#[template(path = "space.html")]
+struct SpacePage<'a> {
+    frame: &'a PageFrame,
+    widget: &'a SpaceWidget,
+    space_id: &'a str,
+    token: &'a str,
+    /// The URL of this page, which is the target of its form.
+    here: &'a str,
+    /// Why the bot could not add the person.
+    trouble: Option<String>,
+}
+
 /// Adds the person to the space after a consent, if a space is configured: in the background, and also if the
 /// browser has disconnected.
-pub(in crate::http) fn add_to_space_later(tasks: &Tasks, consents: Arc<ConsentService>, person: PersonId) {
+pub(super) fn add_to_space_later(tasks: &Tasks, consents: Arc<ConsentService>, person: PersonId) {
     if consents.space_id().is_some() {
         let stopping = tasks.stopping();
         // Errors are logged there, and shown when the person opens the space.
@@ -45,9 +61,9 @@ pub(in crate::http) fn part_of(path: &str) -> Option<&str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-impl Routes {
+impl ConsentPages {
     /// The path of the space for the browser with this random part. `None` if no space is configured.
-    pub(in crate::http) fn space_at(&self, part: &str) -> Option<String> {
+    pub(super) fn space_at(&self, part: &str) -> Option<String> {
         self.frame.space.as_ref().map(|space| format!("{space}/{part}"))
     }
 
@@ -88,7 +104,7 @@ impl Routes {
             Ok(Err(why)) => Some(why.to_string()),
             Err(_) => Some("Webex does not answer".to_owned()),
         };
-        let given = match self.refresher().token(&person, MIN_TTL).await {
+        let given = match self.refresher.token(&person, MIN_TTL).await {
             Ok(given) => given,
             Err(why) => return consent_errors::no_space(&self.frame, &why),
         };
