@@ -7,18 +7,15 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use crate::consent::ConsentError;
-use crate::consent::ConsentService;
-use crate::consent::Granted;
-use crate::consent::logins::LoginState;
-use crate::consent::not_listed;
+use crate::consent::login_table::LoginState;
+use crate::consent::service::ConsentService;
+use crate::consent::types::ConsentError;
+use crate::consent::types::Granted;
+use crate::consent::types::not_listed;
 use crate::consent::used_states::TokensInHand;
 use crate::tasks::Tasks;
 use crate::webex::DeviceCode;
 use crate::webex::DevicePollResult;
-
-/// Maximum number of device logins at once; each polls Webex every few seconds.
-pub(super) const MAX_DEVICE_LOGINS: usize = 32;
 
 /// Added to the interval: network delays vary, and Webex rejects a poll that comes a moment too early.
 const MARGIN: Duration = Duration::from_secs(1);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::consent::ConsentError;
-use crate::consent::ConsentService;
-use crate::consent::Granted;
+use crate::consent::service::ConsentService;
+use crate::consent::types::ConsentError;
+use crate::consent::types::Granted;
 use crate::consent::used_states::Redemption;
 use crate::consent::used_states::TokensInHand;
 use crate::domain::exchanges::ClientNetwork;

@@ -3,14 +3,10 @@
 //! A stored grant stays if it is active and has every scope of the imported one. Otherwise the imported
 //! grant, which Webex has just renewed, replaces it as a new consent would.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::consent::ConsentService;
 use crate::consent::finish::longest_wait;
+use crate::consent::service::ConsentService;
 use crate::domain::exchanges::asked_wait;
 use crate::domain::exchanges::bounded;
 use crate::domain::grant::Tokens;
@@ -25,9 +21,6 @@ use crate::webex::OwnerUnknown;
 
 /// Maximum length of a token in bytes; JWT-shaped tokens have about 2 kB.
 const MAX_TOKEN_LEN: usize = 8 * 1024;
-
-/// Maximum number of rotated refresh tokens that wait to be stored.
-const MAX_ROTATED: usize = 256;
 
 /// The tokens of another program's grant.
 #[derive(Clone, Debug, Default)]
@@ -290,34 +283,6 @@ fn owner_unknown(unknown: &OwnerUnknown, replaced: bool) -> ImportError {
     ))
 }
 
-/// Rotated refresh tokens by the imported ones, until they are stored. They are in memory only, because their
-/// owner is not known yet.
-#[derive(Debug, Default)]
-pub(super) struct RotatedTokens(Mutex<VecDeque<(Secret, Secret)>>);
-
-impl RotatedTokens {
-    fn successor(&self, offered: &Secret) -> Option<Secret> {
-        self.entries().iter().find(|(key, _)| key == offered).map(|(_, successor)| successor.clone())
-    }
-
-    fn hold(&self, offered: &Secret, successor: Secret) {
-        self.release(offered);
-        let mut all = self.entries();
-        if all.len() >= MAX_ROTATED {
-            all.pop_front();
-        }
-        all.push_back((offered.clone(), successor));
-    }
-
-    fn release(&self, offered: &Secret) {
-        self.entries().retain(|(key, _)| key != offered);
-    }
-
-    fn entries(&self) -> MutexGuard<'_, VecDeque<(Secret, Secret)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,15 +305,5 @@ mod tests {
             assert!(matches!(&error, ImportError::Refused(_)), "{text:?}");
             assert!(!error.to_string().contains("a b"), "the error contains no part of the token");
         }
-    }
-
-    #[test]
-    fn rotated_tokens_are_bounded() {
-        let (held, secret) = (RotatedTokens::default(), |n: usize| Secret::new(n.to_string()));
-        for n in 0..=MAX_ROTATED {
-            held.hold(&secret(n), secret(n + 1));
-        }
-        assert_eq!(held.successor(&secret(0)), None);
-        assert_eq!(held.successor(&secret(MAX_ROTATED)), Some(secret(MAX_ROTATED + 1)));
     }
 }

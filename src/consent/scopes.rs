@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::consent::ConsentService;
+use crate::consent::service::ConsentService;
 use crate::store::ListRequest;
 use crate::store::ListSelection;
 use crate::store::SortBy;

@@ -2,19 +2,16 @@
 //!
 //! A failure here does not affect the consent, which is stored before.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 
-use crate::consent::ConsentService;
-use crate::consent::Granted;
-use crate::consent::random_token;
+use crate::consent::random::random_token;
+use crate::consent::service::ConsentService;
+use crate::consent::space_members::SpaceMembers;
+use crate::consent::types::Granted;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::space_session::SPACE_SESSION_TTL;
@@ -26,13 +23,6 @@ use crate::webex::Space;
 /// Binds a sealed cookie to its purpose.
 const PLACE: &str = "visit";
 
-/// Maximum number of persons that the bot adds concurrently.
-const AT_ONCE: usize = 16;
-
-/// Maximum number of persons remembered as added, which saves requests to Webex. When the list is full, it is
-/// cleared.
-const MAX_REMEMBERED: usize = 10_000;
-
 /// The cookie that lets a browser open the space.
 #[derive(Clone, Debug)]
 pub struct SpaceCookie {
@@ -43,32 +33,6 @@ pub struct SpaceCookie {
     pub part: Secret,
     /// How long the browser should keep it.
     pub keep: Duration,
-}
-
-/// The space, and the persons known to be members.
-pub(super) struct SpaceMembers {
-    space: Space,
-    adding: Semaphore,
-    added: Mutex<BTreeSet<PersonId>>,
-}
-
-impl SpaceMembers {
-    pub(super) fn of(space: Space) -> Self {
-        Self { space, adding: Semaphore::new(AT_ONCE), added: Mutex::default() }
-    }
-
-    /// A shortcut for persons who open the space repeatedly.
-    fn is_added(&self, person: &PersonId) -> bool {
-        self.added.lock().unwrap_or_else(PoisonError::into_inner).contains(person)
-    }
-
-    fn remember(&self, person: &PersonId) {
-        let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
-        if added.len() >= MAX_REMEMBERED {
-            added.clear();
-        }
-        added.insert(person.clone());
-    }
 }
 
 impl ConsentService {

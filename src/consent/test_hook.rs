@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::consent::ConsentService;
+use crate::consent::service::ConsentService;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::grant::LastAttempt;

@@ -12,8 +12,9 @@ use std::sync::PoisonError;
 
 use tokio::sync::watch;
 
-use crate::consent::ConsentError;
-use crate::consent::Granted;
+use crate::consent::types::ConsentError;
+use crate::consent::types::Granted;
+use crate::consent::types::MAX_TRIES;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::TokenSet;
@@ -27,9 +28,6 @@ const MAX_RESULTS: usize = 2_000;
 
 /// Maximum number of states with unstored tokens; each takes some kilobytes.
 const MAX_TOKENS_IN_HAND: usize = 1_000;
-
-/// Maximum number of requests to Webex for one state.
-pub(super) const MAX_TRIES: u32 = 3;
 
 /// The result of a state.
 type SharedResult = Arc<Result<Granted, ConsentError>>;

@@ -1,0 +1,114 @@
+//! The service that all consents of one integration share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::consent::exchange_gate::ExchangeGate;
+use crate::consent::login_table::Logins;
+use crate::consent::rotated_tokens::RotatedTokens;
+use crate::consent::space_members::SpaceMembers;
+use crate::consent::used_states::UsedStates;
+use crate::domain::allow::AllowList;
+use crate::domain::schedule::Policy;
+use crate::grant_cache::GrantCache;
+use crate::store::Store;
+use crate::store::seal::Sealer;
+use crate::tasks::Wake;
+use crate::webex::REVOKE_URL;
+use crate::webex::SpaceWidget;
+use crate::webex::WIDGET;
+use crate::webex::Webex;
+
+/// Maximum number of device logins at once; each polls Webex every few seconds.
+const MAX_DEVICE_LOGINS: usize = 32;
+
+/// The consents of one integration.
+pub struct ConsentService {
+    pub(super) webex: Arc<Webex>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) policy: Policy,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) view: Arc<GrantCache>,
+    pub(super) wake: Wake,
+    pub(super) used_states: UsedStates,
+    pub(super) exchanges: ExchangeGate,
+    pub(super) allow: Option<AllowList>,
+    pub(super) logins: Logins,
+    pub(super) devices: Arc<Semaphore>,
+    pub(super) held: RotatedTokens,
+    pub(super) members: Option<SpaceMembers>,
+}
+
+/// What the consent service is built from.
+pub struct ConsentServiceParts {
+    /// The client for Webex.
+    pub webex: Arc<Webex>,
+    /// Stores the grants.
+    pub store: Arc<dyn Store>,
+    /// Seals tickets.
+    pub sealer: Arc<Sealer>,
+    /// Plans the first refresh of a grant.
+    pub policy: Policy,
+    /// The source of the current time.
+    pub clock: Arc<dyn Clock>,
+    /// Notified when a grant was stored.
+    pub view: Arc<GrantCache>,
+    /// Wakes the event loop when a grant was stored.
+    pub wake: Wake,
+}
+
+impl ConsentService {
+    /// Builds the service without limits, an allow list or a space.
+    #[must_use]
+    pub fn new(parts: ConsentServiceParts) -> Self {
+        Self {
+            webex: parts.webex,
+            store: parts.store,
+            sealer: parts.sealer,
+            policy: parts.policy,
+            clock: parts.clock,
+            view: parts.view,
+            wake: parts.wake,
+            used_states: UsedStates::default(),
+            exchanges: ExchangeGate::new(None),
+            allow: None,
+            logins: Logins::default(),
+            devices: Arc::new(Semaphore::new(MAX_DEVICE_LOGINS)),
+            held: RotatedTokens::default(),
+            members: None,
+        }
+    }
+
+    /// Accepts only the persons of `allow`; `None` accepts every person.
+    #[must_use]
+    pub fn for_persons(self, allow: Option<AllowList>) -> Self {
+        Self { allow, ..self }
+    }
+
+    /// Keeps failing code exchanges well below `per_second`, the rate limit of refreshes. `None`: no limit.
+    #[must_use]
+    pub fn with_refresh_pause(self, per_second: Option<f64>) -> Self {
+        Self { exchanges: ExchangeGate::new(per_second), ..self }
+    }
+
+    /// The scopes that consents request.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.webex.integration().scopes
+    }
+
+    /// The Webex page where a person revokes a consent.
+    #[must_use]
+    pub fn revoke_at(&self) -> &'static str {
+        REVOKE_URL
+    }
+
+    /// Webex's Space widget.
+    #[must_use]
+    pub fn widget(&self) -> &'static SpaceWidget {
+        &WIDGET
+    }
+}
