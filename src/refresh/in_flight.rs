@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use tokio::sync::watch;
 
 use crate::domain::person::PersonId;
-use crate::refresh::service::RefreshService;
 
 /// The persons whose grants are being refreshed. Clones share the list.
 #[derive(Clone, Debug, Default)]
@@ -66,14 +65,6 @@ impl InFlight {
     /// All persons with a mark.
     pub(super) fn persons(&self) -> Vec<PersonId> {
         self.lock().keys().cloned().collect()
-    }
-}
-
-impl RefreshService {
-    /// Whether a refresh of `person` is under way in this process, or waits for its turn.
-    #[must_use]
-    pub fn is_refreshing(&self, person: &PersonId) -> bool {
-        self.in_flight().contains(person)
     }
 }
 

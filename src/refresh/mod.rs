@@ -1,16 +1,20 @@
 //! Keeps grants alive: the event loop, its passes, single refreshes, and refreshes on demand.
 
 mod breaker_state;
+mod claim;
 mod clocks;
 mod commit_retry;
 mod event_loop;
 mod in_flight;
 mod on_demand;
+mod parts;
 mod pass;
 mod person_check;
 mod rate_limit;
 mod report;
 mod reschedule;
+mod reschedule_state;
+mod send;
 mod service;
 
 pub use crate::refresh::event_loop::EventLoop;
@@ -18,6 +22,6 @@ pub use crate::refresh::on_demand::LiveToken;
 pub use crate::refresh::on_demand::RefreshOutcome;
 pub use crate::refresh::on_demand::RefreshReport;
 pub use crate::refresh::on_demand::TokenError;
+pub use crate::refresh::parts::RefreshServiceParts;
 pub use crate::refresh::rate_limit::RateLimits;
 pub use crate::refresh::service::RefreshService;
-pub use crate::refresh::service::RefreshServiceParts;

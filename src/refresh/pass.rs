@@ -13,8 +13,8 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
+use crate::refresh::claim::ClaimedGrant;
 use crate::refresh::rate_limit::MAX_START_WAIT;
-use crate::refresh::service::ClaimedGrant;
 use crate::refresh::service::RefreshService;
 
 /// Pause before the store is tried again after an error.

@@ -20,7 +20,7 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::GrantCache;
-use crate::refresh::service::RefreshServiceParts;
+use crate::refresh::parts::RefreshServiceParts;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::tasks::Tasks;

@@ -14,7 +14,7 @@ use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
-use crate::refresh::service::RefreshService;
+use crate::webex::Webex;
 
 /// Shortest time between two lines that say that refreshes still pause.
 const LOG_INTERVAL: Duration = Duration::from_secs(600);
@@ -40,7 +40,7 @@ impl PauseLogThrottle {
 }
 
 /// Logs a change of the breaker. That refreshes still pause is logged again after ten minutes at the earliest.
-fn log_transition(turn: Option<Transition>, told: &PauseLogThrottle) {
+pub(super) fn log_transition(turn: Option<Transition>, told: &PauseLogThrottle) {
     match turn {
         Some(Transition::Opened { until, cause, again: false }) => {
             told.now();
@@ -58,52 +58,39 @@ fn log_transition(turn: Option<Transition>, told: &PauseLogThrottle) {
     }
 }
 
-impl RefreshService {
-    /// Closes a breaker that many refused grants opened a day ago.
-    pub(super) async fn end_mass_refusal(&self, now: UnixTime) {
-        let turn = self.breaker().end_mass_refusal(now);
-        if turn.is_some() {
-            self.report_transition(turn);
-            self.save_breaker().await;
-        }
-    }
-
-    /// Logs a change of the breaker and publishes it as an event.
-    pub(super) fn report_transition(&self, turn: Option<Transition>) {
-        if turn.is_some() {
-            self.parts().view.events().breaker_turned();
-        }
-        log_transition(turn, &self.told_again);
-    }
-
-    /// Logs the result of a refresh in one line.
-    pub(super) fn log_refresh(&self, level: Level, grant: &Grant, tracking_id: Option<&str>, now: UnixTime) {
-        let (person, last) = (&grant.person, &grant.last);
-        let event = match last.outcome {
-            Outcome::Renewed => "access token renewed".to_owned(),
-            Outcome::Unchanged => "access token unchanged".to_owned(),
-            Outcome::ConsentNeeded => format!(
-                "consent needed at {}, because Webex no longer renews this grant ({})",
-                self.parts().webex.consent_url(person),
-                last.detail
-            ),
-            _ => format!(
-                "refresh {} ({}), next try in {}",
-                failed(grant.failures),
-                last.detail,
-                human_duration(grant.next.due_at.until(now))
-            ),
-        };
-        log::log!(
-            level,
-            person = person.id.as_str(),
-            outcome = last.outcome.as_str(),
-            expires_at:% = grant.tokens.expires_at,
-            token_hash:% = grant.tokens.access_token.fingerprint(),
-            tracking_id;
-            "{person}: {event}"
-        );
-    }
+/// Logs the result of a refresh in one line.
+pub(super) fn log_refresh(
+    webex: &Webex,
+    level: Level,
+    grant: &Grant,
+    tracking_id: Option<&str>,
+    now: UnixTime,
+) {
+    let (person, last) = (&grant.person, &grant.last);
+    let event = match last.outcome {
+        Outcome::Renewed => "access token renewed".to_owned(),
+        Outcome::Unchanged => "access token unchanged".to_owned(),
+        Outcome::ConsentNeeded => format!(
+            "consent needed at {}, because Webex no longer renews this grant ({})",
+            webex.consent_url(person),
+            last.detail
+        ),
+        _ => format!(
+            "refresh {} ({}), next try in {}",
+            failed(grant.failures),
+            last.detail,
+            human_duration(grant.next.due_at.until(now))
+        ),
+    };
+    log::log!(
+        level,
+        person = person.id.as_str(),
+        outcome = last.outcome.as_str(),
+        expires_at:% = grant.tokens.expires_at,
+        token_hash:% = grant.tokens.access_token.fingerprint(),
+        tracking_id;
+        "{person}: {event}"
+    );
 }
 
 /// Logs `text` about a person, with the id in the pair `person`.

@@ -14,10 +14,11 @@ use crate::domain::schedule::Policy;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::EventPosition;
+use crate::refresh::claim::LEASE;
+use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::pass::STORE_RETRY;
-use crate::refresh::service::LEASE;
+use crate::refresh::reschedule_state::StartOptions;
 use crate::refresh::service::RefreshService;
-use crate::refresh::service::RefreshServiceParts;
 use crate::store::BatchPosition;
 use crate::store::GrantUpdate;
 use crate::store::MetaKey;
@@ -28,14 +29,6 @@ const STEP: u32 = 500;
 
 /// Smaller differences are corrections of the clock by NTP.
 const SLACK: Duration = Duration::from_secs(60);
-
-/// What a start of the daemon requests of the stored schedule.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StartOptions {
-    at: UnixTime,
-    /// Whether every grant becomes due, whatever its age.
-    refresh_all: bool,
-}
 
 impl RefreshService {
     /// Brings the stored schedule in line with this start: with the breaker, the clock and the settings. `refresh_all` makes
@@ -92,14 +85,6 @@ impl RefreshService {
         }
         Ok(())
     }
-}
-
-/// By how much the clock was set back since the start of the daemon, in total.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ClockCorrection {
-    pub(super) seen: Duration,
-    /// By how much the stored grants have been corrected. Claimed grants are corrected when they are committed.
-    pub(super) mended: Duration,
 }
 
 /// Corrections that are still to be made, one for each time the clock was set back. They are made in the order of their

@@ -1,0 +1,152 @@
+//! Claims: a refresh may be sent only for a claimed grant.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::domain::breaker::DueSummary;
+use crate::domain::breaker::Role;
+use crate::domain::grant::GrantStatus;
+use crate::domain::person::PersonId;
+use crate::domain::time::UnixTime;
+use crate::grant_cache::EventPosition;
+use crate::refresh::in_flight::InFlightGuard;
+use crate::refresh::report::log_about;
+use crate::refresh::service::RefreshService;
+use crate::store::Claim;
+use crate::store::ClaimOrder;
+use crate::store::ClaimRequest;
+use crate::store::Lease;
+use crate::store::ListRequest;
+use crate::store::ListSelection;
+use crate::store::SortBy;
+use crate::store::StoreError;
+
+/// Lease of a claim: enough for the wait for the start, the whole call and the commit.
+pub(super) const LEASE: Duration = Duration::from_secs(180);
+
+/// Grants to look through for one that is not claimed.
+const PROBE_CANDIDATES: u32 = 50;
+
+/// A claim with its mark, which excludes other tasks of this process until it is dropped.
+pub(super) struct ClaimedGrant {
+    pub(super) claim: Claim,
+    pub(super) busy: InFlightGuard,
+    pub(super) role: Role,
+    /// Whether a reader or an operator waits for it.
+    pub(super) on_demand: bool,
+    /// By how much its dates had been corrected when it was claimed, at least.
+    pub(super) mended: Duration,
+    /// The latest change that had been published when it was claimed, at most.
+    pub(super) published: EventPosition,
+}
+
+impl RefreshService {
+    /// Claims up to `limit` grants that were due at `due_by`. A refresh may be sent only for a claimed grant.
+    pub(super) async fn claim(
+        &self,
+        due_by: UnixTime,
+        limit: usize,
+        probe: bool,
+    ) -> Result<(Vec<ClaimedGrant>, Vec<PersonId>), StoreError> {
+        let now = self.parts.clock.now();
+        let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
+        let ask = ClaimRequest {
+            lease: self.lease(now),
+            due_by: due_by.min(now),
+            limit,
+            except: self.busy.persons(),
+            order,
+        };
+        let (mended, published) = (self.set_back().mended, self.parts.view.events().position());
+        // The semaphore is never closed.
+        let _claiming = self.claiming.acquire().await;
+        let claims = self.parts.store.claim_due(ask).await?;
+        let role = if probe { Role::Probe } else { Role::Ordinary };
+        let take = |claim: Claim| {
+            let busy = self.busy.begin(&claim.grant.person.id);
+            ClaimedGrant { claim, busy, role, on_demand: false, mended, published }
+        };
+        Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
+    }
+
+    /// Three orders in turn: by the least life left alone, a few grants whose calls hang would starve all others.
+    fn next_claim_order(&self) -> ClaimOrder {
+        match self.claims.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => ClaimOrder::LeastLife,
+            1 => ClaimOrder::NoFailures,
+            _ => ClaimOrder::LongestFailing,
+        }
+    }
+
+    /// Claims the living grant that is due next for a probe, however far ahead that is.
+    pub(super) async fn claim_next(&self) -> Result<Option<ClaimedGrant>, StoreError> {
+        let page = ListRequest::first_page(
+            ListSelection::All(SortBy::NextRefresh),
+            PROBE_CANDIDATES,
+            self.parts.clock.now(),
+        );
+        for (_, grant) in self.parts.store.list(page).await? {
+            if grant.status != GrantStatus::Active {
+                continue;
+            }
+            let taken = self.claim_probe(&grant.person.id).await?;
+            if taken.is_some() {
+                return Ok(taken);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Claims one person's grant for a probe, unless it is being refreshed.
+    pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<ClaimedGrant>, StoreError> {
+        let (_, busy) = self.busy.join(person);
+        let Some(busy) = busy else { return Ok(None) };
+        let taken = self.claim_one(busy, Role::Probe).await?;
+        Ok(taken.map(|taken| ClaimedGrant { on_demand: false, ..taken }))
+    }
+
+    /// What waits for a refresh. While the breaker is closed, that does not matter and is not read.
+    pub(super) async fn due_summary(&self) -> Result<DueSummary, StoreError> {
+        if self.breaker().is_open() {
+            self.parts.store.due_summary(self.parts.clock.now()).await
+        } else {
+            Ok(DueSummary::default())
+        }
+    }
+
+    /// Claims one person's grant, due or not, for a reader or an operator.
+    pub(super) async fn claim_one(
+        &self,
+        busy: InFlightGuard,
+        role: Role,
+    ) -> Result<Option<ClaimedGrant>, StoreError> {
+        let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
+        let published = self.parts.view.events().position();
+        if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
+            return Ok(Some(ClaimedGrant { claim, busy, role, on_demand: true, mended, published }));
+        }
+        // The event loop may have claimed the grant a moment ago. Then callers that wait for `busy` wait for the loop's
+        // refresh, which must be marked before this mark is removed.
+        drop(self.claiming.acquire().await);
+        Ok(None)
+    }
+
+    pub(super) fn lease(&self, now: UnixTime) -> Lease {
+        Lease { now, owner: self.parts.owner.clone(), end: now + LEASE }
+    }
+
+    /// Releases a claim without a refresh. If that fails, its lease ends by itself.
+    pub(super) async fn release(&self, taken: ClaimedGrant) {
+        let ClaimedGrant { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
+        if role == Role::Probe {
+            self.breaker().cancel_probe();
+        }
+        self.mend(&mut grant, &mut mended);
+        match self.parts.store.release(grant.person.id.clone(), fence, grant.next).await {
+            Ok(_) => self.parts.view.invalidate(&grant.person.id),
+            Err(why) => {
+                log_about(&grant.person, why.log_level(), &format!("cannot release the claim: {why}"))
+            }
+        }
+    }
+}

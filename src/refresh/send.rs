@@ -1,0 +1,107 @@
+//! One refresh: claimed grant -> Webex -> verdict -> stored result -> one log line.
+
+use std::time::Duration;
+
+use log::Level;
+use tokio::sync::SemaphorePermit;
+
+use crate::domain::notice::facts::after_refresh;
+use crate::domain::time::UnixTime;
+use crate::domain::verdict::Outcome;
+use crate::domain::verdict::Verdict;
+use crate::refresh::breaker_state::sent_refresh;
+use crate::refresh::claim::ClaimedGrant;
+use crate::refresh::claim::LEASE;
+use crate::refresh::rate_limit::StartReason;
+use crate::refresh::report::log_about;
+use crate::refresh::report::log_discarded;
+use crate::refresh::report::log_level;
+use crate::refresh::report::log_refresh;
+use crate::refresh::service::RefreshService;
+use crate::store::Committed;
+use crate::webex::transport::TOTAL_TIMEOUT;
+
+/// A refresh is not sent if less than this is left of its lease, for instance after the machine was suspended.
+const MIN_LEASE_LEFT: Duration = Duration::from_secs(TOTAL_TIMEOUT.as_secs() + 20);
+
+impl RefreshService {
+    /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
+    pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
+        let claimed_at = self.parts.clock.now();
+        // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
+        let place = self.calls.acquire().await.ok()?;
+        self.starts.next(StartReason::Due).await;
+        let grant = &taken.claim.grant;
+        if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
+            log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
+            drop(place);
+            self.release(taken).await;
+            return None;
+        }
+        if let Some(why) = self.reason_to_skip(&taken, claimed_at) {
+            let person = &taken.claim.grant.person;
+            log_about(person, Level::Info, &format!("not refreshed: {why}; it is due again"));
+            drop(place);
+            self.release(taken).await;
+            return None;
+        }
+        self.send(taken, place).await
+    }
+
+    /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
+    fn reason_to_skip(&self, taken: &ClaimedGrant, claimed_at: UnixTime) -> Option<&'static str> {
+        let late = self.parts.clock.now() + MIN_LEASE_LEFT > claimed_at + LEASE;
+        let paused = !self.breaker().may_send(taken.role);
+        match () {
+            () if late => Some("its claim would end during the call"),
+            () if paused => Some("refreshes pause"),
+            () if self.commit_stalled() => Some("the store cannot be written at present"),
+            () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
+            () => None,
+        }
+    }
+
+    /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
+    /// not wait for the commit.
+    pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
+        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
+        let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
+        let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens);
+        let only_person = self.is_the_only_person(&verdict).await;
+        let now = self.parts.clock.now();
+        self.mend(&mut claim.grant, &mut mended);
+        let (verdict, turn, repeated) = {
+            let mut breaker = self.breaker();
+            let sent = sent_refresh(&claim.grant, (role, on_demand, only_person), now);
+            let (verdict, turn) = breaker.record(verdict, &sent, reply.retry_after, now);
+            let repeated = breaker.cause().is_some_and(|cause| cause.explains(verdict.outcome()));
+            (verdict, turn, repeated)
+        };
+        // Not sooner: the next call must find the breaker as this response leaves it.
+        drop(place);
+        self.report_transition(turn);
+        let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
+        let next = after_refresh(&claim.grant, next);
+        let kept = self.commit_with_retry(claim.fence, &next, mended).await;
+        self.save_breaker().await;
+        if kept == Some(Committed::Kept) {
+            let level = log_level(next.last.outcome, repeated);
+            log_refresh(&self.parts.webex, level, &next, reply.tracking_id.as_deref(), now);
+            if next.last.outcome == Outcome::Renewed && self.pause().is_none() {
+                self.person_checks.after_refresh(&next);
+            }
+        } else if kept == Some(Committed::Superseded) {
+            log_discarded(&next.person, reply.tracking_id.as_deref());
+        }
+        kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
+    }
+
+    /// Whether there is no other living grant. Read only after a failure, where it matters.
+    async fn is_the_only_person(&self, verdict: &Verdict) -> bool {
+        if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
+            return false;
+        }
+        let totals = self.parts.store.totals().await;
+        totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
+    }
+}
