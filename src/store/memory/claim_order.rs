@@ -7,7 +7,7 @@ use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::store::ClaimOrder;
 use crate::store::ClaimRequest;
-use crate::store::memory::StoredGrant;
+use crate::store::memory::stored_grant::StoredGrant;
 
 /// Sorts due persons, who come with the least life left first.
 pub(super) fn sort(due: &mut [PersonId], rows: &BTreeMap<PersonId, StoredGrant>, ask: &ClaimRequest) {

@@ -8,6 +8,7 @@ mod history_store;
 mod keys;
 mod outbox;
 mod persons;
+mod stored_grant;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -48,6 +49,7 @@ use crate::store::StoreFuture;
 use crate::store::memory::due_index::DueIndex;
 use crate::store::memory::history::History;
 use crate::store::memory::outbox::Outbox;
+use crate::store::memory::stored_grant::StoredGrant;
 
 /// Grants in a map behind a lock that is never held across an await.
 #[derive(Debug, Default)]
@@ -63,13 +65,6 @@ struct MemoryState {
     keys: Vec<ApiKeyRecord>,
     outbox: Outbox,
     history: History,
-}
-
-#[derive(Debug)]
-struct StoredGrant {
-    grant: Grant,
-    fence: Fence,
-    claimed: bool,
 }
 
 impl MemoryStore {
@@ -228,21 +223,6 @@ impl MemoryState {
             }
         }
         part.last().map(|(serial, _)| BatchPosition(*serial))
-    }
-}
-
-impl StoredGrant {
-    /// `grant` with the person of this row, which only a consent or [`Store::update_person`] changes.
-    fn of_same_person(&self, grant: Grant) -> Grant {
-        Grant { person: self.grant.person.clone(), person_check_at: self.grant.person_check_at, ..grant }
-    }
-
-    fn claim(&mut self, lease_end: UnixTime) -> Claim {
-        self.fence.attempt += 1;
-        self.claimed = true;
-        let claim = Claim { grant: self.grant.clone(), fence: self.fence };
-        self.grant.next = Schedule::at(lease_end);
-        claim
     }
 }
 

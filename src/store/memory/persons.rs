@@ -11,7 +11,7 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Saved;
 use crate::store::memory::MemoryState;
-use crate::store::memory::StoredGrant;
+use crate::store::memory::stored_grant::StoredGrant;
 
 impl MemoryState {
     pub(super) fn save_import(&mut self, grant: Grant) -> Saved {

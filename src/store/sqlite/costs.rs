@@ -34,7 +34,7 @@ use crate::store::ListSelection;
 use crate::store::MetaKey;
 use crate::store::SortBy;
 use crate::store::outbox::OutboxContext;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;

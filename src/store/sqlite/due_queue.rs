@@ -12,7 +12,6 @@ use crate::domain::time::UnixTime;
 use crate::store::ClaimOrder;
 use crate::store::ClaimRequest;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
 
 /// Rows of one order: sixteen bytes each, and all that is due is looked at once for so many.
 const QUEUE_ROWS: usize = 4096;
@@ -81,12 +80,12 @@ impl DueQueue {
     pub(super) fn begin(
         &mut self,
         db: &Connection,
-        context: &QueryContext,
+        integration: &str,
         ask: &ClaimRequest,
     ) -> Result<(), StoreError> {
         self.refilled = false;
         let fits = self.due_by == Some(ask.due_by) && ask.lease.now >= self.filled_at;
-        if fits { Ok(()) } else { self.refill(db, context, ask) }
+        if fits { Ok(()) } else { self.refill(db, integration, ask) }
     }
 
     /// The next one that may be due, if there is one. Fills the queue once in a claim: persons that the caller excludes are still
@@ -94,11 +93,11 @@ impl DueQueue {
     pub(super) fn next(
         &mut self,
         db: &Connection,
-        context: &QueryContext,
+        integration: &str,
         ask: &ClaimRequest,
     ) -> Result<Option<i64>, StoreError> {
         if self.living.is_empty() && self.expired.is_empty() && !self.refilled {
-            self.refill(db, context, ask)?;
+            self.refill(db, integration, ask)?;
         }
         while let Some(row) = self.living.pop_front() {
             if row.0 > ask.lease.now {
@@ -118,20 +117,14 @@ impl DueQueue {
         }
     }
 
-    fn refill(
-        &mut self,
-        db: &Connection,
-        context: &QueryContext,
-        ask: &ClaimRequest,
-    ) -> Result<(), StoreError> {
+    fn refill(&mut self, db: &Connection, integration: &str, ask: &ClaimRequest) -> Result<(), StoreError> {
         let size = QUEUE_ROWS.max(ask.limit).saturating_add(ask.except.len());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let mut query = db.prepare_cached(&due_sql(ask.order))?;
         let filled_at = ask.lease.now;
-        let found = query
-            .query_map(params![context.integration, ask.due_by.0, filled_at.0, size], |row| {
-                Ok((UnixTime(row.get(0)?), row.get(1)?))
-            })?;
+        let found = query.query_map(params![integration, ask.due_by.0, filled_at.0, size], |row| {
+            Ok((UnixTime(row.get(0)?), row.get(1)?))
+        })?;
         let rows = found.collect::<Result<Vec<DueRow>, _>>()?;
         let (living, expired) = rows.into_iter().partition(|row| row.0 > filled_at);
         *self = Self { due_by: Some(ask.due_by), filled_at, living, expired, refilled: true };
@@ -141,12 +134,8 @@ impl DueQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::store::Lease;
-    use crate::store::outbox::OutboxContext;
-    use crate::store::seal::Sealer;
 
     fn ask(due_by: i64) -> ClaimRequest {
         let lease = Lease { now: UnixTime(due_by), owner: String::new(), end: UnixTime(i64::MAX) };
@@ -175,19 +164,10 @@ mod tests {
     #[test]
     fn the_queue_is_filled_once_for_a_moment_and_again_for_another() {
         let db = due_at(&[10, 20, 5, 30]);
-        let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
-        let (due_queues, unreadable) = Default::default();
-        let context = QueryContext {
-            integration: "id".to_owned(),
-            sealer,
-            due_queues,
-            unreadable,
-            outbox: OutboxContext::default(),
-        };
         let mut due_queue = DueQueue::default();
         let mut take = |due_by| {
-            due_queue.begin(&db, &context, &ask(due_by)).unwrap();
-            let taken = due_queue.next(&db, &context, &ask(due_by)).unwrap();
+            due_queue.begin(&db, "id", &ask(due_by)).unwrap();
+            let taken = due_queue.next(&db, "id", &ask(due_by)).unwrap();
             (taken, due_queue.expired.len(), due_queue.refilled)
         };
         assert_eq!(take(20), (Some(0), 2, true));

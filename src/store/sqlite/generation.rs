@@ -22,7 +22,7 @@ use rusqlite::Connection;
 
 use crate::store::StoreError;
 use crate::store::sqlite::meta;
-use crate::store::sqlite::with_suffix;
+use crate::store::sqlite::permissions::with_suffix;
 
 /// The file with the latest generation of one store. Stores that share a key file have a file each.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::StoreFuture;
 use crate::store::history::HistoryPage;
 use crate::store::history::HistoryStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::sqlite_store::SqliteStore;
 
 /// Entries removed in one step.
 const PRUNE_STEP: i64 = 500;

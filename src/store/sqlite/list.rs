@@ -16,7 +16,7 @@ use crate::store::ListSelection;
 use crate::store::SortBy;
 use crate::store::SortKey;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::rows::COLUMNS;
 

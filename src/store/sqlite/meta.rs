@@ -8,7 +8,7 @@ use rusqlite::params;
 use crate::domain::time::UnixTime;
 use crate::store::MetaKey;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 
 /// Stores the time of the latest change in the transaction of that change. Each integration has its own, because each
 /// corrects its own dates.

@@ -29,8 +29,8 @@ use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::macs;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::permissions;
+use crate::store::sqlite::permissions::with_suffix;
 use crate::store::sqlite::search_index;
-use crate::store::sqlite::with_suffix;
 
 /// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
 /// migration at the end.

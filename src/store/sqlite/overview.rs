@@ -9,7 +9,7 @@ use crate::store::GrantTotals;
 use crate::store::StateCounts;
 use crate::store::StoreError;
 use crate::store::overview::COUNT_LIMIT;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::list;
 
 fn number(n: i64) -> u64 {

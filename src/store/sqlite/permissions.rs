@@ -7,8 +7,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 
-use crate::store::sqlite::with_suffix;
+/// `path` with `suffix` appended to its name.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
 
 /// Makes the files beside the database at `path` writable if the database is. SQLite created them with the mode that the
 /// database had then, and could not open the store while one of them is read-only.

@@ -16,7 +16,7 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::queries;
 use crate::store::sqlite::queries::SET_PERSON;
 use crate::store::sqlite::rows;

@@ -22,7 +22,7 @@ use crate::store::GrantUpdate;
 use crate::store::Lease;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::meta::bump_last_write;
 use crate::store::sqlite::rows;
@@ -134,9 +134,9 @@ fn due(db: &Connection, context: &QueryContext, ask: &ClaimRequest) -> Result<Ve
     let Some(due_queue) = due_queues.queue_for(ask.order) else { return healthiest(db, context, ask) };
     let mut query = db.prepare_cached(&DUE_ROW)?;
     let mut found = Vec::new();
-    due_queue.begin(db, context, ask)?;
+    due_queue.begin(db, &context.integration, ask)?;
     while found.len() < ask.limit {
-        let Some(serial) = due_queue.next(db, context, ask)? else { break };
+        let Some(serial) = due_queue.next(db, &context.integration, ask)? else { break };
         let mut rows = query.query(params![serial, context.integration, ask.due_by.0])?;
         if let Some(row) = rows.next()? {
             let read = rows::read(row, context)?;

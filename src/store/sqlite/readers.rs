@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use crate::store::sqlite::worker::WorkerJob;
+use crate::store::sqlite::job::WorkerJob;
 
 /// How much a read looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::store::Fence;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::macs;
 
 /// The columns that [`read`] needs. A query for it begins with them.

@@ -13,7 +13,7 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::search;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 
 /// The person of a row, and the number of the row.
 pub(super) struct StoredPerson {

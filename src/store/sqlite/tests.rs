@@ -1,16 +1,27 @@
 //! Operations that run a second time together with their batch, and the settings of the writer.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::*;
+use crate::domain::grant::Grant;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
+use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::Schedule;
 use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
 use crate::store::ClaimOrder;
+use crate::store::ClaimRequest;
 use crate::store::Lease;
+use crate::store::Store as _;
+use crate::store::StoreError;
+use crate::store::sqlite::context::REMEMBERED;
+use crate::store::sqlite::meta;
+use crate::store::sqlite::sqlite_store::SqliteStore;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);

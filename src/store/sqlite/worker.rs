@@ -1,7 +1,5 @@
 //! The threads that own SQLite's connections, and group commit.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::thread::JoinHandle;
@@ -15,6 +13,8 @@ use tokio::sync::oneshot;
 use crate::store::StoreError;
 use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::health::StoreHealth;
+use crate::store::sqlite::job::Job;
+use crate::store::sqlite::job::WorkerJob;
 use crate::store::sqlite::readers::ReadSpan;
 use crate::store::sqlite::readers::Readers;
 
@@ -29,42 +29,6 @@ pub(super) struct Workers {
     writer: Option<mpsc::Sender<Box<dyn WorkerJob>>>,
     readers: Readers,
     running: Vec<JoinHandle<()>>,
-}
-
-/// A piece of work for a connection. It has two steps, because a write is complete only when it is durable.
-pub(super) trait WorkerJob: Send {
-    /// Runs the work. It may run again after its changes have been rolled back.
-    fn run(&mut self, db: &Connection);
-    fn failure(&self) -> Option<&StoreError>;
-    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct Job<T, F> {
-    work: F,
-    done: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> WorkerJob for Job<T, F> {
-    fn run(&mut self, db: &Connection) {
-        // A panic ends this piece of work, but not the thread. Without the writer, nothing could be stored any more.
-        let done = catch_unwind(AssertUnwindSafe(|| (self.work)(db)));
-        let panicked = || Err(StoreError::Failed("an operation of the store panicked".to_owned()));
-        self.done = Some(done.unwrap_or_else(|_| panicked()));
-    }
-
-    fn failure(&self) -> Option<&StoreError> {
-        self.done.as_ref().and_then(|done| done.as_ref().err())
-    }
-
-    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let answer = match self.done {
-            Some(done) => done.and_then(|value| committed.map(|()| value)),
-            None => Err(committed.err().unwrap_or(StoreError::Closed)),
-        };
-        // The caller may have left. The change stays written.
-        let _ = self.reply.send(answer);
-    }
 }
 
 impl Workers {
@@ -122,7 +86,7 @@ async fn submit<T: Send + 'static>(
     work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
-    let piece = Box::new(Job { work, done: None, reply });
+    let piece = Box::new(Job::new(work, reply));
     let to = to.ok_or(StoreError::Closed)?;
     to.send(piece).await.map_err(|_| StoreError::Closed)?;
     answer.await.map_err(|_| StoreError::Closed)?

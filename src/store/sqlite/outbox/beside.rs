@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::domain::notice::News;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::record::record;
 
 /// Writes news in the transaction of their change. Where that alone fails, news wait in memory from then on, and the change

@@ -16,7 +16,7 @@ use crate::domain::time::UnixTime;
 use crate::store::MetaKey;
 use crate::store::Saved;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::outbox::beside::record_beside;
 use crate::store::sqlite::search_index;

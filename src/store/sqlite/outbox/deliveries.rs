@@ -12,7 +12,7 @@ use crate::store::outbox::DeliveryClaim;
 use crate::store::outbox::DeliveryOutcome;
 use crate::store::outbox::MOST_IN_CHAIN;
 use crate::store::outbox::SettledDelivery;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::listing;
 use crate::store::sqlite::outbox::record;
 

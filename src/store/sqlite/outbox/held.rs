@@ -9,7 +9,7 @@ use crate::domain::notice::digest;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::outbox::PEOPLE_SINK;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::listing;
 use crate::store::sqlite::outbox::record;
 

@@ -1,7 +1,7 @@
 //! The outbox in SQL: what comes into it with other changes, and what is asked of it.
 
-mod beside;
-mod changes;
+pub(super) mod beside;
+pub(super) mod changes;
 mod deliveries;
 mod held;
 mod listing;
@@ -23,32 +23,13 @@ use crate::store::outbox::OutboxRules;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
-use crate::store::sqlite::QueryContext;
-use crate::store::sqlite::SqliteStore;
-
-pub(super) use beside::record_beside;
-pub(super) use changes::after_breaker;
-pub(super) use changes::after_consent;
-pub(super) use changes::after_key;
-pub(super) use changes::after_removal;
+use crate::store::sqlite::context::QueryContext;
+use crate::store::sqlite::sqlite_store::SqliteStore;
 
 /// News that have waited in memory are written so many in one step.
 const POSTPONED_STEP: usize = 100;
 
 impl SqliteStore {
-    /// Runs a change with what it makes true. A damaged outbox must not cost the change.
-    pub(super) fn write_with_news<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Clone + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        let (again, known) = (work.clone(), self.context.outbox.postponed.trouble().is_some());
-        Box::pin(async move {
-            let done = self.write(work).await;
-            // Mostly the thread has made the change again already, but not where SQLite gave up the whole transaction.
-            let is_new = !known && self.context.outbox.postponed.trouble().is_some();
-            if done.is_err() && is_new { self.write(again).await } else { done }
-        })
-    }
 
     fn write_apart<T: Send + 'static>(
         &self,

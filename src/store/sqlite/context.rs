@@ -1,0 +1,48 @@
+//! What the queries of one store share: its key, and what the threads remember between two queries.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::domain::person::PersonId;
+use crate::store::StoreError;
+use crate::store::outbox::OutboxContext;
+use crate::store::seal::Sealer;
+use crate::store::sqlite::due_queue::DueQueues;
+
+/// What every query needs besides the connection.
+pub(super) struct QueryContext {
+    pub(super) integration: String,
+    pub(super) sealer: Arc<Sealer>,
+    /// Used by the writer only. The lock exists only because readers share the context.
+    pub(super) due_queues: Mutex<DueQueues>,
+    /// The numbers of rows that do not open and have been logged.
+    pub(super) unreadable: Mutex<BTreeSet<i64>>,
+    pub(super) outbox: OutboxContext,
+}
+
+/// Number of logged rows that are remembered. After that all of them are logged again.
+pub(super) const REMEMBERED: usize = 1024;
+
+impl QueryContext {
+    pub(super) fn due_queues(&self) -> MutexGuard<'_, DueQueues> {
+        self.due_queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs that a row does not open, but not with every read.
+    pub(super) fn report_unreadable(&self, serial: i64, person: &PersonId) {
+        let mut told = self.unreadable();
+        if told.len() >= REMEMBERED {
+            told.clear();
+        }
+        if told.insert(serial) {
+            log::error!("{}", StoreError::Unreadable(person.clone()));
+        }
+    }
+}
