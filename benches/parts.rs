@@ -61,7 +61,7 @@ fn policy(bench: &mut Criterion) {
     };
     for (name, fact) in [("renewed", granted), ("consent needed", refused)] {
         bench.bench_function(&format!("verdict: {name}"), |b| {
-            let judge = |fact: TokenResponse| Verdict::from_response(fact, &grant.tokens);
+            let judge = |fact: TokenResponse| Verdict::from_response(fact, &grant.tokens.access_token);
             b.iter_batched(|| fact.clone(), judge, BatchSize::SmallInput);
         });
     }

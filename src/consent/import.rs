@@ -184,14 +184,8 @@ impl ConsentService {
     async fn refresh_offered(&self, refresh_token: &Secret) -> Result<(TokenSet, UnixTime), ImportError> {
         let reply = self.webex.refresh(refresh_token).await;
         let asked = reply.retry_after;
-        let held = Tokens {
-            access_token: Secret::new(String::new()),
-            refresh_token: refresh_token.clone(),
-            token_type: "Bearer".to_owned(),
-            scope: None,
-            expires_at: reply.sent_at,
-            refresh_token_expires_at: None,
-        };
+        // No access token is held that the new one could equal.
+        let held = Secret::new(String::new());
         let verdict = Verdict::from_response(reply.fact, &held);
         let detail = verdict.detail();
         let error = match &verdict {

@@ -66,7 +66,7 @@ impl RefreshService {
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
-        let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens);
+        let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
         let only_person = self.is_the_only_person(&verdict).await;
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);

@@ -95,7 +95,7 @@ fn access_token(json: Option<&Value>) -> Option<&str> {
 /// A verdict claims no more than the response said, and only a renewal changes a token.
 fn renewed(reply: &TokenReply, raw: &RawResponse, json: Option<&Value>) -> String {
     assert!(reply.tracking_id.as_deref().is_none_or(is_shown));
-    let held = tokens("held");
+    let held = Secret::new("held".to_owned());
     let verdict = Verdict::from_response(reply.fact.clone(), &held);
     let detail = verdict.detail();
     assert!(is_shown(detail), "{detail}");
@@ -105,7 +105,7 @@ fn renewed(reply: &TokenReply, raw: &RawResponse, json: Option<&Value>) -> Strin
             assert_eq!(Some(issued.access_token.expose()), access_token(json));
             // Zero is possible: a repeated response may bring a token that has expired meanwhile.
             assert!(issued.expires_in <= CENTURY);
-            let same = issued.access_token == held.access_token;
+            let same = issued.access_token == held;
             assert_eq!(same, matches!(verdict, Verdict::Unchanged(_)));
         }
         Verdict::ConsentNeeded(_) => {
@@ -129,13 +129,8 @@ fn renewed(reply: &TokenReply, raw: &RawResponse, json: Option<&Value>) -> Strin
 }
 
 fn judged(verdict: Verdict, reply: &TokenReply) {
-    let before = Grant::consented(
-        Person::known_by(PersonId::parse("ada").unwrap()),
-        tokens("held"),
-        NOW,
-        &POLICY,
-        NOW,
-    );
+    let before =
+        Grant::consented(Person::known_by(PersonId::parse("ada").unwrap()), tokens(), NOW, &POLICY, NOW);
     let outcome = verdict.outcome();
     let good = matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_));
     let ends = matches!(verdict, Verdict::ConsentNeeded(_));
@@ -149,9 +144,9 @@ fn judged(verdict: Verdict, reply: &TokenReply) {
     assert!(after.next.due_at > NOW && after.next.due_at <= NOW + DAY * 400, "due at {}", after.next.due_at);
 }
 
-fn tokens(access_token: &str) -> Tokens {
+fn tokens() -> Tokens {
     Tokens {
-        access_token: Secret::new(access_token.to_owned()),
+        access_token: Secret::new("held".to_owned()),
         refresh_token: Secret::new("refresh".to_owned()),
         token_type: "Bearer".to_owned(),
         scope: None,

@@ -1,10 +1,10 @@
 //! Decides whether a refusal concerns one grant, and whether it is final.
 
-use crate::domain::breaker::Breaker;
-use crate::domain::breaker::Cause;
-use crate::domain::breaker::MASS_REFUSAL;
-use crate::domain::breaker::SentRefresh;
-use crate::domain::breaker::Transition;
+use crate::domain::breaker::cause::Cause;
+use crate::domain::breaker::decisions::Breaker;
+use crate::domain::breaker::decisions::MASS_REFUSAL;
+use crate::domain::breaker::decisions::Transition;
+use crate::domain::breaker::sent_refresh::SentRefresh;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::breaker::Cause;
+use crate::domain::breaker::cause::Cause;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
 use crate::domain::schedule::TokenTimes;

@@ -1,7 +1,7 @@
 //! Converts the breaker to a short text, in which the store keeps it over a restart.
 
-use crate::domain::breaker::Breaker;
-use crate::domain::breaker::Cause;
+use crate::domain::breaker::cause::Cause;
+use crate::domain::breaker::decisions::Breaker;
 use crate::domain::breaker::outage::Outage;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::time::UnixTime;
@@ -65,8 +65,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::breaker::Admission;
-    use crate::domain::breaker::DueSummary;
+    use crate::domain::breaker::decisions::Admission;
+    use crate::domain::breaker::outage::DueSummary;
 
     const NOW: UnixTime = UnixTime(1_795_000_000_000);
     const HOUR: Duration = Duration::from_secs(3600);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::breaker::Breaker;
+use crate::domain::breaker::decisions::Breaker;
 use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::time::UnixTime;
 

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::domain::breaker::Cause;
-use crate::domain::breaker::SentRefresh;
+use crate::domain::breaker::cause::Cause;
+use crate::domain::breaker::sent_refresh::SentRefresh;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 

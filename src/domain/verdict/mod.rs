@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::grant::Tokens;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
@@ -64,7 +63,7 @@ pub enum Verdict {
     Renewed(TokenSet),
     /// Success with the same access token, as in the no-op window.
     Unchanged(TokenSet),
-    /// Webex does not renew this grant, so the person must consent again. [`crate::domain::breaker`] decides whether this
+    /// Webex does not renew this grant, so the person must consent again. The circuit breaker decides whether this
     /// is final.
     ConsentNeeded(String),
     /// Webex refused this grant. The refusal is not confirmed yet, so the refresh is tried again.
@@ -161,13 +160,11 @@ impl fmt::Display for Outcome {
 }
 
 impl Verdict {
-    /// Interprets a response to a refresh. `held` are the tokens that the refresh was sent for.
+    /// Interprets a response to a refresh. `held` is the access token of the grant that the refresh was sent for.
     #[must_use]
-    pub fn from_response(fact: TokenResponse, held: &Tokens) -> Self {
+    pub fn from_response(fact: TokenResponse, held: &Secret) -> Self {
         match fact {
-            TokenResponse::Granted(issued) if issued.access_token == held.access_token => {
-                Self::Unchanged(issued)
-            }
+            TokenResponse::Granted(issued) if issued.access_token == *held => Self::Unchanged(issued),
             TokenResponse::Granted(issued) => Self::Renewed(issued),
             TokenResponse::Refused { status, text, shown } => {
                 Self::from_refusal(status, &text.to_lowercase(), shown)

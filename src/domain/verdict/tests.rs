@@ -2,15 +2,8 @@
 
 use super::*;
 
-fn held() -> Tokens {
-    Tokens {
-        access_token: Secret::new("held-access".to_owned()),
-        refresh_token: Secret::new("held-refresh".to_owned()),
-        token_type: "Bearer".to_owned(),
-        scope: None,
-        expires_at: UnixTime::NEVER,
-        refresh_token_expires_at: None,
-    }
+fn held() -> Secret {
+    Secret::new("held-access".to_owned())
 }
 
 fn granted(access_token: &str) -> Verdict {

@@ -8,15 +8,30 @@ mod waits;
 
 use proptest::prelude::*;
 
-use super::*;
+use std::time::Duration;
+
+use crate::domain::breaker::Admission;
+use crate::domain::breaker::Breaker;
+use crate::domain::breaker::Cause;
+use crate::domain::breaker::DueSummary;
+use crate::domain::breaker::Pause;
+use crate::domain::breaker::Role;
+use crate::domain::breaker::SentRefresh;
+use crate::domain::breaker::Transition;
+use crate::domain::breaker::decisions::ON_DEMAND_PAUSE;
 use crate::domain::breaker::outage::HEALTHY_PAUSE;
 use crate::domain::breaker::outage::MAX_PAUSE;
 use crate::domain::breaker::outage::MIN_PAUSE;
+use crate::domain::breaker::outage::PROBE_TIMEOUT;
+use crate::domain::person::PersonId;
 use crate::domain::schedule::Policy;
+use crate::domain::schedule::RETRY_AFTER_CAP;
 use crate::domain::schedule::TokenTimes;
 use crate::domain::secret::Secret;
+use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::TokenSet;
+use crate::domain::verdict::Verdict;
 
 pub(super) const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
