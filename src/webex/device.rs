@@ -9,8 +9,9 @@ use crate::domain::verdict::TokenResponse;
 use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 use crate::domain::verdict::client_refused;
-use crate::webex::OwnerUnknown;
-use crate::webex::Webex;
+use crate::webex::client::Webex;
+use crate::webex::device_code::DeviceCode;
+use crate::webex::owner::OwnerUnknown;
 use crate::webex::transport::Payload;
 use crate::webex::wire;
 
@@ -21,23 +22,6 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// encountered an error" and never tells the daemon (webex-api, "Device grant").
 const HELPERS: &str = "the integration must have all four redirect URIs \
     https://oauth-helper-{a,r,k,d}.wbx2.com/helperservice/v1/actions/device/callback registered";
-
-/// A started device grant.
-#[derive(Clone, Debug)]
-pub struct DeviceCode {
-    /// The secret code for polling.
-    pub device_code: Secret,
-    /// The code that the person enters.
-    pub user_code: String,
-    /// Where the person enters it: an https URL, or one on this machine.
-    pub verification_uri: String,
-    /// The same URL with the code in it.
-    pub verification_uri_complete: Option<String>,
-    /// How long the code is valid, counted from the request for it.
-    pub expires_in: Duration,
-    /// The minimum pause between polls.
-    pub interval: Duration,
-}
 
 /// The response to one poll.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
-use crate::webex::Webex;
+use crate::webex::client::Webex;
 use crate::webex::transport::Payload;
 use crate::webex::wire;
 

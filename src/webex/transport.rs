@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
 
 use crate::domain::secret::Secret;
-use crate::webex::Proxy;
+use crate::webex::proxy::Proxy;
 
 /// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,11 +16,11 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::TokenReply;
 use crate::domain::verdict::TokenResponse;
 use crate::domain::verdict::TokenSet;
-use crate::webex::DeviceCode;
-use crate::webex::OwnerKind;
-use crate::webex::OwnerUnknown;
-use crate::webex::TokenOwner;
 use crate::webex::avatar::avatar_url;
+use crate::webex::device_code::DeviceCode;
+use crate::webex::owner::OwnerKind;
+use crate::webex::owner::OwnerUnknown;
+use crate::webex::owner::TokenOwner;
 use crate::webex::transport::RawResponse;
 
 /// The assumed lifetime if Webex reports none: short, so that the token is refreshed soon.
