@@ -5,6 +5,7 @@ mod aliases;
 mod consent;
 pub mod dotenv;
 mod env_file;
+mod error;
 mod hook;
 mod listen;
 mod notices;
@@ -18,7 +19,6 @@ mod source;
 mod space;
 mod token_service;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ use crate::webex::Proxy;
 use crate::webex::Space;
 
 pub use crate::config::aliases::ALIASES;
+pub use crate::config::error::ConfigError;
+pub use crate::config::error::ConfigErrors;
 pub use crate::config::listen::HttpConfig;
 pub use crate::config::listen::ListenAddress;
 pub use crate::config::paths::StoreConfig;
@@ -86,36 +88,6 @@ pub struct Config {
     pub hook: Option<TestHook>,
     /// Warnings about valid settings that are probably a mistake.
     pub warnings: Vec<String>,
-}
-
-/// An error in a setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The variable.
-    pub variable: &'static str,
-    /// What was found, without secrets.
-    pub found: String,
-    /// What is expected.
-    pub expected: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: found {}, expected {}", self.variable, self.found, self.expected)
-    }
-}
-
-/// All errors in the settings, and hints at possible reasons, such as unknown variables and values that are
-/// ignored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).chain(.1.iter().cloned()).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigErrors(pub Vec<ConfigError>, pub Vec<String>);
-
-impl ConfigErrors {
-    /// Errors without hints.
-    fn new(errors: Vec<ConfigError>) -> Self {
-        Self(errors, Vec::new())
-    }
 }
 
 impl Config {

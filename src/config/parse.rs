@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::config::ConfigError;
-use crate::config::SettingsSource;
+use crate::config::error::ConfigError;
+use crate::config::source::SettingsSource;
 use crate::domain::secret::Secret;
 use crate::http::server::certificate::open_pem;
 use crate::http::server::certificate::read_pem;

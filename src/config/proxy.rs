@@ -11,9 +11,6 @@ const NAMES: [&str; 2] = ["HTTPS_PROXY", "ALL_PROXY"];
 /// The hosts that are reached without the proxy.
 const EXCEPT: &str = "NO_PROXY";
 
-/// Variables that are accepted in lower case as well, as in other programs.
-pub(super) const IN_LOWER_CASE: [&str; 3] = ["HTTPS_PROXY", "ALL_PROXY", EXCEPT];
-
 /// The proxy; `None` if there is none or the setting is invalid.
 pub(super) fn proxy(reader: &mut SettingsReader<'_>) -> Option<Proxy> {
     let name = NAMES.into_iter().find(|name| reader.text(name).is_some())?;

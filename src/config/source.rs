@@ -10,12 +10,11 @@ use std::path::PathBuf;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use crate::config::ConfigError;
-use crate::config::ConfigErrors;
 use crate::config::aliases::others;
 use crate::config::dotenv::assignments;
 use crate::config::env_file;
-use crate::config::proxy::IN_LOWER_CASE;
+use crate::config::error::ConfigError;
+use crate::config::error::ConfigErrors;
 use crate::config::service_links;
 use crate::config::settings::SettingKind;
 use crate::config::settings::VARIABLES;
@@ -25,6 +24,9 @@ use crate::config::settings::secrets;
 
 /// The prefixes of most settings.
 const OURS: [&str; 3] = ["MY_APP_", "EVENT_LOOP_", "TOKEND_"];
+
+/// Variables that are accepted in lower case as well, as in other programs.
+const IN_LOWER_CASE: [&str; 3] = ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// Settings whose defaults depend on the state directory.
 const INSIDE: [&str; 3] = ["TOKEND_CONTROL_SOCKET", "TOKEND_STORE_URL", "TOKEND_KEY_FILE"];
