@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::api_types::ProblemDetails;
-use crate::cli::api_client::CallError;
+use crate::cli::api_client::message::CallError;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
 

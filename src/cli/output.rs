@@ -7,8 +7,6 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::exit::CommandError;
-use crate::cli::exit::Exit;
 use crate::config::SettingsSource;
 
 /// The width of an output that is not a terminal: wider than any sensible line.
@@ -48,29 +46,27 @@ impl Terminal {
 /// Writes bytes to stdout without changes.
 ///
 /// # Errors
-/// [`CommandError::OutputClosed`] if the reader has closed the output.
-pub(super) fn write_bytes(bytes: &[u8]) -> Result<(), CommandError> {
+/// Of kind `BrokenPipe` if the reader has closed the output.
+pub(super) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 /// Writes a result and a line break to stdout.
 ///
 /// # Errors
-/// [`CommandError::OutputClosed`] if the reader has closed the output.
-pub(super) fn write_line(text: &str) -> Result<(), CommandError> {
+/// Of kind `BrokenPipe` if the reader has closed the output.
+pub(super) fn write_line(text: &str) -> io::Result<()> {
     write_bytes(format!("{text}\n").as_bytes())
 }
 
 /// Writes a result to stdout as indented JSON.
 ///
 /// # Errors
-/// [`CommandError::OutputClosed`] if the reader has closed the output.
-pub(super) fn write_json(value: &impl Serialize) -> Result<(), CommandError> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|e| CommandError::new(Exit::Failed, e.to_string()))?;
+/// Of kind `BrokenPipe` if the reader has closed the output.
+pub(super) fn write_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
     write_line(&text)
 }
 

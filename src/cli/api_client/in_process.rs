@@ -10,10 +10,10 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::cli::api_client::ApiMethod;
-use crate::cli::api_client::ApiResponse;
-use crate::cli::api_client::CallError;
-use crate::cli::api_client::CommandContext;
+use crate::cli::api_client::context::CommandContext;
+use crate::cli::api_client::message::ApiMethod;
+use crate::cli::api_client::message::ApiResponse;
+use crate::cli::api_client::message::CallError;
 use crate::cli::logging;
 use crate::config::Config;
 use crate::config::StoreConfig;

@@ -14,9 +14,9 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use crate::cli::api_client::ApiMethod;
-use crate::cli::api_client::ApiResponse;
-use crate::cli::api_client::CallError;
+use crate::cli::api_client::message::ApiMethod;
+use crate::cli::api_client::message::ApiResponse;
+use crate::cli::api_client::message::CallError;
 use crate::cli::socket_place;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;

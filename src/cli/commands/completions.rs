@@ -12,5 +12,5 @@ const NAME: &str = "webex-tokend";
 pub(super) fn run(shell: Shell) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
-    output::write_bytes(&script)
+    Ok(output::write_bytes(&script)?)
 }

@@ -1,11 +1,11 @@
 //! `dashboard`: opens the dashboard in a browser without an API key, for users of the control socket.
 
 use crate::api_types::DashboardLink;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::CommandContext;
 use crate::cli::arguments::DashboardArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;

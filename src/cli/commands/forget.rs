@@ -29,5 +29,5 @@ pub(super) fn run(handle: &mut ApiClient, asked: &ForgetArgs) -> Result<(), Comm
         }
     }
     handle.delete(&path)?;
-    output::write_line(&format!("{who}: forgotten"))
+    Ok(output::write_line(&format!("{who}: forgotten"))?)
 }

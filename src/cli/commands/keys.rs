@@ -5,11 +5,11 @@ use crate::api_types::CreatedKey;
 use crate::api_types::KeyList;
 use crate::api_types::KeyView;
 use crate::api_types::PersonView;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::KeyCommand;
 use crate::cli::arguments::KeyCreateArgs;
-use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
 use crate::cli::output;
@@ -32,7 +32,7 @@ pub(super) fn run(handle: &mut ApiClient, asked: KeyCommand, terminal: Terminal)
         KeyCommand::List(asked) => list(handle, asked.json.json, terminal),
         KeyCommand::Revoke(asked) => {
             handle.delete(&format!("{API}/keys/{}", segment(&asked.name)))?;
-            output::write_line(&format!("{}: revoked", printable(&asked.name)))
+            Ok(output::write_line(&format!("{}: revoked", printable(&asked.name)))?)
         }
     }
 }
@@ -55,7 +55,7 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
 fn list(handle: &mut ApiClient, json: bool, terminal: Terminal) -> Result<(), CommandError> {
     let list: KeyList = handle.get(&format!("{API}/keys"))?;
     if json {
-        return output::write_json(&list);
+        return Ok(output::write_json(&list)?);
     }
     if list.keys.is_empty() {
         print_stderr("there is no key; `webex-tokend key create NAME` creates one");
@@ -63,7 +63,7 @@ fn list(handle: &mut ApiClient, json: bool, terminal: Terminal) -> Result<(), Co
     }
     let now = format::now();
     let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
-    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))
+    Ok(output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?)
 }
 
 /// The persons that a key is limited to, by e-mail address if known.

@@ -9,6 +9,7 @@ use crate::api_types::LoginRequest;
 use crate::api_types::LoginStatus;
 use crate::api_types::PersonView;
 use crate::api_types::StartedLogin;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::CommandContext;
 use crate::cli::api_client::in_process::StoreAccess;
@@ -16,7 +17,6 @@ use crate::cli::api_client::segment;
 use crate::cli::arguments::LoginArgs;
 use crate::cli::arguments::MinTtlArgs;
 use crate::cli::browser::open_browser;
-use crate::cli::commands::API;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
@@ -63,14 +63,17 @@ pub(super) fn run(
     if !asked.output.output && !asked.output.json {
         let left = format::time_left(Some(&person.expires_at), format::now(), "expired");
         let state = format::state_color(&person.state).paint(&printable(&person.state), terminal);
-        return output::write_line(&format!("{}: {state}, expires in {left}", format::person_line(&person)));
+        return Ok(output::write_line(&format!(
+            "{}: {state}, expires in {left}",
+            format::person_line(&person)
+        ))?);
     }
     let path = format!("{API}/people/{}", segment(&person.person_id));
     let token = token::of(&mut handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
     if asked.output.json {
-        output::write_json(&token)
+        Ok(output::write_json(&token)?)
     } else {
-        output::write_line(&format::token_block(&token))
+        Ok(output::write_line(&format::token_block(&token))?)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::SETTINGS;
 const PROSE: &str = include_str!("manual.1");
 
 pub(super) fn run() -> Result<(), CommandError> {
-    output::write_bytes(page().as_bytes())
+    Ok(output::write_bytes(page().as_bytes())?)
 }
 
 /// The page in the language of man(7).

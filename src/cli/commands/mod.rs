@@ -40,9 +40,6 @@ use crate::config::EnvFile;
 use crate::config::SettingsSource;
 use crate::domain::person::PersonQuery;
 
-/// The path prefix of the API.
-const API: &str = "/api/v1";
-
 /// Runs a command other than `serve` and returns its exit code.
 #[must_use]
 pub fn run(command: Command, env_file: Option<&Path>) -> ExitCode {

@@ -8,6 +8,7 @@ use crate::api_types::NoticeList;
 use crate::api_types::NoticeResent;
 use crate::api_types::NoticeTestAsked;
 use crate::api_types::NoticeTests;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::CommandContext;
 use crate::cli::api_client::in_process::StoreAccess;
@@ -15,7 +16,6 @@ use crate::cli::api_client::segment;
 use crate::cli::arguments::HistoryArgs;
 use crate::cli::arguments::NoticesAction;
 use crate::cli::arguments::NoticesArgs;
-use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::format;
@@ -50,7 +50,7 @@ pub(super) fn run(
 fn list(handle: &mut ApiClient, asked: &NoticesArgs, paper: Terminal) -> Result<(), CommandError> {
     let list: NoticeList = handle.get(&format!("{API}/notices?failed={}", asked.failed))?;
     if asked.list.json.json {
-        return output::write_json(&list);
+        return Ok(output::write_json(&list)?);
     }
     let now = format::now();
     for sink in list.sinks.iter().filter(|sink| sink.is_off || sink.given_up > 0) {
@@ -128,7 +128,7 @@ pub(super) fn history(
     };
     let list: HistoryList = handle.get(&path)?;
     if asked.list.json.json {
-        return output::write_json(&list);
+        return Ok(output::write_json(&list)?);
     }
     if list.entries.is_empty() {
         print_stderr("nothing is kept that happened");

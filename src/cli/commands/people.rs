@@ -9,9 +9,9 @@ use crate::api_types::PersonView;
 use crate::api_types::Status;
 use crate::api_types::Topic;
 use crate::api_types::attention;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::PeopleArgs;
-use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
@@ -42,7 +42,7 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     let people = asked_for(handle, asked)?;
     if asked.list.json.json {
-        return output::write_json(&People { people, next: None, sole: None });
+        return Ok(output::write_json(&People { people, next: None, sole: None })?);
     }
     // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use crate::api_types::People;
 use crate::api_types::PersonView;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::PersonArgument;
-use crate::cli::commands::API;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::format;

@@ -3,11 +3,11 @@
 use crate::api_types::Plan;
 use crate::api_types::RuleReport;
 use crate::api_types::Why;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::PlanArgs;
 use crate::cli::arguments::WhyArgs;
-use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
@@ -23,7 +23,7 @@ pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -
     let path = person::path(handle, &asked.subject)?;
     let why: Why = handle.get(&format!("{path}/why"))?;
     if asked.list.json.json {
-        return output::write_json(&why);
+        return Ok(output::write_json(&why)?);
     }
     let person = &why.person;
     let state = format::state_color(&person.state).paint(&printable(&person.state), terminal);
@@ -39,7 +39,7 @@ pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -
         Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
         None => "next refresh   none, unless it is asked for".to_owned(),
     });
-    output::write_line(&lines.join("\n"))
+    Ok(output::write_line(&lines.join("\n"))?)
 }
 
 fn left(at: &str) -> String {
@@ -66,7 +66,7 @@ const COLUMNS: [Column; 5] =
 pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, terminal: Terminal) -> Result<(), CommandError> {
     let plan = whole(handle, asked.days)?;
     if asked.json.json {
-        return output::write_json(&plan);
+        return Ok(output::write_json(&plan)?);
     }
     let now = format::now();
     let rows: Vec<Vec<Cell>> = plan
@@ -88,7 +88,7 @@ pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, terminal: Terminal)
         output::print_stderr("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
-    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))
+    Ok(output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?)
 }
 
 /// All pages as one.

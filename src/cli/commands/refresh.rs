@@ -3,11 +3,11 @@
 use crate::api_types::PersonView;
 use crate::api_types::RefreshRequest;
 use crate::api_types::Refreshed;
+use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::MinTtlArgs;
 use crate::cli::arguments::RefreshArgs;
-use crate::cli::commands::API;
 use crate::cli::commands::person;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
@@ -29,14 +29,14 @@ pub(super) fn run(handle: &mut ApiClient, asked: &RefreshArgs) -> Result<(), Com
         return Err(failed(&refreshed));
     }
     if !asked.output.output && !asked.output.json {
-        return output::write_line(&line(&refreshed));
+        return Ok(output::write_line(&line(&refreshed))?);
     }
     print_stderr(&line(&refreshed));
     let token = token::of(handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
     if asked.output.json {
-        output::write_json(&token)
+        Ok(output::write_json(&token)?)
     } else {
-        output::write_line(&format::token_block(&token))
+        Ok(output::write_line(&format::token_block(&token))?)
     }
 }
 
@@ -63,7 +63,7 @@ fn all(handle: &mut ApiClient, how: RefreshRequest, json: bool) -> Result<(), Co
             return Ok(());
         }
         progress.clear();
-        output::write_line(&line(&refreshed))
+        Ok(output::write_line(&line(&refreshed))?)
     })?;
     drop(progress);
     if json {

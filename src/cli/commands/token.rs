@@ -15,14 +15,15 @@ use crate::cli::output::printable;
 
 pub(super) fn run(handle: &mut ApiClient, asked: &TokenArgs) -> Result<(), CommandError> {
     let token = get(handle, &asked.subject, asked.life)?;
-    match asked.format {
+    let written = match asked.format {
         TokenFormat::Raw => output::write_line(&token.access_token),
         TokenFormat::Json => output::write_json(&token),
         TokenFormat::Env => {
             output::write_line(&format!("WEBEX_ACCESS_TOKEN={}", quoted(&token.access_token)))
         }
         TokenFormat::Header => output::write_line(&format!("Authorization: Bearer {}", token.access_token)),
-    }
+    };
+    Ok(written?)
 }
 
 /// The token. A warning about a shorter lifetime than requested goes to stderr.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::import::ImportFileError;
-use crate::cli::import::ImportRecord;
-use crate::cli::import::ParsedFile;
+use crate::cli::import::parsed_file::ImportFileError;
+use crate::cli::import::parsed_file::ImportRecord;
+use crate::cli::import::parsed_file::ParsedFile;
 use crate::config::dotenv::Assignment;
 use crate::config::dotenv::assignments;
 

@@ -10,12 +10,12 @@ use serde::de::Visitor;
 use serde_json::Deserializer;
 use serde_json::Value;
 
-use crate::cli::import::ImportFileError;
-use crate::cli::import::ImportRecord;
-use crate::cli::import::ParsedFile;
-use crate::cli::import::RECORDS_MAX;
-use crate::cli::import::json_error;
-use crate::cli::import::text;
+use crate::cli::import::parsed_file::ImportFileError;
+use crate::cli::import::parsed_file::ImportRecord;
+use crate::cli::import::parsed_file::ParsedFile;
+use crate::cli::import::parsed_file::RECORDS_MAX;
+use crate::cli::import::parsed_file::json_error;
+use crate::cli::import::parsed_file::text;
 
 /// A JSON value. Unlike [`Value`], an object keeps a field that occurs twice.
 enum Item {

@@ -11,11 +11,11 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::Row;
 
-use crate::cli::import::ImportFileError;
-use crate::cli::import::ImportRecord;
-use crate::cli::import::ParsedFile;
-use crate::cli::import::RECORDS_MAX;
-use crate::cli::import::SQLITE;
+use crate::cli::import::parsed_file::ImportFileError;
+use crate::cli::import::parsed_file::ImportRecord;
+use crate::cli::import::parsed_file::ParsedFile;
+use crate::cli::import::parsed_file::RECORDS_MAX;
+use crate::cli::import::parsed_file::SQLITE;
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
     if !bytes.starts_with(SQLITE) {

@@ -3,11 +3,11 @@
 use serde_json::Map;
 use serde_json::Value;
 
-use crate::cli::import::ImportFileError;
-use crate::cli::import::ImportRecord;
-use crate::cli::import::ParsedFile;
-use crate::cli::import::json_error;
-use crate::cli::import::text;
+use crate::cli::import::parsed_file::ImportFileError;
+use crate::cli::import::parsed_file::ImportRecord;
+use crate::cli::import::parsed_file::ParsedFile;
+use crate::cli::import::parsed_file::json_error;
+use crate::cli::import::parsed_file::text;
 
 pub(super) fn parse(bytes: &[u8], now: i64) -> Result<ParsedFile, ImportFileError> {
     let value: Map<String, Value> =
