@@ -45,7 +45,7 @@ pub struct CertificateView {
     pub trouble: Option<String>,
 }
 
-/// The number of persons by [`PersonView::state`](crate::api_types::PersonView::state).
+/// The number of persons in each state of a person (`PersonView`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names of the states")]
 pub struct StateTally {

@@ -118,7 +118,7 @@ impl Notices {
         for sender in &self.senders {
             tasks.spawn("notices of one sink", sender.clone().run(tasks.stopping()));
         }
-        tasks.spawn("notices that time makes true", sweep::run(self.clone(), tasks.stopping()));
+        tasks.spawn("notices that time makes true", self.clone().sweep(tasks.stopping()));
     }
 
     /// Sends a test to the sink of this name, or to all operators' sinks; past the outbox, so that the answer is known now.

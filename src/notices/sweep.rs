@@ -27,27 +27,27 @@ const CERTIFICATE_STEPS: [u32; 4] = [21, 7, 1, 0];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Runs until the daemon stops.
-pub(super) async fn run(notices: Arc<Notices>, stopping: CancellationToken) {
-    let mut failing: Option<(UnixTime, Vec<String>)> = None;
-    let mut turn = 0;
-    while !stopping.is_cancelled() {
-        notices.watch_store(&mut failing).await;
-        notices.write_postponed().await;
-        if turn % TURNS == 0
-            && let Err(why) = notices.look_around().await
-        {
-            log::log!(why.log_level(), "notices: what is to be told is not known: {why}");
-        }
-        turn = turn.wrapping_add(1);
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            () = sleep(STORE_EVERY) => {}
+impl Notices {
+    /// Runs until the daemon stops.
+    pub(super) async fn sweep(self: Arc<Self>, stopping: CancellationToken) {
+        let mut failing: Option<(UnixTime, Vec<String>)> = None;
+        let mut turn = 0;
+        while !stopping.is_cancelled() {
+            self.watch_store(&mut failing).await;
+            self.write_postponed().await;
+            if turn % TURNS == 0
+                && let Err(why) = self.look_around().await
+            {
+                log::log!(why.log_level(), "notices: what is to be told is not known: {why}");
+            }
+            turn = turn.wrapping_add(1);
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = sleep(STORE_EVERY) => {}
+            }
         }
     }
-}
 
-impl Notices {
     /// Finds whose consent ends soon, looks at the certificate, and removes what is old.
     async fn look_around(&self) -> Result<(), StoreError> {
         let now = self.parts.clock.now();

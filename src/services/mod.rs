@@ -1,17 +1,16 @@
 //! Builds all services from the settings: for the daemon, and for a command that runs without a daemon.
 
+mod build_error;
 pub mod doctor;
 pub mod http_server;
 pub mod signals;
+mod transports;
 
 use std::future::Future;
-use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use zeroize::Zeroizing;
 
 use crate::api_keys::ApiKeys;
 use crate::api_types::Finding;
@@ -25,14 +24,14 @@ use crate::grant_cache::GrantCache;
 use crate::health::Health;
 use crate::http::api;
 use crate::http::api::Api;
-use crate::http::server::certificate::read_pem;
 use crate::notices;
 use crate::notices::Notices;
 use crate::refresh;
 use crate::refresh::RefreshService;
+use crate::services::transports::transport;
+use crate::services::transports::webhook_transport;
 use crate::store::KeyStore;
 use crate::store::Store;
-use crate::store::StoreError;
 use crate::store::history::HistoryStore;
 use crate::store::memory::MemoryStore;
 use crate::store::outbox::OutboxStore;
@@ -41,9 +40,9 @@ use crate::store::sqlite::SqliteStore;
 use crate::tasks::Tasks;
 use crate::tasks::Wake;
 use crate::webex::Webex;
-use crate::webex::transport::HttpTransport;
 use crate::webex::transport::Transport;
-use crate::webex::transport::TransportError;
+
+pub use crate::services::build_error::BuildError;
 
 /// All services, and the handles to run and stop them.
 pub struct Services {
@@ -67,31 +66,6 @@ pub struct Services {
     pub wake: Wake,
     /// What is told, and to which sinks.
     pub notices: Arc<Notices>,
-}
-
-/// Why the services cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The HTTP client for Webex cannot be built.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// A file that a setting names cannot be read.
-    #[error("{0} {path}: {error}", path = .1.display(), error = .2)]
-    File(&'static str, PathBuf, io::Error),
-    /// The system has no random bytes.
-    #[error("the system has no random bytes")]
-    NoRandom,
-}
-
-impl BuildError {
-    /// Whether another process holds the store's lock.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        matches!(self, Self::Store(StoreError::InUse(_)))
-    }
 }
 
 impl Services {
@@ -210,30 +184,6 @@ fn open_store(config: &Config, clock: &dyn Clock) -> Result<OpenedStore, BuildEr
             Ok(OpenedStore::new(Arc::new(store), sealer))
         }
     }
-}
-
-fn transport(config: &Config) -> Result<HttpTransport, BuildError> {
-    let roots = roots(config)?;
-    let roots = roots.as_ref().map(|pem| pem.as_slice());
-    let plain = config.integration.base.starts_with("http:");
-    Ok(HttpTransport::new(&config.user_agent, roots, plain, config.proxy.as_ref())?)
-}
-
-/// A way to the receiver of webhooks, which need not be where Webex is.
-fn webhook_transport(config: &Config) -> Result<HttpTransport, BuildError> {
-    let roots = roots(config)?;
-    let roots = roots.as_ref().map(|pem| pem.as_slice());
-    let webhook = config.notices.webhook.as_ref();
-    let plain = webhook.is_some_and(|webhook| webhook.url.expose().starts_with("http:"));
-    // Without a receiver nothing is sent, and no roots need be there.
-    let unused = webhook.is_none();
-    Ok(HttpTransport::new(&config.user_agent, roots, plain || unused, config.proxy.as_ref())?)
-}
-
-fn roots(config: &Config) -> Result<Option<Zeroizing<Vec<u8>>>, BuildError> {
-    let read =
-        |path: &PathBuf| read_pem(path).map_err(|e| BuildError::File("WEBEX_CA_FILE", path.clone(), e));
-    config.ca_file.as_ref().map(read).transpose()
 }
 
 /// A name unique to this process, which distinguishes its claims from those of other processes.

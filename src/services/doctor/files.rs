@@ -13,7 +13,6 @@ use rustix::fs::accessat;
 use crate::api_types::Finding;
 use crate::api_types::FindingStatus;
 use crate::config::StoreConfig;
-use crate::services::doctor::kept;
 
 /// The finding for a store that does not exist yet; `None` if it exists.
 #[must_use]
@@ -86,6 +85,14 @@ fn has_store(path: &Path) -> Result<bool, String> {
 
 fn unseen(path: &Path, error: &std::io::Error) -> String {
     format!("{} cannot be checked: {error}; run this as the daemon's user", path.display())
+}
+
+/// The paths of the store and its key file; `None` for a store in memory.
+fn kept(store: &StoreConfig) -> Option<(&Path, &Path)> {
+    match store {
+        StoreConfig::Sqlite { path, key_file } => Some((path, key_file)),
+        StoreConfig::Memory => None,
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::HttpConfig;
-use crate::config::StoreConfig;
 use crate::health::Health;
 use crate::http::server::certificate::CertificatePair;
 use crate::http::server::certificate::CertificateProblem;
@@ -141,14 +140,6 @@ fn certificate(http: &HttpConfig) -> Finding {
             finding(FindingStatus::Ok, "the proxy has it: the port speaks plain HTTP (TOKEND_TLS)".to_owned())
         }
         None => finding(FindingStatus::Ok, "none: the port speaks plain HTTP".to_owned()),
-    }
-}
-
-/// The paths of the store and its key file; `None` for a store in memory.
-fn kept(store: &StoreConfig) -> Option<(&Path, &Path)> {
-    match store {
-        StoreConfig::Sqlite { path, key_file } => Some((path, key_file)),
-        StoreConfig::Memory => None,
     }
 }
 

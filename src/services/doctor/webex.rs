@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::ClientVerdict;
 use crate::domain::verdict::client_refused;
-use crate::services::transport;
+use crate::services::transports::transport;
 use crate::webex;
 use crate::webex::Webex;
 use crate::webex::transport::HttpTransport;

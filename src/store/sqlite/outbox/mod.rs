@@ -30,7 +30,6 @@ use crate::store::sqlite::sqlite_store::SqliteStore;
 const POSTPONED_STEP: usize = 100;
 
 impl SqliteStore {
-
     fn write_apart<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
