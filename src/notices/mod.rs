@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::domain::notice::Notice;
@@ -24,7 +24,6 @@ use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
 use crate::notices::links::Links;
 use crate::notices::sender::Sender;
-use crate::notices::sink::DELIVERY_LIMIT;
 use crate::notices::sink::Sink;
 use crate::notices::sink::SinkAnswer;
 use crate::store::Store;
@@ -133,7 +132,7 @@ impl Notices {
                 continue;
             }
             let notice = Notice::new(NoticeType::Test, None, &format!("{} {sink}", now.0), now);
-            let why = match self.send_now(sender, &notice).await {
+            let why = match sender.send(&notice).await {
                 SinkAnswer::Taken => None,
                 SinkAnswer::Failed { why, .. } | SinkAnswer::TurnedOff { why } => Some(why),
                 SinkAnswer::Postponed { why, .. } => Some(why),
@@ -150,17 +149,18 @@ impl Notices {
         tests
     }
 
-    async fn send_now(&self, sender: &Sender, notice: &Notice) -> SinkAnswer {
-        let letter = sender.links.letter(notice, self.parts.clock.now());
-        let answer = timeout(DELIVERY_LIMIT, sender.sink.deliver(&letter)).await;
-        answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
-    }
-
-    /// Sends a notice that the store cannot keep to every sink that is not among the `told`.
+    /// Sends a notice that the store cannot keep to every sink that is not among the `told`; to all of them at the same time,
+    /// so that a sink that does not answer delays no other.
     async fn tell_from_memory(&self, notice: &Notice, told: &mut Vec<String>) {
+        let mut sending = JoinSet::new();
         for sender in self.senders.iter().filter(|sender| sender.sink.is_for_operators()) {
-            let sink = sender.sink.name().to_owned();
-            if !told.contains(&sink) && self.send_now(sender, notice).await == SinkAnswer::Taken {
+            let (sender, notice) = (sender.clone(), notice.clone());
+            if !told.iter().any(|sink| sink == sender.sink.name()) {
+                sending.spawn(async move { (sender.send(&notice).await, sender.sink.name().to_owned()) });
+            }
+        }
+        while let Some(sent) = sending.join_next().await {
+            if let Ok((SinkAnswer::Taken, sink)) = sent {
                 told.push(sink);
             }
         }

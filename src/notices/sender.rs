@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::domain::notice::Notice;
 use crate::domain::notice::delivery::PROBE_EVERY;
 use crate::domain::notice::delivery::RETRY_AFTER_MAX;
 use crate::domain::notice::delivery::is_over;
@@ -210,7 +211,7 @@ impl Sender {
                 Some((why, retry_after)) => {
                     SinkAnswer::Failed { why: why.clone(), retry_after: *retry_after, is_sinks: true }
                 }
-                None => self.send(&claim).await,
+                None => self.send(&claim.notice).await,
             };
             match &answer {
                 SinkAnswer::Failed { why, retry_after, is_sinks: true } if blocked.is_none() => {
@@ -241,8 +242,9 @@ impl Sender {
         });
     }
 
-    async fn send(&self, claim: &DeliveryClaim) -> SinkAnswer {
-        let letter = self.links.letter(&claim.notice, self.clock.now());
+    /// Sends one notice, once, within the time that a delivery may take.
+    pub(super) async fn send(&self, notice: &Notice) -> SinkAnswer {
+        let letter = self.links.letter(notice, self.clock.now());
         let answer = timeout(DELIVERY_LIMIT, self.sink.deliver(&letter)).await;
         answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
     }

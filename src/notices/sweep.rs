@@ -30,7 +30,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Notices {
     /// Runs until the daemon stops.
     pub(super) async fn sweep(self: Arc<Self>, stopping: CancellationToken) {
-        let mut failing: Option<(UnixTime, Vec<String>)> = None;
+        let mut failing = None;
         let mut turn = 0;
         while !stopping.is_cancelled() {
             self.watch_store(&mut failing).await;
@@ -104,26 +104,52 @@ impl Notices {
         }
     }
 
-    /// A store that cannot be written keeps no notice of that: it is told from memory, to each sink until it has it or the
-    /// store is well again.
-    async fn watch_store(&self, failing: &mut Option<(UnixTime, Vec<String>)>) {
+    /// A store that cannot be written keeps no notice of that: each sink is told from memory, until it has taken the notice.
+    /// As soon as the store can be written, both the trouble and its end are stored, for the sinks that have not taken it
+    /// yet and for the history.
+    async fn watch_store(&self, failing: &mut Option<StoreTrouble>) {
         let now = self.parts.clock.now();
         match (self.parts.grants.check_writable().await, failing.take()) {
             (Ok(()), None) => {}
-            (Ok(()), Some((since, _))) => {
-                let notice = Notice::new(NoticeType::StoreRecovered, None, &since.0.to_string(), now);
-                let news = News::of(notice.with("failing_since", since.to_string()));
-                if let Err(why) = self.parts.outbox.tell(news).await {
-                    log::log!(why.log_level(), "that the store is well again cannot be told yet: {why}");
-                    *failing = Some((since, Vec::new()));
+            (Ok(()), Some(trouble)) => {
+                if let Err(why) = self.parts.outbox.tell(trouble.ended(now)).await {
+                    log::log!(
+                        why.log_level(),
+                        "that the store failed for a time cannot be stored yet: {why}"
+                    );
+                    *failing = Some(trouble);
                 }
             }
             (Err(why), before) => {
-                let (since, mut told) = before.unwrap_or((now, Vec::new()));
-                let notice = Notice::new(NoticeType::StoreFailing, None, &since.0.to_string(), since);
-                self.tell_from_memory(&notice.with("reason", why.to_string()), &mut told).await;
-                *failing = Some((since, told));
+                let mut trouble = before.unwrap_or_else(|| StoreTrouble::begun(&why, now));
+                self.tell_from_memory(&trouble.notice, &mut trouble.told).await;
+                *failing = Some(trouble);
             }
         }
+    }
+}
+
+/// The store cannot be written, or could not until now.
+struct StoreTrouble {
+    notice: Notice,
+    /// The sinks that have taken the notice.
+    told: Vec<String>,
+}
+
+impl StoreTrouble {
+    fn begun(why: &StoreError, now: UnixTime) -> Self {
+        let notice = Notice::new(NoticeType::StoreFailing, None, &now.0.to_string(), now);
+        Self { notice: notice.with("reason", why.to_string()), told: Vec::new() }
+    }
+
+    /// What is stored when the store can be written again at `now`.
+    fn ended(&self, now: UnixTime) -> News {
+        let since = self.notice.at;
+        let recovered = Notice::new(NoticeType::StoreRecovered, None, &since.0.to_string(), now);
+        let recovered = recovered.with("failing_since", since.to_string());
+        let delivered = self.told.iter().map(|sink| (self.notice.id.clone(), sink.clone())).collect();
+        let mut news = News { notices: vec![self.notice.clone(), recovered], delivered, ..News::default() };
+        news.remember_notices();
+        news
     }
 }

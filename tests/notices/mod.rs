@@ -7,4 +7,5 @@ mod over_sockets;
 mod python;
 mod simulation;
 mod sinks;
+mod troubles;
 mod world;

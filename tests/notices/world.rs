@@ -20,6 +20,7 @@ use webex_tokend::notices::sink::Delivering;
 use webex_tokend::notices::sink::Letter;
 use webex_tokend::notices::sink::Sink;
 use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::outbox::OutboxStore;
 use webex_tokend::tasks::Tasks;
@@ -158,6 +159,15 @@ impl Telling {
         Self::with_outbox(memory.clone(), memory, clock, sinks)
     }
 
+    /// With this store in front of the grants.
+    pub(super) fn with_grants(
+        grants: Arc<dyn Store>,
+        memory: Arc<MemoryStore>,
+        sinks: &[&Arc<TestSink>],
+    ) -> Self {
+        Self::of(memory.clone(), grants, memory, Arc::new(WallClock::new(START)), sinks)
+    }
+
     /// With an outbox of another store.
     pub(super) fn with_outbox(
         store: Arc<dyn OutboxStore>,
@@ -165,10 +175,20 @@ impl Telling {
         clock: Arc<WallClock>,
         sinks: &[&Arc<TestSink>],
     ) -> Self {
+        Self::of(store, memory.clone(), memory, clock, sinks)
+    }
+
+    fn of(
+        store: Arc<dyn OutboxStore>,
+        grants: Arc<dyn Store>,
+        memory: Arc<MemoryStore>,
+        clock: Arc<WallClock>,
+        sinks: &[&Arc<TestSink>],
+    ) -> Self {
         let parts = notices::Parts {
             outbox: store.clone(),
             history: memory.clone(),
-            grants: memory.clone(),
+            grants,
             webex: webex(&clock),
             clock: clock.clone(),
         };

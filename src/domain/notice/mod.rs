@@ -171,6 +171,8 @@ pub struct News {
     pub history: Vec<HistoryEntry>,
     /// A refresh came to this outcome, by its word: counted where it is no entry of its own.
     pub outcome: Option<&'static str>,
+    /// What sinks have taken before it could be stored: the notice's id, and the sink.
+    pub delivered: Vec<(String, String)>,
 }
 
 impl News {
@@ -180,6 +182,12 @@ impl News {
         let mut news = Self { notices: vec![notice], ..Self::default() };
         news.remember_notices();
         news
+    }
+
+    /// Whether `sink` has taken the notice before it could be stored.
+    #[must_use]
+    pub fn is_delivered(&self, notice: &Notice, sink: &str) -> bool {
+        self.delivered.iter().any(|(id, taker)| *id == notice.id && taker == sink)
     }
 
     /// Makes an entry of the history of each notice.

@@ -3,6 +3,7 @@
 mod verbs;
 
 use crate::domain::history::HistoryEntry;
+use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::notice::delivery::DeliveryState;
@@ -83,14 +84,17 @@ impl Outbox {
         }
     }
 
-    fn add(&mut self, notice: &Notice) -> bool {
+    fn add(&mut self, notice: &Notice, news: &News) -> bool {
         let sinks = self.context.sinks_for(notice);
         if sinks.is_empty() || self.ids.contains_key(&notice.id) {
             return false;
         }
         let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
         let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
-        self.insert(notice.clone(), held_until, (&sinks, next_at));
+        let number = self.insert(notice.clone(), held_until, (&sinks, next_at));
+        for row in self.rows_of(number).filter(|row| news.is_delivered(notice, &row.delivery.sink)) {
+            row.done(DeliveryState::Sent, None, notice.at);
+        }
         true
     }
 

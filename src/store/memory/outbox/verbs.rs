@@ -30,7 +30,7 @@ use tokio::sync::watch;
 impl MemoryState {
     /// Writes what a change makes true. Answers how many notices were new.
     pub(in crate::store::memory) fn record(&mut self, news: &News) -> usize {
-        let told = news.notices.iter().filter(|notice| self.outbox.add(notice)).count();
+        let told = news.notices.iter().filter(|notice| self.outbox.add(notice, news)).count();
         self.history.extend(&news.history);
         if let (Some(outcome), Some(now), true) =
             (news.outcome, self.outbox.context.now(), news.history.is_empty())

@@ -26,7 +26,7 @@ pub(in crate::store::sqlite) fn record(
 ) -> Result<usize, StoreError> {
     let mut told = 0;
     for notice in &news.notices {
-        told += usize::from(add(db, context, notice)?);
+        told += usize::from(add(db, context, (notice, news))?);
     }
     for entry in &news.history {
         remember(db, entry)?;
@@ -41,7 +41,11 @@ pub(in crate::store::sqlite) fn record(
 }
 
 /// Writes a notice with a row for each sink, unless it is there.
-fn add(db: &Connection, context: &QueryContext, notice: &Notice) -> Result<bool, StoreError> {
+fn add(
+    db: &Connection,
+    context: &QueryContext,
+    (notice, news): (&Notice, &News),
+) -> Result<bool, StoreError> {
     let sinks = context.outbox.sinks_for(notice);
     if sinks.is_empty() {
         return Ok(false);
@@ -50,6 +54,10 @@ fn add(db: &Connection, context: &QueryContext, notice: &Notice) -> Result<bool,
     let Some(number) = insert(db, notice, held_until)? else { return Ok(false) };
     let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
     deliver_to(db, number, &notice.chain(), &sinks, next_at)?;
+    let sql = "UPDATE deliveries SET state = 'sent', done_at = ?3 WHERE sink = ?1 AND notice = ?2";
+    for sink in sinks.iter().filter(|sink| news.is_delivered(notice, sink)) {
+        db.prepare_cached(sql)?.execute(params![sink, number, notice.at.0])?;
+    }
     Ok(true)
 }
 
