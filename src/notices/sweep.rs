@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::facts;
 use crate::domain::time::UnixTime;
 use crate::notices::Notices;
+use crate::store::MetaKey;
 use crate::store::StoreError;
 
 /// The store is tried so often.
@@ -21,6 +23,9 @@ const TURNS: u32 = 20;
 
 /// Candidates looked up in one step.
 const STEP: u32 = 500;
+
+/// Persons whose tokens are at risk that are told in one step of the store.
+const AT_RISK_STEP: u32 = 100;
 
 /// The steps at which the end of the certificate is told, in days before it.
 const CERTIFICATE_STEPS: [u32; 4] = [21, 7, 1, 0];
@@ -35,7 +40,10 @@ impl Notices {
         while !stopping.is_cancelled() {
             self.watch_store(&mut failing).await;
             self.write_postponed().await;
-            if turn % TURNS == 0
+            if let Err(why) = notices.watch_paused_refreshes().await {
+            log::log!(why.log_level(), "notices: which tokens are at risk is not known: {why}");
+        }
+        if turn % TURNS == 0
                 && let Err(why) = self.look_around().await
             {
                 log::log!(why.log_level(), "notices: what is to be told is not known: {why}");
@@ -66,6 +74,21 @@ impl Notices {
         while self.parts.outbox.prune_outbox(now).await? {}
         while self.parts.history.prune_history(now).await? {}
         Ok(())
+    }
+
+    /// While refreshes of all persons pause, no refresh shows which tokens come near their end.
+    async fn watch_paused_refreshes(&self) -> Result<(), StoreError> {
+        let breaker = self.parts.grants.get_meta(MetaKey::Breaker).await?;
+        let Some(pause) = breaker.as_deref().and_then(facts::stored_pause) else { return Ok(()) };
+        let reason = format!("refreshes pause: {}", pause.cause);
+        loop {
+            let now = self.parts.clock.now();
+            let persons = self.parts.outbox.at_risk_candidates(now, AT_RISK_STEP).await?;
+            if persons.is_empty() || self.parts.outbox.tell_at_risk(persons, reason.clone(), now).await? == 0
+            {
+                return Ok(());
+            }
+        }
     }
 
     async fn watch_certificate(&self, now: UnixTime) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ use crate::notices::sink::Sink;
 use crate::notices::sink::SinkAnswer;
 use crate::notices::text;
 use crate::store::Store;
+use crate::store::StoreError;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::PEOPLE_SINK;
 use crate::webex::MessageRecipient;
@@ -119,8 +120,13 @@ impl PeopleMessages {
     /// Whether the person can still do what the message asks for.
     async fn is_still_true(&self, notice: &Notice, now: UnixTime) -> Result<bool, String> {
         let Some(person) = &notice.person else { return Ok(false) };
-        let grant = self.grants.find(person.id.clone()).await.map_err(|why| why.to_string())?;
-        let Some(grant) = grant else { return Ok(false) };
+        let grant = match self.grants.find(person.id.clone()).await {
+            Ok(Some(grant)) => grant,
+            Ok(None) => return Ok(false),
+            // Only a new consent replaces such a record.
+            Err(StoreError::Unreadable(_)) => return Ok(notice.kind == NoticeType::ConsentNeeded),
+            Err(why) => return Err(why.to_string()),
+        };
         Ok(match notice.kind {
             NoticeType::ConsentNeeded => grant.status == GrantStatus::ConsentNeeded,
             NoticeType::ConsentExpiring => grant.consent_ends_soon(now).is_some(),

@@ -1,6 +1,7 @@
 //! Claims: what the event loop asks for, and what it gets.
 
 use crate::domain::grant::Grant;
+use crate::domain::notice::News;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
@@ -53,6 +54,8 @@ pub struct Claims {
     /// Persons whose record does not open, because it was tampered with or sealed by another key. They become due again after
     /// a day. If even the id is unreadable, it is `row-` with the number of the row.
     pub unreadable: Vec<PersonId>,
+    /// Which of those records are told of: the ones that were not known before. The store has written it already.
+    pub news: News,
 }
 
 /// A durable intent to refresh one grant, limited by a lease.

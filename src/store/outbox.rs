@@ -236,6 +236,13 @@ pub trait OutboxStore: Send + Sync {
     /// Tells the end of this person's consent, if a step is due. Answers whether it was. A grant that is claimed waits.
     fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool>;
 
+    /// Up to `limit` persons whose tokens may be at risk without having been told.
+    fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;
+
+    /// Tells of those of these persons whose tokens are at risk though no refresh is tried, for this reason. Answers how many
+    /// grants were changed. Grants that are claimed wait.
+    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize>;
+
     /// One short step: notices that have waited for others of their type may be sent, or become one digest. Answers
     /// whether another step may have something to do now.
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool>;

@@ -66,6 +66,14 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.tell_expiring(person, now))
     }
 
+    fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> Answer<'_, Vec<PersonId>> {
+        blocking(self.0.at_risk_candidates(now, limit))
+    }
+
+    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> Answer<'_, usize> {
+        blocking(self.0.tell_at_risk(persons, reason, now))
+    }
+
     fn release_held(&self, now: UnixTime) -> Answer<'_, bool> {
         blocking(self.0.release_held(now))
     }

@@ -1,24 +1,43 @@
-//! Troubles that no single refresh shows: a store that cannot be written. In virtual time.
+//! Troubles that no single refresh shows: a store that cannot be written, and tokens that come near their end while all
+//! refreshes pause. In virtual time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::notice::Notice;
+use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::facts::after_refresh;
+use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::time::UnixTime;
+use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::notices::HistoryPage;
 use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::Lease;
+use webex_tokend::store::MetaKey;
+use webex_tokend::store::Store as _;
 use webex_tokend::store::StoreError;
 use webex_tokend::store::history::HistoryStore;
 use webex_tokend::store::memory::MemoryStore;
 
 use crate::notices::world::Telling;
 use crate::notices::world::TestSink;
+use crate::store::fixtures::grant;
 use crate::support::faulty_store::FaultyStore;
 use crate::support::intercept_store::StoreOp;
 use crate::support::time::HOUR;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+fn person(name: &str) -> PersonId {
+    PersonId::parse(name).unwrap()
+}
+
+fn lease_at(now: UnixTime) -> Lease {
+    Lease { now, owner: "this process".to_owned(), end: now + MINUTE }
+}
 
 async fn history(store: &MemoryStore) -> Vec<String> {
     let page = HistoryPage { person: None, before: None, limit: 100 };
@@ -44,4 +63,45 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     assert_eq!(down.words(), ["store.failing", "store.recovered"]);
     let ids = |taken: &[Notice]| taken.iter().map(|notice| notice.id.clone()).collect::<BTreeSet<_>>();
     assert_eq!(ids(&well.taken()), ids(&down.taken()), "one fact has one id at every sink");
+}
+
+/// Refreshes pause, so no refresh of this grant fails: it is only seen that its token has little life left.
+#[tokio::test(start_paused = true)]
+async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
+    let sink = TestSink::new("webhook");
+    let memory = Arc::new(MemoryStore::new());
+    let telling = Telling::with_grants(memory.clone(), memory.clone(), &[&sink]);
+    let now = telling.clock.now();
+    let keep = async |name: &str, life: Duration| {
+        let mut grant = grant(name);
+        (grant.renewed_at, grant.answered_at) = (now, now);
+        grant.tokens.expires_at = now + life;
+        memory.save_consent(grant).await.unwrap();
+    };
+    keep("ada", 10 * HOUR).await;
+    keep("eve", 300 * HOUR).await;
+    let risks = || {
+        let taken = sink.taken();
+        let of_risk = taken.iter().filter(|notice| notice.kind == NoticeType::TokenAtRisk);
+        of_risk.map(|notice| (notice.chain(), notice.clone())).collect::<Vec<_>>()
+    };
+    sleep(9 * HOUR + 10 * MINUTE).await;
+    assert_eq!(risks(), [], "refreshes are tried, and will show it");
+    let open = format!("open many_failing {0} {0} {0} 3", now.0);
+    memory.set_meta(MetaKey::Breaker, open).await.unwrap();
+    sleep(5 * MINUTE).await;
+    let told = risks();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "ada");
+    let reason = told[0].1.data["reason"].as_str().unwrap();
+    assert!(reason.starts_with("refreshes pause: "), "{reason}");
+    sleep(9 * HOUR).await;
+    assert_eq!(risks().len(), 1, "once, also when the token has ended");
+    let claim = memory.claim_one(person("ada"), lease_at(telling.clock.now())).await.unwrap().unwrap();
+    let mut renewed = claim.grant.clone();
+    renewed.tokens.expires_at = telling.clock.now() + 10 * HOUR;
+    (renewed.last.at, renewed.last.outcome) = (telling.clock.now(), Outcome::Renewed);
+    memory.commit(claim.fence, after_refresh(&claim.grant, renewed)).await.unwrap();
+    sleep(5 * MINUTE).await;
+    assert_eq!(sink.words().last(), Some(&"token.recovered"));
 }

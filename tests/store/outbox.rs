@@ -325,6 +325,50 @@ both_stores!(the_end_of_a_consent_is_told_once_for_each_step, async |store: Arc<
     assert_eq!(days, [7, 14]);
 });
 
+both_stores!(tokens_at_risk_without_a_refresh_are_told_once, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    // (lifetime, life left, at risk), in seconds: a tenth of the lifetime, at least 5 minutes, at most a day, and never more
+    // than half of the lifetime.
+    let cases = [
+        ("a", 36_000, 3_600, true),
+        ("b", 36_000, 3_601, false),
+        ("c", 1_200, 300, true),
+        ("d", 1_200, 301, false),
+        ("e", 400, 200, true),
+        ("f", 400, 201, false),
+        ("g", 1_209_600, 86_400, true),
+        ("h", 1_209_600, 86_401, false),
+        ("i", 36_000, -5, true),
+    ];
+    for (name, lifetime, left, _) in cases {
+        let mut short = grant(name);
+        short.tokens.expires_at = at(1000 + left);
+        short.renewed_at = at(1000 + left - lifetime);
+        store.save_consent(short).await.unwrap();
+    }
+    let mut expected: Vec<_> = cases.iter().filter(|case| case.3).map(|(name, ..)| person(name)).collect();
+    let candidates = async || {
+        let mut persons = store.at_risk_candidates(at(1000), 100).await.unwrap();
+        persons.sort();
+        persons
+    };
+    assert_eq!(candidates().await, expected);
+    let all: Vec<_> = cases.iter().map(|(name, ..)| person(name)).collect();
+    let claim = claimed(&*store, "a", 1000).await;
+    expected.remove(0);
+    assert_eq!(candidates().await, expected, "one that is claimed waits for the refresh");
+    let tell = async || store.tell_at_risk(all.clone(), "refreshes pause".to_owned(), at(1000)).await;
+    assert_eq!(tell().await, Ok(4));
+    assert_eq!(tell().await, Ok(0));
+    assert_eq!(candidates().await, []);
+    let told = listed(&*store).await;
+    let told = told.iter().filter(|record| record.notice.kind == NoticeType::TokenAtRisk);
+    assert_eq!(told.count(), 4);
+    let release = store.release(person("a"), claim.fence, claim.grant.next).await;
+    assert_eq!(release, Ok(Committed::Kept));
+    assert_eq!(tell().await, Ok(1));
+});
+
 both_stores!(history_is_bounded_for_each_person, async |store: Arc<dyn Whole>| {
     for n in 0..u32::try_from(MOST_FOR_ONE_PERSON).unwrap() + 20 {
         store.tell(News::of(notice_of("ada", n, 0))).await.unwrap();

@@ -10,6 +10,7 @@ use log::Level;
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantState;
+use webex_tokend::domain::notice::NoticeType;
 use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
@@ -25,6 +26,12 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::SortBy;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::history::HistoryPage;
+use webex_tokend::store::history::HistoryStore as _;
+use webex_tokend::store::outbox::NoticePage;
+use webex_tokend::store::outbox::OutboxRules;
+use webex_tokend::store::outbox::OutboxStore as _;
+use webex_tokend::store::outbox::PEOPLE_SINK;
 
 use crate::store::fixtures::BEGINNING;
 use crate::store::fixtures::StoreDir;
@@ -183,6 +190,35 @@ async fn a_tampered_record_is_reported_and_affects_no_other() {
         assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::Replaced));
         assert_eq!(found(&store, "eve").await, grant("eve"), "a new consent replaces it");
         assert_eq!(claim_names(&store, ask(0)).await, ["eve"]);
+    }
+}
+
+/// Only a new consent replaces such a record, so the person and the operators are told, once.
+#[tokio::test]
+async fn a_consent_is_needed_for_a_record_that_does_not_open_and_that_is_told_once() {
+    for tampering in TAMPERINGS {
+        let store_dir = tampered(tampering).await;
+        let store = store_dir.open();
+        let sinks = vec!["webhook".to_owned(), PEOPLE_SINK.to_owned()];
+        store.use_outbox(OutboxRules { sinks, now: Arc::new(|| at(0)) });
+        for day in 0..3 {
+            assert_eq!(store.claim_due(ask(day * DAY_SECONDS)).await.unwrap().unreadable, [person("eve")]);
+        }
+        let page = NoticePage { before: None, limit: 100, failed_only: false };
+        let told = store.notices(page).await.unwrap();
+        let [record] = told.as_slice() else { panic!("{tampering}: {told:?}") };
+        assert_eq!(record.notice.kind, NoticeType::ConsentNeeded);
+        let told_of = record.notice.person.as_ref().unwrap();
+        assert_eq!(told_of.id, person("eve"), "{tampering}");
+        let forged = |text: &str| text.contains("Ada") || text.contains("ada@") || text == "x";
+        assert!(!told_of.display_name.as_deref().is_some_and(forged), "{tampering}: {told_of:?}");
+        assert!(!told_of.email.as_ref().is_some_and(|email| forged(email.as_str())), "{tampering}");
+        assert_eq!(record.notice.data["access_token_expires_at"], at(0).to_string());
+        assert_eq!(record.deliveries.len(), 2);
+        let page = HistoryPage { person: Some(person("eve")), before: None, limit: 100 };
+        let history = store.history(page).await.unwrap();
+        let ends = history.iter().filter(|(_, entry)| entry.what == "consent.needed");
+        assert_eq!(ends.count(), 1, "{tampering}: {history:?}");
     }
 }
 

@@ -152,7 +152,7 @@ impl MemoryState {
         if !claims.is_empty() {
             self.stamp(ask.lease.now);
         }
-        Claims { claims, unreadable: Vec::new() }
+        Claims { claims, ..Claims::default() }
     }
 
     fn claim_one(&mut self, person: &PersonId, lease: &Lease) -> Option<Claim> {

@@ -9,6 +9,9 @@ use rusqlite::params;
 
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
+use crate::domain::notice::Notice;
+use crate::domain::notice::facts;
+use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
@@ -116,12 +119,12 @@ pub(super) fn claim_due(
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
-                context.due_queues().invalidate_if_due(ask.lease.now + UNREADABLE_STEP);
-                postpone_unreadable(db, fence, ask.lease.now)?;
+                claims.news.notices.extend(postpone_unreadable(db, context, &person, fence, ask.lease.now)?);
                 claims.unreadable.push(person);
             }
         }
     }
+    claims.news.remember_notices();
     if !claims.claims.is_empty() {
         bump_last_write(db, context, ask.lease.now)?;
     }
@@ -187,11 +190,26 @@ fn claim(db: &Connection, context: &QueryContext, fence: Fence, lease: &Lease) -
     Ok(())
 }
 
-fn postpone_unreadable(db: &Connection, fence: Fence, now: UnixTime) -> Result<(), StoreError> {
-    let sql = "UPDATE OR FAIL grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2, standing = 'consent_needed' \
-         WHERE serial = ?1";
+/// A record that does not open needs a new consent. Answers the notice of it, unless that was known before.
+pub(super) fn postpone_unreadable(
+    db: &Connection,
+    context: &QueryContext,
+    person: &PersonId,
+    fence: Fence,
+    now: UnixTime,
+) -> Result<Option<Notice>, StoreError> {
+    context.due_queues().invalidate_if_due(now + UNREADABLE_STEP);
+    let sql = "UPDATE OR FAIL grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
-    Ok(())
+    let sql = "UPDATE OR FAIL grants SET standing = 'consent_needed' WHERE serial = ?1 AND standing <> 'consent_needed'";
+    if db.prepare_cached(sql)?.execute([fence.serial])? == 0 {
+        return Ok(None);
+    }
+    let mut query = db.prepare_cached(&ONE)?;
+    let mut rows = query.query(params![context.integration, person.as_str()])?;
+    let shown = rows.next()?.and_then(|row| rows::unopened(row, context));
+    let person = shown.map_or_else(|| Person::known_by(person.clone()), |grant| grant.person);
+    Ok(Some(facts::unreadable(&person, (fence.serial, fence.version), now)))
 }
 
 pub(super) fn claim_one(

@@ -202,7 +202,11 @@ impl Store for SqliteStore {
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
-        self.write(move |db, context| queries::claim_due(db, context, &ask))
+        self.write_with_news(move |db, context| {
+            let claims = queries::claim_due(db, context, &ask)?;
+            record_beside(db, context, &claims.news)?;
+            Ok(claims)
+        })
     }
 
     fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::breaker::Breaker;
+use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::history::HistoryEntry;
@@ -79,7 +80,7 @@ pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
     let failing = after.status == GrantStatus::Active && !renewed;
     if failing && !was.at_risk && Policy::is_at_risk(&after.dates(), at) {
         state.at_risk = true;
-        news.notices.push(at_risk(&after));
+        news.notices.push(at_risk(&after, &after.last.detail, at));
     }
     if is_change(before, &after) {
         let what = format!("refresh.{}", after.last.outcome.as_str());
@@ -120,6 +121,15 @@ pub fn forgotten(person: &Person, serial: i64, at: UnixTime) -> News {
     News::of(Notice::new(NoticeType::PersonForgotten, Some(person), &serial.to_string(), at))
 }
 
+/// The notice that the stored record of a person does not open. `row` is its number and version. No token can be had of it
+/// any more, so the access token counts as ended `now`, whatever its own date is.
+#[must_use]
+pub fn unreadable(person: &Person, (serial, version): (i64, i64), now: UnixTime) -> Notice {
+    Notice::new(NoticeType::ConsentNeeded, Some(person), &format!("unreadable {serial} {version}"), now)
+        .with("access_token_expires_at", now.to_string())
+        .with("reason", "the stored record does not open: it was changed, or sealed by another key")
+}
+
 /// The notice that the end of a grant is near, if a step is reached that is not told yet, and the state after it.
 #[must_use]
 pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
@@ -136,12 +146,29 @@ pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
     Some((state, News::of(notice)))
 }
 
+/// The cause of a pause that this stored breaker stands for; `None` while refreshes go on. As [`Breaker::to_text`] writes it.
+#[must_use]
+pub fn stored_pause(breaker: &str) -> Option<Pause> {
+    // Long after every date in it, so that none counts as a wrong clock's.
+    Breaker::from_text(breaker, UnixTime::NEVER).and_then(|breaker| breaker.pause())
+}
+
+/// The notice that no refresh is tried though the life left of a token is below the survival margin, and the state after it.
+/// `None` if the token has more life left, or if this was told before.
+#[must_use]
+pub fn at_risk_without_refresh(grant: &Grant, reason: &str, now: UnixTime) -> Option<(NoticeState, News)> {
+    let is_living = grant.status == GrantStatus::Active;
+    if !is_living || grant.notice_state.at_risk || !Policy::is_at_risk(&grant.dates(), now) {
+        return None;
+    }
+    let state = NoticeState { at_risk: true, ..grant.notice_state };
+    Some((state, News::of(at_risk(grant, reason, now))))
+}
+
 /// What a change of the stored breaker makes true; both as [`Breaker::to_text`] writes them.
 #[must_use]
 pub fn breaker_turned(before: Option<&str>, after: &str, now: UnixTime) -> Option<Notice> {
-    // Long after every date in it, so that none counts as a wrong clock's.
-    let read = |text: &str| Breaker::from_text(text, UnixTime::NEVER).and_then(|breaker| breaker.pause());
-    match (before.and_then(read), read(after)) {
+    match (before.and_then(stored_pause), stored_pause(after)) {
         (None, Some(pause)) => {
             let version = format!("{} {}", pause.since.0, pause.cause.as_str());
             let notice = Notice::new(NoticeType::AppPaused, None, &version, pause.since);
@@ -175,16 +202,12 @@ fn needed(grant: &Grant) -> Notice {
         .with("reason", grant.last.detail.clone())
 }
 
-fn at_risk(grant: &Grant) -> Notice {
-    Notice::new(
-        NoticeType::TokenAtRisk,
-        Some(&grant.person),
-        &risk_of(grant.tokens.expires_at),
-        grant.last.at,
-    )
-    .with("access_token_expires_at", grant.tokens.expires_at.to_string())
-    .with("failures", grant.failures)
-    .with("reason", grant.last.detail.clone())
+fn at_risk(grant: &Grant, reason: &str, at: UnixTime) -> Notice {
+    let version = risk_of(grant.tokens.expires_at);
+    Notice::new(NoticeType::TokenAtRisk, Some(&grant.person), &version, at)
+        .with("access_token_expires_at", grant.tokens.expires_at.to_string())
+        .with("failures", grant.failures)
+        .with("reason", reason)
 }
 
 fn recovered(person: &Person, expired_at: UnixTime, at: UnixTime) -> Notice {

@@ -93,6 +93,26 @@ impl MemoryState {
         self.record(&news);
         true
     }
+
+    fn at_risk(&self, now: UnixTime) -> impl Iterator<Item = &PersonId> {
+        let is_news = move |grant: &Grant| facts::at_risk_without_refresh(grant, "", now).is_some();
+        self.rows.iter().filter(move |(_, row)| !row.claimed && is_news(&row.grant)).map(|(person, _)| person)
+    }
+
+    fn tell_at_risk(&mut self, persons: &[PersonId], reason: &str, now: UnixTime) -> usize {
+        let mut told = 0;
+        for person in persons {
+            let row = self.rows.get_mut(person).filter(|row| !row.claimed);
+            let Some(row) = row else { continue };
+            let Some((state, news)) = facts::at_risk_without_refresh(&row.grant, reason, now) else {
+                continue;
+            };
+            row.grant.notice_state = state;
+            self.record(&news);
+            told += 1;
+        }
+        told
+    }
 }
 
 impl OutboxStore for MemoryStore {
@@ -138,6 +158,15 @@ impl OutboxStore for MemoryStore {
 
     fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.tell_expiring(&person, now))
+    }
+
+    fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.answer(|inner| inner.at_risk(now).take(limit).cloned().collect())
+    }
+
+    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize> {
+        self.answer(|inner| inner.tell_at_risk(&persons, &reason, now))
     }
 
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool> {

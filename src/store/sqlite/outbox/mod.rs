@@ -1,7 +1,8 @@
 //! The outbox in SQL: what comes into it with other changes, and what is asked of it.
 
 pub(super) mod beside;
-pub(super) mod changes;
+pub(super) mod by_time;
+mod changes;
 mod deliveries;
 mod held;
 mod listing;
@@ -90,11 +91,19 @@ impl OutboxStore for SqliteStore {
     }
 
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
-        self.survey_apart(move |db, context| record::expiring_candidates(db, context, now, limit))
+        self.survey_apart(move |db, context| by_time::expiring_candidates(db, context, now, limit))
     }
 
     fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
-        self.write_apart(move |db, context| record::tell_expiring(db, context, &person, now))
+        self.write_apart(move |db, context| by_time::tell_expiring(db, context, &person, now))
+    }
+
+    fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
+        self.survey_apart(move |db, context| by_time::at_risk_candidates(db, context, now, limit))
+    }
+
+    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize> {
+        self.write_apart(move |db, context| by_time::tell_at_risk(db, context, (&persons, &reason), now))
     }
 
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool> {

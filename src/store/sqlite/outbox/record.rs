@@ -10,13 +10,11 @@ use crate::domain::history::day_of;
 use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::digest;
-use crate::domain::notice::facts;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
-use crate::store::sqlite::queries;
 
 /// Writes news. Answers how many notices were new.
 pub(in crate::store::sqlite) fn record(
@@ -145,48 +143,5 @@ pub(super) fn tell_once(
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     db.prepare_cached(sql)?.execute(params![format!("told {name}"), state])?;
     record(db, context, news)?;
-    Ok(true)
-}
-
-/// The smallest step reached is `CASE …`; see [`crate::domain::horizon::NoticeState::step_due`], which decides.
-const CANDIDATES: &str = "SELECT person_id FROM grants INDEXED BY grants_ending \
-     WHERE integration = ?1 AND standing = 'alive' AND refresh_token_expires_at <= ?2 + 30 * 86400000 \
-     AND claim_owner IS NULL AND (horizon = 'stays' OR answered_at <= ?2 - 7 * 86400000) \
-     AND coalesce(expiring_told, 99) > CASE WHEN refresh_token_expires_at <= ?2 + 86400000 THEN 1 \
-         WHEN refresh_token_expires_at <= ?2 + 3 * 86400000 THEN 3 \
-         WHEN refresh_token_expires_at <= ?2 + 7 * 86400000 THEN 7 \
-         WHEN refresh_token_expires_at <= ?2 + 14 * 86400000 THEN 14 ELSE 30 END LIMIT ?3";
-
-pub(super) fn expiring_candidates(
-    db: &Connection,
-    context: &QueryContext,
-    now: UnixTime,
-    limit: u32,
-) -> Result<Vec<PersonId>, StoreError> {
-    let mut query = db.prepare_cached(CANDIDATES)?;
-    let rows = query.query_map(params![context.integration, now.0, limit], |row| row.get::<_, String>(0))?;
-    let mut persons = Vec::new();
-    for id in rows {
-        persons.extend(PersonId::parse(&id?).ok());
-    }
-    Ok(persons)
-}
-
-pub(super) fn tell_expiring(
-    db: &Connection,
-    context: &QueryContext,
-    person: &PersonId,
-    now: UnixTime,
-) -> Result<bool, StoreError> {
-    let Some(found) = queries::one(db, context, person)?.filter(|found| !found.claimed) else {
-        return Ok(false);
-    };
-    // One that does not open is told of when it is due.
-    let Some((state, news)) = found.grant.ok().and_then(|grant| facts::expiring(&grant, now)) else {
-        return Ok(false);
-    };
-    let sql = "UPDATE OR FAIL grants SET expiring_told = ?2 WHERE serial = ?1";
-    db.prepare_cached(sql)?.execute(params![found.fence.serial, state.expiring_told])?;
-    record(db, context, &news)?;
     Ok(true)
 }
