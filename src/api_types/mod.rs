@@ -33,6 +33,7 @@ pub use crate::api_types::notices::NoticeTally;
 pub use crate::api_types::notices::NoticeTest;
 pub use crate::api_types::notices::NoticeTestAsked;
 pub use crate::api_types::notices::NoticeTests;
+pub use crate::api_types::status::BacklogView;
 pub use crate::api_types::status::BreakerView;
 pub use crate::api_types::status::CertificateView;
 pub use crate::api_types::status::StateTally;
@@ -196,6 +197,12 @@ pub struct Why {
     pub last_detail: Option<String>,
     /// When the next refresh is due; null: only on request.
     pub next_refresh_at: Option<String>,
+    /// How many due refreshes are sent before it, as an estimate; null if it is not due, or if there is no backlog.
+    #[serde(default)]
+    pub place: Option<u64>,
+    /// When it is sent, as an estimate; null where `place` is, or while the rate is unknown.
+    #[serde(default)]
+    pub turn_at: Option<String>,
     /// The conclusion, as a sentence.
     pub summary: String,
 }

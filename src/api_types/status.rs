@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::api_types::notices::NoticeTally;
 
 /// The daemon's status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -14,6 +14,9 @@ pub struct Status {
     pub people: Option<StateTally>,
     /// The circuit breaker: whether all refreshes pause.
     pub breaker: BreakerView,
+    /// Refreshes that are due and take longer than a minute to send; null without such a backlog, and while refreshes pause.
+    #[serde(default)]
+    pub backlog: Option<BacklogView>,
     /// `ok` or `failing`.
     pub store: String,
     /// Whether the daemon is ready, as `/readyz` reports it.
@@ -26,6 +29,23 @@ pub struct Status {
     /// Notices over all sinks; null while the store cannot be read.
     #[serde(default)]
     pub notices: Option<NoticeTally>,
+}
+
+/// Refreshes that wait for their turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BacklogView {
+    /// Refreshes that are due.
+    pub due: u64,
+    /// Whether `due` is a lower bound.
+    pub or_more: bool,
+    /// Persons among them whose access token has expired.
+    pub expired: u64,
+    /// Refreshes per second: the configured rate, or the measured one if that is lower; null while unknown.
+    pub per_second: Option<f64>,
+    /// When the last of them is sent, as an estimate; null while unknown.
+    pub until: Option<String>,
+    /// The same as a sentence.
+    pub says: String,
 }
 
 /// The certificate that the daemon serves.

@@ -153,11 +153,11 @@ impl Notices {
     /// so that a sink that does not answer delays no other.
     async fn tell_from_memory(&self, notice: &Notice, told: &mut Vec<String>) {
         let mut sending = JoinSet::new();
-        for sender in self.senders.iter().filter(|sender| sender.sink.is_for_operators()) {
+        let is_told = |sink: &str| told.iter().any(|other| other == sink);
+        let senders = self.senders.iter().filter(|sender| sender.sink.is_for_operators());
+        for sender in senders.filter(|sender| !is_told(sender.sink.name())) {
             let (sender, notice) = (sender.clone(), notice.clone());
-            if !told.iter().any(|sink| sink == sender.sink.name()) {
-                sending.spawn(async move { (sender.send(&notice).await, sender.sink.name().to_owned()) });
-            }
+            sending.spawn(async move { (sender.send(&notice).await, sender.sink.name().to_owned()) });
         }
         while let Some(sent) = sending.join_next().await {
             if let Ok((SinkAnswer::Taken, sink)) = sent {

@@ -40,10 +40,10 @@ impl Notices {
         while !stopping.is_cancelled() {
             self.watch_store(&mut failing).await;
             self.write_postponed().await;
-            if let Err(why) = notices.watch_paused_refreshes().await {
-            log::log!(why.log_level(), "notices: which tokens are at risk is not known: {why}");
-        }
-        if turn % TURNS == 0
+            if let Err(why) = self.watch_paused_refreshes().await {
+                log::log!(why.log_level(), "notices: which tokens are at risk is not known: {why}");
+            }
+            if turn % TURNS == 0
                 && let Err(why) = self.look_around().await
             {
                 log::log!(why.log_level(), "notices: what is to be told is not known: {why}");

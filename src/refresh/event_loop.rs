@@ -107,11 +107,15 @@ impl EventLoop {
             if now < began || now >= began + RECHECK_DUE {
                 began = now;
             }
+            self.refresher.watch_backlog().await;
             match self.pass.step(began).await {
                 PassStep::More => {}
                 PassStep::Full => self.wait_for_one(MAX_SLEEP_SLICE).await,
                 PassStep::Later(wait) => self.wait_for_one(wait).await,
-                PassStep::Done => started_all = true,
+                PassStep::Done => {
+                    self.refresher.backlog.clear();
+                    started_all = true;
+                }
                 PassStep::Held => (self.held, started_all) = (true, true),
                 PassStep::Stuck { due_by, until } => {
                     (self.stuck, started_all) = (Some((due_by, until)), true);
@@ -156,7 +160,9 @@ impl EventLoop {
             }
             let over = until <= now || self.stopping.is_cancelled();
             if over && !told {
-                log::info!("event loop: {} refreshes are still under way", self.pass.in_flight());
+                let waiting = self.refresher.backlog().map(|backlog| format!(" and {} wait", backlog.due));
+                let waiting = waiting.unwrap_or_default();
+                log::info!("event loop: {} refreshes are still under way{waiting}", self.pass.in_flight());
             }
             if over {
                 return;

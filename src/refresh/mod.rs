@@ -1,5 +1,7 @@
 //! Keeps grants alive: the event loop, its passes, single refreshes, and refreshes on demand.
 
+mod backlog;
+mod backlog_watch;
 mod breaker_state;
 mod claim;
 mod clocks;
@@ -17,6 +19,7 @@ mod reschedule_state;
 mod send;
 mod service;
 
+pub use crate::refresh::backlog::Backlog;
 pub use crate::refresh::event_loop::EventLoop;
 pub use crate::refresh::on_demand::LiveToken;
 pub use crate::refresh::on_demand::RefreshOutcome;

@@ -65,6 +65,7 @@ impl RefreshService {
     /// not wait for the commit.
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
+        self.backlog.count_sent();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
         let only_person = self.is_the_only_person(&verdict).await;

@@ -14,6 +14,7 @@ use crate::domain::breaker::Transition;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::health::PendingCommits;
+use crate::refresh::backlog::BacklogWatch;
 use crate::refresh::breaker_state::BreakerState;
 use crate::refresh::in_flight::InFlight;
 use crate::refresh::parts::RefreshServiceParts;
@@ -30,6 +31,7 @@ use crate::store::StoreError;
 pub struct RefreshService {
     pub(super) parts: RefreshServiceParts,
     pub(super) starts: StartSchedule,
+    pub(super) backlog: BacklogWatch,
     pub(super) breaker_state: BreakerState,
     /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<StartOptions>>,
@@ -61,6 +63,7 @@ impl RefreshService {
             person_checks: PersonChecks::new(&parts),
             parts,
             starts,
+            backlog: BacklogWatch::default(),
             breaker_state: BreakerState::default(),
             unprepared: Mutex::new(None),
             told_again: PauseLogThrottle::default(),

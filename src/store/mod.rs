@@ -3,6 +3,7 @@
 //! [`Store`] is the contract. [`sqlite`] and [`memory`] implement it, and one test suite runs against both. A store reads and
 //! writes domain types and makes no decisions about refreshes.
 
+pub mod backlog;
 pub mod claim;
 pub mod history;
 pub mod key_file;
@@ -31,6 +32,8 @@ use crate::domain::person::PersonId;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
 
+pub use crate::store::backlog::BacklogCounts;
+pub use crate::store::backlog::BacklogRequest;
 pub use crate::store::claim::Claim;
 pub use crate::store::claim::ClaimOrder;
 pub use crate::store::claim::ClaimRequest;
@@ -122,6 +125,9 @@ pub trait Store: Send + Sync {
 
     /// How many grants are in which state at `now`.
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts>;
+
+    /// How many living grants wait for a refresh. The cost grows with these numbers, but not beyond the limit of the request.
+    fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts>;
 
     /// The time of the latest write. A clock that is behind it has been set back.
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>>;

@@ -106,6 +106,8 @@ fn every_field_of_every_type_is_described() {
         rules: vec![rule.clone()],
         last_detail: some(),
         next_refresh_at: some(),
+        place: Some(1),
+        turn_at: some(),
         summary: text(),
     };
     let planned = api_types::Planned {
@@ -144,6 +146,14 @@ fn every_field_of_every_type_is_described() {
     };
     let breaker =
         api_types::BreakerView { state: text(), cause: some(), says: some(), since: some(), until: some() };
+    let backlog = api_types::BacklogView {
+        due: 1,
+        or_more: false,
+        expired: 1,
+        per_second: Some(1.0),
+        until: some(),
+        says: text(),
+    };
     let certificate = api_types::CertificateView {
         names: vec![],
         begins_at: some(),
@@ -193,6 +203,7 @@ fn every_field_of_every_type_is_described() {
         version: text(),
         people: Some(tally),
         breaker: breaker.clone(),
+        backlog: Some(backlog.clone()),
         store: text(),
         ready: true,
         started_at: text(),
@@ -204,6 +215,7 @@ fn every_field_of_every_type_is_described() {
         api_types::DoctorReport { findings: vec![finding.clone()] } => DoctorReport as Examination,
         finding => Finding,
         tally => StateTally as Tally,
+        backlog => BacklogView as Backlog,
         breaker => BreakerView as Breaker,
         certificate => CertificateView as Certificate,
         status => Status,

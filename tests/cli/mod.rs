@@ -1,5 +1,6 @@
 //! The commands as people and scripts run them: the real program, a clean environment, a fake daemon.
 
+mod backlog;
 mod commands;
 mod fake_daemon;
 mod imports;

@@ -1,5 +1,6 @@
 //! The event loop over days and months, in virtual time, with its own code and an in-process Webex.
 
+mod backlog;
 mod breaker;
 mod isolation;
 mod mendings;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use webex_tokend::domain::grant::Grant;
@@ -35,13 +36,12 @@ const SLOWEST_COMMIT: Duration = Duration::from_secs(2);
 
 async fn store_with(dir: &StoreDir, persons: usize) -> Arc<SqliteStore> {
     let store = Arc::new(dir.open());
-    let consents = (0..persons).map(|n| {
+    let mut consents = JoinSet::new();
+    for n in 0..persons {
         let store = store.clone();
-        async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() }
-    });
-    for saving in consents.map(tokio::spawn).collect::<Vec<_>>() {
-        saving.await.unwrap();
+        consents.spawn(async move { store.save_consent(grant(&format!("p{n}"))).await.unwrap() });
     }
+    consents.join_all().await;
     store
 }
 
@@ -59,13 +59,12 @@ async fn claim_all(store: &SqliteStore) -> Vec<Claim> {
 /// Commits all of these at once. Returns how long each takes on average.
 async fn commit_all(store: &Arc<SqliteStore>, grants: Vec<(Claim, Grant)>) -> Duration {
     let (begun, number) = (Instant::now(), u32::try_from(grants.len()).unwrap());
-    let commits = grants.into_iter().map(|(claim, grant)| {
+    let mut commits = JoinSet::new();
+    for (claim, grant) in grants {
         let store = store.clone();
-        tokio::spawn(async move { store.commit(claim.fence, grant).await })
-    });
-    for commit in commits.collect::<Vec<_>>() {
-        assert_eq!(commit.await.unwrap(), Ok(Committed::Kept));
+        commits.spawn(async move { store.commit(claim.fence, grant).await });
     }
+    assert!(commits.join_all().await.iter().all(|done| *done == Ok(Committed::Kept)));
     begun.elapsed() / number
 }
 
@@ -75,6 +74,15 @@ fn refused(before: &Grant) -> Grant {
     (after.status, after.refused_since) = (GrantStatus::ConsentNeeded, Some(before.next.due_at));
     (after.last.outcome, after.last.at) = (Outcome::ConsentNeeded, before.next.due_at);
     after_refresh(before, after)
+}
+
+/// A renewal without news, one that is only counted, and a refusal that is told.
+fn outcome(kind: usize, before: &Grant) -> Grant {
+    match kind {
+        0 => Grant { news: News::default(), ..renewed(before, 0) },
+        1 => after_refresh(before, renewed(before, 0)),
+        _ => refused(before),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,16 +98,10 @@ async fn the_cost_of_a_commit_with_and_without_news() {
             let clock = Arc::new(WallClock::new(ask(0).lease.now));
             let memory = Arc::new(MemoryStore::new());
             let _telling = Telling::with_outbox(store.clone(), memory, clock, &[&sink]);
-            let outcome_of = |claim: Claim| {
-                let after = match kind {
-                    0 => Grant { news: News::default(), ..renewed(&claim.grant, 0) },
-                    1 => after_refresh(&claim.grant, renewed(&claim.grant, 0)),
-                    _ => refused(&claim.grant),
-                };
-                (claim, after)
-            };
-            let commits = claim_all(&store).await.into_iter().map(outcome_of).collect();
-            *time = commit_all(&store, commits).await;
+            let claims = claim_all(&store).await.into_iter();
+            let commits =
+                claims.map(|claim| (outcome(kind, &claim.grant), claim)).map(|(after, claim)| (claim, after));
+            *time = commit_all(&store, commits.collect()).await;
         }
         println!(
             "one commit without news {:?}, counted {:?}, with a notice {:?}",
@@ -134,7 +136,8 @@ async fn ten_thousand_persons_losing_their_consents_in_a_minute_delay_no_refresh
     let _telling = Telling::with_outbox(store.clone(), Arc::new(MemoryStore::new()), clock, &[&sink]);
     let before = resident();
     let (begun, refreshing) = (Instant::now(), store.clone());
-    let other = tokio::spawn(async move {
+    let mut other = JoinSet::new();
+    other.spawn(async move {
         let mut times = Vec::new();
         while begun.elapsed() < Duration::from_secs(90) {
             let asked = Instant::now();
@@ -152,7 +155,7 @@ async fn ten_thousand_persons_losing_their_consents_in_a_minute_delay_no_refresh
         assert_eq!(committed, Ok(Committed::Kept));
     }
     println!("all refused after {:?}", begun.elapsed());
-    let mut times = other.await.unwrap();
+    let mut times = other.join_all().await.concat();
     times.sort_unstable();
     // A digest waits for others that may still join.
     for _ in 0..180 {

@@ -27,6 +27,8 @@ use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::BacklogCounts;
+use webex_tokend::store::BacklogRequest;
 use webex_tokend::store::BatchPosition;
 use webex_tokend::store::Claim;
 use webex_tokend::store::ClaimRequest;
@@ -267,6 +269,10 @@ impl Store for SimStore {
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
         Box::pin(self.store_call("census", |inner| inner.totals(), |_, _| ()))
+    }
+
+    fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
+        Box::pin(self.store_call("backlog", move |inner| inner.backlog(ask), |_, _| ()))
     }
 
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {

@@ -232,7 +232,7 @@ impl StoreDir {
 
     /// Opened at this time.
     pub(crate) fn open_now(&self, now: UnixTime) -> SqliteStore {
-        self.open_at((now.seconds() - at(0).seconds()).try_into().unwrap())
+        self.open_at(now.seconds() - at(0).seconds())
     }
 
     pub(super) fn open_for(&self, integration: &str, seconds: i64) -> Result<SqliteStore, StoreError> {

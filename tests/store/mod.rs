@@ -22,6 +22,7 @@ macro_rules! both_stores {
     };
 }
 
+mod backlog;
 mod batch_updates;
 mod child_process;
 mod claims;

@@ -11,6 +11,8 @@ use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
+use webex_tokend::store::BacklogCounts;
+use webex_tokend::store::BacklogRequest;
 use webex_tokend::store::BatchPosition;
 use webex_tokend::store::Claim;
 use webex_tokend::store::ClaimRequest;
@@ -46,6 +48,7 @@ pub(crate) enum StoreOp {
     Revise,
     Census,
     Counts,
+    Backlog,
     Latest,
     Settle,
     Recall,
@@ -153,6 +156,10 @@ impl<B: Intercept> Store for InterceptedStore<B> {
 
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.intercept.intercept(StoreOp::Counts, None, move || self.store.counts(now))
+    }
+
+    fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
+        self.intercept.intercept(StoreOp::Backlog, None, move || self.store.backlog(ask))
     }
 
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {

@@ -99,6 +99,8 @@ fn ask_daemon(context: &CommandContext, stream: UnixStream) -> Vec<Finding> {
         Finding::new(FindingStatus::Ok, "daemon", format!("version {} answers at {place}", status.version)),
         refreshes(&status.breaker, now),
     ];
+    findings
+        .extend(status.backlog.map(|backlog| Finding::new(FindingStatus::Warn, "refreshes", backlog.says)));
     let served = status.certificate.map(|certificate| served(&certificate, now));
     match handle.get::<DoctorReport>(&format!("{API}/doctor")) {
         Ok(examined) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use crate::api_types::BacklogView;
 use crate::api_types::BreakerView;
 use crate::api_types::People;
 use crate::api_types::PersonView;
@@ -52,6 +53,10 @@ pub(super) fn run(
     if let Some(line) = status.as_ref().and_then(attention_line) {
         print_stderr(&line);
     }
+    let backlog = status.and_then(|status| status.backlog);
+    if let Some(backlog) = &backlog {
+        print_stderr(&printable(&backlog.says));
+    }
     if people.is_empty() {
         let filtered = asked.state.is_some() || asked.missing_scope;
         let none = "no person is stored; `webex-tokend login` gets a consent";
@@ -59,7 +64,7 @@ pub(super) fn run(
         return Ok(());
     }
     let now = format::now();
-    let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, now)).collect();
+    let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, backlog.as_ref(), now)).collect();
     output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?;
     let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
     if let [first, others @ ..] = &consent[..] {
@@ -140,11 +145,20 @@ pub(super) fn pause_line(breaker: &BreakerView, now: i64) -> Option<String> {
     Some(format!("all refreshes have paused for {since}, {next}: {}", printable(says)))
 }
 
-fn row(person: &PersonView, now: i64) -> Vec<Cell> {
-    let next = match person.next_refresh_at.as_deref() {
-        None => "-".to_owned(),
-        at => format::time_left(at, now, "now"),
-    };
+/// When a person is refreshed. A due person waits for others while there is a backlog.
+pub(super) fn next_refresh(at: Option<&str>, backlog: Option<&BacklogView>, now: i64) -> String {
+    let left = format::time_left(at, now, "now");
+    match backlog {
+        Some(backlog) if left == "now" => match backlog.until.as_deref() {
+            Some(until) => format!("within {}", format::time_left(Some(until), now, "a minute")),
+            None => "in its turn".to_owned(),
+        },
+        _ => left,
+    }
+}
+
+fn row(person: &PersonView, backlog: Option<&BacklogView>, now: i64) -> Vec<Cell> {
+    let next = next_refresh(person.next_refresh_at.as_deref(), backlog, now);
     let outcome = match person.failures {
         0 => person.last_outcome.clone(),
         failures => format!("{}, {}", person.last_outcome, failed(failures)),

@@ -36,10 +36,18 @@ pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -
     let tried = format::age(&person.last_attempt_at, format::now());
     lines.push(format!("last attempt   {tried} ago: {}{detail}", printable(&person.last_outcome)));
     lines.push(match why.next_refresh_at.as_deref() {
+        Some(_) if why.place.is_some() => queue_line(&why),
         Some(at) => format!("next refresh   {} ({})", left(at), printable(at)),
         None => "next refresh   none, unless it is asked for".to_owned(),
     });
     Ok(output::write_line(&lines.join("\n"))?)
+}
+
+/// The next refresh of a person for whom others go first.
+fn queue_line(why: &Why) -> String {
+    let turn = why.turn_at.as_deref().map(|at| format!(", at about {} ({})", printable(at), left(at)));
+    let ahead = why.place.unwrap_or_default();
+    format!("next refresh   after about {ahead} others{}", turn.unwrap_or_default())
 }
 
 fn left(at: &str) -> String {

@@ -28,6 +28,8 @@ pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<Response
     ask.query([])?;
     let grant = api.grant(&ask.person(api).await?).await?;
     let (pause, now) = (api.0.refresher.pause(), api.0.clock.now());
+    // An estimate is not worth an error.
+    let place = api.0.refresher.queue_place(&grant).await.ok().flatten();
     let said = |word: RuleResult| api_types::RuleReport {
         rule: word.rule.to_owned(),
         refresh: word.refresh,
@@ -39,7 +41,12 @@ pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<Response
         rules: explain::explain(&grant, &api.0.policy, pause, now).into_iter().map(said).collect(),
         last_detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
         next_refresh_at: time(grant.next.due_at),
-        summary: explain::summary(&grant, pause, now),
+        place: place.map(|place| place.ahead),
+        turn_at: place.and_then(|place| time(place.at?)),
+        summary: place.map_or_else(
+            || explain::summary(&grant, pause, now),
+            |place| explain::summary_in_queue(&grant, place, now),
+        ),
     };
     Ok(response::json(StatusCode::OK, &why))
 }

@@ -13,6 +13,7 @@ use crate::http::api_error::ApiError;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::http::server::tls::ServedCertificate;
+use crate::refresh::Backlog;
 
 /// `GET /status`. It also responds while the store fails, because that is when it is needed.
 pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
@@ -25,6 +26,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
         version: env!("CARGO_PKG_VERSION").to_owned(),
         people,
         breaker: breaker(api.0.refresher.pause()),
+        backlog: api.0.refresher.backlog().map(|backlog| backlog_view(&backlog)),
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),
@@ -48,6 +50,17 @@ impl Api {
             consent_ending: counts.consent_ending.people,
             or_more: counts.fresh.or_more || counts.due.or_more,
         })
+    }
+}
+
+fn backlog_view(backlog: &Backlog) -> api_types::BacklogView {
+    api_types::BacklogView {
+        due: backlog.due,
+        or_more: backlog.or_more,
+        expired: backlog.expired,
+        per_second: backlog.per_second,
+        until: backlog.until.and_then(time),
+        says: backlog.sentence(),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Overview {
     pub(super) tiles: Vec<Tile>,
     /// Why refreshes pause, and until when.
     pub(super) pause: Option<(String, RelativeTime)>,
+    /// How many refreshes wait, and for how long.
+    pub(super) backlog: Option<String>,
     /// That notices do not arrive.
     pub(super) undelivered: Vec<String>,
     /// The page of notices; `None` where no sink is set.
@@ -46,6 +48,7 @@ impl Dashboard {
         let notices = self.api.notice_tally().await;
         let undelivered = attention(None, notices.as_ref()).into_iter().map(|one| one.says).collect();
         Ok(Overview {
+            backlog: parts.refresher.backlog().map(|backlog| backlog.sentence()),
             undelivered,
             notices: parts.notices.has_sinks().then(|| format!("{home}/notices")),
             answer: answer(&counts),

@@ -1,5 +1,6 @@
 //! A store in memory, which is lost at the end of the process: for `TOKEND_STORE_URL=memory:` and for tests in virtual time.
 
+mod backlog;
 mod claim_order;
 mod due_index;
 mod due_summary;
@@ -27,6 +28,8 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
+use crate::store::BacklogCounts;
+use crate::store::BacklogRequest;
 use crate::store::BatchPosition;
 use crate::store::BoundedCount;
 use crate::store::Claim;
@@ -317,6 +320,10 @@ impl Store for MemoryStore {
 
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.answer(|inner| inner.counts(now))
+    }
+
+    fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
+        self.answer(move |inner| inner.backlog(&ask))
     }
 
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {

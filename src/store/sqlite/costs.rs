@@ -24,6 +24,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::search::Search;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
+use crate::store::BacklogRequest;
 use crate::store::BatchPosition;
 use crate::store::ClaimOrder;
 use crate::store::ClaimRequest;
@@ -34,6 +35,7 @@ use crate::store::ListSelection;
 use crate::store::MetaKey;
 use crate::store::SortBy;
 use crate::store::outbox::OutboxContext;
+use crate::store::sqlite::backlog;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
@@ -184,6 +186,9 @@ fn read_parts(db: &Connection, context: &QueryContext) {
     assert_eq!(list::list(db, context, &among).unwrap().len(), 2);
     overview::totals(db, context).unwrap();
     overview::counts(db, context, NOW).unwrap();
+    for ahead_of in [None, Some(NOW), Some(NOW + DAY)] {
+        backlog::counts(db, context, &BacklogRequest { now: NOW, limit: 100, ahead_of }).unwrap();
+    }
 }
 
 #[test]

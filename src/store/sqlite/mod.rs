@@ -3,6 +3,7 @@
 //! One writer commits all queued changes in one transaction. A few readers run the queries. Async code only sends them work
 //! and waits for the answer.
 
+mod backlog;
 mod context;
 #[cfg(test)]
 mod costs;

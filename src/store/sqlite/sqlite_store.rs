@@ -18,6 +18,8 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
+use crate::store::BacklogCounts;
+use crate::store::BacklogRequest;
 use crate::store::BatchPosition;
 use crate::store::Claim;
 use crate::store::ClaimRequest;
@@ -38,6 +40,7 @@ use crate::store::StoreError;
 use crate::store::StoreFuture;
 use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::backlog;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::due_queue::DueQueues;
 use crate::store::sqlite::file_identity::FileIdentity;
@@ -267,6 +270,10 @@ impl Store for SqliteStore {
         revision: GrantUpdate,
     ) -> StoreFuture<'_, Option<BatchPosition>> {
         self.write(move |db, context| queries::update_batch(db, context, after, limit, &revision))
+    }
+
+    fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
+        self.survey(move |db, context| backlog::counts(db, context, &ask))
     }
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {

@@ -9,7 +9,7 @@ use crate::domain::notice::facts;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
-use crate::store::sqlite::QueryContext;
+use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::record::record;
 use crate::store::sqlite::queries;
 

@@ -2,7 +2,7 @@
 
 pub(super) mod beside;
 pub(super) mod by_time;
-mod changes;
+pub(super) mod changes;
 mod deliveries;
 mod held;
 mod listing;

@@ -1,0 +1,93 @@
+//! Counts the refreshes that are due, and tells operators of a backlog.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use log::Level;
+use tokio::time::Instant;
+
+use crate::domain::explain::QueuePlace;
+use crate::domain::grant::Grant;
+use crate::domain::grant::GrantStatus;
+use crate::domain::time::UnixTime;
+use crate::refresh::backlog::Backlog;
+use crate::refresh::backlog::Counted;
+use crate::refresh::backlog::LOOK_INTERVAL;
+use crate::refresh::backlog::WatchState;
+use crate::refresh::backlog::sent_within_a_minute;
+use crate::refresh::backlog::time_after;
+use crate::refresh::service::RefreshService;
+use crate::store::BacklogCounts;
+use crate::store::BacklogRequest;
+use crate::store::StoreError;
+
+/// How often a backlog is counted and logged.
+const TELL_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A backlog is counted up to this number: about a tenth of a second on an index.
+const COUNT_LIMIT: u64 = 1_000_000;
+
+/// The place of one person is counted up to this number, because every caller may ask for it.
+const PLACE_LIMIT: u64 = 100_000;
+
+impl RefreshService {
+    /// The backlog of the event loop, if there is one. Reads nothing from the store.
+    #[must_use]
+    pub fn backlog(&self) -> Option<Backlog> {
+        if self.breaker().is_open() { None } else { self.backlog.backlog(self.parts().clock.now()) }
+    }
+
+    /// The place of a due grant in the backlog. `None` if it is not due, or if there is no backlog.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot count.
+    pub async fn queue_place(&self, grant: &Grant) -> Result<Option<QueuePlace>, StoreError> {
+        let now = self.parts().clock.now();
+        let is_due = grant.status == GrantStatus::Active && grant.next.due_at <= now;
+        let Some(backlog) = self.backlog().filter(|_| is_due) else { return Ok(None) };
+        let ahead_of = Some(grant.tokens.expires_at);
+        let ask = BacklogRequest { now, limit: PLACE_LIMIT, ahead_of };
+        let ahead = self.parts().store.backlog(ask).await?.ahead;
+        Ok(Some(QueuePlace { ahead, at: time_after(ahead, backlog.per_second, now) }))
+    }
+
+    /// Looks for a backlog, and logs it at once and then about every ten minutes. A call that comes too early does nothing.
+    pub(super) async fn watch_backlog(&self) {
+        if self.breaker().is_open() {
+            return self.backlog.clear();
+        }
+        if self.backlog.state().look_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        let (now, limits) = (self.parts().clock.now(), self.parts().pace);
+        let threshold = sent_within_a_minute(limits);
+        let counted = match self.count_backlog(now, threshold).await {
+            Ok(few) if !few.or_more => None,
+            Ok(_) => self.count_backlog(now, COUNT_LIMIT.max(threshold)).await.ok(),
+            Err(why) => {
+                // The claim that follows reports a store that fails.
+                log::debug!("event loop: cannot count the refreshes that are due: {why}");
+                None
+            }
+        };
+        let Some(counts) = counted else {
+            let look_at = Some(Instant::now() + LOOK_INTERVAL);
+            *self.backlog.state() = WatchState { counted: None, look_at };
+            return;
+        };
+        let (per_second, sent) = (self.backlog.rate(limits), self.backlog.sent.load(Ordering::Relaxed));
+        let at = Instant::now();
+        *self.backlog.state() = WatchState {
+            counted: Some(Counted { counts, at, sent, per_second }),
+            look_at: Some(at + TELL_INTERVAL),
+        };
+        if let Some(backlog) = self.backlog.backlog(now) {
+            let level = if backlog.expired > 0 { Level::Warn } else { Level::Info };
+            log::log!(level, due = backlog.due, expired = backlog.expired; "event loop: {}", backlog.sentence());
+        }
+    }
+
+    async fn count_backlog(&self, now: UnixTime, limit: u64) -> Result<BacklogCounts, StoreError> {
+        self.parts().store.backlog(BacklogRequest { now, limit, ahead_of: None }).await
+    }
+}
