@@ -34,7 +34,8 @@
 //! ```
 //!
 //! `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
-//! `tests/architecture.rs` checks the rule.
+//! No file imports itself through others: a `mod.rs` that offers items of its files is not imported by these files.
+//! `tests/architecture.rs` checks both rules.
 
 pub mod api_keys;
 pub mod api_types;
