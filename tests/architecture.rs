@@ -140,9 +140,6 @@ fn modules_do_not_bypass_the_import_rule() {
     }
 }
 
-/// Areas whose files still import each other in circles.
-const NOT_YET_WITHOUT_CIRCLES: &[&str] = &["http", "consent", "refresh"];
-
 /// The files of the library by module path, without the files of tests.
 fn files_by_module() -> BTreeMap<String, PathBuf> {
     let root = source();
@@ -233,13 +230,7 @@ fn no_file_imports_itself_through_others() {
     let imports = imports();
     let number: usize = imports.values().map(BTreeSet::len).sum();
     assert!(number > 1000, "the imports are not recognized: {imports:#?}");
-    let mut circles = circles(&imports);
-    let is_in = |module: &str, area: &str| module.split("::").next() == Some(area);
-    for area in NOT_YET_WITHOUT_CIRCLES {
-        let is_open = circles.keys().any(|module| is_in(module, area));
-        assert!(is_open, "{area} has no circle any more: remove it from the list");
-        circles.retain(|module, _| !is_in(module, area));
-    }
+    let circles = circles(&imports);
     assert!(circles.is_empty(), "files that import each other in circles: {circles:#?}");
 }
 
