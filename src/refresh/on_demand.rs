@@ -318,7 +318,8 @@ impl RefreshService {
             None => "the refresh is still under way".to_owned(),
         };
         let retry_after = grant.next.due_at.until(now).clamp(Duration::from_secs(1), READER_RETRY_PAUSE);
-        Err(TokenError::Unavailable { why, retry_after })
+        // The refresh of this person is one of those that wait.
+        Err(TokenError::Unavailable { why, retry_after: retry_after.max(self.starts().requested_wait()) })
     }
 
     /// Whether a caller may wait for a refresh of `person`. A refresh that is under way already is not charged to the caller.
@@ -352,6 +353,7 @@ impl RefreshService {
     }
 
     async fn refresh_once(&self, busy: InFlightGuard, forced: bool, published: EventPosition) {
+        let expected = self.starts().expect_requested();
         let Ok(place) = self.on_demand_slots().acquire().await else { return };
         let person = busy.person().clone();
         if self.commit_stalled() {
@@ -365,6 +367,7 @@ impl RefreshService {
         let Some(role) = self.admit(&person, forced).await else { return };
         // Before the claim, because its lease could end during the wait.
         self.starts().next(StartReason::Requested).await;
+        drop(expected);
         let stops = self.parts().tasks.stopping().is_cancelled();
         let changed = self.parts().view.events().changed_since(published, &person);
         if stops || changed || self.commit_stalled() || !self.breaker().may_send(role) {

@@ -21,15 +21,24 @@ pub struct RateLimits {
 
 /// Schedules the starts of refreshes at even intervals, so that there are no bursts.
 ///
-/// If due and requested refreshes wait, they take turns. So a flood of requests does not delay due refreshes, and a long
-/// pass does not delay requests.
+/// If due and requested refreshes wait, three requested ones start for each due one. So a long pass hardly delays a reader who
+/// waits, and a flood of requests leaves a quarter of the rate to due refreshes, whose tokens may be about to expire.
 #[derive(Debug)]
 pub(super) struct StartSchedule {
     spacing: Duration,
     next_start: Mutex<Option<Instant>>,
     due: StartQueue,
     requested: StartQueue,
+    /// Counts the requested refreshes that have not started, also those that wait for a free slot: each holds a clone.
+    expected: Arc<()>,
 }
+
+/// A requested refresh that waits for its start. Dropping it ends the wait.
+#[derive(Debug)]
+pub(super) struct ExpectedStart(#[expect(dead_code, reason = "counted")] Arc<()>);
+
+/// How many requested refreshes start for each due one, if both wait.
+const REQUESTED_SHARE: u32 = 3;
 
 /// Why a refresh starts.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +49,7 @@ pub(super) enum StartReason {
     Requested,
 }
 
-/// Refreshes that wait for a start. The first one is scheduled already.
+/// Refreshes that wait for a start. The first ones, as many as there are permits, are scheduled already.
 #[derive(Debug)]
 struct StartQueue {
     turn: Semaphore,
@@ -48,13 +57,12 @@ struct StartQueue {
     waiting: Arc<()>,
 }
 
-impl Default for StartQueue {
-    fn default() -> Self {
-        Self { turn: Semaphore::new(1), waiting: Arc::default() }
-    }
-}
-
 impl StartQueue {
+    /// A queue that takes this many starts in turn with the other one.
+    fn with_share(share: usize) -> Self {
+        Self { turn: Semaphore::new(share), waiting: Arc::default() }
+    }
+
     fn waiting(&self) -> u32 {
         u32::try_from(Arc::strong_count(&self.waiting) - 1).unwrap_or(u32::MAX)
     }
@@ -62,6 +70,9 @@ impl StartQueue {
 
 /// No grant is claimed while the starts of claimed grants take longer than this. Otherwise leases could end during the wait.
 pub(super) const MAX_START_WAIT: Duration = Duration::from_secs(5);
+
+/// Longest wait that a reader is told because others wait, too.
+const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(3600);
 
 /// How late a timer may fire without delaying later starts. Timers count whole milliseconds, and each start waits for the
 /// one before it.
@@ -103,8 +114,9 @@ impl RateLimits {
         StartSchedule {
             spacing,
             next_start: Mutex::new(None),
-            due: StartQueue::default(),
-            requested: StartQueue::default(),
+            due: StartQueue::with_share(1),
+            requested: StartQueue::with_share(REQUESTED_SHARE as usize),
+            expected: Arc::default(),
         }
     }
 }
@@ -112,8 +124,21 @@ impl RateLimits {
 impl StartSchedule {
     /// The longest time until all grants that the event loop has claimed have started.
     pub(super) fn backlog(&self) -> Duration {
-        let turns = if self.requested.waiting() > 0 { 2 } else { 1 };
+        let turns = if self.requested.waiting() > 0 { 1 + REQUESTED_SHARE } else { 1 };
         self.spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
+    }
+
+    /// Announces a requested refresh, which is counted until the result is dropped.
+    pub(super) fn expect_requested(&self) -> ExpectedStart {
+        ExpectedStart(self.expected.clone())
+    }
+
+    /// The longest time until all requested refreshes have started, if calls do not take longer than starts; an hour at most.
+    pub(super) fn requested_wait(&self) -> Duration {
+        let waiting = u32::try_from(Arc::strong_count(&self.expected) - 1).unwrap_or(u32::MAX);
+        // Due refreshes go on coming, so the few that are claimed do not matter, only whether there are any.
+        let due = if self.due.waiting() > 0 { waiting.div_ceil(REQUESTED_SHARE) } else { 0 };
+        self.spacing.saturating_mul(waiting.saturating_add(due)).min(MAX_REQUESTED_WAIT)
     }
 
     /// Returns when another refresh may start.
@@ -205,10 +230,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn due_and_requested_refreshes_take_turns() {
-        let most = Duration::from_secs(10);
-        assert!(five_starts(StartReason::Due, StartReason::Requested).await <= most);
-        assert!(five_starts(StartReason::Requested, StartReason::Due).await <= most);
+    async fn three_requested_refreshes_start_for_each_due_one() {
+        let due = five_starts(StartReason::Due, StartReason::Requested).await;
+        assert!(due <= Duration::from_secs(20), "a flood of requests leaves a quarter: {due:?}");
+        // One after the other, as here, each waits for one due refresh at most.
+        let requested = five_starts(StartReason::Requested, StartReason::Due).await;
+        assert!(requested <= Duration::from_secs(10), "{requested:?}");
+        let starts = Arc::new(RateLimits { concurrency: 16, per_second: 1.0 }.start_schedule());
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        let begin = Instant::now();
+        let mut requested = wait_in_line(&starts, StartReason::Requested, 30).await;
+        while requested.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_secs(41), "{:?} for 30 requests", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_requested_refreshes_is_known() {
+        let starts = Arc::new(RateLimits { concurrency: 16, per_second: 2.0 }.start_schedule());
+        assert_eq!(starts.requested_wait(), Duration::ZERO);
+        let expected: Vec<ExpectedStart> = (0..30).map(|_| starts.expect_requested()).collect();
+        assert_eq!(starts.requested_wait(), Duration::from_secs(15));
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        assert_eq!(
+            starts.requested_wait(),
+            Duration::from_secs(20),
+            "every fourth start is of a due refresh"
+        );
+        drop(expected);
+        assert_eq!(starts.requested_wait(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +266,11 @@ mod tests {
         let requested = wait_in_line(&starts, StartReason::Requested, 50).await;
         assert_eq!(starts.backlog(), Duration::ZERO);
         let due = wait_in_line(&starts, StartReason::Due, 4).await;
-        assert_eq!(starts.backlog(), Duration::from_secs(8), "requested refreshes take every other start");
+        assert_eq!(
+            starts.backlog(),
+            Duration::from_secs(16),
+            "requested refreshes take three of four starts"
+        );
         drop((requested, due));
         tokio::task::yield_now().await;
         assert_eq!(starts.backlog(), Duration::ZERO);

@@ -11,6 +11,7 @@ mod store_consistency;
 mod store_faults;
 mod store_outages;
 mod time;
+mod waiting_readers;
 mod webex_faults;
 
 use std::time::Duration;
