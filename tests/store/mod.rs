@@ -23,6 +23,7 @@ macro_rules! both_stores {
 }
 
 mod backlog;
+mod backups;
 mod batch_updates;
 mod child_process;
 mod claims;
