@@ -7,6 +7,7 @@ mod commands;
 pub mod exit;
 mod format;
 pub mod import;
+mod json_stream;
 mod log_filter;
 mod log_queue;
 pub mod logging;

@@ -74,26 +74,49 @@ pub(super) type Column = (&'static str, u8);
 
 /// The lines of a table. The first column is shortened if there is no room.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], terminal: Terminal) -> Vec<String> {
-    let mut widths: Vec<usize> = columns.iter().map(|(title, _)| title.width()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.text.width());
-        }
+    TableStream::new(columns, terminal).lines(rows)
+}
+
+/// A table that is printed part by part. A part may be wider than the one before it, never narrower.
+pub(super) struct TableStream<'a> {
+    columns: &'a [Column],
+    /// The width of the widest cell so far.
+    widths: Vec<usize>,
+    terminal: Terminal,
+    begun: bool,
+}
+
+impl<'a> TableStream<'a> {
+    pub(super) fn new(columns: &'a [Column], terminal: Terminal) -> Self {
+        let widths = columns.iter().map(|(title, _)| title.width()).collect();
+        Self { columns, widths, terminal, begun: false }
     }
-    let shown = fit(columns, &mut widths, terminal.width);
-    let header: Vec<Cell> = columns.iter().map(|(title, _)| Cell::from(title.to_uppercase())).collect();
-    let line = |row: &Vec<Cell>| {
-        let mut line = String::new();
-        let mut room = 0;
-        for ((cell, width), _) in row.iter().zip(&widths).zip(&shown).filter(|(_, shown)| **shown) {
-            line.extend(std::iter::repeat_n(' ', room));
-            let text = cut(&cell.text, *width);
-            room = width.saturating_sub(text.width()) + GAP;
-            line.push_str(&cell.color.paint(&text, terminal));
+
+    /// The lines of the next rows, the first time with the header.
+    pub(super) fn lines(&mut self, rows: &[Vec<Cell>]) -> Vec<String> {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.text.width());
+            }
         }
-        line
-    };
-    std::iter::once(&header).chain(rows).map(line).collect()
+        let mut widths = self.widths.clone();
+        let shown = fit(self.columns, &mut widths, self.terminal.width);
+        let line = |row: &Vec<Cell>| {
+            let mut line = String::new();
+            let mut room = 0;
+            for ((cell, width), _) in row.iter().zip(&widths).zip(&shown).filter(|(_, shown)| **shown) {
+                line.extend(std::iter::repeat_n(' ', room));
+                let text = cut(&cell.text, *width);
+                room = width.saturating_sub(text.width()) + GAP;
+                line.push_str(&cell.color.paint(&text, self.terminal));
+            }
+            line
+        };
+        let header: Vec<Cell> =
+            self.columns.iter().map(|(title, _)| Cell::from(title.to_uppercase())).collect();
+        let header = (!std::mem::replace(&mut self.begun, true)).then_some(&header);
+        header.into_iter().chain(rows).map(line).collect()
+    }
 }
 
 /// Shortens the first column to [`NAME_MIN`], then omits columns, then shortens the first column further.
@@ -157,6 +180,15 @@ mod tests {
         for width in 20..100 {
             assert!(at(width).iter().all(|line| line.width() <= width), "{width}: {:#?}", at(width));
         }
+    }
+
+    #[test]
+    fn a_table_in_parts_has_one_header_and_never_gets_narrower() {
+        let mut table = TableStream::new(&COLUMNS, Terminal { width: 80, colour: false });
+        let [long, short] = [rows(), vec![vec!["eve".into(), "due".into(), "1h".into(), "now".into()]]];
+        let [first, second] = [table.lines(&long), table.lines(&short)];
+        assert_eq!((first.len(), second.len()), (3, 1));
+        assert_eq!(first[1].find("fresh"), second[0].find("due"), "{first:#?} {second:#?}");
     }
 
     #[test]

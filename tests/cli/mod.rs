@@ -6,6 +6,7 @@ mod fake_daemon;
 mod imports;
 mod manual;
 mod other_users;
+mod streams;
 mod tables;
 mod tokens;
 mod unavailable_daemon;

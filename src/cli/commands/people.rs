@@ -1,11 +1,11 @@
 //! `people`: lists the persons, in a table or as JSON.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use crate::api_types::BacklogView;
 use crate::api_types::BreakerView;
-use crate::api_types::People;
 use crate::api_types::PersonView;
 use crate::api_types::Status;
 use crate::api_types::Topic;
@@ -16,14 +16,15 @@ use crate::cli::arguments::PeopleArgs;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
+use crate::cli::json_stream::JsonStream;
 use crate::cli::output;
 use crate::cli::output::Terminal;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
-use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Color;
 use crate::cli::table::Column;
+use crate::cli::table::TableStream;
 use crate::domain::explain::failed;
 
 const COLUMNS: [Column; 7] = [
@@ -41,9 +42,10 @@ pub(super) fn run(
     asked: &PeopleArgs,
     terminal: Terminal,
 ) -> Result<(), CommandError> {
-    let people = asked_for(handle, asked)?;
     if asked.list.json.json {
-        return Ok(output::write_json(&People { people, next: None, sole: None })?);
+        let mut list = JsonStream::new(&[], "people");
+        matching(handle, asked, |people| Ok(list.write(&people)?))?;
+        return Ok(list.end()?);
     }
     // A daemon of another version may not support it, and the table is what the user requested.
     let status: Option<Status> = handle.get(&format!("{API}/status")).ok();
@@ -57,27 +59,20 @@ pub(super) fn run(
     if let Some(backlog) = &backlog {
         print_stderr(&printable(&backlog.says));
     }
-    if people.is_empty() {
+    let (mut table, mut sums) = (TableStream::new(&COLUMNS, terminal), PeopleSums::default());
+    matching(handle, asked, |people| {
+        let now = format::now();
+        let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, backlog.as_ref(), now)).collect();
+        people.iter().for_each(|person| sums.count(person));
+        if rows.is_empty() { Ok(()) } else { Ok(output::write_line(&table.lines(&rows).join("\n"))?) }
+    })?;
+    if sums.persons == 0 {
         let filtered = asked.state.is_some() || asked.missing_scope;
         let none = "no person is stored; `webex-tokend login` gets a consent";
         print_stderr(if filtered { "no stored person matches the filter" } else { none });
         return Ok(());
     }
-    let now = format::now();
-    let rows: Vec<Vec<Cell>> = people.iter().map(|person| row(person, backlog.as_ref(), now)).collect();
-    output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?;
-    let consent: Vec<_> = people.iter().filter(|person| person.state == "consent_needed").collect();
-    if let [first, others @ ..] = &consent[..] {
-        // Each person has a consent URL with the own address in it. The URL without the query works for all
-        // persons.
-        let own = others.is_empty().then_some(first.consent_url.as_str());
-        let url = own.or_else(|| first.consent_url.split('?').next()).unwrap_or_default();
-        print_stderr(&format!("{} must consent again, at {}", consent.len(), printable(url)));
-    }
-    let lacking = MissingScopes::of(&people);
-    if lacking.persons > 0 {
-        print_stderr(&lacking.line());
-    }
+    sums.lines().iter().for_each(|line| print_stderr(line));
     Ok(())
 }
 
@@ -89,18 +84,60 @@ fn attention_line(status: &Status) -> Option<String> {
     (!others.is_empty()).then(|| printable(&others.join("; ")))
 }
 
-fn asked_for(handle: &mut ApiClient, asked: &PeopleArgs) -> Result<Vec<PersonView>, CommandError> {
+/// Calls `each` with the persons that the options ask for, page by page.
+fn matching(
+    handle: &mut ApiClient,
+    asked: &PeopleArgs,
+    mut each: impl FnMut(Vec<PersonView>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let filter = asked.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
-    let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let mut people = Vec::new();
-    person::among(handle, &filter, |_, person| {
-        if !asked.missing_scope || !person.missing_scopes.is_empty() {
-            people.push(person);
+    let mut left = asked.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    person::pages(handle, &filter, |_, mut people| {
+        people.retain(|person| !asked.missing_scope || !person.missing_scopes.is_empty());
+        people.truncate(left);
+        left -= people.len();
+        each(people)?;
+        Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
+}
+
+/// What is said of all listed persons at the end.
+#[derive(Default)]
+struct PeopleSums {
+    persons: u64,
+    states: BTreeMap<String, u64>,
+    /// The link of the first person who must consent.
+    consent_url: Option<String>,
+    lacking: MissingScopes,
+}
+
+impl PeopleSums {
+    fn count(&mut self, person: &PersonView) {
+        self.persons += 1;
+        *self.states.entry(person.state.clone()).or_default() += 1;
+        if person.state == "consent_needed" && self.consent_url.is_none() {
+            self.consent_url = Some(person.consent_url.clone());
         }
-        let enough = people.len() >= limit;
-        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(people)
+        self.lacking.count(person);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(url) = &self.consent_url {
+            // Each person has a consent URL with the own address in it. The URL without the query works for all
+            // persons.
+            let needy = self.states.get("consent_needed").copied().unwrap_or_default();
+            let url = if needy == 1 { url } else { url.split('?').next().unwrap_or_default() };
+            lines.push(format!("{needy} must consent again, at {}", printable(url)));
+        }
+        if self.lacking.persons > 0 {
+            lines.push(self.lacking.line());
+        }
+        let states = self.states.iter().map(|(state, persons)| format!("{persons} {}", printable(state)));
+        let word = if self.persons == 1 { "person" } else { "persons" };
+        lines.push(format!("{} {word}: {}", self.persons, states.collect::<Vec<_>>().join(", ")));
+        lines
+    }
 }
 
 /// The number of persons whose grants lack configured scopes, and those scopes.
@@ -111,12 +148,6 @@ pub(super) struct MissingScopes {
 }
 
 impl MissingScopes {
-    fn of(people: &[PersonView]) -> Self {
-        let mut lacking = Self::default();
-        people.iter().for_each(|person| lacking.count(person));
-        lacking
-    }
-
     pub(super) fn count(&mut self, person: &PersonView) {
         self.persons += usize::from(!person.missing_scopes.is_empty());
         self.scopes.extend(person.missing_scopes.iter().cloned());

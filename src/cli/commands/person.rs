@@ -72,14 +72,28 @@ pub(super) fn among(
     filter: &str,
     mut each: impl FnMut(&mut ApiClient, PersonView) -> Result<ControlFlow<()>, CommandError>,
 ) -> Result<(), CommandError> {
+    pages(handle, filter, |handle, people| {
+        for person in people {
+            if each(handle, person)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// As [`among`], but calls `each` once for each page. So no more than a page is in memory.
+pub(super) fn pages(
+    handle: &mut ApiClient,
+    filter: &str,
+    mut each: impl FnMut(&mut ApiClient, Vec<PersonView>) -> Result<ControlFlow<()>, CommandError>,
+) -> Result<(), CommandError> {
     let mut after: Option<String> = None;
     loop {
         let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
         let part: People = handle.get(&format!("{API}/people?limit={PART}{filter}{from}"))?;
-        for person in part.people {
-            if each(handle, person)?.is_break() {
-                return Ok(());
-            }
+        if each(handle, part.people)?.is_break() {
+            return Ok(());
         }
         match part.next {
             None => return Ok(()),

@@ -1,6 +1,7 @@
 //! `why` and `plan`: the explanation of a person's schedule, and the forecast.
 
 use crate::api_types::Plan;
+use crate::api_types::Planned;
 use crate::api_types::RuleReport;
 use crate::api_types::Why;
 use crate::cli::api_client::API;
@@ -11,13 +12,14 @@ use crate::cli::arguments::WhyArgs;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
+use crate::cli::json_stream::JsonStream;
 use crate::cli::output;
 use crate::cli::output::Terminal;
 use crate::cli::output::printable;
-use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Color;
 use crate::cli::table::Column;
+use crate::cli::table::TableStream;
 
 pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -> Result<(), CommandError> {
     let path = person::path(handle, &asked.subject)?;
@@ -43,7 +45,7 @@ pub(super) fn why(handle: &mut ApiClient, asked: &WhyArgs, terminal: Terminal) -
     Ok(output::write_line(&lines.join("\n"))?)
 }
 
-/// The next refresh of a person for whom others go first.
+/// The next refresh of a person who waits for others.
 fn queue_line(why: &Why) -> String {
     let turn = why.turn_at.as_deref().map(|at| format!(", at about {} ({})", printable(at), left(at)));
     let ahead = why.place.unwrap_or_default();
@@ -72,44 +74,65 @@ const COLUMNS: [Column; 5] =
     [("who", 0), ("state", 1), ("next refresh", 0), ("refreshes", 2), ("consent again by", 0)];
 
 pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, terminal: Terminal) -> Result<(), CommandError> {
-    let plan = whole(handle, asked.days)?;
     if asked.json.json {
-        return Ok(output::write_json(&plan)?);
+        let mut list: Option<JsonStream> = None;
+        parts(handle, asked.days, |plan| {
+            let list = list.get_or_insert_with(|| JsonStream::new(&[("days", plan.days.into())], "people"));
+            Ok(list.write(&plan.people)?)
+        })?;
+        return Ok(list.map_or(Ok(()), JsonStream::end)?);
     }
-    let now = format::now();
-    let rows: Vec<Vec<Cell>> = plan
-        .people
-        .iter()
-        .map(|planned| {
-            let consent = planned.consent_by.as_deref().unwrap_or("-");
-            let color = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
-            vec![
-                planned.email.as_deref().unwrap_or(&planned.person_id).into(),
-                Cell::new(&planned.state, format::state_color(&planned.state)),
-                format::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
-                planned.refreshes.to_string().into(),
-                Cell::new(consent, color),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
+    let (mut table, mut persons, mut refreshes, mut consents) =
+        (TableStream::new(&COLUMNS, terminal), 0_u64, 0_u64, 0_u64);
+    parts(handle, asked.days, |plan| {
+        let now = format::now();
+        for planned in &plan.people {
+            persons += 1;
+            refreshes += u64::from(planned.refreshes);
+            consents += u64::from(planned.consent_by.is_some());
+        }
+        let rows: Vec<Vec<Cell>> = plan.people.iter().map(|planned| plan_row(planned, now)).collect();
+        if rows.is_empty() { Ok(()) } else { Ok(output::write_line(&table.lines(&rows).join("\n"))?) }
+    })?;
+    if persons == 0 {
         output::print_stderr("no person is stored; `webex-tokend login` gets a consent");
         return Ok(());
     }
-    Ok(output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?)
+    let word = if persons == 1 { "person" } else { "persons" };
+    output::print_stderr(&format!(
+        "{persons} {word} in {} days: {refreshes} refreshes, {consents} must consent again",
+        asked.days
+    ));
+    Ok(())
 }
 
-/// All pages as one.
-fn whole(handle: &mut ApiClient, days: u32) -> Result<Plan, CommandError> {
-    let first = format!("{API}/plan?days={days}");
-    let mut plan: Plan = handle.get(&first)?;
-    let mut before: Option<String> = None;
-    while let Some(next) = plan.next.take() {
-        let next = person::forward(before.as_deref(), next)?;
-        let part: Plan = handle.get(&format!("{first}&after={}", segment(&next)))?;
-        plan.people.extend(part.people);
-        plan.next = part.next;
-        before = Some(next);
+fn plan_row(planned: &Planned, now: i64) -> Vec<Cell> {
+    let consent = planned.consent_by.as_deref().unwrap_or("-");
+    let color = if planned.consent_by.is_some() { Color::Attention } else { Color::Plain };
+    vec![
+        planned.email.as_deref().unwrap_or(&planned.person_id).into(),
+        Cell::new(&planned.state, format::state_color(&planned.state)),
+        format::time_left(planned.next_refresh_at.as_deref(), now, "now").into(),
+        planned.refreshes.to_string().into(),
+        Cell::new(consent, color),
+    ]
+}
+
+/// Calls `each` with every page.
+fn parts(
+    handle: &mut ApiClient,
+    days: u32,
+    mut each: impl FnMut(Plan) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let mut after: Option<String> = None;
+    loop {
+        let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
+        let mut part: Plan = handle.get(&format!("{API}/plan?days={days}{from}"))?;
+        let next = part.next.take();
+        each(part)?;
+        match next {
+            None => return Ok(()),
+            Some(next) => after = Some(person::forward(after.as_deref(), next)?),
+        }
     }
-    Ok(plan)
 }
