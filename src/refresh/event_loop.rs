@@ -76,6 +76,7 @@ impl EventLoop {
         while !self.pass.is_idle() {
             self.pass.wait_for_one().await;
         }
+        self.refresher.consent_log.log_others(true);
         if let Some(tally) = self.pass.take_result() {
             log::info!("event loop: {tally}");
         }
@@ -108,6 +109,7 @@ impl EventLoop {
                 began = now;
             }
             self.refresher.watch_backlog().await;
+            self.refresher.consent_log.log_others(false);
             match self.pass.step(began).await {
                 PassStep::More => {}
                 PassStep::Full => self.wait_for_one(MAX_SLEEP_SLICE).await,
@@ -149,6 +151,7 @@ impl EventLoop {
         let mut told = false;
         loop {
             self.check_clock().await;
+            self.refresher.consent_log.log_others(false);
             let now = self.now();
             // If the clock was set back, the sleep must not become longer.
             self.regular = self.regular.min(now + self.sleep_interval());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use log::Level;
 use tokio::sync::SemaphorePermit;
 
+use crate::domain::grant::GrantStatus;
 use crate::domain::notice::facts::after_refresh;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
@@ -83,10 +84,16 @@ impl RefreshService {
         self.report_transition(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let next = after_refresh(&claim.grant, next);
+        let had_ended = claim.grant.status == GrantStatus::ConsentNeeded;
         let kept = self.commit_with_retry(claim.fence, &next, mended).await;
         self.save_breaker().await;
         if kept == Some(Committed::Kept) {
-            let level = log_level(next.last.outcome, repeated);
+            let level = match next.last.outcome {
+                // It was logged when Webex refused the grant for good, and is only tried again.
+                Outcome::ConsentNeeded if had_ended => Level::Info,
+                Outcome::ConsentNeeded => self.consent_log.level(),
+                other => log_level(other, repeated),
+            };
             log_refresh(&self.parts.webex, level, &next, reply.tracking_id.as_deref(), now);
             if next.last.outcome == Outcome::Renewed && self.pause().is_none() {
                 self.person_checks.after_refresh(&next);

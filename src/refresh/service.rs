@@ -16,6 +16,7 @@ use crate::domain::time::UnixTime;
 use crate::health::PendingCommits;
 use crate::refresh::backlog::BacklogWatch;
 use crate::refresh::breaker_state::BreakerState;
+use crate::refresh::consent_log::ConsentLogLimit;
 use crate::refresh::in_flight::InFlight;
 use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::person_check::PersonChecks;
@@ -32,6 +33,7 @@ pub struct RefreshService {
     pub(super) parts: RefreshServiceParts,
     pub(super) starts: StartSchedule,
     pub(super) backlog: BacklogWatch,
+    pub(super) consent_log: ConsentLogLimit,
     pub(super) breaker_state: BreakerState,
     /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<StartOptions>>,
@@ -64,6 +66,7 @@ impl RefreshService {
             parts,
             starts,
             backlog: BacklogWatch::default(),
+            consent_log: ConsentLogLimit::default(),
             breaker_state: BreakerState::default(),
             unprepared: Mutex::new(None),
             told_again: PauseLogThrottle::default(),

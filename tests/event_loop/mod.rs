@@ -6,6 +6,7 @@ mod isolation;
 mod mendings;
 mod person_checks;
 mod queued_claims;
+mod quiet_logs;
 mod rate_limits;
 mod store_consistency;
 mod store_faults;

@@ -17,6 +17,7 @@ use crate::grant_cache::EventPosition;
 use crate::refresh::claim::LEASE;
 use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::pass::STORE_RETRY;
+use crate::refresh::progress::ChangeProgress;
 use crate::refresh::reschedule_state::StartOptions;
 use crate::refresh::service::RefreshService;
 use crate::store::BatchPosition;
@@ -74,14 +75,16 @@ impl RefreshService {
         let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
         if parts.store.get_meta(MetaKey::Policy).await?.as_deref() != Some(&known) {
             let replan: GrantUpdate = Arc::new(move |grant| replan(grant, &policy, now));
-            if !all(parts, replan, &mut Some(BatchPosition::default()), &stopping).await? {
+            let what = "next refreshes follow the changed settings";
+            if !all(parts, (what, replan), &mut Some(BatchPosition::default()), &stopping).await? {
                 return Ok(());
             }
             parts.store.set_meta(MetaKey::Policy, known).await?;
         }
         if start.refresh_all {
             let due: GrantUpdate = Arc::new(move |grant| due(grant, start, now));
-            all(parts, due, &mut Some(BatchPosition::default()), &stopping).await?;
+            all(parts, ("every person becomes due", due), &mut Some(BatchPosition::default()), &stopping)
+                .await?;
         }
         Ok(())
     }
@@ -164,7 +167,8 @@ impl Mending {
                 && view.events().changed_since(published, &grant.person.id)
         };
         let mended: GrantUpdate = Arc::new(move |grant| !right(grant) && mend(grant, back, &policy, now));
-        let done = all(parts, mended, &mut self.after, stopping).await?;
+        let what = "dates follow the clock that was set back";
+        let done = all(parts, (what, mended), &mut self.after, stopping).await?;
         if done {
             parts.store.clamp_times(now, now + LEASE).await?;
         }
@@ -172,23 +176,29 @@ impl Mending {
     }
 }
 
-/// Applies `revision` to all grants behind `after`. If the store fails or the daemon stops, `after` is where to continue.
+/// Applies `revision` to all grants behind `after`. `what` names the change in the log, if it takes long. If the store fails or the daemon stops, `after` is where to continue.
 /// Answers whether it reached the end.
 async fn all(
     parts: &RefreshServiceParts,
-    revision: GrantUpdate,
+    (what, revision): (&'static str, GrantUpdate),
     after: &mut Option<BatchPosition>,
     stopping: &CancellationToken,
 ) -> Result<bool, StoreError> {
-    let begun = *after;
+    let (begun, mut progress) = (*after, ChangeProgress::of(what));
     let done = loop {
-        let Some(cursor) = *after else { break Ok(true) };
+        let Some(cursor) = *after else {
+            progress.end();
+            break Ok(true);
+        };
         if stopping.is_cancelled() {
             break Ok(false);
         }
         match parts.store.update_batch(cursor, STEP, revision.clone()).await {
             Ok(next) => *after = next,
             Err(why) => break Err(why),
+        }
+        if after.is_some() {
+            progress.step(parts, STEP).await;
         }
     };
     // Only once, and only if there was a change, because afterwards it is no longer known which grants have changed. Until
