@@ -20,15 +20,6 @@ pub struct RuleResult {
     pub text: String,
 }
 
-/// The place of a due grant, if more are due than can be sent within a minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueuePlace {
-    /// About how many refreshes are sent before it.
-    pub ahead: u64,
-    /// About when it is sent. `None` if the rate is unknown.
-    pub at: Option<UnixTime>,
-}
-
 /// Evaluates every rule for `grant` at `now`.
 #[must_use]
 pub fn explain(grant: &Grant, policy: &Policy, pause: Option<Pause>, now: UnixTime) -> [RuleResult; 7] {
@@ -76,19 +67,8 @@ pub fn summary(grant: &Grant, pause: Option<Pause>, now: UnixTime) -> String {
     format!("All is well: the next refresh is at {due_at}; {token}.")
 }
 
-/// The summary for a due grant that waits behind many others.
-#[must_use]
-pub fn summary_in_queue(grant: &Grant, place: QueuePlace, now: UnixTime) -> String {
-    let QueuePlace { ahead, at } = place;
-    let turn = at.map(|at| format!("; its turn comes at about {at}")).unwrap_or_default();
-    let (due_at, token) = (grant.next.due_at, token(grant, now));
-    format!(
-        "A refresh has been due since {due_at}, and about {ahead} others are sent before it{turn}; {token}."
-    )
-}
-
 /// Says how long the access token lives.
-fn token(grant: &Grant, now: UnixTime) -> String {
+pub(super) fn token(grant: &Grant, now: UnixTime) -> String {
     let ends = grant.tokens.expires_at;
     if ends <= now {
         format!("the access token expired at {ends}")

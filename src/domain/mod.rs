@@ -14,6 +14,7 @@ pub mod notice;
 pub mod operator;
 pub mod person;
 pub mod plan;
+pub mod queue_place;
 pub mod schedule;
 pub mod scope;
 pub mod search;

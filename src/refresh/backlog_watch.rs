@@ -6,9 +6,9 @@ use std::time::Duration;
 use log::Level;
 use tokio::time::Instant;
 
-use crate::domain::explain::QueuePlace;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
+use crate::domain::queue_place::QueuePlace;
 use crate::domain::time::UnixTime;
 use crate::refresh::backlog::Backlog;
 use crate::refresh::backlog::Counted;
@@ -83,7 +83,7 @@ impl RefreshService {
         };
         if let Some(backlog) = self.backlog.backlog(now) {
             let level = if backlog.expired > 0 { Level::Warn } else { Level::Info };
-            log::log!(level, due = backlog.due, expired = backlog.expired; "event loop: {}", backlog.sentence());
+            log::log!(level, "event loop: {}", backlog.sentence());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::time::UnixTime;
 
-/// What to count. See [`Store::backlog`](crate::store::Store::backlog).
+/// What `Store::backlog` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogRequest {
     /// The time at which grants are due or expired.

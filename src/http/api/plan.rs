@@ -43,10 +43,8 @@ pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<Response
         next_refresh_at: time(grant.next.due_at),
         place: place.map(|place| place.ahead),
         turn_at: place.and_then(|place| time(place.at?)),
-        summary: place.map_or_else(
-            || explain::summary(&grant, pause, now),
-            |place| explain::summary_in_queue(&grant, place, now),
-        ),
+        summary: place
+            .map_or_else(|| explain::summary(&grant, pause, now), |place| place.summary(&grant, now)),
     };
     Ok(response::json(StatusCode::OK, &why))
 }
