@@ -27,7 +27,7 @@ async fn start(sim: &Sim) -> Daemon {
     Daemon::start(sim, &[("NOTIFY_WEBHOOK_URL", &url), ("NOTIFY_WEBHOOK_SECRET", KEY)]).await
 }
 
-async fn run(state_dir: &Path, words: &str) -> CommandOutput {
+pub(super) async fn run(state_dir: &Path, words: &str) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webex-tokend"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("TOKEND_STATE_DIR", state_dir);
     command.args(words.split(' ')).stdin(Stdio::null()).kill_on_drop(true);

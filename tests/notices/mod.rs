@@ -1,5 +1,6 @@
 //! Told in time: the outbox is sent to every sink, whatever fails meanwhile.
 
+mod all_sinks;
 mod blocking_outbox;
 mod daemon;
 mod figures;
@@ -8,4 +9,5 @@ mod python;
 mod simulation;
 mod sinks;
 mod troubles;
+mod webex_messages;
 mod world;

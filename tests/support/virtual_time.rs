@@ -325,6 +325,11 @@ impl TestServices {
         let _ = task.await;
     }
 
+    /// A client of this Webex.
+    pub(crate) fn webex(&self) -> Arc<Webex> {
+        Arc::new(webex(&self.model, &self.clock))
+    }
+
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
