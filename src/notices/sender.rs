@@ -21,6 +21,7 @@ use crate::notices::sink::DELIVERY_LIMIT;
 use crate::notices::sink::Sink;
 use crate::notices::sink::SinkAnswer;
 use crate::store::StoreError;
+use crate::store::outbox::DELIVERY_LEASE;
 use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
 use crate::store::outbox::DeliveryOutcome;
@@ -35,9 +36,6 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A store that fails is asked again after this.
 const STORE_STEP: Duration = Duration::from_secs(30);
-
-/// Others keep away from what is claimed for so long: every notice of a chain in its whole time.
-const LEASE: Duration = Duration::from_secs(900);
 
 /// Waits after the first failures of a sink, before it is asked again with one notice.
 const RETRY_SINK: [Duration; 5] = [
@@ -63,6 +61,8 @@ struct Condition {
     failures: u32,
     /// After a failure: when it is asked again.
     retry_at: Option<UnixTime>,
+    /// How long that was to take. More time left than that means that the clock was set back.
+    retry_wait: Duration,
     /// When what waited for a later try was last brought forward.
     pulled_at: Option<UnixTime>,
     is_off: bool,
@@ -138,8 +138,9 @@ impl Sender {
         if free == 0 {
             return Ok(SLICE);
         }
-        if let Some(retry_at) = condition.retry_at.filter(|at| *at > now) {
-            return Ok(retry_at.until(now).clamp(SHORTEST, SLICE));
+        let left = condition.retry_at.map(|at| at.until(now)).unwrap_or_default();
+        if !left.is_zero() && left <= condition.retry_wait {
+            return Ok(left.clamp(SHORTEST, SLICE));
         }
         let is_probe = condition.retry_at.is_some();
         let ask = DeliveryAsk {
@@ -147,7 +148,7 @@ impl Sender {
             now,
             due_by: if is_probe { UnixTime::NEVER } else { now },
             chains: free,
-            lease_end: now + LEASE,
+            lease_end: now + DELIVERY_LEASE,
         };
         let claims = self.outbox.claim_deliveries(ask).await?;
         let found = !claims.is_empty();
@@ -179,7 +180,7 @@ impl Sender {
                 let step = RETRY_SINK.get(place).copied().unwrap_or(PROBE_EVERY);
                 condition.failures = condition.failures.saturating_add(1);
                 let wait = step.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
-                condition.retry_at = Some(self.clock.now() + wait);
+                (condition.retry_at, condition.retry_wait) = (Some(self.clock.now() + wait), wait);
             }
             Some(Shown::Off) => condition.is_off = true,
             None => log::error!("notices: a delivery to {name} broke off; it is made again after its lease"),

@@ -132,8 +132,9 @@ pub trait Store: Send + Sync {
     /// The time of the latest write. A clock that is behind it has been set back.
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>>;
 
-    /// Sets [`Store::last_write_at`] back to `now` if it is later, and the ends of leases back to `lease_end`. Called when all dates
-    /// that a fast clock wrote are corrected.
+    /// Sets [`Store::last_write_at`] back to `now` if it is later, the ends of leases back to `lease_end`, and dates of the outbox
+    /// and the history back to `now`: what was to be sent later is due now. Called when all dates that a fast clock wrote are
+    /// corrected.
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()>;
 
     /// A short text that the event loop stored.

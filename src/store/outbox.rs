@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -22,6 +23,9 @@ pub const KEEP_DONE_DAYS: u32 = 30;
 
 /// So many notices that are done are kept for reading.
 pub const MOST_DONE: u64 = 20_000;
+
+/// Others keep away from claimed deliveries for so long: every notice of a chain in its whole time.
+pub const DELIVERY_LEASE: Duration = Duration::from_secs(900);
 
 /// Deliveries of one chain that are claimed together.
 pub(super) const MOST_IN_CHAIN: usize = 20;

@@ -16,6 +16,7 @@ use webex_tokend::store::outbox::NoticePage;
 
 use crate::notices::world::Telling;
 use crate::notices::world::TestSink;
+use crate::support::time::DAY_MS;
 use crate::support::time::HOUR;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -153,6 +154,33 @@ async fn a_restart_tells_nothing_twice_and_loses_nothing() {
     for person in 0..7 {
         let versions = sink.versions(&format!("p{person}"));
         assert!(versions.is_sorted(), "{versions:?}");
+    }
+}
+
+/// The event loop corrects the stored dates; the sender's own dates are its own to correct.
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_by_years_delays_no_notice_and_sends_none_twice() {
+    for years in [0, 10] {
+        let (down, well) = (TestSink::new("webhook"), TestSink::new("command"));
+        let telling = Telling::to(&[&down, &well]);
+        down.is_down();
+        telling.clock.step(years * 365 * DAY_MS);
+        for n in 0..3 {
+            telling.tell("ada", n).await;
+        }
+        sleep(2 * HOUR).await;
+        assert!(down.tries() > 3 && well.taken().len() == 3);
+        telling.tell("eve", 9).await;
+        telling.clock.step(-years * 365 * DAY_MS - 1);
+        telling.correct_stored_dates().await;
+        down.answers(SinkAnswer::Taken);
+        sleep(HOUR).await;
+        for sink in [&down, &well] {
+            assert_eq!(sink.versions("ada"), [0, 1, 2], "{years} years");
+            assert_eq!(sink.versions("eve"), [9], "{years} years");
+            let ids: BTreeSet<String> = sink.taken().iter().map(|notice| notice.id.clone()).collect();
+            assert_eq!(ids.len(), sink.taken().len(), "none twice");
+        }
     }
 }
 

@@ -208,6 +208,12 @@ impl Telling {
         Self::on(self.memory.clone(), self.clock.clone(), &sinks)
     }
 
+    /// As the event loop does after the clock was set back.
+    pub(super) async fn correct_stored_dates(&self) {
+        let now = self.clock.now();
+        self.memory.clamp_times(now, now).await.unwrap();
+    }
+
     /// Something about a person became true now.
     pub(super) async fn tell(&self, person: &str, n: u64) {
         let person = Person::known_by(PersonId::parse(person).unwrap());

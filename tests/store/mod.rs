@@ -35,6 +35,7 @@ mod keys;
 mod lists;
 mod model;
 mod outbox;
+mod outbox_dates;
 mod people;
 mod restored_backups;
 mod sqlite_faults;

@@ -71,7 +71,7 @@ fn notice_of(name: &str, version: u32, seconds: i64) -> Notice {
     Notice::new(NoticeType::TokenAtRisk, Some(&person), &version.to_string(), at(seconds))
 }
 
-async fn release_all(store: &dyn Whole, now: UnixTime) {
+pub(super) async fn release_all(store: &dyn Whole, now: UnixTime) {
     while store.release_held(now).await.unwrap() {}
 }
 
@@ -81,11 +81,11 @@ async fn claims_by(store: &dyn Whole, sink: &str, due_by: UnixTime, now: UnixTim
     store.claim_deliveries(ask).await.unwrap()
 }
 
-async fn claims(store: &dyn Whole, sink: &str, now: UnixTime) -> Vec<DeliveryClaim> {
+pub(super) async fn claims(store: &dyn Whole, sink: &str, now: UnixTime) -> Vec<DeliveryClaim> {
     claims_by(store, sink, now, now).await
 }
 
-async fn settle(
+pub(super) async fn settle(
     store: &dyn Whole,
     sink: &str,
     claim: &DeliveryClaim,
@@ -100,7 +100,7 @@ fn words(claims: &[DeliveryClaim]) -> Vec<&'static str> {
     claims.iter().map(|claim| claim.notice.kind.word()).collect()
 }
 
-async fn listed(store: &dyn Whole) -> Vec<NoticeRecord> {
+pub(super) async fn listed(store: &dyn Whole) -> Vec<NoticeRecord> {
     store.notices(NoticePage { before: None, limit: 100_000, failed_only: false }).await.unwrap()
 }
 

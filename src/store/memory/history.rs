@@ -68,6 +68,18 @@ impl History {
         shown
     }
 
+    /// No date stays later than `now`.
+    pub(super) fn clamp_times(&mut self, now: UnixTime) {
+        for (_, entry) in &mut self.entries {
+            entry.at = entry.at.min(now);
+        }
+        let mut counts = BTreeMap::new();
+        for ((day, outcome), refreshes) in std::mem::take(&mut self.counts) {
+            *counts.entry((day.min(day_of(now)), outcome)).or_default() += refreshes;
+        }
+        self.counts = counts;
+    }
+
     /// Removes what is too old at `now`.
     pub(super) fn prune(&mut self, now: UnixTime) {
         let old = now - KEEP_HISTORY;

@@ -333,6 +333,8 @@ impl Store for MemoryStore {
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
         self.answer(|inner| {
             inner.latest = inner.latest.map(|latest| latest.min(now));
+            inner.outbox.clamp_times(now);
+            inner.history.clamp_times(now);
             inner.change_claimed(|row| row.grant.next = row.grant.next.no_later_than(lease_end));
         })
     }

@@ -289,7 +289,10 @@ impl Store for SqliteStore {
     }
 
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        self.write(move |db, context| queries::clamp_times(db, context, now, lease_end))
+        Box::pin(async move {
+            self.clamp_outbox_times(now).await?;
+            self.write(move |db, context| queries::clamp_times(db, context, now, lease_end)).await
+        })
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {

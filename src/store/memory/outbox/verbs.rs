@@ -6,6 +6,7 @@ use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::notice::delivery::DeliveryState;
+use crate::domain::notice::digest::HOLD;
 use crate::domain::notice::facts;
 use crate::domain::notice::facts::Origin;
 use crate::domain::notice::facts::ReplacedGrant;
@@ -16,7 +17,9 @@ use crate::store::Saved;
 use crate::store::StoreFuture;
 use crate::store::memory::MemoryState;
 use crate::store::memory::MemoryStore;
+use crate::store::memory::outbox::Outbox;
 use crate::store::memory::outbox::OutboxRow;
+use crate::store::outbox::DELIVERY_LEASE;
 use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
 use crate::store::outbox::NoticePage;
@@ -26,6 +29,24 @@ use crate::store::outbox::OutboxStore;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
 use tokio::sync::watch;
+
+impl Outbox {
+    /// No date stays later than it can be at `now`. What was to be sent later is due now, as after a start.
+    pub(in crate::store::memory) fn clamp_times(&mut self, now: UnixTime) {
+        for kept in self.notices.values_mut() {
+            kept.notice.at = kept.notice.at.min(now);
+            kept.held_until = kept.held_until.map(|at| at.min(now + HOLD));
+        }
+        for row in self.deliveries.values_mut() {
+            row.delivery.done_at = row.delivery.done_at.map(|at| at.min(now));
+            // Held notices are due at no time.
+            if row.waits() && row.next_at < UnixTime::NEVER {
+                let latest = if row.claimed { now + DELIVERY_LEASE } else { now };
+                row.next_at = row.next_at.min(latest);
+            }
+        }
+    }
+}
 
 impl MemoryState {
     /// Writes what a change makes true. Answers how many notices were new.

@@ -3,6 +3,7 @@
 pub(super) mod beside;
 pub(super) mod by_time;
 pub(super) mod changes;
+mod dates;
 mod deliveries;
 mod held;
 mod listing;
@@ -36,6 +37,18 @@ impl SqliteStore {
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         self.write(move |db, context| beside::apart(context, work(db, context)))
+    }
+
+    /// Corrects dates of the outbox and the history that a fast clock wrote. Damage there is no failure: the dates of grants
+    /// are corrected all the same.
+    pub(super) async fn clamp_outbox_times(&self, now: UnixTime) -> Result<(), StoreError> {
+        match self.write_apart(move |db, _| dates::clamp(db, now)).await {
+            Err(why @ (StoreError::Outbox(_) | StoreError::Disk(_) | StoreError::Failed(_))) => {
+                log::log!(why.log_level(), "dates of notices in the future stay as they are: {why}");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     fn read_apart<T: Send + 'static>(
