@@ -39,11 +39,12 @@ impl Outbox {
         }
         for row in self.deliveries.values_mut() {
             row.delivery.done_at = row.delivery.done_at.map(|at| at.min(now));
-            // Held notices are due at no time.
-            if row.waits() && row.next_at < UnixTime::NEVER {
-                let latest = if row.claimed { now + DELIVERY_LEASE } else { now };
-                row.next_at = row.next_at.min(latest);
-            }
+        }
+        // Held notices are due at no time.
+        let planned = self.deliveries.values_mut().filter(|row| row.waits() && row.next_at < UnixTime::NEVER);
+        for row in planned {
+            let latest = if row.claimed { now + DELIVERY_LEASE } else { now };
+            row.next_at = row.next_at.min(latest);
         }
     }
 }
