@@ -74,7 +74,7 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     let now = telling.clock.now();
     let keep = async |name: &str, life: Duration| {
         let mut grant = grant(name);
-        (grant.renewed_at, grant.answered_at) = (now, now);
+        (grant.obtained_at, grant.renewed_at, grant.answered_at, grant.last.at) = (now, now, now, now);
         grant.tokens.expires_at = now + life;
         memory.save_consent(grant).await.unwrap();
     };
@@ -103,5 +103,6 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     (renewed.last.at, renewed.last.outcome) = (telling.clock.now(), Outcome::Renewed);
     memory.commit(claim.fence, after_refresh(&claim.grant, renewed)).await.unwrap();
     sleep(5 * MINUTE).await;
-    assert_eq!(sink.words().last(), Some(&"token.recovered"));
+    let words = sink.words();
+    assert_eq!(words.last(), Some(&"token.recovered"), "{words:?}");
 }
