@@ -1,31 +1,32 @@
-//! Who needs what: one rule, by which `check`, `people`, `doctor` and the dashboard say the same.
+//! What needs the attention of an operator or a person. `check`, `people`, `doctor` and the dashboard all use this module, so
+//! that they report the same.
 
 use crate::api_types::examination::FindingStatus;
 use crate::api_types::notices::NoticeTally;
 use crate::api_types::status::StateTally;
 
-/// One thing that a person or operator must do something about.
+/// One problem that an operator or a person must solve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attention {
-    /// What it is about.
+    /// The topic of the problem.
     pub topic: Topic,
-    /// What is the matter, and what to do.
+    /// The problem and the remedy.
     pub says: String,
 }
 
-/// What needs attention.
+/// The topics of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// Persons must consent again.
     Consent,
     /// Consents end soon, and refreshes do not extend them.
     Expiring,
-    /// Notices do not arrive.
+    /// Notices cannot be stored or delivered.
     Notices,
 }
 
 impl Topic {
-    /// Its word as a finding of `doctor`.
+    /// The name of the topic in `doctor`'s findings.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -34,14 +35,14 @@ impl Topic {
         }
     }
 
-    /// How bad it is.
+    /// The severity in `doctor`'s findings.
     #[must_use]
     pub fn mark(self) -> FindingStatus {
         FindingStatus::Warn
     }
 }
 
-/// What needs attention, the most urgent first. Unknown numbers need none.
+/// The problems in these numbers, the most urgent first. `None` counts as no problem.
 #[must_use]
 pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> Vec<Attention> {
     let mut all = Vec::new();

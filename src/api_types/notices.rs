@@ -1,4 +1,4 @@
-//! Notices, and what happened, as they are shown.
+//! Notices and the history.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -8,78 +8,78 @@ use serde_json::Value;
 /// The person that a notice is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticePerson {
-    /// Webex's id.
+    /// The Webex person id.
     pub id: String,
-    /// In lower case.
+    /// The e-mail address in lower case.
     pub email: Option<String>,
-    /// As Webex has it.
+    /// The display name at Webex.
     pub display_name: Option<String>,
 }
 
-/// How one sink stands with a notice.
+/// The delivery of a notice to one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeDelivery {
-    /// Its name.
+    /// The name of the sink.
     pub sink: String,
     /// `waiting`, `sent`, `given_up` or `outdated`.
     pub state: String,
-    /// Tries made so far.
+    /// The number of tries so far.
     pub tries: u32,
-    /// When it is sent, or sent again; null: it waits for others of its type, or is done with.
+    /// When the next try is due; null if the notice is held for a digest, or the state is final.
     pub next_at: Option<String>,
-    /// When it was done with.
+    /// When the state became final.
     pub done_at: Option<String>,
-    /// Why it has not been taken.
+    /// Why the sink has not accepted the notice.
     pub why: Option<String>,
 }
 
-/// A notice, and how every sink stands with it.
+/// A notice and its delivery to every sink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NoticeItem {
-    /// Stable for one fact.
+    /// The same event always has the same id.
     pub id: String,
     /// The event's type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it became true.
+    /// When the event happened.
     pub at: String,
-    /// Whose.
+    /// The app that the event is about.
     pub app: String,
-    /// Null: it is about no single person.
+    /// The person that the event is about; null if it is not about a single person.
     pub person: Option<NoticePerson>,
-    /// What else there is to say.
+    /// Further texts, numbers and dates about the event.
     pub data: Map<String, Value>,
-    /// One for each sink.
+    /// One delivery for each sink.
     pub deliveries: Vec<NoticeDelivery>,
 }
 
-/// How one sink stands.
+/// The status of one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeSink {
-    /// Its name.
+    /// The name of the sink.
     pub sink: String,
-    /// Whether the settings name it now.
+    /// Whether the settings name the sink now.
     pub is_set: bool,
     /// Whether its receiver has turned it off (410).
     pub is_off: bool,
-    /// Notices to be sent, or sent again.
+    /// Notices that wait for their first or next try.
     pub waiting: u64,
-    /// Of them, those that failed at least once.
+    /// Waiting notices that failed at least once.
     pub failing: u64,
-    /// Given up, of those that are still kept.
+    /// Notices that were given up and are still stored.
     pub given_up: u64,
-    /// When the oldest one that waits became true.
+    /// The time of the event of the oldest waiting notice.
     pub oldest_waiting_at: Option<String>,
 }
 
-/// A part of the notices.
+/// A page of the notices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NoticeList {
     /// Every sink.
     pub sinks: Vec<NoticeSink>,
-    /// Newest first.
+    /// The notices, newest first.
     pub notices: Vec<NoticeItem>,
-    /// Give it as `before` for the next part; null at the end.
+    /// The value of `before` for the next page; null on the last page.
     pub next: Option<String>,
 }
 
@@ -87,79 +87,79 @@ pub struct NoticeList {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeTestAsked {
-    /// The name of one, or of its kind; left out: all that tell operators.
+    /// The name of a sink, or its part before the colon. Without it, all sinks for operators are tested.
     #[serde(default)]
     pub sink: Option<String>,
 }
 
-/// What one sink said of a test.
+/// The result of a test at one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeTest {
-    /// Its name.
+    /// The name of the sink.
     pub sink: String,
-    /// Null: it has the test; else why it has not.
+    /// Why the test failed; null if the sink accepted it.
     pub why: Option<String>,
 }
 
-/// What every sink said of a test.
+/// The results of a test at every tested sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeTests {
-    /// One for each sink.
+    /// One result for each sink.
     pub tests: Vec<NoticeTest>,
 }
 
 /// A notice that is sent again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeResent {
-    /// Its id.
+    /// The id of the notice.
     pub id: String,
-    /// How many sinks are told.
+    /// The number of sinks that get the notice.
     pub sinks: u64,
 }
 
-/// One thing that happened.
+/// One entry of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryItem {
-    /// When.
+    /// When it happened.
     pub at: String,
-    /// To which person; null: to no single one.
+    /// The person that the entry is about; null if it is not about a single person.
     pub person_id: Option<String>,
     /// An event's type, or `refresh.` and an outcome, or `notice.given_up`.
     pub what: String,
-    /// More about it.
+    /// Further information.
     pub detail: String,
 }
 
-/// A part of the history.
+/// A page of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryList {
-    /// Newest first.
+    /// The entries, newest first.
     pub entries: Vec<HistoryItem>,
-    /// Refreshes that are no entry of their own, of the last days; empty for one person.
+    /// The numbers of refreshes without an entry, of the last days; empty for one person.
     pub days: Vec<DailyRefreshes>,
-    /// Give it as `before` for the next part; null at the end.
+    /// The value of `before` for the next page; null on the last page.
     pub next: Option<String>,
 }
 
-/// Refreshes of one day and outcome that changed nothing worth an entry.
+/// The number of refreshes of one day and outcome that have no entry in the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DailyRefreshes {
     /// The day in UTC, as a date.
     pub day: String,
     /// The outcome.
     pub outcome: String,
-    /// How many.
+    /// The number of refreshes.
     pub refreshes: u64,
 }
 
-/// Notices over all sinks.
+/// The numbers of deliveries of all sinks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeTally {
-    /// To be sent, or sent again.
+    /// Deliveries that wait for their first or next try.
     pub waiting: u64,
-    /// Of them, those that failed at least once.
+    /// Waiting deliveries that failed at least once.
     pub failing: u64,
-    /// Given up, of those that are still kept.
+    /// Deliveries that were given up and whose notice is still stored.
     pub given_up: u64,
     /// Sinks whose receivers have turned them off.
     pub turned_off: Vec<String>,

@@ -26,12 +26,12 @@ pub struct Status {
     /// The certificate for new connections; null where the port speaks plain HTTP.
     #[serde(default)]
     pub certificate: Option<CertificateView>,
-    /// Notices over all sinks; null while the store cannot be read.
+    /// The numbers of deliveries of notices, of all sinks; null while the store cannot be read.
     #[serde(default)]
     pub notices: Option<NoticeTally>,
 }
 
-/// Refreshes that wait for their turn.
+/// Refreshes that are due and take longer than a minute to send.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BacklogView {
     /// Refreshes that are due.
@@ -42,9 +42,9 @@ pub struct BacklogView {
     pub expired: u64,
     /// Refreshes per second: the configured rate, or the measured one if that is lower; null while unknown.
     pub per_second: Option<f64>,
-    /// When the last of them is sent, as an estimate; null while unknown.
+    /// An estimate of when the last of them is sent; null while unknown.
     pub until: Option<String>,
-    /// The same as a sentence.
+    /// The backlog as a sentence.
     pub says: String,
 }
 

@@ -1,4 +1,4 @@
-//! The sink for a program of the operator's: the event's JSON on its standard input.
+//! The sink that runs a program of the operator with the event's JSON on its standard input.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::notices::sink::Letter;
 use crate::notices::sink::Sink;
 use crate::notices::sink::SinkAnswer;
 
-/// The program's time.
+/// Maximum run time of the program.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The only other variable that the program finds: nothing of the daemon's environment reaches it.
+/// The program's `PATH`. The program gets this variable and `TOKEND_EVENT`, and no variable of the daemon's environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program and its arguments.
@@ -25,7 +25,7 @@ pub struct ProgramSink {
 }
 
 impl ProgramSink {
-    /// Runs `program` for each notice; no shell.
+    /// A sink that runs `program` for each notice, without a shell.
     #[must_use]
     pub fn new(program: String, arguments: Vec<String>) -> Self {
         Self { program, arguments }
@@ -35,7 +35,7 @@ impl ProgramSink {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH);
         command.env("TOKEND_EVENT", letter.notice.kind.word());
-        // What it says on stderr stands in the daemon's own log.
+        // The program's stderr is the daemon's, so its output appears in the daemon's log.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
         command.kill_on_drop(true);
         let mut child = match command.spawn() {
@@ -45,7 +45,7 @@ impl ProgramSink {
         let (stdin, body) = (child.stdin.take(), letter.body() + "\n");
         let told = async {
             if let Some(mut stdin) = stdin {
-                // One that does not read it all says by its exit code whether it has enough.
+                // A write error is ignored: a program that does not read all of its input reports success by its exit code.
                 let _ = stdin.write_all(body.as_bytes()).await;
             }
             child.wait().await
@@ -55,8 +55,10 @@ impl ProgramSink {
             Ok(Ok(status)) => {
                 SinkAnswer::Failed { why: status.to_string(), retry_after: None, is_sinks: false }
             }
-            Ok(Err(e)) => SinkAnswer::sink_failed(format!("its end is not known: {e}")),
-            Err(_) => SinkAnswer::sink_failed(format!("it did not end in time ({LIMIT:?}) and was killed")),
+            Ok(Err(e)) => SinkAnswer::sink_failed(format!("the program's exit status cannot be read: {e}")),
+            Err(_) => {
+                SinkAnswer::sink_failed(format!("the program did not end in time ({LIMIT:?}) and was killed"))
+            }
         }
     }
 }

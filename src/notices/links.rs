@@ -1,4 +1,4 @@
-//! The links in a notice: made when it is sent, so that they lead where the service is now.
+//! The links in notices. They are built when a notice is sent, so that they point to the current address of the service.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::domain::time::UnixTime;
 use crate::notices::sink::Letter;
 use crate::webex::Webex;
 
-/// Makes letters of notices.
+/// Turns notices into letters by adding links.
 #[derive(Clone)]
 pub(super) struct Links(pub(super) Arc<Webex>);
 

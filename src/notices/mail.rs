@@ -16,13 +16,13 @@ use crate::notices::sink::Sink;
 use crate::notices::sink::SinkAnswer;
 use crate::notices::text;
 
-/// The server's time for each of its answers.
+/// Maximum time that the mail server may take for each response.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A mail server, and who writes to which operators through it.
+/// The settings of e-mail: the mail server, the sender and the recipients.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
-    /// `smtps://user:password@host:465`; holds a password.
+    /// Such as `smtps://user:password@host:465`. Contains a password.
     pub url: Secret,
     /// The sender.
     pub from: Mailbox,
@@ -37,22 +37,22 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Sends through the server of the settings.
+    /// A sink that sends through the server of the settings.
     ///
     /// # Errors
-    /// What is wrong with the URL, without any of it.
+    /// What is wrong with the URL. The text contains no part of the URL.
     pub fn new(settings: MailSettings) -> Result<Self, String> {
-        // An error only says that it is there already.
+        // An error only means that a provider is installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.url.expose());
-        let transport = transport.map_err(|_| "it is no URL of a mail server".to_owned())?;
+        let transport = transport.map_err(|_| "the value is not the URL of a mail server".to_owned())?;
         Ok(Self { settings, transport: transport.timeout(Some(LIMIT)).build() })
     }
 
     async fn send(&self, letter: &Letter) -> SinkAnswer {
         let subject = format!("webex-tokend: {}", text::subject(&letter.notice));
         let host = self.settings.from.email.domain();
-        // The same for each try, so that mail programs show one mail once.
+        // Every try has the same id, so that mail programs show a repeated mail once.
         let id = format!("<{}@{host}>", letter.notice.id);
         let mail = Message::builder().from(self.settings.from.clone()).subject(subject).message_id(Some(id));
         let mail = self.settings.to.iter().fold(mail, |mail, to| mail.to(to.clone()));
@@ -72,7 +72,7 @@ impl Mail {
     }
 }
 
-/// The server's code alone: its text may quote what it was sent.
+/// Describes an error with the server's status code only, because the server's text may quote the mail.
 fn told(error: &lettre::transport::smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),

@@ -1,4 +1,5 @@
-//! Told in time: every notice of the outbox is sent to each sink, until the sink has it or three days are over.
+//! Delivery of notices: the daemon sends every notice of the outbox to each sink, until the sink accepts it or three days are
+//! over.
 
 pub mod command;
 mod links;
@@ -40,41 +41,41 @@ pub use crate::store::outbox::Delivery;
 pub use crate::store::outbox::NoticePage;
 pub use crate::store::outbox::NoticeRecord;
 
-/// The parts that notices are made of.
+/// The services that notices need.
 #[derive(Clone)]
 pub struct Parts {
-    /// What is to be sent.
+    /// Notices and their deliveries.
     pub outbox: Arc<dyn OutboxStore>,
-    /// What happened.
+    /// The history of events.
     pub history: Arc<dyn HistoryStore>,
-    /// Grants: whether the store can be written.
+    /// The grants. Also used to check whether the store can be written.
     pub grants: Arc<dyn Store>,
-    /// Makes the links.
+    /// Builds the links in notices, and sends the bot's messages.
     pub webex: Arc<Webex>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// When the served certificate ends, if one is served.
+/// Returns the end of the served certificate; `None` if the daemon serves none.
 pub type CertificateEnd = Arc<dyn Fn() -> Option<UnixTime> + Send + Sync>;
 
-/// What a sink said of a test.
+/// The result of a test notice at one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkTest {
-    /// Which.
+    /// The name of the sink.
     pub sink: String,
-    /// `None`: it has the test; else why it has not, fit for people.
+    /// Why the test failed, as text for people; `None` if the sink accepted the test.
     pub why: Option<String>,
 }
 
-/// How one sink stands.
+/// The status of one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkStatus {
     /// Its counts.
     pub counts: SinkCounts,
-    /// It is set now; else rows of it are left from before.
+    /// Whether the settings name the sink. If not, the store has deliveries to it from earlier settings.
     pub is_set: bool,
-    /// Its receiver has turned it off.
+    /// Whether its receiver has turned it off.
     pub is_off: bool,
 }
 
@@ -86,7 +87,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Notices to these sinks. From now on the store writes to its outbox.
+    /// Creates the delivery of notices to these sinks. From now on the store writes to its outbox.
     #[must_use]
     pub fn new(parts: Parts, sinks: Vec<Arc<dyn Sink>>) -> Self {
         let clock = parts.clock.clone();
@@ -102,7 +103,7 @@ impl Notices {
         Self { parts, senders, certificate_end: Mutex::new(None) }
     }
 
-    /// Watches the certificate that is served.
+    /// Sets the source of the served certificate's end. Notices about the certificate need it.
     pub fn watch_certificate_end(&self, end: CertificateEnd) {
         *self.certificate_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
     }
@@ -112,15 +113,16 @@ impl Notices {
         end.and_then(|end| end())
     }
 
-    /// Starts a task for each sink, and the one that finds what becomes true by time.
+    /// Starts a task for each sink, and the task that periodically looks for events that no change to the store reports.
     pub fn start(self: &Arc<Self>, tasks: &Tasks) {
         for sender in &self.senders {
             tasks.spawn("notices of one sink", sender.clone().run(tasks.stopping()));
         }
-        tasks.spawn("notices that time makes true", self.clone().sweep(tasks.stopping()));
+        tasks.spawn("periodic check for notices", self.clone().sweep(tasks.stopping()));
     }
 
-    /// Sends a test to the sink of this name, or to all operators' sinks; past the outbox, so that the answer is known now.
+    /// Sends a test to the sink with this name, or to all sinks for operators. The test bypasses the outbox, so that the result
+    /// is known at once.
     pub async fn test(&self, name: Option<&str>) -> Vec<SinkTest> {
         let now = self.parts.clock.now();
         let is_meant =
@@ -136,21 +138,21 @@ impl Notices {
                 SinkAnswer::Taken => None,
                 SinkAnswer::Failed { why, .. } | SinkAnswer::TurnedOff { why } => Some(why),
                 SinkAnswer::Postponed { why, .. } => Some(why),
-                SinkAnswer::Outdated => Some("it was not sent".to_owned()),
+                SinkAnswer::Outdated => Some("the test was not sent".to_owned()),
             };
             if why.is_none()
                 && sender.is_off().await
                 && let Err(why) = sender.turn(false).await
             {
-                log::log!(why.log_level(), "that {sink} is on again cannot be kept: {why}");
+                log::log!(why.log_level(), "notices: cannot store that {sink} is on again: {why}");
             }
             tests.push(SinkTest { sink: sink.to_owned(), why });
         }
         tests
     }
 
-    /// Sends a notice that the store cannot keep to every sink that is not among the `told`; to all of them at the same time,
-    /// so that a sink that does not answer delays no other.
+    /// Sends a notice that cannot be stored to every sink for operators that is not in `told`, and adds the sinks that accept
+    /// it. Sends to all of them at the same time, so that a sink that does not answer delays no other.
     async fn tell_from_memory(&self, notice: &Notice, told: &mut Vec<String>) {
         let mut sending = JoinSet::new();
         let is_told = |sink: &str| told.iter().any(|other| other == sink);
@@ -172,7 +174,7 @@ impl Notices {
         !self.senders.is_empty()
     }
 
-    /// Why notices cannot be stored, though tokens can; `None` while all is well.
+    /// Why notices cannot be stored although tokens can; `None` while notices can be stored.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.parts.outbox.outbox_trouble()
@@ -186,7 +188,7 @@ impl Notices {
         self.parts.outbox.notices(page).await
     }
 
-    /// Sends a notice again to every sink. `None`: there is no such notice; else how many sinks are told.
+    /// Sends a notice again to every sink. Returns the number of sinks that get it; `None` if there is no such notice.
     ///
     /// # Errors
     /// The store's.
@@ -194,7 +196,7 @@ impl Notices {
         self.parts.outbox.resend(id.to_owned(), false, self.parts.clock.now()).await
     }
 
-    /// How every sink stands.
+    /// The status of every sink.
     ///
     /// # Errors
     /// The store's.
@@ -213,7 +215,7 @@ impl Notices {
         Ok(statuses)
     }
 
-    /// The history's store.
+    /// The store of the history.
     #[must_use]
     pub fn history(&self) -> &Arc<dyn HistoryStore> {
         &self.parts.history

@@ -1,5 +1,5 @@
-//! One sink's sender: claims what is due, sends it, and keeps what came of it. Each sink has its own, so that one that is
-//! dead delays no other.
+//! The sender of one sink: it claims due deliveries, sends them, and stores the outcomes. Each sink has its own sender, so that
+//! a sink that does not work delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,16 +28,16 @@ use crate::store::outbox::DeliveryOutcome;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::SettledDelivery;
 
-/// The longest sleep between two looks at the outbox.
+/// Maximum time between two reads of the outbox.
 const SLICE: Duration = Duration::from_secs(60);
 
-/// The shortest one, where something is due that cannot be claimed.
+/// Minimum time between two reads, if a due delivery cannot be claimed.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A store that fails is asked again after this.
+/// How long the sender waits after an error of the store.
 const STORE_STEP: Duration = Duration::from_secs(30);
 
-/// Waits after the first failures of a sink, before it is asked again with one notice.
+/// Waits after the first failures of a sink, before the sender probes it with one notice.
 const RETRY_SINK: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
@@ -54,37 +54,38 @@ pub(super) struct Sender {
     pub(super) links: Links,
 }
 
-/// How the sink stands, as far as this process has seen.
+/// What the sender knows about the state of the sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Condition {
-    /// Tries in a row that it failed.
+    /// The number of failures in a row.
     failures: u32,
-    /// After a failure: when it is asked again.
+    /// The time of the next probe, after a failure.
     retry_at: Option<UnixTime>,
-    /// How long that was to take. More time left than that means that the clock was set back.
+    /// The wait before the next probe. If the time left until `retry_at` is longer, the clock was set back.
     retry_wait: Duration,
-    /// When what waited for a later try was last brought forward.
+    /// When the sender last made all waiting deliveries due.
     pulled_at: Option<UnixTime>,
     is_off: bool,
 }
 
-/// What one chain of notices showed of the sink.
+/// What sending one chain of notices showed about the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     Nothing,
     Works,
-    /// And asks to be left alone for so long.
+    /// The sink fails. The duration is its `Retry-After`.
     Fails(Option<Duration>),
     Off,
 }
 
 impl Sender {
-    /// Where the sink's having been turned off is kept, and what stands there then.
+    /// The topic that stores whether the sink is turned off, and the topic's state if it is. The state is the sink's target, so
+    /// that a sink with another target is on.
     fn off_state(&self) -> (String, String) {
         (format!("off {}", self.sink.name()), self.sink.target())
     }
 
-    /// Whether the receiver has turned this sink off, and the operator has not pointed it elsewhere since.
+    /// Whether the receiver has turned this sink off, and the operator has not set another target since.
     pub(super) async fn is_off(&self) -> bool {
         let (topic, state) = self.off_state();
         self.outbox.topic(topic).await.is_ok_and(|kept| kept.as_ref() == Some(&state))
@@ -96,12 +97,12 @@ impl Sender {
         self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
     }
 
-    /// Runs until the daemon stops. What is being sent then is finished.
+    /// Runs until the daemon stops. Deliveries that have begun by then are finished.
     pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
         let mut condition = Condition { is_off: self.is_off().await, ..Condition::default() };
-        // A start may be the remedy: what waited for a later try is tried now.
+        // The operator may have restarted the daemon to repair the sink, so all waiting deliveries are tried now.
         if let Err(why) = self.outbox.pull_forward(self.sink.name().to_owned(), self.clock.now()).await {
-            log::log!(why.log_level(), "notices for {} cannot be read: {why}", self.sink.name());
+            log::log!(why.log_level(), "notices: cannot read those for {}: {why}", self.sink.name());
         }
         let mut news = self.outbox.outbox_news();
         let mut running = JoinSet::new();
@@ -110,7 +111,11 @@ impl Sender {
             let wait = match self.step(&mut running, condition).await {
                 Ok(wait) => wait,
                 Err(why) => {
-                    log::log!(why.log_level(), "notices for {} wait for the store: {why}", self.sink.name());
+                    log::log!(
+                        why.log_level(),
+                        "notices: the store fails, so those for {} wait: {why}",
+                        self.sink.name()
+                    );
                     STORE_STEP
                 }
             };
@@ -125,7 +130,7 @@ impl Sender {
         while running.join_next().await.is_some() {}
     }
 
-    /// Releases what was held, starts what may start, and answers how long there is nothing more to do.
+    /// Releases held notices and starts due deliveries. Returns how long to wait until the next step.
     async fn step(
         self: &Arc<Self>,
         running: &mut JoinSet<Shown>,
@@ -170,7 +175,7 @@ impl Sender {
                 if condition.retry_at.take().is_some() {
                     condition.failures = 0;
                     condition.pulled_at = None;
-                    log::info!("notices: {name} takes notices again; what waits is sent now");
+                    log::info!("notices: {name} accepts notices again; all waiting ones are sent now");
                 }
                 self.pull_forward(condition).await;
             }
@@ -183,11 +188,11 @@ impl Sender {
                 (condition.retry_at, condition.retry_wait) = (Some(self.clock.now() + wait), wait);
             }
             Some(Shown::Off) => condition.is_off = true,
-            None => log::error!("notices: a delivery to {name} broke off; it is made again after its lease"),
+            None => log::error!("notices: a delivery to {name} panicked; it is repeated when its lease ends"),
         }
     }
 
-    /// The sink takes notices: what waits for a later try is due now, at most so often as a sink that fails is asked.
+    /// Makes all waiting deliveries due now, because the sink accepts notices. Does so at most once per [`PROBE_EVERY`].
     async fn pull_forward(&self, condition: &mut Condition) {
         let now = self.clock.now();
         if condition.pulled_at.is_some_and(|at| at <= now && now < at + PROBE_EVERY) {
@@ -196,11 +201,12 @@ impl Sender {
         condition.pulled_at = Some(now);
         let pulled = self.outbox.pull_forward(self.sink.name().to_owned(), now).await;
         let _ = pulled.inspect_err(|why| {
-            log::log!(why.log_level(), "what waits for {} is sent later: {why}", self.sink.name());
+            log::log!(why.log_level(), "notices: cannot make those for {} due now: {why}", self.sink.name());
         });
     }
 
-    /// Sends the notices of one chain, one after the other. Where the sink itself fails, those behind wait with the first.
+    /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
+    /// sent.
     async fn send_chain(&self, chain: Vec<DeliveryClaim>, is_off: bool) -> Shown {
         let mut shown = Shown::Nothing;
         let mut blocked: Option<(String, Option<Duration>)> = None;
@@ -216,7 +222,7 @@ impl Sender {
             };
             match &answer {
                 SinkAnswer::Failed { why, retry_after, is_sinks: true } if blocked.is_none() => {
-                    log::warn!("notices: {} did not take {}: {why}", self.sink.name(), claim.notice.id);
+                    log::warn!("notices: {} did not accept {}: {why}", self.sink.name(), claim.notice.id);
                     (blocked, shown) = (Some((why.clone(), *retry_after)), Shown::Fails(*retry_after));
                 }
                 SinkAnswer::TurnedOff { why } if !is_off && shown != Shown::Off => {
@@ -234,41 +240,46 @@ impl Sender {
     async fn turned_off(&self, why: &str) {
         let name = self.sink.name();
         log::error!(
-            "notices: {name} is turned off: {why}; it is on again after a test that it takes, or when it is set to another \
+            "notices: {name} is turned off: {why}; to turn it on, run `notices test` when the receiver works, or set another \
              address"
         );
         let kept = self.turn(true).await;
         let _ = kept.inspect_err(|why| {
-            log::log!(why.log_level(), "that {name} is turned off cannot be kept: {why}");
+            log::log!(why.log_level(), "notices: cannot store that {name} is turned off: {why}");
         });
     }
 
-    /// Sends one notice, once, within the time that a delivery may take.
+    /// Sends one notice once. Fails after [`DELIVERY_LIMIT`].
     pub(super) async fn send(&self, notice: &Notice) -> SinkAnswer {
         let letter = self.links.letter(notice, self.clock.now());
         let answer = timeout(DELIVERY_LIMIT, self.sink.deliver(&letter)).await;
         answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
     }
 
-    /// Keeps what came of it, however long the store takes: a notice that was taken must not be sent again.
+    /// Stores the outcome of a delivery, with several tries if the store fails, because a notice that was accepted should not
+    /// be sent again.
     async fn settle(&self, claim: &DeliveryClaim, answer: SinkAnswer) {
         let now = self.clock.now();
         let outcome = self.outcome(claim, answer, now);
         let (name, id) = (self.sink.name(), &claim.notice.id);
         match &outcome {
-            DeliveryOutcome::Sent => log::info!("notices: {name} has {id} ({})", claim.notice.kind.word()),
-            DeliveryOutcome::GivenUp { why } => log::error!("notices: {id} is given up for {name}: {why}"),
-            DeliveryOutcome::Again { at, why, .. } => {
-                log::debug!("notices: {id} for {name} again at {at}: {why}")
+            DeliveryOutcome::Sent => {
+                log::info!("notices: {name} accepted {id} ({})", claim.notice.kind.word())
             }
-            DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} is no longer true"),
+            DeliveryOutcome::GivenUp { why } => log::error!("notices: giving up {id} for {name}: {why}"),
+            DeliveryOutcome::Again { at, why, .. } => {
+                log::debug!("notices: {id} is sent to {name} again at {at}: {why}")
+            }
+            DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} no longer applies"),
         }
         let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };
         for pause in [1, 5, 15, 30] {
             let kept = self.outbox.settle_deliveries(name.to_owned(), now, vec![settled.clone()]).await;
             match kept {
                 Ok(()) => return,
-                Err(why) => log::log!(why.log_level(), "what became of {id} cannot be kept yet: {why}"),
+                Err(why) => {
+                    log::log!(why.log_level(), "notices: cannot store the outcome of {id} yet: {why}")
+                }
             }
             sleep(Duration::from_secs(pause)).await;
         }
@@ -285,7 +296,9 @@ impl Sender {
             SinkAnswer::Failed { why, retry_after, .. } => {
                 let tries = claim.tries + u32::from(claim.in_turn);
                 if is_over(claim.notice.at, tries, now) {
-                    return DeliveryOutcome::GivenUp { why: format!("tried for three days: {why}") };
+                    return DeliveryOutcome::GivenUp {
+                        why: format!("all tries failed for three days: {why}"),
+                    };
                 }
                 let at = next_try(&claim.notice.id, self.sink.name(), tries, retry_after, now);
                 DeliveryOutcome::Again { at, tries, why }
@@ -294,7 +307,7 @@ impl Sender {
     }
 }
 
-/// Claims of one chain come together and in order.
+/// Groups claims by chain. The claims of one chain are consecutive and in order.
 fn by_chain(claims: Vec<DeliveryClaim>) -> Vec<Vec<DeliveryClaim>> {
     let mut chains: Vec<Vec<DeliveryClaim>> = Vec::new();
     for claim in claims {

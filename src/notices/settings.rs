@@ -1,4 +1,4 @@
-//! Which sinks the operator has set, and the sinks made of that.
+//! The settings of sinks, and the sinks that follow from them.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ pub struct NoticeSettings {
     pub webex_to: Vec<MessageRecipient>,
     /// `NOTIFY_PEOPLE`.
     pub people: bool,
-    /// `BOT_TOKEN`, if a bot is to send messages.
+    /// `BOT_TOKEN`, if the bot must send messages.
     pub bot_token: Option<Secret>,
     /// `NOTIFY_SMTP_URL`, `NOTIFY_MAIL_FROM` and `NOTIFY_MAIL_TO`.
     pub mail: Option<MailSettings>,
 }
 
 impl NoticeSettings {
-    /// The sinks. `transport` carries webhooks.
+    /// Builds the sinks. `transport` sends webhooks.
     #[must_use]
     pub fn sinks(
         &self,
@@ -66,7 +66,7 @@ impl NoticeSettings {
         }
         match self.mail.clone().map(Mail::new) {
             Some(Ok(mail)) => sinks.push(Arc::new(mail)),
-            Some(Err(why)) => log::error!("NOTIFY_SMTP_URL: no e-mail is sent: {why}"),
+            Some(Err(why)) => log::error!("NOTIFY_SMTP_URL: {why}, so no e-mail is sent"),
             None => {}
         }
         sinks

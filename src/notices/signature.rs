@@ -1,4 +1,4 @@
-//! Signatures of Standard Webhooks (version 1.0.0): HMAC-SHA256 over the message's id, its time and its body.
+//! Signatures of Standard Webhooks (version 1.0.0): HMAC-SHA256 over the id, the time and the body of a message.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::domain::secret::Secret;
 
-/// What every symmetric secret begins with.
+/// The prefix of every symmetric secret.
 const PREFIX: &str = "whsec_";
 
 /// The lengths of keys that the specification allows, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// One key, or two while it is changed: receivers accept a message that any of them signed.
+/// One key, or two while the operator changes it. A receiver accepts a message if either key signed it.
 #[derive(Clone)]
 pub struct SigningKeys(Vec<hmac::Key>);
 
@@ -23,7 +23,7 @@ impl std::fmt::Debug for SigningKeys {
 }
 
 impl SigningKeys {
-    /// Reads `whsec_` and base64, one or two of them with a space between. `None` for anything else.
+    /// Parses one or two secrets of the form `whsec_` and base64, separated by a space. `None` for any other text.
     #[must_use]
     pub fn parse(text: &Secret) -> Option<Self> {
         let keys = text.expose().split(' ').filter(|word| !word.is_empty()).map(|word| {

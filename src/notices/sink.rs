@@ -1,4 +1,4 @@
-//! What a sink is given, and what it answers.
+//! The interface of sinks: the input and the result of a delivery.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::domain::notice::Notice;
 use crate::domain::time::UnixTime;
 
-/// A notice as it is sent.
+/// A notice that is ready to send.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// What is told. Its data has the links of now.
+    /// The notice. Its data contains the current links.
     pub notice: Notice,
     /// The present time.
     pub now: UnixTime,
@@ -24,67 +24,67 @@ impl Letter {
     }
 }
 
-/// What became of one try.
+/// The result of one try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkAnswer {
-    /// The sink has it.
+    /// The sink accepted the notice.
     Taken,
-    /// It has it not; it may take it later.
+    /// The sink did not accept the notice. A later try may succeed.
     Failed {
-        /// Fit for people; holds no secret.
+        /// The reason, as text for people. Contains no secret.
         why: String,
-        /// How long the sink asks to be left alone.
+        /// How long the sink asks the daemon to wait.
         retry_after: Option<Duration>,
-        /// The trouble is the sink's: other notices would meet it, too.
+        /// Whether the sink itself fails, so that other notices would fail too.
         is_sinks: bool,
     },
-    /// The sink wants no more notices at all.
+    /// The receiver wants no more notices at all.
     TurnedOff {
-        /// Fit for people; holds no secret.
+        /// The reason, as text for people. Contains no secret.
         why: String,
     },
-    /// Not before this time.
+    /// The notice must not be sent yet.
     Postponed {
-        /// When.
+        /// When it may be sent.
         until: UnixTime,
-        /// Fit for people.
+        /// The reason, as text for people.
         why: String,
     },
-    /// It is no longer true, and is told no more.
+    /// The notice no longer applies, so it was not sent and will not be.
     Outdated,
 }
 
 impl SinkAnswer {
-    /// A failure that other notices would meet, too.
+    /// A failure of the sink itself, which other notices would meet too.
     pub(super) fn sink_failed(why: String) -> Self {
         Self::Failed { why, retry_after: None, is_sinks: true }
     }
 }
 
-/// What a sink answers, later.
+/// The future of a sink's result.
 pub type Delivering<'a> = Pin<Box<dyn Future<Output = SinkAnswer> + Send + 'a>>;
 
-/// Where notices are sent.
+/// A destination of notices.
 pub trait Sink: Send + Sync {
-    /// Its name, in the store and for people.
+    /// The sink's name, in the store and in texts.
     fn name(&self) -> &str;
 
-    /// Sends one letter, once. Ends within [`DELIVERY_LIMIT`] or is broken off.
+    /// Sends one letter once. The caller cancels it after [`DELIVERY_LIMIT`].
     fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a>;
 
-    /// So many at once.
+    /// Maximum number of concurrent deliveries.
     fn at_once(&self) -> usize {
         4
     }
 
-    /// What changes when the operator points the sink elsewhere: a sink that was turned off is on again then.
+    /// Identifies the sink's destination. If the operator sets another destination, a sink that was turned off is on again.
     fn target(&self) -> String;
 
-    /// Whether `notices test` may use it: a test is sent to operators only.
+    /// Whether the sink reaches operators. Only such sinks get tests and notices about a failing store.
     fn is_for_operators(&self) -> bool {
         true
     }
 }
 
-/// One try ends within this.
+/// Maximum time of one try.
 pub const DELIVERY_LIMIT: Duration = Duration::from_secs(35);

@@ -1,4 +1,5 @@
-//! What becomes true by time alone, and what no change of the store can tell: looked for again and again.
+//! A periodic task. It looks for events that no change to the store reports: those that depend on the time alone, and failures
+//! of the store itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use crate::notices::Notices;
 use crate::store::MetaKey;
 use crate::store::StoreError;
 
-/// The store is tried so often.
+/// How often the task checks whether the store can be written.
 const STORE_EVERY: Duration = Duration::from_secs(30);
 
-/// Everything else is looked for in every so many of these: ten minutes.
+/// The other checks run once in this many turns, which is every ten minutes.
 const TURNS: u32 = 20;
 
-/// Candidates looked up in one step.
+/// Maximum number of candidates that are read in one step.
 const STEP: u32 = 500;
 
-/// Persons whose tokens are at risk that are told in one step of the store.
+/// Maximum number of persons that get a `token.at_risk` in one transaction.
 const AT_RISK_STEP: u32 = 100;
 
-/// The steps at which the end of the certificate is told, in days before it.
+/// The days before the end of the certificate on which a notice is sent.
 const CERTIFICATE_STEPS: [u32; 4] = [21, 7, 1, 0];
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -41,12 +42,15 @@ impl Notices {
             self.watch_store(&mut failing).await;
             self.write_postponed().await;
             if let Err(why) = self.watch_paused_refreshes().await {
-                log::log!(why.log_level(), "notices: which tokens are at risk is not known: {why}");
+                log::log!(why.log_level(), "notices: cannot look for tokens at risk: {why}");
             }
             if turn % TURNS == 0
                 && let Err(why) = self.look_around().await
             {
-                log::log!(why.log_level(), "notices: what is to be told is not known: {why}");
+                log::log!(
+                    why.log_level(),
+                    "notices: cannot look for consents and certificates that end soon: {why}"
+                );
             }
             turn = turn.wrapping_add(1);
             tokio::select! {
@@ -56,7 +60,7 @@ impl Notices {
         }
     }
 
-    /// Finds whose consent ends soon, looks at the certificate, and removes what is old.
+    /// Looks for consents that end soon, checks the certificate, and removes old notices and history.
     async fn look_around(&self) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         loop {
@@ -65,7 +69,7 @@ impl Notices {
             for person in persons {
                 told += u32::from(self.parts.outbox.tell_expiring(person, now).await?);
             }
-            // Those that are claimed at present are found the next time.
+            // Candidates that were claimed in the meantime are found in a later turn.
             if told == 0 {
                 break;
             }
@@ -76,7 +80,7 @@ impl Notices {
         Ok(())
     }
 
-    /// While refreshes of all persons pause, no refresh shows which tokens come near their end.
+    /// Looks for tokens at risk while the refreshes of all persons pause. At other times, failing refreshes report them.
     async fn watch_paused_refreshes(&self) -> Result<(), StoreError> {
         let breaker = self.parts.grants.get_meta(MetaKey::Breaker).await?;
         let Some(pause) = breaker.as_deref().and_then(facts::stored_pause) else { return Ok(()) };
@@ -117,7 +121,7 @@ impl Notices {
         Ok(())
     }
 
-    /// News that a damaged outbox did not take are written when it can be written again. The store logs its damage.
+    /// Writes notices that wait in memory because the outbox is damaged, if it can be written again. The store logs the damage.
     async fn write_postponed(&self) {
         while self.parts.outbox.outbox_trouble().is_some() {
             match self.parts.outbox.write_postponed().await {
@@ -127,9 +131,9 @@ impl Notices {
         }
     }
 
-    /// A store that cannot be written keeps no notice of that: each sink is told from memory, until it has taken the notice.
-    /// As soon as the store can be written, both the trouble and its end are stored, for the sinks that have not taken it
-    /// yet and for the history.
+    /// Checks whether the store can be written. If not, the notice of that cannot be stored either, so it is sent to each sink
+    /// from memory until the sink accepts it. When the store can be written again, the notices of the failure and of its end
+    /// are stored, for the history and for the sinks that have not accepted them yet.
     async fn watch_store(&self, failing: &mut Option<StoreTrouble>) {
         let now = self.parts.clock.now();
         match (self.parts.grants.check_writable().await, failing.take()) {
@@ -138,7 +142,7 @@ impl Notices {
                 if let Err(why) = self.parts.outbox.tell(trouble.ended(now)).await {
                     log::log!(
                         why.log_level(),
-                        "that the store failed for a time cannot be stored yet: {why}"
+                        "notices: cannot store yet that the store failed for a time: {why}"
                     );
                     *failing = Some(trouble);
                 }
@@ -152,10 +156,10 @@ impl Notices {
     }
 }
 
-/// The store cannot be written, or could not until now.
+/// A period in which the store cannot be written.
 struct StoreTrouble {
     notice: Notice,
-    /// The sinks that have taken the notice.
+    /// The sinks that have accepted the notice.
     told: Vec<String>,
 }
 
@@ -165,7 +169,7 @@ impl StoreTrouble {
         Self { notice: notice.with("reason", why.to_string()), told: Vec::new() }
     }
 
-    /// What is stored when the store can be written again at `now`.
+    /// The notices to store when the store can be written again at `now`.
     fn ended(&self, now: UnixTime) -> News {
         let since = self.notice.at;
         let recovered = Notice::new(NoticeType::StoreRecovered, None, &since.0.to_string(), now);

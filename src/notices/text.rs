@@ -1,11 +1,11 @@
-//! Notices in words: for operators, and for the person whose consent it is.
+//! The texts of notices for operators and for persons.
 
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::operator::Operator;
 use crate::domain::person::Email;
 
-/// One line: what happened, and to which person.
+/// One line with the event and the person.
 #[must_use]
 pub fn subject(notice: &Notice) -> String {
     let who = notice.person.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn subject(notice: &Notice) -> String {
     }
 }
 
-/// All there is to say, for an operator.
+/// The full text for operators.
 #[must_use]
 pub fn for_operators(notice: &Notice) -> String {
     let mut lines = vec![format!("webex-tokend: {}", subject(notice))];
@@ -43,7 +43,8 @@ pub fn for_operators(notice: &Notice) -> String {
     lines.join("\n")
 }
 
-/// What the person is told of their own consent. docs/notices.md shows it to operators before they turn it on.
+/// The message to a person about their own consent. docs/notices.md quotes it, so that operators can read it before they turn
+/// these messages on.
 #[must_use]
 pub fn for_person(notice: &Notice, operator: &Operator) -> String {
     let program = match &operator.name {
@@ -74,7 +75,7 @@ pub fn for_person(notice: &Notice, operator: &Operator) -> String {
     )
 }
 
-/// The date of a moment as RFC 3339 has it.
+/// The date in an RFC 3339 timestamp.
 fn day(moment: &str) -> String {
     moment.split('T').next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The sinks that are Webex messages of the operator's bot: to operators, and to the person whose consent it is.
+//! The sinks that send Webex messages through the operator's bot: to operators, and to persons about their own consent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +22,21 @@ use crate::webex::MessageRecipient;
 use crate::webex::MessageRefused;
 use crate::webex::Webex;
 
-/// One person gets at most one message in this time.
+/// Minimum time between two messages to one person.
 const ONCE_IN: Duration = Duration::from_secs(86_400);
 
 fn answer_to(sent: Result<(), MessageRefused>) -> SinkAnswer {
     match sent {
         Ok(()) => SinkAnswer::Taken,
         Err(MessageRefused { why, status, retry_after }) => {
-            // 400, 403 and 404 are about this recipient: others may get theirs.
+            // These statuses concern this recipient or message. Other messages may succeed.
             let is_sinks = !matches!(status, Some(400 | 403 | 404 | 409));
             SinkAnswer::Failed { why, retry_after, is_sinks }
         }
     }
 }
 
-/// Messages to one operator, or to a space of theirs.
+/// Messages to one operator, or to a space of operators.
 pub struct OperatorMessages {
     name: String,
     webex: Arc<Webex>,
@@ -45,13 +45,13 @@ pub struct OperatorMessages {
 }
 
 impl OperatorMessages {
-    /// The bot tells `to` everything.
+    /// A sink that sends all notices to `to`.
     #[must_use]
     pub fn new(webex: Arc<Webex>, bot_token: Secret, to: MessageRecipient) -> Self {
         let name = match &to {
             MessageRecipient::Address(email) => format!("webex:{email}"),
             MessageRecipient::Person(id) => format!("webex:{id}"),
-            // Ids of spaces are long.
+            // A fingerprint, because ids of spaces are long.
             MessageRecipient::Space(id) => format!("webex:space-{}", Secret::new(id.clone()).fingerprint()),
         };
         Self { name, webex, bot_token, to }
@@ -83,15 +83,15 @@ impl Sink for OperatorMessages {
 
 /// Messages to each person about their own consent.
 pub struct PeopleMessages {
-    /// Speaks for the bot.
+    /// Sends the messages.
     pub webex: Arc<Webex>,
-    /// The bot's.
+    /// The access token of the bot.
     pub bot_token: Secret,
-    /// Whether the person must still consent.
+    /// The grants, to check whether the person must still consent.
     pub grants: Arc<dyn Store>,
-    /// When the person was last told.
+    /// The outbox, to check when the person last got a message.
     pub outbox: Arc<dyn OutboxStore>,
-    /// Who runs the service.
+    /// The operator, whose name is in the messages.
     pub operator: Operator,
 }
 
@@ -101,7 +101,7 @@ impl PeopleMessages {
         let last = self.outbox.last_sent(PEOPLE_SINK.to_owned(), person.id.clone()).await;
         match last {
             Ok(Some(last)) if last <= letter.now && letter.now < last + ONCE_IN => {
-                let why = "this person was told something within a day".to_owned();
+                let why = "this person got a message less than a day ago".to_owned();
                 return SinkAnswer::Postponed { until: last + ONCE_IN, why };
             }
             Ok(_) => {}
@@ -117,13 +117,13 @@ impl PeopleMessages {
         answer_to(self.webex.send_message(&self.bot_token, &to, &text).await)
     }
 
-    /// Whether the person can still do what the message asks for.
+    /// Whether the notice still applies, so that a new consent of the person would help.
     async fn is_still_true(&self, notice: &Notice, now: UnixTime) -> Result<bool, String> {
         let Some(person) = &notice.person else { return Ok(false) };
         let grant = match self.grants.find(person.id.clone()).await {
             Ok(Some(grant)) => grant,
             Ok(None) => return Ok(false),
-            // Only a new consent replaces such a record.
+            // Only a new consent can replace a record that cannot be decrypted.
             Err(StoreError::Unreadable(_)) => return Ok(notice.kind == NoticeType::ConsentNeeded),
             Err(why) => return Err(why.to_string()),
         };

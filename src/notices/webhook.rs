@@ -1,4 +1,4 @@
-//! The sink for operators' programs: Standard Webhooks over HTTP.
+//! The sink that sends webhooks, as Standard Webhooks specifies them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::webex::transport::Transport;
 use crate::webex::transport::WebexRequest;
 use crate::webex::wire;
 
-/// The receiver's time: Standard Webhooks recommends 15 to 30 seconds.
+/// Maximum time that the receiver may take. Standard Webhooks recommends 15 to 30 seconds.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where the receiver is, and how it knows us.
+/// The address of the receiver, and the keys that sign messages to it.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// May hold a key of the receiver's: neither logged nor shown.
+    /// May contain a key of the receiver, so it is neither logged nor shown.
     pub url: Secret,
-    /// Signs every message.
+    /// The keys that sign every message.
     pub keys: SigningKeys,
 }
 
@@ -35,7 +35,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Sends through `transport`, which follows no redirects.
+    /// A sink that sends through `transport`, which must not follow redirects.
     #[must_use]
     pub fn new(settings: WebhookSettings, transport: Arc<dyn Transport>) -> Self {
         Self { settings, transport }
@@ -64,7 +64,7 @@ impl Webhook {
             200..=299 => SinkAnswer::Taken,
             410 => SinkAnswer::TurnedOff { why: "HTTP 410: the receiver wants no more notices".to_owned() },
             300..=399 => SinkAnswer::sink_failed(format!("{why}: redirects are not followed")),
-            // The address, the signature or the receiver's state: every message would meet the same.
+            // These statuses concern the address, the signature or the receiver's state, so every message would fail.
             401 | 403 | 404 | 405 | 408 | 429 | 500..=599 => {
                 SinkAnswer::Failed { why, retry_after, is_sinks: true }
             }

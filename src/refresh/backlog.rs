@@ -1,4 +1,4 @@
-//! A backlog: more refreshes due than can be sent within a minute.
+//! A backlog: more refreshes are due than can be sent within a minute.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,22 +13,22 @@ use crate::domain::time::UnixTime;
 use crate::refresh::rate_limit::RateLimits;
 use crate::store::BacklogCounts;
 
-/// How often the loop looks for a backlog within a pass, if there was none.
+/// How often the event loop checks for a backlog within a pass, if the last check found none.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Refreshes that wait, and how long they will take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backlog {
-    /// Grants that are due. Between two counts, the refreshes sent since are subtracted.
+    /// Grants that are due: the last count, minus the refreshes sent since then.
     pub due: u64,
     /// Whether more may be due.
     pub or_more: bool,
-    /// Persons whose access token had expired when they were last counted, at most `due`.
+    /// Persons whose access token had expired at the last count, at most `due`.
     pub expired: u64,
-    /// Refreshes per second: the configured rate, or the measured one where that is lower. `None` if there is no configured rate
-    /// and none was measured yet.
+    /// Refreshes per second: the configured rate, or the measured one where that is lower. `None` if no rate is configured and
+    /// none has been measured yet.
     pub per_second: Option<f64>,
-    /// About when the last of them is sent, at this rate.
+    /// An estimate of when the last of them is sent, at this rate.
     pub until: Option<UnixTime>,
 }
 
@@ -61,17 +61,18 @@ impl BacklogWatch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a refresh that is sent.
+    /// Counts a refresh that was sent.
     pub(super) fn count_sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// There is no backlog, or refreshes pause.
+    /// Forgets the last count, because there is no backlog or refreshes pause.
     pub(super) fn clear(&self) {
         *self.state() = WatchState::default();
     }
 
-    /// The lower one of the configured rate and the rate since the last count, if that was long enough ago.
+    /// The lower of the configured rate and the rate measured since the last count. If the last count is too recent to measure
+    /// a rate, its rate is returned.
     pub(super) fn rate(&self, limits: RateLimits) -> Option<f64> {
         let configured = Some(limits.per_second).filter(|rate| *rate > 0.0);
         let (counted, sent) = (self.state().counted, self.sent.load(Ordering::Relaxed));
@@ -93,7 +94,7 @@ impl BacklogWatch {
     }
 }
 
-/// When this number of refreshes has been sent.
+/// When this number of refreshes has been sent, as an estimate.
 pub(super) fn time_after(refreshes: u64, per_second: Option<f64>, now: UnixTime) -> Option<UnixTime> {
     let wait = Duration::try_from_secs_f64(as_float(refreshes) / per_second?).ok()?;
     Some(UnixTime::from_seconds((now + wait).seconds()))

@@ -1,4 +1,4 @@
-//! Counts the refreshes that are due, and tells operators of a backlog.
+//! Counts the refreshes that are due, and logs a backlog.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,7 +51,8 @@ impl RefreshService {
         Ok(Some(QueuePlace { ahead, at: time_after(ahead, backlog.per_second, now) }))
     }
 
-    /// Looks for a backlog, and logs it at once and then about every ten minutes. A call that comes too early does nothing.
+    /// Counts the due refreshes. Logs a backlog at once, and again about every ten minutes. A call before the next check is due
+    /// does nothing.
     pub(super) async fn watch_backlog(&self) {
         if self.breaker().is_open() {
             return self.backlog.clear();
@@ -65,7 +66,7 @@ impl RefreshService {
             Ok(few) if !few.or_more => None,
             Ok(_) => self.count_backlog(now, COUNT_LIMIT.max(threshold)).await.ok(),
             Err(why) => {
-                // The claim that follows reports a store that fails.
+                // The next claim logs the error of a failing store.
                 log::debug!("event loop: cannot count the refreshes that are due: {why}");
                 None
             }

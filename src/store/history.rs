@@ -1,4 +1,4 @@
-//! What happened, kept for reading.
+//! The history: past events, which operators can read.
 
 use crate::domain::history::DailyCount;
 use crate::domain::history::HistoryEntry;
@@ -9,23 +9,23 @@ use crate::store::StoreFuture;
 /// Which entries to list, newest first.
 #[derive(Clone, Debug)]
 pub struct HistoryPage {
-    /// Only this person's.
+    /// Only entries about this person.
     pub person: Option<PersonId>,
-    /// Only those with a smaller number.
+    /// Only entries with a smaller number.
     pub before: Option<i64>,
-    /// So many at most.
+    /// Maximum number of entries.
     pub limit: u32,
 }
 
-/// The history of a store. It is written with the changes that it tells of, and bounded in time and number
-/// ([`crate::domain::history`]).
+/// The history of a store. An entry is written in the transaction of the change that it describes. The age and the number of
+/// entries are bounded ([`crate::domain::history`]).
 pub trait HistoryStore: Send + Sync {
     /// Entries with their numbers, newest first.
     fn history(&self, page: HistoryPage) -> StoreFuture<'_, Vec<(i64, HistoryEntry)>>;
 
-    /// Refreshes that changed nothing worth an entry, by day and outcome, newest first; so many days at most.
+    /// The numbers of refreshes without a history entry, by day and outcome, newest first, of at most this many days.
     fn daily_counts(&self, days: u32) -> StoreFuture<'_, Vec<DailyCount>>;
 
-    /// Removes what is too old or too much, in short steps. Answers whether there may be more.
+    /// Removes entries that are too old or too many, in one short step. Returns whether more may have to be removed.
     fn prune_history(&self, now: UnixTime) -> StoreFuture<'_, bool>;
 }

@@ -1,4 +1,5 @@
-//! What must be told and to which sinks, until each of them has taken it.
+//! The outbox: notices, and their deliveries to each sink. A delivery stays until the sink has accepted the notice, or until
+//! the daemon has given up.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -15,35 +16,35 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreFuture;
 use crate::store::postponed::Postponed;
 
-/// The sink that tells each person of their own consent.
+/// The name of the sink that sends each person messages about their own consent.
 pub const PEOPLE_SINK: &str = "people";
 
-/// Notices that are done are kept for reading so long.
+/// How long notices without waiting deliveries are kept, in days, so that operators can read them.
 pub const KEEP_DONE_DAYS: u32 = 30;
 
-/// So many notices that are done are kept for reading.
+/// Maximum number of notices that are kept, apart from those with waiting deliveries.
 pub const MOST_DONE: u64 = 20_000;
 
-/// Others keep away from claimed deliveries for so long: every notice of a chain in its whole time.
+/// How long a claim on deliveries is valid: long enough for every notice of a chain to take its maximum time.
 pub const DELIVERY_LEASE: Duration = Duration::from_secs(900);
 
-/// Deliveries of one chain that are claimed together.
+/// Maximum number of deliveries of one chain that are claimed together.
 pub(super) const MOST_IN_CHAIN: usize = 20;
 
-/// Where the present time comes from for changes that carry none.
+/// Returns the present time, for changes that have no time of their own.
 pub type Now = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
-/// What is written to the outbox.
+/// The settings of the outbox.
 #[derive(Clone)]
 pub struct OutboxRules {
-    /// Each notice is to be told to each of them; [`PEOPLE_SINK`] is told what persons are told.
+    /// The sinks that get each notice. [`PEOPLE_SINK`] gets only the notices for persons.
     pub sinks: Vec<String>,
     /// The present time.
     pub now: Now,
 }
 
-/// The rules in force, the news of new rows, and what a damaged outbox did not take: shared by a store's tasks and
-/// threads.
+/// What the tasks and threads of a store share: the settings of the outbox, the notification of senders, and the notices that
+/// wait in memory because the outbox is damaged.
 pub(super) struct OutboxContext {
     rules: RwLock<Option<OutboxRules>>,
     news: watch::Sender<()>,
@@ -67,7 +68,7 @@ impl OutboxContext {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(rules);
     }
 
-    /// The sinks that are told this; none where nothing is told at all.
+    /// The sinks that get this notice. Empty if no sink is set.
     pub(super) fn sinks_for(&self, notice: &Notice) -> Vec<String> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         let sinks = rules.as_ref().map(|rules| rules.sinks.as_slice()).unwrap_or_default();
@@ -75,13 +76,13 @@ impl OutboxContext {
         sinks.iter().filter(is_told).cloned().collect()
     }
 
-    /// The present time, where rules are set.
+    /// The present time; `None` if the outbox is not used.
     pub(super) fn now(&self) -> Option<UnixTime> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         rules.as_ref().map(|rules| (rules.now)())
     }
 
-    /// Wakes the senders: there may be something to send.
+    /// Wakes the senders, because there may be something to send.
     pub(super) fn changed(&self) {
         self.news.send_replace(());
     }
@@ -91,56 +92,57 @@ impl OutboxContext {
     }
 }
 
-/// What a sender asks for.
+/// Which deliveries a sender claims.
 #[derive(Clone, Debug)]
 pub struct DeliveryAsk {
-    /// Whose.
+    /// The sink.
     pub sink: String,
     /// The present time.
     pub now: UnixTime,
-    /// What is due by then; later than the present for a probe of a sink that fails.
+    /// Only deliveries that are due by this time. A probe of a failing sink passes [`UnixTime::NEVER`].
     pub due_by: UnixTime,
-    /// So many chains at most.
+    /// Maximum number of chains.
     pub chains: usize,
-    /// When others may claim the same again.
+    /// When the claim ends.
     pub lease_end: UnixTime,
 }
 
-/// One notice that one sink is to be told now.
+/// A claimed delivery: one notice that a sender must send to one sink now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliveryClaim {
-    /// The notice's number: those of one chain are sent in its order.
+    /// The notice's number. The notices of one chain are sent in the order of their numbers.
     pub number: i64,
-    /// What the outcome is checked against.
+    /// The number of the claim. An outcome with another number is ignored.
     pub attempt: i64,
-    /// How often it was tried in its turn.
+    /// The number of tries so far, without those before the delivery was due.
     pub tries: u32,
-    /// It was its turn; else it is tried out of turn, to keep the order or to probe the sink, and no try is counted.
+    /// Whether the delivery is due. If not, it is tried early, to keep the order or to probe the sink, and the try does not
+    /// count.
     pub in_turn: bool,
-    /// What is to be told.
+    /// The notice to send.
     pub notice: Notice,
 }
 
-/// What became of a claimed delivery.
+/// The outcome of a claimed delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// The sink has taken it.
+    /// The sink accepted the notice.
     Sent,
-    /// It is to be tried again.
+    /// The delivery must be tried again.
     Again {
-        /// When.
+        /// When to try again.
         at: UnixTime,
-        /// The tries made in its turn.
+        /// The number of tries so far, without those before the delivery was due.
         tries: u32,
-        /// What the sink answered, or why nothing was sent; holds no secret.
+        /// What the sink answered, or why nothing was sent. Contains no secret.
         why: String,
     },
-    /// It is not tried again.
+    /// The delivery is not tried again.
     GivenUp {
-        /// Why; holds no secret.
+        /// The reason. Contains no secret.
         why: String,
     },
-    /// It is no longer true.
+    /// The notice no longer applies.
     Outdated,
 }
 
@@ -151,110 +153,112 @@ pub struct SettledDelivery {
     pub number: i64,
     /// See [`DeliveryClaim::attempt`].
     pub attempt: i64,
-    /// What became of it.
+    /// The outcome.
     pub outcome: DeliveryOutcome,
 }
 
-/// How one sink stands with one notice.
+/// The delivery of one notice to one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Whose.
+    /// The sink.
     pub sink: String,
-    /// How it stands.
+    /// The state.
     pub state: DeliveryState,
-    /// Tries made in its turn.
+    /// The number of tries so far, without those before the delivery was due.
     pub tries: u32,
-    /// When it is sent or sent again, if it waits; `None` while it waits for others of its type.
+    /// When the next try is due, if the delivery waits. `None` while the notice is held for a digest.
     pub next_at: Option<UnixTime>,
-    /// When it was done with.
+    /// When the delivery reached a final state.
     pub done_at: Option<UnixTime>,
-    /// Why it has not been taken.
+    /// Why the sink has not accepted the notice.
     pub why: Option<String>,
 }
 
-/// A notice and how each sink stands with it.
+/// A notice and its delivery to each sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoticeRecord {
-    /// Grows with each notice; where a list goes on.
+    /// The notice's number. It grows with each notice, and serves as the cursor of lists.
     pub number: i64,
-    /// What is told.
+    /// The notice.
     pub notice: Notice,
-    /// One for each sink.
+    /// One delivery for each sink.
     pub deliveries: Vec<Delivery>,
 }
 
 /// Which notices to list, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct NoticePage {
-    /// Only those with a smaller number.
+    /// Only notices with a smaller number.
     pub before: Option<i64>,
-    /// So many at most.
+    /// Maximum number of notices.
     pub limit: u32,
-    /// Only those that a sink has not taken yet or never took.
+    /// Only notices with a delivery that failed or was given up.
     pub failed_only: bool,
 }
 
-/// How many notices one sink has in which state.
+/// The number of deliveries to one sink by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkCounts {
-    /// Whose.
+    /// The sink.
     pub sink: String,
-    /// To be sent, or sent again.
+    /// Deliveries that wait for their first or next try.
     pub waiting: u64,
-    /// Of them, those that failed at least once.
+    /// Waiting deliveries that failed at least once.
     pub failing: u64,
-    /// Given up, as far as they are still kept.
+    /// Deliveries that were given up and whose notice is still stored.
     pub given_up: u64,
-    /// When the oldest one that waits became true.
+    /// The time of the event of the oldest waiting delivery.
     pub oldest_waiting: Option<UnixTime>,
 }
 
-/// The outbox of a store. Rows about grants, keys and the breaker come into it with the changes that make them true;
-/// every verb has made its change durable before it answers.
+/// The outbox of a store. The store adds notices about grants, keys and the breaker in the transaction of the change that they
+/// report. Every method returns after its change is durable.
 pub trait OutboxStore: Send + Sync {
-    /// From now on changes are written to the outbox by these rules. Without rules nothing is.
+    /// Turns the outbox on. Before this call, the store writes no notices.
     fn use_outbox(&self, rules: OutboxRules);
 
-    /// Why the outbox cannot be written, though the rest of the store can; `None` while it can. News wait in memory then.
+    /// Why the outbox cannot be written although the rest of the store can; `None` while it can. Until then notices wait in
+    /// memory.
     fn outbox_trouble(&self) -> Option<String>;
 
-    /// Writes news that have waited in memory. Answers how many.
+    /// Writes notices that have waited in memory. Returns the number of changes whose notices were written.
     fn write_postponed(&self) -> StoreFuture<'_, usize>;
 
-    /// Becomes changed when there may be something new to send.
+    /// A receiver that is notified when there may be something new to send.
     fn outbox_news(&self) -> watch::Receiver<()>;
 
-    /// Writes what no change of a grant or key makes true, such as a test. Answers how many notices were new.
+    /// Adds notices that belong to no change of a grant or key, such as those of a failing store. Returns the number of new
+    /// notices.
     fn tell(&self, news: News) -> StoreFuture<'_, usize>;
 
-    /// The same only if the stored state of `topic` is not `state` yet, which it is from then on. Answers whether it was
-    /// another: what is told so is told once.
+    /// Sets the stored state of `topic` to `state`, and adds the notices in the same transaction. Does nothing if the topic has
+    /// this state already, so that the notices of a state are added once. Returns whether the state changed.
     fn tell_once(&self, topic: String, state: String, news: News) -> StoreFuture<'_, bool>;
 
     /// The stored state of a topic.
     fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>>;
 
-    /// Up to `limit` persons whose consent's end may have reached a step that is not told yet.
+    /// Up to `limit` persons whose consent may need a new `consent.expiring`.
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;
 
-    /// Tells the end of this person's consent, if a step is due. Answers whether it was. A grant that is claimed waits.
+    /// Adds a `consent.expiring` for this person, if a step is due. Returns whether one was added. Skips a claimed grant.
     fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool>;
 
-    /// Up to `limit` persons whose tokens may be at risk without having been told.
+    /// Up to `limit` persons whose token may need a `token.at_risk`.
     fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;
 
-    /// Tells of those of these persons whose tokens are at risk though no refresh is tried, for this reason. Answers how many
-    /// grants were changed. Grants that are claimed wait.
+    /// Adds a `token.at_risk` for each of these persons whose token is at risk. `reason` says why no refresh is tried. Returns
+    /// the number of changed grants. Skips claimed grants.
     fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize>;
 
-    /// One short step: notices that have waited for others of their type may be sent, or become one digest. Answers
-    /// whether another step may have something to do now.
+    /// Releases held notices of one type whose time is over: they become due, or join a digest. One call is one short
+    /// transaction. Returns whether another call may have something to do now.
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool>;
 
-    /// Takes deliveries that are due, those of one chain together and in order, and keeps others away from them.
+    /// Claims deliveries that are due, those of one chain together and in order.
     fn claim_deliveries(&self, ask: DeliveryAsk) -> StoreFuture<'_, Vec<DeliveryClaim>>;
 
-    /// Keeps what became of claimed deliveries, unless their claims are void.
+    /// Stores the outcomes of claimed deliveries. Ignores an outcome whose claim has been replaced.
     fn settle_deliveries(
         &self,
         sink: String,
@@ -262,25 +266,27 @@ pub trait OutboxStore: Send + Sync {
         settled: Vec<SettledDelivery>,
     ) -> StoreFuture<'_, ()>;
 
-    /// All that waits for this sink, held notices apart, is due now: the sink answers again.
+    /// Makes all waiting deliveries to this sink due now, except those of held notices, because the sink works again.
     fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()>;
 
-    /// When something is due for this sink, or to be released for all; `None` where nothing waits.
+    /// When the next delivery to this sink is due or the next held notice is released, whichever is earlier. `None` if
+    /// neither exists.
     fn next_delivery(&self, sink: String) -> StoreFuture<'_, Option<UnixTime>>;
 
-    /// When this sink last took a notice about this person.
+    /// When this sink last accepted a notice about this person.
     fn last_sent(&self, sink: String, person: PersonId) -> StoreFuture<'_, Option<UnixTime>>;
 
     /// Notices, newest first.
     fn notices(&self, page: NoticePage) -> StoreFuture<'_, Vec<NoticeRecord>>;
 
-    /// Sends a notice again to every sink of now, or to those that gave it up where `only_failed`. `None`: there is no such
-    /// notice; else how many sinks are told.
+    /// Makes a notice due again for every configured sink; with `only_failed`, for the sinks for which it was given up. Returns
+    /// the number of sinks that get it; `None` if there is no such notice.
     fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>>;
 
-    /// What waits and what was given up, for each sink that has rows.
+    /// The counts of each sink that has deliveries.
     fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>>;
 
-    /// Removes notices that are done and old, or too many; in short steps. Answers whether there may be more.
+    /// Removes notices without waiting deliveries that are too old or too many, in one short step. Returns whether more may
+    /// have to be removed.
     fn prune_outbox(&self, now: UnixTime) -> StoreFuture<'_, bool>;
 }

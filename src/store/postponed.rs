@@ -1,4 +1,5 @@
-//! News that the outbox did not take while the change that made them true was stored: they wait in memory.
+//! Notices and history entries that could not be written with their change. They wait in memory until the outbox can be
+//! written again.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -9,13 +10,13 @@ use tokio::time::Instant;
 
 use crate::domain::notice::News;
 
-/// Maximum number of news that wait. Further ones are lost, which the log says.
+/// Maximum number of changes whose notices wait. The notices of further changes are lost, and the log says so.
 const MOST_WAITING: usize = 1000;
 
-/// The trouble is logged again after this, as long as it lasts.
+/// The error is logged again after this time, as long as it lasts.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
 
-/// What waits, and why.
+/// The notices and history entries that wait, and the error that they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Postponed(Mutex<State>);
 
@@ -32,25 +33,26 @@ impl Postponed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why nothing can be written to the outbox, if that is so.
+    /// Why the outbox cannot be written; `None` while it can.
     pub(super) fn trouble(&self) -> Option<String> {
         self.state().trouble.clone()
     }
 
-    /// From now on news wait.
+    /// Records that the outbox cannot be written. From now on notices wait in memory.
     pub(super) fn begin(&self, why: &str) {
         let mut state = self.state();
         if state.logged.is_none_or(|at| at.elapsed() >= LOG_AGAIN) {
             state.logged = Some(Instant::now());
             log::error!(
                 "notices and history cannot be stored: {why}; tokens are still stored and refreshed, and notices wait \
-                 in memory: restore the store from a backup in a quiet hour"
+                 in memory; restore the store from a backup as soon as the daemon may be stopped"
             );
         }
         state.trouble = Some(why.to_owned());
     }
 
-    /// These wait, too. A change whose transaction is made again adds nothing.
+    /// Keeps the notices and history entries of a change in memory. If the transaction of a change is repeated, the second
+    /// call for it adds nothing.
     pub(super) fn add(&self, news: &News) {
         let mut state = self.state();
         if (news.notices.is_empty() && news.history.is_empty()) || state.waiting.contains(news) {
@@ -59,7 +61,7 @@ impl Postponed {
         if state.waiting.len() >= MOST_WAITING {
             if state.lost.is_power_of_two() || state.lost == 0 {
                 log::error!(
-                    "notices are lost, {} so far: too many wait in memory for the outbox",
+                    "the notices of {} changes are lost so far, because too many already wait in memory",
                     state.lost + 1
                 );
             }
@@ -69,12 +71,12 @@ impl Postponed {
         state.waiting.push(news.clone());
     }
 
-    /// The news that have waited longest, at most `limit`.
+    /// The entries of the `limit` changes that have waited longest.
     pub(super) fn first(&self, limit: usize) -> Vec<News> {
         self.state().waiting.iter().take(limit).cloned().collect()
     }
 
-    /// These are written now. After the last of them, news are written with their changes again.
+    /// Removes entries that have been written. If none is left, the store writes notices with their changes again.
     pub(super) fn written(&self, written: &[News]) {
         let mut state = self.state();
         state.waiting.retain(|news| !written.contains(news));

@@ -1,4 +1,4 @@
-//! The real daemon with every sink set: each is told, and no secret is in what any of them gets.
+//! The real daemon with every sink set: each sink gets the notices, and none of them gets a secret.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -48,7 +48,7 @@ use crate::support::time::HANG_TIMEOUT;
 const WEBHOOK_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const MAIL_PASSWORD: &str = "mail-pass-7c1e";
 
-/// A mail server behind TLS that takes every mail.
+/// A mail server with TLS that accepts every mail.
 struct TlsMailServer {
     port: u16,
     /// Its certificate, as PEM.
@@ -85,7 +85,7 @@ impl TlsMailServer {
         format!("smtps://tokend:{MAIL_PASSWORD}@localhost:{}", self.port)
     }
 
-    /// Every mail with its headers. The signing-in is no part of it.
+    /// Every mail with its headers, without the authentication.
     fn text(&self) -> String {
         self.mails.lock().unwrap().join("\n")
     }
@@ -141,7 +141,7 @@ async fn a_mail_server_whose_certificate_is_not_trusted_gets_neither_password_no
     assert_eq!(server.text(), "");
 }
 
-/// A program that appends all that it gets to a file: its standard input, its arguments and its environment.
+/// A program that appends its standard input, its arguments and its environment to a file.
 fn recorder(dir: &Path) -> String {
     let (path, out) = (dir.join("recorder"), dir.join("recorded"));
     let text = format!("#!/bin/sh\n{{ cat; echo \"$@\"; env; }} >>'{}'\n", out.display());
@@ -150,7 +150,7 @@ fn recorder(dir: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A daemon that tells every sink.
+/// A daemon with every sink.
 struct AllSinks {
     sim: Sim,
     server: TlsMailServer,
@@ -190,7 +190,7 @@ impl AllSinks {
         Self { sim, server, dir, daemon }
     }
 
-    /// All that each sink got so far.
+    /// Everything that each sink got so far.
     fn outputs(&self) -> [(&'static str, String); 4] {
         let recorded = fs::read_to_string(self.dir.path().join("recorded")).unwrap_or_default();
         [
@@ -201,8 +201,8 @@ impl AllSinks {
         ]
     }
 
-    /// The first person's consent is withdrawn, and about the second person Webex answers with what it was sent. Returns when
-    /// every sink is told of both.
+    /// Withdraws the first person's consent, and lets Webex quote the second person's token in an error. Returns when every sink
+    /// got a notice about each of the two.
     async fn lose_a_consent_and_risk_a_token(&self) {
         self.sim.with(|webex| {
             webex.revoke_person(0);
@@ -222,7 +222,9 @@ impl AllSinks {
                 sleep(Duration::from_secs(1)).await;
             }
         };
-        timeout(HANG_TIMEOUT * 3, noticed).await.expect("a loss or a risk was not noticed");
+        timeout(HANG_TIMEOUT * 3, noticed)
+            .await
+            .expect("the history lacks the lost consent or the token at risk");
         let person = self.sim.with(|webex| webex.settings().people[0].id.clone());
         let is_to_person =
             |webex: &mut webex_sim::Model| webex.messages().iter().any(|message| message.to == person);
@@ -231,8 +233,8 @@ impl AllSinks {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        // Notices about persons wait for half a minute.
-        timeout(Duration::from_secs(30) + HANG_TIMEOUT * 2, told).await.expect("not every sink was told");
+        // The daemon holds notices about persons for half a minute.
+        timeout(Duration::from_secs(30) + HANG_TIMEOUT * 2, told).await.expect("a sink lacks a notice");
     }
 }
 
@@ -247,7 +249,7 @@ async fn every_sink_is_told_and_no_secret_is_in_what_any_of_them_gets() {
     let api_key = api_key.split_whitespace().find(|word| word.starts_with("wtk_")).unwrap().to_owned();
     told.lose_a_consent_and_risk_a_token().await;
     let issued = told.sim.with(|webex| webex.secrets_issued());
-    // Of each person an access token, a refresh token, a code and its verifier.
+    // Each person has an access token, a refresh token, a code and its verifier.
     assert!(issued.len() >= 8, "{}", issued.len());
     let of_settings = told.sim.with(|webex| {
         let settings = webex.settings();

@@ -1,4 +1,4 @@
-//! The embedded store's outbox in virtual time, which stands still while the store's threads work.
+//! The embedded store's outbox in virtual time. Virtual time does not advance while the store's threads work.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,8 @@ use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::simulation::faulty_store::block_in_poll;
 
-/// Answers within the first poll: otherwise every timer would fire before an answer of another thread.
+/// Blocks within the first poll until the store answers. Otherwise virtual time would advance and every timer would fire before
+/// the store's thread answers.
 pub(super) struct BlockingOutbox(pub(super) SqliteStore);
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -1,4 +1,5 @@
-//! The real daemon: it tells a receiver over sockets, is killed meanwhile, and its commands show what was told.
+//! The real daemon: it sends notices to a receiver over sockets, the test kills it meanwhile, and its commands list the
+//! notices.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ pub(super) async fn run(state_dir: &Path, words: &str) -> CommandOutput {
     timeout(HANG_TIMEOUT, command.output()).await.expect("the command hangs").unwrap().into()
 }
 
-/// The names of the keys that the receiver was told of, with the ids it was told them by.
+/// The names of the keys in the notices that the receiver got, with the ids of the notices.
 fn told(sim: &Sim) -> BTreeMap<String, BTreeSet<String>> {
     let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for hook in sim.with(|webex| webex.webhooks().to_vec()) {
@@ -47,7 +48,7 @@ fn told(sim: &Sim) -> BTreeMap<String, BTreeSet<String>> {
     names
 }
 
-/// Fifty kills with `NOTICE_KILLS=50`.
+/// `NOTICE_KILLS=50` kills the daemon fifty times.
 #[tokio::test]
 async fn every_fact_is_told_by_one_id_however_often_the_daemon_is_killed() {
     let sim = start_sim().await;
@@ -68,7 +69,7 @@ async fn every_fact_is_told_by_one_id_however_often_the_daemon_is_killed() {
         daemon.kill();
         daemon.restart(&[]).await;
     }
-    eventually("every key is told of", || told(&sim).len() == names.len()).await;
+    eventually("a notice about every key", || told(&sim).len() == names.len()).await;
     for (name, ids) in told(&sim) {
         assert_eq!(ids.len(), 1, "{name}: {ids:?}");
     }
@@ -89,7 +90,7 @@ async fn the_commands_show_test_and_resend_what_is_told() {
     assert_eq!((failed.code, failed.stdout.as_str()), (1, "webhook: not delivered: HTTP 500\n"));
     run(&state, "notices test --sink mail").await.expect_failure(1, "no such sink");
     run(&state, "key create ci").await.expect_success();
-    eventually("the key is told of", || told(&sim).contains_key("ci")).await;
+    eventually("the notice about the key", || told(&sim).contains_key("ci")).await;
     let list: Value = serde_json::from_str(&run(&state, "notices -j").await.expect_success()).unwrap();
     let notices = list["notices"].as_array().unwrap();
     let kinds: Vec<&str> = notices.iter().filter_map(|notice| notice["type"].as_str()).collect();

@@ -1,4 +1,4 @@
-//! What notices cost, measured on the embedded store and on the real clock.
+//! Measures the cost of notices, with the embedded store and the real clock.
 //!
 //!     cargo test --release --test main -- --ignored --nocapture notices::figures
 
@@ -31,7 +31,7 @@ use crate::support::virtual_time::WallClock;
 
 const PERSONS: usize = 10_000;
 
-/// The slowest commit of another refresh, on a busy machine.
+/// Maximum time for a commit of another refresh, on a busy machine.
 const SLOWEST_COMMIT: Duration = Duration::from_secs(2);
 
 async fn store_with(dir: &StoreDir, persons: usize) -> Arc<SqliteStore> {
@@ -56,7 +56,7 @@ async fn claim_all(store: &SqliteStore) -> Vec<Claim> {
     }
 }
 
-/// Commits all of these at once. Returns how long each takes on average.
+/// Commits all of these concurrently. Returns the average time of a commit.
 async fn commit_all(store: &Arc<SqliteStore>, grants: Vec<(Claim, Grant)>) -> Duration {
     let (begun, number) = (Instant::now(), u32::try_from(grants.len()).unwrap());
     let mut commits = JoinSet::new();
@@ -76,7 +76,8 @@ fn refused(before: &Grant) -> Grant {
     after_refresh(before, after)
 }
 
-/// A renewal without news, one that is only counted, and a refusal that is told.
+/// The grant after a refresh of this kind: 0 is a renewal that the history does not count, 1 one that is counted, and 2 a
+/// refusal with a notice.
 fn outcome(kind: usize, before: &Grant) -> Grant {
     match kind {
         0 => Grant { news: News::default(), ..renewed(before, 0) },
@@ -141,7 +142,7 @@ async fn ten_thousand_persons_losing_their_consents_in_a_minute_delay_no_refresh
         let mut times = Vec::new();
         while begun.elapsed() < Duration::from_secs(90) {
             let asked = Instant::now();
-            // A fence that is not open is checked like any other.
+            // The fence is no longer valid after the first commit. The store checks it all the same.
             let _ = refreshing.commit(healthy.fence, renewed(&healthy.grant, 1)).await.unwrap();
             times.push(asked.elapsed());
             sleep(Duration::from_millis(50)).await;
@@ -157,7 +158,7 @@ async fn ten_thousand_persons_losing_their_consents_in_a_minute_delay_no_refresh
     println!("all refused after {:?}", begun.elapsed());
     let mut times = other.join_all().await.concat();
     times.sort_unstable();
-    // A digest waits for others that may still join.
+    // A digest is held, because more notices may join it.
     for _ in 0..180 {
         if sink.taken().is_empty() {
             sleep(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! Told in time: the outbox is sent to every sink, whatever fails meanwhile.
+//! Delivery of notices: every sink gets the notices of the outbox, whatever fails meanwhile.
 
 mod all_sinks;
 mod blocking_outbox;

@@ -36,7 +36,7 @@ use crate::support::start_sim;
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Of the next webhook.
+/// A fault of the next webhook.
 fn fault(sim: &Sim, kind: FaultKind) {
     sim.with(|webex| webex.fault(Fault { on: Endpoint::Hook, person: None, times: Some(1), kind }));
 }
@@ -94,7 +94,7 @@ async fn only_2xx_counts_and_each_bad_receiver_is_told_apart() {
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
 }
 
-/// A shell script of this text, and what it leaves in a file.
+/// A sink that runs a shell script with this text. The script's first argument is the path of an output file.
 fn program(dir: &std::path::Path, text: &str) -> ProgramSink {
     let path = dir.join("program");
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -130,7 +130,7 @@ async fn a_program_gets_the_json_and_nothing_of_our_environment() {
     assert!(matches!(missing.deliver(&letter()).await, SinkAnswer::Failed { is_sinks: true, .. }));
 }
 
-/// A mail server that takes one mail, or refuses it with this answer; gives back what it heard.
+/// A mail server that accepts one mail, or refuses it with this answer. Returns what it received.
 async fn mail_server(end: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

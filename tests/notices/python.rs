@@ -1,4 +1,4 @@
-//! Signatures, checked by Standard Webhooks' own package for Python.
+//! The Python package of Standard Webhooks verifies our signatures.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use webex_tokend::notices::signature::SigningKeys;
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl+abcdefg";
 
-/// Takes a message with each key, and refuses it when a letter of it is changed.
+/// Verifies a message with each key, and checks that a changed message is refused.
 const VERIFY: &str = "
 import sys
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError

@@ -1,11 +1,12 @@
-//! Months of notices in virtual time, drawn from a seed: sinks that fail in turn, and crashes at any await.
+//! Months of notices in virtual time, generated from a seed: sinks that fail in turn, and crashes at any await.
 //!
-//! A crash drops the runtime with every task in it, wherever each of them waits, as `kill -9` would. The memory store stands
-//! for the disk, and each seed runs with the embedded store as well. What must be true at the end:
+//! A crash drops the runtime with every task in it, wherever each of them waits, as `kill -9` would. Each seed runs with the
+//! memory store, which survives the crash like a disk, and with the embedded store. What must hold at the end:
 //!
-//! - every sink that answered within three days has every fact at least once,
-//! - no fact has two ids, and a notice comes twice only if a crash came between its delivery and its being kept,
-//! - notices of one person come in order.
+//! - every sink that works within three days gets every event at least once,
+//! - no event has two ids, and a sink gets a notice twice only if a crash came between its delivery and the storing of the
+//!   outcome,
+//! - every sink gets the notices about one person in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use crate::support::virtual_time::START;
 use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::WallClock;
 
-/// Numbers from a seed (xorshift).
+/// A random number generator with a seed (xorshift).
 struct Rng(u64);
 
 impl Rng {
@@ -62,7 +63,7 @@ fn fail(rng: &mut Rng) -> SinkAnswer {
     SinkAnswer::Failed { why: "HTTP 500".to_owned(), retry_after, is_sinks: rng.below(4) > 0 }
 }
 
-/// One process: it tells, its sinks fail and recover, and it ends at a moment that has nothing to do with its awaits.
+/// One process: it creates notices, its sinks fail and recover, and it ends at a random time, wherever its tasks wait.
 async fn live(telling: &Telling, sinks: &[Arc<TestSink>], rng: &mut Rng, n: &mut u64) {
     for _ in 0..=rng.below(6) {
         telling.tell(&format!("p{}", rng.below(PERSONS)), *n).await;
@@ -76,7 +77,7 @@ async fn live(telling: &Telling, sinks: &[Arc<TestSink>], rng: &mut Rng, n: &mut
     }
 }
 
-/// What stands for the disk.
+/// What survives a crash.
 enum Disk {
     Memory,
     /// The files of an embedded store.
@@ -120,7 +121,7 @@ fn run(seed: u64, disk: &Disk) {
     for sink in &sinks {
         let mut times: BTreeMap<String, u32> = BTreeMap::new();
         sink.taken().iter().for_each(|notice| *times.entry(notice.id.clone()).or_default() += 1);
-        assert_eq!(times.len() as u64, n, "seed {seed}: facts told to {}", sink.name());
+        assert_eq!(times.len() as u64, n, "seed {seed}: events that reached {}", sink.name());
         let again: u32 = times.values().map(|times| times - 1).sum();
         assert!(again <= crashes * 8, "seed {seed}: {again} came again");
         for person in 0..PERSONS {
@@ -133,7 +134,7 @@ fn run(seed: u64, disk: &Disk) {
     }
 }
 
-/// Without those that came before.
+/// The versions without repetitions.
 fn firsts(versions: Vec<u64>) -> Vec<u64> {
     let mut seen = Vec::new();
     for version in versions {
@@ -144,19 +145,19 @@ fn firsts(versions: Vec<u64>) -> Vec<u64> {
     seen
 }
 
-/// More seeds with `NOTICE_SEEDS=200`.
+/// `NOTICE_SEEDS=200` runs more seeds.
 #[test]
 fn sinks_that_fail_and_crashes_at_any_await_lose_no_notice() {
     #[expect(clippy::disallowed_methods, reason = "how much to simulate is asked for in the environment")]
     let seeds = std::env::var("NOTICE_SEEDS").map_or(6, |text| text.parse().unwrap());
-    // 20 is one where a sink refuses single notices for days.
+    // With seed 20, a sink refuses single notices for days.
     for seed in (1..=seeds).chain([20]) {
         run(seed, &Disk::Memory);
         run(seed, &Disk::Files(StoreDir::new()));
     }
 }
 
-/// What three persons' grants are told of in so many days: for each, when, by type.
+/// The notices about three persons' grants within this number of days: for each person, the times by type.
 async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'static str, Vec<UnixTime>>> {
     let settings = Settings { refresh_life, ..Settings::default() };
     let store = Arc::new(MemoryStore::new());
@@ -184,7 +185,8 @@ async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'sta
     persons
 }
 
-/// Webex's own two behaviours (webex-api, open question 3): first the end that comes nearer.
+/// Both ways in which Webex may date refresh tokens (webex-api, open question 3). This is the first: refreshes do not extend a
+/// consent.
 #[tokio::test(start_paused = true)]
 async fn no_grant_ends_without_notices_from_a_month_to_a_day_ahead() {
     for person in grants_over(RefreshLife::CountsDown, 100).await {

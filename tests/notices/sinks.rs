@@ -1,4 +1,4 @@
-//! What is promised of senders, whatever their sinks do. In virtual time.
+//! Senders and failing sinks, in virtual time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn a_receiver_that_is_down_for_seventy_hours_gets_everything_in_order_for_
         }
         sleep(HOUR).await;
     }
-    assert_eq!(well.taken().len(), 210, "one dead sink delays no other");
+    assert_eq!(well.taken().len(), 210, "a sink that fails delays no other");
     assert!(down.taken().is_empty());
     down.answers(SinkAnswer::Taken);
     sleep(HOUR).await;
@@ -73,7 +73,7 @@ async fn what_is_refused_for_three_days_is_given_up_and_blocks_nothing() {
     sink.answers(SinkAnswer::Taken);
     telling.tell("eve", 2).await;
     sleep(MINUTE).await;
-    assert_eq!(sink.versions("eve"), [2], "ada's waits for its next try");
+    assert_eq!(sink.versions("eve"), [2], "the notice about ada waits for its next try");
     sink.answers(SinkAnswer::Failed { why: "HTTP 400".to_owned(), retry_after: None, is_sinks: false });
     telling.tell("joe", 3).await;
     sleep(85 * HOUR).await;
@@ -157,7 +157,7 @@ async fn a_restart_tells_nothing_twice_and_loses_nothing() {
     }
 }
 
-/// The event loop corrects the stored dates; the sender's own dates are its own to correct.
+/// The event loop corrects stored dates. The sender must correct the dates that it has in memory.
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_by_years_delays_no_notice_and_sends_none_twice() {
     for years in [0, 10] {
@@ -184,7 +184,7 @@ async fn a_clock_set_back_by_years_delays_no_notice_and_sends_none_twice() {
     }
 }
 
-/// The store keeps them: in memory there is one digest at a time.
+/// A digest has the number of persons and no list of them, so it stays small.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_persons_who_lose_their_consents_in_a_minute_are_one_digest() {
     let sink = TestSink::new("webhook");

@@ -1,5 +1,5 @@
-//! Troubles that no single refresh shows: a store that cannot be written, and tokens that come near their end while all
-//! refreshes pause. In virtual time.
+//! Notices that do not come from a single refresh, in virtual time: the store cannot be written, or tokens come near their end
+//! while all refreshes pause.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     down.is_down();
     grants.fail(&[StoreOp::Prove], StoreError::Full);
     sleep(5 * MINUTE).await;
-    assert_eq!(well.words(), ["store.failing"], "told at once, from memory");
+    assert_eq!(well.words(), ["store.failing"], "sent at once, from memory");
     grants.recover();
     sleep(5 * MINUTE).await;
     assert_eq!(well.words(), ["store.failing", "store.recovered"]);
@@ -65,7 +65,7 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     assert_eq!(ids(&well.taken()), ids(&down.taken()), "one fact has one id at every sink");
 }
 
-/// Refreshes pause, so no refresh of this grant fails: it is only seen that its token has little life left.
+/// Refreshes pause, so no refresh of this grant fails. The periodic check finds that its token has little life left.
 #[tokio::test(start_paused = true)]
 async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     let sink = TestSink::new("webhook");
@@ -86,7 +86,7 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
         of_risk.map(|notice| (notice.chain(), notice.clone())).collect::<Vec<_>>()
     };
     sleep(9 * HOUR + 10 * MINUTE).await;
-    assert_eq!(risks(), [], "refreshes are tried, and will show it");
+    assert_eq!(risks(), [], "refreshes are tried, so a failing one reports the risk");
     let open = format!("open many_failing {0} {0} {0} 3", now.0);
     memory.set_meta(MetaKey::Breaker, open).await.unwrap();
     sleep(5 * MINUTE).await;
@@ -96,7 +96,7 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     let reason = told[0].1.data["reason"].as_str().unwrap();
     assert!(reason.starts_with("refreshes pause: "), "{reason}");
     sleep(9 * HOUR).await;
-    assert_eq!(risks().len(), 1, "once, also when the token has ended");
+    assert_eq!(risks().len(), 1, "one notice, also after the token has expired");
     let claim = memory.claim_one(person("ada"), lease_at(telling.clock.now())).await.unwrap().unwrap();
     let mut renewed = claim.grant.clone();
     renewed.tokens.expires_at = telling.clock.now() + 10 * HOUR;

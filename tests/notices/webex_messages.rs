@@ -1,4 +1,4 @@
-//! The sinks that are Webex messages of the bot, in virtual time against the simulator.
+//! The sinks that send Webex messages through the bot, in virtual time against the simulator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
-/// The sink for persons, with every message that it sent: when, and to which person.
+/// The sink for persons. It records the time and the recipient of every message that it sends.
 struct ObservedMessages {
     sink: PeopleMessages,
     sent: Mutex<Vec<(UnixTime, PersonId)>>,
@@ -72,7 +72,7 @@ impl Sink for ObservedMessages {
     }
 }
 
-/// Services whose persons are told by the bot.
+/// Services with a bot that sends messages to persons.
 struct PeopleAreTold {
     services: TestServices,
     store: Arc<MemoryStore>,
@@ -178,9 +178,9 @@ async fn each_person_whose_consent_ends_gets_their_own_link_at_most_once_a_day()
     sleep(DAY * 100).await;
     told.services.stop().await;
     let times = told.times();
-    assert_eq!(times.len(), 3, "every person is told");
+    assert_eq!(times.len(), 3, "every person gets messages");
     for (person, times) in times {
-        // Five steps before the end, and the end.
+        // One message for each of the five steps before the end, and one for the end.
         assert_eq!(times.len(), 6, "{person}: {times:?}");
         let gaps = times.windows(2).map(|pair| pair[1].since(pair[0]));
         assert!(gaps.min().unwrap() >= DAY, "{person}: {times:?}");

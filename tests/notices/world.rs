@@ -1,4 +1,4 @@
-//! Notices in virtual time: a store, sinks that do as the test says, and everything they were told.
+//! A harness for notices in virtual time: a store, and sinks that answer as the test sets and record the notices they accept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use webex_tokend::webex::transport::WebexRequest;
 use crate::support::virtual_time::START;
 use crate::support::virtual_time::WallClock;
 
-/// Answers nothing: no test here asks Webex.
+/// A transport that fails every request, because no test here calls Webex.
 struct NoWay;
 
 impl Transport for NoWay {
@@ -57,15 +57,15 @@ pub(super) fn webex(clock: &Arc<WallClock>) -> Arc<Webex> {
     Arc::new(Webex::new(integration, Arc::new(NoWay), clock.clone()))
 }
 
-/// A sink of the test's own.
+/// A sink whose answers the test sets.
 pub(super) struct TestSink {
     name: String,
     answer: Mutex<SinkAnswer>,
-    /// Takes so long.
+    /// How long a delivery takes.
     pub(super) delay: Mutex<Duration>,
     taken: Mutex<Vec<Notice>>,
     tries: Mutex<BTreeMap<String, u32>>,
-    /// It refused single notices, which do not keep later ones back.
+    /// Whether the sink refused single notices. Such a notice does not delay later ones, so their order may change.
     refused_single: Mutex<bool>,
 }
 
@@ -105,7 +105,7 @@ impl TestSink {
         self.tries.lock().unwrap().values().sum()
     }
 
-    /// Versions of what it took about this person, in the order of arrival.
+    /// The versions of the accepted notices about this person, in the order of arrival.
     pub(super) fn versions(&self, person: &str) -> Vec<u64> {
         let taken = self.taken();
         let theirs = taken.iter().filter(|notice| notice.chain() == person);
@@ -139,7 +139,7 @@ impl Sink for TestSink {
     }
 }
 
-/// A daemon's part that tells.
+/// The part of a daemon that sends notices.
 pub(super) struct Telling {
     pub(super) store: Arc<dyn OutboxStore>,
     memory: Arc<MemoryStore>,
@@ -159,7 +159,7 @@ impl Telling {
         Self::with_outbox(memory.clone(), memory, clock, sinks)
     }
 
-    /// With this store in front of the grants.
+    /// Uses this store for the grants.
     pub(super) fn with_grants(
         grants: Arc<dyn Store>,
         memory: Arc<MemoryStore>,
@@ -168,7 +168,7 @@ impl Telling {
         Self::of(memory.clone(), grants, memory, Arc::new(WallClock::new(START)), sinks)
     }
 
-    /// With an outbox of another store.
+    /// Uses the outbox of another store.
     pub(super) fn with_outbox(
         store: Arc<dyn OutboxStore>,
         memory: Arc<MemoryStore>,
@@ -199,7 +199,7 @@ impl Telling {
         Self { store, memory, clock, notices, tasks, sinks }
     }
 
-    /// Ends it as a signal does, and starts it again on the same store.
+    /// Stops it as a signal does, and starts it again on the same store.
     pub(super) async fn restart(self) -> Self {
         self.tasks.stop();
         self.tasks.drained().await;
@@ -208,13 +208,13 @@ impl Telling {
         Self::on(self.memory.clone(), self.clock.clone(), &sinks)
     }
 
-    /// As the event loop does after the clock was set back.
+    /// Corrects stored dates, as the event loop does after the clock was set back.
     pub(super) async fn correct_stored_dates(&self) {
         let now = self.clock.now();
         self.memory.clamp_times(now, now).await.unwrap();
     }
 
-    /// Something about a person became true now.
+    /// Adds a notice about a person.
     pub(super) async fn tell(&self, person: &str, n: u64) {
         let person = Person::known_by(PersonId::parse(person).unwrap());
         let notice = Notice::new(NoticeType::TokenAtRisk, Some(&person), &n.to_string(), self.clock.now());

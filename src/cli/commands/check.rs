@@ -1,4 +1,4 @@
-//! `check`: one line for monitoring, by the plug-in convention: `STATE - text | performance data`.
+//! `check`: one line for monitoring, in the form of monitoring plug-ins: `STATE - text | performance data`.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +16,7 @@ use crate::cli::format;
 use crate::cli::output;
 use crate::cli::output::printable;
 
-/// How bad it is; each has the exit code of the convention.
+/// The severity of a finding. Each level has the exit code that monitoring plug-ins use for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     #[default]
@@ -36,7 +36,7 @@ impl Level {
         }
     }
 
-    /// The convention's codes 1 to 3 are other failures' elsewhere; here only the number counts.
+    /// Ends the command with the level's exit code. In other commands the codes 1 to 3 mean what the names of [`Exit`] say.
     fn end(self) -> Result<(), CommandError> {
         match self {
             Self::Ok => Ok(()),
@@ -47,7 +47,7 @@ impl Level {
     }
 }
 
-/// What was found, the worst first in the line.
+/// The findings and the performance data. The line begins with the worst finding.
 #[derive(Default)]
 struct Findings {
     found: Vec<(Level, String)>,
@@ -65,7 +65,7 @@ pub(super) fn run(surroundings: &CommandContext, asked: &CheckArgs) -> Result<()
                     findings.count_expiring(&mut handle, days)?;
                 }
             }
-            Err(_) => findings.add(Level::Unknown, "the daemon does not say how it is"),
+            Err(_) => findings.add(Level::Unknown, "the daemon did not report its status"),
         },
     }
     let level = findings.found.iter().map(|(level, _)| *level).max().unwrap_or_default();
@@ -95,7 +95,7 @@ impl Findings {
         for one in attention(status.people.as_ref(), status.notices.as_ref()) {
             let counts = match one.topic {
                 Topic::Consent => warn_consent,
-                // Counted below, for as many days as were asked for.
+                // [`Findings::count_expiring`] counts them, for the number of days in the arguments.
                 Topic::Expiring => false,
                 Topic::Notices => true,
             };
@@ -120,7 +120,7 @@ impl Findings {
         }
     }
 
-    /// Persons whose consent ends soon, where refreshes do not move the end.
+    /// Counts the persons whose consent ends within `days`, if refreshes do not extend it.
     fn count_expiring(&mut self, handle: &mut ApiClient, days: u32) -> Result<(), CommandError> {
         let end = format::now() + i64::from(days) * 86_400;
         let mut expiring = 0;

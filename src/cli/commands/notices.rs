@@ -1,4 +1,4 @@
-//! `notices` and `history`: what was told, what waits, and what happened.
+//! `notices` and `history`: lists notices with their deliveries, sends tests, repeats deliveries, and lists past events.
 
 use crate::api_types::HistoryItem;
 use crate::api_types::HistoryList;
@@ -39,7 +39,7 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     match &asked.action {
         None => list(&mut ApiClient::open(surroundings, StoreAccess::Kept)?, asked, paper),
-        // The daemon's sinks are meant: only it has their settings.
+        // Only the daemon has the settings of the sinks, so these two need it.
         Some(NoticesAction::Test { sink, .. }) => {
             test(&mut ApiClient::connect(surroundings)?, sink.as_deref())
         }
@@ -131,7 +131,7 @@ pub(super) fn history(
         return Ok(output::write_json(&list)?);
     }
     if list.entries.is_empty() {
-        print_stderr("nothing is kept that happened");
+        print_stderr("the history is empty");
     }
     let row = |entry: &HistoryItem| -> Vec<Cell> {
         let who = entry.person_id.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! When a notice is sent again to a sink that did not take it.
+//! When the daemon repeats a failed delivery of a notice to a sink.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use aws_lc_rs::digest::digest;
 
 use crate::domain::time::UnixTime;
 
-/// Waits between tries, as Standard Webhooks has them: ten tries in a little more than three days.
+/// Waits between tries, from the Standard Webhooks specification: ten tries in a little more than three days.
 pub const RETRY_STEPS: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
@@ -20,29 +20,29 @@ pub const RETRY_STEPS: [Duration; 9] = [
     Duration::from_secs(24 * 3600),
 ];
 
-/// A sink that has taken nothing since its last failure is asked at least so often, with its oldest notice. So one that
-/// answers for an hour within three days gets everything, whatever the steps of single notices are.
+/// Maximum time between two probes of a failing sink, unless its `Retry-After` is longer. A probe sends one waiting notice.
+/// So a sink that works for an hour within three days gets every notice, whatever the retry steps of single notices are.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1800);
 
-/// A notice that is older than this is given up at its next failure, if it was tried [`LEAST_TRIES`] times.
+/// A notice that is older than this is given up when a try fails, if it was tried at least [`LEAST_TRIES`] times.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3600);
 
-/// No notice is given up before so many tries, however old it is: the daemon may have been off for days.
+/// Minimum number of tries before a notice is given up, however old it is, because the daemon may have been stopped for days.
 pub const LEAST_TRIES: u32 = 4;
 
-/// The longest `Retry-After` that is obeyed.
+/// Maximum wait after a `Retry-After`. A longer one is cut to this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(6 * 3600);
 
-/// What became of a notice at one sink.
+/// The state of a notice at one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// To be sent, or sent again.
+    /// The notice waits for its first or next try.
     Waiting,
-    /// The sink has taken it.
+    /// The sink accepted the notice.
     Sent,
-    /// Tried for three days, or refused for good.
+    /// All tries failed for three days, or the receiver turned the sink off.
     GivenUp,
-    /// It was no longer true when it was to be sent.
+    /// The notice no longer applied when it was to be sent.
     Outdated,
 }
 
@@ -54,21 +54,21 @@ impl DeliveryState {
         (Self::Outdated, "outdated"),
     ];
 
-    /// The word, as it is stored and answered.
+    /// The word for this state in the store and in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(state, _)| *state == self).map_or("waiting", |(_, word)| word)
     }
 
-    /// The state that `word` stands for.
+    /// The state with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
     }
 }
 
-/// When to send a notice again that was tried `tries` times (at least once). The jitter is drawn once for each try, from the
-/// notice and the sink, and makes steps longer only. After the last step the last one repeats.
+/// When to send a notice again that was tried `tries` times (at least once). The jitter is a hash of the notice, the sink and
+/// the number of tries, and only makes a step longer. The last step repeats.
 #[must_use]
 pub fn next_try(id: &str, sink: &str, tries: u32, retry_after: Option<Duration>, now: UnixTime) -> UnixTime {
     let place = usize::try_from(tries.max(1) - 1).unwrap_or(usize::MAX);
@@ -77,13 +77,13 @@ pub fn next_try(id: &str, sink: &str, tries: u32, retry_after: Option<Duration>,
     now + (step + step.mul_f64(0.1 * jitter(id, sink, tries))).max(asked)
 }
 
-/// Whether a notice that became true at `at` and was tried `tries` times is given up at `now`, when it failed again.
+/// Whether a notice of an event at `at` is given up at `now`, after its try number `tries` has failed.
 #[must_use]
 pub fn is_over(at: UnixTime, tries: u32, now: UnixTime) -> bool {
     tries >= LEAST_TRIES && now.since(at) >= GIVE_UP_AFTER
 }
 
-/// From 0 to 1.
+/// A number from 0 to 1.
 fn jitter(id: &str, sink: &str, tries: u32) -> f64 {
     let hash = digest(&SHA256, format!("{id}\n{sink}\n{tries}").as_bytes());
     let bytes = hash.as_ref().first_chunk::<2>().copied().unwrap_or_default();
@@ -97,7 +97,7 @@ mod tests {
     const START: UnixTime = UnixTime(1_795_000_000_000);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// When a notice is tried that no sink takes.
+    /// The times of all tries of a notice that the sink never accepts.
     fn tries(id: &str) -> Vec<UnixTime> {
         let (mut all, mut now) = (vec![START], START);
         while !is_over(START, u32::try_from(all.len()).unwrap(), now) {
@@ -121,7 +121,7 @@ mod tests {
     fn a_notice_that_was_tried_in_vain_after_days_without_a_daemon_is_tried_on() {
         assert!(!is_over(START, 3, START + 100 * HOUR));
         assert!(is_over(START, 4, START + 100 * HOUR));
-        assert!(!is_over(START, 40, START + 71 * HOUR), "tries out of turn use up nothing");
+        assert!(!is_over(START, 40, START + 71 * HOUR), "not before three days, however many tries failed");
     }
 
     #[test]

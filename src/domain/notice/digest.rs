@@ -1,4 +1,4 @@
-//! Many persons at once: one notice with their number instead of one each.
+//! Digests: one notice with the number of persons in place of one notice about each of them.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
 
-/// More persons than this at once become one digest.
+/// If notices of one type are held for more persons than this, the notices become one digest.
 pub const MOST_SINGLE: usize = 20;
 
-/// A notice about a person waits so long for others of its type.
+/// How long a notice about a person is held, in case others of its type follow.
 pub const HOLD: Duration = Duration::from_secs(30);
 
-/// A digest that others still join is sent after this at the latest.
+/// Maximum time that a digest is held while more notices join it.
 pub const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
-/// So many notices join a digest in one step, so that a step of the store stays short.
+/// Maximum number of notices that join a digest in one transaction of the store, so that the transaction stays short.
 pub const FOLD_STEP: usize = 500;
 
-/// Whether `notice` waits for others of its type.
+/// Whether a new `notice` is held for a digest.
 #[must_use]
 pub fn is_held(notice: &Notice) -> bool {
     notice.person.is_some()
 }
 
-/// A digest of notices of this type, the first of which is `first`.
+/// A new digest of notices of this type. `first` is the id of the first notice that joins it.
 #[must_use]
 pub fn begin(kind: NoticeType, first: &str, now: UnixTime) -> Notice {
     let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{first}", kind.word()), now);
     notice.with("type", kind.word()).with("persons", 0).with("since", now.to_string())
 }
 
-/// The digest after `more` notices joined it.
+/// The digest after `more` further notices joined it.
 #[must_use]
 pub fn joined(mut digest: Notice, more: usize) -> Notice {
     let persons = digest.data.get("persons").and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -40,7 +40,7 @@ pub fn joined(mut digest: Notice, more: usize) -> Notice {
     digest
 }
 
-/// Until when a digest that began at `begun` and was joined at `now` waits for others.
+/// Until when a digest that began at `begun` is held after a notice joined it at `now`.
 #[must_use]
 pub fn held_until(begun: UnixTime, now: UnixTime) -> UnixTime {
     (now + HOLD).min(begun + LONGEST_HOLD)

@@ -1,4 +1,5 @@
-//! Notices: what a person or operator must be told. The catalogue of event types, and what one event holds.
+//! Notices: events that the daemon reports to operators, and to persons if the operator wants that. This module defines the
+//! event types and the content of one event.
 
 pub mod delivery;
 pub mod digest;
@@ -16,22 +17,22 @@ use crate::domain::history::HistoryEntry;
 use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 
-/// The only app there is at present: the one of the `MY_APP_*` variables.
+/// The name of the only app: the one that the `MY_APP_*` variables configure.
 pub const DEFAULT_APP: &str = "default";
 
 macro_rules! notice_types {
     ($($(#[$doc:meta])+ $name:ident = $word:literal,)+) => {
-        /// The types of events, as operators' programs meet them.
+        /// The event types.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum NoticeType {
             $($(#[$doc])+ $name,)+
         }
 
         impl NoticeType {
-            /// All of them.
+            /// All types.
             pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
 
-            /// The word in the event's JSON.
+            /// The value of `type` in the event's JSON.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self {
@@ -47,13 +48,13 @@ notice_types! {
     ConsentGranted = "consent.granted",
     /// Webex will not renew the grant.
     ConsentNeeded = "consent.needed",
-    /// The refresh token ends soon, and refreshes do not move its end.
+    /// The refresh token expires soon, and refreshes do not extend its life.
     ConsentExpiring = "consent.expiring",
-    /// A refresh moved the end after all.
+    /// A refresh extended the life of the refresh token after a `consent.expiring`.
     ConsentExtended = "consent.extended",
     /// Refreshes fail, and the life left is below the survival margin.
     TokenAtRisk = "token.at_risk",
-    /// The token is renewed again.
+    /// A refresh or a new consent renewed the token after a `token.at_risk`.
     TokenRecovered = "token.recovered",
     /// The app's breaker opened.
     AppPaused = "app.paused",
@@ -73,43 +74,44 @@ notice_types! {
     KeyCreated = "key.created",
     /// An API key was revoked.
     KeyRevoked = "key.revoked",
-    /// More than twenty persons at once.
+    /// One notice in place of the notices of one type about more than twenty persons.
     Digest = "digest",
-    /// `notices test`.
+    /// A test, requested by `notices test`.
     Test = "test",
 }
 
 impl NoticeType {
-    /// The type that `word` stands for.
+    /// The type with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
-    /// Whether the person, too, is told, if the operator wants persons to be told: those that end with a consent.
+    /// Whether the person gets notices of this type, if the operator has turned that on. True for the types that ask the
+    /// person for a new consent.
     #[must_use]
     pub fn is_for_persons(self) -> bool {
         matches!(self, Self::ConsentNeeded | Self::ConsentExpiring)
     }
 }
 
-/// One thing that became true, as every sink is told it. Holds no token, code, key or secret.
+/// One event, as every sink receives it. Contains no token, code, key or secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// A function of the fact: the same whenever and wherever the same fact is found, so that receivers can drop duplicates.
+    /// A hash of what identifies the event. The same event always has the same id, so that receivers can drop duplicates.
     pub id: String,
-    /// What happened.
+    /// The type of the event.
     pub kind: NoticeType,
-    /// When.
+    /// When the event happened.
     pub at: UnixTime,
-    /// The person that it is about, if it is about one.
+    /// The person that the event is about; `None` if it is not about a single person.
     pub person: Option<Person>,
-    /// What else there is to say: texts, numbers and dates.
+    /// Further texts, numbers and dates about the event.
     pub data: Map<String, Value>,
 }
 
 impl Notice {
-    /// A notice of the fact that `version` tells from all other facts of this type about this person.
+    /// A notice of an event. `version` distinguishes the event from others of the same type about the same person.
     #[must_use]
     pub fn new(kind: NoticeType, person: Option<&Person>, version: &str, at: UnixTime) -> Self {
         let who = person.map_or("", |person| person.id.as_str());
@@ -117,21 +119,22 @@ impl Notice {
         Self { id, kind, at, person: person.cloned(), data: Map::new() }
     }
 
-    /// The same with one more thing to say.
+    /// Adds an entry to `data`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data.insert(name.to_owned(), value.into());
         self
     }
 
-    /// What must be delivered in order: everything about one person, or about one thing of the daemon's.
+    /// The ordering key: notices with the same key are delivered in order. It is the person's id, or, for a notice that is
+    /// not about a person, the first part of the type (such as `store` of `store.failing`).
     #[must_use]
     pub fn chain(&self) -> String {
         let family = self.kind.word().split('.').next().unwrap_or_default();
         self.person.as_ref().map_or_else(|| format!("-{family}"), |person| person.id.to_string())
     }
 
-    /// What else there is to say, in one line.
+    /// The entries of `data` in one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -140,7 +143,7 @@ impl Notice {
         parts.join("; ")
     }
 
-    /// The event as it is sent and shown: the whole of the outside's JSON.
+    /// The event's JSON, as sinks receive it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let person = self.person.as_ref().map(|person| {
@@ -161,22 +164,22 @@ impl Notice {
     }
 }
 
-/// What one change of the store makes true, on its way to the outbox and the history: both are written in the transaction
-/// of the change.
+/// The notices and the history entries of one change to the store. The store writes them to the outbox and the history in
+/// the transaction of the change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct News {
-    /// To be told.
+    /// The notices to deliver.
     pub notices: Vec<Notice>,
-    /// To be kept for reading.
+    /// The entries to add to the history.
     pub history: Vec<HistoryEntry>,
-    /// A refresh came to this outcome, by its word: counted where it is no entry of its own.
+    /// The word of the refresh's outcome, if the change is a refresh. The store counts it per day if `history` is empty.
     pub outcome: Option<&'static str>,
-    /// What sinks have taken before it could be stored: the notice's id, and the sink.
+    /// Deliveries that succeeded before the notice could be stored: the notice's id and the sink's name.
     pub delivered: Vec<(String, String)>,
 }
 
 impl News {
-    /// This notice, which is history, too.
+    /// One notice and its history entry.
     #[must_use]
     pub fn of(notice: Notice) -> Self {
         let mut news = Self { notices: vec![notice], ..Self::default() };
@@ -184,13 +187,13 @@ impl News {
         news
     }
 
-    /// Whether `sink` has taken the notice before it could be stored.
+    /// Whether `sink` accepted the notice before the notice could be stored.
     #[must_use]
     pub fn is_delivered(&self, notice: &Notice, sink: &str) -> bool {
         self.delivered.iter().any(|(id, taker)| *id == notice.id && taker == sink)
     }
 
-    /// Makes an entry of the history of each notice.
+    /// Adds a history entry for each notice.
     pub fn remember_notices(&mut self) {
         for notice in &self.notices {
             let person = notice.person.as_ref().map(|person| &person.id);
@@ -199,7 +202,8 @@ impl News {
     }
 }
 
-/// 144 bits of a hash over everything that makes the fact. Without dots: a webhook's signature joins it by dots.
+/// 144 bits of a hash over everything that identifies the event. The id contains no dots, because dots separate the parts of
+/// the text that a webhook's signature covers.
 fn id_of(kind: NoticeType, person: &str, version: &str) -> String {
     let text = format!("{}\n{DEFAULT_APP}\n{person}\n{version}", kind.word());
     let hash = digest(&SHA256, text.as_bytes());

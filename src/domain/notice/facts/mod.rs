@@ -1,5 +1,5 @@
-//! Which facts a change of a grant, of a breaker or of another part makes true. Each is an edge between two stored states, so
-//! that it is found once.
+//! Which notices follow from a change to a grant, to the breaker or to another part. Each notice is derived from the
+//! difference between two stored states, so that it is created once.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 
-/// What a grant was before a consent took its place, as far as notices depend on it.
+/// The part of a replaced grant that notices depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplacedGrant {
     /// See [`NoticeState::at_risk`].
     pub at_risk: bool,
-    /// When its access token dies.
+    /// When its access token expires.
     pub expires_at: UnixTime,
 }
 
-/// How a grant came to be stored.
+/// Where a stored grant came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The person consented.
     Consent,
-    /// The grant was taken over from another program.
+    /// The operator imported the grant from another program.
     Import,
 }
 
@@ -46,7 +46,8 @@ impl Origin {
     }
 }
 
-/// `after` with what its refresh makes true. `before` is the grant as it was claimed, `after` what the verdict made of it.
+/// Adds the notices and history entries of a refresh to `after`. `before` is the grant as it was claimed, and `after` is the
+/// grant with the result of the refresh.
 #[must_use]
 pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
     let (at, was) = (after.last.at, before.notice_state);
@@ -95,7 +96,8 @@ fn is_success(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Renewed | Outcome::Unchanged)
 }
 
-/// Whether a refresh is worth an entry of its own: it failed otherwise than the last one, or succeeded after a failure.
+/// Whether a refresh gets a history entry of its own: it succeeded after a failure, it failed after a success, or it failed
+/// with another outcome than the one before.
 fn is_change(before: &Grant, after: &Grant) -> bool {
     match (is_success(before.last.outcome), is_success(after.last.outcome)) {
         (true, true) => false,
@@ -104,7 +106,7 @@ fn is_change(before: &Grant, after: &Grant) -> bool {
     }
 }
 
-/// What a stored consent makes true. `replaced` is the person's grant that gave way.
+/// The notices of a stored consent. `replaced` is the person's previous grant.
 #[must_use]
 pub fn after_consent(grant: &Grant, replaced: Option<ReplacedGrant>, origin: Origin) -> News {
     let mut news = News { notices: vec![granted(grant, origin.word())], ..News::default() };
@@ -115,14 +117,14 @@ pub fn after_consent(grant: &Grant, replaced: Option<ReplacedGrant>, origin: Ori
     news
 }
 
-/// What the removal of a person's grant makes true.
+/// The notice that a person's grant was removed.
 #[must_use]
 pub fn forgotten(person: &Person, serial: i64, at: UnixTime) -> News {
     News::of(Notice::new(NoticeType::PersonForgotten, Some(person), &serial.to_string(), at))
 }
 
-/// The notice that the stored record of a person does not open. `row` is its number and version. No token can be had of it
-/// any more, so the access token counts as ended `now`, whatever its own date is.
+/// The notice that the stored record of a person cannot be decrypted. The pair is the record's serial and version. No token
+/// can be read from the record any more, so the notice says that the access token ends `now`, whatever its stored date is.
 #[must_use]
 pub fn unreadable(person: &Person, (serial, version): (i64, i64), now: UnixTime) -> Notice {
     Notice::new(NoticeType::ConsentNeeded, Some(person), &format!("unreadable {serial} {version}"), now)
@@ -130,13 +132,15 @@ pub fn unreadable(person: &Person, (serial, version): (i64, i64), now: UnixTime)
         .with("reason", "the stored record does not open: it was changed, or sealed by another key")
 }
 
-/// The notice that the end of a grant is near, if a step is reached that is not told yet, and the state after it.
+/// The notice that a consent ends soon, and the new state. `None` if no step is due, or if the notice of the step was created
+/// before.
 #[must_use]
 pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
     let ends_at = grant.consent_ends_at()?;
     let dates = ConsentDates { ends_at, answered_at: grant.answered_at };
     let step = grant.notice_state.step_due(&dates, now)?;
-    // The hour: the reported end is counted from each answer, in whole seconds.
+    // The version contains the hour of the end. Webex reports the end as whole seconds from each answer, so the computed end
+    // differs by seconds from answer to answer.
     let version =
         format!("{} {step} {}", grant.obtained_at.0, (ends_at + Duration::from_secs(1800)).seconds() / 3600);
     let notice = Notice::new(NoticeType::ConsentExpiring, Some(&grant.person), &version, now)
@@ -146,15 +150,15 @@ pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
     Some((state, News::of(notice)))
 }
 
-/// The cause of a pause that this stored breaker stands for; `None` while refreshes go on. As [`Breaker::to_text`] writes it.
+/// The pause in the stored text of a breaker, which [`Breaker::to_text`] wrote. `None` if refreshes do not pause.
 #[must_use]
 pub fn stored_pause(breaker: &str) -> Option<Pause> {
-    // Long after every date in it, so that none counts as a wrong clock's.
+    // This time is later than every date in the text, so no date is treated as one of a fast clock.
     Breaker::from_text(breaker, UnixTime::NEVER).and_then(|breaker| breaker.pause())
 }
 
-/// The notice that no refresh is tried though the life left of a token is below the survival margin, and the state after it.
-/// `None` if the token has more life left, or if this was told before.
+/// The notice that a token is at risk while no refresh is tried, and the new state. A token is at risk if its remaining life
+/// is below the survival margin. `None` if the token is not at risk, or if the notice was created before.
 #[must_use]
 pub fn at_risk_without_refresh(grant: &Grant, reason: &str, now: UnixTime) -> Option<(NoticeState, News)> {
     let is_living = grant.status == GrantStatus::Active;
@@ -165,7 +169,7 @@ pub fn at_risk_without_refresh(grant: &Grant, reason: &str, now: UnixTime) -> Op
     Some((state, News::of(at_risk(grant, reason, now))))
 }
 
-/// What a change of the stored breaker makes true; both as [`Breaker::to_text`] writes them.
+/// The notice of a change to the stored breaker, if the breaker opened or closed. [`Breaker::to_text`] wrote both texts.
 #[must_use]
 pub fn breaker_turned(before: Option<&str>, after: &str, now: UnixTime) -> Option<Notice> {
     match (before.and_then(stored_pause), stored_pause(after)) {
@@ -189,7 +193,8 @@ pub fn breaker_turned(before: Option<&str>, after: &str, now: UnixTime) -> Optio
 }
 
 fn granted(grant: &Grant, how: &str) -> Notice {
-    // A grant that Webex renews after all keeps the consent's date: its answer tells it from the consent's own fact.
+    // If Webex renews a refused grant after all, the date of the consent does not change. The date of the answer distinguishes
+    // this event from the consent.
     let version = format!("{} {}", grant.obtained_at.0, grant.answered_at.0);
     Notice::new(NoticeType::ConsentGranted, Some(&grant.person), &version, grant.last.at).with("how", how)
 }
@@ -214,7 +219,7 @@ fn recovered(person: &Person, expired_at: UnixTime, at: UnixTime) -> Notice {
     Notice::new(NoticeType::TokenRecovered, Some(person), &risk_of(expired_at), at)
 }
 
-/// Names the risk by the token that is at risk.
+/// Identifies the risk by the end of the token that is at risk.
 fn risk_of(expires_at: UnixTime) -> String {
     expires_at.0.to_string()
 }

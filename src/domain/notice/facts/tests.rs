@@ -53,7 +53,7 @@ fn a_refused_grant_is_told_once_and_so_is_its_return() {
     let back = refreshed(&again, Verdict::Renewed(issued(1, 90)), NOW + 60 * DAY);
     assert_eq!(words(&back), ["consent.granted"]);
     let dead_again = refreshed(&back, refused(), NOW + 61 * DAY);
-    assert_ne!(dead_again.news.notices[0].id, dead.news.notices[0].id, "another fact");
+    assert_ne!(dead_again.news.notices[0].id, dead.news.notices[0].id, "another event");
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn a_token_in_its_survival_margin_is_at_risk_until_it_is_renewed_or_consented_ag
     let news = after_consent(&consented(), Some(replaced), Origin::Consent);
     let kinds: Vec<NoticeType> = news.notices.iter().map(|notice| notice.kind).collect();
     assert_eq!(kinds, [NoticeType::ConsentGranted, NoticeType::TokenRecovered]);
-    assert_eq!(news.notices[1].id, back.news.notices[0].id, "one risk has one recovery");
+    assert_eq!(news.notices[1].id, back.news.notices[0].id, "a refresh and a consent end the same risk");
 }
 
-/// Both behaviours of Webex over two years of daily refreshes (webex-api, open question 3).
+/// Daily refreshes, for both ways in which Webex may date refresh tokens (webex-api, open question 3).
 #[test]
 fn a_consent_that_counts_down_is_told_five_times_and_one_that_is_renewed_never() {
     for (counts_down, told) in [(true, vec![30, 14, 7, 3, 1]), (false, vec![])] {
@@ -132,7 +132,7 @@ fn a_breaker_that_opens_is_told_and_so_is_its_end() {
     assert_eq!(
         breaker_turned(Some(&open(60_000)), &open(120_000), NOW),
         None,
-        "another wait, the same trouble"
+        "a longer pause for the same cause"
     );
     let resumed = breaker_turned(Some(&open(120_000)), "closed", NOW).unwrap();
     assert_eq!(resumed.kind, NoticeType::AppResumed);

@@ -1,4 +1,4 @@
-//! The outbox in memory: the same rules as the embedded store's, in plain collections.
+//! The outbox in memory. It follows the same rules as the one in SQLite.
 
 mod verbs;
 
@@ -25,7 +25,7 @@ use crate::store::outbox::SinkCounts;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// Notices and how each sink stands with them.
+/// Notices and their deliveries to each sink.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) context: OutboxContext,
@@ -46,7 +46,7 @@ struct Kept {
 struct OutboxRow {
     attempt: i64,
     claimed: bool,
-    /// While held: never; while claimed: the end of the lease.
+    /// When the delivery is due. `NEVER` while the notice is held; the end of the lease while the delivery is claimed.
     next_at: UnixTime,
     delivery: Delivery,
 }
@@ -77,7 +77,7 @@ impl OutboxRow {
 }
 
 impl Outbox {
-    /// Deliveries of a process that is gone are due again.
+    /// Makes deliveries that an ended process had claimed due again.
     pub(super) fn free_claims(&mut self, now: UnixTime) {
         for row in self.deliveries.values_mut().filter(|row| row.claimed) {
             (row.claimed, row.next_at) = (false, now);
@@ -133,7 +133,7 @@ impl Outbox {
 
     fn release(&mut self, now: UnixTime) -> bool {
         let due = self.notices.values().filter(|kept| kept.held_until.is_some_and(|at| at <= now));
-        // Digests last: what is due now may still join one.
+        // Digests come last, because the notices that are due now may still join one.
         let due = due.map(|kept| kept.notice.kind).min_by_key(|kind| *kind == NoticeType::Digest);
         let Some(kind) = due else { return false };
         let is_open = |kept: &Kept| {
@@ -181,7 +181,7 @@ impl Outbox {
         self.notices.get(&number).map(|kept| kept.notice.chain())
     }
 
-    /// What waits for a sink, in order of number.
+    /// The waiting deliveries to a sink, in the order of their numbers.
     fn waiting_for(&self, sink: &str) -> impl Iterator<Item = (i64, &OutboxRow)> {
         let from = (sink.to_owned(), i64::MIN)..=(sink.to_owned(), i64::MAX);
         self.deliveries.range(from).filter(|(_, row)| row.waits()).map(|((_, number), row)| (*number, row))
@@ -189,7 +189,7 @@ impl Outbox {
 
     fn claim(&mut self, ask: &DeliveryAsk) -> Vec<DeliveryClaim> {
         let is_due = |row: &OutboxRow| row.next_at <= ask.due_by && row.next_at < UnixTime::NEVER;
-        // Probes go round: one notice that the sink never takes must not be all that it is asked for.
+        // A probe takes the notice with the fewest attempts, so that one that the sink never accepts is not the only probe.
         let is_probe = ask.due_by == UnixTime::NEVER;
         let mut due: Vec<(i64, i64)> = self
             .waiting_for(&ask.sink)
@@ -229,7 +229,8 @@ impl Outbox {
         claims
     }
 
-    /// The chain is so long that what is due of it stands behind others that are not: it waits with them.
+    /// Postpones the due deliveries of a long chain to `first`. The deliveries before them fill a whole claim, and none of
+    /// those is due before `first`.
     fn wait_behind(&mut self, ask: &DeliveryAsk, chain: &str, first: UnixTime) {
         let notices = &self.notices;
         for ((sink, number), row) in &mut self.deliveries {
@@ -254,7 +255,7 @@ impl Outbox {
         Some(DeliveryClaim { number, attempt: row.attempt, tries: row.delivery.tries, in_turn, notice })
     }
 
-    /// Answers what history there is to write.
+    /// Stores the outcomes. Returns the history entries to write.
     fn settle(&mut self, sink: &str, now: UnixTime, settled: Vec<SettledDelivery>) -> Vec<HistoryEntry> {
         let mut history = Vec::new();
         for SettledDelivery { number, attempt, outcome } in settled {
@@ -367,7 +368,7 @@ impl Outbox {
     }
 }
 
-/// The history of a notice that was given up.
+/// The history entry of a notice that was given up.
 fn given_up(notice: &Notice, (sink, why): (&str, &str), now: UnixTime) -> HistoryEntry {
     let person = notice.person.as_ref().map(|person| &person.id);
     HistoryEntry::new(now, person, "notice.given_up", &format!("{} for {sink}: {why}", notice.kind.word()))

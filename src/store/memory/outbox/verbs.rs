@@ -1,4 +1,4 @@
-//! What comes into the outbox with other changes, and what is asked of it.
+//! Notices of changes to grants, keys and the breaker, and the methods of [`OutboxStore`].
 
 use crate::domain::grant::Grant;
 use crate::domain::horizon::ConsentDates;
@@ -31,7 +31,8 @@ use crate::store::outbox::SinkCounts;
 use tokio::sync::watch;
 
 impl Outbox {
-    /// No date stays later than it can be at `now`. What was to be sent later is due now, as after a start.
+    /// Limits every date to the latest value that is possible at `now`. Deliveries that were planned for later become due now,
+    /// as after a start.
     pub(in crate::store::memory) fn clamp_times(&mut self, now: UnixTime) {
         for kept in self.notices.values_mut() {
             kept.notice.at = kept.notice.at.min(now);
@@ -40,7 +41,7 @@ impl Outbox {
         for row in self.deliveries.values_mut() {
             row.delivery.done_at = row.delivery.done_at.map(|at| at.min(now));
         }
-        // Held notices are due at no time.
+        // `NEVER` marks deliveries of held notices.
         let planned = self.deliveries.values_mut().filter(|row| row.waits() && row.next_at < UnixTime::NEVER);
         for row in planned {
             let latest = if row.claimed { now + DELIVERY_LEASE } else { now };
@@ -50,7 +51,7 @@ impl Outbox {
 }
 
 impl MemoryState {
-    /// Writes what a change makes true. Answers how many notices were new.
+    /// Writes the notices and history entries of a change. Returns the number of new notices.
     pub(in crate::store::memory) fn record(&mut self, news: &News) -> usize {
         let told = news.notices.iter().filter(|notice| self.outbox.add(notice, news)).count();
         self.history.extend(&news.history);
@@ -65,7 +66,7 @@ impl MemoryState {
         told
     }
 
-    /// What a consent makes true, if it was stored. `replaced` is what [`MemoryState::replaceable`] answered before.
+    /// Records the notices of a consent, if it was stored. `replaced` is what [`MemoryState::replaceable`] returned before.
     pub(in crate::store::memory) fn consent_stored(
         &mut self,
         saved: Saved,

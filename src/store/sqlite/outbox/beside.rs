@@ -1,5 +1,5 @@
-//! What a change makes true is written beside it. Where that alone fails, the change is stored all the same: tokens come
-//! first.
+//! Writes notices in the transaction of their change. If only the notices cannot be written, the change is stored without
+//! them, because tokens are more important than notices.
 
 use rusqlite::Connection;
 
@@ -8,11 +8,12 @@ use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::record::record;
 
-/// Writes news in the transaction of their change. Where that alone fails, news wait in memory from then on, and the change
-/// is made again without them: SQLite commits no transaction in which it has met damage.
+/// Writes notices and history entries in the transaction of their change. If only they cannot be written, they wait in memory
+/// from then on, and the caller repeats the change, which then succeeds without them. The repetition is needed because SQLite
+/// commits no transaction in which it found damage.
 ///
 /// # Errors
-/// The first failure, after which the transaction is to be taken back and made again.
+/// The first failure. The caller must then roll the transaction back and repeat it.
 pub(in crate::store::sqlite) fn record_beside(
     db: &Connection,
     context: &QueryContext,
@@ -30,12 +31,13 @@ pub(in crate::store::sqlite) fn record_beside(
     })
 }
 
-/// Whether a change of a grant would fail in the same way.
+/// Whether the error concerns the whole store, so that a change to a grant would fail too.
 fn is_of_whole_store(why: &StoreError) -> bool {
     !matches!(why, StoreError::Corrupt(_) | StoreError::Disk(_) | StoreError::Failed(_))
 }
 
-/// Does `work` on the outbox alone: its damage is none of the grants'.
+/// Converts the error of an operation on the outbox alone: damage found there is [`StoreError::Outbox`], because it does not
+/// affect grants.
 pub(super) fn apart<T>(context: &QueryContext, done: Result<T, StoreError>) -> Result<T, StoreError> {
     done.map_err(|why| match why {
         StoreError::Corrupt(why) => {
@@ -46,7 +48,7 @@ pub(super) fn apart<T>(context: &QueryContext, done: Result<T, StoreError>) -> R
     })
 }
 
-/// Writes what has waited in memory, as far as one step goes.
+/// Writes notices and history entries that have waited in memory.
 pub(super) fn write_postponed(
     db: &Connection,
     context: &QueryContext,

@@ -1,5 +1,5 @@
-//! What becomes true of a grant by time alone: that the end of its consent is near, or that its token is at risk though no
-//! refresh is tried.
+//! Notices about a grant that depend only on the time: its consent ends soon, or its token is at risk while no refresh is
+//! tried.
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -13,7 +13,8 @@ use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::record::record;
 use crate::store::sqlite::queries;
 
-/// The smallest step reached is `CASE …`; see [`crate::domain::horizon::NoticeState::step_due`], which decides.
+/// Persons who may need a `consent.expiring`. The `CASE` computes the smallest step that has been reached.
+/// [`crate::domain::horizon::NoticeState::step_due`] makes the decision.
 const CANDIDATES: &str = "SELECT person_id FROM grants INDEXED BY grants_ending \
      WHERE integration = ?1 AND standing = 'alive' AND refresh_token_expires_at <= ?2 + 30 * 86400000 \
      AND claim_owner IS NULL AND (horizon = 'stays' OR answered_at <= ?2 - 7 * 86400000) \
@@ -55,7 +56,7 @@ pub(super) fn tell_expiring(
     let Some(found) = queries::one(db, context, person)?.filter(|found| !found.claimed) else {
         return Ok(false);
     };
-    // One that does not open is told of when it is due.
+    // The notice about a record that cannot be decrypted is created when its refresh is due.
     let Some((state, news)) = found.grant.ok().and_then(|grant| facts::expiring(&grant, now)) else {
         return Ok(false);
     };
@@ -65,8 +66,7 @@ pub(super) fn tell_expiring(
     Ok(true)
 }
 
-/// Living tokens with so little life left that they may be at risk; see [`crate::domain::schedule::Policy::is_at_risk`],
-/// which decides.
+/// Persons whose token may be at risk. [`crate::domain::schedule::Policy::is_at_risk`] makes the decision.
 const AT_RISK: &str = "SELECT person_id FROM grants INDEXED BY grants_expires \
      WHERE integration = ?1 AND expires_at <= ?2 + 86400000 AND standing = 'alive' AND at_risk = 0 \
      AND claim_owner IS NULL AND (expires_at <= ?2 OR expires_at - ?2 <= \
@@ -100,7 +100,7 @@ pub(super) fn tell_at_risk(
                 db.prepare_cached(sql)?.execute(params![found.fence.serial, state.at_risk])?;
                 news
             }
-            // Else it would be a candidate for ever.
+            // A record that cannot be decrypted is postponed. Otherwise it would remain a candidate for ever.
             Err(_) => queries::postpone_unreadable(db, context, person, found.fence, now)?
                 .map(News::of)
                 .unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Changes of grants, keys and the breaker, each with what it makes true.
+//! Records the notices of changes to grants, keys and the breaker.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -21,7 +21,7 @@ use crate::store::sqlite::meta;
 use crate::store::sqlite::outbox::beside::record_beside;
 use crate::store::sqlite::search_index;
 
-/// Does `work`, which stores a consent, and writes what that makes true.
+/// Runs `work`, which stores a consent, and records the notices of the consent.
 pub(in crate::store::sqlite) fn after_consent(
     db: &Connection,
     context: &QueryContext,
@@ -42,7 +42,7 @@ pub(in crate::store::sqlite) fn after_consent(
     Ok(saved)
 }
 
-/// Does `work`, which removes a person's grant, and writes what that makes true.
+/// Runs `work`, which removes a person's grant, and records the notice of the removal.
 pub(in crate::store::sqlite) fn after_removal(
     db: &Connection,
     context: &QueryContext,
@@ -57,7 +57,7 @@ pub(in crate::store::sqlite) fn after_removal(
     Ok(gone)
 }
 
-/// Writes that a key was created or revoked, if it was.
+/// Records the notice that a key was created or revoked, if `done`.
 pub(in crate::store::sqlite) fn after_key(
     db: &Connection,
     context: &QueryContext,
@@ -71,7 +71,7 @@ pub(in crate::store::sqlite) fn after_key(
     Ok(done)
 }
 
-/// Writes whether the breaker opened or closed, before its text is stored.
+/// Records the notice that the breaker opened or closed. Must run before the breaker's new text is stored.
 pub(in crate::store::sqlite) fn after_breaker(
     db: &Connection,
     context: &QueryContext,

@@ -1,4 +1,4 @@
-//! Dates of the outbox and the history after the clock was set back.
+//! Corrects dates of the outbox and the history after the clock was set back.
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -9,7 +9,8 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::outbox::DELIVERY_LEASE;
 
-/// No date stays later than it can be at `now`. What was to be sent later is due now, as after a start.
+/// Limits every date to the latest value that is possible at `now`. Deliveries that were planned for later become due now, as
+/// after a start.
 pub(super) fn clamp(db: &Connection, now: UnixTime) -> Result<(), StoreError> {
     let dates = [
         "UPDATE notices SET at = ?1 WHERE at > ?1",
@@ -21,7 +22,7 @@ pub(super) fn clamp(db: &Connection, now: UnixTime) -> Result<(), StoreError> {
     }
     let held = "UPDATE notices SET held_until = ?1 WHERE held_until IS NOT NULL AND held_until > ?1";
     db.prepare_cached(held)?.execute([(now + HOLD).0])?;
-    // Held notices are due at no time.
+    // `NEVER` marks deliveries of held notices.
     let waiting = "UPDATE deliveries SET next_at = ?1 WHERE state = 'waiting' AND claimed = ?2 AND next_at > ?1 AND next_at < ?3";
     let mut waiting = db.prepare_cached(waiting)?;
     for (claimed, latest) in [(false, now), (true, now + DELIVERY_LEASE)] {

@@ -1,4 +1,4 @@
-//! Deliveries: claimed, settled, pulled forward, sent again.
+//! Queries that claim and settle deliveries, make them due, and repeat them.
 
 use rusqlite::Connection;
 use rusqlite::params;
@@ -16,7 +16,7 @@ use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::listing;
 use crate::store::sqlite::outbox::record;
 
-/// One row of a chain that waits.
+/// A waiting delivery of a chain.
 struct Waiting {
     number: i64,
     attempt: i64,
@@ -27,9 +27,9 @@ struct Waiting {
 
 pub(super) fn claim(db: &Connection, ask: &DeliveryAsk) -> Result<Vec<DeliveryClaim>, StoreError> {
     let mut claims = Vec::new();
-    // More than are asked for: some chains may be in work.
+    // The query reads more rows than the number of chains, because some chains may be claimed already.
     let reach = i64::try_from(ask.chains.saturating_mul(8)).unwrap_or(i64::MAX);
-    // Probes go round: one notice that the sink never takes must not be all that it is asked for.
+    // A probe takes the notice with the fewest attempts, so that one notice that the sink never accepts is not the only probe.
     let order = if ask.due_by == UnixTime::NEVER { "attempt" } else { "next_at" };
     let sql = format!(
         "SELECT chain FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' \
@@ -66,7 +66,7 @@ pub(super) fn claim(db: &Connection, ask: &DeliveryAsk) -> Result<Vec<DeliveryCl
     Ok(claims)
 }
 
-/// What is due of a chain, and what waits before it: a later notice is never told before an earlier one.
+/// The due deliveries of a chain and all waiting ones before them, because a later notice is never sent before an earlier one.
 fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<Vec<Waiting>, StoreError> {
     let sql = "SELECT notice, attempt, tries, claimed, next_at FROM deliveries INDEXED BY deliveries_chain \
          WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND notice <= (SELECT max(notice) FROM deliveries \
@@ -86,7 +86,8 @@ fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The chain is so long that what is due of it stands behind others that are not: it waits with them.
+/// Postpones the due deliveries of a long chain to `first`. The deliveries before them fill a whole claim, and none of those
+/// is due before `first`.
 fn wait_behind(db: &Connection, ask: &DeliveryAsk, chain: &str, first: UnixTime) -> Result<(), StoreError> {
     let sql = "UPDATE deliveries SET next_at = ?4 WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND claimed = 0 \
          AND next_at <= ?3";
@@ -98,7 +99,7 @@ fn claim_one(db: &Connection, ask: &DeliveryAsk, row: &Waiting) -> Result<Option
     let sql = "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_at = ?3 WHERE sink = ?1 AND notice = ?2";
     db.prepare_cached(sql)?.execute(params![ask.sink, row.number, ask.lease_end.0])?;
     let Some(notice) = listing::notice(db, row.number)? else {
-        // Another program removed it.
+        // The row of the notice is missing: another program removed it.
         let sql = "DELETE FROM deliveries WHERE sink = ?1 AND notice = ?2";
         db.prepare_cached(sql)?.execute(params![ask.sink, row.number])?;
         return Ok(None);
@@ -205,7 +206,7 @@ pub(super) fn resend(
          WHERE notice = ?1 AND {states}"
     );
     db.prepare_cached(&sql)?.execute(params![number, now.0])?;
-    // What waits already is sent now.
+    // Deliveries that already wait become due now.
     let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting' AND claimed = 0 AND next_at > ?2";
     db.prepare_cached(sql)?.execute(params![number, now.0])?;
     db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;

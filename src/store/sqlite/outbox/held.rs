@@ -1,4 +1,4 @@
-//! Notices about persons wait a moment for others of their type: many of them become one digest.
+//! Held notices. A notice about a person is held for a short time. If many notices of its type are held, they become one digest.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -17,7 +17,7 @@ use crate::store::sqlite::outbox::record;
 pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
     let sql = "SELECT type FROM notices INDEXED BY notices_held WHERE held_until <= ?1 AND held_until IS NOT NULL \
          ORDER BY type = 'digest' LIMIT 1";
-    // Digests last: what is due now may still join one.
+    // Digests come last, because the notices that are due now may still join one.
     let due: Option<String> = db.prepare_cached(sql)?.query_row([now.0], |row| row.get(0)).optional()?;
     let Some(kind) = due.as_deref().and_then(NoticeType::from_word) else { return Ok(false) };
     if kind == NoticeType::Digest {
@@ -37,13 +37,13 @@ pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) ->
 fn has_many(db: &Connection, kind: NoticeType) -> Result<bool, StoreError> {
     let sql = "SELECT count(DISTINCT person_id) FROM (SELECT person_id FROM notices INDEXED BY notices_held \
          WHERE type = ?1 AND held_until IS NOT NULL ORDER BY number LIMIT ?2)";
-    // The same person may be held more than once.
+    // Several notices of the same person may be held.
     let reach = i64::try_from(digest::MOST_SINGLE * 4).unwrap_or(i64::MAX);
     let persons: i64 = db.prepare_cached(sql)?.query_row(params![kind.word(), reach], |row| row.get(0))?;
     Ok(usize::try_from(persons).unwrap_or(0) > digest::MOST_SINGLE)
 }
 
-/// Those that have waited long enough may be sent.
+/// Makes the held notices of this type due whose time is over.
 fn release_due(db: &Connection, kind: NoticeType, now: UnixTime) -> Result<(), StoreError> {
     for number in held(db, kind, now)? {
         free(db, number, now)?;
@@ -67,14 +67,14 @@ fn free(db: &Connection, number: i64, now: UnixTime) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The digest of this type that others may still join.
+/// The digest of this type that is still held, so that notices can join it.
 fn open_digest(db: &Connection, kind: NoticeType) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT number FROM notices INDEXED BY notices_held WHERE type = 'digest' AND held_until IS NOT NULL \
          AND data ->> 'type' = ?1 LIMIT 1";
     Ok(db.prepare_cached(sql)?.query_row([kind.word()], |row| row.get(0)).optional()?)
 }
 
-/// A step's worth of held notices join a digest. What persons themselves are told stays.
+/// Moves held notices into a digest, at most [`digest::FOLD_STEP`] of them. Their deliveries to persons remain.
 fn fold(
     db: &Connection,
     context: &QueryContext,
@@ -114,7 +114,7 @@ fn begin(
     let digest = digest::begin(kind, &first, now);
     let number = record::insert(db, &digest, Some(now + digest::HOLD))?;
     let number =
-        number.ok_or_else(|| StoreError::Failed("a digest of these notices is there already".to_owned()))?;
+        number.ok_or_else(|| StoreError::Failed("a digest of these notices already exists".to_owned()))?;
     record::deliver_to(db, number, &digest.chain(), &context.outbox.sinks_for(&digest), UnixTime::NEVER)?;
     Ok(number)
 }

@@ -1,4 +1,4 @@
-//! Notices as they are read, counted and removed.
+//! Queries that list, count and remove notices.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -22,7 +22,7 @@ use crate::store::outbox::SinkCounts;
 
 const COLUMNS: &str = "number, id, type, at, person_id, email, display_name, data";
 
-/// Notices removed in one step.
+/// Maximum number of notices that are removed in one transaction.
 const PRUNE_STEP: i64 = 500;
 
 /// `None` for a type that this program does not know.

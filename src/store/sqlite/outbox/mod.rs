@@ -1,4 +1,4 @@
-//! The outbox in SQL: what comes into it with other changes, and what is asked of it.
+//! The outbox in SQLite.
 
 pub(super) mod beside;
 pub(super) mod by_time;
@@ -28,7 +28,7 @@ use crate::store::outbox::SinkCounts;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::sqlite_store::SqliteStore;
 
-/// News that have waited in memory are written so many in one step.
+/// Maximum number of changes whose postponed notices are written in one transaction.
 const POSTPONED_STEP: usize = 100;
 
 impl SqliteStore {
@@ -39,12 +39,15 @@ impl SqliteStore {
         self.write(move |db, context| beside::apart(context, work(db, context)))
     }
 
-    /// Corrects dates of the outbox and the history that a fast clock wrote. Damage there is no failure: the dates of grants
-    /// are corrected all the same.
+    /// Corrects dates in the outbox and the history that were written while the clock was fast. Damage in these tables is only
+    /// logged, so that the dates of grants are corrected in any case.
     pub(super) async fn clamp_outbox_times(&self, now: UnixTime) -> Result<(), StoreError> {
         match self.write_apart(move |db, _| dates::clamp(db, now)).await {
             Err(why @ (StoreError::Outbox(_) | StoreError::Disk(_) | StoreError::Failed(_))) => {
-                log::log!(why.log_level(), "dates of notices in the future stay as they are: {why}");
+                log::log!(
+                    why.log_level(),
+                    "future dates of notices and of the history cannot be corrected: {why}"
+                );
                 Ok(())
             }
             done => done,
@@ -58,7 +61,7 @@ impl SqliteStore {
         self.read(move |db, context| beside::apart(context, work(db, context)))
     }
 
-    /// A read that takes its time.
+    /// A read that may take long.
     pub(super) fn survey_apart<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a change makes true goes into the outbox and the history, in the transaction of the change.
+//! Writes notices and history entries, in the transaction of the change that they report.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -16,7 +16,7 @@ use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 
-/// Writes news. Answers how many notices were new.
+/// Writes the notices and history entries of a change. Returns the number of new notices.
 pub(in crate::store::sqlite) fn record(
     db: &Connection,
     context: &QueryContext,
@@ -38,7 +38,7 @@ pub(in crate::store::sqlite) fn record(
     Ok(told)
 }
 
-/// Writes a notice with a row for each sink, unless it is there.
+/// Writes a notice and its delivery to each sink. Returns `false` if the notice exists already or no sink gets it.
 fn add(
     db: &Connection,
     context: &QueryContext,
@@ -59,7 +59,7 @@ fn add(
     Ok(true)
 }
 
-/// The number of the new notice; `None` where its id is there already.
+/// Inserts a notice. Returns its number; `None` if a notice with its id exists already.
 pub(super) fn insert(
     db: &Connection,
     notice: &Notice,
@@ -101,7 +101,7 @@ pub(super) fn deliver_to(
     Ok(())
 }
 
-/// Writes an entry of the history; a person's oldest one gives way.
+/// Writes a history entry, and deletes the oldest entries of its person that are too many.
 pub(super) fn remember(db: &Connection, entry: &HistoryEntry) -> Result<(), StoreError> {
     let person = entry.person.as_ref().map(PersonId::as_str);
     let sql = "INSERT INTO history (at, person_id, what, detail) VALUES (?1, ?2, ?3, ?4)";
