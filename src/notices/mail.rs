@@ -65,9 +65,8 @@ impl Mail {
         };
         match self.transport.send(mail).await {
             Ok(_) => SinkAnswer::Taken,
-            Err(why) => {
-                SinkAnswer::Failed { why: told(&why), retry_after: None, is_sinks: !why.is_permanent() }
-            }
+            // Sender, recipients and account are the same for every notice.
+            Err(why) => SinkAnswer::sink_failed(told(&why)),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod webhook;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinSet;
 
@@ -97,7 +98,8 @@ impl Notices {
         });
         let sender = |sink: Arc<dyn Sink>| {
             let links = Links(parts.webex.clone());
-            Arc::new(Sender { sink, outbox: parts.outbox.clone(), clock: parts.clock.clone(), links })
+            let (outbox, clock) = (parts.outbox.clone(), parts.clock.clone());
+            Arc::new(Sender { sink, outbox, clock, links, off: AtomicBool::new(false) })
         };
         let senders = sinks.into_iter().map(sender).collect();
         Self { parts, senders, certificate_end: Mutex::new(None) }

@@ -2,6 +2,8 @@
 //! a sink that does not work delays no other.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -52,6 +54,8 @@ pub(super) struct Sender {
     pub(super) outbox: Arc<dyn OutboxStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) links: Links,
+    /// Whether the receiver has turned the sink off. A test that succeeds turns it on again.
+    pub(super) off: AtomicBool,
 }
 
 /// What the sender knows about the state of the sink.
@@ -65,7 +69,6 @@ struct Condition {
     retry_wait: Duration,
     /// When the sender last made all waiting deliveries due.
     pulled_at: Option<UnixTime>,
-    is_off: bool,
 }
 
 /// What sending one chain of notices showed about the sink.
@@ -76,6 +79,14 @@ enum Shown {
     /// The sink fails. The duration is its `Retry-After`.
     Fails(Option<Duration>),
     Off,
+}
+
+impl Condition {
+    /// Whether the sender waits after a failure. A time that is further away than the wait was set by a clock that was ahead.
+    fn waits(&self, now: UnixTime) -> bool {
+        let left = self.retry_at.map(|at| at.until(now)).unwrap_or_default();
+        !left.is_zero() && left <= self.retry_wait
+    }
 }
 
 impl Sender {
@@ -94,12 +105,14 @@ impl Sender {
     pub(super) async fn turn(&self, off: bool) -> Result<(), StoreError> {
         let (topic, state) = self.off_state();
         let state = if off { state } else { "on".to_owned() };
+        self.off.store(off, Ordering::Relaxed);
         self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
     }
 
     /// Runs until the daemon stops. Deliveries that have begun by then are finished.
     pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        let mut condition = Condition { is_off: self.is_off().await, ..Condition::default() };
+        self.off.store(self.is_off().await, Ordering::Relaxed);
+        let mut condition = Condition::default();
         // The operator may have restarted the daemon to repair the sink, so all waiting deliveries are tried now.
         if let Err(why) = self.outbox.pull_forward(self.sink.name().to_owned(), self.clock.now()).await {
             log::log!(why.log_level(), "notices: cannot read those for {}: {why}", self.sink.name());
@@ -108,7 +121,7 @@ impl Sender {
         let mut running = JoinSet::new();
         while !stopping.is_cancelled() {
             news.borrow_and_update();
-            let wait = match self.step(&mut running, condition).await {
+            let wait = match self.step(&mut running, condition, &stopping).await {
                 Ok(wait) => wait,
                 Err(why) => {
                     log::log!(
@@ -135,6 +148,7 @@ impl Sender {
         self: &Arc<Self>,
         running: &mut JoinSet<Shown>,
         condition: Condition,
+        stopping: &CancellationToken,
     ) -> Result<Duration, StoreError> {
         let now = self.clock.now();
         while self.outbox.release_held(now).await? {}
@@ -143,9 +157,8 @@ impl Sender {
         if free == 0 {
             return Ok(SLICE);
         }
-        let left = condition.retry_at.map(|at| at.until(now)).unwrap_or_default();
-        if !left.is_zero() && left <= condition.retry_wait {
-            return Ok(left.clamp(SHORTEST, SLICE));
+        if let Some(at) = condition.retry_at.filter(|_| condition.waits(now)) {
+            return Ok(at.until(now).clamp(SHORTEST, SLICE));
         }
         let is_probe = condition.retry_at.is_some();
         let ask = DeliveryAsk {
@@ -158,8 +171,8 @@ impl Sender {
         let claims = self.outbox.claim_deliveries(ask).await?;
         let found = !claims.is_empty();
         for chain in by_chain(claims) {
-            let (sender, is_off) = (self.clone(), condition.is_off);
-            running.spawn(async move { sender.send_chain(chain, is_off).await });
+            let (sender, stopping) = (self.clone(), stopping.clone());
+            running.spawn(async move { sender.send_chain(chain, &stopping).await });
         }
         if found {
             return Ok(SLICE);
@@ -171,6 +184,8 @@ impl Sender {
     async fn note(&self, condition: &mut Condition, shown: Option<Shown>) {
         let name = self.sink.name();
         match shown {
+            // Sent before the failure that the sender waits after.
+            Some(Shown::Works) if condition.waits(self.clock.now()) => {}
             Some(Shown::Works) => {
                 if condition.retry_at.take().is_some() {
                     condition.failures = 0;
@@ -181,13 +196,17 @@ impl Sender {
             }
             Some(Shown::Nothing) => {}
             Some(Shown::Fails(retry_after)) => {
+                // Deliveries that ran at the same time fail together. They are one failure.
+                if condition.waits(self.clock.now()) {
+                    condition.failures = condition.failures.saturating_sub(1);
+                }
                 let place = usize::try_from(condition.failures).unwrap_or(usize::MAX);
                 let step = RETRY_SINK.get(place).copied().unwrap_or(PROBE_EVERY);
                 condition.failures = condition.failures.saturating_add(1);
                 let wait = step.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
                 (condition.retry_at, condition.retry_wait) = (Some(self.clock.now() + wait), wait);
             }
-            Some(Shown::Off) => condition.is_off = true,
+            Some(Shown::Off) => {}
             None => log::error!("notices: a delivery to {name} panicked; it is repeated when its lease ends"),
         }
     }
@@ -207,7 +226,8 @@ impl Sender {
 
     /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
     /// sent.
-    async fn send_chain(&self, chain: Vec<DeliveryClaim>, is_off: bool) -> Shown {
+    async fn send_chain(&self, chain: Vec<DeliveryClaim>, stopping: &CancellationToken) -> Shown {
+        let is_off = self.off.load(Ordering::Relaxed);
         let mut shown = Shown::Nothing;
         let mut blocked: Option<(String, Option<Duration>)> = None;
         for claim in chain {
@@ -232,7 +252,7 @@ impl Sender {
                 SinkAnswer::Taken => shown = Shown::Works,
                 _ => {}
             }
-            self.settle(&claim, answer).await;
+            self.settle(&claim, answer, stopping).await;
         }
         shown
     }
@@ -256,9 +276,9 @@ impl Sender {
         answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
     }
 
-    /// Stores the outcome of a delivery, with several tries if the store fails, because a notice that was accepted should not
-    /// be sent again.
-    async fn settle(&self, claim: &DeliveryClaim, answer: SinkAnswer) {
+    /// Stores the outcome of a delivery. Tries until the store takes it or the daemon stops, because a notice that was accepted
+    /// should not be sent again.
+    async fn settle(&self, claim: &DeliveryClaim, answer: SinkAnswer, stopping: &CancellationToken) {
         let now = self.clock.now();
         let outcome = self.outcome(claim, answer, now);
         let (name, id) = (self.sink.name(), &claim.notice.id);
@@ -273,7 +293,8 @@ impl Sender {
             DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} no longer applies"),
         }
         let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };
-        for pause in [1, 5, 15, 30] {
+        let mut pauses = [1, 5, 15].into_iter();
+        loop {
             let kept = self.outbox.settle_deliveries(name.to_owned(), now, vec![settled.clone()]).await;
             match kept {
                 Ok(()) => return,
@@ -281,7 +302,11 @@ impl Sender {
                     log::log!(why.log_level(), "notices: cannot store the outcome of {id} yet: {why}")
                 }
             }
-            sleep(Duration::from_secs(pause)).await;
+            let pause = pauses.next().map_or(STORE_STEP, Duration::from_secs);
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = sleep(pause) => {}
+            }
         }
     }
 

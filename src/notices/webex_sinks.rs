@@ -25,12 +25,13 @@ use crate::webex::Webex;
 /// Minimum time between two messages to one person.
 const ONCE_IN: Duration = Duration::from_secs(86_400);
 
-fn answer_to(sent: Result<(), MessageRefused>) -> SinkAnswer {
+/// What a message came to. `only_recipient`: the sink has no other recipient, so each failure is the sink's.
+fn answer_to(sent: Result<(), MessageRefused>, only_recipient: bool) -> SinkAnswer {
     match sent {
         Ok(()) => SinkAnswer::Taken,
         Err(MessageRefused { why, status, retry_after }) => {
             // These statuses concern this recipient or message. Other messages may succeed.
-            let is_sinks = !matches!(status, Some(400 | 403 | 404 | 409));
+            let is_sinks = only_recipient || !matches!(status, Some(400 | 403 | 404 | 409));
             SinkAnswer::Failed { why, retry_after, is_sinks }
         }
     }
@@ -59,7 +60,7 @@ impl OperatorMessages {
 
     async fn send(&self, letter: &Letter) -> SinkAnswer {
         let text = text::for_operators(&letter.notice);
-        answer_to(self.webex.send_message(&self.bot_token, &self.to, &text).await)
+        answer_to(self.webex.send_message(&self.bot_token, &self.to, &text).await, true)
     }
 }
 
@@ -114,7 +115,7 @@ impl PeopleMessages {
         }
         let text = text::for_person(&letter.notice, &self.operator);
         let to = MessageRecipient::Person(person.id.clone());
-        answer_to(self.webex.send_message(&self.bot_token, &to, &text).await)
+        answer_to(self.webex.send_message(&self.bot_token, &to, &text).await, false)
     }
 
     /// Whether the notice still applies, so that a new consent of the person would help.

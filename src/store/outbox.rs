@@ -68,6 +68,12 @@ impl OutboxContext {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(rules);
     }
 
+    /// The names of all sinks that are set.
+    pub(super) fn sinks(&self) -> Vec<String> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.as_ref().map(|rules| rules.sinks.clone()).unwrap_or_default()
+    }
+
     /// The sinks that get this notice. Empty if no sink is set.
     pub(super) fn sinks_for(&self, notice: &Notice) -> Vec<String> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);

@@ -105,10 +105,13 @@ async fn a_receiver_that_says_gone_is_turned_off_until_a_test_succeeds() {
     assert!(telling.notices.sinks().await.unwrap()[0].is_off);
     let tests = telling.notices.test(Some("webhook")).await;
     assert_eq!(tests[0].why, None);
-    let telling = telling.restart().await;
     telling.tell("ada", 4).await;
     sleep(MINUTE).await;
-    assert_eq!(sink.words(), ["test", "token.at_risk"]);
+    assert_eq!(sink.words(), ["test", "token.at_risk"], "without a restart");
+    let telling = telling.restart().await;
+    telling.tell("ada", 5).await;
+    sleep(MINUTE).await;
+    assert_eq!(sink.words(), ["test", "token.at_risk", "token.at_risk"]);
 }
 
 #[tokio::test(start_paused = true)]

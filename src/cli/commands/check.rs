@@ -61,8 +61,10 @@ pub(super) fn run(surroundings: &CommandContext, asked: &CheckArgs) -> Result<()
         Ok(mut handle) => match handle.get::<Status>(&format!("{API}/status")) {
             Ok(status) => {
                 findings.look_at(&status, asked.warn_consent);
-                if let Some(days) = asked.warn_expiring {
-                    findings.count_expiring(&mut handle, days)?;
+                if let Some(days) = asked.warn_expiring
+                    && findings.count_expiring(&mut handle, days).is_err()
+                {
+                    findings.add(Level::Unknown, "the daemon did not list the consents that end soon");
                 }
             }
             Err(_) => findings.add(Level::Unknown, "the daemon did not report its status"),

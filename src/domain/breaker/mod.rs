@@ -15,7 +15,7 @@
 //!   others by less than a minute.
 //! - A due token inside its survival margin becomes a probe after two seconds, in turn with the healthiest grant, and
 //!   within its own retry schedule.
-//! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`], once a probe has confirmed it. Then only the
+//! - A request to wait is obeyed to its end, up to [`RETRY_AFTER_CAP`](crate::domain::schedule::RETRY_AFTER_CAP), once a probe has confirmed it. Then only the
 //!   quarter of the least life left causes an earlier probe.
 //!
 //! A grant ends only after its refusal is confirmed: see [`Breaker::record`].

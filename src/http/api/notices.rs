@@ -41,6 +41,7 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> Answered {
     };
     let page =
         NoticePage { before: before(&query)?, limit: query.number("limit", LIMIT, 1..=MOST)?, failed_only };
+    let _permit = api.list_permit(&ask.caller).await?;
     let notices = &api.0.notices;
     let records = notices.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
     let sinks = notices.sinks().await.map_err(|why| ApiError::from_store_error(&why))?;
@@ -100,6 +101,7 @@ pub(super) async fn history_of_all(api: &Api, ask: &ApiRequest) -> Answered {
 async fn history(api: &Api, ask: &ApiRequest, person: Option<PersonId>) -> Answered {
     let query = ask.query(["limit", "before"])?;
     let limit = query.number("limit", LIMIT, 1..=MOST)?;
+    let _permit = api.list_permit(&ask.caller).await?;
     let is_of_all = person.is_none();
     let store = api.0.notices.history();
     let page = HistoryPage { person, before: before(&query)?, limit };

@@ -311,11 +311,12 @@ impl Outbox {
     fn resend(&mut self, id: &str, only_failed: bool, now: UnixTime) -> Option<usize> {
         let number = *self.ids.get(id)?;
         let notice = self.notices.get(&number)?.notice.clone();
-        for sink in self.context.sinks_for(&notice).iter().filter(|_| !only_failed) {
+        let sinks = self.context.sinks_for(&notice);
+        for sink in sinks.iter().filter(|_| !only_failed) {
             let row = || OutboxRow::waiting(sink, now);
             self.deliveries.entry((sink.clone(), number)).or_insert_with(row);
         }
-        for row in self.rows_of(number) {
+        for row in self.rows_of(number).filter(|row| sinks.contains(&row.delivery.sink)) {
             match (row.delivery.state, only_failed) {
                 (DeliveryState::Waiting, _) if row.claimed => {}
                 (DeliveryState::Waiting, _) => row.next_at = row.next_at.min(now),
@@ -354,6 +355,11 @@ impl Outbox {
     }
 
     fn prune(&mut self, now: UnixTime) {
+        let sinks = self.context.sinks();
+        let is_unset = |row: &OutboxRow| !sinks.contains(&row.delivery.sink);
+        for row in self.deliveries.values_mut().filter(|row| row.waits() && !row.claimed && is_unset(row)) {
+            row.done(DeliveryState::Outdated, Some("this sink is no longer set".to_owned()), now);
+        }
         let old = now - std::time::Duration::from_secs(86_400) * KEEP_DONE_DAYS;
         let (last, most) = (self.numbers, i64::try_from(MOST_DONE).unwrap_or(i64::MAX));
         let waiting: BTreeSet<i64> =

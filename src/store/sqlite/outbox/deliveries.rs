@@ -196,16 +196,17 @@ pub(super) fn resend(
     now: UnixTime,
 ) -> Result<Option<usize>, StoreError> {
     let Some((number, notice)) = listing::by_id(db, id)? else { return Ok(None) };
+    let sinks = context.outbox.sinks_for(&notice);
     if !only_failed {
-        let sinks = context.outbox.sinks_for(&notice);
         record::deliver_to(db, number, &notice.chain(), &sinks, now)?;
     }
     let states = if only_failed { "state = 'given_up'" } else { "state <> 'waiting'" };
     let sql = format!(
         "UPDATE deliveries SET state = 'waiting', tries = 0, claimed = 0, next_at = ?2, done_at = NULL, why = NULL \
-         WHERE notice = ?1 AND {states}"
+         WHERE notice = ?1 AND {states} AND sink IN (SELECT value FROM json_each(?3))"
     );
-    db.prepare_cached(&sql)?.execute(params![number, now.0])?;
+    let sinks = serde_json::to_string(&sinks).unwrap_or_default();
+    db.prepare_cached(&sql)?.execute(params![number, now.0, sinks])?;
     // Deliveries that already wait become due now.
     let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting' AND claimed = 0 AND next_at > ?2";
     db.prepare_cached(sql)?.execute(params![number, now.0])?;

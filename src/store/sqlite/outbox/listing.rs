@@ -19,6 +19,7 @@ use crate::store::outbox::MOST_DONE;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::SinkCounts;
+use crate::store::sqlite::context::QueryContext;
 
 const COLUMNS: &str = "number, id, type, at, person_id, email, display_name, data";
 
@@ -110,7 +111,12 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<SinkCounts>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn prune(db: &Connection, now: UnixTime) -> Result<bool, StoreError> {
+pub(super) fn prune(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
+    // Deliveries to sinks that are no longer set would wait for ever.
+    let sinks = serde_json::to_string(&context.outbox.sinks()).unwrap_or_default();
+    let sql = "UPDATE deliveries SET state = 'outdated', done_at = ?1, why = 'this sink is no longer set' \
+         WHERE state = 'waiting' AND claimed = 0 AND sink NOT IN (SELECT value FROM json_each(?2))";
+    db.prepare_cached(sql)?.execute(params![now.0, sinks])?;
     let old = now.0.saturating_sub(i64::from(KEEP_DONE_DAYS) * 86_400_000);
     let most = i64::try_from(MOST_DONE).unwrap_or(i64::MAX);
     let sql = "SELECT number FROM notices WHERE (at < ?1 OR number <= (SELECT max(number) FROM notices) - ?2) \

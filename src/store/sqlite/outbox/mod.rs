@@ -164,6 +164,6 @@ impl OutboxStore for SqliteStore {
     }
 
     fn prune_outbox(&self, now: UnixTime) -> StoreFuture<'_, bool> {
-        self.write_apart(move |db, _| listing::prune(db, now))
+        self.write_apart(move |db, context| listing::prune(db, context, now))
     }
 }
